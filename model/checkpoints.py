@@ -1,0 +1,173 @@
+"""Which checkpoint is used: `auto`, `demo`, a Hugging Face id or a folder -> `Checkpoint`, without loading any weights."""
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from model.errors import BadCheckpoint, CheckpointNotFound
+from video.sampler import TrainedRange
+
+log = logging.getLogger(__name__)
+
+DEMO = Path(__file__).parent / "demo"
+"""The bundled checkpoint, a complete Hugging Face folder."""
+
+QWEN3_VL = TrainedRange(
+    frames_max=2048,
+    patches_max=1024,
+    visual_tokens_max=224 * 1024,
+    tokens_per_patch_min=16,
+    tokens_per_patch_max=768,
+    seconds_between_frames_min=0.125,
+    seconds_between_frames_max=4.0,
+    latest_time_s=7200.0,
+)
+"""The Qwen3-VL family: trained and evaluated at 2 frames a second, at most 2,048 frames and 224K visual tokens, checked
+to about two hours (Qwen3-VL technical report); at most 768 tokens a frame (qwen-vl-utils `VIDEO_MAX_TOKEN_NUM`)."""
+
+AUTO_PATTERN = re.compile(r"Qwen/Qwen3-VL-\d+B(-A\d+B)?-Instruct")
+AUTO_KV_TOKENS = 64 * 1024
+"""`auto` takes the largest checkpoint whose weights leave room for a KV cache of that many tokens."""
+DOWNLOADED_FILES = ["*.json", "*.jinja", "*.txt", "*.safetensors"]
+"""Only safetensors weights are ever fetched: other formats can run code while they load."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on this machine and what it can do."""
+
+    name: str
+    """`demo`, a Hugging Face id, or a folder's path."""
+    folder: Path
+    fingerprint: str
+    """Changes whenever the weights or the configuration do."""
+    trained: TrainedRange
+    notice: str | None
+    """What every user of this checkpoint must be told."""
+    question_forms: tuple[str, ...]
+    """The only questions it can answer, with `{time}` and `{thing}` as blanks; none: any question."""
+    kv_bytes_per_token: int
+    """Bytes of KV cache a token at two bytes a number."""
+    weight_bytes: int
+    context_max: int
+    """Positions the checkpoint was made for."""
+
+    @property
+    def identity(self) -> str:
+        """Name and fingerprint, as provenance states them."""
+        return f"{self.name}@{self.fingerprint}"
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """The checkpoint of that name; a Hugging Face id that is not in the local cache is downloaded.
+
+    `auto`: on a CUDA device the largest cached Qwen3-VL Instruct that fits, else the bundled demo checkpoint.
+
+    Raises:
+        CheckpointNotFound: neither here nor to be had.
+        BadCheckpoint: not a complete safetensors checkpoint of a video language model.
+    """
+    if name == "auto":
+        name = _best_cached() or "demo"
+    if name == "demo":
+        return _described("demo", DEMO)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _described(str(folder.resolve()), folder.resolve())
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith((".", "/", "~")):
+        raise CheckpointNotFound(f"There is no checkpoint {name}: give auto, demo, a Hugging Face id (Qwen/Qwen3-VL-8B-Instruct) or a folder.")
+    return _described(name, _fetched(name))
+
+
+def _fetched(repo_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=DOWNLOADED_FILES, local_files_only=True))
+    except Exception as error:  # the hub raises many kinds; any means "not cached"
+        log.info("%s is not cached: %s", repo_id, error)
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=DOWNLOADED_FILES))
+    except Exception as error:  # connection, authentication, unknown name, disk: one answer for the user
+        log.info("cannot download %s: %s", repo_id, error)
+        raise CheckpointNotFound(
+            f"{repo_id} is not on this machine and could not be downloaded: check the name and the connection, or give a folder."
+        ) from error
+
+
+def _described(name: str, folder: Path) -> Checkpoint:
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadCheckpoint(f"{folder} is not a checkpoint: it has no readable config.json.") from error
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise BadCheckpoint(f"{folder} holds no safetensors weights; other formats are not loaded, because they can run code.")
+    if "vision_config" not in config:
+        raise BadCheckpoint(f"{folder} is not a video language model: its config.json has no vision_config.")
+    stated = _stated_range(folder)
+    text: dict[str, Any] = config.get("text_config", config)
+    heads = int(text.get("num_attention_heads", 1))
+    head_size = int(text.get("head_dim") or text.get("hidden_size", 0) // heads)
+    return Checkpoint(
+        name=name,
+        folder=folder,
+        fingerprint=_fingerprint(folder, weights),
+        trained=TrainedRange(**{field.name: stated[field.name] for field in fields(TrainedRange) if field.name in stated}) if stated else QWEN3_VL,
+        notice=stated.get("notice"),
+        question_forms=tuple(stated.get("question_forms", ())),
+        kv_bytes_per_token=2 * 2 * int(text.get("num_hidden_layers", 1)) * int(text.get("num_key_value_heads", heads)) * head_size,
+        weight_bytes=sum(path.stat().st_size for path in weights),
+        context_max=int(text.get("max_position_embeddings", 32768)),
+    )
+
+
+def _stated_range(folder: Path) -> dict[str, Any]:
+    path = folder / "trained_range.json"
+    if not path.exists():
+        return {}
+    try:
+        stated: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        TrainedRange(**{field.name: stated[field.name] for field in fields(TrainedRange) if field.name in stated})
+    except (ValueError, TypeError) as error:
+        raise BadCheckpoint(f"{path} does not state a whole trained range: {error}.") from error
+    return stated
+
+
+def _fingerprint(folder: Path, weights: list[Path]) -> str:
+    """Twelve hexadecimal digits over the configuration and the head of every weight file (its tensor table)."""
+    digest = hashlib.blake2b((folder / "config.json").read_bytes(), digest_size=6)
+    for path in weights:
+        digest.update(f"{path.name}:{path.stat().st_size}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(1 << 20))
+    return digest.hexdigest()
+
+
+def _best_cached() -> str | None:
+    """The largest cached Qwen3-VL Instruct that fits the CUDA device, if there is one."""
+    import torch
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    if not torch.cuda.is_available():
+        return None
+    free_bytes, _ = torch.cuda.mem_get_info()
+    fitting: list[tuple[int, str]] = []
+    try:
+        cached = sorted(repo.repo_id for repo in scan_cache_dir().repos if AUTO_PATTERN.fullmatch(repo.repo_id))
+    except CacheNotFound:
+        return None
+    for repo_id in cached:
+        try:
+            checkpoint = _described(repo_id, _fetched(repo_id))
+        except (BadCheckpoint, CheckpointNotFound) as error:
+            log.info("passed over %s: %s", repo_id, error)
+            continue
+        if checkpoint.weight_bytes + AUTO_KV_TOKENS * checkpoint.kv_bytes_per_token < free_bytes:
+            fitting.append((checkpoint.weight_bytes, repo_id))
+    return max(fitting)[1] if fitting else None

@@ -1,0 +1,77 @@
+"""What an engine is: it reads the frames of one window into a session, and a session answers questions."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from model.checkpoints import Checkpoint
+from video.decoder import TimedFrames
+from video.sampler import SamplingPlan
+from video.timeline import Span
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One temporal patch as the model sees it."""
+
+    marker_s: float
+    """The time in its `<t seconds>` marker, to a tenth of a second, on the window's clock."""
+    first_s: float
+    """True time of its first frame, on the video's clock."""
+    last_s: float
+    """True time of its last frame."""
+
+
+class Generation(Protocol):
+    """A reply in the making: iterate it for the pieces of text; the rest is known afterwards."""
+
+    text: str
+    """What was said so far."""
+    is_complete: bool
+    """Whether the model ended by itself, not at the limit of tokens."""
+    first_token_s: float
+    """Seconds from the call to the first token."""
+    total_s: float
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+class VideoSession(Protocol):
+    """One window of a video, read once: its visual prefix and KV cache, ready for any number of questions."""
+
+    patches: tuple[Patch, ...]
+    clock_offset_s: float
+    """Marker times plus this are times on the video's clock."""
+    window: Span
+    size_bytes: int
+    prompt_tokens: int
+    """Length of the prefix: template, markers and visual tokens."""
+
+    def ask(self, question: str, *, max_new_tokens: int) -> Generation:
+        """A greedy reply to a question about this window. Users of one session wait for each other."""
+        ...
+
+
+class Engine(Protocol):
+    """A loaded checkpoint."""
+
+    checkpoint: Checkpoint
+    device: str
+    context_tokens: int
+    """The longest prompt and reply that this device can take."""
+
+    def marker_tokens(self, time_s: float) -> int:
+        """Tokens of the marker for that time, with the vision start and end around its patch."""
+        ...
+
+    def open(self, frames: Iterable[TimedFrames], window: Span, *, clock_offset_s: float = 0.0) -> VideoSession:
+        """Read the frames of one window into a session.
+
+        Raises:
+            OutOfMemory: the device cannot hold them.
+        """
+        ...
+
+    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
+        """How long reading all windows of a plan and one reply for each will take."""
+        ...

@@ -1,0 +1,31 @@
+"""What can go wrong with checkpoints, questions and replies, each as a sentence its reader can act on."""
+
+
+class ModelError(Exception):
+    """Base of all errors of `model`. `code` is stable and meant for programs."""
+
+    code = "model_error"
+
+
+class CheckpointNotFound(ModelError):
+    """No checkpoint of that name is on this machine, and it could not be downloaded."""
+
+    code = "checkpoint_not_found"
+
+
+class BadCheckpoint(ModelError):
+    """The folder is no complete, safe checkpoint of a video language model."""
+
+    code = "bad_checkpoint"
+
+
+class BadQuestion(ModelError):
+    """The question is empty, or asks about a time that the video does not have."""
+
+    code = "bad_question"
+
+
+class OutOfMemory(ModelError):
+    """The device has not enough memory for the plan."""
+
+    code = "out_of_memory"

@@ -1,0 +1,103 @@
+"""When does something happen? Found coarsely over the whole video, then looked at again around each find."""
+
+import math
+from dataclasses import dataclass
+
+from model.errors import BadQuestion
+from model.prompts import localize
+from model.replies import read_events
+from model.sessions import OnWindow, SessionPool
+from video.probe import VideoInfo
+from video.sampler import SamplingPlan
+from video.timeline import Span, merged
+
+REPLY_TOKENS = 512
+MARGIN_S = 4.0
+"""Seconds around a find that are looked at again: twice the coarse patch at the usual rate, and room to see what was before."""
+SAME_EVENT_IOU = 0.2
+"""How well a second look must agree with the first for the find to be kept."""
+LOOK_MAX_S = 60.0
+"""Finds that are longer than this are looked at again at their two edges only."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One occurrence."""
+
+    span: Span
+    error_s: float
+    """The patch period of the look that gave the edges: they are true to about this many seconds."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What was looked at before something was said not to be there."""
+
+    seconds: float
+    frames: int
+    grain_s: float
+    """The patch period: what lasts shorter than this may have been missed."""
+
+
+@dataclass(frozen=True)
+class Localization:
+    """All occurrences of a query."""
+
+    found: tuple[Found, ...]
+    coverage: Coverage
+
+
+def locate(
+    pool: SessionPool, video: VideoInfo, query: str, *, span: Span | None = None, on_window: OnWindow | None = None
+) -> Localization:
+    """All occurrences of `query` in the video, or in `span` of it, in order of time; none is an honest answer.
+
+    Raises:
+        BadQuestion: the query is empty.
+    """
+    if not query.strip():
+        raise BadQuestion("The query is empty: say what to look for.")
+    plan = pool.plan(video, "caption", span=span)
+    coarse: list[Span] = []
+    for index, window in enumerate(plan.windows):
+        if on_window:
+            on_window(index, len(plan.windows))
+        coarse += _asked(pool, video, plan, index, query)
+    # What two windows saw of one occurrence is one; neighbours that merely come close stay apart.
+    candidates = merged(coarse) if len(plan.windows) > 1 else tuple(sorted(coarse))
+    found = [better for candidate in candidates if (better := _looked_again(pool, video, candidate, query)) is not None]
+    if on_window:
+        on_window(len(plan.windows), len(plan.windows))
+    # Two candidates may turn out to be one occurrence.
+    distinct = {round(item.span.start_s, 1): item for item in sorted(found, key=lambda item: item.span)}
+    return Localization(tuple(distinct.values()), Coverage(plan.span.duration_s, plan.frames, plan.grain_s))
+
+
+def _asked(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, index: int, query: str) -> list[Span]:
+    session = pool.session(video, plan, plan.windows[index])
+    generation = session.ask(localize(query), max_new_tokens=REPLY_TOKENS)
+    for _ in generation:
+        pass
+    return [event.span for event in read_events(generation.text, session).events]
+
+
+def _looked_again(pool: SessionPool, video: VideoInfo, coarse: Span, query: str) -> Found | None:
+    """The find with finer edges, or None if a second look does not see it."""
+    if coarse.duration_s + 2 * MARGIN_S <= LOOK_MAX_S:
+        seen, grain_s = _look(pool, video, Span(coarse.start_s - MARGIN_S, coarse.end_s + MARGIN_S), query)
+        best = max(seen, key=coarse.iou, default=None)
+        return Found(best, grain_s) if best is not None and best.iou(coarse) >= SAME_EVENT_IOU else None
+    half = LOOK_MAX_S / 2
+    starts, grain_s = _look(pool, video, Span(coarse.start_s - half, coarse.start_s + half), query)
+    ends, _ = _look(pool, video, Span(coarse.end_s - half, coarse.end_s + half), query)
+    first = min(starts, key=lambda span: abs(span.start_s - coarse.start_s), default=None)
+    last = min(ends, key=lambda span: abs(span.end_s - coarse.end_s), default=None)
+    if first is None or last is None or last.end_s <= first.start_s:
+        return None
+    return Found(Span(first.start_s, last.end_s), grain_s)
+
+
+def _look(pool: SessionPool, video: VideoInfo, around: Span, query: str) -> tuple[list[Span], float]:
+    inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
+    plan = pool.plan(video, "look", span=inside)
+    return [span for index in range(len(plan.windows)) for span in _asked(pool, video, plan, index, query)], plan.grain_s

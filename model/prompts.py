@@ -1,0 +1,41 @@
+"""Every prompt, in one place.
+
+The video always comes before the question, so that one prefix serves every question. `PROMPT_VERSION` is part of
+the provenance of every caption and answer: raise it with every change of a text below.
+"""
+
+import re
+
+PROMPT_VERSION = "1"
+
+DENSE_CAPTIONS = (
+    "Localize a series of activity events in the video, output the start and end timestamp for each event, and describe each event "
+    'with sentences. Provide the result in json format, as a list of objects with the keys "start" and "end" in seconds and "description".'
+)
+"""After the Qwen3-VL cookbook's prompt, but in seconds: the markers are in seconds, so nothing has to be converted."""
+
+LOCALIZE = (
+    'Localize every moment in the video that matches the query "{query}". Provide the result in json format, as a list of objects with '
+    'the keys "start" and "end" in seconds. If nothing matches, answer with an empty list.'
+)
+
+_BLANKS = {"time": r"(?P<time>\d+(?:\.\d+)?)", "thing": r"(?P<thing>\S.*?)"}
+
+
+def localize(query: str) -> str:
+    """The prompt for all moments that match a query."""
+    return LOCALIZE.format(query=query.strip().rstrip(".").replace('"', "'"))
+
+
+def known_form(question: str, forms: tuple[str, ...]) -> str | None:
+    """The question in the wording of the first form it fits, or None if it fits none.
+
+    Case, spaces and the closing mark do not matter: `when does the red circle appear` fits `When does the {thing} appear?`.
+    """
+    plain = " ".join(question.split()).rstrip("?!. ")
+    for form in forms:
+        pattern = re.escape(form.rstrip("?")).replace(r"\{", "{").replace(r"\}", "}")
+        match = re.fullmatch(re.sub(r"\{(\w+)\}", lambda blank: _BLANKS[blank[1]], pattern), plain, re.IGNORECASE)
+        if match:
+            return form.format(**{name: text.lower() for name, text in match.groupdict().items()})
+    return None

@@ -1,0 +1,128 @@
+"""Reply text -> events and spans, on the video's clock.
+
+Checkpoints reply in several forms: a list of objects (`start`/`end` or `start_time`/`end_time`), a dict from ranges to
+sentences, fenced or not, cut off in the middle or not, in seconds or in clock times. Each is read; what cannot be
+read is counted, never invented.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from model.engine import VideoSession
+from video.timeline import Event, Span, parse_time
+
+_START_KEYS = ("start", "start_time", "start_s", "begin", "from")
+_END_KEYS = ("end", "end_time", "end_s", "stop", "to")
+_TEXT_KEYS = ("description", "caption", "event", "text", "sentence", "label")
+_RANGE = re.compile(r"^\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*(?:-|–|—|to)\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*$")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What could be read from a reply."""
+
+    events: tuple[Event, ...]
+    """In order of time, on the video's clock, inside the session's window."""
+    rejected: int
+    """Entries that made no sense: no times, times that are no numbers, or entirely outside the window."""
+    is_json: bool
+    """Whether the reply was JSON in the asked form at all, whole or cut off."""
+
+
+def read_events(text: str, session: VideoSession) -> Reading:
+    """Read a reply about a session's window; localisation replies give events without text."""
+    entries = _entries(text)
+    if entries is None:
+        return Reading((), 0, is_json=False)
+    events, rejected = [], 0
+    for entry in entries:
+        event = _event(entry, session)
+        if event is None:
+            rejected += 1
+        else:
+            events.append(event)
+    return Reading(tuple(sorted(events, key=lambda event: event.span)), rejected, is_json=True)
+
+
+def _entries(text: str) -> list[Any] | None:
+    body = re.sub(r"^.*</think>", "", text, flags=re.DOTALL)
+    fenced = re.search(r"```(?:json)?\s*(.*?)(?:```|$)", body, re.DOTALL)
+    body = fenced[1] if fenced else body
+    begin = re.search(r"[\[{]", body)
+    if begin is None:
+        return None
+    body = body[begin.start() :]
+    try:
+        data, _ = json.JSONDecoder().raw_decode(body)
+    except ValueError:
+        return _whole_objects(body)
+    if isinstance(data, list):
+        return data
+    if isinstance(data, dict):
+        if any(key in data for key in _START_KEYS):
+            return [data]
+        lists = [value for value in data.values() if isinstance(value, list)]
+        if len(data) == 1 and lists:
+            return lists[0]
+        return [{"range": key, "description": value} for key, value in data.items()]
+    return None
+
+
+def _whole_objects(body: str) -> list[Any] | None:
+    """The complete innermost objects of JSON that was cut off or is broken."""
+    found = []
+    for match in re.finditer(r"\{[^{}]*\}", body):
+        try:
+            found.append(json.loads(match[0]))
+        except ValueError:
+            continue
+    return found or None
+
+
+def _event(entry: Any, session: VideoSession) -> Event | None:
+    if not isinstance(entry, dict):
+        return None
+    start, end = _first(entry, _START_KEYS), _first(entry, _END_KEYS)
+    if isinstance(entry.get("range"), str) and (match := _RANGE.match(entry["range"])):
+        start, end = match[1], match[2]
+    start_s, end_s = _seconds(start), _seconds(end)
+    if start_s is None or end_s is None:
+        return None
+    span = on_video_clock(min(start_s, end_s), max(start_s, end_s), session)
+    if span is None:
+        return None
+    text = _first(entry, _TEXT_KEYS)
+    return Event(span, " ".join(text.split()) if isinstance(text, str) else "")
+
+
+def _first(entry: dict[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((entry[key] for key in keys if key in entry), None)
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = parse_time(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        return None
+    return float(value)
+
+
+def on_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span | None:
+    """The stretch of video that a model means by two marker times.
+
+    A marker stands for its whole temporal patch, so the span reaches from the first patch's first frame to the last
+    patch's end. None if it lies outside the window.
+    """
+    markers = session.patches
+    grain_s = markers[1].marker_s - markers[0].marker_s if len(markers) > 1 else session.window.duration_s
+    if start_s > markers[-1].marker_s + grain_s:
+        return None
+    first = min(markers, key=lambda patch: abs(patch.marker_s - start_s))
+    last = min(markers, key=lambda patch: abs(patch.marker_s - end_s))
+    return Span(first.first_s, max(first.last_s, last.last_s)).clamped(session.window)

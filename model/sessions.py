@@ -1,0 +1,82 @@
+"""Sessions that are kept: a window of a video is decoded and prefilled once, then answers until memory runs short."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from model.engine import Engine, VideoSession
+from video.decoder import ReaderName, read_frames
+from video.probe import VideoInfo
+from video.sampler import Budget, Purpose, SamplingPlan, Window, plan
+from video.timeline import Span
+
+RESERVED_TOKENS = 2048
+"""Of every context, for the chat template, the question and the reply."""
+
+OnWindow = Callable[[int, int], None]
+"""Told (windows done, windows in all) while a plan is worked through."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    content_hash: str
+    times_s: tuple[float, ...]
+    size: tuple[int, int]
+
+
+class SessionPool:
+    """The sessions of one engine, least recently used out when they take more than `memory_bytes` together."""
+
+    def __init__(self, engine: Engine, *, memory_bytes: int, reader: ReaderName = "pyav", context_tokens: int | None = None) -> None:
+        self.engine = engine
+        self.reader: ReaderName = reader
+        self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)
+        self._memory_bytes = memory_bytes
+        self._sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
+        self._lock = threading.Lock()
+        self._opening: dict[_Key, threading.Lock] = {}
+
+    def plan(
+        self,
+        video: VideoInfo,
+        purpose: Purpose = "watch",
+        *,
+        span: Span | None = None,
+        fps: float | None = None,
+        context_tokens: int | None = None,
+    ) -> SamplingPlan:
+        """The plan for this engine's checkpoint and context; see `video.sampler.plan`."""
+        budget = Budget(
+            context_tokens=min(self.context_tokens, context_tokens or self.context_tokens),
+            reserved_tokens=RESERVED_TOKENS,
+            trained=self.engine.checkpoint.trained,
+            marker_tokens=self.engine.marker_tokens,
+        )
+        start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
+        return plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps)
+
+    def session(self, video: VideoInfo, plan: SamplingPlan, window: Window) -> VideoSession:
+        """The session of one window of a plan, opened now if it is not kept.
+
+        Raises:
+            UnreadableVideo: no frame can be decoded.
+            OutOfMemory: the device cannot hold it.
+        """
+        key = _Key(video.content_hash, window.times_s, (plan.height, plan.width))
+        with self._lock:
+            opening = self._opening.setdefault(key, threading.Lock())
+        # Two users who ask for the same window at once read it once.
+        with opening:
+            with self._lock:
+                if key in self._sessions:
+                    self._sessions.move_to_end(key)
+                    return self._sessions[key]
+            frames = read_frames(video, window.times_s, plan.height, plan.width, reader=self.reader)
+            session = self.engine.open(frames, window.span, clock_offset_s=window.clock_offset_s)
+            with self._lock:
+                self._sessions[key] = session
+                self._opening.pop(key, None)
+                while len(self._sessions) > 1 and sum(kept.size_bytes for kept in self._sessions.values()) > self._memory_bytes:
+                    self._sessions.popitem(last=False)
+        return session

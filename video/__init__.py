@@ -1,0 +1,1 @@
+"""From a file to timed frames. Knows no model, no index and no interface."""

@@ -1,0 +1,75 @@
+"""Which ffmpeg program is used, and running it so that a failure becomes one clear sentence."""
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ffmpeg
+import imageio_ffmpeg
+
+from video.errors import ToolFailed
+
+OLDEST_MAJOR = 6
+"""The oldest system FFmpeg that is used: older ones lack decoders and `-fps_mode` behaviour relied on here."""
+
+
+@functools.cache
+def ffmpeg_path() -> str:
+    """The ffmpeg program: the system's if it is at least version `OLDEST_MAJOR`, else the one in imageio-ffmpeg's wheel."""
+    found = shutil.which("ffmpeg")
+    if found and ffmpeg_major(found) >= OLDEST_MAJOR:
+        return found
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def ffmpeg_major(program: str) -> int:
+    """Major version of an ffmpeg program; 0 if it cannot be told, a large number for a development build."""
+    try:
+        said = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    match = re.match(r"ffmpeg version n?(\d+)[.\s-]", said)
+    if match:
+        return int(match[1])
+    return 999 if re.match(r"ffmpeg version (?:N-|git)", said) else 0
+
+
+def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float) -> None:
+    """Run an ffmpeg-python graph to its end.
+
+    Raises:
+        ToolFailed: with ffmpeg's own last line, or that it took longer than `timeout_s` seconds.
+    """
+    command = ffmpeg.compile(stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True)
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ToolFailed(f"ffmpeg did not finish within {timeout_s:.0f} seconds and was stopped.") from error
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ToolFailed(f"ffmpeg failed: {lines[-1] if lines else f'exit code {done.returncode}'}")
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target` that becomes `target` only if the block succeeds: no half-written files."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept because ffmpeg chooses the container by it.
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-", suffix=target.suffix)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        # mkstemp makes files private; the finished one gets the permissions any new file would.
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o666 & ~umask)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

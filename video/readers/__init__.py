@@ -1,0 +1,1 @@
+"""One module a decoding library, each with one function `read` (see `video.decoder.Reader`)."""

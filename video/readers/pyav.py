@@ -1,0 +1,119 @@
+"""PyAV: FFmpeg's libraries in this process. The default, because no wrong frame was ever found with it."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from video.probe import VideoInfo, opened
+
+log = logging.getLogger(__name__)
+
+TOLERANCE_S = 5e-4
+"""A frame this much later than the wanted time still counts as shown: container times are rounded to milliseconds."""
+UNSEEKABLE = ("mpegts", "mpeg")
+"""Containers in which a seek was seen to land on a wrong frame: read in order."""
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 15.0)
+"""How much earlier to seek when a seek lands after the target: it matches decoding times, not presentation times."""
+
+
+def read(video: VideoInfo, times_s: Sequence[float], height: int, width: int) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """See `video.decoder.Reader`. Seeks only where a key frame lies between here and the wanted time."""
+    with opened(video.path) as container:
+        stream = cast(VideoStream, container.streams[video.stream_index])
+        stream.thread_type = "AUTO"
+        pictures = _Pictures(container, stream, video)
+        last_s = -np.inf
+        for wanted_s in times_s:
+            shown = pictures.shown_at(wanted_s)
+            if shown is None:
+                break
+            time_s = pictures.time_s(shown)
+            if time_s > last_s:
+                last_s = time_s
+                yield time_s, _upright(shown, height, width, video.rotation_deg)
+
+
+class _Pictures:
+    """Walks forward through a stream and keeps the picture on screen and the one after it."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, video: VideoInfo) -> None:
+        self._container, self._stream, self._video = container, stream, video
+        self._can_seek = not any(name in UNSEEKABLE for name in video.container.split(","))
+        self._frames = self._decoded()
+        self._now: VideoFrame | None = None
+        self._next: VideoFrame | None = next(self._frames, None)
+
+    def time_s(self, frame: VideoFrame) -> float:
+        """Presentation time on the player's clock."""
+        assert frame.pts is not None and frame.time_base is not None
+        return float(frame.pts * frame.time_base) - self._video.start_offset_s
+
+    def shown_at(self, wanted_s: float) -> VideoFrame | None:
+        """The last frame that starts at or before `wanted_s`; the first one if none does; None if there is none at all."""
+        if self._can_seek and self._key_frame_ahead(wanted_s):
+            self._seek(wanted_s)
+        while self._next is not None and (self._now is None or self.time_s(self._next) <= wanted_s + TOLERANCE_S):
+            self._now, self._next = self._next, next(self._frames, None)
+        return self._now
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        for packet in self._container.demux(self._stream):
+            try:
+                # A damaged packet costs its own frames, not the rest of the file.
+                frames = packet.decode()
+            except (av.error.FFmpegError, ValueError) as error:
+                log.debug("%s: packet at %s: %s", self._video.path.name, packet.pts, error)
+                continue
+            for frame in frames:
+                if isinstance(frame, VideoFrame) and frame.pts is not None:
+                    yield frame
+
+    def _stamp(self, time_s: float) -> int:
+        assert self._stream.time_base is not None
+        return int((time_s + self._video.start_offset_s) / self._stream.time_base)
+
+    def _key_frame_ahead(self, wanted_s: float) -> bool:
+        if self._next is None or self.time_s(self._next) >= wanted_s:
+            return False
+        entries = self._stream.index_entries
+        index = entries.search_timestamp(self._stamp(wanted_s)) if len(entries) else -1
+        if index < 0:
+            return False
+        assert self._stream.time_base is not None
+        key_s = float(entries[index].timestamp * self._stream.time_base) - self._video.start_offset_s
+        return key_s > self.time_s(self._next)
+
+    def _seek(self, wanted_s: float) -> None:
+        here_s = self.time_s(self._now) if self._now is not None else -np.inf
+        for backoff_s in BACKOFF_S:
+            self._container.seek(max(0, self._stamp(wanted_s - backoff_s)), stream=self._stream, backward=True)
+            self._frames = self._decoded()
+            first = next(self._frames, None)
+            if first is not None and self.time_s(first) <= wanted_s + TOLERANCE_S:
+                break
+        else:
+            # No key frame before the target can be reached by seeking: read in order from the beginning.
+            self._container.seek(0, stream=self._stream, backward=True, any_frame=False)
+            self._frames = self._decoded()
+            first = next(self._frames, None)
+        if first is not None and self.time_s(first) < here_s:
+            log.debug("%s: a seek to %.3f went back to %.3f", self._video.path.name, wanted_s, self.time_s(first))
+        self._now, self._next = None, first
+
+
+def _upright(frame: VideoFrame, height: int, width: int, rotation_deg: int) -> NDArray[np.uint8]:
+    """RGB of the planned size, turned as a player turns it."""
+    on_side = rotation_deg in (90, 270)
+    scaled = frame.reformat(
+        width=height if on_side else width, height=width if on_side else height, format="rgb24", interpolation=Interpolation.AREA
+    )
+    picture = scaled.to_ndarray()
+    return np.ascontiguousarray(np.rot90(picture, -rotation_deg // 90)) if rotation_deg else picture

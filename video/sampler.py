@@ -1,0 +1,247 @@
+"""The length-adaptive frame sampler: which frames to look at, at which size, for which price in tokens.
+
+Pure arithmetic, no I/O. A Qwen3-VL prompt shows a video as temporal patches of two frames. A patch costs
+`(height/32) * (width/32)` visual tokens, its `<t seconds>` marker, and one token each for vision start and end
+(transformers `Qwen3VLProcessor`). Given a token budget and what the checkpoint was trained on, a plan keeps the
+preferred frame rate as long as it can, gives up resolution first, then frames a second, and then splits the span
+into windows; time is always covered from the first frame to the last.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from video.errors import ImpossiblePlan
+from video.probe import VideoInfo
+from video.timeline import Span, format_time
+
+PATCH_SIDE_PX = 32
+"""Pixels a side that become one visual token: patch 16, merged 2x2."""
+FRAMES_PER_PATCH = 2
+"""Frames in one temporal patch."""
+OVERLAP_PATCHES = 4
+"""Temporal patches that neighbouring windows share, so that an event on a border is whole in one of them."""
+CAPTION_WINDOW_S = 180.0
+"""Longest caption window. One reply must hold the captions of a window: at five events a minute and 30 tokens an
+event this stays near 500 tokens, where replies are still complete."""
+
+Purpose = Literal["watch", "caption", "look"]
+"""watch: one session for questions. caption: overlapping windows. look: a short span at the finest trained step."""
+
+
+@dataclass(frozen=True)
+class TrainedRange:
+    """What a checkpoint saw in training; plans stay inside it."""
+
+    frames_max: int
+    patches_max: int
+    """Temporal patches in one prompt."""
+    visual_tokens_max: int
+    tokens_per_patch_min: int
+    tokens_per_patch_max: int
+    seconds_between_frames_min: float
+    seconds_between_frames_max: float
+    latest_time_s: float
+    """The latest marker time; beyond it markers count from the window's own start."""
+    seconds_between_frames: float = 0.5
+    """The step that is chosen when nothing speaks against it."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many tokens one prompt may have, and what else has to fit into them."""
+
+    context_tokens: int
+    """Prompt and reply together."""
+    reserved_tokens: int
+    """Of these: the chat template, the question and the reply."""
+    trained: TrainedRange
+    marker_tokens: Callable[[float], int]
+    """Tokens of the marker `<t seconds>` with vision start and end, for t in seconds, by the loaded tokenizer."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The frames of one prompt."""
+
+    span: Span
+    times_s: tuple[float, ...]
+    """Where a frame is wanted, increasing; two a temporal patch."""
+    clock_offset_s: float = 0.0
+    """What is taken off a frame's time for its marker: 0, or the window's start beyond the trained times."""
+
+    @property
+    def step_s(self) -> float:
+        """Seconds between two wanted frames."""
+        return self.span.duration_s / len(self.times_s)
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """What will be looked at and what it costs, before anything is decoded."""
+
+    purpose: Purpose
+    windows: tuple[Window, ...]
+    height: int
+    """Frame size in pixels, a multiple of 32."""
+    width: int
+    stamp_tokens: int
+    """Tokens of all markers, with the vision start and end of each patch."""
+    reserved_tokens: int
+    """Of each window, for template, question and reply."""
+
+    @property
+    def span(self) -> Span:
+        """From the start of the first window to the end of the last."""
+        return Span(self.windows[0].span.start_s, self.windows[-1].span.end_s)
+
+    @property
+    def frames(self) -> int:
+        """Frames in all windows; those in an overlap count twice."""
+        return sum(len(window.times_s) for window in self.windows)
+
+    @property
+    def temporal_patches(self) -> int:
+        """Temporal patches in all windows."""
+        return sum(math.ceil(len(window.times_s) / FRAMES_PER_PATCH) for window in self.windows)
+
+    @property
+    def tokens_per_patch(self) -> int:
+        """Visual tokens of one temporal patch."""
+        return (self.height // PATCH_SIDE_PX) * (self.width // PATCH_SIDE_PX)
+
+    @property
+    def visual_tokens(self) -> int:
+        """Visual tokens in all windows."""
+        return self.temporal_patches * self.tokens_per_patch
+
+    @property
+    def total_tokens(self) -> int:
+        """Visual tokens, markers and reserve of all windows."""
+        return self.visual_tokens + self.stamp_tokens + self.reserved_tokens * len(self.windows)
+
+    @property
+    def grain_s(self) -> float:
+        """The patch period in seconds: the step to which a single look can tell time."""
+        return FRAMES_PER_PATCH * self.windows[0].step_s
+
+
+def fit_grid(width: int, height: int, *, tokens_min: int, tokens_max: int) -> tuple[int, int]:
+    """Rows and columns of visual tokens for a picture of that shape, with between `tokens_min` and `tokens_max` tokens.
+
+    Weighs tokens against distortion of the aspect. A larger `tokens_max` never gives fewer tokens: candidates are
+    only added, and an added one has more tokens than all before it.
+    """
+    aspect = width / height
+    best, best_score = (1, 1), -1.0
+    for rows in range(1, tokens_max + 1):
+        near = int(rows * aspect)
+        for columns in {max(1, near), near + 1, max(1, tokens_max // rows) if rows * max(1, near) > tokens_max else max(1, near)}:
+            tokens = rows * columns
+            if tokens > tokens_max:
+                continue
+            score = tokens * math.exp(-2 * abs(math.log(columns / rows / aspect)))
+            if tokens < tokens_min:
+                score *= 1e-3
+            if score > best_score:
+                best, best_score = (rows, columns), score
+    return best
+
+
+def plan(
+    video: VideoInfo,
+    budget: Budget,
+    purpose: Purpose = "watch",
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    fps: float | None = None,
+) -> SamplingPlan:
+    """Choose windows, frame times and frame size for a video, or for the part of it from `start_s` to `end_s`.
+
+    `fps` fixes the frames a second; without it the plan prefers the checkpoint's own rate ("look": its finest).
+
+    Raises:
+        ImpossiblePlan: if span, rate and budget cannot be had together; the message says what would do.
+    """
+    trained = budget.trained
+    span = _span(video, start_s, end_s)
+    step_s, longest_step_s = _steps(video, trained, purpose, fps)
+    latest_marker_s = max(span.end_s, trained.latest_time_s)
+    marker_tokens = budget.marker_tokens(latest_marker_s + 0.1)
+    available = budget.context_tokens - budget.reserved_tokens
+    patches_limit = min(
+        trained.patches_max,
+        trained.frames_max // FRAMES_PER_PATCH,
+        trained.visual_tokens_max // trained.tokens_per_patch_min,
+        available // (trained.tokens_per_patch_min + marker_tokens),
+    )
+    if patches_limit < OVERLAP_PATCHES * 2:
+        needed = budget.reserved_tokens + OVERLAP_PATCHES * 2 * (trained.tokens_per_patch_min + marker_tokens)
+        raise ImpossiblePlan(f"A context of {budget.context_tokens} tokens is too small; this checkpoint needs at least {needed}.")
+
+    longest_s = patches_limit * FRAMES_PER_PATCH * (step_s if purpose == "caption" else longest_step_s)
+    if purpose == "caption":
+        longest_s = min(longest_s, CAPTION_WINDOW_S)
+    spans = _window_spans(span, longest_s, overlap_s=OVERLAP_PATCHES * FRAMES_PER_PATCH * step_s)
+    length_s = spans[0].duration_s
+    patches = min(max(1, math.ceil(length_s / (FRAMES_PER_PATCH * step_s) - 1e-6)), patches_limit)
+    # More patches than the source has pictures would only repeat them.
+    rows, columns = fit_grid(
+        video.width,
+        video.height,
+        tokens_min=trained.tokens_per_patch_min,
+        tokens_max=min(
+            trained.tokens_per_patch_max,
+            trained.visual_tokens_max // patches,
+            available // patches - marker_tokens,
+            max(trained.tokens_per_patch_min, math.ceil(video.width / PATCH_SIDE_PX) * math.ceil(video.height / PATCH_SIDE_PX)),
+        ),
+    )
+    windows = tuple(_window(window_span, patches * FRAMES_PER_PATCH, trained.latest_time_s) for window_span in spans)
+    stamp_tokens = sum(budget.marker_tokens(time_s) for window in windows for time_s in _marker_times(window))
+    return SamplingPlan(purpose, windows, rows * PATCH_SIDE_PX, columns * PATCH_SIDE_PX, stamp_tokens, budget.reserved_tokens)
+
+
+def _span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span:
+    start = 0.0 if start_s is None else start_s
+    end = video.duration_s if end_s is None else min(end_s, video.duration_s)
+    if start < 0 or start >= video.duration_s:
+        raise ImpossiblePlan(f"{format_time(start)} lies outside the video, which is {format_time(video.duration_s)} long.")
+    if end <= start:
+        raise ImpossiblePlan(f"The end ({format_time(end)}) must come after the start ({format_time(start)}).")
+    return Span(start, end)
+
+
+def _steps(video: VideoInfo, trained: TrainedRange, purpose: Purpose, fps: float | None) -> tuple[float, float]:
+    """The wanted seconds between frames, and the most that may be."""
+    if fps is not None:
+        finest, coarsest = 1 / trained.seconds_between_frames_min, 1 / trained.seconds_between_frames_max
+        if not coarsest <= fps <= finest:
+            raise ImpossiblePlan(f"{fps:g} frames a second cannot be had: this checkpoint was trained on {coarsest:g} to {finest:g}.")
+        return 1 / fps, 1 / fps
+    step_s = trained.seconds_between_frames_min if purpose == "look" else trained.seconds_between_frames
+    return max(step_s, min(1 / video.fps_nominal, trained.seconds_between_frames_max)), trained.seconds_between_frames_max
+
+
+def _window_spans(span: Span, longest_s: float, *, overlap_s: float) -> list[Span]:
+    """Equal windows of at most `longest_s` seconds that cover the span, neighbours sharing `overlap_s`."""
+    if span.duration_s <= longest_s + 1e-6:
+        return [span]
+    overlap_s = min(overlap_s, longest_s / 4)
+    count = math.ceil((span.duration_s - overlap_s) / (longest_s - overlap_s) - 1e-9)
+    length_s = (span.duration_s + (count - 1) * overlap_s) / count
+    starts = [span.start_s + index * (length_s - overlap_s) for index in range(count)]
+    return [Span(start, min(start + length_s, span.end_s)) for start in starts]
+
+
+def _window(span: Span, frames: int, latest_time_s: float) -> Window:
+    step_s = span.duration_s / frames
+    times_s = tuple(span.start_s + index * step_s for index in range(frames))
+    return Window(span, times_s, span.start_s if span.end_s > latest_time_s else 0.0)
+
+
+def _marker_times(window: Window) -> list[float]:
+    pairs = zip(window.times_s[::2], window.times_s[1::2], strict=True)
+    return [(first + second) / 2 - window.clock_offset_s for first, second in pairs]

@@ -1,0 +1,213 @@
+"""Spans of time, events, and the ways people write times.
+
+All times are float seconds on the clock that players show: presentation time minus the container's
+start time. Spans are half-open, `[start_s, end_s)`.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """A half-open stretch of time, `[start_s, end_s)`, in seconds.
+
+    Raises:
+        ValueError: if a bound is not finite or the end lies before the start.
+    """
+
+    start_s: float
+    end_s: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
+            raise ValueError(f"a span needs finite bounds, not {self.start_s}..{self.end_s}")
+        if self.end_s < self.start_s:
+            raise ValueError(f"a span cannot end ({self.end_s}) before it starts ({self.start_s})")
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
+
+    def contains(self, time_s: float) -> bool:
+        """Whether `time_s` lies in the half-open span."""
+        return self.start_s <= time_s < self.end_s
+
+    def overlap_s(self, other: "Span") -> float:
+        """Seconds that both spans cover; negative: the seconds between them."""
+        return min(self.end_s, other.end_s) - max(self.start_s, other.start_s)
+
+    def iou(self, other: "Span") -> float:
+        """Temporal intersection over union (tIoU), 0 to 1."""
+        shared = max(0.0, self.overlap_s(other))
+        union = self.duration_s + other.duration_s - shared
+        return shared / union if union > 0 else 0.0
+
+    def clamped(self, bounds: "Span") -> "Span":
+        """The part of this span inside `bounds`; empty, at the nearer edge, if there is none."""
+        start = min(max(self.start_s, bounds.start_s), bounds.end_s)
+        return Span(start, min(max(self.end_s, start), bounds.end_s))
+
+    def shifted(self, by_s: float) -> "Span":
+        """The span moved by `by_s` seconds."""
+        return Span(self.start_s + by_s, self.end_s + by_s)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens: when, and in words."""
+
+    span: Span
+    text: str
+
+
+def merged(spans: Iterable[Span], *, gap_s: float = 0.0) -> tuple[Span, ...]:
+    """Spans in order of time, with those joined that overlap or lie at most `gap_s` seconds apart."""
+    joined: list[Span] = []
+    for span in sorted(spans):
+        if joined and span.start_s - joined[-1].end_s <= gap_s:
+            joined[-1] = Span(joined[-1].start_s, max(joined[-1].end_s, span.end_s))
+        else:
+            joined.append(span)
+    return tuple(joined)
+
+
+def format_time(time_s: float) -> str:
+    """Seconds as `H:MM:SS.d`, rounded to a tenth of a second: 3723.46 -> `1:02:03.5`."""
+    tenths = round(time_s * 10)
+    sign = "-" if tenths < 0 else ""
+    seconds, tenth = divmod(abs(tenths), 10)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{sign}{hours}:{minutes:02d}:{seconds:02d}.{tenth}"
+
+
+_NUMBER_WORDS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+        "sixteen seventeen eighteen nineteen twenty".split()
+    )
+} | {"thirty": 30, "forty": 40, "forty-five": 45, "fifty": 50, "sixty": 60, "ninety": 90, "a": 1, "an": 1, "half a": 0.5, "half an": 0.5}
+_WORDS = "|".join(sorted((re.escape(word).replace("\\ ", r"\s+") for word in _NUMBER_WORDS), key=len, reverse=True))
+_NUMBER = rf"(?:\d+(?:[.,]\d+)?|\b(?:{_WORDS})\b)(?:\s+and\s+a\s+half)?"
+_HOUR, _MINUTE, _SECOND = r"(?:hours?|hrs?|h)\b", r"(?:minutes?|mins?|m)\b", r"(?:seconds?|secs?|s)\b"
+_CLOCK = r"(?<![\d:.])\d{1,3}(?::[0-5]\d){1,2}(?:[.,]\d+)?(?![\d:])"
+_SPELLED = (
+    rf"(?:{_NUMBER}\s*{_HOUR}(?:(?:\s*,?\s*|\s+and\s+){_NUMBER}\s*{_MINUTE})?(?:(?:\s*,?\s*|\s+and\s+){_NUMBER}\s*{_SECOND})?"
+    rf"|{_NUMBER}\s*{_MINUTE}(?:(?:\s*,?\s*|\s+and\s+){_NUMBER}\s*{_SECOND})?"
+    rf"|{_NUMBER}\s*{_SECOND})"
+)
+_TIME = rf"(?:{_CLOCK}|{_SPELLED})"
+_UNIT = rf"(?:{_HOUR}|{_MINUTE}|{_SECOND})"
+_REFERENCES = re.compile(
+    # A range; its first time may leave its unit to the second: "between 12 and 20 seconds", "from 1 to 2 minutes".
+    rf"(?P<range_word>\bbetween|\bfrom|\bduring)?\s*(?P<first>{_TIME}|(?<![\w.:]){_NUMBER}(?!\s*{_UNIT}))"
+    rf"\s*(?P<joint>and|to|until|till|through|-|–|—)\s*(?P<second>{_TIME})"
+    rf"|\b(?P<edge>first|last)\s+(?P<length>{_TIME}|{_UNIT})"
+    rf"|\b(?P<side>after|since|before|until|till)\s+(?:the\s+)?(?P<bound>{_TIME})(?P<mark>\s+mark\b)?"
+    rf"|(?P<point>{_TIME})",
+    re.IGNORECASE,
+)
+
+# "longer than 5 seconds", "for two minutes": how long something lasts, not when it happens.
+_A_LENGTH_FOLLOWS = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within)\s+$", re.IGNORECASE)
+
+
+def _number(text: str) -> float:
+    words = re.sub(r"\s+", " ", text.strip().lower())
+    half = 0.5 if words.endswith(" and a half") else 0.0
+    words = words.removesuffix(" and a half")
+    return half + float(_NUMBER_WORDS[words] if words in _NUMBER_WORDS else words.replace(",", "."))
+
+
+def parse_time(text: str) -> float:
+    """Seconds for a time as people write it: `75`, `1:15`, `1:02:03.5`, `2 minutes`, `1h 5m`, `two minutes`.
+
+    Raises:
+        ValueError: if the text is no such time.
+    """
+    text = text.strip()
+    if re.fullmatch(_NUMBER, text, re.IGNORECASE):
+        return _number(text)
+    if re.fullmatch(_CLOCK, text):
+        seconds = 0.0
+        for part in text.replace(",", ".").split(":"):
+            seconds = seconds * 60 + float(part)
+        return seconds
+    if re.fullmatch(_SPELLED, text, re.IGNORECASE):
+        units = ((_HOUR, 3600), (_MINUTE, 60), (_SECOND, 1))
+        found = ((re.search(rf"({_NUMBER})\s*{unit}", text, re.IGNORECASE), size) for unit, size in units)
+        return sum(_number(match[1]) * size for match, size in found if match)
+    raise ValueError(f"“{text}” is not a time: write seconds (75), a clock time (1:15 or 1:02:03.5) or words (2 minutes)")
+
+
+@dataclass(frozen=True)
+class TimeReference:
+    """A time or range that a question names. A point has a span of no length."""
+
+    span: Span
+    text_start: int
+    """Index of the first character of the reference in the question."""
+    text_end: int
+    """Index after its last character."""
+    in_seconds: str
+    """The same reference written in seconds: `between 12.0 and 20.0 seconds`. `{}` stands for a point's time."""
+
+    @property
+    def is_point(self) -> bool:
+        """Whether one moment is meant, not a range."""
+        return self.span.duration_s == 0
+
+
+def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]:
+    """Every time and range that `question` names, in reading order, for a video of `duration_s` seconds.
+
+    Understands clock times, spelled-out times, `between A and B`, `from A to B`, `A-B`, `after A`, `before A`,
+    `the first/last A`. Ranges are cut to the video's length; points are not, so that a caller can refuse them.
+    """
+    references = []
+    for match in _REFERENCES.finditer(question):
+        if match["point"] and _A_LENGTH_FOLLOWS.search(question[: match.start("point")]):
+            continue
+        reference = _reference(match, duration_s)
+        if reference is not None:
+            references.append(reference)
+    return tuple(references)
+
+
+def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
+    group = match.groupdict()
+    start = match.start() + len(match[0]) - len(match[0].lstrip())
+    if group["point"]:
+        time_s = parse_time(group["point"])
+        return TimeReference(Span(time_s, time_s), start, match.end(), "{} seconds")
+    if group["second"]:
+        second = group["second"]
+        unit = re.search(rf"{_UNIT}$", second, re.IGNORECASE)
+        first = group["first"]
+        if re.fullmatch(_NUMBER, first, re.IGNORECASE):
+            if unit is None:
+                return None
+            first = f"{first} {unit[0]}"
+        low, high = sorted((parse_time(first), parse_time(second)))
+        word = (group["range_word"] or "between").lower()
+        joint = "and" if word == "between" else "to"
+        return TimeReference(_cut(low, high, duration_s), start, match.end(), f"{word} {low:.1f} {joint} {high:.1f} seconds")
+    if group["length"]:
+        length = group["length"]
+        seconds = parse_time(f"1 {length}" if re.fullmatch(_UNIT, length, re.IGNORECASE) else length)
+        first_part = group["edge"].lower() == "first"
+        span = _cut(0.0, seconds, duration_s) if first_part else _cut(max(0.0, duration_s - seconds), duration_s, duration_s)
+        return TimeReference(span, start, match.end(), f"{group['edge']} {seconds:.1f} seconds")
+    bound = parse_time(group["bound"])
+    later = group["side"].lower() in ("after", "since")
+    span = _cut(bound, max(bound, duration_s), duration_s) if later else _cut(0.0, bound, duration_s)
+    return TimeReference(span, start, match.end(), f"{group['side']} {bound:.1f} seconds")
+
+
+def _cut(start_s: float, end_s: float, duration_s: float) -> Span:
+    return Span(start_s, max(start_s, min(end_s, duration_s)))
