@@ -1,17 +1,22 @@
 """Dense captions over any length: window by window, then merged into one timeline."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from model.engine import VideoSession
 from model.prompts import DENSE_CAPTIONS
 from model.replies import read_events
-from model.sessions import RESERVED_TOKENS, OnWindow, SessionPool
+from model.sessions import RESERVED_TOKENS, OnPart, SessionPool
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan
 from video.timeline import Event, Span
 
 CAPTION_TOKENS = RESERVED_TOKENS - 256
 """Longest reply: the reserve less template and question."""
+
+DECODING_SHARE = 0.4
+"""Of a window's time, how much is shown for decoding; only for the progress bar."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Captions:
     """Windows whose reply could not be read, or ended before it was finished: there may be more in them."""
 
 
-def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_window: OnWindow | None = None) -> Captions:
+def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part: OnPart | None = None) -> Captions:
     """Caption every window of a plan.
 
     Raises:
@@ -33,19 +38,29 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_windo
     found: list[list[Event]] = []
     incomplete = []
     for index, window in enumerate(plan.windows):
-        if on_window:
-            on_window(index, len(plan.windows))
-        session = pool.session(video, plan, window)
+
+        def part(of_window: float, done: int = index) -> None:
+            if on_part:
+                on_part((done + of_window) / len(plan.windows))
+
+        session = pool.session(video, plan, window, on_part=lambda read: part(read * DECODING_SHARE))
         generation = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS)
         for _ in generation:
-            pass
+            part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
+        part(1.0)
         reading = read_events(generation.text, session)
         if not generation.is_complete or not reading.is_json:
             incomplete.append(window.span)
         found.append([event for event in reading.events if event.text])
-    if on_window:
-        on_window(len(plan.windows), len(plan.windows))
     return Captions(tuple(joined(found, grain_s=plan.grain_s)), tuple(incomplete))
+
+
+def _told_part(text: str, session: VideoSession) -> float:
+    """How far through the window a reply has come, by the last time it has told."""
+    times = re.findall(r"\d+\.\d", text[-120:])
+    if not times or session.window.duration_s == 0:
+        return 0.0
+    return min(1.0, max(0.0, (float(times[-1]) + session.clock_offset_s - session.window.start_s) / session.window.duration_s))
 
 
 def joined(windows: Iterable[list[Event]], *, grain_s: float) -> list[Event]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from model.errors import BadQuestion
 from model.prompts import localize
 from model.replies import read_events
-from model.sessions import OnWindow, SessionPool
+from model.sessions import OnPart, SessionPool
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan
 from video.timeline import Span, merged
@@ -48,7 +48,7 @@ class Localization:
 
 
 def locate(
-    pool: SessionPool, video: VideoInfo, query: str, *, span: Span | None = None, on_window: OnWindow | None = None
+    pool: SessionPool, video: VideoInfo, query: str, *, span: Span | None = None, on_part: OnPart | None = None
 ) -> Localization:
     """All occurrences of `query` in the video, or in `span` of it, in order of time; none is an honest answer.
 
@@ -60,14 +60,14 @@ def locate(
     plan = pool.plan(video, "caption", span=span)
     coarse: list[Span] = []
     for index, window in enumerate(plan.windows):
-        if on_window:
-            on_window(index, len(plan.windows))
+        if on_part:
+            on_part(index / len(plan.windows))
         coarse += _asked(pool, video, plan, index, query)
     # What two windows saw of one occurrence is one; neighbours that merely come close stay apart.
     candidates = merged(coarse) if len(plan.windows) > 1 else tuple(sorted(coarse))
     found = [better for candidate in candidates if (better := _looked_again(pool, video, candidate, query)) is not None]
-    if on_window:
-        on_window(len(plan.windows), len(plan.windows))
+    if on_part:
+        on_part(1.0)
     # Two candidates may turn out to be one occurrence.
     distinct = {round(item.span.start_s, 1): item for item in sorted(found, key=lambda item: item.span)}
     return Localization(tuple(distinct.values()), Coverage(plan.span.duration_s, plan.frames, plan.grain_s))

@@ -19,12 +19,30 @@ LOCALIZE = (
     'the keys "start" and "end" in seconds. If nothing matches, answer with an empty list.'
 )
 
+_WHEN = re.compile(
+    r"(?:when|at (?:what|which) (?:time|point|moment)s?|where in the video)\s+(?:can (?:i|we|you) see|could (?:i|we) see|do (?:i|we) see|does|do|did|is|are|was|were|will)\s+"
+    r"(?P<what>.+?)(?:\s+(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?(?:\s+in (?:the|this) video)?",
+    re.IGNORECASE,
+)
+_ARTICLE = re.compile(r"^(?:the|any|there)\s+", re.IGNORECASE)
+
 _BLANKS = {"time": r"(?P<time>\d+(?:\.\d+)?)", "thing": r"(?P<thing>\S.*?)"}
 
 
 def localize(query: str) -> str:
     """The prompt for all moments that match a query."""
     return LOCALIZE.format(query=query.strip().rstrip(".").replace('"', "'"))
+
+
+def asked_when(question: str) -> str | None:
+    """What a question asks the time of: `When does the red circle appear?` -> `red circle`; None for other questions."""
+    match = _WHEN.fullmatch(" ".join(question.split()).rstrip("?!. "))
+    return _ARTICLE.sub("", match["what"]) if match else None
+
+
+def form_about_a_moment(time_s: float, forms: tuple[str, ...]) -> str | None:
+    """The first form that asks about one moment, filled in; None if there is none."""
+    return next((form.format(time=f"{time_s:.1f}") for form in forms if "{time}" in form), None)
 
 
 def known_form(question: str, forms: tuple[str, ...]) -> str | None:

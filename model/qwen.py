@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCache
+from transformers.utils import logging as transformers_logging
 from transformers.video_utils import VideoMetadata
 
 from model.checkpoints import Checkpoint
@@ -49,6 +50,8 @@ class QwenEngine:
             BadCheckpoint: the folder cannot be loaded by transformers.
             OutOfMemory: the weights do not fit.
         """
+        # Progress is the application's to show, and only where it was asked for.
+        transformers_logging.disable_progress_bar()
         self.checkpoint = checkpoint
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         small = checkpoint.weight_bytes < SMALL_WEIGHTS_BYTES

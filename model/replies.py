@@ -117,7 +117,8 @@ def on_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span 
     """The stretch of video that a model means by two marker times.
 
     A marker stands for its whole temporal patch, so the span reaches from the first patch's first frame to the last
-    patch's end. None if it lies outside the window.
+    patch's last frame: an event seen first in one frame began after the frame before it and ended before the frame
+    after its last, which makes these two times the unbiased ones. None if the span lies outside the window.
     """
     markers = session.patches
     grain_s = markers[1].marker_s - markers[0].marker_s if len(markers) > 1 else session.window.duration_s
@@ -125,4 +126,8 @@ def on_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span 
         return None
     first = min(markers, key=lambda patch: abs(patch.marker_s - start_s))
     last = min(markers, key=lambda patch: abs(patch.marker_s - end_s))
-    return Span(first.first_s, max(first.last_s, last.last_s)).clamped(session.window)
+    end_s = max(first.last_s, last.last_s)
+    if end_s <= first.first_s:
+        # A lone frame is on screen until the window ends.
+        end_s = session.window.end_s
+    return Span(first.first_s, end_s).clamped(session.window)

@@ -2,11 +2,11 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from model.engine import Engine, VideoSession
-from video.decoder import ReaderName, read_frames
+from video.decoder import ReaderName, TimedFrames, read_frames
 from video.probe import VideoInfo
 from video.sampler import Budget, Purpose, SamplingPlan, Window, plan
 from video.timeline import Span
@@ -14,8 +14,8 @@ from video.timeline import Span
 RESERVED_TOKENS = 2048
 """Of every context, for the chat template, the question and the reply."""
 
-OnWindow = Callable[[int, int], None]
-"""Told (windows done, windows in all) while a plan is worked through."""
+OnPart = Callable[[float], None]
+"""Told the part done, 0 to 1, while something long is worked through."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class SessionPool:
         start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
         return plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps)
 
-    def session(self, video: VideoInfo, plan: SamplingPlan, window: Window) -> VideoSession:
-        """The session of one window of a plan, opened now if it is not kept.
+    def session(self, video: VideoInfo, plan: SamplingPlan, window: Window, *, on_part: OnPart | None = None) -> VideoSession:
+        """The session of one window of a plan, opened now if it is not kept; `on_part` follows the decoding.
 
         Raises:
             UnreadableVideo: no frame can be decoded.
@@ -73,6 +73,8 @@ class SessionPool:
                     self._sessions.move_to_end(key)
                     return self._sessions[key]
             frames = read_frames(video, window.times_s, plan.height, plan.width, reader=self.reader)
+            if on_part:
+                frames = _followed(frames, len(window.times_s), on_part)
             session = self.engine.open(frames, window.span, clock_offset_s=window.clock_offset_s)
             with self._lock:
                 self._sessions[key] = session
@@ -80,3 +82,11 @@ class SessionPool:
                 while len(self._sessions) > 1 and sum(kept.size_bytes for kept in self._sessions.values()) > self._memory_bytes:
                     self._sessions.popitem(last=False)
         return session
+
+
+def _followed(frames: Iterator[TimedFrames], wanted: int, on_part: OnPart) -> Iterator[TimedFrames]:
+    read = 0
+    for chunk in frames:
+        read += len(chunk)
+        on_part(min(1.0, read / wanted))
+        yield chunk

@@ -1,0 +1,366 @@
+"""The command line: verbs and printing only. Every verb takes `--json`; see `verb` for what all of them share."""
+
+import functools
+import inspect
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from app.doctor import examine
+from app.errors import EXPECTED_ERRORS, BadRequest
+from app.progress import OnProgress, Progress
+from app.service import Longview, plan_facts
+from app.settings import load_settings
+from indexing.exports import ExportFormat, event_row
+from indexing.library import VideoEntry
+from model.prompts import PROMPT_VERSION
+from video.decoder import ReaderName
+from video.ffmpeg import written_whole
+from video.timeline import Span, format_time, parse_time
+
+log = logging.getLogger(__name__)
+
+cli = typer.Typer(
+    name="longview",
+    help="Ask long videos questions, find moments in a library of them, and export timestamped captions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a verb: the application and how to print."""
+
+    app: Longview
+    as_json: bool
+
+    def answer(self, document: dict[str, Any], text: str) -> None:
+        """Print the one result, as JSON or for people."""
+        print(json.dumps(document, ensure_ascii=False, indent=2) if self.as_json else text)
+
+    def model_facts(self, entry: VideoEntry | None = None) -> dict[str, Any]:
+        """Provenance and notice for results that a model made: now, or when `entry` was captioned."""
+        provenance = asdict(entry.provenance) if entry else {"checkpoint": self.app.checkpoint.identity, "prompt_version": PROMPT_VERSION}
+        return {"provenance": provenance, "notice": self.app.checkpoint.notice}
+
+    def tell_notice(self) -> None:
+        """Say what every user of this checkpoint must know, where people read and programs don't."""
+        if self.app.checkpoint.notice:
+            print(self.app.checkpoint.notice, file=sys.stderr)
+
+
+@contextmanager
+def progress_bar() -> Iterator[OnProgress]:
+    """A bar with stage and time left on stderr; plain lines where that is no terminal."""
+    live = sys.stderr.isatty()
+    layout = "{desc} {percentage:3.0f}%|{bar:30}| {postfix}"
+    told: list[tuple[str, int]] = []
+    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not live) as bar:
+
+        def show(progress: Progress) -> None:
+            left = f"{format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
+            if live:
+                bar.set_description_str(progress.stage, refresh=False)
+                bar.set_postfix_str(left, refresh=False)
+                bar.n = progress.part * 100
+                bar.refresh()
+            elif (step := (progress.stage, int(progress.part * 10))) not in told:
+                told.append(step)
+                print(f"{progress.part:4.0%} {progress.stage} {left}".rstrip(), file=sys.stderr)
+
+        yield show
+
+
+_COMMON: dict[str, Any] = {
+    "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")],
+    "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_HOME).", show_default=False)],
+    "model": Annotated[str | None, typer.Option(help="auto, demo, a Hugging Face id or a folder.", show_default=False)],
+    "reader": Annotated[ReaderName | None, typer.Option(help="The library that decodes videos.", show_default=False)],
+    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")],
+}
+
+
+def verb(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a verb, give it the common options, and turn expected errors into one sentence and exit code 1."""
+    own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "call"]
+    common = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False if kind.__origin__ is bool else None, annotation=kind)
+        for name, kind in _COMMON.items()
+    ]
+
+    @functools.wraps(function)
+    def run(**values: Any) -> None:
+        as_json, verbose = values.pop("as_json"), values.pop("verbose")
+        library, model, reader = values.pop("library"), values.pop("model"), values.pop("reader")
+        logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+        if not verbose:
+            # Other people's libraries report to the log of those who asked for it.
+            logging.getLogger("transformers").setLevel(logging.ERROR)
+        try:
+            function(Call(Longview(load_settings(home=library, model=model, reader=reader)), as_json), **values)
+        except EXPECTED_ERRORS as error:
+            fail(error, as_json=as_json)
+        except KeyboardInterrupt:
+            print("Stopped; nothing half-done was kept.", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except BrokenPipeError:
+            raise typer.Exit(1) from None
+
+    run.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *common)}
+    cli.command(function.__name__.rstrip("_"))(run)
+    return run
+
+
+def fail(error: Exception, *, as_json: bool) -> None:
+    """Say an expected error and leave with exit code 1."""
+    if as_json:
+        print(json.dumps({"error": _error(error)}, ensure_ascii=False, indent=2))
+    else:
+        print(error, file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def _error(error: Exception) -> dict[str, str]:
+    return {"code": getattr(error, "code", "error"), "message": str(error)}
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else parse_time(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _span(span: Span) -> str:
+    return f"{format_time(span.start_s)} - {format_time(span.end_s)}"
+
+
+def _span_row(span: Span) -> dict[str, Any]:
+    return {"start_s": round(span.start_s, 3), "end_s": round(span.end_s, 3), "start": format_time(span.start_s), "end": format_time(span.end_s)}
+
+
+Video = Annotated[str, typer.Argument(help="An id, a unique beginning of one, or a path (indexed first if it is new).")]
+Context = Annotated[int | None, typer.Option(min=1, help="Most tokens of one prompt and reply.", show_default=False)]
+
+
+@verb
+def index(
+    call: Call,
+    paths: Annotated[list[Path], typer.Argument(help="Video files.")],
+    start: Annotated[str | None, typer.Option(help="Begin here: 75, 1:15, 1:02:03.", show_default=False)] = None,
+    end: Annotated[str | None, typer.Option(help="Stop here.", show_default=False)] = None,
+    context: Context = None,
+) -> None:
+    """Caption videos and put them into the library."""
+    start_s, end_s = _seconds(start), _seconds(end)
+    rows: list[dict[str, Any]] = []
+    failed: list[Exception] = []
+    call.tell_notice()
+    for path in paths:
+        try:
+            with progress_bar() as on_progress:
+                done = call.app.index(path, start_s=start_s, end_s=end_s, context_tokens=context, on_progress=on_progress)
+        except EXPECTED_ERRORS as error:
+            failed.append(error)
+            rows.append({"path": str(path), "status": "failed", "error": _error(error)})
+            continue
+        entry = done.entry
+        rows.append(
+            {
+                "video_id": entry.video_id,
+                "path": str(entry.path),
+                "status": "indexed",
+                "duration_s": round(entry.duration_s, 3),
+                "events": entry.caption_count,
+                "seconds_spent": round(done.seconds_spent, 2),
+                "incomplete": [_span_row(span) for span in entry.incomplete],
+            }
+        )
+    if failed and len(paths) == 1:
+        raise failed[0]
+    lines = (
+        f"{row['video_id']}  {format_time(row['duration_s'])}  {row['events']} events in {row['seconds_spent']:.1f} s  {row['path']}"
+        if row["status"] == "indexed"
+        else f"failed: {row['error']['message']}"
+        for row in rows
+    )
+    call.answer({"videos": rows, **call.model_facts()}, "\n".join(lines))
+    if failed:
+        raise typer.Exit(1)
+
+
+@verb
+def list_(call: Call) -> None:
+    """Show the videos of the library."""
+    entries = call.app.videos()
+    rows = [
+        {
+            "video_id": entry.video_id,
+            "title": entry.title,
+            "path": str(entry.path),
+            "duration_s": round(entry.duration_s, 3),
+            "events": entry.caption_count,
+            "indexed_at": entry.indexed_at,
+            "checkpoint": entry.provenance.checkpoint,
+            "stale": call.app.is_stale(entry),
+        }
+        for entry in entries
+    ]
+    lines = (
+        f"{row['video_id']}  {format_time(row['duration_s']):>10}  {row['events']:>4} events  {row['title']}{'  (stale: index again)' if row['stale'] else ''}"
+        for row in rows
+    )
+    call.answer({"videos": rows}, "\n".join(lines) or "The library is empty; `index FILE` puts a video into it.")
+
+
+@verb
+def remove(call: Call, video: Video) -> None:
+    """Remove a video from the library; its file stays where it is."""
+    entry = call.app.remove(video)
+    call.answer({"video_id": entry.video_id, "path": str(entry.path), "removed": True}, f"Removed {entry.title}; {entry.path} was not touched.")
+
+
+@verb
+def plan(
+    call: Call,
+    video: Video,
+    context: Context = None,
+    fps: Annotated[float | None, typer.Option(min=0.001, help="Frames a second.", show_default=False)] = None,
+) -> None:
+    """Show which frames would be looked at for a question, and what that costs."""
+    report = call.app.plan(video, context_tokens=context, fps=fps)
+    facts = plan_facts(report.plan) | {"estimated_seconds": round(report.estimated_seconds, 2)}
+    text = (
+        f"{facts['frames']} frames of {facts['width']}x{facts['height']} in {len(facts['windows'])} window(s), one every {report.plan.grain_s / 2:.2f} s\n"
+        f"{facts['total_tokens']} tokens: {facts['visual_tokens']} visual, {facts['stamp_tokens']} for times, the rest for question and reply\n"
+        f"One look tells time to {facts['grain_s']:.2f} s; reading it will take about {facts['estimated_seconds']:.1f} s on this {call.app.device}"
+    )
+    call.answer(facts | call.model_facts(), text)
+
+
+@verb
+def caption(call: Call, video: Video) -> None:
+    """Print a video's captions."""
+    entry = _found(call, video)
+    events = [event_row(item.event) for item in call.app.captions(entry)]
+    if call.app.is_stale(entry):
+        log.warning("These captions were made by %s; index the video again to renew them.", entry.provenance.checkpoint)
+    call.tell_notice()
+    document = {"video_id": entry.video_id, "duration_s": round(entry.duration_s, 3), "events": events, "stale": call.app.is_stale(entry)}
+    text = "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or "Nothing was seen in this video."
+    call.answer(document | call.model_facts(entry), text)
+
+
+@verb
+def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="What to look for.")]) -> None:
+    """Find all occurrences of something in a video, or say that it is not there."""
+    entry = _found(call, video)
+    with progress_bar() as on_progress:
+        result = call.app.locate(entry, query, on_progress=on_progress)
+    call.tell_notice()
+    coverage = {"seconds": round(result.coverage.seconds, 3), "frames": result.coverage.frames, "grain_s": round(result.coverage.grain_s, 4)}
+    document = {
+        "query": query,
+        "video_id": entry.video_id,
+        "spans": [_span_row(item.span) | {"error_s": round(item.error_s, 3)} for item in result.found],
+        "found": bool(result.found),
+        "coverage": coverage,
+    }
+    lines = [f"{_span(item.span)}  (each edge within about {item.error_s:.1f} s)" for item in result.found]
+    nothing = (
+        f"Not in this video: {query}. Looked at {coverage['frames']} frames over {format_time(coverage['seconds'])}; "
+        f"what lasts less than {coverage['grain_s']:.1f} s could have been missed."
+    )
+    call.answer(document | call.model_facts(), "\n".join(lines) or nothing)
+
+
+@verb
+def ask(call: Call, words: Annotated[list[str], typer.Argument(metavar="VIDEO... QUESTION", help="One or more videos, then the question.")]) -> None:
+    """Ask a question about one or more videos."""
+    *videos, question = words
+    if not videos:
+        raise BadRequest('Name the video before the question: ask VIDEO "What happens at 0:20?"')
+    if not question.strip():
+        raise BadRequest("The question is empty: ask something about the video.")
+    entries = [_found(call, video) for video in videos]
+    asking = call.app.ask(entries, question)
+    for piece in asking:
+        if not call.as_json:
+            print(piece, end="", flush=True)
+    answer = asking.answer
+    document = {
+        "question": question,
+        "answer": answer.text,
+        "evidence": [{"video_id": item.video_id} | _span_row(item.span) for item in answer.evidence],
+        "seconds": {"first_token": round(answer.first_token_s, 3), "total": round(answer.total_s, 3)},
+        "coverage": {"seconds": round(answer.looked_at_s, 3), "frames": answer.frames, "grain_s": round(answer.grain_s, 4)},
+    }
+    seen = ", ".join(_span(item.span) for item in answer.evidence)
+    call.answer(document | call.model_facts(), f"\n[seen at {seen}]" if seen else "")
+    call.tell_notice()
+
+
+@verb
+def search(
+    call: Call,
+    query: Annotated[str, typer.Argument(help="What to search for, in any of 16 languages.")],
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most moments to show.")] = 10,
+    video: Annotated[str | None, typer.Option(help="Only in this video.", show_default=False)] = None,
+) -> None:
+    """Search the captions of the whole library."""
+    moments = call.app.search(query, limit=limit, video=video)
+    rows = [
+        {"video_id": moment.video_id, "title": moment.title} | _span_row(moment.span) | {"text": moment.text, "score": moment.score, "source": moment.source}
+        for moment in moments
+    ]
+    lines = (f"{moment.score:.2f}  {_span(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments)
+    call.answer({"query": query, "moments": rows} | {"notice": call.app.checkpoint.notice}, "\n".join(lines) or f"No caption in the library fits “{query}”.")
+
+
+@verb
+def export(
+    call: Call,
+    video: Video,
+    format: Annotated[ExportFormat, typer.Option(help="The format.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; by default stdout.", show_default=False)] = None,
+) -> None:
+    """Export a video's captions as subtitles or a table."""
+    entry = _found(call, video)
+    text = call.app.export(entry, format)
+    if output is None:
+        call.answer({"video_id": entry.video_id, "format": format, "content": text}, text.rstrip("\n"))
+        return
+    try:
+        with written_whole(output.expanduser()) as partial:
+            partial.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
+    call.answer({"video_id": entry.video_id, "format": format, "path": str(output)}, f"Wrote {output}.")
+
+
+@verb
+def doctor(call: Call) -> None:
+    """Show what was found on this machine, and what is wrong."""
+    found = examine(call.app)
+    lines = [f"{name}: {value}" for name, value in found.facts.items()]
+    lines += [f"PROBLEM: {problem}" for problem in found.problems] or ["Everything works."]
+    call.answer(found.facts | {"problems": list(found.problems)}, "\n".join(lines))
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def _found(call: Call, reference: str) -> VideoEntry:
+    """The video, indexed first if it is a new path."""
+    with progress_bar() as on_progress:
+        return call.app.video_or_index(reference, on_progress)

@@ -1,0 +1,63 @@
+"""What was found on this machine, and what is wrong."""
+
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import EXPECTED_ERRORS
+from app.service import Longview
+from video.ffmpeg import ffmpeg_major, ffmpeg_path
+
+LEAST_DISK_BYTES = 1 << 30
+LEAST_MEMORY_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Facts by name, and problems as sentences; no problems: everything works."""
+
+    facts: dict[str, Any]
+    problems: tuple[str, ...]
+
+
+def examine(app: Longview) -> Diagnosis:
+    """Look at device, memory, ffmpeg, checkpoint and library."""
+    import psutil
+    import torch
+
+    problems = []
+    memory = psutil.virtual_memory()
+    facts: dict[str, Any] = {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpu_cores": psutil.cpu_count(logical=False),
+        "memory_bytes": memory.total,
+        "memory_free_bytes": memory.available,
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+    if torch.cuda.is_available():
+        facts["device_free_bytes"], facts["device_bytes"] = torch.cuda.mem_get_info()
+    if memory.available < LEAST_MEMORY_BYTES:
+        problems.append(f"Only {memory.available >> 20} MiB of memory are free; close something.")
+    facts["ffmpeg"] = ffmpeg_path()
+    facts["ffmpeg_version"] = ffmpeg_major(facts["ffmpeg"])
+    if not facts["ffmpeg_version"]:
+        problems.append(f"ffmpeg at {facts['ffmpeg']} does not run; install imageio-ffmpeg again.")
+    try:
+        checkpoint = app.checkpoint
+        facts |= {"checkpoint": checkpoint.identity, "checkpoint_bytes": checkpoint.weight_bytes, "notice": checkpoint.notice}
+    except EXPECTED_ERRORS as error:
+        facts["checkpoint"] = None
+        problems.append(str(error))
+    entries = app.videos()
+    free = shutil.disk_usage(app.library.folder).free
+    facts |= {"library": str(app.library.folder), "videos": len(entries), "captions": sum(entry.caption_count for entry in entries), "disk_free_bytes": free}
+    if free < LEAST_DISK_BYTES:
+        problems.append(f"Only {free >> 20} MiB are free where the library lies ({app.library.folder}).")
+    problems += [f"The original of {entry.video_id} ({entry.title}) is no longer at {entry.path}." for entry in entries if not entry.path.exists()]
+    if facts["checkpoint"]:
+        facts["stale"] = [entry.video_id for entry in entries if app.is_stale(entry)]
+    return Diagnosis(facts, tuple(problems))

@@ -1,0 +1,27 @@
+"""The sample video of a new library: five minutes of coloured shapes with a dozen events, rendered on first use."""
+
+import logging
+import sys
+
+from app.progress import OnProgress
+from app.service import Longview
+from video.shapes import render, sample_events
+
+log = logging.getLogger(__name__)
+
+SAMPLE_NAME = "sample-shapes.mp4"
+DURATION_S = 300.0
+EVENTS = 12
+SEED = 7
+FPS = 15.0
+
+
+def add_sample(app: Longview, on_progress: OnProgress | None = None) -> None:
+    """Render and index the sample if the library is empty."""
+    if app.videos():
+        return
+    path = app.library.folder / "samples" / SAMPLE_NAME
+    print("The library is empty: making a sample video of five minutes.", file=sys.stderr)
+    if not path.exists():
+        render(path, sample_events(DURATION_S, EVENTS, seed=SEED), DURATION_S, fps=FPS, seed=SEED)
+    app.index(path, title="Sample: coloured shapes", on_progress=on_progress)

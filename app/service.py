@@ -1,0 +1,444 @@
+"""The use cases: index, list, plan, caption, locate, ask, search, export. The only place that joins the packages."""
+
+import errno
+import functools
+import logging
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.errors import BadRequest, NoSpace, VideoGone
+from app.progress import OnProgress, Stages
+from app.settings import Settings
+from indexing.errors import UnknownVideo
+from indexing.exports import ExportFormat, exported
+from indexing.library import ID_DIGITS, Caption, Library, Provenance, VideoEntry
+from indexing.search import Moment, search
+from model.checkpoints import Checkpoint, find_checkpoint
+from model.prompts import PROMPT_VERSION
+from video.clips import browser_plays, proxy, thumbnail
+from video.ffmpeg import written_whole
+from video.guard import checked_path
+from video.probe import VideoInfo, content_hash, probe
+from video.sampler import SamplingPlan
+from video.timeline import Span, format_time
+
+if TYPE_CHECKING:
+    from indexing.vectors import VectorIndex
+    from model.answerer import Answering
+    from model.localizer import Localization
+    from model.sessions import SessionPool
+
+log = logging.getLogger(__name__)
+
+REPLY_TOKENS_EXPECTED = 300
+"""For estimates of time: a window's captions are about that long."""
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What indexing a file came to."""
+
+    entry: VideoEntry
+    seconds_spent: float
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """A plan and what it would cost."""
+
+    plan: SamplingPlan
+    estimated_seconds: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A span of a video that an answer rests on."""
+
+    video_id: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class AskedAnswer:
+    """An answer about one or more videos."""
+
+    text: str
+    evidence: tuple[Evidence, ...]
+    first_token_s: float
+    total_s: float
+    looked_at_s: float
+    """Seconds of video that were looked at."""
+    frames: int
+    grain_s: float
+    """The coarsest patch period among the looks."""
+
+
+class Longview:
+    """One library and one checkpoint, which is loaded only when something needs it. Safe for several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the library.
+
+        Raises:
+            LibraryUnusable: the library folder cannot be used.
+        """
+        self.settings = settings
+        self.library = Library(settings.home.expanduser())
+        self._loading = threading.RLock()
+
+    # -- what is loaded when it is needed ------------------------------------------------------------------------
+
+    @functools.cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The chosen checkpoint; found, not loaded."""
+        with self._loading:
+            return find_checkpoint(self.settings.model)
+
+    @functools.cached_property
+    def _pool(self) -> "SessionPool":
+        with self._loading:
+            from model.qwen import QwenEngine
+            from model.sessions import SessionPool
+
+            engine = QwenEngine(self.checkpoint, device=self.settings.device, threads=self.settings.threads)
+            return SessionPool(
+                engine,
+                memory_bytes=self.settings.session_memory_bytes,
+                reader=self.settings.reader,
+                context_tokens=self.settings.context_tokens,
+            )
+
+    @functools.cached_property
+    def _vectors(self) -> "VectorIndex":
+        with self._loading:
+            from indexing.embedder import SentenceEncoder
+            from indexing.vectors import VectorIndex
+
+            return VectorIndex(self.library, SentenceEncoder())
+
+    @property
+    def device(self) -> str:
+        """Where the checkpoint runs: `cuda` or `cpu`."""
+        return self._pool.engine.device
+
+    def warm_up(self) -> None:
+        """Load checkpoint and encoder now, so that the first question does not wait for them."""
+        _ = self._pool
+        self._vectors.search("", limit=1)
+
+    # -- the library ---------------------------------------------------------------------------------------------
+
+    def videos(self) -> tuple[VideoEntry, ...]:
+        """All videos of the library."""
+        return self.library.videos()
+
+    def video(self, reference: str) -> VideoEntry:
+        """The video that an id, a unique prefix or a path means.
+
+        Raises:
+            UnknownVideo: it is not in the library. AmbiguousVideo: several begin like that.
+        """
+        path = Path(reference).expanduser()
+        if _names_file(reference):
+            return self.library.video(self._hash(checked_path(path))[:ID_DIGITS])
+        return self.library.video(reference)
+
+    def video_or_index(self, reference: str, on_progress: OnProgress | None = None) -> VideoEntry:
+        """The same, but a path that is not in the library is indexed first."""
+        try:
+            return self.video(reference)
+        except UnknownVideo:
+            if _names_file(reference) or "/" in reference or Path(reference).suffix:
+                log.warning("%s is not in the library yet and is indexed first", reference)
+                return self.index(Path(reference), on_progress=on_progress).entry
+            raise
+
+    def is_stale(self, entry: VideoEntry) -> bool:
+        """Whether another checkpoint, or other prompts, would now caption this video."""
+        return entry.provenance.checkpoint != self.checkpoint.identity or entry.provenance.prompt_version != PROMPT_VERSION
+
+    def remove(self, reference: str) -> VideoEntry:
+        """Forget a video; its original stays where it is, and so do files made for it only if others use them."""
+        entry = self.video(reference)
+        self.library.remove(entry.video_id)
+        for made in self._made_for(entry.video_id):
+            made.unlink(missing_ok=True)
+        return entry
+
+    def _made_for(self, video_id: str) -> list[Path]:
+        folders = (self.library.folder / "proxies", self.library.folder / "thumbnails")
+        return [path for folder in folders for path in folder.glob(f"{video_id}*")]
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _hash(self, path: Path) -> str:
+        """The content hash of a checked path, remembered by size and time of change."""
+        status = path.stat()
+        known = self.library.known_hash(path, status.st_size, status.st_mtime_ns)
+        if known is None:
+            known = content_hash(path)
+            self.library.remember_hash(path, status.st_size, status.st_mtime_ns, known)
+        return known
+
+    def _probed(self, entry: VideoEntry) -> VideoInfo:
+        """The original of a library entry, which must still be there and unchanged."""
+        if not entry.path.exists():
+            raise VideoGone(f"The original of {entry.title} is no longer at {entry.path}; index it again from where it lies now.")
+        if self._hash(entry.path) != entry.content_hash:
+            raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
+        return probe(entry.path, known_hash=entry.content_hash)
+
+    def plan(self, reference: str, *, context_tokens: int | None = None, fps: float | None = None) -> PlanReport:
+        """What would be looked at for questions about a video; a path need not be in the library."""
+        if _names_file(reference):
+            path = checked_path(Path(reference))
+            info = probe(path, known_hash=self._hash(path))
+        else:
+            info = self._probed(self.library.video(reference))
+        plan = self._pool.plan(info, "watch", fps=fps, context_tokens=context_tokens)
+        return PlanReport(plan, self._pool.engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED))
+
+    def index(
+        self,
+        path: Path,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        context_tokens: int | None = None,
+        title: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Indexed:
+        """Caption a file and put it into the library, replacing what was there for the same content.
+
+        Nothing is written before everything is known.
+
+        Raises:
+            VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be had.
+            LibraryUnusable: the library cannot be written, for instance because the disk is full.
+        """
+        from model.captioner import caption
+
+        begun = time.monotonic()
+        stages = Stages(on_progress)
+        stages.begin("reading the file", until=0.02)
+        checked = checked_path(path)
+        info = probe(checked, known_hash=self._hash(checked))
+        stages.begin("loading the checkpoint", until=0.04)
+        pool = self._pool
+        span = Span(start_s or 0.0, max(start_s or 0.0, info.duration_s if end_s is None else end_s)) if start_s or end_s is not None else None
+        plan = pool.plan(info, "caption", span=span, context_tokens=context_tokens)
+        estimate_s = pool.engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED)
+        log.info("%s: %d frames in %d windows, about %.0f s", info.path.name, plan.frames, len(plan.windows), estimate_s)
+        if estimate_s > 60:
+            log.warning("%s will take about %s on this %s", info.path.name, format_time(estimate_s), pool.engine.device)
+        stages.begin("looking and captioning", until=0.97)
+        captions = caption(pool, info, plan, on_part=stages)
+        stages.begin("writing to the library", until=0.99)
+        spent_s = time.monotonic() - begun
+        video_id = info.content_hash[:ID_DIGITS]
+        entry = VideoEntry(
+            video_id=video_id,
+            content_hash=info.content_hash,
+            path=info.path,
+            title=title or self._title(video_id, info.path),
+            duration_s=info.duration_s,
+            span=plan.span,
+            provenance=Provenance(self.checkpoint.identity, PROMPT_VERSION, plan_facts(plan)),
+            facts={
+                "width": info.width,
+                "height": info.height,
+                "fps": round(info.fps_nominal, 3),
+                "codec": info.codec,
+                "container": info.container,
+                "has_audio": info.has_audio,
+                "size_bytes": info.size_bytes,
+            },
+            incomplete=captions.incomplete,
+            seconds_spent=spent_s,
+        )
+        entry = self.library.put(entry, captions.events)
+        stages.begin("embedding the captions", until=1.0)
+        self._vectors.update(stages)
+        stages(1.0)
+        return Indexed(entry, time.monotonic() - begun)
+
+    def _title(self, video_id: str, path: Path) -> str:
+        """A title that was chosen before, else the file's name."""
+        try:
+            return self.library.video(video_id).title
+        except UnknownVideo:
+            return path.stem
+
+    def captions(self, entry: VideoEntry) -> tuple[Caption, ...]:
+        """A video's captions in order of time."""
+        return self.library.captions(entry.video_id)
+
+    def export(self, entry: VideoEntry, format: ExportFormat) -> str:
+        """A video's captions as text in that format."""
+        return exported(format, entry, [caption.event for caption in self.captions(entry)])
+
+    # -- asking --------------------------------------------------------------------------------------------------
+
+    def locate(self, entry: VideoEntry, query: str, *, on_progress: OnProgress | None = None) -> "Localization":
+        """All occurrences of a query in a video's indexed part."""
+        from model.localizer import locate
+
+        stages = Stages(on_progress)
+        stages.begin("looking", until=1.0)
+        info = self._probed(entry)
+        return locate(self._pool, info, query, span=_part(entry), on_part=stages)
+
+    def ask(self, entries: Sequence[VideoEntry], question: str) -> "Asking":
+        """A question about one or more videos, answered for each in turn.
+
+        Raises:
+            BadRequest: no video is named. BadQuestion: the question is empty or names a time the video does not have.
+        """
+        if not entries:
+            raise BadRequest("Name the video that the question is about.")
+        return Asking([(entry, self._answering(entry, question)) for entry in entries], self)
+
+    def _answering(self, entry: VideoEntry, question: str) -> "Answering":
+        from model.answerer import Answering
+
+        info = self._probed(entry)
+        focus = None
+        if len(self._pool.plan(info, "watch").windows) > 1:
+            best = search(self.library, self._vectors, question, limit=1, video_id=entry.video_id)
+            focus = best[0].span if best else None
+        return Answering(self._pool, info, question, focus)
+
+    def told_span(self, entry: VideoEntry, span: Span, answer: str) -> Span:
+        """Evidence that is a moment, widened to the event around it that the captions tell in the answer's words."""
+        if span.duration_s <= float(entry.provenance.plan["grain_s"]):
+            for caption in self.captions(entry):
+                if caption.event.span.overlap_s(span) > 0 and caption.event.text in answer:
+                    return caption.event.span
+        return span
+
+    def search(self, query: str, *, limit: int = 10, video: str | None = None) -> tuple[Moment, ...]:
+        """The moments of the library, or of one video, that fit a query.
+
+        Raises:
+            BadRequest: the query is empty.
+        """
+        if not query.strip():
+            raise BadRequest("The query is empty: say what to search for.")
+        video_id = self.video(video).video_id if video else None
+        return search(self.library, self._vectors, query, limit=limit, video_id=video_id)
+
+    # -- files for the browser -----------------------------------------------------------------------------------
+
+    def adopt(self, upload: Path, name: str) -> Path:
+        """Copy an uploaded file into the library folder and return where it lies now; the same content is kept once.
+
+        Raises:
+            NoSpace: the disk is full. VideoError: the file cannot be used.
+        """
+        checked = checked_path(upload)
+        digest = content_hash(checked)
+        known = sorted((self.library.folder / "uploads").glob(f"{digest[:ID_DIGITS]}-*"))
+        if known:
+            return known[0]
+        probe(checked, known_hash=digest)
+        target = self.library.folder / "uploads" / f"{digest[:ID_DIGITS]}-{safe_name(name)}"
+        try:
+            with written_whole(target) as partial:
+                shutil.copyfile(checked, partial)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(f"There is no space left in {self.library.folder} for {name}.") from error
+            raise
+        return target
+
+    def playable(self, entry: VideoEntry) -> Path:
+        """A file that browsers play: the original, or a light copy that is made on the first call."""
+        info = self._probed(entry)
+        if browser_plays(info):
+            return entry.path
+        target = self.library.folder / "proxies" / f"{entry.video_id}.mp4"
+        return target if target.exists() else proxy(info, target)
+
+    def thumbnail(self, video_id: str, time_s: float) -> Path:
+        """A JPEG of what is on screen at a time."""
+        target = self.library.folder / "thumbnails" / f"{video_id}-{round(time_s * 1000)}.jpg"
+        if target.exists():
+            return target
+        return thumbnail(self._probed(self.library.video(video_id)), time_s, target)
+
+
+class Asking:
+    """Answers in the making: iterate for pieces of text; `answer` is there when they are finished."""
+
+    def __init__(self, parts: "list[tuple[VideoEntry, Answering]]", app: Longview) -> None:
+        self._parts, self._app = parts, app
+        self._text = ""
+
+    def __iter__(self) -> Iterator[str]:
+        for number, (entry, answering) in enumerate(self._parts):
+            if len(self._parts) > 1:
+                yield from self._said(f"{chr(10) if number else ''}{entry.title}: ")
+            for piece in answering:
+                yield from self._said(piece)
+
+    def _said(self, piece: str) -> Iterator[str]:
+        self._text += piece
+        yield piece
+
+    @property
+    def answer(self) -> AskedAnswer:
+        """The finished answer; only after the iteration."""
+        answers = [(entry, answering.answer) for entry, answering in self._parts]
+        return AskedAnswer(
+            text=self._text.strip(),
+            evidence=tuple(Evidence(entry.video_id, self._app.told_span(entry, span, answer.text)) for entry, answer in answers for span in answer.evidence),
+            first_token_s=answers[0][1].first_token_s,
+            total_s=sum(answer.total_s for _, answer in answers),
+            looked_at_s=sum(answer.coverage.seconds for _, answer in answers),
+            frames=sum(answer.coverage.frames for _, answer in answers),
+            grain_s=max(answer.coverage.grain_s for _, answer in answers),
+        )
+
+
+def plan_facts(plan: SamplingPlan) -> dict[str, Any]:
+    """A plan in numbers, as provenance keeps it and the command line prints it."""
+    return {
+        "purpose": plan.purpose,
+        "frames": plan.frames,
+        "temporal_patches": plan.temporal_patches,
+        "height": plan.height,
+        "width": plan.width,
+        "tokens_per_patch": plan.tokens_per_patch,
+        "visual_tokens": plan.visual_tokens,
+        "stamp_tokens": plan.stamp_tokens,
+        "total_tokens": plan.total_tokens,
+        "grain_s": round(plan.grain_s, 4),
+        "windows": [
+            {"start_s": round(window.span.start_s, 3), "end_s": round(window.span.end_s, 3), "frames": len(window.times_s)} for window in plan.windows
+        ],
+    }
+
+
+def safe_name(name: str) -> str:
+    """A file name without anything that means something to a file system or a shell, at most 80 characters."""
+    stem, suffix = Path(name).stem, Path(name).suffix
+    clean = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:60] or "video"
+    return clean + re.sub(r"[^\w.]+", "", suffix)[:12].lower()
+
+
+def _names_file(reference: str) -> bool:
+    try:
+        return Path(reference).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _part(entry: VideoEntry) -> Span | None:
+    """The indexed part, if it is not the whole video."""
+    return None if entry.span.start_s <= 0 and entry.span.end_s >= entry.duration_s - 1e-3 else entry.span

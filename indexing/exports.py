@@ -1,0 +1,72 @@
+"""Captions as files for other programs: SRT, WebVTT, JSON, CSV and plain text."""
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal, get_args
+
+import pysubs2
+
+from indexing.library import VideoEntry
+from video.timeline import Event, format_time
+
+ExportFormat = Literal["srt", "vtt", "json", "csv", "txt"]
+FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+
+LINE_CHARACTERS = 42
+"""Longest line of a subtitle: the usual broadcast limit."""
+
+
+def exported(format: ExportFormat, entry: VideoEntry, events: Sequence[Event]) -> str:
+    """A video's captions in a format, as text."""
+    if format in ("srt", "vtt"):
+        return _subtitles(format, events)
+    if format == "json":
+        return json.dumps(_document(entry, events), ensure_ascii=False, indent=2) + "\n"
+    if format == "csv":
+        return _table(events)
+    lines = (f"{format_time(event.span.start_s)} - {format_time(event.span.end_s)}  {event.text}" for event in events)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """An event as exports and the command line show it: seconds for programs, clock times for people."""
+    start_s, end_s = event.span.start_s, event.span.end_s
+    return {"start_s": round(start_s, 3), "end_s": round(end_s, 3), "start": format_time(start_s), "end": format_time(end_s), "text": event.text}
+
+
+def _subtitles(format: Literal["srt", "vtt"], events: Sequence[Event]) -> str:
+    subtitles = pysubs2.SSAFile()
+    for event in events:
+        line = pysubs2.SSAEvent(start=round(event.span.start_s * 1000), end=round(event.span.end_s * 1000))
+        # Braces are override tags to pysubs2, so that text inside them would vanish.
+        readable = event.text.replace("{", "(").replace("}", ")")
+        line.plaintext = "\n".join(textwrap.wrap(readable, LINE_CHARACTERS)) or readable
+        subtitles.append(line)
+    return str(subtitles.to_string(format))
+
+
+def _document(entry: VideoEntry, events: Sequence[Event]) -> dict[str, Any]:
+    return {
+        "video_id": entry.video_id,
+        "title": entry.title,
+        "path": str(entry.path),
+        "duration_s": entry.duration_s,
+        "provenance": asdict(entry.provenance),
+        "events": [event_row(event) for event in events],
+    }
+
+
+def _table(events: Sequence[Event]) -> str:
+    target = io.StringIO()
+    writer = csv.DictWriter(target, ["start_s", "end_s", "start", "end", "text"])
+    writer.writeheader()
+    for event in events:
+        row = event_row(event)
+        # A spreadsheet would run a cell that begins like a formula.
+        row["text"] = f"'{row['text']}" if row["text"].startswith(("=", "+", "-", "@")) else row["text"]
+        writer.writerow(row)
+    return target.getvalue()

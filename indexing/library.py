@@ -1,0 +1,338 @@
+"""The library's truth: one SQLite database in WAL mode, so that several processes may use it at once.
+
+A video and its captions are written in one transaction, or not at all. Originals are referenced where they lie.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from indexing.errors import AmbiguousVideo, LibraryUnusable, UnknownVideo
+from video.timeline import Event, Span
+
+DATABASE = "library.db"
+ID_DIGITS = 12
+"""Hexadecimal digits of the content hash that name a video: 48 bits, one accidental clash in 10^7 at 7,500 videos."""
+BUSY_S = 30.0
+"""How long a writer waits for another process's transaction."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE videos (
+        video_id TEXT PRIMARY KEY,
+        content_hash TEXT NOT NULL UNIQUE,
+        path TEXT NOT NULL,
+        title TEXT NOT NULL,
+        duration_s REAL NOT NULL,
+        facts TEXT NOT NULL,
+        start_s REAL NOT NULL,
+        end_s REAL NOT NULL,
+        checkpoint TEXT NOT NULL,
+        prompt_version TEXT NOT NULL,
+        plan TEXT NOT NULL,
+        incomplete TEXT NOT NULL,
+        added_at TEXT NOT NULL,
+        indexed_at TEXT NOT NULL,
+        seconds_spent REAL NOT NULL
+    );
+    CREATE TABLE captions (
+        caption_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
+        start_s REAL NOT NULL,
+        end_s REAL NOT NULL,
+        text TEXT NOT NULL,
+        source TEXT NOT NULL
+    );
+    CREATE INDEX captions_by_video ON captions (video_id, start_s);
+    CREATE VIRTUAL TABLE words USING fts5 (text, content = 'captions', content_rowid = 'caption_id', tokenize = 'porter unicode61');
+    CREATE TABLE generation (number INTEGER NOT NULL);
+    INSERT INTO generation VALUES (0);
+    CREATE TRIGGER caption_added AFTER INSERT ON captions BEGIN
+        INSERT INTO words (rowid, text) VALUES (new.caption_id, new.text);
+        UPDATE generation SET number = number + 1;
+    END;
+    CREATE TRIGGER caption_removed AFTER DELETE ON captions BEGIN
+        INSERT INTO words (words, rowid, text) VALUES ('delete', old.caption_id, old.text);
+        UPDATE generation SET number = number + 1;
+    END;
+    CREATE TABLE known_files (
+        path TEXT PRIMARY KEY,
+        size_bytes INTEGER NOT NULL,
+        modified_ns INTEGER NOT NULL,
+        content_hash TEXT NOT NULL
+    );
+    """,
+)
+"""Applied in order, each once; `PRAGMA user_version` counts them. Append only."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made the captions of a video."""
+
+    checkpoint: str
+    """Name and fingerprint."""
+    prompt_version: str
+    plan: dict[str, Any]
+    """The sampling plan in numbers."""
+
+
+@dataclass(frozen=True)
+class VideoEntry:
+    """A video of the library."""
+
+    video_id: str
+    content_hash: str
+    path: Path
+    """Where the original lies, or lay."""
+    title: str
+    duration_s: float
+    span: Span
+    """The part that was indexed."""
+    provenance: Provenance
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Width, height, codec, container and the like, for display."""
+    incomplete: tuple[Span, ...] = ()
+    """Windows in which there may be more than the captions tell."""
+    added_at: str = ""
+    """ISO 8601, UTC."""
+    indexed_at: str = ""
+    seconds_spent: float = 0.0
+    caption_count: int = 0
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption of the library."""
+
+    caption_id: int
+    """Never used again for another text."""
+    video_id: str
+    event: Event
+    source: str
+    """Where the text comes from: `caption`."""
+
+
+class Library:
+    """A library folder. Safe to use from several threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the library, creating or upgrading it where needed.
+
+        Raises:
+            LibraryUnusable: the folder cannot be written, or the database is damaged or of a newer version.
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._transaction() as db:
+                version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        except OSError as error:
+            raise LibraryUnusable(f"The library folder {folder} cannot be written: {error.strerror}.") from error
+        if version > len(MIGRATIONS):
+            raise LibraryUnusable(f"The library in {folder} was made by a newer version of Longview; update this one.")
+        if version < len(MIGRATIONS):
+            self._migrate()
+
+    def _migrate(self) -> None:
+        with self._transaction() as db:
+            # Asked again inside the transaction: another process may have been faster.
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            for script in MIGRATIONS[version:]:
+                for statement in _statements(script):
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A connection inside a write transaction that is committed, or rolled back on any error."""
+        with self._connection() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        path = self.folder / DATABASE
+        try:
+            db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+            try:
+                db.row_factory = sqlite3.Row
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA foreign_keys = ON")
+                yield db
+            finally:
+                db.close()
+        except sqlite3.Error as error:
+            full = "full" in str(error)
+            raise LibraryUnusable(f"The library {path} cannot be used: {'the disk is full' if full else error}.") from error
+
+    def put(self, entry: VideoEntry, events: Sequence[Event], *, source: str = "caption") -> VideoEntry:
+        """Write a video and its captions, replacing what the machine wrote before; all of it or nothing."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._transaction() as db:
+            old = db.execute("SELECT added_at FROM videos WHERE video_id = ?", (entry.video_id,)).fetchone()
+            db.execute("DELETE FROM captions WHERE video_id = ? AND source = ?", (entry.video_id, source))
+            values = (
+                entry.video_id,
+                entry.content_hash,
+                str(entry.path),
+                entry.title,
+                entry.duration_s,
+                json.dumps(entry.facts),
+                entry.span.start_s,
+                entry.span.end_s,
+                entry.provenance.checkpoint,
+                entry.provenance.prompt_version,
+                json.dumps(entry.provenance.plan),
+                json.dumps([[span.start_s, span.end_s] for span in entry.incomplete]),
+                old["added_at"] if old else now,
+                now,
+                entry.seconds_spent,
+            )
+            names = (
+                "video_id, content_hash, path, title, duration_s, facts, start_s, end_s, checkpoint, prompt_version, plan, incomplete, "
+                "added_at, indexed_at, seconds_spent"
+            )
+            changes = ", ".join(f"{name} = excluded.{name}" for name in names.split(", ")[2:])
+            db.execute(
+                f"INSERT INTO videos ({names}) VALUES ({', '.join('?' * len(values))}) ON CONFLICT (video_id) DO UPDATE SET {changes}", values
+            )
+            db.executemany(
+                "INSERT INTO captions (video_id, start_s, end_s, text, source) VALUES (?, ?, ?, ?, ?)",
+                [(entry.video_id, event.span.start_s, event.span.end_s, event.text, source) for event in events],
+            )
+        return self.video(entry.video_id)
+
+    def remove(self, video_id: str) -> None:
+        """Forget a video and its captions; the original stays where it is."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM captions WHERE video_id = ?", (video_id,))
+            db.execute("DELETE FROM videos WHERE video_id = ?", (video_id,))
+
+    def moved(self, video_id: str, path: Path) -> None:
+        """Note that a video's original lies elsewhere now."""
+        with self._transaction() as db:
+            db.execute("UPDATE videos SET path = ? WHERE video_id = ?", (str(path), video_id))
+
+    def videos(self) -> tuple[VideoEntry, ...]:
+        """All videos, in the order in which they were added."""
+        with self._connection() as db:
+            return tuple(_entry(row) for row in db.execute(f"{_SELECT_VIDEOS} ORDER BY added_at, rowid"))
+
+    def video(self, reference: str) -> VideoEntry:
+        """The video with that id, or the only one whose id begins like that.
+
+        Raises:
+            UnknownVideo, AmbiguousVideo
+        """
+        prefix = reference.strip().lower()
+        with self._connection() as db:
+            rows = db.execute(f"{_SELECT_VIDEOS} WHERE substr(video_id, 1, ?) = ? LIMIT 3", (len(prefix), prefix)).fetchall()
+        if not prefix or not rows:
+            raise UnknownVideo(f"There is no video {reference!r} in the library; `list` shows what there is.")
+        if len(rows) > 1:
+            raise AmbiguousVideo(f"Several videos' ids begin with {reference!r}: {', '.join(row['video_id'] for row in rows)}; give more digits.")
+        return _entry(rows[0])
+
+    def captions(self, video_id: str) -> tuple[Caption, ...]:
+        """A video's captions in order of time."""
+        with self._connection() as db:
+            rows = db.execute("SELECT * FROM captions WHERE video_id = ? ORDER BY start_s, end_s, caption_id", (video_id,))
+            return tuple(_caption(row) for row in rows)
+
+    def captions_by_id(self, caption_ids: Sequence[int]) -> dict[int, Caption]:
+        """The captions with these ids, as far as they exist."""
+        with self._connection() as db:
+            rows = db.execute("SELECT * FROM captions WHERE caption_id IN (SELECT value FROM json_each(?))", (json.dumps(list(caption_ids)),))
+            return {row["caption_id"]: _caption(row) for row in rows}
+
+    def caption_ids(self, video_id: str | None = None) -> frozenset[int]:
+        """The ids of all captions, or of one video's."""
+        with self._connection() as db:
+            rows = db.execute("SELECT caption_id FROM captions WHERE ? IS NULL OR video_id = ?", (video_id, video_id))
+            return frozenset(row[0] for row in rows)
+
+    def generation(self) -> int:
+        """A number that changes whenever any caption does."""
+        with self._connection() as db:
+            return int(db.execute("SELECT number FROM generation").fetchone()[0])
+
+    def with_words(self, words: Sequence[str], *, limit: int, video_id: str | None = None) -> tuple[int, ...]:
+        """Ids of captions that contain any of the words or their inflections, best first (BM25)."""
+        if not words:
+            return ()
+        query = " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT words.rowid FROM words JOIN captions ON caption_id = words.rowid "
+                "WHERE words MATCH ? AND (? IS NULL OR video_id = ?) ORDER BY rank LIMIT ?",
+                (query, video_id, video_id, limit),
+            )
+            return tuple(row[0] for row in rows)
+
+    def containing(self, word: str, caption_ids: Sequence[int]) -> frozenset[int]:
+        """Which of these captions contain the word or an inflection of it."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT rowid FROM words WHERE words MATCH ? AND rowid IN (SELECT value FROM json_each(?))",
+                ('"' + word.replace('"', '""') + '"', json.dumps(list(caption_ids))),
+            )
+            return frozenset(row[0] for row in rows)
+
+    def known_hash(self, path: Path, size_bytes: int, modified_ns: int) -> str | None:
+        """The content hash of a file that was read before and has not changed since."""
+        with self._connection() as db:
+            row = db.execute(
+                "SELECT content_hash FROM known_files WHERE path = ? AND size_bytes = ? AND modified_ns = ?", (str(path), size_bytes, modified_ns)
+            ).fetchone()
+            return row[0] if row else None
+
+    def remember_hash(self, path: Path, size_bytes: int, modified_ns: int, content_hash: str) -> None:
+        """Note a file's content hash, so that it need not be read again."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO known_files VALUES (?, ?, ?, ?)", (str(path), size_bytes, modified_ns, content_hash))
+
+
+_SELECT_VIDEOS = "SELECT *, (SELECT count(*) FROM captions WHERE captions.video_id = videos.video_id) AS caption_count FROM videos"
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit the transaction around them."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _entry(row: sqlite3.Row) -> VideoEntry:
+    return VideoEntry(
+        video_id=row["video_id"],
+        content_hash=row["content_hash"],
+        path=Path(row["path"]),
+        title=row["title"],
+        duration_s=row["duration_s"],
+        span=Span(row["start_s"], row["end_s"]),
+        provenance=Provenance(row["checkpoint"], row["prompt_version"], json.loads(row["plan"])),
+        facts=json.loads(row["facts"]),
+        incomplete=tuple(Span(*bounds) for bounds in json.loads(row["incomplete"])),
+        added_at=row["added_at"],
+        indexed_at=row["indexed_at"],
+        seconds_spent=row["seconds_spent"],
+        caption_count=row["caption_count"],
+    )
+
+
+def _caption(row: sqlite3.Row) -> Caption:
+    return Caption(row["caption_id"], row["video_id"], Event(Span(row["start_s"], row["end_s"]), row["text"]), row["source"])

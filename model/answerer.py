@@ -1,0 +1,183 @@
+"""Questions about one video: which part to look at, what the model is asked, and which times the answer rests on."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from model.captioner import caption
+from model.engine import VideoSession
+from model.errors import BadQuestion
+from model.localizer import Coverage, locate
+from model.prompts import asked_when, form_about_a_moment, known_form
+from model.replies import on_video_clock
+from model.sessions import SessionPool
+from video.probe import VideoInfo
+from video.sampler import Purpose, SamplingPlan, Window
+from video.timeline import Span, find_times, format_time, merged
+
+REPLY_TOKENS = 1024
+LOOK_MAX_S = 60.0
+"""Ranges up to this length are looked at at the checkpoint's finest step, longer ones at its usual one."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and what it rests on."""
+
+    text: str
+    evidence: tuple[Span, ...]
+    """The spans that the answer, or else the question, names; on the video's clock."""
+    coverage: Coverage
+    """What was looked at."""
+    first_token_s: float
+    """Seconds from the question to the first word."""
+    total_s: float
+
+
+class Answering:
+    """An answer in the making: iterate it for pieces of text; `answer` is there when it is finished."""
+
+    def __init__(self, pool: SessionPool, video: VideoInfo, question: str, focus: Span | None = None) -> None:
+        """`focus`: the part of a video that is too long for one session where the answer is most likely.
+
+        Raises:
+            BadQuestion: the question is empty, or names a time that the video does not have.
+        """
+        if not question.strip():
+            raise BadQuestion("The question is empty: ask something about the video.")
+        self._pool, self._video, self._question, self._focus = pool, video, question.strip(), focus
+        self._times = find_times(self._question, duration_s=video.duration_s)
+        for reference in self._times:
+            if reference.span.start_s >= video.duration_s:
+                raise BadQuestion(
+                    f"The question names {format_time(reference.span.start_s)}, but the video is only {format_time(video.duration_s)} long."
+                )
+        self._range = next((reference.span for reference in self._times if not reference.is_point), None)
+        self._point = next((reference.span.start_s for reference in self._times if reference.is_point), None)
+        self._evidence: tuple[Span, ...] = ()
+        self._coverage = Coverage(0.0, 0, 0.0)
+        self._result: Answer | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """The finished answer; only after the iteration."""
+        assert self._result is not None, "iterate to the end first"
+        return self._result
+
+    def __iter__(self) -> Iterator[str]:
+        start = time.perf_counter()
+        first_token_s = 0.0
+        text = ""
+        for piece in self._pieces():
+            first_token_s = first_token_s or time.perf_counter() - start
+            text += piece
+            yield piece
+        self._result = Answer(text.strip(), self._evidence, self._coverage, first_token_s, time.perf_counter() - start)
+
+    def _pieces(self) -> Iterator[str]:
+        forms = self._pool.engine.checkpoint.question_forms
+        thing = asked_when(self._question)
+        if thing and not self._times:
+            return self._located(thing)
+        if forms and known_form(self._in_seconds(None), forms) is None:
+            # This checkpoint answers only some questions, but it can always tell what it sees in a span.
+            if self._range is not None:
+                return self._told(self._range)
+            if self._point is None:
+                return iter((f"This checkpoint answers only questions like these: When does … appear? {' '.join(forms)}".format(time="12.5", thing="…"),))
+        return self._asked(forms)
+
+    def _located(self, thing: str) -> Iterator[str]:
+        """An answer to "when": found and verified by localisation, so that "not in this video" can be believed."""
+        result = locate(self._pool, self._video, thing)
+        self._coverage = result.coverage
+        self._evidence = tuple(item.span for item in result.found)
+        if result.found:
+            yield " and ".join(f"From {span.start_s:.1f} to {span.end_s:.1f} seconds" for span in self._evidence) + "."
+        else:
+            yield f"Not in this video: {thing}. {looked_at(result.coverage)}"
+
+    def _told(self, span: Span) -> Iterator[str]:
+        """What happens in a span, as captions."""
+        purpose: Purpose = "look" if span.duration_s <= LOOK_MAX_S else "caption"
+        plan = self._pool.plan(self._video, purpose, span=span)
+        events = caption(self._pool, self._video, plan).events
+        self._evidence = tuple(event.span for event in events)
+        self._coverage = Coverage(plan.span.duration_s, plan.frames, plan.grain_s)
+        lines = (f"From {event.span.start_s:.1f} to {event.span.end_s:.1f} seconds: {event.text}" for event in events)
+        yield "\n".join(lines) or f"Nothing happens in that time. {looked_at(self._coverage)}"
+
+    def _asked(self, forms: tuple[str, ...]) -> Iterator[str]:
+        """The model's own answer, after it has looked at the part that the question is about."""
+        plan, window = self._chosen()
+        session = self._pool.session(self._video, plan, window)
+        self._coverage = Coverage(window.span.duration_s, len(window.times_s), plan.grain_s)
+        question = self._in_seconds(session)
+        if forms:
+            question = known_form(question, forms) or form_about_a_moment(self._nearest_marker(session), forms) or question
+        generation = session.ask(question, max_new_tokens=REPLY_TOKENS)
+        if session.clock_offset_s == 0:
+            yield from generation
+        else:
+            # The model tells times on the window's clock: they are rewritten before anyone sees them.
+            for _ in generation:
+                pass
+            yield _shifted(generation.text, session.clock_offset_s)
+        named = [on_video_clock(time.span.start_s, time.span.end_s, session) for time in find_times(generation.text, duration_s=float("inf"))]
+        self._evidence = merged(span for span in named if span) or self._asked_about(session)
+
+    def _chosen(self) -> tuple[SamplingPlan, Window]:
+        """What to look at: the range that the question names, the window around the moment it names, or everything."""
+        if self._range is not None:
+            plan = self._pool.plan(self._video, "look" if self._range.duration_s <= LOOK_MAX_S else "watch", span=self._range)
+            return plan, plan.windows[0]
+        plan = self._pool.plan(self._video, "watch")
+        where = self._point if self._point is not None else self._focus.start_s if self._focus else 0.0
+        usual_grain_s = 2 * self._pool.engine.checkpoint.trained.seconds_between_frames
+        if self._point is not None and plan.grain_s > usual_grain_s * 1.01:
+            # A caption window sees a moment more finely, and after indexing it is often still in memory.
+            plan = self._pool.plan(self._video, "caption")
+        return plan, next((window for window in plan.windows if window.span.contains(where)), plan.windows[0])
+
+    def _asked_about(self, session: VideoSession) -> tuple[Span, ...]:
+        """The question's own times as evidence, a moment widened to the patch that shows it."""
+        if self._range is not None:
+            return (self._range,)
+        if self._point is None:
+            return ()
+        seen = on_video_clock(*[self._point - session.clock_offset_s] * 2, session)
+        return (seen,) if seen else ()
+
+    def _nearest_marker(self, session: VideoSession) -> float:
+        wanted_s = (self._point or 0.0) - session.clock_offset_s
+        return min((patch.marker_s for patch in session.patches), key=lambda marker: abs(marker - wanted_s))
+
+    def _in_seconds(self, session: VideoSession | None) -> str:
+        """The question with its times in seconds, as the markers state them; a moment becomes the nearest marker's."""
+        offset_s = session.clock_offset_s if session else 0.0
+        text = self._question
+        for reference in reversed(self._times):
+            words = reference.in_seconds
+            if reference.is_point:
+                words = words.format(f"{self._nearest_marker(session) if session else reference.span.start_s:.1f}")
+            elif offset_s:
+                words = f"from {reference.span.start_s - offset_s:.1f} to {reference.span.end_s - offset_s:.1f} seconds"
+            text = text[: reference.text_start] + words + text[reference.text_end :]
+        return text
+
+
+def looked_at(coverage: Coverage) -> str:
+    """One sentence on what was looked at, for answers that say that something is not there."""
+    return (
+        f"Looked at {coverage.frames} frames over {format_time(coverage.seconds)}; "
+        f"what lasts less than {coverage.grain_s:.1f} seconds could have been missed."
+    )
+
+
+def _shifted(text: str, by_s: float) -> str:
+    """The text with every time in it moved by `by_s` seconds."""
+    for reference in reversed(find_times(text, duration_s=float("inf"))):
+        span = reference.span.shifted(by_s)
+        words = f"{span.start_s:.1f} seconds" if reference.is_point else f"from {span.start_s:.1f} to {span.end_s:.1f} seconds"
+        text = text[: reference.text_start] + words + text[reference.text_end :]
+    return text
