@@ -20,8 +20,7 @@ from app.progress import OnProgress, Progress
 from app.service import Longview, plan_facts
 from app.settings import load_settings
 from indexing.exports import ExportFormat, event_row
-from indexing.library import VideoEntry
-from model.prompts import PROMPT_VERSION
+from indexing.library import Provenance, VideoEntry
 from video.decoder import ReaderName
 from video.ffmpeg import written_whole
 from video.timeline import Span, format_time, parse_time
@@ -48,10 +47,10 @@ class Call:
         """Print the one result, as JSON or for people."""
         print(json.dumps(document, ensure_ascii=False, indent=2) if self.as_json else text)
 
-    def model_facts(self, entry: VideoEntry | None = None) -> dict[str, Any]:
-        """Provenance and notice for results that a model made: now, or when `entry` was captioned."""
-        provenance = asdict(entry.provenance) if entry else {"checkpoint": self.app.checkpoint.identity, "prompt_version": PROMPT_VERSION}
-        return {"provenance": provenance, "notice": self.app.checkpoint.notice}
+    def model_facts(self, *made_by: Provenance) -> dict[str, Any]:
+        """Provenance and notice for results that a model made."""
+        provenance = [asdict(item) for item in made_by]
+        return {"provenance": provenance[0] if len(provenance) == 1 else provenance, "notice": self.app.checkpoint.notice}
 
     def tell_notice(self) -> None:
         """Say what every user of this checkpoint must know, where people read and programs don't."""
@@ -195,7 +194,7 @@ def index(
         else f"failed: {row['error']['message']}"
         for row in rows
     )
-    call.answer({"videos": rows, **call.model_facts()}, "\n".join(lines))
+    call.answer({"videos": rows, "notice": call.app.checkpoint.notice}, "\n".join(lines))
     if failed:
         raise typer.Exit(1)
 
@@ -246,7 +245,7 @@ def plan(
         f"{facts['total_tokens']} tokens: {facts['visual_tokens']} visual, {facts['stamp_tokens']} for times, the rest for question and reply\n"
         f"One look tells time to {facts['grain_s']:.2f} s; reading it will take about {facts['estimated_seconds']:.1f} s on this {call.app.device}"
     )
-    call.answer(facts | call.model_facts(), text)
+    call.answer(facts | {"checkpoint": call.app.checkpoint.identity, "notice": call.app.checkpoint.notice}, text)
 
 
 @verb
@@ -259,7 +258,7 @@ def caption(call: Call, video: Video) -> None:
     call.tell_notice()
     document = {"video_id": entry.video_id, "duration_s": round(entry.duration_s, 3), "events": events, "stale": call.app.is_stale(entry)}
     text = "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or "Nothing was seen in this video."
-    call.answer(document | call.model_facts(entry), text)
+    call.answer(document | call.model_facts(entry.provenance), text)
 
 
 @verb
@@ -282,7 +281,7 @@ def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="
         f"Not in this video: {query}. Looked at {coverage['frames']} frames over {format_time(coverage['seconds'])}; "
         f"what lasts less than {coverage['grain_s']:.1f} s could have been missed."
     )
-    call.answer(document | call.model_facts(), "\n".join(lines) or nothing)
+    call.answer(document | call.model_facts(call.app.provenance(result.plan)), "\n".join(lines) or nothing)
 
 
 @verb
@@ -307,7 +306,7 @@ def ask(call: Call, words: Annotated[list[str], typer.Argument(metavar="VIDEO...
         "coverage": {"seconds": round(answer.looked_at_s, 3), "frames": answer.frames, "grain_s": round(answer.grain_s, 4)},
     }
     seen = ", ".join(_span(item.span) for item in answer.evidence)
-    call.answer(document | call.model_facts(), f"\n[seen at {seen}]" if seen else "")
+    call.answer(document | call.model_facts(*answer.provenance), f"\n[seen at {seen}]" if seen else "")
     call.tell_notice()
 
 

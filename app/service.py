@@ -17,7 +17,7 @@ from app.progress import OnProgress, Stages
 from app.settings import Settings
 from indexing.errors import UnknownVideo
 from indexing.exports import ExportFormat, exported
-from indexing.library import ID_DIGITS, Caption, Library, Provenance, VideoEntry
+from indexing.library import ID_DIGITS, AnsweredQuestion, Caption, Library, Provenance, VideoEntry
 from indexing.search import Moment, search
 from model.checkpoints import Checkpoint, find_checkpoint
 from model.prompts import PROMPT_VERSION
@@ -30,7 +30,7 @@ from video.timeline import Span, format_time
 
 if TYPE_CHECKING:
     from indexing.vectors import VectorIndex
-    from model.answerer import Answering
+    from model.answerer import Answer, Answering
     from model.localizer import Localization
     from model.sessions import SessionPool
 
@@ -70,6 +70,8 @@ class AskedAnswer:
 
     text: str
     evidence: tuple[Evidence, ...]
+    provenance: tuple[Provenance, ...]
+    """Of the answer about each video."""
     first_token_s: float
     total_s: float
     looked_at_s: float
@@ -158,6 +160,14 @@ class Longview:
                 log.warning("%s is not in the library yet and is indexed first", reference)
                 return self.index(Path(reference), on_progress=on_progress).entry
             raise
+
+    def provenance(self, plan: SamplingPlan | None) -> Provenance:
+        """What is answerable for a result that is made now."""
+        return Provenance(self.checkpoint.identity, PROMPT_VERSION, plan_facts(plan) if plan else {})
+
+    def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
+        """What was asked about a video before, oldest first."""
+        return self.library.answers(entry.video_id)
 
     def is_stale(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, or other prompts, would now caption this video."""
@@ -249,7 +259,7 @@ class Longview:
             title=title or self._title(video_id, info.path),
             duration_s=info.duration_s,
             span=plan.span,
-            provenance=Provenance(self.checkpoint.identity, PROMPT_VERSION, plan_facts(plan)),
+            provenance=self.provenance(plan),
             facts={
                 "width": info.width,
                 "height": info.height,
@@ -302,10 +312,10 @@ class Longview:
         """
         if not entries:
             raise BadRequest("Name the video that the question is about.")
-        return Asking([(entry, self._answering(entry, question)) for entry in entries], self)
+        return Asking(question, [(entry, self._answering(entry, question)) for entry in entries], self)
 
     def _answering(self, entry: VideoEntry, question: str) -> "Answering":
-        from model.answerer import Answering
+        from model.answerer import Answer, Answering
 
         info = self._probed(entry)
         focus = None
@@ -359,11 +369,17 @@ class Longview:
 
     def playable(self, entry: VideoEntry) -> Path:
         """A file that browsers play: the original, or a light copy that is made on the first call."""
-        info = self._probed(entry)
-        if browser_plays(info):
-            return entry.path
-        target = self.library.folder / "proxies" / f"{entry.video_id}.mp4"
-        return target if target.exists() else proxy(info, target)
+        return self.ready_to_play(entry) or proxy(self._probed(entry), self._proxy(entry))
+
+    def ready_to_play(self, entry: VideoEntry) -> Path | None:
+        """The same, if nothing has to be made for it."""
+        made = self._proxy(entry)
+        if made.exists():
+            return made
+        return entry.path if browser_plays(self._probed(entry)) else None
+
+    def _proxy(self, entry: VideoEntry) -> Path:
+        return self.library.folder / "proxies" / f"{entry.video_id}.mp4"
 
     def thumbnail(self, video_id: str, time_s: float) -> Path:
         """A JPEG of what is on screen at a time."""
@@ -374,11 +390,12 @@ class Longview:
 
 
 class Asking:
-    """Answers in the making: iterate for pieces of text; `answer` is there when they are finished."""
+    """Answers in the making: iterate for pieces of text; `answer` is there when they are finished, and in the library."""
 
-    def __init__(self, parts: "list[tuple[VideoEntry, Answering]]", app: Longview) -> None:
-        self._parts, self._app = parts, app
+    def __init__(self, question: str, parts: "list[tuple[VideoEntry, Answering]]", app: Longview) -> None:
+        self._question, self._parts, self._app = question, parts, app
         self._text = ""
+        self._evidence: list[Evidence] = []
 
     def __iter__(self) -> Iterator[str]:
         for number, (entry, answering) in enumerate(self._parts):
@@ -386,23 +403,30 @@ class Asking:
                 yield from self._said(f"{chr(10) if number else ''}{entry.title}: ")
             for piece in answering:
                 yield from self._said(piece)
+            self._finish(entry, answering.answer)
 
     def _said(self, piece: str) -> Iterator[str]:
         self._text += piece
         yield piece
 
+    def _finish(self, entry: VideoEntry, answer: "Answer") -> None:
+        spans = tuple(self._app.told_span(entry, span, answer.text) for span in answer.evidence)
+        self._evidence += [Evidence(entry.video_id, span) for span in spans]
+        self._app.library.add_answer(entry.video_id, AnsweredQuestion(self._question, answer.text, spans, self._app.provenance(answer.plan)))
+
     @property
     def answer(self) -> AskedAnswer:
         """The finished answer; only after the iteration."""
-        answers = [(entry, answering.answer) for entry, answering in self._parts]
+        answers = [answering.answer for _, answering in self._parts]
         return AskedAnswer(
             text=self._text.strip(),
-            evidence=tuple(Evidence(entry.video_id, self._app.told_span(entry, span, answer.text)) for entry, answer in answers for span in answer.evidence),
-            first_token_s=answers[0][1].first_token_s,
-            total_s=sum(answer.total_s for _, answer in answers),
-            looked_at_s=sum(answer.coverage.seconds for _, answer in answers),
-            frames=sum(answer.coverage.frames for _, answer in answers),
-            grain_s=max(answer.coverage.grain_s for _, answer in answers),
+            evidence=tuple(self._evidence),
+            provenance=tuple(self._app.provenance(answer.plan) for answer in answers),
+            first_token_s=answers[0].first_token_s,
+            total_s=sum(answer.total_s for answer in answers),
+            looked_at_s=sum(answer.coverage.seconds for answer in answers),
+            frames=sum(answer.coverage.frames for answer in answers),
+            grain_s=max(answer.coverage.grain_s for answer in answers),
         )
 
 

@@ -60,6 +60,18 @@ MIGRATIONS = (
         INSERT INTO words (words, rowid, text) VALUES ('delete', old.caption_id, old.text);
         UPDATE generation SET number = number + 1;
     END;
+    CREATE TABLE answers (
+        answer_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
+        question TEXT NOT NULL,
+        text TEXT NOT NULL,
+        evidence TEXT NOT NULL,
+        checkpoint TEXT NOT NULL,
+        prompt_version TEXT NOT NULL,
+        plan TEXT NOT NULL,
+        asked_at TEXT NOT NULL
+    );
+    CREATE INDEX answers_by_video ON answers (video_id);
     CREATE TABLE known_files (
         path TEXT PRIMARY KEY,
         size_bytes INTEGER NOT NULL,
@@ -116,6 +128,16 @@ class Caption:
     event: Event
     source: str
     """Where the text comes from: `caption`."""
+
+
+@dataclass(frozen=True)
+class AnsweredQuestion:
+    """A question about a video and the answer it got."""
+
+    question: str
+    text: str
+    evidence: tuple[Span, ...]
+    provenance: Provenance
 
 
 class Library:
@@ -178,7 +200,7 @@ class Library:
 
     def put(self, entry: VideoEntry, events: Sequence[Event], *, source: str = "caption") -> VideoEntry:
         """Write a video and its captions, replacing what the machine wrote before; all of it or nothing."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = _now()
         with self._transaction() as db:
             old = db.execute("SELECT added_at FROM videos WHERE video_id = ?", (entry.video_id,)).fetchone()
             db.execute("DELETE FROM captions WHERE video_id = ? AND source = ?", (entry.video_id, source))
@@ -289,6 +311,38 @@ class Library:
             )
             return frozenset(row[0] for row in rows)
 
+    def add_answer(self, video_id: str, answer: AnsweredQuestion) -> None:
+        """Keep a question and its answer; dropped if the video was removed meanwhile."""
+        provenance = answer.provenance
+        values = (
+            video_id,
+            answer.question,
+            answer.text,
+            json.dumps([[span.start_s, span.end_s] for span in answer.evidence]),
+            provenance.checkpoint,
+            provenance.prompt_version,
+            json.dumps(provenance.plan),
+            _now(),
+        )
+        with self._transaction() as db:
+            if db.execute("SELECT 1 FROM videos WHERE video_id = ?", (video_id,)).fetchone():
+                names = "video_id, question, text, evidence, checkpoint, prompt_version, plan, asked_at"
+                db.execute(f"INSERT INTO answers ({names}) VALUES ({', '.join('?' * len(values))})", values)
+
+    def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
+        """The latest questions about a video and their answers, oldest first."""
+        with self._connection() as db:
+            rows = db.execute("SELECT * FROM answers WHERE video_id = ? ORDER BY answer_id DESC LIMIT ?", (video_id, limit)).fetchall()
+        return tuple(
+            AnsweredQuestion(
+                row["question"],
+                row["text"],
+                tuple(Span(*bounds) for bounds in json.loads(row["evidence"])),
+                Provenance(row["checkpoint"], row["prompt_version"], json.loads(row["plan"])),
+            )
+            for row in reversed(rows)
+        )
+
     def known_hash(self, path: Path, size_bytes: int, modified_ns: int) -> str | None:
         """The content hash of a file that was read before and has not changed since."""
         with self._connection() as db:
@@ -304,6 +358,10 @@ class Library:
 
 
 _SELECT_VIDEOS = "SELECT *, (SELECT count(*) FROM captions WHERE captions.video_id = videos.video_id) AS caption_count FROM videos"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from model.captioner import caption
 from model.engine import VideoSession
 from model.errors import BadQuestion
-from model.localizer import Coverage, locate
+from model.localizer import Coverage, coverage_of, locate
 from model.prompts import asked_when, form_about_a_moment, known_form
 from model.replies import on_video_clock
 from model.sessions import SessionPool
@@ -29,6 +29,8 @@ class Answer:
     """The spans that the answer, or else the question, names; on the video's clock."""
     coverage: Coverage
     """What was looked at."""
+    plan: SamplingPlan | None
+    """How; None if nothing had to be looked at."""
     first_token_s: float
     """Seconds from the question to the first word."""
     total_s: float
@@ -56,6 +58,7 @@ class Answering:
         self._point = next((reference.span.start_s for reference in self._times if reference.is_point), None)
         self._evidence: tuple[Span, ...] = ()
         self._coverage = Coverage(0.0, 0, 0.0)
+        self._plan: SamplingPlan | None = None
         self._result: Answer | None = None
 
     @property
@@ -72,7 +75,7 @@ class Answering:
             first_token_s = first_token_s or time.perf_counter() - start
             text += piece
             yield piece
-        self._result = Answer(text.strip(), self._evidence, self._coverage, first_token_s, time.perf_counter() - start)
+        self._result = Answer(text.strip(), self._evidence, self._coverage, self._plan, first_token_s, time.perf_counter() - start)
 
     def _pieces(self) -> Iterator[str]:
         forms = self._pool.engine.checkpoint.question_forms
@@ -90,7 +93,7 @@ class Answering:
     def _located(self, thing: str) -> Iterator[str]:
         """An answer to "when": found and verified by localisation, so that "not in this video" can be believed."""
         result = locate(self._pool, self._video, thing)
-        self._coverage = result.coverage
+        self._coverage, self._plan = result.coverage, result.plan
         self._evidence = tuple(item.span for item in result.found)
         if result.found:
             yield " and ".join(f"From {span.start_s:.1f} to {span.end_s:.1f} seconds" for span in self._evidence) + "."
@@ -103,7 +106,7 @@ class Answering:
         plan = self._pool.plan(self._video, purpose, span=span)
         events = caption(self._pool, self._video, plan).events
         self._evidence = tuple(event.span for event in events)
-        self._coverage = Coverage(plan.span.duration_s, plan.frames, plan.grain_s)
+        self._coverage, self._plan = coverage_of(plan), plan
         lines = (f"From {event.span.start_s:.1f} to {event.span.end_s:.1f} seconds: {event.text}" for event in events)
         yield "\n".join(lines) or f"Nothing happens in that time. {looked_at(self._coverage)}"
 
@@ -111,7 +114,7 @@ class Answering:
         """The model's own answer, after it has looked at the part that the question is about."""
         plan, window = self._chosen()
         session = self._pool.session(self._video, plan, window)
-        self._coverage = Coverage(window.span.duration_s, len(window.times_s), plan.grain_s)
+        self._coverage, self._plan = Coverage(window.span.duration_s, len(window.times_s), plan.grain_s), plan
         question = self._in_seconds(session)
         if forms:
             question = known_form(question, forms) or form_about_a_moment(self._nearest_marker(session), forms) or question

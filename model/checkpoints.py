@@ -150,18 +150,21 @@ def _fingerprint(folder: Path, weights: list[Path]) -> str:
 
 def _best_cached() -> str | None:
     """The largest cached Qwen3-VL Instruct that fits the CUDA device, if there is one."""
-    import torch
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
+
+    try:
+        cached = sorted(repo.repo_id for repo in scan_cache_dir().repos if AUTO_PATTERN.fullmatch(repo.repo_id))
+    except CacheNotFound:
+        return None
+    if not cached:
+        return None
+    import torch  # seconds to import, and not needed on most small machines
 
     if not torch.cuda.is_available():
         return None
     free_bytes, _ = torch.cuda.mem_get_info()
     fitting: list[tuple[int, str]] = []
-    try:
-        cached = sorted(repo.repo_id for repo in scan_cache_dir().repos if AUTO_PATTERN.fullmatch(repo.repo_id))
-    except CacheNotFound:
-        return None
     for repo_id in cached:
         try:
             checkpoint = _described(repo_id, _fetched(repo_id))

@@ -45,6 +45,8 @@ class Localization:
 
     found: tuple[Found, ...]
     coverage: Coverage
+    plan: SamplingPlan
+    """The first, coarse look over everything."""
 
 
 def locate(
@@ -70,7 +72,12 @@ def locate(
         on_part(1.0)
     # Two candidates may turn out to be one occurrence.
     distinct = {round(item.span.start_s, 1): item for item in sorted(found, key=lambda item: item.span)}
-    return Localization(tuple(distinct.values()), Coverage(plan.span.duration_s, plan.frames, plan.grain_s))
+    return Localization(tuple(distinct.values()), coverage_of(plan), plan)
+
+
+def coverage_of(plan: SamplingPlan) -> Coverage:
+    """What a plan looks at, all windows of it."""
+    return Coverage(plan.span.duration_s, plan.frames, plan.grain_s)
 
 
 def _asked(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, index: int, query: str) -> list[Span]:

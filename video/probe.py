@@ -115,7 +115,13 @@ def probe(path: Path | str, *, known_hash: str | None = None) -> VideoInfo:
         start_offset_s = (container.start_time or 0) / av.time_base
         average = stream.average_rate or stream.base_rate or Fraction(25)
         base = stream.base_rate or average
-        duration_s = _duration_s(container, stream, start_offset_s)
+        try:
+            duration_s = _duration_s(container, stream, start_offset_s)
+        except (av.error.FFmpegError, ValueError) as error:
+            log.info("cannot find the end of %s: %s", checked, error)
+            duration_s = 0.0
+        if duration_s <= 0:
+            raise UnreadableVideo(f"{checked} does not say when its pictures are shown; put it into a container (ffmpeg -i IN -c copy OUT.mp4).")
         info = VideoInfo(
             path=checked,
             content_hash=known_hash or content_hash(checked),
@@ -138,16 +144,19 @@ def probe(path: Path | str, *, known_hash: str | None = None) -> VideoInfo:
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
     failed = 0
-    for packet in container.demux(stream):
-        try:
-            for frame in packet.decode():
-                stream.codec_context.flush_buffers()
-                return frame
-        except (av.error.FFmpegError, ValueError) as error:
-            log.info("cannot decode a packet of %s: %s", path, error)
-            failed += 1
-            if failed > ATTEMPTED_PACKETS:
-                break
+    try:
+        for packet in container.demux(stream):
+            try:
+                for frame in packet.decode():
+                    stream.codec_context.flush_buffers()
+                    return frame
+            except (av.error.FFmpegError, ValueError) as error:
+                log.info("cannot decode a packet of %s: %s", path, error)
+                failed += 1
+                if failed > ATTEMPTED_PACKETS:
+                    break
+    except (av.error.FFmpegError, ValueError) as error:
+        log.info("%s breaks off: %s", path, error)
     raise UnreadableVideo(f"No picture of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
 
 
@@ -167,14 +176,16 @@ def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: 
         # A stream that claims more than its container does is not believed.
         if end_s > 0 and (total_s is None or end_s <= total_s + 1):
             return end_s
-    if total_s:
+    if total_s and start_offset_s <= 0:
         return total_s
-    return _measured_end_s(container, stream) - start_offset_s
+    # Without a length, or in Matroska that starts late (FFmpeg writes its length from zero), only the last packets tell.
+    measured_s = _measured_end_s(container, stream, near_s=total_s or 0.0) - start_offset_s
+    return min(total_s, measured_s) if total_s and measured_s > 0 else total_s or measured_s
 
 
-def _measured_end_s(container: InputContainer, stream: VideoStream) -> float:
-    """The end of the last packet, for files that do not say how long they are."""
-    container.seek(0)
+def _measured_end_s(container: InputContainer, stream: VideoStream, *, near_s: float) -> float:
+    """The end of the last packet from the key frame before `near_s` on."""
+    container.seek(int(near_s * av.time_base))
     end_s = 0.0
     for packet in container.demux(stream):
         if packet.pts is not None and packet.time_base is not None:

@@ -6,6 +6,7 @@ from typing import cast
 
 import av
 import numpy as np
+from av import Packet
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
@@ -16,8 +17,13 @@ from video.probe import VideoInfo, opened
 
 log = logging.getLogger(__name__)
 
-TOLERANCE_S = 5e-4
-"""A frame this much later than the wanted time still counts as shown: container times are rounded to milliseconds."""
+TOLERANCE_S = 6e-4
+"""A frame this much later than the wanted time still counts as shown: container times are rounded to milliseconds,
+which takes up to half a millisecond, and a little more in floating point."""
+IMPLAUSIBLE_S = 10.0
+"""A frame that claims a time this far behind the video's end has a damaged time; believed, it would hide the rest."""
+WITHOUT_PRESENTATION_TIMES = ("avi",)
+"""Containers that only know decoding times: what FFmpeg makes of them as presentation times jumps with B-frames."""
 UNSEEKABLE = ("mpegts", "mpeg")
 """Containers in which a seek was seen to land on a wrong frame: read in order."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 15.0)
@@ -46,7 +52,9 @@ class _Pictures:
 
     def __init__(self, container: InputContainer, stream: VideoStream, video: VideoInfo) -> None:
         self._container, self._stream, self._video = container, stream, video
-        self._can_seek = not any(name in UNSEEKABLE for name in video.container.split(","))
+        names = video.container.split(",")
+        self._can_seek = not any(name in UNSEEKABLE for name in names)
+        self._counts_decoding_time = any(name in WITHOUT_PRESENTATION_TIMES for name in names)
         self._frames = self._decoded()
         self._now: VideoFrame | None = None
         self._next: VideoFrame | None = next(self._frames, None)
@@ -64,8 +72,15 @@ class _Pictures:
             self._now, self._next = self._next, next(self._frames, None)
         return self._now
 
+    def _packets(self) -> Iterator[Packet]:
+        try:
+            yield from self._container.demux(self._stream)
+        except (av.error.FFmpegError, ValueError) as error:
+            log.info("%s breaks off: %s", self._video.path.name, error)
+
     def _decoded(self) -> Iterator[VideoFrame]:
-        for packet in self._container.demux(self._stream):
+        last_pts, step = None, 1
+        for packet in self._packets():
             try:
                 # A damaged packet costs its own frames, not the rest of the file.
                 frames = packet.decode()
@@ -73,7 +88,15 @@ class _Pictures:
                 log.debug("%s: packet at %s: %s", self._video.path.name, packet.pts, error)
                 continue
             for frame in frames:
-                if isinstance(frame, VideoFrame) and frame.pts is not None:
+                if not isinstance(frame, VideoFrame):
+                    continue
+                if self._counts_decoding_time:
+                    # The last frames come out when nothing goes in any more; they follow at the same pace.
+                    frame.pts = frame.dts if frame.dts is not None or last_pts is None else last_pts + step
+                    if frame.pts is not None and last_pts is not None:
+                        step = frame.pts - last_pts
+                    last_pts = frame.pts
+                if frame.pts is not None and self.time_s(frame) < self._video.duration_s + IMPLAUSIBLE_S:
                     yield frame
 
     def _stamp(self, time_s: float) -> int:
@@ -94,19 +117,24 @@ class _Pictures:
     def _seek(self, wanted_s: float) -> None:
         here_s = self.time_s(self._now) if self._now is not None else -np.inf
         for backoff_s in BACKOFF_S:
-            self._container.seek(max(0, self._stamp(wanted_s - backoff_s)), stream=self._stream, backward=True)
-            self._frames = self._decoded()
-            first = next(self._frames, None)
+            first = self._first_from(max(0, self._stamp(wanted_s - backoff_s)))
             if first is not None and self.time_s(first) <= wanted_s + TOLERANCE_S:
                 break
         else:
             # No key frame before the target can be reached by seeking: read in order from the beginning.
-            self._container.seek(0, stream=self._stream, backward=True, any_frame=False)
-            self._frames = self._decoded()
-            first = next(self._frames, None)
+            first = self._first_from(0)
         if first is not None and self.time_s(first) < here_s:
             log.debug("%s: a seek to %.3f went back to %.3f", self._video.path.name, wanted_s, self.time_s(first))
         self._now, self._next = None, first
+
+    def _first_from(self, stamp: int) -> VideoFrame | None:
+        """The first frame after a seek; where a damaged file cannot be sought in, the next one from here."""
+        try:
+            self._container.seek(stamp, stream=self._stream, backward=True)
+        except (av.error.FFmpegError, ValueError) as error:
+            log.info("%s: cannot seek: %s", self._video.path.name, error)
+        self._frames = self._decoded()
+        return next(self._frames, None)
 
 
 def _upright(frame: VideoFrame, height: int, width: int, rotation_deg: int) -> NDArray[np.uint8]:

@@ -1,0 +1,91 @@
+"""Work in the background of the server: one job after another, each with progress that any page can show."""
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.errors import EXPECTED_ERRORS
+from app.progress import OnProgress, Progress
+from app.service import Longview
+from indexing.library import VideoEntry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Job:
+    """One piece of work; its fields change while it runs."""
+
+    job_id: int
+    title: str
+    progress: Progress = field(default_factory=lambda: Progress("waiting", 0.0, None))
+    video_id: str | None = None
+    """The video it made or is about, once known."""
+    error: str | None = None
+    """One sentence for the user, if it failed."""
+    finished: threading.Event = field(default_factory=threading.Event)
+
+
+class Jobs:
+    """The server's jobs, newest last. One runs at a time, because they share the device."""
+
+    def __init__(self, app: Longview) -> None:
+        self._app = app
+        self._jobs: list[Job] = []
+        self._numbers = itertools.count(1)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longview-job")
+
+    def running(self) -> tuple[Job, ...]:
+        """Jobs that wait or run."""
+        return tuple(job for job in self._jobs if not job.finished.is_set())
+
+    def latest(self) -> Job | None:
+        """The job that was started last."""
+        return self._jobs[-1] if self._jobs else None
+
+    def index(self, path: Path, *, upload_name: str | None = None) -> Job:
+        """Index a file; an upload is first copied into the library folder under its name."""
+
+        def work(job: Job, on_progress: OnProgress) -> None:
+            original = self._app.adopt(path, upload_name) if upload_name else path
+            title = Path(upload_name).stem if upload_name else None
+            job.video_id = self._app.index(original, title=title, on_progress=on_progress).entry.video_id
+
+        return self._start(f"Indexing {upload_name or path.name}", work)
+
+    def prepare_for_browser(self, entry: VideoEntry) -> Job:
+        """Make the light copy of a video that browsers cannot play; a job that does so already is shared."""
+        title = f"Making a copy of {entry.title} that browsers play"
+        already = next((job for job in self.running() if job.title == title), None)
+
+        def work(job: Job, on_progress: OnProgress) -> None:
+            on_progress(Progress("converting", 0.0, None))
+            self._app.playable(entry)
+
+        return already or self._start(title, work, video_id=entry.video_id)
+
+    def _start(self, title: str, work: Callable[[Job, OnProgress], None], *, video_id: str | None = None) -> Job:
+        job = Job(next(self._numbers), title, video_id=video_id)
+
+        def report(progress: Progress) -> None:
+            job.progress = progress
+
+        def run() -> None:
+            try:
+                work(job, report)
+                job.progress = Progress("done", 1.0, 0.0)
+            except EXPECTED_ERRORS as error:
+                job.error = str(error)
+            except Exception:
+                log.exception("%s failed", title)
+                job.error = "Something unexpected went wrong; the server's log says what."
+            finally:
+                job.finished.set()
+
+        self._jobs.append(job)
+        self._worker.submit(run)
+        return job
