@@ -39,6 +39,10 @@ class Jobs:
         self._numbers = itertools.count(1)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longview-job")
 
+    def all(self) -> tuple[Job, ...]:
+        """Every job since the server started, in the order in which they were started."""
+        return tuple(self._jobs)
+
     def running(self) -> tuple[Job, ...]:
         """Jobs that wait or run."""
         return tuple(job for job in self._jobs if not job.finished.is_set())

@@ -16,7 +16,7 @@ from app.errors import BadRequest, NoSpace, VideoGone
 from app.progress import OnProgress, Stages
 from app.settings import Settings
 from indexing.errors import UnknownVideo
-from indexing.exports import ExportFormat, exported
+from indexing.exports import FORMATS, ExportFormat, event_row, exported
 from indexing.library import ID_DIGITS, AnsweredQuestion, Caption, Library, Provenance, VideoEntry
 from indexing.search import Moment, search
 from model.checkpoints import Checkpoint, find_checkpoint
@@ -26,13 +26,18 @@ from video.ffmpeg import written_whole
 from video.guard import checked_path
 from video.probe import VideoInfo, content_hash, probe
 from video.sampler import SamplingPlan
-from video.timeline import Span, format_time
+from video.timeline import Event, Span, find_times, format_time
 
 if TYPE_CHECKING:
     from indexing.vectors import VectorIndex
     from model.answerer import Answer, Answering
     from model.localizer import Localization
     from model.sessions import SessionPool
+
+__all__ = [  # with what the interface needs of the types that are handed out
+    "FORMATS", "AnsweredQuestion", "AskedAnswer", "Caption", "Event", "ExportFormat", "Longview", "Moment", "Span", "VideoEntry",
+    "event_row", "find_times", "format_time", "plan_facts",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 

@@ -1,24 +1,24 @@
-"""Decoded pictures carry their own frame number as a barcode: the picture and its time are checked against how the file was made."""
+"""Decoded pictures carry their own frame number as a barcode: picture and time are checked against how the file was made."""
 
 import random
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from video.decoder import ReaderName, TimedFrames, read_frames
+from video.decoder import ReaderName, read_frames
 from video.errors import NotAVideo, UnreadableVideo, VideoError
 from video.ffmpeg import ffmpeg_path
-from video.probe import probe
+from video.probe import VideoInfo, probe
 
 WIDTH, HEIGHT, BLOCK = 160, 96, 32
-FPS = 25
 FRAMES = 600
-"""24 seconds: with `-g 250` the key frames lie at 0, 10 and 20 seconds."""
+"""24 seconds at 25 frames a second: with `-g 250` the key frames lie at 0, 10 and 20 seconds."""
 BITS = 10
 
 
@@ -30,115 +30,284 @@ def barcode(number: int) -> NDArray[np.uint8]:
 
 
 def number_read(frame: NDArray[np.uint8]) -> int:
-    """The number in a decoded frame; -1 if it is damaged, turned or mirrored."""
+    """The number in a decoded frame of any size; -1 if it is damaged, turned or mirrored."""
     rows, columns = HEIGHT // BLOCK, WIDTH // BLOCK
     high, wide = frame.shape[0] // rows, frame.shape[1] // columns
-    cells = frame.mean(axis=2).reshape(rows, high, columns, wide)[:, high // 4 : -(high // 4), :, wide // 4 : -(wide // 4)].mean(axis=(1, 3))
-    first, *bits, parity, _, _, _ = (cells > 127).ravel().astype(int).tolist()
-    if not first or sum(bits) % 2 != parity or (cells.ravel()[-3:] > 127).any():
+    blocks = frame.mean(axis=2).reshape(rows, high, columns, wide)[:, high // 4 : -(high // 4), :, wide // 4 : -(wide // 4)]
+    first, *bits, parity, _, _, _ = cells = (blocks.mean(axis=(1, 3)) > 127).ravel().astype(int).tolist()
+    if not first or sum(bits) % 2 != parity or any(cells[-3:]):
         return -1
     return sum(bit << place for place, bit in enumerate(bits))
 
 
-def encode(target: Path, *options: str, before: Sequence[str] = (), turn: int = 0) -> Path:
-    frames = b"".join(np.rot90(barcode(number), turn).tobytes() for number in range(FRAMES))
-    width, height = (HEIGHT, WIDTH) if turn % 2 else (WIDTH, HEIGHT)
-    source = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}", "-r", str(FPS), *before, "-i", "pipe:"]
+def run_ffmpeg(*arguments: str, given: bytes = b"") -> None:
+    subprocess.run([ffmpeg_path(), "-y", "-hide_banner", "-loglevel", "error", *arguments], input=given, check=True, timeout=60, capture_output=True)
+
+
+def encode(target: Path, *options: str, fps: str = "25", quarter_turns: int = 0) -> Path:
+    """A video of barcodes 0, 1, 2, …, each turned counter-clockwise so many times."""
+    frames = b"".join(np.rot90(barcode(number), quarter_turns).tobytes() for number in range(FRAMES))
+    width, height = (HEIGHT, WIDTH) if quarter_turns % 2 else (WIDTH, HEIGHT)
+    source = ("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}", "-r", fps, "-i", "pipe:")
     run_ffmpeg(*source, "-pix_fmt", "yuv420p", *options, str(target), given=frames)
     return target
 
 
-def run_ffmpeg(*arguments: str, given: bytes = b"") -> None:
-    subprocess.run([ffmpeg_path(), "-y", "-hide_banner", "-loglevel", "error", *arguments], input=given, check=True, timeout=60)
+def x264(*, gop: int, params: str = "") -> tuple[str, ...]:
+    options = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-sc_threshold", "0", "-g", str(gop), "-bf", "3")
+    return (*options, "-x264-params", params) if params else options
 
 
-X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-sc_threshold", "0", "-g", "250", "-bf", "3")
-SHORT_GOP = (*X264[:-3], "50", "-bf", "3")
+H264, SHORT_GOP, OPEN_GOP = x264(gop=250), x264(gop=50), x264(gop=50, params="open-gop=1")
+HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=50:open-gop=1:bframes=3:pools=1")
+MPEG4 = ("-c:v", "mpeg4", "-g", "50", "-q:v", "4")
+MPEG2 = ("-c:v", "mpeg2video", "-g", "50", "-bf", "2", "-q:v", "4")
+VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "100", "-b:v", "300k")
+AV1 = ("-c:v", "libsvtav1", "-preset", "10", "-crf", "20", "-g", "100", "-svtav1-params", "lp=1")
+KEPT = tuple(number for number in range(FRAMES) if number % 7 != 3 and not 200 <= number <= 260)
+"""What the variable-rate videos keep: gaps everywhere, and one picture that stays for 2.5 seconds."""
+DROPPING = ("-vf", "select='not(eq(mod(n,7),3))*not(between(n,200,260))'", "-fps_mode", "vfr")
 
 
-def cfr(folder: Path) -> Path:
-    return encode(folder / "cfr.mp4", *X264)
+def plain(name: str, *options: str, fps: str = "25") -> Callable[[Path], Path]:
+    return lambda folder: encode(folder / name, *options, fps=fps)
 
-def open_gop(folder: Path) -> Path:
-    return encode(folder / "open.mkv", *SHORT_GOP, "-x264-params", "open-gop=1")
 
-def open_gop_mp4(folder: Path) -> Path:
-    return encode(folder / "open.mp4", *SHORT_GOP, "-x264-params", "open-gop=1")
+def turned(degrees: int) -> Callable[[Path], Path]:
+    """Stored on its side; players turn it `degrees` counter-clockwise."""
 
-def hevc(folder: Path) -> Path:
-    return encode(folder / "hevc.mp4", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=50:open-gop=1:bframes=3:pools=1")
+    def make(folder: Path) -> Path:
+        upright = encode(folder / "upright.mp4", *H264, quarter_turns=-degrees // 90)
+        run_ffmpeg("-display_rotation", str(degrees), "-i", str(upright), "-c", "copy", str(folder / "turned.mp4"))
+        return folder / "turned.mp4"
 
-def hevc_mkv(folder: Path) -> Path:
-    return encode(folder / "hevc.mkv", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=50:open-gop=1:bframes=3:pools=1")
+    return make
 
-def dropped(folder: Path) -> Path:
-    return encode(folder / "vfr.mkv", *X264, "-vf", "select='not(eq(mod(n,7),3))*not(between(n,200,260))'", "-fps_mode", "vfr")
 
-def dropped_mp4(folder: Path) -> Path:
-    return encode(folder / "vfr.mp4", *X264, "-vf", "select='not(eq(mod(n,7),3))*not(between(n,200,260))'", "-fps_mode", "vfr")
+def after_sound(name: str, audio_codec: str) -> Callable[[Path], Path]:
+    """The sound starts at 0, the pictures 1.075 s later."""
 
-def all_late(folder: Path) -> Path:
-    return encode(folder / "late.mkv", *X264, "-output_ts_offset", "10")
+    def make(folder: Path) -> Path:
+        silent = encode(folder / "silent.mp4", *H264)
+        sound = ("-f", "lavfi", "-i", "sine=duration=24:sample_rate=8000")
+        run_ffmpeg(*sound, "-itsoffset", "1.075", "-i", str(silent), "-c:v", "copy", "-c:a", audio_codec, str(folder / name))
+        return folder / name
 
-def all_late_mp4(folder: Path) -> Path:
-    return encode(folder / "late.mp4", *X264, "-output_ts_offset", "10")
+    return make
 
-def sound_first(ext):
-    def f(folder: Path) -> Path:
-        return encode(folder / f"sound_first{ext}", *X264, "-c:a", "aac", "-shortest",  before=("-f", "lavfi", "-i", "sine=duration=24") if 0 else ("-itsoffset", "1.075"))
-    return f
 
-def sound_first(ext, *opt):
-    def f(folder: Path) -> Path:
-        cfr_ = encode(folder / "x.mp4", *opt or X264)
-        run_ffmpeg("-f", "lavfi", "-i", "sine=duration=24", "-itsoffset", "1.075", "-i", str(cfr_), "-map", "0:a", "-map", "1:v", "-c:v", "copy", str(folder / f"sf{ext}"))
-        return folder / f"sf{ext}"
-    return f
+def cut_without_encoding(folder: Path) -> Path:
+    """The first frame on screen is 83, hidden ones before it come along: an edit list."""
+    whole = encode(folder / "whole.mp4", *H264)
+    run_ffmpeg("-ss", "3.32", "-i", str(whole), "-c", "copy", str(folder / "cut.mp4"))
+    return folder / "cut.mp4"
 
-def turned(deg):
-    def f(folder):
-        plain = encode(folder / "plain.mp4", *X264, turn=-deg // 90)
-        run_ffmpeg("-display_rotation", str(deg), "-i", str(plain), "-c", "copy", str(folder / "t.mp4"))
-        return folder / "t.mp4"
-    return f
 
-def remux(ext, *opt):
-    def f(folder):
-        return encode(folder / f"f{ext}", *opt)
-    return f
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file whose frame `n` is on screen from `first_s + n / fps` on."""
 
-def cut(folder):
-    plain = encode(folder / "plain.mp4", *X264)
-    run_ffmpeg("-ss", "3.32", "-i", str(plain), "-c", "copy", str(folder / "t.mp4"))
-    return folder / "t.mp4"
+    make: Callable[[Path], Path]
+    decord: bool
+    """Whether decord reads it right; where not, it must refuse."""
+    numbers: Sequence[int] = range(FRAMES)
+    first_s: float = 0.0
+    fps: float = 25.0
 
-ALL = range(FRAMES)
-KEPT = [n for n in ALL if n % 7 != 3 and not 200 <= n <= 260]
-def at25(n): return n / FPS
+    @property
+    def starts_s(self) -> NDArray[np.float64]:
+        return self.first_s + np.asarray(self.numbers) / self.fps
+
+
 KINDS = {
- "cfr": (cfr, ALL, at25), "open": (open_gop, ALL, at25), "openmp4": (open_gop_mp4, ALL, at25), "hevc": (hevc, ALL, at25), "hevcmkv": (hevc_mkv, ALL, at25),
- "vfr": (dropped, KEPT, at25), "vfrmp4": (dropped_mp4, KEPT, at25),
- "late": (all_late, ALL, at25), "latemp4": (all_late_mp4, ALL, at25), 
- "sfmp4": (sound_first(".mp4"), ALL, lambda n: n/25+1.075),"sfmkv": (sound_first(".mkv"), ALL, lambda n: n/25+1.075),"sfts": (sound_first(".ts"), ALL, lambda n: n/25+1.075),
- "sfflv": (sound_first(".flv"), ALL, lambda n: n/25+1.075),
- "sfavi": (sound_first(".avi", "-c:v", "mpeg4", "-g","50"), ALL, lambda n: n/25+1.075),
- "rot90": (turned(90), ALL, at25), "rot180": (turned(180), ALL, at25), "rot270": (turned(-90), ALL, at25),
- "ts": (remux(".ts", *X264), ALL, at25), "ps": (remux(".mpg", "-c:v", "mpeg2video", "-g", "50", "-bf", "2", "-q:v", "4"), ALL, at25),
- "avi": (remux(".avi", "-c:v", "mpeg4", "-g", "50", "-q:v", "4"), ALL, at25),
- "avib": (remux(".avi", "-c:v", "mpeg4", "-g", "50", "-bf", "2", "-q:v", "4"), ALL, at25),
- "avih264": (remux(".avi", *X264), ALL, at25),
- "mjpeg": (remux(".avi", "-c:v", "mjpeg", "-q:v", "4"), ALL, at25),
- "vp9": (remux(".webm", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "100", "-b:v", "300k"), ALL, at25),
- "vp8": (remux(".webm", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-g", "100", "-b:v", "300k"), ALL, at25),
- "av1": (remux(".mp4", "-c:v", "libsvtav1", "-preset", "12", "-g", "100", "-svtav1-params", "lp=1"), ALL, at25),
- "flv": (remux(".flv", *X264), ALL, at25), "ntsc": (remux(".mkv", "-vf", "settb=1/90000,setpts=N*3003", "-r", "30000/1001", *X264), ALL, lambda n: n*1001/30000),
- "ntscmp4": (remux(".mp4", "-vf", "settb=1/90000,setpts=N*3003", "-r", "30000/1001", *X264), ALL, lambda n: n*1001/30000),
- "frag": (remux(".mp4", "-movflags", "frag_keyframe+empty_moov", *SHORT_GOP), ALL, at25),
- "wmv": (remux(".wmv", "-c:v", "wmv2", "-g", "50", "-b:v", "500k"), ALL, at25),
- "ogv": (remux(".ogv", "-c:v", "libtheora", "-g", "50", "-q:v", "6"), ALL, at25),
- "mxf": (remux(".mxf", "-c:v", "mpeg2video", "-g", "12", "-bf", "2", "-q:v", "4"), ALL, at25),
- "nut": (remux(".nut", *X264), ALL, at25),
- "gif": (remux(".gif", "-pix_fmt", "gray"), ALL, at25),
- "h264raw": (remux(".h264", *X264), ALL, at25),
- "cut": (cut, range(83, 600), lambda n: n/25-3.32),
+    "long GOP with B-frames, mp4": Kind(plain("cfr.mp4", *H264), decord=True),
+    "NTSC rate in whole milliseconds, mkv": Kind(plain("ntsc.mkv", *H264, fps="30000/1001"), decord=True, fps=30000 / 1001),
+    "dropped frames, mkv": Kind(plain("vfr.mkv", *H264, *DROPPING), decord=True, numbers=KEPT),
+    "dropped frames, mp4": Kind(plain("vfr.mp4", *H264, *DROPPING), decord=True, numbers=KEPT),
+    "everything starts at 10 s, mkv": Kind(plain("late.mkv", *H264, "-output_ts_offset", "10"), decord=True),
+    "everything starts at 10 s, mp4": Kind(plain("late.mp4", *H264, "-output_ts_offset", "10"), decord=True),
+    "pictures start after the sound, mkv": Kind(after_sound("sound.mkv", "pcm_s16le"), decord=False, first_s=1.075),
+    "pictures start after the sound, mp4": Kind(after_sound("sound.mp4", "aac"), decord=False, first_s=1.075),
+    "edit list, mp4": Kind(cut_without_encoding, decord=False, numbers=range(83, FRAMES), first_s=-3.32),
+    "turned left, mp4": Kind(turned(90), decord=False),
+    "upside down, mp4": Kind(turned(180), decord=False),
+    "turned right, mp4": Kind(turned(-90), decord=False),
+    "fragmented, mp4": Kind(plain("frag.mp4", *SHORT_GOP, "-movflags", "frag_keyframe+empty_moov"), decord=True),
+    "open GOP, mkv": Kind(plain("open.mkv", *OPEN_GOP), decord=False),
+    "open GOP HEVC, mp4": Kind(plain("hevc.mp4", *HEVC), decord=False),
+    "transport stream": Kind(plain("stream.ts", *SHORT_GOP), decord=False),
+    "program stream": Kind(plain("stream.mpg", *MPEG2), decord=False),
+    "MXF": Kind(plain("camera.mxf", *MPEG2), decord=False),
+    "WMV": Kind(plain("old.wmv", "-c:v", "wmv2", "-g", "50", "-b:v", "500k"), decord=False),
+    "MPEG-4, avi": Kind(plain("plain.avi", *MPEG4), decord=True),
+    # AVI stores no presentation times; FFmpeg's clock counts the pictures that wait for reordering.
+    "MPEG-4 with B-frames, avi": Kind(plain("b.avi", *MPEG4, "-bf", "2"), decord=False, first_s=1 / 25),
+    "H.264 with B-frames, avi": Kind(plain("h264.avi", *H264), decord=False, first_s=2 / 25),
+    "VP9, webm": Kind(plain("vp9.webm", *VP9), decord=True),
+    "AV1, mp4": Kind(plain("av1.mp4", *AV1), decord=False),
 }
+
+
+@pytest.fixture(scope="module")
+def video_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], VideoInfo]:
+    """Makes the video of a kind once."""
+    made: dict[str, VideoInfo] = {}
+
+    def of(name: str) -> VideoInfo:
+        if name not in made:
+            made[name] = probe(KINDS[name].make(tmp_path_factory.mktemp("kind")))
+        return made[name]
+
+    return of
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    """A reader that loops for ever fails its test instead of stopping the suite."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("decoding hangs")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def read_all(video: VideoInfo, wanted_s: Sequence[float], reader: ReaderName = "pyav") -> tuple[list[int], NDArray[np.float64]]:
+    """Frame numbers read back, and the times that the decoder reports for them."""
+    chunks = list(read_frames(video, wanted_s, HEIGHT, WIDTH, reader=reader))
+    return [number_read(frame) for chunk in chunks for frame in chunk.frames], np.concatenate([chunk.times_s for chunk in chunks])
+
+
+def sparse(starts_s: NDArray[np.float64]) -> list[float]:
+    """Times seconds apart, a little after a frame's start: most need a seek, some two lie in one group of pictures."""
+    picked = sorted(random.Random(4).sample(range(len(starts_s)), 14))
+    return [float(starts_s[index]) + 0.015 for index in (*picked, len(starts_s) - 1)]
+
+
+def dense(starts_s: NDArray[np.float64]) -> list[float]:
+    """Every frame's exact start for four seconds around the key frame at 10 s, after one frame far before."""
+    return [0.5, *(float(start) for start in starts_s if 7.9 < start < 12)]
+
+
+@pytest.mark.parametrize("wanted", [sparse, dense])
+@pytest.mark.parametrize(("name", "reader"), [(name, "pyav") for name in KINDS] + [(name, "decord") for name in KINDS if KINDS[name].decord])
+def test_every_picture_is_the_one_on_screen_at_the_wanted_time(
+    video_of: Callable[[str], VideoInfo], name: str, reader: ReaderName, wanted: Callable[[NDArray[np.float64]], list[float]]
+) -> None:
+    if reader == "decord":
+        pytest.importorskip("decord")
+    kind, video = KINDS[name], video_of(name)
+    wanted_s = wanted(kind.starts_s)
+    shown = np.unique((np.searchsorted(kind.starts_s, np.asarray(wanted_s) + 1e-4, side="right") - 1).clip(min=0))
+    numbers, times_s = read_all(video, wanted_s, reader)
+    assert numbers == [kind.numbers[index] for index in shown]
+    assert np.abs(times_s - kind.starts_s[shown]).max() <= 1e-3
+    assert (np.diff(times_s) > 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if not KINDS[name].decord])
+def test_decord_refuses_what_it_would_get_wrong(video_of: Callable[[str], VideoInfo], name: str) -> None:
+    pytest.importorskip("decord")
+    with pytest.raises(UnreadableVideo, match="--reader pyav"):
+        read_all(video_of(name), [1.0, 11.0], "decord")
+
+
+def test_before_the_first_frame_the_first_frame_is_given(video_of: Callable[[str], VideoInfo]) -> None:
+    numbers, times_s = read_all(video_of("pictures start after the sound, mkv"), [0.0, 0.4, 1.08])
+    assert numbers == [0]
+    assert times_s == pytest.approx([1.075])
+
+
+def test_after_the_last_frame_and_in_a_gap_a_picture_is_given_once(video_of: Callable[[str], VideoInfo]) -> None:
+    numbers, _ = read_all(video_of("dropped frames, mkv"), [8.0, 8.5, 9.0, 10.43, 23.97, 30.0, 90.0])
+    assert numbers == [198, 261, 599]
+
+
+def test_chunks_are_full_but_the_last_and_frames_have_the_asked_size(video_of: Callable[[str], VideoInfo]) -> None:
+    wanted_s = [number / 25 for number in range(17)]
+    chunks = list(read_frames(video_of("long GOP with B-frames, mp4"), wanted_s, 48, 320, chunk_frames=7))
+    assert [len(chunk) for chunk in chunks] == [7, 7, 3]
+    assert all(chunk.frames.shape[1:] == (48, 320, 3) and chunk.frames.dtype == np.uint8 for chunk in chunks)
+    assert [number_read(frame) for chunk in chunks for frame in chunk.frames] == list(range(17))
+
+
+def test_colours_come_as_rgb(tmp_path: Path) -> None:
+    run_ffmpeg("-f", "lavfi", "-i", "color=c=0xF02010:s=64x64:d=1", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(tmp_path / "red.mp4"))
+    (chunk,) = read_frames(probe(tmp_path / "red.mp4"), [0.5], 32, 32)
+    assert chunk.frames[0].mean(axis=(0, 1)) == pytest.approx([0xF0, 0x20, 0x10], abs=8)
+
+
+@pytest.mark.parametrize("kept", [0.002, 0.03, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("name", ["whole.mkv", "whole.ts", "whole.mp4", "faststart.mp4"])
+def test_a_truncated_file_gives_its_beginning_or_a_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, name: str, kept: float
+) -> None:
+    whole = tmp_path_factory.getbasetemp() / name
+    if not whole.exists():
+        encode(whole, *SHORT_GOP, *(("-movflags", "+faststart") if name.startswith("fast") else ()))
+    data = whole.read_bytes()
+    (tmp_path / name).write_bytes(data[: int(len(data) * kept)])
+    wanted_s = [number / 25 for number in range(0, FRAMES, 5)]
+    try:
+        numbers, times_s = read_all(probe(tmp_path / name), wanted_s)
+    except VideoError as error:
+        # Without its index at the end an MP4 is lost; the others must give what is there.
+        assert name == "whole.mp4" or kept < 0.05
+        assert str(tmp_path / name) in str(error)
+        return
+    assert name != "whole.mp4"
+    assert len(numbers) < len(wanted_s)
+    assert numbers == [round(time_s * 25) for time_s in times_s]
+    # Sizes of frames differ, so the share of time only roughly follows the share of bytes.
+    assert kept < 0.05 or kept / 2 - 0.15 < numbers[-1] / FRAMES < kept + 0.1
+
+
+@pytest.mark.parametrize("spacing", [3, 60], ids=["read in order", "with seeks"])
+@pytest.mark.parametrize("name", ["middle.mp4", "middle.mkv", "middle.ts", "middle.avi"])
+def test_a_damaged_middle_costs_frames_but_not_the_video(tmp_path: Path, name: str, spacing: int) -> None:
+    path = encode(tmp_path / name, *(MPEG4 if name.endswith("avi") else SHORT_GOP))
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 600] = random.Random(1).randbytes(600)
+    path.write_bytes(data)
+    numbers, times_s = read_all(probe(path), [number / 25 for number in range(1, FRAMES, spacing)])
+    assert (np.diff(times_s) > 0).all()
+    read_at = {round(time_s * 25): number for number, time_s in zip(numbers, times_s, strict=True)}
+    sound = [number for number in range(1, FRAMES, spacing) if number < 200 or number > 420]
+    assert [read_at.get(number) for number in sound] == sound
+
+
+def test_one_damaged_time_stamp_does_not_freeze_the_picture(tmp_path: Path) -> None:
+    path = encode(tmp_path / "stamp.ts", *SHORT_GOP)
+    data = bytearray(path.read_bytes())
+    headers = [index for index in range(len(data)) if data[index : index + 4] == b"\0\0\1\xe0"]
+    assert len(headers) == FRAMES
+    stamp = headers[300] + 9
+    data[stamp] ^= 0b0000_0100
+    """Bit 31 of the presentation time: 6.6 hours later."""
+    path.write_bytes(data)
+    numbers, _ = read_all(probe(path), [number / 25 for number in range(0, FRAMES, 10)])
+    assert len(set(numbers) & set(range(0, FRAMES, 10))) >= FRAMES // 10 - 1
+
+
+def test_pictures_that_cannot_be_decoded_at_all_are_an_error(video_of: Callable[[str], VideoInfo], tmp_path: Path) -> None:
+    good = video_of("long GOP with B-frames, mp4")
+    data = bytearray(good.path.read_bytes())
+    begin = data.index(b"mdat") + 4
+    end = data.index(b"moov") - 4
+    data[begin:end] = bytes(end - begin)
+    path = tmp_path / "zeros.mp4"
+    path.write_bytes(data)
+    with pytest.raises(UnreadableVideo):
+        probe(path)
+    with pytest.raises(UnreadableVideo):
+        list(read_frames(replace(good, path=path), [1.0, 5.0, 15.0], HEIGHT, WIDTH))
+
+
+def test_a_file_that_is_gone_when_it_is_decoded_is_an_error(video_of: Callable[[str], VideoInfo], tmp_path: Path) -> None:
+    gone = replace(video_of("long GOP with B-frames, mp4"), path=tmp_path / "gone.mp4")
+    with pytest.raises(NotAVideo):
+        list(read_frames(gone, [1.0], HEIGHT, WIDTH))

@@ -1,0 +1,132 @@
+"""Dataclasses -> what the browser shows. Everything that a video, a user or a model wrote is escaped here."""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from urllib.parse import quote
+
+from app.jobs import Job
+from app.service import FORMATS, AnsweredQuestion, Caption, Moment, Span, VideoEntry, find_times, format_time
+
+
+def notice(text: str | None) -> str:
+    """The banner that says what the checkpoint can't do."""
+    return f'<div class="notice" role="note">{escape(text)}</div>' if text else ""
+
+
+def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> str:
+    """The video element with the captions as its text track, or what is there instead."""
+    if entry is None:
+        return '<div class="player muted">The library is empty. Add a video under “Library”.</div>'
+    facts = entry.facts
+    about = f"{escape(entry.title)} · {format_time(entry.duration_s)} · {facts.get('width')}×{facts.get('height')} · {escape(str(facts.get('codec')))}"
+    if not ready:
+        return f'<div class="player"><div class="muted">A copy that browsers can play is being made …</div><div class="facts">{about}</div></div>'
+    return (
+        f'<div class="player"><video controls preload="metadata" src="/media/{quote(entry.video_id)}#t={start_s:.3f}">'
+        f'<track kind="captions" label="Longview" src="/export/{quote(entry.video_id)}.vtt"></video>'
+        f'<div class="facts">{about}</div></div>'
+    )
+
+
+def failure(text: str) -> str:
+    """One sentence in place of something that cannot be shown."""
+    return f'<div class="failed" role="alert">{escape(text)}</div>'
+
+
+def captions(items: Sequence[Caption], *, stale: bool) -> str:
+    """A table whose rows seek the player."""
+    if not items:
+        return '<div class="muted">Nothing was seen in this video.</div>'
+    rows = "".join(
+        f'<tr tabindex="0" data-seek="{item.event.span.start_s:.3f}" data-until="{item.event.span.end_s:.3f}">'
+        f"<td>{format_time(item.event.span.start_s)} – {format_time(item.event.span.end_s)}</td><td>{escape(item.event.text)}</td></tr>"
+        for item in items
+    )
+    warning = '<div class="muted">Another checkpoint made these captions; index the video again to renew them.</div>' if stale else ""
+    return f'{warning}<div class="captions"><table>{rows}</table></div>'
+
+
+def exports(entry: VideoEntry | None) -> str:
+    """One link a format."""
+    if entry is None:
+        return ""
+    links = "".join(f'<a href="/export/{quote(entry.video_id)}.{format}" download>{format.upper()}</a>' for format in FORMATS)
+    return f'<div class="exports">Export captions: {links}</div>'
+
+
+def moments(found: Sequence[Moment]) -> str:
+    """Search results as cards that open the video at the moment."""
+    if not found:
+        return '<div class="muted">No caption in the library fits.</div>'
+    return f'<div class="moments">{"".join(map(_card, found))}</div>'
+
+
+def _card(moment: Moment) -> str:
+    middle_s = (moment.span.start_s + moment.span.end_s) / 2
+    return (
+        f'<a data-elsewhere href="/?video={quote(moment.video_id)}&t={moment.span.start_s:.3f}">'
+        f'<img loading="lazy" alt="" src="/thumbnail/{quote(moment.video_id)}/{round(middle_s * 1000)}.jpg">'
+        f"<div><b>{format_time(moment.span.start_s)} – {format_time(moment.span.end_s)}</b><br>{escape(moment.text)}"
+        f'<div class="muted">{escape(moment.title)} · {moment.score:.2f}</div></div></a>'
+    )
+
+
+def videos(entries: Sequence[VideoEntry], stale_ids: frozenset[str]) -> str:
+    """The library as a table."""
+    if not entries:
+        return '<div class="muted">The library is empty.</div>'
+    rows = "".join(
+        f'<tr><td><a data-elsewhere href="/?video={quote(entry.video_id)}">{escape(entry.title)}</a></td><td>{format_time(entry.duration_s)}</td>'
+        f"<td>{entry.caption_count}</td><td>{'stale: index again' if entry.video_id in stale_ids else escape(entry.provenance.checkpoint)}</td>"
+        f'<td class="muted">{escape(str(entry.path))}</td></tr>'
+        for entry in entries
+    )
+    head = "<tr><th>Title</th><th>Length</th><th>Events</th><th>Captioned by</th><th>Original</th></tr>"
+    return f'<div class="videos"><table>{head}{rows}</table></div>'
+
+
+def job(current: Job | None) -> str:
+    """Progress of a job: stage, percent, time left; or how it ended."""
+    if current is None:
+        return ""
+    if current.error:
+        return f'<div class="failed" role="alert">{escape(current.title)} failed. {escape(current.error)}</div>'
+    progress = current.progress
+    if current.finished.is_set():
+        return f'<div class="muted">{escape(current.title)}: done.</div>'
+    left = f" · {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
+    return (
+        f"<div>{escape(current.title)}: {escape(progress.stage)} · {progress.part:.0%}{left}"
+        f'<div class="bar"><span style="width:{progress.part:.0%}"></span></div></div>'
+    )
+
+
+def answer(text: str, evidence: Sequence[Span] = ()) -> str:
+    """An answer as Markdown: every time in it, and the evidence, as links that seek the player."""
+    shown = []
+    end = 0
+    for reference in find_times(text, duration_s=float("inf")):
+        shown += [escaped_markdown(text[end : reference.text_start]), _link(text[reference.text_start : reference.text_end], reference.span.start_s)]
+        end = reference.text_end
+    shown.append(escaped_markdown(text[end:]))
+    seen = " ".join(_link(f"{format_time(span.start_s)} – {format_time(span.end_s)}", span.start_s) for span in evidence)
+    return "".join(shown).replace("\n", "  \n") + (f"\n\nSeen at {seen}" if seen else "")
+
+
+def _link(text: str, time_s: float) -> str:
+    return f"[{escaped_markdown(text)}](#t={time_s:.3f})"
+
+
+def escaped_markdown(text: str) -> str:
+    """Text that Markdown shows as it is: no pictures, links or HTML out of a model's mouth."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|>~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def history(answers: Sequence[AnsweredQuestion]) -> list[dict[str, str]]:
+    """Earlier questions and answers as chat messages."""
+    messages = []
+    for item in answers:
+        messages.append({"role": "user", "content": escaped_markdown(item.question)})
+        messages.append({"role": "assistant", "content": answer(item.text, item.evidence)})
+    return messages
