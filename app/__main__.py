@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import Call, verb, cli
+from app.cli import Call, cli, progress_bar, verb
 
 
 @verb
@@ -19,7 +19,8 @@ def serve(
     from ui.server import serve as start
 
     if sample:
-        add_sample(call.app)
+        with progress_bar() as on_progress:
+            add_sample(call.app, on_progress)
     start(call.app, port)
 
 

@@ -93,7 +93,9 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     """Register a verb, give it the common options, and turn expected errors into one sentence and exit code 1."""
     own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "call"]
     common = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False if kind.__origin__ is bool else None, annotation=kind)
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False if kind.__origin__ is bool else None, annotation=kind
+        )
         for name, kind in _COMMON.items()
     ]
 
@@ -146,7 +148,12 @@ def _span(span: Span) -> str:
 
 
 def _span_row(span: Span) -> dict[str, Any]:
-    return {"start_s": round(span.start_s, 3), "end_s": round(span.end_s, 3), "start": format_time(span.start_s), "end": format_time(span.end_s)}
+    return {
+        "start_s": round(span.start_s, 3),
+        "end_s": round(span.end_s, 3),
+        "start": format_time(span.start_s),
+        "end": format_time(span.end_s),
+    }
 
 
 Video = Annotated[str, typer.Argument(help="An id, a unique beginning of one, or a path (indexed first if it is new).")]
@@ -189,7 +196,7 @@ def index(
     if failed and len(paths) == 1:
         raise failed[0]
     lines = (
-        f"{row['video_id']}  {format_time(row['duration_s'])}  {row['events']} events in {row['seconds_spent']:.1f} s  {row['path']}"
+        f"{row['video_id']}  {format_time(row['duration_s'])}  {row['events']} events in {row['seconds_spent']} s  {row['path']}"
         if row["status"] == "indexed"
         else f"failed: {row['error']['message']}"
         for row in rows
@@ -217,8 +224,9 @@ def list_(call: Call) -> None:
         for entry in entries
     ]
     lines = (
-        f"{row['video_id']}  {format_time(row['duration_s']):>10}  {row['events']:>4} events  {row['title']}{'  (stale: index again)' if row['stale'] else ''}"
-        for row in rows
+        f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.caption_count:>4} events  {entry.title}"
+        + ("  (stale: index again)" if call.app.is_stale(entry) else "")
+        for entry in entries
     )
     call.answer({"videos": rows}, "\n".join(lines) or "The library is empty; `index FILE` puts a video into it.")
 
@@ -227,7 +235,10 @@ def list_(call: Call) -> None:
 def remove(call: Call, video: Video) -> None:
     """Remove a video from the library; its file stays where it is."""
     entry = call.app.remove(video)
-    call.answer({"video_id": entry.video_id, "path": str(entry.path), "removed": True}, f"Removed {entry.title}; {entry.path} was not touched.")
+    call.answer(
+        {"video_id": entry.video_id, "path": str(entry.path), "removed": True},
+        f"Removed {entry.title}; {entry.path} was not touched.",
+    )
 
 
 @verb
@@ -241,9 +252,12 @@ def plan(
     report = call.app.plan(video, context_tokens=context, fps=fps)
     facts = plan_facts(report.plan) | {"estimated_seconds": round(report.estimated_seconds, 2)}
     text = (
-        f"{facts['frames']} frames of {facts['width']}x{facts['height']} in {len(facts['windows'])} window(s), one every {report.plan.grain_s / 2:.2f} s\n"
-        f"{facts['total_tokens']} tokens: {facts['visual_tokens']} visual, {facts['stamp_tokens']} for times, the rest for question and reply\n"
-        f"One look tells time to {facts['grain_s']:.2f} s; reading it will take about {facts['estimated_seconds']:.1f} s on this {call.app.device}"
+        f"{facts['frames']} frames of {facts['width']}x{facts['height']} in {len(facts['windows'])} window(s), "
+        f"one every {report.plan.grain_s / 2:.2f} s\n"
+        f"{facts['total_tokens']} tokens: {facts['visual_tokens']} visual, {facts['stamp_tokens']} for times, "
+        f"the rest for question and reply\n"
+        f"One look tells time to {facts['grain_s']:.2f} s; "
+        f"reading it will take about {facts['estimated_seconds']:.1f} s on this {call.app.device}"
     )
     call.answer(facts | {"checkpoint": call.app.checkpoint.identity, "notice": call.app.checkpoint.notice}, text)
 
@@ -256,8 +270,15 @@ def caption(call: Call, video: Video) -> None:
     if call.app.is_stale(entry):
         log.warning("These captions were made by %s; index the video again to renew them.", entry.provenance.checkpoint)
     call.tell_notice()
-    document = {"video_id": entry.video_id, "duration_s": round(entry.duration_s, 3), "events": events, "stale": call.app.is_stale(entry)}
-    text = "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or "Nothing was seen in this video."
+    document = {
+        "video_id": entry.video_id,
+        "duration_s": round(entry.duration_s, 3),
+        "events": events,
+        "stale": call.app.is_stale(entry),
+    }
+    text = (
+        "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or "Nothing was seen in this video."
+    )
     call.answer(document | call.model_facts(entry.provenance), text)
 
 
@@ -268,7 +289,11 @@ def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="
     with progress_bar() as on_progress:
         result = call.app.locate(entry, query, on_progress=on_progress)
     call.tell_notice()
-    coverage = {"seconds": round(result.coverage.seconds, 3), "frames": result.coverage.frames, "grain_s": round(result.coverage.grain_s, 4)}
+    coverage = {
+        "seconds": round(result.coverage.seconds, 3),
+        "frames": result.coverage.frames,
+        "grain_s": round(result.coverage.grain_s, 4),
+    }
     document = {
         "query": query,
         "video_id": entry.video_id,
@@ -285,7 +310,10 @@ def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="
 
 
 @verb
-def ask(call: Call, words: Annotated[list[str], typer.Argument(metavar="VIDEO... QUESTION", help="One or more videos, then the question.")]) -> None:
+def ask(
+    call: Call,
+    words: Annotated[list[str], typer.Argument(metavar="VIDEO... QUESTION", help="One or more videos, then the question.")],
+) -> None:
     """Ask a question about one or more videos."""
     *videos, question = words
     if not videos:
@@ -320,11 +348,18 @@ def search(
     """Search the captions of the whole library."""
     moments = call.app.search(query, limit=limit, video=video)
     rows = [
-        {"video_id": moment.video_id, "title": moment.title} | _span_row(moment.span) | {"text": moment.text, "score": moment.score, "source": moment.source}
+        {"video_id": moment.video_id, "title": moment.title}
+        | _span_row(moment.span)
+        | {"text": moment.text, "score": moment.score, "source": moment.source}
         for moment in moments
     ]
-    lines = (f"{moment.score:.2f}  {_span(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments)
-    call.answer({"query": query, "moments": rows} | {"notice": call.app.checkpoint.notice}, "\n".join(lines) or f"No caption in the library fits “{query}”.")
+    lines = (
+        f"{moment.score:.2f}  {_span(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments
+    )
+    call.answer(
+        {"query": query, "moments": rows} | {"notice": call.app.checkpoint.notice},
+        "\n".join(lines) or f"No caption in the library fits “{query}”.",
+    )
 
 
 @verb
@@ -332,7 +367,9 @@ def export(
     call: Call,
     video: Video,
     format: Annotated[ExportFormat, typer.Option(help="The format.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; by default stdout.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; by default stdout.", show_default=False)
+    ] = None,
 ) -> None:
     """Export a video's captions as subtitles or a table."""
     entry = _found(call, video)

@@ -54,10 +54,19 @@ def examine(app: Longview) -> Diagnosis:
         problems.append(str(error))
     entries = app.videos()
     free = shutil.disk_usage(app.library.folder).free
-    facts |= {"library": str(app.library.folder), "videos": len(entries), "captions": sum(entry.caption_count for entry in entries), "disk_free_bytes": free}
+    facts |= {
+        "library": str(app.library.folder),
+        "videos": len(entries),
+        "captions": sum(entry.caption_count for entry in entries),
+        "disk_free_bytes": free,
+    }
     if free < LEAST_DISK_BYTES:
         problems.append(f"Only {free >> 20} MiB are free where the library lies ({app.library.folder}).")
-    problems += [f"The original of {entry.video_id} ({entry.title}) is no longer at {entry.path}." for entry in entries if not entry.path.exists()]
+    problems += [
+        f"The original of {entry.video_id} ({entry.title}) is no longer at {entry.path}."
+        for entry in entries
+        if not entry.path.exists()
+    ]
     if facts["checkpoint"]:
         facts["stale"] = [entry.video_id for entry in entries if app.is_stale(entry)]
     return Diagnosis(facts, tuple(problems))

@@ -66,7 +66,7 @@ class Jobs:
         title = f"Making a copy of {entry.title} that browsers play"
         already = next((job for job in self.running() if job.title == title), None)
 
-        def work(job: Job, on_progress: OnProgress) -> None:
+        def work(_: Job, on_progress: OnProgress) -> None:
             on_progress(Progress("converting", 0.0, None))
             self._app.playable(entry)
 

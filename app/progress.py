@@ -37,6 +37,7 @@ class Stages:
         self(0.0)
 
     def __call__(self, part_of_stage: float) -> None:
+        """Report how far the current stage has come, 0 to 1."""
         if self._on_progress is None:
             return
         part = self._from + (self._to - self._from) * part_of_stage

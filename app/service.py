@@ -246,7 +246,11 @@ class Longview:
         info = probe(checked, known_hash=self._hash(checked))
         stages.begin("loading the checkpoint", until=0.04)
         pool = self._pool
-        span = Span(start_s or 0.0, max(start_s or 0.0, info.duration_s if end_s is None else end_s)) if start_s or end_s is not None else None
+        span = (
+            Span(start_s or 0.0, max(start_s or 0.0, info.duration_s if end_s is None else end_s))
+            if start_s or end_s is not None
+            else None
+        )
         plan = pool.plan(info, "caption", span=span, context_tokens=context_tokens)
         estimate_s = pool.engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED)
         log.info("%s: %d frames in %d windows, about %.0f s", info.path.name, plan.frames, len(plan.windows), estimate_s)
@@ -320,7 +324,7 @@ class Longview:
         return Asking(question, [(entry, self._answering(entry, question)) for entry in entries], self)
 
     def _answering(self, entry: VideoEntry, question: str) -> "Answering":
-        from model.answerer import Answer, Answering
+        from model.answerer import Answering
 
         info = self._probed(entry)
         focus = None
@@ -417,7 +421,9 @@ class Asking:
     def _finish(self, entry: VideoEntry, answer: "Answer") -> None:
         spans = tuple(self._app.told_span(entry, span, answer.text) for span in answer.evidence)
         self._evidence += [Evidence(entry.video_id, span) for span in spans]
-        self._app.library.add_answer(entry.video_id, AnsweredQuestion(self._question, answer.text, spans, self._app.provenance(answer.plan)))
+        self._app.library.add_answer(
+            entry.video_id, AnsweredQuestion(self._question, answer.text, spans, self._app.provenance(answer.plan))
+        )
 
     @property
     def answer(self) -> AskedAnswer:
@@ -449,7 +455,8 @@ def plan_facts(plan: SamplingPlan) -> dict[str, Any]:
         "total_tokens": plan.total_tokens,
         "grain_s": round(plan.grain_s, 4),
         "windows": [
-            {"start_s": round(window.span.start_s, 3), "end_s": round(window.span.end_s, 3), "frames": len(window.times_s)} for window in plan.windows
+            {"start_s": round(window.span.start_s, 3), "end_s": round(window.span.end_s, 3), "frames": len(window.times_s)}
+            for window in plan.windows
         ],
     }
 

@@ -14,7 +14,10 @@ CONFIG_FILE = Path(platformdirs.user_config_dir("longview")) / "longview.toml"
 
 
 class Settings(BaseSettings):
-    """Every limit and choice. `LONGVIEW_<NAME>` sets one in the environment, `longview.toml` in the user's config folder in a file."""
+    """Every limit and choice.
+
+    `LONGVIEW_<NAME>` sets one in the environment, `longview.toml` in the user's configuration folder in a file.
+    """
 
     model_config = SettingsConfigDict(env_prefix="LONGVIEW_", frozen=True, extra="ignore", toml_file=CONFIG_FILE)
 
@@ -40,8 +43,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic passes it by name)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then environment, then file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

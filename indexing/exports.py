@@ -35,7 +35,13 @@ def exported(format: ExportFormat, entry: VideoEntry, events: Sequence[Event]) -
 def event_row(event: Event) -> dict[str, Any]:
     """An event as exports and the command line show it: seconds for programs, clock times for people."""
     start_s, end_s = event.span.start_s, event.span.end_s
-    return {"start_s": round(start_s, 3), "end_s": round(end_s, 3), "start": format_time(start_s), "end": format_time(end_s), "text": event.text}
+    return {
+        "start_s": round(start_s, 3),
+        "end_s": round(end_s, 3),
+        "start": format_time(start_s),
+        "end": format_time(end_s),
+        "text": event.text,
+    }
 
 
 def _subtitles(format: Literal["srt", "vtt"], events: Sequence[Event]) -> str:

@@ -49,7 +49,9 @@ MIGRATIONS = (
         source TEXT NOT NULL
     );
     CREATE INDEX captions_by_video ON captions (video_id, start_s);
-    CREATE VIRTUAL TABLE words USING fts5 (text, content = 'captions', content_rowid = 'caption_id', tokenize = 'porter unicode61');
+    CREATE VIRTUAL TABLE words USING fts5 (
+        text, content = 'captions', content_rowid = 'caption_id', tokenize = 'porter unicode61'
+    );
     CREATE TABLE generation (number INTEGER NOT NULL);
     INSERT INTO generation VALUES (0);
     CREATE TRIGGER caption_added AFTER INSERT ON captions BEGIN
@@ -222,13 +224,12 @@ class Library:
                 entry.seconds_spent,
             )
             names = (
-                "video_id, content_hash, path, title, duration_s, facts, start_s, end_s, checkpoint, prompt_version, plan, incomplete, "
-                "added_at, indexed_at, seconds_spent"
+                "video_id, content_hash, path, title, duration_s, facts, start_s, end_s, checkpoint, prompt_version, plan, "
+                "incomplete, added_at, indexed_at, seconds_spent"
             )
             changes = ", ".join(f"{name} = excluded.{name}" for name in names.split(", ")[2:])
-            db.execute(
-                f"INSERT INTO videos ({names}) VALUES ({', '.join('?' * len(values))}) ON CONFLICT (video_id) DO UPDATE SET {changes}", values
-            )
+            row = f"INSERT INTO videos ({names}) VALUES ({', '.join('?' * len(values))})"
+            db.execute(f"{row} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
             db.executemany(
                 "INSERT INTO captions (video_id, start_s, end_s, text, source) VALUES (?, ?, ?, ?, ?)",
                 [(entry.video_id, event.span.start_s, event.span.end_s, event.text, source) for event in events],
@@ -263,7 +264,9 @@ class Library:
         if not prefix or not rows:
             raise UnknownVideo(f"There is no video {reference!r} in the library; `list` shows what there is.")
         if len(rows) > 1:
-            raise AmbiguousVideo(f"Several videos' ids begin with {reference!r}: {', '.join(row['video_id'] for row in rows)}; give more digits.")
+            raise AmbiguousVideo(
+                f"Several videos' ids begin with {reference!r}: {', '.join(row['video_id'] for row in rows)}; give more digits."
+            )
         return _entry(rows[0])
 
     def captions(self, video_id: str) -> tuple[Caption, ...]:
@@ -275,7 +278,9 @@ class Library:
     def captions_by_id(self, caption_ids: Sequence[int]) -> dict[int, Caption]:
         """The captions with these ids, as far as they exist."""
         with self._connection() as db:
-            rows = db.execute("SELECT * FROM captions WHERE caption_id IN (SELECT value FROM json_each(?))", (json.dumps(list(caption_ids)),))
+            rows = db.execute(
+                "SELECT * FROM captions WHERE caption_id IN (SELECT value FROM json_each(?))", (json.dumps(list(caption_ids)),)
+            )
             return {row["caption_id"]: _caption(row) for row in rows}
 
     def caption_ids(self, video_id: str | None = None) -> frozenset[int]:
@@ -332,7 +337,9 @@ class Library:
     def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
         """The latest questions about a video and their answers, oldest first."""
         with self._connection() as db:
-            rows = db.execute("SELECT * FROM answers WHERE video_id = ? ORDER BY answer_id DESC LIMIT ?", (video_id, limit)).fetchall()
+            rows = db.execute(
+                "SELECT * FROM answers WHERE video_id = ? ORDER BY answer_id DESC LIMIT ?", (video_id, limit)
+            ).fetchall()
         return tuple(
             AnsweredQuestion(
                 row["question"],
@@ -347,17 +354,22 @@ class Library:
         """The content hash of a file that was read before and has not changed since."""
         with self._connection() as db:
             row = db.execute(
-                "SELECT content_hash FROM known_files WHERE path = ? AND size_bytes = ? AND modified_ns = ?", (str(path), size_bytes, modified_ns)
+                "SELECT content_hash FROM known_files WHERE path = ? AND size_bytes = ? AND modified_ns = ?",
+                (str(path), size_bytes, modified_ns),
             ).fetchone()
             return row[0] if row else None
 
     def remember_hash(self, path: Path, size_bytes: int, modified_ns: int, content_hash: str) -> None:
         """Note a file's content hash, so that it need not be read again."""
         with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO known_files VALUES (?, ?, ?, ?)", (str(path), size_bytes, modified_ns, content_hash))
+            db.execute(
+                "INSERT OR REPLACE INTO known_files VALUES (?, ?, ?, ?)", (str(path), size_bytes, modified_ns, content_hash)
+            )
 
 
-_SELECT_VIDEOS = "SELECT *, (SELECT count(*) FROM captions WHERE captions.video_id = videos.video_id) AS caption_count FROM videos"
+_SELECT_VIDEOS = (
+    "SELECT *, (SELECT count(*) FROM captions WHERE captions.video_id = videos.video_id) AS caption_count FROM videos"
+)
 
 
 def _now() -> str:

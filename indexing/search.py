@@ -12,7 +12,38 @@ CANDIDATES = 200
 LEAST_LIKENESS = 0.3
 """Cosine below which a caption that shares no word with the query is left out: unrelated English sentences were at
 0.1 to 0.25 with this encoder."""
-_STOP_WORDS = frozenset("a an and are at be by do does for from in is it of on or that the there this to was what when where who with".split())
+_STOP_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "at",
+        "be",
+        "by",
+        "do",
+        "does",
+        "for",
+        "from",
+        "in",
+        "is",
+        "it",
+        "of",
+        "on",
+        "or",
+        "that",
+        "the",
+        "there",
+        "this",
+        "to",
+        "was",
+        "what",
+        "when",
+        "where",
+        "who",
+        "with",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +60,9 @@ class Moment:
     """Where the text comes from: `caption`."""
 
 
-def search(library: Library, vectors: VectorIndex, query: str, *, limit: int = 10, video_id: str | None = None) -> tuple[Moment, ...]:
+def search(
+    library: Library, vectors: VectorIndex, query: str, *, limit: int = 10, video_id: str | None = None
+) -> tuple[Moment, ...]:
     """The moments of the library, or of one video, that fit a query in any of the encoder's languages."""
     words = [word for word in dict.fromkeys(re.findall(r"\w+", query.lower())) if word not in _STOP_WORDS]
     among = sorted(library.caption_ids(video_id)) if video_id else None
@@ -44,6 +77,8 @@ def search(library: Library, vectors: VectorIndex, query: str, *, limit: int = 1
         if (share == 0 and cosine < LEAST_LIKENESS) or caption.video_id not in titles:
             continue
         score = round(min(1.0, max(0.0, cosine)) / 2 + share / 2, 4)
-        moments.append(Moment(caption.video_id, titles[caption.video_id], caption.event.span, caption.event.text, score, caption.source))
+        moments.append(
+            Moment(caption.video_id, titles[caption.video_id], caption.event.span, caption.event.text, score, caption.source)
+        )
     moments.sort(key=lambda moment: (-moment.score, moment.title, moment.span))
     return tuple(moments[:limit])

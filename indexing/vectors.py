@@ -9,7 +9,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import faiss
 import numpy as np

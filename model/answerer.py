@@ -8,7 +8,7 @@ from model.captioner import caption
 from model.engine import VideoSession
 from model.errors import BadQuestion
 from model.localizer import Coverage, coverage_of, locate
-from model.prompts import asked_when, form_about_a_moment, known_form
+from model.prompts import answerable, asked_when, form_about_a_moment, known_form
 from model.replies import on_video_clock
 from model.sessions import SessionPool
 from video.probe import VideoInfo
@@ -52,7 +52,8 @@ class Answering:
         for reference in self._times:
             if reference.span.start_s >= video.duration_s:
                 raise BadQuestion(
-                    f"The question names {format_time(reference.span.start_s)}, but the video is only {format_time(video.duration_s)} long."
+                    f"The question names {format_time(reference.span.start_s)}, "
+                    f"but the video is only {format_time(video.duration_s)} long."
                 )
         self._range = next((reference.span for reference in self._times if not reference.is_point), None)
         self._point = next((reference.span.start_s for reference in self._times if reference.is_point), None)
@@ -75,7 +76,9 @@ class Answering:
             first_token_s = first_token_s or time.perf_counter() - start
             text += piece
             yield piece
-        self._result = Answer(text.strip(), self._evidence, self._coverage, self._plan, first_token_s, time.perf_counter() - start)
+        self._result = Answer(
+            text.strip(), self._evidence, self._coverage, self._plan, first_token_s, time.perf_counter() - start
+        )
 
     def _pieces(self) -> Iterator[str]:
         forms = self._pool.engine.checkpoint.question_forms
@@ -87,7 +90,7 @@ class Answering:
             if self._range is not None:
                 return self._told(self._range)
             if self._point is None:
-                return iter((f"This checkpoint answers only questions like these: When does … appear? {' '.join(forms)}".format(time="12.5", thing="…"),))
+                return iter((answerable(forms),))
         return self._asked(forms)
 
     def _located(self, thing: str) -> Iterator[str]:
@@ -126,7 +129,10 @@ class Answering:
             for _ in generation:
                 pass
             yield _shifted(generation.text, session.clock_offset_s)
-        named = [on_video_clock(time.span.start_s, time.span.end_s, session) for time in find_times(generation.text, duration_s=float("inf"))]
+        named = [
+            on_video_clock(time.span.start_s, time.span.end_s, session)
+            for time in find_times(generation.text, duration_s=float("inf"))
+        ]
         self._evidence = merged(span for span in named if span) or self._asked_about(session)
 
     def _chosen(self) -> tuple[SamplingPlan, Window]:
@@ -148,7 +154,8 @@ class Answering:
             return (self._range,)
         if self._point is None:
             return ()
-        seen = on_video_clock(*[self._point - session.clock_offset_s] * 2, session)
+        marker_s = self._point - session.clock_offset_s
+        seen = on_video_clock(marker_s, marker_s, session)
         return (seen,) if seen else ()
 
     def _nearest_marker(self, session: VideoSession) -> float:

@@ -72,7 +72,9 @@ def joined(windows: Iterable[list[Event]], *, grain_s: float) -> list[Event]:
     for events in windows:
         before = list(timeline)
         for event in events:
-            twin = next((old for old in before if old.text == event.text and old.span.overlap_s(event.span) >= -2 * grain_s), None)
+            twin = next(
+                (old for old in before if old.text == event.text and old.span.overlap_s(event.span) >= -2 * grain_s), None
+            )
             if twin is None:
                 timeline.append(event)
             else:

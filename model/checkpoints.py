@@ -79,7 +79,9 @@ def find_checkpoint(name: str) -> Checkpoint:
     if folder.is_dir():
         return _described(str(folder.resolve()), folder.resolve())
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith((".", "/", "~")):
-        raise CheckpointNotFound(f"There is no checkpoint {name}: give auto, demo, a Hugging Face id (Qwen/Qwen3-VL-8B-Instruct) or a folder.")
+        raise CheckpointNotFound(
+            f"There is no checkpoint {name}: give auto, demo, a Hugging Face id (Qwen/Qwen3-VL-8B-Instruct) or a folder."
+        )
     return _described(name, _fetched(name))
 
 
@@ -117,10 +119,16 @@ def _described(name: str, folder: Path) -> Checkpoint:
         name=name,
         folder=folder,
         fingerprint=_fingerprint(folder, weights),
-        trained=TrainedRange(**{field.name: stated[field.name] for field in fields(TrainedRange) if field.name in stated}) if stated else QWEN3_VL,
+        trained=TrainedRange(**{field.name: stated[field.name] for field in fields(TrainedRange) if field.name in stated})
+        if stated
+        else QWEN3_VL,
         notice=stated.get("notice"),
         question_forms=tuple(stated.get("question_forms", ())),
-        kv_bytes_per_token=2 * 2 * int(text.get("num_hidden_layers", 1)) * int(text.get("num_key_value_heads", heads)) * head_size,
+        kv_bytes_per_token=2
+        * 2
+        * int(text.get("num_hidden_layers", 1))
+        * int(text.get("num_key_value_heads", heads))
+        * head_size,
         weight_bytes=sum(path.stat().st_size for path in weights),
         context_max=int(text.get("max_position_embeddings", 32768)),
     )

@@ -61,7 +61,7 @@ def locate(
         raise BadQuestion("The query is empty: say what to look for.")
     plan = pool.plan(video, "caption", span=span)
     coarse: list[Span] = []
-    for index, window in enumerate(plan.windows):
+    for index in range(len(plan.windows)):
         if on_part:
             on_part(index / len(plan.windows))
         coarse += _asked(pool, video, plan, index, query)

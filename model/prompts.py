@@ -9,19 +9,21 @@ import re
 PROMPT_VERSION = "1"
 
 DENSE_CAPTIONS = (
-    "Localize a series of activity events in the video, output the start and end timestamp for each event, and describe each event "
-    'with sentences. Provide the result in json format, as a list of objects with the keys "start" and "end" in seconds and "description".'
+    "Localize a series of activity events in the video, output the start and end timestamp for each event, "
+    "and describe each event with sentences. Provide the result in json format, as a list of objects "
+    'with the keys "start" and "end" in seconds and "description".'
 )
 """After the Qwen3-VL cookbook's prompt, but in seconds: the markers are in seconds, so nothing has to be converted."""
 
 LOCALIZE = (
-    'Localize every moment in the video that matches the query "{query}". Provide the result in json format, as a list of objects with '
-    'the keys "start" and "end" in seconds. If nothing matches, answer with an empty list.'
+    'Localize every moment in the video that matches the query "{query}". Provide the result in json format, '
+    'as a list of objects with the keys "start" and "end" in seconds. If nothing matches, answer with an empty list.'
 )
 
 _WHEN = re.compile(
-    r"(?:when|at (?:what|which) (?:time|point|moment)s?|where in the video)\s+(?:can (?:i|we|you) see|could (?:i|we) see|do (?:i|we) see|does|do|did|is|are|was|were|will)\s+"
-    r"(?P<what>.+?)(?:\s+(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?(?:\s+in (?:the|this) video)?",
+    r"(?:when|at (?:what|which) (?:time|point|moment)s?|where in the video)\s+"
+    r"(?:can (?:i|we|you) see|could (?:i|we) see|do (?:i|we) see|does|do|did|is|are|was|were|will)\s+(?P<what>.+?)"
+    r"(?:\s+(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?(?:\s+in (?:the|this) video)?",
     re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"^(?:the|any|there)\s+", re.IGNORECASE)
@@ -43,6 +45,13 @@ def asked_when(question: str) -> str | None:
 def form_about_a_moment(time_s: float, forms: tuple[str, ...]) -> str | None:
     """The first form that asks about one moment, filled in; None if there is none."""
     return next((form.format(time=f"{time_s:.1f}") for form in forms if "{time}" in form), None)
+
+
+def answerable(forms: tuple[str, ...]) -> str:
+    """What to say to a question that a checkpoint with forms cannot answer."""
+    examples = " ".join(form.format(time="12.5", thing="…") for form in forms)
+    always = "When does … appear? What happens between 10 and 20 seconds?"
+    return f"This checkpoint answers only questions like these: {always} {examples}"
 
 
 def known_form(question: str, forms: tuple[str, ...]) -> str | None:

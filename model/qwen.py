@@ -113,7 +113,9 @@ class QwenEngine:
         with self._lock, _memory_errors(f"{inputs['input_ids'].shape[1]} tokens"), torch.inference_mode():
             self.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
             rope_delta = int(self.model.model.rope_deltas.item())
-        return QwenSession(self, inputs["input_ids"], cache, rope_delta, _patches(times_s, clock_offset_s), window, clock_offset_s)
+        return QwenSession(
+            self, inputs["input_ids"], cache, rope_delta, _patches(times_s, clock_offset_s), window, clock_offset_s
+        )
 
     def inputs(self, text: str, pixels: np.ndarray, times_s: np.ndarray) -> Any:
         """The processor's tensors for a prompt with one video placeholder.
@@ -147,7 +149,11 @@ class QwenEngine:
         positions = torch.arange(past, past + ids.shape[1], device=self.device) + rope_delta
         with self._lock, _memory_errors("the reply"), torch.inference_mode():
             out = self.model(
-                input_ids=ids, position_ids=positions.view(1, 1, -1).expand(3, 1, -1), past_key_values=cache, use_cache=True, logits_to_keep=1
+                input_ids=ids,
+                position_ids=positions.view(1, 1, -1).expand(3, 1, -1),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
             )
             return int(out.logits[0, -1].argmax())
 
@@ -204,7 +210,8 @@ class QwenSession:
         self.window = window
         self.clock_offset_s = clock_offset_s
         self.prompt_tokens = int(prefix_ids.shape[1])
-        self.size_bytes = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+        layers: Any = cache.layers
+        self.size_bytes = int(sum(layer.keys.nbytes + layer.values.nbytes for layer in layers))
         self._cache, self._rope_delta = cache, rope_delta
         self._lock = threading.Lock()
 
@@ -264,7 +271,10 @@ class QwenGeneration:
 def _patches(times_s: np.ndarray, clock_offset_s: float) -> tuple[Patch, ...]:
     pairs = times_s.reshape(-1, FRAMES_PER_PATCH)
     # The same rounding as the processor's: milliseconds first, then the mean, to one decimal.
-    markers = [float(f"{(round(a * CLOCK_FPS) / CLOCK_FPS + round(b * CLOCK_FPS) / CLOCK_FPS) / 2:.1f}") for a, b in pairs - clock_offset_s]
+    markers = [
+        float(f"{(round(a * CLOCK_FPS) / CLOCK_FPS + round(b * CLOCK_FPS) / CLOCK_FPS) / 2:.1f}")
+        for a, b in pairs - clock_offset_s
+    ]
     return tuple(Patch(marker, float(a), float(b)) for marker, (a, b) in zip(markers, pairs, strict=True))
 
 

@@ -28,7 +28,9 @@ class _Key:
 class SessionPool:
     """The sessions of one engine, least recently used out when they take more than `memory_bytes` together."""
 
-    def __init__(self, engine: Engine, *, memory_bytes: int, reader: ReaderName = "pyav", context_tokens: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *, memory_bytes: int, reader: ReaderName = "pyav", context_tokens: int | None = None
+    ) -> None:
         self.engine = engine
         self.reader: ReaderName = reader
         self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)

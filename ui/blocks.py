@@ -15,15 +15,36 @@ ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 """System fonts: the default theme would fetch its own from the internet."""
 POLL_S = 1.0
-VIDEO_SUFFIXES = [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".ogv", ".gif", ".wmv"]
-EXAMPLES = ["What happens at 0:42?", "When does the red circle appear?", "What happens between 2:00 and 2:40?", "How many events are in the video?"]
+VIDEO_SUFFIXES = [
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".ts",
+    ".m2ts",
+    ".mpg",
+    ".mpeg",
+    ".flv",
+    ".ogv",
+    ".gif",
+    ".wmv",
+]
+EXAMPLES = [
+    "What happens at 0:42?",
+    "When does the red circle appear?",
+    "What happens between 2:00 and 2:40?",
+    "How many events are in the video?",
+]
 
 
 def build(app: Longview, jobs: Jobs) -> gr.Blocks:
     """The page over one library."""
     with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
-        gr.Markdown("# Longview\nAsk long videos questions, find moments in a library of them, export timestamped captions.")
-        gr.HTML(render.notice(app.checkpoint.notice))
+        gr.Markdown("### Longview · ask long videos questions, find moments, export timestamped captions")
+        if app.checkpoint.notice:
+            gr.HTML(render.notice(app.checkpoint.notice))
         status = gr.HTML()
         seen_jobs = gr.State(frozenset())
         with gr.Tabs():
@@ -35,11 +56,23 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                         captions = gr.HTML(label="Captions")
                         exports = gr.HTML()
                     with gr.Column(scale=2):
-                        chat = gr.Chatbot(label="Questions", height=420, feedback_options=None, buttons=[], allow_tags=False, placeholder="Ask about this video.")
+                        chat = gr.Chatbot(
+                            label="Questions",
+                            height=420,
+                            feedback_options=None,
+                            buttons=[],
+                            allow_tags=False,
+                            placeholder="Ask about this video.",
+                        )
                         question = gr.Textbox(label="Question", placeholder=EXAMPLES[0], submit_btn=True, max_length=2000)
                         gr.Examples(EXAMPLES, question, label="For instance")
             with gr.Tab("Search"):
-                query = gr.Textbox(label="Search all captions", placeholder="red circle, 빨간 원, círculo rojo …", submit_btn=True, max_length=1000)
+                query = gr.Textbox(
+                    label="Search all captions",
+                    placeholder="red circle, 빨간 원, círculo rojo …",
+                    submit_btn=True,
+                    max_length=1000,
+                )
                 results = gr.HTML()
             with gr.Tab("Library"):
                 with gr.Row():
@@ -49,7 +82,9 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                         add = gr.Button("Index", variant="primary")
                 shelf = gr.HTML()
                 with gr.Row():
-                    doomed = gr.Dropdown(label="Remove from the library (the file stays)", choices=[], value=None, interactive=True)
+                    doomed = gr.Dropdown(
+                        label="Remove from the library (the file stays)", choices=[], value=None, interactive=True
+                    )
                     remove = gr.Button("Remove", variant="stop")
 
         lists = [chosen, doomed, shelf]
@@ -58,7 +93,12 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         def on_load(request: gr.Request) -> list[Any]:
             wanted = request.query_params.get("video")
             entry = _entry(app, wanted) or next(reversed(app.videos()), None)
-            return [*_lists(app, entry), *_view(app, jobs, entry, _start(request)), render.job(_shown(jobs)), frozenset(_ended(jobs))]
+            return [
+                *_lists(app, entry),
+                *_view(app, jobs, entry, _start(request)),
+                render.job(_shown(jobs)),
+                frozenset(_ended(jobs)),
+            ]
 
         def on_tick(video_id: str | None, seen: frozenset[int]) -> list[Any]:
             ended = frozenset(_ended(jobs))
@@ -67,7 +107,9 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 return [shown, seen, *[gr.skip()] * (len(lists) + len(view))]
             entry = _entry(app, video_id) or next(reversed(app.videos()), None)
             # Only a video whose player was waiting for its copy is drawn again: others may be playing.
-            touched = entry is not None and (entry.video_id != video_id or any(job.video_id == entry.video_id for job in _ended_since(jobs, seen)))
+            touched = entry is not None and (
+                entry.video_id != video_id or any(job.video_id == entry.video_id for job in _ended_since(jobs, seen))
+            )
             redrawn = _view(app, jobs, entry) if touched else [gr.skip()] * len(view)
             return [shown, ended, *_lists(app, entry), *redrawn]
 
@@ -78,7 +120,11 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             entry = _entry(app, video_id)
             if entry is None:
                 raise gr.Error("Choose a video first.", duration=8)
-            messages = [*messages, {"role": "user", "content": render.escaped_markdown(asked)}, {"role": "assistant", "content": "…"}]
+            messages = [
+                *messages,
+                {"role": "user", "content": render.escaped_markdown(asked)},
+                {"role": "assistant", "content": "…"},
+            ]
             yield "", messages
             try:
                 asking = app.ask([entry], asked)
@@ -113,7 +159,9 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             return [*_lists(app, entry), *_view(app, jobs, entry)]
 
         page.load(on_load, None, [*lists, *view, status, seen_jobs], api_visibility="private")
-        gr.Timer(POLL_S).tick(on_tick, [chosen, seen_jobs], [status, seen_jobs, *lists, *view], show_progress="hidden", api_visibility="private")
+        gr.Timer(POLL_S).tick(
+            on_tick, [chosen, seen_jobs], [status, seen_jobs, *lists, *view], show_progress="hidden", api_visibility="private"
+        )
         chosen.input(on_choose, chosen, view, api_name="open")
         question.submit(on_ask, [chosen, question, chat], [question, chat], api_name="ask")
         query.submit(on_search, query, results, api_name="search")
@@ -141,7 +189,11 @@ def _lists(app: Longview, chosen: VideoEntry | None) -> list[Any]:
     entries = app.videos()
     choices = [(f"{entry.title} ({entry.video_id})", entry.video_id) for entry in entries]
     stale = frozenset(entry.video_id for entry in entries if app.is_stale(entry))
-    return [gr.update(choices=choices, value=chosen.video_id if chosen else None), gr.update(choices=choices, value=None), render.videos(entries, stale)]
+    return [
+        gr.update(choices=choices, value=chosen.video_id if chosen else None),
+        gr.update(choices=choices, value=None),
+        render.videos(entries, stale),
+    ]
 
 
 def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
@@ -155,7 +207,12 @@ def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 
             jobs.prepare_for_browser(entry)
     except EXPECTED_ERRORS as error:
         shown = render.failure(str(error))
-    return [shown, render.captions(app.captions(entry), stale=app.is_stale(entry)), render.exports(entry), render.history(app.answers(entry))]
+    return [
+        shown,
+        render.captions(app.captions(entry), stale=app.is_stale(entry)),
+        render.exports(entry),
+        render.history(app.answers(entry)),
+    ]
 
 
 def _or_error(work: Any) -> Any:

@@ -9,9 +9,9 @@ from app.jobs import Job
 from app.service import FORMATS, AnsweredQuestion, Caption, Moment, Span, VideoEntry, find_times, format_time
 
 
-def notice(text: str | None) -> str:
+def notice(text: str) -> str:
     """The banner that says what the checkpoint can't do."""
-    return f'<div class="notice" role="note">{escape(text)}</div>' if text else ""
+    return f'<div class="notice" role="note">{escape(text)}</div>'
 
 
 def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> str:
@@ -19,9 +19,11 @@ def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> st
     if entry is None:
         return '<div class="player muted">The library is empty. Add a video under “Library”.</div>'
     facts = entry.facts
-    about = f"{escape(entry.title)} · {format_time(entry.duration_s)} · {facts.get('width')}×{facts.get('height')} · {escape(str(facts.get('codec')))}"
+    size = f"{facts.get('width')}×{facts.get('height')}"
+    about = f"{escape(entry.title)} · {format_time(entry.duration_s)} · {size} · {escape(str(facts.get('codec')))}"
     if not ready:
-        return f'<div class="player"><div class="muted">A copy that browsers can play is being made …</div><div class="facts">{about}</div></div>'
+        waiting = '<div class="muted">A copy that browsers can play is being made …</div>'
+        return f'<div class="player">{waiting}<div class="facts">{about}</div></div>'
     return (
         f'<div class="player"><video controls preload="metadata" src="/media/{quote(entry.video_id)}#t={start_s:.3f}">'
         f'<track kind="captions" label="Longview" src="/export/{quote(entry.video_id)}.vtt"></video>'
@@ -36,15 +38,18 @@ def failure(text: str) -> str:
 
 def captions(items: Sequence[Caption], *, stale: bool) -> str:
     """A table whose rows seek the player."""
-    if not items:
-        return '<div class="muted">Nothing was seen in this video.</div>'
     rows = "".join(
         f'<tr tabindex="0" data-seek="{item.event.span.start_s:.3f}" data-until="{item.event.span.end_s:.3f}">'
-        f"<td>{format_time(item.event.span.start_s)} – {format_time(item.event.span.end_s)}</td><td>{escape(item.event.text)}</td></tr>"
+        f"<td>{_clock(item.event.span)}</td><td>{escape(item.event.text)}</td></tr>"
         for item in items
     )
-    warning = '<div class="muted">Another checkpoint made these captions; index the video again to renew them.</div>' if stale else ""
-    return f'{warning}<div class="captions"><table>{rows}</table></div>'
+    warning = "Another checkpoint made these captions; index the video again to renew them." if stale else ""
+    table = (
+        f'<div class="captions"><table>{rows}</table></div>'
+        if items
+        else '<div class="muted">Nothing was seen in this video.</div>'
+    )
+    return f'<div class="muted">{warning}</div>{table}'
 
 
 def exports(entry: VideoEntry | None) -> str:
@@ -67,7 +72,7 @@ def _card(moment: Moment) -> str:
     return (
         f'<a data-elsewhere href="/?video={quote(moment.video_id)}&t={moment.span.start_s:.3f}">'
         f'<img loading="lazy" alt="" src="/thumbnail/{quote(moment.video_id)}/{round(middle_s * 1000)}.jpg">'
-        f"<div><b>{format_time(moment.span.start_s)} – {format_time(moment.span.end_s)}</b><br>{escape(moment.text)}"
+        f"<div><b>{_clock(moment.span)}</b><br>{escape(moment.text)}"
         f'<div class="muted">{escape(moment.title)} · {moment.score:.2f}</div></div></a>'
     )
 
@@ -77,8 +82,9 @@ def videos(entries: Sequence[VideoEntry], stale_ids: frozenset[str]) -> str:
     if not entries:
         return '<div class="muted">The library is empty.</div>'
     rows = "".join(
-        f'<tr><td><a data-elsewhere href="/?video={quote(entry.video_id)}">{escape(entry.title)}</a></td><td>{format_time(entry.duration_s)}</td>'
-        f"<td>{entry.caption_count}</td><td>{'stale: index again' if entry.video_id in stale_ids else escape(entry.provenance.checkpoint)}</td>"
+        f'<tr><td><a data-elsewhere href="/?video={quote(entry.video_id)}">{escape(entry.title)}</a></td>'
+        f"<td>{format_time(entry.duration_s)}</td><td>{entry.caption_count}</td>"
+        f"<td>{'stale: index again' if entry.video_id in stale_ids else escape(entry.provenance.checkpoint)}</td>"
         f'<td class="muted">{escape(str(entry.path))}</td></tr>'
         for entry in entries
     )
@@ -107,11 +113,18 @@ def answer(text: str, evidence: Sequence[Span] = ()) -> str:
     shown = []
     end = 0
     for reference in find_times(text, duration_s=float("inf")):
-        shown += [escaped_markdown(text[end : reference.text_start]), _link(text[reference.text_start : reference.text_end], reference.span.start_s)]
+        shown += [
+            escaped_markdown(text[end : reference.text_start]),
+            _link(text[reference.text_start : reference.text_end], reference.span.start_s),
+        ]
         end = reference.text_end
     shown.append(escaped_markdown(text[end:]))
-    seen = " ".join(_link(f"{format_time(span.start_s)} – {format_time(span.end_s)}", span.start_s) for span in evidence)
+    seen = " ".join(_link(_clock(span), span.start_s) for span in evidence)
     return "".join(shown).replace("\n", "  \n") + (f"\n\nSeen at {seen}" if seen else "")
+
+
+def _clock(span: Span) -> str:
+    return f"{format_time(span.start_s)} – {format_time(span.end_s)}"
 
 
 def _link(text: str, time_s: float) -> str:

@@ -26,7 +26,13 @@ HOST = "127.0.0.1"
 """Loopback only: there is no authentication."""
 PORTS_TRIED = 50
 MEDIA_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
-EXPORT_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json", "csv": "text/csv", "txt": "text/plain"}
+EXPORT_TYPES = {
+    "srt": "application/x-subrip",
+    "vtt": "text/vtt",
+    "json": "application/json",
+    "csv": "text/csv",
+    "txt": "text/plain",
+}
 
 
 def create(app: Longview) -> FastAPI:

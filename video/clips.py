@@ -54,7 +54,14 @@ def proxy(video: VideoInfo, target: Path) -> Path:
     streams = [source[str(video.stream_index)].filter("scale", -2, f"min({PROXY_HEIGHT_PX},trunc(ih/2)*2)")]
     if video.has_audio:
         streams.append(source["a:0"])
-    options = {"vcodec": "libx264", "preset": "veryfast", "crf": 26, "pix_fmt": "yuv420p", "acodec": "aac", "movflags": "+faststart"}
+    options = {
+        "vcodec": "libx264",
+        "preset": "veryfast",
+        "crf": 26,
+        "pix_fmt": "yuv420p",
+        "acodec": "aac",
+        "movflags": "+faststart",
+    }
     with written_whole(target) as partial:
         graph = ffmpeg.output(*streams, str(partial), fps_mode="vfr", **options)
         run(graph, timeout_s=60 + PROXY_SECONDS_PER_SECOND * video.duration_s)

@@ -36,7 +36,9 @@ class Reader(Protocol):
     before it (the first frame, for times before that). A picture wanted twice is yielded once.
     """
 
-    def __call__(self, video: VideoInfo, times_s: Sequence[float], height: int, width: int) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    def __call__(
+        self, video: VideoInfo, times_s: Sequence[float], height: int, width: int
+    ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         """Yield (presentation time in seconds, RGB uint8 of shape (height, width, 3)) in order of time."""
         ...
 

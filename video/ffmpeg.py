@@ -46,7 +46,9 @@ def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float) -> None:
     Raises:
         ToolFailed: with ffmpeg's own last line, or that it took longer than `timeout_s` seconds.
     """
-    command = ffmpeg.compile(stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True)
+    command = ffmpeg.compile(
+        stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True
+    )
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:

@@ -121,7 +121,9 @@ def probe(path: Path | str, *, known_hash: str | None = None) -> VideoInfo:
             log.info("cannot find the end of %s: %s", checked, error)
             duration_s = 0.0
         if duration_s <= 0:
-            raise UnreadableVideo(f"{checked} does not say when its pictures are shown; put it into a container (ffmpeg -i IN -c copy OUT.mp4).")
+            raise UnreadableVideo(
+                f"{checked} does not say when its pictures are shown; put it into a container (ffmpeg -i IN -c copy OUT.mp4)."
+            )
         info = VideoInfo(
             path=checked,
             content_hash=known_hash or content_hash(checked),

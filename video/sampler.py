@@ -179,9 +179,13 @@ def plan(
     )
     if patches_limit < OVERLAP_PATCHES * 2:
         needed = budget.reserved_tokens + OVERLAP_PATCHES * 2 * (trained.tokens_per_patch_min + marker_tokens)
-        raise ImpossiblePlan(f"A context of {budget.context_tokens} tokens is too small; this checkpoint needs at least {needed}.")
+        raise ImpossiblePlan(
+            f"A context of {budget.context_tokens} tokens is too small; this checkpoint needs at least {needed}."
+        )
 
     longest_s = patches_limit * FRAMES_PER_PATCH * (step_s if purpose == "caption" else longest_step_s)
+    # A window that is longer than the latest trained time would pass it even by its own clock.
+    longest_s = min(longest_s, trained.latest_time_s)
     if purpose == "caption":
         longest_s = min(longest_s, CAPTION_WINDOW_S)
     spans = _window_spans(span, longest_s, overlap_s=OVERLAP_PATCHES * FRAMES_PER_PATCH * step_s)
@@ -219,7 +223,9 @@ def _steps(video: VideoInfo, trained: TrainedRange, purpose: Purpose, fps: float
     if fps is not None:
         finest, coarsest = 1 / trained.seconds_between_frames_min, 1 / trained.seconds_between_frames_max
         if not coarsest <= fps <= finest:
-            raise ImpossiblePlan(f"{fps:g} frames a second cannot be had: this checkpoint was trained on {coarsest:g} to {finest:g}.")
+            raise ImpossiblePlan(
+                f"{fps:g} frames a second cannot be had: this checkpoint was trained on {coarsest:g} to {finest:g}."
+            )
         return 1 / fps, 1 / fps
     step_s = trained.seconds_between_frames_min if purpose == "look" else trained.seconds_between_frames
     return max(step_s, min(1 / video.fps_nominal, trained.seconds_between_frames_max)), trained.seconds_between_frames_max

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ffmpeg
 import numpy as np
@@ -102,7 +103,7 @@ def sample_events(
     return tuple(events)
 
 
-def _distance(shape: str, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+def _distance(shape: str, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     """Signed distance to a shape of radius 1 around the origin; y points down. Negative inside."""
     across, along = np.abs(x), np.abs(y)
     if shape == "square":
@@ -164,7 +165,9 @@ def draw(events: Sequence[ShapesEvent], time_s: float, backdrop: NDArray[np.floa
     return (frame + 0.5).astype(np.uint8)
 
 
-def _frames(events: Sequence[ShapesEvent], duration_s: float, fps: float, backdrop: NDArray[np.float32]) -> Iterator[NDArray[np.uint8]]:
+def _frames(
+    events: Sequence[ShapesEvent], duration_s: float, fps: float, backdrop: NDArray[np.float32]
+) -> Iterator[NDArray[np.uint8]]:
     # Only the events near a frame's time are looked at: hours of events stay linear.
     ordered = sorted(events, key=lambda event: event.start_s)
     first = 0

@@ -143,5 +143,5 @@ def _upright(frame: VideoFrame, height: int, width: int, rotation_deg: int) -> N
     scaled = frame.reformat(
         width=height if on_side else width, height=width if on_side else height, format="rgb24", interpolation=Interpolation.AREA
     )
-    picture = scaled.to_ndarray()
+    picture = cast("NDArray[np.uint8]", scaled.to_ndarray())
     return np.ascontiguousarray(np.rot90(picture, -rotation_deg // 90)) if rotation_deg else picture

@@ -1,0 +1,43 @@
+# Longview. `make run` and `make test` are all that is needed; both set up a virtual environment on first use.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The tests and the engine share small machines: one thread an engine, or they wait for each other.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: run test test-slow bench check clean
+
+run: $(VENV)/.run-ready
+	@$(BIN)/python -m app serve --sample
+
+test: $(VENV)/.dev-ready
+	$(BIN)/python -m pytest -m "not slow and not bench"
+
+test-slow: $(VENV)/.dev-ready
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.dev-ready
+	$(BIN)/python -m pytest -m bench benchmarks
+
+check: $(VENV)/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Longview needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is written only when everything is installed, so an interrupted set-up is taken up again.
+$(VENV)/.run-ready: requirements.txt constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/.dev-ready: requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@ $(VENV)/.run-ready
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

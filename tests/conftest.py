@@ -1,0 +1,33 @@
+"""Fixtures that several test modules share."""
+
+from pathlib import Path
+
+import pytest
+
+from video.probe import VideoInfo, probe
+from video.shapes import ShapesEvent, render
+
+SHAPES = (
+    ShapesEvent(2.0, 7.0, "red", "circle", "moves to the right"),
+    ShapesEvent(9.0, 13.0, "green", "square", "stays still"),
+    ShapesEvent(15.0, 19.0, "blue", "star", "grows"),
+)
+"""What happens in `shapes_video`, in 20 seconds."""
+
+
+@pytest.fixture(scope="session")
+def shapes_events() -> tuple[ShapesEvent, ...]:
+    """The true timeline of `shapes_video`."""
+    return SHAPES
+
+
+@pytest.fixture(scope="session")
+def shapes_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MP4 of 20 seconds at 25 frames a second, 320x192, without sound."""
+    return render(tmp_path_factory.mktemp("shapes") / "shapes.mp4", SHAPES, 20.0)
+
+
+@pytest.fixture(scope="session")
+def shapes_video(shapes_path: Path) -> VideoInfo:
+    """The same video, probed."""
+    return probe(shapes_path)

@@ -1,0 +1,134 @@
+"""What `probe` says about files whose facts are known because ffmpeg was told to make them so."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from video.errors import NotAVideo, UnreadableVideo
+from video.ffmpeg import ffmpeg_path
+from video.probe import VideoInfo, content_hash, probe
+
+PICTURES = ("-f", "lavfi", "-i", "testsrc=duration=4:rate=10:size=128x64")
+SOUND = ("-f", "lavfi", "-i", "sine=duration=6:sample_rate=8000")
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def made(name: str, *arguments: str) -> Path:
+        command = [ffmpeg_path(), "-y", "-hide_banner", "-loglevel", "error", *arguments, str(tmp_path / name)]
+        subprocess.run(command, check=True, timeout=60, capture_output=True)
+        return tmp_path / name
+
+    return made
+
+
+def test_the_plain_facts_of_a_video(shapes_video: VideoInfo, shapes_path: Path) -> None:
+    assert shapes_video == VideoInfo(
+        path=shapes_path.resolve(),
+        content_hash=content_hash(shapes_path),
+        duration_s=20.0,
+        width=320,
+        height=192,
+        rotation_deg=0,
+        fps_nominal=25.0,
+        is_vfr=False,
+        start_offset_s=0.0,
+        stream_index=0,
+        codec="h264",
+        container="mov,mp4,m4a,3gp,3g2,mj2",
+        pixel_format="yuv420p",
+        has_audio=False,
+        size_bytes=shapes_path.stat().st_size,
+    )
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.ts", "a.flv"])
+def test_duration_and_sound_in_every_container(make: Make, name: str) -> None:
+    video = probe(make(name, *PICTURES, *SOUND, *H264, "-bf", "0", "-t", "4"))
+    assert video.duration_s == pytest.approx(4.0, abs=0.15)
+    assert video.has_audio
+    assert video.fps_nominal == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("late.mkv", ("-output_ts_offset", "10")),
+        ("late.mp4", ("-output_ts_offset", "10")),
+        ("late.ts", ("-output_ts_offset", "10")),
+        ("live.webm", ("-f", "webm", "-live", "1", "-c:v", "libvpx", "-deadline", "realtime")),
+    ],
+)
+def test_the_duration_is_that_of_the_pictures_when_the_clock_starts_late_or_the_file_does_not_say(
+    make: Make, name: str, options: tuple[str, ...]
+) -> None:
+    video = probe(make(name, *PICTURES, *H264, *options))
+    assert video.duration_s == pytest.approx(4.0, abs=0.01)
+    if name.startswith("late"):
+        assert video.start_offset_s == pytest.approx(10, abs=2)
+
+
+def test_pictures_that_end_before_the_sound_end_where_they_end(make: Make) -> None:
+    assert probe(make("long_sound.mp4", *PICTURES, *SOUND, *H264)).duration_s == pytest.approx(4.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("turn", "clockwise", "size"), [("90", 270, (64, 128)), ("-90", 90, (64, 128)), ("180", 180, (128, 64)), ("0", 0, (128, 64))]
+)
+def test_the_size_is_the_one_on_screen_after_turning(make: Make, turn: str, clockwise: int, size: tuple[int, int]) -> None:
+    video = probe(make("turned.mp4", "-display_rotation", turn, "-i", str(make("plain.mp4", *PICTURES, *H264)), "-c", "copy"))
+    assert video.rotation_deg == clockwise
+    assert (video.width, video.height) == size
+
+
+@pytest.mark.parametrize(("aspect", "size"), [("2/1", (256, 64)), ("1/2", (128, 128)), ("1/1", (128, 64))])
+def test_pixels_that_are_not_square_only_ever_make_the_picture_larger(make: Make, aspect: str, size: tuple[int, int]) -> None:
+    video = probe(make("wide.mp4", *PICTURES, "-vf", f"setsar={aspect}", *H264))
+    assert (video.width, video.height) == size
+
+
+def test_a_variable_frame_rate_is_noticed(make: Make) -> None:
+    options = ("-vf", "select='not(between(n,10,30))'", "-fps_mode", "vfr")
+    assert probe(make("vfr.mp4", *PICTURES, *H264, *options)).is_vfr
+
+
+def test_a_cover_picture_is_not_taken_for_the_video(make: Make) -> None:
+    cover, film = make("cover.png", *PICTURES, "-frames:v", "1"), make("film.mp4", *PICTURES, *H264)
+    both = make(
+        "both.mp4", "-i", str(cover), "-i", str(film), "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic"
+    )
+    assert probe(both).codec == "h264"
+    song = make(
+        "song.mp4", *SOUND, "-i", str(cover), "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0", "attached_pic"
+    )
+    with pytest.raises(NotAVideo, match="sound but no pictures"):
+        probe(song)
+
+
+def test_the_content_hash_follows_the_content_not_the_name(shapes_path: Path, tmp_path: Path) -> None:
+    moved, changed = tmp_path / "moved.mp4", tmp_path / "changed.mp4"
+    shutil.copy(shapes_path, moved)
+    changed.write_bytes(shapes_path.read_bytes() + b"\0")
+    assert probe(moved).content_hash == content_hash(shapes_path) != content_hash(changed)
+    assert probe(moved, known_hash="already known").content_hash == "already known"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"hello, I am no video\n" * 50, b"\0" * 5000, b"\x89PNG\r\n\x1a\n" + b"\0" * 100, b"\0\0\0\x18ftypmp42" + b"\0" * 500],
+)
+def test_a_file_that_is_no_video_is_refused_whatever_its_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "movie.mp4").write_bytes(content)
+    with pytest.raises(NotAVideo):
+        probe(tmp_path / "movie.mp4")
+
+
+def test_a_bare_stream_without_times_is_refused_with_what_to_do(make: Make) -> None:
+    with pytest.raises(UnreadableVideo, match="-c copy"):
+        probe(make("bare.h264", *PICTURES, *H264))

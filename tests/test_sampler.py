@@ -1,0 +1,209 @@
+"""Plans keep every promise for any length, size and budget, for the demo checkpoint and for Qwen3-VL."""
+
+import json
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from model.checkpoints import DEMO, QWEN3_VL
+from video.errors import ImpossiblePlan
+from video.probe import VideoInfo
+from video.sampler import Budget, Purpose, SamplingPlan, TrainedRange, Window, fit_grid, plan
+
+STATED = json.loads((DEMO / "trained_range.json").read_text(encoding="utf-8"))
+TRAINED = {
+    "demo": TrainedRange(**{field.name: STATED[field.name] for field in fields(TrainedRange) if field.name in STATED}),
+    "qwen": QWEN3_VL,
+}
+RESERVED = 1024
+PURPOSES: tuple[Purpose, ...] = ("watch", "caption", "look")
+
+
+def video(duration_s: float, width: int = 1280, height: int = 720, fps: float = 25.0) -> VideoInfo:
+    return VideoInfo(
+        Path("v.mp4"), "0" * 40, duration_s, width, height, 0, fps, False, 0.0, 0, "h264", "mp4", "yuv420p", False, 1
+    )
+
+
+def marker_tokens(time_s: float) -> int:
+    """As Qwen's tokenizer: one token a character of the number, the point too, and five around it."""
+    return len(f"{time_s:.1f}") + 5
+
+
+def budget(tokens: int, trained: TrainedRange) -> Budget:
+    return Budget(tokens, RESERVED, trained, marker_tokens)
+
+
+def window_tokens(chosen: SamplingPlan, window: Window) -> int:
+    """What one prompt costs, counted anew from its frames."""
+    markers = [
+        (first + second) / 2 - window.clock_offset_s
+        for first, second in zip(window.times_s[::2], window.times_s[1::2], strict=True)
+    ]
+    return RESERVED + sum(chosen.tokens_per_patch + marker_tokens(time_s) for time_s in markers)
+
+
+def detail_a_second(chosen: SamplingPlan) -> float:
+    """Pixels that are looked at for each second of the video."""
+    return chosen.height * chosen.width / chosen.windows[0].step_s
+
+
+durations = st.floats(math.log(0.04), math.log(86400)).map(math.exp)
+sides = st.integers(16, 7680)
+budgets = st.integers(4096, 1_048_576)
+rates = st.sampled_from([1.0, 10.0, 24.0, 25.0, 29.97, 60.0, 240.0])
+checkpoints = st.sampled_from(sorted(TRAINED))
+purposes = st.sampled_from(PURPOSES)
+many = settings(max_examples=1500, deadline=None)
+
+
+@many
+@given(durations, sides, sides, rates, budgets, checkpoints, purposes)
+@example(86400.0, 7680, 16, 25.0, 4096, "qwen", "watch")
+@example(0.04, 16, 7680, 25.0, 4096, "demo", "look")
+@example(7200.0, 1920, 1080, 25.0, 262144, "qwen", "watch")
+@example(7200.1, 1920, 1080, 25.0, 262144, "qwen", "caption")
+@example(3000.1, 1280, 720, 25.0, 8192, "demo", "watch")
+def test_every_window_stays_within_budget_and_training(
+    duration_s: float, width: int, height: int, fps: float, tokens: int, checkpoint: str, purpose: Purpose
+) -> None:
+    trained = TRAINED[checkpoint]
+    chosen = plan(video(duration_s, width, height, fps), budget(tokens, trained), purpose)
+    assert chosen.height % 32 == chosen.width % 32 == 0
+    assert trained.tokens_per_patch_min <= chosen.tokens_per_patch <= trained.tokens_per_patch_max
+    costs = []
+    for window in chosen.windows:
+        patches = len(window.times_s) // 2
+        costs.append(window_tokens(chosen, window))
+        assert costs[-1] <= tokens
+        assert len(window.times_s) == 2 * patches <= trained.frames_max
+        assert patches <= trained.patches_max
+        assert patches * chosen.tokens_per_patch <= trained.visual_tokens_max
+        assert window.times_s[-1] - window.clock_offset_s <= trained.latest_time_s
+        assert window.step_s <= trained.seconds_between_frames_max + 1e-6
+    assert chosen.total_tokens == sum(costs)
+
+
+@many
+@given(durations, rates, budgets, checkpoints, purposes)
+def test_the_whole_span_is_covered_in_order_of_time(
+    duration_s: float, fps: float, tokens: int, checkpoint: str, purpose: Purpose
+) -> None:
+    chosen = plan(video(duration_s, fps=fps), budget(tokens, TRAINED[checkpoint]), purpose)
+    windows = chosen.windows
+    assert windows[0].span.start_s == 0
+    assert windows[-1].span.end_s == pytest.approx(duration_s)
+    for before, after in zip(windows, windows[1:], strict=False):
+        assert before.span.start_s < after.span.start_s <= before.span.end_s < after.span.end_s
+    for window in windows:
+        assert all(first < second for first, second in zip(window.times_s, window.times_s[1:], strict=False))
+        # Every moment has a frame at most one step before it: from the window's very start to its end.
+        assert window.times_s[0] == window.span.start_s
+        assert window.times_s[-1] < window.span.end_s <= window.times_s[-1] + window.step_s * (1 + 1e-6)
+        assert max(b - a for a, b in zip(window.times_s, window.times_s[1:], strict=False)) <= window.step_s * (1 + 1e-6)
+
+
+@many
+@given(durations, sides, sides, budgets, budgets, checkpoints)
+def test_more_budget_never_means_less_detail(
+    duration_s: float, width: int, height: int, one: int, other: int, checkpoint: str
+) -> None:
+    less, more = (
+        plan(video(duration_s, width, height), budget(tokens, TRAINED[checkpoint]), "watch") for tokens in sorted((one, other))
+    )
+    # Frames that windows share are looked at twice but show nothing more, so detail is what a second gets, not the sum.
+    assert detail_a_second(more) >= detail_a_second(less) * (1 - 1e-9)
+    if len(less.windows) == len(more.windows):
+        assert more.frames * more.height * more.width >= less.frames * less.height * less.width
+
+
+@many
+@given(durations, st.floats(0, 1), st.floats(0, 1), budgets, checkpoints, purposes)
+def test_a_part_of_a_video_is_planned_as_wished(
+    duration_s: float, start: float, end: float, tokens: int, checkpoint: str, purpose: Purpose
+) -> None:
+    start_s, end_s = start * duration_s, end * duration_s
+    assume(end_s - start_s > 1e-3)
+    chosen = plan(video(duration_s), budget(tokens, TRAINED[checkpoint]), purpose, start_s=start_s, end_s=end_s)
+    assert chosen.span.start_s == start_s
+    assert chosen.span.end_s == pytest.approx(end_s)
+    assert all(start_s <= time_s < end_s for window in chosen.windows for time_s in window.times_s)
+
+
+@many
+@given(sides, sides, st.integers(1, 64), st.integers(1, 768), st.integers(0, 100))
+def test_a_larger_grid_limit_never_gives_a_smaller_grid(width: int, height: int, tokens_min: int, limit: int, more: int) -> None:
+    rows, columns = fit_grid(width, height, tokens_min=tokens_min, tokens_max=limit)
+    more_rows, more_columns = fit_grid(width, height, tokens_min=tokens_min, tokens_max=limit + more)
+    assert 1 <= rows * columns <= limit
+    assert more_rows * more_columns >= rows * columns
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1080, 1920), (640, 480), (1000, 1000), (2560, 1080)])
+def test_the_picture_keeps_its_shape_where_there_is_room(width: int, height: int) -> None:
+    rows, columns = fit_grid(width, height, tokens_min=16, tokens_max=400)
+    assert columns / rows == pytest.approx(width / height, rel=0.08)
+    assert rows * columns > 320
+
+
+def test_a_short_video_gets_its_own_resolution_and_the_preferred_rate() -> None:
+    chosen = plan(video(30.0, 640, 384), budget(131072, QWEN3_VL))
+    assert (chosen.width, chosen.height) == (640, 384)
+    assert len(chosen.windows) == 1
+    assert chosen.frames == 60
+
+
+def test_resolution_goes_first_then_rate_then_the_single_session() -> None:
+    minute, hour, two_hours, day = (plan(video(seconds), budget(262144, QWEN3_VL)) for seconds in (60, 3600, 7200, 86400))
+    assert minute.tokens_per_patch > hour.tokens_per_patch >= 16
+    assert minute.windows[0].step_s == hour.windows[0].step_s / (3600 / 2048 / 0.5) == 0.5
+    assert len(two_hours.windows) == 1
+    assert len(day.windows) > 1
+    assert day.windows[0].clock_offset_s == day.windows[0].span.start_s == 0
+    assert day.windows[-1].clock_offset_s == day.windows[-1].span.start_s > 7200
+
+
+def test_a_look_is_finer_than_a_watch_and_captions_share_four_patches() -> None:
+    room = budget(32768, QWEN3_VL)
+    look = plan(video(600), room, "look", start_s=100, end_s=110)
+    assert look.windows[0].step_s == QWEN3_VL.seconds_between_frames_min
+    captions = plan(video(600), room, "caption")
+    shared_s = [
+        before.span.end_s - after.span.start_s for before, after in zip(captions.windows, captions.windows[1:], strict=False)
+    ]
+    assert shared_s == pytest.approx([4 * 2 * 0.5] * len(shared_s), rel=0.1)
+    assert shared_s
+    assert all(window.span.duration_s <= 180 for window in captions.windows)
+
+
+def test_a_frame_rate_is_kept_when_it_is_asked_for() -> None:
+    chosen = plan(video(60), budget(65536, QWEN3_VL), fps=4)
+    assert chosen.windows[0].step_s == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        ({"start_s": 60.0}, "outside the video"),
+        ({"start_s": -1.0}, "outside the video"),
+        ({"start_s": 20.0, "end_s": 20.0}, "must come after the start"),
+        ({"start_s": 30.0, "end_s": 20.0}, "must come after the start"),
+        ({"fps": 100.0}, "0.25 to 8"),
+        ({"fps": 0.01}, "0.25 to 8"),
+    ],
+)
+def test_wishes_that_contradict_each_other_are_refused_with_the_reason(wishes: dict[str, float], says: str) -> None:
+    with pytest.raises(ImpossiblePlan, match=says):
+        plan(video(60), budget(65536, QWEN3_VL), **wishes)  # type: ignore[arg-type]
+
+
+def test_the_context_that_a_refusal_names_is_enough() -> None:
+    with pytest.raises(ImpossiblePlan, match="needs at least") as refusal:
+        plan(video(600), budget(1100, QWEN3_VL))
+    needed = int(str(refusal.value).rstrip(".").rsplit(" ", 1)[1])
+    chosen = plan(video(600), budget(needed, QWEN3_VL))
+    assert all(window_tokens(chosen, window) <= needed for window in chosen.windows)
