@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from model.checkpoints import find_checkpoint
+from model.qwen import QwenEngine
 from video.probe import VideoInfo, probe
 from video.shapes import ShapesEvent, render
 
@@ -31,3 +33,9 @@ def shapes_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shapes_video(shapes_path: Path) -> VideoInfo:
     """The same video, probed."""
     return probe(shapes_path)
+
+
+@pytest.fixture(scope="session")
+def engine() -> QwenEngine:
+    """The bundled checkpoint, loaded once, on the CPU with one thread."""
+    return QwenEngine(find_checkpoint("demo"), device="cpu", threads=1)

@@ -1,0 +1,43 @@
+"""Windows that overlap become one timeline."""
+
+import pytest
+
+from model.captioner import joined
+from video.timeline import Event, Span
+
+GRAIN_S = 1.0
+
+
+def event(start_s: float, end_s: float, text: str = "A dog runs.") -> Event:
+    return Event(Span(start_s, end_s), text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ([event(50, 60)], [event(56, 64)], [event(50, 64)]),
+        ([event(50, 58)], [event(60, 64)], [event(50, 64)]),
+        ([event(50, 58)], [event(60.5, 64)], [event(50, 58), event(60.5, 64)]),
+        ([event(50, 60)], [event(56, 64, "A cat runs.")], [event(50, 60), event(56, 64, "A cat runs.")]),
+        ([event(50, 64)], [event(56, 60)], [event(50, 64)]),
+    ],
+    ids=["overlap", "two patches apart", "further apart", "other words", "inside"],
+)
+def test_what_two_windows_tell_in_the_same_words_becomes_one(first: list[Event], second: list[Event], together: list[Event]) -> None:
+    assert joined([first, second], grain_s=GRAIN_S) == together
+
+
+def test_what_one_window_tells_twice_stays_two_events() -> None:
+    twice = [event(10, 12), event(13, 15)]
+    assert joined([twice], grain_s=GRAIN_S) == twice
+    assert joined([twice, twice], grain_s=GRAIN_S) == twice
+
+
+def test_an_event_through_many_windows_becomes_one_long_event() -> None:
+    windows = [[event(start, start + 60)] for start in range(0, 300, 50)]
+    assert joined(windows, grain_s=GRAIN_S) == [event(0, 310)]
+
+
+def test_the_timeline_is_in_order_of_time() -> None:
+    timeline = joined([[event(5, 9, "b"), event(1, 3, "a")], [], [event(4, 8, "c")]], grain_s=GRAIN_S)
+    assert [told.text for told in timeline] == ["a", "c", "b"]
