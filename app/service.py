@@ -18,7 +18,7 @@ from app.settings import Settings
 from indexing.errors import UnknownVideo
 from indexing.exports import FORMATS, ExportFormat, event_row, exported
 from indexing.library import ID_DIGITS, AnsweredQuestion, Caption, Library, Provenance, VideoEntry
-from indexing.search import Moment, search
+from indexing.search import Moment, captions_with, search
 from model.checkpoints import Checkpoint, find_checkpoint
 from model.prompts import PROMPT_VERSION
 from video.clips import browser_plays, proxy, thumbnail
@@ -311,7 +311,12 @@ class Longview:
         stages = Stages(on_progress)
         stages.begin("looking", until=1.0)
         info = self._probed(entry)
-        return locate(self._pool, info, query, span=_part(entry), on_part=stages)
+        return locate(self._pool, info, query, span=_part(entry), hints=self._hints(entry, query), on_part=stages)
+
+    def _hints(self, entry: VideoEntry, query: str) -> tuple[Span, ...]:
+        """Where the captions say, in the query's own words, that it happens."""
+        told = self.library.captions_by_id(captions_with(self.library, query, entry.video_id))
+        return tuple(caption.event.span for caption in told.values())
 
     def ask(self, entries: Sequence[VideoEntry], question: str) -> "Asking":
         """A question about one or more videos, answered for each in turn.
@@ -331,7 +336,7 @@ class Longview:
         if len(self._pool.plan(info, "watch").windows) > 1:
             best = search(self.library, self._vectors, question, limit=1, video_id=entry.video_id)
             focus = best[0].span if best else None
-        return Answering(self._pool, info, question, focus)
+        return Answering(self._pool, info, question, focus=focus, hints=lambda thing: self._hints(entry, thing))
 
     def told_span(self, entry: VideoEntry, span: Span, answer: str) -> Span:
         """Evidence that is a moment, widened to the event around it that the captions tell in the answer's words."""

@@ -294,11 +294,13 @@ class Library:
         with self._connection() as db:
             return int(db.execute("SELECT number FROM generation").fetchone()[0])
 
-    def with_words(self, words: Sequence[str], *, limit: int, video_id: str | None = None) -> tuple[int, ...]:
-        """Ids of captions that contain any of the words or their inflections, best first (BM25)."""
+    def with_words(
+        self, words: Sequence[str], *, limit: int, video_id: str | None = None, every: bool = False
+    ) -> tuple[int, ...]:
+        """Ids of captions that contain any (or `every`) of the words or their inflections, best first (BM25)."""
         if not words:
             return ()
-        query = " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
+        query = (" AND " if every else " OR ").join('"' + word.replace('"', '""') + '"' for word in words)
         with self._connection() as db:
             rows = db.execute(
                 "SELECT words.rowid FROM words JOIN captions ON caption_id = words.rowid "

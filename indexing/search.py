@@ -60,11 +60,21 @@ class Moment:
     """Where the text comes from: `caption`."""
 
 
+def captions_with(library: Library, query: str, video_id: str, *, limit: int = 50) -> tuple[int, ...]:
+    """Ids of a video's captions that contain every word of a query, or inflections of them."""
+    words = _words(query)
+    return library.with_words(words, limit=limit, video_id=video_id, every=True)
+
+
+def _words(query: str) -> list[str]:
+    return [word for word in dict.fromkeys(re.findall(r"\w+", query.lower())) if word not in _STOP_WORDS]
+
+
 def search(
     library: Library, vectors: VectorIndex, query: str, *, limit: int = 10, video_id: str | None = None
 ) -> tuple[Moment, ...]:
     """The moments of the library, or of one video, that fit a query in any of the encoder's languages."""
-    words = [word for word in dict.fromkeys(re.findall(r"\w+", query.lower())) if word not in _STOP_WORDS]
+    words = _words(query)
     among = sorted(library.caption_ids(video_id)) if video_id else None
     likeness = dict(vectors.search(query, limit=max(CANDIDATES, limit), among=among))
     proposed = list(dict.fromkeys([*likeness, *library.with_words(words, limit=CANDIDATES, video_id=video_id)]))

@@ -1,7 +1,7 @@
 """Questions about one video: which part to look at, what the model is asked, and which times the answer rests on."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from model.captioner import caption
@@ -39,15 +39,27 @@ class Answer:
 class Answering:
     """An answer in the making: iterate it for pieces of text; `answer` is there when it is finished."""
 
-    def __init__(self, pool: SessionPool, video: VideoInfo, question: str, focus: Span | None = None) -> None:
-        """`focus`: the part of a video that is too long for one session where the answer is most likely.
+    def __init__(
+        self,
+        pool: SessionPool,
+        video: VideoInfo,
+        question: str,
+        *,
+        focus: Span | None = None,
+        hints: Callable[[str], Sequence[Span]] = lambda _: (),
+    ) -> None:
+        """Prepare the answer.
+
+        `focus`: the part of a video that is too long for one session where the answer is most likely.
+        `hints`: where something is said to happen, for the question when; see `model.localizer.locate`.
 
         Raises:
             BadQuestion: the question is empty, or names a time that the video does not have.
         """
         if not question.strip():
             raise BadQuestion("The question is empty: ask something about the video.")
-        self._pool, self._video, self._question, self._focus = pool, video, question.strip(), focus
+        self._pool, self._video, self._question = pool, video, question.strip()
+        self._focus, self._hints = focus, hints
         self._times = find_times(self._question, duration_s=video.duration_s)
         for reference in self._times:
             if reference.span.start_s >= video.duration_s:
@@ -95,7 +107,7 @@ class Answering:
 
     def _located(self, thing: str) -> Iterator[str]:
         """An answer to "when": found and verified by localisation, so that "not in this video" can be believed."""
-        result = locate(self._pool, self._video, thing)
+        result = locate(self._pool, self._video, thing, hints=self._hints(thing))
         self._coverage, self._plan = result.coverage, result.plan
         self._evidence = tuple(item.span for item in result.found)
         if result.found:

@@ -1,6 +1,7 @@
 """When does something happen? Found coarsely over the whole video, then looked at again around each find."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.errors import BadQuestion
@@ -50,9 +51,18 @@ class Localization:
 
 
 def locate(
-    pool: SessionPool, video: VideoInfo, query: str, *, span: Span | None = None, on_part: OnPart | None = None
+    pool: SessionPool,
+    video: VideoInfo,
+    query: str,
+    *,
+    span: Span | None = None,
+    hints: Sequence[Span] = (),
+    on_part: OnPart | None = None,
 ) -> Localization:
     """All occurrences of `query` in the video, or in `span` of it, in order of time; none is an honest answer.
+
+    `hints` are spans where something else, such as a caption, says it happens. Finds and hints alike are kept only if a
+    second, closer look sees them.
 
     Raises:
         BadQuestion: the query is empty.
@@ -63,16 +73,22 @@ def locate(
     coarse: list[Span] = []
     for index in range(len(plan.windows)):
         if on_part:
-            on_part(index / len(plan.windows))
+            on_part(index / (len(plan.windows) + 1))
         coarse += _asked(pool, video, plan, index, query)
     # What two windows saw of one occurrence is one; neighbours that merely come close stay apart.
-    candidates = merged(coarse) if len(plan.windows) > 1 else tuple(sorted(coarse))
-    found = [better for candidate in candidates if (better := _looked_again(pool, video, candidate, query)) is not None]
+    candidates = list(merged(coarse)) if len(plan.windows) > 1 else coarse
+    candidates += [hint for hint in hints if all(hint.iou(known) < SAME_EVENT_IOU for known in candidates)]
+    found: list[Found] = []
+    for number, candidate in enumerate(sorted(candidates)):
+        if on_part:
+            on_part((len(plan.windows) + number / len(candidates)) / (len(plan.windows) + 1))
+        better = _looked_again(pool, video, candidate, query)
+        # Two candidates may turn out to be one occurrence.
+        if better is not None and all(better.span.iou(known.span) < SAME_EVENT_IOU for known in found):
+            found.append(better)
     if on_part:
         on_part(1.0)
-    # Two candidates may turn out to be one occurrence.
-    distinct = {round(item.span.start_s, 1): item for item in sorted(found, key=lambda item: item.span)}
-    return Localization(tuple(distinct.values()), coverage_of(plan), plan)
+    return Localization(tuple(sorted(found, key=lambda item: item.span)), coverage_of(plan), plan)
 
 
 def coverage_of(plan: SamplingPlan) -> Coverage:

@@ -57,13 +57,14 @@ def _entries(text: str) -> list[Any] | None:
     body = body[begin.start() :]
     try:
         data, _ = json.JSONDecoder().raw_decode(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _whole_objects(body)
     if isinstance(data, list):
         return data
     if isinstance(data, dict):
         if any(key in data for key in _START_KEYS):
-            return [data]
+            # Without a list around them there may be more objects, one a line.
+            return _whole_objects(body) or [data]
         lists = [value for value in data.values() if isinstance(value, list)]
         if len(data) == 1 and lists:
             return lists[0]
@@ -108,9 +109,13 @@ def _seconds(value: Any) -> float | None:
             value = parse_time(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 def on_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span | None:

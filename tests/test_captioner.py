@@ -23,7 +23,9 @@ def event(start_s: float, end_s: float, text: str = "A dog runs.") -> Event:
     ],
     ids=["overlap", "two patches apart", "further apart", "other words", "inside"],
 )
-def test_what_two_windows_tell_in_the_same_words_becomes_one(first: list[Event], second: list[Event], together: list[Event]) -> None:
+def test_what_two_windows_tell_in_the_same_words_becomes_one(
+    first: list[Event], second: list[Event], together: list[Event]
+) -> None:
     assert joined([first, second], grain_s=GRAIN_S) == together
 
 

@@ -14,7 +14,13 @@ from model.errors import BadCheckpoint, CheckpointNotFound
 
 CONFIG = {
     "vision_config": {},
-    "text_config": {"num_hidden_layers": 3, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 4096},
+    "text_config": {
+        "num_hidden_layers": 3,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 4096,
+    },
 }
 Folder = Callable[..., Path]
 
@@ -72,8 +78,12 @@ def test_an_incomplete_or_unsafe_folder_is_refused_with_the_reason(folder: Folde
         find_checkpoint(str(folder(**faults)))
 
 
-@pytest.mark.parametrize("name", ["no-such-name", "../../etc/passwd", "/no/such/folder", "a/b/c", "https://example.org/x", "", " "])
-def test_a_name_that_cannot_be_a_checkpoint_is_never_looked_up_online(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["no-such-name", "../../etc/passwd", "/no/such/folder", "a/b/c", "https://example.org/x", "", " "]
+)
+def test_a_name_that_cannot_be_a_checkpoint_is_never_looked_up_online(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def online(*_: object, **__: object) -> str:
         raise AssertionError("looked up online")
 
@@ -92,7 +102,9 @@ def test_an_unknown_repository_without_a_connection_is_not_found(monkeypatch: py
         find_checkpoint("Qwen/Qwen3-VL-8B-Instruct")
 
 
-def test_the_fingerprint_changes_with_weights_and_configuration_but_not_with_the_place(folder: Folder, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_fingerprint_changes_with_weights_and_configuration_but_not_with_the_place(
+    folder: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     original = folder()
     fingerprint = find_checkpoint(str(original)).fingerprint
     moved = tmp_path_factory.mktemp("moved") / "copy"

@@ -261,14 +261,12 @@ def test_a_truncated_file_gives_its_beginning_or_a_clear_error(
     data = whole.read_bytes()
     (tmp_path / name).write_bytes(data[: int(len(data) * kept)])
     wanted_s = [number / 25 for number in range(0, FRAMES, 5)]
-    try:
-        numbers, times_s = read_all(probe(tmp_path / name), wanted_s)
-    except VideoError as error:
-        # Without its index at the end an MP4 is lost; the others must give what is there.
-        assert name == "whole.mp4" or kept < 0.05
-        assert str(tmp_path / name) in str(error)
+    # Without its index at the end an MP4 is lost, and so is everything that ends in its header.
+    if name == "whole.mp4" or (kept < 0.05 and not (name == "whole.ts" and kept > 0.01)):
+        with pytest.raises(VideoError, match=name):
+            read_all(probe(tmp_path / name), wanted_s)
         return
-    assert name != "whole.mp4"
+    numbers, times_s = read_all(probe(tmp_path / name), wanted_s)
     assert len(numbers) < len(wanted_s)
     assert numbers == [round(time_s * 25) for time_s in times_s]
     # Sizes of frames differ, so the share of time only roughly follows the share of bytes.

@@ -88,8 +88,13 @@ def test_a_file_appears_only_when_it_is_whole_and_with_ordinary_permissions(tmp_
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     target = tmp_path / "clip.mp4"
     target.write_bytes(b"old")
-    with pytest.raises(RuntimeError), written_whole(target) as partial:
-        partial.write_bytes(b"half")
-        raise RuntimeError("stopped in the middle")
+
+    def stop_in_the_middle() -> None:
+        with written_whole(target) as partial:
+            partial.write_bytes(b"half")
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        stop_in_the_middle()
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]

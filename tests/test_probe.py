@@ -12,7 +12,7 @@ from video.ffmpeg import ffmpeg_path
 from video.probe import VideoInfo, content_hash, probe
 
 PICTURES = ("-f", "lavfi", "-i", "testsrc=duration=4:rate=10:size=128x64")
-SOUND = ("-f", "lavfi", "-i", "sine=duration=6:sample_rate=8000")
+SOUND = ("-f", "lavfi", "-i", "sine=duration=6:sample_rate=44100")
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
 Make = Callable[..., Path]

@@ -25,7 +25,10 @@ def test_a_question_for_a_time_names_what_to_look_for(question: str, what: str) 
     assert asked_when(question) == what
 
 
-@pytest.mark.parametrize("question", ["What happens when the dog barks?", "Whenever it rains, what is shown?", "Who is speaking?", "", "When?", "When does"])
+@pytest.mark.parametrize(
+    "question",
+    ["What happens when the dog barks?", "Whenever it rains, what is shown?", "Who is speaking?", "", "When?", "When does"],
+)
 def test_other_questions_are_not_taken_for_one(question: str) -> None:
     assert asked_when(question) is None
 
@@ -63,7 +66,7 @@ def test_every_form_of_the_bundled_checkpoint_knows_itself_when_filled_in() -> N
         assert known_form(filled.upper(), forms) == filled
 
 
-@pytest.mark.parametrize("query", ['He says "go".', 'a {curly} 100% [query]', "빨간 원"])
+@pytest.mark.parametrize("query", ['He says "go".', "a {curly} 100% [query]", "빨간 원"])
 def test_a_query_cannot_break_out_of_its_quotes(query: str) -> None:
     prompt = localize(query)
     assert prompt.count('"') == localize("plain").count('"')

@@ -63,6 +63,7 @@ many = settings(max_examples=100, deadline=None)
 @example(7200.0, 1920, 1080, 25.0, 262144, "qwen", "watch")
 @example(7200.1, 1920, 1080, 25.0, 262144, "qwen", "caption")
 @example(3000.1, 1280, 720, 25.0, 8192, "demo", "watch")
+@example(22000.0, 640, 360, 25.0, 26756, "qwen", "watch")
 def test_every_window_stays_within_budget_and_training(
     duration_s: float, width: int, height: int, fps: float, tokens: int, checkpoint: str, purpose: Purpose
 ) -> None:

@@ -29,10 +29,10 @@ def test_each_shape_is_on_screen_in_its_span_and_at_no_other_frame(
     edges = [edge for event in shapes_events for edge in (event.start_s, event.end_s)]
     wanted_s = [number / 25 for number in range(500) if number % 12 == 0 or min(abs(number / 25 - edge) for edge in edges) < 0.3]
     seen: dict[str, list[float]] = {event.color: [] for event in shapes_events}
-    for chunk in read_frames(shapes_video, wanted_s, 48, 80):
+    for chunk in read_frames(shapes_video, wanted_s, 96, 160):
         for time_s, frame in zip(chunk.times_s, chunk.frames, strict=True):
             for color, times in seen.items():
-                if cover(frame, color).sum() > 10:
+                if cover(frame, color).sum() > 40:
                     times.append(float(time_s))
     for event in shapes_events:
         expected = [time_s for time_s in wanted_s if event.start_s <= time_s < event.end_s]

@@ -162,7 +162,15 @@ def parse_time(text: str) -> float:
     Raises:
         ValueError: if the text is no such time.
     """
-    text = text.strip()
+    seconds = _seconds(text.strip())
+    if seconds is None or not math.isfinite(seconds):
+        raise ValueError(
+            f"“{text.strip()}” is not a time: write seconds (75), a clock time (1:15 or 1:02:03.5) or words (2 minutes)"
+        )
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
     if re.fullmatch(_NUMBER, text, re.IGNORECASE):
         return _number(text)
     if re.fullmatch(_CLOCK, text):
@@ -174,7 +182,7 @@ def parse_time(text: str) -> float:
         units = ((_HOUR, 3600), (_MINUTE, 60), (_SECOND, 1))
         found = ((re.search(rf"({_NUMBER})\s*{unit}", text, re.IGNORECASE), size) for unit, size in units)
         return sum(_number(match[1]) * size for match, size in found if match)
-    raise ValueError(f"“{text}” is not a time: write seconds (75), a clock time (1:15 or 1:02:03.5) or words (2 minutes)")
+    return None
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,11 @@ def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]
     for match in _REFERENCES.finditer(question):
         if match["point"] and _A_LENGTH_FOLLOWS.search(question[: match.start("point")]):
             continue
-        reference = _reference(match, duration_s)
+        try:
+            reference = _reference(match, duration_s)
+        except ValueError:
+            # So many digits that they are no finite number.
+            continue
         if reference is not None:
             references.append(reference)
     return tuple(references)

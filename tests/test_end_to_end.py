@@ -1,0 +1,279 @@
+"""The main job through the command line, as a user runs it: render, index, locate, ask, search, export.
+
+Everything here is the real output of the bundled checkpoint on a real file.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pysubs2
+import pytest
+
+from video.shapes import COLORS, SHAPES, ShapesEvent, render, sample_events
+from video.timeline import Span
+
+DURATION_S = 60.0
+EVENTS = sample_events(DURATION_S, 5, seed=11, shortest_s=4.0)
+LOOKS = {(event.color, event.shape) for event in EVENTS}
+ABSENT_COLOR = next(color for color in COLORS if color not in {color for color, _ in LOOKS})
+ABSENT_LOOK = next(
+    f"{color} {shape}" for color in COLORS for shape in SHAPES if color != ABSENT_COLOR and (color, shape) not in LOOKS
+)
+ABSENT = (f"something {ABSENT_COLOR}", ABSENT_LOOK, f"a {ABSENT_LOOK} moves up")
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The command line over one library folder."""
+
+    home: Path
+
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"LONGVIEW_HOME": str(self.home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "app", *words], capture_output=True, text=True, env=environment, timeout=240, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        return json.loads(self.run(*words, "--json", code=code).stdout)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render(tmp_path_factory.mktemp("videos") / "five events.mp4", EVENTS, DURATION_S, seed=11)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def video_id(shell: Shell, video: Path) -> str:
+    done = shell.run("index", str(video), "--json")
+    (row,) = json.loads(done.stdout)["videos"]
+    assert row["path"] == str(video)
+    assert row["duration_s"] == pytest.approx(DURATION_S, abs=0.05)
+    assert row["events"] == len(EVENTS)
+    assert row["seconds_spent"] > 0
+    assert "looking and captioning" in done.stderr
+    assert "demo checkpoint" in done.stderr
+    return str(row["video_id"])
+
+
+def test_captions_tell_every_event_in_the_right_words_and_time(shell: Shell, video_id: str) -> None:
+    result = shell.json("caption", video_id)
+    assert [event["text"] for event in result["events"]] == [event.text for event in EVENTS]
+    for told, true in zip(result["events"], EVENTS, strict=True):
+        assert Span(told["start_s"], told["end_s"]).iou(true.event.span) > 0.7
+    assert result["events"][0]["start"].startswith("0:00:")
+    assert result["provenance"]["checkpoint"].startswith("demo@")
+    assert result["provenance"]["plan"]["frames"] > 0
+    assert "only moving coloured shapes" in result["notice"]
+    assert result["stale"] is False
+
+
+def test_every_event_is_located(shell: Shell, video_id: str) -> None:
+    overlaps = []
+    for event in EVENTS:
+        result = shell.json("locate", video_id, event.text)
+        assert result["found"] is True
+        overlaps.append(max(Span(span["start_s"], span["end_s"]).iou(event.event.span) for span in result["spans"]))
+    assert min(overlaps) >= 0.6
+    assert sum(overlaps) / len(overlaps) >= 0.8
+
+
+@pytest.mark.parametrize("query", ABSENT)
+def test_what_is_not_there_is_said_not_to_be_there(shell: Shell, video_id: str, query: str) -> None:
+    result = shell.json("locate", video_id, query)
+    assert result["found"] is False
+    assert result["spans"] == []
+    assert result["coverage"]["seconds"] == pytest.approx(DURATION_S, abs=0.05)
+    assert result["coverage"]["frames"] >= 2 * DURATION_S
+    assert 0 < result["coverage"]["grain_s"] <= 1
+
+
+def clock(time_s: float) -> str:
+    return f"{int(time_s) // 60}:{int(time_s) % 60:02d}"
+
+
+def middle(event: ShapesEvent) -> float:
+    return (event.start_s + event.end_s) / 2
+
+
+def test_what_happens_at_a_time(shell: Shell, video_id: str) -> None:
+    event = EVENTS[1]
+    result = shell.json("ask", video_id, f"What happens at {clock(middle(event))}?")
+    assert f"{event.color} {event.shape}" in result["answer"]
+    (evidence,) = result["evidence"]
+    assert evidence["video_id"] == video_id
+    assert Span(evidence["start_s"], evidence["end_s"]).iou(event.event.span) > 0.7
+    assert 0 < result["seconds"]["first_token"] <= result["seconds"]["total"]
+    assert result["provenance"]["prompt_version"]
+
+
+def test_what_happens_in_a_range(shell: Shell, video_id: str) -> None:
+    first, second = EVENTS[2], EVENTS[3]
+    asked = f"What happens between {first.start_s - 0.5:.0f} and {second.end_s + 0.5:.0f} seconds?"
+    answer = shell.json("ask", video_id, asked)["answer"]
+    assert first.text in answer
+    assert second.text in answer
+    assert EVENTS[0].text not in answer
+
+
+def test_when_something_appears_and_when_it_does_not(shell: Shell, video_id: str) -> None:
+    event = EVENTS[4]
+    there = shell.json("ask", video_id, f"When does the {event.color} {event.shape} appear?")
+    assert Span(there["evidence"][0]["start_s"], there["evidence"][0]["end_s"]).iou(event.event.span) > 0.8
+    absent = shell.json("ask", video_id, f"When does the {ABSENT_LOOK} appear?")
+    assert absent["answer"].startswith("Not in this video")
+    assert absent["evidence"] == []
+
+
+def test_several_videos_are_asked_in_turn(shell: Shell, video_id: str, tmp_path: Path) -> None:
+    other = render(tmp_path / "other.mp4", [ShapesEvent(1, 9, "blue", "ring", "moves up")], 10.0)
+    done = shell.run("ask", video_id, str(other), "What happens at 5 seconds?", "--json")
+    result = json.loads(done.stdout)
+    assert "other: A blue ring moves up." in result["answer"]
+    assert {item["video_id"] for item in result["evidence"]} != {video_id}
+    assert "not in the library yet" in done.stderr
+    shell.run("remove", str(other))
+    assert other.exists()
+
+
+def test_search_puts_the_right_moment_first(shell: Shell, video_id: str) -> None:
+    event = EVENTS[3]
+    for query in (event.text, f"{event.color} {event.shape}"):
+        best = shell.json("search", query, "--limit", "3")["moments"][0]
+        assert best["text"] == event.text
+        assert best["video_id"] == video_id
+        assert best["title"] == "five events"
+        assert best["source"] == "caption"
+        assert Span(best["start_s"], best["end_s"]).iou(event.event.span) > 0.7
+
+
+def test_exported_subtitles_carry_the_captions_times(shell: Shell, video_id: str, tmp_path: Path) -> None:
+    captions = shell.json("caption", video_id)["events"]
+    for format in ("srt", "vtt"):
+        target = tmp_path / f"captions.{format}"
+        shell.run("export", video_id, "--format", format, "-o", str(target))
+        lines = pysubs2.load(str(target))
+        assert [line.plaintext for line in lines] == [event["text"] for event in captions]
+        assert [(line.start, line.end) for line in lines] == [
+            (round(event["start_s"] * 1000), round(event["end_s"] * 1000)) for event in captions
+        ]
+    assert json.loads(shell.run("export", video_id, "--format", "json").stdout)["events"] == captions
+    assert shell.run("export", video_id, "--format", "csv").stdout.count("\n") == len(captions) + 1
+    assert captions[0]["text"] in shell.run("export", video_id, "--format", "txt").stdout
+
+
+def test_the_same_content_is_one_video_and_a_prefix_names_it(shell: Shell, video_id: str, video: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(video.read_bytes())
+    assert shell.json("plan", str(copy))["frames"] == 120
+    assert shell.json("caption", str(copy))["video_id"] == video_id
+    (row,) = shell.json("list")["videos"]
+    assert row["video_id"] == video_id
+    assert row["stale"] is False
+    assert shell.json("caption", video_id[:4])["video_id"] == video_id
+
+
+def test_indexing_again_with_other_options_replaces_what_was_there(tmp_path: Path, video: Path) -> None:
+    shell = Shell(tmp_path / "home")
+    cut = EVENTS[1].end_s + 0.5
+    (whole,) = shell.json("index", str(video), "--end", clock(cut + 1))["videos"]
+    events = shell.json("caption", whole["video_id"])["events"]
+    assert [event["text"] for event in events] == [event.text for event in EVENTS[:2]]
+    (part,) = shell.json("index", str(video), "--start", str(EVENTS[4].start_s - 1))["videos"]
+    assert part["video_id"] == whole["video_id"]
+    (event,) = shell.json("caption", whole["video_id"])["events"]
+    assert event["text"] == EVENTS[4].text
+    assert Span(event["start_s"], event["end_s"]).iou(EVENTS[4].event.span) > 0.7
+    assert {moment["text"] for moment in shell.json("search", "a shape moves")["moments"]} <= {EVENTS[4].text}
+
+
+def test_the_plan_is_told_before_anything_is_decoded(shell: Shell, video: Path) -> None:
+    plan = shell.json("plan", str(video))
+    for name in (
+        "frames",
+        "temporal_patches",
+        "height",
+        "width",
+        "visual_tokens",
+        "stamp_tokens",
+        "total_tokens",
+        "grain_s",
+        "windows",
+    ):
+        assert name in plan
+    assert plan["temporal_patches"] * 2 == plan["frames"]
+    assert plan["visual_tokens"] == plan["temporal_patches"] * plan["height"] * plan["width"] // 1024
+    smaller = shell.json("plan", str(video), "--context", "3000")
+    assert smaller["total_tokens"] <= 3000 < plan["total_tokens"]
+    assert shell.json("plan", str(video), "--fps", "4")["frames"] == 240
+    assert shell.json("plan", str(video), "--fps", "40", code=1)["error"]["code"] == "impossible_plan"
+
+
+def test_bad_input_is_one_sentence_and_leaves_nothing_behind(shell: Shell, video: Path, video_id: str, tmp_path: Path) -> None:
+    whole = video.read_bytes()
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("This is no video.\n" * 50)
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 3])
+    (tmp_path / "noise.mp4").write_bytes(whole[:4096] + os.urandom(len(whole) - 4096))
+    (tmp_path / "folder.mp4").mkdir()
+    names = ["empty.mp4", "text.mp4", "cut.mp4", "noise.mp4", "folder.mp4", "missing.mp4"]
+    done = shell.run("index", *(str(tmp_path / name) for name in names), "--json", code=1)
+    rows = json.loads(done.stdout)["videos"]
+    assert [row["status"] for row in rows] == ["failed"] * len(names)
+    for row, name in zip(rows, names, strict=True):
+        assert name in row["error"]["message"]
+        assert "\n" not in row["error"]["message"]
+    assert "Traceback" not in done.stderr
+    assert [row["video_id"] for row in shell.json("list")["videos"]] == [video_id]
+
+
+def test_one_failure_is_an_error_document(shell: Shell, tmp_path: Path) -> None:
+    result = shell.json("index", str(tmp_path / "missing.mp4"), code=1)
+    assert result["error"]["code"] == "not_found"
+    assert "missing.mp4" in result["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("caption", "0000nothing"), "unknown_video"),
+        (("ask", "VIDEO", " "), "bad_request"),
+        (("ask", "VIDEO", "What happens at 9:00?"), "bad_question"),
+        (("locate", "VIDEO", " "), "bad_question"),
+        (("search", ""), "bad_request"),
+        (("list", "--library", "/proc/longview"), "library_unusable"),
+        (("plan", "VIDEO", "--model", "./no-such-folder"), "checkpoint_not_found"),
+        (("plan", "VIDEO", "--context", "600"), "impossible_plan"),
+    ],
+)
+def test_failures_have_a_code_and_a_sentence(shell: Shell, video_id: str, words: tuple[str, ...], code: str) -> None:
+    result = shell.json(*(video_id if word == "VIDEO" else word for word in words), code=1)
+    assert result["error"]["code"] == code
+    assert len(result["error"]["message"]) > 20
+
+
+def test_wrong_usage_is_exit_code_two(shell: Shell) -> None:
+    shell.run("export", "x", "--format", "docx", code=2)
+    shell.run("index", "x.mp4", "--start", "soon", code=2)
+    shell.run("dance", code=2)
+    assert "locate" in shell.run("--help").stdout
+
+
+def test_doctor_says_what_was_found(shell: Shell, video_id: str) -> None:
+    found = shell.json("doctor")
+    assert found["problems"] == []
+    assert found["videos"] == 1
+    assert found["library"] == str(shell.home)
+    assert found["ffmpeg_version"] >= 6
