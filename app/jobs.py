@@ -55,8 +55,14 @@ class Jobs:
         """Index a file; an upload is first copied into the library folder under its name."""
 
         def work(job: Job, on_progress: OnProgress) -> None:
-            original = self._app.adopt(path, upload_name) if upload_name else path
-            title = Path(upload_name).stem if upload_name else None
+            if upload_name is None:
+                job.video_id = self._app.index(path, on_progress=on_progress).entry.video_id
+                return
+            try:
+                original = self._app.adopt(path, upload_name)
+            finally:
+                path.unlink(missing_ok=True)
+            title = Path(upload_name).stem
             job.video_id = self._app.index(original, title=title, on_progress=on_progress).entry.video_id
 
         return self._start(f"Indexing {upload_name or path.name}", work)

@@ -22,6 +22,7 @@ from indexing.search import Moment, captions_with, search
 from model.checkpoints import Checkpoint, find_checkpoint
 from model.prompts import PROMPT_VERSION
 from video.clips import browser_plays, proxy, thumbnail
+from video.errors import VideoError
 from video.ffmpeg import written_whole
 from video.guard import checked_path
 from video.probe import VideoInfo, content_hash, probe
@@ -365,12 +366,16 @@ class Longview:
         Raises:
             NoSpace: the disk is full. VideoError: the file cannot be used.
         """
-        checked = checked_path(upload)
-        digest = content_hash(checked)
+        try:
+            checked = checked_path(upload)
+            digest = content_hash(checked)
+            probe(checked, known_hash=digest)
+        except VideoError as error:
+            # The user knows the file by its own name, not by that of the temporary copy.
+            raise type(error)(str(error).replace(str(upload), name)) from error
         known = sorted((self.library.folder / "uploads").glob(f"{digest[:ID_DIGITS]}-*"))
         if known:
             return known[0]
-        probe(checked, known_hash=digest)
         target = self.library.folder / "uploads" / f"{digest[:ID_DIGITS]}-{safe_name(name)}"
         try:
             with written_whole(target) as partial:

@@ -39,6 +39,18 @@ EXAMPLES = [
 ]
 
 
+class VideoChoice(gr.Dropdown):
+    """A dropdown of the library's videos.
+
+    Gradio would check a value against the choices that this page last got, but the library changes under it: other
+    pages and the command line add and remove videos.
+    """
+
+    def preprocess(self, payload: Any) -> Any:
+        """The chosen id, whatever it is; the library knows whether there is such a video."""
+        return payload
+
+
 def build(app: Longview, jobs: Jobs) -> gr.Blocks:
     """The page over one library."""
     with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
@@ -49,7 +61,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         seen_jobs = gr.State(frozenset())
         with gr.Tabs():
             with gr.Tab("Watch"):
-                chosen = gr.Dropdown(label="Video", choices=[], interactive=True)
+                chosen = VideoChoice(label="Video", choices=[], interactive=True)
                 with gr.Row():
                     with gr.Column(scale=3):
                         player = gr.HTML()
@@ -82,7 +94,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                         add = gr.Button("Index", variant="primary")
                 shelf = gr.HTML()
                 with gr.Row():
-                    doomed = gr.Dropdown(
+                    doomed = VideoChoice(
                         label="Remove from the library (the file stays)", choices=[], value=None, interactive=True
                     )
                     remove = gr.Button("Remove", variant="stop")
@@ -119,7 +131,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         def on_ask(video_id: str | None, asked: str, messages: list[Any]) -> Iterator[tuple[str, list[Any]]]:
             entry = _entry(app, video_id)
             if entry is None:
-                raise gr.Error("Choose a video first.", duration=8)
+                raise _error("Choose a video first.")
             messages = [
                 *messages,
                 {"role": "user", "content": render.escaped_markdown(asked)},
@@ -144,7 +156,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
         def on_add(text: str) -> Iterator[str]:
             if not text.strip():
-                raise gr.Error("Type the path of a video on this machine.", duration=8)
+                raise _error("Type the path of a video on this machine.")
             yield from _followed(jobs.index(Path(text.strip())))
 
         def on_upload(file: str | None) -> Iterator[str]:
@@ -153,7 +165,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             if not video_id:
-                raise gr.Error("Choose the video that should be removed.", duration=8)
+                raise _error("Choose the video that should be removed.")
             _or_error(lambda: app.remove(video_id))
             entry = _entry(app, current) or next(reversed(app.videos()), None)
             return [*_lists(app, entry), *_view(app, jobs, entry)]
@@ -215,11 +227,16 @@ def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 
     ]
 
 
+def _error(text: str) -> gr.Error:
+    """An expected error: a note on the page, and nothing in the server's log."""
+    return gr.Error(text, duration=10, print_exception=False)
+
+
 def _or_error(work: Any) -> Any:
     try:
         return work()
     except EXPECTED_ERRORS as error:
-        raise gr.Error(str(error), duration=8) from error
+        raise _error(str(error)) from error
 
 
 def _followed(job: Job) -> Iterator[str]:
@@ -227,7 +244,7 @@ def _followed(job: Job) -> Iterator[str]:
     while not job.finished.wait(0.5):
         yield render.job(job)
     if job.error:
-        raise gr.Error(job.error, duration=None)
+        raise _error(job.error)
     yield render.job(job)
 
 

@@ -100,7 +100,8 @@ def job(current: Job | None) -> str:
         return f'<div class="failed" role="alert">{escape(current.title)} failed. {escape(current.error)}</div>'
     progress = current.progress
     if current.finished.is_set():
-        return f'<div class="muted">{escape(current.title)}: done.</div>'
+        opening = f' <a data-elsewhere href="/?video={quote(current.video_id)}">Open it</a>' if current.video_id else ""
+        return f'<div class="muted">{escape(current.title)}: done.{opening}</div>'
     left = f" · {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
     return (
         f"<div>{escape(current.title)}: {escape(progress.stage)} · {progress.part:.0%}{left}"

@@ -1,0 +1,267 @@
+"""The page: layout and what happens on each button. State comes from the library, so a reload loses nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.errors import EXPECTED_ERRORS
+from app.jobs import Job, Jobs
+from app.service import Longview, VideoEntry
+from ui import render
+
+ASSETS = Path(__file__).parent / "assets"
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+"""System fonts: the default theme would fetch its own from the internet."""
+POLL_S = 1.0
+VIDEO_SUFFIXES = [
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".ts",
+    ".m2ts",
+    ".mpg",
+    ".mpeg",
+    ".flv",
+    ".ogv",
+    ".gif",
+    ".wmv",
+]
+EXAMPLES = [
+    "What happens at 0:42?",
+    "When does the red circle appear?",
+    "What happens between 2:00 and 2:40?",
+    "How many events are in the video?",
+]
+
+from gradio.events import Dependency
+
+class VideoChoice(gr.Dropdown):
+    """A dropdown of the library's videos.
+
+    Gradio would check a value against the choices that this page last got, but the library changes under it: other
+    pages and the command line add and remove videos.
+    """
+
+    def preprocess(self, payload: Any) -> Any:
+        """The chosen id, whatever it is; the library knows whether there is such a video."""
+        return payload
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def build(app: Longview, jobs: Jobs) -> gr.Blocks:
+    """The page over one library."""
+    with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
+        gr.Markdown("### Longview · ask long videos questions, find moments, export timestamped captions")
+        if app.checkpoint.notice:
+            gr.HTML(render.notice(app.checkpoint.notice))
+        status = gr.HTML()
+        seen_jobs = gr.State(frozenset())
+        with gr.Tabs():
+            with gr.Tab("Watch"):
+                chosen = VideoChoice(label="Video", choices=[], interactive=True)
+                with gr.Row():
+                    with gr.Column(scale=3):
+                        player = gr.HTML()
+                        captions = gr.HTML(label="Captions")
+                        exports = gr.HTML()
+                    with gr.Column(scale=2):
+                        chat = gr.Chatbot(
+                            label="Questions",
+                            height=420,
+                            feedback_options=None,
+                            buttons=[],
+                            allow_tags=False,
+                            placeholder="Ask about this video.",
+                        )
+                        question = gr.Textbox(label="Question", placeholder=EXAMPLES[0], submit_btn=True, max_length=2000)
+                        gr.Examples(EXAMPLES, question, label="For instance")
+            with gr.Tab("Search"):
+                query = gr.Textbox(
+                    label="Search all captions",
+                    placeholder="red circle, 빨간 원, círculo rojo …",
+                    submit_btn=True,
+                    max_length=1000,
+                )
+                results = gr.HTML()
+            with gr.Tab("Library"):
+                with gr.Row():
+                    upload = gr.File(label="Upload a video", file_types=VIDEO_SUFFIXES, type="filepath")
+                    with gr.Column():
+                        path = gr.Textbox(label="Or a path on this machine", placeholder="/home/me/holiday.mp4")
+                        add = gr.Button("Index", variant="primary")
+                shelf = gr.HTML()
+                with gr.Row():
+                    doomed = gr.Dropdown(
+                        label="Remove from the library (the file stays)", choices=[], value=None, interactive=True
+                    )
+                    remove = gr.Button("Remove", variant="stop")
+
+        lists = [chosen, doomed, shelf]
+        view = [player, captions, exports, chat]
+
+        def on_load(request: gr.Request) -> list[Any]:
+            wanted = request.query_params.get("video")
+            entry = _entry(app, wanted) or next(reversed(app.videos()), None)
+            return [
+                *_lists(app, entry),
+                *_view(app, jobs, entry, _start(request)),
+                render.job(_shown(jobs)),
+                frozenset(_ended(jobs)),
+            ]
+
+        def on_tick(video_id: str | None, seen: frozenset[int]) -> list[Any]:
+            ended = frozenset(_ended(jobs))
+            shown = render.job(_shown(jobs))
+            if ended == seen:
+                return [shown, seen, *[gr.skip()] * (len(lists) + len(view))]
+            entry = _entry(app, video_id) or next(reversed(app.videos()), None)
+            # Only a video whose player was waiting for its copy is drawn again: others may be playing.
+            touched = entry is not None and (
+                entry.video_id != video_id or any(job.video_id == entry.video_id for job in _ended_since(jobs, seen))
+            )
+            redrawn = _view(app, jobs, entry) if touched else [gr.skip()] * len(view)
+            return [shown, ended, *_lists(app, entry), *redrawn]
+
+        def on_choose(video_id: str | None) -> list[Any]:
+            return _view(app, jobs, _entry(app, video_id))
+
+        def on_ask(video_id: str | None, asked: str, messages: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+            entry = _entry(app, video_id)
+            if entry is None:
+                raise _error("Choose a video first.")
+            messages = [
+                *messages,
+                {"role": "user", "content": render.escaped_markdown(asked)},
+                {"role": "assistant", "content": "…"},
+            ]
+            yield "", messages
+            try:
+                asking = app.ask([entry], asked)
+                text = ""
+                for piece in asking:
+                    text += piece
+                    messages[-1]["content"] = render.answer(text)
+                    yield "", messages
+                done = asking.answer
+                messages[-1]["content"] = render.answer(done.text, [item.span for item in done.evidence])
+            except EXPECTED_ERRORS as error:
+                messages[-1]["content"] = render.escaped_markdown(str(error))
+            yield "", messages
+
+        def on_search(text: str) -> str:
+            return render.moments(_or_error(lambda: app.search(text, limit=24)))
+
+        def on_add(text: str) -> Iterator[str]:
+            if not text.strip():
+                raise _error("Type the path of a video on this machine.")
+            yield from _followed(jobs.index(Path(text.strip())))
+
+        def on_upload(file: str | None) -> Iterator[str]:
+            if file:
+                yield from _followed(jobs.index(Path(file), upload_name=Path(file).name))
+
+        def on_remove(video_id: str | None, current: str | None) -> list[Any]:
+            if not video_id:
+                raise _error("Choose the video that should be removed.")
+            _or_error(lambda: app.remove(video_id))
+            entry = _entry(app, current) or next(reversed(app.videos()), None)
+            return [*_lists(app, entry), *_view(app, jobs, entry)]
+
+        page.load(on_load, None, [*lists, *view, status, seen_jobs], api_visibility="private")
+        gr.Timer(POLL_S).tick(
+            on_tick, [chosen, seen_jobs], [status, seen_jobs, *lists, *view], show_progress="hidden", api_visibility="private"
+        )
+        chosen.input(on_choose, chosen, view, api_name="open")
+        question.submit(on_ask, [chosen, question, chat], [question, chat], api_name="ask")
+        query.submit(on_search, query, results, api_name="search")
+        gr.on([add.click, path.submit], on_add, path, status, api_name="index", concurrency_limit=8)
+        upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
+        remove.click(on_remove, [doomed, chosen], [*lists, *view], api_name="remove")
+    return page
+
+
+def _entry(app: Longview, video_id: str | None) -> VideoEntry | None:
+    try:
+        return app.library.video(video_id) if video_id else None
+    except EXPECTED_ERRORS:
+        return None
+
+
+def _start(request: gr.Request) -> float:
+    try:
+        return max(0.0, float(request.query_params.get("t", 0)))
+    except ValueError:
+        return 0.0
+
+
+def _lists(app: Longview, chosen: VideoEntry | None) -> list[Any]:
+    entries = app.videos()
+    choices = [(f"{entry.title} ({entry.video_id})", entry.video_id) for entry in entries]
+    stale = frozenset(entry.video_id for entry in entries if app.is_stale(entry))
+    return [
+        gr.update(choices=choices, value=chosen.video_id if chosen else None),
+        gr.update(choices=choices, value=None),
+        render.videos(entries, stale),
+    ]
+
+
+def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
+    """Player, captions, exports and earlier questions of a video."""
+    if entry is None:
+        return [render.player(None, ready=False), "", "", []]
+    try:
+        ready = app.ready_to_play(entry) is not None
+        shown = render.player(entry, ready=ready, start_s=start_s)
+        if not ready:
+            jobs.prepare_for_browser(entry)
+    except EXPECTED_ERRORS as error:
+        shown = render.failure(str(error))
+    return [
+        shown,
+        render.captions(app.captions(entry), stale=app.is_stale(entry)),
+        render.exports(entry),
+        render.history(app.answers(entry)),
+    ]
+
+
+def _error(text: str) -> gr.Error:
+    """An expected error: a note on the page, and nothing in the server's log."""
+    return gr.Error(text, duration=10, print_exception=False)
+
+
+def _or_error(work: Any) -> Any:
+    try:
+        return work()
+    except EXPECTED_ERRORS as error:
+        raise _error(str(error)) from error
+
+
+def _followed(job: Job) -> Iterator[str]:
+    """A job's progress until it ends; leaving the page does not stop it."""
+    while not job.finished.wait(0.5):
+        yield render.job(job)
+    if job.error:
+        raise _error(job.error)
+    yield render.job(job)
+
+
+def _shown(jobs: Jobs) -> Job | None:
+    running = jobs.running()
+    return running[0] if running else jobs.latest()
+
+
+def _ended(jobs: Jobs) -> list[int]:
+    return [job.job_id for job in jobs.all() if job.finished.is_set()]
+
+
+def _ended_since(jobs: Jobs, seen: frozenset[int]) -> list[Job]:
+    return [job for job in jobs.all() if job.finished.is_set() and job.job_id not in seen]
