@@ -18,7 +18,7 @@ test-slow: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/.dev-ready
-	$(BIN)/python -m pytest -m bench benchmarks
+	$(BIN)/python -m benchmarks.bench_main_job
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .

@@ -39,9 +39,9 @@ class Jobs:
         self._numbers = itertools.count(1)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longview-job")
 
-    def all(self) -> tuple[Job, ...]:
-        """Every job since the server started, in the order in which they were started."""
-        return tuple(self._jobs)
+    def ended(self) -> tuple[Job, ...]:
+        """Jobs that have ended, in the order in which they did."""
+        return tuple(job for job in self._jobs if job.finished.is_set())
 
     def running(self) -> tuple[Job, ...]:
         """Jobs that wait or run."""
@@ -63,14 +63,19 @@ class Jobs:
             finally:
                 path.unlink(missing_ok=True)
             title = Path(upload_name).stem
-            job.video_id = self._app.index(original, title=title, on_progress=on_progress).entry.video_id
+            try:
+                job.video_id = self._app.index(original, title=title, on_progress=on_progress).entry.video_id
+            except BaseException:
+                self._app.disown(original)
+                raise
 
         return self._start(f"Indexing {upload_name or path.name}", work)
 
     def prepare_for_browser(self, entry: VideoEntry) -> Job:
-        """Make the light copy of a video that browsers cannot play; a job that does so already is shared."""
+        """Make the light copy of a video that browsers cannot play, once: a job that does so or failed to is given again."""
         title = f"Making a copy of {entry.title} that browsers play"
-        already = next((job for job in self.running() if job.title == title), None)
+        unfinished = (job for job in self._jobs if job.error or not job.finished.is_set())
+        already = next((job for job in unfinished if (job.title, job.video_id) == (title, entry.video_id)), None)
 
         def work(_: Job, on_progress: OnProgress) -> None:
             on_progress(Progress("converting", 0.0, None))

@@ -99,6 +99,8 @@ class Longview:
         self.settings = settings
         self.library = Library(settings.home.expanduser())
         self._loading = threading.RLock()
+        self._loaded_pool: SessionPool | None = None
+        self._loaded_vectors: VectorIndex | None = None
 
     # -- what is loaded when it is needed ------------------------------------------------------------------------
 
@@ -108,27 +110,32 @@ class Longview:
         with self._loading:
             return find_checkpoint(self.settings.model)
 
-    @functools.cached_property
+    # From Python 3.12 on a cached property has no lock: two threads would load two checkpoints.
+    @property
     def _pool(self) -> "SessionPool":
         with self._loading:
-            from model.qwen import QwenEngine
-            from model.sessions import SessionPool
+            if self._loaded_pool is None:
+                from model.qwen import QwenEngine
+                from model.sessions import SessionPool
 
-            engine = QwenEngine(self.checkpoint, device=self.settings.device, threads=self.settings.threads)
-            return SessionPool(
-                engine,
-                memory_bytes=self.settings.session_memory_bytes,
-                reader=self.settings.reader,
-                context_tokens=self.settings.context_tokens,
-            )
+                engine = QwenEngine(self.checkpoint, device=self.settings.device, threads=self.settings.threads)
+                self._loaded_pool = SessionPool(
+                    engine,
+                    memory_bytes=self.settings.session_memory_bytes,
+                    reader=self.settings.reader,
+                    context_tokens=self.settings.context_tokens,
+                )
+            return self._loaded_pool
 
-    @functools.cached_property
+    @property
     def _vectors(self) -> "VectorIndex":
         with self._loading:
-            from indexing.embedder import SentenceEncoder
-            from indexing.vectors import VectorIndex
+            if self._loaded_vectors is None:
+                from indexing.embedder import SentenceEncoder
+                from indexing.vectors import VectorIndex
 
-            return VectorIndex(self.library, SentenceEncoder())
+                self._loaded_vectors = VectorIndex(self.library, SentenceEncoder())
+            return self._loaded_vectors
 
     @property
     def device(self) -> str:
@@ -195,6 +202,11 @@ class Longview:
 
     def _hash(self, path: Path) -> str:
         """The content hash of a checked path, remembered by size and time of change."""
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            shown = str(path).encode(errors="replace").decode()
+            raise BadRequest(f"The name of {shown} is not written in UTF-8, which libraries cannot keep; rename it.") from error
         status = path.stat()
         known = self.library.known_hash(path, status.st_size, status.st_mtime_ns)
         if known is None:
@@ -307,8 +319,9 @@ class Longview:
 
     def locate(self, entry: VideoEntry, query: str, *, on_progress: OnProgress | None = None) -> "Localization":
         """All occurrences of a query in a video's indexed part."""
-        from model.localizer import locate
+        from model.localizer import check_length, locate
 
+        check_length(query, "query")
         stages = Stages(on_progress)
         stages.begin("looking", until=1.0)
         info = self._probed(entry)
@@ -323,10 +336,14 @@ class Longview:
         """A question about one or more videos, answered for each in turn.
 
         Raises:
-            BadRequest: no video is named. BadQuestion: the question is empty or names a time the video does not have.
+            BadRequest: no video is named. BadQuestion: the question is empty, too long, or names a time the video does
+                not have.
         """
+        from model.localizer import check_length
+
         if not entries:
             raise BadRequest("Name the video that the question is about.")
+        check_length(question, "question")
         return Asking(question, [(entry, self._answering(entry, question)) for entry in entries], self)
 
     def _answering(self, entry: VideoEntry, question: str) -> "Answering":
@@ -351,10 +368,13 @@ class Longview:
         """The moments of the library, or of one video, that fit a query.
 
         Raises:
-            BadRequest: the query is empty.
+            BadRequest: the query is empty. BadQuestion: it is too long.
         """
+        from model.localizer import check_length
+
         if not query.strip():
             raise BadRequest("The query is empty: say what to search for.")
+        check_length(query, "query")
         video_id = self.video(video).video_id if video else None
         return search(self.library, self._vectors, query, limit=limit, video_id=video_id)
 
@@ -386,6 +406,11 @@ class Longview:
             raise
         return target
 
+    def disown(self, adopted: Path) -> None:
+        """Delete an adopted file again, unless a video of the library lies there."""
+        if all(entry.path != adopted for entry in self.videos()):
+            adopted.unlink(missing_ok=True)
+
     def playable(self, entry: VideoEntry) -> Path:
         """A file that browsers play: the original, or a light copy that is made on the first call."""
         return self.ready_to_play(entry) or proxy(self._probed(entry), self._proxy(entry))
@@ -402,10 +427,13 @@ class Longview:
 
     def thumbnail(self, video_id: str, time_s: float) -> Path:
         """A JPEG of what is on screen at a time."""
-        target = self.library.folder / "thumbnails" / f"{video_id}-{round(time_s * 1000)}.jpg"
+        # By the whole id and a time inside the video: what is asked for may be half an id, and any time at all.
+        entry = self.library.video(video_id)
+        inside_s = max(0.0, min(time_s, entry.duration_s))
+        target = self.library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
         if target.exists():
             return target
-        return thumbnail(self._probed(self.library.video(video_id)), time_s, target)
+        return thumbnail(self._probed(entry), inside_s, target)
 
 
 class Asking:

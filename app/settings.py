@@ -19,7 +19,9 @@ class Settings(BaseSettings):
     `LONGVIEW_<NAME>` sets one in the environment, `longview.toml` in the user's configuration folder in a file.
     """
 
-    model_config = SettingsConfigDict(env_prefix="LONGVIEW_", frozen=True, extra="ignore", toml_file=CONFIG_FILE)
+    model_config = SettingsConfigDict(
+        env_prefix="LONGVIEW_", env_ignore_empty=True, frozen=True, extra="ignore", toml_file=CONFIG_FILE
+    )
 
     home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("longview")))
     """The library folder."""

@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
+from html import escape
 from typing import Any, Literal, get_args
 
 import pysubs2
@@ -16,6 +18,8 @@ from video.timeline import Event, format_time
 ExportFormat = Literal["srt", "vtt", "json", "csv", "txt"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
+WORD_JOINER = "\u2060"
+"""A character that nobody sees."""
 LINE_CHARACTERS = 42
 """Longest line of a subtitle: the usual broadcast limit."""
 
@@ -48,11 +52,21 @@ def _subtitles(format: Literal["srt", "vtt"], events: Sequence[Event]) -> str:
     subtitles = pysubs2.SSAFile()
     for event in events:
         line = pysubs2.SSAEvent(start=round(event.span.start_s * 1000), end=round(event.span.end_s * 1000))
-        # Braces are override tags to pysubs2, so that text inside them would vanish.
-        readable = event.text.replace("{", "(").replace("}", ")")
+        readable = _without_tags(format, event.text)
         line.plaintext = "\n".join(textwrap.wrap(readable, LINE_CHARACTERS)) or readable
         subtitles.append(line)
     return str(subtitles.to_string(format))
+
+
+def _without_tags(format: Literal["srt", "vtt"], text: str) -> str:
+    """The text with nothing in it that pysubs2 or a player would take for a tag, so that none of it vanishes."""
+    text = text.replace("{", "(").replace("}", ")")
+    # To pysubs2, \N, \n and \h are line breaks and spaces.
+    text = re.sub(r"\\(?=[Nnh])", lambda _: "\\" + WORD_JOINER, text)
+    if format == "vtt":
+        return escape(text, quote=False)
+    # SRT has no way to escape what looks like HTML, or like the `-->` of a subtitle's times.
+    return text.replace("<", "‹").replace(">", "›")
 
 
 def _document(entry: VideoEntry, events: Sequence[Event]) -> dict[str, Any]:

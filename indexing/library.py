@@ -12,10 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from indexing.errors import AmbiguousVideo, LibraryUnusable, UnknownVideo
 from video.timeline import Event, Span
 
 DATABASE = "library.db"
+LOCK = "library.lock"
+"""Held while a library is made or upgraded."""
 ID_DIGITS = 12
 """Hexadecimal digits of the content hash that name a video: 48 bits, one accidental clash in 10^7 at 7,500 videos."""
 BUSY_S = 30.0
@@ -154,23 +158,25 @@ class Library:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with self._transaction() as db:
-                version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            # SQLite does not wait for others while it turns WAL on: of two processes that make a library, one would fail.
+            with FileLock(folder / LOCK, timeout=BUSY_S):
+                self._prepare()
         except OSError as error:
-            raise LibraryUnusable(f"The library folder {folder} cannot be written: {error.strerror}.") from error
-        if version > len(MIGRATIONS):
-            raise LibraryUnusable(f"The library in {folder} was made by a newer version of Longview; update this one.")
-        if version < len(MIGRATIONS):
-            self._migrate()
+            reason = error.strerror or "another process holds its lock"
+            raise LibraryUnusable(f"The library folder {folder} cannot be written: {reason}.") from error
 
-    def _migrate(self) -> None:
+    def _prepare(self) -> None:
+        with self._connection() as db:
+            db.execute("PRAGMA journal_mode = WAL")
         with self._transaction() as db:
-            # Asked again inside the transaction: another process may have been faster.
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if version > len(MIGRATIONS):
+                raise LibraryUnusable(f"The library in {self.folder} was made by a newer version of Longview; update this one.")
             for script in MIGRATIONS[version:]:
                 for statement in _statements(script):
                     db.execute(statement)
-            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            if version < len(MIGRATIONS):
+                db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -180,7 +186,9 @@ class Library:
             try:
                 yield db
             except BaseException:
-                db.execute("ROLLBACK")
+                # A full disk makes SQLite roll back by itself.
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
 
@@ -191,7 +199,6 @@ class Library:
             db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
             try:
                 db.row_factory = sqlite3.Row
-                db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA foreign_keys = ON")
                 yield db
             finally:

@@ -31,6 +31,7 @@ class VectorIndex:
         self._library, self._embedder = library, embedder
         self._path = library.folder / INDEX_FILE
         self._lock = threading.Lock()
+        self._texts: dict[int, str] = {}
         self._index = self._loaded()
         self._generation = -1
 
@@ -57,13 +58,14 @@ class VectorIndex:
         present = frozenset(faiss.vector_to_array(self._index.id_map).tolist())
         gone, new = present - wanted, sorted(wanted - present)
         if gone:
-            self._index.remove_ids(np.asarray(sorted(gone), dtype=np.int64))
+            self._forget(self._index, sorted(gone))
         for start in range(0, len(new), BATCH):
             # A caption can vanish between the two questions to the library; then it is simply not added.
             captions = self._library.captions_by_id(new[start : start + BATCH])
             if captions:
                 vectors = self._embedder.embed([caption.event.text for caption in captions.values()])
                 self._index.add_with_ids(vectors, np.asarray(list(captions), dtype=np.int64))
+                self._texts |= {caption_id: _digest(caption.event.text) for caption_id, caption in captions.items()}
             if on_progress:
                 on_progress(min(1.0, (start + BATCH) / len(new)))
         self._generation = generation
@@ -76,20 +78,38 @@ class VectorIndex:
     def _loaded(self) -> "faiss.IndexIDMap2":
         """The index on disk, or an empty one if there is none, it is damaged, or another embedder wrote it."""
         try:
-            stated = json.loads(self._path.with_suffix(".json").read_text(encoding="utf-8"))
-            blob = self._path.read_bytes()
-            if stated == _label(self._embedder.name, blob):
-                return faiss.deserialize_index(np.frombuffer(blob, dtype=np.uint8))
+            with FileLock(self._path.with_suffix(".lock")):
+                stated = json.loads(self._path.with_suffix(".json").read_text(encoding="utf-8"))
+                blob = self._path.read_bytes()
+            index = faiss.deserialize_index(np.frombuffer(blob, dtype=np.uint8))
+            ids = faiss.vector_to_array(index.id_map).tolist()
+            if stated == _label(self._embedder.name, blob, stated["texts"]) and len(ids) == len(stated["texts"]):
+                self._texts = dict(zip(ids, stated["texts"], strict=True))
+                self._forget(index, self._of_other_texts())
+                return index
             log.warning("%s does not match its label; the vectors are made again", self._path)
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
             log.warning("%s cannot be read (%s); the vectors are made again", self._path, error)
+        self._texts = {}
         return self._empty()
+
+    def _of_other_texts(self) -> list[int]:
+        """Captions whose text is not the one that was embedded: the vectors of another library, or of a restored one."""
+        captions = self._library.captions_by_id(list(self._texts))
+        return [number for number, caption in captions.items() if _digest(caption.event.text) != self._texts[number]]
+
+    def _forget(self, index: "faiss.IndexIDMap2", caption_ids: Sequence[int]) -> None:
+        if caption_ids:
+            index.remove_ids(np.asarray(caption_ids, dtype=np.int64))
+        for number in caption_ids:
+            self._texts.pop(number, None)
 
     def _save(self) -> None:
         blob: NDArray[np.uint8] = faiss.serialize_index(self._index)
-        label = json.dumps(_label(self._embedder.name, blob.tobytes()))
+        ids = faiss.vector_to_array(self._index.id_map).tolist()
+        label = json.dumps(_label(self._embedder.name, blob.tobytes(), [self._texts[number] for number in ids]))
         try:
             # The two files belong together, so that one process writes them at a time.
             with FileLock(self._path.with_suffix(".lock")):
@@ -102,5 +122,9 @@ class VectorIndex:
             log.warning("%s cannot be written: %s", self._path, error)
 
 
-def _label(embedder: str, blob: bytes) -> dict[str, str]:
-    return {"embedder": embedder, "checksum": hashlib.blake2b(blob, digest_size=16).hexdigest()}
+def _label(embedder: str, blob: bytes, texts: list[str]) -> dict[str, object]:
+    return {"embedder": embedder, "checksum": hashlib.blake2b(blob, digest_size=16).hexdigest(), "texts": texts}
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from model.captioner import caption
 from model.engine import VideoSession
 from model.errors import BadQuestion
-from model.localizer import Coverage, coverage_of, locate
+from model.localizer import MARGIN_S, Coverage, check_length, coverage_of, locate
 from model.prompts import answerable, asked_when, form_about_a_moment, known_form
 from model.replies import on_video_clock
 from model.sessions import SessionPool
@@ -54,8 +54,9 @@ class Answering:
         `hints`: where something is said to happen, for the question when; see `model.localizer.locate`.
 
         Raises:
-            BadQuestion: the question is empty, or names a time that the video does not have.
+            BadQuestion: the question is empty or too long, or names a time that the video does not have.
         """
+        check_length(question, "question")
         if not question.strip():
             raise BadQuestion("The question is empty: ask something about the video.")
         self._pool, self._video, self._question = pool, video, question.strip()
@@ -111,15 +112,23 @@ class Answering:
         self._coverage, self._plan = result.coverage, result.plan
         self._evidence = tuple(item.span for item in result.found)
         if result.found:
-            yield " and ".join(f"From {span.start_s:.1f} to {span.end_s:.1f} seconds" for span in self._evidence) + "."
+            times = " and ".join(f"from {span.start_s:.1f} to {span.end_s:.1f} seconds" for span in self._evidence)
+            yield f"F{times[1:]}."
         else:
             yield f"Not in this video: {thing}. {looked_at(result.coverage)}"
 
     def _told(self, span: Span) -> Iterator[str]:
         """What happens in a span, as captions."""
-        purpose: Purpose = "look" if span.duration_s <= LOOK_MAX_S else "caption"
-        plan = self._pool.plan(self._video, purpose, span=span)
-        events = caption(self._pool, self._video, plan).events
+        short = span.duration_s <= LOOK_MAX_S
+        # A second or two by itself is too little to tell what happens in it.
+        around = Span(max(0.0, span.start_s - MARGIN_S), min(self._video.duration_s, span.end_s + MARGIN_S)) if short else span
+        purpose: Purpose = "look" if short else "caption"
+        plan = self._pool.plan(self._video, purpose, span=around)
+        events = [
+            event
+            for event in caption(self._pool, self._video, plan).events
+            if event.span.overlap_s(span) >= min(plan.grain_s, span.duration_s) / 2
+        ]
         self._evidence = tuple(event.span for event in events)
         self._coverage, self._plan = coverage_of(plan), plan
         lines = (f"From {event.span.start_s:.1f} to {event.span.end_s:.1f} seconds: {event.text}" for event in events)
@@ -141,6 +150,8 @@ class Answering:
             for _ in generation:
                 pass
             yield _shifted(generation.text, session.clock_offset_s)
+        if len(plan.windows) > 1 and self._point is None:
+            yield f" (Looked at {format_time(window.span.start_s)} to {format_time(window.span.end_s)} only.)"
         named = [
             on_video_clock(time.span.start_s, time.span.end_s, session)
             for time in find_times(generation.text, duration_s=float("inf"))

@@ -12,6 +12,8 @@ from video.probe import VideoInfo
 from video.sampler import SamplingPlan
 from video.timeline import Span, merged
 
+QUESTION_MAX_CHARACTERS = 2000
+"""Of a question or query. Finding the times in a text takes the square of its length: 2,000 characters a few milliseconds."""
 REPLY_TOKENS = 512
 MARGIN_S = 4.0
 """Seconds around a find that are looked at again: twice the coarse patch at the usual rate, and room to see what was before."""
@@ -50,6 +52,18 @@ class Localization:
     """The first, coarse look over everything."""
 
 
+def check_length(text: str, what: str) -> None:
+    """Refuse a question or query that is too long to be one.
+
+    Raises:
+        BadQuestion: with `what` it is.
+    """
+    if len(text) > QUESTION_MAX_CHARACTERS:
+        raise BadQuestion(
+            f"The {what} is {len(text):,} characters long; at most {QUESTION_MAX_CHARACTERS:,} are read: make it shorter."
+        )
+
+
 def locate(
     pool: SessionPool,
     video: VideoInfo,
@@ -65,8 +79,9 @@ def locate(
     second, closer look sees them.
 
     Raises:
-        BadQuestion: the query is empty.
+        BadQuestion: the query is empty or too long.
     """
+    check_length(query, "query")
     if not query.strip():
         raise BadQuestion("The query is empty: say what to look for.")
     plan = pool.plan(video, "caption", span=span)

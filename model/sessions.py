@@ -67,13 +67,14 @@ class SessionPool:
         """
         key = _Key(video.content_hash, window.times_s, (plan.height, plan.width))
         with self._lock:
+            if (kept := self._kept(key)) is not None:
+                return kept
             opening = self._opening.setdefault(key, threading.Lock())
         # Two users who ask for the same window at once read it once.
         with opening:
             with self._lock:
-                if key in self._sessions:
-                    self._sessions.move_to_end(key)
-                    return self._sessions[key]
+                if (kept := self._kept(key)) is not None:
+                    return kept
             frames = read_frames(video, window.times_s, plan.height, plan.width, reader=self.reader)
             if on_part:
                 frames = _followed(frames, len(window.times_s), on_part)
@@ -81,9 +82,14 @@ class SessionPool:
             with self._lock:
                 self._sessions[key] = session
                 self._opening.pop(key, None)
-                while len(self._sessions) > 1 and sum(kept.size_bytes for kept in self._sessions.values()) > self._memory_bytes:
+                while len(self._sessions) > 1 and sum(each.size_bytes for each in self._sessions.values()) > self._memory_bytes:
                     self._sessions.popitem(last=False)
         return session
+
+    def _kept(self, key: _Key) -> VideoSession | None:
+        if key in self._sessions:
+            self._sessions.move_to_end(key)
+        return self._sessions.get(key)
 
 
 def _followed(frames: Iterator[TimedFrames], wanted: int, on_part: OnPart) -> Iterator[TimedFrames]:

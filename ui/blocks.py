@@ -39,18 +39,6 @@ EXAMPLES = [
 ]
 
 
-class VideoChoice(gr.Dropdown):
-    """A dropdown of the library's videos.
-
-    Gradio would check a value against the choices that this page last got, but the library changes under it: other
-    pages and the command line add and remove videos.
-    """
-
-    def preprocess(self, payload: Any) -> Any:
-        """The chosen id, whatever it is; the library knows whether there is such a video."""
-        return payload
-
-
 def build(app: Longview, jobs: Jobs) -> gr.Blocks:
     """The page over one library."""
     with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
@@ -58,10 +46,10 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         if app.checkpoint.notice:
             gr.HTML(render.notice(app.checkpoint.notice))
         status = gr.HTML()
-        seen_jobs = gr.State(frozenset())
+        ended_jobs = gr.Number(0, visible="hidden")
         with gr.Tabs():
             with gr.Tab("Watch"):
-                chosen = VideoChoice(label="Video", choices=[], interactive=True)
+                chosen = gr.Dropdown(label="Video", choices=[], interactive=True)
                 with gr.Row():
                     with gr.Column(scale=3):
                         player = gr.HTML()
@@ -94,7 +82,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                         add = gr.Button("Index", variant="primary")
                 shelf = gr.HTML()
                 with gr.Row():
-                    doomed = VideoChoice(
+                    doomed = gr.Dropdown(
                         label="Remove from the library (the file stays)", choices=[], value=None, interactive=True
                     )
                     remove = gr.Button("Remove", variant="stop")
@@ -109,31 +97,32 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 *_lists(app, entry),
                 *_view(app, jobs, entry, _start(request)),
                 render.job(_shown(jobs)),
-                frozenset(_ended(jobs)),
+                len(jobs.ended()),
             ]
 
-        def on_tick(video_id: str | None, seen: frozenset[int]) -> list[Any]:
-            ended = frozenset(_ended(jobs))
+        def on_tick(video_id: str | None, seen: int) -> list[Any]:
+            ended = jobs.ended()
             shown = render.job(_shown(jobs))
-            if ended == seen:
+            if len(ended) == seen:
                 return [shown, seen, *[gr.skip()] * (len(lists) + len(view))]
             entry = _entry(app, video_id) or next(reversed(app.videos()), None)
-            # Only a video whose player was waiting for its copy is drawn again: others may be playing.
+            # Only a video that a job was about is drawn again: another may be playing.
             touched = entry is not None and (
-                entry.video_id != video_id or any(job.video_id == entry.video_id for job in _ended_since(jobs, seen))
+                entry.video_id != video_id or any(job.video_id == entry.video_id for job in ended[int(seen or 0) :])
             )
             redrawn = _view(app, jobs, entry) if touched else [gr.skip()] * len(view)
-            return [shown, ended, *_lists(app, entry), *redrawn]
+            return [shown, len(ended), *_lists(app, entry), *redrawn]
 
         def on_choose(video_id: str | None) -> list[Any]:
             return _view(app, jobs, _entry(app, video_id))
 
-        def on_ask(video_id: str | None, asked: str, messages: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+        def on_ask(video_id: str | None, asked: str) -> Iterator[tuple[str, list[Any]]]:
             entry = _entry(app, video_id)
             if entry is None:
                 raise _error("Choose a video first.")
+            # From the library, not from the page: the page may have sent this question before the last answer was there.
             messages = [
-                *messages,
+                *render.history(app.answers(entry)),
                 {"role": "user", "content": render.escaped_markdown(asked)},
                 {"role": "assistant", "content": "…"},
             ]
@@ -170,16 +159,24 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             entry = _entry(app, current) or next(reversed(app.videos()), None)
             return [*_lists(app, entry), *_view(app, jobs, entry)]
 
-        page.load(on_load, None, [*lists, *view, status, seen_jobs], api_visibility="private")
+        # Gradio would check a chosen video against the list that this page last got, but the library changes under it:
+        # other pages and the command line add and remove videos.
+        unchecked: Any = {"preprocess": False}
+        page.load(on_load, None, [*lists, *view, status, ended_jobs], api_visibility="private")
         gr.Timer(POLL_S).tick(
-            on_tick, [chosen, seen_jobs], [status, seen_jobs, *lists, *view], show_progress="hidden", api_visibility="private"
+            on_tick,
+            [chosen, ended_jobs],
+            [status, ended_jobs, *lists, *view],
+            show_progress="hidden",
+            api_visibility="private",
+            **unchecked,
         )
-        chosen.input(on_choose, chosen, view, api_name="open")
-        question.submit(on_ask, [chosen, question, chat], [question, chat], api_name="ask")
+        chosen.input(on_choose, chosen, view, api_name="open", **unchecked)
+        question.submit(on_ask, [chosen, question], [question, chat], api_name="ask", **unchecked)
         query.submit(on_search, query, results, api_name="search")
         gr.on([add.click, path.submit], on_add, path, status, api_name="index", concurrency_limit=8)
         upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
-        remove.click(on_remove, [doomed, chosen], [*lists, *view], api_name="remove")
+        remove.click(on_remove, [doomed, chosen], [*lists, *view], api_name="remove", **unchecked)
     return page
 
 
@@ -251,11 +248,3 @@ def _followed(job: Job) -> Iterator[str]:
 def _shown(jobs: Jobs) -> Job | None:
     running = jobs.running()
     return running[0] if running else jobs.latest()
-
-
-def _ended(jobs: Jobs) -> list[int]:
-    return [job.job_id for job in jobs.all() if job.finished.is_set()]
-
-
-def _ended_since(jobs: Jobs, seen: frozenset[int]) -> list[Job]:
-    return [job for job in jobs.all() if job.finished.is_set() and job.job_id not in seen]

@@ -134,7 +134,9 @@ def _link(text: str, time_s: float) -> str:
 
 def escaped_markdown(text: str) -> str:
     """Text that Markdown shows as it is: no pictures, links or HTML out of a model's mouth."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|>~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    escaped = re.sub(r"([\\`*_{}\[\]()#+!|>~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    # Bare web and mail addresses would become links too.
+    return re.sub(r":(?=//)|(?<=www)\.|@", lambda mark: f"&#{ord(mark[0])};", escaped, flags=re.IGNORECASE)
 
 
 def history(answers: Sequence[AnsweredQuestion]) -> list[dict[str, str]]:

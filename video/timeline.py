@@ -146,7 +146,7 @@ _REFERENCES = re.compile(
 )
 
 # "longer than 5 seconds", "for two minutes": how long something lasts, not when it happens.
-_A_LENGTH_FOLLOWS = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within)\s+$", re.IGNORECASE)
+_A_LENGTH_FOLLOWS = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within|over)\s+$", re.IGNORECASE)
 
 
 def _number(text: str) -> float:

@@ -1,0 +1,1 @@
+"""Benchmarks: run as modules, print tables, compare to a peer in the same run."""

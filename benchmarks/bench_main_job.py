@@ -1,0 +1,128 @@
+"""The main job on rendered videos with known events: how right, how exact, and how fast against plain transformers.
+
+    python -m benchmarks.bench_main_job [--videos N]
+
+Prints a Markdown table. Times are shown as they are and as ratios to plain transformers (`processor(...)` +
+`model.generate(...)` on the same frames) in the same run.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from model.captioner import caption
+from model.checkpoints import find_checkpoint
+from model.localizer import locate
+from model.prompts import localize
+from model.qwen import QwenEngine
+from model.sessions import SessionPool
+from video.decoder import read_frames
+from video.probe import VideoInfo, probe
+from video.shapes import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events
+
+SESSION_MEMORY_BYTES = 1 << 30
+LENGTHS = ((60.0, 5), (300.0, 12))
+ABSENT_QUERIES = 15
+
+
+def absent_queries(events: tuple[ShapesEvent, ...], seed: int) -> list[str]:
+    """Queries for coloured shapes that the video does not show."""
+    rng = random.Random(seed)
+    shown = {(event.color, event.shape) for event in events}
+    looks = [(color, shape) for color in COLORS for shape in SHAPES if (color, shape) not in shown]
+    return [
+        rng.choice([f"{color} {shape}", f"a {color} {shape} {rng.choice(ACTIONS)}"])
+        for color, shape in rng.sample(looks, ABSENT_QUERIES)
+    ]
+
+
+def plain_seconds(engine: QwenEngine, video: VideoInfo, pool: SessionPool, question: str) -> tuple[float, str]:
+    """Seconds and reply of plain transformers for one question, decoding included, as it would be asked every time."""
+    begun = time.perf_counter()
+    plan = pool.plan(video, "watch")
+    (window,) = plan.windows
+    chunks = list(read_frames(video, window.times_s, plan.height, plan.width, chunk_frames=4096))
+    inputs = engine.inputs(engine.prefix_text, chunks[0].frames, chunks[0].times_s)
+    ids = torch.cat([inputs["input_ids"], engine.question_ids(question)], dim=1)
+    inputs["input_ids"], inputs["attention_mask"] = ids, torch.ones_like(ids)
+    types = torch.zeros_like(ids)
+    types[:, : inputs["mm_token_type_ids"].shape[1]] = inputs["mm_token_type_ids"]
+    inputs["mm_token_type_ids"] = types
+    with torch.inference_mode():
+        out = engine.model.generate(**inputs, do_sample=False, max_new_tokens=200)
+    reply = engine.processor.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    return time.perf_counter() - begun, reply
+
+
+def session_seconds(pool: SessionPool, video: VideoInfo, question: str) -> tuple[float, float, str]:
+    """Seconds to the first token and to the end, and the reply, through a session."""
+    begun = time.perf_counter()
+    plan = pool.plan(video, "watch")
+    generation = pool.session(video, plan, plan.windows[0]).ask(question, max_new_tokens=200)
+    opened_s = time.perf_counter() - begun
+    for _ in generation:
+        pass
+    return opened_s + generation.first_token_s, opened_s + generation.total_s, generation.text
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--videos", type=int, default=3, help="videos of each length")
+    parser.add_argument("--device", default=None)
+    options = parser.parse_args()
+    engine = QwenEngine(find_checkpoint("demo"), device=options.device)
+    overlaps, edges, told, refused, caption_s = [], [], [], [], []
+    first, again, whole, plain = [], [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for duration_s, count in LENGTHS:
+            for seed in range(options.videos):
+                events = sample_events(duration_s, count, seed=1000 + seed)
+                video = probe(render(Path(folder) / f"{duration_s:.0f}-{seed}.mp4", events, duration_s, seed=seed))
+                pool = SessionPool(engine, memory_bytes=SESSION_MEMORY_BYTES)
+                if duration_s == LENGTHS[0][0]:
+                    question = localize(events[0].text)
+                    first_s, _, _ = session_seconds(pool, video, question)
+                    again_s, whole_s, reply = session_seconds(pool, video, question)
+                    plain_s, plain_reply = plain_seconds(engine, video, pool, question)
+                    if reply != plain_reply:
+                        raise SystemExit(f"replies differ: {reply!r} and {plain_reply!r}")
+                    first.append(first_s)
+                    again.append(again_s)
+                    whole.append(whole_s)
+                    plain.append(plain_s)
+                begun = time.perf_counter()
+                captions = caption(pool, video, pool.plan(video, "caption"))
+                caption_s.append((time.perf_counter() - begun) / duration_s)
+                for event in events:
+                    same = [item.span.iou(event.event.span) for item in captions.events if item.text == event.text]
+                    told.append(max(same, default=0.0))
+                    hints = [item.span for item in captions.events if item.text == event.text]
+                    found = locate(pool, video, event.text, hints=hints).found
+                    best = max(found, key=lambda item: item.span.iou(event.event.span), default=None)
+                    overlaps.append(best.span.iou(event.event.span) if best else 0.0)
+                    if best:
+                        edges += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
+                refused += [not locate(pool, video, query).found for query in absent_queries(events, seed)]
+    print(f"{engine.device}, {torch.get_num_threads()} thread(s), checkpoint {engine.checkpoint.identity}\n")
+    print("| what | figure |\n|---|---|")
+    print(f"| localisation of {len(overlaps)} events | mean tIoU {statistics.mean(overlaps):.3f}, least {min(overlaps):.2f} |")
+    print(
+        f"| their edges | median error {statistics.median(edges):.2f} s, 90 % within {sorted(edges)[int(len(edges) * 0.9)]:.2f} s |"
+    )
+    print(f"| absent queries refused | {sum(refused)} of {len(refused)} |")
+    print(f"| captions in the right words at tIoU 0.5 or more | {sum(iou >= 0.5 for iou in told)} of {len(told)} |")
+    print(f"| captioning, seconds a minute of video | {60 * statistics.median(caption_s):.1f} |")
+    print(f"| first token of the first question to 60 s of video | {statistics.median(first):.2f} s |")
+    print(f"| first token of the second | {statistics.median(again):.3f} s |")
+    ratio = statistics.median(b / a for a, b in zip(plain, whole, strict=True))
+    print(f"| second question, whole reply, against plain transformers | {ratio:.3f}x of {statistics.median(plain):.2f} s |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The page in a real browser: what is drawn, what seeks, what survives a reload.
+
+Needs a Chromium that is already installed; nothing is downloaded. Where LONGVIEW_NEED_BROWSER is set, as in the gate, a
+missing one is a failure.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.test_ui import EVENTS, Server, client, server, video, video_id  # noqa: F401 (fixtures)
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TIME_OF_PLAYER = "document.querySelector('.player video').currentTime"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None and "LONGVIEW_NEED_BROWSER" not in os.environ, reason="no Chromium is installed")
+
+
+@pytest.fixture
+def page(server: Server, video_id: str, tmp_path: Path) -> Iterator[Page]:  # noqa: F811
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1300, "height": 950})
+        page.set_default_timeout(30_000)
+        outside: list[str] = []
+        broken: list[str] = []
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith((server.url, "data:", "blob:")) else outside.append(request.url),
+        )
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.goto(f"{server.url}/?video={video_id}")
+        page.wait_for_selector(".captions tr")
+        yield page
+        browser.close()
+        assert not outside, "the page asked other hosts"
+        assert not broken
+
+
+def test_a_caption_row_seeks_the_player_and_is_marked_while_it_plays(page: Page) -> None:
+    page.locator(".captions tr").nth(1).click()
+    page.wait_for_function(f"Math.abs({TIME_OF_PLAYER} - {EVENTS[1].start_s}) < 3 && document.querySelector('.captions tr.now')")
+    assert EVENTS[1].text in page.locator(".captions tr.now").inner_text()
+
+
+def test_an_answer_is_streamed_with_times_to_click_and_survives_a_reload(page: Page) -> None:
+    page.get_by_label("Question", exact=True).fill("When does the blue square appear?")
+    page.keyboard.press("Enter")
+    link = page.locator('a[href*="#t="]').last
+    link.click()
+    page.wait_for_function(f"Math.abs({TIME_OF_PLAYER} - {EVENTS[2].start_s}) < 3")
+    page.reload()
+    expect(page.get_by_text("When does the blue square appear?").first).to_be_visible()
+
+
+def test_a_search_result_opens_the_video_at_its_moment(page: Page) -> None:
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_label("Search all captions").fill("yellow star")
+    page.keyboard.press("Enter")
+    page.locator(".moments a").first.click()
+    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({TIME_OF_PLAYER} - {EVENTS[1].start_s}) < 1")
+
+
+def test_exports_are_downloads_and_the_notice_is_read_by_everyone(page: Page) -> None:
+    assert "only moving coloured shapes" in page.locator(".notice").inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="SRT").click()
+    assert EVENTS[0].text in Path(download.value.path()).read_text(encoding="utf-8")

@@ -1,0 +1,128 @@
+"""Thumbnails show what is on screen at their time, and proxies play where the original does not, on the same clock."""
+
+from pathlib import Path
+
+import av
+import ffmpeg
+import numpy as np
+import pytest
+
+from video.clips import PROXY_HEIGHT_PX, browser_plays, proxy, thumbnail
+from video.decoder import read_frames
+from video.errors import ToolFailed
+from video.ffmpeg import run
+from video.probe import VideoInfo, probe
+from video.shapes import COLORS, ShapesEvent, render
+
+EVENTS = (
+    ShapesEvent(0.0, 4.0, "red", "square", "stays still"),
+    ShapesEvent(4.0, 8.0, "green", "square", "stays still"),
+    ShapesEvent(8.0, 12.0, "blue", "square", "stays still"),
+)
+DURATION_S = 12.0
+
+
+def shown(picture: Path) -> str:
+    """The colour in the middle of a JPEG."""
+    with av.open(str(picture)) as opened:
+        frame = next(opened.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    middle = frame[frame.shape[0] // 2, frame.shape[1] // 2]
+    return min(COLORS, key=lambda name: abs(middle - np.asarray(COLORS[name])).sum())
+
+
+def made(folder: Path, name: str, fps: float = 10, codec: str = "libx264", **options: object) -> VideoInfo:
+    return probe(render(folder / name, EVENTS, DURATION_S, fps=fps, codec=codec, output_options=options))
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "options"),
+    [
+        ("usual.mp4", 10, {}),
+        ("one key frame.mkv", 10, {"g": 1000}),
+        ("starts at 10 s.mkv", 10, {"output_ts_offset": 10}),
+        ("stream.ts", 10, {}),
+        ("slides.mp4", 0.25, {}),
+    ],
+)
+def test_a_thumbnail_shows_what_is_on_screen_at_its_time(
+    tmp_path: Path, name: str, fps: float, options: dict[str, object]
+) -> None:
+    video = made(tmp_path, name, fps, **options)
+    for time_s, color in (
+        (0, "red"),
+        (3.85, "red"),
+        (4.1, "green"),
+        (7.8, "green"),
+        (8.2, "blue"),
+        (11.95, "blue"),
+        (99, "blue"),
+    ):
+        assert shown(thumbnail(video, time_s, tmp_path / "picture.jpg")) == color, time_s
+    assert shown(thumbnail(video, -5, tmp_path / "picture.jpg")) == "red"
+    assert {file.name for file in tmp_path.iterdir()} == {name, "picture.jpg"}
+
+
+def delayed(tmp_path: Path) -> VideoInfo:
+    """A video whose picture begins 1.5 s after its sound, with a codec that browsers do not play."""
+    silent = made(tmp_path, "silent.mp4")
+    picture = ffmpeg.input(str(silent.path), itsoffset=1.5)
+    sound = ffmpeg.input("sine=frequency=440:duration=13", f="lavfi")
+    target = tmp_path / "delayed.mkv"
+    run(ffmpeg.output(picture.video, sound, str(target), vcodec="mpeg4", acodec="aac", **{"q:v": 3}), timeout_s=60)
+    return probe(target)
+
+
+def test_a_thumbnail_from_before_the_first_picture_is_the_first_picture(tmp_path: Path) -> None:
+    assert shown(thumbnail(delayed(tmp_path), 0.2, tmp_path / "picture.jpg")) == "red"
+
+
+def test_a_proxy_plays_in_browsers_on_the_originals_clock(tmp_path: Path) -> None:
+    video = delayed(tmp_path)
+    assert not browser_plays(video)
+    copy = probe(proxy(video, tmp_path / "made" / "proxy.mp4"))
+    assert browser_plays(copy)
+    assert copy.has_audio
+    assert copy.duration_s == pytest.approx(video.duration_s, abs=0.15)
+    times_s = [1.6, 3.0, 5.3, 5.7, 9.3, 9.7, 13.0]
+    (expected,) = read_frames(video, times_s, 96, 160)
+    (found,) = read_frames(copy, times_s, 96, 160)
+    assert found.times_s == pytest.approx(expected.times_s, abs=0.03)
+    assert np.abs(found.frames.astype(int) - expected.frames).mean() < 5
+
+
+def test_a_proxy_of_a_large_video_is_small_and_of_a_small_one_not_larger(tmp_path: Path) -> None:
+    for width, height, expected in ((1280, 720, PROXY_HEIGHT_PX), (322, 182, 182)):
+        video = probe(render(tmp_path / f"{height}.mp4", EVENTS[:1], 1.0, fps=5, width=width, height=height))
+        copy = probe(proxy(video, tmp_path / "proxy.mp4"))
+        assert copy.height == expected
+        assert copy.width / copy.height == pytest.approx(width / height, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options", "plays"),
+    [
+        ("a.mp4", "libx264", {}, True),
+        ("a.M4V", "libx264", {"f": "mp4"}, True),
+        ("a.webm", "libvpx", {}, True),
+        ("a.mkv", "libx264", {}, False),
+        ("a.mov", "libx264", {}, False),
+        ("a.avi", "libx264", {}, False),
+        ("a.mp4", "mpeg4", {}, False),
+        ("a.mp4", "libx264", {"pix_fmt": "yuv444p"}, False),
+    ],
+)
+def test_only_what_every_browser_plays_is_called_playable(
+    tmp_path: Path, name: str, codec: str, options: dict[str, object], plays: bool
+) -> None:
+    path = render(tmp_path / name, EVENTS[:1], 1.0, fps=5, width=64, height=64, codec=codec, output_options=options)
+    assert browser_plays(probe(path)) is plays
+
+
+def test_a_file_that_cannot_be_read_leaves_no_half_made_picture_or_copy(tmp_path: Path) -> None:
+    video = made(tmp_path, "a.mp4")
+    video.path.write_bytes(b"no longer a video" * 100)
+    with pytest.raises(ToolFailed):
+        thumbnail(video, 1.0, tmp_path / "made" / "picture.jpg")
+    with pytest.raises(ToolFailed):
+        proxy(video, tmp_path / "made" / "proxy.mp4")
+    assert list((tmp_path / "made").iterdir()) == []

@@ -1,0 +1,146 @@
+"""What was read once is not read again, until the memory is needed."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model import sessions as sessions_module
+from model.engine import VideoSession
+from model.qwen import QwenEngine
+from model.sessions import SessionPool
+from video.decoder import TimedFrames, read_frames
+from video.errors import UnreadableVideo
+from video.probe import VideoInfo, probe
+from video.shapes import SHAPES, ShapesEvent, render
+from video.timeline import Span
+
+PLENTY = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[VideoInfo]:
+    """Three short videos of one length and size, so that their sessions take the same memory."""
+    folder = tmp_path_factory.mktemp("videos")
+    return [
+        probe(render(folder / f"{shape}.mp4", [ShapesEvent(1, 5, "red", shape, "grows")], 6.0, fps=10)) for shape in SHAPES[:3]
+    ]
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
+    """How often each file was decoded; the frames are the real ones."""
+    counted: Counter[Path] = Counter()
+
+    def counting(video: VideoInfo, times_s: Sequence[float], *size: int, **options: Any) -> Iterator[TimedFrames]:
+        counted[video.path] += 1
+        return read_frames(video, times_s, *size, **options)
+
+    monkeypatch.setattr(sessions_module, "read_frames", counting)
+    return counted
+
+
+def opened(pool: SessionPool, video: VideoInfo, span: Span | None = None) -> VideoSession:
+    plan = pool.plan(video, "watch", span=span)
+    return pool.session(video, plan, plan.windows[0])
+
+
+def said(session: VideoSession, question: str) -> str:
+    return "".join(session.ask(question, max_new_tokens=100))
+
+
+def test_a_second_question_decodes_nothing_again(engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]) -> None:
+    pool = SessionPool(engine, memory_bytes=PLENTY)
+    assert said(opened(pool, videos[0]), "What happens at 3.0 seconds?") == "A red circle grows."
+    assert said(opened(pool, videos[0]), "How many events are in the video?") == "1."
+    assert reads == {videos[0].path: 1}
+
+
+def test_other_frames_of_the_same_video_are_another_session(
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]
+) -> None:
+    pool = SessionPool(engine, memory_bytes=PLENTY)
+    assert opened(pool, videos[0]) is not opened(pool, videos[0], Span(0, 3))
+    assert reads == {videos[0].path: 2}
+
+
+def test_the_least_recently_used_goes_first_when_memory_runs_short(
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]
+) -> None:
+    one_bytes = opened(SessionPool(engine, memory_bytes=PLENTY), videos[0]).size_bytes
+    reads.clear()
+    pool = SessionPool(engine, memory_bytes=int(2.5 * one_bytes))
+    first, second, third = videos
+    for video in (first, second, first, third, first):
+        opened(pool, video)
+    assert reads == {first.path: 1, second.path: 1, third.path: 1}
+    opened(pool, second)
+    assert reads[second.path] == 2
+    opened(pool, first)
+    assert reads[first.path] == 1
+
+
+def test_a_session_larger_than_the_memory_is_kept_until_the_next_one(
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]
+) -> None:
+    pool = SessionPool(engine, memory_bytes=0)
+    for video in (videos[0], videos[0], videos[1], videos[0]):
+        opened(pool, video)
+    assert reads == {videos[0].path: 2, videos[1].path: 1}
+
+
+def test_two_users_of_one_window_open_it_once(engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]) -> None:
+    pool = SessionPool(engine, memory_bytes=PLENTY)
+    together = threading.Barrier(3)
+    got: list[VideoSession] = []
+
+    def use() -> None:
+        together.wait()
+        got.append(opened(pool, videos[0]))
+
+    users = [threading.Thread(target=use) for _ in range(3)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert len(got) == 3 and len({id(session) for session in got}) == 1
+    assert reads == {videos[0].path: 1}
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(
+    engine: QwenEngine, videos: list[VideoInfo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = SessionPool(engine, memory_bytes=PLENTY)
+
+    def failing(*_: object, **__: object) -> Iterator[TimedFrames]:
+        raise UnreadableVideo("the disk was away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sessions_module, "read_frames", failing)
+        with pytest.raises(UnreadableVideo):
+            opened(pool, videos[0])
+    assert said(opened(pool, videos[0]), "What happens at 3.0 seconds?") == "A red circle grows."
+
+
+def test_opening_tells_how_far_the_decoding_has_come(engine: QwenEngine, videos: list[VideoInfo]) -> None:
+    parts: list[float] = []
+    pool = SessionPool(engine, memory_bytes=PLENTY)
+    plan = pool.plan(videos[0], "watch")
+    pool.session(videos[0], plan, plan.windows[0], on_part=parts.append)
+    assert parts == sorted(parts) and parts[-1] == 1.0
+
+
+def test_a_smaller_context_makes_a_smaller_plan_and_a_larger_one_none_beyond_the_engine(
+    engine: QwenEngine, shapes_video: VideoInfo
+) -> None:
+    whole = SessionPool(engine, memory_bytes=PLENTY).plan(shapes_video)
+    beyond = SessionPool(engine, memory_bytes=PLENTY, context_tokens=10**9).plan(shapes_video, context_tokens=10**9)
+    assert beyond == whole
+    for small in (
+        SessionPool(engine, memory_bytes=PLENTY, context_tokens=2500).plan(shapes_video),
+        SessionPool(engine, memory_bytes=PLENTY).plan(shapes_video, context_tokens=2500),
+    ):
+        assert small.total_tokens <= 2500 < whole.total_tokens
