@@ -112,9 +112,8 @@ def main() -> None:
     print(f"{engine.device}, {torch.get_num_threads()} thread(s), checkpoint {engine.checkpoint.identity}\n")
     print("| what | figure |\n|---|---|")
     print(f"| localisation of {len(overlaps)} events | mean tIoU {statistics.mean(overlaps):.3f}, least {min(overlaps):.2f} |")
-    print(
-        f"| their edges | median error {statistics.median(edges):.2f} s, 90 % within {sorted(edges)[int(len(edges) * 0.9)]:.2f} s |"
-    )
+    most = sorted(edges)[int(len(edges) * 0.9)]
+    print(f"| their edges | median error {statistics.median(edges):.2f} s, 90 % within {most:.2f} s |")
     print(f"| absent queries refused | {sum(refused)} of {len(refused)} |")
     print(f"| captions in the right words at tIoU 0.5 or more | {sum(iou >= 0.5 for iou in told)} of {len(told)} |")
     print(f"| captioning, seconds a minute of video | {60 * statistics.median(caption_s):.1f} |")

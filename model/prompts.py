@@ -33,7 +33,8 @@ _BLANKS = {"time": r"(?P<time>\d+(?:\.\d+)?)", "thing": r"(?P<thing>\S.*?)"}
 
 def localize(query: str) -> str:
     """The prompt for all moments that match a query."""
-    return LOCALIZE.format(query=query.strip().rstrip(".").replace('"', "'"))
+    plain = query.strip().strip("\"'“”‘’").rstrip(".").replace('"', "'")
+    return LOCALIZE.format(query=plain)
 
 
 def asked_when(question: str) -> str | None:

@@ -1,6 +1,7 @@
 """The page: layout and what happens on each button. State comes from the library, so a reload loses nothing."""
 
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,8 @@ def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 
 
 def _error(text: str) -> gr.Error:
     """An expected error: a note on the page, and nothing in the server's log."""
-    return gr.Error(text, duration=10, print_exception=False)
+    # Gradio shows the text as HTML, and a file's name may be in it.
+    return gr.Error(escape(text), duration=10, print_exception=False)
 
 
 def _or_error(work: Any) -> Any:
