@@ -5,7 +5,7 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import typer
 from tqdm import tqdm
 
 from app.doctor import examine
-from app.errors import EXPECTED_ERRORS, BadRequest
+from app.errors import EXPECTED_ERRORS, AppError, BadRequest
 from app.progress import OnProgress, Progress
 from app.service import Longview, plan_facts
 from app.settings import load_settings
@@ -111,6 +111,15 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
             function(Call(Longview(load_settings(home=library, model=model, reader=reader)), as_json), **values)
         except EXPECTED_ERRORS as error:
             fail(error, as_json=as_json)
+        except typer.Exit:
+            raise
+        except (OSError, RuntimeError, ValueError) as error:
+            # A mistake of ours: programs still get one document, and people the whole story when they ask for it.
+            log.info("unexpected", exc_info=True)
+            fail(
+                AppError(f"Something unexpected went wrong ({type(error).__name__}: {error}); --verbose says more."),
+                as_json=as_json,
+            )
         except KeyboardInterrupt:
             print("Stopped; nothing half-done was kept.", file=sys.stderr)
             raise typer.Exit(1) from None
@@ -156,7 +165,14 @@ def _span_row(span: Span) -> dict[str, Any]:
     }
 
 
+def _coverage(seconds: float, frames: int, grain_s: float, unseen: Sequence[Span]) -> dict[str, Any]:
+    """What was looked at, and what could not be."""
+    spans = [_span_row(span) for span in unseen]
+    return {"seconds": round(seconds, 3), "frames": frames, "grain_s": round(grain_s, 4), "unseen": spans}
+
+
 Video = Annotated[str, typer.Argument(help="An id, a unique beginning of one, or a path (indexed first if it is new).")]
+Known = Annotated[str, typer.Argument(metavar="VIDEO", help="An id, a unique beginning of one, or a path.")]
 Context = Annotated[int | None, typer.Option(min=1, help="Most tokens of one prompt and reply.", show_default=False)]
 
 
@@ -216,6 +232,7 @@ def list_(call: Call) -> None:
             "title": entry.title,
             "path": str(entry.path),
             "duration_s": round(entry.duration_s, 3),
+            "indexed": _span_row(entry.span),
             "events": entry.caption_count,
             "indexed_at": entry.indexed_at,
             "checkpoint": entry.provenance.checkpoint,
@@ -225,6 +242,7 @@ def list_(call: Call) -> None:
     ]
     lines = (
         f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.caption_count:>4} events  {entry.title}"
+        + ("" if entry.span.duration_s >= entry.duration_s - 0.1 else f"  (only {_span(entry.span)})")
         + ("  (stale: index again)" if call.app.is_stale(entry) else "")
         for entry in entries
     )
@@ -232,7 +250,7 @@ def list_(call: Call) -> None:
 
 
 @verb
-def remove(call: Call, video: Video) -> None:
+def remove(call: Call, video: Known) -> None:
     """Remove a video from the library; its file stays where it is."""
     entry = call.app.remove(video)
     call.answer(
@@ -244,7 +262,7 @@ def remove(call: Call, video: Video) -> None:
 @verb
 def plan(
     call: Call,
-    video: Video,
+    video: Known,
     context: Context = None,
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames a second.", show_default=False)] = None,
 ) -> None:
@@ -267,6 +285,8 @@ def caption(call: Call, video: Video) -> None:
     """Print a video's captions."""
     entry = _found(call, video)
     events = [event_row(item.event) for item in call.app.captions(entry)]
+    if entry.incomplete:
+        log.warning("There may be more than this in %s.", ", ".join(map(_span, entry.incomplete)))
     if call.app.is_stale(entry):
         log.warning("These captions were made by %s; index the video again to renew them.", entry.provenance.checkpoint)
     call.tell_notice()
@@ -289,23 +309,15 @@ def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="
     with progress_bar() as on_progress:
         result = call.app.locate(entry, query, on_progress=on_progress)
     call.tell_notice()
-    coverage = {
-        "seconds": round(result.coverage.seconds, 3),
-        "frames": result.coverage.frames,
-        "grain_s": round(result.coverage.grain_s, 4),
-    }
     document = {
         "query": query,
         "video_id": entry.video_id,
         "spans": [_span_row(item.span) | {"error_s": round(item.error_s, 3)} for item in result.found],
         "found": bool(result.found),
-        "coverage": coverage,
+        "coverage": _coverage(result.coverage.seconds, result.coverage.frames, result.coverage.grain_s, result.coverage.unseen),
     }
     lines = [f"{_span(item.span)}  (each edge within about {item.error_s:.1f} s)" for item in result.found]
-    nothing = (
-        f"Not in this video: {query}. Looked at {coverage['frames']} frames over {format_time(coverage['seconds'])}; "
-        f"what lasts less than {coverage['grain_s']:.1f} s could have been missed."
-    )
+    nothing = f"Not in this video: {query}. {result.coverage}"
     call.answer(document | call.model_facts(call.app.provenance(result.plan)), "\n".join(lines) or nothing)
 
 
@@ -331,7 +343,7 @@ def ask(
         "answer": answer.text,
         "evidence": [{"video_id": item.video_id} | _span_row(item.span) for item in answer.evidence],
         "seconds": {"first_token": round(answer.first_token_s, 3), "total": round(answer.total_s, 3)},
-        "coverage": {"seconds": round(answer.looked_at_s, 3), "frames": answer.frames, "grain_s": round(answer.grain_s, 4)},
+        "coverage": _coverage(answer.looked_at_s, answer.frames, answer.grain_s, answer.unseen),
     }
     seen = ", ".join(_span(item.span) for item in answer.evidence)
     call.answer(document | call.model_facts(*answer.provenance), f"\n[seen at {seen}]" if seen else "")
@@ -346,7 +358,8 @@ def search(
     video: Annotated[str | None, typer.Option(help="Only in this video.", show_default=False)] = None,
 ) -> None:
     """Search the captions of the whole library."""
-    moments = call.app.search(query, limit=limit, video=video)
+    moments = call.app.search(query, limit=limit, video=_found(call, video).video_id if video else None)
+    call.tell_notice()
     rows = [
         {"video_id": moment.video_id, "title": moment.title}
         | _span_row(moment.span)
@@ -377,8 +390,13 @@ def export(
     if output is None:
         call.answer({"video_id": entry.video_id, "format": format, "content": text}, text.rstrip("\n"))
         return
+    target = output.expanduser()
+    if target.exists() and target.suffix.lower() != f".{format}":
+        raise BadRequest(
+            f"{output} exists and is no {format} file; it was not overwritten. Choose another name, or end it in .{format}."
+        )
     try:
-        with written_whole(output.expanduser()) as partial:
+        with written_whole(target) as partial:
             partial.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error

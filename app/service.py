@@ -20,6 +20,7 @@ from indexing.exports import FORMATS, ExportFormat, event_row, exported
 from indexing.library import ID_DIGITS, AnsweredQuestion, Caption, Library, Provenance, VideoEntry
 from indexing.search import Moment, captions_with, search
 from model.checkpoints import Checkpoint, find_checkpoint
+from model.errors import ModelError
 from model.prompts import PROMPT_VERSION
 from video.clips import browser_plays, proxy, thumbnail
 from video.errors import VideoError
@@ -85,6 +86,8 @@ class AskedAnswer:
     frames: int
     grain_s: float
     """The coarsest patch period among the looks."""
+    unseen: tuple[Span, ...] = ()
+    """What was meant to be looked at, but could not be."""
 
 
 class Longview:
@@ -97,8 +100,9 @@ class Longview:
             LibraryUnusable: the library folder cannot be used.
         """
         self.settings = settings
-        self.library = Library(settings.home.expanduser())
+        self.library = Library(settings.home.expanduser().resolve())
         self._loading = threading.RLock()
+        self._drawing = threading.Lock()  # a page of thumbnails would otherwise start as many decoders at once
         self._loaded_pool: SessionPool | None = None
         self._loaded_vectors: VectorIndex | None = None
 
@@ -161,7 +165,13 @@ class Longview:
         """
         path = Path(reference).expanduser()
         if _names_file(reference):
-            return self.library.video(self._hash(checked_path(path))[:ID_DIGITS])
+            checked = checked_path(path)
+            entry = self.library.video(self._hash(checked)[:ID_DIGITS])
+            if entry.path.exists():
+                return entry
+            # The same content under another name: the original was moved or renamed.
+            self.library.moved(entry.video_id, checked)
+            return self.library.video(entry.video_id)
         return self.library.video(reference)
 
     def video_or_index(self, reference: str, on_progress: OnProgress | None = None) -> VideoEntry:
@@ -290,10 +300,14 @@ class Longview:
                 "container": info.container,
                 "has_audio": info.has_audio,
                 "size_bytes": info.size_bytes,
+                "browser_plays": browser_plays(info),
             },
-            incomplete=captions.incomplete,
+            incomplete=captions.coverage.unseen,
             seconds_spent=spent_s,
         )
+        if entry.incomplete:
+            parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in entry.incomplete)
+            log.warning("%s: there may be more than the captions tell in %s", entry.title, parts)
         entry = self.library.put(entry, captions.events)
         stages.begin("embedding the captions", until=1.0)
         self._vectors.update(stages)
@@ -318,14 +332,14 @@ class Longview:
     # -- asking --------------------------------------------------------------------------------------------------
 
     def locate(self, entry: VideoEntry, query: str, *, on_progress: OnProgress | None = None) -> "Localization":
-        """All occurrences of a query in a video's indexed part."""
+        """All occurrences of a query in a video, the whole of it, whichever part was indexed."""
         from model.localizer import check_length, locate
 
         check_length(query, "query")
         stages = Stages(on_progress)
         stages.begin("looking", until=1.0)
         info = self._probed(entry)
-        return locate(self._pool, info, query, span=_part(entry), hints=self._hints(entry, query), on_part=stages)
+        return locate(self._pool, info, query, hints=self._hints(entry, query), on_part=stages)
 
     def _hints(self, entry: VideoEntry, query: str) -> tuple[Span, ...]:
         """Where the captions say, in the query's own words, that it happens."""
@@ -335,16 +349,27 @@ class Longview:
     def ask(self, entries: Sequence[VideoEntry], question: str) -> "Asking":
         """A question about one or more videos, answered for each in turn.
 
+        Of several videos, one that cannot be asked says why and does not keep the others from answering.
+
         Raises:
-            BadRequest: no video is named. BadQuestion: the question is empty, too long, or names a time the video does
-                not have.
+            BadRequest: no video is named. BadQuestion: the question is empty, too long, or names a time the only video
+                does not have.
         """
         from model.localizer import check_length
 
         if not entries:
             raise BadRequest("Name the video that the question is about.")
         check_length(question, "question")
-        return Asking(question, [(entry, self._answering(entry, question)) for entry in entries], self)
+        distinct = list({entry.video_id: entry for entry in entries}.values())
+        parts: list[tuple[VideoEntry, Answering | str]] = []
+        for entry in distinct:
+            try:
+                parts.append((entry, self._answering(entry, question)))
+            except (ModelError, VideoError, VideoGone) as error:
+                if len(distinct) == 1:
+                    raise
+                parts.append((entry, str(error)))
+        return Asking(question, parts, self)
 
     def _answering(self, entry: VideoEntry, question: str) -> "Answering":
         from model.answerer import Answering
@@ -420,26 +445,28 @@ class Longview:
         made = self._proxy(entry)
         if made.exists():
             return made
-        return entry.path if browser_plays(self._probed(entry)) else None
+        if not entry.path.exists():
+            raise VideoGone(f"The original of {entry.title} is no longer at {entry.path}; index it again from where it lies now.")
+        return entry.path if entry.facts.get("browser_plays") else None
 
     def _proxy(self, entry: VideoEntry) -> Path:
         return self.library.folder / "proxies" / f"{entry.video_id}.mp4"
 
     def thumbnail(self, video_id: str, time_s: float) -> Path:
         """A JPEG of what is on screen at a time."""
-        # By the whole id and a time inside the video: what is asked for may be half an id, and any time at all.
+        # By the whole id and a whole second inside the video: what is asked for may be half an id, and any time at all.
         entry = self.library.video(video_id)
-        inside_s = max(0.0, min(time_s, entry.duration_s))
+        inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
         target = self.library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
-        if target.exists():
-            return target
-        return thumbnail(self._probed(entry), inside_s, target)
+        with self._drawing:
+            return target if target.exists() else thumbnail(self._probed(entry), inside_s, target)
 
 
 class Asking:
     """Answers in the making: iterate for pieces of text; `answer` is there when they are finished, and in the library."""
 
-    def __init__(self, question: str, parts: "list[tuple[VideoEntry, Answering]]", app: Longview) -> None:
+    def __init__(self, question: str, parts: "list[tuple[VideoEntry, Answering | str]]", app: Longview) -> None:
+        """`parts`: each video with its answer to be, or with the reason why there is none."""
         self._question, self._parts, self._app = question, parts, app
         self._text = ""
         self._evidence: list[Evidence] = []
@@ -448,6 +475,9 @@ class Asking:
         for number, (entry, answering) in enumerate(self._parts):
             if len(self._parts) > 1:
                 yield from self._said(f"{chr(10) if number else ''}{entry.title}: ")
+            if isinstance(answering, str):
+                yield from self._said(answering)
+                continue
             for piece in answering:
                 yield from self._said(piece)
             self._finish(entry, answering.answer)
@@ -466,16 +496,17 @@ class Asking:
     @property
     def answer(self) -> AskedAnswer:
         """The finished answer; only after the iteration."""
-        answers = [answering.answer for _, answering in self._parts]
+        answers = [part.answer for _, part in self._parts if not isinstance(part, str)]
         return AskedAnswer(
             text=self._text.strip(),
             evidence=tuple(self._evidence),
             provenance=tuple(self._app.provenance(answer.plan) for answer in answers),
-            first_token_s=answers[0].first_token_s,
+            first_token_s=answers[0].first_token_s if answers else 0.0,
             total_s=sum(answer.total_s for answer in answers),
             looked_at_s=sum(answer.coverage.seconds for answer in answers),
             frames=sum(answer.coverage.frames for answer in answers),
-            grain_s=max(answer.coverage.grain_s for answer in answers),
+            grain_s=max((answer.coverage.grain_s for answer in answers), default=0.0),
+            unseen=tuple(span for answer in answers for span in answer.coverage.unseen),
         )
 
 
@@ -511,8 +542,3 @@ def _names_file(reference: str) -> bool:
         return Path(reference).expanduser().exists()
     except (OSError, ValueError, RuntimeError):
         return False
-
-
-def _part(entry: VideoEntry) -> Span | None:
-    """The indexed part, if it is not the whole video."""
-    return None if entry.span.start_s <= 0 and entry.span.end_s >= entry.duration_s - 1e-3 else entry.span

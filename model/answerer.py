@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from model.captioner import caption
 from model.engine import VideoSession
 from model.errors import BadQuestion
-from model.localizer import MARGIN_S, Coverage, check_length, coverage_of, locate
+from model.coverage import Coverage, Seen
+from model.localizer import MARGIN_S, check_length, locate
 from model.prompts import answerable, asked_when, form_about_a_moment, known_form
 from model.replies import on_video_clock
 from model.sessions import SessionPool
@@ -63,6 +64,8 @@ class Answering:
         self._focus, self._hints = focus, hints
         self._times = find_times(self._question, duration_s=video.duration_s)
         for reference in self._times:
+            if reference.span.start_s < 0:
+                raise BadQuestion("Times count from the start of the video; a negative one cannot be looked at.")
             if reference.span.start_s >= video.duration_s:
                 raise BadQuestion(
                     f"The question names {format_time(reference.span.start_s)}, "
@@ -115,7 +118,7 @@ class Answering:
             times = " and ".join(f"from {span.start_s:.1f} to {span.end_s:.1f} seconds" for span in self._evidence)
             yield f"F{times[1:]}."
         else:
-            yield f"Not in this video: {thing}. {looked_at(result.coverage)}"
+            yield f"Not in this video: {thing}. {result.coverage}"
 
     def _told(self, span: Span) -> Iterator[str]:
         """What happens in a span, as captions."""
@@ -124,21 +127,20 @@ class Answering:
         around = Span(max(0.0, span.start_s - MARGIN_S), min(self._video.duration_s, span.end_s + MARGIN_S)) if short else span
         purpose: Purpose = "look" if short else "caption"
         plan = self._pool.plan(self._video, purpose, span=around)
-        events = [
-            event
-            for event in caption(self._pool, self._video, plan).events
-            if event.span.overlap_s(span) >= min(plan.grain_s, span.duration_s) / 2
-        ]
+        captions = caption(self._pool, self._video, plan)
+        events = [event for event in captions.events if event.span.overlap_s(span) >= min(plan.grain_s, span.duration_s) / 2]
         self._evidence = tuple(event.span for event in events)
-        self._coverage, self._plan = coverage_of(plan), plan
+        self._coverage, self._plan = captions.coverage, plan
         lines = (f"From {event.span.start_s:.1f} to {event.span.end_s:.1f} seconds: {event.text}" for event in events)
-        yield "\n".join(lines) or f"Nothing happens in that time. {looked_at(self._coverage)}"
+        yield "\n".join(lines) or f"Nothing happens in that time. {self._coverage}"
 
     def _asked(self, forms: tuple[str, ...]) -> Iterator[str]:
         """The model's own answer, after it has looked at the part that the question is about."""
         plan, window = self._chosen()
         session = self._pool.session(self._video, plan, window)
-        self._coverage, self._plan = Coverage(window.span.duration_s, len(window.times_s), plan.grain_s), plan
+        seen = Seen(plan)
+        seen.add(session)
+        self._coverage, self._plan = seen.coverage(), plan
         question = self._in_seconds(session)
         if forms:
             question = known_form(question, forms) or form_about_a_moment(self._nearest_marker(session), forms) or question
@@ -197,14 +199,6 @@ class Answering:
                 words = f"from {reference.span.start_s - offset_s:.1f} to {reference.span.end_s - offset_s:.1f} seconds"
             text = text[: reference.text_start] + words + text[reference.text_end :]
         return text
-
-
-def looked_at(coverage: Coverage) -> str:
-    """One sentence on what was looked at, for answers that say that something is not there."""
-    return (
-        f"Looked at {coverage.frames} frames over {format_time(coverage.seconds)}; "
-        f"what lasts less than {coverage.grain_s:.1f} seconds could have been missed."
-    )
 
 
 def _shifted(text: str, by_s: float) -> str:

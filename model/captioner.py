@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from model.coverage import Coverage, Seen
 from model.engine import VideoSession
 from model.prompts import DENSE_CAPTIONS
 from model.replies import read_events
@@ -25,8 +26,8 @@ class Captions:
 
     events: tuple[Event, ...]
     """In order of time, on the video's clock."""
-    incomplete: tuple[Span, ...]
-    """Windows whose reply could not be read, or ended before it was finished: there may be more in them."""
+    coverage: Coverage
+    """What was looked at; in its `unseen` parts there may be more."""
 
 
 def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part: OnPart | None = None) -> Captions:
@@ -36,7 +37,7 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
         UnreadableVideo: the video cannot be decoded.
     """
     found: list[list[Event]] = []
-    incomplete = []
+    seen = Seen(plan)
     for index, window in enumerate(plan.windows):
 
         def part(of_window: float, done: int = index) -> None:
@@ -49,10 +50,9 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
             part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
         part(1.0)
         reading = read_events(generation.text, session)
-        if not generation.is_complete or not reading.is_json:
-            incomplete.append(window.span)
+        seen.add(session, understood=generation.is_complete and reading.is_json)
         found.append([event for event in reading.events if event.text])
-    return Captions(tuple(joined(found, grain_s=plan.grain_s)), tuple(incomplete))
+    return Captions(tuple(joined(found, grain_s=plan.grain_s)), seen.coverage())
 
 
 def _told_part(text: str, session: VideoSession) -> float:

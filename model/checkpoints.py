@@ -32,6 +32,8 @@ to about two hours (Qwen3-VL technical report); at most 768 tokens a frame (qwen
 AUTO_PATTERN = re.compile(r"Qwen/Qwen3-VL-\d+B(-A\d+B)?-Instruct")
 AUTO_KV_TOKENS = 64 * 1024
 """`auto` takes the largest checkpoint whose weights leave room for a KV cache of that many tokens."""
+FINGERPRINT_SAMPLES = 64
+FINGERPRINT_BLOCK_BYTES = 1 << 16
 DOWNLOADED_FILES = ["*.json", "*.jinja", "*.txt", "*.safetensors"]
 """Only safetensors weights are ever fetched: other formats can run code while they load."""
 
@@ -44,7 +46,7 @@ class Checkpoint:
     """`demo`, a Hugging Face id, or a folder's path."""
     folder: Path
     fingerprint: str
-    """Changes whenever the weights or the configuration do."""
+    """Changes with the configuration, the tokenizer, the template, the trained range and the weights."""
     trained: TrainedRange
     notice: str | None
     """What every user of this checkpoint must be told."""
@@ -85,13 +87,15 @@ def find_checkpoint(name: str) -> Checkpoint:
     return _described(name, _fetched(name))
 
 
-def _fetched(repo_id: str) -> Path:
+def _fetched(repo_id: str, *, cached_only: bool = False) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(repo_id, allow_patterns=DOWNLOADED_FILES, local_files_only=True))
     except Exception as error:  # the hub raises many kinds; any means "not cached"
         log.info("%s is not cached: %s", repo_id, error)
+        if cached_only:
+            raise CheckpointNotFound(f"{repo_id} is not completely on this machine.") from error
     try:
         return Path(snapshot_download(repo_id, allow_patterns=DOWNLOADED_FILES))
     except Exception as error:  # connection, authentication, unknown name, disk: one answer for the user
@@ -147,12 +151,20 @@ def _stated_range(folder: Path) -> dict[str, Any]:
 
 
 def _fingerprint(folder: Path, weights: list[Path]) -> str:
-    """Twelve hexadecimal digits over the configuration and the head of every weight file (its tensor table)."""
-    digest = hashlib.blake2b((folder / "config.json").read_bytes(), digest_size=6)
+    """Twelve hexadecimal digits over all small files and samples spread through every weight file.
+
+    Samples, because reading tens of gigabytes at every start is too slow; training changes every tensor.
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted(path for suffix in ("json", "jinja", "txt") for path in folder.glob(f"*.{suffix}")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for path in weights:
-        digest.update(f"{path.name}:{path.stat().st_size}".encode())
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}".encode())
         with path.open("rb") as file:
-            digest.update(file.read(1 << 20))
+            for part in range(FINGERPRINT_SAMPLES):
+                file.seek(max(0, (size - FINGERPRINT_BLOCK_BYTES) * part // (FINGERPRINT_SAMPLES - 1)))
+                digest.update(file.read(FINGERPRINT_BLOCK_BYTES))
     return digest.hexdigest()
 
 
@@ -175,7 +187,7 @@ def _best_cached() -> str | None:
     fitting: list[tuple[int, str]] = []
     for repo_id in cached:
         try:
-            checkpoint = _described(repo_id, _fetched(repo_id))
+            checkpoint = _described(repo_id, _fetched(repo_id, cached_only=True))
         except (BadCheckpoint, CheckpointNotFound) as error:
             log.info("passed over %s: %s", repo_id, error)
             continue

@@ -40,6 +40,10 @@ class VideoSession(Protocol):
     """One window of a video, read once: its visual prefix and KV cache, ready for any number of questions."""
 
     patches: tuple[Patch, ...]
+    frames: int
+    """Frames that were decoded for it; fewer than planned where pictures stand still or cannot be read."""
+    cut_off_s: float | None
+    """Where the pictures end inside the window, if the file is cut off."""
     clock_offset_s: float
     """Marker times plus this are times on the video's clock."""
     window: Span

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from model.coverage import Coverage, Seen
 from model.errors import BadQuestion
 from model.prompts import localize
 from model.replies import read_events
@@ -30,16 +31,6 @@ class Found:
     span: Span
     error_s: float
     """The patch period of the look that gave the edges: they are true to about this many seconds."""
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What was looked at before something was said not to be there."""
-
-    seconds: float
-    frames: int
-    grain_s: float
-    """The patch period: what lasts shorter than this may have been missed."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +77,11 @@ def locate(
         raise BadQuestion("The query is empty: say what to look for.")
     plan = pool.plan(video, "caption", span=span)
     coarse: list[Span] = []
+    seen = Seen(plan)
     for index in range(len(plan.windows)):
         if on_part:
             on_part(index / (len(plan.windows) + 1))
-        coarse += _asked(pool, video, plan, index, query)
+        coarse += _asked(pool, video, plan, index, query, seen)
     # What two windows saw of one occurrence is one; neighbours that merely come close stay apart.
     candidates = list(merged(coarse)) if len(plan.windows) > 1 else coarse
     candidates += [hint for hint in hints if all(hint.iou(known) < SAME_EVENT_IOU for known in candidates)]
@@ -103,20 +95,17 @@ def locate(
             found.append(better)
     if on_part:
         on_part(1.0)
-    return Localization(tuple(sorted(found, key=lambda item: item.span)), coverage_of(plan), plan)
+    return Localization(tuple(sorted(found, key=lambda item: item.span)), seen.coverage(), plan)
 
 
-def coverage_of(plan: SamplingPlan) -> Coverage:
-    """What a plan looks at, all windows of it."""
-    return Coverage(plan.span.duration_s, plan.frames, plan.grain_s)
-
-
-def _asked(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, index: int, query: str) -> list[Span]:
+def _asked(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, index: int, query: str, seen: Seen) -> list[Span]:
     session = pool.session(video, plan, plan.windows[index])
     generation = session.ask(localize(query), max_new_tokens=REPLY_TOKENS)
     for _ in generation:
         pass
-    return [event.span for event in read_events(generation.text, session).events]
+    reading = read_events(generation.text, session)
+    seen.add(session, understood=generation.is_complete and reading.is_json)
+    return [event.span for event in reading.events]
 
 
 def _looked_again(pool: SessionPool, video: VideoInfo, coarse: Span, query: str) -> Found | None:
@@ -138,4 +127,5 @@ def _looked_again(pool: SessionPool, video: VideoInfo, coarse: Span, query: str)
 def _look(pool: SessionPool, video: VideoInfo, around: Span, query: str) -> tuple[list[Span], float]:
     inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
     plan = pool.plan(video, "look", span=inside)
-    return [span for index in range(len(plan.windows)) for span in _asked(pool, video, plan, index, query)], plan.grain_s
+    seen = Seen(plan)
+    return [span for index in range(len(plan.windows)) for span in _asked(pool, video, plan, index, query, seen)], plan.grain_s

@@ -105,16 +105,26 @@ class QwenEngine:
         chunks = list(frames)
         pixels = np.concatenate([chunk.frames for chunk in chunks])
         times_s = np.concatenate([chunk.times_s for chunk in chunks])
+        frames_seen = len(times_s)
         if len(times_s) % FRAMES_PER_PATCH:
             # The processor would repeat the last frame itself, but refuses a single one.
             pixels, times_s = np.concatenate([pixels, pixels[-1:]]), np.append(times_s, times_s[-1])
-        inputs = self.inputs(self.prefix_text, pixels, times_s - clock_offset_s)
+        # A picture that was on screen before the window began is, on the window's clock, there from its start.
+        inputs = self.inputs(self.prefix_text, pixels, np.maximum(times_s - clock_offset_s, 0))
         cache = DynamicCache(config=self.model.config.get_text_config())
         with self._lock, _memory_errors(f"{inputs['input_ids'].shape[1]} tokens"), torch.inference_mode():
             self.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
             rope_delta = int(self.model.model.rope_deltas.item())
         return QwenSession(
-            self, inputs["input_ids"], cache, rope_delta, _patches(times_s, clock_offset_s), window, clock_offset_s
+            self,
+            inputs["input_ids"],
+            cache,
+            rope_delta,
+            _patches(times_s, clock_offset_s),
+            window,
+            clock_offset_s,
+            frames=frames_seen,
+            cut_off_s=chunks[-1].cut_off_s,
         )
 
     def inputs(self, text: str, pixels: np.ndarray, times_s: np.ndarray) -> Any:
@@ -203,10 +213,15 @@ class QwenSession:
         patches: tuple[Patch, ...],
         window: Span,
         clock_offset_s: float,
+        *,
+        frames: int,
+        cut_off_s: float | None,
     ) -> None:
         self.engine = engine
         self.prefix_ids = prefix_ids
         self.patches = patches
+        self.frames = frames
+        self.cut_off_s = cut_off_s
         self.window = window
         self.clock_offset_s = clock_offset_s
         self.prompt_tokens = int(prefix_ids.shape[1])
@@ -226,7 +241,10 @@ class QwenSession:
             try:
                 yield self._cache
             finally:
-                self._cache.crop(self.prompt_tokens - self._cache.get_seq_length())
+                # Layer by layer: a step that failed half-way has lengthened only some of them.
+                layers: Any = self._cache.layers
+                for layer in layers:
+                    layer.crop(self.prompt_tokens - layer.get_seq_length())
 
     def tokens(self, question: str, *, max_new_tokens: int) -> Iterator[int]:
         """Greedy tokens of the reply; the last one is an end token unless the limit came first."""
@@ -273,7 +291,7 @@ def _patches(times_s: np.ndarray, clock_offset_s: float) -> tuple[Patch, ...]:
     # The same rounding as the processor's: milliseconds first, then the mean, to one decimal.
     markers = [
         float(f"{(round(a * CLOCK_FPS) / CLOCK_FPS + round(b * CLOCK_FPS) / CLOCK_FPS) / 2:.1f}")
-        for a, b in pairs - clock_offset_s
+        for a, b in np.maximum(pairs - clock_offset_s, 0)
     ]
     return tuple(Patch(marker, float(a), float(b)) for marker, (a, b) in zip(markers, pairs, strict=True))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from model.engine import Engine, VideoSession
 from video.decoder import ReaderName, TimedFrames, read_frames
 from video.probe import VideoInfo
-from video.sampler import Budget, Purpose, SamplingPlan, Window, plan
+from video.sampler import FRAMES_PER_PATCH, Budget, Purpose, SamplingPlan, Window, plan
 from video.timeline import Span
 
 RESERVED_TOKENS = 2048
@@ -75,6 +75,11 @@ class SessionPool:
             with self._lock:
                 if (kept := self._kept(key)) is not None:
                     return kept
+            # Room is made before the new one takes it, or both would have to fit at once.
+            patches = len(window.times_s) // FRAMES_PER_PATCH
+            expected_tokens = patches * plan.tokens_per_patch + plan.stamp_tokens // len(plan.windows)
+            with self._lock:
+                self._evict(room_bytes=expected_tokens * self.engine.checkpoint.kv_bytes_per_token)
             frames = read_frames(video, window.times_s, plan.height, plan.width, reader=self.reader)
             if on_part:
                 frames = _followed(frames, len(window.times_s), on_part)
@@ -82,9 +87,17 @@ class SessionPool:
             with self._lock:
                 self._sessions[key] = session
                 self._opening.pop(key, None)
-                while len(self._sessions) > 1 and sum(each.size_bytes for each in self._sessions.values()) > self._memory_bytes:
-                    self._sessions.popitem(last=False)
+                self._evict(room_bytes=0)
         return session
+
+    def _evict(self, *, room_bytes: int) -> None:
+        """Forget the least recently used until `room_bytes` more fit; the last one may stay if it is alone."""
+        least = 1 if room_bytes == 0 else 0
+        while len(self._sessions) > least and self._held_bytes() + room_bytes > self._memory_bytes:
+            self._sessions.popitem(last=False)
+
+    def _held_bytes(self) -> int:
+        return sum(session.size_bytes for session in self._sessions.values())
 
     def _kept(self, key: _Key) -> VideoSession | None:
         if key in self._sessions:

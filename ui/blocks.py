@@ -123,7 +123,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 raise _error("Choose a video first.")
             # From the library, not from the page: the page may have sent this question before the last answer was there.
             messages = [
-                *render.history(app.answers(entry)),
+                *render.history(app.answers(entry), app.checkpoint.notice),
                 {"role": "user", "content": render.escaped_markdown(asked)},
                 {"role": "assistant", "content": "…"},
             ]
@@ -136,7 +136,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                     messages[-1]["content"] = render.answer(text)
                     yield "", messages
                 done = asking.answer
-                messages[-1]["content"] = render.answer(done.text, [item.span for item in done.evidence])
+                messages[-1]["content"] = render.answer(done.text, [item.span for item in done.evidence], app.checkpoint.notice)
             except EXPECTED_ERRORS as error:
                 messages[-1]["content"] = render.escaped_markdown(str(error))
             yield "", messages
@@ -147,11 +147,11 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         def on_add(text: str) -> Iterator[str]:
             if not text.strip():
                 raise _error("Type the path of a video on this machine.")
-            yield from _followed(jobs.index(Path(text.strip())))
+            yield from _followed(jobs, jobs.index(Path(text.strip()).expanduser()))
 
         def on_upload(file: str | None) -> Iterator[str]:
             if file:
-                yield from _followed(jobs.index(Path(file), upload_name=Path(file).name))
+                yield from _followed(jobs, jobs.index(Path(file), upload_name=Path(file).name))
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             if not video_id:
@@ -173,9 +173,10 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             **unchecked,
         )
         chosen.input(on_choose, chosen, view, api_name="open", **unchecked)
-        question.submit(on_ask, [chosen, question], [question, chat], api_name="ask", **unchecked)
+        chosen.input(None, chosen, None, js="id => { history.replaceState(null, '', `?video=${encodeURIComponent(id)}`); }")
+        question.submit(on_ask, [chosen, question], [question, chat], api_name="ask", trigger_mode="multiple", **unchecked)
         query.submit(on_search, query, results, api_name="search")
-        gr.on([add.click, path.submit], on_add, path, status, api_name="index", concurrency_limit=8)
+        gr.on([add.click, path.submit], on_add, path, status, api_name="index", trigger_mode="multiple", concurrency_limit=8)
         upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
         remove.click(on_remove, [doomed, chosen], [*lists, *view], api_name="remove", **unchecked)
     return page
@@ -219,7 +220,7 @@ def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 
         shown = render.failure(str(error))
     return [
         shown,
-        render.captions(app.captions(entry), stale=app.is_stale(entry)),
+        render.captions(app.captions(entry), stale=app.is_stale(entry), incomplete=entry.incomplete),
         render.exports(entry),
         render.history(app.answers(entry)),
     ]
@@ -238,10 +239,10 @@ def _or_error(work: Any) -> Any:
         raise _error(str(error)) from error
 
 
-def _followed(job: Job) -> Iterator[str]:
-    """A job's progress until it ends; leaving the page does not stop it."""
+def _followed(jobs: Jobs, job: Job) -> Iterator[str]:
+    """What runs until a job has ended; leaving the page does not stop it."""
     while not job.finished.wait(0.5):
-        yield render.job(job)
+        yield render.job(_shown(jobs))
     if job.error:
         raise _error(job.error)
     yield render.job(job)

@@ -36,7 +36,7 @@ def failure(text: str) -> str:
     return f'<div class="failed" role="alert">{escape(text)}</div>'
 
 
-def captions(items: Sequence[Caption], *, stale: bool) -> str:
+def captions(items: Sequence[Caption], *, stale: bool, incomplete: Sequence[Span] = ()) -> str:
     """A table whose rows seek the player."""
     rows = "".join(
         f'<tr tabindex="0" data-seek="{item.event.span.start_s:.3f}" data-until="{item.event.span.end_s:.3f}">'
@@ -109,8 +109,8 @@ def job(current: Job | None) -> str:
     )
 
 
-def answer(text: str, evidence: Sequence[Span] = ()) -> str:
-    """An answer as Markdown: every time in it, and the evidence, as links that seek the player."""
+def answer(text: str, evidence: Sequence[Span] = (), notice: str | None = None) -> str:
+    """An answer as Markdown: every time in it, and the evidence, as links that seek the player; last the notice."""
     shown = []
     end = 0
     for reference in find_times(text, duration_s=float("inf")):
@@ -121,7 +121,11 @@ def answer(text: str, evidence: Sequence[Span] = ()) -> str:
         end = reference.text_end
     shown.append(escaped_markdown(text[end:]))
     seen = " ".join(_link(_clock(span), span.start_s) for span in evidence)
-    return "".join(shown).replace("\n", "  \n") + (f"\n\nSeen at {seen}" if seen else "")
+    return (
+        "".join(shown).replace("\n", "  \n")
+        + (f"\n\nSeen at {seen}" if seen else "")
+        + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
+    )
 
 
 def _clock(span: Span) -> str:
@@ -135,14 +139,16 @@ def _link(text: str, time_s: float) -> str:
 def escaped_markdown(text: str) -> str:
     """Text that Markdown shows as it is: no pictures, links or HTML out of a model's mouth."""
     escaped = re.sub(r"([\\`*_{}\[\]()#+!|>~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    # A line that begins with a number and a full stop would become a list.
+    escaped = re.sub(r"^(\s*\d+)\.", r"\1&#46;", escaped, flags=re.MULTILINE)
     # Bare web and mail addresses would become links too.
     return re.sub(r":(?=//)|(?<=www)\.|@", lambda mark: f"&#{ord(mark[0])};", escaped, flags=re.IGNORECASE)
 
 
-def history(answers: Sequence[AnsweredQuestion]) -> list[dict[str, str]]:
+def history(answers: Sequence[AnsweredQuestion], notice: str | None = None) -> list[dict[str, str]]:
     """Earlier questions and answers as chat messages."""
     messages = []
     for item in answers:
         messages.append({"role": "user", "content": escaped_markdown(item.question)})
-        messages.append({"role": "assistant", "content": answer(item.text, item.evidence)})
+        messages.append({"role": "assistant", "content": answer(item.text, item.evidence, notice)})
     return messages

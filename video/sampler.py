@@ -22,10 +22,6 @@ FRAMES_PER_PATCH = 2
 """Frames in one temporal patch."""
 OVERLAP_PATCHES = 4
 """Temporal patches that neighbouring windows share, so that an event on a border is whole in one of them."""
-CAPTION_WINDOW_S = 180.0
-"""Longest caption window. One reply must hold the captions of a window: at five events a minute and 30 tokens an
-event this stays near 500 tokens, where replies are still complete."""
-
 Purpose = Literal["watch", "caption", "look"]
 """watch: one session for questions. caption: overlapping windows. look: a short span at the finest trained step."""
 
@@ -46,6 +42,8 @@ class TrainedRange:
     """The latest marker time; beyond it markers count from the window's own start."""
     seconds_between_frames: float = 0.5
     """The step that is chosen when nothing speaks against it."""
+    caption_window_s: float = 180.0
+    """Longest window to caption at once: a reply must hold all its events, and stay right about them."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,7 @@ def plan(
     # A window that is longer than the latest trained time would pass it even by its own clock.
     longest_s = min(longest_s, trained.latest_time_s)
     if purpose == "caption":
-        longest_s = min(longest_s, CAPTION_WINDOW_S)
+        longest_s = min(longest_s, trained.caption_window_s)
     spans = _window_spans(span, longest_s, overlap_s=OVERLAP_PATCHES * FRAMES_PER_PATCH * step_s)
     length_s = spans[0].duration_s
     patches = min(max(1, math.ceil(length_s / (FRAMES_PER_PATCH * step_s) - 1e-6)), patches_limit)

@@ -13,6 +13,7 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from video.decoder import PicturesEnd
 from video.probe import VideoInfo, opened
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ TOLERANCE_S = 6e-4
 which takes up to half a millisecond, and a little more in floating point."""
 IMPLAUSIBLE_S = 10.0
 """A frame that claims a time this far behind the video's end has a damaged time; believed, it would hide the rest."""
+CUT_OFF_S = 1.0
+"""Wanted times so much later than the end of the last picture mean that the file is cut off."""
 WITHOUT_PRESENTATION_TIMES = ("avi",)
 """Containers that only know decoding times: what FFmpeg makes of them as presentation times jumps with B-frames."""
 UNSEEKABLE = ("mpegts", "mpeg")
@@ -45,6 +48,9 @@ def read(video: VideoInfo, times_s: Sequence[float], height: int, width: int) ->
             if time_s > last_s:
                 last_s = time_s
                 yield time_s, _upright(shown, height, width, video.rotation_deg)
+            end_s = pictures.end_s()
+            if end_s is not None and wanted_s > end_s + CUT_OFF_S:
+                raise PicturesEnd(end_s)
 
 
 class _Pictures:
@@ -71,6 +77,14 @@ class _Pictures:
         while self._next is not None and (self._now is None or self.time_s(self._next) <= wanted_s + TOLERANCE_S):
             self._now, self._next = self._next, next(self._frames, None)
         return self._now
+
+    def end_s(self) -> float | None:
+        """When the last picture goes off the screen, once it has been reached; None before."""
+        if self._next is not None or self._now is None:
+            return None
+        assert self._now.time_base is not None
+        shown_s = float(self._now.duration * self._now.time_base) if self._now.duration else 1 / self._video.fps_nominal
+        return self.time_s(self._now) + shown_s
 
     def _packets(self) -> Iterator[Packet]:
         try:

@@ -1,0 +1,55 @@
+"""What was really looked at: said beside every answer, and above all beside "it is not in this video"."""
+
+from dataclasses import dataclass
+
+from model.engine import VideoSession
+from video.sampler import SamplingPlan
+from video.timeline import Span, format_time, merged
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What was looked at before something was said."""
+
+    seconds: float
+    frames: int
+    grain_s: float
+    """The patch period: what lasts shorter than this may have been missed."""
+    unseen: tuple[Span, ...] = ()
+    """Parts that were meant to be looked at, but have no readable pictures or got no readable reply."""
+
+    def __str__(self) -> str:
+        """One sentence, for people."""
+        missed = f"what lasts less than {self.grain_s:.1f} seconds could have been missed"
+        said = f"Looked at {self.frames} frames over {format_time(self.seconds)}; {missed}."
+        if self.unseen:
+            parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in self.unseen)
+            said += f" Could not be looked at: {parts}."
+        return said
+
+
+class Seen:
+    """Collects, session by session, how much of a plan was really looked at."""
+
+    def __init__(self, plan: SamplingPlan) -> None:
+        self._plan = plan
+        self._seen: list[Span] = []
+        self._unseen: list[Span] = []
+        self._frames = 0
+
+    def add(self, session: VideoSession, *, understood: bool = True) -> None:
+        """A window was looked at; `understood`: its reply was complete and could be read."""
+        self._frames += session.frames
+        window = session.window
+        if not understood:
+            self._unseen.append(window)
+            return
+        end_s = window.end_s if session.cut_off_s is None else min(max(session.cut_off_s, window.start_s), window.end_s)
+        self._seen.append(Span(window.start_s, end_s))
+        if end_s < window.end_s:
+            self._unseen.append(Span(end_s, window.end_s))
+
+    def coverage(self) -> Coverage:
+        """What all added windows come to; seconds that several windows share count once."""
+        seconds = sum(span.duration_s for span in merged(self._seen))
+        return Coverage(seconds, self._frames, self._plan.grain_s, merged(self._unseen))
