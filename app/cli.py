@@ -295,6 +295,7 @@ def caption(call: Call, video: Video) -> None:
         "duration_s": round(entry.duration_s, 3),
         "events": events,
         "stale": call.app.is_stale(entry),
+        "incomplete": [_span_row(span) for span in entry.incomplete],
     }
     text = (
         "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or "Nothing was seen in this video."

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from model.captioner import caption
+from model.coverage import Coverage, Seen
 from model.engine import VideoSession
 from model.errors import BadQuestion
-from model.coverage import Coverage, Seen
 from model.localizer import MARGIN_S, check_length, locate
 from model.prompts import answerable, asked_when, form_about_a_moment, known_form
 from model.replies import on_video_clock

@@ -222,7 +222,7 @@ def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 
         shown,
         render.captions(app.captions(entry), stale=app.is_stale(entry), incomplete=entry.incomplete),
         render.exports(entry),
-        render.history(app.answers(entry)),
+        render.history(app.answers(entry), app.checkpoint.notice),
     ]
 
 

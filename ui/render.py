@@ -44,6 +44,8 @@ def captions(items: Sequence[Caption], *, stale: bool, incomplete: Sequence[Span
         for item in items
     )
     warning = "Another checkpoint made these captions; index the video again to renew them." if stale else ""
+    if incomplete:
+        warning += f" There may be more than this in {', '.join(map(_clock, incomplete))}."
     table = (
         f'<div class="captions"><table>{rows}</table></div>'
         if items

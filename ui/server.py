@@ -8,12 +8,15 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, PlainTextResponse, Response
+from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import EXPECTED_ERRORS, PortBusy
 from app.jobs import Jobs
@@ -35,6 +38,23 @@ EXPORT_TYPES = {
 }
 
 
+class SameSiteWrites:
+    """Refuses requests that change something when a page of another site sends them: browsers name that site."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 403."""
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            if origin and urlsplit(origin).netloc != headers.get("host"):
+                await PlainTextResponse("Requests from other sites are refused.", 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
 def create(app: Longview) -> FastAPI:
     """The web application over one library."""
     # Uploads pass through the library's own disk, so that they need not be copied from another one.
@@ -42,6 +62,8 @@ def create(app: Longview) -> FastAPI:
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None)
     # A page of another site cannot reach this server under that site's name (DNS rebinding).
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+
+    web.add_middleware(SameSiteWrites)
 
     @web.get("/media/{video_id}")
     def media(video_id: str) -> FileResponse:

@@ -126,27 +126,38 @@ _NUMBER_WORDS = {
 }
 _WORDS = "|".join(sorted((re.escape(word).replace("\\ ", r"\s+") for word in _NUMBER_WORDS), key=len, reverse=True))
 _NUMBER = rf"(?:\d+(?:[.,]\d+)?|\b(?:{_WORDS})\b)(?:\s+and\s+a\s+half)?"
-_HOUR, _MINUTE, _SECOND = r"(?:hours?|hrs?|h)\b", r"(?:minutes?|mins?|m)\b", r"(?:seconds?|secs?|s)\b"
+# A unit's word may stand apart or behind a hyphen, its letter only right behind the number: "2-minute mark", "3m20s".
+_HOUR = r"(?:[\s-]*(?:hours?|hrs?)|h)(?![a-z])"
+_MINUTE = r"(?:[\s-]*(?:minutes?|mins?)|m)(?![a-z])"
+_SECOND = r"(?:[\s-]*(?:seconds?|secs?)|s)(?![a-z])"
+_UNIT = r"(?:hours?|hrs?|minutes?|mins?|seconds?|secs?|[hms])(?![a-z])"
 _CLOCK = r"(?<![\d:.])\d{1,3}(?::[0-5]\d){1,2}(?:[.,]\d+)?(?![\d:])"
+_THEN = r"(?:\s*,?\s*|\s+and\s+)"
 _SPELLED = (
-    rf"(?:{_NUMBER}\s*{_HOUR}(?:(?:\s*,?\s*|\s+and\s+){_NUMBER}\s*{_MINUTE})?(?:(?:\s*,?\s*|\s+and\s+){_NUMBER}\s*{_SECOND})?"
-    rf"|{_NUMBER}\s*{_MINUTE}(?:(?:\s*,?\s*|\s+and\s+){_NUMBER}\s*{_SECOND})?"
-    rf"|{_NUMBER}\s*{_SECOND})"
+    rf"(?:{_NUMBER}{_HOUR}(?:{_THEN}{_NUMBER}{_MINUTE})?(?:{_THEN}{_NUMBER}{_SECOND})?"
+    rf"|{_NUMBER}{_MINUTE}(?:{_THEN}{_NUMBER}{_SECOND})?"
+    rf"|{_NUMBER}{_SECOND})"
 )
 _TIME = rf"(?:{_CLOCK}|{_SPELLED})"
-_UNIT = rf"(?:{_HOUR}|{_MINUTE}|{_SECOND})"
 _REFERENCES = re.compile(
     # A range; its first time may leave its unit to the second: "between 12 and 20 seconds", "from 1 to 2 minutes".
     rf"(?P<range_word>\bbetween|\bfrom|\bduring)?\s*(?P<first>{_TIME}|(?<![\w.:]){_NUMBER}(?!\s*{_UNIT}))"
     rf"\s*(?P<joint>and|to|until|till|through|-|–|—)\s*(?P<second>{_TIME})"
+    # Without any unit only where nothing follows that the numbers could count: "between 12 and 20?".
+    rf"|\b(?P<bare_word>between|from)\s+(?P<bare_first>\d+(?:\.\d+)?)\s*(?:and|to|-|–)\s*(?P<bare_second>\d+(?:\.\d+)?)(?=\s*(?:[?!.,]|$))"
     rf"|\b(?P<edge>first|last)\s+(?P<length>{_TIME}|{_UNIT})"
     rf"|\b(?P<side>after|since|before|until|till)\s+(?:the\s+)?(?P<bound>{_TIME})(?P<mark>\s+mark\b)?"
+    rf"|(?P<from_end>{_TIME})\s+(?:before|from)\s+the\s+end\b"
+    rf"|\b(?P<unit_first>hour|minute|second)\s+(?P<count>\d+(?:\.\d+)?)\b"
     rf"|(?P<point>{_TIME})",
     re.IGNORECASE,
 )
 
-# "longer than 5 seconds", "for two minutes": how long something lasts, not when it happens.
-_A_LENGTH_FOLLOWS = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within|over)\s+$", re.IGNORECASE)
+_NO_MOMENT_BEFORE = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within|over)\s+$", re.IGNORECASE)
+"""How long something lasts, not when it happens: "longer than 5 seconds", "for two minutes"."""
+_MOMENT_BEFORE = re.compile(r"\b(?:at|around|about|near|by)\s+$", re.IGNORECASE)
+_AMBIGUOUS = re.compile(r"an?\s+second|\d+[hm]|\d{4,}s", re.IGNORECASE)
+"""A time only behind "at" and the like: "a second dog", "the 100m race", "a 1920s car"."""
 
 
 def _number(text: str) -> float:
@@ -180,7 +191,7 @@ def _seconds(text: str) -> float | None:
         return seconds
     if re.fullmatch(_SPELLED, text, re.IGNORECASE):
         units = ((_HOUR, 3600), (_MINUTE, 60), (_SECOND, 1))
-        found = ((re.search(rf"({_NUMBER})\s*{unit}", text, re.IGNORECASE), size) for unit, size in units)
+        found = ((re.search(rf"({_NUMBER}){unit}", text, re.IGNORECASE), size) for unit, size in units)
         return sum(_number(match[1]) * size for match, size in found if match)
     return None
 
@@ -207,11 +218,12 @@ def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]
     """Every time and range that `question` names, in reading order, for a video of `duration_s` seconds.
 
     Understands clock times, spelled-out times, `between A and B`, `from A to B`, `A-B`, `after A`, `before A`,
-    `the first/last A`. Ranges are cut to the video's length; points are not, so that a caller can refuse them.
+    `the first/last A`, `A before the end`, `minute N`. Ranges are cut to the video's length; points are not, and may be
+    negative, so that a caller can refuse them.
     """
     references = []
     for match in _REFERENCES.finditer(question):
-        if match["point"] and _A_LENGTH_FOLLOWS.search(question[: match.start("point")]):
+        if match["point"] and not _is_moment(match["point"], question[: match.start("point")]):
             continue
         try:
             reference = _reference(match, duration_s)
@@ -223,12 +235,25 @@ def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]
     return tuple(references)
 
 
+def _is_moment(text: str, before: str) -> bool:
+    return not _NO_MOMENT_BEFORE.search(before) and (not _AMBIGUOUS.fullmatch(text) or bool(_MOMENT_BEFORE.search(before)))
+
+
 def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
     group = match.groupdict()
     start = match.start() + len(match[0]) - len(match[0].lstrip())
-    if group["point"]:
-        time_s = parse_time(group["point"])
+    if group["point"] or group["unit_first"] or group["from_end"]:
+        if group["unit_first"]:
+            time_s = parse_time(f"{group['count']} {group['unit_first']}")
+        elif group["from_end"]:
+            time_s = duration_s - parse_time(group["from_end"])
+        else:
+            negative = re.search(r"(?:^|\s)[-−]$", match.string[:start])
+            time_s = parse_time(group["point"]) * (-1 if negative else 1)
         return TimeReference(Span(time_s, time_s), start, match.end(), "{} seconds")
+    if group["bare_word"]:
+        low, high = sorted((float(group["bare_first"]), float(group["bare_second"])))
+        return TimeReference(_cut(low, high, duration_s), start, match.end(), f"between {low:.1f} and {high:.1f} seconds")
     if group["second"]:
         second = group["second"]
         unit = re.search(rf"{_UNIT}$", second, re.IGNORECASE)
