@@ -224,13 +224,16 @@ class Longview:
             self.library.remember_hash(path, status.st_size, status.st_mtime_ns, known)
         return known
 
-    def _probed(self, entry: VideoEntry) -> VideoInfo:
-        """The original of a library entry, which must still be there and unchanged."""
+    def _original(self, entry: VideoEntry) -> Path:
+        """Where the original of a library entry lies; it must still be there and unchanged."""
         if not entry.path.exists():
             raise VideoGone(f"The original of {entry.title} is no longer at {entry.path}; index it again from where it lies now.")
         if self._hash(entry.path) != entry.content_hash:
             raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
-        return probe(entry.path, known_hash=entry.content_hash)
+        return entry.path
+
+    def _probed(self, entry: VideoEntry) -> VideoInfo:
+        return probe(self._original(entry), known_hash=entry.content_hash)
 
     def plan(self, reference: str, *, context_tokens: int | None = None, fps: float | None = None) -> PlanReport:
         """What would be looked at for questions about a video; a path need not be in the library."""
@@ -445,9 +448,8 @@ class Longview:
         made = self._proxy(entry)
         if made.exists():
             return made
-        if not entry.path.exists():
-            raise VideoGone(f"The original of {entry.title} is no longer at {entry.path}; index it again from where it lies now.")
-        return entry.path if entry.facts.get("browser_plays") else None
+        original = self._original(entry)
+        return original if entry.facts.get("browser_plays") else None
 
     def _proxy(self, entry: VideoEntry) -> Path:
         return self.library.folder / "proxies" / f"{entry.video_id}.mp4"

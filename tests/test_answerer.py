@@ -152,7 +152,7 @@ def test_captions_beyond_the_latest_trained_time_are_on_the_videos_own_clock(
     assert [window.clock_offset_s > 0 for window in plan.windows] == [False, True, True]
     told = caption(late_pool, long_video, plan)
     assert [event.text for event in told.events] == [event.text for event in TIMELINE]
-    assert told.incomplete == ()
+    assert told.coverage.unseen == ()
     for event, true in zip(told.events, TIMELINE, strict=True):
         assert event.span.iou(true.event.span) > 0.8
 

@@ -174,6 +174,13 @@ def test_exported_subtitles_carry_the_captions_times(shell: Shell, video_id: str
     assert captions[0]["text"] in shell.run("export", video_id, "--format", "txt").stdout
 
 
+def test_an_export_never_overwrites_a_video(shell: Shell, video_id: str, video: Path) -> None:
+    before = video.read_bytes()
+    error = shell.json("export", video_id, "--format", "srt", "-o", str(video), code=1)["error"]
+    assert "not overwritten" in error["message"]
+    assert video.read_bytes() == before
+
+
 def test_the_same_content_is_one_video_and_a_prefix_names_it(shell: Shell, video_id: str, video: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(video.read_bytes())

@@ -9,7 +9,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.video_utils import VideoMetadata
 
 from model.checkpoints import DEMO, find_checkpoint
-from model.errors import BadCheckpoint
+from model.errors import BadCheckpoint, OutOfMemory
 from model.prompts import DENSE_CAPTIONS, localize
 from model.qwen import QwenEngine, QwenSession
 from video.decoder import TimedFrames, read_frames
@@ -148,3 +148,17 @@ def test_a_folder_without_a_video_model_is_refused(tmp_path_factory: pytest.Temp
     (folder / "model.safetensors").write_bytes(b"\0" * 16)
     with pytest.raises(BadCheckpoint, match="vision_config"):
         find_checkpoint(str(folder))
+
+
+def test_a_step_that_fails_half_way_leaves_the_session_usable(session: QwenSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = reply(session, QUESTIONS[3])
+    layer = session.engine.model.model.language_model.layers[3]
+
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layer, "forward", fail)
+        with pytest.raises(OutOfMemory):
+            list(session.ask(QUESTIONS[0], max_new_tokens=10))
+    assert reply(session, QUESTIONS[3]) == expected

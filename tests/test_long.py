@@ -37,7 +37,7 @@ def captions(pool: SessionPool, long_video: VideoInfo) -> Captions:
 def test_events_are_told_once_at_their_times(captions: Captions) -> None:
     told = [any(item.text == true.text and item.span.iou(true.event.span) >= 0.5 for item in captions.events) for true in EVENTS]
     assert sum(told) >= LEAST_TOLD * len(EVENTS)
-    assert captions.incomplete == ()
+    assert captions.coverage.unseen == ()
     repeated = [
         (first, second)
         for first, second in zip(captions.events, captions.events[1:], strict=False)

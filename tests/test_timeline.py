@@ -166,3 +166,34 @@ def test_no_question_breaks_the_search_for_times(question: str, duration_s: floa
     for time in find_times(question, duration_s=duration_s):
         assert 0 <= time.text_start < time.text_end <= len(question)
         assert time.span.start_s >= 0
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is at 3m20s?", (200, 200)),
+        ("What happens 10 seconds before the end?", (290, 290)),
+        ("What is at minute 3?", (180, 180)),
+        ("What is at the 2-minute mark?", (120, 120)),
+        ("What happens between 12 and 20?", (12, 20)),
+        ("What happens at -5 seconds?", (-5, -5)),
+        ("What happens at 2m?", (120, 120)),
+    ],
+)
+def test_less_usual_ways_to_write_a_time(question: str, expected: tuple[float, float]) -> None:
+    (reference,) = find_times(question, duration_s=300)
+    assert (reference.span.start_s, reference.span.end_s) == expected
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Is there a second dog?",
+        "Who wins the 100 m race?",
+        "Who wins the 100m race?",
+        "Is that a 1920s car?",
+        "Are there between 12 and 20 dogs?",
+    ],
+)
+def test_numbers_that_are_no_times_are_left_alone(question: str) -> None:
+    assert find_times(question, duration_s=300) == ()

@@ -175,6 +175,12 @@ def test_other_sites_cannot_reach_the_server_under_their_name(server: Server) ->
     assert server.get("/", Host="attacker.example")[0] == 400
 
 
+def test_other_sites_cannot_send_anything(server: Server) -> None:
+    request = urllib.request.Request(f"{server.url}/gradio_api/upload", data=b"x", headers={"Origin": "http://evil.example"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=30)
+
+
 def test_uploads_go_into_the_library_and_unplayable_ones_get_a_copy(
     server: Server, client: Client, video_id: str, tmp_path: Path
 ) -> None:

@@ -1,0 +1,77 @@
+"""What could not be looked at is said, never passed off as "not there"."""
+
+from pathlib import Path
+
+import pytest
+
+from app.service import Longview
+from app.settings import Settings
+from model.captioner import caption
+from model.localizer import locate
+from model.qwen import QwenEngine
+from model.sessions import SessionPool
+from video.decoder import read_frames
+from video.probe import VideoInfo, probe
+from video.shapes import ShapesEvent, render
+
+EVENTS = (ShapesEvent(1, 6, "red", "circle", "moves up"), ShapesEvent(13, 19, "blue", "star", "grows"))
+DURATION_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MP4 with its index at the front, so that the first part of it plays alone."""
+    folder = tmp_path_factory.mktemp("cut")
+    options: dict[str, object] = {"movflags": "+faststart", "g": 25}
+    return render(folder / "whole.mp4", EVENTS, DURATION_S, output_options=options)
+
+
+@pytest.fixture(scope="module")
+def cut(whole: Path) -> VideoInfo:
+    data = whole.read_bytes()
+    target = whole.with_name("cut.mp4")
+    target.write_bytes(data[: int(len(data) * 0.55)])
+    return probe(target)
+
+
+@pytest.fixture
+def pool(engine: QwenEngine) -> SessionPool:
+    return SessionPool(engine, memory_bytes=1 << 28)
+
+
+def test_a_whole_file_is_seen_to_its_end(pool: SessionPool, whole: Path) -> None:
+    result = locate(pool, probe(whole), "a white ring")
+    assert result.found == ()
+    assert result.coverage.unseen == ()
+    assert result.coverage.seconds == pytest.approx(DURATION_S, abs=0.1)
+
+
+def test_the_missing_part_of_a_cut_off_file_is_said_to_be_unseen(pool: SessionPool, cut: VideoInfo) -> None:
+    assert cut.duration_s == pytest.approx(DURATION_S, abs=0.1)
+    last_s = max(
+        float(chunk.times_s[-1]) for chunk in read_frames(cut, [index / 25 for index in range(500)], 64, 96) if len(chunk)
+    )
+    assert last_s < 16
+    result = locate(pool, cut, "a blue star grows")
+    (unseen,) = result.coverage.unseen
+    assert unseen.start_s == pytest.approx(last_s, abs=0.1)
+    assert unseen.end_s == pytest.approx(DURATION_S, abs=0.1)
+    assert result.coverage.seconds == pytest.approx(last_s, abs=0.1)
+    assert "Could not be looked at" in str(result.coverage)
+    assert caption(pool, cut, pool.plan(cut, "caption")).coverage.unseen == (unseen,)
+
+
+def test_a_picture_that_stands_still_counts_as_seen(pool: SessionPool, tmp_path: Path) -> None:
+    slow = render(tmp_path / "slow.mp4", EVENTS, DURATION_S, fps=0.2)
+    assert locate(pool, probe(slow), "a white ring").coverage.unseen == ()
+
+
+def test_the_library_keeps_what_is_missing_and_finds_a_renamed_original(cut: VideoInfo, whole: Path, tmp_path: Path) -> None:
+    app = Longview(Settings(home=tmp_path / "home", model="demo", device="cpu", threads=1))
+    assert app.index(cut.path).entry.incomplete[0].end_s == pytest.approx(DURATION_S, abs=0.1)
+    first = tmp_path / "first.mp4"
+    first.write_bytes(whole.read_bytes())
+    entry = app.index(first).entry
+    second = first.rename(tmp_path / "second.mp4")
+    assert app.video(str(second)).path == second
+    assert app.locate(app.library.video(entry.video_id), EVENTS[0].text).found
