@@ -64,21 +64,26 @@ def _told_part(text: str, session: VideoSession) -> float:
 
 
 def joined(windows: Iterable[list[Event]], *, grain_s: float) -> list[Event]:
-    """One timeline from overlapping windows: an event that two windows tell in the same words becomes one.
+    """One timeline from overlapping windows: what is told twice in the same words becomes one event.
 
-    Told twice means: the same text, and spans that overlap or lie no further apart than two patches.
+    Told twice means: the same text, and spans that overlap or, from two windows, lie no further apart than two patches.
     """
     timeline: list[Event] = []
     for events in windows:
         before = list(timeline)
         for event in events:
-            twin = next(
-                (old for old in before if old.text == event.text and old.span.overlap_s(event.span) >= -2 * grain_s), None
-            )
+            twin = next((old for old in before if _told_twice(old, event, gap_s=2 * grain_s)), None)
+            twin = twin or next((old for old in timeline if _told_twice(old, event, gap_s=0.0)), None)
             if twin is None:
                 timeline.append(event)
-            else:
-                both = Span(min(twin.span.start_s, event.span.start_s), max(twin.span.end_s, event.span.end_s))
-                timeline[timeline.index(twin)] = Event(both, event.text)
+                continue
+            both = Span(min(twin.span.start_s, event.span.start_s), max(twin.span.end_s, event.span.end_s))
+            timeline[timeline.index(twin)] = Event(both, event.text)
+            if twin in before:
                 before.remove(twin)
     return sorted(timeline, key=lambda event: event.span)
+
+
+def _told_twice(first: Event, second: Event, *, gap_s: float) -> bool:
+    between_s = -first.span.overlap_s(second.span)
+    return first.text == second.text and (between_s <= gap_s if gap_s else between_s < 0)

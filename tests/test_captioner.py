@@ -43,3 +43,13 @@ def test_an_event_through_many_windows_becomes_one_long_event() -> None:
 def test_the_timeline_is_in_order_of_time() -> None:
     timeline = joined([[event(5, 9, "b"), event(1, 3, "a")], [], [event(4, 8, "c")]], grain_s=GRAIN_S)
     assert [told.text for told in timeline] == ["a", "c", "b"]
+
+
+def test_one_reply_that_tells_an_event_twice_gives_one_event() -> None:
+    twice = [Event(Span(7, 10), "A red ring moves up."), Event(Span(8, 14), "A red ring moves up.")]
+    assert joined([twice], grain_s=1.0) == [Event(Span(7, 14), "A red ring moves up.")]
+
+
+def test_one_reply_may_tell_the_same_of_two_times() -> None:
+    twice = [Event(Span(7, 10), "A red ring moves up."), Event(Span(10.5, 14), "A red ring moves up.")]
+    assert joined([twice], grain_s=1.0) == twice
