@@ -32,6 +32,7 @@ $(VENV)/bin/python:
 
 # A stamp is written only when everything is installed, so an interrupted set-up is taken up again.
 $(VENV)/.run-ready: requirements.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing what Longview needs; the first time this takes a few minutes."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $@
 

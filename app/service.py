@@ -23,7 +23,7 @@ from model.checkpoints import Checkpoint, find_checkpoint
 from model.errors import ModelError
 from model.prompts import PROMPT_VERSION
 from video.clips import browser_plays, proxy, thumbnail
-from video.errors import VideoError
+from video.errors import ImpossiblePlan, VideoError
 from video.ffmpeg import written_whole
 from video.guard import checked_path
 from video.probe import VideoInfo, content_hash, probe
@@ -265,6 +265,8 @@ class Longview:
         """
         from model.captioner import caption
 
+        if end_s is not None and end_s <= (start_s or 0.0):
+            raise ImpossiblePlan(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s or 0.0)}).")
         begun = time.monotonic()
         stages = Stages(on_progress)
         stages.begin("reading the file", until=0.02)
@@ -272,11 +274,9 @@ class Longview:
         info = probe(checked, known_hash=self._hash(checked))
         stages.begin("loading the checkpoint", until=0.04)
         pool = self._pool
-        span = (
-            Span(start_s or 0.0, max(start_s or 0.0, info.duration_s if end_s is None else end_s))
-            if start_s or end_s is not None
-            else None
-        )
+        from_s = start_s or 0.0
+        # A start beyond the video's end is for the sampler to refuse, in words.
+        span = Span(from_s, max(from_s, info.duration_s if end_s is None else end_s)) if from_s or end_s is not None else None
         plan = pool.plan(info, "caption", span=span, context_tokens=context_tokens)
         estimate_s = pool.engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED)
         log.info("%s: %d frames in %d windows, about %.0f s", info.path.name, plan.frames, len(plan.windows), estimate_s)

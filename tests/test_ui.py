@@ -20,6 +20,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from video.shapes import ShapesEvent, render
+from video.timeline import Span
 
 EVENTS = (
     ShapesEvent(3.0, 9.0, "red", "circle", "moves up"),
@@ -132,6 +133,16 @@ def test_a_question_is_answered_with_times_to_click_and_survives_a_reload(client
     assert [as_text(message) for message in reloaded] == [as_text(message) for message in messages]
 
 
+def test_every_event_is_found_and_an_absent_one_is_not(client: Client, video_id: str) -> None:
+    for event in EVENTS:
+        *_, messages = client.predict(video_id, f"When does the {event.color} {event.shape} appear?", api_name="/ask")
+        (found,) = re.findall(r"rom (\d+\.\d) to (\d+\.\d) seconds", as_text(messages[-1]).replace("\\", ""))
+        assert Span(float(found[0]), float(found[1])).iou(event.event.span) >= 0.8
+    *_, messages = client.predict(video_id, "When does the white ring appear?", api_name="/ask")
+    assert as_text(messages[-1]).startswith("Not in this video")
+    assert "only moving coloured shapes" in as_text(messages[-1])
+
+
 def as_text(message: Any) -> str:
     content = message["content"]
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
@@ -159,8 +170,13 @@ def test_media_can_be_seeked_and_exports_downloaded(server: Server, client: Clie
     assert status == 206
     assert body == video.read_bytes()[100:200]
     assert headers["content-type"] == "video/mp4"
-    status, body, _ = server.get(f"/export/{video_id}.vtt")
-    assert [line.plaintext for line in pysubs2.SSAFile.from_string(body.decode(), "vtt")] == [event.text for event in EVENTS]
+    for format in ("srt", "vtt"):
+        status, body, _ = server.get(f"/export/{video_id}.{format}")
+        assert status == 200
+        lines = pysubs2.SSAFile.from_string(body.decode(), format)
+        assert [line.plaintext for line in lines] == [event.text for event in EVENTS]
+        for line, event in zip(lines, EVENTS, strict=True):
+            assert Span(line.start / 1000, line.end / 1000).iou(event.event.span) > 0.7
 
 
 @pytest.mark.parametrize(
