@@ -7,11 +7,12 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.asking import AskedAnswer, Asking
 from app.errors import BadRequest, NoSpace, VideoGone
 from app.progress import OnProgress, Stages
 from app.settings import Settings
@@ -32,7 +33,7 @@ from video.timeline import Event, Span, find_times, format_time
 
 if TYPE_CHECKING:
     from indexing.vectors import VectorIndex
-    from model.answerer import Answer, Answering
+    from model.answerer import Answering
     from model.localizer import Localization
     from model.sessions import SessionPool
 
@@ -61,33 +62,6 @@ class PlanReport:
 
     plan: SamplingPlan
     estimated_seconds: float
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A span of a video that an answer rests on."""
-
-    video_id: str
-    span: Span
-
-
-@dataclass(frozen=True)
-class AskedAnswer:
-    """An answer about one or more videos."""
-
-    text: str
-    evidence: tuple[Evidence, ...]
-    provenance: tuple[Provenance, ...]
-    """Of the answer about each video."""
-    first_token_s: float
-    total_s: float
-    looked_at_s: float
-    """Seconds of video that were looked at."""
-    frames: int
-    grain_s: float
-    """The coarsest patch period among the looks."""
-    unseen: tuple[Span, ...] = ()
-    """What was meant to be looked at, but could not be."""
 
 
 class Longview:
@@ -462,54 +436,6 @@ class Longview:
         target = self.library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
         with self._drawing:
             return target if target.exists() else thumbnail(self._probed(entry), inside_s, target)
-
-
-class Asking:
-    """Answers in the making: iterate for pieces of text; `answer` is there when they are finished, and in the library."""
-
-    def __init__(self, question: str, parts: "list[tuple[VideoEntry, Answering | str]]", app: Longview) -> None:
-        """`parts`: each video with its answer to be, or with the reason why there is none."""
-        self._question, self._parts, self._app = question, parts, app
-        self._text = ""
-        self._evidence: list[Evidence] = []
-
-    def __iter__(self) -> Iterator[str]:
-        for number, (entry, answering) in enumerate(self._parts):
-            if len(self._parts) > 1:
-                yield from self._said(f"{chr(10) if number else ''}{entry.title}: ")
-            if isinstance(answering, str):
-                yield from self._said(answering)
-                continue
-            for piece in answering:
-                yield from self._said(piece)
-            self._finish(entry, answering.answer)
-
-    def _said(self, piece: str) -> Iterator[str]:
-        self._text += piece
-        yield piece
-
-    def _finish(self, entry: VideoEntry, answer: "Answer") -> None:
-        spans = tuple(self._app.told_span(entry, span, answer.text) for span in answer.evidence)
-        self._evidence += [Evidence(entry.video_id, span) for span in spans]
-        self._app.library.add_answer(
-            entry.video_id, AnsweredQuestion(self._question, answer.text, spans, self._app.provenance(answer.plan))
-        )
-
-    @property
-    def answer(self) -> AskedAnswer:
-        """The finished answer; only after the iteration."""
-        answers = [part.answer for _, part in self._parts if not isinstance(part, str)]
-        return AskedAnswer(
-            text=self._text.strip(),
-            evidence=tuple(self._evidence),
-            provenance=tuple(self._app.provenance(answer.plan) for answer in answers),
-            first_token_s=answers[0].first_token_s if answers else 0.0,
-            total_s=sum(answer.total_s for answer in answers),
-            looked_at_s=sum(answer.coverage.seconds for answer in answers),
-            frames=sum(answer.coverage.frames for answer in answers),
-            grain_s=max((answer.coverage.grain_s for answer in answers), default=0.0),
-            unseen=tuple(span for answer in answers for span in answer.coverage.unseen),
-        )
 
 
 def plan_facts(plan: SamplingPlan) -> dict[str, Any]:
