@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli import Call, cli, progress_bar, verb
+import app.cli  # noqa: F401 (registers its verbs)
+from app.terminal import Call, cli, progress_bar, verb
 
 
 @verb

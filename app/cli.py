@@ -1,148 +1,22 @@
-"""The command line: verbs and printing only. Every verb takes `--json`; see `verb` for what all of them share."""
+"""The verbs of the command line: what each asks of the application, and what it prints."""
 
-import functools
-import inspect
-import json
 import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from tqdm import tqdm
 
 from app.doctor import examine
-from app.errors import EXPECTED_ERRORS, AppError, BadRequest
-from app.progress import OnProgress, Progress
-from app.service import Longview, plan_facts
-from app.settings import load_settings
+from app.errors import EXPECTED_ERRORS, BadRequest
+from app.service import plan_facts
+from app.terminal import Call, error_document, progress_bar, verb
 from indexing.exports import ExportFormat, event_row
-from indexing.library import Provenance, VideoEntry
-from video.decoder import ReaderName
+from indexing.library import VideoEntry
 from video.ffmpeg import written_whole
 from video.timeline import Span, format_time, parse_time
 
 log = logging.getLogger(__name__)
-
-cli = typer.Typer(
-    name="longview",
-    help="Ask long videos questions, find moments in a library of them, and export timestamped captions.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One use of a verb: the application and how to print."""
-
-    app: Longview
-    as_json: bool
-
-    def answer(self, document: dict[str, Any], text: str) -> None:
-        """Print the one result, as JSON or for people."""
-        print(json.dumps(document, ensure_ascii=False, indent=2) if self.as_json else text)
-
-    def model_facts(self, *made_by: Provenance) -> dict[str, Any]:
-        """Provenance and notice for results that a model made."""
-        provenance = [asdict(item) for item in made_by]
-        return {"provenance": provenance[0] if len(provenance) == 1 else provenance, "notice": self.app.checkpoint.notice}
-
-    def tell_notice(self) -> None:
-        """Say what every user of this checkpoint must know, where people read and programs don't."""
-        if self.app.checkpoint.notice:
-            print(self.app.checkpoint.notice, file=sys.stderr)
-
-
-@contextmanager
-def progress_bar() -> Iterator[OnProgress]:
-    """A bar with stage and time left on stderr; plain lines where that is no terminal."""
-    live = sys.stderr.isatty()
-    layout = "{desc} {percentage:3.0f}%|{bar:30}| {postfix}"
-    told: list[tuple[str, int]] = []
-    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not live) as bar:
-
-        def show(progress: Progress) -> None:
-            left = f"{format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
-            if live:
-                bar.set_description_str(progress.stage, refresh=False)
-                bar.set_postfix_str(left, refresh=False)
-                bar.n = progress.part * 100
-                bar.refresh()
-            elif (step := (progress.stage, int(progress.part * 10))) not in told:
-                told.append(step)
-                print(f"{progress.part:4.0%} {progress.stage} {left}".rstrip(), file=sys.stderr)
-
-        yield show
-
-
-_COMMON: dict[str, Any] = {
-    "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")],
-    "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_HOME).", show_default=False)],
-    "model": Annotated[str | None, typer.Option(help="auto, demo, a Hugging Face id or a folder.", show_default=False)],
-    "reader": Annotated[ReaderName | None, typer.Option(help="The library that decodes videos.", show_default=False)],
-    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")],
-}
-
-
-def verb(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a verb, give it the common options, and turn expected errors into one sentence and exit code 1."""
-    own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "call"]
-    common = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=False if kind.__origin__ is bool else None, annotation=kind
-        )
-        for name, kind in _COMMON.items()
-    ]
-
-    @functools.wraps(function)
-    def run(**values: Any) -> None:
-        as_json, verbose = values.pop("as_json"), values.pop("verbose")
-        library, model, reader = values.pop("library"), values.pop("model"), values.pop("reader")
-        logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
-        if not verbose:
-            # Other people's libraries report to the log of those who asked for it.
-            logging.getLogger("transformers").setLevel(logging.ERROR)
-        try:
-            function(Call(Longview(load_settings(home=library, model=model, reader=reader)), as_json), **values)
-        except EXPECTED_ERRORS as error:
-            fail(error, as_json=as_json)
-        except typer.Exit:
-            raise
-        except (OSError, RuntimeError, ValueError) as error:
-            # A mistake of ours: programs still get one document, and people the whole story when they ask for it.
-            log.info("unexpected", exc_info=True)
-            fail(
-                AppError(f"Something unexpected went wrong ({type(error).__name__}: {error}); --verbose says more."),
-                as_json=as_json,
-            )
-        except KeyboardInterrupt:
-            print("Stopped; nothing half-done was kept.", file=sys.stderr)
-            raise typer.Exit(1) from None
-        except BrokenPipeError:
-            raise typer.Exit(1) from None
-
-    run.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *common)}
-    cli.command(function.__name__.rstrip("_"))(run)
-    return run
-
-
-def fail(error: Exception, *, as_json: bool) -> None:
-    """Say an expected error and leave with exit code 1."""
-    if as_json:
-        print(json.dumps({"error": _error(error)}, ensure_ascii=False, indent=2))
-    else:
-        print(error, file=sys.stderr)
-    raise typer.Exit(1)
-
-
-def _error(error: Exception) -> dict[str, str]:
-    return {"code": getattr(error, "code", "error"), "message": str(error)}
 
 
 def _seconds(text: str | None) -> float | None:
@@ -195,7 +69,7 @@ def index(
                 done = call.app.index(path, start_s=start_s, end_s=end_s, context_tokens=context, on_progress=on_progress)
         except EXPECTED_ERRORS as error:
             failed.append(error)
-            rows.append({"path": str(path), "status": "failed", "error": _error(error)})
+            rows.append({"path": str(path), "status": "failed", "error": error_document(error)})
             continue
         entry = done.entry
         rows.append(

@@ -1,6 +1,5 @@
 """Work in the background of the server: one job after another, each with progress that any page can show."""
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -20,7 +19,6 @@ log = logging.getLogger(__name__)
 class Job:
     """One piece of work; its fields change while it runs."""
 
-    job_id: int
     title: str
     progress: Progress = field(default_factory=lambda: Progress("waiting", 0.0, None))
     video_id: str | None = None
@@ -36,7 +34,6 @@ class Jobs:
     def __init__(self, app: Longview) -> None:
         self._app = app
         self._jobs: list[Job] = []
-        self._numbers = itertools.count(1)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longview-job")
 
     def ended(self) -> tuple[Job, ...]:
@@ -84,7 +81,7 @@ class Jobs:
         return already or self._start(title, work, video_id=entry.video_id)
 
     def _start(self, title: str, work: Callable[[Job, OnProgress], None], *, video_id: str | None = None) -> Job:
-        job = Job(next(self._numbers), title, video_id=video_id)
+        job = Job(title, video_id=video_id)
 
         def report(progress: Progress) -> None:
             job.progress = progress

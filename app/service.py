@@ -137,9 +137,8 @@ class Longview:
         Raises:
             UnknownVideo: it is not in the library. AmbiguousVideo: several begin like that.
         """
-        path = Path(reference).expanduser()
         if _names_file(reference):
-            checked = checked_path(path)
+            checked = checked_path(reference)
             entry = self.library.video(self._hash(checked)[:ID_DIGITS])
             if entry.path.exists():
                 return entry
@@ -171,7 +170,7 @@ class Longview:
         return entry.provenance.checkpoint != self.checkpoint.identity or entry.provenance.prompt_version != PROMPT_VERSION
 
     def remove(self, reference: str) -> VideoEntry:
-        """Forget a video; its original stays where it is, and so do files made for it only if others use them."""
+        """Forget a video and delete the thumbnails and the browser's copy made of it; its original stays where it is."""
         entry = self.video(reference)
         self.library.remove(entry.video_id)
         for made in self._made_for(entry.video_id):

@@ -25,6 +25,12 @@ class BadQuestion(ModelError):
     code = "bad_question"
 
 
+class DeviceNotFound(ModelError):
+    """The device that was asked for is not on this machine."""
+
+    code = "device_not_found"
+
+
 class OutOfMemory(ModelError):
     """The device has not enough memory for the plan."""
 

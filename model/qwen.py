@@ -21,7 +21,7 @@ from transformers.video_utils import VideoMetadata
 
 from model.checkpoints import Checkpoint
 from model.engine import Patch
-from model.errors import BadCheckpoint, OutOfMemory
+from model.errors import BadCheckpoint, DeviceNotFound, OutOfMemory
 from video.decoder import TimedFrames
 from video.sampler import FRAMES_PER_PATCH, SamplingPlan
 from video.timeline import Span
@@ -47,13 +47,15 @@ class QwenEngine:
         small checkpoints, else one a core.
 
         Raises:
-            BadCheckpoint: the folder cannot be loaded by transformers.
+            BadCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no CUDA device.
             OutOfMemory: the weights do not fit.
         """
         # Progress is the application's to show, and only where it was asked for.
         transformers_logging.disable_progress_bar()
         self.checkpoint = checkpoint
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise DeviceNotFound("There is no CUDA device that this PyTorch can use; choose the device cpu.")
         small = checkpoint.weight_bytes < SMALL_WEIGHTS_BYTES
         torch.set_num_threads(threads or (1 if small else psutil.cpu_count(logical=False) or 1))
         try:

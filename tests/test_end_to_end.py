@@ -260,6 +260,7 @@ def test_one_failure_is_an_error_document(shell: Shell, tmp_path: Path) -> None:
         (("ask", "VIDEO", "What happens at 9:00?"), "bad_question"),
         (("locate", "VIDEO", " "), "bad_question"),
         (("search", ""), "bad_request"),
+        (("caption", "~no-such-user/x.mp4"), "not_found"),
         (("list", "--library", "/proc/longview"), "library_unusable"),
         (("plan", "VIDEO", "--model", "./no-such-folder"), "checkpoint_not_found"),
         (("plan", "VIDEO", "--context", "600"), "impossible_plan"),

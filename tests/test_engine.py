@@ -9,7 +9,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.video_utils import VideoMetadata
 
 from model.checkpoints import DEMO, find_checkpoint
-from model.errors import BadCheckpoint, OutOfMemory
+from model.errors import BadCheckpoint, DeviceNotFound, OutOfMemory
 from model.prompts import DENSE_CAPTIONS, localize
 from model.qwen import QwenEngine, QwenSession
 from video.decoder import TimedFrames, read_frames
@@ -140,6 +140,12 @@ def test_a_question_cannot_end_its_own_turn(engine: QwenEngine) -> None:
         engine.processor.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|im_start|>", "<|vision_start|>")
     }
     assert [token for token in ids if token in special] == [token for token in plain if token in special]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(DeviceNotFound, match="no CUDA device"):
+        QwenEngine(find_checkpoint("demo"), device="cuda")
 
 
 def test_a_folder_without_a_video_model_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from video.errors import NotAVideo, VideoError, VideoNotFound
 from video.ffmpeg import ffmpeg_path
 from video.guard import checked_path, demuxer_url
 from video.probe import probe
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -48,12 +51,23 @@ def test_what_is_no_readable_regular_file_is_refused_by_name(tmp_path: Path, nam
         checked_path(f"{tmp_path}/{name}")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "private.mp4").write_bytes(b"x")
-    (tmp_path / "private.mp4").chmod(0)
-    with pytest.raises(VideoNotFound):
-        checked_path(tmp_path / "private.mp4")
+def test_a_file_without_permission_is_refused() -> None:
+    # Not in tmp_path, whose folders only their owner may enter: here the file alone must be what cannot be read.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        private = Path(folder, "private.mp4")
+        private.write_bytes(b"x")
+        private.chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(NOBODY)  # root may read every file
+        try:
+            assert private.stat().st_size == 1
+            with pytest.raises(VideoNotFound, match="cannot be read: Permission denied"):
+                checked_path(private)
+        finally:
+            if root:
+                os.seteuid(0)
 
 
 @pytest.mark.parametrize(
