@@ -40,8 +40,8 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
     return probe(render(tmp_path_factory.mktemp("answerer") / "long.mp4", TIMELINE, LONG_S, fps=10))
 
 
-def answered(pool: SessionPool, video: VideoInfo, question: str, **more: Span) -> Answer:
-    answering = Answering(pool, video, question, **more)
+def answered(pool: SessionPool, video: VideoInfo, question: str, focus: Span | None = None) -> Answer:
+    answering = Answering(pool, video, question, focus=focus)
     text = "".join(answering)
     answer = answering.answer
     assert answer.text == text.strip()

@@ -1,6 +1,7 @@
 """Thumbnails show what is on screen at their time, and proxies play where the original does not, on the same clock."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 import ffmpeg
@@ -44,9 +45,7 @@ def made(folder: Path, name: str, fps: float = 10, codec: str = "libx264", **opt
         ("slides.mp4", 0.25, {}),
     ],
 )
-def test_a_thumbnail_shows_what_is_on_screen_at_its_time(
-    tmp_path: Path, name: str, fps: float, options: dict[str, object]
-) -> None:
+def test_a_thumbnail_shows_what_is_on_screen_at_its_time(tmp_path: Path, name: str, fps: float, options: dict[str, Any]) -> None:
     video = made(tmp_path, name, fps, **options)
     for time_s, color in (
         (0, "red"),

@@ -87,7 +87,7 @@ def test_a_mistake_of_ours_is_one_sentence_for_the_user_and_the_next_job_runs(
 ) -> None:
     jobs = Jobs(app)
     with monkeypatch.context() as patched:
-        patched.setattr(app, "index", lambda *_, **__: {}["secret detail"])
+        patched.setattr(app, "index", lambda *_, **__: dict[str, str]()["secret detail"])
         broken = ended(jobs.index(video))
     assert broken.error is not None and "unexpected" in broken.error and "secret" not in broken.error
     assert ended(jobs.index(video)).error is None

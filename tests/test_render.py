@@ -70,7 +70,7 @@ def caption(text: str) -> Caption:
 
 
 def job(title: str, stage: str = "looking", error: str | None = None) -> Job:
-    return Job(1, title, progress=Progress(stage, 0.5, 60.0), error=error)
+    return Job(title, progress=Progress(stage, 0.5, 60.0), error=error)
 
 
 def shelf(title: str, path: str, checkpoint: str) -> str:

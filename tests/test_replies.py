@@ -53,7 +53,7 @@ TWO_EVENTS = (Event(Span(3.0, 5.5), "A dog runs."), Event(Span(10.0, 12.5), "It 
         json.dumps(
             [
                 {
-                    "start": f"00:0{e['start']}" if e["start"] < 10 else f"0:{e['start']}",
+                    "start": f"00:{e['start']:04}",
                     "end": e["end"],
                     "event": e["description"],
                 }

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ TWICE = (
 TOO_LONG = "red " * (QUESTION_MAX_CHARACTERS // 4) + "x"
 
 
-def settings(home: Path, model: str = "demo", **more: int) -> Settings:
+def settings(home: Path, model: str = "demo", **more: Any) -> Settings:
     return Settings(home=home, model=model, device="cpu", threads=1, **more)
 
 

@@ -66,4 +66,4 @@ def test_a_settings_file_that_cannot_be_read_is_told(config_file: Path) -> None:
 def test_settings_do_not_change_under_a_running_program() -> None:
     settings = load_settings()
     with pytest.raises(ValidationError):
-        settings.port = 1  # type: ignore[misc]
+        settings.port = 1
