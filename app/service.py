@@ -24,10 +24,11 @@ from model.checkpoints import Checkpoint, find_checkpoint
 from model.errors import ModelError
 from model.prompts import PROMPT_VERSION
 from video.clips import browser_plays, proxy, thumbnail
+from video.decoder import Decoder
 from video.errors import ImpossiblePlan, VideoError
 from video.ffmpeg import written_whole
 from video.guard import checked_path
-from video.probe import VideoInfo, content_hash, probe
+from video.probe import VideoInfo, content_hash
 from video.sampler import SamplingPlan
 from video.timeline import Event, Span, find_times, format_time
 
@@ -75,6 +76,12 @@ class Longview:
         """
         self.settings = settings
         self.library = Library(settings.home.expanduser().resolve())
+        self.decoder = Decoder(
+            settings.limits,
+            reader=settings.reader,
+            key_frames_only=settings.fast,
+            processes=settings.decode_processes,
+        )
         self._loading = threading.RLock()
         self._drawing = threading.Lock()  # a page of thumbnails would otherwise start as many decoders at once
         self._loaded_pool: SessionPool | None = None
@@ -99,8 +106,8 @@ class Longview:
                 engine = QwenEngine(self.checkpoint, device=self.settings.device, threads=self.settings.threads)
                 self._loaded_pool = SessionPool(
                     engine,
+                    self.decoder,
                     memory_bytes=self.settings.session_memory_bytes,
-                    reader=self.settings.reader,
                     context_tokens=self.settings.context_tokens,
                 )
             return self._loaded_pool
@@ -138,7 +145,7 @@ class Longview:
             UnknownVideo: it is not in the library. AmbiguousVideo: several begin like that.
         """
         if _names_file(reference):
-            checked = checked_path(reference)
+            checked = checked_path(reference, self.decoder.limits)
             entry = self.library.video(self._hash(checked)[:ID_DIGITS])
             if entry.path.exists():
                 return entry
@@ -206,13 +213,13 @@ class Longview:
         return entry.path
 
     def _probed(self, entry: VideoEntry) -> VideoInfo:
-        return probe(self._original(entry), known_hash=entry.content_hash)
+        return self.decoder.probe(self._original(entry), known_hash=entry.content_hash)
 
     def plan(self, reference: str, *, context_tokens: int | None = None, fps: float | None = None) -> PlanReport:
         """What would be looked at for questions about a video; a path need not be in the library."""
         if _names_file(reference):
-            path = checked_path(Path(reference))
-            info = probe(path, known_hash=self._hash(path))
+            path = checked_path(Path(reference), self.decoder.limits)
+            info = self.decoder.probe(path, known_hash=self._hash(path))
         else:
             info = self._probed(self.library.video(reference))
         plan = self._pool.plan(info, "watch", fps=fps, context_tokens=context_tokens)
@@ -243,8 +250,8 @@ class Longview:
         begun = time.monotonic()
         stages = Stages(on_progress)
         stages.begin("reading the file", until=0.02)
-        checked = checked_path(path)
-        info = probe(checked, known_hash=self._hash(checked))
+        checked = checked_path(path, self.decoder.limits)
+        info = self.decoder.probe(checked, known_hash=self._hash(checked))
         stages.begin("loading the checkpoint", until=0.04)
         pool = self._pool
         from_s = start_s or 0.0
@@ -388,9 +395,9 @@ class Longview:
             NoSpace: the disk is full. VideoError: the file cannot be used.
         """
         try:
-            checked = checked_path(upload)
+            checked = checked_path(upload, self.decoder.limits)
             digest = content_hash(checked)
-            probe(checked, known_hash=digest)
+            self.decoder.probe(checked, known_hash=digest)
         except VideoError as error:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from app.errors import BadRequest
 from video.decoder import ReaderName
+from video.guard import Limits
 
 CONFIG_FILE = Path(platformdirs.user_config_dir("longview")) / "longview.toml"
 
@@ -28,6 +29,24 @@ class Settings(BaseSettings):
     model: str = "auto"
     """`auto`, `demo`, a Hugging Face id or a folder."""
     reader: ReaderName = "pyav"
+    """The library that decodes videos."""
+    fast: bool = False
+    """Decode key frames only: much faster; times stay true, but what lies between two key frames is not seen."""
+    decode_processes: int | None = Field(default=None, ge=1, le=64)
+    """How many processes may decode one video at once; by default one a core, at most four."""
+    decode_memory_bytes: int = Field(default=4 << 30, ge=1 << 29)
+    """Address space of a decoding process; 8K needs about 2 GiB."""
+    decode_stall_s: float = Field(default=30.0, gt=0)
+    """A decoding process that gives no sign of life for so many seconds is stopped."""
+    decode_seconds_per_second: float = Field(default=10.0, gt=0)
+    """Seconds that decoding a second of video may take, beyond the minute that every file has."""
+    video_folders: tuple[Path, ...] = ()
+    """Only videos inside these folders, and the library's uploads, may be opened; empty: all that the user may read."""
+    max_file_bytes: int = Field(default=1 << 40, ge=1)
+    max_pixels: int = Field(default=8192 * 8192, ge=1)
+    """Of a frame."""
+    max_frames: int = Field(default=10_000_000, ge=1)
+    max_duration_s: float = Field(default=48 * 3600.0, gt=0)
     device: str | None = None
     """`cuda` or `cpu`; by default CUDA where there is one."""
     threads: int | None = Field(default=None, ge=1)
@@ -38,6 +57,20 @@ class Settings(BaseSettings):
     """Memory for the KV caches of videos that were looked at."""
     port: int = Field(default=7860, ge=1, le=65535)
     max_upload_bytes: int = Field(default=64 << 30, ge=1)
+
+    @property
+    def limits(self) -> Limits:
+        """What files and their decoding are held to."""
+        return Limits(
+            folders=(*self.video_folders, self.home) if self.video_folders else (),
+            size_bytes=self.max_file_bytes,
+            pixels=self.max_pixels,
+            frames=self.max_frames,
+            duration_s=self.max_duration_s,
+            memory_bytes=self.decode_memory_bytes,
+            stall_s=self.decode_stall_s,
+            seconds_per_second=self.decode_seconds_per_second,
+        )
 
     @classmethod
     def settings_customise_sources(

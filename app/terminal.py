@@ -82,6 +82,7 @@ _COMMON: dict[str, Any] = {
     "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_HOME).", show_default=False)],
     "model": Annotated[str | None, typer.Option(help="auto, demo, a Hugging Face id or a folder.", show_default=False)],
     "reader": Annotated[ReaderName | None, typer.Option(help="The library that decodes videos.", show_default=False)],
+    "fast": Annotated[bool, typer.Option("--fast", help="Decode key frames only: much faster, sees less.")],
     "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")],
 }
 
@@ -99,13 +100,14 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(**values: Any) -> None:
         as_json, verbose = values.pop("as_json"), values.pop("verbose")
-        library, model, reader = values.pop("library"), values.pop("model"), values.pop("reader")
+        flags = {"home": values.pop("library"), "fast": values.pop("fast") or None}
+        flags |= {name: values.pop(name) for name in ("model", "reader")}
         logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
         if not verbose:
             # Other people's libraries report to the log of those who asked for it.
             logging.getLogger("transformers").setLevel(logging.ERROR)
         try:
-            function(Call(Longview(load_settings(home=library, model=model, reader=reader)), as_json), **values)
+            function(Call(Longview(load_settings(**flags)), as_json), **values)
         except EXPECTED_ERRORS as error:
             fail(error, as_json=as_json)
         except BrokenPipeError:

@@ -21,7 +21,7 @@ from model.localizer import locate
 from model.prompts import localize
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
-from video.decoder import read_frames
+from video.decoder import Decoder
 from video.probe import VideoInfo, probe
 from video.shapes import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events
 
@@ -46,7 +46,7 @@ def plain_seconds(engine: QwenEngine, video: VideoInfo, pool: SessionPool, quest
     begun = time.perf_counter()
     plan = pool.plan(video, "watch")
     (window,) = plan.windows
-    chunks = list(read_frames(video, window.times_s, plan.height, plan.width, chunk_frames=4096))
+    chunks = list(pool.decoder.read(video, window.times_s, plan.height, plan.width, chunk_frames=4096))
     inputs = engine.inputs(engine.prefix_text, chunks[0].frames, chunks[0].times_s)
     ids = torch.cat([inputs["input_ids"], engine.question_ids(question)], dim=1)
     inputs["input_ids"], inputs["attention_mask"] = ids, torch.ones_like(ids)
@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--device", default=None)
     options = parser.parse_args()
     engine = QwenEngine(find_checkpoint("demo"), device=options.device)
+    decoder = Decoder()
     overlaps, edges, told, refused, caption_s = [], [], [], [], []
     first, again, whole, plain = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +85,7 @@ def main() -> None:
             for seed in range(options.videos):
                 events = sample_events(duration_s, count, seed=1000 + seed)
                 video = probe(render(Path(folder) / f"{duration_s:.0f}-{seed}.mp4", events, duration_s, seed=seed))
-                pool = SessionPool(engine, memory_bytes=SESSION_MEMORY_BYTES)
+                pool = SessionPool(engine, decoder, memory_bytes=SESSION_MEMORY_BYTES)
                 if duration_s == LENGTHS[0][0]:
                     question = localize(events[0].text)
                     first_s, _, _ = session_seconds(pool, video, question)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from model.engine import VideoSession
 from video.sampler import SamplingPlan
-from video.timeline import Span, format_time, merged
+from video.timeline import Span, format_time, merged, without
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,9 @@ class Seen:
         if not understood:
             self._unseen.append(window)
             return
-        end_s = window.end_s if session.cut_off_s is None else min(max(session.cut_off_s, window.start_s), window.end_s)
-        self._seen.append(Span(window.start_s, end_s))
-        if end_s < window.end_s:
-            self._unseen.append(Span(end_s, window.end_s))
+        lost = [Span(max(span.start_s, window.start_s), min(span.end_s, window.end_s)) for span in session.unreadable]
+        self._unseen += lost
+        self._seen += without(window, lost)
 
     def coverage(self) -> Coverage:
         """What all added windows come to; seconds that several windows share count once."""

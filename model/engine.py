@@ -42,8 +42,8 @@ class VideoSession(Protocol):
     patches: tuple[Patch, ...]
     frames: int
     """Frames that were decoded for it; fewer than planned where pictures stand still or cannot be read."""
-    cut_off_s: float | None
-    """Where the pictures end inside the window, if the file is cut off."""
+    unreadable: tuple[Span, ...]
+    """Parts of the window whose pictures are damaged or missing."""
     clock_offset_s: float
     """Marker times plus this are times on the video's clock."""
     window: Span

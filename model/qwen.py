@@ -24,7 +24,7 @@ from model.engine import Patch
 from model.errors import BadCheckpoint, DeviceNotFound, OutOfMemory
 from video.decoder import TimedFrames
 from video.sampler import FRAMES_PER_PATCH, SamplingPlan
-from video.timeline import Span
+from video.timeline import Span, merged
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class QwenEngine:
             window,
             clock_offset_s,
             frames=frames_seen,
-            cut_off_s=chunks[-1].cut_off_s,
+            unreadable=merged(span for chunk in chunks for span in chunk.unreadable),
         )
 
     def inputs(self, text: str, pixels: np.ndarray, times_s: np.ndarray) -> Any:
@@ -217,13 +217,13 @@ class QwenSession:
         clock_offset_s: float,
         *,
         frames: int,
-        cut_off_s: float | None,
+        unreadable: tuple[Span, ...],
     ) -> None:
         self.engine = engine
         self.prefix_ids = prefix_ids
         self.patches = patches
         self.frames = frames
-        self.cut_off_s = cut_off_s
+        self.unreadable = unreadable
         self.window = window
         self.clock_offset_s = clock_offset_s
         self.prompt_tokens = int(prefix_ids.shape[1])

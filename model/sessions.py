@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from model.engine import Engine, VideoSession
-from video.decoder import ReaderName, TimedFrames, read_frames
+from video.decoder import Decoder, TimedFrames
 from video.probe import VideoInfo
 from video.sampler import FRAMES_PER_PATCH, Budget, Purpose, SamplingPlan, Window, plan
 from video.timeline import Span
@@ -28,11 +28,9 @@ class _Key:
 class SessionPool:
     """The sessions of one engine, least recently used out when they take more than `memory_bytes` together."""
 
-    def __init__(
-        self, engine: Engine, *, memory_bytes: int, reader: ReaderName = "pyav", context_tokens: int | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, decoder: Decoder, *, memory_bytes: int, context_tokens: int | None = None) -> None:
         self.engine = engine
-        self.reader: ReaderName = reader
+        self.decoder = decoder
         self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)
         self._memory_bytes = memory_bytes
         self._sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
@@ -80,7 +78,7 @@ class SessionPool:
             expected_tokens = patches * plan.tokens_per_patch + plan.stamp_tokens // len(plan.windows)
             with self._lock:
                 self._evict(room_bytes=expected_tokens * self.engine.checkpoint.kv_bytes_per_token)
-            frames = read_frames(video, window.times_s, plan.height, plan.width, reader=self.reader)
+            frames = self.decoder.read(video, window.times_s, plan.height, plan.width)
             if on_part:
                 frames = _followed(frames, len(window.times_s), on_part)
             session = self.engine.open(frames, window.span, clock_offset_s=window.clock_offset_s)

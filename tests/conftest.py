@@ -1,11 +1,13 @@
 """Fixtures that several test modules share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from model.checkpoints import find_checkpoint
 from model.qwen import QwenEngine
+from video.decoder import Decoder
 from video.probe import VideoInfo, probe
 from video.shapes import ShapesEvent, render
 
@@ -39,3 +41,11 @@ def shapes_video(shapes_path: Path) -> VideoInfo:
 def engine() -> QwenEngine:
     """The bundled checkpoint, loaded once, on the CPU with one thread."""
     return QwenEngine(find_checkpoint("demo"), device="cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def decoder() -> Iterator[Decoder]:
+    """One with the default limits, kept for all tests."""
+    decoder = Decoder()
+    yield decoder
+    decoder.close()

@@ -10,6 +10,7 @@ from model.errors import BadQuestion
 from model.localizer import QUESTION_MAX_CHARACTERS
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
+from video.decoder import Decoder
 from video.probe import VideoInfo, probe
 from video.shapes import ShapesEvent, render
 from video.timeline import Span, find_times
@@ -23,16 +24,16 @@ LONG_S = 90.0
 
 
 @pytest.fixture(scope="module")
-def pool(engine: QwenEngine) -> SessionPool:
-    return SessionPool(engine, memory_bytes=1 << 30)
+def pool(engine: QwenEngine, decoder: Decoder) -> SessionPool:
+    return SessionPool(engine, decoder, memory_bytes=1 << 30)
 
 
 @pytest.fixture(scope="module")
-def late_pool(engine: QwenEngine) -> SessionPool:
+def late_pool(engine: QwenEngine, decoder: Decoder) -> SessionPool:
     """As if the checkpoint had never seen a time after 40 seconds: later windows count from their own start."""
     trained = replace(engine.checkpoint.trained, latest_time_s=40.0)
     early = QwenEngine(replace(engine.checkpoint, trained=trained), device="cpu", threads=1)
-    return SessionPool(early, memory_bytes=1 << 30)
+    return SessionPool(early, decoder, memory_bytes=1 << 30)
 
 
 @pytest.fixture(scope="module")
@@ -186,11 +187,11 @@ def test_a_video_too_long_for_one_session_is_asked_in_the_part_in_focus_and_says
     assert looked[0].span.start_s <= SQUARE.start_s and looked[0].span.end_s == pytest.approx(LONG_S, abs=0.1)
 
 
-def test_the_models_own_times_are_told_on_the_videos_clock(engine: QwenEngine, long_video: VideoInfo) -> None:
+def test_the_models_own_times_are_told_on_the_videos_clock(engine: QwenEngine, long_video: VideoInfo, decoder: Decoder) -> None:
     """A checkpoint without fixed forms says times itself: by its window's clock, which nobody else knows."""
     trained = replace(engine.checkpoint.trained, latest_time_s=40.0)
     free = QwenEngine(replace(engine.checkpoint, trained=trained, question_forms=()), device="cpu", threads=1)
-    pool = SessionPool(free, memory_bytes=1 << 30)
+    pool = SessionPool(free, decoder, memory_bytes=1 << 30)
     answer = answered(pool, long_video, "At which seconds, when does the blue square appear?", focus=SQUARE.event.span)
     (stated, *_) = find_times(answer.text, duration_s=LONG_S)
     assert stated.span.iou(SQUARE.event.span) > 0.7

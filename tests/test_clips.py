@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from video.clips import PROXY_HEIGHT_PX, browser_plays, proxy, thumbnail
-from video.decoder import read_frames
+from video.decoder import Decoder
 from video.errors import ToolFailed
 from video.ffmpeg import run
 from video.probe import VideoInfo, probe
@@ -75,7 +75,7 @@ def test_a_thumbnail_from_before_the_first_picture_is_the_first_picture(tmp_path
     assert shown(thumbnail(delayed(tmp_path), 0.2, tmp_path / "picture.jpg")) == "red"
 
 
-def test_a_proxy_plays_in_browsers_on_the_originals_clock(tmp_path: Path) -> None:
+def test_a_proxy_plays_in_browsers_on_the_originals_clock(tmp_path: Path, decoder: Decoder) -> None:
     video = delayed(tmp_path)
     assert not browser_plays(video)
     copy = probe(proxy(video, tmp_path / "made" / "proxy.mp4"))
@@ -83,8 +83,8 @@ def test_a_proxy_plays_in_browsers_on_the_originals_clock(tmp_path: Path) -> Non
     assert copy.has_audio
     assert copy.duration_s == pytest.approx(video.duration_s, abs=0.15)
     times_s = [1.6, 3.0, 5.3, 5.7, 9.3, 9.7, 13.0]
-    (expected,) = read_frames(video, times_s, 96, 160)
-    (found,) = read_frames(copy, times_s, 96, 160)
+    (expected,) = decoder.read(video, times_s, 96, 160)
+    (found,) = decoder.read(copy, times_s, 96, 160)
     assert found.times_s == pytest.approx(expected.times_s, abs=0.03)
     assert np.abs(found.frames.astype(int) - expected.frames).mean() < 5
 

@@ -10,7 +10,7 @@ from model.captioner import caption
 from model.localizer import locate
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
-from video.decoder import read_frames
+from video.decoder import Decoder
 from video.probe import VideoInfo, probe
 from video.shapes import ShapesEvent, render
 
@@ -35,8 +35,8 @@ def cut(whole: Path) -> VideoInfo:
 
 
 @pytest.fixture
-def pool(engine: QwenEngine) -> SessionPool:
-    return SessionPool(engine, memory_bytes=1 << 28)
+def pool(engine: QwenEngine, decoder: Decoder) -> SessionPool:
+    return SessionPool(engine, decoder, memory_bytes=1 << 28)
 
 
 def test_a_whole_file_is_seen_to_its_end(pool: SessionPool, whole: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_whole_file_is_seen_to_its_end(pool: SessionPool, whole: Path) -> None
 def test_the_missing_part_of_a_cut_off_file_is_said_to_be_unseen(pool: SessionPool, cut: VideoInfo) -> None:
     assert cut.duration_s == pytest.approx(DURATION_S, abs=0.1)
     last_s = max(
-        float(chunk.times_s[-1]) for chunk in read_frames(cut, [index / 25 for index in range(500)], 64, 96) if len(chunk)
+        float(chunk.times_s[-1]) for chunk in pool.decoder.read(cut, [index / 25 for index in range(500)], 64, 96) if len(chunk)
     )
     assert last_s < 16
     result = locate(pool, cut, "a blue star grows")

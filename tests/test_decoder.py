@@ -1,8 +1,6 @@
 """Decoded pictures carry their own frame number as a barcode: picture and time are checked against how the file was made."""
 
 import random
-import signal
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,52 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from video.decoder import ReaderName, read_frames
+from tests.barcodes import FRAMES, HEIGHT, WIDTH, encode, number_read, run_ffmpeg
+from video.decoder import Decoder, ReaderName, TimedFrames
 from video.errors import NotAVideo, UnreadableVideo, VideoError
-from video.ffmpeg import ffmpeg_path
 from video.probe import VideoInfo, probe
-
-WIDTH, HEIGHT, BLOCK = 160, 96, 32
-FRAMES = 600
-"""24 seconds at 25 frames a second: with `-g 250` the key frames lie at 0, 10 and 20 seconds."""
-BITS = 10
-
-
-def barcode(number: int) -> NDArray[np.uint8]:
-    """A gray frame of 3 rows of 5 blocks: a white corner, the number's bits, their parity, and three black blocks."""
-    bits = [number >> place & 1 for place in range(BITS)]
-    cells = np.array([1, *bits, sum(bits) % 2, 0, 0, 0], np.uint8).reshape(HEIGHT // BLOCK, WIDTH // BLOCK)
-    return np.kron(cells, np.ones((BLOCK, BLOCK), np.uint8)) * 215 + 20
-
-
-def number_read(frame: NDArray[np.uint8]) -> int:
-    """The number in a decoded frame of any size; -1 if it is damaged, turned or mirrored."""
-    rows, columns = HEIGHT // BLOCK, WIDTH // BLOCK
-    high, wide = frame.shape[0] // rows, frame.shape[1] // columns
-    blocks = frame.mean(axis=2).reshape(rows, high, columns, wide)[:, high // 4 : -(high // 4), :, wide // 4 : -(wide // 4)]
-    first, *bits, parity, _, _, _ = cells = (blocks.mean(axis=(1, 3)) > 127).ravel().astype(int).tolist()
-    if not first or sum(bits) % 2 != parity or any(cells[-3:]):
-        return -1
-    return sum(bit << place for place, bit in enumerate(bits))
-
-
-def run_ffmpeg(*arguments: str, given: bytes = b"") -> None:
-    subprocess.run(
-        [ffmpeg_path(), "-y", "-hide_banner", "-loglevel", "error", *arguments],
-        input=given,
-        check=True,
-        timeout=60,
-        capture_output=True,
-    )
-
-
-def encode(target: Path, *options: str, fps: str = "25", quarter_turns: int = 0) -> Path:
-    """A video of barcodes 0, 1, 2, …, each turned counter-clockwise so many times."""
-    frames = b"".join(np.rot90(barcode(number), quarter_turns).tobytes() for number in range(FRAMES))
-    width, height = (HEIGHT, WIDTH) if quarter_turns % 2 else (WIDTH, HEIGHT)
-    source = ("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{width}x{height}", "-r", fps, "-i", "pipe:")
-    run_ffmpeg(*source, "-pix_fmt", "yuv420p", *options, str(target), given=frames)
-    return target
 
 
 def x264(*, gop: int, params: str = "") -> tuple[str, ...]:
@@ -107,6 +63,9 @@ def cut_without_encoding(folder: Path) -> Path:
     whole = encode(folder / "whole.mp4", *H264)
     run_ffmpeg("-ss", "3.32", "-i", str(whole), "-c", "copy", str(folder / "cut.mp4"))
     return folder / "cut.mp4"
+
+
+READERS: tuple[ReaderName, ...] = ("pyav", "ffmpeg", "decord")
 
 
 @dataclass(frozen=True)
@@ -167,24 +126,23 @@ def video_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], VideoI
     return of
 
 
-@pytest.fixture(autouse=True)
-def no_hang() -> Iterator[None]:
-    """A reader that loops for ever fails its test instead of stopping the suite."""
-
-    def stop(*_: object) -> None:
-        raise TimeoutError("decoding hangs")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[dict[ReaderName, Decoder]]:
+    """One of each reader; two processes, whatever the machine."""
+    made: dict[ReaderName, Decoder] = {reader: Decoder(reader=reader, processes=2) for reader in READERS}
+    yield made
+    for decoder in made.values():
+        decoder.close()
 
 
-def read_all(video: VideoInfo, wanted_s: Sequence[float], reader: ReaderName = "pyav") -> tuple[list[int], NDArray[np.float64]]:
+def read_all(decoder: Decoder, video: VideoInfo, wanted_s: Sequence[float]) -> tuple[list[int], NDArray[np.float64]]:
     """Frame numbers read back, and the times that the decoder reports for them."""
-    chunks = list(read_frames(video, wanted_s, HEIGHT, WIDTH, reader=reader))
-    return [number_read(frame) for chunk in chunks for frame in chunk.frames], np.concatenate([chunk.times_s for chunk in chunks])
+    chunks = list(decoder.read(video, wanted_s, HEIGHT, WIDTH))
+    return numbers_of(chunks), np.concatenate([chunk.times_s for chunk in chunks])
+
+
+def numbers_of(chunks: Sequence[TimedFrames]) -> list[int]:
+    return [number_read(frame) for chunk in chunks for frame in chunk.frames]
 
 
 def sparse(starts_s: NDArray[np.float64]) -> list[float]:
@@ -200,60 +158,71 @@ def dense(starts_s: NDArray[np.float64]) -> list[float]:
 
 @pytest.mark.parametrize("wanted", [sparse, dense])
 @pytest.mark.parametrize(
-    ("name", "reader"), [(name, "pyav") for name in KINDS] + [(name, "decord") for name in KINDS if KINDS[name].decord]
+    ("name", "reader"),
+    [(name, reader) for name in KINDS for reader in READERS if reader != "decord" or KINDS[name].decord],
 )
 def test_every_picture_is_the_one_on_screen_at_the_wanted_time(
-    video_of: Callable[[str], VideoInfo], name: str, reader: ReaderName, wanted: Callable[[NDArray[np.float64]], list[float]]
+    video_of: Callable[[str], VideoInfo],
+    decoders: dict[ReaderName, Decoder],
+    name: str,
+    reader: ReaderName,
+    wanted: Callable[[NDArray[np.float64]], list[float]],
 ) -> None:
     if reader == "decord":
         pytest.importorskip("decord")
     kind, video = KINDS[name], video_of(name)
     wanted_s = wanted(kind.starts_s)
     shown = np.unique((np.searchsorted(kind.starts_s, np.asarray(wanted_s) + 1e-4, side="right") - 1).clip(min=0))
-    numbers, times_s = read_all(video, wanted_s, reader)
+    numbers, times_s = read_all(decoders[reader], video, wanted_s)
     assert numbers == [kind.numbers[index] for index in shown]
     assert np.abs(times_s - kind.starts_s[shown]).max() <= 1e-3
     assert (np.diff(times_s) > 0).all()
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if not KINDS[name].decord])
-def test_decord_refuses_what_it_would_get_wrong(video_of: Callable[[str], VideoInfo], name: str) -> None:
+def test_decord_refuses_what_it_would_get_wrong(
+    video_of: Callable[[str], VideoInfo], decoders: dict[ReaderName, Decoder], name: str
+) -> None:
     pytest.importorskip("decord")
     with pytest.raises(UnreadableVideo, match="--reader pyav"):
-        read_all(video_of(name), [1.0, 11.0], "decord")
+        read_all(decoders["decord"], video_of(name), [1.0, 11.0])
 
 
-def test_before_the_first_frame_the_first_frame_is_given(video_of: Callable[[str], VideoInfo]) -> None:
-    numbers, times_s = read_all(video_of("pictures start after the sound, mkv"), [0.0, 0.4, 1.08])
+def test_before_the_first_frame_the_first_frame_is_given(video_of: Callable[[str], VideoInfo], decoder: Decoder) -> None:
+    numbers, times_s = read_all(decoder, video_of("pictures start after the sound, mkv"), [0.0, 0.4, 1.08])
     assert numbers == [0]
     assert times_s == pytest.approx([1.075])
 
 
-def test_after_the_last_frame_and_in_a_gap_a_picture_is_given_once(video_of: Callable[[str], VideoInfo]) -> None:
-    numbers, _ = read_all(video_of("dropped frames, mkv"), [8.0, 8.5, 9.0, 10.45, 23.97, 30.0, 90.0])
+def test_after_the_last_frame_and_in_a_gap_a_picture_is_given_once(
+    video_of: Callable[[str], VideoInfo], decoder: Decoder
+) -> None:
+    numbers, _ = read_all(decoder, video_of("dropped frames, mkv"), [8.0, 8.5, 9.0, 10.45, 23.97, 30.0, 90.0])
     assert numbers == [198, 261, 599]
 
 
-def test_chunks_are_full_but_the_last_and_frames_have_the_asked_size(video_of: Callable[[str], VideoInfo]) -> None:
+def test_chunks_are_full_but_the_last_and_frames_have_the_asked_size(
+    video_of: Callable[[str], VideoInfo], decoder: Decoder
+) -> None:
     wanted_s = [number / 25 for number in range(17)]
-    chunks = list(read_frames(video_of("long GOP with B-frames, mp4"), wanted_s, 48, 320, chunk_frames=7))
+    chunks = list(decoder.read(video_of("long GOP with B-frames, mp4"), wanted_s, 48, 320, chunk_frames=7))
     assert [len(chunk) for chunk in chunks] == [7, 7, 3]
     assert all(chunk.frames.shape[1:] == (48, 320, 3) and chunk.frames.dtype == np.uint8 for chunk in chunks)
     assert [number_read(frame) for chunk in chunks for frame in chunk.frames] == list(range(17))
 
 
-def test_colours_come_as_rgb(tmp_path: Path) -> None:
+def test_colours_come_as_rgb(tmp_path: Path, decoder: Decoder) -> None:
     run_ffmpeg(
         "-f", "lavfi", "-i", "color=c=0xF02010:s=64x64:d=1", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(tmp_path / "red.mp4")
     )
-    (chunk,) = read_frames(probe(tmp_path / "red.mp4"), [0.5], 32, 32)
+    (chunk,) = decoder.read(probe(tmp_path / "red.mp4"), [0.5], 32, 32)
     assert chunk.frames[0].mean(axis=(0, 1)) == pytest.approx([0xF0, 0x20, 0x10], abs=8)
 
 
 @pytest.mark.parametrize("kept", [0.002, 0.03, 0.3, 0.6, 0.95])
 @pytest.mark.parametrize("name", ["whole.mkv", "whole.ts", "whole.mp4", "faststart.mp4"])
 def test_a_truncated_file_gives_its_beginning_or_a_clear_error(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, name: str, kept: float
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, name: str, kept: float, decoder: Decoder
 ) -> None:
     whole = tmp_path_factory.getbasetemp() / name
     if not whole.exists():
@@ -264,9 +233,9 @@ def test_a_truncated_file_gives_its_beginning_or_a_clear_error(
     # Without its index at the end an MP4 is lost, and so is everything that ends in its header.
     if name == "whole.mp4" or (kept < 0.05 and not (name == "whole.ts" and kept > 0.01)):
         with pytest.raises(VideoError, match=name):
-            read_all(probe(tmp_path / name), wanted_s)
+            read_all(decoder, probe(tmp_path / name), wanted_s)
         return
-    numbers, times_s = read_all(probe(tmp_path / name), wanted_s)
+    numbers, times_s = read_all(decoder, probe(tmp_path / name), wanted_s)
     assert len(numbers) < len(wanted_s)
     assert numbers == [round(time_s * 25) for time_s in times_s]
     # Sizes of frames differ, so the share of time only roughly follows the share of bytes.
@@ -275,20 +244,20 @@ def test_a_truncated_file_gives_its_beginning_or_a_clear_error(
 
 @pytest.mark.parametrize("spacing", [3, 60], ids=["read in order", "with seeks"])
 @pytest.mark.parametrize("name", ["middle.mp4", "middle.mkv", "middle.ts", "middle.avi"])
-def test_a_damaged_middle_costs_frames_but_not_the_video(tmp_path: Path, name: str, spacing: int) -> None:
+def test_a_damaged_middle_costs_frames_but_not_the_video(tmp_path: Path, name: str, spacing: int, decoder: Decoder) -> None:
     path = encode(tmp_path / name, *(MPEG4 if name.endswith("avi") else SHORT_GOP))
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 600] = random.Random(1).randbytes(600)
     path.write_bytes(data)
-    numbers, times_s = read_all(probe(path), [number / 25 for number in range(1, FRAMES, spacing)])
+    numbers, times_s = read_all(decoder, probe(path), [number / 25 for number in range(1, FRAMES, spacing)])
     assert (np.diff(times_s) > 0).all()
     read_at = {round(time_s * 25): number for number, time_s in zip(numbers, times_s, strict=True)}
     sound = [number for number in range(1, FRAMES, spacing) if number < 200 or number > 450]
     assert [read_at.get(number) for number in sound] == sound
 
 
-def test_one_damaged_time_stamp_does_not_freeze_the_picture(tmp_path: Path) -> None:
+def test_one_damaged_time_stamp_does_not_freeze_the_picture(tmp_path: Path, decoder: Decoder) -> None:
     path = encode(tmp_path / "stamp.ts", *SHORT_GOP)
     data = bytearray(path.read_bytes())
     headers = [index for index in range(len(data)) if data[index : index + 4] == b"\0\0\1\xe0"]
@@ -296,11 +265,13 @@ def test_one_damaged_time_stamp_does_not_freeze_the_picture(tmp_path: Path) -> N
     # Bit 31 of the presentation time: 6.6 hours later.
     data[headers[300] + 9] ^= 0b0000_0100
     path.write_bytes(data)
-    numbers, _ = read_all(probe(path), [number / 25 for number in range(0, FRAMES, 10)])
+    numbers, _ = read_all(decoder, probe(path), [number / 25 for number in range(0, FRAMES, 10)])
     assert len(set(numbers) & set(range(0, FRAMES, 10))) >= FRAMES // 10 - 1
 
 
-def test_pictures_that_cannot_be_decoded_at_all_are_an_error(video_of: Callable[[str], VideoInfo], tmp_path: Path) -> None:
+def test_pictures_that_cannot_be_decoded_at_all_are_an_error(
+    video_of: Callable[[str], VideoInfo], tmp_path: Path, decoder: Decoder
+) -> None:
     good = video_of("long GOP with B-frames, mp4")
     data = bytearray(good.path.read_bytes())
     begin = data.index(b"mdat") + 4
@@ -311,10 +282,12 @@ def test_pictures_that_cannot_be_decoded_at_all_are_an_error(video_of: Callable[
     with pytest.raises(UnreadableVideo):
         probe(path)
     with pytest.raises(UnreadableVideo):
-        list(read_frames(replace(good, path=path), [1.0, 5.0, 15.0], HEIGHT, WIDTH))
+        list(decoder.read(replace(good, path=path), [1.0, 5.0, 15.0], HEIGHT, WIDTH))
 
 
-def test_a_file_that_is_gone_when_it_is_decoded_is_an_error(video_of: Callable[[str], VideoInfo], tmp_path: Path) -> None:
+def test_a_file_that_is_gone_when_it_is_decoded_is_an_error(
+    video_of: Callable[[str], VideoInfo], tmp_path: Path, decoder: Decoder
+) -> None:
     gone = replace(video_of("long GOP with B-frames, mp4"), path=tmp_path / "gone.mp4")
     with pytest.raises(NotAVideo):
-        list(read_frames(gone, [1.0], HEIGHT, WIDTH))
+        list(decoder.read(gone, [1.0], HEIGHT, WIDTH))

@@ -12,7 +12,7 @@ from model.checkpoints import DEMO, find_checkpoint
 from model.errors import BadCheckpoint, DeviceNotFound, OutOfMemory
 from model.prompts import DENSE_CAPTIONS, localize
 from model.qwen import QwenEngine, QwenSession
-from video.decoder import TimedFrames, read_frames
+from video.decoder import Decoder, TimedFrames
 from video.probe import VideoInfo
 from video.timeline import Span
 
@@ -27,8 +27,8 @@ QUESTIONS = (
 
 
 @pytest.fixture(scope="module")
-def frames(shapes_video: VideoInfo) -> TimedFrames:
-    (chunk,) = read_frames(shapes_video, [index * 0.5 for index in range(40)], *SIZE)
+def frames(shapes_video: VideoInfo, decoder: Decoder) -> TimedFrames:
+    (chunk,) = decoder.read(shapes_video, [index * 0.5 for index in range(40)], *SIZE)
     return chunk
 
 

@@ -8,6 +8,7 @@ from model.errors import BadQuestion
 from model.localizer import QUESTION_MAX_CHARACTERS, SAME_EVENT_IOU, locate
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
+from video.decoder import Decoder
 from video.probe import VideoInfo, probe
 from video.shapes import ShapesEvent, render
 from video.timeline import Span
@@ -28,8 +29,8 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
 
 
 @pytest.fixture(scope="module")
-def pool(engine: QwenEngine) -> SessionPool:
-    return SessionPool(engine, memory_bytes=1 << 30)
+def pool(engine: QwenEngine, decoder: Decoder) -> SessionPool:
+    return SessionPool(engine, decoder, memory_bytes=1 << 30)
 
 
 def overlaps(found: list[Span], *events: ShapesEvent) -> list[float]:

@@ -7,6 +7,7 @@ from model.captioner import Captions, caption
 from model.localizer import locate
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
+from video.decoder import Decoder
 from video.probe import VideoInfo, probe
 from video.shapes import render, sample_events
 from video.timeline import format_time
@@ -25,8 +26,8 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
 
 
 @pytest.fixture(scope="module")
-def pool(engine: QwenEngine) -> SessionPool:
-    return SessionPool(engine, memory_bytes=1 << 30)
+def pool(engine: QwenEngine, decoder: Decoder) -> SessionPool:
+    return SessionPool(engine, decoder, memory_bytes=1 << 30)
 
 
 @pytest.fixture(scope="module")

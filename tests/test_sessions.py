@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from model import sessions as sessions_module
 from model.engine import VideoSession
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
-from video.decoder import TimedFrames, read_frames
+from video.decoder import Decoder, TimedFrames
 from video.errors import UnreadableVideo
 from video.probe import VideoInfo, probe
 from video.shapes import SHAPES, ShapesEvent, render
@@ -31,15 +30,16 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[VideoInfo]:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
+def reads(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
     """How often each file was decoded; the frames are the real ones."""
     counted: Counter[Path] = Counter()
+    read = decoder.read
 
     def counting(video: VideoInfo, times_s: Sequence[float], *size: int, **options: Any) -> Iterator[TimedFrames]:
         counted[video.path] += 1
-        return read_frames(video, times_s, *size, **options)
+        return read(video, times_s, *size, **options)
 
-    monkeypatch.setattr(sessions_module, "read_frames", counting)
+    monkeypatch.setattr(decoder, "read", counting)
     return counted
 
 
@@ -52,27 +52,29 @@ def said(session: VideoSession, question: str) -> str:
     return "".join(session.ask(question, max_new_tokens=100))
 
 
-def test_a_second_question_decodes_nothing_again(engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]) -> None:
-    pool = SessionPool(engine, memory_bytes=PLENTY)
+def test_a_second_question_decodes_nothing_again(
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
     assert said(opened(pool, videos[0]), "What happens at 3.0 seconds?") == "A red circle grows."
     assert said(opened(pool, videos[0]), "How many events are in the video?") == "1."
     assert reads == {videos[0].path: 1}
 
 
 def test_other_frames_of_the_same_video_are_another_session(
-    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
 ) -> None:
-    pool = SessionPool(engine, memory_bytes=PLENTY)
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
     assert opened(pool, videos[0]) is not opened(pool, videos[0], Span(0, 3))
     assert reads == {videos[0].path: 2}
 
 
 def test_the_least_recently_used_goes_first_when_memory_runs_short(
-    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
 ) -> None:
-    one_bytes = opened(SessionPool(engine, memory_bytes=PLENTY), videos[0]).size_bytes
+    one_bytes = opened(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
     reads.clear()
-    pool = SessionPool(engine, memory_bytes=int(2.5 * one_bytes))
+    pool = SessionPool(engine, decoder, memory_bytes=int(2.5 * one_bytes))
     first, second, third = videos
     for video in (first, second, first, third, first):
         opened(pool, video)
@@ -84,16 +86,18 @@ def test_the_least_recently_used_goes_first_when_memory_runs_short(
 
 
 def test_a_session_larger_than_the_memory_is_kept_until_the_next_one(
-    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
 ) -> None:
-    pool = SessionPool(engine, memory_bytes=0)
+    pool = SessionPool(engine, decoder, memory_bytes=0)
     for video in (videos[0], videos[0], videos[1], videos[0]):
         opened(pool, video)
     assert reads == {videos[0].path: 2, videos[1].path: 1}
 
 
-def test_two_users_of_one_window_open_it_once(engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path]) -> None:
-    pool = SessionPool(engine, memory_bytes=PLENTY)
+def test_two_users_of_one_window_open_it_once(
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
     together = threading.Barrier(3)
     got: list[VideoSession] = []
 
@@ -111,36 +115,36 @@ def test_two_users_of_one_window_open_it_once(engine: QwenEngine, videos: list[V
 
 
 def test_a_file_that_could_not_be_read_is_tried_again(
-    engine: QwenEngine, videos: list[VideoInfo], monkeypatch: pytest.MonkeyPatch
+    engine: QwenEngine, videos: list[VideoInfo], monkeypatch: pytest.MonkeyPatch, decoder: Decoder
 ) -> None:
-    pool = SessionPool(engine, memory_bytes=PLENTY)
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
 
     def failing(*_: object, **__: object) -> Iterator[TimedFrames]:
         raise UnreadableVideo("the disk was away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(sessions_module, "read_frames", failing)
+        patched.setattr(decoder, "read", failing)
         with pytest.raises(UnreadableVideo):
             opened(pool, videos[0])
     assert said(opened(pool, videos[0]), "What happens at 3.0 seconds?") == "A red circle grows."
 
 
-def test_opening_tells_how_far_the_decoding_has_come(engine: QwenEngine, videos: list[VideoInfo]) -> None:
+def test_opening_tells_how_far_the_decoding_has_come(engine: QwenEngine, videos: list[VideoInfo], decoder: Decoder) -> None:
     parts: list[float] = []
-    pool = SessionPool(engine, memory_bytes=PLENTY)
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
     plan = pool.plan(videos[0], "watch")
     pool.session(videos[0], plan, plan.windows[0], on_part=parts.append)
     assert parts == sorted(parts) and parts[-1] == 1.0
 
 
 def test_a_smaller_context_makes_a_smaller_plan_and_a_larger_one_none_beyond_the_engine(
-    engine: QwenEngine, shapes_video: VideoInfo
+    engine: QwenEngine, shapes_video: VideoInfo, decoder: Decoder
 ) -> None:
-    whole = SessionPool(engine, memory_bytes=PLENTY).plan(shapes_video)
-    beyond = SessionPool(engine, memory_bytes=PLENTY, context_tokens=10**9).plan(shapes_video, context_tokens=10**9)
+    whole = SessionPool(engine, decoder, memory_bytes=PLENTY).plan(shapes_video)
+    beyond = SessionPool(engine, decoder, memory_bytes=PLENTY, context_tokens=10**9).plan(shapes_video, context_tokens=10**9)
     assert beyond == whole
     for small in (
-        SessionPool(engine, memory_bytes=PLENTY, context_tokens=2500).plan(shapes_video),
-        SessionPool(engine, memory_bytes=PLENTY).plan(shapes_video, context_tokens=2500),
+        SessionPool(engine, decoder, memory_bytes=PLENTY, context_tokens=2500).plan(shapes_video),
+        SessionPool(engine, decoder, memory_bytes=PLENTY).plan(shapes_video, context_tokens=2500),
     ):
         assert small.total_tokens <= 2500 < whole.total_tokens

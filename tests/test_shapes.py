@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from video.decoder import read_frames
+from video.decoder import Decoder
 from video.errors import ToolFailed
 from video.probe import VideoInfo
 from video.shapes import COLORS, ShapesEvent, background, draw, render, sample_events
@@ -24,12 +24,12 @@ def centre_and_area(event: ShapesEvent, time_s: float) -> tuple[float, float, in
 
 
 def test_each_shape_is_on_screen_in_its_span_and_at_no_other_frame(
-    shapes_video: VideoInfo, shapes_events: tuple[ShapesEvent, ...]
+    shapes_video: VideoInfo, shapes_events: tuple[ShapesEvent, ...], decoder: Decoder
 ) -> None:
     edges = [edge for event in shapes_events for edge in (event.start_s, event.end_s)]
     wanted_s = [number / 25 for number in range(500) if number % 12 == 0 or min(abs(number / 25 - edge) for edge in edges) < 0.3]
     seen: dict[str, list[float]] = {event.color: [] for event in shapes_events}
-    for chunk in read_frames(shapes_video, wanted_s, 96, 160):
+    for chunk in decoder.read(shapes_video, wanted_s, 96, 160):
         for time_s, frame in zip(chunk.times_s, chunk.frames, strict=True):
             for color, times in seen.items():
                 if cover(frame, color).sum() > 40:

@@ -19,10 +19,22 @@ class NotAVideo(VideoError):
     code = "not_a_video"
 
 
+class TooLarge(VideoError):
+    """The file claims to be larger than the limits allow."""
+
+    code = "too_large"
+
+
 class UnreadableVideo(VideoError):
     """The file says it is a video, but its frames cannot be decoded."""
 
     code = "unreadable_video"
+
+
+class DecoderDied(UnreadableVideo):
+    """The process that decoded the file hung, crashed or took too much, and was stopped."""
+
+    code = "decoder_died"
 
 
 class ImpossiblePlan(VideoError):

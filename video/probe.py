@@ -5,22 +5,52 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
+from av.stream import Stream
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
 from video.errors import NotAVideo, UnreadableVideo
-from video.guard import DEMUXER_OPTIONS, checked_path, demuxer_url
+from video.guard import DEMUXER_OPTIONS, Limits, check_stream, checked_path, demuxer_url
 
 log = logging.getLogger(__name__)
 
 ATTEMPTED_PACKETS = 250
 """How many packets may fail before the first decoded frame: past that the stream is called unreadable."""
 HASH_BLOCK_BYTES = 1 << 20
+TIMED_PACKETS = 2_000
+"""How many frame times are compared to tell a variable frame rate."""
+FASTEST_FPS = 240.0
+"""More frames a second than this are not believed."""
+VFR_CHANGE = 0.1
+"""A frame rate is variable if the time between two frames changes by more than this part of the usual."""
+HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+"""PQ and HLG."""
+ROUNDING_S = 2e-3
+"""Containers that count milliseconds round each of two times by up to one."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """A sound or subtitle track."""
+
+    codec: str
+    language: str | None
+    """ISO 639-2 code, if the file says."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter that the file itself names."""
+
+    start_s: float
+    end_s: float
+    title: str
 
 
 @dataclass(frozen=True)
@@ -40,14 +70,28 @@ class VideoInfo:
     fps_nominal: float
     """Average frames a second. A description, never a clock: frame times are read from the file."""
     is_vfr: bool
+    """Whether the time between frames changes by more than a tenth, among the first two thousand."""
     start_offset_s: float
     """The container's start time; presentation times minus this are the times used everywhere."""
     stream_index: int
     codec: str
     container: str
     pixel_format: str
-    has_audio: bool
     size_bytes: int
+    pixel_aspect: float = 1.0
+    """Width of a stored pixel by its height."""
+    is_hdr: bool = False
+    """Whether its light is coded for HDR screens (PQ or HLG); decoded frames are tone-mapped to SDR."""
+    has_edit_list: bool = False
+    """Whether stored frames are hidden or moved by an edit list."""
+    audio_tracks: tuple[Track, ...] = ()
+    subtitle_tracks: tuple[Track, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is sound."""
+        return bool(self.audio_tracks)
 
 
 def content_hash(path: Path) -> str:
@@ -76,17 +120,14 @@ def opened(path: Path) -> Iterator[InputContainer]:
 
 
 def chosen_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The one video stream that is looked at: FFmpeg's best, cover pictures left out.
+    """The one video stream that is looked at: the first of the default ones, else the first; never a cover picture.
 
     Raises:
         NotAVideo: if the file has none.
     """
-    best = container.streams.best("video")
-    if isinstance(best, VideoStream) and not _is_cover(best):
-        return best
-    for stream in container.streams.video:
-        if not _is_cover(stream):
-            return stream
+    pictures = [stream for stream in container.streams.video if not _is_cover(stream)]
+    if pictures:
+        return next((stream for stream in pictures if stream.disposition & type(stream.disposition).default), pictures[0])
     what = "sound but no pictures" if container.streams.audio else "no video stream"
     raise NotAVideo(f"{path} has {what}.")
 
@@ -95,53 +136,113 @@ def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
-def probe(path: Path | str, *, known_hash: str | None = None) -> VideoInfo:
-    """Open a file, decode its first frame and say what it is.
+def probe(path: Path | str, *, known_hash: str | None = None, limits: Limits | None = None) -> VideoInfo:
+    """Open a file, decode its first frame and say what it is. For files of others use `video.decoder.Decoder.probe`.
 
     `known_hash` saves reading the whole file when the caller already knows its content hash.
 
     Raises:
         VideoNotFound: there is no such file.
-        NotAVideo: it is a folder, empty, or holds no video.
+        NotAVideo: it is a folder, empty, holds no video, or one in a codec that is not read.
+        TooLarge: it is larger than the limits allow.
         UnreadableVideo: no frame of it can be decoded.
     """
-    checked = checked_path(path)
+    limits = limits or Limits()
+    checked = checked_path(path, limits)
     with opened(checked) as container:
         stream = chosen_stream(container, checked)
+        claimed_fps = float(stream.average_rate or stream.base_rate or 25)
+        claimed_s = (container.duration or 0) / av.time_base
+        context = stream.codec_context
+        check_stream(
+            checked,
+            codec=context.codec.canonical_name,
+            width=context.width,
+            height=context.height,
+            duration_s=claimed_s,
+            frames=stream.frames or round(claimed_s * min(claimed_fps, FASTEST_FPS)),
+            limits=limits,
+        )
+        context.options = context.options | {"max_pixels": str(limits.pixels)}
         first = _first_frame(container, stream, checked)
         # frame.rotation is counter-clockwise in (-180, 180].
         rotation = round(-first.rotation / 90) * 90 % 360
-        width, height = _display_size(first, stream.sample_aspect_ratio, rotation)
+        pixel_aspect = float(stream.sample_aspect_ratio or 1)
+        width, height = _display_size(first, pixel_aspect, rotation)
         start_offset_s = (container.start_time or 0) / av.time_base
-        average = stream.average_rate or stream.base_rate or Fraction(25)
-        base = stream.base_rate or average
         try:
             duration_s = _duration_s(container, stream, start_offset_s)
+            timing = _timing(container, stream)
         except (av.error.FFmpegError, ValueError) as error:
             log.info("cannot find the end of %s: %s", checked, error)
-            duration_s = 0.0
+            duration_s, timing = 0.0, _Timing(0.0, False, False)
         if duration_s <= 0:
             raise UnreadableVideo(
                 f"{checked} does not say when its pictures are shown; put it into a container (ffmpeg -i IN -c copy OUT.mp4)."
             )
-        info = VideoInfo(
+        return VideoInfo(
             path=checked,
             content_hash=known_hash or content_hash(checked),
             duration_s=duration_s,
             width=width,
             height=height,
             rotation_deg=rotation,
-            fps_nominal=float(average),
-            is_vfr=abs(float(base) / float(average) - 1) > 0.01,
+            # FLV and some Matroska files claim a thousand frames a second.
+            fps_nominal=claimed_fps if claimed_fps <= FASTEST_FPS or not timing.usual_step_s else 1 / timing.usual_step_s,
+            is_vfr=timing.is_vfr,
             start_offset_s=start_offset_s,
             stream_index=stream.index,
-            codec=stream.codec_context.codec.canonical_name,
+            codec=context.codec.canonical_name,
             container=container.format.name,
             pixel_format=first.format.name,
-            has_audio=bool(container.streams.audio),
             size_bytes=checked.stat().st_size,
+            pixel_aspect=pixel_aspect,
+            is_hdr=first.color_trc in HDR_TRANSFERS,
+            has_edit_list=timing.hides_frames,
+            audio_tracks=tuple(map(_track, container.streams.audio)),
+            subtitle_tracks=tuple(map(_track, container.streams.subtitles)),
+            chapters=tuple(_chapter(item, start_offset_s) for item in container.chapters()),
         )
-    return info
+
+
+def _track(stream: Stream) -> Track:
+    # Data streams, and codecs that this FFmpeg lacks, have no context.
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+    return Track(codec, stream.language)
+
+
+def _chapter(chapter: Any, start_offset_s: float) -> Chapter:
+    start_s, end_s = (float(chapter[edge] * chapter["time_base"]) - start_offset_s for edge in ("start", "end"))
+    return Chapter(start_s, end_s, chapter["metadata"].get("title", ""))
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """What the first packets tell about the time between frames."""
+
+    usual_step_s: float
+    """0 if there is only one frame."""
+    is_vfr: bool
+    hides_frames: bool
+
+
+def _timing(container: InputContainer, stream: VideoStream) -> _Timing:
+    container.seek(0)
+    times_s, hides = [], False
+    for packet in container.demux(stream):
+        hides = hides or packet.is_discard
+        if packet.pts is not None and packet.time_base is not None:
+            times_s.append(float(packet.pts * packet.time_base))
+        if len(times_s) >= TIMED_PACKETS:
+            break
+    # The last packets may wait for others that are shown before them.
+    times_s = sorted(times_s)[: max(len(times_s) - 16, len(times_s) * 3 // 4)]
+    steps_s = sorted(after - before for before, after in zip(times_s, times_s[1:], strict=False))
+    if not steps_s:
+        return _Timing(0.0, False, hides)
+    usual_s = steps_s[len(steps_s) // 2]
+    allowed_s = max(VFR_CHANGE * usual_s, ROUNDING_S)
+    return _Timing(usual_s, max(steps_s[-1] - usual_s, usual_s - steps_s[0]) > allowed_s, hides)
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
@@ -162,10 +263,12 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise UnreadableVideo(f"No picture of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
 
 
-def _display_size(frame: VideoFrame, pixel_aspect: Fraction | None, rotation_deg: int) -> tuple[int, int]:
-    aspect = float(pixel_aspect) if pixel_aspect else 1.0
+def _display_size(frame: VideoFrame, pixel_aspect: float, rotation_deg: int) -> tuple[int, int]:
     # Pixels are only ever widened or heightened, so that no detail of the source is lost.
-    width, height = (round(frame.width * aspect), frame.height) if aspect >= 1 else (frame.width, round(frame.height / aspect))
+    if pixel_aspect >= 1:
+        width, height = round(frame.width * pixel_aspect), frame.height
+    else:
+        width, height = frame.width, round(frame.height / pixel_aspect)
     return (height, width) if rotation_deg in (90, 270) else (width, height)
 
 

@@ -75,6 +75,18 @@ def merged(spans: Iterable[Span], *, gap_s: float = 0.0) -> tuple[Span, ...]:
     return tuple(joined)
 
 
+def without(span: Span, holes: Iterable[Span]) -> list[Span]:
+    """What is left of a span when holes are cut out of it, in order of time."""
+    left, start_s = [], span.start_s
+    for hole in merged(holes):
+        if hole.start_s > start_s:
+            left.append(Span(start_s, min(hole.start_s, span.end_s)))
+        start_s = max(start_s, hole.end_s)
+        if start_s >= span.end_s:
+            return left
+    return [*left, Span(start_s, span.end_s)]
+
+
 def format_time(time_s: float) -> str:
     """Seconds as `H:MM:SS.d`, rounded to a tenth of a second: 3723.46 -> `1:02:03.5`."""
     tenths = round(time_s * 10)

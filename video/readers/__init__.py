@@ -1,1 +1,1 @@
-"""One module a decoding library, each with one function `read` (see `video.decoder.Reader`)."""
+"""One module a decoding library, each with one function `read` (see `video.readers.base.Reader`)."""

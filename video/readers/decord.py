@@ -2,20 +2,19 @@
 
 Frames are asked for by index, from decord's own table of presentation times. decord 0.6 returns wrong frames without
 an error for transport and program streams, MXF, WMV, edit lists, open groups of pictures and B-frames in AVI, and it
-counts from its first frame where players count from the container's start. All of these are refused: only what
-`tests/test_decoder.py` found right is read.
+counts from its first frame where players count from the container's start; it knows nothing of HDR. All of these are
+refused: only what `tests/test_decoder.py` found right is read.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from video.errors import UnreadableVideo
 from video.probe import VideoInfo, opened
-from video.readers.pyav import TOLERANCE_S
+from video.readers.base import TOLERANCE_S, Picture, Wanted
 
 CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "avi", "flv"})
 CODECS = frozenset({"h264", "mpeg4", "mjpeg", "vp8", "vp9"})
@@ -23,8 +22,8 @@ LATE_S = 1e-3
 """A first frame this much after the container's start is a late one: decord would call its time 0."""
 
 
-def read(video: VideoInfo, times_s: Sequence[float], height: int, width: int) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """See `video.decoder.Reader`. Reads all packets of the file first, to find what decord is wrong about.
+def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
+    """See `video.readers.base.Reader`. Reads all packets of the file first, to find what decord is wrong about.
 
     Raises:
         UnreadableVideo: decord is not installed, cannot decode the file, or is known to be wrong about it.
@@ -35,12 +34,19 @@ def read(video: VideoInfo, times_s: Sequence[float], height: int, width: int) ->
         raise UnreadableVideo("decord is not installed for this platform; use --reader pyav.") from error
     if reason := _wrong_about(video):
         raise UnreadableVideo(f"decord is not right about {reason}; use --reader pyav.")
+    yield None
+    size = {"width": wanted.width, "height": wanted.height}
     try:
-        reader = decord.VideoReader(str(video.path), ctx=decord.cpu(0), width=width, height=height, num_threads=1)
+        reader = decord.VideoReader(str(video.path), ctx=decord.cpu(0), num_threads=wanted.threads, **size)
         starts_s = np.asarray(reader.get_frame_timestamp(range(len(reader))))[:, 0].astype(np.float64)
-        wanted = np.searchsorted(starts_s, np.asarray(times_s) + TOLERANCE_S, side="right") - 1
-        for index in np.unique(wanted.clip(min=0)):
-            yield float(starts_s[index]), reader[int(index)].asnumpy()
+        choice = np.asarray(reader.get_key_indices()) if wanted.key_frames_only else np.arange(len(reader))
+        places = np.searchsorted(starts_s[choice], np.asarray(wanted.times_s) + TOLERANCE_S, side="right") - 1
+        shown = choice[places.clip(min=0)]
+        last = -1
+        for wanted_s, index in zip(wanted.times_s, shown.tolist(), strict=True):
+            if index != last:
+                last = index
+                yield Picture(wanted_s, float(starts_s[index]), reader[index].asnumpy())
     except decord.DECORDError as error:
         raise UnreadableVideo(f"decord cannot read {video.path.name}; use --reader pyav.") from error
 
@@ -53,6 +59,8 @@ def _wrong_about(video: VideoInfo) -> str | None:
         return f"{video.codec} video"
     if video.rotation_deg:
         return "pictures that have to be turned"
+    if video.is_hdr:
+        return "HDR"
     first_s, key_pts = math.inf, 0
     with opened(video.path) as container:
         if len(container.streams.video) > 1:

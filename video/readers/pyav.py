@@ -1,161 +1,303 @@
-"""PyAV: FFmpeg's libraries in this process. The default, because no wrong frame was ever found with it."""
+"""PyAV: FFmpeg's libraries in this process. The default, because no wrong frame was ever found with it.
 
+Packets are looked at before they are decoded. A packet whose picture is not on screen at any wanted time need not be
+decoded if no other picture refers to it, and one that was wanted but did not come out is known to be missing.
+"""
+
+import bisect
 import logging
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, cast
 
 import av
 import numpy as np
 from av import Packet
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from video.decoder import PicturesEnd
-from video.probe import VideoInfo, opened
+from video.probe import HDR_TRANSFERS, VideoInfo, opened
+from video.readers.base import CUT_OFF_S, HD_HEIGHT_PX, IMPLAUSIBLE_S, TOLERANCE_S, Picture, Wanted, is_seekable
 
 log = logging.getLogger(__name__)
 
-TOLERANCE_S = 6e-4
-"""A frame this much later than the wanted time still counts as shown: container times are rounded to milliseconds,
-which takes up to half a millisecond, and a little more in floating point."""
-IMPLAUSIBLE_S = 10.0
-"""A frame that claims a time this far behind the video's end has a damaged time; believed, it would hide the rest."""
-CUT_OFF_S = 1.0
-"""Wanted times so much later than the end of the last picture mean that the file is cut off."""
 WITHOUT_PRESENTATION_TIMES = ("avi",)
 """Containers that only know decoding times: what FFmpeg makes of them as presentation times jumps with B-frames."""
-UNSEEKABLE = ("mpegts", "mpeg")
-"""Containers in which a seek was seen to land on a wrong frame: read in order."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 15.0)
 """How much earlier to seek when a seek lands after the target: it matches decoding times, not presentation times."""
+UNSPECIFIED = 2
+"""AVCOL_SPC_UNSPECIFIED: the file does not name its colour matrix."""
+SKIPS_UNREFERENCED = frozenset({"h264"})
+"""Codecs whose decoder knows for certain which pictures no other refers to (nal_ref_idc 0, H.264 7.4.1). HEVC's
+"sub-layer non-reference" pictures may be referred to from higher layers, so they do not count."""
+HIDES_PICTURES = frozenset({"vp8", "vp9", "av1"})
+"""Codecs with packets that hold no picture of their own: one that does not come out is not missing."""
+LOOK_AHEAD = 250
+"""Packets that are read ahead, at most, to tell whether a picture is wanted."""
+PACKETS_PER_SIGN = 50
+"""A sign of life is given after so many packets."""
 
 
-def read(video: VideoInfo, times_s: Sequence[float], height: int, width: int) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """See `video.decoder.Reader`. Seeks only where a key frame lies between here and the wanted time."""
+def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
+    """See `video.readers.base.Reader`. Seeks only where a key frame lies between here and the wanted time."""
     with opened(video.path) as container:
         stream = cast(VideoStream, container.streams[video.stream_index])
-        stream.thread_type = "AUTO"
-        pictures = _Pictures(container, stream, video)
+        stream.codec_context.thread_count = wanted.threads
+        stream.codec_context.thread_type = "AUTO"
+        if wanted.key_frames_only:
+            # Not by the demuxer's `discard`, which gave times that were wrong by 0.1 s.
+            stream.codec_context.skip_frame = "NONKEY"
+        pictures = _Pictures(container, stream, video, wanted)
+        pixels = Pixels(wanted.height, wanted.width, video.rotation_deg)
         last_s = -np.inf
-        for wanted_s in times_s:
-            shown = pictures.shown_at(wanted_s)
-            if shown is None:
-                break
-            time_s = pictures.time_s(shown)
-            if time_s > last_s:
+        for wanted_s in wanted.times_s:
+            yield from pictures.go_to(wanted_s)
+            shown = pictures.now
+            if shown is None or not pictures.is_whole(wanted_s):
+                yield Picture(wanted_s, None, None)
+            elif (end_s := pictures.end_s()) is not None and wanted_s > end_s + CUT_OFF_S:
+                yield Picture(wanted_s, None, None, lost_from_s=end_s)
+            elif (time_s := pictures.time_s(shown)) > last_s:
                 last_s = time_s
-                yield time_s, _upright(shown, height, width, video.rotation_deg)
-            end_s = pictures.end_s()
-            if end_s is not None and wanted_s > end_s + CUT_OFF_S:
-                raise PicturesEnd(end_s)
+                yield Picture(wanted_s, time_s, pixels.of(shown))
+        # A decoder with threads that still holds pictures was seen to crash when it is closed.
+        stream.codec_context.flush_buffers()
+
+
+def key_times(video: VideoInfo, times_s: list[float]) -> list[float]:
+    """For each time the start of the last key frame at or before it, by the file's index; empty if it has none."""
+    if not is_seekable(video):
+        return []
+    with opened(video.path) as container:
+        stream = cast(VideoStream, container.streams[video.stream_index])
+        assert stream.time_base is not None
+        # Matroska reads its index only when someone seeks.
+        container.seek(int((video.start_offset_s + video.duration_s) * av.time_base))
+        entries = stream.index_entries
+        found = []
+        for time_s in times_s:
+            index = entries.search_timestamp(int((time_s + video.start_offset_s) / stream.time_base)) if len(entries) else -1
+            if index < 0:
+                found.append(0.0)
+            else:
+                found.append(float(entries[index].timestamp * stream.time_base) - video.start_offset_s)
+        return found if len(entries) > 1 else []
 
 
 class _Pictures:
     """Walks forward through a stream and keeps the picture on screen and the one after it."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, video: VideoInfo) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, video: VideoInfo, wanted: Wanted) -> None:
         self._container, self._stream, self._video = container, stream, video
-        names = video.container.split(",")
-        self._can_seek = not any(name in UNSEEKABLE for name in names)
-        self._counts_decoding_time = any(name in WITHOUT_PRESENTATION_TIMES for name in names)
+        assert stream.time_base is not None
+        self._time_base = stream.time_base
+        self._can_seek = is_seekable(video)
+        self._counts_decoding_time = any(name in WITHOUT_PRESENTATION_TIMES for name in video.container.split(","))
+        # Without trustworthy times, or when all but key frames are left out anyway, packets say too little.
+        self._looks_ahead = not self._counts_decoding_time and not wanted.key_frames_only
+        self._may_skip = self._looks_ahead and video.codec in SKIPS_UNREFERENCED
+        self._wanted_s = wanted.times_s
+        self.now: VideoFrame | None = None
+        self._now_is_whole = False
+        self._next: VideoFrame | None = None
+        self._next_is_whole = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget what was read; what comes next comes after a seek, or first."""
+        self._packets: Iterator[Packet] = self._demuxed()
+        self._ahead: deque[Packet] = deque()
+        self._passed_s: deque[float] = deque(maxlen=LOOK_AHEAD)
+        self._expected_s: list[float] = []
+        self._failed_s: list[float] = []
+        self._broken = False
         self._frames = self._decoded()
-        self._now: VideoFrame | None = None
-        self._next: VideoFrame | None = next(self._frames, None)
+        self.now, self._next = None, None
+        self._began = False
 
-    def time_s(self, frame: VideoFrame) -> float:
+    def time_s(self, frame: VideoFrame | Packet) -> float:
         """Presentation time on the player's clock."""
-        assert frame.pts is not None and frame.time_base is not None
-        return float(frame.pts * frame.time_base) - self._video.start_offset_s
+        assert frame.pts is not None
+        return float(frame.pts * (frame.time_base or self._time_base)) - self._video.start_offset_s
 
-    def shown_at(self, wanted_s: float) -> VideoFrame | None:
-        """The last frame that starts at or before `wanted_s`; the first one if none does; None if there is none at all."""
+    def go_to(self, wanted_s: float) -> Iterator[None]:
+        """Make `now` the last frame that starts at or before `wanted_s`; the first one if none does. Yields signs of life."""
         if self._can_seek and self._key_frame_ahead(wanted_s):
-            self._seek(wanted_s)
-        while self._next is not None and (self._now is None or self.time_s(self._next) <= wanted_s + TOLERANCE_S):
-            self._now, self._next = self._next, next(self._frames, None)
-        return self._now
+            yield from self._seek(wanted_s)
+        yield from self._advance(wanted_s)
+
+    def _advance(self, wanted_s: float) -> Iterator[None]:
+        if not self._began:
+            yield from self._fetch()
+        while self._next is not None and (self.now is None or self.time_s(self._next) <= wanted_s + TOLERANCE_S):
+            self.now, self._now_is_whole = self._next, self._next_is_whole
+            yield from self._fetch()
+
+    def _fetch(self) -> Iterator[None]:
+        """Decode the next frame."""
+        self._began, self._next = True, None
+        for decoded in self._frames:
+            if decoded is not None:
+                self._next, self._next_is_whole = decoded
+                return
+            yield None
+
+    def is_whole(self, wanted_s: float) -> bool:
+        """Whether `now` is undamaged and really the picture on screen at `wanted_s`."""
+        assert self.now is not None
+        now_s = self.time_s(self.now)
+        lost = bool(self._failed_s) and any(now_s < failed_s <= wanted_s + TOLERANCE_S for failed_s in self._failed_s)
+        if self._looks_ahead and self._video.codec not in HIDES_PICTURES:
+            index = bisect.bisect_right(self._expected_s, wanted_s + TOLERANCE_S) - 1
+            lost = lost or (index >= 0 and self._expected_s[index] > now_s + TOLERANCE_S)
+        return self._now_is_whole and not lost
 
     def end_s(self) -> float | None:
         """When the last picture goes off the screen, once it has been reached; None before."""
-        if self._next is not None or self._now is None:
+        if self._next is not None or self.now is None:
             return None
-        assert self._now.time_base is not None
-        shown_s = float(self._now.duration * self._now.time_base) if self._now.duration else 1 / self._video.fps_nominal
-        return self.time_s(self._now) + shown_s
+        shown_s = float(self.now.duration * (self.now.time_base or self._time_base)) if self.now.duration else 0.0
+        return self.time_s(self.now) + max(shown_s, 1 / self._video.fps_nominal)
 
-    def _packets(self) -> Iterator[Packet]:
+    # -- from packets to frames -----------------------------------------------------------------------------------
+
+    def _demuxed(self) -> Iterator[Packet]:
         try:
             yield from self._container.demux(self._stream)
         except (av.error.FFmpegError, ValueError) as error:
             log.info("%s breaks off: %s", self._video.path.name, error)
 
-    def _decoded(self) -> Iterator[VideoFrame]:
+    def _decoded(self) -> Iterator[tuple[VideoFrame, bool] | None]:
+        """Frames, each with whether it is undamaged; None as a sign of life."""
         last_pts, step = None, 1
-        for packet in self._packets():
+        context = cast(CodecContext, self._stream.codec_context)
+        count = 0
+        while (packet := self._next_packet()) is not None:
+            count += 1
+            if count % PACKETS_PER_SIGN == 0:
+                yield None
+            if self._looks_ahead and packet.pts is not None:
+                wanted = self._is_wanted(packet)
+                self._passed_s.append(self.time_s(packet))
+                if wanted and packet.size:
+                    bisect.insort(self._expected_s, self.time_s(packet))
+                if self._may_skip:
+                    context.skip_frame = "DEFAULT" if wanted else "NONREF"
             try:
                 # A damaged packet costs its own frames, not the rest of the file.
                 frames = packet.decode()
             except (av.error.FFmpegError, ValueError) as error:
                 log.debug("%s: packet at %s: %s", self._video.path.name, packet.pts, error)
+                # What refers to it is damaged too, up to the next key frame.
+                self._broken = True
+                if packet.pts is not None:
+                    self._failed_s.append(self.time_s(packet))
                 continue
             for frame in frames:
-                if not isinstance(frame, VideoFrame):
-                    continue
                 if self._counts_decoding_time:
                     # The last frames come out when nothing goes in any more; they follow at the same pace.
                     frame.pts = frame.dts if frame.dts is not None or last_pts is None else last_pts + step
                     if frame.pts is not None and last_pts is not None:
                         step = frame.pts - last_pts
                     last_pts = frame.pts
-                if frame.pts is not None and self.time_s(frame) < self._video.duration_s + IMPLAUSIBLE_S:
-                    yield frame
+                if frame.pts is None or self.time_s(frame) >= self._video.duration_s + IMPLAUSIBLE_S:
+                    continue
+                self._broken = self._broken and not frame.key_frame
+                yield frame, not (self._broken or frame.is_corrupt)
+
+    def _next_packet(self) -> Packet | None:
+        return self._ahead.popleft() if self._ahead else next(self._packets, None)
+
+    def _is_wanted(self, packet: Packet) -> bool:
+        """Whether this packet's picture is on screen at a wanted time; yes, if packets do not tell."""
+        if packet.is_discard:
+            return False
+        time_s = self.time_s(packet)
+        if self.now is None:
+            # Before the first picture the first one stands for the wanted time.
+            return True
+        index = bisect.bisect_left(self._wanted_s, time_s - TOLERANCE_S)
+        if index == len(self._wanted_s):
+            return False
+        until_s = self._wanted_s[index] + TOLERANCE_S
+        if any(time_s < other_s <= until_s for other_s in self._passed_s):
+            return False
+        for other in self._look_ahead():
+            if other.pts is not None and time_s < self.time_s(other) <= until_s and not other.is_discard:
+                return False
+            if other.dts is not None and float(other.dts * self._time_base) - self._video.start_offset_s > until_s:
+                # Whatever is decoded later is shown later.
+                return True
+        return True
+
+    def _look_ahead(self) -> Iterator[Packet]:
+        yield from tuple(self._ahead)
+        while len(self._ahead) < LOOK_AHEAD and (packet := next(self._packets, None)) is not None:
+            self._ahead.append(packet)
+            yield packet
+
+    # -- seeking --------------------------------------------------------------------------------------------------
 
     def _stamp(self, time_s: float) -> int:
-        assert self._stream.time_base is not None
-        return int((time_s + self._video.start_offset_s) / self._stream.time_base)
+        return int((time_s + self._video.start_offset_s) / self._time_base)
 
     def _key_frame_ahead(self, wanted_s: float) -> bool:
-        if self._next is None or self.time_s(self._next) >= wanted_s:
+        if not self._began:
+            # Nothing was decoded yet: any key frame after the first is worth a seek.
+            here_s = 0.0
+        elif self._next is None:
             return False
-        entries = self._stream.index_entries
-        index = entries.search_timestamp(self._stamp(wanted_s)) if len(entries) else -1
-        if index < 0:
-            return False
-        assert self._stream.time_base is not None
-        key_s = float(entries[index].timestamp * self._stream.time_base) - self._video.start_offset_s
-        return key_s > self.time_s(self._next)
-
-    def _seek(self, wanted_s: float) -> None:
-        here_s = self.time_s(self._now) if self._now is not None else -np.inf
-        for backoff_s in BACKOFF_S:
-            first = self._first_from(max(0, self._stamp(wanted_s - backoff_s)))
-            if first is not None and self.time_s(first) <= wanted_s + TOLERANCE_S:
-                break
         else:
-            # No key frame before the target can be reached by seeking: read in order from the beginning.
-            first = self._first_from(0)
-        if first is not None and self.time_s(first) < here_s:
-            log.debug("%s: a seek to %.3f went back to %.3f", self._video.path.name, wanted_s, self.time_s(first))
-        self._now, self._next = None, first
+            here_s = self.time_s(self._next)
+        if here_s >= wanted_s:
+            return False
+        entries: Any = self._stream.index_entries
+        index = entries.search_timestamp(self._stamp(wanted_s)) if len(entries) else -1
+        return index >= 0 and float(entries[index].timestamp * self._time_base) - self._video.start_offset_s > here_s
 
-    def _first_from(self, stamp: int) -> VideoFrame | None:
-        """The first frame after a seek; where a damaged file cannot be sought in, the next one from here."""
+    def _seek(self, wanted_s: float) -> Iterator[None]:
+        for backoff_s in BACKOFF_S:
+            yield from self._seek_to(max(0, self._stamp(wanted_s - backoff_s)))
+            if self._next is not None and self.time_s(self._next) <= wanted_s + TOLERANCE_S:
+                return
+        # No key frame before the target can be reached by seeking: read in order from the beginning.
+        yield from self._seek_to(0)
+
+    def _seek_to(self, stamp: int) -> Iterator[None]:
+        """Seek, and read the first frame; where a damaged file cannot be sought in, the next one from here."""
         try:
             self._container.seek(stamp, stream=self._stream, backward=True)
         except (av.error.FFmpegError, ValueError) as error:
             log.info("%s: cannot seek: %s", self._video.path.name, error)
-        self._frames = self._decoded()
-        return next(self._frames, None)
+        self._begin()
+        yield from self._fetch()
 
 
-def _upright(frame: VideoFrame, height: int, width: int, rotation_deg: int) -> NDArray[np.uint8]:
-    """RGB of the planned size, turned as a player turns it."""
-    on_side = rotation_deg in (90, 270)
-    scaled = frame.reformat(
-        width=height if on_side else width, height=width if on_side else height, format="rgb24", interpolation=Interpolation.AREA
-    )
-    picture = cast("NDArray[np.uint8]", scaled.to_ndarray())
-    return np.ascontiguousarray(np.rot90(picture, -rotation_deg // 90)) if rotation_deg else picture
+class Pixels:
+    """From frames to 8-bit sRGB of the planned size, turned as a player turns it; HDR is tone-mapped.
+
+    Colour matrix and range are those that the frame names.
+    """
+
+    def __init__(self, height: int, width: int, rotation_deg: int) -> None:
+        self._on_side = rotation_deg in (90, 270)
+        self._size = {"width": height, "height": width} if self._on_side else {"width": width, "height": height}
+        self._quarter_turns = -rotation_deg // 90
+        # One for all frames: preparing to map tones takes a second.
+        self._reformatter = VideoReformatter()
+
+    def of(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """uint8 of shape (height, width, 3)."""
+        options: dict[str, Any] = dict(self._size)
+        if frame.colorspace == UNSPECIFIED and frame.format.name.startswith(("yuv", "nv", "p0")):
+            options["src_colorspace"] = Colorspace.ITU709 if frame.height >= HD_HEIGHT_PX else Colorspace.ITU601
+        if frame.color_trc in HDR_TRANSFERS:
+            # Since FFmpeg 8, libswscale maps tones and gamut when it is told of another transfer and other primaries.
+            options |= {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
+        scaled = self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.AREA, threads=1, **options)
+        picture = cast("NDArray[np.uint8]", scaled.to_ndarray())
+        return np.ascontiguousarray(np.rot90(picture, self._quarter_turns)) if self._quarter_turns else picture

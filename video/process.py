@@ -1,0 +1,232 @@
+"""A decoding process, seen from outside: started, asked, watched, and killed when it hangs, dies or lies."""
+
+import json
+import logging
+import math
+import mmap
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from video import errors
+from video.errors import DecoderDied, UnreadableVideo, VideoError
+from video.guard import Limits
+from video.probe import Chapter, Track, VideoInfo
+from video.readers.base import Picture, ReaderName, Wanted
+
+log = logging.getLogger(__name__)
+
+LINE_BYTES_MAX = 1 << 22
+"""A longer answer is none: 2,048 times take 40 KB."""
+SIGNAL_NAMES = {
+    signal.SIGKILL: "was killed, perhaps for lack of memory",
+    getattr(signal, "SIGXCPU", signal.SIGTERM): "took more CPU time than it may",
+}
+NONSENSE = (ValueError, TypeError, KeyError, IndexError)
+SENSELESS = "The decoding process gave an answer that makes no sense; it was stopped."
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""For numpy, which the decoding process only uses to hand pixels over."""
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class DecodingProcess:
+    """One child process that probes and decodes, one request at a time.
+
+    After any error but a typed one about the file it is dead (`is_usable`), and nothing that it was given is lost.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._memory_fd = _anonymous_file()
+        self._process = subprocess.Popen(
+            # Not with `-m` alone, which would look for `video` in the user's current folder first.
+            [sys.executable, "-P", "-m", "video.child", str(self._memory_fd)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if log.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL,
+            pass_fds=(self._memory_fd,),
+            # Its own group, so that an ffmpeg that it started dies with it; and Ctrl-C is for us to handle.
+            start_new_session=True,
+            env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+        self._unread = b""
+        self.is_usable = True
+        self.pid = self._process.pid
+
+    def probe(self, path: Path) -> VideoInfo:
+        """What the file is, with the content hash "unread".
+
+        Raises:
+            VideoError: as `video.probe.probe`. DecoderDied: the process hung or died.
+        """
+        self._send({"do": "probe", "path": str(path), "limits": _plain_limits(self._limits)})
+        answer = next(self._answers(self._limits.stall_s + 60))
+        plain = answer["video"]
+        plain |= {
+            "path": Path(plain["path"]),
+            "audio_tracks": tuple(Track(**track) for track in plain["audio_tracks"]),
+            "subtitle_tracks": tuple(Track(**track) for track in plain["subtitle_tracks"]),
+            "chapters": tuple(Chapter(**chapter) for chapter in plain["chapters"]),
+        }
+        return VideoInfo(**plain)
+
+    def key_times(self, video: VideoInfo, times_s: list[float]) -> list[float]:
+        """See `video.readers.pyav.key_times`."""
+        self._send(self._about(video) | {"do": "key_times", "times_s": times_s})
+        return [float(time_s) for time_s in next(self._answers(self._deadline_s(video)))["key_times"]]
+
+    def read(self, video: VideoInfo, wanted: Wanted, reader: ReaderName, *, slots: int) -> Generator[Picture, None, None]:
+        """The pictures as the reader gives them, decoded ahead into at most `slots` frames of shared memory.
+
+        Decoding begins now, not when the first picture is asked for.
+
+        Raises:
+            UnreadableVideo: the reader cannot read the file. DecoderDied: the process hung or died.
+        """
+        frame_bytes = wanted.height * wanted.width * 3
+        os.ftruncate(self._memory_fd, max(os.fstat(self._memory_fd).st_size, slots * frame_bytes))
+        plain = {field.name: getattr(wanted, field.name) for field in fields(wanted)} | {"times_s": list(wanted.times_s)}
+        self._send(self._about(video) | {"do": "read", "reader": reader, "wanted": plain, "slots": slots})
+        return self._pictures((slots, wanted.height, wanted.width, 3), self._deadline_s(video))
+
+    def _pictures(self, shape: tuple[int, int, int, int], deadline_s: float) -> Generator[Picture, None, None]:
+        is_whole = False
+        try:
+            with mmap.mmap(self._memory_fd, math.prod(shape), prot=mmap.PROT_READ) as memory:
+                for answer in self._answers(deadline_s):
+                    if "end" in answer:
+                        is_whole = True
+                        return
+                    try:
+                        picture = self._picture(answer, np.frombuffer(memory, np.uint8).reshape(shape))
+                    except NONSENSE as error:
+                        raise DecoderDied(SENSELESS) from error
+                    yield picture
+        finally:
+            if not is_whole:
+                # Left in the middle by whoever asked, or by an error: what it would still say belongs to no one.
+                self.close()
+
+    def _picture(self, answer: dict[str, Any], slots: NDArray[np.uint8]) -> Picture:
+        if answer["time_s"] is None:
+            lost_from_s = answer["lost_from_s"]
+            return Picture(float(answer["wanted_s"]), None, None, None if lost_from_s is None else float(lost_from_s))
+        rgb = slots[answer["slot"]].copy()
+        self._write(b"taken\n")
+        return Picture(float(answer["wanted_s"]), float(answer["time_s"]), rgb)
+
+    def _about(self, video: VideoInfo) -> dict[str, Any]:
+        plain = asdict(video) | {"path": str(video.path)}
+        cpu_s = self._limits.seconds_per_second * video.duration_s
+        return {"video": plain, "memory_bytes": self._limits.memory_bytes, "cpu_s": cpu_s}
+
+    def _deadline_s(self, video: VideoInfo) -> float:
+        """Seconds of waiting for the process that a video may cost in all; time spent elsewhere does not count."""
+        return 60 + self._limits.seconds_per_second * video.duration_s
+
+    # -- lines ----------------------------------------------------------------------------------------------------
+
+    def _send(self, request: dict[str, Any]) -> None:
+        self._write(json.dumps(request).encode() + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise self._died() from error
+
+    def _answers(self, deadline_s: float) -> Iterator[dict[str, Any]]:
+        """Answers as they come, without the signs of life.
+
+        Raises:
+            VideoError: what the process says is wrong with the file. DecoderDied: it is gone, silent or slow.
+        """
+        left_s = deadline_s
+        while True:
+            begun = time.monotonic()
+            line = self._line(min(self._limits.stall_s, left_s))
+            left_s -= time.monotonic() - begun
+            try:
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise _told(answer)
+                if "alive" not in answer:
+                    yield answer
+            except NONSENSE as error:
+                self.close()
+                raise DecoderDied(SENSELESS) from error
+
+    def _line(self, timeout_s: float) -> bytes:
+        assert self._process.stdout is not None
+        until = time.monotonic() + timeout_s
+        while b"\n" not in self._unread:
+            if not self._selector.select(max(0.0, until - time.monotonic())):
+                self.close()
+                raise DecoderDied(f"Decoding hung for {timeout_s:.0f} seconds and was stopped.")
+            data = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not data or len(self._unread) > LINE_BYTES_MAX:
+                raise self._died()
+            self._unread += data
+        line, self._unread = self._unread.split(b"\n", 1)
+        return line
+
+    def _died(self) -> DecoderDied:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=2)
+        code = self._process.returncode
+        self.close()
+        how = SIGNAL_NAMES.get(-code) if code is not None and code < 0 else None
+        return DecoderDied(f"The decoding process {how or f'died (exit code {code})'}.")
+
+    def close(self) -> None:
+        """Kill the process and all it started, and give back its memory."""
+        if not self.is_usable:
+            return
+        self.is_usable = False
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._selector.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
+        os.close(self._memory_fd)
+
+
+def _told(answer: dict[str, Any]) -> VideoError:
+    """The child's error, if it is one that a file can have."""
+    kind = getattr(errors, str(answer["error"]), UnreadableVideo)
+    if not (isinstance(kind, type) and issubclass(kind, VideoError)):
+        kind = UnreadableVideo
+    return kind(str(answer["message"]))
+
+
+def _plain_limits(limits: Limits) -> dict[str, Any]:
+    return asdict(limits) | {"folders": [str(folder) for folder in limits.folders]}
+
+
+def _anonymous_file() -> int:
+    """A file descriptor of memory that two processes can share and that no crash can leave behind."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("longview-frames", 0)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -1,0 +1,83 @@
+"""What a reader is: a library that finds and decodes the pictures that are on screen at wanted times."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from video.probe import VideoInfo
+
+ReaderName = Literal["pyav", "ffmpeg", "decord"]
+
+TOLERANCE_S = 6e-4
+"""A frame this much later than the wanted time still counts as shown: container times are rounded to milliseconds,
+which takes up to half a millisecond, and a little more in floating point."""
+IMPLAUSIBLE_S = 10.0
+"""A frame that claims a time this far behind the video's end has a damaged time; believed, it would hide the rest."""
+CUT_OFF_S = 1.0
+"""Wanted times so much later than the end of the last picture mean that the file is cut off."""
+UNSEEKABLE = frozenset({"mpegts", "mpeg"})
+"""Containers in which a seek was seen to land on a wrong frame: read in order."""
+HD_HEIGHT_PX = 720
+"""From this height on, a file that does not name its colour matrix means BT.709, below it BT.601, as players take it."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which pictures of a video to decode, and how."""
+
+    times_s: Sequence[float]
+    """Increasing."""
+    height: int
+    width: int
+    key_frames_only: bool = False
+    """Give the last key frame at or before each time instead of the picture on screen: far less to decode."""
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a reader gives for a wanted time."""
+
+    wanted_s: float
+    time_s: float | None
+    """When the picture comes on screen; None if the one on screen then cannot be read."""
+    rgb: NDArray[np.uint8] | None
+    """uint8 of shape (height, width, 3); None if it cannot be read."""
+    lost_from_s: float | None = None
+    """Where the pictures ended, if it cannot be read because the file is cut off."""
+
+
+class Reader(Protocol):
+    """A library that decodes frames.
+
+    For each wanted time the reader yields the picture that a player shows then: the last frame that starts at or
+    before it (the first frame, for times before that). A picture wanted twice is yielded once. What cannot be read is
+    yielded without a picture. In between it yields None as a sign of life.
+    """
+
+    def __call__(self, video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
+        """Yield the pictures in order of time.
+
+        Raises:
+            UnreadableVideo: this library cannot read this file.
+        """
+        ...
+
+
+def reader_named(name: ReaderName) -> Reader:
+    """The reader of that name; the library behind it is imported only now."""
+    if name == "decord":
+        from video.readers.decord import read
+    elif name == "ffmpeg":
+        from video.readers.ffmpeg import read
+    else:
+        from video.readers.pyav import read
+    return read
+
+
+def is_seekable(video: VideoInfo) -> bool:
+    """Whether the readers seek in this kind of file."""
+    return UNSEEKABLE.isdisjoint(video.container.split(","))

@@ -1,0 +1,161 @@
+"""The ffmpeg program, with its filters `select` and `showinfo`: the fall-back, for what PyAV cannot decode or dies of.
+
+Which frames are on screen at the wanted times is told by the packets, which are only read, not decoded. `select` lets
+those frames through and `showinfo` says their times, so that no frame is taken for another. (The `fps` filter is half a
+period off at low rates.)
+"""
+
+import queue
+import re
+import subprocess
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from typing import IO
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from video.errors import UnreadableVideo
+from video.ffmpeg import ffmpeg_path
+from video.guard import DEMUXER_OPTIONS, demuxer_url
+from video.probe import VideoInfo, opened
+from video.readers.base import CUT_OFF_S, HD_HEIGHT_PX, TOLERANCE_S, Picture, Wanted, is_seekable
+from video.readers.pyav import UNSPECIFIED, WITHOUT_PRESENTATION_TIMES
+
+BATCH = 500
+"""Wanted times for one run: the filter names them all, and an argument may have 128 KiB."""
+SIGN_S = 1.0
+"""Between signs of life while ffmpeg works."""
+SHOWN = re.compile(rb"pts_time:\s*(-?[\d.]+)")
+
+
+def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
+    """See `video.readers.base.Reader`. Reads all packets of the file first."""
+    with opened(video.path) as container:
+        stream = container.streams[video.stream_index]
+        assert isinstance(stream, VideoStream)
+        names_matrix = stream.codec_context.colorspace != UNSPECIFIED
+        counts_decoding_time = any(name in WITHOUT_PRESENTATION_TIMES for name in video.container.split(","))
+        delay = stream.codec_context.has_b_frames
+        starts_s: list[float] = []
+        last_shown_s = 0.0
+        try:
+            for count, packet in enumerate(container.demux(stream)):
+                if count % 1000 == 0:
+                    yield None
+                stamp = packet.dts if counts_decoding_time else packet.pts
+                if stamp is None or packet.time_base is None or packet.is_discard or not packet.size:
+                    continue
+                if packet.is_keyframe or not wanted.key_frames_only:
+                    starts_s.append(float(stamp * packet.time_base) - video.start_offset_s)
+                    last_shown_s = float((packet.duration or 0) * packet.time_base)
+        except (av.error.FFmpegError, ValueError):
+            pass  # The file breaks off here; what comes before can be read.
+    if not starts_s:
+        raise UnreadableVideo(f"{video.path.name} does not say when its pictures are shown.")
+    starts = np.unique(starts_s)
+    if counts_decoding_time and len(starts) > delay:
+        # Pictures come out that many steps after their packets, the last ones when there are no more packets.
+        starts = np.append(starts[delay:], starts[-1] + (starts[-1] - starts[-2]) * np.arange(1, delay + 1))
+    end_s = starts[-1] + max(1 / video.fps_nominal, last_shown_s)
+    shown_s = starts[(np.searchsorted(starts, np.asarray(wanted.times_s) + TOLERANCE_S, side="right") - 1).clip(min=0)]
+    last_s = -np.inf
+    for first in range(0, len(shown_s), BATCH):
+        batch = np.unique(shown_s[first : first + BATCH]).tolist()
+        found = _Frames(video, wanted, batch, names_matrix)
+        try:
+            for wanted_s, time_s in zip(wanted.times_s[first : first + BATCH], shown_s[first : first + BATCH], strict=True):
+                if wanted_s > end_s + CUT_OFF_S:
+                    yield Picture(wanted_s, None, None, lost_from_s=end_s)
+                elif time_s > last_s:
+                    last_s = time_s
+                    rgb = yield from found.frame_at(time_s)
+                    yield Picture(wanted_s, float(time_s) if rgb is not None else None, rgb)
+        finally:
+            found.close()
+
+
+class _Frames:
+    """One run of ffmpeg over the frames at the given times."""
+
+    def __init__(self, video: VideoInfo, wanted: Wanted, times_s: Sequence[float], names_matrix: bool) -> None:
+        self._shape = (wanted.height, wanted.width, 3)
+        self._offset_s = video.start_offset_s
+        near_s = min((float(step) for step in np.diff(times_s)), default=1.0) / 2
+        select = _any_of([time_s + video.start_offset_s for time_s in times_s], min(near_s, 2e-3))
+        command = [ffmpeg_path(), "-nostdin", "-hide_banner", "-loglevel", "info", "-nostats", "-threads", str(wanted.threads)]
+        for name, value in DEMUXER_OPTIONS.items():
+            command += [f"-{name}", value]
+        if wanted.key_frames_only:
+            command += ["-skip_frame", "nokey"]
+        if is_seekable(video) and times_s[0] > 1:
+            command += ["-ss", f"{times_s[0] - 1:.6f}"]
+        command += ["-copyts", "-i", demuxer_url(video.path), "-map", f"0:{video.stream_index}"]
+        command += ["-vf", f"select='{select}',showinfo=checksum=0,{_pixels(video, wanted, names_matrix)}"]
+        command += ["-fps_mode", "passthrough", "-frames:v", str(len(times_s)), "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._found: queue.Queue[tuple[float, bytes] | None] = queue.Queue(maxsize=2)
+        self._held: tuple[float, bytes] | None = None
+        self._at_end = False
+        times: queue.Queue[float] = queue.Queue()
+        threading.Thread(target=_read_times, args=(self._process.stderr, times), daemon=True).start()
+        threading.Thread(target=self._read_frames, args=(self._process.stdout, times), daemon=True).start()
+
+    def frame_at(self, time_s: float) -> Generator[None, None, NDArray[np.uint8] | None]:
+        """Yields signs of life; returns the frame that starts at `time_s`, or None if it did not come out."""
+        while not self._at_end:
+            if self._held is None:
+                try:
+                    self._held = self._found.get(timeout=SIGN_S)
+                except queue.Empty:
+                    yield None
+                    continue
+                self._at_end = self._held is None
+                continue
+            found_s, pixels = self._held
+            if found_s > time_s + 2e-3:
+                return None
+            self._held = None
+            if found_s >= time_s - 2e-3:
+                return np.frombuffer(pixels, np.uint8).reshape(self._shape)
+        return None
+
+    def close(self) -> None:
+        """Stop ffmpeg."""
+        self._process.kill()
+        self._process.wait()
+
+    def _read_frames(self, pipe: IO[bytes], times: "queue.Queue[float]") -> None:
+        size = self._shape[0] * self._shape[1] * 3
+        while len(pixels := pipe.read(size)) == size:
+            # showinfo speaks before the frame goes on to be scaled and written.
+            self._found.put((times.get(timeout=60) - self._offset_s, pixels))
+        self._found.put(None)
+
+
+def _read_times(pipe: IO[bytes], times: "queue.Queue[float]") -> None:
+    for line in pipe:
+        if b"Parsed_showinfo" in line and (match := SHOWN.search(line)):
+            times.put(float(match[1]))
+
+
+def _any_of(times_s: Sequence[float], near_s: float) -> str:
+    """A filter expression that is true within `near_s` of any of the increasing times: a tree, so that it costs log n."""
+    if len(times_s) == 1:
+        return f"lt(abs(t-{times_s[0]:.6f}),{near_s:.6f})"
+    middle = len(times_s) // 2
+    between = (times_s[middle - 1] + times_s[middle]) / 2
+    return f"if(lt(t,{between:.6f}),{_any_of(times_s[:middle], near_s)},{_any_of(times_s[middle:], near_s)})"
+
+
+def _pixels(video: VideoInfo, wanted: Wanted, names_matrix: bool) -> str:
+    """The filters from a turned frame to 8-bit RGB of the planned size."""
+    matrix = "auto" if names_matrix or video.height < HD_HEIGHT_PX else "bt709"
+    scale = f"scale={wanted.width}:{wanted.height}:flags=area"
+    if video.is_hdr:
+        linear = "zscale=transfer=linear:npl=203,format=gbrpf32le,zscale=primaries=bt709,tonemap=mobius:desat=0"
+        return f"{scale},{linear},zscale=transfer=bt709:matrix=bt709:range=full"
+    return f"{scale}:in_color_matrix={matrix}"
