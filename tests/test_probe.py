@@ -43,7 +43,6 @@ def test_the_plain_facts_of_a_video(shapes_video: VideoInfo, shapes_path: Path) 
         codec="h264",
         container="mov,mp4,m4a,3gp,3g2,mj2",
         pixel_format="yuv420p",
-        has_audio=False,
         size_bytes=shapes_path.stat().st_size,
     )
 

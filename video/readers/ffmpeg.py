@@ -32,13 +32,20 @@ SHOWN = re.compile(rb"pts_time:\s*(-?[\d.]+)")
 
 
 def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
-    """See `video.readers.base.Reader`. Reads all packets of the file first."""
+    """See `video.readers.base.Reader`. Reads all packets of the file first.
+
+    Raises:
+        UnreadableVideo: the packets do not tell when pictures are shown.
+    """
     with opened(video.path) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
         names_matrix = stream.codec_context.colorspace != UNSPECIFIED
         counts_decoding_time = any(name in WITHOUT_PRESENTATION_TIMES for name in video.container.split(","))
-        delay = stream.codec_context.has_b_frames
+        # In MPEG-4 a picture waits for one other, in H.264 for an unknown number.
+        delay = int(stream.codec_context.has_b_frames)
+        if counts_decoding_time and delay and video.codec == "h264":
+            raise UnreadableVideo("ffmpeg's filters are not told the times of reordered H.264 in AVI; use --reader pyav.")
         starts_s: list[float] = []
         last_shown_s = 0.0
         try:
