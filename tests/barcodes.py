@@ -12,6 +12,8 @@ WIDTH, HEIGHT, BLOCK = 160, 96, 32
 FRAMES = 600
 """24 seconds at 25 frames a second: with `-g 250` the key frames lie at 0, 10 and 20 seconds."""
 BITS = 10
+NUMBERS = 1 << BITS
+"""How many different barcodes there are."""
 
 
 def barcode(number: int) -> NDArray[np.uint8]:

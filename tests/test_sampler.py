@@ -4,9 +4,10 @@ import json
 import math
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given, reject, settings
 from hypothesis import strategies as st
 
 from model.checkpoints import DEMO, QWEN3_VL
@@ -19,7 +20,7 @@ TRAINED = {
     "demo": TrainedRange(**{field.name: STATED[field.name] for field in fields(TrainedRange) if field.name in STATED}),
     "qwen": QWEN3_VL,
 }
-RESERVED = 1024
+RESERVED = 128
 PURPOSES: tuple[Purpose, ...] = ("watch", "caption", "look")
 
 
@@ -47,9 +48,19 @@ def window_tokens(chosen: SamplingPlan, window: Window) -> int:
     return RESERVED + sum(chosen.tokens_per_patch + marker_tokens(time_s) for time_s in markers)
 
 
+def planned(chosen_for: VideoInfo, room: Budget, purpose: Purpose = "watch", **wishes: Any) -> SamplingPlan:
+    """The plan; a budget that is truly too small for any is not looked at further."""
+    try:
+        return plan(chosen_for, room, purpose, **wishes)
+    except ImpossiblePlan as refusal:
+        needed = int(str(refusal).rstrip(".").rsplit(" ", 1)[1])
+        assert needed > room.context_tokens and needed < 1024
+        reject()
+
+
 durations = st.floats(math.log(0.04), math.log(86400)).map(math.exp)
 sides = st.integers(16, 7680)
-budgets = st.integers(4096, 1_048_576)
+budgets = st.floats(math.log(512), math.log(1_048_576)).map(lambda power: int(math.exp(power)))
 rates = st.sampled_from([1.0, 10.0, 24.0, 25.0, 29.97, 60.0, 240.0])
 checkpoints = st.sampled_from(sorted(TRAINED))
 purposes = st.sampled_from(PURPOSES)
@@ -68,7 +79,7 @@ def test_every_window_stays_within_budget_and_training(
     duration_s: float, width: int, height: int, fps: float, tokens: int, checkpoint: str, purpose: Purpose
 ) -> None:
     trained = TRAINED[checkpoint]
-    chosen = plan(video(duration_s, width, height, fps), budget(tokens, trained), purpose)
+    chosen = planned(video(duration_s, width, height, fps), budget(tokens, trained), purpose)
     assert chosen.height % 32 == chosen.width % 32 == 0
     assert trained.tokens_per_patch_min <= chosen.tokens_per_patch <= trained.tokens_per_patch_max
     costs = []
@@ -89,7 +100,7 @@ def test_every_window_stays_within_budget_and_training(
 def test_the_whole_span_is_covered_in_order_of_time(
     duration_s: float, fps: float, tokens: int, checkpoint: str, purpose: Purpose
 ) -> None:
-    chosen = plan(video(duration_s, fps=fps), budget(tokens, TRAINED[checkpoint]), purpose)
+    chosen = planned(video(duration_s, fps=fps), budget(tokens, TRAINED[checkpoint]), purpose)
     windows = chosen.windows
     assert windows[0].span.start_s == 0
     assert windows[-1].span.end_s == pytest.approx(duration_s)
@@ -109,7 +120,7 @@ def test_more_budget_never_means_less_detail(
     duration_s: float, width: int, height: int, one: int, other: int, checkpoint: str
 ) -> None:
     less, more = (
-        plan(video(duration_s, width, height), budget(tokens, TRAINED[checkpoint]), "watch") for tokens in sorted((one, other))
+        planned(video(duration_s, width, height), budget(tokens, TRAINED[checkpoint])) for tokens in sorted((one, other))
     )
     assert len(more.windows) <= len(less.windows)
     # Several windows spend the budget several times over; with fewer of them more budget can still be less in all.
@@ -119,13 +130,45 @@ def test_more_budget_never_means_less_detail(
 
 
 @many
+@given(durations, st.integers(64, 7680), st.floats(0.4, 2.5), rates, budgets, checkpoints)
+@example(7000.0, 1920, 1.78, 25.0, 60_000, "qwen")
+@example(600.0, 1920, 1.78, 25.0, 262_144, "qwen")
+def test_the_budget_is_used_unless_one_step_more_would_exceed_it_or_there_is_no_more_to_see(
+    duration_s: float, width: int, aspect: float, fps: float, tokens: int, checkpoint: str
+) -> None:
+    height = round(width / aspect)
+    trained = TRAINED[checkpoint]
+    chosen = planned(video(duration_s, width, height, fps), budget(tokens, trained))
+    used = max(window_tokens(chosen, window) for window in chosen.windows)
+    patches = len(chosen.windows[0].times_s) // 2
+    rows, columns = chosen.height // 32, chosen.width // 32
+    one_patch = chosen.tokens_per_patch + marker_tokens(trained.latest_time_s)
+    finest_s = max(trained.seconds_between_frames, min(1 / fps, trained.seconds_between_frames_max))
+    all_frames = (
+        chosen.windows[0].step_s <= finest_s * (1 + 1e-6)
+        or (patches + 1) * 2 > trained.frames_max
+        or patches + 1 > trained.patches_max
+        or (patches + 1) * chosen.tokens_per_patch > trained.visual_tokens_max
+    )
+    # A step that bends the picture's shape by more than a twentieth is none.
+    steps = ((rows + 1, columns), (rows, columns + 1), (rows + 1, columns + 1))
+    larger = min((high * wide for high, wide in steps if abs(math.log(wide / high / (width / height))) < 0.05), default=1 << 30)
+    most_tokens = min(trained.tokens_per_patch_max, trained.visual_tokens_max // patches, width * height // 32**2)
+    most_useful = min(tokens, used + patches * (most_tokens - chosen.tokens_per_patch))
+    if used < 0.9 * tokens:
+        assert all_frames or used + one_patch > tokens
+        if all_frames and used < 0.9 * most_useful:
+            assert used + patches * (larger - chosen.tokens_per_patch) > most_useful
+
+
+@many
 @given(durations, st.floats(0, 1), st.floats(0, 1), budgets, checkpoints, purposes)
 def test_a_part_of_a_video_is_planned_as_wished(
     duration_s: float, start: float, end: float, tokens: int, checkpoint: str, purpose: Purpose
 ) -> None:
     start_s, end_s = start * duration_s, end * duration_s
     assume(end_s - start_s > 1e-3)
-    chosen = plan(video(duration_s), budget(tokens, TRAINED[checkpoint]), purpose, start_s=start_s, end_s=end_s)
+    chosen = planned(video(duration_s), budget(tokens, TRAINED[checkpoint]), purpose, start_s=start_s, end_s=end_s)
     assert chosen.span.start_s == start_s
     assert chosen.span.end_s == pytest.approx(end_s)
     assert all(start_s <= time_s < end_s for window in chosen.windows for time_s in window.times_s)
@@ -182,6 +225,23 @@ def test_a_frame_rate_is_kept_when_it_is_asked_for() -> None:
     assert chosen.windows[0].step_s == pytest.approx(0.25)
 
 
+@many
+@given(durations, budgets, st.integers(2, 3000), checkpoints, purposes)
+def test_no_more_frames_than_wished_or_the_number_that_would_do(
+    duration_s: float, tokens: int, most: int, checkpoint: str, purpose: Purpose
+) -> None:
+    room = budget(max(tokens, 2048), TRAINED[checkpoint])
+    try:
+        chosen = plan(video(duration_s), room, purpose, max_frames=most)
+    except ImpossiblePlan as refusal:
+        least = int(str(refusal).rstrip(".").rsplit(" ", 1)[1])
+        assert least > most
+        assert plan(video(duration_s), room, purpose, max_frames=least).frames == least
+        return
+    assert chosen.frames <= most
+    assert all(window.step_s <= TRAINED[checkpoint].seconds_between_frames_max + 1e-6 for window in chosen.windows)
+
+
 @pytest.mark.parametrize(
     ("wishes", "says"),
     [
@@ -191,6 +251,8 @@ def test_a_frame_rate_is_kept_when_it_is_asked_for() -> None:
         ({"start_s": 30.0, "end_s": 20.0}, "must come after the start"),
         ({"fps": 100.0}, "0.25 to 8"),
         ({"fps": 0.01}, "0.25 to 8"),
+        ({"fps": 2.0, "max_frames": 100}, "takes 120"),
+        ({"max_frames": 3}, "takes 16"),
     ],
 )
 def test_wishes_that_contradict_each_other_are_refused_with_the_reason(wishes: dict[str, float], says: str) -> None:
@@ -200,7 +262,7 @@ def test_wishes_that_contradict_each_other_are_refused_with_the_reason(wishes: d
 
 def test_the_context_that_a_refusal_names_is_enough() -> None:
     with pytest.raises(ImpossiblePlan, match="needs at least") as refusal:
-        plan(video(600), budget(1100, QWEN3_VL))
+        plan(video(600), budget(300, QWEN3_VL))
     needed = int(str(refusal.value).rstrip(".").rsplit(" ", 1)[1])
     chosen = plan(video(600), budget(needed, QWEN3_VL))
     assert all(window_tokens(chosen, window) <= needed for window in chosen.windows)

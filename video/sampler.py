@@ -7,6 +7,7 @@ preferred frame rate as long as it can, gives up resolution first, then frames a
 into windows; time is always covered from the first frame to the last.
 """
 
+import bisect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -155,32 +156,39 @@ def plan(
     start_s: float | None = None,
     end_s: float | None = None,
     fps: float | None = None,
+    max_frames: int | None = None,
 ) -> SamplingPlan:
     """Choose windows, frame times and frame size for a video, or for the part of it from `start_s` to `end_s`.
 
     `fps` fixes the frames a second; without it the plan prefers the checkpoint's own rate ("look": its finest).
+    `max_frames` bounds the frames of all windows together.
+
+    More budget never gives more windows, and in as many windows never fewer frames times pixels. (When it makes one
+    window of two, both are full; the sum over windows may then be less.)
 
     Raises:
-        ImpossiblePlan: if span, rate and budget cannot be had together; the message says what would do.
+        ImpossiblePlan: if span, rate, number of frames and budget cannot be had together; the message says what would do.
     """
     trained = budget.trained
     span = _span(video, start_s, end_s)
     step_s, longest_step_s = _steps(video, trained, purpose, fps)
-    latest_marker_s = max(span.end_s, trained.latest_time_s)
-    marker_tokens = budget.marker_tokens(latest_marker_s + 0.1)
-    available = budget.context_tokens - budget.reserved_tokens
-    patches_limit = min(
-        trained.patches_max,
-        trained.frames_max // FRAMES_PER_PATCH,
-        trained.visual_tokens_max // trained.tokens_per_patch_min,
-        available // (trained.tokens_per_patch_min + marker_tokens),
+    grid = fit_grid(
+        video.width,
+        video.height,
+        tokens_min=trained.tokens_per_patch_min,
+        tokens_max=min(trained.tokens_per_patch_max, trained.tokens_per_patch_min * 5 // 4),
     )
+    floor_tokens = grid[0] * grid[1]
+    available = budget.context_tokens - budget.reserved_tokens
+    patches_trained = min(trained.patches_max, trained.frames_max // FRAMES_PER_PATCH, trained.visual_tokens_max // floor_tokens)
+    # What surely fits, whatever the times in the markers.
+    dearest_marker = budget.marker_tokens(max(span.end_s, trained.latest_time_s) + 0.1)
+    patches_limit = min(patches_trained, available // (floor_tokens + dearest_marker))
     if patches_limit < OVERLAP_PATCHES * 2:
-        needed = budget.reserved_tokens + OVERLAP_PATCHES * 2 * (trained.tokens_per_patch_min + marker_tokens)
+        needed = budget.reserved_tokens + OVERLAP_PATCHES * 2 * (floor_tokens + dearest_marker)
         raise ImpossiblePlan(
             f"A context of {budget.context_tokens} tokens is too small; this checkpoint needs at least {needed}."
         )
-
     longest_s = patches_limit * FRAMES_PER_PATCH * (step_s if purpose == "caption" else longest_step_s)
     # A window that is longer than the latest trained time would pass it even by its own clock.
     longest_s = min(longest_s, trained.latest_time_s)
@@ -188,22 +196,53 @@ def plan(
         longest_s = min(longest_s, trained.caption_window_s)
     spans = _window_spans(span, longest_s, overlap_s=OVERLAP_PATCHES * FRAMES_PER_PATCH * step_s)
     length_s = spans[0].duration_s
-    patches = min(max(1, math.ceil(length_s / (FRAMES_PER_PATCH * step_s) - 1e-6)), patches_limit)
-    # More patches than the source has pictures would only repeat them.
-    rows, columns = fit_grid(
-        video.width,
-        video.height,
-        tokens_min=trained.tokens_per_patch_min,
-        tokens_max=min(
+    wished = min(max(1, math.ceil(length_s / (FRAMES_PER_PATCH * step_s) - 1e-6)), patches_trained)
+    if max_frames is not None:
+        wished = _at_most(max_frames, wished, spans, step_s if fps else longest_step_s, fps=fps)
+
+    def windows_of(patches: int) -> tuple[Window, ...]:
+        return tuple(_window(window_span, patches * FRAMES_PER_PATCH, trained.latest_time_s) for window_span in spans)
+
+    def stamps_of(window: Window) -> int:
+        return sum(budget.marker_tokens(time_s) for time_s in _marker_times(window))
+
+    def fits(patches: int) -> bool:
+        return max(map(stamps_of, windows_of(patches))) + patches * floor_tokens <= available
+
+    patches = min(wished, patches_limit)
+    if patches < wished:
+        # Early times have shorter markers than the dearest.
+        patches = bisect.bisect_left(range(patches + 1, wished + 1), True, key=lambda more: not fits(more)) + patches
+    windows = windows_of(patches)
+    stamps = [stamps_of(window) for window in windows]
+    if patches == wished:
+        # Only when time is covered as finely as wished is the rest spent on larger frames.
+        source_tokens = math.ceil(video.width / PATCH_SIDE_PX) * math.ceil(video.height / PATCH_SIDE_PX)
+        tokens_max = min(
             trained.tokens_per_patch_max,
             trained.visual_tokens_max // patches,
-            available // patches - marker_tokens,
-            max(trained.tokens_per_patch_min, math.ceil(video.width / PATCH_SIDE_PX) * math.ceil(video.height / PATCH_SIDE_PX)),
-        ),
-    )
-    windows = tuple(_window(window_span, patches * FRAMES_PER_PATCH, trained.latest_time_s) for window_span in spans)
-    stamp_tokens = sum(budget.marker_tokens(time_s) for window in windows for time_s in _marker_times(window))
-    return SamplingPlan(purpose, windows, rows * PATCH_SIDE_PX, columns * PATCH_SIDE_PX, stamp_tokens, budget.reserved_tokens)
+            (available - max(stamps)) // patches,
+            max(floor_tokens, source_tokens),
+        )
+        larger = fit_grid(video.width, video.height, tokens_min=trained.tokens_per_patch_min, tokens_max=tokens_max)
+        if larger[0] * larger[1] >= floor_tokens:
+            grid = larger
+    height, width = grid[0] * PATCH_SIDE_PX, grid[1] * PATCH_SIDE_PX
+    return SamplingPlan(purpose, windows, height, width, sum(stamps), budget.reserved_tokens)
+
+
+def _at_most(max_frames: int, wished: int, spans: list[Span], longest_step_s: float, *, fps: float | None) -> int:
+    """Patches a window, as many as `max_frames` in all windows allow."""
+    length_s = spans[0].duration_s
+    needed = max(1, math.ceil(length_s / (FRAMES_PER_PATCH * longest_step_s) - 1e-6))
+    patches = max_frames // (FRAMES_PER_PATCH * len(spans))
+    if patches < needed:
+        rate = f"{fps:g} frames a second" if fps else f"one frame every {longest_step_s:g} s, the least for this checkpoint,"
+        raise ImpossiblePlan(
+            f"{max_frames} frames are too few: {rate} over {format_time(sum(span.duration_s for span in spans))} "
+            f"takes {needed * FRAMES_PER_PATCH * len(spans)}."
+        )
+    return min(wished, patches)
 
 
 def _span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span:
