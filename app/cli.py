@@ -9,7 +9,7 @@ import typer
 
 from app.doctor import examine
 from app.errors import EXPECTED_ERRORS, BadRequest
-from app.service import plan_facts
+from app.service import plan_facts, video_facts
 from app.terminal import Call, error_document, progress_bar, verb
 from indexing.exports import ExportFormat, event_row
 from indexing.library import VideoEntry
@@ -24,6 +24,13 @@ def _seconds(text: str | None) -> float | None:
         return None if text is None else parse_time(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _ordered(start_s: float | None, end_s: float | None) -> Span:
+    assert start_s is not None and end_s is not None
+    if not 0 <= start_s < end_s:
+        raise BadRequest(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s)}).")
+    return Span(start_s, end_s)
 
 
 def _span(span: Span) -> str:
@@ -49,13 +56,20 @@ Video = Annotated[str, typer.Argument(help="An id, a unique beginning of one, or
 Known = Annotated[str, typer.Argument(metavar="VIDEO", help="An id, a unique beginning of one, or a path.")]
 Context = Annotated[int | None, typer.Option(min=1, help="Most tokens of one prompt and reply.", show_default=False)]
 
+Start = Annotated[str | None, typer.Option(help="Begin here: 75, 1:15, 1:02:03.", show_default=False)]
+End = Annotated[str | None, typer.Option(help="Stop here.", show_default=False)]
+
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The file to write; by default named after the video.", show_default=False)
+]
+
 
 @verb
 def index(
     call: Call,
     paths: Annotated[list[Path], typer.Argument(help="Video files.")],
-    start: Annotated[str | None, typer.Option(help="Begin here: 75, 1:15, 1:02:03.", show_default=False)] = None,
-    end: Annotated[str | None, typer.Option(help="Stop here.", show_default=False)] = None,
+    start: Start = None,
+    end: End = None,
     context: Context = None,
 ) -> None:
     """Caption videos and put them into the library."""
@@ -137,19 +151,29 @@ def remove(call: Call, video: Known) -> None:
 def plan(
     call: Call,
     video: Known,
+    start: Start = None,
+    end: End = None,
     context: Context = None,
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames a second.", show_default=False)] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Most frames in all.", show_default=False)] = None,
 ) -> None:
     """Show which frames would be looked at for a question, and what that costs."""
-    report = call.app.plan(video, context_tokens=context, fps=fps)
-    facts = plan_facts(report.plan) | {"estimated_seconds": round(report.estimated_seconds, 2)}
+    report = call.app.plan(
+        video, start_s=_seconds(start), end_s=_seconds(end), context_tokens=context, fps=fps, max_frames=max_frames
+    )
+    facts = plan_facts(report.plan) | {
+        "estimated_seconds": round(report.estimated_seconds, 2),
+        "estimated_bytes": report.estimated_bytes,
+        "video": video_facts(report.video),
+    }
     text = (
         f"{facts['frames']} frames of {facts['width']}x{facts['height']} in {len(facts['windows'])} window(s), "
         f"one every {report.plan.grain_s / 2:.2f} s\n"
         f"{facts['total_tokens']} tokens: {facts['visual_tokens']} visual, {facts['stamp_tokens']} for times, "
-        f"the rest for question and reply\n"
+        f"the rest for question and reply; at most {max(report.plan.window_tokens)} in one window\n"
         f"One look tells time to {facts['grain_s']:.2f} s; "
-        f"reading it will take about {facts['estimated_seconds']:.1f} s on this {call.app.device}"
+        f"reading it will take about {facts['estimated_seconds']:.1f} s "
+        f"and {report.estimated_bytes / 1e9:.1f} GB on this {call.app.device}"
     )
     call.answer(facts | {"checkpoint": call.app.checkpoint.identity, "notice": call.app.checkpoint.notice}, text)
 
@@ -276,6 +300,39 @@ def export(
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
     call.answer({"video_id": entry.video_id, "format": format, "path": str(output)}, f"Wrote {output}.")
+
+
+@verb
+def cut(
+    call: Call,
+    video: Known,
+    start: Annotated[str, typer.Option(help="Begin here: 75, 1:15, 1:02:03.")],
+    end: Annotated[str, typer.Option(help="Stop here.")],
+    reencode: Annotated[bool, typer.Option("--reencode", help="Cut exactly, by encoding anew.")] = False,
+    output: Output = None,
+) -> None:
+    """Cut a part out into a file of its own. Without --reencode it begins with the key frame before."""
+    asked_s = _seconds(start)
+    span = _ordered(asked_s, _seconds(end))
+    done = call.app.files.cut(_found(call, video), span, output, reencode=reencode)
+    earlier_s = span.start_s - done.span.start_s
+    said = f" (begins {earlier_s:.1f} s early, with a key frame; --reencode cuts exactly)" if earlier_s > 0.05 else ""
+    document = {"path": str(done.path), "reencoded": reencode, "asked": _span_row(span)} | _span_row(done.span)
+    call.answer(document, f"Wrote {done.path}: {_span(done.span)}{said}.")
+
+
+@verb
+def sheet(
+    call: Call,
+    video: Known,
+    columns: Annotated[int, typer.Option(min=1, max=20, help="Pictures in a row.")] = 4,
+    rows: Annotated[int, typer.Option(min=1, max=20, help="Rows.")] = 4,
+    output: Output = None,
+) -> None:
+    """Write a contact sheet: one picture with thumbnails from the whole video and their times."""
+    path, times_s = call.app.files.contact_sheet(_found(call, video), output, columns=columns, rows=rows)
+    document = {"path": str(path), "times_s": [round(time_s, 3) for time_s in times_s]}
+    call.answer(document, f"Wrote {path}.")
 
 
 @verb

@@ -56,14 +56,14 @@ class Jobs:
                 job.video_id = self._app.index(path, on_progress=on_progress).entry.video_id
                 return
             try:
-                original = self._app.adopt(path, upload_name)
+                original = self._app.files.adopt(path, upload_name)
             finally:
                 path.unlink(missing_ok=True)
             title = Path(upload_name).stem
             try:
                 job.video_id = self._app.index(original, title=title, on_progress=on_progress).entry.video_id
             except BaseException:
-                self._app.disown(original)
+                self._app.files.disown(original)
                 raise
 
         return self._start(f"Indexing {upload_name or path.name}", work)
@@ -76,7 +76,7 @@ class Jobs:
 
         def work(_: Job, on_progress: OnProgress) -> None:
             on_progress(Progress("converting", 0.0, None))
-            self._app.playable(entry)
+            self._app.files.playable(entry)
 
         return already or self._start(title, work, video_id=entry.video_id)
 

@@ -1,19 +1,17 @@
 """The use cases: index, list, plan, caption, locate, ask, search, export. The only place that joins the packages."""
 
-import errno
 import functools
 import logging
-import re
-import shutil
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.asking import AskedAnswer, Asking
-from app.errors import BadRequest, NoSpace, VideoGone
+from app.errors import BadRequest, VideoGone
+from app.files import Files
 from app.progress import OnProgress, Stages
 from app.settings import Settings
 from indexing.errors import UnknownVideo
@@ -23,12 +21,11 @@ from indexing.search import Moment, captions_with, search
 from model.checkpoints import Checkpoint, find_checkpoint
 from model.errors import ModelError
 from model.prompts import PROMPT_VERSION
-from video.clips import browser_plays, proxy, thumbnail
+from video.clips import browser_plays
 from video.decoder import Decoder
 from video.errors import ImpossiblePlan, VideoError
-from video.ffmpeg import written_whole
 from video.guard import checked_path
-from video.probe import VideoInfo, content_hash
+from video.probe import VideoInfo
 from video.sampler import SamplingPlan
 from video.timeline import Event, Span, find_times, format_time
 
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [  # with what the interface needs of the types that are handed out
     "FORMATS", "AnsweredQuestion", "AskedAnswer", "Caption", "Event", "ExportFormat", "Longview", "Moment", "Span", "VideoEntry",
-    "event_row", "find_times", "format_time", "plan_facts",
+    "event_row", "find_times", "format_time", "plan_facts", "video_facts",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -61,8 +58,11 @@ class Indexed:
 class PlanReport:
     """A plan and what it would cost."""
 
+    video: VideoInfo
     plan: SamplingPlan
     estimated_seconds: float
+    estimated_bytes: int
+    """Memory, the checkpoint's weights included."""
 
 
 class Longview:
@@ -82,8 +82,8 @@ class Longview:
             key_frames_only=settings.fast,
             processes=settings.decode_processes,
         )
+        self.files = Files(self.library, self.decoder)
         self._loading = threading.RLock()
-        self._drawing = threading.Lock()  # a page of thumbnails would otherwise start as many decoders at once
         self._loaded_pool: SessionPool | None = None
         self._loaded_vectors: VectorIndex | None = None
 
@@ -146,7 +146,7 @@ class Longview:
         """
         if _names_file(reference):
             checked = checked_path(reference, self.decoder.limits)
-            entry = self.library.video(self._hash(checked)[:ID_DIGITS])
+            entry = self.library.video(self.files.hash(checked)[:ID_DIGITS])
             if entry.path.exists():
                 return entry
             # The same content under another name: the original was moved or renamed.
@@ -166,7 +166,8 @@ class Longview:
 
     def provenance(self, plan: SamplingPlan | None) -> Provenance:
         """What is answerable for a result that is made now."""
-        return Provenance(self.checkpoint.identity, PROMPT_VERSION, plan_facts(plan) if plan else {})
+        facts = plan_facts(plan) | {"key_frames_only": self.settings.fast} if plan else {}
+        return Provenance(self.checkpoint.identity, PROMPT_VERSION, facts)
 
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """What was asked about a video before, oldest first."""
@@ -180,50 +181,36 @@ class Longview:
         """Forget a video and delete the thumbnails and the browser's copy made of it; its original stays where it is."""
         entry = self.video(reference)
         self.library.remove(entry.video_id)
-        for made in self._made_for(entry.video_id):
-            made.unlink(missing_ok=True)
+        self.files.forget(entry.video_id)
         return entry
-
-    def _made_for(self, video_id: str) -> list[Path]:
-        folders = (self.library.folder / "proxies", self.library.folder / "thumbnails")
-        return [path for folder in folders for path in folder.glob(f"{video_id}*")]
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def _hash(self, path: Path) -> str:
-        """The content hash of a checked path, remembered by size and time of change."""
-        try:
-            str(path).encode()
-        except UnicodeEncodeError as error:
-            shown = str(path).encode(errors="replace").decode()
-            raise BadRequest(f"The name of {shown} is not written in UTF-8, which libraries cannot keep; rename it.") from error
-        status = path.stat()
-        known = self.library.known_hash(path, status.st_size, status.st_mtime_ns)
-        if known is None:
-            known = content_hash(path)
-            self.library.remember_hash(path, status.st_size, status.st_mtime_ns, known)
-        return known
+    def plan(
+        self,
+        reference: str,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        fps: float | None = None,
+        max_frames: int | None = None,
+        context_tokens: int | None = None,
+    ) -> PlanReport:
+        """What would be looked at for questions about a video or a part of it; a path need not be in the library.
 
-    def _original(self, entry: VideoEntry) -> Path:
-        """Where the original of a library entry lies; it must still be there and unchanged."""
-        if not entry.path.exists():
-            raise VideoGone(f"The original of {entry.title} is no longer at {entry.path}; index it again from where it lies now.")
-        if self._hash(entry.path) != entry.content_hash:
-            raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
-        return entry.path
-
-    def _probed(self, entry: VideoEntry) -> VideoInfo:
-        return self.decoder.probe(self._original(entry), known_hash=entry.content_hash)
-
-    def plan(self, reference: str, *, context_tokens: int | None = None, fps: float | None = None) -> PlanReport:
-        """What would be looked at for questions about a video; a path need not be in the library."""
+        Raises:
+            ImpossiblePlan: the wishes cannot be had together.
+        """
         if _names_file(reference):
             path = checked_path(Path(reference), self.decoder.limits)
-            info = self.decoder.probe(path, known_hash=self._hash(path))
+            info = self.decoder.probe(path, known_hash=self.files.hash(path))
         else:
-            info = self._probed(self.library.video(reference))
-        plan = self._pool.plan(info, "watch", fps=fps, context_tokens=context_tokens)
-        return PlanReport(plan, self._pool.engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED))
+            info = self.files.probed(self.library.video(reference))
+        span = _part(info, start_s, end_s)
+        plan = self._pool.plan(info, "watch", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
+        engine = self._pool.engine
+        seconds = engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED)
+        return PlanReport(info, plan, seconds, engine.estimated_bytes(plan))
 
     def index(
         self,
@@ -245,19 +232,15 @@ class Longview:
         """
         from model.captioner import caption
 
-        if end_s is not None and end_s <= (start_s or 0.0):
-            raise ImpossiblePlan(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s or 0.0)}).")
+        _check_order(start_s, end_s)
         begun = time.monotonic()
         stages = Stages(on_progress)
         stages.begin("reading the file", until=0.02)
         checked = checked_path(path, self.decoder.limits)
-        info = self.decoder.probe(checked, known_hash=self._hash(checked))
+        info = self.decoder.probe(checked, known_hash=self.files.hash(checked))
         stages.begin("loading the checkpoint", until=0.04)
         pool = self._pool
-        from_s = start_s or 0.0
-        # A start beyond the video's end is for the sampler to refuse, in words.
-        span = Span(from_s, max(from_s, info.duration_s if end_s is None else end_s)) if from_s or end_s is not None else None
-        plan = pool.plan(info, "caption", span=span, context_tokens=context_tokens)
+        plan = pool.plan(info, "caption", span=_part(info, start_s, end_s), context_tokens=context_tokens)
         estimate_s = pool.engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED)
         log.info("%s: %d frames in %d windows, about %.0f s", info.path.name, plan.frames, len(plan.windows), estimate_s)
         if estimate_s > 60:
@@ -321,7 +304,7 @@ class Longview:
         check_length(query, "query")
         stages = Stages(on_progress)
         stages.begin("looking", until=1.0)
-        info = self._probed(entry)
+        info = self.files.probed(entry)
         return locate(self._pool, info, query, hints=self._hints(entry, query), on_part=stages)
 
     def _hints(self, entry: VideoEntry, query: str) -> tuple[Span, ...]:
@@ -357,7 +340,7 @@ class Longview:
     def _answering(self, entry: VideoEntry, question: str) -> "Answering":
         from model.answerer import Answering
 
-        info = self._probed(entry)
+        info = self.files.probed(entry)
         focus = None
         if len(self._pool.plan(info, "watch").windows) > 1:
             best = search(self.library, self._vectors, question, limit=1, video_id=entry.video_id)
@@ -386,62 +369,20 @@ class Longview:
         video_id = self.video(video).video_id if video else None
         return search(self.library, self._vectors, query, limit=limit, video_id=video_id)
 
-    # -- files for the browser -----------------------------------------------------------------------------------
 
-    def adopt(self, upload: Path, name: str) -> Path:
-        """Copy an uploaded file into the library folder and return where it lies now; the same content is kept once.
+def _check_order(start_s: float | None, end_s: float | None) -> None:
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise ImpossiblePlan(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s or 0.0)}).")
 
-        Raises:
-            NoSpace: the disk is full. VideoError: the file cannot be used.
-        """
-        try:
-            checked = checked_path(upload, self.decoder.limits)
-            digest = content_hash(checked)
-            self.decoder.probe(checked, known_hash=digest)
-        except VideoError as error:
-            # The user knows the file by its own name, not by that of the temporary copy.
-            raise type(error)(str(error).replace(str(upload), name)) from error
-        known = sorted((self.library.folder / "uploads").glob(f"{digest[:ID_DIGITS]}-*"))
-        if known:
-            return known[0]
-        target = self.library.folder / "uploads" / f"{digest[:ID_DIGITS]}-{safe_name(name)}"
-        try:
-            with written_whole(target) as partial:
-                shutil.copyfile(checked, partial)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace(f"There is no space left in {self.library.folder} for {name}.") from error
-            raise
-        return target
 
-    def disown(self, adopted: Path) -> None:
-        """Delete an adopted file again, unless a video of the library lies there."""
-        if all(entry.path != adopted for entry in self.videos()):
-            adopted.unlink(missing_ok=True)
-
-    def playable(self, entry: VideoEntry) -> Path:
-        """A file that browsers play: the original, or a light copy that is made on the first call."""
-        return self.ready_to_play(entry) or proxy(self._probed(entry), self._proxy(entry))
-
-    def ready_to_play(self, entry: VideoEntry) -> Path | None:
-        """The same, if nothing has to be made for it."""
-        made = self._proxy(entry)
-        if made.exists():
-            return made
-        original = self._original(entry)
-        return original if entry.facts.get("browser_plays") else None
-
-    def _proxy(self, entry: VideoEntry) -> Path:
-        return self.library.folder / "proxies" / f"{entry.video_id}.mp4"
-
-    def thumbnail(self, video_id: str, time_s: float) -> Path:
-        """A JPEG of what is on screen at a time."""
-        # By the whole id and a whole second inside the video: what is asked for may be half an id, and any time at all.
-        entry = self.library.video(video_id)
-        inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
-        target = self.library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
-        with self._drawing:
-            return target if target.exists() else thumbnail(self._probed(entry), inside_s, target)
+def _part(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span | None:
+    """The part of a video that is asked for; None for all of it."""
+    _check_order(start_s, end_s)
+    if not start_s and end_s is None:
+        return None
+    from_s = start_s or 0.0
+    # A start beyond the video's end is for the sampler to refuse, in words.
+    return Span(from_s, max(from_s, video.duration_s if end_s is None else end_s))
 
 
 def plan_facts(plan: SamplingPlan) -> dict[str, Any]:
@@ -458,17 +399,23 @@ def plan_facts(plan: SamplingPlan) -> dict[str, Any]:
         "total_tokens": plan.total_tokens,
         "grain_s": round(plan.grain_s, 4),
         "windows": [
-            {"start_s": round(window.span.start_s, 3), "end_s": round(window.span.end_s, 3), "frames": len(window.times_s)}
-            for window in plan.windows
+            {
+                "start_s": round(window.span.start_s, 3),
+                "end_s": round(window.span.end_s, 3),
+                "frames": len(window.times_s),
+                "tokens": tokens,
+            }
+            for window, tokens in zip(plan.windows, plan.window_tokens, strict=True)
         ],
     }
 
 
-def safe_name(name: str) -> str:
-    """A file name without anything that means something to a file system or a shell, at most 80 characters."""
-    stem, suffix = Path(name).stem, Path(name).suffix
-    clean = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:60] or "video"
-    return clean + re.sub(r"[^\w.]+", "", suffix)[:12].lower()
+def video_facts(video: VideoInfo) -> dict[str, Any]:
+    """What a file is, in plain values; where it lies and its content hash left out."""
+    facts = asdict(video)
+    for internal in ("path", "content_hash", "stream_index"):
+        del facts[internal]
+    return facts
 
 
 def _names_file(reference: str) -> bool:

@@ -76,6 +76,10 @@ class Engine(Protocol):
         """
         ...
 
+    def estimated_bytes(self, plan: SamplingPlan) -> int:
+        """The most memory that reading one window of a plan will take at once, weights included."""
+        ...
+
     def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
         """How long reading all windows of a plan and one reply for each will take."""
         ...

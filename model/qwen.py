@@ -5,6 +5,7 @@ it is prefilled once into a KV cache, and each question is prefilled after it an
 """
 
 import logging
+import math
 import re
 import threading
 import time
@@ -93,9 +94,10 @@ class QwenEngine:
 
     def _context_limit(self) -> int:
         free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else psutil.virtual_memory().available
-        bytes_per_number = torch.finfo(self.model.dtype).bits // 8
-        per_token = self.checkpoint.kv_bytes_per_token // 2 * bytes_per_number
-        return min(self.checkpoint.context_max, int(free * MEMORY_SHARE / per_token))
+        return min(self.checkpoint.context_max, int(free * MEMORY_SHARE / self._kv_bytes_per_token()))
+
+    def _kv_bytes_per_token(self) -> int:
+        return self.checkpoint.kv_bytes_per_token // 2 * (torch.finfo(self.model.dtype).bits // 8)
 
     def marker_tokens(self, time_s: float) -> int:
         """See `model.engine.Engine`."""
@@ -168,6 +170,22 @@ class QwenEngine:
                 logits_to_keep=1,
             )
             return int(out.logits[0, -1].argmax())
+
+    def estimated_bytes(self, plan: SamplingPlan) -> int:
+        """See `model.engine.Engine`. Counted from shapes: weights, pixels, KV cache and the widest activations of one pass."""
+        text, vision = self.model.config.get_text_config(), self.model.config.vision_config
+        number_bytes = torch.finfo(self.model.dtype).bits // 8
+        frames = max(len(window.times_s) for window in plan.windows)
+        visual = math.ceil(frames / FRAMES_PER_PATCH) * plan.tokens_per_patch
+        tokens = max(plan.window_tokens)
+        inputs = visual * vision.spatial_merge_size**2
+        patch_numbers = 3 * vision.temporal_patch_size * vision.patch_size**2
+        # Frames as they are decoded and joined, as the processor's patches, and once more in the model's own type.
+        pixels = 2 * frames * plan.height * plan.width * 3 + inputs * patch_numbers * (4 + number_bytes)
+        seen = inputs * (vision.intermediate_size + 4 * vision.hidden_size) * number_bytes
+        read = tokens * (3 * text.intermediate_size + 6 * text.hidden_size) * number_bytes
+        weights = sum(p.numel() * p.element_size() for p in self.model.parameters())
+        return weights + self._kv_bytes_per_token() * tokens + pixels + max(seen, read)
 
     def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
         """See `model.engine.Engine`. From counted operations and a multiplication timed on this device, so within about 2x."""

@@ -44,6 +44,7 @@ class SessionPool:
         *,
         span: Span | None = None,
         fps: float | None = None,
+        max_frames: int | None = None,
         context_tokens: int | None = None,
     ) -> SamplingPlan:
         """The plan for this engine's checkpoint and context; see `video.sampler.plan`."""
@@ -54,7 +55,7 @@ class SessionPool:
             marker_tokens=self.engine.marker_tokens,
         )
         start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
-        return plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps)
+        return plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
 
     def session(self, video: VideoInfo, plan: SamplingPlan, window: Window, *, on_part: OnPart | None = None) -> VideoSession:
         """The session of one window of a plan, opened now if it is not kept; `on_part` follows the decoding.

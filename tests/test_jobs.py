@@ -104,7 +104,7 @@ def test_each_video_gets_its_own_browser_copy_even_under_one_title(app: Longview
     assert started[1] is started[3] and started[2] is started[4] and started[1] is not started[2]
     for job in started:
         assert ended(job).error is None
-    assert all(app.ready_to_play(entry) for entry in entries)
+    assert all(app.files.ready_to_play(entry) for entry in entries)
 
 
 def test_a_browser_copy_that_failed_is_not_tried_again_and_again(app: Longview, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from app.errors import BadRequest, VideoGone
+from app.files import safe_name
 from app.progress import Progress
-from app.service import Longview, safe_name
+from app.service import Longview
 from app.settings import Settings
 from indexing.errors import UnknownVideo
 from indexing.library import Provenance, VideoEntry
@@ -108,8 +109,8 @@ def test_locating_looks_at_the_whole_video_whichever_part_was_indexed(original: 
         lambda app, entry: app.locate(entry, "a cyan ring"),
         lambda app, entry: app.ask([entry], "What happens at 2 seconds?"),
         lambda app, entry: app.plan(entry.video_id),
-        lambda app, entry: app.thumbnail(entry.video_id, 2.0),
-        lambda app, entry: app.playable(entry),
+        lambda app, entry: app.files.thumbnail(entry.video_id, 2.0),
+        lambda app, entry: app.files.playable(entry),
     ],
     ids=["locate", "ask", "plan", "thumbnail", "playable"],
 )
@@ -161,7 +162,7 @@ def test_captions_are_stale_after_a_change_of_checkpoint_until_they_are_made_aga
 def test_removal_takes_what_was_made_for_the_video_but_not_the_original(app: Longview, short: Path) -> None:
     entry = app.index(short).entry
     for reference, time_s in ((entry.video_id, 2.0), (entry.video_id[:6], 3.0), (entry.video_id, 1e300), (entry.video_id, -1.0)):
-        assert app.thumbnail(reference, time_s).stat().st_size > 0
+        assert app.files.thumbnail(reference, time_s).stat().st_size > 0
     (app.library.folder / "proxies").mkdir(exist_ok=True)
     (app.library.folder / "proxies" / f"{entry.video_id}.mp4").write_bytes(b"a proxy")
     app.remove(entry.video_id)
@@ -175,29 +176,29 @@ def test_removal_takes_what_was_made_for_the_video_but_not_the_original(app: Lon
 def test_a_thumbnail_needs_a_video_of_the_library(app: Longview) -> None:
     for reference in ("no-such-video", "../../etc/passwd", ""):
         with pytest.raises(UnknownVideo):
-            app.thumbnail(reference, 1.0)
+            app.files.thumbnail(reference, 1.0)
 
 
 def test_a_video_that_browsers_cannot_play_gets_one_light_copy(app: Longview, original: Path, tmp_path: Path) -> None:
     foreign = render(tmp_path / "foreign.avi", TWICE[:1], 5.0, fps=5, codec="mpeg4")
     entry = app.index(foreign).entry
-    assert app.ready_to_play(entry) is None
-    copy = app.playable(entry)
-    assert copy == app.ready_to_play(entry) == app.playable(entry)
+    assert app.files.ready_to_play(entry) is None
+    copy = app.files.playable(entry)
+    assert copy == app.files.ready_to_play(entry) == app.files.playable(entry)
     assert copy.is_relative_to(app.library.folder)
     app.remove(entry.video_id)
     assert not copy.exists()
     playable = app.index(original).entry
-    assert app.playable(playable) == original
+    assert app.files.playable(playable) == original
 
 
 def test_an_upload_is_adopted_once_whatever_it_is_called(tmp_path: Path, original: Path) -> None:
     app = Longview(settings(tmp_path / "home"))
     uploads = app.library.folder / "uploads"
-    first = app.adopt(original, "../../My: holiday; rm -rf ~.MP4")
+    first = app.files.adopt(original, "../../My: holiday; rm -rf ~.MP4")
     assert first.parent == uploads and first.suffix == ".mp4"
     assert first.read_bytes() == original.read_bytes()
-    assert app.adopt(original, "another name.mp4") == first
+    assert app.files.adopt(original, "another name.mp4") == first
     assert contents(uploads) == [first.name]
 
 
@@ -207,7 +208,7 @@ def test_an_upload_that_is_no_video_is_refused_by_its_own_name_and_leaves_nothin
     upload = tmp_path / "tmp1234.mp4"
     upload.write_bytes(content)
     with pytest.raises(NotAVideo, match="holiday.mp4"):
-        app.adopt(upload, "holiday.mp4")
+        app.files.adopt(upload, "holiday.mp4")
     assert contents(app.library.folder / "uploads") == []
 
 

@@ -212,7 +212,7 @@ def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 
     if entry is None:
         return [render.player(None, ready=False), "", "", []]
     try:
-        ready = app.ready_to_play(entry) is not None
+        ready = app.files.ready_to_play(entry) is not None
         shown = render.player(entry, ready=ready, start_s=start_s)
         if not ready:
             jobs.prepare_for_browser(entry)

@@ -67,14 +67,14 @@ def create(app: Longview) -> FastAPI:
 
     @web.get("/media/{video_id}")
     def media(video_id: str) -> FileResponse:
-        path = _found(lambda: app.ready_to_play(app.library.video(video_id)))
+        path = _found(lambda: app.files.ready_to_play(app.library.video(video_id)))
         if path is None:
             raise HTTPException(404, "A copy that browsers can play is still being made.")
         return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"))
 
     @web.get("/thumbnail/{video_id}/{time_ms}.jpg")
     def thumbnail(video_id: str, time_ms: int) -> FileResponse:
-        return FileResponse(_found(lambda: app.thumbnail(video_id, time_ms / 1000)), media_type="image/jpeg")
+        return FileResponse(_found(lambda: app.files.thumbnail(video_id, time_ms / 1000)), media_type="image/jpeg")
 
     @web.get("/export/{video_id}.{format}")
     def export(video_id: str, format: str) -> Response:

@@ -1,14 +1,18 @@
-"""Pictures and copies of a video for people to look at: thumbnails, and light proxies for browsers."""
+"""Pictures and copies of a video for people to look at: thumbnails, contact sheets, cuts, and light proxies for browsers."""
 
 import logging
+import math
+import tempfile
 from pathlib import Path
 
 import ffmpeg
+from PIL import Image, ImageDraw, ImageFont
 
 from video.errors import ToolFailed
 from video.ffmpeg import run, written_whole
-from video.guard import CONTAINERS, PROTOCOLS, demuxer_url
+from video.guard import DEMUXER_OPTIONS, demuxer_url
 from video.probe import VideoInfo
+from video.timeline import Span, format_time
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +25,8 @@ PROXY_HEIGHT_PX = 480
 THUMBNAIL_TIMEOUT_S = 60.0
 LOOKBACKS_S = (1.0, 30.0, 600.0)
 """How long before a time its picture may have begun; tried in turn, because the first is enough for all but slide shows."""
-PROXY_SECONDS_PER_SECOND = 4.0
-"""Deadline of a proxy, in seconds a second of video; more than ten times what a slow core needs."""
+ENCODING_SECONDS_PER_SECOND = 4.0
+"""Deadline of a proxy or a cut, in seconds a second of video; more than ten times what a slow core needs."""
 
 
 def browser_plays(video: VideoInfo) -> bool:
@@ -89,9 +93,67 @@ def proxy(video: VideoInfo, target: Path) -> Path:
     }
     with written_whole(target) as partial:
         graph = ffmpeg.output(*streams, str(partial), fps_mode="vfr", **options)
-        run(graph, timeout_s=60 + PROXY_SECONDS_PER_SECOND * video.duration_s)
+        run(graph, timeout_s=60 + ENCODING_SECONDS_PER_SECOND * video.duration_s)
     return target
 
 
+def cut(video: VideoInfo, span: Span, target: Path, *, key_s: float | None) -> Span:
+    """Write a part of a video as a file of its own. Returns the part that was written.
+
+    `key_s`: where the last key frame at or before the span's start lies; the streams are then copied as they are, from
+    there on, which takes no time and loses no quality. None: encode anew, exactly from frame to frame.
+
+    Raises:
+        ToolFailed: ffmpeg cannot read the original, or cannot write that kind of file.
+    """
+    written = span if key_s is None else Span(key_s, span.end_s)
+    # A hair later than the key frame, or rounding would make the seek end at the one before.
+    source = _input(video, ss=written.start_s + (0.001 if key_s is not None else 0.0))
+    streams = [source[str(video.stream_index)]] + ([source["a:0"]] if video.has_audio else [])
+    options: dict[str, object] = {"t": written.duration_s, "map_metadata": -1, "map_chapters": -1}
+    if key_s is None:
+        options |= {"vcodec": "libx264", "preset": "veryfast", "crf": 18, "pix_fmt": "yuv420p", "acodec": "aac"}
+        options |= {"fps_mode": "vfr"}
+    else:
+        options |= {"c": "copy", "avoid_negative_ts": "make_zero"}
+    with written_whole(target) as partial:
+        timeout_s = 60 + ENCODING_SECONDS_PER_SECOND * written.duration_s
+        run(ffmpeg.output(*streams, str(partial), **options), timeout_s=timeout_s)
+    return written
+
+
+def contact_sheet(video: VideoInfo, target: Path, *, columns: int = 4, rows: int = 4, width: int = 320) -> list[float]:
+    """Write one picture with `columns` x `rows` thumbnails, evenly spaced, each with its time. Returns the times in seconds.
+
+    Raises:
+        ToolFailed: no picture can be decoded.
+    """
+    count = columns * rows
+    # In the middle of each part: the very first picture of a film is often black.
+    times_s = [video.duration_s * (index + 0.5) / count for index in range(count)]
+    height = round(width * video.height / video.width / 2) * 2
+    with tempfile.TemporaryDirectory(prefix="longview-sheet-") as folder:
+        for index, time_s in enumerate(times_s):
+            thumbnail(video, time_s, Path(folder) / f"{index}.jpg", width=width)
+        _labels([format_time(time_s) for time_s in times_s], columns, width, height).save(Path(folder) / "labels.png")
+        # Thumbnails of one video can differ by a line or two where its size changes midway.
+        tiles = ffmpeg.input(f"{folder}/%d.jpg", start_number=0, framerate=1).filter("scale", width, height)
+        sheet = tiles.filter("tile", f"{columns}x{rows}").overlay(ffmpeg.input(f"{folder}/labels.png"))
+        with written_whole(target) as partial:
+            run(sheet.output(str(partial), vframes=1, update=1, **{"q:v": 3}), timeout_s=THUMBNAIL_TIMEOUT_S)
+    return times_s
+
+
+def _labels(texts: list[str], columns: int, width: int, height: int) -> Image.Image:
+    """A transparent picture with a text in the corner of each tile. (ffmpeg's own `drawtext` needs an installed font.)"""
+    labels = Image.new("RGBA", (columns * width, math.ceil(len(texts) / columns) * height))
+    draw = ImageDraw.Draw(labels)
+    font = ImageFont.load_default(size=max(10, width // 16))
+    for index, text in enumerate(texts):
+        corner = (index % columns * width + width // 40, index // columns * height + width // 40)
+        draw.text(corner, text, fill="white", font=font, stroke_width=max(1, width // 160), stroke_fill="black")
+    return labels
+
+
 def _input(video: VideoInfo, **options: object) -> "ffmpeg.nodes.FilterableStream":
-    return ffmpeg.input(demuxer_url(video.path), protocol_whitelist=PROTOCOLS, format_whitelist=CONTAINERS, **options)
+    return ffmpeg.input(demuxer_url(video.path), **DEMUXER_OPTIONS, **options)

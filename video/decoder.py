@@ -116,6 +116,17 @@ class Decoder:
             self.give_back(process)
         return replace(info, content_hash=known_hash or content_hash(checked))
 
+    def key_times(self, video: VideoInfo, times_s: list[float]) -> list[float]:
+        """For each time the start of the last key frame at or before it; empty if the file has no index that can be trusted."""
+        process = self.borrow()
+        try:
+            return process.key_times(video, times_s)
+        except VideoError as error:
+            log.info("%s: the key frames cannot be found: %s", video.path.name, error)
+            return []
+        finally:
+            self.give_back(process)
+
     # -- reading --------------------------------------------------------------------------------------------------
 
     def read(
@@ -179,14 +190,7 @@ class Decoder:
         is_short = len(times_s) < SPLIT_FRAMES_MIN or times_s[-1] - times_s[0] < SPLIT_SECONDS_MIN
         if is_short or self._processes == 1 or self.reader != "pyav":
             return [times_s]
-        process = self.borrow()
-        try:
-            keys_s = process.key_times(video, times_s)
-        except VideoError as error:
-            log.info("%s: the key frames cannot be found: %s", video.path.name, error)
-            keys_s = []
-        finally:
-            self.give_back(process)
+        keys_s = self.key_times(video, times_s)
         if not keys_s:
             return [times_s]
         size = min(slots, -(-len(times_s) // self._processes))

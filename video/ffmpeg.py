@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import ffmpeg
@@ -15,6 +15,13 @@ import imageio_ffmpeg
 
 from video.errors import ToolFailed
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+MEMORY_BYTES_MAX = 8 << 30
+"""Address space of one ffmpeg; encoding 4K takes about 2 GiB."""
 OLDEST_MAJOR = 6
 """The oldest system FFmpeg that is used: older ones lack decoders and `-fps_mode` behaviour relied on here."""
 
@@ -49,13 +56,23 @@ def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float) -> None:
     command = ffmpeg.compile(
         stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True
     )
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ToolFailed(f"ffmpeg did not finish within {timeout_s:.0f} seconds and was stopped.") from error
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ToolFailed(f"ffmpeg failed: {lines[-1] if lines else f'exit code {done.returncode}'}")
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        _limit_memory(process.pid)
+        try:
+            _, said = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise ToolFailed(f"ffmpeg did not finish within {timeout_s:.0f} seconds and was stopped.") from error
+    if process.returncode:
+        lines = said.decode(errors="replace").strip().splitlines()
+        raise ToolFailed(f"ffmpeg failed: {lines[-1] if lines else f'exit code {process.returncode}'}")
+
+
+def _limit_memory(pid: int) -> None:
+    """Bound a process's address space, where the system can do that from outside."""
+    if hasattr(resource, "prlimit"):
+        with suppress(ProcessLookupError, PermissionError):
+            resource.prlimit(pid, resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
 
 
 @contextmanager

@@ -85,8 +85,8 @@ class SamplingPlan:
     height: int
     """Frame size in pixels, a multiple of 32."""
     width: int
-    stamp_tokens: int
-    """Tokens of all markers, with the vision start and end of each patch."""
+    window_stamp_tokens: tuple[int, ...]
+    """For each window: tokens of its markers, with the vision start and end of each patch."""
     reserved_tokens: int
     """Of each window, for template, question and reply."""
 
@@ -114,6 +114,19 @@ class SamplingPlan:
     def visual_tokens(self) -> int:
         """Visual tokens in all windows."""
         return self.temporal_patches * self.tokens_per_patch
+
+    @property
+    def stamp_tokens(self) -> int:
+        """Tokens of all markers, with the vision start and end of each patch."""
+        return sum(self.window_stamp_tokens)
+
+    @property
+    def window_tokens(self) -> tuple[int, ...]:
+        """For each window: its prompt and reply, which is what the budget bounds."""
+        return tuple(
+            math.ceil(len(window.times_s) / FRAMES_PER_PATCH) * self.tokens_per_patch + stamps + self.reserved_tokens
+            for window, stamps in zip(self.windows, self.window_stamp_tokens, strict=True)
+        )
 
     @property
     def total_tokens(self) -> int:
@@ -228,7 +241,7 @@ def plan(
         if larger[0] * larger[1] >= floor_tokens:
             grid = larger
     height, width = grid[0] * PATCH_SIDE_PX, grid[1] * PATCH_SIDE_PX
-    return SamplingPlan(purpose, windows, height, width, sum(stamps), budget.reserved_tokens)
+    return SamplingPlan(purpose, windows, height, width, tuple(stamps), budget.reserved_tokens)
 
 
 def _at_most(max_frames: int, wished: int, spans: list[Span], longest_step_s: float, *, fps: float | None) -> int:

@@ -1,0 +1,169 @@
+"""The files behind a library: originals and their content hashes, uploads, and what is made of videos for people to see."""
+
+import errno
+import re
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import BadRequest, NoSpace, VideoGone
+from indexing.library import ID_DIGITS, Library, VideoEntry
+from video.clips import contact_sheet, cut, proxy, thumbnail
+from video.decoder import Decoder
+from video.errors import ImpossiblePlan, VideoError
+from video.ffmpeg import written_whole
+from video.guard import checked_path
+from video.probe import VideoInfo, content_hash
+from video.timeline import Span, format_time
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A part of a video, written as a file of its own."""
+
+    path: Path
+    span: Span
+    """What was written; it begins earlier than asked for where it had to begin with a key frame."""
+
+
+class Files:
+    """The files of one library. Safe for several threads."""
+
+    def __init__(self, library: Library, decoder: Decoder) -> None:
+        self._library, self._decoder = library, decoder
+        self._drawing = threading.Lock()  # a page of thumbnails would otherwise start as many decoders at once
+
+    def hash(self, path: Path) -> str:
+        """The content hash of a checked path, remembered by size and time of change."""
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            shown = str(path).encode(errors="replace").decode()
+            raise BadRequest(f"The name of {shown} is not written in UTF-8, which libraries cannot keep; rename it.") from error
+        status = path.stat()
+        known = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
+        if known is None:
+            known = content_hash(path)
+            self._library.remember_hash(path, status.st_size, status.st_mtime_ns, known)
+        return known
+
+    def original(self, entry: VideoEntry) -> Path:
+        """Where the original of a library entry lies; it must still be there and unchanged."""
+        if not entry.path.exists():
+            raise VideoGone(f"The original of {entry.title} is no longer at {entry.path}; index it again from where it lies now.")
+        if self.hash(entry.path) != entry.content_hash:
+            raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
+        return entry.path
+
+    def probed(self, entry: VideoEntry) -> VideoInfo:
+        """What the original of a library entry is."""
+        return self._decoder.probe(self.original(entry), known_hash=entry.content_hash)
+
+    def adopt(self, upload: Path, name: str) -> Path:
+        """Copy an uploaded file into the library folder and return where it lies now; the same content is kept once.
+
+        Raises:
+            NoSpace: the disk is full. VideoError: the file cannot be used.
+        """
+        try:
+            checked = checked_path(upload, self._decoder.limits)
+            digest = content_hash(checked)
+            self._decoder.probe(checked, known_hash=digest)
+        except VideoError as error:
+            # The user knows the file by its own name, not by that of the temporary copy.
+            raise type(error)(str(error).replace(str(upload), name)) from error
+        known = sorted((self._library.folder / "uploads").glob(f"{digest[:ID_DIGITS]}-*"))
+        if known:
+            return known[0]
+        target = self._library.folder / "uploads" / f"{digest[:ID_DIGITS]}-{safe_name(name)}"
+        try:
+            with written_whole(target) as partial:
+                shutil.copyfile(checked, partial)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(f"There is no space left in {self._library.folder} for {name}.") from error
+            raise
+        return target
+
+    def disown(self, adopted: Path) -> None:
+        """Delete an adopted file again, unless a video of the library lies there."""
+        if all(entry.path != adopted for entry in self._library.videos()):
+            adopted.unlink(missing_ok=True)
+
+    def playable(self, entry: VideoEntry) -> Path:
+        """A file that browsers play: the original, or a light copy that is made on the first call."""
+        return self.ready_to_play(entry) or proxy(self.probed(entry), self._proxy(entry))
+
+    def ready_to_play(self, entry: VideoEntry) -> Path | None:
+        """The same, if nothing has to be made for it."""
+        made = self._proxy(entry)
+        if made.exists():
+            return made
+        original = self.original(entry)
+        return original if entry.facts.get("browser_plays") else None
+
+    def _proxy(self, entry: VideoEntry) -> Path:
+        return self._library.folder / "proxies" / f"{entry.video_id}.mp4"
+
+    def thumbnail(self, video_id: str, time_s: float) -> Path:
+        """A JPEG of what is on screen at a time."""
+        # By the whole id and a whole second inside the video: what is asked for may be half an id, and any time at all.
+        entry = self._library.video(video_id)
+        inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
+        target = self._library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
+        with self._drawing:
+            return target if target.exists() else thumbnail(self.probed(entry), inside_s, target)
+
+    def cut(self, entry: VideoEntry, span: Span, target: Path | None, *, reencode: bool) -> Cut:
+        """Write a part of a video to `target`, by default beside where the user is, under its title and times.
+
+        Raises:
+            BadRequest: there is such a file already. ImpossiblePlan: the video has no such part, or no index to copy by.
+            ToolFailed: it cannot be read, or not be written as that kind of file.
+        """
+        video = self.probed(entry)
+        if span.start_s >= video.duration_s:
+            raise ImpossiblePlan(
+                f"{format_time(span.start_s)} lies outside the video, which is {format_time(video.duration_s)} long."
+            )
+        span = Span(span.start_s, min(span.end_s, video.duration_s))
+        suffix = ".mp4" if reencode else video.path.suffix
+        times = f"{format_time(span.start_s)}-{format_time(span.end_s)}".replace(":", ".")
+        target = _new(target or Path(f"{safe_name(entry.title)}-{times}{suffix}"))
+        key_s = None
+        if not reencode:
+            keys_s = self._decoder.key_times(video, [span.start_s])
+            if not keys_s:
+                raise ImpossiblePlan(f"{entry.title} has no index of key frames to copy by; add --reencode to cut it exactly.")
+            key_s = max(0.0, keys_s[0])
+        return Cut(target, cut(video, span, target, key_s=key_s))
+
+    def contact_sheet(self, entry: VideoEntry, target: Path | None, *, columns: int, rows: int) -> tuple[Path, list[float]]:
+        """Write a picture with thumbnails from the whole video; returns where, and their times in seconds.
+
+        Raises:
+            BadRequest: there is such a file already. ToolFailed: the video cannot be read.
+        """
+        target = _new(target or Path(f"{safe_name(entry.title)}-sheet.jpg"))
+        return target, contact_sheet(self.probed(entry), target, columns=columns, rows=rows)
+
+    def forget(self, video_id: str) -> None:
+        """Delete the thumbnails and the browser's copy made of a video."""
+        for folder in (self._library.folder / "proxies", self._library.folder / "thumbnails"):
+            for made in folder.glob(f"{video_id}*"):
+                made.unlink(missing_ok=True)
+
+
+def _new(target: Path) -> Path:
+    target = target.expanduser()
+    if target.exists():
+        raise BadRequest(f"{target} exists already and was not overwritten; choose another name.")
+    return target
+
+
+def safe_name(name: str) -> str:
+    """A file name without anything that means something to a file system or a shell, at most 80 characters."""
+    stem, suffix = Path(name).stem, Path(name).suffix
+    clean = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:60] or "video"
+    return clean + re.sub(r"[^\w.]+", "", suffix)[:12].lower()
