@@ -1,5 +1,7 @@
 """Fixtures that several test modules share."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +51,14 @@ def decoder() -> Iterator[Decoder]:
     decoder = Decoder()
     yield decoder
     decoder.close()
+
+
+@pytest.fixture(scope="session")
+def ffprobe() -> str:
+    """The witness of `tests.oracle`. Where LONGVIEW_NEED_FFPROBE is set it must be there, elsewhere its tests are left out."""
+    found = shutil.which("ffprobe")
+    if found is None and os.environ.get("LONGVIEW_NEED_FFPROBE"):
+        pytest.fail("ffprobe is not installed, but LONGVIEW_NEED_FFPROBE is set.")
+    if found is None:
+        pytest.skip("ffprobe is not installed")
+    return found

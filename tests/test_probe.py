@@ -1,5 +1,6 @@
 """What `probe` says about files whose facts are known because ffmpeg was told to make them so."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import filmkinds, oracle
 from video.errors import NotAVideo, UnreadableVideo
 from video.ffmpeg import ffmpeg_path
 from video.probe import VideoInfo, content_hash, probe
@@ -131,3 +133,45 @@ def test_a_file_that_is_no_video_is_refused_whatever_its_name(tmp_path: Path, co
 def test_a_bare_stream_without_times_is_refused_with_what_to_do(make: Make) -> None:
     with pytest.raises(UnreadableVideo, match="-c copy"):
         probe(make("bare.h264", *PICTURES, *H264))
+
+
+WITNESSED = json.loads(oracle.GOLDEN.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def film_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes the film of a kind once."""
+    folder = tmp_path_factory.mktemp("films")
+    return lambda name: folder / name if (folder / name).exists() else filmkinds.make(folder, name)
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["as written down", "live"])
+@pytest.mark.parametrize("name", sorted(WITNESSED))
+def test_every_kind_of_file_is_what_ffprobe_says_it_is(
+    film_of: Callable[[str], Path], request: pytest.FixtureRequest, name: str, live: bool
+) -> None:
+    path = film_of(name)
+    if live:
+        request.getfixturevalue("ffprobe")
+    said = oracle.facts(path) if live else WITNESSED[name]
+    video = probe(path)
+    for fact in ("codec", "container", "pixel_format", "width", "height", "rotation_deg"):
+        assert getattr(video, fact) == said[fact], fact
+    # Before FFmpeg 8 the first sound began earlier by the encoder's delay.
+    assert video.start_offset_s == pytest.approx(said["start_offset_s"], abs=0.05)
+    shown_s = 1 / 25 if name != "variable.mkv" else 4 / 25
+    assert video.duration_s == pytest.approx(said["last_frame_s"] + shown_s, abs=0.06 if live else 0.1)
+    assert [track.codec for track in video.audio_tracks] == said["audio_codecs"]
+    assert [track.codec for track in video.subtitle_tracks] == said["subtitle_codecs"]
+    chapters = [[round(chapter.start_s, 3), round(chapter.end_s, 3), chapter.title] for chapter in video.chapters]
+    assert chapters == [
+        [pytest.approx(start, abs=0.05), pytest.approx(end, abs=0.05), title] for start, end, title in said["chapters"]
+    ]
+    assert video.fps_nominal == pytest.approx(25, rel=0.02) or name == "variable.mkv"
+    assert video.is_vfr is (name == "variable.mkv")
+    assert video.has_edit_list is (name == "edited.mp4")
+    assert not video.is_hdr
+
+
+def test_the_language_of_a_sound_track_is_told(film_of: Callable[[str], Path]) -> None:
+    assert probe(film_of("h264.mkv")).audio_tracks[0].language == "kor"

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,7 +227,9 @@ class _Timing:
 
 
 def _timing(container: InputContainer, stream: VideoStream) -> _Timing:
-    container.seek(0)
+    # An FLV without a frame at 0 cannot be sought to 0; what comes next will do.
+    with suppress(av.error.FFmpegError):
+        container.seek(0)
     times_s, hides = [], False
     for packet in container.demux(stream):
         hides = hides or packet.is_discard
@@ -235,8 +237,8 @@ def _timing(container: InputContainer, stream: VideoStream) -> _Timing:
             times_s.append(float(packet.pts * packet.time_base))
         if len(times_s) >= TIMED_PACKETS:
             break
-    # The last packets may wait for others that are shown before them.
-    times_s = sorted(times_s)[: max(len(times_s) - 16, len(times_s) * 3 // 4)]
+    # The last packets may wait for others that are shown before them; encoders often leave a gap after the first frame.
+    times_s = sorted(times_s)[min(1, len(times_s) // 3) : max(len(times_s) - 16, len(times_s) * 3 // 4)]
     steps_s = sorted(after - before for before, after in zip(times_s, times_s[1:], strict=False))
     if not steps_s:
         return _Timing(0.0, False, hides)
