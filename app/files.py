@@ -133,10 +133,9 @@ class Files:
         target = _new(target or Path(f"{safe_name(entry.title)}-{times}{suffix}"))
         key_s = None
         if not reencode:
-            keys_s = self._decoder.key_times(video, [span.start_s])
-            if not keys_s:
+            key_s = self._decoder.key_frame_before(video, span.start_s)
+            if key_s is None:
                 raise ImpossiblePlan(f"{entry.title} has no index of key frames to copy by; add --reencode to cut it exactly.")
-            key_s = max(0.0, keys_s[0])
         return Cut(target, cut(video, span, target, key_s=key_s))
 
     def contact_sheet(self, entry: VideoEntry, target: Path | None, *, columns: int, rows: int) -> tuple[Path, list[float]]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from model.engine import Engine, VideoSession
@@ -79,7 +79,7 @@ class SessionPool:
             expected_tokens = patches * plan.tokens_per_patch + plan.stamp_tokens // len(plan.windows)
             with self._lock:
                 self._evict(room_bytes=expected_tokens * self.engine.checkpoint.kv_bytes_per_token)
-            frames = self.decoder.read(video, window.times_s, plan.height, plan.width)
+            frames: Iterable[TimedFrames] = self.decoder.read(video, window.times_s, plan.height, plan.width)
             if on_part:
                 frames = _followed(frames, len(window.times_s), on_part)
             session = self.engine.open(frames, window.span, clock_offset_s=window.clock_offset_s)
@@ -104,7 +104,7 @@ class SessionPool:
         return self._sessions.get(key)
 
 
-def _followed(frames: Iterator[TimedFrames], wanted: int, on_part: OnPart) -> Iterator[TimedFrames]:
+def _followed(frames: Iterable[TimedFrames], wanted: int, on_part: OnPart) -> Iterator[TimedFrames]:
     read = 0
     for chunk in frames:
         read += len(chunk)

@@ -8,12 +8,13 @@ import ffmpeg
 import numpy as np
 import pytest
 
-from video.clips import PROXY_HEIGHT_PX, browser_plays, proxy, thumbnail
+from video.clips import PROXY_HEIGHT_PX, browser_plays, contact_sheet, cut, proxy, thumbnail
 from video.decoder import Decoder
 from video.errors import ToolFailed
 from video.ffmpeg import run
 from video.probe import VideoInfo, probe
 from video.shapes import COLORS, ShapesEvent, render
+from video.timeline import Span
 
 EVENTS = (
     ShapesEvent(0.0, 4.0, "red", "square", "stays still"),
@@ -124,4 +125,76 @@ def test_a_file_that_cannot_be_read_leaves_no_half_made_picture_or_copy(tmp_path
         thumbnail(video, 1.0, tmp_path / "made" / "picture.jpg")
     with pytest.raises(ToolFailed):
         proxy(video, tmp_path / "made" / "proxy.mp4")
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def colors_at(decoder: Decoder, path: Path, times_s: list[float]) -> list[str]:
+    (chunk,) = decoder.read(probe(path), times_s, 96, 160)
+    middles = chunk.frames[:, 48, 80].astype(int)
+    return [min(COLORS, key=lambda name: abs(middle - np.asarray(COLORS[name])).sum()) for middle in middles]
+
+
+@pytest.mark.parametrize("name", ["whole.mp4", "whole.mkv", "whole.ts"])
+def test_an_exact_cut_begins_and_ends_where_it_was_asked_to(tmp_path: Path, decoder: Decoder, name: str) -> None:
+    video = made(tmp_path, name, g=1000)
+    asked = Span(3.5, 8.5)
+    assert cut(video, asked, tmp_path / "part.mp4", key_s=None) == asked
+    part = probe(tmp_path / "part.mp4")
+    assert part.duration_s == pytest.approx(5.0, abs=0.11)
+    assert colors_at(decoder, part.path, [0.0, 0.35, 0.75, 4.25, 4.75]) == ["red", "red", "green", "green", "blue"]
+
+
+@pytest.mark.parametrize("name", ["whole.mp4", "whole.mkv", "whole.flv", "late.mkv"])
+def test_a_copied_cut_begins_with_the_key_frame_before_and_says_so(tmp_path: Path, decoder: Decoder, name: str) -> None:
+    late_s = 10 if name == "late.mkv" else 0
+    video = made(tmp_path, name, g=20, sc_threshold=0, output_ts_offset=late_s)
+    key_s = decoder.key_frame_before(video, 3.5)
+    assert key_s == pytest.approx(2.0, abs=0.002)
+    written = cut(video, Span(3.5, 8.5), tmp_path / f"part{video.path.suffix}", key_s=key_s)
+    assert written.start_s == key_s
+    assert written.end_s == 8.5
+    part = probe(tmp_path / f"part{video.path.suffix}")
+    assert part.codec == video.codec
+    # Copied packets end by the order in which they are decoded: a few frames of 0.1 s more come along.
+    assert written.duration_s - 0.11 <= part.duration_s <= written.duration_s + 0.65
+    # The clock of the part begins at its own first frame.
+    assert colors_at(decoder, part.path, [0.1, 1.8, 2.2, 5.8, 6.2]) == ["red", "red", "green", "green", "blue"]
+
+
+def test_sound_is_cut_along(tmp_path: Path) -> None:
+    video = delayed(tmp_path)
+    cut(video, Span(4.0, 9.0), tmp_path / "part.mkv", key_s=None)
+    part = probe(tmp_path / "part.mkv")
+    assert part.has_audio
+    assert part.duration_s == pytest.approx(5.0, abs=0.15)
+
+
+def test_a_contact_sheet_shows_the_whole_video_evenly(tmp_path: Path) -> None:
+    video = made(tmp_path, "a.mp4")
+    times_s = contact_sheet(video, tmp_path / "sheet.jpg", columns=3, rows=2, width=200)
+    assert times_s == pytest.approx([1, 3, 5, 7, 9, 11])
+    with av.open(str(tmp_path / "sheet.jpg")) as opened:
+        sheet = next(opened.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    high, wide = sheet.shape[0] // 2, sheet.shape[1] // 3
+    assert wide == 200 and high / wide == pytest.approx(video.height / video.width, rel=0.03)
+    middles = [sheet[row * high + high // 2, column * wide + wide // 2] for row in range(2) for column in range(3)]
+    shown_colors = [min(COLORS, key=lambda name: abs(middle - np.asarray(COLORS[name])).sum()) for middle in middles]
+    assert shown_colors == ["red", "red", "green", "green", "blue", "blue"]
+    # Each has its time in a corner: white letters, which nothing in the picture is.
+    for row in range(2):
+        for column in range(3):
+            corner = sheet[row * high : row * high + 30, column * wide : column * wide + 80]
+            assert (corner.min(axis=2) > 200).sum() > 40
+    assert {file.name for file in tmp_path.iterdir()} == {"a.mp4", "sheet.jpg"}
+
+
+def test_a_cut_or_sheet_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    video = made(tmp_path, "a.mp4")
+    with pytest.raises(ToolFailed):
+        cut(video, Span(1, 2), tmp_path / "made" / "part.unknown", key_s=None)
+    video.path.write_bytes(b"no longer a video" * 100)
+    with pytest.raises(ToolFailed):
+        cut(video, Span(1, 2), tmp_path / "made" / "part.mp4", key_s=1.0)
+    with pytest.raises(ToolFailed):
+        contact_sheet(video, tmp_path / "made" / "sheet.jpg")
     assert list((tmp_path / "made").iterdir()) == []

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from video.errors import NotAVideo, VideoError, VideoNotFound
+from tests.barcodes import run_ffmpeg
+from video.decoder import Decoder
+from video.errors import NotAVideo, TooLarge, VideoError, VideoNotFound
 from video.ffmpeg import ffmpeg_path
-from video.guard import checked_path, demuxer_url
+from video.guard import CODECS, Limits, checked_path, demuxer_url
 from video.probe import probe
 
 NOBODY = 65534
@@ -70,10 +72,20 @@ def test_a_file_without_permission_is_refused() -> None:
                 os.seteuid(0)
 
 
-@pytest.mark.parametrize(
-    "content", ["#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile '{}'\n", "{}\n"]
-)
-@pytest.mark.parametrize("name", ["clip.mp4", "clip.m3u8", "clip.txt", "clip.ffconcat"])
+LISTS = {
+    "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{}'\n",
+    "DASH": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static">'
+    '<Period><AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{}</BaseURL></Representation>'
+    "</AdaptationSet></Period></MPD>",
+    "SDP": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+    "a path": "{}\n",
+    "an image script": "#!/bin/sh\ncat {}\n",
+}
+
+
+@pytest.mark.parametrize("content", LISTS.values(), ids=LISTS.keys())
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.m3u8", "clip.txt", "clip.ffconcat", "clip.sdp", "clip.mpd"])
 def test_a_list_that_points_at_another_file_is_never_followed(tmp_path: Path, secret: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content.format(secret))
     with pytest.raises(NotAVideo):
@@ -98,3 +110,57 @@ def test_a_strange_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     assert probe(name).duration_s == pytest.approx(20)
     assert demuxer_url(checked_path(name)).startswith("file:/")
+
+
+def test_a_name_of_255_bytes_is_only_a_name(tmp_path: Path, shapes_path: Path, decoder: Decoder) -> None:
+    name = "가" * 83 + "ab.mp4"
+    assert len(name.encode()) == 255
+    (tmp_path / name).write_bytes(shapes_path.read_bytes())
+    video = decoder.probe(tmp_path / name)
+    assert sum(map(len, decoder.read(video, [1.0, 2.0], 32, 32))) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        (Limits(size_bytes=1000), "max_file_bytes"),
+        (Limits(pixels=320 * 192 - 1), "max_pixels"),
+        (Limits(frames=499), "max_frames"),
+        (Limits(duration_s=19.0), "max_duration_s"),
+    ],
+)
+def test_a_file_beyond_a_limit_is_refused_with_the_setting_to_raise(shapes_path: Path, limits: Limits, says: str) -> None:
+    decoder = Decoder(limits, processes=1)
+    with pytest.raises(TooLarge, match=f"{shapes_path.name}.*{says}"):
+        decoder.probe(shapes_path)
+    decoder.close()
+    just = Limits(size_bytes=shapes_path.stat().st_size, pixels=320 * 192, frames=500, duration_s=20.1)
+    assert probe(shapes_path, limits=just).duration_s == pytest.approx(20)
+
+
+def test_only_files_inside_the_allowed_folders_are_opened_links_included(tmp_path: Path, shapes_path: Path) -> None:
+    inside = tmp_path / "videos"
+    inside.mkdir()
+    (inside / "copy.mp4").write_bytes(shapes_path.read_bytes())
+    (inside / "link.mp4").symlink_to(shapes_path)
+    decoder = Decoder(Limits(folders=(inside,)), processes=1)
+    assert decoder.probe(inside / "copy.mp4").duration_s == pytest.approx(20)
+    for outside in (shapes_path, inside / "link.mp4", inside / ".." / "videos" / ".." / ".." / shapes_path.name):
+        with pytest.raises(VideoNotFound):
+            decoder.probe(outside)
+    decoder.close()
+
+
+def test_a_codec_that_nobody_watches_over_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    assert "snow" not in CODECS.split(",")
+    picture = ("-f", "lavfi", "-i", "testsrc=d=1:r=5:s=64x64", "-pix_fmt", "yuv420p")
+    run_ffmpeg(*picture, "-c:v", "snow", "-strict", "-2", str(tmp_path / "snow.avi"))
+    with pytest.raises(NotAVideo, match=r"snow.*H\.264"):
+        probe(tmp_path / "snow.avi")
+
+
+def test_a_small_file_that_declares_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    run_ffmpeg("-f", "lavfi", "-i", "color=s=16000x16000:r=1:d=1", "-c:v", "mjpeg", "-q:v", "31", str(tmp_path / "bomb.avi"))
+    assert (tmp_path / "bomb.avi").stat().st_size < 4 << 20
+    with pytest.raises(TooLarge, match="16000x16000"):
+        probe(tmp_path / "bomb.avi")

@@ -25,9 +25,7 @@ PURPOSES: tuple[Purpose, ...] = ("watch", "caption", "look")
 
 
 def video(duration_s: float, width: int = 1280, height: int = 720, fps: float = 25.0) -> VideoInfo:
-    return VideoInfo(
-        Path("v.mp4"), "0" * 40, duration_s, width, height, 0, fps, False, 0.0, 0, "h264", "mp4", "yuv420p", 1
-    )
+    return VideoInfo(Path("v.mp4"), "0" * 40, duration_s, width, height, 0, fps, False, 0.0, 0, "h264", "mp4", "yuv420p", 1)
 
 
 def marker_tokens(time_s: float) -> int:

@@ -3,9 +3,11 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from model.engine import VideoSession
@@ -14,6 +16,7 @@ from model.sessions import SessionPool
 from video.decoder import Decoder, TimedFrames
 from video.errors import UnreadableVideo
 from video.probe import VideoInfo, probe
+from video.sampler import Purpose
 from video.shapes import SHAPES, ShapesEvent, render
 from video.timeline import Span
 
@@ -148,3 +151,40 @@ def test_a_smaller_context_makes_a_smaller_plan_and_a_larger_one_none_beyond_the
         SessionPool(engine, decoder, memory_bytes=PLENTY).plan(shapes_video, context_tokens=2500),
     ):
         assert small.total_tokens <= 2500 < whole.total_tokens
+
+
+@pytest.mark.parametrize("purpose", ["watch", "caption", "look"])
+@pytest.mark.parametrize(
+    ("duration_s", "width", "height", "context"),
+    [
+        (0.3, 64, 64, 4096),
+        (20.0, 320, 192, 3000),
+        (61.7, 1080, 1920, 30_000),
+        (900.0, 1280, 720, 9000),
+        (5000.0, 640, 480, 60_000),
+    ],
+)
+def test_planned_tokens_are_what_the_processor_then_makes(
+    engine: QwenEngine,
+    decoder: Decoder,
+    shapes_video: VideoInfo,
+    purpose: Purpose,
+    duration_s: float,
+    width: int,
+    height: int,
+    context: int,
+) -> None:
+    video = replace(shapes_video, duration_s=duration_s, width=width, height=height)
+    plan = SessionPool(engine, decoder, memory_bytes=PLENTY).plan(video, purpose, context_tokens=context)
+    tokenizer = engine.processor.tokenizer
+    # All of the prompt that is neither picture nor time: template, and the outer pair of vision marks.
+    template = len(tokenizer.encode(engine.prefix_text.replace(engine.processor.video_token, ""), add_special_tokens=False))
+    windows = list(zip(plan.windows, plan.window_stamp_tokens, plan.window_tokens, strict=True))
+    for window, stamps, budgeted in {0: windows[0], len(windows) - 1: windows[-1]}.values():
+        black = np.zeros((len(window.times_s), plan.height, plan.width, 3), np.uint8)
+        inputs = engine.inputs(engine.prefix_text, black, np.asarray(window.times_s) - window.clock_offset_s)
+        ids = inputs["input_ids"][0]
+        visual = int((ids == engine.processor.video_token_id).sum())
+        assert visual == len(window.times_s) // 2 * plan.tokens_per_patch
+        assert len(ids) == visual + stamps + template
+        assert len(ids) < budgeted <= context

@@ -20,7 +20,7 @@ from video.errors import UnreadableVideo, VideoError
 from video.guard import Limits
 from video.probe import VideoInfo, probe
 from video.readers.base import Wanted, reader_named
-from video.readers.pyav import key_times
+from video.readers.pyav import key_frame_before, key_times
 
 try:
     import resource
@@ -58,6 +58,9 @@ def _answers(request: dict[str, Any], memory_fd: int) -> Iterator[dict[str, Any]
     _limit_resources(request["memory_bytes"], CPU_GRACE_S + request["cpu_s"])
     if request["do"] == "key_times":
         yield {"key_times": key_times(video, request["times_s"])}
+        return
+    if request["do"] == "key_frame_before":
+        yield {"key_frame_s": key_frame_before(video, request["time_s"])}
         return
     wanted = Wanted(**request["wanted"])
     slots, frame_bytes = request["slots"], wanted.height * wanted.width * 3

@@ -12,6 +12,7 @@ from video.errors import ToolFailed
 from video.ffmpeg import run, written_whole
 from video.guard import DEMUXER_OPTIONS, demuxer_url
 from video.probe import VideoInfo
+from video.readers.base import is_seekable
 from video.timeline import Span, format_time
 
 log = logging.getLogger(__name__)
@@ -107,19 +108,35 @@ def cut(video: VideoInfo, span: Span, target: Path, *, key_s: float | None) -> S
         ToolFailed: ffmpeg cannot read the original, or cannot write that kind of file.
     """
     written = span if key_s is None else Span(key_s, span.end_s)
-    # A hair later than the key frame, or rounding would make the seek end at the one before.
-    source = _input(video, ss=written.start_s + (0.001 if key_s is not None else 0.0))
-    streams = [source[str(video.stream_index)]] + ([source["a:0"]] if video.has_audio else [])
-    options: dict[str, object] = {"t": written.duration_s, "map_metadata": -1, "map_chapters": -1}
+    options: dict[str, object] = {"map_metadata": -1, "map_chapters": -1}
     if key_s is None:
         options |= {"vcodec": "libx264", "preset": "veryfast", "crf": 18, "pix_fmt": "yuv420p", "acodec": "aac"}
         options |= {"fps_mode": "vfr"}
     else:
         options |= {"c": "copy", "avoid_negative_ts": "make_zero"}
+    if key_s is None and not is_seekable(video):
+        # Read from the beginning: a seek would land somewhere, and what comes before the next key frame be lost.
+        source, limit = _input(video), {"ss": span.start_s, "to": span.end_s}
+    else:
+        seek_s = written.start_s if key_s is None else key_s + _seek_lead_s(video)
+        source, limit = _input(video, ss=seek_s), {"t": written.end_s - seek_s}
+    streams = [source[str(video.stream_index)]] + ([source["a:0"]] if video.has_audio else [])
     with written_whole(target) as partial:
-        timeout_s = 60 + ENCODING_SECONDS_PER_SECOND * written.duration_s
-        run(ffmpeg.output(*streams, str(partial), **options), timeout_s=timeout_s)
+        timeout_s = 60 + ENCODING_SECONDS_PER_SECOND * (written.duration_s if is_seekable(video) else span.end_s)
+        run(ffmpeg.output(*streams, str(partial), **options, **limit), timeout_s=timeout_s)
+        if partial.stat().st_size == 0:
+            raise ToolFailed(f"ffmpeg found no pictures between {format_time(span.start_s)} and {format_time(span.end_s)}.")
     return written
+
+
+def _seek_lead_s(video: VideoInfo) -> float:
+    """How much later than a key frame ffmpeg must be told to seek in order to land on it.
+
+    A hair, or rounding would make it end at the one before; and in containers that are sought by decoding time, with
+    B-frames, the 3/23 s that ffmpeg takes off by itself (fftools/ffmpeg_demux.c, `dts_heuristic`).
+    """
+    by_decoding_time = video.has_b_frames and "mov" not in video.container.split(",")
+    return 0.001 + (3 / 23 if by_decoding_time else 0.0)
 
 
 def contact_sheet(video: VideoInfo, target: Path, *, columns: int = 4, rows: int = 4, width: int = 320) -> list[float]:

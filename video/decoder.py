@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,7 +117,7 @@ class Decoder:
         return replace(info, content_hash=known_hash or content_hash(checked))
 
     def key_times(self, video: VideoInfo, times_s: list[float]) -> list[float]:
-        """For each time the start of the last key frame at or before it; empty if the file has no index that can be trusted."""
+        """See `video.readers.pyav.key_times`; empty also if the file cannot be read."""
         process = self.borrow()
         try:
             return process.key_times(video, times_s)
@@ -127,11 +127,23 @@ class Decoder:
         finally:
             self.give_back(process)
 
+    def key_frame_before(self, video: VideoInfo, time_s: float) -> float | None:
+        """When the last key frame at or before a time comes on screen; None if none can be sought out.
+
+        Raises:
+            UnreadableVideo: the file cannot be read, or makes FFmpeg hang or die.
+        """
+        process = self.borrow()
+        try:
+            return process.key_frame_before(video, time_s)
+        finally:
+            self.give_back(process)
+
     # -- reading --------------------------------------------------------------------------------------------------
 
     def read(
         self, video: VideoInfo, times_s: Sequence[float], height: int, width: int, *, chunk_frames: int = CHUNK_FRAMES
-    ) -> Iterator[TimedFrames]:
+    ) -> Generator[TimedFrames, None, None]:
         """Decode the pictures shown at `times_s` (increasing), upright and scaled, in chunks of at most `chunk_frames`.
 
         A picture that is shown at several of the times comes once. What cannot be read is left out and told in
@@ -224,7 +236,7 @@ class _Reading:
     def close(self) -> None:
         """Stop decoding."""
         if self._process is not None:
-            self._pictures.close()
+            # If it was not heard to its end it is not kept.
             self._decoder.give_back(self._process)
             self._process = None
 

@@ -82,6 +82,8 @@ class VideoInfo:
     """Width of a stored pixel by its height."""
     is_hdr: bool = False
     """Whether its light is coded for HDR screens (PQ or HLG); decoded frames are tone-mapped to SDR."""
+    has_b_frames: bool = False
+    """Whether pictures are stored in another order than they are shown in."""
     has_edit_list: bool = False
     """Whether stored frames are hidden or moved by an edit list."""
     audio_tracks: tuple[Track, ...] = ()
@@ -198,6 +200,7 @@ def probe(path: Path | str, *, known_hash: str | None = None, limits: Limits | N
             size_bytes=checked.stat().st_size,
             pixel_aspect=pixel_aspect,
             is_hdr=first.color_trc in HDR_TRANSFERS,
+            has_b_frames=bool(context.has_b_frames),
             has_edit_list=timing.hides_frames,
             audio_tracks=tuple(map(_track, container.streams.audio)),
             subtitle_tracks=tuple(map(_track, container.streams.subtitles)),

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from video import errors
 from video.errors import DecoderDied, UnreadableVideo, VideoError
@@ -44,7 +43,8 @@ ROOT = Path(__file__).resolve().parent.parent
 class DecodingProcess:
     """One child process that probes and decodes, one request at a time.
 
-    After any error but a typed one about the file it is dead (`is_usable`), and nothing that it was given is lost.
+    After any error but a typed one about the file, and after a request that was not heard to its end, it cannot be used
+    again (`is_usable`): what it would still say belongs to no one.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -66,8 +66,14 @@ class DecodingProcess:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
         self._unread = b""
-        self.is_usable = True
+        self._is_closed = False
+        self._is_busy = False
         self.pid = self._process.pid
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can take another request."""
+        return not (self._is_closed or self._is_busy)
 
     def probe(self, path: Path) -> VideoInfo:
         """What the file is, with the content hash "unread".
@@ -76,8 +82,7 @@ class DecodingProcess:
             VideoError: as `video.probe.probe`. DecoderDied: the process hung or died.
         """
         self._send({"do": "probe", "path": str(path), "limits": _plain_limits(self._limits)})
-        answer = next(self._answers(self._limits.stall_s + 60))
-        plain = answer["video"]
+        plain = self._only_answer(self._limits.stall_s + 60)["video"]
         plain |= {
             "path": Path(plain["path"]),
             "audio_tracks": tuple(Track(**track) for track in plain["audio_tracks"]),
@@ -89,7 +94,13 @@ class DecodingProcess:
     def key_times(self, video: VideoInfo, times_s: list[float]) -> list[float]:
         """See `video.readers.pyav.key_times`."""
         self._send(self._about(video) | {"do": "key_times", "times_s": times_s})
-        return [float(time_s) for time_s in next(self._answers(self._deadline_s(video)))["key_times"]]
+        return [float(time_s) for time_s in self._only_answer(self._deadline_s(video))["key_times"]]
+
+    def key_frame_before(self, video: VideoInfo, time_s: float) -> float | None:
+        """See `video.readers.pyav.key_frame_before`."""
+        self._send(self._about(video) | {"do": "key_frame_before", "time_s": time_s})
+        found = self._only_answer(self._deadline_s(video))["key_frame_s"]
+        return None if found is None else float(found)
 
     def read(self, video: VideoInfo, wanted: Wanted, reader: ReaderName, *, slots: int) -> Generator[Picture, None, None]:
         """The pictures as the reader gives them, decoded ahead into at most `slots` frames of shared memory.
@@ -103,31 +114,29 @@ class DecodingProcess:
         os.ftruncate(self._memory_fd, max(os.fstat(self._memory_fd).st_size, slots * frame_bytes))
         plain = {field.name: getattr(wanted, field.name) for field in fields(wanted)} | {"times_s": list(wanted.times_s)}
         self._send(self._about(video) | {"do": "read", "reader": reader, "wanted": plain, "slots": slots})
-        return self._pictures((slots, wanted.height, wanted.width, 3), self._deadline_s(video))
+        return self._pictures(slots, (wanted.height, wanted.width, 3), self._deadline_s(video))
 
-    def _pictures(self, shape: tuple[int, int, int, int], deadline_s: float) -> Generator[Picture, None, None]:
-        is_whole = False
-        try:
-            with mmap.mmap(self._memory_fd, math.prod(shape), prot=mmap.PROT_READ) as memory:
-                for answer in self._answers(deadline_s):
-                    if "end" in answer:
-                        is_whole = True
-                        return
-                    try:
-                        picture = self._picture(answer, np.frombuffer(memory, np.uint8).reshape(shape))
-                    except NONSENSE as error:
-                        raise DecoderDied(SENSELESS) from error
-                    yield picture
-        finally:
-            if not is_whole:
-                # Left in the middle by whoever asked, or by an error: what it would still say belongs to no one.
-                self.close()
+    def _pictures(self, slots: int, shape: tuple[int, int, int], deadline_s: float) -> Generator[Picture, None, None]:
+        with mmap.mmap(self._memory_fd, slots * math.prod(shape), prot=mmap.PROT_READ) as memory:
+            for answer in self._answers(deadline_s):
+                if "end" in answer:
+                    self._is_busy = False
+                    return
+                try:
+                    picture = self._picture(answer, memory, shape)
+                except NONSENSE as error:
+                    self.close()
+                    raise DecoderDied(SENSELESS) from error
+                yield picture
 
-    def _picture(self, answer: dict[str, Any], slots: NDArray[np.uint8]) -> Picture:
+    def _picture(self, answer: dict[str, Any], memory: mmap.mmap, shape: tuple[int, int, int]) -> Picture:
         if answer["time_s"] is None:
             lost_from_s = answer["lost_from_s"]
             return Picture(float(answer["wanted_s"]), None, None, None if lost_from_s is None else float(lost_from_s))
-        rgb = slots[answer["slot"]].copy()
+        frame_bytes = math.prod(shape)
+        begin = int(answer["slot"]) * frame_bytes
+        # A copy out of the slot, never a view of it: the memory is unmapped when the process dies, and its slots are reused.
+        rgb = np.frombuffer(memory[begin : begin + frame_bytes], np.uint8).reshape(shape)
         self._write(b"taken\n")
         return Picture(float(answer["wanted_s"]), float(answer["time_s"]), rgb)
 
@@ -143,6 +152,8 @@ class DecodingProcess:
     # -- lines ----------------------------------------------------------------------------------------------------
 
     def _send(self, request: dict[str, Any]) -> None:
+        assert self.is_usable
+        self._is_busy = True
         self._write(json.dumps(request).encode() + b"\n")
 
     def _write(self, data: bytes) -> None:
@@ -152,6 +163,11 @@ class DecodingProcess:
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError) as error:
             raise self._died() from error
+
+    def _only_answer(self, deadline_s: float) -> dict[str, Any]:
+        answer = next(self._answers(deadline_s))
+        self._is_busy = False
+        return answer
 
     def _answers(self, deadline_s: float) -> Iterator[dict[str, Any]]:
         """Answers as they come, without the signs of life.
@@ -167,6 +183,7 @@ class DecodingProcess:
             try:
                 answer = json.loads(line)
                 if "error" in answer:
+                    self._is_busy = False
                     raise _told(answer)
                 if "alive" not in answer:
                     yield answer
@@ -198,9 +215,9 @@ class DecodingProcess:
 
     def close(self) -> None:
         """Kill the process and all it started, and give back its memory."""
-        if not self.is_usable:
+        if self._is_closed:
             return
-        self.is_usable = False
+        self._is_closed = True
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()

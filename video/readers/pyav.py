@@ -69,7 +69,11 @@ def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
 
 
 def key_times(video: VideoInfo, times_s: list[float]) -> list[float]:
-    """For each time the start of the last key frame at or before it, by the file's index; empty if it has none."""
+    """For each time where the last key frame at or before it begins, by the file's index; empty if it has none.
+
+    Good for dividing work, not for telling people: the index of an MP4 counts decoding times, which with B-frames are
+    some frames earlier than when the picture is shown (`key_frame_before` is exact).
+    """
     if not is_seekable(video):
         return []
     with opened(video.path) as container:
@@ -86,6 +90,24 @@ def key_times(video: VideoInfo, times_s: list[float]) -> list[float]:
             else:
                 found.append(float(entries[index].timestamp * stream.time_base) - video.start_offset_s)
         return found if len(entries) > 1 else []
+
+
+def key_frame_before(video: VideoInfo, time_s: float) -> float | None:
+    """When the last key frame at or before a time comes on screen; None if none can be sought out."""
+    if not is_seekable(video):
+        return None
+    with opened(video.path) as container:
+        stream = cast(VideoStream, container.streams[video.stream_index])
+        assert stream.time_base is not None
+        for backoff_s in BACKOFF_S:
+            stamp = int((max(0.0, time_s - backoff_s) + video.start_offset_s) / stream.time_base)
+            container.seek(stamp, stream=stream, backward=True)
+            key = next((packet for packet in container.demux(stream) if packet.is_keyframe and packet.pts is not None), None)
+            if key is not None and key.pts is not None:
+                key_s = float(key.pts * stream.time_base) - video.start_offset_s
+                if key_s <= time_s + TOLERANCE_S:
+                    return key_s
+    return None
 
 
 class _Pictures:
