@@ -19,6 +19,7 @@ test-slow: $(VENV)/.dev-ready
 
 bench: $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks.bench_main_job
+	$(BIN)/python -m benchmarks.bench_decode
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .

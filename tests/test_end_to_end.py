@@ -5,6 +5,7 @@ Everything here is the real output of the bundled checkpoint on a real file.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 import pysubs2
 import pytest
 
+from tests.barcodes import run_ffmpeg
+from video.probe import probe
 from video.shapes import COLORS, SHAPES, ShapesEvent, render, sample_events
 from video.timeline import Span
 
@@ -226,6 +229,71 @@ def test_the_plan_is_told_before_anything_is_decoded(shell: Shell, video: Path) 
     assert smaller["total_tokens"] <= 3000 < plan["total_tokens"]
     assert shell.json("plan", str(video), "--fps", "4")["frames"] == 240
     assert shell.json("plan", str(video), "--fps", "40", code=1)["error"]["code"] == "impossible_plan"
+
+
+def test_a_part_is_planned_and_no_more_frames_than_wished(shell: Shell, video_id: str) -> None:
+    plan = shell.json("plan", video_id, "--start", "0:10", "--end", "30", "--max-frames", "30")
+    (window,) = plan["windows"]
+    assert (window["start_s"], window["end_s"]) == (10.0, 30.0)
+    assert plan["frames"] == 30
+    assert plan["estimated_seconds"] > 0
+    assert plan["estimated_bytes"] > 18_000_000
+    said = shell.run("plan", video_id, "--max-frames", "4", code=1).stderr
+    assert "4 frames are too few" in said and "takes 12" in said
+
+
+def test_a_cut_says_where_it_begins_and_overwrites_nothing(shell: Shell, video_id: str, video: Path, tmp_path: Path) -> None:
+    target = str(tmp_path / "part.mp4")
+    exact = shell.json("cut", video_id, "--start", "0:12", "--end", "0:20.5", "--reencode", "-o", target)
+    assert exact["path"] == target
+    assert (exact["start_s"], exact["end_s"]) == (12.0, 20.5)
+    assert probe(target).duration_s == pytest.approx(8.5, abs=0.05)
+    assert "not overwritten" in shell.run("cut", video_id, "--start", "1", "--end", "2", "-o", target, code=1).stderr
+    copied = shell.json("cut", video_id, "--start", "0:12", "--end", "0:20.5", "-o", str(tmp_path / "copy.mp4"))
+    assert copied["asked"]["start_s"] == 12.0
+    # The only key frames of this film lie every 10 seconds.
+    assert copied["start_s"] == pytest.approx(10.0, abs=0.01)
+    said = shell.run("cut", video_id, "--start", "0:12", "--end", "0:20.5", "-o", str(tmp_path / "again.mp4")).stdout
+    assert "begins 2.0 s early" in said and "--reencode" in said
+    assert shell.json("cut", video_id, "--start", "20", "--end", "12", code=1)["error"]["code"] == "bad_request"
+    assert shell.json("cut", video_id, "--start", "2:00", "--end", "3:00", code=1)["error"]["code"] == "impossible_plan"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.mp4", "copy.mp4", "part.mp4"]
+
+
+def test_a_contact_sheet_is_one_picture(shell: Shell, video_id: str, tmp_path: Path) -> None:
+    target = tmp_path / "sheet.jpg"
+    made = shell.json("sheet", video_id, "--columns", "3", "--rows", "2", "-o", str(target))
+    assert made["times_s"] == pytest.approx([5, 15, 25, 35, 45, 55], abs=0.05)
+    assert target.read_bytes()[:3] == b"\xff\xd8\xff"
+
+
+def test_damage_costs_frames_and_is_told(shell: Shell, video: Path, tmp_path: Path) -> None:
+    data = bytearray(video.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    done = shell.run("index", str(path), "--json")
+    (row,) = json.loads(done.stdout)["videos"]
+    assert row["incomplete"] and row["events"] >= 2
+    assert re.search(r"decoded \d+ of \d+ frames, \d+ unreadable between 0:00:\d\d.\d and 0:00:\d\d", done.stderr)
+    shell.run("remove", row["video_id"])
+
+
+def test_key_frames_alone_are_read_when_haste_is_asked_for(shell: Shell, video: Path, video_id: str) -> None:
+    slow, fast = (shell.json("locate", video_id, EVENTS[0].text, *flags) for flags in ((), ("--fast",)))
+    assert 0 < fast["coverage"]["frames"] < slow["coverage"]["frames"] / 5
+    assert fast["provenance"]["plan"]["key_frames_only"] is True
+
+
+def test_a_reader_can_be_chosen_and_is_refused_where_it_would_be_wrong(shell: Shell, video: Path, tmp_path: Path) -> None:
+    pytest.importorskip("decord")
+    stream = tmp_path / "stream.ts"
+    run_ffmpeg("-i", str(video), "-c", "copy", str(stream))
+    assert shell.json("index", str(stream), "--reader", "ffmpeg")["videos"][0]["events"] == len(EVENTS)
+    error = shell.json("index", str(stream), "--reader", "decord", code=1)["error"]
+    assert "decord is not right about mpegts files" in error["message"]
+    shell.run("remove", str(stream))
 
 
 def test_bad_input_is_one_sentence_and_leaves_nothing_behind(shell: Shell, video: Path, video_id: str, tmp_path: Path) -> None:

@@ -57,8 +57,6 @@ def _wrong_about(video: VideoInfo) -> str | None:
         return f"{video.container} files"
     if video.codec not in CODECS:
         return f"{video.codec} video"
-    if video.rotation_deg:
-        return "pictures that have to be turned"
     if video.is_hdr:
         return "HDR"
     first_s, key_pts = math.inf, 0
