@@ -16,11 +16,12 @@ from pathlib import Path
 import torch
 
 from model.captioner import caption
-from model.checkpoints import find_checkpoint
+from model.checkpoints import DEMO, find_checkpoint
 from model.localizer import locate
 from model.prompts import localize
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
+from tests.plain import Plain
 from video.decoder import Decoder
 from video.probe import VideoInfo, probe
 from video.shapes import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events
@@ -41,21 +42,13 @@ def absent_queries(events: tuple[ShapesEvent, ...], seed: int) -> list[str]:
     ]
 
 
-def plain_seconds(engine: QwenEngine, video: VideoInfo, pool: SessionPool, question: str) -> tuple[float, str]:
+def plain_seconds(plain: Plain, video: VideoInfo, pool: SessionPool, question: str) -> tuple[float, str]:
     """Seconds and reply of plain transformers for one question, decoding included, as it would be asked every time."""
     begun = time.perf_counter()
     plan = pool.plan(video, "watch")
     (window,) = plan.windows
-    chunks = list(pool.decoder.read(video, window.times_s, plan.height, plan.width, chunk_frames=4096))
-    inputs = engine.inputs(engine.prefix_text, chunks[0].frames, chunks[0].times_s)
-    ids = torch.cat([inputs["input_ids"], engine.question_ids(question)], dim=1)
-    inputs["input_ids"], inputs["attention_mask"] = ids, torch.ones_like(ids)
-    types = torch.zeros_like(ids)
-    types[:, : inputs["mm_token_type_ids"].shape[1]] = inputs["mm_token_type_ids"]
-    inputs["mm_token_type_ids"] = types
-    with torch.inference_mode():
-        out = engine.model.generate(**inputs, do_sample=False, max_new_tokens=200)
-    reply = engine.processor.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    (frames,) = pool.decoder.read(video, window.times_s, plan.height, plan.width, chunk_frames=4096)
+    reply = plain.reply(frames, question, max_new_tokens=200)
     return time.perf_counter() - begun, reply
 
 
@@ -90,7 +83,7 @@ def main() -> None:
                     question = localize(events[0].text)
                     first_s, _, _ = session_seconds(pool, video, question)
                     again_s, whole_s, reply = session_seconds(pool, video, question)
-                    plain_s, plain_reply = plain_seconds(engine, video, pool, question)
+                    plain_s, plain_reply = plain_seconds(Plain(DEMO), video, pool, question)
                     if reply != plain_reply:
                         raise SystemExit(f"replies differ: {reply!r} and {plain_reply!r}")
                     first.append(first_s)

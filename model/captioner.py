@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from model.coverage import Coverage, Seen
+from model.decoding import PENALTY_AFTER_LOOP, TimedText
 from model.engine import VideoSession
 from model.prompts import DENSE_CAPTIONS
 from model.replies import read_events
@@ -45,9 +46,12 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
                 on_part((done + of_window) / len(plan.windows))
 
         session = pool.session(video, plan, window, on_part=lambda read: part(read * DECODING_SHARE))
-        generation = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS)
-        for _ in generation:
-            part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
+        for penalty in (0.0, PENALTY_AFTER_LOOP):
+            generation = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS, item=TimedText, presence_penalty=penalty)
+            for _ in generation:
+                part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
+            if not generation.is_looping:
+                break
         part(1.0)
         reading = read_events(generation.text, session)
         seen.add(session, understood=generation.is_complete and reading.is_json)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import BaseModel
+
 from model.checkpoints import Checkpoint
 from video.decoder import TimedFrames
 from video.sampler import SamplingPlan
@@ -29,6 +31,8 @@ class Generation(Protocol):
     """What was said so far."""
     is_complete: bool
     """Whether the model ended by itself, not at the limit of tokens."""
+    is_looping: bool
+    """Whether it was stopped because it went round in circles."""
     first_token_s: float
     """Seconds from the call to the first token."""
     total_s: float
@@ -51,8 +55,14 @@ class VideoSession(Protocol):
     prompt_tokens: int
     """Length of the prefix: template, markers and visual tokens."""
 
-    def ask(self, question: str, *, max_new_tokens: int) -> Generation:
-        """A greedy reply to a question about this window. Users of one session wait for each other."""
+    def ask(
+        self, question: str, *, max_new_tokens: int, item: type[BaseModel] | None = None, presence_penalty: float = 0.0
+    ) -> Generation:
+        """A greedy reply to a question about this window. Users of one session wait for each other.
+
+        `item`: the reply is a JSON list of these, enforced token by token. `presence_penalty`: see `model.decoding.Rules`.
+        Leaving the iteration early frees the session at once.
+        """
         ...
 
 
@@ -68,11 +78,13 @@ class Engine(Protocol):
         """Tokens of the marker for that time, with the vision start and end around its patch."""
         ...
 
-    def open(self, frames: Iterable[TimedFrames], window: Span, *, clock_offset_s: float = 0.0) -> VideoSession:
-        """Read the frames of one window into a session.
+    def open(self, frames: Iterable[TimedFrames], window: Span, *, room_tokens: int, clock_offset_s: float = 0.0) -> VideoSession:
+        """Read the frames of one window into a session, chunk by chunk, while the rest is still being decoded.
+
+        `room_tokens`: for prompt, question and reply together; all of it is allocated at once.
 
         Raises:
-            OutOfMemory: the device cannot hold them.
+            OutOfMemory: the device cannot hold them. UnreadableVideo: there is not one frame.
         """
         ...
 

@@ -35,3 +35,9 @@ class OutOfMemory(ModelError):
     """The device has not enough memory for the plan."""
 
     code = "out_of_memory"
+
+
+class ContextFull(ModelError):
+    """Question and reply do not fit behind the video."""
+
+    code = "context_full"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.coverage import Coverage, Seen
+from model.decoding import TimeRange
 from model.errors import BadQuestion
 from model.prompts import localize
 from model.replies import read_events
@@ -100,7 +101,7 @@ def locate(
 
 def _asked(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, index: int, query: str, seen: Seen) -> list[Span]:
     session = pool.session(video, plan, plan.windows[index])
-    generation = session.ask(localize(query), max_new_tokens=REPLY_TOKENS)
+    generation = session.ask(localize(query), max_new_tokens=REPLY_TOKENS, item=TimeRange)
     for _ in generation:
         pass
     reading = read_events(generation.text, session)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from model.engine import Engine, VideoSession
 from video.decoder import Decoder, TimedFrames
 from video.probe import VideoInfo
-from video.sampler import FRAMES_PER_PATCH, Budget, Purpose, SamplingPlan, Window, plan
+from video.sampler import Budget, Purpose, SamplingPlan, Window, plan
 from video.timeline import Span
 
 RESERVED_TOKENS = 2048
@@ -75,14 +75,13 @@ class SessionPool:
                 if (kept := self._kept(key)) is not None:
                     return kept
             # Room is made before the new one takes it, or both would have to fit at once.
-            patches = len(window.times_s) // FRAMES_PER_PATCH
-            expected_tokens = patches * plan.tokens_per_patch + plan.stamp_tokens // len(plan.windows)
+            room_tokens = plan.window_tokens[plan.windows.index(window)]
             with self._lock:
-                self._evict(room_bytes=expected_tokens * self.engine.checkpoint.kv_bytes_per_token)
+                self._evict(room_bytes=room_tokens * self.engine.checkpoint.kv_bytes_per_token)
             frames: Iterable[TimedFrames] = self.decoder.read(video, window.times_s, plan.height, plan.width)
             if on_part:
                 frames = _followed(frames, len(window.times_s), on_part)
-            session = self.engine.open(frames, window.span, clock_offset_s=window.clock_offset_s)
+            session = self.engine.open(frames, window.span, room_tokens=room_tokens, clock_offset_s=window.clock_offset_s)
             with self._lock:
                 self._sessions[key] = session
                 self._opening.pop(key, None)

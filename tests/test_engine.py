@@ -5,13 +5,12 @@ import threading
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
-from transformers.video_utils import VideoMetadata
 
 from model.checkpoints import DEMO, find_checkpoint
 from model.errors import BadCheckpoint, DeviceNotFound, OutOfMemory
 from model.prompts import DENSE_CAPTIONS, localize
 from model.qwen import QwenEngine, QwenSession
+from tests.plain import Plain
 from video.decoder import Decoder, TimedFrames
 from video.probe import VideoInfo
 from video.timeline import Span
@@ -34,28 +33,12 @@ def frames(shapes_video: VideoInfo, decoder: Decoder) -> TimedFrames:
 
 @pytest.fixture(scope="module")
 def session(engine: QwenEngine, frames: TimedFrames) -> QwenSession:
-    return engine.open([frames], Span(0, 20))
+    return engine.open([frames], Span(0, 20), room_tokens=4096)
 
 
-def plain_reply(frames: TimedFrames, question: str) -> tuple[str, str]:
-    """Rendered prompt and greedy reply of transformers alone, with nothing of ours between."""
-    processor = AutoProcessor.from_pretrained(DEMO)
-    model = AutoModelForImageTextToText.from_pretrained(DEMO, dtype=torch.float32)
-    messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}]
-    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    milliseconds = [round(time_s * 1000) for time_s in frames.times_s.tolist()]
-    inputs = processor(
-        text=[text],
-        videos=[torch.from_numpy(frames.frames).permute(0, 3, 1, 2)],
-        video_metadata=[VideoMetadata(total_num_frames=milliseconds[-1] + 1, fps=1000.0, frames_indices=milliseconds)],
-        do_sample_frames=False,
-        do_resize=False,
-        return_tensors="pt",
-    )
-    with torch.inference_mode():
-        ids = model.generate(**inputs, do_sample=False, max_new_tokens=400)
-    reply = processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
-    return processor.batch_decode(inputs["input_ids"])[0], reply
+@pytest.fixture(scope="module")
+def plain() -> Plain:
+    return Plain(DEMO)
 
 
 def reply(session: QwenSession, question: str) -> str:
@@ -66,8 +49,10 @@ def reply(session: QwenSession, question: str) -> str:
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_answers_equal_those_of_plain_transformers(session: QwenSession, frames: TimedFrames, question: str) -> None:
-    assert reply(session, question) == plain_reply(frames, question)[1]
+def test_answers_equal_those_of_plain_transformers(
+    session: QwenSession, frames: TimedFrames, plain: Plain, question: str
+) -> None:
+    assert reply(session, question) == plain.reply(frames, question)
 
 
 def test_the_order_of_questions_does_not_change_the_answers(session: QwenSession) -> None:
@@ -79,7 +64,7 @@ def test_the_order_of_questions_does_not_change_the_answers(session: QwenSession
 def test_every_temporal_patch_is_preceded_by_its_true_time(engine: QwenEngine) -> None:
     times_s = np.array([0.0, 0.467, 0.967, 1.4, 2.25, 2.35, 59.9, 60.4])
     black = np.zeros((8, *SIZE, 3), np.uint8)
-    session = engine.open([TimedFrames(black, times_s)], Span(0, 61))
+    session = engine.open([TimedFrames(black, times_s)], Span(0, 61), room_tokens=400)
     patch = "<|vision_start|>" + "<|video_pad|>" * 15 + "<|vision_end|>"
     rendered = engine.processor.tokenizer.decode(session.prefix_ids[0])
     # transformers from 5.10 on keeps one pair of vision marks around the whole video.
@@ -92,22 +77,22 @@ def test_every_temporal_patch_is_preceded_by_its_true_time(engine: QwenEngine) -
     assert engine.marker_tokens(60.1) == len(engine.processor.tokenizer.encode(f"<60.1 seconds>{patch}")) - 15
 
 
-def test_prefix_and_question_are_the_tokens_of_the_whole_prompt(session: QwenSession, frames: TimedFrames) -> None:
+def test_prefix_and_question_are_the_tokens_of_the_whole_prompt(session: QwenSession, frames: TimedFrames, plain: Plain) -> None:
     engine = session.engine
     whole = torch.cat([session.prefix_ids, engine.question_ids(QUESTIONS[3])], dim=1)
-    assert engine.processor.tokenizer.decode(whole[0]) == plain_reply(frames, QUESTIONS[3])[0]
+    assert engine.processor.tokenizer.decode(whole[0]) == plain.prompt(frames, QUESTIONS[3])
 
 
 def test_windows_on_their_own_clock_show_local_markers(engine: QwenEngine, frames: TimedFrames) -> None:
     late = TimedFrames(frames.frames, frames.times_s + 7000)
-    session = engine.open([late], Span(7000, 7020), clock_offset_s=7000)
+    session = engine.open([late], Span(7000, 7020), room_tokens=2000, clock_offset_s=7000)
     assert session.patches[0].marker_s == pytest.approx(0.2)
     assert session.patches[0].first_s == pytest.approx(7000)
 
 
 def test_a_single_frame_can_be_asked_about(engine: QwenEngine, frames: TimedFrames) -> None:
     one = TimedFrames(frames.frames[8:9], frames.times_s[8:9])
-    assert engine.open([one], Span(4, 5)).patches[0].marker_s == 4.0
+    assert engine.open([one], Span(4, 5), room_tokens=200).patches[0].marker_s == 4.0
 
 
 def test_an_abandoned_reply_leaves_the_session_usable(session: QwenSession) -> None:

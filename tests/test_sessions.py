@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.checkpoints import DEMO
 from model.engine import VideoSession
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
+from tests.plain import Plain
 from video.decoder import Decoder, TimedFrames
 from video.errors import UnreadableVideo
 from video.probe import VideoInfo, probe
@@ -30,6 +32,11 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[VideoInfo]:
     return [
         probe(render(folder / f"{shape}.mp4", [ShapesEvent(1, 5, "red", shape, "grows")], 6.0, fps=10)) for shape in SHAPES[:3]
     ]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Plain:
+    return Plain(DEMO)
 
 
 @pytest.fixture
@@ -166,6 +173,7 @@ def test_a_smaller_context_makes_a_smaller_plan_and_a_larger_one_none_beyond_the
 )
 def test_planned_tokens_are_what_the_processor_then_makes(
     engine: QwenEngine,
+    plain: Plain,
     decoder: Decoder,
     shapes_video: VideoInfo,
     purpose: Purpose,
@@ -182,8 +190,8 @@ def test_planned_tokens_are_what_the_processor_then_makes(
     windows = list(zip(plan.windows, plan.window_stamp_tokens, plan.window_tokens, strict=True))
     for window, stamps, budgeted in {0: windows[0], len(windows) - 1: windows[-1]}.values():
         black = np.zeros((len(window.times_s), plan.height, plan.width, 3), np.uint8)
-        inputs = engine.inputs(engine.prefix_text, black, np.asarray(window.times_s) - window.clock_offset_s)
-        ids = inputs["input_ids"][0]
+        frames = TimedFrames(black, np.asarray(window.times_s) - window.clock_offset_s)
+        ids = plain.inputs(frames, "?")["input_ids"][0, : -engine.question_ids("?").shape[1]]
         visual = int((ids == engine.processor.video_token_id).sum())
         assert visual == len(window.times_s) // 2 * plan.tokens_per_patch
         assert len(ids) == visual + stamps + template

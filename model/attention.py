@@ -1,0 +1,212 @@
+"""Attention for long contexts and for the frames of one video, registered with transformers under two names.
+
+Text: a chunk of queries against a long past. Attention over the past needs no causal mask, and over the chunk itself no
+past, so both run on the fastest kernels there are, and are merged by their log-sum-exps (Milakov and Gimelshein 2018;
+FlashAttention, Dao et al. 2022, section 3.1). Grouped queries are laid side by side as rows of one head, so that keys and
+values are read once and never repeated. A few queries against a long past leave most of a GPU idle, so the past is split
+and its parts are merged in the same way (Flash-Decoding, Dao et al. 2023).
+
+Vision: every frame pair attends only to itself and all have one size, so they are one batch, not a loop.
+"""
+
+import functools
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+
+log = logging.getLogger(__name__)
+
+TEXT, VISION = "longview_text", "longview_vision"
+FEW_QUERIES = 64
+"""Rows of queries up to which a GPU is kept busy by splitting the keys, not the queries."""
+SPLIT_KEYS_MIN = 1024
+"""A shorter part of the past is not worth a split of its own."""
+Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool, float], tuple[torch.Tensor, torch.Tensor]]
+"""(queries, keys, values, causal, scale) -> (output, log-sum-exp). Queries (B, H, N, D), keys and values (B, H, L, D), all
+with as many heads; output (B, H, N, D), log-sum-exp float32 (B, H, N)."""
+
+
+def _plain(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The definition, in float32; for devices without a kernel, and to check the kernels by."""
+    scores = (q.float() @ k.float().transpose(-1, -2)) * scale
+    if causal:
+        scores = scores.masked_fill(torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1), -math.inf)
+    lse = scores.logsumexp(-1)
+    return ((scores - lse.unsqueeze(-1)).exp() @ v.float()).to(q.dtype), lse
+
+
+def _cpu(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, attn_mask=None, scale=scale)
+    return out, lse
+
+
+def _cudnn(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    out, lse = torch.ops.aten._scaled_dot_product_cudnn_attention(q, k, v, None, True, 0.0, causal, False, scale=scale)[:2]
+    return out, lse.reshape(q.shape[:3])
+
+
+def _flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, 0.0, causal, False, scale=scale)[:2]
+    return out, lse
+
+
+def _efficient(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    out, lse = torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, None, True, 0.0, causal, scale=scale)[:2]
+    # Its rows are padded to a multiple of 32.
+    return out, lse[..., : q.shape[2]]
+
+
+KERNELS: dict[str, dict[str, Kernel]] = {
+    "cpu": {"cpu": _cpu},
+    "cuda": {"cudnn": _cudnn, "flash": _flash, "efficient": _efficient},
+}
+"""Candidates by type of device; the first that is right and fastest is taken."""
+
+
+@functools.cache
+def kernel_for(device: torch.device, dtype: torch.dtype, heads: int, size: int, causal: bool, few: bool) -> Kernel:
+    """The fastest kernel on this device that agrees with the definition, for that kind of work.
+
+    `few`: for a few queries against many keys; else as many as a chunk has. Measured once, on random numbers, in some
+    milliseconds; a kernel that fails or is wrong at these shapes (cuDNN's was seen to be, elsewhere) is left out.
+    """
+    candidates = KERNELS.get(device.type, {})
+    queries, keys = (16, 8192) if few else (1024, 1024) if causal else (1024, 4096)
+    generator = torch.Generator(device=device).manual_seed(0)
+    q, k, v = (
+        torch.randn((1, heads, length, size), generator=generator, device=device, dtype=torch.float32).to(dtype)
+        for length in (queries, keys, keys)
+    )
+    scale = size**-0.5
+    expected = _plain(q, k, v, causal, scale)
+    tolerance = 1e-4 if dtype == torch.float32 else 2e-2
+    best: Kernel = _plain
+    best_s = math.inf
+    for name, kernel in candidates.items():
+        try:
+            found = kernel(q, k, v, causal, scale)
+            if not all(
+                torch.allclose(a.float(), b.float(), atol=tolerance, rtol=tolerance) for a, b in zip(found, expected, strict=True)
+            ):
+                log.warning("attention kernel %s is wrong on %s and is not used", name, device)
+                continue
+            seconds = min(_timed(kernel, q, k, v, causal, scale) for _ in range(3))
+        except RuntimeError as error:
+            log.info("attention kernel %s cannot be used on %s: %s", name, device, error)
+            continue
+        if seconds < best_s:
+            best, best_s = kernel, seconds
+    log.info("attention on %s, causal=%s, few=%s: %s", device, causal, few, best)
+    return best
+
+
+def _timed(kernel: Kernel, *arguments: Any) -> float:
+    device = arguments[0].device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    begun = time.perf_counter()
+    kernel(*arguments)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begun
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float) -> torch.Tensor:
+    """Causal attention of the last tokens of a sequence to all of it.
+
+    `query` (1, heads, n, size) are those of the last n of the tokens whose `key` and `value` are (1, KV heads, L, size).
+    Returns (1, heads, n, size).
+    """
+    _, heads, count, size = query.shape
+    kv_heads, length = key.shape[1], key.shape[2]
+    groups = heads // kv_heads
+    past = length if count == 1 else length - count
+    parts = []
+    if past:
+        rows = query.reshape(1, kv_heads, groups * count, size)
+        out, lse = _over_past(rows, key[:, :, :past], value[:, :, :past], scale)
+        parts.append((out.reshape(1, heads, count, size), lse.reshape(1, heads, count)))
+    if count > 1:
+        k, v = (states[:, :, past:].repeat_interleave(groups, dim=1) for states in (key, value))
+        kernel = kernel_for(query.device, query.dtype, heads, size, causal=True, few=False)
+        parts.append(kernel(query.contiguous(), k, v, True, scale))
+    return parts[0][0] if len(parts) == 1 else _merged(*(torch.stack(pair) for pair in zip(*parts, strict=True)))
+
+
+def _over_past(rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention of all rows (1, H, N, D) to all keys (1, H, L, D), with its log-sum-exp (1, H, N)."""
+    _, heads, count, size = rows.shape
+    length = key.shape[2]
+    few = count <= FEW_QUERIES
+    kernel = kernel_for(rows.device, rows.dtype, heads, size, causal=False, few=few)
+    splits = _splits(rows.device, heads, length) if few else 1
+    if splits == 1:
+        return kernel(rows, key, value, False, scale)
+    each = length // splits
+    # A view, no copy: the parts of the past become a batch.
+    k, v = (states[0, :, : splits * each].unflatten(1, (splits, each)).transpose(0, 1) for states in (key, value))
+    out, lse = kernel(rows.expand(splits, -1, -1, -1), k, v, False, scale)
+    if length > splits * each:
+        rest, rest_lse = kernel(rows, key[:, :, splits * each :], value[:, :, splits * each :], False, scale)
+        out, lse = torch.cat([out, rest]), torch.cat([lse, rest_lse])
+    together = torch.logsumexp(lse, dim=0, keepdim=True)
+    return _merged(out.unsqueeze(1), lse.unsqueeze(1)), together
+
+
+def _splits(device: torch.device, heads: int, length: int) -> int:
+    """Into how many parts a past is split so that every processor of the device has one."""
+    workers = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else torch.get_num_threads()
+    return max(1, min(math.ceil(workers / heads), length // SPLIT_KEYS_MIN))
+
+
+def _merged(out: torch.Tensor, lse: torch.Tensor) -> torch.Tensor:
+    """Outputs over disjoint keys, (parts, 1, H, N, D), weighted by their shares of the softmax, from (parts, 1, H, N)."""
+    shares = torch.softmax(lse.float(), dim=0).unsqueeze(-1)
+    return (out.float() * shares).sum(0).to(out.dtype)
+
+
+def _text_attention(
+    module: torch.nn.Module,  # noqa: ARG001 (transformers' signature)
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """One sequence, no padding: what is filled in the cache is the past."""
+    assert attention_mask is None
+    return attend(query, key, value, scale=scaling).transpose(1, 2), None
+
+
+def _vision_attention(
+    module: torch.nn.Module,  # noqa: ARG001
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    *,
+    patches_per_frame: int,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """States (1, heads, T * patches, size), where each run of `patches_per_frame` attends to itself only.
+
+    Returns (1, T * patches, heads, size).
+    """
+    assert attention_mask is None
+    q, k, v = (states[0].unflatten(1, (-1, patches_per_frame)).transpose(0, 1) for states in (query, key, value))
+    out = functional.scaled_dot_product_attention(q, k, v, scale=scaling)
+    return out.transpose(1, 2).flatten(0, 1).unsqueeze(0), None
+
+
+AttentionInterface.register(TEXT, _text_attention)
+AttentionInterface.register(VISION, _vision_attention)
