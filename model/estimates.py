@@ -1,5 +1,6 @@
 """What a plan will cost on this device, counted from shapes before anything is read."""
 
+import functools
 import time
 from typing import Any
 
@@ -57,20 +58,30 @@ class Estimates:
 
     def seconds_for(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
         """See `model.engine.Engine.estimated_seconds`. Counted operations over a speed timed here: within about 2x."""
-        vision_weights = sum(p.numel() for p in self._model.model.visual.parameters())
-        text_weights = sum(p.numel() for p in self._model.parameters()) - vision_weights
         operations = 0.0
-        for window in plan.windows:
-            patches = len(window.times_s) // FRAMES_PER_PATCH
-            visual = patches * plan.tokens_per_patch
-            tokens = visual + plan.stamp_tokens / len(plan.windows)
-            operations += 2 * text_weights * tokens + 2 * vision_weights * visual * self._inner
-            operations += 2 * self._text.num_hidden_layers * self._text.num_attention_heads * self._head_size * tokens**2
-            per_frame = plan.tokens_per_patch * self._inner
-            operations += 4 * self._vision.depth * self._vision.hidden_size * visual * self._inner * per_frame
+        for window, stamps in zip(plan.windows, plan.window_stamp_tokens, strict=True):
+            visual = len(window.times_s) // FRAMES_PER_PATCH * plan.tokens_per_patch
+            operations += self.operations(visual + stamps, visual, plan.tokens_per_patch)
         # A step of decoding reads all weights once for one token, so memory and launch costs dominate.
-        step_s = max(8 * text_weights / self._operations_per_s(), LEAST_STEP_S)
+        step_s = max(8 * self._weights[0] / self._operations_per_s(), LEAST_STEP_S)
         return operations / self._operations_per_s() + len(plan.windows) * reply_tokens * step_s
+
+    def operations(self, tokens: int, visual: int, tokens_per_patch: int) -> float:
+        """Floating-point operations of prefilling a prompt of `tokens`, of which `visual` are pictures."""
+        text_weights, vision_weights = self._weights
+        operations = 2.0 * text_weights * tokens + 2.0 * vision_weights * visual * self._inner
+        operations += 2 * self._text.num_hidden_layers * self._text.num_attention_heads * self._head_size * tokens**2
+        per_frame = tokens_per_patch * self._inner
+        return operations + 4 * self._vision.depth * self._vision.hidden_size * visual * self._inner * per_frame
+
+    @functools.cached_property
+    def _weights(self) -> tuple[float, float]:
+        """Numbers that a token of text and one of a picture are multiplied with; of experts only those that a token goes to."""
+        share = getattr(self._text, "num_experts_per_tok", 1) / (getattr(self._text, "num_experts", None) or 1)
+        vision = sum(p.numel() for p in self._model.model.visual.parameters())
+        language = self._model.model.language_model.named_parameters()
+        text = sum(p.numel() * (share if ".experts." in name else 1) for name, p in language if "embed_tokens" not in name)
+        return text, vision
 
     def _operations_per_s(self) -> float:
         """Half of what a square multiplication reaches here: the rest goes to everything that is no multiplication."""

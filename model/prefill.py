@@ -1,4 +1,4 @@
-"""Frames into a KV cache, chunk by chunk, while the rest is still being decoded.
+"""Frames into a KV cache, chunk by chunk, while the rest is still being decoded; and text after them.
 
 Visual attention stays inside a temporal patch and text attention is causal, so encoding and prefilling a prompt in
 pieces gives what one pass over all of it would give. On a GPU the work of a chunk is only queued, and the next one is
@@ -145,6 +145,17 @@ def rope_positions(is_visual: torch.Tensor, rows: int, columns: int, *, start: i
     positions = base + torch.stack([torch.zeros_like(within), within // columns, within % columns]) * visual
     advanced = len(visual) - int(visual.sum()) + int(visual.sum()) // (rows * columns) * max(rows, columns)
     return positions, start + advanced
+
+
+def next_logits(model: Any, ids: torch.Tensor, cache: FixedCache, rope_delta: int) -> torch.Tensor:
+    """Append tokens (1, n) to what a cache holds; returns the logits (vocabulary,) of the token after them."""
+    past = cache.get_seq_length()
+    positions = torch.arange(past, past + ids.shape[1], device=ids.device) + rope_delta
+    out = model.model.language_model(
+        input_ids=ids, position_ids=positions.view(1, 1, -1).expand(3, 1, -1), past_key_values=cache, use_cache=True
+    )
+    logits: torch.Tensor = model.lm_head(out.last_hidden_state[0, -1])
+    return logits
 
 
 class Collected:

@@ -26,7 +26,7 @@ from model.decoding import Grammars, Rules, decoded, is_looping
 from model.engine import Patch
 from model.errors import BadCheckpoint, DeviceNotFound, OutOfMemory
 from model.estimates import Estimates
-from model.prefill import Collected, Prefill
+from model.prefill import Collected, Prefill, next_logits
 from video.decoder import TimedFrames
 from video.errors import UnreadableVideo
 from video.sampler import SamplingPlan
@@ -160,14 +160,8 @@ class QwenEngine:
 
     def next_logits(self, ids: torch.Tensor, cache: FixedCache, rope_delta: int) -> torch.Tensor:
         """Append tokens of shape (1, n) to the cache; returns the logits (vocabulary,) of the next one."""
-        past = cache.get_seq_length()
-        positions = torch.arange(past, past + ids.shape[1], device=self.device) + rope_delta
         with _memory_errors("the reply"), torch.inference_mode():
-            out = self.model.model.language_model(
-                input_ids=ids, position_ids=positions.view(1, 1, -1).expand(3, 1, -1), past_key_values=cache, use_cache=True
-            )
-            logits: torch.Tensor = self.model.lm_head(out.last_hidden_state[0, -1])
-        return logits
+            return next_logits(self.model, ids, cache, rope_delta)
 
     def reply(self, question: str, rules: Rules, cache: FixedCache, rope_delta: int) -> Iterator[int]:
         """Tokens of the reply to a question behind what the cache holds."""

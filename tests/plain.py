@@ -17,6 +17,13 @@ class Plain:
         self.processor: Any = AutoProcessor.from_pretrained(folder)
         self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).to(device).eval()
 
+    @classmethod
+    def of(cls, processor: Any, model: Any) -> "Plain":
+        """The same of what is loaded already."""
+        plain = cls.__new__(cls)
+        plain.processor, plain.model = processor, model
+        return plain
+
     def inputs(self, frames: TimedFrames, question: str) -> Any:
         """The tensors of a whole prompt; true times go in as milliseconds of a 1,000 fps video."""
         messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}]
