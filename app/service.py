@@ -108,6 +108,7 @@ class Longview:
                     engine,
                     self.decoder,
                     memory_bytes=self.settings.session_memory_bytes,
+                    host_bytes=self.settings.session_host_bytes if engine.device != "cpu" else 0,
                     context_tokens=self.settings.context_tokens,
                 )
             return self._loaded_pool

@@ -67,6 +67,19 @@ class FixedLayer(CacheLayerMixin):
         """Forget the last tokens; as everywhere in transformers their number is given as a negative one."""
         self.length = max(0, self.length - abs(tokens_to_remove))
 
+    def move_to(self, device: torch.device, length: int) -> None:
+        """See `FixedCache.move_to`."""
+        if not self.is_initialized or self.device == device:
+            return
+        assert self.keys is not None and self.values is not None
+        for name in ("keys", "values"):
+            old: torch.Tensor = getattr(self, name)
+            new = torch.empty(old.shape, dtype=old.dtype, device=device)
+            new[:, :, :length].copy_(old[:, :, :length])
+            # One after the other, so that no more than one tensor is on both devices at once.
+            setattr(self, name, new)
+        self.device = device
+
 
 class FixedCache(Cache):
     """One `FixedLayer` for each layer of a model with full attention everywhere."""
@@ -79,6 +92,11 @@ class FixedCache(Cache):
     def size_bytes(self) -> int:
         """What is allocated."""
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers if layer.is_initialized)
+
+    def move_to(self, device: str, *, length: int) -> None:
+        """Move the first `length` tokens to another device; room for the rest is made there anew."""
+        for layer in self.layers:
+            layer.move_to(torch.device(device), length)
 
     def crop_to(self, length: int) -> None:
         """Forget all but the first `length` tokens, also in layers that a failed step has filled further than others."""

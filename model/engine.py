@@ -65,6 +65,14 @@ class VideoSession(Protocol):
         """
         ...
 
+    def park(self) -> bool:
+        """Move the KV cache into the host's memory until `unpark`; false, and nothing done, while someone is asking."""
+        ...
+
+    def unpark(self) -> None:
+        """Move it back to the device."""
+        ...
+
 
 class Engine(Protocol):
     """A loaded checkpoint."""
@@ -73,6 +81,8 @@ class Engine(Protocol):
     device: str
     context_tokens: int
     """The longest prompt and reply that this device can take."""
+    kv_bytes_per_token: int
+    """Of all layers, in the numbers of this device."""
 
     def marker_tokens(self, time_s: float) -> int:
         """Tokens of the marker for that time, with the vision start and end around its patch."""

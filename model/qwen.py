@@ -85,6 +85,7 @@ class QwenEngine:
                 f"{checkpoint.name} has layers that cannot be cropped back to the video; use a Qwen3-VL checkpoint."
             )
         self.estimates = Estimates(self.model)
+        self.kv_bytes_per_token = self.estimates.kv_bytes_per_token
         self._grammars = Grammars(self.processor.tokenizer, int(text.vocab_size))
         tokenizer = self.processor.tokenizer
         ends = self.model.generation_config.eos_token_id
@@ -116,7 +117,7 @@ class QwenEngine:
     def _context_limit(self) -> int:
         free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else psutil.virtual_memory().available
         room = max(0, free - self.estimates.chunk_bytes) * MEMORY_SHARE
-        return min(self.checkpoint.context_max, int(room / self.estimates.kv_bytes_per_token))
+        return min(self.checkpoint.context_max, int(room / self.kv_bytes_per_token))
 
     def marker_tokens(self, time_s: float) -> int:
         """See `model.engine.Engine`."""
@@ -216,6 +217,21 @@ class QwenSession:
     ) -> "QwenGeneration":
         """See `model.engine.VideoSession`."""
         return QwenGeneration(self, question, Rules(max_new_tokens, item, presence_penalty))
+
+    def park(self) -> bool:
+        """See `model.engine.VideoSession`."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._cache.move_to("cpu", length=self.prompt_tokens)
+            return True
+        finally:
+            self._lock.release()
+
+    def unpark(self) -> None:
+        """See `model.engine.VideoSession`."""
+        with self._lock, _memory_errors(f"{self.prompt_tokens} tokens"):
+            self._cache.move_to(self.engine.device, length=self.prompt_tokens)
 
     def tokens(self, question: str, rules: Rules) -> Iterator[int]:
         """Greedy tokens of the reply. Whatever it adds to the cache is cropped away again, however it ends."""

@@ -1,18 +1,24 @@
 """Sessions that are kept: a window of a video is decoded and prefilled once, then answers until memory runs short."""
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from model.engine import Engine, VideoSession
+from model.errors import OutOfMemory
 from video.decoder import Decoder, TimedFrames
 from video.probe import VideoInfo
 from video.sampler import Budget, Purpose, SamplingPlan, Window, plan
 from video.timeline import Span
 
+log = logging.getLogger(__name__)
+
 RESERVED_TOKENS = 2048
 """Of every context, for the chat template, the question and the reply."""
+LOWERED_TO = 0.75
+"""Of a video's tokens that did not fit, how many are tried next."""
 
 OnPart = Callable[[float], None]
 """Told the part done, 0 to 1, while something long is worked through."""
@@ -26,14 +32,26 @@ class _Key:
 
 
 class SessionPool:
-    """The sessions of one engine, least recently used out when they take more than `memory_bytes` together."""
+    """The sessions of one engine, least recently used out when they take more than `memory_bytes` together.
 
-    def __init__(self, engine: Engine, decoder: Decoder, *, memory_bytes: int, context_tokens: int | None = None) -> None:
+    Those that go are parked in the host's memory as far as `host_bytes` allow, and come back without being read again.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        decoder: Decoder,
+        *,
+        memory_bytes: int,
+        host_bytes: int = 0,
+        context_tokens: int | None = None,
+    ) -> None:
         self.engine = engine
         self.decoder = decoder
         self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)
-        self._memory_bytes = memory_bytes
+        self._memory_bytes, self._host_bytes = memory_bytes, host_bytes
         self._sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
+        self._parked: OrderedDict[_Key, VideoSession] = OrderedDict()
         self._lock = threading.Lock()
         self._opening: dict[_Key, threading.Lock] = {}
 
@@ -60,10 +78,31 @@ class SessionPool:
     def session(self, video: VideoInfo, plan: SamplingPlan, window: Window, *, on_part: OnPart | None = None) -> VideoSession:
         """The session of one window of a plan, opened now if it is not kept; `on_part` follows the decoding.
 
+        If the device runs out of memory, all other sessions are given up and it is tried once more; then the budget of
+        all plans to come is lowered.
+
         Raises:
             UnreadableVideo: no frame can be decoded.
-            OutOfMemory: the device cannot hold it.
+            OutOfMemory: the device cannot hold it; says what was lowered.
         """
+        room_tokens = plan.window_tokens[plan.windows.index(window)]
+        for is_last in (False, True):
+            try:
+                return self._opened(video, plan, window, room_tokens, on_part)
+            except OutOfMemory as error:
+                said = str(error)
+            # Outside the except block, whose traceback would keep the memory.
+            with self._lock:
+                self._sessions.clear()
+                if is_last:
+                    lowered = RESERVED_TOKENS + int((room_tokens - RESERVED_TOKENS) * LOWERED_TO)
+                    self.context_tokens = min(self.context_tokens, lowered)
+            log.warning("out of memory at %d tokens; all other videos were let go", room_tokens)
+        raise OutOfMemory(f"{said} From now on at most {self.context_tokens} tokens are read at once: ask again.")
+
+    def _opened(
+        self, video: VideoInfo, plan: SamplingPlan, window: Window, room_tokens: int, on_part: OnPart | None
+    ) -> VideoSession:
         key = _Key(video.content_hash, window.times_s, (plan.height, plan.width))
         with self._lock:
             if (kept := self._kept(key)) is not None:
@@ -74,10 +113,8 @@ class SessionPool:
             with self._lock:
                 if (kept := self._kept(key)) is not None:
                     return kept
-            # Room is made before the new one takes it, or both would have to fit at once.
-            room_tokens = plan.window_tokens[plan.windows.index(window)]
-            with self._lock:
-                self._evict(room_bytes=room_tokens * self.engine.checkpoint.kv_bytes_per_token)
+                # Room is made before the new one takes it, or both would have to fit at once.
+                self._evict(room_bytes=room_tokens * self.engine.kv_bytes_per_token)
             frames: Iterable[TimedFrames] = self.decoder.read(video, window.times_s, plan.height, plan.width)
             if on_part:
                 frames = _followed(frames, len(window.times_s), on_part)
@@ -89,18 +126,28 @@ class SessionPool:
         return session
 
     def _evict(self, *, room_bytes: int) -> None:
-        """Forget the least recently used until `room_bytes` more fit; the last one may stay if it is alone."""
+        """Let the least recently used go until `room_bytes` more fit; the last one may stay if it is alone."""
         least = 1 if room_bytes == 0 else 0
-        while len(self._sessions) > least and self._held_bytes() + room_bytes > self._memory_bytes:
-            self._sessions.popitem(last=False)
-
-    def _held_bytes(self) -> int:
-        return sum(session.size_bytes for session in self._sessions.values())
+        while len(self._sessions) > least and _bytes_of(self._sessions) + room_bytes > self._memory_bytes:
+            key, session = self._sessions.popitem(last=False)
+            # One that is just answering is not moved under its user's hands.
+            if session.size_bytes <= self._host_bytes and session.park():
+                self._parked[key] = session
+                while _bytes_of(self._parked) > self._host_bytes:
+                    self._parked.popitem(last=False)
 
     def _kept(self, key: _Key) -> VideoSession | None:
+        if (parked := self._parked.pop(key, None)) is not None:
+            self._evict(room_bytes=parked.size_bytes)
+            parked.unpark()
+            self._sessions[key] = parked
         if key in self._sessions:
             self._sessions.move_to_end(key)
         return self._sessions.get(key)
+
+
+def _bytes_of(sessions: OrderedDict[_Key, VideoSession]) -> int:
+    return sum(session.size_bytes for session in sessions.values())
 
 
 def _followed(frames: Iterable[TimedFrames], wanted: int, on_part: OnPart) -> Iterator[TimedFrames]:

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from model.cache import FixedLayer
 from model.checkpoints import DEMO
 from model.engine import VideoSession
+from model.errors import OutOfMemory
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
 from tests.plain import Plain
@@ -196,3 +199,61 @@ def test_planned_tokens_are_what_the_processor_then_makes(
         assert visual == len(window.times_s) // 2 * plan.tokens_per_patch
         assert len(ids) == visual + stamps + template
         assert len(ids) < budgeted <= context
+
+
+def test_what_no_longer_fits_waits_in_the_hosts_memory(
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+) -> None:
+    one_bytes = opened(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
+    reads.clear()
+    first, second, third = videos
+    pool = SessionPool(engine, decoder, memory_bytes=int(1.5 * one_bytes), host_bytes=int(1.5 * one_bytes))
+    question = "What happens at 3.0 seconds?"
+    answers = [said(opened(pool, video), question) for video in (first, second)]
+    assert [said(opened(pool, video), question) for video in (first, second)] == answers
+    assert reads == {first.path: 1, second.path: 1}
+    # Only one more fits there: the oldest is read anew.
+    opened(pool, third)
+    opened(pool, second)
+    assert said(opened(pool, first), question) == answers[0]
+    assert reads == {first.path: 2, second.path: 1, third.path: 1}
+
+
+def test_a_session_that_is_answering_is_not_parked(engine: QwenEngine, videos: list[VideoInfo], decoder: Decoder) -> None:
+    session = opened(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0])
+    pieces = iter(session.ask("What happens at 3.0 seconds?", max_new_tokens=20))
+    next(pieces)
+    assert not session.park()
+    list(pieces)
+    assert session.park()
+    session.unpark()
+    assert said(session, "How many events are in the video?") == "1."
+
+
+def test_running_out_of_memory_lowers_the_budget_and_the_next_request_works(
+    engine: QwenEngine,
+    videos: list[VideoInfo],
+    shapes_video: VideoInfo,
+    decoder: Decoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
+    room = max(pool.plan(shapes_video).window_tokens)
+    opened(pool, videos[1])
+    allocate = FixedLayer.lazy_initialization
+    tried: list[int] = []
+
+    def with_little_memory(layer: FixedLayer, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """A device that has room for a little less than the plan wants."""
+        tried.append(layer.capacity)
+        if layer.capacity >= room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        allocate(layer, keys, values)
+
+    monkeypatch.setattr(FixedLayer, "lazy_initialization", with_little_memory)
+    with pytest.raises(OutOfMemory, match=r"at most \d+ tokens are read at once: ask again"):
+        opened(pool, shapes_video)
+    # Once more after all other videos were let go, and then no more.
+    assert len(tried) == 2
+    assert max(pool.plan(shapes_video).window_tokens) < room - 100
+    assert said(opened(pool, shapes_video), "What happens at 4.2 seconds?").startswith("A red circle")
