@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The tests and the engine share small machines: one thread an engine, or they wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-slow bench check clean
+.PHONY: run test test-slow bench check check-real clean
 
 run: $(VENV)/.run-ready
 	@$(BIN)/python -m app serve --sample
@@ -20,6 +20,11 @@ test-slow: $(VENV)/.dev-ready
 bench: $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks.bench_main_job
 	$(BIN)/python -m benchmarks.bench_decode
+
+# For those with a GPU and a checkpoint: make check-real MODEL=Qwen/Qwen3-VL-8B-Instruct
+MODEL ?= auto
+check-real: $(VENV)/.dev-ready
+	$(BIN)/python -m benchmarks.check_real --model $(MODEL)
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .

@@ -218,6 +218,14 @@ class QwenSession:
         """See `model.engine.VideoSession`."""
         return QwenGeneration(self, question, Rules(max_new_tokens, item, presence_penalty))
 
+    def first_logits(self, question: str) -> torch.Tensor:
+        """Logits (vocabulary,) of the first token of a reply: what exactness is measured by."""
+        with self._lock:
+            try:
+                return self.engine.next_logits(self.engine.question_ids(question), self._cache, self._rope_delta)
+            finally:
+                self._cache.crop_to(self.prompt_tokens)
+
     def park(self) -> bool:
         """See `model.engine.VideoSession`."""
         if not self._lock.acquire(blocking=False):

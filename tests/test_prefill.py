@@ -81,13 +81,6 @@ def opened(engine: QwenEngine, chunks: list[TimedFrames], **options: Any) -> Qwe
     return engine.open(chunks, Span(0, last_s + 1), room_tokens=6000, **options)
 
 
-def logits(session: QwenSession, question: str = QUESTION) -> torch.Tensor:
-    engine = session.engine
-    found = engine.next_logits(engine.question_ids(question), session._cache, session._rope_delta)
-    session._cache.crop_to(session.prompt_tokens)
-    return found
-
-
 @pytest.mark.parametrize(
     ("frames", "height", "width"),
     [(2, 64, 64), (40, 96, 160), (18, 32, 320), (7, 160, 96), (1, 64, 96)],
@@ -111,7 +104,7 @@ def test_logits_are_those_of_one_pass(
         whole = TimedFrames(np.concatenate([whole.frames, whole.frames[-1:]]), np.append(whole.times_s, whole.times_s[-1]))
     expected = plain.logits(whole, QUESTION)
     assert expected.std() > 0.5
-    assert (logits(session) - expected).abs().max() <= 1e-4
+    assert (session.first_logits(QUESTION) - expected).abs().max() <= 1e-4
     assert torch.equal(
         torch.cat([session.prefix_ids, engine.question_ids(QUESTION)], 1), plain.inputs(whole, QUESTION)["input_ids"]
     )
@@ -135,7 +128,7 @@ def test_two_windows_of_one_video_each_keep_their_own(both: tuple[QwenEngine, Pl
     local = TimedFrames(second.frames, second.times_s - 5000.0)
     for _ in range(2):
         for session, shown in zip(sessions, (first, local), strict=True):
-            assert (logits(session) - plain.logits(shown, QUESTION)).abs().max() <= 1e-4
+            assert (session.first_logits(QUESTION) - plain.logits(shown, QUESTION)).abs().max() <= 1e-4
     assert sessions[1].patches[0].first_s == second.times_s[0]
 
 
