@@ -1,7 +1,8 @@
 """The verbs of the command line: what each asks of the application, and what it prints."""
 
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -223,15 +224,51 @@ def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="
 @verb
 def ask(
     call: Call,
-    words: Annotated[list[str], typer.Argument(metavar="VIDEO... QUESTION", help="One or more videos, then the question.")],
+    words: Annotated[list[str], typer.Argument(metavar="VIDEO... [QUESTION]", help="One or more videos, then the question.")],
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Ask on, a question a line, about videos that stay read.")
+    ] = False,
 ) -> None:
-    """Ask a question about one or more videos."""
-    *videos, question = words
+    """Ask a question about one or more videos, or one after the other with --interactive."""
+    videos, question = (words, None) if interactive else (words[:-1], words[-1])
     if not videos:
         raise BadRequest('Name the video before the question: ask VIDEO "What happens at 0:20?"')
-    if not question.strip():
+    if question is not None and not question.strip():
         raise BadRequest("The question is empty: ask something about the video.")
     entries = [_found(call, video) for video in videos]
+    if question is not None:
+        document, text = _asked(call, entries, question)
+        call.answer(document, text)
+        call.tell_notice()
+        return
+    call.tell_notice()
+    documents: list[dict[str, Any]] = []
+    for line in _questions():
+        try:
+            document, text = _asked(call, entries, line)
+        except EXPECTED_ERRORS as error:
+            # One question that makes no sense does not end the conversation.
+            document, text = {"question": line, "error": error_document(error)}, str(error)
+        documents.append(document)
+        if not call.as_json:
+            print(text)
+    if call.as_json:
+        call.answer({"answers": documents}, "")
+
+
+def _questions() -> Iterator[str]:
+    """Lines from the terminal or a pipe, until its end; empty ones are nothing asked."""
+    while True:
+        try:
+            line = input("? " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+        if line.strip():
+            yield line
+
+
+def _asked(call: Call, entries: Sequence[VideoEntry], question: str) -> tuple[dict[str, Any], str]:
+    """Answer one question; people see it while it is being written. Returns what is left to say."""
     asking = call.app.ask(entries, question)
     for piece in asking:
         if not call.as_json:
@@ -245,8 +282,7 @@ def ask(
         "coverage": _coverage(answer.looked_at_s, answer.frames, answer.grain_s, answer.unseen),
     }
     seen = ", ".join(_span(item.span) for item in answer.evidence)
-    call.answer(document | call.model_facts(*answer.provenance), f"\n[seen at {seen}]" if seen else "")
-    call.tell_notice()
+    return document | call.model_facts(*answer.provenance), f"\n[seen at {seen}]" if seen else ""
 
 
 @verb

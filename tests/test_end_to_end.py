@@ -36,10 +36,16 @@ class Shell:
 
     home: Path
 
-    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, code: int = 0, given: str = "") -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"LONGVIEW_HOME": str(self.home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
-            [sys.executable, "-m", "app", *words], capture_output=True, text=True, env=environment, timeout=240, check=False
+            [sys.executable, "-m", "app", *words],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=240,
+            check=False,
+            input=given,
         )
         assert done.returncode == code, done.stderr
         return done
@@ -149,6 +155,19 @@ def test_several_videos_are_asked_in_turn(shell: Shell, video_id: str, tmp_path:
     assert "not in the library yet" in done.stderr
     shell.run("remove", str(other))
     assert other.exists()
+
+
+def test_questions_are_asked_one_after_the_other_of_a_video_that_stays_read(shell: Shell, video_id: str) -> None:
+    questions = [f"What happens at {clock(middle(EVENTS[1]))}?", "", "What happens at 9:00?", "How many events are in the video?"]
+    done = shell.run("ask", video_id, "--interactive", "--json", given="\n".join(questions))
+    first, beyond, last = json.loads(done.stdout)["answers"]
+    assert f"{EVENTS[1].color} {EVENTS[1].shape}" in first["answer"]
+    assert beyond["error"]["code"] == "bad_question"
+    assert last["answer"] == f"{len(EVENTS)}."
+    # The first had to read the video, the last only its own words.
+    assert last["seconds"]["first_token"] < first["seconds"]["first_token"] / 3
+    said = shell.run("ask", video_id, "--interactive", given=questions[-1]).stdout
+    assert said.split() == [f"{len(EVENTS)}."]
 
 
 def test_search_puts_the_right_moment_first(shell: Shell, video_id: str) -> None:
