@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import app.cli  # noqa: F401 (registers its verbs)
-from app.terminal import Call, cli, progress_bar, verb
+from app.terminal import Call, progress_bar, run, verb
 
 
 @verb
@@ -28,7 +28,7 @@ def serve(
 def main() -> None:
     """Run the command line."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    cli()
+    run()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import typer
 from app.doctor import examine
 from app.errors import EXPECTED_ERRORS, BadRequest
 from app.service import plan_facts, video_facts
-from app.terminal import Call, error_document, progress_bar, verb
+from app.terminal import Call, error_document, printable, progress_bar, verb
 from indexing.exports import ExportFormat, event_row
 from indexing.library import VideoEntry
 from video.ffmpeg import written_whole
@@ -101,7 +101,8 @@ def index(
     if failed and len(paths) == 1:
         raise failed[0]
     lines = (
-        f"{row['video_id']}  {format_time(row['duration_s'])}  {row['events']} events in {row['seconds_spent']} s  {row['path']}"
+        f"{row['video_id']}  {format_time(row['duration_s'])}  {row['events']} events in {row['seconds_spent']} s  "
+        f"{printable(row['path'])}"
         if row["status"] == "indexed"
         else f"failed: {row['error']['message']}"
         for row in rows
@@ -144,7 +145,7 @@ def remove(call: Call, video: Known) -> None:
     entry = call.app.remove(video)
     call.answer(
         {"video_id": entry.video_id, "path": str(entry.path), "removed": True},
-        f"Removed {entry.title}; {entry.path} was not touched.",
+        f"Removed {entry.title}; {printable(str(entry.path))} was not touched.",
     )
 
 
@@ -172,10 +173,13 @@ def plan(
         f"one every {report.plan.grain_s / 2:.2f} s\n"
         f"{facts['total_tokens']} tokens: {facts['visual_tokens']} visual, {facts['stamp_tokens']} for times, "
         f"the rest for question and reply; at most {max(report.plan.window_tokens)} in one window\n"
-        f"One look tells time to {facts['grain_s']:.2f} s; "
+        f"One look tells time to {facts['grain_s']:.2f} s; pictures that stand longer are read once, so it may be less; "
         f"reading it will take about {facts['estimated_seconds']:.1f} s "
         f"and {report.estimated_bytes / 1e9:.1f} GB on this {call.app.device}"
     )
+    if call.app.settings.fast:
+        text += "\nWith --fast only the key frames among these are read: what happens between two of them is not seen."
+    facts |= {"key_frames_only": call.app.settings.fast}
     call.answer(facts | {"checkpoint": call.app.checkpoint.identity, "notice": call.app.checkpoint.notice}, text)
 
 
@@ -184,8 +188,7 @@ def caption(call: Call, video: Video) -> None:
     """Print a video's captions."""
     entry = _found(call, video)
     events = [event_row(item.event) for item in call.app.captions(entry)]
-    if entry.incomplete:
-        log.warning("There may be more than this in %s.", ", ".join(map(_span, entry.incomplete)))
+    _tell_what_is_missing(entry)
     if call.app.is_stale(entry):
         log.warning("These captions were made by %s; index the video again to renew them.", entry.provenance.checkpoint)
     call.tell_notice()
@@ -322,6 +325,7 @@ def export(
     """Export a video's captions as subtitles or a table."""
     entry = _found(call, video)
     text = call.app.export(entry, format)
+    _tell_what_is_missing(entry)
     if output is None:
         call.answer({"video_id": entry.video_id, "format": format, "content": text}, text.rstrip("\n"))
         return
@@ -366,9 +370,11 @@ def sheet(
     output: Output = None,
 ) -> None:
     """Write a contact sheet: one picture with thumbnails from the whole video and their times."""
-    path, times_s = call.app.files.contact_sheet(_found(call, video), output, columns=columns, rows=rows)
+    path, times_s, lost_s = call.app.files.contact_sheet(_found(call, video), output, columns=columns, rows=rows)
+    if lost_s:
+        log.warning("Pictures could not be read at %s.", ", ".join(map(format_time, lost_s)))
     document = {"path": str(path), "times_s": [round(time_s, 3) for time_s in times_s]}
-    call.answer(document, f"Wrote {path}.")
+    call.answer(document | {"unreadable_s": [round(time_s, 3) for time_s in lost_s]}, f"Wrote {path}.")
 
 
 @verb
@@ -380,6 +386,13 @@ def doctor(call: Call) -> None:
     call.answer(found.facts | {"problems": list(found.problems)}, "\n".join(lines))
     if found.problems:
         raise typer.Exit(1)
+
+
+def _tell_what_is_missing(entry: VideoEntry) -> None:
+    if entry.incomplete:
+        log.warning("There may be more than this in %s.", ", ".join(map(_span, entry.incomplete)))
+    if entry.span.duration_s < entry.duration_s - 0.1:
+        log.warning("Only %s was indexed; index the video again without --start and --end for all of it.", _span(entry.span))
 
 
 def _found(call: Call, reference: str) -> VideoEntry:

@@ -4,18 +4,24 @@ import errno
 import re
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import BadRequest, NoSpace, VideoGone
 from indexing.library import ID_DIGITS, Library, VideoEntry
-from video.clips import contact_sheet, cut, proxy, thumbnail
+from video.clips import CUT_SUFFIXES, SHEET_SUFFIXES, contact_sheet, cut_copying, cut_exactly, proxy, thumbnail
 from video.decoder import Decoder
 from video.errors import ImpossiblePlan, VideoError
 from video.ffmpeg import written_whole
 from video.guard import checked_path
 from video.probe import VideoInfo, content_hash
+from video.sampler import PATCH_SIDE_PX
 from video.timeline import Span, format_time
+
+END_SLACK_S = 0.5
+"""An end this far behind the video's means its end: lengths are shown rounded."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Files:
         """Where the original of a library entry lies; it must still be there and unchanged."""
         if not entry.path.exists():
             raise VideoGone(f"The original of {entry.title} is no longer at {entry.path}; index it again from where it lies now.")
+        # The folders that may be read can have become fewer since it was indexed.
+        checked_path(entry.path, self._decoder.limits)
         if self.hash(entry.path) != entry.content_hash:
             raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
         return entry.path
@@ -113,7 +121,7 @@ class Files:
         inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
         target = self._library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
         with self._drawing:
-            return target if target.exists() else thumbnail(self.probed(entry), inside_s, target)
+            return target if target.exists() else thumbnail(self._decoder, self.probed(entry), inside_s, target)
 
     def cut(self, entry: VideoEntry, span: Span, target: Path | None, *, reencode: bool) -> Cut:
         """Write a part of a video to `target`, by default beside where the user is, under its title and times.
@@ -123,29 +131,40 @@ class Files:
             ToolFailed: it cannot be read, or not be written as that kind of file.
         """
         video = self.probed(entry)
-        if span.start_s >= video.duration_s:
+        if span.start_s >= video.duration_s or span.end_s > video.duration_s + END_SLACK_S:
+            outside_s = span.start_s if span.start_s >= video.duration_s else span.end_s
             raise ImpossiblePlan(
-                f"{format_time(span.start_s)} lies outside the video, which is {format_time(video.duration_s)} long."
+                f"{format_time(outside_s)} lies outside the video, which is {format_time(video.duration_s)} long."
             )
         span = Span(span.start_s, min(span.end_s, video.duration_s))
         suffix = ".mp4" if reencode else video.path.suffix
         times = f"{format_time(span.start_s)}-{format_time(span.end_s)}".replace(":", ".")
-        target = _new(target or Path(f"{safe_name(entry.title)}-{times}{suffix}"))
-        key_s = None
-        if not reencode:
-            key_s = self._decoder.key_frame_before(video, span.start_s)
-            if key_s is None:
+        target = _new(target or Path(f"{safe_name(entry.title)}-{times}{suffix}"), CUT_SUFFIXES)
+        with _writing(target):
+            if reencode:
+                cut_exactly(video, span, target, shown_s=self._shown_s(video, span.start_s))
+                return Cut(target, span)
+            keys_s = self._decoder.key_frames_around(video, span.start_s)
+            if keys_s is None:
                 raise ImpossiblePlan(f"{entry.title} has no index of key frames to copy by; add --reencode to cut it exactly.")
-        return Cut(target, cut(video, span, target, key_s=key_s))
+            return Cut(target, cut_copying(video, span, target, keys_s=keys_s))
 
-    def contact_sheet(self, entry: VideoEntry, target: Path | None, *, columns: int, rows: int) -> tuple[Path, list[float]]:
-        """Write a picture with thumbnails from the whole video; returns where, and their times in seconds.
+    def _shown_s(self, video: VideoInfo, time_s: float) -> float:
+        """When the picture that is on screen at a time came on; a little later for one before the first picture."""
+        (chunk,) = self._decoder.read(video, [time_s], PATCH_SIDE_PX, PATCH_SIDE_PX)
+        return float(chunk.times_s[0])
+
+    def contact_sheet(
+        self, entry: VideoEntry, target: Path | None, *, columns: int, rows: int
+    ) -> tuple[Path, list[float], list[float]]:
+        """Write a picture with thumbnails from the whole video; returns where, their times, and those that cannot be read.
 
         Raises:
-            BadRequest: there is such a file already. ToolFailed: the video cannot be read.
+            BadRequest: there is such a file already. UnreadableVideo: the video cannot be read.
         """
-        target = _new(target or Path(f"{safe_name(entry.title)}-sheet.jpg"))
-        return target, contact_sheet(self.probed(entry), target, columns=columns, rows=rows)
+        target = _new(target or Path(f"{safe_name(entry.title)}-sheet.jpg"), SHEET_SUFFIXES)
+        with _writing(target):
+            return target, *contact_sheet(self._decoder, self.probed(entry), target, columns=columns, rows=rows)
 
     def forget(self, video_id: str) -> None:
         """Delete the thumbnails and the browser's copy made of a video."""
@@ -154,11 +173,24 @@ class Files:
                 made.unlink(missing_ok=True)
 
 
-def _new(target: Path) -> Path:
+def _new(target: Path, suffixes: frozenset[str]) -> Path:
     target = target.expanduser()
+    if target.suffix.lower() not in suffixes:
+        kinds = " ".join(sorted(suffixes))
+        raise BadRequest(f"{target.name} is no kind of file that can be written here; end its name in one of {kinds}.")
     if target.exists():
         raise BadRequest(f"{target} exists already and was not overwritten; choose another name.")
     return target
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"There is no space left for {target}.") from error
+        raise BadRequest(f"{target} cannot be written: {error.strerror}.") from error
 
 
 def safe_name(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.asking import AskedAnswer, Asking
 from app.errors import BadRequest, VideoGone
-from app.files import Files
+from app.files import END_SLACK_S, Files
 from app.progress import OnProgress, Stages
 from app.settings import Settings
 from indexing.errors import UnknownVideo
@@ -286,7 +286,8 @@ class Longview:
         try:
             return self.library.video(video_id).title
         except UnknownVideo:
-            return path.stem
+            # A file's name may hold anything, line breaks and escape sequences too.
+            return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"
 
     def captions(self, entry: VideoEntry) -> tuple[Caption, ...]:
         """A video's captions in order of time."""
@@ -382,6 +383,8 @@ def _part(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span 
     if not start_s and end_s is None:
         return None
     from_s = start_s or 0.0
+    if end_s is not None and end_s > video.duration_s + END_SLACK_S:
+        raise ImpossiblePlan(f"{format_time(end_s)} lies outside the video, which is {format_time(video.duration_s)} long.")
     # A start beyond the video's end is for the sampler to refuse, in words.
     return Span(from_s, max(from_s, video.duration_s if end_s is None else end_s))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from tqdm import tqdm
@@ -23,6 +23,9 @@ from video.decoder import ReaderName
 from video.timeline import format_time
 
 log = logging.getLogger(__name__)
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""click's own, wherever it is: Typer has come with a copy of click since 0.26, and names only this child of it."""
 
 cli = typer.Typer(
     name="longview",
@@ -131,13 +134,33 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def run() -> NoReturn:
+    """Run the verb that the program was called with, and leave with its exit code."""
+    try:
+        code = cli(standalone_mode=False)
+    except UsageError as error:
+        # Programs get their one document for wrong usage, too.
+        if "--json" in sys.argv:
+            print(json.dumps({"error": {"code": "usage", "message": error.format_message()}}, ensure_ascii=False, indent=2))
+        error.show()
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(1)
+    sys.exit(code)
+
+
 def fail(error: Exception, *, as_json: bool) -> None:
     """Say an expected error and leave with exit code 1."""
     if as_json:
         print(json.dumps({"error": error_document(error)}, ensure_ascii=False, indent=2))
     else:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
     raise typer.Exit(1)
+
+
+def printable(text: str) -> str:
+    """A file's name as it may be shown in a terminal: without line breaks and escape sequences."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def error_document(error: Exception) -> dict[str, str]:

@@ -131,14 +131,21 @@ class Answering:
         events = [event for event in captions.events if event.span.overlap_s(span) >= min(plan.grain_s, span.duration_s) / 2]
         self._evidence = tuple(event.span for event in events)
         self._coverage, self._plan = captions.coverage, plan
-        lines = (f"From {event.span.start_s:.1f} to {event.span.end_s:.1f} seconds: {event.text}" for event in events)
+        lines = (f"{self._from_to(event.span, plan)}: {event.text}" for event in events)
         yield "\n".join(lines) or f"Nothing happens in that time. {self._coverage}"
+
+    def _from_to(self, span: Span, plan: SamplingPlan) -> str:
+        """When it happens, in words that say where it may go on outside of what was looked at."""
+        looked = plan.span
+        earlier = " or earlier" if 0 < looked.start_s >= span.start_s - plan.grain_s else ""
+        later = " or later" if self._video.duration_s - plan.grain_s > looked.end_s <= span.end_s + plan.grain_s else ""
+        return f"From {span.start_s:.1f}{earlier} to {span.end_s:.1f}{later} seconds"
 
     def _asked(self, forms: tuple[str, ...]) -> Iterator[str]:
         """The model's own answer, after it has looked at the part that the question is about."""
         plan, window = self._chosen()
         session = self._pool.session(self._video, plan, window)
-        seen = Seen(plan)
+        seen = Seen(plan, key_frames_only=self._pool.decoder.key_frames_only)
         seen.add(session)
         self._coverage, self._plan = seen.coverage(), plan
         question = self._in_seconds(session)

@@ -38,7 +38,7 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
         UnreadableVideo: the video cannot be decoded.
     """
     found: list[list[Event]] = []
-    seen = Seen(plan)
+    seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     for index, window in enumerate(plan.windows):
 
         def part(of_window: float, done: int = index) -> None:

@@ -31,8 +31,10 @@ class Coverage:
 class Seen:
     """Collects, session by session, how much of a plan was really looked at."""
 
-    def __init__(self, plan: SamplingPlan) -> None:
-        self._plan = plan
+    def __init__(self, plan: SamplingPlan, *, key_frames_only: bool = False) -> None:
+        """`key_frames_only`: between two pictures that were looked at there are others that were not."""
+        self._grain_s = plan.grain_s
+        self._key_frames_only = key_frames_only
         self._seen: list[Span] = []
         self._unseen: list[Span] = []
         self._frames = 0
@@ -41,6 +43,8 @@ class Seen:
         """A window was looked at; `understood`: its reply was complete and could be read."""
         self._frames += session.frames
         window = session.window
+        if self._key_frames_only:
+            self._grain_s = max(self._grain_s, widest_gap_s(session))
         if not understood:
             self._unseen.append(window)
             return
@@ -51,4 +55,10 @@ class Seen:
     def coverage(self) -> Coverage:
         """What all added windows come to; seconds that several windows share count once."""
         seconds = sum(span.duration_s for span in merged(self._seen))
-        return Coverage(seconds, self._frames, self._plan.grain_s, merged(self._unseen))
+        return Coverage(seconds, self._frames, self._grain_s, merged(self._unseen))
+
+
+def widest_gap_s(session: VideoSession) -> float:
+    """The longest time in a window between two pictures that were looked at, or from the last one to the window's end."""
+    times_s = [time_s for patch in session.patches for time_s in (patch.first_s, patch.last_s)]
+    return max(after - before for before, after in zip(times_s, [*times_s[1:], session.window.end_s], strict=True))

@@ -78,7 +78,7 @@ def locate(
         raise BadQuestion("The query is empty: say what to look for.")
     plan = pool.plan(video, "caption", span=span)
     coarse: list[Span] = []
-    seen = Seen(plan)
+    seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     for index in range(len(plan.windows)):
         if on_part:
             on_part(index / (len(plan.windows) + 1))
@@ -128,5 +128,6 @@ def _looked_again(pool: SessionPool, video: VideoInfo, coarse: Span, query: str)
 def _look(pool: SessionPool, video: VideoInfo, around: Span, query: str) -> tuple[list[Span], float]:
     inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
     plan = pool.plan(video, "look", span=inside)
-    seen = Seen(plan)
-    return [span for index in range(len(plan.windows)) for span in _asked(pool, video, plan, index, query, seen)], plan.grain_s
+    seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
+    found = [span for index in range(len(plan.windows)) for span in _asked(pool, video, plan, index, query, seen)]
+    return found, seen.coverage().grain_s

@@ -276,6 +276,10 @@ def test_a_cut_says_where_it_begins_and_overwrites_nothing(shell: Shell, video_i
     assert "begins 2.0 s early" in said and "--reencode" in said
     assert shell.json("cut", video_id, "--start", "20", "--end", "12", code=1)["error"]["code"] == "bad_request"
     assert shell.json("cut", video_id, "--start", "2:00", "--end", "3:00", code=1)["error"]["code"] == "impossible_plan"
+    assert shell.json("cut", video_id, "--start", "20", "--end", "3:00", code=1)["error"]["code"] == "impossible_plan"
+    playlist = shell.run("cut", video_id, "--start", "1", "--end", "2", "-o", str(tmp_path / "a.m3u8"), code=1).stderr
+    assert "end its name in one of .avi" in playlist
+    assert "cannot be written" in shell.run("cut", video_id, "--start", "1", "--end", "2", "-o", "/proc/a.mp4", code=1).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.mp4", "copy.mp4", "part.mp4"]
 
 
@@ -303,6 +307,18 @@ def test_key_frames_alone_are_read_when_haste_is_asked_for(shell: Shell, video: 
     slow, fast = (shell.json("locate", video_id, EVENTS[0].text, *flags) for flags in ((), ("--fast",)))
     assert 0 < fast["coverage"]["frames"] < slow["coverage"]["frames"] / 5
     assert fast["provenance"]["plan"]["key_frames_only"] is True
+    # What may have been missed between two key frames, 10 s apart, is said; and nothing is called damaged.
+    assert fast["coverage"]["grain_s"] == pytest.approx(10, abs=0.5)
+    assert fast["coverage"]["unseen"] == []
+    assert all(span["error_s"] >= 5 for span in fast["spans"])
+
+
+def test_names_cannot_write_to_the_terminal(shell: Shell, video: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "-line\nbreak \x1b[31mred.mp4"
+    odd.write_bytes(video.read_bytes() + b"\0")
+    said = shell.run("index", str(odd)).stdout + shell.run("list").stdout + shell.run("remove", str(odd)).stdout
+    assert "\x1b" not in said
+    assert len(said.splitlines()) == 4
 
 
 def test_a_reader_can_be_chosen_and_is_refused_where_it_would_be_wrong(shell: Shell, video: Path, tmp_path: Path) -> None:
@@ -363,6 +379,7 @@ def test_wrong_usage_is_exit_code_two(shell: Shell) -> None:
     shell.run("export", "x", "--format", "docx", code=2)
     shell.run("index", "x.mp4", "--start", "soon", code=2)
     shell.run("dance", code=2)
+    assert shell.json("plan", "x.mp4", "--fps", "0", code=2)["error"]["code"] == "usage"
     assert "locate" in shell.run("--help").stdout
 
 

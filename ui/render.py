@@ -54,6 +54,10 @@ def captions(items: Sequence[Caption], *, stale: bool, incomplete: Sequence[Span
     return f'<div class="muted">{warning}</div>{table}'
 
 
+def _part(entry: VideoEntry) -> str:
+    return f" (only {_clock(entry.span)})" if entry.span.duration_s < entry.duration_s - 0.1 else ""
+
+
 def exports(entry: VideoEntry | None) -> str:
     """One link a format."""
     if entry is None:
@@ -85,7 +89,7 @@ def videos(entries: Sequence[VideoEntry], stale_ids: frozenset[str]) -> str:
         return '<div class="muted">The library is empty.</div>'
     rows = "".join(
         f'<tr><td><a data-elsewhere href="/?video={quote(entry.video_id)}">{escape(entry.title)}</a></td>'
-        f"<td>{format_time(entry.duration_s)}</td><td>{entry.caption_count}</td>"
+        f"<td>{format_time(entry.duration_s)}{_part(entry)}</td><td>{entry.caption_count}</td>"
         f"<td>{'stale: index again' if entry.video_id in stale_ids else escape(entry.provenance.checkpoint)}</td>"
         f'<td class="muted">{escape(str(entry.path))}</td></tr>'
         for entry in entries

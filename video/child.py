@@ -9,7 +9,7 @@ import logging
 import mmap
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ import numpy as np
 
 from video.errors import UnreadableVideo, VideoError
 from video.guard import Limits
-from video.probe import VideoInfo, probe
+from video.probe import probe
+from video.process import video_from
 from video.readers.base import Wanted, reader_named
-from video.readers.pyav import key_frame_before, key_times
+from video.readers.pyav import key_frames_around, key_times
 
 try:
     import resource
@@ -36,31 +37,35 @@ def main(memory_fd: int) -> None:
     # Python's own output goes elsewhere, so that a library that prints cannot disturb the answers.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
+
+    def say(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer).encode() + b"\n")
+
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
-            for answer in _answers(request, memory_fd):
-                answers.write(json.dumps(answer).encode() + b"\n")
+            for answer in _answers(request, memory_fd, lambda: say({"alive": True})):
+                say(answer)
         except VideoError as error:
-            answers.write(json.dumps({"error": type(error).__name__, "message": str(error)}).encode() + b"\n")
+            say({"error": type(error).__name__, "message": str(error)})
         except MemoryError:
             message = "Decoding it takes more memory than the setting decode_memory_bytes allows."
-            answers.write(json.dumps({"error": UnreadableVideo.__name__, "message": message}).encode() + b"\n")
+            say({"error": UnreadableVideo.__name__, "message": message})
 
 
-def _answers(request: dict[str, Any], memory_fd: int) -> Iterator[dict[str, Any]]:
+def _answers(request: dict[str, Any], memory_fd: int, alive: Callable[[], None]) -> Iterator[dict[str, Any]]:
     if request["do"] == "probe":
         limits = _limits(request["limits"])
         _limit_resources(limits.memory_bytes, CPU_GRACE_S)
-        yield {"video": _plain(asdict(probe(request["path"], known_hash="unread", limits=limits)))}
+        yield {"video": _plain(asdict(probe(request["path"], known_hash="unread", limits=limits, alive=alive)))}
         return
-    video = _video(request["video"])
+    video = video_from(request["video"])
     _limit_resources(request["memory_bytes"], CPU_GRACE_S + request["cpu_s"])
     if request["do"] == "key_times":
         yield {"key_times": key_times(video, request["times_s"])}
         return
-    if request["do"] == "key_frame_before":
-        yield {"key_frame_s": key_frame_before(video, request["time_s"])}
+    if request["do"] == "key_frames_around":
+        yield {"key_frames_s": key_frames_around(video, request["time_s"])}
         return
     wanted = Wanted(**request["wanted"])
     slots, frame_bytes = request["slots"], wanted.height * wanted.width * 3
@@ -104,10 +109,6 @@ def _plain(value: Any) -> Any:
 
 def _limits(plain: dict[str, Any]) -> Limits:
     return Limits(**plain | {"folders": tuple(map(Path, plain["folders"]))})
-
-
-def _video(plain: dict[str, Any]) -> VideoInfo:
-    return VideoInfo(**plain | {"path": Path(plain["path"])})
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
-"""Pictures and copies of a video for people to look at: thumbnails, contact sheets, cuts, and light proxies for browsers."""
+"""Pictures and copies of a video for people to look at: thumbnails, contact sheets, cuts, and light proxies for browsers.
 
-import logging
-import math
-import tempfile
+Pictures come from the decoder, which knows what is on screen at a time and what cannot be read; copies are made by ffmpeg.
+"""
+
 from pathlib import Path
 
 import ffmpeg
 from PIL import Image, ImageDraw, ImageFont
 
-from video.errors import ToolFailed
-from video.ffmpeg import run, written_whole
-from video.guard import DEMUXER_OPTIONS, demuxer_url
+from video.decoder import Decoder
+from video.errors import ToolFailed, UnreadableVideo
+from video.ffmpeg import SDR_STEPS, run, written_whole
+from video.guard import DEMUXER_OPTIONS, Limits, demuxer_url, may_decode
 from video.probe import VideoInfo
-from video.readers.base import is_seekable
+from video.readers.base import TOLERANCE_S, is_seekable
 from video.timeline import Span, format_time
-
-log = logging.getLogger(__name__)
 
 BROWSER_CODECS = frozenset({"h264", "vp8", "vp9", "av1"})
 BROWSER_CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm"})
@@ -23,9 +22,15 @@ BROWSER_SUFFIXES = frozenset({".mp4", ".m4v", ".webm"})
 """Matroska and QuickTime files under other names are not played everywhere, though FFmpeg calls both formats one."""
 BROWSER_PIXELS = frozenset({"yuv420p", "yuvj420p"})
 PROXY_HEIGHT_PX = 480
-THUMBNAIL_TIMEOUT_S = 60.0
-LOOKBACKS_S = (1.0, 30.0, 600.0)
-"""How long before a time its picture may have begun; tried in turn, because the first is enough for all but slide shows."""
+PIXELS_MAX = Limits.pixels
+EVERY_FRAME: dict[str, object] = {"fps_mode": "vfr", "enc_time_base": "1/90000"}
+"""Encode every frame at its own time. By default the encoder counts in steps of the claimed frame rate, and drops what falls
+between them."""
+SLOW_FPS = 10
+"""Cuts of slower videos get so many frames a second, so that they have one near each of their edges."""
+CUT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".flv", ".ogv", ".mxf"})
+"""Containers that are one file; a playlist, say, would leave its parts lying about."""
+SHEET_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 ENCODING_SECONDS_PER_SECOND = 4.0
 """Deadline of a proxy or a cut, in seconds a second of video; more than ten times what a slow core needs."""
 
@@ -40,38 +45,45 @@ def browser_plays(video: VideoInfo) -> bool:
     )
 
 
-def thumbnail(video: VideoInfo, time_s: float, target: Path, *, width: int = 320) -> Path:
+def thumbnail(decoder: Decoder, video: VideoInfo, time_s: float, target: Path, *, width: int = 320) -> Path:
     """Write a JPEG of what is on screen at a time. Returns `target`.
 
     Raises:
-        ToolFailed: no picture can be decoded.
+        UnreadableVideo: no picture can be decoded.
     """
     wanted_s = max(0.0, min(time_s, video.duration_s))
+    try:
+        picture = _picture(decoder, video, wanted_s, width)
+    except UnreadableVideo:
+        # Far past the last picture of a file that claims to be longer.
+        picture = _picture(decoder, video, 0.0, width)
     with written_whole(target) as partial:
-        for lookback_s in LOOKBACKS_S:
-            start_s = max(0.0, wanted_s - lookback_s)
-            # Not by `-t`, which counts from the first picture that comes, not from where the seek went.
-            until_wanted = _pictures(video, width, ss=start_s).filter("trim", end=wanted_s - start_s + 0.001)
-            try:
-                _write_last(until_wanted, partial)
-                return target
-            except ToolFailed as error:
-                if start_s == 0:
-                    break
-                log.debug("%s: no picture began in the %g s before %.3f: %s", video.path.name, lookback_s, wanted_s, error)
-        # Before the first picture, or far past the last one of a file that claims to be longer.
-        _write_last(_pictures(video, width), partial, vframes=1)
+        picture.save(partial, "JPEG", quality=85)
     return target
 
 
-def _pictures(video: VideoInfo, width: int, **options: object) -> "ffmpeg.nodes.FilterableStream":
-    return _input(video, **options)[str(video.stream_index)].filter("scale", width, -2)
+def _picture(decoder: Decoder, video: VideoInfo, time_s: float, width: int) -> Image.Image:
+    chunks = list(decoder.read(video, [time_s], _height(video, width), width))
+    return Image.fromarray(chunks[-1].frames[-1])
 
 
-def _write_last(pictures: "ffmpeg.nodes.FilterableStream", target: Path, **limits: int) -> None:
-    """Write each picture over the one before; that which is left was on screen last."""
-    options = {"update": 1, "fps_mode": "passthrough", "q:v": 4} | limits
-    run(pictures.output(str(target), **options), timeout_s=THUMBNAIL_TIMEOUT_S)
+def _height(video: VideoInfo, width: int) -> int:
+    """Of a picture of that width in the displayed shape: few programs heed pixels that are not square."""
+    return max(2, round(width * video.height / video.width / 2) * 2)
+
+
+def _sdr(pictures: "ffmpeg.nodes.FilterableStream", video: VideoInfo) -> "ffmpeg.nodes.FilterableStream":
+    """The pictures for screens without HDR."""
+    if video.is_hdr:
+        for name, options in SDR_STEPS:
+            pictures = pictures.filter(name, **options)
+    return pictures
+
+
+def _sound(source: "ffmpeg.nodes.FilterableStream", video: VideoInfo) -> list["ffmpeg.nodes.FilterableStream"]:
+    """The first sound track, if it is one that may be decoded."""
+    has_sound = bool(video.audio_tracks) and may_decode(video.audio_tracks[0].codec)
+    return [source["a:0"]] if has_sound else []
 
 
 def proxy(video: VideoInfo, target: Path) -> Path:
@@ -81,9 +93,8 @@ def proxy(video: VideoInfo, target: Path) -> Path:
         ToolFailed: ffmpeg cannot read the original.
     """
     source = _input(video)
-    streams = [source[str(video.stream_index)].filter("scale", -2, f"min({PROXY_HEIGHT_PX},trunc(ih/2)*2)")]
-    if video.has_audio:
-        streams.append(source["a:0"])
+    pictures = source[str(video.stream_index)].filter("scale", -2, f"min({PROXY_HEIGHT_PX},trunc(ih/2)*2)")
+    streams = [_sdr(pictures, video), *_sound(source, video)]
     options = {
         "vcodec": "libx264",
         "preset": "veryfast",
@@ -93,84 +104,109 @@ def proxy(video: VideoInfo, target: Path) -> Path:
         "movflags": "+faststart",
     }
     with written_whole(target) as partial:
-        graph = ffmpeg.output(*streams, str(partial), fps_mode="vfr", **options)
+        graph = ffmpeg.output(*streams, str(partial), **EVERY_FRAME, **options)
         run(graph, timeout_s=60 + ENCODING_SECONDS_PER_SECOND * video.duration_s)
     return target
 
 
-def cut(video: VideoInfo, span: Span, target: Path, *, key_s: float | None) -> Span:
-    """Write a part of a video as a file of its own. Returns the part that was written.
+def cut_copying(video: VideoInfo, span: Span, target: Path, *, keys_s: tuple[float, float]) -> Span:
+    """Write a part of a video as a file of its own, streams as they are: in no time and without loss.
 
-    `key_s`: where the last key frame at or before the span's start lies; the streams are then copied as they are, from
-    there on, which takes no time and loses no quality. None: encode anew, exactly from frame to frame.
+    `keys_s`: where the last key frame at or before the span's start lies, with which the part begins, and the next one
+    (`Decoder.key_frames_around`). Returns what was written; at its end come a few frames more, which are stored before those
+    that they are shown after.
 
     Raises:
         ToolFailed: ffmpeg cannot read the original, or cannot write that kind of file.
     """
-    written = span if key_s is None else Span(key_s, span.end_s)
-    options: dict[str, object] = {"map_metadata": -1, "map_chapters": -1}
-    if key_s is None:
-        options |= {"vcodec": "libx264", "preset": "veryfast", "crf": 18, "pix_fmt": "yuv420p", "acodec": "aac"}
-        options |= {"fps_mode": "vfr"}
-    else:
-        options |= {"c": "copy", "avoid_negative_ts": "make_zero"}
-    if key_s is None and not is_seekable(video):
-        # Read from the beginning: a seek would land somewhere, and what comes before the next key frame be lost.
-        source, limit = _input(video), {"ss": span.start_s, "to": span.end_s}
-    else:
-        seek_s = written.start_s if key_s is None else key_s + _seek_lead_s(video)
-        source, limit = _input(video, ss=seek_s), {"t": written.end_s - seek_s}
+    key_s, next_key_s = keys_s
+    # ffmpeg seeks by decoding times, less 0.13 s in some containers (fftools/ffmpeg_demux.c, `dts_heuristic`), less what an edit
+    # list takes off in others: well after a key frame, and well before the next one, it always lands on it.
+    seek_s = (key_s + next_key_s) / 2
+    source = _input(video, ss=seek_s)
     streams = [source[str(video.stream_index)]] + ([source["a:0"]] if video.has_audio else [])
-    with written_whole(target) as partial:
-        timeout_s = 60 + ENCODING_SECONDS_PER_SECOND * (written.duration_s if is_seekable(video) else span.end_s)
-        run(ffmpeg.output(*streams, str(partial), **options, **limit), timeout_s=timeout_s)
-        if partial.stat().st_size == 0:
-            raise ToolFailed(f"ffmpeg found no pictures between {format_time(span.start_s)} and {format_time(span.end_s)}.")
-    return written
+    options = {"c": "copy", "avoid_negative_ts": "make_zero", "t": max(0.04, span.end_s - seek_s)}
+    _write_part(streams, target, options, timeout_s=60 + ENCODING_SECONDS_PER_SECOND * span.duration_s)
+    return Span(key_s, span.end_s)
 
 
-def _seek_lead_s(video: VideoInfo) -> float:
-    """How much later than a key frame ffmpeg must be told to seek in order to land on it.
+def cut_exactly(video: VideoInfo, span: Span, target: Path, *, shown_s: float) -> None:
+    """Write a part of a video as a file of its own, encoded anew, from frame to frame.
 
-    A hair, or rounding would make it end at the one before; and in containers that are sought by decoding time, with
-    B-frames, the 3/23 s that ffmpeg takes off by itself (fftools/ffmpeg_demux.c, `dts_heuristic`).
-    """
-    by_decoding_time = video.has_b_frames and "mov" not in video.container.split(",")
-    return 0.001 + (3 / 23 if by_decoding_time else 0.0)
-
-
-def contact_sheet(video: VideoInfo, target: Path, *, columns: int = 4, rows: int = 4, width: int = 320) -> list[float]:
-    """Write one picture with `columns` x `rows` thumbnails, evenly spaced, each with its time. Returns the times in seconds.
+    `shown_s`: when the picture that is on screen at the span's start came on; it is what the part begins with.
 
     Raises:
-        ToolFailed: no picture can be decoded.
+        ToolFailed: ffmpeg cannot read the original, or cannot write that kind of file.
+    """
+    # Where seeking lands somewhere, everything before is decoded and dropped.
+    seek_s = max(0.0, shown_s - 0.5) if is_seekable(video) else 0.0
+    source = _input(video, ss=seek_s) if seek_s else _input(video)
+    start_s = span.start_s - seek_s
+    pictures = source[str(video.stream_index)].filter("trim", start=max(0.0, shown_s - seek_s - 0.001))
+    # The first picture came on before the cut, and is there from its very start.
+    pictures = pictures.filter("setpts", f"max(0,PTS-{start_s:.6f}/TB)")
+    if video.fps_nominal < SLOW_FPS:
+        pictures = pictures.filter("fps", SLOW_FPS)
+    # The last one stays to the end, also where the next would have come later.
+    pictures = pictures.filter("tpad", stop_mode="clone", stop_duration=span.duration_s)
+    sound = [track.filter("atrim", start=start_s).filter("asetpts", f"PTS-{start_s:.6f}/TB") for track in _sound(source, video)]
+    options = {"vcodec": "libx264", "preset": "veryfast", "crf": 18, "pix_fmt": "yuv420p", "acodec": "aac"}
+    options |= EVERY_FRAME | {"t": span.duration_s}
+    read_s = span.duration_s if is_seekable(video) else span.end_s
+    timeout_s = 60 + ENCODING_SECONDS_PER_SECOND * read_s
+    _write_part([_sdr(pictures, video), *sound], target, options, timeout_s=timeout_s)
+
+
+def _write_part(
+    streams: list["ffmpeg.nodes.FilterableStream"], target: Path, options: dict[str, object], *, timeout_s: float
+) -> None:
+    with written_whole(target) as partial:
+        run(ffmpeg.output(*streams, str(partial), map_metadata=-1, map_chapters=-1, **options), timeout_s=timeout_s)
+        # ffmpeg calls a file without one picture a success.
+        written = ffmpeg.input(demuxer_url(partial), **DEMUXER_OPTIONS)["v:0"].output("pipe:", f="null", c="copy")
+        try:
+            run(written.global_args("-abort_on", "empty_output"), timeout_s=60)
+        except ToolFailed as error:
+            raise ToolFailed("There is no readable picture in that part of the video.") from error
+
+
+def contact_sheet(
+    decoder: Decoder, video: VideoInfo, target: Path, *, columns: int = 4, rows: int = 4, width: int = 320
+) -> tuple[list[float], list[float]]:
+    """Write one picture with `columns` x `rows` thumbnails, evenly spaced, each with its time.
+
+    Returns the times in seconds, and those among them whose pictures cannot be read; their tiles stay black.
+
+    Raises:
+        UnreadableVideo: no picture can be decoded.
     """
     count = columns * rows
     # In the middle of each part: the very first picture of a film is often black.
     times_s = [video.duration_s * (index + 0.5) / count for index in range(count)]
-    height = round(width * video.height / video.width / 2) * 2
-    with tempfile.TemporaryDirectory(prefix="longview-sheet-") as folder:
-        for index, time_s in enumerate(times_s):
-            thumbnail(video, time_s, Path(folder) / f"{index}.jpg", width=width)
-        _labels([format_time(time_s) for time_s in times_s], columns, width, height).save(Path(folder) / "labels.png")
-        # Thumbnails of one video can differ by a line or two where its size changes midway.
-        tiles = ffmpeg.input(f"{folder}/%d.jpg", start_number=0, framerate=1).filter("scale", width, height)
-        sheet = tiles.filter("tile", f"{columns}x{rows}").overlay(ffmpeg.input(f"{folder}/labels.png"))
-        with written_whole(target) as partial:
-            run(sheet.output(str(partial), vframes=1, update=1, **{"q:v": 3}), timeout_s=THUMBNAIL_TIMEOUT_S)
-    return times_s
-
-
-def _labels(texts: list[str], columns: int, width: int, height: int) -> Image.Image:
-    """A transparent picture with a text in the corner of each tile. (ffmpeg's own `drawtext` needs an installed font.)"""
-    labels = Image.new("RGBA", (columns * width, math.ceil(len(texts) / columns) * height))
-    draw = ImageDraw.Draw(labels)
+    height = _height(video, width)
+    sheet = Image.new("RGB", (columns * width, rows * height))
+    shown: list[tuple[float, Image.Image]] = []
+    unreadable: list[Span] = []
+    for chunk in decoder.read(video, times_s, height, width):
+        shown += [(time_s, Image.fromarray(frame)) for time_s, frame in zip(chunk.times_s.tolist(), chunk.frames, strict=True)]
+        unreadable += chunk.unreadable
+    lost_s = [time_s for time_s in times_s if any(span.contains(time_s) or span.start_s == time_s for span in unreadable)]
+    draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=max(10, width // 16))
-    for index, text in enumerate(texts):
-        corner = (index % columns * width + width // 40, index // columns * height + width // 40)
-        draw.text(corner, text, fill="white", font=font, stroke_width=max(1, width // 160), stroke_fill="black")
-    return labels
+    for index, time_s in enumerate(times_s):
+        left, top = index % columns * width, index // columns * height
+        # The picture on screen then: the last that came on, or the first if none had yet.
+        on_screen = [picture for at_s, picture in shown if at_s <= time_s + TOLERANCE_S] or [shown[0][1]]
+        if time_s not in lost_s:
+            sheet.paste(on_screen[-1], (left, top))
+        label = format_time(time_s) + (" unreadable" if time_s in lost_s else "")
+        corner = (left + width // 40, top + width // 40)
+        draw.text(corner, label, fill="white", font=font, stroke_width=max(1, width // 160), stroke_fill="black")
+    with written_whole(target) as partial:
+        sheet.save(partial)
+    return times_s, lost_s
 
 
 def _input(video: VideoInfo, **options: object) -> "ffmpeg.nodes.FilterableStream":
-    return ffmpeg.input(demuxer_url(video.path), **DEMUXER_OPTIONS, **options)
+    # A file may change its size midway; the first frame was held to the limits by probing.
+    return ffmpeg.input(demuxer_url(video.path), max_pixels=PIXELS_MAX, **DEMUXER_OPTIONS, **options)

@@ -11,6 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class Decoder:
         """`processes`: how many may decode one video at once; by default one a core, at most four."""
         self.limits = limits or Limits()
         self.reader: ReaderName = reader
-        self._key_frames_only = key_frames_only
+        self.key_frames_only = key_frames_only
         self._processes = processes or min(os.cpu_count() or 1, PROCESSES_MAX)
         self._idle: list[DecodingProcess] = []
         self._lock = threading.Lock()
@@ -88,7 +89,12 @@ class Decoder:
     def borrow(self) -> DecodingProcess:
         """A process that no one else uses; `give_back` it."""
         with self._lock:
-            return self._idle.pop() if self._idle else DecodingProcess(self.limits)
+            while self._idle:
+                process = self._idle.pop()
+                if process.is_usable:
+                    return process
+                process.close()
+        return DecodingProcess(self.limits)
 
     def give_back(self, process: DecodingProcess) -> None:
         """Keep a process for the next request, if it can still be used."""
@@ -127,15 +133,17 @@ class Decoder:
         finally:
             self.give_back(process)
 
-    def key_frame_before(self, video: VideoInfo, time_s: float) -> float | None:
-        """When the last key frame at or before a time comes on screen; None if none can be sought out.
+    def key_frames_around(self, video: VideoInfo, time_s: float) -> tuple[float, float] | None:
+        """See `video.readers.pyav.key_frames_around`.
 
         Raises:
             UnreadableVideo: the file cannot be read, or makes FFmpeg hang or die.
         """
         process = self.borrow()
         try:
-            return process.key_frame_before(video, time_s)
+            return process.key_frames_around(video, time_s)
+        except DecoderDied as error:
+            raise UnreadableVideo(f"{video.path} cannot be read. {error}") from error
         finally:
             self.give_back(process)
 
@@ -150,23 +158,25 @@ class Decoder:
         `TimedFrames.unreadable`.
 
         Raises:
-            UnreadableVideo: not one of them can be decoded.
+            UnreadableVideo: not one of them can be decoded. NotAVideo: the file is no longer one.
         """
-        wanted = Wanted(tuple(map(float, times_s)), height, width, self._key_frames_only)
+        wanted = Wanted(tuple(map(float, times_s)), height, width, self.key_frames_only, pixels_max=self.limits.pixels)
         steps = _steps(wanted.times_s)
         chunk = _Chunk(wanted, chunk_frames)
         decoded, lost_s = 0, []
         last_s = -np.inf
-        for picture in self._pictures(video, wanted):
-            if picture.time_s is None or picture.rgb is None:
-                lost_s.append(picture.wanted_s)
-                start_s = picture.wanted_s if picture.lost_from_s is None else min(picture.lost_from_s, picture.wanted_s)
-                chunk.lose(Span(start_s, picture.wanted_s + steps.get(picture.wanted_s, 0.0)))
-            elif picture.time_s > last_s:
-                last_s = picture.time_s
-                decoded += 1
-                if chunk.add(picture.time_s, picture.rgb):
-                    yield chunk.taken()
+        # Closed at once when whoever reads stops, so that no process decodes on for nobody.
+        with closing(self._pictures(video, wanted)) as pictures:
+            for picture in pictures:
+                if picture.time_s is None or picture.rgb is None:
+                    lost_s.append(picture.wanted_s)
+                    start_s = picture.wanted_s if picture.lost_from_s is None else min(picture.lost_from_s, picture.wanted_s)
+                    chunk.lose(Span(start_s, picture.wanted_s + steps.get(picture.wanted_s, 0.0)))
+                elif picture.time_s > last_s:
+                    last_s = picture.time_s
+                    decoded += 1
+                    if chunk.add(picture.time_s, picture.rgb):
+                        yield chunk.taken()
         if not decoded:
             raise UnreadableVideo(f"No picture of {video.path} can be decoded; the file is damaged.")
         if not chunk.is_empty:
@@ -177,7 +187,7 @@ class Decoder:
                 *(video.path.name, decoded, decoded + len(lost_s), len(lost_s), format_time(lost_s[0]), format_time(lost_s[-1])),
             )
 
-    def _pictures(self, video: VideoInfo, wanted: Wanted) -> Iterator[Picture]:
+    def _pictures(self, video: VideoInfo, wanted: Wanted) -> Generator[Picture, None, None]:
         """All pictures in order of time, from as many processes as the span is worth."""
         frame_bytes = wanted.height * wanted.width * 3
         slots = max(AHEAD_FRAMES_MIN, min(CHUNK_FRAMES, AHEAD_BYTES // frame_bytes))

@@ -22,6 +22,18 @@ except ImportError:  # Windows
 
 MEMORY_BYTES_MAX = 8 << 30
 """Address space of one ffmpeg; encoding 4K takes about 2 GiB."""
+SDR_STEPS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("zscale", {"transfer": "linear", "npl": 203}),
+    ("format", {"pix_fmts": "gbrpf32le"}),
+    ("zscale", {"primaries": "bt709"}),
+    ("tonemap", {"tonemap": "mobius", "desat": 0}),
+    ("zscale", {"transfer": "bt709", "matrix": "bt709", "range": "full"}),
+)
+"""Filters from HDR to 8-bit SDR; 203 nits are the white of ITU-R BT.2408."""
+SDR_FILTERS = ",".join(f"{name}=" + ":".join(f"{key}={value}" for key, value in options.items()) for name, options in SDR_STEPS)
+"""The same as one filter chain."""
+SAID_BYTES_MAX = 1 << 14
+"""Of what a failing ffmpeg said, how much is read: a damaged file can make it complain about every frame."""
 OLDEST_MAJOR = 6
 """The oldest system FFmpeg that is used: older ones lack decoders and `-fps_mode` behaviour relied on here."""
 
@@ -56,13 +68,18 @@ def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float) -> None:
     command = ffmpeg.compile(
         stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True
     )
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with (
+        tempfile.TemporaryFile() as complaints,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints) as process,
+    ):
         _limit_memory(process.pid)
         try:
-            _, said = process.communicate(timeout=timeout_s)
+            process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise ToolFailed(f"ffmpeg did not finish within {timeout_s:.0f} seconds and was stopped.") from error
+        complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - SAID_BYTES_MAX))
+        said = complaints.read()
     if process.returncode:
         lines = said.decode(errors="replace").strip().splitlines()
         raise ToolFailed(f"ffmpeg failed: {lines[-1] if lines else f'exit code {process.returncode}'}")

@@ -18,9 +18,10 @@ CODECS = (
 """Codecs that may be decoded, by FFmpeg's canonical names: what cameras, editors and sites write. The hundreds of others
 are game and fax formats whose decoders nobody watches over."""
 DECODERS = (
-    "libdav1d,av1,flv,msmpeg4,aac,aac_latm,mp1,mp2,mp2float,mp3,mp3float,ac3,eac3,dca,truehd,opus,libopus,vorbis,"
-    "flac,alac,wmav1,wmav2,wmapro,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_f32le,pcm_u8,pcm_mulaw,"
-    "pcm_alaw,pcm_bluray,pcm_dvd,adpcm_ima_wav,adpcm_ms,adpcm_swf,nellymoser,speex,amrnb,amrwb,cook,gsm_ms"
+    "libdav1d,av1,flv,msmpeg4,aac,aac_latm,mp1,mp2,mp2float,mp3,mp3float,ac3,eac3,dca,dts,truehd,opus,libopus,vorbis,"
+    "flac,alac,wmav1,wmav2,wmapro,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_u8,"
+    "pcm_s8,pcm_mulaw,pcm_alaw,pcm_bluray,pcm_dvd,adpcm_ima_wav,adpcm_ima_qt,adpcm_ms,adpcm_swf,adpcm_yamaha,nellymoser,"
+    "speex,amrnb,amrwb,amr_nb,amr_wb,cook,gsm,gsm_ms,qdm2,mace3,mace6"
 )
 """Decoders that FFmpeg may start by itself while it opens a file, besides those named as their codecs: sound that it
 cannot look at would make it read on for seconds."""
@@ -104,6 +105,11 @@ def check_stream(path: Path, *, codec: str, width: int, height: int, duration_s:
         raise TooLarge(f"{path} claims {duration_s:.0f} seconds; the setting max_duration_s allows {limits.duration_s:.0f}.")
     if frames > limits.frames:
         raise TooLarge(f"{path} claims {frames} frames; the setting max_frames allows {limits.frames}.")
+
+
+def may_decode(codec: str) -> bool:
+    """Whether FFmpeg may start a decoder for a codec, pictures or sound, by its canonical name."""
+    return codec in f"{CODECS},{DECODERS}".split(",")
 
 
 def demuxer_url(path: Path) -> str:

@@ -2,11 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+import struct
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.container import InputContainer
@@ -31,6 +34,8 @@ VFR_CHANGE = 0.1
 """A frame rate is variable if the time between two frames changes by more than this part of the usual."""
 HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 """PQ and HLG."""
+SIGN_S = 1.0
+"""Between signs of life."""
 ROUNDING_S = 2e-3
 """Containers that count milliseconds round each of two times by up to one."""
 
@@ -80,6 +85,8 @@ class VideoInfo:
     size_bytes: int
     pixel_aspect: float = 1.0
     """Width of a stored pixel by its height."""
+    is_mirrored: bool = False
+    """Whether displaying mirrors the stored picture left to right, before it is turned."""
     is_hdr: bool = False
     """Whether its light is coded for HDR screens (PQ or HLG); decoded frames are tone-mapped to SDR."""
     has_b_frames: bool = False
@@ -138,10 +145,17 @@ def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
-def probe(path: Path | str, *, known_hash: str | None = None, limits: Limits | None = None) -> VideoInfo:
+def probe(
+    path: Path | str,
+    *,
+    known_hash: str | None = None,
+    limits: Limits | None = None,
+    alive: Callable[[], None] = lambda: None,
+) -> VideoInfo:
     """Open a file, decode its first frame and say what it is. For files of others use `video.decoder.Decoder.probe`.
 
-    `known_hash` saves reading the whole file when the caller already knows its content hash.
+    `known_hash` saves reading the whole file when the caller already knows its content hash. `alive` is called once a second
+    while a file without an index is read to its end.
 
     Raises:
         VideoNotFound: there is no such file.
@@ -156,24 +170,20 @@ def probe(path: Path | str, *, known_hash: str | None = None, limits: Limits | N
         claimed_fps = float(stream.average_rate or stream.base_rate or 25)
         claimed_s = (container.duration or 0) / av.time_base
         context = stream.codec_context
-        check_stream(
-            checked,
-            codec=context.codec.canonical_name,
-            width=context.width,
-            height=context.height,
-            duration_s=claimed_s,
-            frames=stream.frames or round(claimed_s * min(claimed_fps, FASTEST_FPS)),
-            limits=limits,
+        if context is None:
+            raise NotAVideo(f"{checked} is encoded in a way that this FFmpeg does not know; convert it to H.264 first.")
+        hold_to_limits = partial(
+            check_stream, checked, codec=context.codec.canonical_name, width=context.width, height=context.height, limits=limits
         )
+        hold_to_limits(duration_s=claimed_s, frames=stream.frames or round(claimed_s * min(claimed_fps, FASTEST_FPS)))
         context.options = context.options | {"max_pixels": str(limits.pixels)}
         first = _first_frame(container, stream, checked)
-        # frame.rotation is counter-clockwise in (-180, 180].
-        rotation = round(-first.rotation / 90) * 90 % 360
+        rotation, is_mirrored = _orientation(first)
         pixel_aspect = float(stream.sample_aspect_ratio or 1)
         width, height = _display_size(first, pixel_aspect, rotation)
         start_offset_s = (container.start_time or 0) / av.time_base
         try:
-            duration_s = _duration_s(container, stream, start_offset_s)
+            duration_s = _duration_s(container, stream, start_offset_s, alive)
             timing = _timing(container, stream)
         except (av.error.FFmpegError, ValueError) as error:
             log.info("cannot find the end of %s: %s", checked, error)
@@ -182,6 +192,10 @@ def probe(path: Path | str, *, known_hash: str | None = None, limits: Limits | N
             raise UnreadableVideo(
                 f"{checked} does not say when its pictures are shown; put it into a container (ffmpeg -i IN -c copy OUT.mp4)."
             )
+        # FLV and some Matroska files claim a thousand frames a second.
+        fps = claimed_fps if claimed_fps <= FASTEST_FPS or not timing.usual_step_s else 1 / timing.usual_step_s
+        # Once more, for a file that did not say how long it is.
+        hold_to_limits(duration_s=duration_s, frames=stream.frames or round(duration_s * min(fps, FASTEST_FPS)))
         return VideoInfo(
             path=checked,
             content_hash=known_hash or content_hash(checked),
@@ -189,8 +203,8 @@ def probe(path: Path | str, *, known_hash: str | None = None, limits: Limits | N
             width=width,
             height=height,
             rotation_deg=rotation,
-            # FLV and some Matroska files claim a thousand frames a second.
-            fps_nominal=claimed_fps if claimed_fps <= FASTEST_FPS or not timing.usual_step_s else 1 / timing.usual_step_s,
+            is_mirrored=is_mirrored,
+            fps_nominal=fps,
             is_vfr=timing.is_vfr,
             start_offset_s=start_offset_s,
             stream_index=stream.index,
@@ -268,6 +282,22 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise UnreadableVideo(f"No picture of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
 
 
+def _orientation(frame: VideoFrame) -> tuple[int, bool]:
+    """Clockwise degrees that displaying needs, and whether the picture is mirrored left to right before that.
+
+    From the display matrix, a, b, u, c, d, v, x, y, w: a stored point (x, y) is shown at (a x + c y, b x + d y)
+    (libavutil/display.h). A mirrored one cannot be told by the angle alone.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 0, False
+    a, b, _, c, d = struct.unpack_from("5i", bytes(cast(Any, data)))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        # hflip turns to (-, +), half a turn to (-, -), both together to (+, -).
+        return (180 if d < 0 else 0), (a < 0) != (d < 0)
+    return (90 if c < 0 else 270), (b < 0) == (c < 0)
+
+
 def _display_size(frame: VideoFrame, pixel_aspect: float, rotation_deg: int) -> tuple[int, int]:
     # Pixels are only ever widened or heightened, so that no detail of the source is lost.
     if pixel_aspect >= 1:
@@ -277,7 +307,7 @@ def _display_size(frame: VideoFrame, pixel_aspect: float, rotation_deg: int) -> 
     return (height, width) if rotation_deg in (90, 270) else (width, height)
 
 
-def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: float) -> float:
+def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: float, alive: Callable[[], None]) -> float:
     """Seconds from the container's start to the end of the video stream."""
     total_s = container.duration / av.time_base if container.duration else None
     if stream.duration and stream.time_base:
@@ -289,15 +319,19 @@ def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: 
     if total_s and start_offset_s <= 0:
         return total_s
     # Without a length, or in Matroska that starts late (FFmpeg writes its length from zero), only the last packets tell.
-    measured_s = _measured_end_s(container, stream, near_s=total_s or 0.0) - start_offset_s
+    measured_s = _measured_end_s(container, stream, near_s=total_s or 0.0, alive=alive) - start_offset_s
     return min(total_s, measured_s) if total_s and measured_s > 0 else total_s or measured_s
 
 
-def _measured_end_s(container: InputContainer, stream: VideoStream, *, near_s: float) -> float:
+def _measured_end_s(container: InputContainer, stream: VideoStream, *, near_s: float, alive: Callable[[], None]) -> float:
     """The end of the last packet from the key frame before `near_s` on."""
     container.seek(int(near_s * av.time_base))
     end_s = 0.0
+    signed = time.monotonic()
     for packet in container.demux(stream):
+        if time.monotonic() - signed > SIGN_S:
+            signed = time.monotonic()
+            alive()
         if packet.pts is not None and packet.time_base is not None:
             end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     return end_s

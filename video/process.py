@@ -27,6 +27,8 @@ from video.readers.base import Picture, ReaderName, Wanted
 
 log = logging.getLogger(__name__)
 
+PROBE_S = 60.0
+"""Seconds that probing may take: a large file without an index is read to its end."""
 LINE_BYTES_MAX = 1 << 22
 """A longer answer is none: 2,048 times take 40 KB."""
 SIGNAL_NAMES = {
@@ -73,7 +75,7 @@ class DecodingProcess:
     @property
     def is_usable(self) -> bool:
         """Whether it can take another request."""
-        return not (self._is_closed or self._is_busy)
+        return not (self._is_closed or self._is_busy) and self._process.poll() is None
 
     def probe(self, path: Path) -> VideoInfo:
         """What the file is, with the content hash "unread".
@@ -82,25 +84,18 @@ class DecodingProcess:
             VideoError: as `video.probe.probe`. DecoderDied: the process hung or died.
         """
         self._send({"do": "probe", "path": str(path), "limits": _plain_limits(self._limits)})
-        plain = self._only_answer(self._limits.stall_s + 60)["video"]
-        plain |= {
-            "path": Path(plain["path"]),
-            "audio_tracks": tuple(Track(**track) for track in plain["audio_tracks"]),
-            "subtitle_tracks": tuple(Track(**track) for track in plain["subtitle_tracks"]),
-            "chapters": tuple(Chapter(**chapter) for chapter in plain["chapters"]),
-        }
-        return VideoInfo(**plain)
+        return video_from(self._only_answer(self._limits.stall_s + PROBE_S)["video"])
 
     def key_times(self, video: VideoInfo, times_s: list[float]) -> list[float]:
         """See `video.readers.pyav.key_times`."""
         self._send(self._about(video) | {"do": "key_times", "times_s": times_s})
         return [float(time_s) for time_s in self._only_answer(self._deadline_s(video))["key_times"]]
 
-    def key_frame_before(self, video: VideoInfo, time_s: float) -> float | None:
-        """See `video.readers.pyav.key_frame_before`."""
-        self._send(self._about(video) | {"do": "key_frame_before", "time_s": time_s})
-        found = self._only_answer(self._deadline_s(video))["key_frame_s"]
-        return None if found is None else float(found)
+    def key_frames_around(self, video: VideoInfo, time_s: float) -> tuple[float, float] | None:
+        """See `video.readers.pyav.key_frames_around`."""
+        self._send(self._about(video) | {"do": "key_frames_around", "time_s": time_s})
+        found = self._only_answer(self._deadline_s(video))["key_frames_s"]
+        return None if found is None else (float(found[0]), float(found[1]))
 
     def read(self, video: VideoInfo, wanted: Wanted, reader: ReaderName, *, slots: int) -> Generator[Picture, None, None]:
         """The pictures as the reader gives them, decoded ahead into at most `slots` frames of shared memory.
@@ -165,7 +160,14 @@ class DecodingProcess:
             raise self._died() from error
 
     def _only_answer(self, deadline_s: float) -> dict[str, Any]:
-        answer = next(self._answers(deadline_s))
+        try:
+            answer = next(self._answers(deadline_s))
+        except DecoderDied:
+            raise
+        except VideoError:
+            # All was said. After an error in the middle of reading, words about pictures may still be under way.
+            self._is_busy = False
+            raise
         self._is_busy = False
         return answer
 
@@ -178,12 +180,11 @@ class DecodingProcess:
         left_s = deadline_s
         while True:
             begun = time.monotonic()
-            line = self._line(min(self._limits.stall_s, left_s))
+            line = self._line(left_s)
             left_s -= time.monotonic() - begun
             try:
                 answer = json.loads(line)
                 if "error" in answer:
-                    self._is_busy = False
                     raise _told(answer)
                 if "alive" not in answer:
                     yield answer
@@ -191,13 +192,15 @@ class DecodingProcess:
                 self.close()
                 raise DecoderDied(SENSELESS) from error
 
-    def _line(self, timeout_s: float) -> bytes:
+    def _line(self, left_s: float) -> bytes:
         assert self._process.stdout is not None
-        until = time.monotonic() + timeout_s
+        until = time.monotonic() + min(self._limits.stall_s, left_s)
         while b"\n" not in self._unread:
             if not self._selector.select(max(0.0, until - time.monotonic())):
                 self.close()
-                raise DecoderDied(f"Decoding hung for {timeout_s:.0f} seconds and was stopped.")
+                if left_s < self._limits.stall_s:
+                    raise DecoderDied("Decoding took longer than a video of that length may take and was stopped.")
+                raise DecoderDied(f"Decoding hung for {self._limits.stall_s:.0f} seconds and was stopped.")
             data = os.read(self._process.stdout.fileno(), 1 << 16)
             if not data or len(self._unread) > LINE_BYTES_MAX:
                 raise self._died()
@@ -235,6 +238,17 @@ def _told(answer: dict[str, Any]) -> VideoError:
     if not (isinstance(kind, type) and issubclass(kind, VideoError)):
         kind = UnreadableVideo
     return kind(str(answer["message"]))
+
+
+def video_from(plain: dict[str, Any]) -> VideoInfo:
+    """What was made of a `VideoInfo` by `dataclasses.asdict` and JSON."""
+    plain = plain | {
+        "path": Path(plain["path"]),
+        "audio_tracks": tuple(Track(**track) for track in plain["audio_tracks"]),
+        "subtitle_tracks": tuple(Track(**track) for track in plain["subtitle_tracks"]),
+        "chapters": tuple(Chapter(**chapter) for chapter in plain["chapters"]),
+    }
+    return VideoInfo(**plain)
 
 
 def _plain_limits(limits: Limits) -> dict[str, Any]:

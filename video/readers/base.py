@@ -18,6 +18,10 @@ IMPLAUSIBLE_S = 10.0
 """A frame that claims a time this far behind the video's end has a damaged time; believed, it would hide the rest."""
 CUT_OFF_S = 1.0
 """Wanted times so much later than the end of the last picture mean that the file is cut off."""
+WITHOUT_PRESENTATION_TIMES = frozenset({"avi"})
+"""Containers that only know decoding times: what FFmpeg makes of them as presentation times jumps with B-frames."""
+UNSPECIFIED = 2
+"""AVCOL_SPC_UNSPECIFIED: the file does not name its colour matrix."""
 UNSEEKABLE = frozenset({"mpegts", "mpeg"})
 """Containers in which a seek was seen to land on a wrong frame: read in order."""
 HD_HEIGHT_PX = 720
@@ -35,6 +39,8 @@ class Wanted:
     key_frames_only: bool = False
     """Give the last key frame at or before each time instead of the picture on screen: far less to decode."""
     threads: int = 1
+    pixels_max: int = 8192 * 8192
+    """Of a stored frame; larger ones are not decoded. A file may change its size midway."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,11 @@ def reader_named(name: ReaderName) -> Reader:
     else:
         from video.readers.pyav import read
     return read
+
+
+def counts_decoding_time(video: VideoInfo) -> bool:
+    """Whether the container knows no presentation times."""
+    return not WITHOUT_PRESENTATION_TIMES.isdisjoint(video.container.split(","))
 
 
 def is_seekable(video: VideoInfo) -> bool:

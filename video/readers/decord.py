@@ -57,6 +57,8 @@ def _wrong_about(video: VideoInfo) -> str | None:
         return f"{video.container} files"
     if video.codec not in CODECS:
         return f"{video.codec} video"
+    if video.is_mirrored:
+        return "mirrored pictures"
     if video.is_hdr:
         return "HDR"
     first_s, key_pts = math.inf, 0

@@ -5,6 +5,7 @@ those frames through and `showinfo` says their times, so that no frame is taken 
 period off at low rates.)
 """
 
+import logging
 import queue
 import re
 import subprocess
@@ -18,17 +19,29 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from video.errors import UnreadableVideo
-from video.ffmpeg import ffmpeg_path
+from video.ffmpeg import SDR_FILTERS, ffmpeg_path
 from video.guard import DEMUXER_OPTIONS, demuxer_url
 from video.probe import VideoInfo, opened
-from video.readers.base import CUT_OFF_S, HD_HEIGHT_PX, TOLERANCE_S, Picture, Wanted, is_seekable
-from video.readers.pyav import UNSPECIFIED, WITHOUT_PRESENTATION_TIMES
+from video.readers.base import (
+    CUT_OFF_S,
+    HD_HEIGHT_PX,
+    TOLERANCE_S,
+    UNSPECIFIED,
+    Picture,
+    Wanted,
+    counts_decoding_time,
+    is_seekable,
+)
+
+log = logging.getLogger(__name__)
 
 BATCH = 500
 """Wanted times for one run: the filter names them all, and an argument may have 128 KiB."""
 SIGN_S = 1.0
 """Between signs of life while ffmpeg works."""
-SHOWN = re.compile(rb"pts_time:\s*(-?[\d.]+)")
+CONFIG = re.compile(rb"config in time_base: (\d+)/(\d+)")
+SHOWN = re.compile(rb"pts:\s*(-?\d+)")
+"""The stamp in whole ticks: older FFmpeg writes `pts_time` with six digits only."""
 
 
 def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
@@ -41,10 +54,10 @@ def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
         names_matrix = stream.codec_context.colorspace != UNSPECIFIED
-        counts_decoding_time = any(name in WITHOUT_PRESENTATION_TIMES for name in video.container.split(","))
+        decoding_time = counts_decoding_time(video)
         # In MPEG-4 a picture waits for one other, in H.264 for an unknown number.
         delay = int(stream.codec_context.has_b_frames)
-        if counts_decoding_time and delay and video.codec == "h264":
+        if decoding_time and delay and video.codec == "h264":
             raise UnreadableVideo("ffmpeg's filters are not told the times of reordered H.264 in AVI; use --reader pyav.")
         starts_s: list[float] = []
         last_shown_s = 0.0
@@ -52,7 +65,7 @@ def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
             for count, packet in enumerate(container.demux(stream)):
                 if count % 1000 == 0:
                     yield None
-                stamp = packet.dts if counts_decoding_time else packet.pts
+                stamp = packet.dts if decoding_time else packet.pts
                 if stamp is None or packet.time_base is None or packet.is_discard or not packet.size:
                     continue
                 if packet.is_keyframe or not wanted.key_frames_only:
@@ -63,7 +76,7 @@ def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
     if not starts_s:
         raise UnreadableVideo(f"{video.path.name} does not say when its pictures are shown.")
     starts = np.unique(starts_s)
-    if counts_decoding_time and len(starts) > delay:
+    if decoding_time and len(starts) > delay:
         # Pictures come out that many steps after their packets, the last ones when there are no more packets.
         starts = np.append(starts[delay:], starts[-1] + (starts[-1] - starts[-2]) * np.arange(1, delay + 1))
     end_s = starts[-1] + max(1 / video.fps_nominal, last_shown_s)
@@ -74,7 +87,7 @@ def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
         found = _Frames(video, wanted, batch, names_matrix)
         try:
             for wanted_s, time_s in zip(wanted.times_s[first : first + BATCH], shown_s[first : first + BATCH], strict=True):
-                if wanted_s > end_s + CUT_OFF_S:
+                if not wanted.key_frames_only and wanted_s > end_s + CUT_OFF_S:
                     yield Picture(wanted_s, None, None, lost_from_s=end_s)
                 elif time_s > last_s:
                     last_s = time_s
@@ -95,6 +108,7 @@ class _Frames:
         command = [ffmpeg_path(), "-nostdin", "-hide_banner", "-loglevel", "info", "-nostats", "-threads", str(wanted.threads)]
         for name, value in DEMUXER_OPTIONS.items():
             command += [f"-{name}", value]
+        command += ["-max_pixels", str(wanted.pixels_max)]
         if wanted.key_frames_only:
             command += ["-skip_frame", "nokey"]
         if is_seekable(video) and times_s[0] > 1:
@@ -137,16 +151,25 @@ class _Frames:
 
     def _read_frames(self, pipe: IO[bytes], times: "queue.Queue[float]") -> None:
         size = self._shape[0] * self._shape[1] * 3
-        while len(pixels := pipe.read(size)) == size:
-            # showinfo speaks before the frame goes on to be scaled and written.
-            self._found.put((times.get(timeout=60) - self._offset_s, pixels))
-        self._found.put(None)
+        try:
+            while len(pixels := pipe.read(size)) == size:
+                # showinfo speaks before the frame goes on to be scaled and written.
+                self._found.put((times.get(timeout=60) - self._offset_s, pixels))
+        except queue.Empty:
+            log.info("ffmpeg gave a frame without its time")
+        finally:
+            self._found.put(None)
 
 
 def _read_times(pipe: IO[bytes], times: "queue.Queue[float]") -> None:
+    tick_s = 0.0
     for line in pipe:
-        if b"Parsed_showinfo" in line and (match := SHOWN.search(line)):
-            times.put(float(match[1]))
+        if b"Parsed_showinfo" not in line:
+            continue
+        if match := CONFIG.search(line):
+            tick_s = int(match[1]) / int(match[2])
+        elif match := SHOWN.search(line):
+            times.put(int(match[1]) * tick_s)
 
 
 def _any_of(times_s: Sequence[float], near_s: float) -> str:
@@ -160,9 +183,9 @@ def _any_of(times_s: Sequence[float], near_s: float) -> str:
 
 def _pixels(video: VideoInfo, wanted: Wanted, names_matrix: bool) -> str:
     """The filters from a turned frame to 8-bit RGB of the planned size."""
-    matrix = "auto" if names_matrix or video.height < HD_HEIGHT_PX else "bt709"
+    stored_height = video.width if video.rotation_deg in (90, 270) else video.height
+    matrix = "auto" if names_matrix or stored_height < HD_HEIGHT_PX else "bt709"
     scale = f"scale={wanted.width}:{wanted.height}:flags=area"
     if video.is_hdr:
-        linear = "zscale=transfer=linear:npl=203,format=gbrpf32le,zscale=primaries=bt709,tonemap=mobius:desat=0"
-        return f"{scale},{linear},zscale=transfer=bt709:matrix=bt709:range=full"
+        return f"{scale},{SDR_FILTERS}"
     return f"{scale}:in_color_matrix={matrix}"

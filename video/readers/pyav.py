@@ -6,8 +6,10 @@ decoded if no other picture refers to it, and one that was wanted but did not co
 
 import bisect
 import logging
+import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 import av
@@ -21,25 +23,33 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from video.probe import HDR_TRANSFERS, VideoInfo, opened
-from video.readers.base import CUT_OFF_S, HD_HEIGHT_PX, IMPLAUSIBLE_S, TOLERANCE_S, Picture, Wanted, is_seekable
+from video.readers.base import (
+    CUT_OFF_S,
+    HD_HEIGHT_PX,
+    IMPLAUSIBLE_S,
+    TOLERANCE_S,
+    UNSPECIFIED,
+    Picture,
+    Wanted,
+    counts_decoding_time,
+    is_seekable,
+)
 
 log = logging.getLogger(__name__)
 
-WITHOUT_PRESENTATION_TIMES = ("avi",)
-"""Containers that only know decoding times: what FFmpeg makes of them as presentation times jumps with B-frames."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 15.0)
 """How much earlier to seek when a seek lands after the target: it matches decoding times, not presentation times."""
-UNSPECIFIED = 2
-"""AVCOL_SPC_UNSPECIFIED: the file does not name its colour matrix."""
 SKIPS_UNREFERENCED = frozenset({"h264"})
 """Codecs whose decoder knows for certain which pictures no other refers to (nal_ref_idc 0, H.264 7.4.1). HEVC's
 "sub-layer non-reference" pictures may be referred to from higher layers, so they do not count."""
 HIDES_PICTURES = frozenset({"vp8", "vp9", "av1"})
 """Codecs with packets that hold no picture of their own: one that does not come out is not missing."""
+NEAR_S = 2.0
+"""How far after a key frame the next one is of interest."""
 LOOK_AHEAD = 250
 """Packets that are read ahead, at most, to tell whether a picture is wanted."""
-PACKETS_PER_SIGN = 50
-"""A sign of life is given after so many packets."""
+SIGN_S = 1.0
+"""Between signs of life."""
 
 
 def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
@@ -48,18 +58,19 @@ def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
         stream = cast(VideoStream, container.streams[video.stream_index])
         stream.codec_context.thread_count = wanted.threads
         stream.codec_context.thread_type = "AUTO"
+        stream.codec_context.options = stream.codec_context.options | {"max_pixels": str(wanted.pixels_max)}
         if wanted.key_frames_only:
             # Not by the demuxer's `discard`, which gave times that were wrong by 0.1 s.
             stream.codec_context.skip_frame = "NONKEY"
         pictures = _Pictures(container, stream, video, wanted)
-        pixels = Pixels(wanted.height, wanted.width, video.rotation_deg)
+        pixels = Pixels(wanted.height, wanted.width, video.rotation_deg, is_mirrored=video.is_mirrored)
         last_s = -np.inf
         for wanted_s in wanted.times_s:
             yield from pictures.go_to(wanted_s)
             shown = pictures.now
             if shown is None or not pictures.is_whole(wanted_s):
                 yield Picture(wanted_s, None, None)
-            elif (end_s := pictures.end_s()) is not None and wanted_s > end_s + CUT_OFF_S:
+            elif not wanted.key_frames_only and (end_s := pictures.end_s()) is not None and wanted_s > end_s + CUT_OFF_S:
                 yield Picture(wanted_s, None, None, lost_from_s=end_s)
             elif (time_s := pictures.time_s(shown)) > last_s:
                 last_s = time_s
@@ -72,15 +83,14 @@ def key_times(video: VideoInfo, times_s: list[float]) -> list[float]:
     """For each time where the last key frame at or before it begins, by the file's index; empty if it has none.
 
     Good for dividing work, not for telling people: the index of an MP4 counts decoding times, which with B-frames are
-    some frames earlier than when the picture is shown (`key_frame_before` is exact).
+    some frames earlier than when the picture is shown (`key_frames_around` is exact).
     """
     if not is_seekable(video):
         return []
     with opened(video.path) as container:
         stream = cast(VideoStream, container.streams[video.stream_index])
         assert stream.time_base is not None
-        # Matroska reads its index only when someone seeks.
-        container.seek(int((video.start_offset_s + video.duration_s) * av.time_base))
+        _load_index(container, stream)
         entries = stream.index_entries
         found = []
         for time_s in times_s:
@@ -92,8 +102,11 @@ def key_times(video: VideoInfo, times_s: list[float]) -> list[float]:
         return found if len(entries) > 1 else []
 
 
-def key_frame_before(video: VideoInfo, time_s: float) -> float | None:
-    """When the last key frame at or before a time comes on screen; None if none can be sought out."""
+def key_frames_around(video: VideoInfo, time_s: float) -> tuple[float, float] | None:
+    """When the last key frame at or before a time comes on screen, and when the next one does, at most 2 s after it.
+
+    None if none can be sought out.
+    """
     if not is_seekable(video):
         return None
     with opened(video.path) as container:
@@ -102,12 +115,28 @@ def key_frame_before(video: VideoInfo, time_s: float) -> float | None:
         for backoff_s in BACKOFF_S:
             stamp = int((max(0.0, time_s - backoff_s) + video.start_offset_s) / stream.time_base)
             container.seek(stamp, stream=stream, backward=True)
-            key = next((packet for packet in container.demux(stream) if packet.is_keyframe and packet.pts is not None), None)
-            if key is not None and key.pts is not None:
-                key_s = float(key.pts * stream.time_base) - video.start_offset_s
-                if key_s <= time_s + TOLERANCE_S:
-                    return key_s
+            key_s: float | None = None
+            for packet in container.demux(stream):
+                if packet.pts is None:
+                    continue
+                shown_s = float(packet.pts * stream.time_base) - video.start_offset_s
+                if key_s is not None and (packet.is_keyframe or shown_s > key_s + NEAR_S):
+                    return key_s, min(shown_s, key_s + NEAR_S)
+                if packet.is_keyframe and key_s is None:
+                    if shown_s > time_s + TOLERANCE_S:
+                        break
+                    key_s = shown_s
+            else:
+                if key_s is not None:
+                    return key_s, key_s + NEAR_S
     return None
+
+
+def _load_index(container: InputContainer, stream: VideoStream) -> None:
+    """Matroska reads its index of key frames only when someone seeks."""
+    if len(stream.index_entries) <= 1:
+        with suppress(av.error.FFmpegError):
+            container.seek(0)
 
 
 class _Pictures:
@@ -118,7 +147,9 @@ class _Pictures:
         assert stream.time_base is not None
         self._time_base = stream.time_base
         self._can_seek = is_seekable(video)
-        self._counts_decoding_time = any(name in WITHOUT_PRESENTATION_TIMES for name in video.container.split(","))
+        if self._can_seek:
+            _load_index(container, stream)
+        self._counts_decoding_time = counts_decoding_time(video)
         # Without trustworthy times, or when all but key frames are left out anyway, packets say too little.
         self._looks_ahead = not self._counts_decoding_time and not wanted.key_frames_only
         self._may_skip = self._looks_ahead and video.codec in SKIPS_UNREFERENCED
@@ -197,10 +228,10 @@ class _Pictures:
         """Frames, each with whether it is undamaged; None as a sign of life."""
         last_pts, step = None, 1
         context = cast(CodecContext, self._stream.codec_context)
-        count = 0
+        signed = time.monotonic()
         while (packet := self._next_packet()) is not None:
-            count += 1
-            if count % PACKETS_PER_SIGN == 0:
+            if time.monotonic() - signed > SIGN_S:
+                signed = time.monotonic()
                 yield None
             if self._looks_ahead and packet.pts is not None:
                 wanted = self._is_wanted(packet)
@@ -305,10 +336,10 @@ class Pixels:
     Colour matrix and range are those that the frame names.
     """
 
-    def __init__(self, height: int, width: int, rotation_deg: int) -> None:
+    def __init__(self, height: int, width: int, rotation_deg: int, *, is_mirrored: bool) -> None:
         self._on_side = rotation_deg in (90, 270)
         self._size = {"width": height, "height": width} if self._on_side else {"width": width, "height": height}
-        self._quarter_turns = -rotation_deg // 90
+        self._quarter_turns, self._is_mirrored = -rotation_deg // 90, is_mirrored
         # One for all frames: preparing to map tones takes a second.
         self._reformatter = VideoReformatter()
 
@@ -322,4 +353,5 @@ class Pixels:
             options |= {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
         scaled = self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.AREA, threads=1, **options)
         picture = cast("NDArray[np.uint8]", scaled.to_ndarray())
-        return np.ascontiguousarray(np.rot90(picture, self._quarter_turns)) if self._quarter_turns else picture
+        picture = picture[:, ::-1] if self._is_mirrored else picture
+        return np.ascontiguousarray(np.rot90(picture, self._quarter_turns))
