@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from model.prefill import CHUNK_TOKENS
-from video.sampler import FRAMES_PER_PATCH, SamplingPlan
+from video.sampler import SamplingPlan
 
 LEAST_STEP_S = 0.003
 """A step of decoding takes at least that long, however small the checkpoint: it is all launches and Python."""
@@ -60,7 +60,7 @@ class Estimates:
         """See `model.engine.Engine.estimated_seconds`. Counted operations over a speed timed here: within about 2x."""
         operations = 0.0
         for window, stamps in zip(plan.windows, plan.window_stamp_tokens, strict=True):
-            visual = len(window.times_s) // FRAMES_PER_PATCH * plan.tokens_per_patch
+            visual = window.temporal_patches * plan.tokens_per_patch
             operations += self.operations(visual + stamps, visual, plan.tokens_per_patch)
         # A step of decoding reads all weights once for one token, so memory and launch costs dominate.
         step_s = max(8 * self._weights[0] / self._operations_per_s(), LEAST_STEP_S)

@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from av import Packet
 from numpy.typing import NDArray
 
 from tests.barcodes import FRAMES, HEIGHT, WIDTH, encode, number_read, run_ffmpeg
 from video.decoder import Decoder, ReaderName, TimedFrames
 from video.errors import NotAVideo, UnreadableVideo, VideoError
 from video.probe import VideoInfo, probe
+from video.readers import pyav
+from video.readers.base import Wanted
 
 
 def x264(*, gop: int, params: str = "") -> tuple[str, ...]:
@@ -42,6 +46,17 @@ def turned(degrees: int) -> Callable[[Path], Path]:
         upright = encode(folder / "upright.mp4", *H264, quarter_turns=-degrees // 90)
         run_ffmpeg("-display_rotation", str(degrees), "-i", str(upright), "-c", "copy", str(folder / "turned.mp4"))
         return folder / "turned.mp4"
+
+    return make
+
+
+def mirrored(*flags: str, filters: str) -> Callable[[Path], Path]:
+    """Stored mirrored; players mirror it back."""
+
+    def make(folder: Path) -> Path:
+        stored = encode(folder / "stored.mp4", "-vf", filters, *H264)
+        run_ffmpeg(*flags, "-i", str(stored), "-c", "copy", str(folder / "mirrored.mp4"))
+        return folder / "mirrored.mp4"
 
     return make
 
@@ -99,6 +114,10 @@ KINDS = {
     "turned left, mp4": Kind(turned(90), decord=True),
     "upside down, mp4": Kind(turned(180), decord=True),
     "turned right, mp4": Kind(turned(-90), decord=True),
+    "mirrored, mp4": Kind(mirrored("-display_hflip", filters="hflip"), decord=False),
+    "mirrored and turned, mp4": Kind(
+        mirrored("-display_rotation", "90", "-display_hflip", filters="hflip,transpose=clock"), decord=False
+    ),
     "fragmented, mp4": Kind(plain("frag.mp4", *SHORT_GOP, "-movflags", "frag_keyframe+empty_moov"), decord=True),
     "open GOP, mkv": Kind(plain("open.mkv", *OPEN_GOP), decord=False),
     "open GOP HEVC, mp4": Kind(plain("hevc.mp4", *HEVC), decord=False),
@@ -158,7 +177,12 @@ def dense(starts_s: NDArray[np.float64]) -> list[float]:
     return [0.5, *(float(start) for start in starts_s if 7.9 < start < 12)]
 
 
-@pytest.mark.parametrize("wanted", [sparse, dense])
+def evenly(starts_s: NDArray[np.float64]) -> list[float]:
+    """Forty times over the whole length, in the middle of frames: enough to be shared out over two processes."""
+    return [float(starts_s[len(starts_s) * index // 40]) + 0.015 for index in range(40)]
+
+
+@pytest.mark.parametrize("wanted", [sparse, dense, evenly])
 @pytest.mark.parametrize(
     ("name", "reader"),
     [(name, reader) for name in KINDS for reader in READERS if getattr(KINDS[name], reader, True)],
@@ -188,6 +212,34 @@ def test_decord_refuses_what_it_would_get_wrong(
     pytest.importorskip("decord")
     with pytest.raises(UnreadableVideo, match="--reader pyav"):
         read_all(decoders["decord"], video_of(name), [1.0, 11.0])
+
+
+@pytest.mark.parametrize("name", ["dropped frames, mp4", "everything starts at 10 s, mkv", "VP9, webm", "MPEG-4, avi"])
+def test_a_late_picture_is_sought_not_read_to(
+    video_of: Callable[[str], VideoInfo], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    read: list[object] = []
+    next_packet = pyav._Pictures._next_packet
+
+    def counting(pictures: pyav._Pictures) -> Packet | None:
+        read.append(packet := next_packet(pictures))
+        return packet
+
+    monkeypatch.setattr(pyav._Pictures, "_next_packet", counting)
+    pictures = [picture for picture in pyav.read(video_of(name), Wanted([22.9], HEIGHT, WIDTH)) if picture is not None]
+    assert len(pictures) == 1
+    assert len(read) < len(KINDS[name].numbers) / 2
+
+
+@pytest.mark.parametrize("name", ["long GOP with B-frames, mp4", "everything starts at 10 s, mkv", "VP9, webm"])
+def test_a_long_span_is_shared_out_over_the_processes(video_of: Callable[[str], VideoInfo], name: str) -> None:
+    decoder = Decoder(processes=2)
+    before = {child.pid for child in psutil.Process().children()}
+    chunks = decoder.read(video_of(name), evenly(KINDS[name].starts_s), HEIGHT, WIDTH, chunk_frames=4)
+    next(chunks)
+    assert len([child for child in psutil.Process().children() if child.pid not in before]) == 2
+    chunks.close()
+    decoder.close()
 
 
 def test_before_the_first_frame_the_first_frame_is_given(video_of: Callable[[str], VideoInfo], decoder: Decoder) -> None:

@@ -159,6 +159,21 @@ def test_a_codec_that_nobody_watches_over_is_refused_with_what_to_do(tmp_path: P
         probe(tmp_path / "snow.avi")
 
 
+def test_a_file_that_grows_midway_is_held_to_the_limit_there_too(tmp_path: Path) -> None:
+    parts = []
+    for size in ("64x64", "1600x1200"):
+        source = ("-f", "lavfi", "-i", f"testsrc=d=2:r=10:s={size}", "-c:v", "mpeg2video", "-g", "5")
+        run_ffmpeg(*source, str(tmp_path / f"{size}.ts"))
+        parts.append((tmp_path / f"{size}.ts").read_bytes())
+    (tmp_path / "grows.ts").write_bytes(b"".join(parts))
+    for reader in ("pyav", "ffmpeg"):
+        decoder = Decoder(Limits(pixels=100_000), reader=reader, processes=1)
+        video = decoder.probe(tmp_path / "grows.ts")
+        chunks = list(decoder.read(video, [0.1 + index / 5 for index in range(20)], 32, 32))
+        assert sum(map(len, chunks)) <= 10
+        decoder.close()
+
+
 def test_a_small_file_that_declares_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "color=s=16000x16000:r=1:d=1", "-c:v", "mjpeg", "-q:v", "31", str(tmp_path / "bomb.avi"))
     assert (tmp_path / "bomb.avi").stat().st_size < 4 << 20

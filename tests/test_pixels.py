@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from tests.barcodes import run_ffmpeg
 from video.decoder import Decoder, ReaderName
 from video.probe import probe
+from video.readers.base import UNSPECIFIED
 
 BARS = {"red": (220, 40, 30), "green": (40, 180, 60), "blue": (30, 60, 210), "yellow": (230, 210, 40), "gray": (128, 128, 128)}
 READERS: tuple[ReaderName, ...] = ("pyav", "ffmpeg")
@@ -21,14 +23,17 @@ def coded(matrix: str, range_: str = "tv", pixels: str = "yuv420p") -> str:
     return f"scale=out_color_matrix={matrix}:out_range={range_},format={pixels}"
 
 
+UNNAMED = ",setparams=colorspace=unknown:color_primaries=unknown:color_trc=unknown:range=unknown"
+
+
 def named(matrix: str, range_: str = "tv") -> tuple[str, ...]:
     return ("-colorspace", matrix, "-color_range", range_, "-color_primaries", "bt709", "-color_trc", "bt709")
 
 
 SDR: dict[str, tuple[str, str, tuple[str, ...]]] = {
     # size, filters, encoder: where nothing is named players take BT.601 for small and BT.709 for large pictures
-    "small and unnamed": ("320x192", coded("bt601"), LOSSLESS),
-    "large and unnamed": ("1280x720", coded("bt709"), LOSSLESS),
+    "small and unnamed": ("320x192", coded("bt601") + UNNAMED, LOSSLESS),
+    "large and unnamed": ("1280x720", coded("bt709") + UNNAMED, LOSSLESS),
     "small and named BT.709": ("320x192", coded("bt709"), (*LOSSLESS, *named("bt709"))),
     "large and named BT.601": ("1280x720", coded("bt601"), (*LOSSLESS, *named("smpte170m"))),
     "full range": ("320x192", coded("bt709", "pc", "yuvj420p"), (*LOSSLESS, *named("bt709", "pc"))),
@@ -66,7 +71,11 @@ def colors_of(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], NDArr
 @pytest.mark.parametrize("kind", SDR)
 def test_colours_are_those_that_were_filmed(colors_of: Callable[[Path], NDArray[np.float64]], tmp_path: Path, kind: str) -> None:
     size, filters, encoder = SDR[kind]
-    found = colors_of(bars(tmp_path / "bars.mkv", size, filters, *encoder))
+    path = bars(tmp_path / "bars.mkv", size, filters, *encoder)
+    if UNNAMED in filters:
+        with av.open(str(path)) as opened:
+            assert opened.streams.video[0].codec_context.colorspace == UNSPECIFIED
+    found = colors_of(path)
     assert np.abs(found - np.array(list(BARS.values()))).max() <= 8
 
 

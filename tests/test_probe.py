@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests import filmkinds, oracle
-from video.errors import NotAVideo, UnreadableVideo
+from tests.barcodes import run_ffmpeg
+from video.errors import NotAVideo, TooLarge, UnreadableVideo
 from video.ffmpeg import ffmpeg_path
+from video.guard import Limits
 from video.probe import VideoInfo, content_hash, probe
 
 PICTURES = ("-f", "lavfi", "-i", "testsrc=duration=4:rate=10:size=128x64")
@@ -133,6 +135,38 @@ def test_a_file_that_is_no_video_is_refused_whatever_its_name(tmp_path: Path, co
 def test_a_bare_stream_without_times_is_refused_with_what_to_do(make: Make) -> None:
     with pytest.raises(UnreadableVideo, match="-c copy"):
         probe(make("bare.h264", *PICTURES, *H264))
+
+
+def test_of_several_video_streams_the_first_that_the_file_calls_its_default_is_looked_at(tmp_path: Path) -> None:
+    sources = [part for color in ("red", "green", "blue") for part in ("-f", "lavfi", "-i", f"color={color}:s=64x64:d=1:r=5")]
+    maps = ("-map", "0", "-map", "1", "-map", "2")
+    for number, dispositions in ((2, ("0", "0", "default")), (1, ("0", "default", "default")), (0, ("0", "0", "0"))):
+        flags = [part for index, value in enumerate(dispositions) for part in (f"-disposition:v:{index}", value)]
+        run_ffmpeg(*sources, *maps, "-c:v", "mpeg4", *flags, str(tmp_path / "three.mkv"))
+        assert probe(tmp_path / "three.mkv").stream_index == number
+
+
+def test_limits_hold_for_files_that_do_not_say_how_long_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "live.webm"
+    picture = ("-f", "lavfi", "-i", "testsrc=d=6:r=10:s=64x64", "-c:v", "libvpx", "-deadline", "realtime", "-live", "1")
+    path.write_bytes(piped(*picture, "-f", "webm", "pipe:1"))
+    assert probe(path).duration_s == pytest.approx(6, abs=0.11)
+    for limits in (Limits(duration_s=2.0), Limits(frames=20)):
+        with pytest.raises(TooLarge):
+            probe(path, limits=limits)
+
+
+def piped(*arguments: str) -> bytes:
+    """What ffmpeg writes where it cannot go back to fill in the length."""
+    command = [ffmpeg_path(), "-v", "error", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+
+def test_a_codec_that_ffmpeg_does_not_know_is_refused_by_name(make: Make, tmp_path: Path) -> None:
+    data = make("known.mp4", *PICTURES, *H264).read_bytes()
+    (tmp_path / "unknown.mp4").write_bytes(data.replace(b"avc1", b"xyzw"))
+    with pytest.raises(NotAVideo, match=r"unknown\.mp4 .*convert it"):
+        probe(tmp_path / "unknown.mp4")
 
 
 WITNESSED = json.loads(oracle.GOLDEN.read_text(encoding="utf-8"))

@@ -52,6 +52,12 @@ def broken(video, wanted):
                     os.write(fd, b"nonsense\\n")
             except OSError:
                 pass
+    elif how == "fails after two pictures":
+        import numpy
+        from video.readers.base import Picture
+        for wanted_s in wanted.times_s[:2]:
+            yield Picture(wanted_s, wanted_s, numpy.zeros((wanted.height, wanted.width, 3), numpy.uint8))
+        raise MemoryError
     elif how == "raises":
         raise RuntimeError("a mistake in the reader")
     yield None
@@ -116,12 +122,21 @@ def numbers(decoder: Decoder, video: VideoInfo) -> list[int]:
 
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.usefixtures("no_one_left_behind")
-def test_what_one_reader_dies_of_the_other_reads(film: VideoInfo, breaking: Any, how: str) -> None:
+def test_what_one_reader_dies_of_the_other_reads(
+    film: VideoInfo, breaking: Any, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "video.decoder")
     breaking(how)
     decoder = Decoder(LIMITS, processes=1)
     assert numbers(decoder, film) == NUMBERS
+    # The first reader was tried, once, and its end is told.
+    assert [record.message for record in caplog.records if "reader pyav" in record.message][1:] == []
+    assert "reader pyav" in caplog.text
+    decoder.close()
     breaking(None)
+    caplog.clear()
     assert numbers(decoder, film) == NUMBERS
+    assert "reader pyav" not in caplog.text
     decoder.close()
 
 
@@ -248,8 +263,8 @@ def test_the_program_that_ends_takes_its_processes_along(film: VideoInfo) -> Non
     script = (
         "import os, sys; from pathlib import Path; from video.decoder import Decoder; from video.probe import probe\n"
         "decoder = Decoder(processes=1); video = probe(Path(sys.argv[1]))\n"
-        "print(next(decoder.read(video, [i / 25 for i in range(600)], 96, 160, chunk_frames=4)).times_s[0])\n"
-        "process = decoder.borrow(); print(process.pid, flush=True); os._exit(1)"
+        "chunks = decoder.read(video, [i / 25 for i in range(600)], 96, 160, chunk_frames=4); next(chunks)\n"
+        "import psutil; print(psutil.Process().children()[0].pid, flush=True); os._exit(1)"
     )
     command = [sys.executable, "-c", script, str(film.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parent.parent)
@@ -258,6 +273,30 @@ def test_the_program_that_ends_takes_its_processes_along(film: VideoInfo) -> Non
     while psutil.pid_exists(pid) and time.monotonic() < gone:
         time.sleep(0.05)
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.usefixtures("no_one_left_behind")
+def test_a_process_that_died_while_idle_is_not_lent(film: VideoInfo) -> None:
+    decoder = Decoder(LIMITS, processes=1)
+    for ask in (lambda: decoder.probe(film.path).codec == "h264", lambda: numbers(decoder, film) == NUMBERS):
+        process = decoder.borrow()
+        decoder.give_back(process)
+        os.kill(process.pid, 9)
+        while process.is_usable:
+            time.sleep(0.01)
+        assert ask()
+    decoder.close()
+
+
+@pytest.mark.usefixtures("no_one_left_behind")
+def test_an_error_in_the_middle_of_a_file_does_not_reach_the_next_one(film: VideoInfo, breaking: Any) -> None:
+    breaking("fails after two pictures", "pyav,ffmpeg")
+    decoder = Decoder(LIMITS, processes=1)
+    found = [number_read(frame) for chunk in decoder.read(film, WANTED_S, HEIGHT, WIDTH) for frame in chunk.frames]
+    # Two by each reader.
+    assert len(found) == 4
+    assert decoder.probe(film.path).codec == "h264"
+    decoder.close()
 
 
 def test_a_dead_process_is_not_lent_again(film: VideoInfo) -> None:

@@ -39,10 +39,9 @@ def budget(tokens: int, trained: TrainedRange) -> Budget:
 
 def window_tokens(chosen: SamplingPlan, window: Window) -> int:
     """What one prompt costs, counted anew from its frames."""
-    markers = [
-        (first + second) / 2 - window.clock_offset_s
-        for first, second in zip(window.times_s[::2], window.times_s[1::2], strict=True)
-    ]
+    # A lone last frame is shown twice.
+    times_s = [*window.times_s, window.times_s[-1]][: 2 * math.ceil(len(window.times_s) / 2)]
+    markers = [(first + second) / 2 - window.clock_offset_s for first, second in zip(times_s[::2], times_s[1::2], strict=True)]
     return RESERVED + sum(chosen.tokens_per_patch + marker_tokens(time_s) for time_s in markers)
 
 
@@ -82,14 +81,14 @@ def test_every_window_stays_within_budget_and_training(
     assert trained.tokens_per_patch_min <= chosen.tokens_per_patch <= trained.tokens_per_patch_max
     costs = []
     for window in chosen.windows:
-        patches = len(window.times_s) // 2
+        patches = math.ceil(len(window.times_s) / 2)
         costs.append(window_tokens(chosen, window))
         assert costs[-1] <= tokens
-        assert len(window.times_s) == 2 * patches <= trained.frames_max
+        assert window.temporal_patches == patches <= trained.frames_max / 2
         assert patches <= trained.patches_max
         assert patches * chosen.tokens_per_patch <= trained.visual_tokens_max
         assert window.times_s[-1] - window.clock_offset_s <= trained.latest_time_s
-        assert window.step_s <= trained.seconds_between_frames_max + 1e-6
+        assert trained.seconds_between_frames_min - 1e-9 <= window.step_s <= trained.seconds_between_frames_max + 1e-6
     assert chosen.total_tokens == sum(costs)
 
 
@@ -109,7 +108,8 @@ def test_the_whole_span_is_covered_in_order_of_time(
         # Every moment has a frame at most one step before it: from the window's very start to its end.
         assert window.times_s[0] == window.span.start_s
         assert window.times_s[-1] < window.span.end_s <= window.times_s[-1] + window.step_s * (1 + 1e-6)
-        assert max(b - a for a, b in zip(window.times_s, window.times_s[1:], strict=False)) <= window.step_s * (1 + 1e-6)
+        gaps_s = [after - before for before, after in zip(window.times_s, window.times_s[1:], strict=False)]
+        assert max(gaps_s, default=0.0) <= window.step_s * (1 + 1e-6)
 
 
 @many
@@ -121,7 +121,9 @@ def test_more_budget_never_means_less_detail(
         planned(video(duration_s, width, height), budget(tokens, TRAINED[checkpoint])) for tokens in sorted((one, other))
     )
     assert len(more.windows) <= len(less.windows)
-    # Several windows spend the budget several times over; with fewer of them more budget can still be less in all.
+    # In each window always; in all of them together where they are as many: fewer windows spend the budget fewer times.
+    each_less, each_more = (chosen.windows[0].temporal_patches * chosen.tokens_per_patch for chosen in (less, more))
+    assert each_more >= each_less * (1 - 1e-9)
     if len(less.windows) == len(more.windows):
         assert more.frames * more.height * more.width >= less.frames * less.height * less.width
         assert more.windows[0].step_s <= less.windows[0].step_s * (1 + 1e-6)
@@ -138,7 +140,7 @@ def test_the_budget_is_used_unless_one_step_more_would_exceed_it_or_there_is_no_
     trained = TRAINED[checkpoint]
     chosen = planned(video(duration_s, width, height, fps), budget(tokens, trained))
     used = max(window_tokens(chosen, window) for window in chosen.windows)
-    patches = len(chosen.windows[0].times_s) // 2
+    patches = chosen.windows[0].temporal_patches
     rows, columns = chosen.height // 32, chosen.width // 32
     one_patch = chosen.tokens_per_patch + marker_tokens(trained.latest_time_s)
     finest_s = max(trained.seconds_between_frames, min(1 / fps, trained.seconds_between_frames_max))
@@ -218,9 +220,18 @@ def test_a_look_is_finer_than_a_watch_and_captions_share_four_patches() -> None:
     assert all(window.span.duration_s <= 180 for window in captions.windows)
 
 
-def test_a_frame_rate_is_kept_when_it_is_asked_for() -> None:
-    chosen = plan(video(60), budget(65536, QWEN3_VL), fps=4)
-    assert chosen.windows[0].step_s == pytest.approx(0.25)
+@many
+@given(durations, st.floats(0.25, 8), budgets, purposes)
+@example(3.0, 1.0, 65536, "watch")
+@example(10.1, 1.0, 65536, "watch")
+@example(0.6, 8.0, 65536, "look")
+def test_a_frame_rate_is_kept_exactly_when_it_is_asked_for(duration_s: float, fps: float, tokens: int, purpose: Purpose) -> None:
+    chosen = planned(video(duration_s), budget(tokens, QWEN3_VL), purpose, fps=fps)
+    for window in chosen.windows:
+        assert window.step_s == pytest.approx(1 / fps)
+        assert list(window.times_s) == pytest.approx(
+            [window.span.start_s + index / fps for index in range(math.ceil(window.span.duration_s * fps - 1e-6))]
+        )
 
 
 @many

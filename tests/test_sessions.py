@@ -193,10 +193,13 @@ def test_planned_tokens_are_what_the_processor_then_makes(
     windows = list(zip(plan.windows, plan.window_stamp_tokens, plan.window_tokens, strict=True))
     for window, stamps, budgeted in {0: windows[0], len(windows) - 1: windows[-1]}.values():
         black = np.zeros((len(window.times_s), plan.height, plan.width, 3), np.uint8)
-        frames = TimedFrames(black, np.asarray(window.times_s) - window.clock_offset_s)
+        times_s = np.asarray(window.times_s) - window.clock_offset_s
+        if len(times_s) % 2:
+            black, times_s = np.concatenate([black, black[-1:]]), np.append(times_s, times_s[-1])
+        frames = TimedFrames(black, times_s)
         ids = plain.inputs(frames, "?")["input_ids"][0, : -engine.question_ids("?").shape[1]]
         visual = int((ids == engine.processor.video_token_id).sum())
-        assert visual == len(window.times_s) // 2 * plan.tokens_per_patch
+        assert visual == window.temporal_patches * plan.tokens_per_patch
         assert len(ids) == visual + stamps + template
         assert len(ids) < budgeted <= context
 

@@ -23,6 +23,8 @@ from video.guard import DEMUXER_OPTIONS, Limits, check_stream, checked_path, dem
 
 log = logging.getLogger(__name__)
 
+BROKEN = (av.error.FFmpegError, ValueError, IndexError)
+"""What PyAV raises about damaged files; IndexError where a stream appears midway."""
 ATTEMPTED_PACKETS = 250
 """How many packets may fail before the first decoded frame: past that the stream is called unreadable."""
 HASH_BLOCK_BYTES = 1 << 20
@@ -89,8 +91,6 @@ class VideoInfo:
     """Whether displaying mirrors the stored picture left to right, before it is turned."""
     is_hdr: bool = False
     """Whether its light is coded for HDR screens (PQ or HLG); decoded frames are tone-mapped to SDR."""
-    has_b_frames: bool = False
-    """Whether pictures are stored in another order than they are shown in."""
     has_edit_list: bool = False
     """Whether stored frames are hidden or moved by an edit list."""
     audio_tracks: tuple[Track, ...] = ()
@@ -121,7 +121,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
     """
     try:
         container = av.open(demuxer_url(path), options=dict(DEMUXER_OPTIONS))
-    except (av.error.FFmpegError, ValueError) as error:
+    except BROKEN as error:
         log.info("cannot open %s: %s", path, error)
         raise NotAVideo(f"{path} is not a video that can be opened; it may be damaged or cut off.") from error
     with container:
@@ -185,7 +185,7 @@ def probe(
         try:
             duration_s = _duration_s(container, stream, start_offset_s, alive)
             timing = _timing(container, stream)
-        except (av.error.FFmpegError, ValueError) as error:
+        except BROKEN as error:
             log.info("cannot find the end of %s: %s", checked, error)
             duration_s, timing = 0.0, _Timing(0.0, False, False)
         if duration_s <= 0:
@@ -214,7 +214,6 @@ def probe(
             size_bytes=checked.stat().st_size,
             pixel_aspect=pixel_aspect,
             is_hdr=first.color_trc in HDR_TRANSFERS,
-            has_b_frames=bool(context.has_b_frames),
             has_edit_list=timing.hides_frames,
             audio_tracks=tuple(map(_track, container.streams.audio)),
             subtitle_tracks=tuple(map(_track, container.streams.subtitles)),
@@ -245,7 +244,7 @@ class _Timing:
 
 def _timing(container: InputContainer, stream: VideoStream) -> _Timing:
     # An FLV without a frame at 0 cannot be sought to 0; what comes next will do.
-    with suppress(av.error.FFmpegError):
+    with suppress(*BROKEN):
         container.seek(0)
     times_s, hides = [], False
     for packet in container.demux(stream):
@@ -272,12 +271,12 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
                 for frame in packet.decode():
                     stream.codec_context.flush_buffers()
                     return frame
-            except (av.error.FFmpegError, ValueError) as error:
+            except BROKEN as error:
                 log.info("cannot decode a packet of %s: %s", path, error)
                 failed += 1
                 if failed > ATTEMPTED_PACKETS:
                     break
-    except (av.error.FFmpegError, ValueError) as error:
+    except BROKEN as error:
         log.info("%s breaks off: %s", path, error)
     raise UnreadableVideo(f"No picture of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
 

@@ -8,6 +8,7 @@ into windows; time is always covered from the first frame to the last.
 """
 
 import bisect
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,14 +67,16 @@ class Window:
 
     span: Span
     times_s: tuple[float, ...]
-    """Where a frame is wanted, increasing; two a temporal patch."""
+    """Where a frame is wanted, increasing and evenly spaced; two a temporal patch, of which the last may have but one."""
+    step_s: float
+    """Seconds between two wanted frames."""
     clock_offset_s: float = 0.0
     """What is taken off a frame's time for its marker: 0, or the window's start beyond the trained times."""
 
     @property
-    def step_s(self) -> float:
-        """Seconds between two wanted frames."""
-        return self.span.duration_s / len(self.times_s)
+    def temporal_patches(self) -> int:
+        """Temporal patches; a lone last frame is shown twice."""
+        return math.ceil(len(self.times_s) / FRAMES_PER_PATCH)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class SamplingPlan:
     @property
     def temporal_patches(self) -> int:
         """Temporal patches in all windows."""
-        return sum(math.ceil(len(window.times_s) / FRAMES_PER_PATCH) for window in self.windows)
+        return sum(window.temporal_patches for window in self.windows)
 
     @property
     def tokens_per_patch(self) -> int:
@@ -124,7 +127,7 @@ class SamplingPlan:
     def window_tokens(self) -> tuple[int, ...]:
         """For each window: its prompt and reply, which is what the budget bounds."""
         return tuple(
-            math.ceil(len(window.times_s) / FRAMES_PER_PATCH) * self.tokens_per_patch + stamps + self.reserved_tokens
+            window.temporal_patches * self.tokens_per_patch + stamps + self.reserved_tokens
             for window, stamps in zip(self.windows, self.window_stamp_tokens, strict=True)
         )
 
@@ -214,7 +217,9 @@ def plan(
         wished = _at_most(max_frames, wished, spans, step_s if fps else longest_step_s, fps=fps)
 
     def windows_of(patches: int) -> tuple[Window, ...]:
-        return tuple(_window(window_span, patches * FRAMES_PER_PATCH, trained.latest_time_s) for window_span in spans)
+        # Where there is room for it, the step is the wished one to the digit, and never finer.
+        step = max(step_s, length_s / (patches * FRAMES_PER_PATCH))
+        return tuple(_window(window_span, step, trained.latest_time_s) for window_span in spans)
 
     def stamps_of(window: Window) -> int:
         return sum(budget.marker_tokens(time_s) for time_s in _marker_times(window))
@@ -292,12 +297,12 @@ def _window_spans(span: Span, longest_s: float, *, overlap_s: float) -> list[Spa
     return [Span(start, min(start + length_s, span.end_s)) for start in starts]
 
 
-def _window(span: Span, frames: int, latest_time_s: float) -> Window:
-    step_s = span.duration_s / frames
+def _window(span: Span, step_s: float, latest_time_s: float) -> Window:
+    frames = max(1, math.ceil(span.duration_s / step_s - 1e-6))
     times_s = tuple(span.start_s + index * step_s for index in range(frames))
-    return Window(span, times_s, span.start_s if span.end_s > latest_time_s else 0.0)
+    return Window(span, times_s, step_s, span.start_s if span.end_s > latest_time_s else 0.0)
 
 
 def _marker_times(window: Window) -> list[float]:
-    pairs = zip(window.times_s[::2], window.times_s[1::2], strict=True)
+    pairs = itertools.zip_longest(window.times_s[::2], window.times_s[1::2], fillvalue=window.times_s[-1])
     return [(first + second) / 2 - window.clock_offset_s for first, second in pairs]

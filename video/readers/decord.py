@@ -9,11 +9,10 @@ refused: only what `tests/test_decoder.py` found right is read.
 import math
 from collections.abc import Iterator
 
-import av
 import numpy as np
 
 from video.errors import UnreadableVideo
-from video.probe import VideoInfo, opened
+from video.probe import BROKEN, VideoInfo, opened
 from video.readers.base import TOLERANCE_S, Picture, Wanted
 
 CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "avi", "flv"})
@@ -78,6 +77,6 @@ def _wrong_about(video: VideoInfo) -> str | None:
                 elif packet.pts < key_pts:
                     return "open groups of pictures"
                 first_s = min(first_s, float(packet.pts * packet.time_base))
-        except av.error.FFmpegError:
+        except BROKEN:
             return "damaged files"
     return "a video that starts after its container" if first_s - video.start_offset_s > LATE_S else None

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import IO
 
-import av
 import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from video.errors import UnreadableVideo
 from video.ffmpeg import SDR_FILTERS, ffmpeg_path
 from video.guard import DEMUXER_OPTIONS, demuxer_url
-from video.probe import VideoInfo, opened
+from video.probe import BROKEN, VideoInfo, opened
 from video.readers.base import (
     CUT_OFF_S,
     HD_HEIGHT_PX,
@@ -71,7 +70,7 @@ def read(video: VideoInfo, wanted: Wanted) -> Iterator[Picture | None]:
                 if packet.is_keyframe or not wanted.key_frames_only:
                     starts_s.append(float(stamp * packet.time_base) - video.start_offset_s)
                     last_shown_s = float((packet.duration or 0) * packet.time_base)
-        except (av.error.FFmpegError, ValueError):
+        except BROKEN:
             pass  # The file breaks off here; what comes before can be read.
     if not starts_s:
         raise UnreadableVideo(f"{video.path.name} does not say when its pictures are shown.")

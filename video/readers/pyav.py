@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, cast
 
-import av
 import numpy as np
 from av import Packet
 from av.codec.context import CodecContext
@@ -22,7 +21,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpola
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from video.probe import HDR_TRANSFERS, VideoInfo, opened
+from video.probe import BROKEN, HDR_TRANSFERS, VideoInfo, opened
 from video.readers.base import (
     CUT_OFF_S,
     HD_HEIGHT_PX,
@@ -135,7 +134,7 @@ def key_frames_around(video: VideoInfo, time_s: float) -> tuple[float, float] | 
 def _load_index(container: InputContainer, stream: VideoStream) -> None:
     """Matroska reads its index of key frames only when someone seeks."""
     if len(stream.index_entries) <= 1:
-        with suppress(av.error.FFmpegError):
+        with suppress(*BROKEN):
             container.seek(0)
 
 
@@ -221,7 +220,7 @@ class _Pictures:
     def _demuxed(self) -> Iterator[Packet]:
         try:
             yield from self._container.demux(self._stream)
-        except (av.error.FFmpegError, ValueError) as error:
+        except BROKEN as error:
             log.info("%s breaks off: %s", self._video.path.name, error)
 
     def _decoded(self) -> Iterator[tuple[VideoFrame, bool] | None]:
@@ -243,7 +242,7 @@ class _Pictures:
             try:
                 # A damaged packet costs its own frames, not the rest of the file.
                 frames = packet.decode()
-            except (av.error.FFmpegError, ValueError) as error:
+            except BROKEN as error:
                 log.debug("%s: packet at %s: %s", self._video.path.name, packet.pts, error)
                 # What refers to it is damaged too, up to the next key frame.
                 self._broken = True
@@ -324,7 +323,7 @@ class _Pictures:
         """Seek, and read the first frame; where a damaged file cannot be sought in, the next one from here."""
         try:
             self._container.seek(stamp, stream=self._stream, backward=True)
-        except (av.error.FFmpegError, ValueError) as error:
+        except BROKEN as error:
             log.info("%s: cannot seek: %s", self._video.path.name, error)
         self._begin()
         yield from self._fetch()
