@@ -5,8 +5,9 @@
 Renders its videos once into `--folder` (about 5 minutes on two cores): every picture carries its number as a barcode.
 Each row runs in a process of its own; its wall time, CPU time and peak memory include all processes that it starts.
 Ratios are to `ffmpeg -threads 2 -i x -f null -` over the same file in the same run. "right" counts frames whose barcode
-is that of the picture on screen at the time that the reader claims. Peers that are not installed are left out:
-`pip install qwen-vl-utils torchcodec opencv-python-headless` adds them.
+is that of the picture on screen at the time that the reader claims; for Longview the time must also be the wanted one, and
+as many must come as were wanted (with `--fast` as there are key frames among them). Peers that are not installed are left
+out: `pip install qwen-vl-utils torchcodec opencv-python-headless` adds them.
 """
 
 import argparse
@@ -30,6 +31,8 @@ from video.decoder import Decoder
 from video.ffmpeg import ffmpeg_path
 
 FPS = 25
+KEY_FRAMES = 250
+"""Every so many frames."""
 SIZE = (256, 448)
 """Height and width of the sampled frames: about what a 2-hour video gets."""
 
@@ -42,19 +45,39 @@ class Film:
     width: int
     height: int
     seconds: int
+    container: str = "mp4"
+
+    @property
+    def file(self) -> str:
+        """Its file's name."""
+        return f"{self.name}.{self.container}"
 
 
 FILMS = {
-    film.name: film
-    for film in (Film("720p10m", 1280, 720, 600), Film("360p1h", 640, 360, 3600), Film("1080p5m", 1920, 1080, 300))
+    film.file: film
+    for film in (
+        Film("720p10m", 1280, 720, 600),
+        Film("360p1h", 640, 360, 3600),
+        Film("1080p5m", 1920, 1080, 300),
+        Film("360p1h", 640, 360, 3600, "mkv"),
+    )
 }
-TASKS = (("720p10m", 600), ("720p10m", 64), ("360p1h", 64), ("360p1h", 768), ("360p1h", 2048), ("1080p5m", 2048))
+TASKS = (
+    ("720p10m.mp4", 600),
+    ("720p10m.mp4", 64),
+    ("360p1h.mp4", 64),
+    ("360p1h.mp4", 768),
+    ("360p1h.mp4", 2048),
+    ("360p1h.mkv", 64),
+    ("360p1h.mkv", 768),
+    ("1080p5m.mp4", 2048),
+)
 """Film and number of frames; 600 of ten minutes is one a second."""
 
 
 def render(film: Film, target: Path) -> None:
     """H.264 with B-frames and a key frame every 10 seconds, a barcode in the upper left quarter of each picture."""
-    partial = target.with_name("partial.mp4")
+    partial = target.with_name(f"partial.{film.container}")
     frames = f"{film.width // 2}x{film.height // 2}"
     command = [
         *(ffmpeg_path(), "-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(FPS)),
@@ -63,7 +86,21 @@ def render(film: Film, target: Path) -> None:
             "-filter_complex",
             f"[0]scale={frames.replace('x', ':')}:flags=neighbor[code];[1][code]overlay=0:0:shortest=1,format=yuv420p",
         ),
-        *("-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-g", "250", "-bf", "3", "-sc_threshold", "0", str(partial)),
+        *(
+            "-c:v",
+            "libx264",
+            "-preset",
+            "veryfast",
+            "-crf",
+            "23",
+            "-g",
+            str(KEY_FRAMES),
+            "-bf",
+            "3",
+            "-sc_threshold",
+            "0",
+            str(partial),
+        ),
     ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert process.stdin is not None
@@ -96,11 +133,18 @@ def longview(path: Path, film: Film, count: int, reader: str) -> tuple[int, int]
     """Frames and how many of them are right; chunk by chunk, as the engine takes them."""
     decoder = Decoder(reader="pyav" if reader == "fast" else reader, key_frames_only=reader == "fast")  # type: ignore[arg-type]
     video = decoder.probe(path, known_hash="unread")
+    wanted = np.asarray(wanted_times(film, count))
+    # The start of the picture that is on screen at each wanted time, or of the key frame before it.
+    starts = np.unique(np.floor(wanted * FPS + 0.02) if reader != "fast" else wanted * FPS // KEY_FRAMES * KEY_FRAMES) / FPS
     found = good = 0
-    for chunk in decoder.read(video, wanted_times(film, count), *SIZE):
+    for chunk in decoder.read(video, wanted.tolist(), *SIZE):
+        if not np.allclose(chunk.times_s, starts[found : found + len(chunk)], atol=1e-3):
+            raise SystemExit("frames came for other times than those that were wanted")
         found += len(chunk)
         good += right(chunk.frames, chunk.times_s)
     decoder.close()
+    if found != len(starts):
+        raise SystemExit(f"{found} frames came, not {len(starts)}")
     return found, good
 
 
@@ -136,8 +180,9 @@ def floor(path: Path, film: Film, count: int, reader: str) -> tuple[int, int]:
     return 0, 0
 
 
+FLOOR = "ffmpeg -f null"
 ROWS = {
-    "ffmpeg -f null": (floor, "2"),
+    FLOOR: (floor, "2"),
     "Longview": (longview, "pyav"),
     "Longview --fast": (longview, "fast"),
     "Longview --reader ffmpeg": (longview, "ffmpeg"),
@@ -160,7 +205,6 @@ class PeakMemory(threading.Thread):
         super().__init__(daemon=True)
         self._process = psutil.Process(pid)
         self.peak_bytes = 0
-        self.baseline_bytes = 0
 
     def run(self) -> None:
         """Until the process is gone."""
@@ -181,7 +225,7 @@ class PeakMemory(threading.Thread):
 
 def measured(row: str, path: Path, film: Film, count: int) -> dict[str, Any] | None:
     """Run one row in a process; None if the peer is missing or fails."""
-    command = [sys.executable, "-m", "benchmarks.bench_decode", "--row", row, "--path", str(path), "--film", film.name]
+    command = [sys.executable, "-m", "benchmarks.bench_decode", "--row", row, "--path", str(path), "--film", film.file]
     process = subprocess.Popen([*command, "--count", str(count)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     peak = PeakMemory(process.pid)
     peak.start()
@@ -226,13 +270,13 @@ def main() -> None:
     print("| video | frames | reader | wall s | wall, of floor | CPU, of floor | peak MB | right |")
     print("|---|---|---|---|---|---|---|---|")
     for name, count in TASKS:
-        film, path = FILMS[name], options.folder / f"{name}.mp4"
+        film, path = FILMS[name], options.folder / name
         if not path.exists():
             render(film, path)
         base: dict[str, Any] | None = None
-        for row in ROWS:
-            if row != "ffmpeg -f null" and options.only not in f"{name} {count} {row}":
-                continue
+        chosen = [row for row in ROWS if options.only in f"{name} {count} {row}" and row != FLOOR]
+        # Every ratio is to the floor of its own task.
+        for row in [FLOOR, *chosen] if chosen else []:
             runs = [measured(row, path, film, count) for _ in range(options.repeat)]
             found = [run for run in runs if run]
             if not found:
