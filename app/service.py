@@ -32,7 +32,9 @@ from video.timeline import Event, Span, find_times, format_time
 if TYPE_CHECKING:
     from indexing.vectors import VectorIndex
     from model.answerer import Answering
+    from model.engine import Engine
     from model.localizer import Localization
+    from model.remote import Server
     from model.sessions import SessionPool
 
 __all__ = [  # with what the interface needs of the types that are handed out
@@ -92,26 +94,47 @@ class Longview:
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
         """The chosen checkpoint; found, not loaded."""
+        if self._server is not None:
+            return self._server.checkpoint
         with self._loading:
             return find_checkpoint(self.settings.model)
+
+    @functools.cached_property
+    def _server(self) -> "Server | None":
+        """Where the model is served, if not here."""
+        if self.settings.server is None:
+            return None
+        if self.settings.model in ("auto", "demo"):
+            raise BadRequest("Say which model the server has: --model Qwen/Qwen3-VL-8B-Instruct, for instance.")
+        from model.remote import Server
+
+        return Server(self.settings.server, self.settings.model, self.settings.server_key)
 
     # From Python 3.12 on a cached property has no lock: two threads would load two checkpoints.
     @property
     def _pool(self) -> "SessionPool":
         with self._loading:
             if self._loaded_pool is None:
-                from model.qwen import QwenEngine
                 from model.sessions import SessionPool
 
-                engine = QwenEngine(self.checkpoint, device=self.settings.device, threads=self.settings.threads)
+                engine = self._engine()
                 self._loaded_pool = SessionPool(
                     engine,
                     self.decoder,
                     memory_bytes=self.settings.session_memory_bytes,
-                    host_bytes=self.settings.session_host_bytes if engine.device != "cpu" else 0,
+                    host_bytes=self.settings.session_host_bytes if engine.device == "cuda" else 0,
                     context_tokens=self.settings.context_tokens,
                 )
             return self._loaded_pool
+
+    def _engine(self) -> "Engine":
+        if self._server is not None:
+            from model.remote import RemoteEngine
+
+            return RemoteEngine(self._server)
+        from model.qwen import QwenEngine
+
+        return QwenEngine(self.checkpoint, device=self.settings.device, threads=self.settings.threads)
 
     @property
     def _vectors(self) -> "VectorIndex":

@@ -28,6 +28,10 @@ class Settings(BaseSettings):
     """The library folder."""
     model: str = "auto"
     """`auto`, `demo`, a Hugging Face id or a folder."""
+    server: str | None = None
+    """An OpenAI-compatible server that serves `model`, as `http://host:8000/v1`; by default the model runs here."""
+    server_key: str = "none"
+    """What that server wants as an API key."""
     reader: ReaderName = "pyav"
     """The library that decodes videos."""
     fast: bool = False

@@ -84,6 +84,9 @@ _COMMON: dict[str, Any] = {
     "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")],
     "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_HOME).", show_default=False)],
     "model": Annotated[str | None, typer.Option(help="auto, demo, a Hugging Face id or a folder.", show_default=False)],
+    "server": Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible server that has the model: http://host:8000/v1.", show_default=False)
+    ],
     "reader": Annotated[ReaderName | None, typer.Option(help="The library that decodes videos.", show_default=False)],
     "fast": Annotated[bool, typer.Option("--fast", help="Decode key frames only: much faster, sees less.")],
     "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")],
@@ -104,7 +107,7 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         as_json, verbose = values.pop("as_json"), values.pop("verbose")
         flags = {"home": values.pop("library"), "fast": values.pop("fast") or None}
-        flags |= {name: values.pop(name) for name in ("model", "reader")}
+        flags |= {name: values.pop(name) for name in ("model", "server", "reader")}
         logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
         if not verbose:
             # Other people's libraries report to the log of those who asked for it.

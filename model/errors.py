@@ -41,3 +41,15 @@ class ContextFull(ModelError):
     """Question and reply do not fit behind the video."""
 
     code = "context_full"
+
+
+class ServerUnreachable(ModelError):
+    """There is no model server where one was named, or it does not answer."""
+
+    code = "server_unreachable"
+
+
+class ServerFailed(ModelError):
+    """The model server refused a request, or broke off in the middle of a reply."""
+
+    code = "server_failed"

@@ -1,0 +1,299 @@
+"""A model that another program serves: any OpenAI-compatible server, for those who outgrow one machine.
+
+The frames are ours, with their true times; only they and the questions go over the wire. vLLM takes them as one video of
+JPEG pictures with their times beside them, which is exactly what `Qwen3VLProcessor` gets here (`media_io_kwargs`, vLLM 0.18 and
+newer, vllm-project/vllm#40133); its prefix cache knows them again by their hash, so that the next question is fast. Other
+servers get each time as text before its picture, as the model itself would see it.
+"""
+
+import base64
+import io
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import openai
+from openai.types.chat import ChatCompletionChunk
+from PIL import Image
+from pydantic import BaseModel, TypeAdapter
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from model.checkpoints import QWEN3_VL, Checkpoint
+from model.engine import Patch
+from model.errors import BadCheckpoint, ServerFailed, ServerUnreachable
+from model.prefill import CLOCK_FPS, Collected
+from video.decoder import TimedFrames
+from video.errors import UnreadableVideo
+from video.sampler import FRAMES_PER_PATCH, SamplingPlan
+from video.timeline import Span
+
+log = logging.getLogger(__name__)
+
+ServerKind = Literal["vllm", "images"]
+JPEG_QUALITY = 90
+CONNECT_S = 10.0
+SILENCE_S = 300.0
+"""Reading a video of two hours takes a large model minutes before its first word."""
+ATTEMPTS = 3
+"""Of a request that the server could not take just now; never once its reply has begun."""
+CONTEXT_TOKENS = 32_768
+"""Of servers that do not say how much they take."""
+TRANSIENT = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a model is served."""
+
+    url: str
+    """`http://host:8000/v1`."""
+    model: str
+    """Its name there."""
+    key: str = "none"
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What is known of the model without asking the server."""
+        return Checkpoint(
+            name=f"{self.model} at {self.url}",
+            folder=Path(),
+            fingerprint="served",
+            trained=QWEN3_VL,
+            notice=None,
+            question_forms=(),
+            kv_bytes_per_token=0,
+            weight_bytes=0,
+            context_max=CONTEXT_TOKENS,
+        )
+
+
+class RemoteEngine:
+    """See `model.engine.Engine`. Holds no weights."""
+
+    device = "server"
+    kv_bytes_per_token = 0
+    """The server's to keep."""
+
+    def __init__(self, server: Server) -> None:
+        """Ask the server what it serves.
+
+        Raises:
+            ServerUnreachable: there is none, or it does not speak OpenAI's language. BadCheckpoint: it serves other models.
+        """
+        self.server = server
+        self.client = openai.OpenAI(
+            base_url=server.url,
+            api_key=server.key,
+            max_retries=0,
+            timeout=openai.Timeout(SILENCE_S, connect=CONNECT_S),
+        )
+        try:
+            served = {item.id: item for item in self.client.models.list().data}
+        except openai.OpenAIError as error:
+            raise ServerUnreachable(f"There is no model server at {server.url}: {_said(error)}") from error
+        if served and server.model not in served:
+            raise BadCheckpoint(f"The server at {server.url} has no model {server.model}; it has {', '.join(sorted(served))}.")
+        facts = served[server.model].model_dump() if served else {}
+        self.kind: ServerKind = "vllm" if facts.get("owned_by") == "vllm" else "images"
+        self.context_tokens = int(facts.get("max_model_len") or CONTEXT_TOKENS)
+        self.checkpoint = server.checkpoint
+
+    def marker_tokens(self, time_s: float) -> int:
+        """By Qwen's tokenizer: one token a character of the number, three around it, and vision start and end."""
+        return len(f"{time_s:.1f}") + 5
+
+    def open(
+        self,
+        frames: Iterable[TimedFrames],
+        window: Span,
+        *,
+        room_tokens: int,  # noqa: ARG002 (the server's to find)
+        clock_offset_s: float = 0.0,
+    ) -> "RemoteSession":
+        """See `model.engine.Engine`. Frames are held as JPEG until they are asked about."""
+        collected = Collected()
+        pictures: list[bytes] = []
+        times_s: list[float] = []
+        for pixels, chunk_s in collected.chunks(frames, "cpu"):
+            pictures += [_jpeg(Image.fromarray(picture)) for picture in pixels]
+            times_s += chunk_s.tolist()
+        if not pictures:
+            raise UnreadableVideo("There is no picture to look at.")
+        return RemoteSession(
+            self, pictures, times_s, window, clock_offset_s, frames=collected.frames, unreadable=collected.unreadable
+        )
+
+    def estimated_bytes(self, plan: SamplingPlan) -> int:
+        """The pictures, as they wait here: JPEG at that quality takes about a bit and a half a pixel."""
+        return max(len(window.times_s) for window in plan.windows) * plan.height * plan.width * 3 // 16
+
+    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:  # noqa: ARG002
+        """Unknown: 0."""
+        return 0.0
+
+
+class RemoteSession:
+    """See `model.engine.VideoSession`."""
+
+    def __init__(
+        self,
+        engine: RemoteEngine,
+        pictures: Sequence[bytes],
+        times_s: Sequence[float],
+        window: Span,
+        clock_offset_s: float,
+        *,
+        frames: int,
+        unreadable: tuple[Span, ...],
+    ) -> None:
+        self.engine = engine
+        self.window = window
+        self.clock_offset_s = clock_offset_s
+        self.frames = frames
+        self.unreadable = unreadable
+        self.size_bytes = sum(map(len, pictures))
+        self._milliseconds = [round(max(time_s - clock_offset_s, 0.0) * CLOCK_FPS) for time_s in times_s]
+        self._pictures = pictures
+        pairs = zip(times_s[::2], times_s[1::2], self._milliseconds[::2], self._milliseconds[1::2], strict=True)
+        # One picture of each patch goes to servers without video, so that it costs no more tokens than was planned.
+        self.patches = tuple(
+            Patch(float(f"{((a + b) / 2 if engine.kind == 'vllm' else a) / CLOCK_FPS:.1f}"), first, last)
+            for first, last, a, b in pairs
+        )
+        self.prompt_tokens = 0
+
+    def ask(
+        self, question: str, *, max_new_tokens: int, item: type[BaseModel] | None = None, presence_penalty: float = 0.0
+    ) -> "RemoteGeneration":
+        """See `model.engine.VideoSession`."""
+        return RemoteGeneration(self.engine, self.request(question, max_new_tokens, item, presence_penalty))
+
+    def request(
+        self, question: str, max_new_tokens: int, item: type[BaseModel] | None, presence_penalty: float
+    ) -> dict[str, Any]:
+        """The arguments of `chat.completions.create`."""
+        is_vllm = self.engine.kind == "vllm"
+        asked = {"type": "text", "text": question}
+        request: dict[str, Any] = {
+            "model": self.engine.server.model,
+            "messages": [{"role": "user", "content": [*(self._video() if is_vllm else self._images()), asked]}],
+            "max_tokens": max_new_tokens,
+            "temperature": 0.0,
+            "stream": True,
+        }
+        if presence_penalty:
+            request["presence_penalty"] = presence_penalty
+        if is_vllm:
+            request["extra_body"] = {"media_io_kwargs": {"video": self._metadata()}}
+            if item is not None:
+                schema = {"name": "reply", "schema": TypeAdapter(list[item]).json_schema()}  # type: ignore[valid-type]
+                request["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return request
+
+    def _video(self) -> list[dict[str, Any]]:
+        frames = ",".join(base64.b64encode(picture).decode() for picture in self._pictures)
+        return [{"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{frames}"}}]
+
+    def _metadata(self) -> dict[str, Any]:
+        return {
+            "fps": float(CLOCK_FPS),
+            "frames_indices": self._milliseconds,
+            "total_num_frames": self._milliseconds[-1] + 1,
+            "duration": (self._milliseconds[-1] + 1) / CLOCK_FPS,
+            "do_sample_frames": False,
+            # Its default of 32 would cut the rest off without a word.
+            "num_frames": -1,
+        }
+
+    def _images(self) -> Iterator[dict[str, Any]]:
+        for patch, picture in zip(self.patches, self._pictures[::FRAMES_PER_PATCH], strict=True):
+            yield {"type": "text", "text": f"<{patch.marker_s:.1f} seconds>"}
+            yield {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"}}
+
+    def park(self) -> bool:
+        """It is in the host's memory already."""
+        return False
+
+    def unpark(self) -> None:
+        """Nothing to do."""
+
+
+class RemoteGeneration:
+    """See `model.engine.Generation`."""
+
+    def __init__(self, engine: RemoteEngine, request: dict[str, Any]) -> None:
+        self.text = ""
+        self.is_complete = False
+        self.is_looping = False
+        self.first_token_s = 0.0
+        self.total_s = 0.0
+        self._engine, self._request = engine, request
+
+    def __iter__(self) -> Iterator[str]:
+        start = time.perf_counter()
+        broken = f"The server at {self._engine.server.url} broke off in the middle of its reply; ask again."
+        reason: str | None = None
+        stream = self._begun()
+        try:
+            for chunk in stream:
+                if not chunk.choices:
+                    continue
+                reason = chunk.choices[0].finish_reason or reason
+                piece = chunk.choices[0].delta.content
+                if piece:
+                    self.total_s = time.perf_counter() - start
+                    self.first_token_s = self.first_token_s or self.total_s
+                    self.text += piece
+                    yield piece
+        except Exception as error:  # of the client, or of whichever library it reads the connection with
+            raise ServerFailed(broken) from error
+        finally:
+            # Leaving early tells the server to stop, so that it is free for the next request.
+            stream.close()
+        if reason is None:
+            raise ServerFailed(broken)
+        self.is_complete = reason == "stop"
+
+    def _begun(self) -> "openai.Stream[ChatCompletionChunk]":
+        """The stream, once the server has taken the request.
+
+        Raises:
+            ServerUnreachable: it is gone, or too busy. ServerFailed: it refuses the request.
+        """
+        url = self._engine.server.url
+
+        @retry(
+            retry=retry_if_exception_type(TRANSIENT),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential(multiplier=0.5, max=8),
+            reraise=True,
+            before_sleep=lambda state: log.info("server at %s: attempt %d failed", url, state.attempt_number),
+        )
+        def begin() -> "openai.Stream[ChatCompletionChunk]":
+            stream: openai.Stream[ChatCompletionChunk] = self._engine.client.chat.completions.create(**self._request)
+            return stream
+
+        try:
+            return begin()
+        except openai.APITimeoutError as error:
+            raise ServerUnreachable(f"The server at {url} gave no answer within {SILENCE_S:.0f} seconds.") from error
+        except openai.APIConnectionError as error:
+            raise ServerUnreachable(f"The server at {url} cannot be reached any more: {_said(error)}") from error
+        except openai.OpenAIError as error:
+            raise ServerFailed(f"The server at {url} refused the request: {_said(error)}") from error
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    target = io.BytesIO()
+    picture.save(target, "JPEG", quality=JPEG_QUALITY)
+    return target.getvalue()
+
+
+def _said(error: Exception) -> str:
+    """One line of what the server, or the way to it, said."""
+    answered = error.response.text if isinstance(error, openai.APIStatusError) else ""
+    lines = str(answered or error.__cause__ or error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
