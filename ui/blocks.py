@@ -32,6 +32,8 @@ VIDEO_SUFFIXES = [
     ".gif",
     ".wmv",
 ]
+ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
+IDLE: dict[str, Any] = {"stop_btn": False}
 EXAMPLES = [
     "What happens at 0:42?",
     "When does the red circle appear?",
@@ -117,7 +119,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         def on_choose(video_id: str | None) -> list[Any]:
             return _view(app, jobs, _entry(app, video_id))
 
-        def on_ask(video_id: str | None, asked: str) -> Iterator[tuple[str, list[Any]]]:
+        def on_ask(video_id: str | None, asked: str) -> Iterator[tuple[Any, list[Any]]]:
             entry = _entry(app, video_id)
             if entry is None:
                 raise _error("Choose a video first.")
@@ -127,19 +129,19 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 {"role": "user", "content": render.escaped_markdown(asked)},
                 {"role": "assistant", "content": "…"},
             ]
-            yield "", messages
+            yield gr.update(value="", **ANSWERING), messages
             try:
                 asking = app.ask([entry], asked)
                 text = ""
                 for piece in asking:
                     text += piece
                     messages[-1]["content"] = render.answer(text)
-                    yield "", messages
+                    yield gr.skip(), messages
                 done = asking.answer
                 messages[-1]["content"] = render.answer(done.text, [item.span for item in done.evidence], app.checkpoint.notice)
             except EXPECTED_ERRORS as error:
                 messages[-1]["content"] = render.escaped_markdown(str(error))
-            yield "", messages
+            yield gr.update(**IDLE), messages
 
         def on_search(text: str) -> str:
             return render.moments(_or_error(lambda: app.search(text, limit=24)))
@@ -174,7 +176,11 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         )
         chosen.input(on_choose, chosen, view, api_name="open", **unchecked)
         chosen.input(None, chosen, None, js="id => { history.replaceState(null, '', `?video=${encodeURIComponent(id)}`); }")
-        question.submit(on_ask, [chosen, question], [question, chat], api_name="ask", trigger_mode="multiple", **unchecked)
+        asking = question.submit(
+            on_ask, [chosen, question], [question, chat], api_name="ask", trigger_mode="multiple", **unchecked
+        )
+        # Leaving the answer frees the model for the next question at once.
+        question.stop(lambda: gr.update(**IDLE), None, question, cancels=[asking], api_visibility="private")
         query.submit(on_search, query, results, api_name="search")
         gr.on([add.click, path.submit], on_add, path, status, api_name="index", trigger_mode="multiple", concurrency_limit=8)
         upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
