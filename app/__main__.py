@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-import app.cli  # noqa: F401 (registers its verbs)
+import app.cli
+import app.cli_files  # noqa: F401 (they register their verbs)
 from app.terminal import Call, progress_bar, run, verb
 
 

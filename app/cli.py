@@ -1,4 +1,4 @@
-"""The verbs of the command line: what each asks of the application, and what it prints."""
+"""The verbs of the command line: what each asks of the application, and what it prints. Those that write files: `cli_files`."""
 
 import logging
 import sys
@@ -8,61 +8,28 @@ from typing import Annotated, Any
 
 import typer
 
+from app.arguments import (
+    Context,
+    End,
+    Known,
+    Start,
+    Video,
+    coverage_row,
+    found_video,
+    seconds_of,
+    span_row,
+    span_text,
+    tell_what_is_missing,
+)
 from app.doctor import examine
 from app.errors import EXPECTED_ERRORS, BadRequest
 from app.service import plan_facts, video_facts
 from app.terminal import Call, error_document, printable, progress_bar, verb
-from indexing.exports import ExportFormat, event_row
+from indexing.exports import event_row
 from indexing.library import VideoEntry
-from video.ffmpeg import written_whole
-from video.timeline import Span, format_time, parse_time
+from video.timeline import format_time
 
 log = logging.getLogger(__name__)
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return None if text is None else parse_time(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _ordered(start_s: float | None, end_s: float | None) -> Span:
-    assert start_s is not None and end_s is not None
-    if not 0 <= start_s < end_s:
-        raise BadRequest(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s)}).")
-    return Span(start_s, end_s)
-
-
-def _span(span: Span) -> str:
-    return f"{format_time(span.start_s)} - {format_time(span.end_s)}"
-
-
-def _span_row(span: Span) -> dict[str, Any]:
-    return {
-        "start_s": round(span.start_s, 3),
-        "end_s": round(span.end_s, 3),
-        "start": format_time(span.start_s),
-        "end": format_time(span.end_s),
-    }
-
-
-def _coverage(seconds: float, frames: int, grain_s: float, unseen: Sequence[Span]) -> dict[str, Any]:
-    """What was looked at, and what could not be."""
-    spans = [_span_row(span) for span in unseen]
-    return {"seconds": round(seconds, 3), "frames": frames, "grain_s": round(grain_s, 4), "unseen": spans}
-
-
-Video = Annotated[str, typer.Argument(help="An id, a unique beginning of one, or a path (indexed first if it is new).")]
-Known = Annotated[str, typer.Argument(metavar="VIDEO", help="An id, a unique beginning of one, or a path.")]
-Context = Annotated[int | None, typer.Option(min=1, help="Most tokens of one prompt and reply.", show_default=False)]
-
-Start = Annotated[str | None, typer.Option(help="Begin here: 75, 1:15, 1:02:03.", show_default=False)]
-End = Annotated[str | None, typer.Option(help="Stop here.", show_default=False)]
-
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The file to write; by default named after the video.", show_default=False)
-]
 
 
 @verb
@@ -74,7 +41,7 @@ def index(
     context: Context = None,
 ) -> None:
     """Caption videos and put them into the library."""
-    start_s, end_s = _seconds(start), _seconds(end)
+    start_s, end_s = seconds_of(start), seconds_of(end)
     rows: list[dict[str, Any]] = []
     failed: list[Exception] = []
     call.tell_notice()
@@ -95,7 +62,7 @@ def index(
                 "duration_s": round(entry.duration_s, 3),
                 "events": entry.caption_count,
                 "seconds_spent": round(done.seconds_spent, 2),
-                "incomplete": [_span_row(span) for span in entry.incomplete],
+                "incomplete": [span_row(span) for span in entry.incomplete],
             }
         )
     if failed and len(paths) == 1:
@@ -122,7 +89,7 @@ def list_(call: Call) -> None:
             "title": entry.title,
             "path": str(entry.path),
             "duration_s": round(entry.duration_s, 3),
-            "indexed": _span_row(entry.span),
+            "indexed": span_row(entry.span),
             "events": entry.caption_count,
             "indexed_at": entry.indexed_at,
             "checkpoint": entry.provenance.checkpoint,
@@ -132,7 +99,7 @@ def list_(call: Call) -> None:
     ]
     lines = (
         f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.caption_count:>4} events  {entry.title}"
-        + ("" if entry.span.duration_s >= entry.duration_s - 0.1 else f"  (only {_span(entry.span)})")
+        + ("" if entry.span.duration_s >= entry.duration_s - 0.1 else f"  (only {span_text(entry.span)})")
         + ("  (stale: index again)" if call.app.is_stale(entry) else "")
         for entry in entries
     )
@@ -161,7 +128,7 @@ def plan(
 ) -> None:
     """Show which frames would be looked at for a question, and what that costs."""
     report = call.app.plan(
-        video, start_s=_seconds(start), end_s=_seconds(end), context_tokens=context, fps=fps, max_frames=max_frames
+        video, start_s=seconds_of(start), end_s=seconds_of(end), context_tokens=context, fps=fps, max_frames=max_frames
     )
     facts = plan_facts(report.plan) | {
         "estimated_seconds": round(report.estimated_seconds, 2),
@@ -186,9 +153,9 @@ def plan(
 @verb
 def caption(call: Call, video: Video) -> None:
     """Print a video's captions."""
-    entry = _found(call, video)
+    entry = found_video(call, video)
     events = [event_row(item.event) for item in call.app.captions(entry)]
-    _tell_what_is_missing(entry)
+    tell_what_is_missing(entry)
     if call.app.is_stale(entry):
         log.warning("These captions were made by %s; index the video again to renew them.", entry.provenance.checkpoint)
     call.tell_notice()
@@ -197,7 +164,7 @@ def caption(call: Call, video: Video) -> None:
         "duration_s": round(entry.duration_s, 3),
         "events": events,
         "stale": call.app.is_stale(entry),
-        "incomplete": [_span_row(span) for span in entry.incomplete],
+        "incomplete": [span_row(span) for span in entry.incomplete],
     }
     text = (
         "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or "Nothing was seen in this video."
@@ -208,18 +175,19 @@ def caption(call: Call, video: Video) -> None:
 @verb
 def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="What to look for.")]) -> None:
     """Find all occurrences of something in a video, or say that it is not there."""
-    entry = _found(call, video)
+    entry = found_video(call, video)
     with progress_bar() as on_progress:
         result = call.app.locate(entry, query, on_progress=on_progress)
     call.tell_notice()
+    looked = result.coverage
     document = {
         "query": query,
         "video_id": entry.video_id,
-        "spans": [_span_row(item.span) | {"error_s": round(item.error_s, 3)} for item in result.found],
+        "spans": [span_row(item.span) | {"error_s": round(item.error_s, 3)} for item in result.found],
         "found": bool(result.found),
-        "coverage": _coverage(result.coverage.seconds, result.coverage.frames, result.coverage.grain_s, result.coverage.unseen),
+        "coverage": coverage_row(looked.seconds, looked.frames, looked.grain_s, looked.unseen),
     }
-    lines = [f"{_span(item.span)}  (each edge within about {item.error_s:.1f} s)" for item in result.found]
+    lines = [f"{span_text(item.span)}  (each edge within about {item.error_s:.1f} s)" for item in result.found]
     nothing = f"Not in this video: {query}. {result.coverage}"
     call.answer(document | call.model_facts(call.app.provenance(result.plan)), "\n".join(lines) or nothing)
 
@@ -238,7 +206,7 @@ def ask(
         raise BadRequest('Name the video before the question: ask VIDEO "What happens at 0:20?"')
     if question is not None and not question.strip():
         raise BadRequest("The question is empty: ask something about the video.")
-    entries = [_found(call, video) for video in videos]
+    entries = [found_video(call, video) for video in videos]
     if question is not None:
         document, text = _asked(call, entries, question)
         call.answer(document, text)
@@ -280,11 +248,11 @@ def _asked(call: Call, entries: Sequence[VideoEntry], question: str) -> tuple[di
     document = {
         "question": question,
         "answer": answer.text,
-        "evidence": [{"video_id": item.video_id} | _span_row(item.span) for item in answer.evidence],
+        "evidence": [{"video_id": item.video_id} | span_row(item.span) for item in answer.evidence],
         "seconds": {"first_token": round(answer.first_token_s, 3), "total": round(answer.total_s, 3)},
-        "coverage": _coverage(answer.looked_at_s, answer.frames, answer.grain_s, answer.unseen),
+        "coverage": coverage_row(answer.looked_at_s, answer.frames, answer.grain_s, answer.unseen),
     }
-    seen = ", ".join(_span(item.span) for item in answer.evidence)
+    seen = ", ".join(span_text(item.span) for item in answer.evidence)
     return document | call.model_facts(*answer.provenance), f"\n[seen at {seen}]" if seen else ""
 
 
@@ -296,85 +264,21 @@ def search(
     video: Annotated[str | None, typer.Option(help="Only in this video.", show_default=False)] = None,
 ) -> None:
     """Search the captions of the whole library."""
-    moments = call.app.search(query, limit=limit, video=_found(call, video).video_id if video else None)
+    moments = call.app.search(query, limit=limit, video=found_video(call, video).video_id if video else None)
     call.tell_notice()
     rows = [
         {"video_id": moment.video_id, "title": moment.title}
-        | _span_row(moment.span)
+        | span_row(moment.span)
         | {"text": moment.text, "score": moment.score, "source": moment.source}
         for moment in moments
     ]
     lines = (
-        f"{moment.score:.2f}  {_span(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments
+        f"{moment.score:.2f}  {span_text(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments
     )
     call.answer(
         {"query": query, "moments": rows} | {"notice": call.app.checkpoint.notice},
         "\n".join(lines) or f"No caption in the library fits “{query}”.",
     )
-
-
-@verb
-def export(
-    call: Call,
-    video: Video,
-    format: Annotated[ExportFormat, typer.Option(help="The format.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file to write; by default stdout.", show_default=False)
-    ] = None,
-) -> None:
-    """Export a video's captions as subtitles or a table."""
-    entry = _found(call, video)
-    text = call.app.export(entry, format)
-    _tell_what_is_missing(entry)
-    if output is None:
-        call.answer({"video_id": entry.video_id, "format": format, "content": text}, text.rstrip("\n"))
-        return
-    target = output.expanduser()
-    if target.exists() and target.suffix.lower() != f".{format}":
-        raise BadRequest(
-            f"{output} exists and is no {format} file; it was not overwritten. Choose another name, or end it in .{format}."
-        )
-    try:
-        with written_whole(target) as partial:
-            partial.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
-    call.answer({"video_id": entry.video_id, "format": format, "path": str(output)}, f"Wrote {output}.")
-
-
-@verb
-def cut(
-    call: Call,
-    video: Known,
-    start: Annotated[str, typer.Option(help="Begin here: 75, 1:15, 1:02:03.")],
-    end: Annotated[str, typer.Option(help="Stop here.")],
-    reencode: Annotated[bool, typer.Option("--reencode", help="Cut exactly, by encoding anew.")] = False,
-    output: Output = None,
-) -> None:
-    """Cut a part out into a file of its own. Without --reencode it begins with the key frame before."""
-    asked_s = _seconds(start)
-    span = _ordered(asked_s, _seconds(end))
-    done = call.app.files.cut(_found(call, video), span, output, reencode=reencode)
-    earlier_s = span.start_s - done.span.start_s
-    said = f" (begins {earlier_s:.1f} s early, with a key frame; --reencode cuts exactly)" if earlier_s > 0.05 else ""
-    document = {"path": str(done.path), "reencoded": reencode, "asked": _span_row(span)} | _span_row(done.span)
-    call.answer(document, f"Wrote {done.path}: {_span(done.span)}{said}.")
-
-
-@verb
-def sheet(
-    call: Call,
-    video: Known,
-    columns: Annotated[int, typer.Option(min=1, max=20, help="Pictures in a row.")] = 4,
-    rows: Annotated[int, typer.Option(min=1, max=20, help="Rows.")] = 4,
-    output: Output = None,
-) -> None:
-    """Write a contact sheet: one picture with thumbnails from the whole video and their times."""
-    path, times_s, lost_s = call.app.files.contact_sheet(_found(call, video), output, columns=columns, rows=rows)
-    if lost_s:
-        log.warning("Pictures could not be read at %s.", ", ".join(map(format_time, lost_s)))
-    document = {"path": str(path), "times_s": [round(time_s, 3) for time_s in times_s]}
-    call.answer(document | {"unreadable_s": [round(time_s, 3) for time_s in lost_s]}, f"Wrote {path}.")
 
 
 @verb
@@ -386,16 +290,3 @@ def doctor(call: Call) -> None:
     call.answer(found.facts | {"problems": list(found.problems)}, "\n".join(lines))
     if found.problems:
         raise typer.Exit(1)
-
-
-def _tell_what_is_missing(entry: VideoEntry) -> None:
-    if entry.incomplete:
-        log.warning("There may be more than this in %s.", ", ".join(map(_span, entry.incomplete)))
-    if entry.span.duration_s < entry.duration_s - 0.1:
-        log.warning("Only %s was indexed; index the video again without --start and --end for all of it.", _span(entry.span))
-
-
-def _found(call: Call, reference: str) -> VideoEntry:
-    """The video, indexed first if it is a new path."""
-    with progress_bar() as on_progress:
-        return call.app.video_or_index(reference, on_progress)

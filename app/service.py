@@ -1,8 +1,6 @@
 """The use cases: index, list, plan, caption, locate, ask, search, export. The only place that joins the packages."""
 
-import functools
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from app.asking import AskedAnswer, Asking
 from app.errors import BadRequest, VideoGone
 from app.files import END_SLACK_S, Files
+from app.loading import Loaded
 from app.progress import OnProgress, Stages
 from app.settings import Settings
 from indexing.errors import UnknownVideo
 from indexing.exports import FORMATS, ExportFormat, event_row, exported
 from indexing.library import ID_DIGITS, AnsweredQuestion, Caption, Library, Provenance, VideoEntry
 from indexing.search import Moment, captions_with, search
-from model.checkpoints import Checkpoint, find_checkpoint
+from model.checkpoints import Checkpoint
 from model.errors import ModelError
 from model.prompts import PROMPT_VERSION
 from video.clips import browser_plays
@@ -32,9 +31,7 @@ from video.timeline import Event, Span, find_times, format_time
 if TYPE_CHECKING:
     from indexing.vectors import VectorIndex
     from model.answerer import Answering
-    from model.engine import Engine
     from model.localizer import Localization
-    from model.remote import Server
     from model.sessions import SessionPool
 
 __all__ = [  # with what the interface needs of the types that are handed out
@@ -85,66 +82,20 @@ class Longview:
             processes=settings.decode_processes,
         )
         self.files = Files(self.library, self.decoder)
-        self._loading = threading.RLock()
-        self._loaded_pool: SessionPool | None = None
-        self._loaded_vectors: VectorIndex | None = None
+        self._loaded = Loaded(settings, self.library, self.decoder)
 
-    # -- what is loaded when it is needed ------------------------------------------------------------------------
-
-    @functools.cached_property
+    @property
     def checkpoint(self) -> Checkpoint:
         """The chosen checkpoint; found, not loaded."""
-        if self._server is not None:
-            return self._server.checkpoint
-        with self._loading:
-            return find_checkpoint(self.settings.model)
+        return self._loaded.checkpoint
 
-    @functools.cached_property
-    def _server(self) -> "Server | None":
-        """Where the model is served, if not here."""
-        if self.settings.server is None:
-            return None
-        if self.settings.model in ("auto", "demo"):
-            raise BadRequest("Say which model the server has: --model Qwen/Qwen3-VL-8B-Instruct, for instance.")
-        from model.remote import Server
-
-        return Server(self.settings.server, self.settings.model, self.settings.server_key)
-
-    # From Python 3.12 on a cached property has no lock: two threads would load two checkpoints.
     @property
     def _pool(self) -> "SessionPool":
-        with self._loading:
-            if self._loaded_pool is None:
-                from model.sessions import SessionPool
-
-                engine = self._engine()
-                self._loaded_pool = SessionPool(
-                    engine,
-                    self.decoder,
-                    memory_bytes=self.settings.session_memory_bytes,
-                    host_bytes=self.settings.session_host_bytes if engine.device == "cuda" else 0,
-                    context_tokens=self.settings.context_tokens,
-                )
-            return self._loaded_pool
-
-    def _engine(self) -> "Engine":
-        if self._server is not None:
-            from model.remote import RemoteEngine
-
-            return RemoteEngine(self._server)
-        from model.qwen import QwenEngine
-
-        return QwenEngine(self.checkpoint, device=self.settings.device, threads=self.settings.threads)
+        return self._loaded.pool
 
     @property
     def _vectors(self) -> "VectorIndex":
-        with self._loading:
-            if self._loaded_vectors is None:
-                from indexing.embedder import SentenceEncoder
-                from indexing.vectors import VectorIndex
-
-                self._loaded_vectors = VectorIndex(self.library, SentenceEncoder())
-            return self._loaded_vectors
+        return self._loaded.vectors
 
     @property
     def device(self) -> str:

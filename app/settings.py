@@ -57,8 +57,8 @@ class Settings(BaseSettings):
     """CPU threads of the engine; by default one for small checkpoints, else one a core."""
     context_tokens: int | None = Field(default=None, ge=1)
     """Most tokens of one prompt and reply; by default what the device can take."""
-    session_memory_bytes: int = Field(default=4 << 30, ge=0)
-    """Memory of the device for the KV caches of videos that were looked at."""
+    session_memory_bytes: int | None = Field(default=None, ge=0)
+    """Memory of the device for the KV caches of videos that were looked at; by default most of what is free."""
     session_host_bytes: int = Field(default=0, ge=0)
     """The host's memory for those that no longer fit there: they come back without being read again."""
     port: int = Field(default=7860, ge=1, le=65535)

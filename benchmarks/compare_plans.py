@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 from model.checkpoints import QWEN3_VL
-from model.sessions import RESERVED_TOKENS
+from model.engine import REPLY_RESERVE_TOKENS
 from video.probe import VideoInfo
 from video.sampler import Budget, plan
 from video.timeline import format_time
@@ -26,7 +26,7 @@ def marker_tokens(time_s: float) -> int:
 
 def ours(video: VideoInfo, context: int) -> str:
     """One row's columns for Longview."""
-    chosen = plan(video, Budget(context, RESERVED_TOKENS, QWEN3_VL, marker_tokens))
+    chosen = plan(video, Budget(context, REPLY_RESERVE_TOKENS, QWEN3_VL, marker_tokens))
     frames = len(chosen.windows[0].times_s)
     windows = f" in each of {len(chosen.windows)} windows" if len(chosen.windows) > 1 else ""
     return f"{frames} of {chosen.width}x{chosen.height}{windows} | {max(chosen.window_tokens):,} | {chosen.grain_s:.2f}"

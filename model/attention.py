@@ -3,8 +3,8 @@
 Text: a chunk of queries against a long past. Attention over the past needs no causal mask, and over the chunk itself no
 past, so both run on the fastest kernels there are, and are merged by their log-sum-exps (Milakov and Gimelshein 2018;
 FlashAttention, Dao et al. 2022, section 3.1). Grouped queries are laid side by side as rows of one head, so that keys and
-values are read once and never repeated. A few queries against a long past leave most of a GPU idle, so the past is split
-and its parts are merged in the same way (Flash-Decoding, Dao et al. 2023).
+values of the past are read once and not repeated. A few queries against a long past leave most of a GPU idle, so the past
+is split and its parts are merged in the same way (Flash-Decoding, Dao et al. 2023).
 
 Vision: every frame pair attends only to itself and all have one size, so they are one batch, not a loop.
 """
@@ -24,9 +24,13 @@ log = logging.getLogger(__name__)
 
 TEXT, VISION = "longview_text", "longview_vision"
 FEW_QUERIES = 64
-"""Rows of queries up to which a GPU is kept busy by splitting the keys, not the queries."""
+"""Rows of queries that are few: a kernel for chunks is not the fastest for them."""
+ROWS_PER_BLOCK = 128
+"""Rows that one processor of a GPU takes at once, about."""
 SPLIT_KEYS_MIN = 1024
 """A shorter part of the past is not worth a split of its own."""
+SPLIT_KEYS_STEP = 256
+"""Parts of the past are multiples of that, so that their shape does not change with every token."""
 Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool, float], tuple[torch.Tensor, torch.Tensor]]
 """(queries, keys, values, causal, scale) -> (output, log-sum-exp). Queries (B, H, N, D), keys and values (B, H, L, D), all
 with as many heads; output (B, H, N, D), log-sum-exp float32 (B, H, N)."""
@@ -68,7 +72,11 @@ KERNELS: dict[str, dict[str, Kernel]] = {
     "cpu": {"cpu": _cpu},
     "cuda": {"cudnn": _cudnn, "flash": _flash, "efficient": _efficient},
 }
-"""Candidates by type of device; the first that is right and fastest is taken."""
+"""Candidates by type of device; the fastest that is right is taken."""
+PLANS_SHAPES = frozenset({"cudnn"})
+"""Kernels that are prepared for every new shape, which takes longer than a few queries do; decoding has a new one each token."""
+TIMED_CALLS = 5
+"""Queued one after the other, so that the device is timed and not the launch."""
 
 
 @functools.cache
@@ -78,8 +86,10 @@ def kernel_for(device: torch.device, dtype: torch.dtype, heads: int, size: int, 
     `few`: for a few queries against many keys; else as many as a chunk has. Measured once, on random numbers, in some
     milliseconds; a kernel that fails or is wrong at these shapes (cuDNN's was seen to be, elsewhere) is left out.
     """
-    candidates = KERNELS.get(device.type, {})
-    queries, keys = (16, 8192) if few else (1024, 1024) if causal else (1024, 4096)
+    candidates = {name: kernel for name, kernel in KERNELS.get(device.type, {}).items() if not (few and name in PLANS_SHAPES)}
+    # As large as they are in earnest on a GPU, where smaller ones would only time the launch.
+    many = 4096 if device.type == "cuda" else 512
+    queries, keys = (16, 8192) if few else (many, many) if causal else (many, 4 * many)
     generator = torch.Generator(device=device).manual_seed(0)
     q, k, v = (
         torch.randn((1, heads, length, size), generator=generator, device=device, dtype=torch.float32).to(dtype)
@@ -87,18 +97,22 @@ def kernel_for(device: torch.device, dtype: torch.dtype, heads: int, size: int, 
     )
     scale = size**-0.5
     expected = _plain(q, k, v, causal, scale)
-    tolerance = 1e-4 if dtype == torch.float32 else 2e-2
+    lse_allowed, out_allowed = (1e-4, 1e-4) if dtype == torch.float32 else (2e-3, 2e-2)
     best: Kernel = _plain
     best_s = math.inf
     for name, kernel in candidates.items():
         try:
             found = kernel(q, k, v, causal, scale)
-            if not all(
-                torch.allclose(a.float(), b.float(), atol=tolerance, rtol=tolerance) for a, b in zip(found, expected, strict=True)
-            ):
+            # Outputs by their size: averages over thousands of values are small.
+            apart = (found[0].float() - expected[0].float()).norm() / expected[0].float().norm()
+            lse_apart = (found[1].float() - expected[1]).abs().max()
+            if not (apart <= out_allowed and lse_apart <= lse_allowed):
                 log.warning("attention kernel %s is wrong on %s and is not used", name, device)
                 continue
             seconds = min(_timed(kernel, q, k, v, causal, scale) for _ in range(3))
+        except torch.OutOfMemoryError:
+            # Says nothing about the kernel; the next request measures again.
+            raise
         except RuntimeError as error:
             log.info("attention kernel %s cannot be used on %s: %s", name, device, error)
             continue
@@ -113,7 +127,8 @@ def _timed(kernel: Kernel, *arguments: Any) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     begun = time.perf_counter()
-    kernel(*arguments)
+    for _ in range(TIMED_CALLS if device.type == "cuda" else 1):
+        kernel(*arguments)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - begun
@@ -147,10 +162,10 @@ def _over_past(rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale
     length = key.shape[2]
     few = count <= FEW_QUERIES
     kernel = kernel_for(rows.device, rows.dtype, heads, size, causal=False, few=few)
-    splits = _splits(rows.device, heads, length) if few else 1
+    splits = _splits(rows.device, heads * math.ceil(count / ROWS_PER_BLOCK), length)
     if splits == 1:
         return kernel(rows, key, value, False, scale)
-    each = length // splits
+    each = length // splits // SPLIT_KEYS_STEP * SPLIT_KEYS_STEP
     # A view, no copy: the parts of the past become a batch.
     k, v = (states[0, :, : splits * each].unflatten(1, (splits, each)).transpose(0, 1) for states in (key, value))
     out, lse = kernel(rows.expand(splits, -1, -1, -1), k, v, False, scale)
@@ -161,10 +176,10 @@ def _over_past(rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale
     return _merged(out.unsqueeze(1), lse.unsqueeze(1)), together
 
 
-def _splits(device: torch.device, heads: int, length: int) -> int:
-    """Into how many parts a past is split so that every processor of the device has one."""
+def _splits(device: torch.device, blocks: int, length: int) -> int:
+    """Into how many parts a past is split so that every processor of the device has work; `blocks` have it without a split."""
     workers = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else torch.get_num_threads()
-    return max(1, min(math.ceil(workers / heads), length // SPLIT_KEYS_MIN))
+    return max(1, min(math.ceil(workers / blocks), length // SPLIT_KEYS_MIN))
 
 
 def _merged(out: torch.Tensor, lse: torch.Tensor) -> torch.Tensor:

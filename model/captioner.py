@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from model.coverage import Coverage, Seen
 from model.decoding import PENALTY_AFTER_LOOP, TimedText
-from model.engine import VideoSession
+from model.engine import REPLY_RESERVE_TOKENS, VideoSession
 from model.prompts import DENSE_CAPTIONS
 from model.replies import read_events
-from model.sessions import RESERVED_TOKENS, OnPart, SessionPool
+from model.sessions import OnPart, SessionPool
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan
 from video.timeline import Event, Span
 
-CAPTION_TOKENS = RESERVED_TOKENS - 256
+CAPTION_TOKENS = REPLY_RESERVE_TOKENS - 256
 """Longest reply: the reserve less template and question."""
 
 DECODING_SHARE = 0.4
@@ -46,12 +46,15 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
                 on_part((done + of_window) / len(plan.windows))
 
         session = pool.session(video, plan, window, on_part=lambda read: part(read * DECODING_SHARE))
-        for penalty in (0.0, PENALTY_AFTER_LOOP):
-            generation = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS, item=TimedText, presence_penalty=penalty)
-            for _ in generation:
-                part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
-            if not generation.is_looping:
-                break
+        generation = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS, item=TimedText)
+        for _ in generation:
+            part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
+        if generation.is_looping:
+            penalty = PENALTY_AFTER_LOOP
+            again = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS, item=TimedText, presence_penalty=penalty)
+            for _ in again:
+                pass
+            generation = again if again.is_complete else generation
         part(1.0)
         reading = read_events(generation.text, session)
         seen.add(session, understood=generation.is_complete and reading.is_json)

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ LOOP_REPEATS = 4
 PENALTY_AFTER_LOOP = 1.5
 """Presence penalty with which a reply that went in circles is tried once more; what Qwen advises against repetition
 (Qwen3-VL model cards). transformers has none."""
+THINK_END = "</think>"
 THINKING_TOKENS_MAX = 8192
 """Room to think before a reply under a grammar; what a checkpoint thinks is not part of its reply."""
 
@@ -46,6 +47,8 @@ class Rules:
     tokens_max: int
     item: type[BaseModel] | None = None
     """The reply is a JSON list of these; None: free text."""
+    thoughts_max: int = THINKING_TOKENS_MAX
+    """Of a checkpoint that thinks first."""
     presence_penalty: float = 0.0
     """Taken off the logit of every token that the reply already has."""
 
@@ -108,12 +111,12 @@ def decoded(
     """Greedy tokens of a reply to `question` (1, n), ended by an end token, a loop (`is_looping`) or `rules.tokens_max`.
 
     `think_end`: the token that ends the thinking of a checkpoint whose prompt begins it. Thoughts are yielded like all tokens,
-    but are free of the grammar and have `THINKING_TOKENS_MAX` of their own.
+    but are free of the grammar and have `rules.thoughts_max` of their own.
     """
     said: list[int] = []
     used = torch.zeros(0)
     thinking = think_end is not None
-    left = THINKING_TOKENS_MAX if thinking else rules.tokens_max
+    left = rules.thoughts_max if thinking else rules.tokens_max
     ids = question
     while left > 0:
         logits = next_logits(ids)
@@ -139,7 +142,7 @@ def decoded(
         ids = torch.tensor([[token]], device=question.device)
 
 
-def is_looping(tokens: list[int]) -> bool:
+def is_looping(tokens: Sequence[object]) -> bool:
     """Whether a reply ends in the same passage over and over."""
     for period in range(1, min(LOOP_PERIOD_MAX, len(tokens) // LOOP_REPEATS) + 1):
         length = max(LOOP_REPEATS * period, LOOP_TOKENS_MIN)

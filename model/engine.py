@@ -11,6 +11,9 @@ from video.decoder import TimedFrames
 from video.sampler import SamplingPlan
 from video.timeline import Span
 
+REPLY_RESERVE_TOKENS = 2048
+"""Of every context, for the chat template, the question and the reply."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -60,8 +63,12 @@ class VideoSession(Protocol):
     ) -> Generation:
         """A greedy reply to a question about this window. Users of one session wait for each other.
 
-        `item`: the reply is a JSON list of these, enforced token by token. `presence_penalty`: see `model.decoding.Rules`.
+        `item`: the reply is a JSON list of these, enforced token by token by engines that can.
+        `presence_penalty`: see `model.decoding.Rules`.
         Leaving the iteration early frees the session at once.
+
+        Raises:
+            BadQuestion: on iteration, if the question does not fit behind the video.
         """
         ...
 
@@ -83,6 +90,10 @@ class Engine(Protocol):
     """The longest prompt and reply that this device can take."""
     kv_bytes_per_token: int
     """Of all layers, in the numbers of this device."""
+    reserved_tokens: int
+    """Of every context, for the chat template, the question, thoughts and the reply."""
+    session_bytes: int
+    """What the device has to spare for sessions."""
 
     def marker_tokens(self, time_s: float) -> int:
         """Tokens of the marker for that time, with the vision start and end around its patch."""

@@ -90,7 +90,7 @@ def locate(
     for number, candidate in enumerate(sorted(candidates)):
         if on_part:
             on_part((len(plan.windows) + number / len(candidates)) / (len(plan.windows) + 1))
-        better = _looked_again(pool, video, candidate, query)
+        better = _looked_again(pool, video, candidate, plan.grain_s, query)
         # Two candidates may turn out to be one occurrence.
         if better is not None and all(better.span.iou(known.span) < SAME_EVENT_IOU for known in found):
             found.append(better)
@@ -109,25 +109,28 @@ def _asked(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, index: int, 
     return [event.span for event in reading.events]
 
 
-def _looked_again(pool: SessionPool, video: VideoInfo, coarse: Span, query: str) -> Found | None:
+def _looked_again(pool: SessionPool, video: VideoInfo, coarse: Span, coarse_grain_s: float, query: str) -> Found | None:
     """The find with finer edges, or None if a second look does not see it."""
     if coarse.duration_s + 2 * MARGIN_S <= LOOK_MAX_S:
-        seen, grain_s = _look(pool, video, Span(coarse.start_s - MARGIN_S, coarse.end_s + MARGIN_S), query)
+        seen, look = _look(pool, video, Span(coarse.start_s - MARGIN_S, coarse.end_s + MARGIN_S), query)
         best = max(seen, key=coarse.iou, default=None)
-        return Found(best, grain_s) if best is not None and best.iou(coarse) >= SAME_EVENT_IOU else None
+        if best is not None and best.iou(coarse) >= SAME_EVENT_IOU:
+            return Found(best, look.grain_s)
+        # A look that could not see, or whose reply could not be read, says nothing against the first one.
+        return Found(coarse, coarse_grain_s) if look.unseen else None
     half = LOOK_MAX_S / 2
-    starts, grain_s = _look(pool, video, Span(coarse.start_s - half, coarse.start_s + half), query)
-    ends, _ = _look(pool, video, Span(coarse.end_s - half, coarse.end_s + half), query)
+    starts, look = _look(pool, video, Span(coarse.start_s - half, coarse.start_s + half), query)
+    ends, other = _look(pool, video, Span(coarse.end_s - half, coarse.end_s + half), query)
     first = min(starts, key=lambda span: abs(span.start_s - coarse.start_s), default=None)
     last = min(ends, key=lambda span: abs(span.end_s - coarse.end_s), default=None)
     if first is None or last is None or last.end_s <= first.start_s:
-        return None
-    return Found(Span(first.start_s, last.end_s), grain_s)
+        return Found(coarse, coarse_grain_s) if look.unseen or other.unseen else None
+    return Found(Span(first.start_s, last.end_s), look.grain_s)
 
 
-def _look(pool: SessionPool, video: VideoInfo, around: Span, query: str) -> tuple[list[Span], float]:
+def _look(pool: SessionPool, video: VideoInfo, around: Span, query: str) -> tuple[list[Span], Coverage]:
     inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
     plan = pool.plan(video, "look", span=inside)
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     found = [span for index in range(len(plan.windows)) for span in _asked(pool, video, plan, index, query, seen)]
-    return found, seen.coverage().grain_s
+    return found, seen.coverage()

@@ -124,8 +124,8 @@ class Prefill:
     def _encode(self, patches: torch.Tensor, grid: torch.Tensor) -> Any:
         visual = self._model.model.visual
         frames, rows, columns = grid[0].tolist()
-        # One run for all frames: `model.attention` takes it apart again.
-        whole = torch.tensor([0, len(patches)], dtype=torch.int32, device=self._device)
+        # One run for all frames: `model.attention` takes it apart again. On the CPU, where every layer asks for its numbers.
+        whole = torch.tensor([0, len(patches)], dtype=torch.int32)
         return visual(
             patches.to(visual.dtype), grid_thw=grid.to(self._device), cu_seqlens=whole, patches_per_frame=rows * columns
         )

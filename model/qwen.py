@@ -9,8 +9,10 @@ import logging
 import re
 import threading
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -22,9 +24,9 @@ from transformers.utils import logging as transformers_logging
 from model import attention
 from model.cache import FixedCache
 from model.checkpoints import Checkpoint
-from model.decoding import Grammars, Rules, decoded, is_looping
-from model.engine import Patch
-from model.errors import BadCheckpoint, DeviceNotFound, OutOfMemory
+from model.decoding import THINK_END, THINKING_TOKENS_MAX, Grammars, Rules, decoded, is_looping
+from model.engine import REPLY_RESERVE_TOKENS, Patch
+from model.errors import BadCheckpoint, BadQuestion, DeviceNotFound, OutOfMemory
 from model.estimates import Estimates
 from model.prefill import Collected, Prefill, next_logits
 from video.decoder import TimedFrames
@@ -35,11 +37,15 @@ from video.timeline import Span
 log = logging.getLogger(__name__)
 
 QUESTION_SLOT = "QUESTION-GOES-HERE"
-THINK_BEGIN, THINK_END = "<think>", "</think>"
+THINK_BEGIN = "<think>"
 SMALL_WEIGHTS_BYTES = 200 << 20
 """Below this size the work of one step is too small to share: more threads than one only wait for each other."""
 MEMORY_SHARE = 0.8
 """Of the free memory, how much the KV cache may take."""
+MEMORY_SHARE_HOST = 0.25
+"""Of the host's, where there is no GPU, how much all kept sessions may take together."""
+LEAST_REPLY_TOKENS = 64
+"""A question that leaves less room than that for its reply is too long."""
 MARKER_SLACK_TOKENS = 64
 """Room for markers that get a digit more than planned, because a picture comes later than the time it was wanted for."""
 
@@ -95,6 +101,11 @@ class QwenEngine:
         self._before_video = before_video
         thinks = self._after_question.rstrip().endswith(THINK_BEGIN)
         self.think_end: int | None = tokenizer.convert_tokens_to_ids(THINK_END) if thinks else None
+        self.reserved_tokens = REPLY_RESERVE_TOKENS + (THINKING_TOKENS_MAX if thinks else 0)
+        free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else psutil.virtual_memory().available
+        # A machine without a GPU has other things to do with its memory.
+        share = MEMORY_SHARE if self.device == "cuda" else MEMORY_SHARE_HOST
+        self.session_bytes = int(max(0, free - self.estimates.chunk_bytes) * share)
         self.context_tokens = self._context_limit()
 
     def _dtype(self) -> torch.dtype:
@@ -115,8 +126,7 @@ class QwenEngine:
         return before_video, after_video, before, after
 
     def _context_limit(self) -> int:
-        free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else psutil.virtual_memory().available
-        room = max(0, free - self.estimates.chunk_bytes) * MEMORY_SHARE
+        room = self.session_bytes / (1 if self.device == "cuda" else MEMORY_SHARE_HOST / MEMORY_SHARE)
         return min(self.checkpoint.context_max, int(room / self.kv_bytes_per_token))
 
     def marker_tokens(self, time_s: float) -> int:
@@ -165,11 +175,20 @@ class QwenEngine:
             return next_logits(self.model, ids, cache, rope_delta)
 
     def reply(self, question: str, rules: Rules, cache: FixedCache, rope_delta: int) -> Iterator[int]:
-        """Tokens of the reply to a question behind what the cache holds."""
+        """Tokens of the reply to a question behind what the cache holds, as many as there is room for.
+
+        Raises:
+            BadQuestion: it leaves no room for a reply.
+        """
+        ids = self.question_ids(question)
+        room = cache.capacity - cache.get_seq_length() - ids.shape[1]
+        if room < LEAST_REPLY_TOKENS:
+            raise BadQuestion(f"The question takes {ids.shape[1]:,} tokens, more than there is room for: make it shorter.")
+        tokens_max = min(rules.tokens_max, room)
         return decoded(
             lambda ids: self.next_logits(ids, cache, rope_delta),
-            self.question_ids(question),
-            rules,
+            ids,
+            replace(rules, tokens_max=tokens_max, thoughts_max=min(rules.thoughts_max, room - tokens_max)),
             end_tokens=self.end_tokens,
             grammar=self._grammars.matcher(rules.item) if rules.item else None,
             think_end=self.think_end,
@@ -216,11 +235,12 @@ class QwenSession:
         self, question: str, *, max_new_tokens: int, item: type[BaseModel] | None = None, presence_penalty: float = 0.0
     ) -> "QwenGeneration":
         """See `model.engine.VideoSession`."""
-        return QwenGeneration(self, question, Rules(max_new_tokens, item, presence_penalty))
+        return QwenGeneration(self, question, Rules(max_new_tokens, item, presence_penalty=presence_penalty))
 
     def first_logits(self, question: str) -> torch.Tensor:
         """Logits (vocabulary,) of the first token of a reply: what exactness is measured by."""
         with self._lock:
+            self._come_back()
             try:
                 return self.engine.next_logits(self.engine.question_ids(question), self._cache, self._rope_delta)
             finally:
@@ -238,12 +258,18 @@ class QwenSession:
 
     def unpark(self) -> None:
         """See `model.engine.VideoSession`."""
-        with self._lock, _memory_errors(f"{self.prompt_tokens} tokens"):
+        with self._lock:
+            self._come_back()
+
+    def _come_back(self) -> None:
+        """To the device, also if it was parked while someone was about to ask."""
+        with _memory_errors(f"{self.prompt_tokens} tokens"):
             self._cache.move_to(self.engine.device, length=self.prompt_tokens)
 
     def tokens(self, question: str, rules: Rules) -> Iterator[int]:
         """Greedy tokens of the reply. Whatever it adds to the cache is cropped away again, however it ends."""
         with self._lock:
+            self._come_back()
             try:
                 yield from self.engine.reply(question, rules, self._cache, self._rope_delta)
             finally:
@@ -265,6 +291,7 @@ class QwenGeneration:
         engine = self._session.engine
         start = time.perf_counter()
         said: list[int] = []
+        thoughts: list[int] = []
         thinking = engine.think_end is not None
         for token in self._session.tokens(self._question, self._rules):
             self.total_s = time.perf_counter() - start
@@ -274,6 +301,7 @@ class QwenGeneration:
                 return
             if thinking:
                 thinking = token != engine.think_end
+                thoughts.append(token)
                 continue
             said.append(token)
             text = engine.processor.tokenizer.decode(said, skip_special_tokens=True)
@@ -281,7 +309,7 @@ class QwenGeneration:
             if not text.endswith("�") and len(text) > len(self.text):
                 piece, self.text = text[len(self.text) :], text
                 yield piece
-        self.is_looping = is_looping(said)
+        self.is_looping = is_looping(thoughts if thinking else said)
 
 
 @contextmanager
@@ -291,8 +319,11 @@ def _memory_errors(what: str) -> Iterator[None]:
         return
     except torch.OutOfMemoryError as error:
         said = str(error)
-    # Outside the except block, because the traceback would keep the tensors alive.
+        # The frames that failed hold their tensors, and the error holds the frames.
+        traceback.clear_frames(error.__traceback__)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     log.info("out of memory: %s", said)
-    raise OutOfMemory(f"The device has not enough memory for {what}; choose a smaller --context or a smaller checkpoint.")
+    raise OutOfMemory(
+        f"The device has not enough memory for {what}; choose a smaller --context or a smaller checkpoint."
+    ) from None

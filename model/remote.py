@@ -11,7 +11,7 @@ import io
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +19,11 @@ import openai
 from openai.types.chat import ChatCompletionChunk
 from PIL import Image
 from pydantic import BaseModel, TypeAdapter
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import retry, retry_if_exception_type, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
 from model.checkpoints import QWEN3_VL, Checkpoint
-from model.engine import Patch
+from model.decoding import THINK_END, is_looping
+from model.engine import REPLY_RESERVE_TOKENS, Patch
 from model.errors import BadCheckpoint, ServerFailed, ServerUnreachable
 from model.prefill import CLOCK_FPS, Collected
 from video.decoder import TimedFrames
@@ -42,6 +43,10 @@ ATTEMPTS = 3
 CONTEXT_TOKENS = 32_768
 """Of servers that do not say how much they take."""
 TRANSIENT = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
+LEAST_IMAGE_TOKENS = 64
+"""The image processors of Qwen3-VL enlarge smaller pictures (`shortest_edge` 65,536 pixels)."""
+SESSION_BYTES = 4 << 30
+"""For the pictures of all sessions, as JPEG."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class RemoteEngine:
     device = "server"
     kv_bytes_per_token = 0
     """The server's to keep."""
+    reserved_tokens = REPLY_RESERVE_TOKENS
+    session_bytes = SESSION_BYTES
 
     def __init__(self, server: Server) -> None:
         """Ask the server what it serves.
@@ -100,6 +107,9 @@ class RemoteEngine:
         self.kind: ServerKind = "vllm" if facts.get("owned_by") == "vllm" else "images"
         self.context_tokens = int(facts.get("max_model_len") or CONTEXT_TOKENS)
         self.checkpoint = server.checkpoint
+        if self.kind == "images":
+            trained = replace(self.checkpoint.trained, tokens_per_patch_min=LEAST_IMAGE_TOKENS)
+            self.checkpoint = replace(self.checkpoint, trained=trained)
 
     def marker_tokens(self, time_s: float) -> int:
         """By Qwen's tokenizer: one token a character of the number, three around it, and vision start and end."""
@@ -187,7 +197,11 @@ class RemoteSession:
         if presence_penalty:
             request["presence_penalty"] = presence_penalty
         if is_vllm:
-            request["extra_body"] = {"media_io_kwargs": {"video": self._metadata()}}
+            # The frames have their planned size: a processor left to itself would shrink a long video to stamps.
+            request["extra_body"] = {
+                "media_io_kwargs": {"video": self._metadata()},
+                "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False},
+            }
             if item is not None:
                 schema = {"name": "reply", "schema": TypeAdapter(list[item]).json_schema()}  # type: ignore[valid-type]
                 request["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -236,6 +250,8 @@ class RemoteGeneration:
         start = time.perf_counter()
         broken = f"The server at {self._engine.server.url} broke off in the middle of its reply; ask again."
         reason: str | None = None
+        # What a Thinking checkpoint thinks comes first, where the server does not keep it apart.
+        thoughts, thinking = "", "thinking" in self._engine.server.model.lower()
         stream = self._begun()
         try:
             for chunk in stream:
@@ -246,16 +262,27 @@ class RemoteGeneration:
                 if piece:
                     self.total_s = time.perf_counter() - start
                     self.first_token_s = self.first_token_s or self.total_s
+                    if thinking:
+                        thoughts += piece
+                        if THINK_END not in thoughts:
+                            continue
+                        thinking, piece = False, thoughts.partition(THINK_END)[2].lstrip()
                     self.text += piece
                     yield piece
         except Exception as error:  # of the client, or of whichever library it reads the connection with
+            log.info("%s broke off: %s", self._engine.server.url, _said(error))
             raise ServerFailed(broken) from error
         finally:
             # Leaving early tells the server to stop, so that it is free for the next request.
             stream.close()
         if reason is None:
             raise ServerFailed(broken)
+        if thinking:
+            # It did not think, or to no end.
+            self.text = thoughts if reason == "stop" else ""
+            yield self.text
         self.is_complete = reason == "stop"
+        self.is_looping = is_looping(self.text.split())
 
     def _begun(self) -> "openai.Stream[ChatCompletionChunk]":
         """The stream, once the server has taken the request.
@@ -266,7 +293,8 @@ class RemoteGeneration:
         url = self._engine.server.url
 
         @retry(
-            retry=retry_if_exception_type(TRANSIENT),
+            # A server that was silent for so long is not asked again: it would read the whole video anew.
+            retry=retry_if_exception_type(TRANSIENT) & retry_if_not_exception_type(openai.APITimeoutError),
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_exponential(multiplier=0.5, max=8),
             reraise=True,

@@ -15,8 +15,6 @@ from video.timeline import Span
 
 log = logging.getLogger(__name__)
 
-RESERVED_TOKENS = 2048
-"""Of every context, for the chat template, the question and the reply."""
 LOWERED_TO = 0.75
 """Of a video's tokens that did not fit, how many are tried next."""
 
@@ -34,7 +32,8 @@ class _Key:
 class SessionPool:
     """The sessions of one engine, least recently used out when they take more than `memory_bytes` together.
 
-    Those that go are parked in the host's memory as far as `host_bytes` allow, and come back without being read again.
+    Without `memory_bytes` that is what the engine has to spare. Those that go are parked in the host's memory as far as
+    `host_bytes` allow, and come back without being read again.
     """
 
     def __init__(
@@ -42,14 +41,16 @@ class SessionPool:
         engine: Engine,
         decoder: Decoder,
         *,
-        memory_bytes: int,
+        memory_bytes: int | None = None,
         host_bytes: int = 0,
         context_tokens: int | None = None,
     ) -> None:
         self.engine = engine
         self.decoder = decoder
         self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)
-        self._memory_bytes, self._host_bytes = memory_bytes, host_bytes
+        self._memory_bytes = engine.session_bytes if memory_bytes is None else memory_bytes
+        self._host_bytes = host_bytes
+        self._opening_bytes: dict[_Key, int] = {}
         self._sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
         self._parked: OrderedDict[_Key, VideoSession] = OrderedDict()
         self._lock = threading.Lock()
@@ -68,7 +69,7 @@ class SessionPool:
         """The plan for this engine's checkpoint and context; see `video.sampler.plan`."""
         budget = Budget(
             context_tokens=min(self.context_tokens, context_tokens or self.context_tokens),
-            reserved_tokens=RESERVED_TOKENS,
+            reserved_tokens=self.engine.reserved_tokens,
             trained=self.engine.checkpoint.trained,
             marker_tokens=self.engine.marker_tokens,
         )
@@ -95,7 +96,8 @@ class SessionPool:
             with self._lock:
                 self._sessions.clear()
                 if is_last:
-                    lowered = RESERVED_TOKENS + int((room_tokens - RESERVED_TOKENS) * LOWERED_TO)
+                    reserved = self.engine.reserved_tokens
+                    lowered = reserved + int((room_tokens - reserved) * LOWERED_TO)
                     self.context_tokens = min(self.context_tokens, lowered)
             log.warning("out of memory at %d tokens; all other videos were let go", room_tokens)
         raise OutOfMemory(f"{said} From now on at most {self.context_tokens} tokens are read at once: ask again.")
@@ -113,12 +115,18 @@ class SessionPool:
             with self._lock:
                 if (kept := self._kept(key)) is not None:
                     return kept
-                # Room is made before the new one takes it, or both would have to fit at once.
-                self._evict(room_bytes=room_tokens * self.engine.kv_bytes_per_token)
+                # Room is made before the new one takes it, or both would have to fit at once; also for others that open now.
+                room_bytes = room_tokens * self.engine.kv_bytes_per_token
+                self._evict(room_bytes=room_bytes + sum(self._opening_bytes.values()))
+                self._opening_bytes[key] = room_bytes
             frames: Iterable[TimedFrames] = self.decoder.read(video, window.times_s, plan.height, plan.width)
             if on_part:
                 frames = _followed(frames, len(window.times_s), on_part)
-            session = self.engine.open(frames, window.span, room_tokens=room_tokens, clock_offset_s=window.clock_offset_s)
+            try:
+                session = self.engine.open(frames, window.span, room_tokens=room_tokens, clock_offset_s=window.clock_offset_s)
+            finally:
+                with self._lock:
+                    del self._opening_bytes[key]
             with self._lock:
                 self._sessions[key] = session
                 self._opening.pop(key, None)

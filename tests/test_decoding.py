@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from model.captioner import CAPTION_TOKENS
 from model.decoding import LOOP_TOKENS_MIN, Rules, TimedText, TimeRange, decoded, is_looping
-from model.errors import ContextFull
+from model.errors import BadQuestion
 from model.prompts import DENSE_CAPTIONS, localize
-from model.qwen import QwenEngine, QwenSession
+from model.qwen import MARKER_SLACK_TOKENS, QwenEngine, QwenSession
 from video.decoder import Decoder, TimedFrames
 from video.probe import VideoInfo
 from video.timeline import Span
@@ -147,7 +147,34 @@ def test_a_second_question_reads_only_its_own_tokens(session: QwenSession) -> No
 
 def test_a_question_that_does_not_fit_behind_the_video_is_refused_and_the_next_one_answered(engine: QwenEngine) -> None:
     black = TimedFrames(np.zeros((4, 64, 64, 3), np.uint8), np.arange(4.0))
-    small = engine.open([black], Span(0, 4), room_tokens=60)
-    with pytest.raises(ContextFull):
-        list(small.ask("What " * 200, max_new_tokens=5))
+    small = engine.open([black], Span(0, 4), room_tokens=160)
+    with pytest.raises(BadQuestion, match="make it shorter"):
+        list(small.ask("가나다라" * 100, max_new_tokens=5))
     assert "".join(small.ask("How many events are in the video?", max_new_tokens=5))
+
+
+def test_a_reply_is_cut_off_where_the_room_ends_not_broken_off(engine: QwenEngine) -> None:
+    black = TimedFrames(np.zeros((4, 64, 64, 3), np.uint8), np.arange(4.0))
+    question = "Where?"
+    room = engine.open([black], Span(0, 4), room_tokens=100).prompt_tokens + engine.question_ids(question).shape[1] + 20
+    small = engine.open([black], Span(0, 4), room_tokens=room)
+    # A grammar over an endless list never lets it end by itself before the room does.
+    generation = small.ask(question, max_new_tokens=5000, item=TimedText)
+    list(generation)
+    assert len(list(small.tokens(question, Rules(5000, TimedText)))) <= 20 + MARKER_SLACK_TOKENS
+
+
+def test_a_checkpoint_that_thinks_has_room_for_it_and_keeps_its_thoughts_to_itself(
+    engine: QwenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    black = TimedFrames(np.zeros((4, 64, 64, 3), np.uint8), np.arange(4.0))
+    session = engine.open([black], Span(0, 4), room_tokens=400)
+    # The bundled checkpoint as if it thought: up to its first full stop.
+    stop = engine.processor.tokenizer.convert_tokens_to_ids(".")
+    free = session.ask("What happens at 1.0 seconds?", max_new_tokens=50)
+    assert "." in "".join(free)
+    monkeypatch.setattr(engine, "think_end", stop)
+    generation = session.ask("What happens at 1.0 seconds?", max_new_tokens=50)
+    list(generation)
+    assert "." not in generation.text
+    assert generation.is_complete

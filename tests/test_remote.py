@@ -233,7 +233,6 @@ def test_a_busy_server_is_asked_again_but_not_for_ever(script: Script) -> None:
 
 def test_a_server_that_is_silent_is_given_up(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "SILENCE_S", 0.3)
-    monkeypatch.setattr(remote, "ATTEMPTS", 1)
     script.answers = [lambda _: time.sleep(2)]
     session = opened(Server(script.url, "m"), BLACK)
     with pytest.raises(ServerUnreachable, match="no answer within"):
@@ -269,6 +268,7 @@ def test_vllm_gets_one_video_of_our_frames_with_their_own_times(script: Script) 
         "do_sample_frames": False,
         "num_frames": -1,
     }
+    assert request["mm_processor_kwargs"] == {"do_resize": False, "do_sample_frames": False}
     assert (request["temperature"], request["max_tokens"], request["presence_penalty"]) == (0.0, 50, 1.5)
     assert request["response_format"]["json_schema"]["schema"]["items"]["$ref"].endswith("TimeRange")
     assert [patch.marker_s for patch in session.patches] == [0.2, 1.2, 2.3, 3.0]

@@ -260,3 +260,54 @@ def test_running_out_of_memory_lowers_the_budget_and_the_next_request_works(
     assert len(tried) == 2
     assert max(pool.plan(shapes_video).window_tokens) < room - 100
     assert said(opened(pool, shapes_video), "What happens at 4.2 seconds?").startswith("A red circle")
+
+
+def test_a_session_that_was_parked_while_someone_was_about_to_ask_answers_all_the_same(
+    engine: QwenEngine, videos: list[VideoInfo], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[str] = []
+    move = FixedLayer.move_to
+
+    def noting(layer: FixedLayer, device: torch.device, length: int) -> None:
+        moved.append(str(device))
+        move(layer, device, length)
+
+    monkeypatch.setattr(FixedLayer, "move_to", noting)
+    one_bytes = opened(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
+    pool = SessionPool(engine, decoder, memory_bytes=int(1.2 * one_bytes), host_bytes=PLENTY)
+    held = opened(pool, videos[0])
+    opened(pool, videos[1])
+    assert moved  # the other one needed its room
+    moved.clear()
+    assert said(held, "What happens at 3.0 seconds?") == "A red circle grows."
+    assert moved and set(moved) == {engine.device}
+
+
+def test_what_is_filled_moves_to_another_device_and_room_for_the_rest_is_made_there() -> None:
+    layer = FixedLayer(10)
+    layer.update(torch.randn(1, 2, 6, 4), torch.randn(1, 2, 6, 4))
+    layer.move_to(torch.device("meta"), 4)
+    assert layer.keys is not None and layer.values is not None
+    assert layer.keys.device.type == layer.values.device.type == "meta"
+    assert layer.keys.shape == layer.values.shape == (1, 2, 10, 4)
+    assert layer.capacity == 10
+
+
+def test_two_users_ask_about_two_videos_at_once_and_each_gets_the_right_answer(
+    engine: QwenEngine, videos: list[VideoInfo], decoder: Decoder
+) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
+    answers: dict[tuple[int, int], str] = {}
+    together = threading.Barrier(3)
+
+    def use(number: int) -> None:
+        together.wait()
+        for turn in range(4):
+            answers[number, turn] = said(opened(pool, videos[number]), "What happens at 3.0 seconds?")
+
+    users = [threading.Thread(target=use, args=(number,)) for number in range(3)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert answers == {(number, turn): f"A red {SHAPES[number]} grows." for number in range(3) for turn in range(4)}
