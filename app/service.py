@@ -81,7 +81,8 @@ class Longview:
             key_frames_only=settings.fast,
             processes=settings.decode_processes,
         )
-        self.files = Files(self.library, self.decoder)
+        # Pictures for people and cuts are exact, however hastily the model looks.
+        self.files = Files(self.library, Decoder(settings.limits, processes=1) if settings.fast else self.decoder)
         self._loaded = Loaded(settings, self.library, self.decoder)
 
     @property

@@ -41,7 +41,7 @@ THINK_BEGIN = "<think>"
 SMALL_WEIGHTS_BYTES = 200 << 20
 """Below this size the work of one step is too small to share: more threads than one only wait for each other."""
 MEMORY_SHARE = 0.8
-"""Of the free memory, how much the KV cache may take."""
+"""Of the free memory, how much one KV cache may take, and on a GPU all of them together."""
 MEMORY_SHARE_HOST = 0.25
 """Of the host's, where there is no GPU, how much all kept sessions may take together."""
 LEAST_REPLY_TOKENS = 64
@@ -103,10 +103,10 @@ class QwenEngine:
         self.think_end: int | None = tokenizer.convert_tokens_to_ids(THINK_END) if thinks else None
         self.reserved_tokens = REPLY_RESERVE_TOKENS + (THINKING_TOKENS_MAX if thinks else 0)
         free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else psutil.virtual_memory().available
+        room = max(0, free - self.estimates.chunk_bytes)
+        self.context_tokens = min(checkpoint.context_max, int(room * MEMORY_SHARE / self.kv_bytes_per_token))
         # A machine without a GPU has other things to do with its memory.
-        share = MEMORY_SHARE if self.device == "cuda" else MEMORY_SHARE_HOST
-        self.session_bytes = int(max(0, free - self.estimates.chunk_bytes) * share)
-        self.context_tokens = self._context_limit()
+        self.session_bytes = int(room * (MEMORY_SHARE if self.device == "cuda" else MEMORY_SHARE_HOST))
 
     def _dtype(self) -> torch.dtype:
         if self.device != "cpu":
@@ -124,10 +124,6 @@ class QwenEngine:
         if not (end and slot and placeholder):
             raise BadCheckpoint(f"The chat template of {self.checkpoint.name} does not put the question after the video.")
         return before_video, after_video, before, after
-
-    def _context_limit(self) -> int:
-        room = self.session_bytes / (1 if self.device == "cuda" else MEMORY_SHARE_HOST / MEMORY_SHARE)
-        return min(self.checkpoint.context_max, int(room / self.kv_bytes_per_token))
 
     def marker_tokens(self, time_s: float) -> int:
         """See `model.engine.Engine`."""

@@ -272,6 +272,10 @@ def test_a_cut_says_where_it_begins_and_overwrites_nothing(shell: Shell, video_i
     assert copied["asked"]["start_s"] == 12.0
     # The only key frames of this film lie every 10 seconds.
     assert copied["start_s"] == pytest.approx(10.0, abs=0.01)
+    hasty = shell.json(
+        "cut", video_id, "--start", "12", "--end", "20.5", "--reencode", "--fast", "-o", str(tmp_path / "hasty.mp4")
+    )
+    assert Path(hasty["path"]).read_bytes() == Path(exact["path"]).read_bytes()
     said = shell.run("cut", video_id, "--start", "0:12", "--end", "0:20.5", "-o", str(tmp_path / "again.mp4")).stdout
     assert "begins 2.0 s early" in said and "--reencode" in said
     assert shell.json("cut", video_id, "--start", "20", "--end", "12", code=1)["error"]["code"] == "bad_request"
@@ -280,7 +284,7 @@ def test_a_cut_says_where_it_begins_and_overwrites_nothing(shell: Shell, video_i
     playlist = shell.run("cut", video_id, "--start", "1", "--end", "2", "-o", str(tmp_path / "a.m3u8"), code=1).stderr
     assert "end its name in one of .avi" in playlist
     assert "cannot be written" in shell.run("cut", video_id, "--start", "1", "--end", "2", "-o", "/proc/a.mp4", code=1).stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.mp4", "copy.mp4", "part.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.mp4", "copy.mp4", "hasty.mp4", "part.mp4"]
 
 
 def test_a_contact_sheet_is_one_picture(shell: Shell, video_id: str, tmp_path: Path) -> None:
