@@ -51,13 +51,18 @@ class Asking:
     def __iter__(self) -> Iterator[str]:
         for number, (entry, answering) in enumerate(self._parts):
             if len(self._parts) > 1:
-                yield from self._said(f"{chr(10) if number else ''}{entry.title}: ")
+                yield from self._said(f"{chr(10) if number else ''}{self._label(entry)}: ")
             if isinstance(answering, str):
                 yield from self._said(answering)
                 continue
             for piece in answering:
                 yield from self._said(piece)
             self._finish(entry, answering.answer)
+
+    def _label(self, entry: VideoEntry) -> str:
+        """A video's title, with its id where others have the same."""
+        is_only = sum(other.title == entry.title for other, _ in self._parts) == 1
+        return entry.title if is_only else f"{entry.title} ({entry.video_id})"
 
     def _said(self, piece: str) -> Iterator[str]:
         self._text += piece

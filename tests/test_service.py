@@ -282,6 +282,14 @@ def test_a_question_about_several_videos_is_answered_for_each_under_its_title(
     app.remove(other.video_id)
 
 
+def test_videos_of_one_title_are_told_apart_by_their_ids(app: Longview, indexed: VideoEntry, short: Path) -> None:
+    other = app.index(short, title=indexed.title).entry
+    told = "".join(app.ask([indexed, other], "What happens at 3 seconds?"))
+    assert f"{indexed.title} ({indexed.video_id}): " in told
+    assert f"{other.title} ({other.video_id}): " in told
+    app.remove(other.video_id)
+
+
 def test_threads_that_need_the_checkpoint_at_once_load_it_once(
     tmp_path: Path, original: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
