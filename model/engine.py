@@ -72,12 +72,8 @@ class VideoSession(Protocol):
         """
         ...
 
-    def park(self) -> bool:
-        """Move the KV cache into the host's memory until `unpark`; false, and nothing done, while someone is asking."""
-        ...
-
-    def unpark(self) -> None:
-        """Move it back to the device."""
+    def park(self) -> None:
+        """Move the KV cache into the host's memory, unless someone is asking; the next question brings it back."""
         ...
 
 

@@ -242,20 +242,13 @@ class QwenSession:
             finally:
                 self._cache.crop_to(self.prompt_tokens)
 
-    def park(self) -> bool:
+    def park(self) -> None:
         """See `model.engine.VideoSession`."""
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            self._cache.move_to("cpu", length=self.prompt_tokens)
-            return True
-        finally:
-            self._lock.release()
-
-    def unpark(self) -> None:
-        """See `model.engine.VideoSession`."""
-        with self._lock:
-            self._come_back()
+        if self._lock.acquire(blocking=False):
+            try:
+                self._cache.move_to("cpu", length=self.prompt_tokens)
+            finally:
+                self._lock.release()
 
     def _come_back(self) -> None:
         """To the device, also if it was parked while someone was about to ask."""

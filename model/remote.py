@@ -227,12 +227,8 @@ class RemoteSession:
             yield {"type": "text", "text": f"<{patch.marker_s:.1f} seconds>"}
             yield {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"}}
 
-    def park(self) -> bool:
+    def park(self) -> None:
         """It is in the host's memory already."""
-        return False
-
-    def unpark(self) -> None:
-        """Nothing to do."""
 
 
 class RemoteGeneration:

@@ -50,7 +50,8 @@ class SessionPool:
         self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)
         self._memory_bytes = engine.session_bytes if memory_bytes is None else memory_bytes
         self._host_bytes = host_bytes
-        self._opening_bytes: dict[_Key, int] = {}
+        self._room_bytes: dict[_Key, int] = {}
+        """Of those that are being opened."""
         self._sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
         self._parked: OrderedDict[_Key, VideoSession] = OrderedDict()
         self._lock = threading.Lock()
@@ -106,19 +107,16 @@ class SessionPool:
         self, video: VideoInfo, plan: SamplingPlan, window: Window, room_tokens: int, on_part: OnPart | None
     ) -> VideoSession:
         key = _Key(video.content_hash, window.times_s, (plan.height, plan.width))
+        if (kept := self._kept(key)) is not None:
+            return kept
         with self._lock:
-            if (kept := self._kept(key)) is not None:
-                return kept
             opening = self._opening.setdefault(key, threading.Lock())
         # Two users who ask for the same window at once read it once.
         with opening:
-            with self._lock:
-                if (kept := self._kept(key)) is not None:
-                    return kept
-                # Room is made before the new one takes it, or both would have to fit at once; also for others that open now.
-                room_bytes = room_tokens * self.engine.kv_bytes_per_token
-                self._evict(room_bytes=room_bytes + sum(self._opening_bytes.values()))
-                self._opening_bytes[key] = room_bytes
+            if (kept := self._kept(key)) is not None:
+                return kept
+            # Room is made before the new one takes it, or both would have to fit at once; also for others that open now.
+            self._make_room(key, room_tokens * self.engine.kv_bytes_per_token)
             frames: Iterable[TimedFrames] = self.decoder.read(video, window.times_s, plan.height, plan.width)
             if on_part:
                 frames = _followed(frames, len(window.times_s), on_part)
@@ -126,32 +124,50 @@ class SessionPool:
                 session = self.engine.open(frames, window.span, room_tokens=room_tokens, clock_offset_s=window.clock_offset_s)
             finally:
                 with self._lock:
-                    del self._opening_bytes[key]
+                    del self._room_bytes[key]
             with self._lock:
                 self._sessions[key] = session
                 self._opening.pop(key, None)
-                self._evict(room_bytes=0)
+                leaving = self._leaving(keep=1)
+        _park(leaving)
         return session
 
-    def _evict(self, *, room_bytes: int) -> None:
-        """Let the least recently used go until `room_bytes` more fit; the last one may stay if it is alone."""
-        least = 1 if room_bytes == 0 else 0
-        while len(self._sessions) > least and _bytes_of(self._sessions) + room_bytes > self._memory_bytes:
+    def _kept(self, key: _Key) -> VideoSession | None:
+        with self._lock:
+            if (parked := self._parked.pop(key, None)) is not None:
+                # It comes back to the device when it is asked.
+                self._sessions[key] = parked
+            if key not in self._sessions:
+                return None
+            self._sessions.move_to_end(key)
+            session = self._sessions[key]
+            leaving = self._leaving(keep=1)
+        _park(leaving)
+        return session
+
+    def _make_room(self, key: _Key, room_bytes: int) -> None:
+        with self._lock:
+            self._room_bytes[key] = room_bytes
+            leaving = self._leaving(keep=0)
+        _park(leaving)
+
+    def _leaving(self, *, keep: int) -> list[VideoSession]:
+        """Let the least recently used go until all fit, but never the last `keep`; returns those that the host has room for."""
+        leaving = []
+        while len(self._sessions) > keep and _bytes_of(self._sessions) + sum(self._room_bytes.values()) > self._memory_bytes:
             key, session = self._sessions.popitem(last=False)
-            # One that is just answering is not moved under its user's hands.
-            if session.size_bytes <= self._host_bytes and session.park():
+            if session.size_bytes <= self._host_bytes:
                 self._parked[key] = session
+                leaving.append(session)
                 while _bytes_of(self._parked) > self._host_bytes:
                     self._parked.popitem(last=False)
+        return leaving
 
-    def _kept(self, key: _Key) -> VideoSession | None:
-        if (parked := self._parked.pop(key, None)) is not None:
-            self._evict(room_bytes=parked.size_bytes)
-            parked.unpark()
-            self._sessions[key] = parked
-        if key in self._sessions:
-            self._sessions.move_to_end(key)
-        return self._sessions.get(key)
+
+def _park(sessions: list[VideoSession]) -> None:
+    """Move sessions to the host; not under the pool's lock, because that takes seconds and others need it."""
+    for session in sessions:
+        session.park()
 
 
 def _bytes_of(sessions: OrderedDict[_Key, VideoSession]) -> int:

@@ -222,14 +222,20 @@ def test_what_no_longer_fits_waits_in_the_hosts_memory(
     assert reads == {first.path: 2, second.path: 1, third.path: 1}
 
 
-def test_a_session_that_is_answering_is_not_parked(engine: QwenEngine, videos: list[VideoInfo], decoder: Decoder) -> None:
+def test_a_session_that_is_answering_is_not_parked(
+    engine: QwenEngine, videos: list[VideoInfo], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[str] = []
+    monkeypatch.setattr(FixedLayer, "move_to", lambda _, device, length: moved.append(str(device)))
     session = opened(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0])
     pieces = iter(session.ask("What happens at 3.0 seconds?", max_new_tokens=20))
     next(pieces)
-    assert not session.park()
+    moved.clear()
+    session.park()
+    assert moved == []
     list(pieces)
-    assert session.park()
-    session.unpark()
+    session.park()
+    assert moved
     assert said(session, "How many events are in the video?") == "1."
 
 
