@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tests.barcodes import HEIGHT, NUMBERS, WIDTH, barcode, number_read
 from video.decoder import Decoder
 from video.ffmpeg import ffmpeg_path
+from video.readers.base import TOLERANCE_S
 
 FPS = 25
 KEY_FRAMES = 250
@@ -135,7 +136,9 @@ def longview(path: Path, film: Film, count: int, reader: str) -> tuple[int, int]
     video = decoder.probe(path, known_hash="unread")
     wanted = np.asarray(wanted_times(film, count))
     # The start of the picture that is on screen at each wanted time, or of the key frame before it.
-    starts = np.unique(np.floor(wanted * FPS + 0.02) if reader != "fast" else wanted * FPS // KEY_FRAMES * KEY_FRAMES) / FPS
+    starts = (
+        np.unique(np.floor((wanted + TOLERANCE_S) * FPS) if reader != "fast" else wanted * FPS // KEY_FRAMES * KEY_FRAMES) / FPS
+    )
     found = good = 0
     for chunk in decoder.read(video, wanted.tolist(), *SIZE):
         if not np.allclose(chunk.times_s, starts[found : found + len(chunk)], atol=1e-3):
