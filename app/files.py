@@ -101,7 +101,7 @@ class Files:
 
     def playable(self, entry: VideoEntry) -> Path:
         """A file that browsers play: the original, or a light copy that is made on the first call."""
-        return self.ready_to_play(entry) or proxy(self.probed(entry), self._proxy(entry))
+        return self.ready_to_play(entry) or proxy(self.probed(entry), self._proxy(entry), pixels_max=self._decoder.limits.pixels)
 
     def ready_to_play(self, entry: VideoEntry) -> Path | None:
         """The same, if nothing has to be made for it."""
@@ -142,7 +142,8 @@ class Files:
         target = _new(target or Path(f"{safe_name(entry.title)}-{times}{suffix}"), CUT_SUFFIXES)
         with _writing(target):
             if reencode:
-                cut_exactly(video, span, target, shown_s=self._shown_s(video, span.start_s))
+                shown_s = self._shown_s(video, span.start_s)
+                cut_exactly(video, span, target, shown_s=shown_s, pixels_max=self._decoder.limits.pixels)
                 return Cut(target, span)
             keys_s = self._decoder.key_frames_around(video, span.start_s)
             if keys_s is None:

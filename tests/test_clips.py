@@ -291,3 +291,19 @@ def test_what_cannot_be_read_is_black_and_told_on_a_contact_sheet_and_not_cut(tm
     with pytest.raises(ToolFailed, match="no readable picture"):
         cut_exactly(half, Span(11.0, 11.9), tmp_path / "part.mp4", shown_s=11.0)
     assert not (tmp_path / "part.mp4").exists()
+
+
+def test_a_copy_leaves_out_what_is_larger_than_allowed(tmp_path: Path) -> None:
+    parts = []
+    for size in ("64x64", "1600x1200"):
+        run_ffmpeg(
+            "-f", "lavfi", "-i", f"testsrc=d=2:r=10:s={size}", "-c:v", "mpeg2video", "-g", "5", str(tmp_path / f"{size}.ts")
+        )
+        parts.append((tmp_path / f"{size}.ts").read_bytes())
+    (tmp_path / "grows.ts").write_bytes(b"".join(parts))
+    video = probe(tmp_path / "grows.ts")
+    whole, held = (
+        probe(proxy(video, tmp_path / f"{pixels}.mp4", pixels_max=pixels)).duration_s for pixels in (1600 * 1200, 100_000)
+    )
+    assert held == pytest.approx(2.0, abs=0.3)
+    assert whole > held + 1

@@ -86,13 +86,15 @@ def _sound(source: "ffmpeg.nodes.FilterableStream", video: VideoInfo) -> list["f
     return [source["a:0"]] if has_sound else []
 
 
-def proxy(video: VideoInfo, target: Path) -> Path:
+def proxy(video: VideoInfo, target: Path, *, pixels_max: int = PIXELS_MAX) -> Path:
     """Write a small H.264 copy with the same clock, for browsers that cannot play the original. Returns `target`.
+
+    Frames of more than `pixels_max` pixels are left out: a file may change its size midway.
 
     Raises:
         ToolFailed: ffmpeg cannot read the original.
     """
-    source = _input(video)
+    source = _input(video, max_pixels=pixels_max)
     pictures = source[str(video.stream_index)].filter("scale", -2, f"min({PROXY_HEIGHT_PX},trunc(ih/2)*2)")
     streams = [_sdr(pictures, video), *_sound(source, video)]
     options = {
@@ -130,17 +132,19 @@ def cut_copying(video: VideoInfo, span: Span, target: Path, *, keys_s: tuple[flo
     return Span(key_s, span.end_s)
 
 
-def cut_exactly(video: VideoInfo, span: Span, target: Path, *, shown_s: float) -> None:
+def cut_exactly(video: VideoInfo, span: Span, target: Path, *, shown_s: float, pixels_max: int = PIXELS_MAX) -> None:
     """Write a part of a video as a file of its own, encoded anew, from frame to frame.
 
     `shown_s`: when the picture that is on screen at the span's start came on; it is what the part begins with.
+    `pixels_max`: see `proxy`.
 
     Raises:
         ToolFailed: ffmpeg cannot read the original, or cannot write that kind of file.
     """
     # Where seeking lands somewhere, everything before is decoded and dropped.
     seek_s = max(0.0, shown_s - 0.5) if is_seekable(video) else 0.0
-    source = _input(video, ss=seek_s) if seek_s else _input(video)
+    seek: dict[str, object] = {"ss": seek_s} if seek_s else {}
+    source = _input(video, max_pixels=pixels_max, **seek)
     start_s = span.start_s - seek_s
     pictures = source[str(video.stream_index)].filter("trim", start=max(0.0, shown_s - seek_s - 0.001))
     # The first picture came on before the cut, and is there from its very start.
@@ -208,5 +212,4 @@ def contact_sheet(
 
 
 def _input(video: VideoInfo, **options: object) -> "ffmpeg.nodes.FilterableStream":
-    # A file may change its size midway; the first frame was held to the limits by probing.
-    return ffmpeg.input(demuxer_url(video.path), max_pixels=PIXELS_MAX, **DEMUXER_OPTIONS, **options)
+    return ffmpeg.input(demuxer_url(video.path), **DEMUXER_OPTIONS, **options)
