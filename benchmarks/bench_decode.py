@@ -172,7 +172,10 @@ def transformers_load(path: Path, film: Film, count: int, reader: str) -> tuple[
     from transformers.video_utils import load_video
 
     frames, metadata = load_video(str(path), num_frames=count, backend=reader)
-    resized = functional.resize(torch.as_tensor(np.asarray(frames)).permute(0, 3, 1, 2), list(SIZE), antialias=True)
+    pictures = torch.as_tensor(np.asarray(frames))
+    # Its readers differ in where they have the colours.
+    pictures = pictures.permute(0, 3, 1, 2) if pictures.shape[-1] == 3 else pictures
+    resized = functional.resize(pictures, list(SIZE), antialias=True)
     times_s = np.asarray(metadata.frames_indices) / metadata.fps
     return len(resized), right(resized.permute(0, 2, 3, 1).numpy(), times_s)
 
