@@ -6,16 +6,19 @@ BIN := $(VENV)/bin
 # The tests and the engine share small machines: one thread an engine, or they wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-slow bench check check-real clean
+.PHONY: run test test-slow test-gpu bench check check-real clean
 
 run: $(VENV)/.run-ready
 	@$(BIN)/python -m app serve --sample
 
 test: $(VENV)/.dev-ready
-	$(BIN)/python -m pytest -m "not slow and not bench"
+	$(BIN)/python -m pytest -m "not slow and not bench and not gpu"
 
 test-slow: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(VENV)/.dev-ready
+	$(BIN)/python -m pytest -m gpu
 
 bench: $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks.bench_main_job

@@ -37,7 +37,7 @@ class Loaded:
         if self._server is not None:
             return self._server.checkpoint
         with self._lock:
-            return find_checkpoint(self._settings.model)
+            return find_checkpoint(self._settings.model, context_tokens=self._settings.context_tokens)
 
     @functools.cached_property
     def _server(self) -> "Server | None":

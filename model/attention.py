@@ -156,6 +156,27 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale
     return parts[0][0] if len(parts) == 1 else _merged(*(torch.stack(pair) for pair in zip(*parts, strict=True)))
 
 
+def attend_fixed(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, prefix: int, slot: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Attention of one token to a whole cache, with shapes that stay the same from token to token.
+
+    `query` (1, heads, 1, size); `key` and `value` (1, KV heads, capacity, size), of which the first `prefix` are filled for
+    good and the token itself is at `slot`, int64 (1,); what lies behind it is read and masked, so it must be finite.
+    """
+    _, heads, _, size = query.shape
+    rows = query.reshape(1, key.shape[1], -1, size)
+    scores = (rows.float() @ key[:, :, prefix:].float().transpose(-1, -2)) * scale
+    later = torch.arange(prefix, key.shape[2], device=key.device) > slot
+    scores = scores.masked_fill(later, -math.inf)
+    lse = scores.logsumexp(-1)
+    out = ((scores - lse.unsqueeze(-1)).exp() @ value[:, :, prefix:].float()).to(query.dtype)
+    if prefix:
+        past, past_lse = _over_past(rows, key[:, :, :prefix], value[:, :, :prefix], scale)
+        out = _merged(torch.stack([past, out]), torch.stack([past_lse.float(), lse]))
+    return out.reshape(1, heads, 1, size)
+
+
 def _over_past(rows: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention of all rows (1, H, N, D) to all keys (1, H, L, D), with its log-sum-exp (1, H, N)."""
     _, heads, count, size = rows.shape
@@ -195,10 +216,15 @@ def _text_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
+    *,
+    prefix: int | None = None,
+    slot: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """One sequence, no padding: what is filled in the cache is the past."""
+    """One sequence, no padding: what is filled in the cache is the past. `prefix` and `slot`: see `attend_fixed`."""
     assert attention_mask is None
+    if prefix is not None and slot is not None:
+        return attend_fixed(query, key, value, prefix=prefix, slot=slot, scale=scaling).transpose(1, 2), None
     return attend(query, key, value, scale=scaling).transpose(1, 2), None
 
 

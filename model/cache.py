@@ -18,6 +18,8 @@ class FixedLayer(CacheLayerMixin):
         super().__init__()
         self.capacity = capacity
         self.length = 0
+        self.slot: torch.Tensor | None = None
+        """While steps of fixed shape run: where the next token goes, int64 (1,) on the device. Then `length` is not touched."""
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate, once the first states tell heads, head size, type and device."""
@@ -37,15 +39,21 @@ class FixedLayer(CacheLayerMixin):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append states of shape (1, KV heads, n, head size); returns views of all that is filled.
 
+        With a `slot` one token is put there, and everything is returned, filled or not.
+
         Raises:
             ContextFull: they do not fit; nothing was written.
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None
+        if self.slot is not None:
+            self.keys.index_copy_(2, self.slot, key_states)
+            self.values.index_copy_(2, self.slot, value_states)
+            return self.keys, self.values
         end = self.length + key_states.shape[-2]
         if end > self.capacity:
             raise ContextFull(f"The context of {self.capacity} tokens is full.")
-        assert self.keys is not None and self.values is not None
         self.keys[:, :, self.length : end].copy_(key_states)
         self.values[:, :, self.length : end].copy_(value_states)
         self.length = end
@@ -97,6 +105,28 @@ class FixedCache(Cache):
         """Move the first `length` tokens to another device; room for the rest is made there anew."""
         for layer in self.layers:
             layer.move_to(torch.device(device), length)
+
+    def zero_from(self, length: int) -> None:
+        """Make what was never written harmless: attention that reads and then masks it must find no NaN there."""
+        for layer in self.layers:
+            layer.keys[:, :, length:] = 0
+            layer.values[:, :, length:] = 0
+
+    def fix(self, slot: torch.Tensor | None) -> None:
+        """From now on one token goes to `slot`, int64 (1,); None: append again."""
+        for layer in self.layers:
+            layer.slot = slot
+
+    def advance(self) -> None:
+        """One token more is filled: the one that was put into a slot.
+
+        Raises:
+            ContextFull: there is no room for it.
+        """
+        if self.get_seq_length() >= self.capacity:
+            raise ContextFull(f"The context of {self.capacity} tokens is full.")
+        for layer in self.layers:
+            layer.length += 1
 
     def crop_to(self, length: int) -> None:
         """Forget all but the first `length` tokens, also in layers that a failed step has filled further than others."""

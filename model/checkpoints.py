@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ QWEN3_VL = TrainedRange(
 )
 """The Qwen3-VL family: trained and evaluated at 2 frames a second, at most 2,048 frames and 224K visual tokens, checked
 to about two hours (Qwen3-VL technical report); at most 768 tokens a frame (qwen-vl-utils `VIDEO_MAX_TOKEN_NUM`)."""
+
+YARN_FACTORS = ((2.0, 2.0), (4.0, 3.0))
+"""(times the checkpoint's own context, YaRN factor that reaches it). The factor is the smaller one, because a patch advances
+positions by its longer side only (Qwen3-VL README, "Processing Ultra-Long Texts": factor 2 or 3 for 1M tokens)."""
 
 AUTO_PATTERN = re.compile(r"Qwen/Qwen3-VL-\d+B(-A\d+B)?-Instruct")
 AUTO_KV_TOKENS = 64 * 1024
@@ -56,7 +60,9 @@ class Checkpoint:
     """Bytes of KV cache a token at two bytes a number."""
     weight_bytes: int
     context_max: int
-    """Positions the checkpoint was made for."""
+    """Tokens that it is read with: those it was made for, or more by YaRN."""
+    yarn_factor: float = 1.0
+    """By how much its rotary positions are stretched (Peng et al. 2023)."""
 
     @property
     def identity(self) -> str:
@@ -64,17 +70,43 @@ class Checkpoint:
         return f"{self.name}@{self.fingerprint}"
 
 
-def find_checkpoint(name: str) -> Checkpoint:
+def find_checkpoint(name: str, *, context_tokens: int | None = None) -> Checkpoint:
     """The checkpoint of that name; a Hugging Face id that is not in the local cache is downloaded.
 
     `auto`: on a CUDA device the largest cached Qwen3-VL Instruct that fits, else the bundled demo checkpoint.
+    `context_tokens`: where that is more than a checkpoint of the Qwen3-VL family was made for, it is stretched by YaRN.
 
     Raises:
         CheckpointNotFound: neither here nor to be had.
         BadCheckpoint: not a complete safetensors checkpoint of a video language model.
     """
-    if name == "auto":
-        name = _best_cached() or "demo"
+    found = _found(_best_cached() or "demo" if name == "auto" else name)
+    return _stretched(found, context_tokens) if context_tokens and context_tokens > found.context_max else found
+
+
+def _stretched(checkpoint: Checkpoint, context_tokens: int) -> Checkpoint:
+    """The checkpoint for a longer context, as far as its family goes; one that states its own trained range is left as it is."""
+    if checkpoint.trained != QWEN3_VL:
+        return checkpoint
+    times = min(context_tokens / checkpoint.context_max, YARN_FACTORS[-1][0])
+    factor = next(factor for reach, factor in YARN_FACTORS if times <= reach)
+    trained = replace(
+        QWEN3_VL,
+        frames_max=int(QWEN3_VL.frames_max * times),
+        patches_max=int(QWEN3_VL.patches_max * times),
+        visual_tokens_max=int((QWEN3_VL.visual_tokens_max or 0) * times),
+        latest_time_s=QWEN3_VL.latest_time_s * times,
+    )
+    return replace(
+        checkpoint,
+        trained=trained,
+        context_max=int(checkpoint.context_max * times),
+        yarn_factor=factor,
+        fingerprint=f"{checkpoint.fingerprint}-yarn{factor:g}",
+    )
+
+
+def _found(name: str) -> Checkpoint:
     if name == "demo":
         return _described("demo", DEMO)
     folder = Path(name).expanduser()

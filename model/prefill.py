@@ -40,6 +40,7 @@ class Prefill:
         self._ids: list[torch.Tensor] = []
         self._position = 0
         self._patches: list[Patch] = []
+        self._queued: Any = None
 
     @property
     def ids(self) -> torch.Tensor:
@@ -71,9 +72,19 @@ class Prefill:
         # transformers writes the markers, as it does for everyone.
         text = self._processor.replace_video_token({"video_grid_thw": grid, "video_metadata": [metadata]}, 0)
         self._read(self._tokens(text), (self.patchified(pixels), grid))
+        self._wait_for_the_chunk_before()
         pairs = zip(times_s[::2].tolist(), times_s[1::2].tolist(), milliseconds[::2], milliseconds[1::2], strict=True)
         # The marker is the mean of the two times in whole milliseconds, to one decimal.
         self._patches += [Patch(float(f"{(a + b) / 2 / CLOCK_FPS:.1f}"), first, last) for first, last, a, b in pairs]
+
+    def _wait_for_the_chunk_before(self) -> None:
+        """Keep no more than two chunks in a GPU's queue: their pixels lie in the host's memory, and a stop waits for them."""
+        if self._device.type != "cuda":
+            return
+        before, self._queued = self._queued, torch.cuda.Event()
+        self._queued.record()
+        if before is not None:
+            before.synchronize()
 
     def patchified(self, pixels: np.ndarray) -> torch.Tensor:
         """Frames (2n, H, W, 3) as the vision tower's input (patches, 3 * 2 * 16 * 16), float32, normalised on the device.

@@ -18,17 +18,18 @@ from typing import Any
 import psutil
 import torch
 from pydantic import BaseModel
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from model import attention
 from model.cache import FixedCache
 from model.checkpoints import Checkpoint
-from model.decoding import THINK_END, THINKING_TOKENS_MAX, Grammars, Rules, decoded, is_looping
+from model.decoding import THINK_END, THINKING_TOKENS_MAX, Grammars, NextLogits, Rules, decoded, is_looping
 from model.engine import REPLY_RESERVE_TOKENS, Patch
 from model.errors import BadCheckpoint, BadQuestion, DeviceNotFound, OutOfMemory
 from model.estimates import Estimates
 from model.prefill import Collected, Prefill, next_logits
+from model.stepping import FixedStep
 from video.decoder import TimedFrames
 from video.errors import UnreadableVideo
 from video.sampler import SamplingPlan
@@ -75,6 +76,7 @@ class QwenEngine:
             self.processor: Any = AutoProcessor.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
             self.model: Any = AutoModelForImageTextToText.from_pretrained(
                 checkpoint.folder,
+                config=_configuration(checkpoint),
                 dtype=self._dtype(),
                 attn_implementation={"text_config": attention.TEXT, "vision_config": attention.VISION},
                 use_safetensors=True,
@@ -90,6 +92,8 @@ class QwenEngine:
             raise BadCheckpoint(
                 f"{checkpoint.name} has layers that cannot be cropped back to the video; use a Qwen3-VL checkpoint."
             )
+        self.fixed_steps = self.device == "cuda"
+        """Whether single tokens go through `model.stepping`; without a graph of it, its fixed shapes only cost."""
         self.estimates = Estimates(self.model)
         self.kv_bytes_per_token = self.estimates.kv_bytes_per_token
         self._grammars = Grammars(self.processor.tokenizer, int(text.vocab_size))
@@ -165,24 +169,19 @@ class QwenEngine:
         ids: torch.Tensor = self.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         return ids.to(self.device)
 
-    def next_logits(self, ids: torch.Tensor, cache: FixedCache, rope_delta: int) -> torch.Tensor:
-        """Append tokens of shape (1, n) to the cache; returns the logits (vocabulary,) of the next one."""
-        with _memory_errors("the reply"), torch.inference_mode():
-            return next_logits(self.model, ids, cache, rope_delta)
-
-    def reply(self, question: str, rules: Rules, cache: FixedCache, rope_delta: int) -> Iterator[int]:
-        """Tokens of the reply to a question behind what the cache holds, as many as there is room for.
+    def reply(self, question: str, rules: Rules, next_logits: NextLogits, *, room_tokens: int) -> Iterator[int]:
+        """Tokens of the reply to a question, as many as there is room for.
 
         Raises:
             BadQuestion: it leaves no room for a reply.
         """
         ids = self.question_ids(question)
-        room = cache.capacity - cache.get_seq_length() - ids.shape[1]
+        room = room_tokens - ids.shape[1]
         if room < LEAST_REPLY_TOKENS:
             raise BadQuestion(f"The question takes {ids.shape[1]:,} tokens, more than there is room for: make it shorter.")
         tokens_max = min(rules.tokens_max, room)
         return decoded(
-            lambda ids: self.next_logits(ids, cache, rope_delta),
+            next_logits,
             ids,
             replace(rules, tokens_max=tokens_max, thoughts_max=min(rules.thoughts_max, room - tokens_max)),
             end_tokens=self.end_tokens,
@@ -197,6 +196,19 @@ class QwenEngine:
     def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
         """See `model.engine.Engine`."""
         return self.estimates.seconds_for(plan, reply_tokens=reply_tokens)
+
+
+def _configuration(checkpoint: Checkpoint) -> Any:
+    config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+    if checkpoint.yarn_factor > 1:
+        text = config.get_text_config()
+        text.rope_parameters = text.rope_parameters | {
+            "rope_type": "yarn",
+            "factor": checkpoint.yarn_factor,
+            "original_max_position_embeddings": text.max_position_embeddings,
+        }
+        text.max_position_embeddings = checkpoint.context_max
+    return config
 
 
 class QwenSession:
@@ -226,6 +238,7 @@ class QwenSession:
         self.size_bytes = cache.size_bytes
         self._cache, self._rope_delta = cache, rope_delta
         self._lock = threading.Lock()
+        self._step: FixedStep | None = None
 
     def ask(
         self, question: str, *, max_new_tokens: int, item: type[BaseModel] | None = None, presence_penalty: float = 0.0
@@ -238,7 +251,7 @@ class QwenSession:
         with self._lock:
             self._come_back()
             try:
-                return self.engine.next_logits(self.engine.question_ids(question), self._cache, self._rope_delta)
+                return self._next_logits(self.engine.question_ids(question))
             finally:
                 self._cache.crop_to(self.prompt_tokens)
 
@@ -246,6 +259,8 @@ class QwenSession:
         """See `model.engine.VideoSession`."""
         if self._lock.acquire(blocking=False):
             try:
+                # A recorded step knows where the cache lay.
+                self._step = None
                 self._cache.move_to("cpu", length=self.prompt_tokens)
             finally:
                 self._lock.release()
@@ -255,12 +270,22 @@ class QwenSession:
         with _memory_errors(f"{self.prompt_tokens} tokens"):
             self._cache.move_to(self.engine.device, length=self.prompt_tokens)
 
+    def _next_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Append tokens of shape (1, n) to the cache; returns the logits (vocabulary,) of the next one."""
+        with _memory_errors("the reply"), torch.inference_mode():
+            if not (self.engine.fixed_steps and ids.shape[1] == 1):
+                return next_logits(self.engine.model, ids, self._cache, self._rope_delta)
+            if self._step is None:
+                self._step = FixedStep(self.engine.model, self._cache, prefix=self.prompt_tokens, rope_delta=self._rope_delta)
+            return self._step(ids)
+
     def tokens(self, question: str, rules: Rules) -> Iterator[int]:
         """Greedy tokens of the reply. Whatever it adds to the cache is cropped away again, however it ends."""
         with self._lock:
             self._come_back()
             try:
-                yield from self.engine.reply(question, rules, self._cache, self._rope_delta)
+                room_tokens = self._cache.capacity - self.prompt_tokens
+                yield from self.engine.reply(question, rules, self._next_logits, room_tokens=room_tokens)
             finally:
                 self._cache.crop_to(self.prompt_tokens)
 

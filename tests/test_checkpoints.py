@@ -114,3 +114,7 @@ def test_the_fingerprint_changes_with_weights_and_configuration_but_not_with_the
     changed = find_checkpoint(str(moved)).fingerprint
     (moved / "config.json").write_text(json.dumps({**CONFIG, "hidden_act": "gelu"}))
     assert len({fingerprint, changed, find_checkpoint(str(moved)).fingerprint}) == 3
+
+
+def test_the_bundled_checkpoint_is_never_stretched() -> None:
+    assert find_checkpoint("demo", context_tokens=1_000_000) == find_checkpoint("demo")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
     AutoProcessor,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
@@ -130,6 +132,21 @@ def test_two_windows_of_one_video_each_keep_their_own(both: tuple[QwenEngine, Pl
         for session, shown in zip(sessions, (first, local), strict=True):
             assert (session.first_logits(QUESTION) - plain.logits(shown, QUESTION)).abs().max() <= 1e-4
     assert sessions[1].patches[0].first_s == second.times_s[0]
+
+
+def test_a_context_beyond_the_checkpoints_own_is_stretched_by_yarn(both: tuple[QwenEngine, Plain]) -> None:
+    folder = both[0].checkpoint.folder
+    checkpoint = find_checkpoint(str(folder), context_tokens=20_000)
+    assert (checkpoint.context_max, checkpoint.yarn_factor) == (20_000, 3.0)
+    assert find_checkpoint(str(folder), context_tokens=1_000_000).context_max == 4 * 8192
+    stretched = QwenEngine(checkpoint, device="cpu", threads=1)
+    whole = film(12, 64, 96)
+    config = AutoConfig.from_pretrained(folder)
+    config.text_config.rope_parameters |= {"rope_type": "yarn", "factor": 3.0, "original_max_position_embeddings": 8192}
+    plain = Plain.of(both[1].processor, AutoModelForImageTextToText.from_pretrained(folder, config=config, dtype=torch.float32))
+    expected = plain.logits(whole, QUESTION)
+    assert (opened(stretched, [whole]).first_logits(QUESTION) - expected).abs().max() <= 1e-4
+    assert (both[1].logits(whole, QUESTION) - expected).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(("rows", "columns", "patches"), [(1, 1, 3), (3, 5, 4), (7, 2, 2)])

@@ -299,10 +299,13 @@ def test_an_error_in_the_middle_of_a_file_does_not_reach_the_next_one(film: Vide
     decoder.close()
 
 
-def test_a_dead_process_is_not_lent_again(film: VideoInfo) -> None:
+@pytest.mark.parametrize("is_seen_to_be_dead", [True, False])
+def test_a_dead_process_is_not_lent_again(film: VideoInfo, is_seen_to_be_dead: bool) -> None:
     decoder = Decoder(LIMITS, processes=1)
     process = decoder.borrow()
     os.kill(process.pid, 9)
+    while is_seen_to_be_dead and process.is_usable:
+        time.sleep(0.01)
     with pytest.raises(DecoderDied, match="was killed, perhaps for lack of memory"):
         process.key_times(film, [1.0])
     decoder.give_back(process)

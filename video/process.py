@@ -147,7 +147,10 @@ class DecodingProcess:
     # -- lines ----------------------------------------------------------------------------------------------------
 
     def _send(self, request: dict[str, Any]) -> None:
-        assert self.is_usable
+        assert not (self._is_closed or self._is_busy)
+        if self._process.poll() is not None:
+            # It died after it was lent, while nobody was looking.
+            raise self._died()
         self._is_busy = True
         self._write(json.dumps(request).encode() + b"\n")
 
