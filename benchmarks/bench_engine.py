@@ -4,7 +4,8 @@
 
 Prints one table: seconds and tokens a second of prefill, its share of the multiplications that the device was seen to do in
 the same run, peak memory, the first token of question 1 (prefill included) and of question 2, and milliseconds a token of
-decoding with the whole context behind it. `--tokens` counts the whole prompt; frames are 448x256 (112 tokens a patch), or
+decoding with the whole context behind it; then what it costs to park the session in the host's memory and to bring it back,
+against reading the video again. `--tokens` counts the whole prompt; frames are 448x256 (112 tokens a patch), or
 128x96 with tiny shapes. With `--video` frames come from a file: then also decoding alone, and from the file to the first
 token. Random weights change no time, but say nothing about answers: `make check-real` does.
 """
@@ -26,6 +27,7 @@ from model.cache import FixedCache
 from model.checkpoints import DEMO
 from model.estimates import Estimates
 from model.prefill import CHUNK_TOKENS, Collected, Prefill, next_logits
+from model.stepping import STEPS_BEFORE_GRAPH, FixedStep
 from tests.plain import Plain
 from video.decoder import Decoder, TimedFrames
 
@@ -141,12 +143,34 @@ class Bench:
                 token = next_logits(self.model, self.question, cache, delta).argmax()
                 int(token)
                 seconds.append(time.perf_counter() - begun)
+            step = self._step(cache, prefix=length, rope_delta=delta)
+            for _ in range(STEPS_BEFORE_GRAPH + 2):
+                token = step(token.view(1, 1)).argmax()
+            int(token)
             begun = time.perf_counter()
             for _ in range(DECODED_TOKENS):
-                token = next_logits(self.model, token.view(1, 1), cache, delta).argmax()
+                token = step(token.view(1, 1)).argmax()
                 int(token)
             step_s = (time.perf_counter() - begun) / DECODED_TOKENS
-        return {"prefill": prefill_s, "tokens": length, "first": first_s, "second": min(seconds), "step": step_s}
+            parked_s, back_s = self._moved(cache, length) if self.device == "cuda" else (0.0, 0.0)
+        times = {"prefill": prefill_s, "first": first_s, "second": min(seconds), "step": step_s}
+        return times | {"tokens": length, "parked": parked_s, "back": back_s}
+
+    def _step(self, cache: FixedCache, *, prefix: int, rope_delta: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        """One step of decoding, as `model.qwen` takes it on that device."""
+        if self.device == "cuda":
+            return FixedStep(self.model, cache, prefix=prefix, rope_delta=rope_delta)
+        return lambda ids: next_logits(self.model, ids, cache, rope_delta)
+
+    def _moved(self, cache: FixedCache, length: int) -> tuple[float, float]:
+        """Seconds to the host's memory and back."""
+        seconds = []
+        for device in ("cpu", self.device):
+            begun = time.perf_counter()
+            cache.move_to(device, length=length)
+            self.wait()
+            seconds.append(time.perf_counter() - begun)
+        return seconds[0], seconds[1]
 
     def _read(self, source: Iterator[TimedFrames], frames: int) -> tuple[Prefill, FixedCache]:
         cache = FixedCache(self.model.config.text_config.num_hidden_layers, (frames // 2 + 1) * (self.per_patch + 16) + 256)
@@ -227,7 +251,7 @@ def from_file(bench: Bench, path: Path) -> None:
     print(f"to the first token {together['first']:.2f} s: {together['first'] / longest:.2f}x the longer of the two.")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", choices=sorted(SHAPES), default="tiny")
@@ -235,7 +259,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--video", type=Path)
     parser.add_argument("--no-peer", action="store_true", help="leave transformers out, where it would not fit")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.device == "cpu":
         torch.set_num_threads(1)
     bench = Bench(options.shapes, options.device, options.tokens)
@@ -243,12 +267,16 @@ def main() -> None:
     print(f"{card}, torch {torch.__version__}, {options.shapes} shapes; ceiling {bench.ceiling / 1e12:.2f} TFLOP/s\n")
     print("| engine | tokens (frames) | prefill s | tokens/s | of ceiling | peak GB | question 1 s | question 2 s | ms/token |")
     print("|---|---|---|---|---|---|---|---|---|")
-    print(row("Longview", bench, bench.peak(lambda: bench.ours(lambda: noise(bench.frames, bench.height, bench.width)))))
+    ours = bench.peak(lambda: bench.ours(lambda: noise(bench.frames, bench.height, bench.width)))
+    print(row("Longview", bench, ours))
     if not options.no_peer:
         try:
             print(row("transformers", bench, bench.peak(bench.theirs)))
         except torch.OutOfMemoryError:
             print("| transformers | out of memory | | | | | | | |")
+    if options.device == "cuda":
+        ratio = ours["back"] / ours["prefill"]
+        print(f"\nparked in {ours['parked']:.2f} s, back in {ours['back']:.2f} s: {ratio:.2f}x reading the video again")
     if options.video:
         from_file(bench, options.video)
 
