@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import app.cli
+import app.cli_eval
 import app.cli_files  # noqa: F401 (they register their verbs)
 from app.terminal import Call, progress_bar, run, verb
 

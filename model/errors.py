@@ -31,6 +31,12 @@ class DeviceNotFound(ModelError):
     code = "device_not_found"
 
 
+class Stopped(ModelError):
+    """Whoever asked wants to know no longer."""
+
+    code = "stopped"
+
+
 class OutOfMemory(ModelError):
     """The device has not enough memory for the plan."""
 

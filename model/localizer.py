@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from model.coverage import Coverage, Seen
 from model.decoding import TimeRange
+from model.engine import VideoSession
 from model.errors import BadQuestion
 from model.prompts import localize
 from model.replies import read_events
 from model.sessions import OnPart, SessionPool
+from model.verifier import confirmed
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan
 from video.timeline import Span, merged
@@ -77,60 +79,93 @@ def locate(
     if not query.strip():
         raise BadQuestion("The query is empty: say what to look for.")
     plan = pool.plan(video, "caption", span=span)
-    coarse: list[Span] = []
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
+    search = _Search(pool, video, query, on_part)
+    coarse: list[Span] = []
     for index in range(len(plan.windows)):
-        if on_part:
-            on_part(index / (len(plan.windows) + 1))
-        coarse += _asked(pool, video, plan, index, query, seen)
+        search.come_to(index / (len(plan.windows) + 1))
+        coarse += search.asked(plan, index, seen)
     # What two windows saw of one occurrence is one; neighbours that merely come close stay apart.
     candidates = list(merged(coarse)) if len(plan.windows) > 1 else coarse
     candidates += [hint for hint in hints if all(hint.iou(known) < SAME_EVENT_IOU for known in candidates)]
     found: list[Found] = []
     for number, candidate in enumerate(sorted(candidates)):
-        if on_part:
-            on_part((len(plan.windows) + number / len(candidates)) / (len(plan.windows) + 1))
-        better = _looked_again(pool, video, candidate, plan.grain_s, query)
+        search.come_to((len(plan.windows) + number / len(candidates)) / (len(plan.windows) + 1))
+        better = search.looked_again(candidate, plan.grain_s)
         # Two candidates may turn out to be one occurrence.
         if better is not None and all(better.span.iou(known.span) < SAME_EVENT_IOU for known in found):
             found.append(better)
-    if on_part:
-        on_part(1.0)
+    search.come_to(1.0)
     return Localization(tuple(sorted(found, key=lambda item: item.span)), seen.coverage(), plan)
 
 
-def _asked(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, index: int, query: str, seen: Seen) -> list[Span]:
-    session = pool.session(video, plan, plan.windows[index])
-    generation = session.ask(localize(query), max_new_tokens=REPLY_TOKENS, item=TimeRange)
-    for _ in generation:
-        pass
-    reading = read_events(generation.text, session)
-    seen.add(session, understood=generation.is_complete and reading.is_json)
-    return [event.span for event in reading.events]
+@dataclass(frozen=True)
+class _Look:
+    """A short span, looked at closely."""
+
+    found: list[Span]
+    sessions: list[VideoSession]
+    coverage: Coverage
 
 
-def _looked_again(pool: SessionPool, video: VideoInfo, coarse: Span, coarse_grain_s: float, query: str) -> Found | None:
-    """The find with finer edges, or None if a second look does not see it."""
-    if coarse.duration_s + 2 * MARGIN_S <= LOOK_MAX_S:
-        seen, look = _look(pool, video, Span(coarse.start_s - MARGIN_S, coarse.end_s + MARGIN_S), query)
-        best = max(seen, key=coarse.iou, default=None)
-        if best is not None and best.iou(coarse) >= SAME_EVENT_IOU:
-            return Found(best, look.grain_s)
-        # A look that could not see, or whose reply could not be read, says nothing against the first one.
-        return Found(coarse, coarse_grain_s) if look.unseen else None
-    half = LOOK_MAX_S / 2
-    starts, look = _look(pool, video, Span(coarse.start_s - half, coarse.start_s + half), query)
-    ends, other = _look(pool, video, Span(coarse.end_s - half, coarse.end_s + half), query)
+class _Search:
+    """One query to one video."""
+
+    def __init__(self, pool: SessionPool, video: VideoInfo, query: str, on_part: OnPart | None) -> None:
+        self._pool, self._video, self._query, self._on_part = pool, video, query, on_part
+        self._part = 0.0
+
+    def come_to(self, part: float) -> None:
+        """That part of the work is done."""
+        self._part = part
+        self.tick()
+
+    def tick(self, _: float = 0.0) -> None:
+        """The work goes on."""
+        if self._on_part:
+            self._on_part(self._part)
+
+    def asked(self, plan: SamplingPlan, index: int, seen: Seen) -> list[Span]:
+        """All spans that one window's reply names."""
+        return self._asked(self._pool.session(self._video, plan, plan.windows[index], on_part=self.tick), seen)
+
+    def _asked(self, session: VideoSession, seen: Seen) -> list[Span]:
+        generation = session.ask(localize(self._query), max_new_tokens=REPLY_TOKENS, item=TimeRange)
+        for _ in generation:
+            self.tick()
+        reading = read_events(generation.text, session)
+        seen.add(session, understood=generation.is_complete and reading.is_json)
+        return [event.span for event in reading.events]
+
+    def looked_again(self, coarse: Span, coarse_grain_s: float) -> Found | None:
+        """The find with finer edges, or None if a second look does not see it."""
+        if coarse.duration_s + 2 * MARGIN_S <= LOOK_MAX_S:
+            looks = [self._look(Span(coarse.start_s - MARGIN_S, coarse.end_s + MARGIN_S))]
+            better = max(looks[0].found, key=coarse.iou, default=None)
+        else:
+            half = LOOK_MAX_S / 2
+            looks = [self._look(Span(edge_s - half, edge_s + half)) for edge_s in (coarse.start_s, coarse.end_s)]
+            better = _joined(coarse, looks[0].found, looks[1].found)
+        if better is None or better.iou(coarse) < SAME_EVENT_IOU:
+            # A look that could not see, or whose reply could not be read, says nothing against the first one.
+            return Found(coarse, coarse_grain_s) if any(look.coverage.unseen for look in looks) else None
+        forms = self._pool.engine.checkpoint.question_forms
+        sessions = [session for look in looks for session in look.sessions]
+        if not any(confirmed(session, better, self._query, forms, tick=self.tick) for session in sessions):
+            return None
+        return Found(better, max(look.coverage.grain_s for look in looks))
+
+    def _look(self, around: Span) -> _Look:
+        inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(self._video.duration_s, around.end_s))
+        plan = self._pool.plan(self._video, "look", span=inside)
+        seen = Seen(plan, key_frames_only=self._pool.decoder.key_frames_only)
+        sessions = [self._pool.session(self._video, plan, window, on_part=self.tick) for window in plan.windows]
+        found = [span for session in sessions for span in self._asked(session, seen)]
+        return _Look(found, sessions, seen.coverage())
+
+
+def _joined(coarse: Span, starts: list[Span], ends: list[Span]) -> Span | None:
+    """One span from looks at its two edges."""
     first = min(starts, key=lambda span: abs(span.start_s - coarse.start_s), default=None)
     last = min(ends, key=lambda span: abs(span.end_s - coarse.end_s), default=None)
-    if first is None or last is None or last.end_s <= first.start_s:
-        return Found(coarse, coarse_grain_s) if look.unseen or other.unseen else None
-    return Found(Span(first.start_s, last.end_s), look.grain_s)
-
-
-def _look(pool: SessionPool, video: VideoInfo, around: Span, query: str) -> tuple[list[Span], Coverage]:
-    inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
-    plan = pool.plan(video, "look", span=inside)
-    seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
-    found = [span for index in range(len(plan.windows)) for span in _asked(pool, video, plan, index, query, seen)]
-    return found, seen.coverage()
+    return Span(first.start_s, last.end_s) if first and last and last.end_s > first.start_s else None

@@ -6,7 +6,9 @@ the provenance of every caption and answer: raise it with every change of a text
 
 import re
 
-PROMPT_VERSION = "1"
+from video.timeline import Span
+
+PROMPT_VERSION = "2"
 
 DENSE_CAPTIONS = (
     "Localize a series of activity events in the video, output the start and end timestamp for each event, "
@@ -18,6 +20,11 @@ DENSE_CAPTIONS = (
 LOCALIZE = (
     'Localize every moment in the video that matches the query "{query}". Provide the result in json format, '
     'as a list of objects with the keys "start" and "end" in seconds. If nothing matches, answer with an empty list.'
+)
+
+CONFIRM = (
+    'Look closely at the video from {start:.1f} to {end:.1f} seconds. Does this happen there: "{query}"? '
+    "Begin your answer with yes or no."
 )
 
 _WHEN = re.compile(
@@ -33,8 +40,16 @@ _BLANKS = {"time": r"(?P<time>\d+(?:\.\d+)?)", "thing": r"(?P<thing>\S.*?)"}
 
 def localize(query: str) -> str:
     """The prompt for all moments that match a query."""
-    plain = query.strip().strip("\"'“”‘’").rstrip(".").replace('"', "'")
-    return LOCALIZE.format(query=plain)
+    return LOCALIZE.format(query=_plain(query))
+
+
+def confirm(query: str, span: Span) -> str:
+    """The prompt that asks whether something happens in a span, on the clock of the markers."""
+    return CONFIRM.format(query=_plain(query), start=span.start_s, end=span.end_s)
+
+
+def _plain(query: str) -> str:
+    return query.strip().strip("\"'“”‘’").rstrip(".").replace('"', "'")
 
 
 def asked_when(question: str) -> str | None:

@@ -19,7 +19,10 @@ LOWERED_TO = 0.75
 """Of a video's tokens that did not fit, how many are tried next."""
 
 OnPart = Callable[[float], None]
-"""Told the part done, 0 to 1, while something long is worked through."""
+"""Told the part done, 0 to 1, while something long is worked through: with every piece that is decoded and every token that is
+said. What it raises ends the work (`model.errors.Stopped`), and frees the device."""
+Tick = Callable[[], None]
+"""The same for a step whose part of the whole does not matter."""
 
 
 @dataclass(frozen=True)

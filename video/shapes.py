@@ -7,7 +7,7 @@ at a time. Frames are rendered by signed distance, so edges are smooth at every 
 import random
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ ACTIONS = ("moves to the right", "moves to the left", "moves up", "moves down", 
 EDGE_MARGIN = 0.12
 """How close to the border, in parts of the frame's side, a moving shape starts and ends."""
 DRAWN_AT_ONCE = 2
+OVERLAPPING, TWICE = 0.2, 0.15
+"""Of the events of a scene, how many begin before the one before is over, and how many repeat an earlier one."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,32 @@ def sample_events(
             )
         )
     return tuple(events)
+
+
+def sample_scene(duration_s: float, count: int, *, seed: int) -> tuple[ShapesEvent, ...]:
+    """`count` events as they come in life, in order of time: some begin before the one before is over, some happen twice.
+
+    The same for the same seed. At no time are there more than two, as many as are drawn.
+
+    Raises:
+        ValueError: if so many events do not fit.
+    """
+    rng = random.Random(seed)
+    scene: list[ShapesEvent] = []
+    for event in sample_events(duration_s, count, seed=rng.randrange(1 << 30), distinct=False):
+        before = scene[-1] if scene else None
+        if before is not None and rng.random() < TWICE:
+            earlier = rng.choice(scene)
+            event = replace(event, color=earlier.color, shape=earlier.shape, action=earlier.action)
+        if before is not None and (before.color, before.shape) == (event.color, event.shape):
+            # One that follows upon its like cannot be told from it.
+            event = replace(event, color=rng.choice([color for color in COLORS if color != before.color]))
+        earliest_s = max((other.end_s for other in scene[:-1]), default=0.0)
+        if before is not None and rng.random() < OVERLAPPING:
+            start_s = max(before.start_s + 1.5, before.end_s - rng.uniform(1.0, 2.5), earliest_s)
+            event = replace(event, start_s=round(min(start_s, event.start_s), 2))
+        scene.append(event)
+    return tuple(scene)
 
 
 def _distance(shape: str, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,117 @@
+"""The verb that measures how right the application is."""
+
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.errors import EXPECTED_ERRORS, BadRequest
+from app.evaluation import report as reports
+from app.evaluation import suites
+from app.evaluation.metrics import overlaps
+from app.evaluation.running import Evaluation
+from app.service import Longview
+from app.terminal import Call, verb
+from indexing.library import VideoEntry
+
+log = logging.getLogger(__name__)
+
+NEEDLE_MINUTES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+NEEDLE_DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@verb
+def eval_(
+    call: Call,
+    suite: Annotated[str, typer.Argument(help="shapes, needle, or a JSON file of your own labels in ActivityNet's form.")],
+    minutes: Annotated[float, typer.Option(min=0.5, max=600, help="Of each rendered video; of needle, the longest.")] = 1.0,
+    videos: Annotated[int, typer.Option(min=1, max=1000, help="How many to render.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=100_000, help="Other videos for other seeds.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for report.json, .md and .png.")] = Path("eval"),
+) -> None:
+    """Measure how right captions, moments and answers are, on rendered videos or on moments that you have labelled."""
+    with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
+        folder, app = Path(scratch), call.app
+        if suite in ("shapes", "needle"):
+            # Rendered videos have no place in anyone's library.
+            app = Longview(app.settings.model_copy(update={"home": folder / "library"}))
+        if suite == "shapes":
+            facts = _shapes(app, folder, minutes=minutes, videos=videos, seed=seed)
+        elif suite == "needle":
+            facts = _needle(app, folder, minutes=minutes if minutes > 1 else NEEDLE_MINUTES[-1], seed=seed)
+        else:
+            facts = _labelled(app, Path(suite).expanduser())
+        report = {"suite": suite, "checkpoint": app.checkpoint.identity, "device": app.device, **facts}
+    try:
+        paths = reports.write(output.expanduser(), Path(suite).stem, report)
+    except OSError as error:
+        raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
+    call.answer(report | {"paths": [str(path) for path in paths], "notice": call.app.checkpoint.notice}, reports.markdown(report))
+
+
+def _shapes(app: Longview, folder: Path, *, minutes: float, videos: int, seed: int) -> dict[str, Any]:
+    evaluation = Evaluation(app, on_video=_tell)
+    judged = []
+    for labels in suites.rendered(folder, minutes=minutes, videos=videos, seed=seed):
+        _tell(f"{labels.path.name}: indexing")
+        done = app.index(labels.path)
+        evaluation.video(labels, done.entry, spent_s=done.seconds_spent)
+        judged.append((labels, done.entry))
+    evaluation.searched(judged)
+    return {"scores": evaluation.tally.scores(), "worst": evaluation.tally.worst}
+
+
+def _needle(app: Longview, folder: Path, *, minutes: float, seed: int) -> dict[str, Any]:
+    lengths = [length for length in NEEDLE_MINUTES if length <= minutes] or [minutes]
+    lengths += [minutes] if minutes > lengths[-1] else []
+    tokens, grid = [], []
+    for number, length in enumerate(lengths):
+        column = []
+        for at, depth in enumerate(NEEDLE_DEPTHS):
+            _tell(f"{length:g} minutes, {depth:.0%} deep")
+            labels = suites.needle(folder, minutes=length, depth=depth, seed=seed + 100 * number + at)
+            entry = app.index(labels.path).entry
+            found = [item.span for item in app.locate(entry, labels.queries[0]).found]
+            column.append(round(min(overlaps(found, labels.truth(labels.queries[0]))), 4))
+            plan = app.plan(entry.video_id).plan
+            labels.path.unlink()
+        tokens.append(plan.total_tokens)
+        grid.append(column)
+    return {"needle": {"minutes": lengths, "tokens": tokens, "depths": list(NEEDLE_DEPTHS), "overlaps": grid}}
+
+
+def _labelled(app: Longview, file: Path) -> dict[str, Any]:
+    evaluation = Evaluation(app, on_video=_tell)
+    judged: list[tuple[suites.Labelled, VideoEntry]] = []
+    missing = []
+    for name, labels in suites.labelled(file):
+        try:
+            entry = _named(app, name, labels)
+        except EXPECTED_ERRORS as error:
+            log.warning("%s is left out: %s", name, error)
+            missing.append({"video": name, "message": str(error)})
+            continue
+        labels = replace(labels, duration_s=entry.duration_s)
+        evaluation.video(labels, entry)
+        judged.append((labels, entry))
+    if not judged:
+        raise BadRequest(f"None of the videos in {file} can be found: {missing[0]['message']}")
+    evaluation.searched(judged)
+    return {"scores": evaluation.tally.scores(), "worst": evaluation.tally.worst, "missing": missing}
+
+
+def _named(app: Longview, name: str, labels: suites.Labelled) -> VideoEntry:
+    """The video that a label names: a file, else an id or a title of the library."""
+    if labels.path.is_file():
+        return app.video_or_index(str(labels.path))
+    titled: Sequence[VideoEntry] = [entry for entry in app.videos() if name in (entry.title, entry.path.name)]
+    return titled[0] if len(titled) == 1 else app.video(name)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,99 @@
+"""An evaluation as JSON for programs, Markdown for people, and pictures for both."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from video.ffmpeg import written_whole
+
+GOOD, BAD = "#2a9d8f", "#e76f51"
+
+
+def write(folder: Path, name: str, report: dict[str, Any]) -> list[Path]:
+    """Write `name.json`, `name.md` and `name.png` into a folder, each complete or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{suffix}" for suffix in ("json", "md", "png")]
+    with written_whole(paths[0]) as partial:
+        partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with written_whole(paths[1]) as partial:
+        partial.write_text(markdown(report), encoding="utf-8")
+    with written_whole(paths[2]) as partial:
+        (_heat_map if "needle" in report else _bars)(report, partial)
+    return paths
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report's figures as tables."""
+    lines = [f"# {report['suite']}", "", f"Checkpoint {report['checkpoint']}, on {report['device']}.", ""]
+    if "needle" in report:
+        return "\n".join([*lines, *_needle_table(report["needle"]), ""])
+    scores = report["scores"]
+    lines += [f"{scores['videos']} videos, {scores['minutes']} minutes.", "", "| what | figure |", "|---|---|"]
+    for group, figures in scores.items():
+        if isinstance(figures, dict):
+            lines += [f"| {group}: {name} | {_figure(value)} |" for name, value in figures.items() if value is not None]
+    if report["worst"]:
+        lines += ["", "## Found badly", ""]
+        lines += [
+            f"- {one['video']}: {one['query']} – true {one.get('truth', 'nowhere')}, found {one['found']}"
+            for one in report["worst"]
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _needle_table(needle: dict[str, Any]) -> list[str]:
+    heads = [f"{minutes:g} min ({tokens:,} tokens)" for minutes, tokens in zip(needle["minutes"], needle["tokens"], strict=True)]
+    rows = [
+        f"| {depth:.0%} | " + " | ".join(_figure(row[at]) for row in needle["overlaps"]) + " |"
+        for at, depth in enumerate(needle["depths"])
+    ]
+    return ["IoU of the one event there is, by length of the video and how deep in it lies.", "",
+            "| depth | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|", *rows]  # fmt: skip
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _axes(width: float, height: float) -> Any:
+    # Not pyplot, which keeps figures for the whole process.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def _bars(report: dict[str, Any], path: Path) -> None:
+    """All shares as bars."""
+    shares = [
+        (f"{group}: {name}", float(value))
+        for group, figures in report["scores"].items()
+        if isinstance(figures, dict) and group != "seconds_per_minute"
+        for name, value in figures.items()
+        if isinstance(value, float) and not name.endswith("_s")
+    ]
+    axes = _axes(8, 0.6 + 0.28 * len(shares))
+    few_is_good = ("spurious", "duplicates")
+    colors = [BAD if name.endswith(few_is_good) else GOOD for name, _ in shares]
+    bars = axes.barh([name for name, _ in shares], [value for _, value in shares], color=colors)
+    axes.bar_label(bars, fmt="%.3f", padding=3)
+    axes.set(xlim=(0, 1.1), title=report["suite"])
+    axes.invert_yaxis()
+    axes.figure.savefig(path, format="png", dpi=120)
+
+
+def _heat_map(report: dict[str, Any], path: Path) -> None:
+    needle = report["needle"]
+    grid = [[row[at] for row in needle["overlaps"]] for at in range(len(needle["depths"]))]
+    axes = _axes(1.5 + 1.1 * len(needle["minutes"]), 1.5 + 0.6 * len(needle["depths"]))
+    picture = axes.imshow(grid, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
+    axes.set_xticks(
+        range(len(needle["minutes"])),
+        [f"{tokens / 1000:.0f}K\n{m:g} min" for m, tokens in zip(needle["minutes"], needle["tokens"], strict=True)],
+    )
+    axes.set_yticks(range(len(needle["depths"])), [f"{depth:.0%}" for depth in needle["depths"]])
+    axes.set(xlabel="tokens of the whole video", ylabel="depth of the event", title=report["suite"])
+    axes.figure.colorbar(picture, label="IoU")
+    axes.figure.savefig(path, format="png", dpi=120)
