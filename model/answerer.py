@@ -11,7 +11,7 @@ from model.errors import BadQuestion
 from model.localizer import MARGIN_S, check_length, locate
 from model.prompts import answerable, asked_when, form_about_a_moment, known_form
 from model.replies import on_video_clock
-from model.sessions import SessionPool
+from model.sessions import OnPart, SessionPool
 from video.probe import VideoInfo
 from video.sampler import Purpose, SamplingPlan, Window
 from video.timeline import Span, find_times, format_time, merged
@@ -48,11 +48,13 @@ class Answering:
         *,
         focus: Span | None = None,
         hints: Callable[[str], Sequence[Span]] = lambda _: (),
+        on_part: OnPart | None = None,
     ) -> None:
         """Prepare the answer.
 
         `focus`: the part of a video that is too long for one session where the answer is most likely.
         `hints`: where something is said to happen, for the question when; see `model.localizer.locate`.
+        `on_part`: told the part done while the video is looked at; what it raises ends the answer.
 
         Raises:
             BadQuestion: the question is empty or too long, or names a time that the video does not have.
@@ -61,7 +63,7 @@ class Answering:
         if not question.strip():
             raise BadQuestion("The question is empty: ask something about the video.")
         self._pool, self._video, self._question = pool, video, question.strip()
-        self._focus, self._hints = focus, hints
+        self._focus, self._hints, self._on_part = focus, hints, on_part
         self._times = find_times(self._question, duration_s=video.duration_s)
         for reference in self._times:
             if reference.span.start_s < 0:
@@ -111,7 +113,7 @@ class Answering:
 
     def _located(self, thing: str) -> Iterator[str]:
         """An answer to "when": found and verified by localisation, so that "not in this video" can be believed."""
-        result = locate(self._pool, self._video, thing, hints=self._hints(thing))
+        result = locate(self._pool, self._video, thing, hints=self._hints(thing), on_part=self._on_part)
         self._coverage, self._plan = result.coverage, result.plan
         self._evidence = tuple(item.span for item in result.found)
         if result.found:
@@ -127,7 +129,7 @@ class Answering:
         around = Span(max(0.0, span.start_s - MARGIN_S), min(self._video.duration_s, span.end_s + MARGIN_S)) if short else span
         purpose: Purpose = "look" if short else "caption"
         plan = self._pool.plan(self._video, purpose, span=around)
-        captions = caption(self._pool, self._video, plan)
+        captions = caption(self._pool, self._video, plan, on_part=self._on_part)
         events = [event for event in captions.events if event.span.overlap_s(span) >= min(plan.grain_s, span.duration_s) / 2]
         self._evidence = tuple(event.span for event in events)
         self._coverage, self._plan = captions.coverage, plan
@@ -144,7 +146,7 @@ class Answering:
     def _asked(self, forms: tuple[str, ...]) -> Iterator[str]:
         """The model's own answer, after it has looked at the part that the question is about."""
         plan, window = self._chosen()
-        session = self._pool.session(self._video, plan, window)
+        session = self._pool.session(self._video, plan, window, on_part=self._on_part)
         seen = Seen(plan, key_frames_only=self._pool.decoder.key_frames_only)
         seen.add(session)
         self._coverage, self._plan = seen.coverage(), plan

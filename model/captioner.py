@@ -1,24 +1,30 @@
-"""Dense captions over any length: window by window, then merged into one timeline."""
+"""Dense captions over any length: window by window, each judged and if need be looked at again, then merged into one timeline."""
 
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from model.coverage import Coverage, Seen
 from model.decoding import PENALTY_AFTER_LOOP, TimedText
 from model.engine import REPLY_RESERVE_TOKENS, VideoSession
+from model.merging import Told, joined
 from model.prompts import DENSE_CAPTIONS
+from model.quality import Verdict, judged
 from model.replies import read_events
 from model.sessions import OnPart, SessionPool
 from video.probe import VideoInfo
-from video.sampler import SamplingPlan
-from video.timeline import Event, Span
+from video.sampler import SamplingPlan, Window
+from video.timeline import Event, format_time
+
+log = logging.getLogger(__name__)
 
 CAPTION_TOKENS = REPLY_RESERVE_TOKENS - 256
 """Longest reply: the reserve less template and question."""
-
 DECODING_SHARE = 0.4
 """Of a window's time, how much is shown for decoding; only for the progress bar."""
+RATE_AGAIN = 1.5
+"""A window whose captions are no good is read again with so many times the frames: other frames, another look."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,25 @@ class Captions:
     """What was looked at; in its `unseen` parts there may be more."""
 
 
+@dataclass(frozen=True)
+class _Reply:
+    """What one look at a window told."""
+
+    events: tuple[Event, ...]
+    verdict: Verdict
+    looped: bool
+
+
 def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part: OnPart | None = None) -> Captions:
     """Caption every window of a plan.
+
+    A window whose captions fail the quality gate (`model.quality`) is looked at once more with other frames; one that fails again
+    keeps the better of the two, and is told as unseen.
 
     Raises:
         UnreadableVideo: the video cannot be decoded.
     """
-    found: list[list[Event]] = []
+    told: list[Told] = []
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     for index, window in enumerate(plan.windows):
 
@@ -46,20 +64,47 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
                 on_part((done + of_window) / len(plan.windows))
 
         session = pool.session(video, plan, window, on_part=lambda read: part(read * DECODING_SHARE))
-        generation = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS, item=TimedText)
-        for _ in generation:
-            part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
-        if generation.is_looping:
-            penalty = PENALTY_AFTER_LOOP
-            again = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS, item=TimedText, presence_penalty=penalty)
-            for _ in again:
-                pass
-            generation = again if again.is_complete else generation
+        reply = _captioned(session, part)
+        if not reply.verdict.passed:
+            reply = _better(reply, _again(pool, video, window, part, penalty=PENALTY_AFTER_LOOP if reply.looped else 0.0))
+        if reply.verdict.faults:
+            where = f"{format_time(window.span.start_s)} to {format_time(window.span.end_s)}"
+            log.info("the captions of %s are not to be believed: what was told %s", where, ", ".join(reply.verdict.faults))
+        seen.add(session, understood=not reply.verdict.faults)
+        told.append(Told(window.span, reply.events))
         part(1.0)
-        reading = read_events(generation.text, session)
-        seen.add(session, understood=generation.is_complete and reading.is_json)
-        found.append([event for event in reading.events if event.text])
-    return Captions(tuple(joined(found, grain_s=plan.grain_s)), seen.coverage())
+    return Captions(tuple(joined(told, grain_s=plan.grain_s)), seen.coverage())
+
+
+def _captioned(session: VideoSession, part: Callable[[float], None], *, penalty: float = 0.0) -> _Reply:
+    generation = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS, item=TimedText, presence_penalty=penalty)
+    for _ in generation:
+        part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
+    reading = read_events(generation.text, session)
+    return _Reply(
+        tuple(event for event in reading.events if event.text), judged(generation, reading, session), generation.is_looping
+    )
+
+
+def _again(pool: SessionPool, video: VideoInfo, window: Window, part: Callable[[float], None], *, penalty: float) -> _Reply:
+    """The same window with more frames. It may take two windows then, whose faults are told together."""
+    finest = 1 / pool.engine.checkpoint.trained.seconds_between_frames_min
+    plan = pool.plan(video, "caption", span=window.span, fps=min(finest, RATE_AGAIN / window.step_s))
+    replies = []
+    for again in plan.windows:
+        session = pool.session(video, plan, again, on_part=lambda _: part(DECODING_SHARE))
+        replies.append(_captioned(session, lambda _: part(DECODING_SHARE), penalty=penalty))
+    told = [Told(again.span, reply.events) for again, reply in zip(plan.windows, replies, strict=True)]
+    faults = tuple(dict.fromkeys(fault for reply in replies for fault in reply.verdict.faults))
+    doubts = tuple(dict.fromkeys(doubt for reply in replies for doubt in reply.verdict.doubts))
+    return _Reply(tuple(joined(told, grain_s=plan.grain_s)), Verdict(faults, doubts), any(reply.looped for reply in replies))
+
+
+def _better(first: _Reply, second: _Reply) -> _Reply:
+    """The one with fewer faults; without any, the second if it tells more: where both stop early, nothing more happens."""
+    if len(first.verdict.faults) != len(second.verdict.faults):
+        return min(first, second, key=lambda reply: len(reply.verdict.faults))
+    return second if len(second.events) > len(first.events) else first
 
 
 def _told_part(text: str, session: VideoSession) -> float:
@@ -68,29 +113,3 @@ def _told_part(text: str, session: VideoSession) -> float:
     if not times or session.window.duration_s == 0:
         return 0.0
     return min(1.0, max(0.0, (float(times[-1]) + session.clock_offset_s - session.window.start_s) / session.window.duration_s))
-
-
-def joined(windows: Iterable[list[Event]], *, grain_s: float) -> list[Event]:
-    """One timeline from overlapping windows: what is told twice in the same words becomes one event.
-
-    Told twice means: the same text, and spans that overlap or, from two windows, lie no further apart than two patches.
-    """
-    timeline: list[Event] = []
-    for events in windows:
-        before = list(timeline)
-        for event in events:
-            twin = next((old for old in before if _told_twice(old, event, gap_s=2 * grain_s)), None)
-            twin = twin or next((old for old in timeline if _told_twice(old, event, gap_s=0.0)), None)
-            if twin is None:
-                timeline.append(event)
-                continue
-            both = Span(min(twin.span.start_s, event.span.start_s), max(twin.span.end_s, event.span.end_s))
-            timeline[timeline.index(twin)] = Event(both, event.text)
-            if twin in before:
-                before.remove(twin)
-    return sorted(timeline, key=lambda event: event.span)
-
-
-def _told_twice(first: Event, second: Event, *, gap_s: float) -> bool:
-    between_s = -first.span.overlap_s(second.span)
-    return first.text == second.text and (between_s <= gap_s if gap_s else between_s < 0)

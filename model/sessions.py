@@ -10,7 +10,8 @@ from model.engine import Engine, VideoSession
 from model.errors import OutOfMemory
 from video.decoder import Decoder, TimedFrames
 from video.probe import VideoInfo
-from video.sampler import Budget, Purpose, SamplingPlan, Window, plan
+from video.sampler import Budget, Purpose, SamplingPlan, Window, overlaps, plan
+from video.shots import cuts
 from video.timeline import Span
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class SessionPool:
         """Of those that are being opened."""
         self._sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
         self._parked: OrderedDict[_Key, VideoSession] = OrderedDict()
+        self._known_cuts: dict[tuple[str, tuple[Span, ...]], tuple[float, ...]] = {}
         self._lock = threading.Lock()
         self._opening: dict[_Key, threading.Lock] = {}
 
@@ -70,7 +72,10 @@ class SessionPool:
         max_frames: int | None = None,
         context_tokens: int | None = None,
     ) -> SamplingPlan:
-        """The plan for this engine's checkpoint and context; see `video.sampler.plan`."""
+        """The plan for this engine's checkpoint and context; see `video.sampler.plan`.
+
+        Where windows of the purpose "caption" overlap, the video is looked into for cuts at which they can meet.
+        """
         budget = Budget(
             context_tokens=min(self.context_tokens, context_tokens or self.context_tokens),
             reserved_tokens=self.engine.reserved_tokens,
@@ -78,7 +83,17 @@ class SessionPool:
             marker_tokens=self.engine.marker_tokens,
         )
         start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
-        return plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
+        found = plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
+        if purpose != "caption" or len(found.windows) == 1 or self.decoder.key_frames_only:
+            return found
+        cuts_s = self._cuts(video, tuple(overlaps(found)))
+        return plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames, cuts_s=cuts_s)
+
+    def _cuts(self, video: VideoInfo, regions: tuple[Span, ...]) -> tuple[float, ...]:
+        key = (video.content_hash, regions)
+        if key not in self._known_cuts:
+            self._known_cuts[key] = cuts(self.decoder, video, regions)
+        return self._known_cuts[key]
 
     def session(self, video: VideoInfo, plan: SamplingPlan, window: Window, *, on_part: OnPart | None = None) -> VideoSession:
         """The session of one window of a plan, opened now if it is not kept; `on_part` follows the decoding.

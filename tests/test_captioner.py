@@ -2,10 +2,16 @@
 
 import pytest
 
-from model.captioner import joined
+from model.merging import Told
+from model.merging import joined as _joined
 from video.timeline import Event, Span
 
 GRAIN_S = 1.0
+
+
+def joined(windows: list[list[Event]], *, grain_s: float) -> list[Event]:
+    """Of windows whose borders do not matter."""
+    return _joined([Told(Span(0, 1e4), events) for events in windows], grain_s=grain_s)
 
 
 def event(start_s: float, end_s: float, text: str = "A dog runs.") -> Event:
@@ -18,7 +24,7 @@ def event(start_s: float, end_s: float, text: str = "A dog runs.") -> Event:
         ([event(50, 60)], [event(56, 64)], [event(50, 64)]),
         ([event(50, 58)], [event(60, 64)], [event(50, 64)]),
         ([event(50, 58)], [event(60.5, 64)], [event(50, 58), event(60.5, 64)]),
-        ([event(50, 60)], [event(56, 64, "A cat runs.")], [event(50, 60), event(56, 64, "A cat runs.")]),
+        ([event(50, 60)], [event(56, 64, "Cats sleep.")], [event(50, 60), event(56, 64, "Cats sleep.")]),
         ([event(50, 64)], [event(56, 60)], [event(50, 64)]),
     ],
     ids=["overlap", "two patches apart", "further apart", "other words", "inside"],

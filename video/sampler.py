@@ -10,7 +10,7 @@ into windows; time is always covered from the first frame to the last.
 import bisect
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -173,11 +173,12 @@ def plan(
     end_s: float | None = None,
     fps: float | None = None,
     max_frames: int | None = None,
+    cuts_s: Sequence[float] = (),
 ) -> SamplingPlan:
     """Choose windows, frame times and frame size for a video, or for the part of it from `start_s` to `end_s`.
 
     `fps` fixes the frames a second; without it the plan prefers the checkpoint's own rate ("look": its finest).
-    `max_frames` bounds the frames of all windows together.
+    `max_frames` bounds the frames of all windows together. `cuts_s`: where shots begin; two windows that share a cut meet there.
 
     More budget never gives more windows, and in as many windows never fewer frames times pixels. (When it makes one
     window of two, both are full; the sum over windows may then be less.)
@@ -211,7 +212,8 @@ def plan(
     if purpose == "caption":
         longest_s = min(longest_s, trained.caption_window_s)
     spans = _window_spans(span, longest_s, overlap_s=OVERLAP_PATCHES * FRAMES_PER_PATCH * step_s)
-    length_s = spans[0].duration_s
+    spans = _met_at(cuts_s, spans)
+    length_s = max(span.duration_s for span in spans)
     wished = min(max(1, math.ceil(length_s / (FRAMES_PER_PATCH * step_s) - 1e-6)), patches_trained)
     if max_frames is not None:
         wished = _at_most(max_frames, wished, spans, step_s if fps else longest_step_s, fps=fps)
@@ -295,6 +297,23 @@ def _window_spans(span: Span, longest_s: float, *, overlap_s: float) -> list[Spa
     length_s = (span.duration_s + (count - 1) * overlap_s) / count
     starts = [span.start_s + index * (length_s - overlap_s) for index in range(count)]
     return [Span(start, min(start + length_s, span.end_s)) for start in starts]
+
+
+def _met_at(cuts_s: Sequence[float], spans: list[Span]) -> list[Span]:
+    """The windows, where two that overlap both show a cut, only up to it and only from it: nothing goes on across a cut."""
+    for index, (before, after) in enumerate(itertools.pairwise(spans)):
+        shared = Span(after.start_s, before.end_s) if after.start_s < before.end_s else None
+        cut_s = next((cut_s for cut_s in cuts_s if shared and shared.contains(cut_s)), None)
+        if cut_s is not None and cut_s > before.start_s:
+            spans[index] = Span(spans[index].start_s, cut_s)
+            spans[index + 1] = Span(cut_s, after.end_s)
+    return spans
+
+
+def overlaps(plan: SamplingPlan) -> list[Span]:
+    """What neighbouring windows share."""
+    pairs = itertools.pairwise(window.span for window in plan.windows)
+    return [Span(after.start_s, before.end_s) for before, after in pairs if after.start_s < before.end_s]
 
 
 def _window(span: Span, step_s: float, latest_time_s: float) -> Window:

@@ -4,10 +4,9 @@ Temporal grounding after Gao et al. 2017 (R@n at an IoU, mIoU); dense captions a
 are matched in order of time so that the sum of IoU times likeness of text is greatest, and its F-measure is the score.
 """
 
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 
+from model.merging import likeness
 from video.timeline import Event, Span
 
 THRESHOLDS = (0.3, 0.5, 0.7)
@@ -39,19 +38,12 @@ def recalled(found: Sequence[Span], truth: Sequence[Span], *, n: int, threshold:
     return any(span.iou(true) >= threshold for span in found[:n] for true in truth)
 
 
-def likeness(first: str, second: str) -> float:
-    """F-measure of the words that two sentences share, 0 to 1.
-
-    SODA uses METEOR, which needs word lists of one language; this measure works in every language that parts its words.
-    """
-    words = [Counter(re.findall(r"\w+", text.lower())) for text in (first, second)]
-    shared = sum((words[0] & words[1]).values())
-    total = sum(words[0].values()) + sum(words[1].values())
-    return 2 * shared / total if total else 0.0
-
-
 def soda(found: Sequence[Event], truth: Sequence[Event], *, like: Callable[[str, str], float] = likeness) -> float:
-    """SODA's F-measure of captions, 0 to 1; both empty is 1."""
+    """SODA's F-measure of captions, 0 to 1; both empty is 1.
+
+    SODA uses METEOR as the likeness of two texts, which needs word lists of one language; shared words work in every language
+    that parts its words.
+    """
     if not found or not truth:
         return float(not found and not truth)
     found, truth = sorted(found, key=lambda event: event.span), sorted(truth, key=lambda event: event.span)

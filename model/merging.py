@@ -1,0 +1,75 @@
+"""One timeline from windows that overlap."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from video.timeline import Event, Span
+
+SAME_IOU = 0.5
+"""Events of two windows, told in like words, are one if they overlap that well."""
+SAME_LIKENESS = 0.5
+"""How alike their words must be; one event, seen in two halves, is often told in somewhat other words."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one window's captions tell."""
+
+    window: Span
+    events: Sequence[Event]
+
+
+def joined(windows: Sequence[Told], *, grain_s: float) -> list[Event]:
+    """One timeline from windows in order of time: what two of them tell of one event becomes one event.
+
+    The same event has the same text and overlaps or lies no further apart than two patches; or it has a like text (`likeness`)
+    and either overlaps well or goes over the border, so that each window saw a part of it: the longer part's words are kept.
+    Within one window only the same text at overlapping times is one event.
+    """
+    timeline: list[Event] = []
+    last: Span | None = None
+    for told in windows:
+        before = list(timeline)
+        for event in told.events:
+            twin = next((old for old in before if _told_twice(old, event, gap_s=2 * grain_s)), None)
+            twin = twin or next((old for old in timeline if _told_twice(old, event, gap_s=0.0)), None)
+            twin = twin or _other_half(before, event, last, told.window, grain_s)
+            if twin is None:
+                timeline.append(event)
+                continue
+            both = Span(min(twin.span.start_s, event.span.start_s), max(twin.span.end_s, event.span.end_s))
+            longer = max(twin, event, key=lambda one: one.span.duration_s)
+            timeline[timeline.index(twin)] = Event(both, longer.text)
+            if twin in before:
+                before.remove(twin)
+        last = told.window
+    return sorted(timeline, key=lambda event: event.span)
+
+
+def _told_twice(first: Event, second: Event, *, gap_s: float) -> bool:
+    between_s = -first.span.overlap_s(second.span)
+    return first.text == second.text and (between_s <= gap_s if gap_s else between_s < 0)
+
+
+def _other_half(before: Sequence[Event], event: Event, last: Span | None, window: Span, grain_s: float) -> Event | None:
+    """What the window before told of the same event in other words, if it did."""
+    if last is None:
+        return None
+
+    def is_same(old: Event) -> bool:
+        if old.span.overlap_s(event.span) <= 0 or likeness(old.text, event.text) < SAME_LIKENESS:
+            return False
+        over_the_border = old.span.end_s >= last.end_s - grain_s and event.span.start_s <= window.start_s + grain_s
+        return over_the_border or old.span.iou(event.span) >= SAME_IOU
+
+    return max(filter(is_same, before), key=lambda old: likeness(old.text, event.text), default=None)
+
+
+def likeness(first: str, second: str) -> float:
+    """F-measure of the words that two sentences share, 0 to 1; for every language that parts its words."""
+    words = [Counter(re.findall(r"\w+", text.lower())) for text in (first, second)]
+    shared = sum((words[0] & words[1]).values())
+    total = sum(words[0].values()) + sum(words[1].values())
+    return 2 * shared / total if total else 0.0
