@@ -1,15 +1,26 @@
 """Answers in the making, about one or more videos, and what they come to."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.errors import VideoGone
 from indexing.library import AnsweredQuestion, Provenance, VideoEntry
-from video.timeline import Span
+from model.engine import Turn
+from model.errors import BadQuestion, ModelError, Stopped
+from model.prompts import asked_when, check_length
+from video.errors import VideoError
+from video.timeline import Span, format_time
 
 if TYPE_CHECKING:
     from app.service import Longview
     from model.answerer import Answer, Answering
+
+LIBRARY_MOMENTS = 5
+"""Of the library, how many moments are looked at again for one question."""
+LIBRARY_MARGIN_S = 10.0
+"""Seconds around such a moment that are looked at: what led to it, and what came of it."""
 
 
 @dataclass(frozen=True)
@@ -39,30 +50,66 @@ class AskedAnswer:
     """What was meant to be looked at, but could not be."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """One video's share of an answer."""
+
+    entry: VideoEntry
+    answering: "Answering | str"
+    """The answer to be, or the reason why there is none."""
+    within: Span | None = None
+    """The only part of the video that is looked at; None: all of it."""
+
+
 class Asking:
     """Answers in the making: iterate for pieces of text; `answer` is there when they are finished, and in the library."""
 
-    def __init__(self, question: str, parts: "list[tuple[VideoEntry, Answering | str]]", app: "Longview") -> None:
-        """`parts`: each video with its answer to be, or with the reason why there is none."""
-        self._question, self._parts, self._app = question, parts, app
+    def __init__(self, question: str, app: "Longview", *, always_name: bool = False) -> None:
+        """`always_name`: say which video an answer is about, even of one alone."""
+        self._question, self._app, self._always_name = question, app, always_name
+        self.parts: list[Part] = []
+        """To be filled before the iteration."""
+        self.nothing = ""
+        """What is said if there is no part at all."""
+        self._stopped = threading.Event()
         self._text = ""
         self._evidence: list[Evidence] = []
 
-    def __iter__(self) -> Iterator[str]:
-        for number, (entry, answering) in enumerate(self._parts):
-            if len(self._parts) > 1:
-                yield from self._said(f"{chr(10) if number else ''}{self._label(entry)}: ")
-            if isinstance(answering, str):
-                yield from self._said(answering)
-                continue
-            for piece in answering:
-                yield from self._said(piece)
-            self._finish(entry, answering.answer)
+    def stop(self) -> None:
+        """Give up, from any thread: the iteration ends with `Stopped` within a chunk of frames or a token."""
+        self._stopped.set()
 
-    def _label(self, entry: VideoEntry) -> str:
-        """A video's title, with its id where others have the same."""
-        is_only = sum(other.title == entry.title for other, _ in self._parts) == 1
-        return entry.title if is_only else f"{entry.title} ({entry.video_id})"
+    def go_on(self, _: float = 0.0) -> None:
+        """Asked again and again while something is worked at.
+
+        Raises:
+            Stopped: `stop` was called.
+        """
+        if self._stopped.is_set():
+            raise Stopped("Stopped.")
+
+    def __iter__(self) -> Iterator[str]:
+        if not self.parts:
+            yield from self._said(self.nothing)
+        for number, part in enumerate(self.parts):
+            if len(self.parts) > 1 or self._always_name:
+                yield from self._said(f"{chr(10) if number else ''}{self._label(part)}: ")
+            if isinstance(part.answering, str):
+                yield from self._said(part.answering)
+                continue
+            self.go_on()
+            for piece in part.answering:
+                yield from self._said(piece)
+            self._finish(part.entry, part.answering.answer)
+
+    def _label(self, part: Part) -> str:
+        """A video's title, with its id where others have the same, and the part of it that is looked at."""
+        entry = part.entry
+        same = {other.entry.video_id for other in self.parts if other.entry.title == entry.title}
+        label = entry.title if len(same) == 1 else f"{entry.title} ({entry.video_id})"
+        return (
+            label if part.within is None else f"{label}, {format_time(part.within.start_s)} to {format_time(part.within.end_s)}"
+        )
 
     def _said(self, piece: str) -> Iterator[str]:
         self._text += piece
@@ -78,7 +125,7 @@ class Asking:
     @property
     def answer(self) -> AskedAnswer:
         """The finished answer; only after the iteration."""
-        answers = [part.answer for _, part in self._parts if not isinstance(part, str)]
+        answers = [part.answering.answer for part in self.parts if not isinstance(part.answering, str)]
         return AskedAnswer(
             text=self._text.strip(),
             evidence=tuple(self._evidence),
@@ -90,3 +137,77 @@ class Asking:
             grain_s=max((answer.coverage.grain_s for answer in answers), default=0.0),
             unseen=tuple(span for answer in answers for span in answer.coverage.unseen),
         )
+
+
+def asked(
+    app: "Longview", entries: Sequence[VideoEntry], question: str, *, history: Sequence[Turn] = (), verify: bool = False
+) -> Asking:
+    """A question about videos, answered for each in turn; without any, about the whole library.
+
+    Of several videos, one that cannot be asked says why and does not keep the others from answering. Of the library, the
+    moments whose captions fit the question best are looked at again, and answer. `history`, `verify`: see
+    `model.answerer.Answering`.
+
+    Raises:
+        BadQuestion: the question is empty, too long, or names a time the only video does not have.
+    """
+    check_length(question, "question")
+    if not question.strip():
+        raise BadQuestion("The question is empty: ask something about the video.")
+    distinct = list({entry.video_id: entry for entry in entries}.values())
+    asking = Asking(question, app, always_name=not distinct)
+    for entry, within in [(entry, None) for entry in distinct] or _moments(app, question):
+        answering: Answering | str
+        try:
+            answering = _answering(app, entry, question, asking, within=within, history=history, verify=verify)
+        except (ModelError, VideoError, VideoGone) as error:
+            if len(distinct) == 1:
+                raise
+            answering = str(error)
+        asking.parts.append(Part(entry, answering, within))
+    if not asking.parts:
+        videos = app.videos()
+        captions = sum(entry.caption_count for entry in videos)
+        asking.nothing = f"Nothing in the library is like that: {captions} captions of {len(videos)} videos were searched."
+    return asking
+
+
+def _moments(app: "Longview", question: str) -> list[tuple[VideoEntry, Span | None]]:
+    """Where in the library the answer is most likely, best first; what lies close together once."""
+    found: list[tuple[VideoEntry, Span]] = []
+    for moment in app.search(asked_when(question) or question, limit=LIBRARY_MOMENTS):
+        near = Span(max(0.0, moment.span.start_s - LIBRARY_MARGIN_S), moment.span.end_s + LIBRARY_MARGIN_S)
+        if not any(entry.video_id == moment.video_id and within.overlap_s(near) > 0 for entry, within in found):
+            entry = app.library.video(moment.video_id)
+            found.append((entry, near.clamped(Span(0.0, entry.duration_s))))
+    return list(found)
+
+
+def _answering(
+    app: "Longview",
+    entry: VideoEntry,
+    question: str,
+    asking: Asking,
+    *,
+    within: Span | None,
+    history: Sequence[Turn],
+    verify: bool,
+) -> "Answering":
+    from model.answerer import Answering
+
+    info = app.files.probed(entry)
+    focus = None
+    if within is None and len(app.pool.plan(info, "watch").windows) > 1:
+        best = app.search(question, limit=1, video=entry.video_id)
+        focus = best[0].span if best else None
+    return Answering(
+        app.pool,
+        info,
+        question,
+        focus=focus,
+        within=within,
+        hints=lambda thing: app.hints(entry, thing, within),
+        history=history,
+        verify=verify,
+        on_part=asking.go_on,
+    )

@@ -23,11 +23,12 @@ from app.arguments import (
 )
 from app.doctor import examine
 from app.errors import EXPECTED_ERRORS, BadRequest
-from app.service import plan_facts, video_facts
+from app.progress import Stages
+from app.service import Turn, plan_facts, video_facts
 from app.terminal import Call, error_document, printable, progress_bar, verb
 from indexing.exports import event_row
 from indexing.library import VideoEntry
-from video.timeline import format_time
+from video.timeline import format_clock, format_time
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,20 @@ def caption(call: Call, video: Video) -> None:
 
 
 @verb
+def chapters(call: Call, video: Video) -> None:
+    """Print what a video is about, and its chapters as YouTube takes them."""
+    entry = found_video(call, video)
+    tell_what_is_missing(entry)
+    call.tell_notice()
+    rows = [span_row(chapter.span) | {"title": chapter.text} for chapter in entry.chapters]
+    document = {"video_id": entry.video_id, "duration_s": round(entry.duration_s, 3), "summary": entry.summary, "chapters": rows}
+    lines = [f"{format_clock(chapter.span.start_s)} {chapter.text}" for chapter in entry.chapters]
+    if not entry.summary:
+        lines = ["There are no chapters yet: index the video again to make them."]
+    call.answer(document | call.model_facts(entry.provenance), "\n".join([*lines, "", entry.summary]).strip())
+
+
+@verb
 def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="What to look for.")]) -> None:
     """Find all occurrences of something in a video, or say that it is not there."""
     entry = found_video(call, video)
@@ -195,28 +210,34 @@ def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="
 @verb
 def ask(
     call: Call,
-    words: Annotated[list[str], typer.Argument(metavar="VIDEO... [QUESTION]", help="One or more videos, then the question.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos, then the question; without a video the library is asked."),
+    ],
     interactive: Annotated[
         bool, typer.Option("--interactive", "-i", help="Ask on, a question a line, about videos that stay read.")
     ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Look again at each time that an answer names.")] = False,
 ) -> None:
-    """Ask a question about one or more videos, or one after the other with --interactive."""
+    """Ask a question about one video, several, or the whole library; or one after the other with --interactive."""
     videos, question = (words, None) if interactive else (words[:-1], words[-1])
-    if not videos:
-        raise BadRequest('Name the video before the question: ask VIDEO "What happens at 0:20?"')
     if question is not None and not question.strip():
         raise BadRequest("The question is empty: ask something about the video.")
+    if not videos and len((question or "").split()) < 2:
+        raise BadRequest('Name the video before the question: ask VIDEO "What happens at 0:20?"')
     entries = [found_video(call, video) for video in videos]
     if question is not None:
-        document, text = _asked(call, entries, question)
+        document, text = _asked(call, entries, question, verify=verify)
         call.answer(document, text)
         call.tell_notice()
         return
     call.tell_notice()
     documents: list[dict[str, Any]] = []
+    history: list[Turn] = []
     for line in _questions():
         try:
-            document, text = _asked(call, entries, line)
+            document, text = _asked(call, entries, line, history=history, verify=verify)
+            history.append(Turn(line, document["answer"]))
         except EXPECTED_ERRORS as error:
             # One question that makes no sense does not end the conversation.
             document, text = {"question": line, "error": error_document(error)}, str(error)
@@ -238,9 +259,11 @@ def _questions() -> Iterator[str]:
             yield line
 
 
-def _asked(call: Call, entries: Sequence[VideoEntry], question: str) -> tuple[dict[str, Any], str]:
+def _asked(
+    call: Call, entries: Sequence[VideoEntry], question: str, *, history: Sequence[Turn] = (), verify: bool
+) -> tuple[dict[str, Any], str]:
     """Answer one question; people see it while it is being written. Returns what is left to say."""
-    asking = call.app.ask(entries, question)
+    asking = call.app.ask(entries, question, history=history, verify=verify)
     for piece in asking:
         if not call.as_json:
             print(piece, end="", flush=True)
@@ -262,21 +285,33 @@ def search(
     query: Annotated[str, typer.Argument(help="What to search for, in any of 16 languages.")],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most moments to show.")] = 10,
     video: Annotated[str | None, typer.Option(help="Only in this video.", show_default=False)] = None,
+    verify: Annotated[
+        bool, typer.Option(help="Look again at each moment, and leave out those where what the caption says is not seen.")
+    ] = True,
 ) -> None:
     """Search the captions of the whole library."""
-    moments = call.app.search(query, limit=limit, video=found_video(call, video).video_id if video else None)
+    proposed = call.app.search(query, limit=limit, video=found_video(call, video).video_id if video else None)
+    moments = list(proposed)
+    if verify and proposed:
+        with progress_bar() as on_progress:
+            stages = Stages(on_progress)
+            stages.begin("looking again", until=1.0)
+            moments = [moment for moment in call.app.verified(proposed, on_part=stages) if moment.verified is not False]
+    left_out = len(proposed) - len(moments)
     call.tell_notice()
     rows = [
         {"video_id": moment.video_id, "title": moment.title}
         | span_row(moment.span)
-        | {"text": moment.text, "score": moment.score, "source": moment.source}
+        | {"text": moment.text, "score": moment.score, "source": moment.source, "verified": moment.verified}
         for moment in moments
     ]
-    lines = (
+    lines = [
         f"{moment.score:.2f}  {span_text(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments
-    )
+    ]
+    if left_out:
+        lines.append(f"{left_out} more left out: a second look did not see what the caption says (--no-verify shows them).")
     call.answer(
-        {"query": query, "moments": rows} | {"notice": call.app.checkpoint.notice},
+        {"query": query, "moments": rows, "left_out": left_out} | {"notice": call.app.checkpoint.notice},
         "\n".join(lines) or f"No caption in the library fits “{query}”.",
     )
 

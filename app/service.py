@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from app.asking import AskedAnswer, Asking
+from app.asking import AskedAnswer, Asking, asked
 from app.errors import BadRequest, VideoGone
-from app.files import END_SLACK_S, Files
+from app.files import Files
 from app.loading import Loaded
+from app.plans import check_order, part_of, plan_facts, video_facts
 from app.progress import OnProgress, Stages
 from app.settings import Settings
 from indexing.errors import UnknownVideo
@@ -18,25 +19,26 @@ from indexing.exports import FORMATS, ExportFormat, event_row, exported
 from indexing.library import ID_DIGITS, AnsweredQuestion, Caption, Library, Provenance, VideoEntry
 from indexing.search import Moment, captions_with, search
 from model.checkpoints import Checkpoint
+from model.engine import Turn
 from model.errors import ModelError
-from model.prompts import PROMPT_VERSION
+from model.prompts import PROMPT_VERSION, check_length
 from video.clips import browser_plays
 from video.decoder import Decoder
-from video.errors import ImpossiblePlan, VideoError
+from video.errors import VideoError
 from video.guard import checked_path
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan
-from video.timeline import Event, Span, find_times, format_time
+from video.timeline import Event, Span, find_times, format_clock, format_time
 
 if TYPE_CHECKING:
     from indexing.vectors import VectorIndex
-    from model.answerer import Answering
+    from model.chapters import Story
     from model.localizer import Localization
-    from model.sessions import SessionPool
+    from model.sessions import OnPart, SessionPool
 
 __all__ = [  # with what the interface needs of the types that are handed out
-    "FORMATS", "AnsweredQuestion", "AskedAnswer", "Caption", "Event", "ExportFormat", "Longview", "Moment", "Span", "VideoEntry",
-    "event_row", "find_times", "format_time", "plan_facts", "video_facts",
+    "FORMATS", "AnsweredQuestion", "AskedAnswer", "Asking", "Caption", "Event", "ExportFormat", "Longview", "Moment", "Span",
+    "Turn", "VideoEntry", "event_row", "find_times", "format_clock", "format_time", "plan_facts", "video_facts",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -91,22 +93,24 @@ class Longview:
         return self._loaded.checkpoint
 
     @property
-    def _pool(self) -> "SessionPool":
+    def pool(self) -> "SessionPool":
+        """The checkpoint's sessions; loads it."""
         return self._loaded.pool
 
     @property
-    def _vectors(self) -> "VectorIndex":
+    def vectors(self) -> "VectorIndex":
+        """The index of caption vectors; loads the encoder."""
         return self._loaded.vectors
 
     @property
     def device(self) -> str:
         """Where the checkpoint runs: `cuda` or `cpu`."""
-        return self._pool.engine.device
+        return self.pool.engine.device
 
     def warm_up(self) -> None:
         """Load checkpoint and encoder now, so that the first question does not wait for them."""
-        _ = self._pool
-        self._vectors.search("", limit=1)
+        _ = self.pool
+        self.vectors.search("", limit=1)
 
     # -- the library ---------------------------------------------------------------------------------------------
 
@@ -182,9 +186,9 @@ class Longview:
             info = self.decoder.probe(path, known_hash=self.files.hash(path))
         else:
             info = self.files.probed(self.library.video(reference))
-        span = _part(info, start_s, end_s)
-        plan = self._pool.plan(info, "watch", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
-        engine = self._pool.engine
+        span = part_of(info, start_s, end_s)
+        plan = self.pool.plan(info, "watch", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
+        engine = self.pool.engine
         seconds = engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED)
         return PlanReport(info, plan, seconds, engine.estimated_bytes(plan))
 
@@ -208,21 +212,23 @@ class Longview:
         """
         from model.captioner import caption
 
-        _check_order(start_s, end_s)
+        check_order(start_s, end_s)
         begun = time.monotonic()
         stages = Stages(on_progress)
         stages.begin("reading the file", until=0.02)
         checked = checked_path(path, self.decoder.limits)
         info = self.decoder.probe(checked, known_hash=self.files.hash(checked))
         stages.begin("loading the checkpoint", until=0.04)
-        pool = self._pool
-        plan = pool.plan(info, "caption", span=_part(info, start_s, end_s), context_tokens=context_tokens)
+        pool = self.pool
+        plan = pool.plan(info, "caption", span=part_of(info, start_s, end_s), context_tokens=context_tokens)
         estimate_s = pool.engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED)
         log.info("%s: %d frames in %d windows, about %.0f s", info.path.name, plan.frames, len(plan.windows), estimate_s)
         if estimate_s > 60:
             log.warning("%s will take about %s on this %s", info.path.name, format_time(estimate_s), pool.engine.device)
-        stages.begin("looking and captioning", until=0.97)
+        stages.begin("looking and captioning", until=0.94)
         captions = caption(pool, info, plan, on_part=stages)
+        stages.begin("telling the story", until=0.97)
+        told = self._story(captions.events, plan.span, stages)
         stages.begin("writing to the library", until=0.99)
         spent_s = time.monotonic() - begun
         video_id = info.content_hash[:ID_DIGITS]
@@ -245,6 +251,8 @@ class Longview:
                 "browser_plays": browser_plays(info),
             },
             incomplete=captions.coverage.unseen,
+            summary=told.summary,
+            chapters=tuple(Event(chapter.span, chapter.title) for chapter in told.chapters),
             seconds_spent=spent_s,
         )
         if entry.incomplete:
@@ -252,9 +260,19 @@ class Longview:
             log.warning("%s: there may be more than the captions tell in %s", entry.title, parts)
         entry = self.library.put(entry, captions.events)
         stages.begin("embedding the captions", until=1.0)
-        self._vectors.update(stages)
+        self.vectors.update(stages)
         stages(1.0)
         return Indexed(entry, time.monotonic() - begun)
+
+    def _story(self, events: Sequence[Event], span: Span, on_part: "OnPart") -> "Story":
+        """Chapters and summary; captions are not lost because a story cannot be told."""
+        from model.chapters import Story, story
+
+        try:
+            return story(events, span, self.pool.engine, on_part=on_part)
+        except ModelError as error:
+            log.warning("There are no chapters: %s Index again to try once more.", error)
+            return Story("", ())
 
     def _title(self, video_id: str, path: Path) -> str:
         """A title that was chosen before, else the file's name."""
@@ -276,53 +294,27 @@ class Longview:
 
     def locate(self, entry: VideoEntry, query: str, *, on_progress: OnProgress | None = None) -> "Localization":
         """All occurrences of a query in a video, the whole of it, whichever part was indexed."""
-        from model.localizer import check_length, locate
+        from model.localizer import locate
 
         check_length(query, "query")
         stages = Stages(on_progress)
         stages.begin("looking", until=1.0)
         info = self.files.probed(entry)
-        return locate(self._pool, info, query, hints=self._hints(entry, query), on_part=stages)
+        return locate(self.pool, info, query, hints=self.hints(entry, query), on_part=stages)
 
-    def _hints(self, entry: VideoEntry, query: str) -> tuple[Span, ...]:
+    def hints(self, entry: VideoEntry, query: str, within: Span | None = None) -> tuple[Span, ...]:
         """Where the captions say, in the query's own words, that it happens."""
         told = self.library.captions_by_id(captions_with(self.library, query, entry.video_id))
-        return tuple(caption.event.span for caption in told.values())
+        spans = (caption.event.span for caption in told.values())
+        return tuple(span for span in spans if within is None or span.overlap_s(within) > 0)
 
-    def ask(self, entries: Sequence[VideoEntry], question: str) -> "Asking":
-        """A question about one or more videos, answered for each in turn.
-
-        Of several videos, one that cannot be asked says why and does not keep the others from answering.
+    def ask(self, entries: Sequence[VideoEntry], question: str, *, history: Sequence[Turn] = (), verify: bool = False) -> Asking:
+        """A question about one or more videos, or about the whole library where none is named; see `app.asking.asked`.
 
         Raises:
-            BadRequest: no video is named. BadQuestion: the question is empty, too long, or names a time the only video
-                does not have.
+            BadQuestion: the question is empty, too long, or names a time the only video does not have.
         """
-        from model.localizer import check_length
-
-        if not entries:
-            raise BadRequest("Name the video that the question is about.")
-        check_length(question, "question")
-        distinct = list({entry.video_id: entry for entry in entries}.values())
-        parts: list[tuple[VideoEntry, Answering | str]] = []
-        for entry in distinct:
-            try:
-                parts.append((entry, self._answering(entry, question)))
-            except (ModelError, VideoError, VideoGone) as error:
-                if len(distinct) == 1:
-                    raise
-                parts.append((entry, str(error)))
-        return Asking(question, parts, self)
-
-    def _answering(self, entry: VideoEntry, question: str) -> "Answering":
-        from model.answerer import Answering
-
-        info = self.files.probed(entry)
-        focus = None
-        if len(self._pool.plan(info, "watch").windows) > 1:
-            best = search(self.library, self._vectors, question, limit=1, video_id=entry.video_id)
-            focus = best[0].span if best else None
-        return Answering(self._pool, info, question, focus=focus, hints=lambda thing: self._hints(entry, thing))
+        return asked(self, entries, question, history=history, verify=verify)
 
     def told_span(self, entry: VideoEntry, span: Span, answer: str) -> Span:
         """Evidence that is a moment, widened to the event around it that the captions tell in the answer's words."""
@@ -338,63 +330,37 @@ class Longview:
         Raises:
             BadRequest: the query is empty. BadQuestion: it is too long.
         """
-        from model.localizer import check_length
-
         if not query.strip():
             raise BadRequest("The query is empty: say what to search for.")
         check_length(query, "query")
         video_id = self.video(video).video_id if video else None
-        return search(self.library, self._vectors, query, limit=limit, video_id=video_id)
+        return search(self.library, self.vectors, query, limit=limit, video_id=video_id)
 
+    def verified(self, moments: Sequence[Moment], *, on_part: "OnPart | None" = None) -> Iterator[Moment]:
+        """The same moments one by one, each looked at again: whether what its caption says is seen there.
 
-def _check_order(start_s: float | None, end_s: float | None) -> None:
-    if end_s is not None and end_s <= (start_s or 0.0):
-        raise ImpossiblePlan(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s or 0.0)}).")
+        What cannot be looked at, because its original is gone or the checkpoint cannot be loaded, stays as it was.
+        """
+        from model.verifier import holds
 
-
-def _part(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span | None:
-    """The part of a video that is asked for; None for all of it."""
-    _check_order(start_s, end_s)
-    if not start_s and end_s is None:
-        return None
-    from_s = start_s or 0.0
-    if end_s is not None and end_s > video.duration_s + END_SLACK_S:
-        raise ImpossiblePlan(f"{format_time(end_s)} lies outside the video, which is {format_time(video.duration_s)} long.")
-    # A start beyond the video's end is for the sampler to refuse, in words.
-    return Span(from_s, max(from_s, video.duration_s if end_s is None else end_s))
-
-
-def plan_facts(plan: SamplingPlan) -> dict[str, Any]:
-    """A plan in numbers, as provenance keeps it and the command line prints it."""
-    return {
-        "purpose": plan.purpose,
-        "frames": plan.frames,
-        "temporal_patches": plan.temporal_patches,
-        "height": plan.height,
-        "width": plan.width,
-        "tokens_per_patch": plan.tokens_per_patch,
-        "visual_tokens": plan.visual_tokens,
-        "stamp_tokens": plan.stamp_tokens,
-        "total_tokens": plan.total_tokens,
-        "grain_s": round(plan.grain_s, 4),
-        "windows": [
-            {
-                "start_s": round(window.span.start_s, 3),
-                "end_s": round(window.span.end_s, 3),
-                "frames": len(window.times_s),
-                "tokens": tokens,
-            }
-            for window, tokens in zip(plan.windows, plan.window_tokens, strict=True)
-        ],
-    }
-
-
-def video_facts(video: VideoInfo) -> dict[str, Any]:
-    """What a file is, in plain values; where it lies and its content hash left out."""
-    facts = asdict(video)
-    for internal in ("path", "content_hash", "stream_index"):
-        del facts[internal]
-    return facts
+        try:
+            pool = self.pool
+        except ModelError as error:
+            log.warning("The moments were not looked at again: %s", error)
+            yield from moments
+            return
+        infos: dict[str, VideoInfo] = {}
+        for number, moment in enumerate(moments):
+            is_seen = None
+            try:
+                if moment.video_id not in infos:
+                    infos[moment.video_id] = self.files.probed(self.library.video(moment.video_id))
+                is_seen = holds(pool, infos[moment.video_id], moment.span, moment.text)
+            except (ModelError, VideoError, VideoGone, UnknownVideo) as error:
+                log.warning("%s at %s was not looked at again: %s", moment.title, format_time(moment.span.start_s), error)
+            if on_part:
+                on_part((number + 1) / len(moments))
+            yield replace(moment, verified=is_seen)
 
 
 def _names_file(reference: str) -> bool:

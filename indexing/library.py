@@ -55,6 +55,10 @@ class VideoEntry:
     """Width, height, codec, container and the like, for display."""
     incomplete: tuple[Span, ...] = ()
     """Windows in which there may be more than the captions tell."""
+    summary: str = ""
+    """What the whole of it is about."""
+    chapters: tuple[Event, ...] = ()
+    """Without gaps, in order; their texts are titles."""
     added_at: str = ""
     """ISO 8601, UTC."""
     indexed_at: str = ""
@@ -167,10 +171,12 @@ class Library:
                 old["added_at"] if old else now,
                 now,
                 entry.seconds_spent,
+                entry.summary,
+                json.dumps([[chapter.span.start_s, chapter.span.end_s, chapter.text] for chapter in entry.chapters]),
             )
             names = (
                 "video_id, content_hash, path, title, duration_s, facts, start_s, end_s, checkpoint, prompt_version, plan, "
-                "incomplete, added_at, indexed_at, seconds_spent"
+                "incomplete, added_at, indexed_at, seconds_spent, summary, chapters"
             )
             changes = ", ".join(f"{name} = excluded.{name}" for name in names.split(", ")[2:])
             row = f"INSERT INTO videos ({names}) VALUES ({', '.join('?' * len(values))})"
@@ -334,6 +340,8 @@ def _entry(row: sqlite3.Row) -> VideoEntry:
         provenance=Provenance(row["checkpoint"], row["prompt_version"], json.loads(row["plan"])),
         facts=json.loads(row["facts"]),
         incomplete=tuple(Span(*bounds) for bounds in json.loads(row["incomplete"])),
+        summary=row["summary"],
+        chapters=tuple(Event(Span(start_s, end_s), title) for start_s, end_s, title in json.loads(row["chapters"])),
         added_at=row["added_at"],
         indexed_at=row["indexed_at"],
         seconds_spent=row["seconds_spent"],

@@ -63,6 +63,10 @@ MIGRATIONS = (
         content_hash TEXT NOT NULL
     );
     """,
+    """
+    ALTER TABLE videos ADD COLUMN summary TEXT NOT NULL DEFAULT '';
+    ALTER TABLE videos ADD COLUMN chapters TEXT NOT NULL DEFAULT '[]';
+    """,
 )
 """Applied in order, each once; `PRAGMA user_version` counts them. Append only."""
 

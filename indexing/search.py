@@ -58,6 +58,8 @@ class Moment:
     """0 to 1: half the likeness of meaning (cosine), half the part of the query's words that the caption has."""
     source: str
     """Where the text comes from: `caption`."""
+    verified: bool | None = None
+    """Whether a second look saw what the text says; None: it was not looked at again, or could not be."""
 
 
 def captions_with(library: Library, query: str, video_id: str, *, limit: int = 50) -> tuple[int, ...]:

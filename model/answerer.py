@@ -1,24 +1,27 @@
 """Questions about one video: which part to look at, what the model is asked, and which times the answer rests on."""
 
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from model.captioner import caption
 from model.coverage import Coverage, Seen
-from model.engine import VideoSession
+from model.engine import Turn, VideoSession
 from model.errors import BadQuestion
-from model.localizer import MARGIN_S, check_length, locate
-from model.prompts import answerable, asked_when, form_about_a_moment, known_form
+from model.localizer import locate
+from model.looking import LOOK_MAX_S, MARGIN_S
+from model.prompts import about_the_video, answerable, asked_when, check_length, form_about_a_moment, known_form
 from model.replies import on_video_clock
 from model.sessions import OnPart, SessionPool
+from model.verifier import holds
 from video.probe import VideoInfo
 from video.sampler import Purpose, SamplingPlan, Window
 from video.timeline import Span, find_times, format_time, merged
 
 REPLY_TOKENS = 1024
-LOOK_MAX_S = 60.0
-"""Ranges up to this length are looked at at the checkpoint's finest step, longer ones at its usual one."""
+HISTORY_CHARACTERS = 2000
+"""Of earlier turns: about 600 tokens of the reserve for question and reply. The oldest are forgotten first."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,19 @@ class Answering:
         question: str,
         *,
         focus: Span | None = None,
+        within: Span | None = None,
         hints: Callable[[str], Sequence[Span]] = lambda _: (),
+        history: Sequence[Turn] = (),
+        verify: bool = False,
         on_part: OnPart | None = None,
     ) -> None:
         """Prepare the answer.
 
         `focus`: the part of a video that is too long for one session where the answer is most likely.
+        `within`: the only part that is looked at, unless the question names another.
         `hints`: where something is said to happen, for the question when; see `model.localizer.locate`.
+        `history`: earlier turns about this video, on its clock; for checkpoints that can follow a conversation.
+        `verify`: each span that the model names is looked at again; what is not seen there is dropped, which the answer says.
         `on_part`: told the part done while the video is looked at; what it raises ends the answer.
 
         Raises:
@@ -63,7 +72,8 @@ class Answering:
         if not question.strip():
             raise BadQuestion("The question is empty: ask something about the video.")
         self._pool, self._video, self._question = pool, video, question.strip()
-        self._focus, self._hints, self._on_part = focus, hints, on_part
+        self._focus, self._within, self._hints = focus, within, hints
+        self._history, self._verify, self._on_part = history, verify, on_part
         self._times = find_times(self._question, duration_s=video.duration_s)
         for reference in self._times:
             if reference.span.start_s < 0:
@@ -105,22 +115,23 @@ class Answering:
             return self._located(thing)
         if forms and known_form(self._in_seconds(None), forms) is None:
             # This checkpoint answers only some questions, but it can always tell what it sees in a span.
-            if self._range is not None:
-                return self._told(self._range)
+            span = self._range or (self._within if self._point is None else None)
+            if span is not None:
+                return self._told(span)
             if self._point is None:
                 return iter((answerable(forms),))
         return self._asked(forms)
 
     def _located(self, thing: str) -> Iterator[str]:
         """An answer to "when": found and verified by localisation, so that "not in this video" can be believed."""
-        result = locate(self._pool, self._video, thing, hints=self._hints(thing), on_part=self._on_part)
+        result = locate(self._pool, self._video, thing, span=self._within, hints=self._hints(thing), on_part=self._on_part)
         self._coverage, self._plan = result.coverage, result.plan
         self._evidence = tuple(item.span for item in result.found)
         if result.found:
             times = " and ".join(f"from {span.start_s:.1f} to {span.end_s:.1f} seconds" for span in self._evidence)
             yield f"F{times[1:]}."
         else:
-            yield f"Not in this video: {thing}. {result.coverage}"
+            yield f"Not in this {'part of the ' if self._within else ''}video: {thing}. {result.coverage}"
 
     def _told(self, span: Span) -> Iterator[str]:
         """What happens in a span, as captions."""
@@ -153,26 +164,54 @@ class Answering:
         question = self._in_seconds(session)
         if forms:
             question = known_form(question, forms) or form_about_a_moment(self._nearest_marker(session), forms) or question
-        generation = session.ask(question, max_new_tokens=REPLY_TOKENS)
+            history = []
+        else:
+            question = about_the_video(question)
+            # On another clock the times of earlier turns would be wrong.
+            history = [] if session.clock_offset_s else _recent(self._history)
+        generation = session.ask(question, max_new_tokens=REPLY_TOKENS, history=history)
+        pieces = self._followed(generation)
         if session.clock_offset_s == 0:
-            yield from generation
+            yield from pieces
         else:
             # The model tells times on the window's clock: they are rewritten before anyone sees them.
-            for _ in generation:
+            for _ in pieces:
                 pass
             yield _shifted(generation.text, session.clock_offset_s)
         if len(plan.windows) > 1 and self._point is None:
             yield f" (Looked at {format_time(window.span.start_s)} to {format_time(window.span.end_s)} only.)"
-        named = [
-            on_video_clock(time.span.start_s, time.span.end_s, session)
-            for time in find_times(generation.text, duration_s=float("inf"))
-        ]
-        self._evidence = merged(span for span in named if span) or self._asked_about(session)
+        self._evidence = merged(_named(generation.text, session)) or self._asked_about(session)
+        if self._verify:
+            yield from self._verified(generation.text, session)
+
+    def _followed(self, pieces: Iterable[str]) -> Iterator[str]:
+        for piece in pieces:
+            if self._on_part:
+                self._on_part(1.0)
+            yield piece
+
+    def _verified(self, said: str, session: VideoSession) -> Iterator[str]:
+        """Drop the evidence that a second, closer look does not confirm, and say so."""
+        sentences = re.split(r"(?<=[.!?])\s+|\n", said)
+
+        def is_doubted(span: Span) -> bool:
+            about = [text for text in sentences if any(span.overlap_s(named) > 0 for named in _named(text, session))]
+            return holds(self._pool, self._video, span, " ".join(about) or said, on_part=self._on_part) is False
+
+        doubted = [span for span in self._evidence if is_doubted(span)]
+        self._evidence = tuple(span for span in self._evidence if span not in doubted)
+        if doubted:
+            where = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in doubted)
+            yield f" (A second look at {where} did not confirm this.)"
 
     def _chosen(self) -> tuple[SamplingPlan, Window]:
         """What to look at: the range that the question names, the window around the moment it names, or everything."""
         if self._range is not None:
             plan = self._pool.plan(self._video, "look" if self._range.duration_s <= LOOK_MAX_S else "watch", span=self._range)
+            return plan, plan.windows[0]
+        if self._within is not None and self._point is None:
+            purpose: Purpose = "look" if self._within.duration_s <= LOOK_MAX_S else "watch"
+            plan = self._pool.plan(self._video, purpose, span=self._within)
             return plan, plan.windows[0]
         plan = self._pool.plan(self._video, "watch")
         where = self._point if self._point is not None else self._focus.start_s if self._focus else 0.0
@@ -208,6 +247,24 @@ class Answering:
                 words = f"from {reference.span.start_s - offset_s:.1f} to {reference.span.end_s - offset_s:.1f} seconds"
             text = text[: reference.text_start] + words + text[reference.text_end :]
         return text
+
+
+def _named(text: str, session: VideoSession) -> list[Span]:
+    """The spans, on the video's clock, that a session's reply names."""
+    times = find_times(text, duration_s=float("inf"))
+    return [span for time in times if (span := on_video_clock(time.span.start_s, time.span.end_s, session))]
+
+
+def _recent(history: Sequence[Turn]) -> list[Turn]:
+    """The latest turns that there is room for."""
+    kept: list[Turn] = []
+    room = HISTORY_CHARACTERS
+    for turn in reversed(history):
+        room -= len(turn.question) + len(turn.answer)
+        if room < 0:
+            break
+        kept.append(turn)
+    return kept[::-1]
 
 
 def _shifted(text: str, by_s: float) -> str:

@@ -13,9 +13,10 @@ from model.prompts import DENSE_CAPTIONS
 from model.quality import Verdict, judged
 from model.replies import read_events
 from model.sessions import OnPart, SessionPool
+from model.verifier import confirmed, resembles
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan, Window
-from video.timeline import Event, format_time
+from video.timeline import Event, Span, format_time
 
 log = logging.getLogger(__name__)
 
@@ -49,24 +50,29 @@ class _Reply:
 def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part: OnPart | None = None) -> Captions:
     """Caption every window of a plan.
 
-    A window whose captions fail the quality gate (`model.quality`) is looked at once more with other frames; one that fails again
-    keeps the better of the two, and is told as unseen.
+    Each event is asked about once more, and left out if it is not seen. A window whose captions fail the quality gate
+    (`model.quality`) is looked at again with other frames; one that fails again keeps the better of the two, and is told
+    as unseen.
 
     Raises:
         UnreadableVideo: the video cannot be decoded.
     """
     told: list[Told] = []
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
+    furthest = 0.0
     for index, window in enumerate(plan.windows):
 
         def part(of_window: float, done: int = index) -> None:
+            nonlocal furthest
+            # A second look at a window does not take back what was done.
+            furthest = max(furthest, (done + of_window) / len(plan.windows))
             if on_part:
-                on_part((done + of_window) / len(plan.windows))
+                on_part(furthest)
 
         session = pool.session(video, plan, window, on_part=lambda read: part(read * DECODING_SHARE))
-        reply = _captioned(session, part)
+        reply = _captioned(session, pool.engine.checkpoint.question_forms, part)
         if not reply.verdict.passed:
-            reply = _better(reply, _again(pool, video, window, part, penalty=PENALTY_AFTER_LOOP if reply.looped else 0.0))
+            reply = _better(reply, _again(pool, video, window, part, reply), window.span, plan.grain_s)
         if reply.verdict.faults:
             where = f"{format_time(window.span.start_s)} to {format_time(window.span.end_s)}"
             log.info("the captions of %s are not to be believed: what was told %s", where, ", ".join(reply.verdict.faults))
@@ -76,35 +82,42 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
     return Captions(tuple(joined(told, grain_s=plan.grain_s)), seen.coverage())
 
 
-def _captioned(session: VideoSession, part: Callable[[float], None], *, penalty: float = 0.0) -> _Reply:
+def _captioned(session: VideoSession, forms: tuple[str, ...], part: Callable[[float], None], *, penalty: float = 0.0) -> _Reply:
     generation = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS, item=TimedText, presence_penalty=penalty)
     for _ in generation:
         part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
     reading = read_events(generation.text, session)
-    return _Reply(
-        tuple(event for event in reading.events if event.text), judged(generation, reading, session), generation.is_looping
-    )
+
+    def is_there(event: Event) -> bool:
+        # The session is there, so asking once more is cheap; where nothing happens, lists of events are easily made up.
+        return confirmed(session, event.span, event.text, forms, tick=lambda: part(1.0), agrees=resembles)
+
+    events = tuple(event for event in reading.events if event.text and is_there(event))
+    return _Reply(events, judged(generation, reading, session), generation.is_looping)
 
 
-def _again(pool: SessionPool, video: VideoInfo, window: Window, part: Callable[[float], None], *, penalty: float) -> _Reply:
+def _again(pool: SessionPool, video: VideoInfo, window: Window, part: Callable[[float], None], first: _Reply) -> _Reply:
     """The same window with more frames. It may take two windows then, whose faults are told together."""
     finest = 1 / pool.engine.checkpoint.trained.seconds_between_frames_min
     plan = pool.plan(video, "caption", span=window.span, fps=min(finest, RATE_AGAIN / window.step_s))
+    forms = pool.engine.checkpoint.question_forms
+    penalty = PENALTY_AFTER_LOOP if first.looped else 0.0
     replies = []
     for again in plan.windows:
         session = pool.session(video, plan, again, on_part=lambda _: part(DECODING_SHARE))
-        replies.append(_captioned(session, lambda _: part(DECODING_SHARE), penalty=penalty))
+        replies.append(_captioned(session, forms, lambda _: part(DECODING_SHARE), penalty=penalty))
     told = [Told(again.span, reply.events) for again, reply in zip(plan.windows, replies, strict=True)]
     faults = tuple(dict.fromkeys(fault for reply in replies for fault in reply.verdict.faults))
     doubts = tuple(dict.fromkeys(doubt for reply in replies for doubt in reply.verdict.doubts))
     return _Reply(tuple(joined(told, grain_s=plan.grain_s)), Verdict(faults, doubts), any(reply.looped for reply in replies))
 
 
-def _better(first: _Reply, second: _Reply) -> _Reply:
-    """The one with fewer faults; without any, the second if it tells more: where both stop early, nothing more happens."""
-    if len(first.verdict.faults) != len(second.verdict.faults):
+def _better(first: _Reply, second: _Reply, window: Span, grain_s: float) -> _Reply:
+    """The one with fewer faults; without any, what both tell together: where both stop early, nothing more happens."""
+    if first.verdict.faults or second.verdict.faults:
         return min(first, second, key=lambda reply: len(reply.verdict.faults))
-    return second if len(second.events) > len(first.events) else first
+    both = joined([Told(window, first.events), Told(window, second.events)], grain_s=grain_s)
+    return _Reply(tuple(both), second.verdict, looped=False)
 
 
 def _told_part(text: str, session: VideoSession) -> float:

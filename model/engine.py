@@ -1,6 +1,6 @@
 """What an engine is: it reads the frames of one window into a session, and a session answers questions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,14 @@ class Patch:
     """True time of its first frame, on the video's clock."""
     last_s: float
     """True time of its last frame."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question that was asked before, and its answer."""
+
+    question: str
+    answer: str
 
 
 class Generation(Protocol):
@@ -59,10 +67,17 @@ class VideoSession(Protocol):
     """Length of the prefix: template, markers and visual tokens."""
 
     def ask(
-        self, question: str, *, max_new_tokens: int, item: type[BaseModel] | None = None, presence_penalty: float = 0.0
+        self,
+        question: str,
+        *,
+        max_new_tokens: int,
+        item: type[BaseModel] | None = None,
+        presence_penalty: float = 0.0,
+        history: Sequence[Turn] = (),
     ) -> Generation:
         """A greedy reply to a question about this window. Users of one session wait for each other.
 
+        `history`: what was asked and answered before, oldest first; the caller leaves out what is too long for the context.
         `item`: the reply is a JSON list of these, enforced token by token by engines that can.
         `presence_penalty`: see `model.decoding.Rules`.
         Leaving the iteration early frees the session at once.
@@ -111,4 +126,12 @@ class Engine(Protocol):
 
     def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
         """How long reading all windows of a plan and one reply for each will take."""
+        ...
+
+    def tell(self, prompt: str, *, max_new_tokens: int, item: type[BaseModel] | None = None) -> Generation:
+        """A greedy reply to a text alone, without a video; see `VideoSession.ask`.
+
+        Raises:
+            BadQuestion: on iteration, if the text leaves no room for a reply.
+        """
         ...

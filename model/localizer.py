@@ -1,6 +1,5 @@
 """When does something happen? Found coarsely over the whole video, then looked at again around each find."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,8 @@ from model.coverage import Coverage, Seen
 from model.decoding import TimeRange
 from model.engine import VideoSession
 from model.errors import BadQuestion
-from model.prompts import localize
+from model.looking import LOOK_MAX_S, MARGIN_S, look, widened
+from model.prompts import check_length, localize
 from model.replies import read_events
 from model.sessions import OnPart, SessionPool
 from model.verifier import confirmed
@@ -16,15 +16,9 @@ from video.probe import VideoInfo
 from video.sampler import SamplingPlan
 from video.timeline import Span, merged
 
-QUESTION_MAX_CHARACTERS = 2000
-"""Of a question or query. Finding the times in a text takes the square of its length: 2,000 characters a few milliseconds."""
 REPLY_TOKENS = 512
-MARGIN_S = 4.0
-"""Seconds around a find that are looked at again: twice the coarse patch at the usual rate, and room to see what was before."""
 SAME_EVENT_IOU = 0.2
 """How well a second look must agree with the first for the find to be kept."""
-LOOK_MAX_S = 60.0
-"""Finds that are longer than this are looked at again at their two edges only."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +38,6 @@ class Localization:
     coverage: Coverage
     plan: SamplingPlan
     """The first, coarse look over everything."""
-
-
-def check_length(text: str, what: str) -> None:
-    """Refuse a question or query that is too long to be one.
-
-    Raises:
-        BadQuestion: with `what` it is.
-    """
-    if len(text) > QUESTION_MAX_CHARACTERS:
-        raise BadQuestion(
-            f"The {what} is {len(text):,} characters long; at most {QUESTION_MAX_CHARACTERS:,} are read: make it shorter."
-        )
 
 
 def locate(
@@ -140,9 +122,10 @@ class _Search:
     def looked_again(self, coarse: Span, coarse_grain_s: float) -> Found | None:
         """The find with finer edges, or None if a second look does not see it."""
         if coarse.duration_s + 2 * MARGIN_S <= LOOK_MAX_S:
-            looks = [self._look(Span(coarse.start_s - MARGIN_S, coarse.end_s + MARGIN_S))]
+            looks = [self._look(widened(coarse))]
             better = max(looks[0].found, key=coarse.iou, default=None)
         else:
+            # Of a long one the two edges only.
             half = LOOK_MAX_S / 2
             looks = [self._look(Span(edge_s - half, edge_s + half)) for edge_s in (coarse.start_s, coarse.end_s)]
             better = _joined(coarse, looks[0].found, looks[1].found)
@@ -156,10 +139,8 @@ class _Search:
         return Found(better, max(look.coverage.grain_s for look in looks))
 
     def _look(self, around: Span) -> _Look:
-        inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(self._video.duration_s, around.end_s))
-        plan = self._pool.plan(self._video, "look", span=inside)
+        plan, sessions = look(self._pool, self._video, around, on_part=self.tick)
         seen = Seen(plan, key_frames_only=self._pool.decoder.key_frames_only)
-        sessions = [self._pool.session(self._video, plan, window, on_part=self.tick) for window in plan.windows]
         found = [span for session in sessions for span in self._asked(session, seen)]
         return _Look(found, sessions, seen.coverage())
 

@@ -59,12 +59,17 @@ def _other_half(before: Sequence[Event], event: Event, last: Span | None, window
         return None
 
     def is_same(old: Event) -> bool:
-        if old.span.overlap_s(event.span) <= 0 or likeness(old.text, event.text) < SAME_LIKENESS:
+        if old.span.overlap_s(event.span) <= 0 or not is_alike(old.text, event.text):
             return False
         over_the_border = old.span.end_s >= last.end_s - grain_s and event.span.start_s <= window.start_s + grain_s
         return over_the_border or old.span.iou(event.span) >= SAME_IOU
 
     return max(filter(is_same, before), key=lambda old: likeness(old.text, event.text), default=None)
+
+
+def is_alike(first: str, second: str) -> bool:
+    """Whether two sentences may tell of one event in somewhat other words."""
+    return likeness(first, second) >= SAME_LIKENESS
 
 
 def likeness(first: str, second: str) -> float:

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ from model import attention
 from model.cache import FixedCache
 from model.checkpoints import Checkpoint
 from model.decoding import THINK_END, THINKING_TOKENS_MAX, Grammars, NextLogits, Rules, decoded, is_looping
-from model.engine import REPLY_RESERVE_TOKENS, Patch
+from model.engine import REPLY_RESERVE_TOKENS, Patch, Turn
 from model.errors import BadCheckpoint, BadQuestion, DeviceNotFound, OutOfMemory
 from model.estimates import Estimates
 from model.prefill import Collected, Prefill, next_logits
@@ -118,10 +118,20 @@ class QwenEngine:
         # float32 is exact and faster on most CPUs, where it fits.
         return torch.float32 if self.checkpoint.weight_bytes * 2 < psutil.virtual_memory().available * 0.6 else torch.bfloat16
 
+    def _rendered(self, question: str, history: Sequence[Turn] = ()) -> str:
+        """A conversation about one video in the words of the chat template, up to where the reply begins."""
+        messages = []
+        for turn in history:
+            messages.append({"role": "user", "content": [{"type": "text", "text": _harmless(turn.question)}]})
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": _harmless(turn.answer)}]})
+        messages.append({"role": "user", "content": [{"type": "text", "text": _harmless(question)}]})
+        messages[0]["content"].insert(0, {"type": "video"})  # type: ignore[attr-defined]
+        rendered: str = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return rendered
+
     def _template(self) -> tuple[str, str, str, str]:
         """The chat template before and after the video, and before and after the question."""
-        messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": QUESTION_SLOT}]}]
-        rendered = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        rendered = self._rendered(QUESTION_SLOT)
         video, end, rest = rendered.rpartition(self.processor.vision_end_token)
         before_video, placeholder, after_video = (video + end).partition(self.processor.video_token)
         before, slot, after = rest.partition(QUESTION_SLOT)
@@ -161,21 +171,34 @@ class QwenEngine:
             unreadable=collected.unreadable,
         )
 
-    def question_ids(self, question: str) -> torch.Tensor:
-        """Token ids of shape (1, n) of the question and all of the template that follows the video."""
-        # A user's text must not be able to end its own turn or to open a picture.
-        harmless = re.sub(r"<\|.*?\|>", " ", question)
-        text = self._before_question + harmless + self._after_question
+    def question_ids(self, question: str, history: Sequence[Turn] = ()) -> torch.Tensor:
+        """Token ids of shape (1, n) of earlier turns, the question and all of the template that follows the video."""
+        if history:
+            text = self._rendered(question, history).removeprefix(self.prefix_text)
+        else:
+            text = self._before_question + _harmless(question) + self._after_question
         ids: torch.Tensor = self.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         return ids.to(self.device)
 
-    def reply(self, question: str, rules: Rules, next_logits: NextLogits, *, room_tokens: int) -> Iterator[int]:
-        """Tokens of the reply to a question, as many as there is room for.
+    def tell(self, prompt: str, *, max_new_tokens: int, item: type[BaseModel] | None = None) -> "QwenGeneration":
+        """See `model.engine.Engine`."""
+        text = self.model.config.get_text_config()
+        thoughts = THINKING_TOKENS_MAX if self.think_end is not None else 0
+        needed = self.question_ids(prompt).shape[1] + max_new_tokens + thoughts + MARKER_SLACK_TOKENS
+        cache = FixedCache(int(text.num_hidden_layers), min(needed, self.context_tokens))
+        prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
+        with _memory_errors(f"{needed} tokens"), torch.inference_mode():
+            prefill.text(self._before_video.removesuffix(self.processor.vision_start_token))
+        nothing = Span(0.0, 0.0)
+        session = QwenSession(self, prefill.ids, cache, prefill.rope_delta, (), nothing, 0.0, frames=0, unreadable=())
+        return session.ask(prompt, max_new_tokens=max_new_tokens, item=item)
+
+    def reply(self, ids: torch.Tensor, rules: Rules, next_logits: NextLogits, *, room_tokens: int) -> Iterator[int]:
+        """Tokens of the reply to the ids of a question, as many as there is room for.
 
         Raises:
             BadQuestion: it leaves no room for a reply.
         """
-        ids = self.question_ids(question)
         room = room_tokens - ids.shape[1]
         if room < LEAST_REPLY_TOKENS:
             raise BadQuestion(f"The question takes {ids.shape[1]:,} tokens, more than there is room for: make it shorter.")
@@ -241,10 +264,16 @@ class QwenSession:
         self._step: FixedStep | None = None
 
     def ask(
-        self, question: str, *, max_new_tokens: int, item: type[BaseModel] | None = None, presence_penalty: float = 0.0
+        self,
+        question: str,
+        *,
+        max_new_tokens: int,
+        item: type[BaseModel] | None = None,
+        presence_penalty: float = 0.0,
+        history: Sequence[Turn] = (),
     ) -> "QwenGeneration":
         """See `model.engine.VideoSession`."""
-        return QwenGeneration(self, question, Rules(max_new_tokens, item, presence_penalty=presence_penalty))
+        return QwenGeneration(self, question, Rules(max_new_tokens, item, presence_penalty=presence_penalty), history)
 
     def first_logits(self, question: str) -> torch.Tensor:
         """Logits (vocabulary,) of the first token of a reply: what exactness is measured by."""
@@ -279,13 +308,14 @@ class QwenSession:
                 self._step = FixedStep(self.engine.model, self._cache, prefix=self.prompt_tokens, rope_delta=self._rope_delta)
             return self._step(ids)
 
-    def tokens(self, question: str, rules: Rules) -> Iterator[int]:
+    def tokens(self, question: str, rules: Rules, history: Sequence[Turn] = ()) -> Iterator[int]:
         """Greedy tokens of the reply. Whatever it adds to the cache is cropped away again, however it ends."""
         with self._lock:
             self._come_back()
             try:
                 room_tokens = self._cache.capacity - self.prompt_tokens
-                yield from self.engine.reply(question, rules, self._next_logits, room_tokens=room_tokens)
+                ids = self.engine.question_ids(question, history)
+                yield from self.engine.reply(ids, rules, self._next_logits, room_tokens=room_tokens)
             finally:
                 self._cache.crop_to(self.prompt_tokens)
 
@@ -293,13 +323,13 @@ class QwenSession:
 class QwenGeneration:
     """See `model.engine.Generation`."""
 
-    def __init__(self, session: QwenSession, question: str, rules: Rules) -> None:
+    def __init__(self, session: QwenSession, question: str, rules: Rules, history: Sequence[Turn]) -> None:
         self.text = ""
         self.is_complete = False
         self.is_looping = False
         self.first_token_s = 0.0
         self.total_s = 0.0
-        self._session, self._question, self._rules = session, question, rules
+        self._session, self._question, self._rules, self._history = session, question, rules, history
 
     def __iter__(self) -> Iterator[str]:
         engine = self._session.engine
@@ -307,7 +337,7 @@ class QwenGeneration:
         said: list[int] = []
         thoughts: list[int] = []
         thinking = engine.think_end is not None
-        for token in self._session.tokens(self._question, self._rules):
+        for token in self._session.tokens(self._question, self._rules, self._history):
             self.total_s = time.perf_counter() - start
             self.first_token_s = self.first_token_s or self.total_s
             if token in engine.end_tokens:
@@ -324,6 +354,11 @@ class QwenGeneration:
                 piece, self.text = text[len(self.text) :], text
                 yield piece
         self.is_looping = is_looping(thoughts if thinking else said)
+
+
+def _harmless(text: str) -> str:
+    """A text that cannot end its own turn or open a picture."""
+    return re.sub(r"<\|.*?\|>", " ", text)
 
 
 @contextmanager

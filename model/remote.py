@@ -23,7 +23,7 @@ from tenacity import retry, retry_if_exception_type, retry_if_not_exception_type
 
 from model.checkpoints import QWEN3_VL, Checkpoint
 from model.decoding import THINK_END, is_looping
-from model.engine import REPLY_RESERVE_TOKENS, Patch
+from model.engine import REPLY_RESERVE_TOKENS, Patch, Turn
 from model.errors import BadCheckpoint, ServerFailed, ServerUnreachable
 from model.prefill import CLOCK_FPS, Collected
 from video.decoder import TimedFrames
@@ -144,6 +144,24 @@ class RemoteEngine:
         """Unknown: 0."""
         return 0.0
 
+    def tell(self, prompt: str, *, max_new_tokens: int, item: type[BaseModel] | None = None) -> "RemoteGeneration":
+        """See `model.engine.Engine`."""
+        return RemoteGeneration(self, self.request(_messages(prompt, (), []), max_new_tokens, item))
+
+    def request(self, messages: list[dict[str, Any]], max_new_tokens: int, item: type[BaseModel] | None) -> dict[str, Any]:
+        """The arguments of `chat.completions.create` that every request has."""
+        request: dict[str, Any] = {
+            "model": self.server.model,
+            "messages": messages,
+            "max_tokens": max_new_tokens,
+            "temperature": 0.0,
+            "stream": True,
+        }
+        if item is not None and self.kind == "vllm":
+            schema = {"name": "reply", "schema": TypeAdapter(list[item]).json_schema()}  # type: ignore[valid-type]
+            request["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return request
+
 
 class RemoteSession:
     """See `model.engine.VideoSession`."""
@@ -176,24 +194,29 @@ class RemoteSession:
         self.prompt_tokens = 0
 
     def ask(
-        self, question: str, *, max_new_tokens: int, item: type[BaseModel] | None = None, presence_penalty: float = 0.0
+        self,
+        question: str,
+        *,
+        max_new_tokens: int,
+        item: type[BaseModel] | None = None,
+        presence_penalty: float = 0.0,
+        history: Sequence[Turn] = (),
     ) -> "RemoteGeneration":
         """See `model.engine.VideoSession`."""
-        return RemoteGeneration(self.engine, self.request(question, max_new_tokens, item, presence_penalty))
+        return RemoteGeneration(self.engine, self.request(question, max_new_tokens, item, presence_penalty, history))
 
     def request(
-        self, question: str, max_new_tokens: int, item: type[BaseModel] | None, presence_penalty: float
+        self,
+        question: str,
+        max_new_tokens: int,
+        item: type[BaseModel] | None = None,
+        presence_penalty: float = 0.0,
+        history: Sequence[Turn] = (),
     ) -> dict[str, Any]:
         """The arguments of `chat.completions.create`."""
         is_vllm = self.engine.kind == "vllm"
-        asked = {"type": "text", "text": question}
-        request: dict[str, Any] = {
-            "model": self.engine.server.model,
-            "messages": [{"role": "user", "content": [*(self._video() if is_vllm else self._images()), asked]}],
-            "max_tokens": max_new_tokens,
-            "temperature": 0.0,
-            "stream": True,
-        }
+        messages = _messages(question, history, [*(self._video() if is_vllm else self._images())])
+        request = self.engine.request(messages, max_new_tokens, item)
         if presence_penalty:
             request["presence_penalty"] = presence_penalty
         if is_vllm:
@@ -202,9 +225,6 @@ class RemoteSession:
                 "media_io_kwargs": {"video": self._metadata()},
                 "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False},
             }
-            if item is not None:
-                schema = {"name": "reply", "schema": TypeAdapter(list[item]).json_schema()}  # type: ignore[valid-type]
-                request["response_format"] = {"type": "json_schema", "json_schema": schema}
         return request
 
     def _video(self) -> list[dict[str, Any]]:
@@ -308,6 +328,17 @@ class RemoteGeneration:
             raise ServerUnreachable(f"The server at {url} cannot be reached any more: {_said(error)}") from error
         except openai.OpenAIError as error:
             raise ServerFailed(f"The server at {url} refused the request: {_said(error)}") from error
+
+
+def _messages(question: str, history: Sequence[Turn], pictures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A conversation that begins with the pictures."""
+    turns: list[dict[str, Any]] = []
+    for turn in history:
+        turns.append({"role": "user", "content": [{"type": "text", "text": turn.question}]})
+        turns.append({"role": "assistant", "content": turn.answer})
+    turns.append({"role": "user", "content": [{"type": "text", "text": question}]})
+    turns[0]["content"] = [*pictures, *turns[0]["content"]]
+    return turns
 
 
 def _jpeg(picture: Image.Image) -> bytes:

@@ -34,7 +34,7 @@ class Reading:
 
 def read_events(text: str, session: VideoSession) -> Reading:
     """Read a reply about a session's window; localisation replies give events without text."""
-    entries = _entries(text)
+    entries = read_entries(text)
     if entries is None:
         return Reading((), 0, is_json=False)
     events, rejected = [], 0
@@ -47,7 +47,8 @@ def read_events(text: str, session: VideoSession) -> Reading:
     return Reading(tuple(sorted(events, key=lambda event: event.span)), rejected, is_json=True)
 
 
-def _entries(text: str) -> list[Any] | None:
+def read_entries(text: str) -> list[Any] | None:
+    """The entries of a reply that should be a JSON list; None if there is no JSON in it, whole or cut off."""
     body = re.sub(r"^.*</think>", "", text, flags=re.DOTALL)
     fenced = re.search(r"```(?:json)?\s*(.*?)(?:```|$)", body, re.DOTALL)
     body = fenced[1] if fenced else body

@@ -3,12 +3,20 @@
 A checkpoint that was asked where something is tends to find it. Asked what happens there it has no reason to.
 """
 
+import logging
 import re
+from collections.abc import Callable
 
 from model.engine import Generation, VideoSession
+from model.looking import look, widened
+from model.merging import is_alike
 from model.prompts import confirm, form_about_a_moment
-from model.sessions import Tick
+from model.sessions import OnPart, SessionPool, Tick
+from video.errors import VideoError
+from video.probe import VideoInfo
 from video.timeline import Span
+
+log = logging.getLogger(__name__)
 
 REPLY_TOKENS = 256
 MOMENTS = (0.5, 0.25, 0.75)
@@ -16,43 +24,87 @@ MOMENTS = (0.5, 0.25, 0.75)
 _FILLING = frozenset(
     "a an the is are was were be being something someone anything there any in of on at to it its this that".split()  # noqa: SIM905
 )
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
 _ENDING = re.compile(r"(?:ing|es|s|e|ed)$")
 
 
-def confirmed(session: VideoSession, span: Span, query: str, forms: tuple[str, ...], *, tick: Tick) -> bool:
+def fits(query: str, told: str) -> bool:
+    """Whether one of the sentences holds all words of the query, whatever their endings."""
+    wanted = _stems(query)
+    return bool(wanted) and any(wanted <= _stems(sentence) for sentence in _SENTENCE_END.split(told))
+
+
+def _stems(text: str) -> set[str]:
+    words = re.findall(r"\w+", text.lower())
+    return {_ENDING.sub("", word) if len(word) > 3 else word for word in words if word not in _FILLING}
+
+
+def resembles(claim: str, told: str) -> bool:
+    """Whether one of the sentences may tell of the same in somewhat other words."""
+    return any(is_alike(claim, sentence) for sentence in _SENTENCE_END.split(told))
+
+
+def confirmed(
+    session: VideoSession,
+    span: Span,
+    query: str,
+    forms: tuple[str, ...],
+    *,
+    tick: Tick,
+    agrees: Callable[[str, str], bool] = fits,
+) -> bool:
     """Whether a session that shows the span, or a part of it, sees there what the query says.
 
     `forms`: the only questions that the checkpoint can answer, see `Checkpoint.question_forms`; one of them asks about a moment,
-    and then its answer must hold the query's words. A checkpoint that can answer any question is asked for a yes.
+    and then its answer must hold the query's words, or be whatever
+    `agrees(query, answer)`. A checkpoint that can answer any question is asked for a yes.
     """
     if not any("{time}" in form for form in forms):
         if forms:
             return True
         local = span.clamped(session.window).shifted(-session.clock_offset_s)
-        return (
-            _said(session.ask(confirm(query, local), max_new_tokens=REPLY_TOKENS), tick).lstrip("\"'* ").lower().startswith("yes")
-        )
+        return _says_yes(session.ask(confirm(query, local), max_new_tokens=REPLY_TOKENS), tick)
     markers = [patch.marker_s for patch in session.patches if span.contains((patch.first_s + patch.last_s) / 2)]
     for marker_s in dict.fromkeys(markers[int(part * len(markers))] for part in MOMENTS if markers):
         question = form_about_a_moment(marker_s, forms)
         assert question is not None
-        if fits(query, _said(session.ask(question, max_new_tokens=REPLY_TOKENS), tick)):
+        if agrees(query, _said(session.ask(question, max_new_tokens=REPLY_TOKENS), tick)):
             return True
     return False
+
+
+def holds(pool: SessionPool, video: VideoInfo, span: Span, claim: str, *, on_part: OnPart | None = None) -> bool | None:
+    """Whether a closer look at a span sees what is said of it; None if it cannot be seen.
+
+    A claim of several sentences holds if each of them does.
+    """
+
+    def tick() -> None:
+        if on_part:
+            on_part(0.0)
+
+    try:
+        _, sessions = look(pool, video, widened(span), on_part=on_part)
+    except VideoError as error:
+        log.info("%s: what is said of %.1f to %.1f s cannot be checked: %s", video.path.name, span.start_s, span.end_s, error)
+        return None
+    forms = pool.engine.checkpoint.question_forms
+    sentences = [sentence for sentence in _SENTENCE_END.split(claim) if sentence.strip()] if forms else [claim]
+    if all(any(confirmed(session, span, sentence, forms, tick=tick) for session in sessions) for sentence in sentences):
+        return True
+    return None if any(session.unreadable for session in sessions) else False
+
+
+def _says_yes(generation: Generation, tick: Tick) -> bool:
+    """Whether a reply begins with yes; it is not waited for longer than that."""
+    for _ in generation:
+        tick()
+        if word := re.match(r"\W*(\w+)\W", generation.text):
+            return word[1].lower() == "yes"
+    return generation.text.strip("\"'* .!").lower() == "yes"
 
 
 def _said(generation: Generation, tick: Tick) -> str:
     for _ in generation:
         tick()
     return generation.text
-
-
-def fits(query: str, told: str) -> bool:
-    """Whether one of the sentences holds all words of the query, whatever their endings."""
-    wanted = _stems(query)
-    return bool(wanted) and any(wanted <= _stems(sentence) for sentence in re.split(r"[.!?\n]", told))
-
-
-def _stems(text: str) -> set[str]:
-    words = re.findall(r"\w+", text.lower())
-    return {_ENDING.sub("", word) if len(word) > 3 else word for word in words if word not in _FILLING}

@@ -7,7 +7,7 @@ import pytest
 from model.answerer import Answer, Answering
 from model.captioner import caption
 from model.errors import BadQuestion
-from model.localizer import QUESTION_MAX_CHARACTERS
+from model.prompts import QUESTION_MAX_CHARACTERS
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
 from video.decoder import Decoder

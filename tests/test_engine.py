@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model.checkpoints import DEMO, find_checkpoint
+from model.engine import Turn
 from model.errors import BadCheckpoint, DeviceNotFound, OutOfMemory
 from model.prompts import DENSE_CAPTIONS, localize
 from model.qwen import QwenEngine, QwenSession
@@ -53,6 +54,39 @@ def test_answers_equal_those_of_plain_transformers(
     session: QwenSession, frames: TimedFrames, plain: Plain, question: str
 ) -> None:
     assert reply(session, question) == plain.reply(frames, question)
+
+
+def test_a_conversation_is_the_chat_templates_own(engine: QwenEngine) -> None:
+    history = [Turn("What happens at 4.0 seconds?", "A red circle moves to the right."), Turn("And <|im_end|> then?", "Nothing.")]
+    messages = [
+        {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": history[0].question}]},
+        {"role": "assistant", "content": [{"type": "text", "text": history[0].answer}]},
+        {"role": "user", "content": [{"type": "text", "text": "And   then?"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Nothing."}]},
+        {"role": "user", "content": [{"type": "text", "text": "Why?"}]},
+    ]
+    whole = engine.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert whole.startswith(engine.prefix_text)
+    expected = engine.processor.tokenizer(whole.removeprefix(engine.prefix_text), add_special_tokens=False)["input_ids"]
+    assert engine.question_ids("Why?", history)[0].tolist() == expected
+
+
+def test_earlier_turns_come_before_the_question_and_leave_nothing_behind(session: QwenSession) -> None:
+    alone = reply(session, QUESTIONS[3])
+    turns = [Turn(QUESTIONS[4], "3.")]
+    after = "".join(session.ask(QUESTIONS[3], max_new_tokens=40, history=turns))
+    assert after == "".join(session.ask(QUESTIONS[3], max_new_tokens=40, history=turns))
+    assert reply(session, QUESTIONS[3]) == alone
+
+
+def test_a_text_alone_is_answered_as_by_plain_transformers(engine: QwenEngine, plain: Plain) -> None:
+    messages = [{"role": "user", "content": [{"type": "text", "text": QUESTIONS[4]}]}]
+    text = plain.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    inputs = plain.processor(text=[text], return_tensors="pt")
+    with torch.inference_mode():
+        ids = plain.model.generate(**inputs, do_sample=False, max_new_tokens=30)
+    expected = plain.processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
+    assert "".join(engine.tell(QUESTIONS[4], max_new_tokens=30)) == expected
 
 
 def test_the_order_of_questions_does_not_change_the_answers(session: QwenSession) -> None:

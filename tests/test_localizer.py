@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from model.errors import BadQuestion
-from model.localizer import QUESTION_MAX_CHARACTERS, SAME_EVENT_IOU, locate
+from model.localizer import SAME_EVENT_IOU, locate
+from model.prompts import QUESTION_MAX_CHARACTERS
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
 from video.decoder import Decoder

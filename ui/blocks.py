@@ -1,7 +1,6 @@
 """The page: layout and what happens on each button. State comes from the library, so a reload loses nothing."""
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,9 @@ from app.errors import EXPECTED_ERRORS
 from app.jobs import Job, Jobs
 from app.service import Longview, VideoEntry
 from ui import render
+from ui.answers import ANSWERING, IDLE, Answers
+from ui.notes import error_note, or_error
+from ui.search import search_tab
 
 ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -32,8 +34,6 @@ VIDEO_SUFFIXES = [
     ".gif",
     ".wmv",
 ]
-ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
-IDLE: dict[str, Any] = {"stop_btn": False}
 EXAMPLES = [
     "What happens at 0:42?",
     "When does the red circle appear?",
@@ -44,6 +44,7 @@ EXAMPLES = [
 
 def build(app: Longview, jobs: Jobs) -> gr.Blocks:
     """The page over one library."""
+    answers = Answers()
     with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
         gr.Markdown("### Longview · ask long videos questions, find moments, export timestamped captions")
         if app.checkpoint.notice:
@@ -56,6 +57,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 with gr.Row():
                     with gr.Column(scale=3):
                         player = gr.HTML()
+                        story = gr.HTML()
                         captions = gr.HTML(label="Captions")
                         exports = gr.HTML()
                     with gr.Column(scale=2):
@@ -70,13 +72,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                         question = gr.Textbox(label="Question", placeholder=EXAMPLES[0], submit_btn=True, max_length=2000)
                         gr.Examples(EXAMPLES, question, label="For instance")
             with gr.Tab("Search"):
-                query = gr.Textbox(
-                    label="Search all captions",
-                    placeholder="red circle, 빨간 원, círculo rojo …",
-                    submit_btn=True,
-                    max_length=1000,
-                )
-                results = gr.HTML()
+                search_tab(app, answers)
             with gr.Tab("Library"):
                 with gr.Row():
                     upload = gr.File(label="Upload a video", file_types=VIDEO_SUFFIXES, type="filepath")
@@ -91,7 +87,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                     remove = gr.Button("Remove", variant="stop")
 
         lists = [chosen, doomed, shelf]
-        view = [player, captions, exports, chat]
+        view = [player, story, captions, exports, chat]
 
         def on_load(request: gr.Request) -> list[Any]:
             wanted = request.query_params.get("video")
@@ -119,36 +115,35 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         def on_choose(video_id: str | None) -> list[Any]:
             return _view(app, jobs, _entry(app, video_id))
 
-        def on_ask(video_id: str | None, asked: str) -> Iterator[tuple[Any, list[Any]]]:
+        def on_ask(video_id: str | None, asked: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
             entry = _entry(app, video_id)
             if entry is None:
-                raise _error("Choose a video first.")
+                raise error_note("Choose a video first.")
             # From the library, not from the page: the page may have sent this question before the last answer was there.
+            before = app.answers(entry)
             messages = [
-                *render.history(app.answers(entry), app.checkpoint.notice),
+                *render.history(before, app.checkpoint.notice),
                 {"role": "user", "content": render.escaped_markdown(asked)},
                 {"role": "assistant", "content": "…"},
             ]
             yield gr.update(value="", **ANSWERING), messages
             try:
-                asking = app.ask([entry], asked)
-                text = ""
-                for piece in asking:
-                    text += piece
-                    messages[-1]["content"] = render.answer(text)
-                    yield gr.skip(), messages
-                done = asking.answer
-                messages[-1]["content"] = render.answer(done.text, [item.span for item in done.evidence], app.checkpoint.notice)
+                with answers.asked(request, lambda: app.ask([entry], asked, history=render.turns(before))) as asking:
+                    text = ""
+                    for piece in asking:
+                        text += piece
+                        messages[-1]["content"] = render.answer(text)
+                        yield gr.skip(), messages
+                    done = asking.answer
+                spans = [item.span for item in done.evidence]
+                messages[-1]["content"] = render.answer(done.text, spans, app.checkpoint.notice)
             except EXPECTED_ERRORS as error:
                 messages[-1]["content"] = render.escaped_markdown(str(error))
             yield gr.update(**IDLE), messages
 
-        def on_search(text: str) -> str:
-            return render.moments(_or_error(lambda: app.search(text, limit=24)))
-
         def on_add(text: str) -> Iterator[str]:
             if not text.strip():
-                raise _error("Type the path of a video on this machine.")
+                raise error_note("Type the path of a video on this machine.")
             yield from _followed(jobs, jobs.index(Path(text.strip()).expanduser()))
 
         def on_upload(file: str | None) -> Iterator[str]:
@@ -157,8 +152,8 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             if not video_id:
-                raise _error("Choose the video that should be removed.")
-            _or_error(lambda: app.remove(video_id))
+                raise error_note("Choose the video that should be removed.")
+            or_error(lambda: app.remove(video_id))
             entry = _entry(app, current) or next(reversed(app.videos()), None)
             return [*_lists(app, entry), *_view(app, jobs, entry)]
 
@@ -180,8 +175,8 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             on_ask, [chosen, question], [question, chat], api_name="ask", trigger_mode="multiple", **unchecked
         )
         # Leaving the answer frees the model for the next question at once.
-        question.stop(lambda: gr.update(**IDLE), None, question, cancels=[asking], api_visibility="private")
-        query.submit(on_search, query, results, api_name="search")
+        question.stop(answers.stop, None, question, cancels=[asking], api_visibility="private")
+        page.unload(answers.stop)
         gr.on([add.click, path.submit], on_add, path, status, api_name="index", trigger_mode="multiple", concurrency_limit=8)
         upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
         remove.click(on_remove, [doomed, chosen], [*lists, *view], api_name="remove", **unchecked)
@@ -214,9 +209,9 @@ def _lists(app: Longview, chosen: VideoEntry | None) -> list[Any]:
 
 
 def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
-    """Player, captions, exports and earlier questions of a video."""
+    """Player, story, captions, exports and earlier questions of a video."""
     if entry is None:
-        return [render.player(None, ready=False), "", "", []]
+        return [render.player(None, ready=False), "", "", "", []]
     try:
         ready = app.files.ready_to_play(entry) is not None
         shown = render.player(entry, ready=ready, start_s=start_s)
@@ -226,23 +221,11 @@ def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 
         shown = render.failure(str(error))
     return [
         shown,
+        render.story(entry),
         render.captions(app.captions(entry), stale=app.is_stale(entry), incomplete=entry.incomplete),
         render.exports(entry),
         render.history(app.answers(entry), app.checkpoint.notice),
     ]
-
-
-def _error(text: str) -> gr.Error:
-    """An expected error: a note on the page, and nothing in the server's log."""
-    # Gradio shows the text as HTML, and a file's name may be in it.
-    return gr.Error(escape(text), duration=10, print_exception=False)
-
-
-def _or_error(work: Any) -> Any:
-    try:
-        return work()
-    except EXPECTED_ERRORS as error:
-        raise _error(str(error)) from error
 
 
 def _followed(jobs: Jobs, job: Job) -> Iterator[str]:
@@ -250,7 +233,7 @@ def _followed(jobs: Jobs, job: Job) -> Iterator[str]:
     while not job.finished.wait(0.5):
         yield render.job(_shown(jobs))
     if job.error:
-        raise _error(job.error)
+        raise error_note(job.error)
     yield render.job(job)
 
 

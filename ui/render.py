@@ -6,7 +6,7 @@ from html import escape
 from urllib.parse import quote
 
 from app.jobs import Job
-from app.service import FORMATS, AnsweredQuestion, Caption, Moment, Span, VideoEntry, find_times, format_time
+from app.service import FORMATS, AnsweredQuestion, Caption, Moment, Span, Turn, VideoEntry, find_times, format_clock, format_time
 
 
 def notice(text: str) -> str:
@@ -54,6 +54,19 @@ def captions(items: Sequence[Caption], *, stale: bool, incomplete: Sequence[Span
     return f'<div class="muted">{warning}</div>{table}'
 
 
+def story(entry: VideoEntry) -> str:
+    """What the video is about, and its chapters, which seek the player."""
+    if not entry.chapters:
+        return ""
+    items = "".join(
+        f'<li tabindex="0" data-seek="{chapter.span.start_s:.3f}"><b>{format_clock(chapter.span.start_s)}</b> '
+        f"{escape(chapter.text)}</li>"
+        for chapter in entry.chapters
+    )
+    listed = f'<ol class="chapters" aria-label="Chapters">{items}</ol>'
+    return f'<details class="story"><summary>{escape(entry.summary)}</summary>{listed}</details>'
+
+
 def _part(entry: VideoEntry) -> str:
     return f" (only {_clock(entry.span)})" if entry.span.duration_s < entry.duration_s - 0.1 else ""
 
@@ -66,20 +79,34 @@ def exports(entry: VideoEntry | None) -> str:
     return f'<div class="exports">Export captions: {links}</div>'
 
 
-def moments(found: Sequence[Moment]) -> str:
-    """Search results as cards that open the video at the moment."""
+def moments(found: Sequence[Moment], *, looking_again: bool = False) -> str:
+    """Search results as cards that open the video at the moment; those that a second look did not see are left out."""
     if not found:
         return '<div class="muted">No caption in the library fits.</div>'
-    return f'<div class="moments">{"".join(map(_card, found))}</div>'
+    shown = [moment for moment in found if moment.verified is not False]
+    notes = ["Looking again at each moment …"] if looking_again else []
+    if len(shown) < len(found):
+        notes.append(f"{len(found) - len(shown)} left out: a second look did not see what the caption says.")
+    cards = "".join(_card(moment.video_id, moment.title, moment.span, moment.text, _score(moment)) for moment in shown)
+    return f'<div class="muted" role="status">{" ".join(notes)}</div><div class="moments">{cards}</div>'
 
 
-def _card(moment: Moment) -> str:
-    middle_s = (moment.span.start_s + moment.span.end_s) / 2
+def evidence(spans: Sequence[tuple[str, str, Span]]) -> str:
+    """What an answer about the library rests on, video by video (id, title, span), as the same cards."""
+    return f'<div class="moments">{"".join(_card(video_id, title, span, "", "") for video_id, title, span in spans)}</div>'
+
+
+def _score(moment: Moment) -> str:
+    return f" · {moment.score:.2f}" + (" · confirmed by a second look" if moment.verified else "")
+
+
+def _card(video_id: str, title: str, span: Span, text: str, note: str) -> str:
+    middle_s = (span.start_s + span.end_s) / 2
     return (
-        f'<a data-elsewhere href="/?video={quote(moment.video_id)}&t={moment.span.start_s:.3f}">'
-        f'<img loading="lazy" alt="" src="/thumbnail/{quote(moment.video_id)}/{round(middle_s * 1000)}.jpg">'
-        f"<div><b>{_clock(moment.span)}</b><br>{escape(moment.text)}"
-        f'<div class="muted">{escape(moment.title)} · {moment.score:.2f}</div></div></a>'
+        f'<a data-elsewhere href="/?video={quote(video_id)}&t={span.start_s:.3f}">'
+        f'<img loading="lazy" alt="" src="/thumbnail/{quote(video_id)}/{round(middle_s * 1000)}.jpg">'
+        f"<div><b>{_clock(span)}</b><br>{escape(text)}"
+        f'<div class="muted">{escape(title)}{escape(note)}</div></div></a>'
     )
 
 
@@ -132,6 +159,16 @@ def answer(text: str, evidence: Sequence[Span] = (), notice: str | None = None) 
         + (f"\n\nSeen at {seen}" if seen else "")
         + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
     )
+
+
+def plain(text: str, notice: str | None = None) -> str:
+    """An answer about several videos as Markdown; last the notice."""
+    return escaped_markdown(text).replace("\n", "  \n") + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
+
+
+def turns(answers: Sequence[AnsweredQuestion]) -> list[Turn]:
+    """Earlier questions and answers as the model is told them."""
+    return [Turn(item.question, item.text) for item in answers]
 
 
 def _clock(span: Span) -> str:

@@ -97,6 +97,13 @@ def format_time(time_s: float) -> str:
     return f"{sign}{hours}:{minutes:02d}:{seconds:02d}.{tenth}"
 
 
+def format_clock(time_s: float) -> str:
+    """Whole seconds as lists of chapters have them: `0:00`, `12:34`, `1:02:03`."""
+    minutes, seconds = divmod(int(time_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
 _NUMBER_WORDS = {
     word: value
     for value, word in enumerate(

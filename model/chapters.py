@@ -1,0 +1,200 @@
+"""Chapters and a summary of a whole video, out of its captions.
+
+The captions of short stretches are merged into a story of the whole, as the Qwen3-VL report does for its own training data:
+by the checkpoint itself, which reads the timeline as text, part by part, then its own chapters. A checkpoint that cannot tell
+about texts gets chapters where the captions change, under the caption that says most.
+"""
+
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ValidationError
+
+from model.engine import Engine, Generation
+from model.merging import likeness
+from model.prompts import chapters_of, summary_of
+from model.replies import read_entries
+from model.sessions import OnPart
+from video.timeline import Event, Span, format_time
+
+log = logging.getLogger(__name__)
+
+CHAPTER_MIN_S = 10.0
+"""With at least three chapters, the first at 0:00: what YouTube takes as chapters (support.google.com/youtube/answer/9884579)."""
+CHAPTERS_MIN, CHAPTERS_MAX = 3, 24
+CHAPTER_USUAL_S = 300.0
+PART_CHARACTERS = 24_000
+"""Of the timeline, how much is told at once: about 7,000 tokens."""
+CHAPTERS_TOKENS, SUMMARY_TOKENS = 2048, 512
+TITLE_CHARACTERS = 80
+TITLE_EVENTS_MAX = 40
+COMPARED_EVENTS = 3
+"""How many captions before and after a border are compared."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of a video that is about one thing."""
+
+    span: Span
+    title: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a whole video is about."""
+
+    summary: str
+    chapters: tuple[Chapter, ...]
+    """Without gaps, in order; none if there is no caption."""
+
+
+class ChapterText(BaseModel):
+    """One chapter of a reply."""
+
+    start: float
+    title: str
+    summary: str
+
+
+def story(events: Sequence[Event], span: Span, engine: Engine, *, on_part: OnPart | None = None) -> Story:
+    """Chapters and summary of the part `span` of a video, from its captions in order of time.
+
+    Raises:
+        ServerUnreachable, ServerFailed: the checkpoint is served elsewhere, and was not to be had.
+    """
+    if not events:
+        return Story("Nothing was seen in this video.", ())
+    if engine.checkpoint.question_forms:
+        chapters = _extracted(events, span)
+        return Story(_in_a_sentence(chapters, len(events)), chapters)
+    told: list[ChapterText] = []
+    parts = list(_parts(events))
+    for number, part in enumerate(parts):
+        told += _told(part, span, engine)
+        if on_part:
+            on_part((number + 1) / (len(parts) + 1))
+    chapters = _placed(told, span) or _extracted(events, span)
+    if not told:
+        log.warning("The checkpoint told no chapters that make sense; they were taken from the captions.")
+        return Story(_in_a_sentence(chapters, len(events)), chapters)
+    lines = [f"{format_time(item.start)} {item.title}: {item.summary}" for item in told]
+    summary = _said(engine.tell(summary_of(lines), max_new_tokens=SUMMARY_TOKENS))
+    return Story(" ".join(summary.split()) or _in_a_sentence(chapters, len(events)), chapters)
+
+
+def _wanted(duration_s: float) -> int:
+    """How many chapters a stretch of video should have."""
+    room = max(1, int(duration_s // CHAPTER_MIN_S))
+    return min(room, CHAPTERS_MAX, max(CHAPTERS_MIN, round(duration_s / CHAPTER_USUAL_S)))
+
+
+def _parts(events: Sequence[Event]) -> list[list[Event]]:
+    """The timeline in pieces that can be told at once."""
+    parts: list[list[Event]] = [[]]
+    room = PART_CHARACTERS
+    for event in events:
+        length = len(event.text) + len("12345.6 \n")
+        if parts[-1] and length > room:
+            parts.append([])
+            room = PART_CHARACTERS
+        parts[-1].append(event)
+        room -= length
+    return parts
+
+
+def _told(events: Sequence[Event], span: Span, engine: Engine) -> list[ChapterText]:
+    """What the checkpoint makes of a part of the timeline; nothing if its reply makes no sense."""
+    stretch = Span(events[0].span.start_s, max(event.span.end_s for event in events))
+    share = max(1, round(_wanted(span.duration_s) * stretch.duration_s / span.duration_s))
+    lines = [f"{event.span.start_s:.1f} {event.text}" for event in events]
+    reply = _said(engine.tell(chapters_of(lines, share), max_new_tokens=CHAPTERS_TOKENS, item=ChapterText))
+    chapters = []
+    for entry in read_entries(reply) or []:
+        try:
+            chapter = ChapterText.model_validate(entry)
+        except ValidationError:
+            continue
+        if stretch.start_s - CHAPTER_MIN_S <= chapter.start <= stretch.end_s and chapter.title.strip():
+            # It begins where an event does: the model's own arithmetic is not to be trusted with times.
+            nearest = min(events, key=lambda event: abs(event.span.start_s - chapter.start))
+            chapters.append(chapter.model_copy(update={"start": nearest.span.start_s}))
+    return chapters
+
+
+def _said(generation: Generation) -> str:
+    for _ in generation:
+        pass
+    return generation.text
+
+
+def _placed(told: Sequence[ChapterText], span: Span) -> tuple[Chapter, ...]:
+    """Chapters without gaps from the first to the last second, none too short."""
+    starts: list[tuple[float, str]] = []
+    for item in sorted(told, key=lambda item: item.start):
+        start_s = item.start if starts else span.start_s
+        if (not starts or start_s - starts[-1][0] >= CHAPTER_MIN_S) and (not starts or span.end_s - start_s >= CHAPTER_MIN_S):
+            starts.append((start_s, _shortened(item.title)))
+    return _between(starts, span)
+
+
+def _between(starts: Sequence[tuple[float, str]], span: Span) -> tuple[Chapter, ...]:
+    bounds = [*(start_s for start_s, _ in starts), span.end_s]
+    return tuple(Chapter(Span(*pair), title) for pair, (_, title) in zip(itertools.pairwise(bounds), starts, strict=True))
+
+
+def _extracted(events: Sequence[Event], span: Span) -> tuple[Chapter, ...]:
+    """Chapters that begin where the captions change most, each under the caption that is most like the others in it."""
+    borders: list[float] = []
+    for _, start_s in sorted(_changes(events), reverse=True):
+        if len(borders) + 1 == _wanted(span.duration_s):
+            break
+        if all(abs(start_s - other) >= CHAPTER_MIN_S for other in (*borders, span.start_s, span.end_s)):
+            borders.append(start_s)
+    bounds = [span.start_s, *sorted(borders), span.end_s]
+    starts = []
+    for first_s, last_s in itertools.pairwise(bounds):
+        # What began before and goes on tells about a chapter in which nothing begins.
+        inside = [event for event in events if first_s <= event.span.start_s < last_s]
+        inside = inside or [event for event in events if event.span.overlap_s(Span(first_s, last_s)) > 0]
+        starts.append((first_s, _title(inside)))
+    return _between(starts, span)
+
+
+def _changes(events: Sequence[Event]) -> list[tuple[float, float]]:
+    """How much changes with each event, and when it begins: other words than before, and the time without any event.
+
+    After TextTiling (Hearst 1997), with captions for sentences.
+    """
+    typical_s = sum(event.span.duration_s for event in events) / len(events)
+    changes = []
+    until_s = 0.0
+    for index in range(1, len(events)):
+        until_s = max(until_s, events[index - 1].span.end_s)
+        before = " ".join(event.text for event in events[max(0, index - COMPARED_EVENTS) : index])
+        after = " ".join(event.text for event in events[index : index + COMPARED_EVENTS])
+        gap_s = events[index].span.start_s - until_s
+        quiet = min(1.0, max(0.0, gap_s) / typical_s) if typical_s else 0.0
+        changes.append((1 - likeness(before, after) + quiet, events[index].span.start_s))
+    return changes
+
+
+def _title(events: Sequence[Event]) -> str:
+    if not events:
+        return "Nothing happens"
+    # Of a long chapter a few captions, evenly spread, stand for all: comparing takes the square of their number.
+    some = events[:: -(-len(events) // TITLE_EVENTS_MAX)]
+    return _shortened(max(some, key=lambda event: sum(likeness(event.text, other.text) for other in some)).text)
+
+
+def _shortened(title: str) -> str:
+    line = " ".join(title.split()).rstrip(".")
+    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 2].rpartition(" ")[0] + " …"
+
+
+def _in_a_sentence(chapters: Sequence[Chapter], events: int) -> str:
+    titles = list(dict.fromkeys(chapter.title for chapter in chapters))
+    shown = titles if len(titles) <= 5 else [*titles[:3], "…", titles[-1]]
+    return f"{events} {'event' if events == 1 else 'events'}: {'; '.join(shown)}."

@@ -1,0 +1,122 @@
+"""Questions to one video and to the library: what is looked at, what is confirmed, and what a stop leaves behind."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.asking import Asking
+from app.service import Longview
+from app.settings import Settings
+from indexing.library import VideoEntry
+from model.errors import Stopped
+from video.decoder import Decoder, TimedFrames
+from video.shapes import ShapesEvent, render
+from video.timeline import Event, Span
+
+CIRCLE = ShapesEvent(6.0, 12.0, "red", "circle", "moves up")
+STAR = ShapesEvent(30.0, 36.0, "yellow", "star", "grows")
+RING = ShapesEvent(52.0, 58.0, "cyan", "ring", "moves down")
+LONG_S = 80.0
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Longview:
+    home = tmp_path_factory.mktemp("home")
+    return Longview(Settings(home=home, model="demo", device="cpu", threads=1))
+
+
+@pytest.fixture(scope="module")
+def first(app: Longview, tmp_path_factory: pytest.TempPathFactory) -> VideoEntry:
+    path = render(tmp_path_factory.mktemp("videos") / "first.mp4", (CIRCLE, STAR), LONG_S, fps=10)
+    return app.index(path).entry
+
+
+@pytest.fixture(scope="module")
+def second(app: Longview, tmp_path_factory: pytest.TempPathFactory) -> VideoEntry:
+    path = render(tmp_path_factory.mktemp("videos") / "second.mp4", (RING,), LONG_S, fps=10)
+    return app.index(path).entry
+
+
+@pytest.mark.parametrize("question", ["When does the yellow star appear?", "What happens with the yellow star?"])
+def test_the_library_is_asked_where_its_captions_fit(app: Longview, first: VideoEntry, second: VideoEntry, question: str) -> None:
+    asking = app.ask([], question)
+    told = "".join(asking)
+    assert "first, " in told
+    (star,) = [item for item in asking.answer.evidence if item.span.iou(STAR.event.span) > 0.7]
+    assert star.video_id == first.video_id
+    # Only the moments were looked at again, not the videos.
+    assert asking.answer.looked_at_s < LONG_S
+
+
+def test_what_no_caption_tells_is_not_in_the_library(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
+    asking = app.ask([], "When does the xylophone quartet perform?")
+    assert "".join(asking) == "Nothing in the library is like that: 3 captions of 2 videos were searched."
+    assert asking.answer.evidence == ()
+
+
+def test_moments_are_confirmed_by_a_second_look(app: Longview, second: VideoEntry, tmp_path: Path) -> None:
+    path = render(tmp_path / "third.mp4", (CIRCLE,), 20.0, fps=10)
+    third = app.index(path).entry
+    made_up = Event(Span(14.0, 18.0), "A red circle moves up.")
+    app.library.put(third, [CIRCLE.event, made_up])
+    try:
+        found = app.search("red circle moves up", video=third.video_id)
+        seen = {moment.span: moment.verified for moment in app.verified(found)}
+        assert seen == {CIRCLE.event.span: True, made_up.span: False}
+        path.unlink()
+        assert [moment.verified for moment in app.verified(found)] == [None, None]
+    finally:
+        app.remove(third.video_id)
+
+
+def test_evidence_that_a_second_look_does_not_see_is_dropped_on_wish(app: Longview, first: VideoEntry) -> None:
+    asking = app.ask([first], f"What happens at {STAR.start_s + 2} seconds?", verify=True)
+    assert "".join(asking) == "A yellow star grows."
+    assert [item.span.iou(STAR.event.span) > 0.7 for item in asking.answer.evidence] == [True]
+
+
+def test_a_stop_ends_the_reading_within_a_chunk(app: Longview, first: VideoEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    asking: list[Asking] = []
+    decode = Decoder.read
+
+    def stopping(self: Decoder, *args: object) -> Iterator[TimedFrames]:
+        for chunk in decode(self, *args):  # type: ignore[arg-type]
+            read.append(len(chunk))
+            asking[0].stop()
+            yield chunk
+
+    monkeypatch.setattr(Decoder, "read", stopping)
+    # A range that nobody has asked about before, so that it must be read.
+    question = "What happens between 3 and 77 seconds?"
+    asking.append(app.ask([first], question))
+    before = app.answers(first)
+    with pytest.raises(Stopped):
+        list(asking[0])
+    assert len(read) == 1
+    assert app.answers(first) == before
+    monkeypatch.undo()
+    assert "A yellow star grows." in "".join(app.ask([first], question))
+
+
+def test_a_stop_ends_the_words(app: Longview, first: VideoEntry) -> None:
+    asking = app.ask([first], f"What happens at {CIRCLE.start_s + 2} seconds?")
+    pieces = iter(asking)
+    next(pieces)
+    asking.stop()
+    with pytest.raises(Stopped):
+        list(pieces)
+    assert "".join(app.ask([first], "How many events are in the video?")) == "2."
+
+
+def test_a_video_that_is_gone_keeps_the_library_from_nothing(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
+    gone = replace(second, path=second.path.with_name("moved.mp4"))
+    second.path.rename(gone.path)
+    try:
+        told = "".join(app.ask([], "What happens with the cyan ring and the yellow star?"))
+        assert "A yellow star grows." in told
+        assert "second.mp4" in told
+    finally:
+        gone.path.rename(second.path)
