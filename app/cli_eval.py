@@ -21,6 +21,7 @@ from indexing.library import VideoEntry
 
 log = logging.getLogger(__name__)
 
+SHAPES_MINUTES = 1.0
 NEEDLE_MINUTES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NEEDLE_DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -29,7 +30,10 @@ NEEDLE_DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 def eval_(
     call: Call,
     suite: Annotated[str, typer.Argument(help="shapes, needle, or a JSON file of your own labels in ActivityNet's form.")],
-    minutes: Annotated[float, typer.Option(min=0.5, max=600, help="Of each rendered video; of needle, the longest.")] = 1.0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=600, help="Of each rendered video: 1; of needle the longest: 16.", show_default=False),
+    ] = None,
     videos: Annotated[int, typer.Option(min=1, max=1000, help="How many to render.")] = 3,
     seed: Annotated[int, typer.Option(min=0, max=100_000, help="Other videos for other seeds.")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for report.json, .md and .png.")] = Path("eval"),
@@ -41,9 +45,9 @@ def eval_(
             # Rendered videos have no place in anyone's library.
             app = Longview(app.settings.model_copy(update={"home": folder / "library"}))
         if suite == "shapes":
-            facts = _shapes(app, folder, minutes=minutes, videos=videos, seed=seed)
+            facts = _shapes(app, folder, minutes=minutes or SHAPES_MINUTES, videos=videos, seed=seed)
         elif suite == "needle":
-            facts = _needle(app, folder, minutes=minutes if minutes > 1 else NEEDLE_MINUTES[-1], seed=seed)
+            facts = _needle(app, folder, minutes=minutes or NEEDLE_MINUTES[-1], seed=seed)
         else:
             facts = _labelled(app, Path(suite).expanduser())
         report = {"suite": suite, "checkpoint": app.checkpoint.identity, "device": app.device, **facts}

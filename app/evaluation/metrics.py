@@ -6,7 +6,7 @@ are matched in order of time so that the sum of IoU times likeness of text is gr
 
 from collections.abc import Callable, Sequence
 
-from model.merging import likeness
+from model.merging import is_alike, likeness
 from video.timeline import Event, Span
 
 THRESHOLDS = (0.3, 0.5, 0.7)
@@ -74,6 +74,13 @@ def duplicates(found: Sequence[Event], truth: Sequence[Event]) -> int:
         true = [event.span for event in truth if event.text == text]
         count += sum(max(0, sum(span.overlap_s(one) > 0 for span in spans) - 1) for one in true)
     return count
+
+
+def invented(found: Sequence[Event], truth: Sequence[Event]) -> int:
+    """Captions under which nothing lies that is told in like words."""
+    return sum(
+        not any(event.span.overlap_s(true.span) > 0 and is_alike(event.text, true.text) for true in truth) for event in found
+    )
 
 
 def percentile(values: Sequence[float], part: float) -> float:

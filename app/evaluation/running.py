@@ -42,6 +42,7 @@ class Tally:
     sodas: list[float] = field(default_factory=list)
     captions: int = 0
     duplicates: int = 0
+    invented: int = 0
     answered: dict[str, list[bool]] = field(default_factory=dict)
     retrieved: dict[int, list[bool]] = field(default_factory=dict)
     worst: list[dict[str, Any]] = field(default_factory=list)
@@ -70,6 +71,7 @@ class Tally:
                 "events": len(self.told),
                 "soda": _mean(self.sodas),
                 "duplicates": round(self.duplicates / self.captions, 4) if self.captions else None,
+                "invented": round(self.invented / self.captions, 4) if self.captions else None,
             },
             "questions": {kind: _share(values) for kind, values in sorted(self.answered.items())},
             "search": {f"R@{n}": _share(values) for n, values in sorted(self.retrieved.items())},
@@ -116,6 +118,7 @@ class Evaluation:
         self.tally.sodas.append(metrics.soda(captions, labels.events))
         self.tally.captions += len(captions)
         self.tally.duplicates += metrics.duplicates(captions, labels.events)
+        self.tally.invented += metrics.invented(captions, labels.events)
 
     def _located(self, labels: Labelled, entry: VideoEntry, query: str) -> None:
         tally, truth = self.tally, labels.truth(query)

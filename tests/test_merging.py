@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.merging import Told
+from model.merging import Told, likeness
 from model.merging import joined as _joined
 from video.timeline import Event, Span
 
@@ -59,3 +59,37 @@ def test_one_reply_that_tells_an_event_twice_gives_one_event() -> None:
 def test_one_reply_may_tell_the_same_of_two_times() -> None:
     twice = [Event(Span(7, 10), "A red ring moves up."), Event(Span(10.5, 14), "A red ring moves up.")]
     assert joined([twice], grain_s=1.0) == twice
+
+
+DOOR = event(50, 60, "A man in red opens the door.")
+GOES_ON, INSIDE = event(56, 70, "A man in red opens a door."), event(56, 59, "A man in red opens a door.")
+DOG, LATER = event(57, 70, "A dog barks at the window."), event(59, 70, "A man in red opens a door.")
+
+
+@pytest.mark.parametrize(
+    ("second", "together"),
+    [
+        (GOES_ON, [event(50, 70, GOES_ON.text)]),
+        (INSIDE, [DOOR]),
+        (DOG, [DOOR, DOG]),
+        # In the middle of its window it was seen whole: it is another one.
+        (LATER, [DOOR, LATER]),
+    ],
+    ids=["goes on", "longer part first", "something else", "begins later"],
+)
+def test_an_event_over_a_border_told_in_other_words_becomes_one(second: Event, together: list[Event]) -> None:
+    assert _joined([Told(Span(0, 60), [DOOR]), Told(Span(56, 120), [second])], grain_s=1.0) == together
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "alike"),
+    [
+        ("A dog runs.", "a dog runs", 1.0),
+        ("A dog runs.", "", 0.0),
+        ("A dog runs.", "Cats sleep.", 0.0),
+        ("a b c", "a b d", 2 / 3),
+        ("빨간 원", "빨간 별", 0.5),
+    ],
+)
+def test_likeness_is_the_share_of_words(first: str, second: str, alike: float) -> None:
+    assert likeness(first, second) == likeness(second, first) == pytest.approx(alike)
