@@ -12,7 +12,7 @@ run: $(VENV)/.run-ready
 	@$(BIN)/python -m app serve --sample
 
 test: $(VENV)/.dev-ready
-	$(BIN)/python -m pytest -m "not slow and not bench and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not bench and not gpu" -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest -m slow

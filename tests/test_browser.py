@@ -74,6 +74,45 @@ def test_a_search_result_opens_the_video_at_its_moment(page: Page) -> None:
     page.wait_for_function(f"document.querySelector('.player video') && Math.abs({TIME_OF_PLAYER} - {EVENTS[1].start_s}) < 1")
 
 
+def test_moments_are_looked_at_again_before_they_are_believed(page: Page) -> None:
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_label("Search all captions").fill("yellow star")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("confirmed by a second look").first).to_be_visible()
+    expect(page.get_by_text("Looking again at each moment")).to_have_count(0)
+
+
+def test_the_library_is_asked_on_the_search_tab(page: Page) -> None:
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_label("Ask the whole library").fill("When does the blue square appear?")
+    page.keyboard.press("Enter")
+    page.locator(".moments a").first.click()
+    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({TIME_OF_PLAYER} - {EVENTS[2].start_s}) < 1")
+
+
+def test_chapters_seek_the_player(page: Page) -> None:
+    page.locator(".story summary").click()
+    chapter = page.locator(".chapters li").last
+    chapter.click()
+    begins = float(str(chapter.get_attribute("data-seek")))
+    page.wait_for_function(f"Math.abs({TIME_OF_PLAYER} - {begins}) < 3")
+
+
+def test_a_stopped_answer_is_not_kept_and_frees_the_model(page: Page) -> None:
+    question = page.get_by_label("Question", exact=True)
+    # A range that nobody has asked about: it must be decoded and read first.
+    question.fill("What happens between 1 and 29.5 seconds?")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Stop").click()
+    question.fill("How many events are in the video?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("3.", exact=True).first).to_be_visible()
+    page.reload()
+    page.wait_for_selector(".captions tr")
+    expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
+    expect(page.get_by_text("What happens between 1 and 29.5 seconds?")).to_have_count(0)
+
+
 def test_exports_are_downloads_and_the_notice_is_read_by_everyone(page: Page) -> None:
     assert "only moving coloured shapes" in page.locator(".notice").inner_text()
     with page.expect_download() as download:

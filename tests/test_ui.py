@@ -112,7 +112,8 @@ def video_id(server: Server, client: Client, video: Path) -> str:
 
 
 def test_opening_a_video_shows_player_captions_and_exports(client: Client, video_id: str) -> None:
-    player, captions, exports, chat = client.predict(video_id, api_name="/open")
+    player, story, captions, exports, chat = client.predict(video_id, api_name="/open")
+    assert 'data-seek="0.000"' in story and "3 events" in story
     assert f'src="/media/{video_id}' in player
     assert "<b>events" not in player
     for event in EVENTS:
@@ -146,6 +147,16 @@ def test_every_event_is_found_and_an_absent_one_is_not(client: Client, video_id:
 def as_text(message: Any) -> str:
     content = message["content"]
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def test_the_whole_library_is_asked_and_its_moments_shown(client: Client, video_id: str) -> None:
+    _, answer, cards = client.predict("When does the yellow star appear?", api_name="/ask_library")
+    told = answer if isinstance(answer, str) else answer["value"]
+    seen = re.search(r"From (\d+\.\d) to (\d+\.\d) seconds", told.replace("\\", ""))
+    assert seen and Span(float(seen[1]), float(seen[2])).iou(EVENTS[1].event.span) > 0.8
+    assert f"/?video={video_id}&t=" in cards and "<b>events" not in cards
+    *_, cards = client.predict("When does the xylophone quartet perform?", api_name="/ask_library")
+    assert "/?video=" not in cards
 
 
 def test_bad_questions_are_answered_in_the_chat(client: Client, video_id: str) -> None:
