@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexing.library import AnsweredQuestion, Provenance, VideoEntry
+from model.errors import UnfamiliarFootage
 from video.timeline import Span
 
 if TYPE_CHECKING:
@@ -55,8 +56,16 @@ class Asking:
             if isinstance(answering, str):
                 yield from self._said(answering)
                 continue
-            for piece in answering:
-                yield from self._said(piece)
+            try:
+                for piece in answering:
+                    yield from self._said(piece)
+            except UnfamiliarFootage as error:
+                if len(self._parts) == 1:
+                    raise
+                # One video that the checkpoint knows nothing like does not keep the others from answering.
+                self._parts[number] = (entry, str(error))
+                yield from self._said(str(error))
+                continue
             self._finish(entry, answering.answer)
 
     def _label(self, entry: VideoEntry) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from model.coverage import Coverage, Seen
 from model.decoding import PENALTY_AFTER_LOOP, TimedText
 from model.engine import REPLY_RESERVE_TOKENS, VideoSession
+from model.familiarity import declined
 from model.merging import Told, joined
 from model.prompts import DENSE_CAPTIONS
 from model.quality import Verdict, judged
@@ -15,7 +16,7 @@ from model.replies import read_events
 from model.sessions import OnPart, SessionPool
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan, Window
-from video.timeline import Event, format_time
+from video.timeline import Event, Span, format_time, merged
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class Captions:
     """In order of time, on the video's clock."""
     coverage: Coverage
     """What was looked at; in its `unseen` parts there may be more."""
+    unfamiliar: tuple[Span, ...] = ()
+    """Windows that the checkpoint does not know the like of; nothing is told of them, and they count as unseen."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,13 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
     """Caption every window of a plan.
 
     A window whose captions fail the quality gate (`model.quality`) is looked at once more with other frames; one that fails again
-    keeps the better of the two, and is told as unseen.
+    keeps the better of the two, and is told as unseen. A window that is unfamiliar to the checkpoint is not asked about at all.
 
     Raises:
         UnreadableVideo: the video cannot be decoded.
     """
     told: list[Told] = []
+    unfamiliar: list[Span] = []
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     for index, window in enumerate(plan.windows):
 
@@ -64,6 +68,11 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
                 on_part((done + of_window) / len(plan.windows))
 
         session = pool.session(video, plan, window, on_part=lambda read: part(read * DECODING_SHARE))
+        if session.unfamiliar:
+            unfamiliar.append(window.span)
+            seen.add(session, understood=False)
+            part(1.0)
+            continue
         reply = _captioned(session, part)
         if not reply.verdict.passed:
             reply = _better(reply, _again(pool, video, window, part, penalty=PENALTY_AFTER_LOOP if reply.looped else 0.0))
@@ -73,7 +82,10 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
         seen.add(session, understood=not reply.verdict.faults)
         told.append(Told(window.span, reply.events))
         part(1.0)
-    return Captions(tuple(joined(told, grain_s=plan.grain_s)), seen.coverage())
+    if unfamiliar:
+        parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in merged(unfamiliar))
+        log.warning("%s: no captions for %s. %s", video.path.name, parts, declined(pool.engine.checkpoint))
+    return Captions(tuple(joined(told, grain_s=plan.grain_s)), seen.coverage(), tuple(unfamiliar))
 
 
 def _captioned(session: VideoSession, part: Callable[[float], None], *, penalty: float = 0.0) -> _Reply:
