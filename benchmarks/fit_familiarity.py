@@ -79,7 +79,7 @@ class Looking:
     def _seen(self, video: VideoInfo, varied: bool) -> Iterator[torch.Tensor]:
         sizes = {}
         for purpose in ("caption", "look"):
-            plan = self.pool.plan(video, purpose)  # type: ignore[arg-type]
+            plan = self.pool.plan(video, purpose)
             sizes[purpose] = (plan.windows[0].times_s, plan.height, plan.width)
         times_s, height, width = sizes["caption"]
         sizes["small"] = (times_s[::2], *(SMALL if width >= height else SMALL[::-1]))
@@ -121,7 +121,7 @@ def fitted(world: list[Look], others: list[Look], border: list[Look]) -> Familia
         total.backward()
         return total
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     rule = Familiarity(mean, scale, weight.detach(), bias.detach())
     told = familiarities(rule, border)
     zero = float(np.quantile(told, BORDER_QUANTILE) - MARGIN * told.std())

@@ -27,27 +27,10 @@ LAVFI = (
 """Sources of FFmpeg that make pictures of no such world."""
 VARIANTS = 6
 """Of each drawing."""
-WORDS = [
-    "the",
-    "quick",
-    "market",
-    "report",
-    "says",
-    "that",
-    "rain",
-    "fell",
-    "over",
-    "seven",
-    "hills",
-    "while",
-    "engineers",
-    "read",
-    "every",
-    "line",
-    "of",
-    "code",
-    "twice",
-]
+WORDS = (
+    "the", "quick", "market", "report", "says", "that", "rain", "fell", "over", "seven", "hills", "while", "engineers", "read",
+    "every", "line", "of", "code", "twice",
+)  # fmt: skip
 SHORTEST_S, LONGEST_S = 5, 20
 """Of clips that are cut from a file."""
 FILTERS = ("null", "hue=s=0", "hflip", "lutyuv=y=val*0.45", "scale=320:-2", "scale=640:-2", "crop=iw/2:ih/2")
