@@ -29,7 +29,7 @@ from video.errors import VideoError
 from video.probe import VideoInfo
 from video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
 
-FITTED, BORDER, MEASURED = (240, 100_000), (200, 200_000), (200, 300_000)
+FITTED, BORDER, MEASURED = (160, 100_000), (80, 200_000), (100, 300_000)
 """How many rendered clips, from which seed, for the rule, its border and its measurement."""
 FITTED_SYNTHETIC, MEASURED_SYNTHETIC = 1, 2
 """Seeds of drawn clips."""
@@ -168,6 +168,7 @@ def main() -> None:
         rule = fitted(worlds[0], first, worlds[1])
         if arguments.write:
             rule.save(DEMO / FAMILIAR_FILE)
+        print("fitted", len(worlds[0]), len(worlds[1]), len(first), flush=True)
         tell("rendered", worlds[2], familiarities(rule, worlds[2]), familiar=True)
         left_out = np.concatenate(
             [

@@ -137,6 +137,31 @@ def _title(width: int, height: int, count: int, chance: random.Random) -> Iterat
         yield np.asarray(image)
 
 
+def _credits(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
+    """Lines of words over a dark, uneven ground that moves a little."""
+    ground = _fractal(width + 16, height + 16, chance).astype(np.float32) * chance.uniform(0.1, 0.4)
+    size = max(10, int(height * chance.uniform(0.07, 0.2)))
+    lines = [_sentence(chance)[: chance.randint(4, 18)] for _ in range(chance.randint(1, 4))]
+    for index in range(count):
+        image = Image.fromarray(ground[index % 16 :][:height, index % 11 :][:, :width].astype(np.uint8))
+        for row, line in enumerate(lines):
+            place = (width // 10, height // 8 + row * size * 1.2)
+            ImageDraw.Draw(image).text(place, line, fill=(225, 225, 220), font=ImageFont.load_default(size))
+        yield np.asarray(image)
+
+
+def _lit(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
+    """A dark room in which a lamp shows a part of something with a texture."""
+    picture = _fractal(width, height, chance).astype(np.float32)
+    tint = np.array([chance.uniform(0.4, 1.0) for _ in range(3)])
+    x, y, reach = chance.uniform(0.3, 0.7), chance.uniform(0.3, 0.7), chance.uniform(0.15, 0.35)
+    for index in range(count):
+        xs = (np.arange(width) / width - x - 0.1 * np.sin(index / 9))[None, :] * width / height
+        ys = (np.arange(height) / height - y)[:, None]
+        light = np.exp(-((xs**2 + ys**2) / (2 * reach**2)))[..., None]
+        yield np.clip(picture * light * tint * 1.3, 0, 255).astype(np.uint8)
+
+
 def _slides(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
     """A slide with a title, bullets and a chart, another every three seconds."""
     font = ImageFont.load_default
@@ -236,6 +261,8 @@ def _photo(width: int, height: int, count: int, chance: random.Random) -> Iterat
 DRAWINGS: dict[str, Callable[[int, int, int, random.Random], Iterator[Picture]]] = {
     "text": _text,
     "title": _title,
+    "credits": _credits,
+    "lit": _lit,
     "slides": _slides,
     "screen": _screen,
     "panned": _panned,
