@@ -21,12 +21,14 @@ from benchmarks.footage import cut, rendered, synthetic
 from model.cache import FixedCache
 from model.checkpoints import DEMO, FAMILIAR_FILE, find_checkpoint
 from model.familiarity import DEVIATIONS_MAX, Familiarity, of_window, statistics
-from model.prefill import Collected, Prefill
+from model.prefill import Prefill
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
 from video.decoder import Decoder
 from video.errors import VideoError
-from video.probe import VideoInfo
+from video.probe import VideoInfo, probe
+from video.readers.base import Wanted
+from video.readers.pyav import read
 from video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
 
 FITTED, BORDER, MEASURED = (160, 100_000), (80, 200_000), (100, 300_000)
@@ -61,14 +63,13 @@ class Looking:
 
     def __init__(self) -> None:
         self.engine = QwenEngine(find_checkpoint("demo"), device="cpu")
-        self.decoder = Decoder(processes=1)
-        self.pool = SessionPool(self.engine, self.decoder)
+        self.pool = SessionPool(self.engine, Decoder(processes=1))
 
     def looks(self, clips: Iterable[Path], *, varied: bool = False) -> Iterator[Look]:
         """Each clip as captions, close looks and the smallest size see it; `varied`: darker and gray, too."""
         for path in clips:
             try:
-                video = self.decoder.probe(path)
+                video = probe(path)
                 found = [*self._seen(video, varied)]
             except VideoError as error:
                 print(f"left out: {error}")
@@ -84,8 +85,9 @@ class Looking:
         times_s, height, width = sizes["caption"]
         sizes["small"] = (times_s[::2], *(SMALL if width >= height else SMALL[::-1]))
         for wanted_s, high, wide in sizes.values():
-            chunks = list(Collected().chunks(self.decoder.read(video, wanted_s, high, wide), "cpu"))
-            pixels = np.concatenate([chunk for chunk, _ in chunks])
+            # In this process: the clips are our own, and starting one for each look would take longer than looking.
+            shown = [picture.rgb for picture in read(video, Wanted(wanted_s, high, wide)) if picture and picture.rgb is not None]
+            pixels = np.stack([*shown, *shown[-1:]] if len(shown) % FRAMES_PER_PATCH else shown)
             yield self._statistics(pixels)
             if varied:
                 yield self._statistics((pixels * DARKENED).astype(np.uint8))
@@ -181,7 +183,7 @@ def main() -> None:
         in_order = [look for kind in dict.fromkeys(look.kind for look in second) for look in second if look.kind == kind]
         tell("synthetic, each kind unseen", in_order, left_out, familiar=False)
         for video in arguments.videos:
-            duration_s = looking.decoder.probe(video).duration_s
+            duration_s = probe(video).duration_s
             looks = list(looking.looks([video, *cut(folder, video, duration_s)]))
             tell(video.name, looks, familiarities(rule, looks), familiar=False)
 
