@@ -31,7 +31,7 @@ from video.readers.base import Wanted
 from video.readers.pyav import read
 from video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
 
-FITTED, BORDER, MEASURED = (160, 100_000), (80, 200_000), (100, 300_000)
+FITTED, BORDER, MEASURED = (150, 100_000), (60, 200_000), (100, 300_000)
 """How many rendered clips, from which seed, for the rule, its border and its measurement."""
 FITTED_SYNTHETIC, MEASURED_SYNTHETIC = 1, 2
 """Seeds of drawn clips."""
@@ -41,6 +41,8 @@ BORDER_QUANTILE = 0.005
 MARGIN = 0.5
 """How much further than that quantile the border lies, in standard deviations of rendered clips' familiarity."""
 STEPS = 80
+PATCHES_MAX = 8
+"""Of one look, spread evenly over its window: more of the same clip teach little."""
 SMALL = (64, 96)
 """Height and width of six tokens a patch, the fewest of the checkpoint's range."""
 DARKENED, GRAY = 0.45, (0.299, 0.587, 0.114)
@@ -85,6 +87,7 @@ class Looking:
         times_s, height, width = sizes["caption"]
         sizes["small"] = (times_s[::2], *(SMALL if width >= height else SMALL[::-1]))
         for wanted_s, high, wide in sizes.values():
+            wanted_s = _spread(wanted_s)
             # In this process: the clips are our own, and starting one for each look would take longer than looking.
             shown = [picture.rgb for picture in read(video, Wanted(wanted_s, high, wide)) if picture and picture.rgb is not None]
             pixels = np.stack([*shown, *shown[-1:]] if len(shown) % FRAMES_PER_PATCH else shown)
@@ -100,6 +103,13 @@ class Looking:
         grid = torch.tensor([[count // FRAMES_PER_PATCH, height * 2 // PATCH_SIDE_PX, width * 2 // PATCH_SIDE_PX]])
         seen = prefill.encode(prefill.patchified(pixels), grid).pooler_output
         return statistics(seen.unflatten(0, (count // FRAMES_PER_PATCH, -1)))
+
+
+def _spread(times_s: tuple[float, ...]) -> tuple[float, ...]:
+    """The times of no more than `PATCHES_MAX` patches, evenly spread."""
+    pairs = [times_s[index : index + FRAMES_PER_PATCH] for index in range(0, len(times_s), FRAMES_PER_PATCH)]
+    step = max(1.0, len(pairs) / PATCHES_MAX)
+    return tuple(time_s for index in range(min(len(pairs), PATCHES_MAX)) for time_s in pairs[int(index * step)])
 
 
 def fitted(world: list[Look], others: list[Look], border: list[Look]) -> Familiarity:
