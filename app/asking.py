@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.errors import VideoGone
 from indexing.library import AnsweredQuestion, Provenance, VideoEntry
 from model.engine import Turn
-from model.errors import BadQuestion, ModelError, Stopped
+from model.errors import BadQuestion, ModelError, Stopped, UnfamiliarFootage
 from model.prompts import asked_when, check_length
 from video.errors import VideoError
 from video.timeline import Span, format_time
@@ -98,8 +98,16 @@ class Asking:
                 yield from self._said(part.answering)
                 continue
             self.go_on()
-            for piece in part.answering:
-                yield from self._said(piece)
+            try:
+                for piece in part.answering:
+                    yield from self._said(piece)
+            except UnfamiliarFootage as error:
+                if len(self.parts) == 1:
+                    raise
+                # One video that the checkpoint knows nothing like does not keep the others from answering.
+                self.parts[number] = replace(part, answering=str(error))
+                yield from self._said(str(error))
+                continue
             self._finish(part.entry, part.answering.answer)
 
     def _label(self, part: Part) -> str:

@@ -167,8 +167,8 @@ def caption(call: Call, video: Video) -> None:
         "stale": call.app.is_stale(entry),
         "incomplete": [span_row(span) for span in entry.incomplete],
     }
-    text = (
-        "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or "Nothing was seen in this video."
+    text = "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or (
+        "There are no captions of this video." if entry.incomplete else "Nothing was seen in this video."
     )
     call.answer(document | call.model_facts(entry.provenance), text)
 

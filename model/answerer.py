@@ -9,6 +9,7 @@ from model.captioner import caption
 from model.coverage import Coverage, Seen
 from model.engine import Turn, VideoSession
 from model.errors import BadQuestion
+from model.familiarity import declined
 from model.localizer import locate
 from model.looking import LOOK_MAX_S, MARGIN_S
 from model.prompts import about_the_video, answerable, asked_when, check_length, form_about_a_moment, known_form
@@ -141,6 +142,8 @@ class Answering:
         purpose: Purpose = "look" if short else "caption"
         plan = self._pool.plan(self._video, purpose, span=around)
         captions = caption(self._pool, self._video, plan, on_part=self._on_part)
+        if len(captions.unfamiliar) == len(plan.windows):
+            raise declined(self._pool.engine.checkpoint)
         events = [event for event in captions.events if event.span.overlap_s(span) >= min(plan.grain_s, span.duration_s) / 2]
         self._evidence = tuple(event.span for event in events)
         self._coverage, self._plan = captions.coverage, plan
@@ -158,6 +161,8 @@ class Answering:
         """The model's own answer, after it has looked at the part that the question is about."""
         plan, window = self._chosen()
         session = self._pool.session(self._video, plan, window, on_part=self._on_part)
+        if session.unfamiliar:
+            raise declined(self._pool.engine.checkpoint)
         seen = Seen(plan, key_frames_only=self._pool.decoder.key_frames_only)
         seen.add(session)
         self._coverage, self._plan = seen.coverage(), plan

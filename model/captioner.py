@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from model.coverage import Coverage, Seen
 from model.decoding import PENALTY_AFTER_LOOP, TimedText
 from model.engine import REPLY_RESERVE_TOKENS, VideoSession
+from model.familiarity import declined
 from model.merging import Told, joined
 from model.prompts import DENSE_CAPTIONS
 from model.quality import Verdict, judged
@@ -16,7 +17,7 @@ from model.sessions import OnPart, SessionPool
 from model.verifier import confirmed, resembles
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan, Window
-from video.timeline import Event, Span, format_time
+from video.timeline import Event, Span, format_time, merged
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class Captions:
     """In order of time, on the video's clock."""
     coverage: Coverage
     """What was looked at; in its `unseen` parts there may be more."""
+    unfamiliar: tuple[Span, ...] = ()
+    """Windows that the checkpoint does not know the like of; nothing is told of them, and they count as unseen."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,13 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
 
     Each event is asked about once more, and left out if it is not seen. A window whose captions fail the quality gate
     (`model.quality`) is looked at again with other frames; one that fails again keeps the better of the two, and is told
-    as unseen.
+    as unseen. A window that is unfamiliar to the checkpoint is not asked about at all.
 
     Raises:
         UnreadableVideo: the video cannot be decoded.
     """
     told: list[Told] = []
+    unfamiliar: list[Span] = []
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     furthest = 0.0
     for index, window in enumerate(plan.windows):
@@ -70,6 +74,11 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
                 on_part(furthest)
 
         session = pool.session(video, plan, window, on_part=lambda read: part(read * DECODING_SHARE))
+        if session.unfamiliar:
+            unfamiliar.append(window.span)
+            seen.add(session, understood=False)
+            part(1.0)
+            continue
         reply = _captioned(session, pool.engine.checkpoint.question_forms, part)
         if not reply.verdict.passed:
             reply = _better(reply, _again(pool, video, window, part, reply), window.span, plan.grain_s)
@@ -79,7 +88,10 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
         seen.add(session, understood=not reply.verdict.faults)
         told.append(Told(window.span, reply.events))
         part(1.0)
-    return Captions(tuple(joined(told, grain_s=plan.grain_s)), seen.coverage())
+    if unfamiliar:
+        parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in merged(unfamiliar))
+        log.warning("%s: no captions for %s. %s", video.path.name, parts, declined(pool.engine.checkpoint))
+    return Captions(tuple(joined(told, grain_s=plan.grain_s)), seen.coverage(), tuple(unfamiliar))
 
 
 def _captioned(session: VideoSession, forms: tuple[str, ...], part: Callable[[float], None], *, penalty: float = 0.0) -> _Reply:

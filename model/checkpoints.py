@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 DEMO = Path(__file__).parent / "demo"
 """The bundled checkpoint, a complete Hugging Face folder."""
 
+FAMILIAR_FILE = "familiar.safetensors"
+"""Beside a checkpoint that knows only one world: how to tell that world from others; see `model.familiarity`."""
+
 QWEN3_VL = TrainedRange(
     frames_max=2048,
     patches_max=1024,
@@ -50,7 +53,7 @@ class Checkpoint:
     """`demo`, a Hugging Face id, or a folder's path."""
     folder: Path
     fingerprint: str
-    """Changes with the configuration, the tokenizer, the template, the trained range and the weights."""
+    """Changes with the configuration, the tokenizer, the template, the trained range, the rule of familiarity and the weights."""
     trained: TrainedRange
     notice: str | None
     """What every user of this checkpoint must be told."""
@@ -142,7 +145,7 @@ def _described(name: str, folder: Path) -> Checkpoint:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadCheckpoint(f"{folder} is not a checkpoint: it has no readable config.json.") from error
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = sorted(path for path in folder.glob("*.safetensors") if path.name != FAMILIAR_FILE)
     if not weights:
         raise BadCheckpoint(f"{folder} holds no safetensors weights; other formats are not loaded, because they can run code.")
     if "vision_config" not in config:
@@ -188,7 +191,8 @@ def _fingerprint(folder: Path, weights: list[Path]) -> str:
     Samples, because reading tens of gigabytes at every start is too slow; training changes every tensor.
     """
     digest = hashlib.blake2b(digest_size=6)
-    for path in sorted(path for suffix in ("json", "jinja", "txt") for path in folder.glob(f"*.{suffix}")):
+    small = [path for pattern in ("*.json", "*.jinja", "*.txt", FAMILIAR_FILE) for path in folder.glob(pattern)]
+    for path in sorted(small):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for path in weights:
         size = path.stat().st_size

@@ -59,6 +59,8 @@ class VideoSession(Protocol):
     """Frames that were decoded for it; fewer than planned where pictures stand still or cannot be read."""
     unreadable: tuple[Span, ...]
     """Parts of the window whose pictures are damaged or missing."""
+    unfamiliar: bool
+    """Most of it is nothing like what the checkpoint was trained on: whatever it said about it would be invented."""
     clock_offset_s: float
     """Marker times plus this are times on the video's clock."""
     window: Span

@@ -49,6 +49,12 @@ class ContextFull(ModelError):
     code = "context_full"
 
 
+class UnfamiliarFootage(ModelError):
+    """The checkpoint was trained on nothing like it, and knows that it was not."""
+
+    code = "unfamiliar"
+
+
 class ServerUnreachable(ModelError):
     """There is no model server where one was named, or it does not answer."""
 

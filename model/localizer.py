@@ -7,6 +7,7 @@ from model.coverage import Coverage, Seen
 from model.decoding import TimeRange
 from model.engine import VideoSession
 from model.errors import BadQuestion
+from model.familiarity import declined
 from model.looking import LOOK_MAX_S, MARGIN_S, look, widened
 from model.prompts import check_length, localize
 from model.replies import read_events
@@ -55,7 +56,7 @@ def locate(
     second, closer look sees them.
 
     Raises:
-        BadQuestion: the query is empty or too long.
+        BadQuestion: the query is empty or too long. UnfamiliarFootage: the checkpoint knows nothing like any of it.
     """
     check_length(query, "query")
     if not query.strip():
@@ -67,6 +68,8 @@ def locate(
     for index in range(len(plan.windows)):
         search.come_to(index / (len(plan.windows) + 1))
         coarse += search.asked(plan, index, seen)
+    if search.unfamiliar == len(plan.windows):
+        raise declined(pool.engine.checkpoint)
     # What two windows saw of one occurrence is one; neighbours that merely come close stay apart.
     candidates = list(merged(coarse)) if len(plan.windows) > 1 else coarse
     candidates += [hint for hint in hints if all(hint.iou(known) < SAME_EVENT_IOU for known in candidates)]
@@ -96,6 +99,8 @@ class _Search:
     def __init__(self, pool: SessionPool, video: VideoInfo, query: str, on_part: OnPart | None) -> None:
         self._pool, self._video, self._query, self._on_part = pool, video, query, on_part
         self._part = 0.0
+        self.unfamiliar = 0
+        """How many sessions could not be asked, because the checkpoint knows nothing like them."""
 
     def come_to(self, part: float) -> None:
         """That part of the work is done."""
@@ -112,6 +117,10 @@ class _Search:
         return self._asked(self._pool.session(self._video, plan, plan.windows[index], on_part=self.tick), seen)
 
     def _asked(self, session: VideoSession, seen: Seen) -> list[Span]:
+        if session.unfamiliar:
+            self.unfamiliar += 1
+            seen.add(session, understood=False)
+            return []
         generation = session.ask(localize(self._query), max_new_tokens=REPLY_TOKENS, item=TimeRange)
         for _ in generation:
             self.tick()
@@ -129,6 +138,9 @@ class _Search:
             half = LOOK_MAX_S / 2
             looks = [self._look(Span(edge_s - half, edge_s + half)) for edge_s in (coarse.start_s, coarse.end_s)]
             better = _joined(coarse, looks[0].found, looks[1].found)
+        if all(session.unfamiliar for look in looks for session in look.sessions):
+            # A window that is familiar on the whole has parts that are not; what was found in those was invented.
+            return None
         if better is None or better.iou(coarse) < SAME_EVENT_IOU:
             # A look that could not see, or whose reply could not be read, says nothing against the first one.
             return Found(coarse, coarse_grain_s) if any(look.coverage.unseen for look in looks) else None

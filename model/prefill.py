@@ -14,6 +14,7 @@ from transformers.video_utils import VideoMetadata
 
 from model.cache import FixedCache
 from model.engine import Patch
+from model.familiarity import Familiarity, of_window
 from video.decoder import TimedFrames
 from video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
 from video.timeline import Span, merged
@@ -27,8 +28,10 @@ CHUNK_TOKENS = {"cuda": 8192, "cpu": 1024}
 class Prefill:
     """The video of one prompt, on its way into a cache."""
 
-    def __init__(self, model: Any, processor: Any, cache: FixedCache, *, clock_offset_s: float) -> None:
-        """`model` and `processor` as transformers' Auto classes load them."""
+    def __init__(
+        self, model: Any, processor: Any, cache: FixedCache, *, clock_offset_s: float, rule: Familiarity | None = None
+    ) -> None:
+        """`model` and `processor` as transformers' Auto classes load them; `rule`: by which familiar footage is told."""
         self._model, self._processor, self._cache = model, processor, cache
         self._offset_s = clock_offset_s
         self._device = model.device
@@ -41,6 +44,8 @@ class Prefill:
         self._position = 0
         self._patches: list[Patch] = []
         self._queued: Any = None
+        self._rule = rule
+        self._familiar: list[torch.Tensor] = []
 
     @property
     def ids(self) -> torch.Tensor:
@@ -51,6 +56,11 @@ class Prefill:
     def patches(self) -> tuple[Patch, ...]:
         """The temporal patches that were read."""
         return tuple(self._patches)
+
+    @property
+    def familiarity(self) -> float | None:
+        """How familiar what was read is: above 0 for what looks like the checkpoint's world; None without a rule."""
+        return of_window(self._familiar) if self._familiar else None
 
     @property
     def rope_delta(self) -> int:
@@ -118,7 +128,10 @@ class Prefill:
         embeds = language.embed_tokens(ids.to(self._device)).unsqueeze(0)
         arguments: dict[str, Any] = {}
         if video:
-            seen = self._encode(*video)
+            seen = self.encode(*video)
+            if self._rule:
+                # It stays on the device until all is read: asking now would make a GPU wait.
+                self._familiar.append(self._rule.of_patches(seen.pooler_output.unflatten(0, (-1, rows * columns))))
             mask = is_visual.to(self._device).unsqueeze(0)
             embeds = embeds.masked_scatter(mask.unsqueeze(-1), seen.pooler_output.to(embeds.dtype))
             if deepstack := getattr(seen, "deepstack_features", None):
@@ -132,7 +145,8 @@ class Prefill:
         )
         self._ids.append(ids)
 
-    def _encode(self, patches: torch.Tensor, grid: torch.Tensor) -> Any:
+    def encode(self, patches: torch.Tensor, grid: torch.Tensor) -> Any:
+        """What the vision tower makes of patches as `patchified` gives them; grid (1, 3): temporal patches, rows, columns."""
         visual = self._model.model.visual
         frames, rows, columns = grid[0].tolist()
         # One run for all frames: `model.attention` takes it apart again. On the CPU, where every layer asks for its numbers.

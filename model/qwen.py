@@ -28,6 +28,7 @@ from model.decoding import THINK_END, THINKING_TOKENS_MAX, Grammars, NextLogits,
 from model.engine import REPLY_RESERVE_TOKENS, Patch, Turn
 from model.errors import BadCheckpoint, BadQuestion, DeviceNotFound, OutOfMemory
 from model.estimates import Estimates
+from model.familiarity import familiarity_of
 from model.prefill import Collected, Prefill, next_logits
 from model.stepping import FixedStep
 from video.decoder import TimedFrames
@@ -95,6 +96,7 @@ class QwenEngine:
         self.fixed_steps = self.device == "cuda"
         """Whether single tokens go through `model.stepping`; without a graph of it, its fixed shapes only cost."""
         self.estimates = Estimates(self.model)
+        self._rule = familiarity_of(checkpoint, self.device)
         self.kv_bytes_per_token = self.estimates.kv_bytes_per_token
         self._grammars = Grammars(self.processor.tokenizer, int(text.vocab_size))
         tokenizer = self.processor.tokenizer
@@ -150,7 +152,7 @@ class QwenEngine:
         """See `model.engine.Engine`."""
         text = self.model.config.get_text_config()
         cache = FixedCache(int(text.num_hidden_layers), room_tokens + MARKER_SLACK_TOKENS)
-        prefill = Prefill(self.model, self.processor, cache, clock_offset_s=clock_offset_s)
+        prefill = Prefill(self.model, self.processor, cache, clock_offset_s=clock_offset_s, rule=self._rule)
         collected = Collected()
         with _memory_errors(f"{room_tokens} tokens"), torch.inference_mode():
             prefill.text(self._before_video)
@@ -159,6 +161,7 @@ class QwenEngine:
             if not collected.frames:
                 raise UnreadableVideo("There is no picture to look at.")
             prefill.text(self._after_video)
+            familiarity = prefill.familiarity
         return QwenSession(
             self,
             prefill.ids,
@@ -169,6 +172,7 @@ class QwenEngine:
             clock_offset_s,
             frames=collected.frames,
             unreadable=collected.unreadable,
+            familiarity=familiarity,
         )
 
     def question_ids(self, question: str, history: Sequence[Turn] = ()) -> torch.Tensor:
@@ -249,12 +253,16 @@ class QwenSession:
         *,
         frames: int,
         unreadable: tuple[Span, ...],
+        familiarity: float | None = None,
     ) -> None:
         self.engine = engine
         self.prefix_ids = prefix_ids
         self.patches = patches
         self.frames = frames
         self.unreadable = unreadable
+        self.familiarity = familiarity
+        """See `model.familiarity`; None: the checkpoint is familiar with everything."""
+        self.unfamiliar = familiarity is not None and familiarity < 0
         self.window = window
         self.clock_offset_s = clock_offset_s
         self.prompt_tokens = int(prefix_ids.shape[1])

@@ -166,6 +166,9 @@ class RemoteEngine:
 class RemoteSession:
     """See `model.engine.VideoSession`."""
 
+    unfamiliar = False
+    """Served models are not ours, and are trained on everything."""
+
     def __init__(
         self,
         engine: RemoteEngine,

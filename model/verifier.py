@@ -88,6 +88,8 @@ def holds(pool: SessionPool, video: VideoInfo, span: Span, claim: str, *, on_par
     except VideoError as error:
         log.info("%s: what is said of %.1f to %.1f s cannot be checked: %s", video.path.name, span.start_s, span.end_s, error)
         return None
+    if all(session.unfamiliar for session in sessions):
+        return None
     forms = pool.engine.checkpoint.question_forms
     sentences = [sentence for sentence in _SENTENCE_END.split(claim) if sentence.strip()] if forms else [claim]
     if all(any(confirmed(session, span, sentence, forms, tick=tick) for session in sessions) for sentence in sentences):

@@ -49,7 +49,7 @@ def captions(items: Sequence[Caption], *, stale: bool, incomplete: Sequence[Span
     table = (
         f'<div class="captions"><table>{rows}</table></div>'
         if items
-        else '<div class="muted">Nothing was seen in this video.</div>'
+        else f'<div class="muted">{"There are no captions of" if incomplete else "Nothing was seen in"} this video.</div>'
     )
     return f'<div class="muted">{warning}</div>{table}'
 

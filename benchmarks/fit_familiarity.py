@@ -1,0 +1,202 @@
+"""Fits the rule by which the bundled checkpoint knows its world (`model.familiarity`), and measures how often it is right.
+
+    python -m benchmarks.fit_familiarity [--clips FOLDER] [--write] [VIDEO...]
+
+Fitted are rendered clips against synthetic ones; nothing else goes in. The border is moved to where all but one in 200 of other
+rendered clips are familiar, and a margin beyond. It is measured on rendered clips of other seeds; on synthetic ones, each kind
+by a rule that never saw that kind; and on clips cut from the videos given, of which no rule saw any.
+"""
+
+import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.footage import cut, rendered, synthetic
+from model.cache import FixedCache
+from model.checkpoints import DEMO, FAMILIAR_FILE, find_checkpoint
+from model.familiarity import DEVIATIONS_MAX, Familiarity, of_window, statistics
+from model.prefill import Prefill
+from model.qwen import QwenEngine
+from model.sessions import SessionPool
+from video.decoder import Decoder
+from video.errors import VideoError
+from video.probe import VideoInfo, probe
+from video.readers.base import Wanted
+from video.readers.pyav import read
+from video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
+
+FITTED, BORDER, MEASURED = (150, 100_000), (60, 200_000), (100, 300_000)
+"""How many rendered clips, from which seed, for the rule, its border and its measurement."""
+FITTED_SYNTHETIC, MEASURED_SYNTHETIC = 1, 2
+"""Seeds of drawn clips."""
+PENALTY = 1e-3
+"""On the squares of the weights; of 1e-3, 1e-2 and 1e-1 the best."""
+BORDER_QUANTILE = 0.005
+MARGIN = 0.5
+"""How much further than that quantile the border lies, in standard deviations of rendered clips' familiarity."""
+STEPS = 80
+PATCHES_MAX = 8
+"""Of one look, spread evenly over its window: more of the same clip teach little."""
+SMALL = (64, 96)
+"""Height and width of six tokens a patch, the fewest of the checkpoint's range."""
+DARKENED, GRAY = 0.45, (0.299, 0.587, 0.114)
+"""What else is fitted of synthetic clips: darker ones and gray ones."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One clip as one plan sees it."""
+
+    clip: str
+    kind: str
+    """The clip's name without its number and size."""
+    patches: torch.Tensor
+    """Float32 (patches, 2 * width), see `model.familiarity.statistics`."""
+
+
+class Looking:
+    """Clips through decoder and vision tower."""
+
+    def __init__(self) -> None:
+        self.engine = QwenEngine(find_checkpoint("demo"), device="cpu")
+        self.pool = SessionPool(self.engine, Decoder(processes=1))
+
+    def looks(self, clips: Iterable[Path], *, varied: bool = False) -> Iterator[Look]:
+        """Each clip as captions, close looks and the smallest size see it; `varied`: darker and gray, too."""
+        for path in clips:
+            try:
+                video = probe(path)
+                found = [*self._seen(video, varied)]
+            except VideoError as error:
+                print(f"left out: {error}")
+                continue
+            kind = path.stem.rpartition("-")[0]
+            yield from (Look(path.name, kind, patches) for patches in found)
+
+    def _seen(self, video: VideoInfo, varied: bool) -> Iterator[torch.Tensor]:
+        sizes = {}
+        for purpose in ("caption", "look"):
+            plan = self.pool.plan(video, purpose)
+            sizes[purpose] = (plan.windows[0].times_s, plan.height, plan.width)
+        times_s, height, width = sizes["caption"]
+        sizes["small"] = (times_s[::2], *(SMALL if width >= height else SMALL[::-1]))
+        for wanted_s, high, wide in sizes.values():
+            wanted_s = _spread(wanted_s)
+            # In this process: the clips are our own, and starting one for each look would take longer than looking.
+            shown = [picture.rgb for picture in read(video, Wanted(wanted_s, high, wide)) if picture and picture.rgb is not None]
+            pixels = np.stack([*shown, *shown[-1:]] if len(shown) % FRAMES_PER_PATCH else shown)
+            yield self._statistics(pixels)
+            if varied:
+                yield self._statistics((pixels * DARKENED).astype(np.uint8))
+                yield self._statistics(np.repeat((pixels @ np.array(GRAY))[..., None], 3, axis=-1).astype(np.uint8))
+
+    @torch.inference_mode()
+    def _statistics(self, pixels: np.ndarray) -> torch.Tensor:
+        prefill = Prefill(self.engine.model, self.engine.processor, FixedCache(1, 1), clock_offset_s=0.0)
+        count, height, width, _ = pixels.shape
+        grid = torch.tensor([[count // FRAMES_PER_PATCH, height * 2 // PATCH_SIDE_PX, width * 2 // PATCH_SIDE_PX]])
+        seen = prefill.encode(prefill.patchified(pixels), grid).pooler_output
+        return statistics(seen.unflatten(0, (count // FRAMES_PER_PATCH, -1)))
+
+
+def _spread(times_s: tuple[float, ...]) -> tuple[float, ...]:
+    """The times of no more than `PATCHES_MAX` patches, evenly spread."""
+    pairs = [times_s[index : index + FRAMES_PER_PATCH] for index in range(0, len(times_s), FRAMES_PER_PATCH)]
+    step = max(1.0, len(pairs) / PATCHES_MAX)
+    return tuple(time_s for index in range(min(len(pairs), PATCHES_MAX)) for time_s in pairs[int(index * step)])
+
+
+def fitted(world: list[Look], others: list[Look], border: list[Look]) -> Familiarity:
+    """The rule that tells the first from the second by logistic regression, its border by the third."""
+    inside, outside = (torch.cat([look.patches for look in looks]) for looks in (world, others))
+    mean = inside.mean(0)
+    # A statistic that never moves in the world would be divided by nothing.
+    scale = inside.std(0) + 1e-3 * inside.std()
+    deviations = ((torch.cat([inside, outside]) - mean) / scale).clamp(-DEVIATIONS_MAX, DEVIATIONS_MAX)
+    is_inside = torch.cat([torch.ones(len(inside)), torch.zeros(len(outside))])
+    shares = torch.cat([torch.full((len(part),), 0.5 / len(part)) for part in (inside, outside)])
+    weight, bias = torch.zeros(len(mean), requires_grad=True), torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        wrong = torch.nn.functional.binary_cross_entropy_with_logits(
+            deviations @ weight + bias, is_inside, shares, reduction="sum"
+        )
+        total: torch.Tensor = wrong + PENALTY * (weight**2).sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    rule = Familiarity(mean, scale, weight.detach(), bias.detach())
+    told = familiarities(rule, border)
+    zero = float(np.quantile(told, BORDER_QUANTILE) - MARGIN * told.std())
+    return replace(rule, bias=rule.bias - zero)
+
+
+def familiarities(rule: Familiarity, looks: list[Look]) -> np.ndarray:
+    """Of each look: float64 (looks,)."""
+    return np.array([of_window([_of_statistics(rule, look.patches)]) for look in looks])
+
+
+def _of_statistics(rule: Familiarity, patches: torch.Tensor) -> torch.Tensor:
+    return ((patches - rule.mean) / rule.scale).clamp(-DEVIATIONS_MAX, DEVIATIONS_MAX) @ rule.weight + rule.bias
+
+
+def tell(what: str, looks: list[Look], told: np.ndarray, *, familiar: bool) -> None:
+    """Print on how many looks the rule is right, and where it is not."""
+    right = (told > 0) == familiar
+    near = np.quantile(told, [0.005, 0.05, 0.5, 0.95, 0.995])
+    print(f"{what}: right on {right.sum()} of {len(looks)}; familiarity at 0.5, 5, 50, 95, 99.5 %: {near.round(2)}")
+    wrong: dict[str, int] = defaultdict(int)
+    for look, is_right in zip(looks, right, strict=True):
+        if not is_right:
+            wrong[look.clip] += 1
+    for clip, count in sorted(wrong.items()):
+        print(f"    wrong: {clip} ({count} looks)")
+
+
+def main() -> None:
+    """Fit, measure, and write the file if asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("videos", nargs="*", type=Path, help="real files, for measuring only")
+    parser.add_argument("--clips", type=Path, help="where clips are kept for the next time")
+    parser.add_argument("--write", action="store_true", help=f"write {FAMILIAR_FILE} beside the bundled checkpoint")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.clips or Path(temporary)
+        looking = Looking()
+        worlds = [list(looking.looks(rendered(folder, count=count, seed=seed))) for count, seed in (FITTED, BORDER, MEASURED)]
+        first, second = (
+            list(looking.looks(synthetic(folder, seed=seed), varied=True)) for seed in (FITTED_SYNTHETIC, MEASURED_SYNTHETIC)
+        )
+        rule = fitted(worlds[0], first, worlds[1])
+        if arguments.write:
+            rule.save(DEMO / FAMILIAR_FILE)
+        print("fitted", len(worlds[0]), len(worlds[1]), len(first), flush=True)
+        tell("rendered", worlds[2], familiarities(rule, worlds[2]), familiar=True)
+        left_out = np.concatenate(
+            [
+                familiarities(fitted(worlds[0], [look for look in first if look.kind != kind], worlds[1]), [
+                    look for look in second if look.kind == kind
+                ])
+                for kind in dict.fromkeys(look.kind for look in second)
+            ]
+        )  # fmt: skip
+        in_order = [look for kind in dict.fromkeys(look.kind for look in second) for look in second if look.kind == kind]
+        tell("synthetic, each kind unseen", in_order, left_out, familiar=False)
+        for video in arguments.videos:
+            duration_s = probe(video).duration_s
+            looks = list(looking.looks([video, *cut(folder, video, duration_s)]))
+            tell(video.name, looks, familiarities(rule, looks), familiar=False)
+
+
+if __name__ == "__main__":
+    main()
