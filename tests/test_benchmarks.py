@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmarks import bench_engine
+from benchmarks import bench_engine, checkpoint_alone
 
 
 def test_the_engine_reads_as_many_tokens_as_it_was_told_and_faster_the_second_time(capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,3 +16,11 @@ def test_the_engine_reads_as_many_tokens_as_it_was_told_and_faster_the_second_ti
         tokens, frames = (int(number.replace(",", "")) for number in re.findall(r"[\d,]+", cells[1]))
         assert 500 <= tokens <= 600 and frames > 50
         assert all(float(cell) > 0 for cell in (*cells[2:3], *cells[6:]))
+
+
+def test_the_checkpoint_alone_is_judged_by_the_same_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint_alone.main(["--minutes", "0.5", "--videos", "1"])
+    table = capsys.readouterr().out
+    found = re.search(r"\| grounding: mIoU \| ([\d.]+) \|", table)
+    assert found and 0.5 < float(found[1]) <= 1.0
+    assert "| captions: told |" in table and "| grounding: absent_queries | 20 |" in table

@@ -2,14 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.evaluation import metrics
 from app.evaluation.suites import Labelled, Question
 from indexing.library import VideoEntry
-from video.timeline import Span
+from video.timeline import Event, Span
 
 if TYPE_CHECKING:
     from app.service import Longview
@@ -47,6 +47,34 @@ class Tally:
     retrieved: dict[int, list[bool]] = field(default_factory=dict)
     worst: list[dict[str, Any]] = field(default_factory=list)
     """Queries that were found badly or not at all, for whoever wants to know why."""
+
+    def located(self, truth: Sequence[Span], spans: Sequence[Span], errors_s: Sequence[float] = ()) -> list[float]:
+        """Judge what was found for one query; `errors_s`: the error bar of each span. Returns the IoU of each true span."""
+        for n in RETRIEVED[:2]:
+            for threshold in metrics.THRESHOLDS:
+                hit = metrics.recalled(spans, truth, n=n, threshold=threshold)
+                self.recalled.setdefault(f"{n}, IoU {threshold}", []).append(hit)
+        overlaps = metrics.overlaps(spans, truth)
+        self.overlaps += overlaps
+        self.found_some.append(bool(spans))
+        partners = metrics.matched(spans, truth)
+        self.spurious += [at not in partners for at in range(len(spans))]
+        for at, true in zip(partners, truth, strict=True):
+            if at is None:
+                continue
+            errors = (abs(spans[at].start_s - true.start_s), abs(spans[at].end_s - true.end_s))
+            self.edges_s += errors
+            if errors_s:
+                self.covered += [error <= errors_s[at] for error in errors]
+        return overlaps
+
+    def captioned(self, truth: Sequence[Event], captions: Sequence[Event]) -> None:
+        """Judge the captions of one video."""
+        self.told += metrics.told(captions, truth)
+        self.sodas.append(metrics.soda(captions, truth))
+        self.captions += len(captions)
+        self.duplicates += metrics.duplicates(captions, truth)
+        self.invented += metrics.invented(captions, truth)
 
     def scores(self) -> dict[str, Any]:
         """Shares from 0 to 1, seconds where a name says so; None where nothing was asked."""
@@ -95,7 +123,7 @@ class Evaluation:
         tally.videos += 1
         tally.seconds += labels.duration_s or entry.duration_s
         tally.spent_s["index"] += spent_s
-        self._captions(labels, entry)
+        tally.captioned(labels.events, [caption.event for caption in self._app.captions(entry)])
         begun = time.monotonic()
         for number, query in enumerate(labels.queries, 1):
             self._on_video(f"{entry.title}: query {number} of {len(labels.queries)}")
@@ -112,35 +140,12 @@ class Evaluation:
             self._asked(entry, question)
         self._on_video(f"{entry.title}: done")
 
-    def _captions(self, labels: Labelled, entry: VideoEntry) -> None:
-        captions = [caption.event for caption in self._app.captions(entry)]
-        self.tally.told += metrics.told(captions, labels.events)
-        self.tally.sodas.append(metrics.soda(captions, labels.events))
-        self.tally.captions += len(captions)
-        self.tally.duplicates += metrics.duplicates(captions, labels.events)
-        self.tally.invented += metrics.invented(captions, labels.events)
-
     def _located(self, labels: Labelled, entry: VideoEntry, query: str) -> None:
-        tally, truth = self.tally, labels.truth(query)
         found = self._app.locate(entry, query).found
-        spans = [item.span for item in found]
-        for n in RETRIEVED[:2]:
-            for threshold in metrics.THRESHOLDS:
-                hit = metrics.recalled(spans, truth, n=n, threshold=threshold)
-                tally.recalled.setdefault(f"{n}, IoU {threshold}", []).append(hit)
-        overlaps = metrics.overlaps(spans, truth)
-        tally.overlaps += overlaps
-        tally.found_some.append(bool(spans))
-        partners = metrics.matched(spans, truth)
-        tally.spurious += [at not in partners for at in range(len(spans))]
-        for at, true in zip(partners, truth, strict=True):
-            if at is None:
-                continue
-            errors = (abs(spans[at].start_s - true.start_s), abs(spans[at].end_s - true.end_s))
-            tally.edges_s += errors
-            tally.covered += [error <= found[at].error_s for error in errors]
+        truth, spans = labels.truth(query), [item.span for item in found]
+        overlaps = self.tally.located(truth, spans, [item.error_s for item in found])
         if min(overlaps) < 0.5 or len(spans) > len(truth):
-            tally.worst.append({"video": entry.title, "query": query, "truth": _plain(truth), "found": _plain(spans)})
+            self.tally.worst.append({"video": entry.title, "query": query, "truth": _plain(truth), "found": _plain(spans)})
 
     def _asked(self, entry: VideoEntry, question: Question) -> None:
         asking = self._app.ask([entry], question.text)
