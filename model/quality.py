@@ -4,7 +4,6 @@ The faults are those that users of such models report: timelines that stop early
 video, replies that are cut off or go in circles.
 """
 
-import itertools
 import statistics
 from dataclasses import dataclass
 
