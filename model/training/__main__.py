@@ -41,6 +41,8 @@ def main() -> int:
         if not 0 <= chosen.seed < RUNS:
             raise TrainingRefused(f"--seed must be from 0 to {RUNS - 1}.")
         if (chosen.output / WEIGHTS).exists():
+            # Weights are written last; if a state is still there, it was stopped just before removing it.
+            forget_state(chosen.output)
             raise TrainingRefused(f"{chosen.output} already holds a checkpoint: choose another folder.")
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         size: SizeName = chosen.size or ("full" if device.type == "cuda" else "toy")

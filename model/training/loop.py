@@ -20,7 +20,7 @@ from model.training.losses import Loss, answer_loss
 from model.training.rendering import pixels
 from model.training.sizes import SIZES, Size, SizeName
 from model.training.stages import rate_share, stage_at
-from model.training.state import load_state, save_state
+from model.training.state import load_state, remove_partials, save_state
 from model.training.tokens import NO_LABEL, RowWriter, Timestamps
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class Run:
         self.spent_s = 0.0
         self.loss = float("nan")
         """Of the answers, averaged over about the last `AVERAGED_STEPS` steps."""
+        self.mixed = device.type == "cuda"
+        """Whether products are computed in bfloat16; weights and the optimiser's state stay float32."""
         self._tap = Tap(self.model)
         self._bad = 0
         self._stage: Any = None
@@ -85,7 +87,7 @@ class Run:
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """(loss of the answers, of the auxiliary tasks) for a batch on the device."""
         seen = pixels(batch.events, batch.frame_times_s, batch.grid, seed=batch.seed)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             hidden = read(self.model, batch.ids, batch.positions, seen, batch.grid, use_cache=False)
             wanted = batch.labels[:, 1:]
             told = wanted != NO_LABEL
@@ -169,6 +171,7 @@ def train(recipe: Recipe, folder: Path, *, device: torch.device, on_step: OnStep
     """
     run = Run(recipe, device)
     state = load_state(folder)
+    remove_partials(folder)
     if state is not None:
         run.restore(state)
         log.info("taken up at step %d after %.0f s", run.step, run.spent_s)

@@ -126,11 +126,12 @@ def pixels(
         part = slice(begin, begin + together)
         frames = draw(events[part], times_s[part], backdrop[part])
         grain = torch.randn(frames.shape, generator=generator, device=events.device)
-        made.append(_patchified((frames + grain * strength[part]).clamp(0, 255) / 127.5 - 1, grid))
+        made.append(patchified((frames + grain * strength[part]).clamp(0, 255) / 127.5 - 1, grid))
     return torch.cat(made)
 
 
-def _patchified(frames: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+def patchified(frames: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Normalised frames (B, 2T, 3, H, W) as the vision tower's input, see `pixels`."""
     rows, columns = grid
     count, length, channels = frames.shape[:3]
     blocks = frames.view(

@@ -42,5 +42,11 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 
 def forget_state(folder: Path) -> None:
     """Remove the state, and what an interrupted write left beside it."""
-    for path in (folder / STATE_FILE, *folder.glob(".partial-*")):
+    (folder / STATE_FILE).unlink(missing_ok=True)
+    remove_partials(folder)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed writes left in a folder."""
+    for path in folder.glob(".partial-*"):
         path.unlink(missing_ok=True)
