@@ -19,7 +19,7 @@ from transformers.video_utils import VideoMetadata
 
 from model import attention
 from model.checkpoints import DEMO, find_checkpoint
-from model.errors import TrainingRefused
+from model.errors import TrainingFailed, TrainingRefused
 from model.prompts import DENSE_CAPTIONS, localize
 from model.qwen import QwenEngine
 from model.training import ablations, loop
@@ -346,6 +346,45 @@ def test_bfloat16_gives_nearly_the_same_loss() -> None:
     rounded.sum().backward()
     assert torch.allclose(exact, rounded, rtol=0.02)
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in run.model.parameters())
+
+
+def test_the_full_size_takes_a_step() -> None:
+    run = Run(Recipe("full", steps=100), CPU)
+    assert sum(parameter.numel() for parameter in run.model.parameters()) == pytest.approx(11.0e6, rel=0.05)
+    run.step = 50
+    small = replace(FULL, tokens_per_step=1500, rows_per_step_max=2, grids=((3, 3),))
+    batch = batch_at(RowWriter(), small, "text", run=0, step=50, progress=0.05)
+    before = weights(run)
+    run.train_on(batch)
+    assert run.loss > 1 and all(torch.isfinite(value).all() for value in weights(run).values())
+    assert sum(not torch.equal(value, before[name]) for name, value in weights(run).items()) > 0.9 * len(before)
+
+
+@pytest.mark.gpu
+def test_full_size_steps_on_a_gpu_are_finite() -> None:
+    """64 vision patches a frame, at which cuDNN's attention was seen to give NaN gradients; the kernels are chosen by `Run`."""
+    run = Run(Recipe("full", steps=10_000), torch.device("cuda"))
+    squares = replace(FULL, grids=((4, 4),))
+    for step in (0, 4000, 9000):
+        run.step = step
+        run.train_on(batch_at(RowWriter(), squares, "text", run=0, step=step, progress=run.progress))
+        assert run.step == step + 1 and run.loss == run.loss
+    assert all(torch.isfinite(parameter).all() for parameter in run.model.parameters())
+    assert run._bad == 0
+
+
+def test_useless_numbers_are_passed_over_and_then_end_the_run() -> None:
+    run = Run(replace(RECIPE, steps=1000), CPU)
+    batch = batch_at(RowWriter(), replace(TOY, tokens_per_step=300), "text", run=0, step=0, progress=0.1)
+    run.train_on(batch)
+    before = weights(run)
+    with torch.no_grad():
+        run.heads.bias.bias.fill_(float("nan"))
+    for _ in range(loop.BAD_STEPS_MAX - 1):
+        run.train_on(batch)
+    assert all(torch.equal(value, before[name]) for name, value in weights(run).items())
+    with pytest.raises(TrainingFailed, match="not finite"):
+        run.train_on(batch)
 
 
 class Killed(Exception):

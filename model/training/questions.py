@@ -1,6 +1,6 @@
 """Questions about a scene and their true answers, in the wording of `model.prompts`, in seconds and in H:MM:SS.
 
-Qwen3-VL was trained on both (technical report, "Video data"). In the JSON tasks the question says which is wanted.
+Qwen3-VL was trained on both (technical report). In the JSON tasks the question says which is wanted.
 """
 
 import json

@@ -82,7 +82,7 @@ TOY = Size(
     questions_max=2,
     learning_rate=3e-3,
     warm_up_steps=30,
-    scored=((4, 48), (8, 48)),
+    scored=((6, 48), (12, 48)),
     reply_tokens_max=120,
 )
 """0.6 million parameters, pictures of 64x64 pixels. Far too small to become useful in minutes."""

@@ -1,6 +1,6 @@
 """The curriculum: what is trained, and on how long videos, by the share of the budget that is spent.
 
-After the Qwen3-VL report (table 1): S0 aligns vision and text by the merger alone, S1 trains everything on short contexts, S2 on
+After the Qwen3-VL report: S0 aligns vision and text by the merger alone, S1 trains everything on short contexts, S2 on
 longer, S3 on the longest. The lengths within S1 are what made this small model learn at all: a few patches first.
 """
 
@@ -39,8 +39,8 @@ FULL_STAGES = (
 """The recipe that the bundled checkpoint's makers would run next, for about 25 minutes on one H100."""
 TOY_STAGES = (
     Stage("alignment", 0.02, 4, merger_only=True),
-    Stage("full", 0.60, 4),
-    Stage("longer", 0.85, 8),
+    Stage("full", 0.60, 6),
+    Stage("longer", 0.85, 9),
     Stage("longest", 1.0, 12),
 )
 """The same shape at a size at which a CPU goes through all of it in minutes."""

@@ -30,6 +30,8 @@ SECONDS_BETWEEN_FRAMES = (0.25, 0.5, 0.5, 1.0, 1.0, 2.0, 2.5, 5.0)
 """Usual steps between frames, as often as they stand here; `STEP_MIN_S` to `STEP_MAX_S` otherwise."""
 USUAL_STEP = 0.7
 STEP_MIN_S, STEP_MAX_S = 0.2, 5.0
+REDRAWS_MAX = 100
+"""Colours that are tried for an event among its likes; where all are taken, which is next to never, it keeps the last."""
 LATEST_START_S = 3000.0
 """A third of the scenes begin that late at most, as windows of a long video do; the others at 0."""
 
@@ -143,7 +145,9 @@ def _event(rng: random.Random, start_s: float, end_s: float, before: list[Shapes
         event = replace(event, color=earlier.color, shape=earlier.shape, action=earlier.action)
     near = [other for other in before if other.end_s > start_s - (end_s - start_s) and other.start_s < end_s]
     near += before[-1:]
-    while any((other.color, other.shape) == (event.color, event.shape) for other in near):
+    for _ in range(REDRAWS_MAX):
+        if all((other.color, other.shape) != (event.color, event.shape) for other in near):
+            break
         # One that meets its like cannot be told from it.
         event = replace(event, color=rng.choice(tuple(COLORS)))
     return event
