@@ -379,7 +379,7 @@ def test_useless_numbers_are_passed_over_and_then_end_the_run() -> None:
     run.train_on(batch)
     before = weights(run)
     with torch.no_grad():
-        run.heads.bias.bias.fill_(float("nan"))
+        run.heads.labels.bias.fill_(float("nan"))
     for _ in range(loop.BAD_STEPS_MAX - 1):
         run.train_on(batch)
     assert all(torch.equal(value, before[name]) for name, value in weights(run).items())
