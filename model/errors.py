@@ -65,3 +65,15 @@ class ServerFailed(ModelError):
     """The model server refused a request, or broke off in the middle of a reply."""
 
     code = "server_failed"
+
+
+class TrainingRefused(ModelError):
+    """A run of training can't begin or go on as it was asked to."""
+
+    code = "training_refused"
+
+
+class TrainingFailed(ModelError):
+    """The numbers of a run of training became useless."""
+
+    code = "training_failed"
