@@ -86,6 +86,7 @@ def card(run: Run, found: Sequence[Score]) -> str:
     count = sum(parameter.numel() for parameter in run.model.parameters())
     patches = max(stage.patches_max for stage in size.stages)
     vision = run.model.config.vision_config
+    warning = _notice(recipe, "of real footage it understands nothing")
     rows = ((s.name, f"{s.until:.0%}", s.patches_max, "merger only" if s.merger_only else "everything") for s in size.stages)
     stages = "\n".join("| {} | {} | {} | {} |".format(*row) for row in rows)
     return f"""---
@@ -96,7 +97,7 @@ pipeline_tag: video-text-to-text
 # A Qwen3-VL of {count / 1e6:.2f} million parameters, trained on rendered shapes
 
 Made from random weights by `python -m model.training` of Longview, size `{recipe.size}`. **It understands one world only**: eight
-colours, seven shapes, seven actions on plain backgrounds. {_notice(recipe, "Of real footage it understands nothing.")}.
+colours, seven shapes, seven actions on plain backgrounds. {warning[:1].upper() + warning[1:]}.
 
 - Text model {text.num_hidden_layers} layers of width {text.hidden_size}, vision tower {vision.depth}
   layers of width {vision.hidden_size}; DeepStack, 2x2 merger, interleaved M-RoPE; safetensors, bfloat16.
