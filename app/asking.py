@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LIBRARY_MOMENTS = 5
 """Of the library, how many moments are looked at again for one question."""
+LIBRARY_LEAST_SHARE = 0.6
+"""Of the best moment's score; what fits much worse is about something else."""
 LIBRARY_MARGIN_S = 10.0
 """Seconds around such a moment that are looked at: what led to it, and what came of it."""
 
@@ -183,7 +185,10 @@ def asked(
 def _moments(app: "Longview", question: str) -> list[tuple[VideoEntry, Span | None]]:
     """Where in the library the answer is most likely, best first; what lies close together once."""
     found: list[tuple[VideoEntry, Span]] = []
-    for moment in app.search(asked_when(question) or question, limit=LIBRARY_MOMENTS):
+    moments = app.search(asked_when(question) or question, limit=LIBRARY_MOMENTS)
+    for moment in moments:
+        if moment.score < LIBRARY_LEAST_SHARE * moments[0].score:
+            break
         near = Span(max(0.0, moment.span.start_s - LIBRARY_MARGIN_S), moment.span.end_s + LIBRARY_MARGIN_S)
         if not any(entry.video_id == moment.video_id and within.overlap_s(near) > 0 for entry, within in found):
             entry = app.library.video(moment.video_id)

@@ -147,13 +147,20 @@ def _between(starts: Sequence[tuple[float, str]], span: Span) -> tuple[Chapter, 
 
 def _extracted(events: Sequence[Event], span: Span) -> tuple[Chapter, ...]:
     """Chapters that begin where the captions change most, each under the caption that is most like the others in it."""
-    borders: list[float] = []
-    for _, start_s in sorted(_changes(events), reverse=True):
-        if len(borders) + 1 == _wanted(span.duration_s):
+    wanted = _wanted(span.duration_s)
+    usual_s = span.duration_s / wanted
+    changes = _changes(events)
+    bounds = [span.start_s, span.end_s]
+    while len(bounds) - 1 < wanted:
+        room_s = [min(abs(start_s - bound_s) for bound_s in bounds) for _, start_s in changes]
+        # Close to another border a change counts for less: chapters of one minute beside one of an hour help nobody.
+        gains = [
+            change * min(1.0, away_s / usual_s) if away_s >= CHAPTER_MIN_S else 0.0
+            for (change, _), away_s in zip(changes, room_s, strict=True)
+        ]
+        if max(gains, default=0.0) == 0.0:
             break
-        if all(abs(start_s - other) >= CHAPTER_MIN_S for other in (*borders, span.start_s, span.end_s)):
-            borders.append(start_s)
-    bounds = [span.start_s, *sorted(borders), span.end_s]
+        bounds = sorted([*bounds, changes[gains.index(max(gains))][1]])
     starts = []
     for first_s, last_s in itertools.pairwise(bounds):
         # What began before and goes on tells about a chapter in which nothing begins.

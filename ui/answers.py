@@ -29,8 +29,12 @@ class Answers:
         finally:
             running.remove(asking)
 
-    def stop(self, request: gr.Request) -> dict[str, Any]:
+    def leave(self, request: gr.Request) -> None:
         """Stop all answers of a page. Leaving an answer alone would let the frames that it waits for be read to their end."""
         for asking in self._running.pop(request.session_hash or "", []):
             asking.stop()
+
+    def stop(self, request: gr.Request) -> dict[str, Any]:
+        """The same for the page's button, which is not needed then."""
+        self.leave(request)
         return gr.update(**IDLE)

@@ -176,7 +176,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         )
         # Leaving the answer frees the model for the next question at once.
         question.stop(answers.stop, None, question, cancels=[asking], api_visibility="private")
-        page.unload(answers.stop)
+        page.unload(answers.leave)
         gr.on([add.click, path.submit], on_add, path, status, api_name="index", trigger_mode="multiple", concurrency_limit=8)
         upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
         remove.click(on_remove, [doomed, chosen], [*lists, *view], api_name="remove", **unchecked)
