@@ -111,10 +111,10 @@ def test_labels_that_are_wrong_are_refused_with_the_place(tmp_path: Path, conten
         labelled(tmp_path / "nowhere.json")
 
 
-def evaluated(tmp_path: Path, *words: str) -> Any:
+def evaluated(tmp_path: Path, *words: str, timeout_s: float = 280.0) -> Any:
     home = {"LONGVIEW_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "app", "eval", *words, "-o", str(tmp_path / "out"), "--model", "demo", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=os.environ | home)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=os.environ | home)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -161,3 +161,27 @@ def test_a_needle_is_found_wherever_it_lies(tmp_path: Path) -> None:
     grid = report["needle"]["overlaps"]
     assert len(grid) == 1 and len(grid[0]) == 5 and min(grid[0]) > 0.5
     assert "IoU of the one event" in Path(report["paths"][1]).read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("minutes", "videos", "overlap", "refused"), [(10, 2, 0.93, 0.95), (60, 1, 0.90, 0.90)])
+def test_longer_videos_are_as_right_as_is_claimed(
+    tmp_path: Path, minutes: int, videos: int, overlap: float, refused: float
+) -> None:
+    report = evaluated(tmp_path, "shapes", "--minutes", str(minutes), "--videos", str(videos), timeout_s=7000)
+    grounding, captions = report["scores"]["grounding"], report["scores"]["captions"]
+    assert grounding["mIoU"] >= overlap
+    assert grounding["recall_of_present"] >= 0.95
+    assert grounding["edge_median_s"] <= 0.25 and grounding["edge_p90_s"] <= 0.5
+    assert grounding["error_bar_covers"] >= 0.9
+    assert grounding["absent_refused"] >= refused
+    assert captions["told"] >= 0.93 and captions["duplicates"] < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_needles_are_found_in_videos_of_up_to_32k_tokens(tmp_path: Path) -> None:
+    needle_report = evaluated(tmp_path, "needle", timeout_s=7000)["needle"]
+    assert needle_report["tokens"][-1] >= 32_000
+    assert min(min(column) for column in needle_report["overlaps"]) > 0.5
