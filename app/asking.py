@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.errors import VideoGone
 from indexing.library import AnsweredQuestion, Provenance, VideoEntry
 from model.engine import Turn
-from model.errors import BadQuestion, ModelError, Stopped, UnfamiliarFootage
+from model.errors import BadQuestion, ModelError, Stopped
 from model.prompts import asked_when, check_length
 from video.errors import VideoError
 from video.timeline import Span, format_time
@@ -66,20 +66,25 @@ class Part:
 class Asking:
     """Answers in the making: iterate for pieces of text; `answer` is there when they are finished, and in the library."""
 
-    def __init__(self, question: str, app: "Longview", *, always_name: bool = False) -> None:
-        """`always_name`: say which video an answer is about, even of one alone."""
+    def __init__(
+        self, question: str, app: "Longview", *, always_name: bool = False, stopping: threading.Event | None = None
+    ) -> None:
+        """`always_name`: say which video an answer is about, even of one alone. `stopping`: set by whoever no longer wants it."""
         self._question, self._app, self._always_name = question, app, always_name
         self.parts: list[Part] = []
         """To be filled before the iteration."""
         self.nothing = ""
         """What is said if there is no part at all."""
-        self._stopped = threading.Event()
+        self._stopping = stopping or threading.Event()
         self._text = ""
         self._evidence: list[Evidence] = []
 
     def stop(self) -> None:
-        """Give up, from any thread: the iteration ends with `Stopped` within a chunk of frames or a token."""
-        self._stopped.set()
+        """Give up, from any thread: the iteration ends with `Stopped` within a chunk of frames or a token.
+
+        Where the model is served elsewhere, with the next word that comes from there.
+        """
+        self._stopping.set()
 
     def go_on(self, _: float = 0.0) -> None:
         """Asked again and again while something is worked at.
@@ -87,7 +92,7 @@ class Asking:
         Raises:
             Stopped: `stop` was called.
         """
-        if self._stopped.is_set():
+        if self._stopping.is_set():
             raise Stopped("Stopped.")
 
     def __iter__(self) -> Iterator[str]:
@@ -103,10 +108,12 @@ class Asking:
             try:
                 for piece in part.answering:
                     yield from self._said(piece)
-            except UnfamiliarFootage as error:
+            except Stopped:
+                raise
+            except (ModelError, VideoError, VideoGone) as error:
                 if len(self.parts) == 1:
                     raise
-                # One video that the checkpoint knows nothing like does not keep the others from answering.
+                # One video that cannot be read, or that the checkpoint knows nothing like, does not keep others from answering.
                 self.parts[number] = replace(part, answering=str(error))
                 yield from self._said(str(error))
                 continue
@@ -150,13 +157,20 @@ class Asking:
 
 
 def asked(
-    app: "Longview", entries: Sequence[VideoEntry], question: str, *, history: Sequence[Turn] = (), verify: bool = False
+    app: "Longview",
+    entries: Sequence[VideoEntry],
+    question: str,
+    *,
+    history: Sequence[Turn] = (),
+    verify: bool = False,
+    stopping: threading.Event | None = None,
 ) -> Asking:
     """A question about videos, answered for each in turn; without any, about the whole library.
 
     Of several videos, one that cannot be asked says why and does not keep the others from answering. Of the library, the
     moments whose captions fit the question best are looked at again, and answer. `history`, `verify`: see
-    `model.answerer.Answering`.
+    `model.answerer.Answering`; of several videos each has its own answers, so there only the question counts. `stopping`: see
+    `Asking`.
 
     Raises:
         BadQuestion: the question is empty, too long, or names a time the only video does not have.
@@ -165,7 +179,8 @@ def asked(
     if not question.strip():
         raise BadQuestion("The question is empty: ask something about the video.")
     distinct = list({entry.video_id: entry for entry in entries}.values())
-    asking = Asking(question, app, always_name=not distinct)
+    asking = Asking(question, app, always_name=not distinct, stopping=stopping)
+    history = history if len(distinct) == 1 else ()
     for entry, within in [(entry, None) for entry in distinct] or _moments(app, question):
         answering: Answering | str
         try:

@@ -183,7 +183,9 @@ def chapters(call: Call, video: Video) -> None:
     document = {"video_id": entry.video_id, "duration_s": round(entry.duration_s, 3), "summary": entry.summary, "chapters": rows}
     lines = [f"{format_clock(chapter.span.start_s)} {chapter.text}" for chapter in entry.chapters]
     if not entry.summary:
-        lines = ["There are no chapters yet: index the video again to make them."]
+        lines = [
+            "There are no chapters: nothing could be looked at, or the video was indexed before there were any (index it again)."
+        ]
     call.answer(document | call.model_facts(entry.provenance), "\n".join([*lines, "", entry.summary]).strip())
 
 
@@ -211,19 +213,22 @@ def locate(call: Call, video: Video, query: Annotated[str, typer.Argument(help="
 def ask(
     call: Call,
     words: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos, then the question; without a video the library is asked."),
-    ],
+    ] = None,
     interactive: Annotated[
         bool, typer.Option("--interactive", "-i", help="Ask on, a question a line, about videos that stay read.")
     ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Look again at each time that an answer names.")] = False,
 ) -> None:
     """Ask a question about one video, several, or the whole library; or one after the other with --interactive."""
+    words = words or []
+    if not words and not interactive:
+        raise typer.BadParameter("a question is missing.")
     videos, question = (words, None) if interactive else (words[:-1], words[-1])
     if question is not None and not question.strip():
         raise BadRequest("The question is empty: ask something about the video.")
-    if not videos and len((question or "").split()) < 2:
+    if question is not None and not videos and len(question.split()) < 2:
         raise BadRequest('Name the video before the question: ask VIDEO "What happens at 0:20?"')
     entries = [found_video(call, video) for video in videos]
     if question is not None:

@@ -39,6 +39,11 @@ def eval_(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for report.json, .md and .png.")] = Path("eval"),
 ) -> None:
     """Measure how right captions, moments and answers are, on rendered videos or on moments that you have labelled."""
+    try:
+        # What takes hours must not fail at its last step.
+        output.expanduser().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
     with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
         folder, app = Path(scratch), call.app
         if suite in ("shapes", "needle"):
@@ -73,7 +78,7 @@ def _shapes(app: Longview, folder: Path, *, minutes: float, videos: int, seed: i
 def _needle(app: Longview, folder: Path, *, minutes: float, seed: int) -> dict[str, Any]:
     lengths = [length for length in NEEDLE_MINUTES if length <= minutes] or [minutes]
     lengths += [minutes] if minutes > lengths[-1] else []
-    tokens, grid = [], []
+    tokens, windows, grid = [], [], []
     for number, length in enumerate(lengths):
         column = []
         for at, depth in enumerate(NEEDLE_DEPTHS):
@@ -82,11 +87,12 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int) -> dict[s
             entry = app.index(labels.path).entry
             found = [item.span for item in app.locate(entry, labels.queries[0]).found]
             column.append(round(min(overlaps(found, labels.truth(labels.queries[0]))), 4))
-            plan = app.plan(entry.video_id).plan
+            plan = app.pool.plan(app.files.probed(entry), "caption")
             labels.path.unlink()
         tokens.append(plan.total_tokens)
+        windows.append(len(plan.windows))
         grid.append(column)
-    return {"needle": {"minutes": lengths, "tokens": tokens, "depths": list(NEEDLE_DEPTHS), "overlaps": grid}}
+    return {"needle": {"minutes": lengths, "tokens": tokens, "windows": windows, "depths": list(NEEDLE_DEPTHS), "overlaps": grid}}
 
 
 def _labelled(app: Longview, file: Path) -> dict[str, Any]:
@@ -96,25 +102,32 @@ def _labelled(app: Longview, file: Path) -> dict[str, Any]:
     for name, labels in suites.labelled(file):
         try:
             entry = _named(app, name, labels)
+            labels = replace(labels, duration_s=entry.duration_s)
+            evaluation.video(labels, entry)
         except EXPECTED_ERRORS as error:
             log.warning("%s is left out: %s", name, error)
             missing.append({"video": name, "message": str(error)})
             continue
-        labels = replace(labels, duration_s=entry.duration_s)
-        evaluation.video(labels, entry)
         judged.append((labels, entry))
     if not judged:
-        raise BadRequest(f"None of the videos in {file} can be found: {missing[0]['message']}")
+        raise BadRequest(f"None of the videos in {file} can be judged: {missing[0]['message']}")
     evaluation.searched(judged)
     return {"scores": evaluation.tally.scores(), "worst": evaluation.tally.worst, "missing": missing}
 
 
 def _named(app: Longview, name: str, labels: suites.Labelled) -> VideoEntry:
     """The video that a label names: a file, else an id or a title of the library."""
-    if labels.path.is_file():
+    if _is_file(labels.path):
         return app.video_or_index(str(labels.path))
     titled: Sequence[VideoEntry] = [entry for entry in app.videos() if name in (entry.title, entry.path.name)]
     return titled[0] if len(titled) == 1 else app.video(name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have is an id or a title
+        return False
 
 
 def _tell(text: str) -> None:

@@ -1,6 +1,7 @@
 """The use cases: index, list, plan, caption, locate, ask, search, export. The only place that joins the packages."""
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,6 @@ from video.timeline import Event, Span, find_times, format_clock, format_time
 
 if TYPE_CHECKING:
     from indexing.vectors import VectorIndex
-    from model.chapters import Story
     from model.localizer import Localization
     from model.sessions import OnPart, SessionPool
 
@@ -211,6 +211,7 @@ class Longview:
             LibraryUnusable: the library cannot be written, for instance because the disk is full.
         """
         from model.captioner import caption
+        from model.chapters import Story, story
 
         check_order(start_s, end_s)
         begun = time.monotonic()
@@ -228,7 +229,9 @@ class Longview:
         stages.begin("looking and captioning", until=0.94)
         captions = caption(pool, info, plan, on_part=stages)
         stages.begin("telling the story", until=0.97)
-        told = self._story(captions.events, plan.span, stages)
+        # Of what could not be looked at there is nothing to tell, not even that nothing happens.
+        is_told = captions.events or not captions.coverage.unseen
+        told = story(captions.events, plan.span, pool, on_part=stages) if is_told else Story("", ())
         stages.begin("writing to the library", until=0.99)
         spent_s = time.monotonic() - begun
         video_id = info.content_hash[:ID_DIGITS]
@@ -264,16 +267,6 @@ class Longview:
         stages(1.0)
         return Indexed(entry, time.monotonic() - begun)
 
-    def _story(self, events: Sequence[Event], span: Span, on_part: "OnPart") -> "Story":
-        """Chapters and summary; captions are not lost because a story cannot be told."""
-        from model.chapters import Story, story
-
-        try:
-            return story(events, span, self.pool.engine, on_part=on_part)
-        except ModelError as error:
-            log.warning("There are no chapters: %s Index again to try once more.", error)
-            return Story("", ())
-
     def _title(self, video_id: str, path: Path) -> str:
         """A title that was chosen before, else the file's name."""
         try:
@@ -308,13 +301,21 @@ class Longview:
         spans = (caption.event.span for caption in told.values())
         return tuple(span for span in spans if within is None or span.overlap_s(within) > 0)
 
-    def ask(self, entries: Sequence[VideoEntry], question: str, *, history: Sequence[Turn] = (), verify: bool = False) -> Asking:
+    def ask(
+        self,
+        entries: Sequence[VideoEntry],
+        question: str,
+        *,
+        history: Sequence[Turn] = (),
+        verify: bool = False,
+        stopping: threading.Event | None = None,
+    ) -> Asking:
         """A question about one or more videos, or about the whole library where none is named; see `app.asking.asked`.
 
         Raises:
             BadQuestion: the question is empty, too long, or names a time the only video does not have.
         """
-        return asked(self, entries, question, history=history, verify=verify)
+        return asked(self, entries, question, history=history, verify=verify, stopping=stopping)
 
     def told_span(self, entry: VideoEntry, span: Span, answer: str) -> Span:
         """Evidence that is a moment, widened to the event around it that the captions tell in the answer's words."""

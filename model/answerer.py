@@ -21,8 +21,9 @@ from video.sampler import Purpose, SamplingPlan, Window
 from video.timeline import Span, find_times, format_time, merged
 
 REPLY_TOKENS = 1024
-HISTORY_CHARACTERS = 2000
-"""Of earlier turns: about 600 tokens of the reserve for question and reply. The oldest are forgotten first."""
+HISTORY_BYTES = 2000
+"""Of earlier turns and the question, in UTF-8: at most 700 tokens, in any script, of the reserve for question and reply.
+The oldest turns are forgotten first."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Answering:
         # A second or two by itself is too little to tell what happens in it.
         around = Span(max(0.0, span.start_s - MARGIN_S), min(self._video.duration_s, span.end_s + MARGIN_S)) if short else span
         purpose: Purpose = "look" if short else "caption"
-        plan = self._pool.plan(self._video, purpose, span=around)
+        plan = self._pool.plan(self._video, purpose, span=around, on_part=self._on_part)
         captions = caption(self._pool, self._video, plan, on_part=self._on_part)
         if len(captions.unfamiliar) == len(plan.windows):
             raise declined(self._pool.engine.checkpoint)
@@ -173,7 +174,7 @@ class Answering:
         else:
             question = about_the_video(question)
             # On another clock the times of earlier turns would be wrong.
-            history = [] if session.clock_offset_s else _recent(self._history)
+            history = [] if session.clock_offset_s else _recent(self._history, question)
         generation = session.ask(question, max_new_tokens=REPLY_TOKENS, history=history)
         pieces = self._followed(generation)
         if session.clock_offset_s == 0:
@@ -185,8 +186,12 @@ class Answering:
             yield _shifted(generation.text, session.clock_offset_s)
         if len(plan.windows) > 1 and self._point is None:
             yield f" (Looked at {format_time(window.span.start_s)} to {format_time(window.span.end_s)} only.)"
-        self._evidence = merged(_named(generation.text, session)) or self._asked_about(session)
-        if self._verify:
+        if not generation.is_complete:
+            yield " … (The answer was cut off here.)"
+        named = merged(_named(generation.text, session))
+        self._evidence = named or self._asked_about(session)
+        # A moment that only the question names proves nothing, unless all that the checkpoint can tell is what happens there.
+        if self._verify and (named or forms):
             yield from self._verified(generation.text, session)
 
     def _followed(self, pieces: Iterable[str]) -> Iterator[str]:
@@ -201,7 +206,9 @@ class Answering:
 
         def is_doubted(span: Span) -> bool:
             about = [text for text in sentences if any(span.overlap_s(named) > 0 for named in _named(text, session))]
-            return holds(self._pool, self._video, span, " ".join(about) or said, on_part=self._on_part) is False
+            # Without its times, which are of this session's clock and would mean something else in another.
+            claim = _without_times(" ".join(about) or said)
+            return holds(self._pool, self._video, span, claim, on_part=self._on_part) is False
 
         doubted = [span for span in self._evidence if is_doubted(span)]
         self._evidence = tuple(span for span in self._evidence if span not in doubted)
@@ -223,7 +230,7 @@ class Answering:
         usual_grain_s = 2 * self._pool.engine.checkpoint.trained.seconds_between_frames
         if self._point is not None and plan.grain_s > usual_grain_s * 1.01:
             # A caption window sees a moment more finely, and after indexing it is often still in memory.
-            plan = self._pool.plan(self._video, "caption")
+            plan = self._pool.plan(self._video, "caption", on_part=self._on_part)
         return plan, next((window for window in plan.windows if window.span.contains(where)), plan.windows[0])
 
     def _asked_about(self, session: VideoSession) -> tuple[Span, ...]:
@@ -260,12 +267,18 @@ def _named(text: str, session: VideoSession) -> list[Span]:
     return [span for time in times if (span := on_video_clock(time.span.start_s, time.span.end_s, session))]
 
 
-def _recent(history: Sequence[Turn]) -> list[Turn]:
-    """The latest turns that there is room for."""
+def _without_times(text: str) -> str:
+    for reference in reversed(find_times(text, duration_s=float("inf"))):
+        text = text[: reference.text_start] + text[reference.text_end :]
+    return " ".join(text.split())
+
+
+def _recent(history: Sequence[Turn], question: str) -> list[Turn]:
+    """The latest turns that there is room for beside the question."""
     kept: list[Turn] = []
-    room = HISTORY_CHARACTERS
+    room = HISTORY_BYTES - len(question.encode())
     for turn in reversed(history):
-        room -= len(turn.question) + len(turn.answer)
+        room -= len(turn.question.encode()) + len(turn.answer.encode())
         if room < 0:
             break
         kept.append(turn)

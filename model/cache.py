@@ -77,7 +77,8 @@ class FixedLayer(CacheLayerMixin):
 
     def move_to(self, device: torch.device, length: int) -> None:
         """See `FixedCache.move_to`."""
-        if not self.is_initialized or self.device == device:
+        # "cuda" and "cuda:0" are one device, and moving to where it is already would copy gigabytes.
+        if not self.is_initialized or self.device.type == device.type:
             return
         assert self.keys is not None and self.values is not None
         for name in ("keys", "values"):

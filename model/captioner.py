@@ -1,5 +1,6 @@
 """Dense captions over any length: window by window, each judged and if need be looked at again, then merged into one timeline."""
 
+import functools
 import logging
 import re
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from model.coverage import Coverage, Seen
 from model.decoding import PENALTY_AFTER_LOOP, TimedText
 from model.engine import REPLY_RESERVE_TOKENS, VideoSession
 from model.familiarity import declined
+from model.looking import shown
 from model.merging import Told, joined
 from model.prompts import DENSE_CAPTIONS
 from model.quality import Verdict, judged
@@ -25,6 +27,8 @@ CAPTION_TOKENS = REPLY_RESERVE_TOKENS - 256
 """Longest reply: the reserve less template and question."""
 DECODING_SHARE = 0.4
 """Of a window's time, how much is shown for decoding; only for the progress bar."""
+SAME_EVENT_IOU = 0.3
+"""What a second look at a window tells is new if it overlaps nothing that the first one told that well."""
 RATE_AGAIN = 1.5
 """A window whose captions are no good is read again with so many times the frames: other frames, another look."""
 
@@ -61,24 +65,19 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
         UnreadableVideo: the video cannot be decoded.
     """
     told: list[Told] = []
-    unfamiliar: list[Span] = []
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     furthest = 0.0
-    for index, window in enumerate(plan.windows):
 
-        def part(of_window: float, done: int = index) -> None:
-            nonlocal furthest
-            # A second look at a window does not take back what was done.
-            furthest = max(furthest, (done + of_window) / len(plan.windows))
-            if on_part:
-                on_part(furthest)
+    def come_to(index: int, of_window: float) -> None:
+        nonlocal furthest
+        # A second look at a window does not take back what was done.
+        furthest = max(furthest, (index + of_window) / len(plan.windows))
+        if on_part:
+            on_part(furthest)
 
-        session = pool.session(video, plan, window, on_part=lambda read: part(read * DECODING_SHARE))
-        if session.unfamiliar:
-            unfamiliar.append(window.span)
-            seen.add(session, understood=False)
-            part(1.0)
-            continue
+    windows = shown(pool, video, plan, seen, on_part=lambda index, read: come_to(index, read * DECODING_SHARE))
+    for index, session in windows:
+        window, part = plan.windows[index], functools.partial(come_to, index)
         reply = _captioned(session, pool.engine.checkpoint.question_forms, part)
         if not reply.verdict.passed:
             reply = _better(reply, _again(pool, video, window, part, reply), window.span, plan.grain_s)
@@ -88,10 +87,11 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
         seen.add(session, understood=not reply.verdict.faults)
         told.append(Told(window.span, reply.events))
         part(1.0)
-    if unfamiliar:
-        parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in merged(unfamiliar))
+    come_to(len(plan.windows), 0.0)
+    if seen.unfamiliar:
+        parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in merged(seen.unfamiliar))
         log.warning("%s: no captions for %s. %s", video.path.name, parts, declined(pool.engine.checkpoint))
-    return Captions(tuple(joined(told, grain_s=plan.grain_s)), seen.coverage(), tuple(unfamiliar))
+    return Captions(tuple(joined(told, grain_s=plan.grain_s)), seen.coverage(), tuple(seen.unfamiliar))
 
 
 def _captioned(session: VideoSession, forms: tuple[str, ...], part: Callable[[float], None], *, penalty: float = 0.0) -> _Reply:
@@ -114,12 +114,16 @@ def _again(pool: SessionPool, video: VideoInfo, window: Window, part: Callable[[
     plan = pool.plan(video, "caption", span=window.span, fps=min(finest, RATE_AGAIN / window.step_s))
     forms = pool.engine.checkpoint.question_forms
     penalty = PENALTY_AFTER_LOOP if first.looped else 0.0
+    seen = Seen(plan)
+    told: list[Told] = []
     replies = []
-    for again in plan.windows:
-        session = pool.session(video, plan, again, on_part=lambda _: part(DECODING_SHARE))
-        replies.append(_captioned(session, forms, lambda _: part(DECODING_SHARE), penalty=penalty))
-    told = [Told(again.span, reply.events) for again, reply in zip(plan.windows, replies, strict=True)]
+    for index, session in shown(pool, video, plan, seen, on_part=lambda *_: part(DECODING_SHARE)):
+        reply = _captioned(session, forms, lambda _: part(DECODING_SHARE), penalty=penalty)
+        replies.append(reply)
+        told.append(Told(plan.windows[index].span, reply.events))
     faults = tuple(dict.fromkeys(fault for reply in replies for fault in reply.verdict.faults))
+    if seen.coverage().unseen:
+        faults += ("could not be looked at again",)
     doubts = tuple(dict.fromkeys(doubt for reply in replies for doubt in reply.verdict.doubts))
     return _Reply(tuple(joined(told, grain_s=plan.grain_s)), Verdict(faults, doubts), any(reply.looped for reply in replies))
 
@@ -128,7 +132,9 @@ def _better(first: _Reply, second: _Reply, window: Span, grain_s: float) -> _Rep
     """The one with fewer faults; without any, what both tell together: where both stop early, nothing more happens."""
     if first.verdict.faults or second.verdict.faults:
         return min(first, second, key=lambda reply: len(reply.verdict.faults))
-    both = joined([Told(window, first.events), Told(window, second.events)], grain_s=grain_s)
+    # What lies at the same time is the same, in whatever words: what happens beside it was told by the first look, too.
+    more = [event for event in second.events if all(event.span.iou(known.span) < SAME_EVENT_IOU for known in first.events)]
+    both = joined([Told(window, first.events), Told(window, more)], grain_s=grain_s)
     return _Reply(tuple(both), second.verdict, looped=False)
 
 

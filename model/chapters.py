@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from model.engine import Engine, Generation
+from model.errors import ModelError, Stopped
 from model.merging import likeness
 from model.prompts import chapters_of, summary_of
 from model.replies import read_entries
-from model.sessions import OnPart
+from model.sessions import OnPart, SessionPool
 from video.timeline import Event, Span, format_time
 
 log = logging.getLogger(__name__)
@@ -59,30 +59,42 @@ class ChapterText(BaseModel):
     summary: str
 
 
-def story(events: Sequence[Event], span: Span, engine: Engine, *, on_part: OnPart | None = None) -> Story:
+def story(events: Sequence[Event], span: Span, pool: SessionPool, *, on_part: OnPart | None = None) -> Story:
     """Chapters and summary of the part `span` of a video, from its captions in order of time.
 
-    Raises:
-        ServerUnreachable, ServerFailed: the checkpoint is served elsewhere, and was not to be had.
+    A checkpoint that fails at telling it, because its server is gone for instance, leaves the captions' own.
     """
     if not events:
         return Story("Nothing was seen in this video.", ())
-    if engine.checkpoint.question_forms:
-        chapters = _extracted(events, span)
-        return Story(_in_a_sentence(chapters, len(events)), chapters)
+    if pool.engine.checkpoint.question_forms:
+        return _of_captions(events, span)
     told: list[ChapterText] = []
     parts = list(_parts(events))
-    for number, part in enumerate(parts):
-        told += _told(part, span, engine)
-        if on_part:
-            on_part((number + 1) / (len(parts) + 1))
-    chapters = _placed(told, span) or _extracted(events, span)
+    try:
+        for number, part in enumerate(parts):
+            told += _told(part, span, pool)
+            if on_part:
+                on_part((number + 1) / (len(parts) + 1))
+        chapters = _placed(told, span) or _extracted(events, span)
+        summary = _summary(told, pool) if told else ""
+    except Stopped:
+        raise
+    except ModelError as error:
+        log.warning("Chapters and summary are the captions' own, because the checkpoint could not tell them: %s", error)
+        return _of_captions(events, span)
     if not told:
         log.warning("The checkpoint told no chapters that make sense; they were taken from the captions.")
-        return Story(_in_a_sentence(chapters, len(events)), chapters)
+    return Story(summary or _in_a_sentence(chapters, len(events)), chapters)
+
+
+def _of_captions(events: Sequence[Event], span: Span) -> Story:
+    chapters = _extracted(events, span)
+    return Story(_in_a_sentence(chapters, len(events)), chapters)
+
+
+def _summary(told: Sequence[ChapterText], pool: SessionPool) -> str:
     lines = [f"{format_time(item.start)} {item.title}: {item.summary}" for item in told]
-    summary = _said(engine.tell(summary_of(lines), max_new_tokens=SUMMARY_TOKENS))
-    return Story(" ".join(summary.split()) or _in_a_sentence(chapters, len(events)), chapters)
+    return " ".join(pool.tell(summary_of(lines), max_new_tokens=SUMMARY_TOKENS).split())
 
 
 def _wanted(duration_s: float) -> int:
@@ -105,12 +117,12 @@ def _parts(events: Sequence[Event]) -> list[list[Event]]:
     return parts
 
 
-def _told(events: Sequence[Event], span: Span, engine: Engine) -> list[ChapterText]:
+def _told(events: Sequence[Event], span: Span, pool: SessionPool) -> list[ChapterText]:
     """What the checkpoint makes of a part of the timeline; nothing if its reply makes no sense."""
     stretch = Span(events[0].span.start_s, max(event.span.end_s for event in events))
     share = max(1, round(_wanted(span.duration_s) * stretch.duration_s / span.duration_s))
     lines = [f"{event.span.start_s:.1f} {event.text}" for event in events]
-    reply = _said(engine.tell(chapters_of(lines, share), max_new_tokens=CHAPTERS_TOKENS, item=ChapterText))
+    reply = pool.tell(chapters_of(lines, share), max_new_tokens=CHAPTERS_TOKENS, item=ChapterText)
     chapters = []
     for entry in read_entries(reply) or []:
         try:
@@ -122,12 +134,6 @@ def _told(events: Sequence[Event], span: Span, engine: Engine) -> list[ChapterTe
             nearest = min(events, key=lambda event: abs(event.span.start_s - chapter.start))
             chapters.append(chapter.model_copy(update={"start": nearest.span.start_s}))
     return chapters
-
-
-def _said(generation: Generation) -> str:
-    for _ in generation:
-        pass
-    return generation.text
 
 
 def _placed(told: Sequence[ChapterText], span: Span) -> tuple[Chapter, ...]:

@@ -37,7 +37,18 @@ class Seen:
         self._key_frames_only = key_frames_only
         self._seen: list[Span] = []
         self._unseen: list[Span] = []
+        self.unfamiliar: list[Span] = []
+        """Windows of a kind that the checkpoint does not know."""
         self._frames = 0
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether pictures or replies could not be read somewhere, so that what was not found there may be there all the same."""
+        return bool(self._unseen)
+
+    def missed(self, span: Span, *, unfamiliar: bool = False) -> None:
+        """A window was not looked at: it has no readable pictures, or is of a kind that the checkpoint does not know."""
+        (self.unfamiliar if unfamiliar else self._unseen).append(span)
 
     def add(self, session: VideoSession, *, understood: bool = True) -> None:
         """A window was looked at; `understood`: its reply was complete and could be read."""
@@ -55,7 +66,7 @@ class Seen:
     def coverage(self) -> Coverage:
         """What all added windows come to; seconds that several windows share count once."""
         seconds = sum(span.duration_s for span in merged(self._seen))
-        return Coverage(seconds, self._frames, self._grain_s, merged(self._unseen))
+        return Coverage(seconds, self._frames, self._grain_s, merged([*self._unseen, *self.unfamiliar]))
 
 
 def widest_gap_s(session: VideoSession) -> float:

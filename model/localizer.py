@@ -8,14 +8,14 @@ from model.decoding import TimeRange
 from model.engine import VideoSession
 from model.errors import BadQuestion
 from model.familiarity import declined
-from model.looking import LOOK_MAX_S, MARGIN_S, look, widened
+from model.looking import LOOK_MAX_S, MARGIN_S, look, shown, widened
 from model.prompts import check_length, localize
 from model.replies import read_events
 from model.sessions import OnPart, SessionPool
 from model.verifier import confirmed
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan
-from video.timeline import Span, merged
+from video.timeline import Span
 
 REPLY_TOKENS = 512
 SAME_EVENT_IOU = 0.2
@@ -61,17 +61,16 @@ def locate(
     check_length(query, "query")
     if not query.strip():
         raise BadQuestion("The query is empty: say what to look for.")
-    plan = pool.plan(video, "caption", span=span)
+    plan = pool.plan(video, "caption", span=span, on_part=on_part)
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     search = _Search(pool, video, query, on_part)
-    coarse: list[Span] = []
-    for index in range(len(plan.windows)):
+    coarse: list[list[Span]] = []
+    for index, session in shown(pool, video, plan, seen, on_part=lambda *_: search.tick()):
         search.come_to(index / (len(plan.windows) + 1))
-        coarse += search.asked(plan, index, seen)
-    if search.unfamiliar == len(plan.windows):
+        coarse.append(search.asked(session, seen))
+    if seen.unfamiliar and not coarse:
         raise declined(pool.engine.checkpoint)
-    # What two windows saw of one occurrence is one; neighbours that merely come close stay apart.
-    candidates = list(merged(coarse)) if len(plan.windows) > 1 else coarse
+    candidates = _across_windows(coarse)
     candidates += [hint for hint in hints if all(hint.iou(known) < SAME_EVENT_IOU for known in candidates)]
     found: list[Found] = []
     for number, candidate in enumerate(sorted(candidates)):
@@ -84,13 +83,29 @@ def locate(
     return Localization(tuple(sorted(found, key=lambda item: item.span)), seen.coverage(), plan)
 
 
+def _across_windows(coarse: Sequence[Sequence[Span]]) -> list[Span]:
+    """What neighbouring windows saw of one occurrence is one; what one window tells apart stays apart."""
+    candidates: list[Span] = []
+    for spans in coarse:
+        before = list(candidates)
+        for span in spans:
+            twin = next((old for old in before if old.overlap_s(span) >= 0), None)
+            if twin is None:
+                candidates.append(span)
+                continue
+            before.remove(twin)
+            both = Span(min(twin.start_s, span.start_s), max(twin.end_s, span.end_s))
+            candidates[candidates.index(twin)] = both
+    return candidates
+
+
 @dataclass(frozen=True)
 class _Look:
     """A short span, looked at closely."""
 
     found: list[Span]
     sessions: list[VideoSession]
-    coverage: Coverage
+    seen: Seen
 
 
 class _Search:
@@ -99,8 +114,6 @@ class _Search:
     def __init__(self, pool: SessionPool, video: VideoInfo, query: str, on_part: OnPart | None) -> None:
         self._pool, self._video, self._query, self._on_part = pool, video, query, on_part
         self._part = 0.0
-        self.unfamiliar = 0
-        """How many sessions could not be asked, because the checkpoint knows nothing like them."""
 
     def come_to(self, part: float) -> None:
         """That part of the work is done."""
@@ -112,15 +125,8 @@ class _Search:
         if self._on_part:
             self._on_part(self._part)
 
-    def asked(self, plan: SamplingPlan, index: int, seen: Seen) -> list[Span]:
+    def asked(self, session: VideoSession, seen: Seen) -> list[Span]:
         """All spans that one window's reply names."""
-        return self._asked(self._pool.session(self._video, plan, plan.windows[index], on_part=self.tick), seen)
-
-    def _asked(self, session: VideoSession, seen: Seen) -> list[Span]:
-        if session.unfamiliar:
-            self.unfamiliar += 1
-            seen.add(session, understood=False)
-            return []
         generation = session.ask(localize(self._query), max_new_tokens=REPLY_TOKENS, item=TimeRange)
         for _ in generation:
             self.tick()
@@ -138,23 +144,18 @@ class _Search:
             half = LOOK_MAX_S / 2
             looks = [self._look(Span(edge_s - half, edge_s + half)) for edge_s in (coarse.start_s, coarse.end_s)]
             better = _joined(coarse, looks[0].found, looks[1].found)
-        if all(session.unfamiliar for look in looks for session in look.sessions):
-            # A window that is familiar on the whole has parts that are not; what was found in those was invented.
-            return None
         if better is None or better.iou(coarse) < SAME_EVENT_IOU:
             # A look that could not see, or whose reply could not be read, says nothing against the first one.
-            return Found(coarse, coarse_grain_s) if any(look.coverage.unseen for look in looks) else None
+            return Found(coarse, coarse_grain_s) if any(look.seen.is_blind for look in looks) else None
         forms = self._pool.engine.checkpoint.question_forms
         sessions = [session for look in looks for session in look.sessions]
         if not any(confirmed(session, better, self._query, forms, tick=self.tick) for session in sessions):
             return None
-        return Found(better, max(look.coverage.grain_s for look in looks))
+        return Found(better, max(look.seen.coverage().grain_s for look in looks))
 
     def _look(self, around: Span) -> _Look:
-        plan, sessions = look(self._pool, self._video, around, on_part=self.tick)
-        seen = Seen(plan, key_frames_only=self._pool.decoder.key_frames_only)
-        found = [span for session in sessions for span in self._asked(session, seen)]
-        return _Look(found, sessions, seen.coverage())
+        sessions, seen = look(self._pool, self._video, around, on_part=self.tick)
+        return _Look([span for session in sessions for span in self.asked(session, seen)], sessions, seen)
 
 
 def _joined(coarse: Span, starts: list[Span], ends: list[Span]) -> Span | None:

@@ -1,11 +1,14 @@
-"""A short span, looked at again at the finest step that the checkpoint was trained on."""
+"""Looking at windows, and again at short spans, whatever of them can be looked at."""
 
 import math
+from collections.abc import Callable, Iterator
 
+from model.coverage import Seen
 from model.engine import VideoSession
 from model.sessions import OnPart, SessionPool
+from video.errors import UnreadableVideo
 from video.probe import VideoInfo
-from video.sampler import SamplingPlan
+from video.sampler import Purpose, SamplingPlan
 from video.timeline import Span
 
 MARGIN_S = 4.0
@@ -14,17 +17,56 @@ LOOK_MAX_S = 60.0
 """Spans up to this length are looked at at the finest step; of longer ones only parts, or at the usual step."""
 
 
-def look(
-    pool: SessionPool, video: VideoInfo, around: Span, *, on_part: OnPart | None = None
-) -> tuple[SamplingPlan, list[VideoSession]]:
-    """The sessions that show a span, as far as the video reaches, and their plan.
+def shown(
+    pool: SessionPool,
+    video: VideoInfo,
+    plan: SamplingPlan,
+    seen: Seen,
+    *,
+    on_part: Callable[[int, float], None] = lambda _window, _part: None,
+) -> Iterator[tuple[int, VideoSession]]:
+    """The windows of a plan that can be looked at, by index, each with its session; what can't be is noted in `seen`.
+
+    One window without readable pictures, or of a kind that the checkpoint does not know, does not cost the others.
+    `on_part` is told a window's index and how much of it is decoded.
 
     Raises:
-        UnreadableVideo: no frame of it can be decoded.
+        UnreadableVideo: after the last window, if none has a picture.
     """
+    failures = []
+    for index, window in enumerate(plan.windows):
+
+        def part(done: float, of: int = index) -> None:
+            on_part(of, done)
+
+        try:
+            session = pool.session(video, plan, window, on_part=part)
+        except UnreadableVideo as error:
+            failures.append(error)
+            seen.missed(window.span)
+            continue
+        if session.unfamiliar:
+            seen.missed(window.span, unfamiliar=True)
+            continue
+        yield index, session
+    if len(failures) == len(plan.windows):
+        raise failures[-1]
+
+
+def look(
+    pool: SessionPool, video: VideoInfo, around: Span, *, purpose: Purpose = "look", on_part: OnPart | None = None
+) -> tuple[list[VideoSession], Seen]:
+    """The sessions that show a span, as far as the video reaches, and what of it was seen; none where nothing can be."""
     inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
-    plan = pool.plan(video, "look", span=inside)
-    return plan, [pool.session(video, plan, window, on_part=on_part) for window in plan.windows]
+    plan = pool.plan(video, purpose, span=inside)
+    seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
+    sessions = []
+    try:
+        for _, session in shown(pool, video, plan, seen, on_part=lambda _, part: on_part(part) if on_part else None):
+            sessions.append(session)
+    except UnreadableVideo:
+        pass  # it is noted in `seen`
+    return sessions, seen
 
 
 def widened(span: Span) -> Span:

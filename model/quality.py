@@ -48,6 +48,8 @@ def judged(generation: Generation, reading: Reading, session: VideoSession) -> V
         faults.append("cannot be read")
     if reading.rejected:
         faults.append("has times outside of the window")
+    if not reading.is_in_order:
+        doubts.append("goes back in time")
     events = reading.events
     if _is_grid(events):
         faults.append("is an even grid")

@@ -30,6 +30,8 @@ class Reading:
     """Entries that made no sense: no times, times that are no numbers, or entirely outside the window."""
     is_json: bool
     """Whether the reply was JSON in the asked form at all, whole or cut off."""
+    is_in_order: bool = True
+    """Whether the reply itself told them in order of time."""
 
 
 def read_events(text: str, session: VideoSession) -> Reading:
@@ -44,7 +46,9 @@ def read_events(text: str, session: VideoSession) -> Reading:
             rejected += 1
         else:
             events.append(event)
-    return Reading(tuple(sorted(events, key=lambda event: event.span)), rejected, is_json=True)
+    starts_s = [event.span.start_s for event in events]
+    in_time = tuple(sorted(events, key=lambda event: event.span))
+    return Reading(in_time, rejected, is_json=True, is_in_order=starts_s == sorted(starts_s))
 
 
 def read_entries(text: str) -> list[Any] | None:

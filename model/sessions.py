@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+
 from model.engine import Engine, VideoSession
 from model.errors import OutOfMemory
 from video.decoder import Decoder, TimedFrames
@@ -71,10 +73,12 @@ class SessionPool:
         fps: float | None = None,
         max_frames: int | None = None,
         context_tokens: int | None = None,
+        on_part: OnPart | None = None,
     ) -> SamplingPlan:
         """The plan for this engine's checkpoint and context; see `video.sampler.plan`.
 
-        Where windows of the purpose "caption" overlap, the video is looked into for cuts at which they can meet.
+        Where windows of the purpose "caption" overlap, the video is looked into for cuts at which they can meet; `on_part` is
+        told that this goes on.
         """
         budget = Budget(
             context_tokens=min(self.context_tokens, context_tokens or self.context_tokens),
@@ -86,14 +90,40 @@ class SessionPool:
         found = plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
         if purpose != "caption" or len(found.windows) == 1 or self.decoder.key_frames_only:
             return found
-        cuts_s = self._cuts(video, tuple(overlaps(found)))
+        cuts_s = self._cuts(video, tuple(overlaps(found)), on_part)
         return plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames, cuts_s=cuts_s)
 
-    def _cuts(self, video: VideoInfo, regions: tuple[Span, ...]) -> tuple[float, ...]:
+    def _cuts(self, video: VideoInfo, regions: tuple[Span, ...], on_part: OnPart | None) -> tuple[float, ...]:
         key = (video.content_hash, regions)
         if key not in self._known_cuts:
-            self._known_cuts[key] = cuts(self.decoder, video, regions)
+
+            def followed() -> Iterator[Span]:
+                for region in regions:
+                    if on_part:
+                        on_part(0.0)
+                    yield region
+
+            self._known_cuts[key] = cuts(self.decoder, video, followed())
         return self._known_cuts[key]
+
+    def tell(self, prompt: str, *, max_new_tokens: int, item: type[BaseModel] | None = None) -> str:
+        """The whole reply to a text alone; where there is no room for it, all videos are let go first.
+
+        Raises:
+            OutOfMemory: there is no room even then.
+        """
+        for is_last in (False, True):
+            try:
+                generation = self.engine.tell(prompt, max_new_tokens=max_new_tokens, item=item)
+                for _ in generation:
+                    pass
+                return generation.text
+            except OutOfMemory:
+                if is_last:
+                    raise
+            with self._lock:
+                self._sessions.clear()
+        raise AssertionError
 
     def session(self, video: VideoInfo, plan: SamplingPlan, window: Window, *, on_part: OnPart | None = None) -> VideoSession:
         """The session of one window of a plan, opened now if it is not kept; `on_part` follows the decoding.

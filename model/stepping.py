@@ -78,7 +78,8 @@ class FixedStep:
         try:
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # Other threads go on allocating meanwhile: only this one's work is recorded.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 logits = self._forward()
             graph.replay()
             apart = float((logits.float() - expected.float()).abs().max() / expected.float().std())

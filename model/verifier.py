@@ -3,7 +3,6 @@
 A checkpoint that was asked where something is tends to find it. Asked what happens there it has no reason to.
 """
 
-import logging
 import re
 from collections.abc import Callable
 
@@ -12,11 +11,8 @@ from model.looking import look, widened
 from model.merging import is_alike
 from model.prompts import confirm, form_about_a_moment
 from model.sessions import OnPart, SessionPool, Tick
-from video.errors import VideoError
 from video.probe import VideoInfo
 from video.timeline import Span
-
-log = logging.getLogger(__name__)
 
 REPLY_TOKENS = 256
 MOMENTS = (0.5, 0.25, 0.75)
@@ -25,7 +21,7 @@ _FILLING = frozenset(
     "a an the is are was were be being something someone anything there any in of on at to it its this that".split()  # noqa: SIM905
 )
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
-_ENDING = re.compile(r"(?:ing|es|s|e|ed)$")
+_ENDING = re.compile(r"(?:wards?|ing|es|s|e|ed)$")
 
 
 def fits(query: str, told: str) -> bool:
@@ -83,18 +79,15 @@ def holds(pool: SessionPool, video: VideoInfo, span: Span, claim: str, *, on_par
         if on_part:
             on_part(0.0)
 
-    try:
-        _, sessions = look(pool, video, widened(span), on_part=on_part)
-    except VideoError as error:
-        log.info("%s: what is said of %.1f to %.1f s cannot be checked: %s", video.path.name, span.start_s, span.end_s, error)
-        return None
-    if all(session.unfamiliar for session in sessions):
+    # At the usual rate and size: whether something is there needs no finer look, and many hits are looked at.
+    sessions, seen = look(pool, video, widened(span), purpose="caption", on_part=on_part)
+    if not sessions:
         return None
     forms = pool.engine.checkpoint.question_forms
     sentences = [sentence for sentence in _SENTENCE_END.split(claim) if sentence.strip()] if forms else [claim]
     if all(any(confirmed(session, span, sentence, forms, tick=tick) for session in sessions) for sentence in sentences):
         return True
-    return None if any(session.unreadable for session in sessions) else False
+    return None if seen.is_blind or any(session.unreadable for session in sessions) else False
 
 
 def _says_yes(generation: Generation, tick: Tick) -> bool:

@@ -8,8 +8,10 @@ import pytest
 
 from model.chapters import CHAPTER_MIN_S, PART_CHARACTERS, TITLE_CHARACTERS, story
 from model.checkpoints import DEMO, find_checkpoint
-from model.engine import Engine
+from model.errors import ServerFailed
 from model.qwen import QwenEngine
+from model.sessions import SessionPool
+from video.decoder import Decoder
 from video.timeline import Event, Span
 
 WHOLE = Span(0.0, 600.0)
@@ -17,6 +19,11 @@ MATCH = [Event(Span(start, start + 8), f"A player kicks the ball, number {start}
 TALK = [Event(Span(start, start + 8), f"Two people talk at a desk about topic {start}.") for start in range(260, 420, 20)]
 NIGHT = [Event(Span(start, start + 8), f"Cars drive through rain at night, lane {start}.") for start in range(440, 590, 20)]
 TIMELINE = [*MATCH, *TALK, *NIGHT]
+
+
+@pytest.fixture(scope="module")
+def pool(engine: QwenEngine, decoder: Decoder) -> SessionPool:
+    return SessionPool(engine, decoder, memory_bytes=1 << 28)
 
 
 def check_whole(chapters: Any, span: Span = WHOLE) -> None:
@@ -28,8 +35,8 @@ def check_whole(chapters: Any, span: Span = WHOLE) -> None:
     assert all(chapter.title and len(chapter.title) <= TITLE_CHARACTERS for chapter in chapters)
 
 
-def test_chapters_begin_where_the_captions_change(engine: QwenEngine) -> None:
-    told = story(TIMELINE, WHOLE, engine)
+def test_chapters_begin_where_the_captions_change(pool: SessionPool) -> None:
+    told = story(TIMELINE, WHOLE, pool)
     check_whole(told.chapters)
     assert [chapter.span.start_s for chapter in told.chapters] == [0.0, TALK[0].span.start_s, NIGHT[0].span.start_s]
     for chapter, words in zip(told.chapters, ("kicks the ball", "talk at a desk", "rain at night"), strict=True):
@@ -39,28 +46,18 @@ def test_chapters_begin_where_the_captions_change(engine: QwenEngine) -> None:
 
 
 @pytest.mark.parametrize(("duration_s", "chapters"), [(9.0, 1), (25.0, 2), (60.0, 3), (3600.0, 12), (36_000.0, 24)])
-def test_longer_videos_have_more_chapters_as_far_as_there_is_room(engine: QwenEngine, duration_s: float, chapters: int) -> None:
+def test_longer_videos_have_more_chapters_as_far_as_there_is_room(pool: SessionPool, duration_s: float, chapters: int) -> None:
     count = max(1, int(duration_s / 5))
     events = [Event(Span(at * 5.0, at * 5.0 + 3), f"Thing {at * at} moves {at % 7} times.") for at in range(count)]
-    told = story(events, Span(0.0, duration_s), engine)
+    told = story(events, Span(0.0, duration_s), pool)
     assert len(told.chapters) == chapters
     if duration_s >= CHAPTER_MIN_S:
         check_whole(told.chapters, Span(0.0, duration_s))
 
 
-def test_where_nothing_was_seen_there_are_no_chapters(engine: QwenEngine) -> None:
-    told = story([], WHOLE, engine)
+def test_where_nothing_was_seen_there_are_no_chapters(pool: SessionPool) -> None:
+    told = story([], WHOLE, pool)
     assert told.chapters == () and told.summary == "Nothing was seen in this video."
-
-
-@dataclass
-class Said:
-    """A reply that is there."""
-
-    text: str
-
-    def __iter__(self) -> Any:
-        return iter([self.text])
 
 
 @dataclass
@@ -76,14 +73,21 @@ class Teller:
 
     checkpoint = _Checkpoint()
 
-    def tell(self, prompt: str, **_: Any) -> Said:
+    @property
+    def engine(self) -> "Teller":
+        return self
+
+    def tell(self, prompt: str, **_: Any) -> str:
         self.prompts.append(prompt)
-        return Said(self.replies[len(self.prompts) - 1])
+        reply = self.replies[len(self.prompts) - 1]
+        if reply == "GONE":
+            raise ServerFailed("The server is gone.")
+        return reply
 
 
 def told_by(*replies: str, events: Any = TIMELINE) -> tuple[Any, Teller]:
     teller = Teller(list(replies))
-    return story(events, WHOLE, cast(Engine, teller)), teller
+    return story(events, WHOLE, cast(SessionPool, teller)), teller
 
 
 def test_a_checkpoints_own_chapters_begin_at_events_and_leave_no_gap() -> None:
@@ -105,10 +109,12 @@ def test_a_checkpoints_own_chapters_begin_at_events_and_leave_no_gap() -> None:
     assert "0:07:20.0 Rain: It rains." in second and "Never" not in second
 
 
-@pytest.mark.parametrize("reply", ["", "I cannot.", "[]", '[{"start": 1}]', '{"start": NaN, "title": "x", "summary": "y"}'])
-def test_a_reply_that_makes_no_sense_costs_nothing(reply: str, engine: QwenEngine) -> None:
+@pytest.mark.parametrize(
+    "reply", ["", "I cannot.", "[]", "GONE", '[{"start": 1}]', '{"start": NaN, "title": "x", "summary": "y"}']
+)
+def test_a_reply_that_makes_no_sense_costs_nothing(reply: str, pool: SessionPool) -> None:
     told, _ = told_by(reply, "never asked")
-    assert told == story(TIMELINE, WHOLE, engine)
+    assert told == story(TIMELINE, WHOLE, pool)
 
 
 def test_a_timeline_too_long_for_one_prompt_is_told_in_parts() -> None:
@@ -122,11 +128,11 @@ def test_a_timeline_too_long_for_one_prompt_is_told_in_parts() -> None:
     check_whole(told.chapters)
 
 
-def test_a_real_engine_can_be_told_from(engine: QwenEngine) -> None:
+def test_a_real_engine_can_be_told_from(decoder: Decoder) -> None:
     """The bundled checkpoint has read no texts, but its reply is held to the grammar, so the way is the whole one."""
     from dataclasses import replace
 
     free = QwenEngine(replace(find_checkpoint(str(DEMO)), question_forms=()), device="cpu", threads=1)
-    told = story(MATCH[:4], Span(0.0, 90.0), free)
+    told = story(MATCH[:4], Span(0.0, 90.0), SessionPool(free, decoder, memory_bytes=1 << 28))
     check_whole(told.chapters, Span(0.0, 90.0))
     assert told.summary

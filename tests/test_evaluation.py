@@ -61,9 +61,10 @@ def test_duplicates_inventions_and_what_was_told() -> None:
 
 
 def test_percentiles_are_values_that_were_seen() -> None:
-    assert metrics.percentile([4.0, 1.0, 3.0, 2.0], 0.5) == 3.0
+    assert metrics.percentile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.0
+    assert metrics.percentile([float(value) for value in range(1, 11)], 0.9) == 9.0
     assert metrics.percentile([1.0], 0.9) == 1.0
-    assert metrics.percentile([], 0.9) == 0.0
+    assert metrics.percentile([], 0.9) is None
 
 
 def test_rendered_videos_are_the_same_for_the_same_seed_and_ask_only_what_is_decided(tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_minutes_of_shapes_are_found_told_and_refused_as_well_as_is_claimed(tmp_
     assert grounding["recall_of_present"] >= 0.95
     assert grounding["edge_median_s"] <= 0.25 and grounding["edge_p90_s"] <= 0.5
     assert grounding["error_bar_covers"] >= 0.9
-    assert grounding["absent_refused"] >= 0.95 and grounding["absent_queries"] == 40
+    assert grounding["absent_refused"] >= 0.975 and grounding["absent_queries"] == 40
     assert captions["told"] >= 0.9 and captions["duplicates"] < 0.01
     assert report["scores"]["questions"]["at a moment"] >= 0.8
     written = {Path(path).suffix: Path(path) for path in report["paths"]}

@@ -128,7 +128,8 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             ]
             yield gr.update(value="", **ANSWERING), messages
             try:
-                with answers.asked(request, lambda: app.ask([entry], asked, history=render.turns(before))) as asking:
+                with answers.stoppable(request) as stopping:
+                    asking = app.ask([entry], asked, history=render.turns(before), stopping=stopping)
                     text = ""
                     for piece in asking:
                         text += piece

@@ -40,7 +40,8 @@ def search_tab(app: Longview, answers: Answers) -> None:
         yield gr.update(**ANSWERING), "…", ""
         told, cards = "", ""
         try:
-            with answers.asked(request, lambda: app.ask([], text)) as asking:
+            with answers.stoppable(request) as stopping:
+                asking = app.ask([], text, stopping=stopping)
                 for piece in asking:
                     told += piece
                     yield gr.skip(), render.plain(told), cards

@@ -4,6 +4,7 @@ Temporal grounding after Gao et al. 2017 (R@n at an IoU, mIoU); dense captions a
 are matched in order of time so that the sum of IoU times likeness of text is greatest, and its F-measure is the score.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 from model.merging import is_alike, likeness
@@ -83,7 +84,6 @@ def invented(found: Sequence[Event], truth: Sequence[Event]) -> int:
     )
 
 
-def percentile(values: Sequence[float], part: float) -> float:
-    """The value below which that part of all lies, by the nearest rank; 0 of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+def percentile(values: Sequence[float], part: float) -> float | None:
+    """The smallest value that at least that part of all does not exceed (nearest rank); None of none."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)] if values else None

@@ -56,7 +56,7 @@ class Tally:
                 self.recalled.setdefault(f"{n}, IoU {threshold}", []).append(hit)
         overlaps = metrics.overlaps(spans, truth)
         self.overlaps += overlaps
-        self.found_some.append(bool(spans))
+        self.found_some.append(any(span.overlap_s(true) > 0 for span in spans for true in truth))
         partners = metrics.matched(spans, truth)
         self.spurious += [at not in partners for at in range(len(spans))]
         for at, true in zip(partners, truth, strict=True):
@@ -88,8 +88,8 @@ class Tally:
                 **recall,
                 "recall_of_present": _share(self.found_some),
                 "spurious": _share(self.spurious),
-                "edge_median_s": round(metrics.percentile(self.edges_s, 0.5), 3),
-                "edge_p90_s": round(metrics.percentile(self.edges_s, 0.9), 3),
+                "edge_median_s": _rounded(metrics.percentile(self.edges_s, 0.5)),
+                "edge_p90_s": _rounded(metrics.percentile(self.edges_s, 0.9)),
                 "error_bar_covers": _share(self.covered),
                 "absent_refused": _share(self.refused),
                 "absent_queries": len(self.refused),
@@ -178,6 +178,10 @@ def _sentences(text: str) -> list[str]:
 
 def _plain(spans: Iterable[Span]) -> list[list[float]]:
     return [[round(span.start_s, 2), round(span.end_s, 2)] for span in spans]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _share(values: list[bool]) -> float | None:
