@@ -2,9 +2,9 @@
 
     python -m benchmarks.fit_familiarity [--clips FOLDER] [--write] [VIDEO...]
 
-Fitted are rendered clips and single patches against synthetic clips; nothing else goes in. The border is moved to where all but one
-in 200 of other rendered clips and patches are familiar. It is measured on rendered clips of other seeds; on synthetic ones, each kind
-by a rule that never saw that kind; and on clips cut from the videos given, of which no rule saw any.
+Fitted are rendered clips and single patches against synthetic clips; nothing else goes in. The border is moved to where all
+but one in 200 of other rendered clips and patches are familiar. It is measured on rendered ones of other seeds; on synthetic
+ones, each kind by a rule that never saw that kind; and on clips cut from the videos given, of which no rule saw any.
 """
 
 import argparse
