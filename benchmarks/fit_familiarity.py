@@ -2,9 +2,9 @@
 
     python -m benchmarks.fit_familiarity [--clips FOLDER] [--write] [VIDEO...]
 
-Fitted are rendered clips against synthetic ones; nothing else goes in. The border is moved to where all but one in 200 of other
-rendered clips are familiar, and a margin beyond. It is measured on rendered clips of other seeds; on synthetic ones, each kind
-by a rule that never saw that kind; and on clips cut from the videos given, of which no rule saw any.
+Fitted are rendered clips and single patches against synthetic clips; nothing else goes in. The border is moved to where all
+but one in 200 of other rendered clips and patches are familiar. It is measured on rendered ones of other seeds; on synthetic
+ones, each kind by a rule that never saw that kind; and on clips cut from the videos given, of which no rule saw any.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.footage import cut, rendered, synthetic
+from benchmarks.footage import cut, rendered, stills, synthetic
 from model.cache import FixedCache
 from model.checkpoints import DEMO, FAMILIAR_FILE, find_checkpoint
 from model.familiarity import DEVIATIONS_MAX, Familiarity, of_window, statistics
@@ -33,13 +33,14 @@ from video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
 
 FITTED, BORDER, MEASURED = (150, 100_000), (60, 200_000), (100, 300_000)
 """How many rendered clips, from which seed, for the rule, its border and its measurement."""
+STILLS_EACH = 40
+"""Single patches with each shape in each colour."""
 FITTED_SYNTHETIC, MEASURED_SYNTHETIC = 1, 2
 """Seeds of drawn clips."""
-PENALTY = 1e-3
-"""On the squares of the weights; of 1e-3, 1e-2 and 1e-1 the best."""
+PENALTY = 1e-4
+"""On the squares of the weights; of 1e-4 and 1e-3 the better."""
 BORDER_QUANTILE = 0.005
-MARGIN = 0.5
-"""How much further than that quantile the border lies, in standard deviations of rendered clips' familiarity."""
+"""Of single patches and windows of the world together: windows alone, being medians, keep well clear of the border."""
 STEPS = 80
 PATCHES_MAX = 8
 """Of one look, spread evenly over its window: more of the same clip teach little."""
@@ -78,6 +79,10 @@ class Looking:
                 continue
             kind = path.stem.rpartition("-")[0]
             yield from (Look(path.name, kind, patches) for patches in found)
+
+    def stills(self, seed: int) -> list[Look]:
+        """Single patches with every shape in every colour."""
+        return [Look(f"still {seed}", "still", self._statistics(pixels)) for pixels in stills(each=STILLS_EACH, seed=seed)]
 
     def _seen(self, video: VideoInfo, varied: bool) -> Iterator[torch.Tensor]:
         sizes = {}
@@ -135,8 +140,7 @@ def fitted(world: list[Look], others: list[Look], border: list[Look]) -> Familia
 
     optimizer.step(loss)
     rule = Familiarity(mean, scale, weight.detach(), bias.detach())
-    told = familiarities(rule, border)
-    zero = float(np.quantile(told, BORDER_QUANTILE) - MARGIN * told.std())
+    zero = float(np.quantile(familiarities(rule, border), BORDER_QUANTILE))
     return replace(rule, bias=rule.bias - zero)
 
 
@@ -173,18 +177,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.clips or Path(temporary)
         looking = Looking()
-        worlds = [list(looking.looks(rendered(folder, count=count, seed=seed))) for count, seed in (FITTED, BORDER, MEASURED)]
+        clips = [list(looking.looks(rendered(folder, count=count, seed=seed))) for count, seed in (FITTED, BORDER, MEASURED)]
+        single = [looking.stills(seed) for _, seed in (FITTED, BORDER, MEASURED)]
+        world, border = (clips[index] + single[index] for index in (0, 1))
         first, second = (
             list(looking.looks(synthetic(folder, seed=seed), varied=True)) for seed in (FITTED_SYNTHETIC, MEASURED_SYNTHETIC)
         )
-        rule = fitted(worlds[0], first, worlds[1])
+        rule = fitted(world, first, border)
         if arguments.write:
             rule.save(DEMO / FAMILIAR_FILE)
-        print("fitted", len(worlds[0]), len(worlds[1]), len(first), flush=True)
-        tell("rendered", worlds[2], familiarities(rule, worlds[2]), familiar=True)
+        tell("rendered", clips[2], familiarities(rule, clips[2]), familiar=True)
+        tell("single patches", single[2], familiarities(rule, single[2]), familiar=True)
         left_out = np.concatenate(
             [
-                familiarities(fitted(worlds[0], [look for look in first if look.kind != kind], worlds[1]), [
+                familiarities(fitted(world, [look for look in first if look.kind != kind], border), [
                     look for look in second if look.kind == kind
                 ])
                 for kind in dict.fromkeys(look.kind for look in second)

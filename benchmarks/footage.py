@@ -6,17 +6,20 @@ Everything that is made here follows from seeds. Clips are short MP4s, so that t
 import random
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from app.evaluation.suites import FORMATS
-from benchmarks.drawings import DRAWINGS
+from benchmarks.drawings import DRAWINGS, Picture
 from video.ffmpeg import ffmpeg_path, written_whole
-from video.shapes import render, sample_scene
+from video.shapes import ACTIONS, COLORS, SHAPES, ShapesEvent, background, draw, render, sample_scene
 
 SIZES = ((320, 192), (640, 360), (426, 240), (192, 320), (160, 96))
 """Widths and heights of clips, those of the evaluation among them."""
+STILL_SIZES = ((128, 224), (96, 224), (96, 160), (64, 96), (128, 192), (160, 160), (160, 96), (224, 96))
+"""Heights and widths at which the model sees videos of many shapes."""
 LAVFI = (
     "testsrc", "testsrc2", "smptebars", "smptehdbars", "pal75bars", "rgbtestsrc", "yuvtestsrc", "colorspectrum",
     "mandelbrot", "life=mold=10:ratio=0.3:death_color=#C83232:life_color=#00ff00", "cellauto=rule=110", "sierpinski",
@@ -46,6 +49,26 @@ def rendered(folder: Path, *, count: int, seed: int) -> Iterator[Path]:
             # Five frames a second are enough for the rates at which the model looks.
             render(path, scene, duration_s, width=width, height=height, fps=min(fps, 12.5), seed=number, output_options=options)
         yield path
+
+
+def stills(*, each: int, seed: int) -> Iterator[Picture]:
+    """Single temporal patches of the world, uint8 (2, height, width, 3): every shape in every colour, `each` times.
+
+    Clips show only some of these, and mostly backgrounds; but a star that stands still for a minute is all that there is to see.
+    """
+    looks = [(color, shape) for color in COLORS for shape in SHAPES] * each
+    for number, (color, shape) in enumerate(looks):
+        chance = random.Random(seed + number)
+        height, width = chance.choice(STILL_SIZES)
+        event = ShapesEvent(0, chance.uniform(4, 12), color, shape, chance.choice(ACTIONS), chance.uniform(0.2, 0.8))
+        event = replace(event, y=chance.uniform(0.2, 0.8), radius=chance.uniform(0.14, 0.22))
+        other = replace(event, color=chance.choice(list(COLORS)), shape=chance.choice(SHAPES), action=chance.choice(ACTIONS))
+        time_s = chance.uniform(0, event.end_s - 0.5)
+        ground = background(height, width, seed=seed + number)
+        shown = [event, replace(other, x=chance.uniform(0.2, 0.8))] if chance.random() < 0.2 else [event]
+        frames = np.stack([draw(shown, time_s, ground), draw(shown, time_s + chance.choice([0.2, 0.5]), ground)])
+        noise = np.random.default_rng(number).normal(0, chance.choice([0, 0, 1, 3]), frames.shape)
+        yield np.clip(frames + noise, 0, 255).astype(np.uint8)
 
 
 def synthetic(folder: Path, *, seed: int) -> Iterator[Path]:
