@@ -183,9 +183,7 @@ def chapters(call: Call, video: Video) -> None:
     document = {"video_id": entry.video_id, "duration_s": round(entry.duration_s, 3), "summary": entry.summary, "chapters": rows}
     lines = [f"{format_clock(chapter.span.start_s)} {chapter.text}" for chapter in entry.chapters]
     if not entry.summary:
-        lines = [
-            "There are no chapters: nothing could be looked at, or the video was indexed before there were any (index it again)."
-        ]
+        lines = ["There are no chapters: nothing could be looked at, or it was indexed before there were any (index it again)."]
     call.answer(document | call.model_facts(entry.provenance), "\n".join([*lines, "", entry.summary]).strip())
 
 

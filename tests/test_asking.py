@@ -1,5 +1,6 @@
 """Questions to one video and to the library: what is looked at, what is confirmed, and what a stop leaves behind."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,35 @@ def test_a_stop_ends_the_reading_within_a_chunk(app: Longview, first: VideoEntry
     assert app.answers(first) == before
     monkeypatch.undo()
     assert "A yellow star grows." in "".join(app.ask([first], question))
+
+
+def test_a_stop_before_anything_is_there_to_be_stopped_counts(
+    app: Longview, first: VideoEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    asking = app.ask([first], "What happens between 2 and 78 seconds?", stopping=stopping)
+    monkeypatch.setattr(Decoder, "read", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(Stopped):
+        list(asking)
+
+
+def test_a_video_that_cannot_be_read_does_not_silence_the_others(app: Longview, first: VideoEntry, tmp_path: Path) -> None:
+    options: dict[str, object] = {"movflags": "+faststart", "g": 25}
+    whole = render(tmp_path / "whole.mp4", (CIRCLE,), 20.0, fps=10, output_options=options)
+    damaged = tmp_path / "damaged.mp4"
+    data = whole.read_bytes()
+    begin = data.index(b"mdat")
+    damaged.write_bytes(data[: begin + 8])
+    entry = replace(first, video_id="0" * 12, content_hash="0" * 40, path=damaged, title="damaged")
+    app.library.put(entry, [])
+    try:
+        asking = app.ask([app.library.video("0" * 12), first], "When does the yellow star appear?")
+        told = "".join(asking)
+        assert told.startswith("damaged: ") and "first: From 3" in told
+        assert [item.video_id for item in asking.answer.evidence] == [first.video_id]
+    finally:
+        app.library.remove("0" * 12)
 
 
 def test_a_stop_ends_the_words(app: Longview, first: VideoEntry) -> None:

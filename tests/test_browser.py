@@ -24,6 +24,8 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# The default of five seconds is little beside other tests on two cores.
+expect.set_options(timeout=30_000)
 TIME_OF_PLAYER = "document.querySelector('.player video').currentTime"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None and "LONGVIEW_NEED_BROWSER" not in os.environ, reason="no Chromium is installed")

@@ -76,3 +76,20 @@ def test_the_library_keeps_what_is_missing_and_finds_a_renamed_original(cut: Vid
     second = first.rename(tmp_path / "second.mp4")
     assert app.video(str(second)).path == second
     assert app.locate(app.library.video(entry.video_id), EVENTS[0].text).found
+
+
+def test_windows_that_cannot_be_read_do_not_cost_the_others(pool: SessionPool, tmp_path: Path) -> None:
+    early = ShapesEvent(5, 11, "red", "circle", "moves up")
+    options: dict[str, object] = {"movflags": "+faststart", "g": 25}
+    whole = render(tmp_path / "whole.mp4", [early, ShapesEvent(130, 136, "blue", "star", "grows")], 150.0, output_options=options)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.35)])
+    video = probe(cut)
+    plan = pool.plan(video, "caption")
+    assert len(plan.windows) >= 3
+    captions = caption(pool, video, plan)
+    assert [event.text for event in captions.events] == [early.text]
+    assert captions.coverage.unseen[-1].end_s == pytest.approx(150.0, abs=0.1)
+    result = locate(pool, video, "red circle")
+    assert [item.span.iou(early.event.span) > 0.8 for item in result.found] == [True]
+    assert result.coverage.unseen == captions.coverage.unseen

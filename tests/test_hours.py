@@ -1,5 +1,6 @@
 """Three hours of video on two cores: indexed in constant memory, and nothing lost or doubled at the windows' borders."""
 
+import contextlib
 import json
 import logging
 import os
@@ -64,12 +65,15 @@ def watch(process: "subprocess.Popen[str]", begun: float, used: list[tuple[float
     """Note the memory of a process and its children, once a second."""
     while process.poll() is None:
         total = 0
-        for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
-            try:
+        try:
+            parent = psutil.Process(process.pid)
+            family = [parent, *parent.children(recursive=True)]
+        except psutil.Error:
+            break
+        for one in family:
+            with contextlib.suppress(psutil.Error):
                 # Proportional: pages that parent and children share count once.
                 total += one.memory_full_info().pss
-            except psutil.Error:
-                continue
         used.append((time.monotonic() - begun, total))
         time.sleep(1.0)
 

@@ -46,6 +46,12 @@ def test_good_captions_pass() -> None:
     assert verdict().passed
 
 
+def test_a_timeline_that_goes_back_in_time_is_looked_at_again() -> None:
+    reading = Reading(GOOD, 0, is_json=True, is_in_order=False)
+    found = judged(cast(Generation, Reply()), reading, cast(VideoSession, Window()))
+    assert found.doubts == ("goes back in time",) and not found.passed
+
+
 def grid(count: int, length_s: float = 6.0) -> tuple[Event, ...]:
     return events(*((at * length_s, (at + 1) * length_s, f"Scene {at}.") for at in range(count)))
 

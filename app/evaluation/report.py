@@ -42,7 +42,8 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def _needle_table(needle: dict[str, Any]) -> list[str]:
-    heads = [f"{minutes:g} min ({tokens:,} tokens)" for minutes, tokens in zip(needle["minutes"], needle["tokens"], strict=True)]
+    columns = zip(needle["minutes"], needle["tokens"], needle["windows"], strict=True)
+    heads = [f"{minutes:g} min ({tokens:,} tokens in {windows} windows)" for minutes, tokens, windows in columns]
     rows = [
         f"| {depth:.0%} | " + " | ".join(_figure(row[at]) for row in needle["overlaps"]) + " |"
         for at, depth in enumerate(needle["depths"])
