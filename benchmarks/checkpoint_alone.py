@@ -15,7 +15,7 @@ from app.evaluation.running import Tally
 from app.evaluation.suites import Labelled, rendered
 from model.captioner import CAPTION_TOKENS
 from model.checkpoints import find_checkpoint
-from model.localizer import REPLY_TOKENS
+from model.looking import REPLY_TOKENS
 from model.prompts import DENSE_CAPTIONS, localize
 from model.qwen import QwenEngine
 from model.replies import read_events

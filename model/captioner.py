@@ -10,12 +10,12 @@ from model.coverage import Coverage, Seen
 from model.decoding import PENALTY_AFTER_LOOP, TimedText
 from model.engine import REPLY_RESERVE_TOKENS, VideoSession
 from model.familiarity import declined
-from model.looking import shown
+from model.looking import shown, where
 from model.merging import Told, joined
 from model.prompts import DENSE_CAPTIONS
 from model.quality import Verdict, judged
 from model.replies import read_events
-from model.sessions import OnPart, SessionPool
+from model.sessions import OnPart, SessionPool, Tick
 from model.verifier import confirmed, resembles
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan, Window
@@ -27,8 +27,10 @@ CAPTION_TOKENS = REPLY_RESERVE_TOKENS - 256
 """Longest reply: the reserve less template and question."""
 DECODING_SHARE = 0.4
 """Of a window's time, how much is shown for decoding; only for the progress bar."""
-SAME_EVENT_IOU = 0.3
-"""What a second look at a window tells is new if it overlaps nothing that the first one told that well."""
+AGREED_IOU = 0.5
+"""An event keeps its time if asking for it alone gives one that overlaps it that well."""
+SAME_EVENT_IOU = 0.2
+"""Two times of what is told alike are of one event if they overlap that well."""
 RATE_AGAIN = 1.5
 """A window whose captions are no good is read again with so many times the frames: other frames, another look."""
 
@@ -99,13 +101,25 @@ def _captioned(session: VideoSession, forms: tuple[str, ...], part: Callable[[fl
     for _ in generation:
         part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
     reading = read_events(generation.text, session)
-
-    def is_there(event: Event) -> bool:
-        # The session is there, so asking once more is cheap; where nothing happens, lists of events are easily made up.
-        return confirmed(session, event.span, event.text, forms, tick=lambda: part(1.0), agrees=resembles)
-
-    events = tuple(event for event in reading.events if event.text and is_there(event))
+    checked = (_checked(session, event, forms, tick=lambda: part(1.0)) for event in reading.events if event.text)
+    events = tuple(event for event in checked if event is not None)
     return _Reply(events, judged(generation, reading, session), generation.is_looping)
+
+
+def _checked(session: VideoSession, event: Event, forms: tuple[str, ...], *, tick: Tick) -> Event | None:
+    """The event at the time where the session sees it when it is asked for it alone; None if it does not.
+
+    The session is there, so asking once more is cheap. In a list of events one is easily made up where little happens, and of
+    two at the same time one often gets the other's end.
+    """
+    spans, _ = where(session, event.text, tick=tick)
+    alone = max(spans, key=event.span.iou, default=event.span)
+    agreement = event.span.iou(alone) if spans else 0.0
+    if agreement >= AGREED_IOU:
+        return event
+    if agreement >= SAME_EVENT_IOU:
+        return Event(alone, event.text)
+    return event if confirmed(session, event.span, event.text, forms, tick=tick, agrees=resembles) else None
 
 
 def _again(pool: SessionPool, video: VideoInfo, window: Window, part: Callable[[float], None], first: _Reply) -> _Reply:

@@ -4,20 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.coverage import Coverage, Seen
-from model.decoding import TimeRange
 from model.engine import VideoSession
 from model.errors import BadQuestion
 from model.familiarity import declined
-from model.looking import LOOK_MAX_S, MARGIN_S, look, shown, widened
-from model.prompts import check_length, localize
-from model.replies import read_events
+from model.looking import LOOK_MAX_S, MARGIN_S, look, shown, where, widened
+from model.prompts import check_length
 from model.sessions import OnPart, SessionPool
 from model.verifier import confirmed
 from video.probe import VideoInfo
 from video.sampler import SamplingPlan
 from video.timeline import Span
 
-REPLY_TOKENS = 512
 SAME_EVENT_IOU = 0.2
 """How well a second look must agree with the first for the find to be kept."""
 
@@ -127,12 +124,9 @@ class _Search:
 
     def asked(self, session: VideoSession, seen: Seen) -> list[Span]:
         """All spans that one window's reply names."""
-        generation = session.ask(localize(self._query), max_new_tokens=REPLY_TOKENS, item=TimeRange)
-        for _ in generation:
-            self.tick()
-        reading = read_events(generation.text, session)
-        seen.add(session, understood=generation.is_complete and reading.is_json)
-        return [event.span for event in reading.events]
+        spans, is_understood = where(session, self._query, tick=self.tick)
+        seen.add(session, understood=is_understood)
+        return spans
 
     def looked_again(self, coarse: Span, coarse_grain_s: float) -> Found | None:
         """The find with finer edges, or None if a second look does not see it."""

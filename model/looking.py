@@ -4,13 +4,17 @@ import math
 from collections.abc import Callable, Iterator
 
 from model.coverage import Seen
+from model.decoding import TimeRange
 from model.engine import VideoSession
-from model.sessions import OnPart, SessionPool
+from model.prompts import localize
+from model.replies import read_events
+from model.sessions import OnPart, SessionPool, Tick
 from video.errors import UnreadableVideo
 from video.probe import VideoInfo
 from video.sampler import Purpose, SamplingPlan
 from video.timeline import Span
 
+REPLY_TOKENS = 512
 MARGIN_S = 4.0
 """Seconds around a find that are looked at again: twice the coarse patch at the usual rate, and room to see what was before."""
 LOOK_MAX_S = 60.0
@@ -67,6 +71,15 @@ def look(
     except UnreadableVideo:
         pass  # it is noted in `seen`
     return sessions, seen
+
+
+def where(session: VideoSession, query: str, *, tick: Tick) -> tuple[list[Span], bool]:
+    """Where one session sees what a query says, on the video's clock; and whether its reply was whole and could be read."""
+    generation = session.ask(localize(query), max_new_tokens=REPLY_TOKENS, item=TimeRange)
+    for _ in generation:
+        tick()
+    reading = read_events(generation.text, session)
+    return [event.span for event in reading.events], generation.is_complete and reading.is_json
 
 
 def widened(span: Span) -> Span:

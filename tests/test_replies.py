@@ -66,7 +66,9 @@ TWO_EVENTS = (Event(Span(3.0, 5.5), "A dog runs."), Event(Span(10.0, 12.5), "It 
     ],
 )
 def test_the_same_two_events_are_read_from_every_form(reply: str) -> None:
-    assert read_events(reply, session()) == Reading(TWO_EVENTS, 0, is_json=True)
+    reading = read_events(reply, session())
+    assert (reading.events, reading.rejected, reading.is_json) == (TWO_EVENTS, 0, True)
+    assert reading.is_in_order == (reply != json.dumps(TWO[::-1]))
 
 
 @pytest.mark.parametrize(
