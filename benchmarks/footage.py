@@ -3,6 +3,7 @@
 Everything that is made here follows from seeds. Clips are short MP4s, so that they go through the same decoder as any file.
 """
 
+import io
 import random
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from app.evaluation.suites import FORMATS
 from benchmarks.drawings import DRAWINGS, Picture
@@ -68,7 +70,15 @@ def stills(*, each: int, seed: int) -> Iterator[Picture]:
         shown = [event, replace(other, x=chance.uniform(0.2, 0.8))] if chance.random() < 0.2 else [event]
         frames = np.stack([draw(shown, time_s, ground), draw(shown, time_s + chance.choice([0.2, 0.5]), ground)])
         noise = np.random.default_rng(number).normal(0, chance.choice([0, 0, 1, 3]), frames.shape)
-        yield np.clip(frames + noise, 0, 255).astype(np.uint8)
+        frames = np.clip(frames + noise, 0, 255).astype(np.uint8)
+        yield np.stack([_compressed(frame, chance.randint(60, 95)) for frame in frames]) if chance.random() < 0.6 else frames
+
+
+def _compressed(frame: Picture, quality: int) -> Picture:
+    """As JPEG leaves it: blocks, and colours at half the resolution, as in most videos."""
+    written = io.BytesIO()
+    Image.fromarray(frame).save(written, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(written))
 
 
 def synthetic(folder: Path, *, seed: int) -> Iterator[Path]:

@@ -4,15 +4,17 @@ A checkpoint that knows one small world says something about any other, too, and
 it may lie a `familiar.safetensors`: which statistics of the vision tower's tokens set its world apart from all else. Checkpoints
 without that file, every Qwen3-VL that is trained on everything, are familiar with everything.
 
-The rule is linear in the mean and the spread of a temporal patch's tokens. `benchmarks.fit_familiarity` makes the file.
+The rule is a small network over the mean and the spread of a temporal patch's tokens; `benchmarks.fit_familiarity` makes the
+file.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.nn.functional import gelu
 
 from model.checkpoints import FAMILIAR_FILE, Checkpoint
 from model.errors import BadCheckpoint, UnfamiliarFootage
@@ -29,8 +31,12 @@ class Familiarity:
     """Of each statistic over the checkpoint's own world: float32 (2 * width,)."""
     scale: torch.Tensor
     """Standard deviation of each statistic there, the same shape."""
+    hidden: torch.Tensor
+    """From deviations to the network's hidden numbers: float32 (2 * width, hidden)."""
+    hidden_bias: torch.Tensor
+    """Float32 (hidden,)."""
     weight: torch.Tensor
-    """How much a deviation speaks for the checkpoint's world, the same shape."""
+    """How much each hidden number speaks for the checkpoint's world, float32 (hidden,)."""
     bias: torch.Tensor
     """Float32 (): moves the border between familiar (above) and unfamiliar to 0."""
 
@@ -39,12 +45,16 @@ class Familiarity:
 
         `tokens`: what the vision tower gives the language model, of shape (patches, tokens a patch, width).
         """
-        deviations = ((statistics(tokens) - self.mean) / self.scale).clamp(-DEVIATIONS_MAX, DEVIATIONS_MAX)
-        return deviations @ self.weight + self.bias
+        return self.of_statistics(statistics(tokens))
+
+    def of_statistics(self, found: torch.Tensor) -> torch.Tensor:
+        """The same, from what `statistics` gives: (patches, 2 * width) -> (patches,)."""
+        deviations = ((found - self.mean) / self.scale).clamp(-DEVIATIONS_MAX, DEVIATIONS_MAX)
+        return gelu(deviations @ self.hidden + self.hidden_bias) @ self.weight + self.bias
 
     def save(self, path: Path) -> None:
         """Write the rule as safetensors."""
-        save_file({name: getattr(self, name).contiguous() for name in ("mean", "scale", "weight", "bias")}, path)
+        save_file({field.name: getattr(self, field.name).contiguous() for field in fields(self)}, path)
 
 
 def statistics(tokens: torch.Tensor) -> torch.Tensor:
@@ -71,7 +81,8 @@ def familiarity_of(checkpoint: Checkpoint, device: torch.device | str) -> Famili
         rule = Familiarity(**load_file(path, device=str(device)))
     except (OSError, TypeError, SafetensorError) as error:
         raise BadCheckpoint(f"{path} does not say what the checkpoint is familiar with: {error}") from error
-    if not rule.mean.shape == rule.scale.shape == rule.weight.shape or rule.bias.ndim:
+    sizes = (len(rule.mean), *rule.weight.shape)
+    if rule.hidden.shape != sizes or len(rule.scale) != sizes[0] or rule.hidden_bias.shape != rule.weight.shape or rule.bias.ndim:
         raise BadCheckpoint(f"{path} does not say what the checkpoint is familiar with: its tensors do not fit together.")
     return rule
 
