@@ -1,6 +1,6 @@
 """Fits the rule by which the bundled checkpoint knows its world (`model.familiarity`), and measures how often it is right.
 
-    python -m benchmarks.fit_familiarity [--clips FOLDER] [--write] [VIDEO...]
+    python -m benchmarks.fit_familiarity [--model FOLDER] [--clips FOLDER] [--write] [VIDEO...]
 
 Fitted are rendered clips and single patches against synthetic clips; nothing else goes in. The border is moved to where all
 but three in 1,000 of other rendered clips and patches are familiar. It is measured on rendered ones of other seeds; on synthetic
@@ -20,7 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from benchmarks.footage import cut, rendered, stills, synthetic
 from model.cache import FixedCache
-from model.checkpoints import DEMO, FAMILIAR_FILE, find_checkpoint
+from model.checkpoints import FAMILIAR_FILE, find_checkpoint
 from model.familiarity import Familiarity, of_window, statistics
 from model.prefill import Prefill
 from model.qwen import QwenEngine
@@ -67,8 +67,13 @@ class Look:
 class Looking:
     """Clips through decoder and vision tower."""
 
-    def __init__(self) -> None:
-        self.engine = QwenEngine(find_checkpoint("demo"), device="cpu")
+    def __init__(self, model: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            # Without the rule that is there: it may be of another form than the one that is fitted.
+            for path in find_checkpoint(model).folder.iterdir():
+                if path.name != FAMILIAR_FILE:
+                    (Path(folder) / path.name).symlink_to(path)
+            self.engine = QwenEngine(find_checkpoint(folder), device="cpu")
         self.pool = SessionPool(self.engine, Decoder(processes=1))
 
     def looks(self, clips: Iterable[Path], *, varied: bool = False) -> Iterator[Look]:
@@ -173,12 +178,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("videos", nargs="*", type=Path, help="real files, for measuring only")
     parser.add_argument("--clips", type=Path, help="where clips are kept for the next time")
-    parser.add_argument("--write", action="store_true", help=f"write {FAMILIAR_FILE} beside the bundled checkpoint")
+    parser.add_argument("--model", default="demo", help="the checkpoint of shapes, a folder if it is not the bundled one")
+    parser.add_argument("--write", action="store_true", help=f"write {FAMILIAR_FILE} beside the checkpoint")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.clips or Path(temporary)
-        looking = Looking()
+        looking = Looking(arguments.model)
         clips = [list(looking.looks(rendered(folder, count=count, seed=seed))) for count, seed in (FITTED, BORDER, MEASURED)]
         single = [looking.stills(seed) for _, seed in (FITTED, BORDER, MEASURED)]
         world, border = (clips[index] + single[index] for index in (0, 1))
@@ -187,7 +193,7 @@ def main() -> None:
         )
         rule = fitted(world, first, border)
         if arguments.write:
-            rule.save(DEMO / FAMILIAR_FILE)
+            rule.save(find_checkpoint(arguments.model).folder / FAMILIAR_FILE)
         tell("rendered", clips[2], familiarities(rule, clips[2]), familiar=True)
         tell("single patches", single[2], familiarities(rule, single[2]), familiar=True)
         left_out = np.concatenate(
