@@ -8,6 +8,7 @@ ones, each kind by a rule that never saw that kind; and on clips cut from the vi
 """
 
 import argparse
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -68,7 +69,10 @@ class Looking:
     """Clips through decoder and vision tower."""
 
     def __init__(self) -> None:
-        self.engine = QwenEngine(find_checkpoint("demo"), device="cpu")
+        with tempfile.TemporaryDirectory() as folder:
+            # Without the rule that is there: it may be of another form.
+            bare = shutil.copytree(DEMO, Path(folder) / "bare", ignore=shutil.ignore_patterns(FAMILIAR_FILE))
+            self.engine = QwenEngine(find_checkpoint(str(bare)), device="cpu")
         self.pool = SessionPool(self.engine, Decoder(processes=1))
 
     def looks(self, clips: Iterable[Path], *, varied: bool = False) -> Iterator[Look]:
