@@ -8,6 +8,7 @@ ones, each kind by a rule that never saw that kind; and on clips cut from the vi
 """
 
 import argparse
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -69,11 +70,10 @@ class Looking:
 
     def __init__(self, model: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            # Without the rule that is there: it may be of another form than the one that is fitted.
-            for path in find_checkpoint(model).folder.iterdir():
-                if path.name != FAMILIAR_FILE:
-                    (Path(folder) / path.name).symlink_to(path)
-            self.engine = QwenEngine(find_checkpoint(folder), device="cpu")
+            # Without the rule that is there: it may be of another form.
+            checkpoint = find_checkpoint(model).folder
+            bare = shutil.copytree(checkpoint, Path(folder) / "bare", ignore=shutil.ignore_patterns(FAMILIAR_FILE))
+            self.engine = QwenEngine(find_checkpoint(str(bare)), device="cpu")
         self.pool = SessionPool(self.engine, Decoder(processes=1))
 
     def looks(self, clips: Iterable[Path], *, varied: bool = False) -> Iterator[Look]:
