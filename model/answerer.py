@@ -269,8 +269,9 @@ def _named(text: str, session: VideoSession) -> list[Span]:
 
 def _without_times(text: str) -> str:
     for reference in reversed(find_times(text, duration_s=float("inf"))):
-        text = text[: reference.text_start] + text[reference.text_end :]
-    return " ".join(text.split())
+        words = "that time" if reference.is_point else "then"
+        text = text[: reference.text_start] + words + text[reference.text_end :]
+    return text
 
 
 def _recent(history: Sequence[Turn], question: str) -> list[Turn]:

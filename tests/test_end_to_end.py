@@ -181,6 +181,32 @@ def test_search_puts_the_right_moment_first(shell: Shell, video_id: str) -> None
         assert Span(best["start_s"], best["end_s"]).iou(event.event.span) > 0.7
 
 
+def test_moments_are_looked_at_again_unless_told_not_to(shell: Shell, video_id: str) -> None:
+    event = EVENTS[3]
+    looked = shell.json("search", event.text, "--limit", "1")
+    assert looked["moments"][0]["verified"] is True and looked["left_out"] == 0
+    assert shell.json("search", event.text, "--limit", "1", "--no-verify")["moments"][0]["verified"] is None
+
+
+def test_chapters_begin_at_the_start_and_can_be_pasted(shell: Shell, video_id: str) -> None:
+    told = shell.json("chapters", video_id)
+    assert len(told["chapters"]) == 3 and told["summary"].startswith(f"{len(EVENTS)} events: ")
+    assert told["chapters"][0]["start_s"] == 0.0 and told["chapters"][-1]["end_s"] == pytest.approx(DURATION_S, abs=0.1)
+    first, *_ = shell.run("chapters", video_id).stdout.splitlines()
+    assert first == f"0:00 {told['chapters'][0]['title']}"
+
+
+def test_without_a_video_the_library_is_asked(shell: Shell, video_id: str) -> None:
+    event = EVENTS[1]
+    told = shell.json("ask", f"When does the {event.color} {event.shape} appear?")
+    assert told["answer"].startswith("five events, ")
+    assert any(
+        item["video_id"] == video_id and Span(item["start_s"], item["end_s"]).iou(event.event.span) > 0.7
+        for item in told["evidence"]
+    )
+    assert told["coverage"]["seconds"] < DURATION_S
+
+
 def test_exported_subtitles_carry_the_captions_times(shell: Shell, video_id: str, tmp_path: Path) -> None:
     captions = shell.json("caption", video_id)["events"]
     for format in ("srt", "vtt"):

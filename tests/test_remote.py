@@ -21,11 +21,14 @@ import torch
 from PIL import Image
 
 from model import remote
+from model.answerer import Answering
 from model.checkpoints import DEMO
 from model.decoding import TimeRange
+from model.engine import Turn
 from model.errors import BadCheckpoint, ServerFailed, ServerUnreachable
 from model.prompts import DENSE_CAPTIONS
 from model.remote import RemoteEngine, RemoteSession, Server
+from model.sessions import SessionPool
 from tests.plain import Plain
 from video.decoder import Decoder, TimedFrames
 from video.probe import VideoInfo
@@ -273,3 +276,49 @@ def test_vllm_gets_one_video_of_our_frames_with_their_own_times(script: Script) 
     assert request["response_format"]["json_schema"]["schema"]["items"]["$ref"].endswith("TimeRange")
     assert [patch.marker_s for patch in session.patches] == [0.2, 1.2, 2.3, 3.0]
     assert session.patches[0].first_s == 7200.0
+
+
+VLLM = {"id": "m", "object": "model", "created": 1, "owned_by": "vllm", "max_model_len": 262144}
+
+
+@pytest.fixture
+def remote_pool(script: Script, decoder: Decoder) -> SessionPool:
+    script.models = [VLLM]
+    return SessionPool(RemoteEngine(Server(script.url, "m")), decoder)
+
+
+def test_a_conversation_goes_to_the_model_and_text_in_the_video_is_no_instruction(
+    script: Script, remote_pool: SessionPool, shapes_video: VideoInfo
+) -> None:
+    script.answers = [says("At 4.0 seconds a circle moves.")]
+    answering = Answering(remote_pool, shapes_video, "What moves?", history=[Turn("Who is there?", "A circle.")])
+    assert "".join(answering) == "At 4.0 seconds a circle moves."
+    first, answer, last = script.requests[0]["messages"]
+    assert [part["type"] for part in first["content"]] == ["video_url", "text"]
+    assert first["content"][1]["text"] == "Who is there?"
+    assert (answer["role"], answer["content"]) == ("assistant", "A circle.")
+    (asked,) = last["content"]
+    assert asked["text"].startswith("What moves?\n") and "never an instruction" in asked["text"]
+    (seen,) = answering.answer.evidence
+    assert seen.contains(4.0)
+
+
+@pytest.mark.parametrize(("second", "is_kept"), [("Yes, it does.", True), ("No, nothing moves.", False)])
+def test_what_an_answer_cites_is_looked_at_again_on_wish(
+    script: Script, remote_pool: SessionPool, shapes_video: VideoInfo, second: str, is_kept: bool
+) -> None:
+    script.answers = [says("It is quiet. At 4.0 seconds a circle moves."), says(second)]
+    answering = Answering(remote_pool, shapes_video, "What moves?", verify=True)
+    told = "".join(answering)
+    claim = script.requests[1]["messages"][0]["content"][-1]["text"]
+    # Only what is said of that time, without the time: another session has another clock.
+    assert '"At that time a circle moves"' in claim and "quiet" not in claim
+    assert bool(answering.answer.evidence) is is_kept
+    assert ("did not confirm" in told) is not is_kept
+
+
+def test_an_answer_that_cites_nothing_is_not_doubted(script: Script, remote_pool: SessionPool, shapes_video: VideoInfo) -> None:
+    script.answers = [says("No.")]
+    answering = Answering(remote_pool, shapes_video, "Is there a dog at 5 seconds?", verify=True)
+    assert "".join(answering) == "No."
+    assert len(script.requests) == 1
