@@ -49,7 +49,10 @@ def index(
     for path in paths:
         try:
             with progress_bar() as on_progress:
-                done = call.app.index(path, start_s=start_s, end_s=end_s, context_tokens=context, on_progress=on_progress)
+                # This process ends with its last file: nobody will ask what it has read.
+                done = call.app.index(
+                    path, start_s=start_s, end_s=end_s, context_tokens=context, keep_read=False, on_progress=on_progress
+                )
         except EXPECTED_ERRORS as error:
             failed.append(error)
             rows.append({"path": str(path), "status": "failed", "error": error_document(error)})

@@ -200,11 +200,13 @@ class Longview:
         end_s: float | None = None,
         context_tokens: int | None = None,
         title: str | None = None,
+        keep_read: bool = True,
         on_progress: OnProgress | None = None,
     ) -> Indexed:
         """Caption a file and put it into the library, replacing what was there for the same content.
 
-        Nothing is written before everything is known.
+        Nothing is written before everything is known. `keep_read`: what was read stays in memory, as far as its budget goes, for
+        questions to come.
 
         Raises:
             VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be had.
@@ -227,7 +229,7 @@ class Longview:
         if estimate_s > 60:
             log.warning("%s will take about %s on this %s", info.path.name, format_time(estimate_s), pool.engine.device)
         stages.begin("looking and captioning", until=0.94)
-        captions = caption(pool, info, plan, on_part=stages)
+        captions = caption(pool, info, plan, keep_read=keep_read, on_part=stages)
         stages.begin("telling the story", until=0.97)
         # Of what could not be looked at there is nothing to tell, not even that nothing happens.
         is_told = captions.events or not captions.coverage.unseen

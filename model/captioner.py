@@ -56,8 +56,10 @@ class _Reply:
     looped: bool
 
 
-def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part: OnPart | None = None) -> Captions:
-    """Caption every window of a plan.
+def caption(
+    pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, keep_read: bool = True, on_part: OnPart | None = None
+) -> Captions:
+    """Caption every window of a plan. `keep_read`: the windows' sessions stay in the pool, for questions to come.
 
     Each event is asked about once more, and left out if it is not seen. A window whose captions fail the quality gate
     (`model.quality`) is looked at again with other frames; one that fails again keeps the better of the two, and is told
@@ -88,6 +90,8 @@ def caption(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, on_part:
             log.info("the captions of %s are not to be believed: what was told %s", where, ", ".join(reply.verdict.faults))
         seen.add(session, understood=not reply.verdict.faults)
         told.append(Told(window.span, reply.events))
+        if not keep_read:
+            pool.let_go(session)
         part(1.0)
     come_to(len(plan.windows), 0.0)
     if seen.unfamiliar:
@@ -135,6 +139,7 @@ def _again(pool: SessionPool, video: VideoInfo, window: Window, part: Callable[[
         reply = _captioned(session, forms, lambda _: part(DECODING_SHARE), penalty=penalty)
         replies.append(reply)
         told.append(Told(plan.windows[index].span, reply.events))
+        pool.let_go(session)
     faults = tuple(dict.fromkeys(fault for reply in replies for fault in reply.verdict.faults))
     if seen.coverage().unseen:
         faults += ("could not be looked at again",)

@@ -151,6 +151,13 @@ class SessionPool:
             log.warning("out of memory at %d tokens; all other videos were let go", room_tokens)
         raise OutOfMemory(f"{said} From now on at most {self.context_tokens} tokens are read at once: ask again.")
 
+    def let_go(self, session: VideoSession) -> None:
+        """Keep a session no longer: nobody will ask it again."""
+        with self._lock:
+            for kept in (self._sessions, self._parked):
+                for key in [key for key, other in kept.items() if other is session]:
+                    del kept[key]
+
     def _opened(
         self, video: VideoInfo, plan: SamplingPlan, window: Window, room_tokens: int, on_part: OnPart | None
     ) -> VideoSession:

@@ -1,6 +1,8 @@
 """What was read once is not read again, until the memory is needed."""
 
+import gc
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -104,6 +106,21 @@ def test_a_session_larger_than_the_memory_is_kept_until_the_next_one(
     pool = SessionPool(engine, decoder, memory_bytes=0)
     for video in (videos[0], videos[0], videos[1], videos[0]):
         opened(pool, video)
+    assert reads == {videos[0].path: 2, videos[1].path: 1}
+
+
+def test_what_is_let_go_takes_no_memory_and_is_read_again(
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
+    gone = weakref.ref(first := opened(pool, videos[0]))
+    kept = opened(pool, videos[1])
+    pool.let_go(first)
+    del first
+    gc.collect()
+    assert gone() is None
+    assert opened(pool, videos[1]) is kept
+    opened(pool, videos[0])
     assert reads == {videos[0].path: 2, videos[1].path: 1}
 
 
