@@ -9,6 +9,8 @@ from video.timeline import Event, Span
 
 SAME_IOU = 0.5
 """Events of two windows, told in like words, are one if they overlap that well."""
+UNDER_WAY = 2.5
+"""How long before a window, in lengths of its overlap with the one before, an event may seem to have ended that goes on in it."""
 SAME_LIKENESS = 0.5
 """How alike their words must be; one event, seen in two halves, is often told in somewhat other words."""
 
@@ -35,6 +37,7 @@ def joined(windows: Sequence[Told], *, grain_s: float) -> list[Event]:
         for event in told.events:
             twin = next((old for old in before if _told_twice(old, event, gap_s=2 * grain_s)), None)
             twin = twin or next((old for old in timeline if _told_twice(old, event, gap_s=0.0)), None)
+            twin = twin or _under_way(before, event, last, told.window, grain_s)
             twin = twin or _other_half(before, event, last, told.window, grain_s)
             if twin is None:
                 timeline.append(event)
@@ -51,6 +54,17 @@ def joined(windows: Sequence[Told], *, grain_s: float) -> list[Event]:
 def _told_twice(first: Event, second: Event, *, gap_s: float) -> bool:
     between_s = -first.span.overlap_s(second.span)
     return first.text == second.text and (between_s <= gap_s if gap_s else between_s < 0)
+
+
+def _under_way(before: Sequence[Event], event: Event, last: Span | None, window: Span, grain_s: float) -> Event | None:
+    """What the window before told, in the same words, of an event that was under way when this window began, if it did.
+
+    Of what goes over its end a window often tells the beginning only, and ends it too soon.
+    """
+    if last is None or event.span.start_s > window.start_s + grain_s:
+        return None
+    earliest_s = window.start_s - UNDER_WAY * max(0.0, last.end_s - window.start_s)
+    return next((old for old in before if old.text == event.text and earliest_s <= old.span.end_s <= event.span.start_s), None)
 
 
 def _other_half(before: Sequence[Event], event: Event, last: Span | None, window: Span, grain_s: float) -> Event | None:

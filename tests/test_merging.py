@@ -93,3 +93,25 @@ def test_an_event_over_a_border_told_in_other_words_becomes_one(second: Event, t
 )
 def test_likeness_is_the_share_of_words(first: str, second: str, alike: float) -> None:
     assert likeness(first, second) == likeness(second, first) == pytest.approx(alike)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        (event(50, 52), event(56, 70), [event(50, 70)]),
+        (event(40, 42), event(56, 70), [event(40, 42), event(56, 70)]),
+        # It begins later in its window: it was not under way.
+        (event(50, 52), event(59, 70), [event(50, 52), event(59, 70)]),
+        (event(50, 52), event(56, 70, "Cats sleep."), [event(50, 52), event(56, 70, "Cats sleep.")]),
+    ],
+    ids=["ended too soon", "long before", "begins later", "something else"],
+)
+def test_an_event_that_is_under_way_when_a_window_begins_is_the_one_that_was_told_before(
+    first: Event, second: Event, together: list[Event]
+) -> None:
+    assert _joined([Told(Span(0, 60), [first]), Told(Span(56, 120), [second])], grain_s=1.0) == together
+
+
+def test_nothing_is_under_way_across_a_cut() -> None:
+    windows = [Told(Span(0, 60), [event(50, 52)]), Told(Span(60, 120), [event(60, 70)])]
+    assert _joined(windows, grain_s=1.0) == [event(50, 52), event(60, 70)]
