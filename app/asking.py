@@ -135,6 +135,9 @@ class Asking:
     def _finish(self, entry: VideoEntry, answer: "Answer") -> None:
         spans = tuple(self._app.told_span(entry, span, answer.text) for span in answer.evidence)
         self._evidence += [Evidence(entry.video_id, span) for span in spans]
+        if self._always_name:
+            # An answer about the library is no part of the conversation about one of its videos.
+            return
         self._app.library.add_answer(
             entry.video_id, AnsweredQuestion(self._question, answer.text, spans, self._app.provenance(answer.plan))
         )

@@ -24,7 +24,7 @@ from app.arguments import (
 from app.doctor import examine
 from app.errors import EXPECTED_ERRORS, BadRequest
 from app.progress import Stages
-from app.service import Turn, plan_facts, video_facts
+from app.service import UNTOLD, Turn, plan_facts, video_facts
 from app.terminal import Call, error_document, printable, progress_bar, verb
 from indexing.exports import event_row
 from indexing.library import VideoEntry
@@ -171,7 +171,7 @@ def caption(call: Call, video: Video) -> None:
         "incomplete": [span_row(span) for span in entry.incomplete],
     }
     text = "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or (
-        "There are no captions of this video." if entry.incomplete else "Nothing was seen in this video."
+        UNTOLD if entry.incomplete else "Nothing was seen in this video."
     )
     call.answer(document | call.model_facts(entry.provenance), text)
 
@@ -280,8 +280,10 @@ def _asked(
         "evidence": [{"video_id": item.video_id} | span_row(item.span) for item in answer.evidence],
         "seconds": {"first_token": round(answer.first_token_s, 3), "total": round(answer.total_s, 3)},
         "coverage": coverage_row(answer.looked_at_s, answer.frames, answer.grain_s, answer.unseen),
+        "verified": verify,
     }
-    seen = ", ".join(span_text(item.span) for item in answer.evidence)
+    several = len({item.video_id for item in answer.evidence}) > 1
+    seen = ", ".join((f"{item.video_id} " if several else "") + span_text(item.span) for item in answer.evidence)
     return document | call.model_facts(*answer.provenance), f"\n[seen at {seen}]" if seen else ""
 
 

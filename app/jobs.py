@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.errors import EXPECTED_ERRORS
 from app.progress import OnProgress, Progress
-from app.service import Longview
+from app.service import UNTOLD, Longview
 from indexing.library import VideoEntry
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ class Job:
     progress: Progress = field(default_factory=lambda: Progress("waiting", 0.0, None))
     video_id: str | None = None
     """The video it made or is about, once known."""
+    note: str = ""
+    """What the user should know of how it went."""
     error: str | None = None
     """One sentence for the user, if it failed."""
     finished: threading.Event = field(default_factory=threading.Event)
@@ -52,16 +54,21 @@ class Jobs:
         """Index a file; an upload is first copied into the library folder under its name."""
 
         def work(job: Job, on_progress: OnProgress) -> None:
+            def indexed(original: Path, title: str | None = None) -> None:
+                entry = self._app.index(original, title=title, on_progress=on_progress).entry
+                job.video_id = entry.video_id
+                if entry.incomplete and not entry.caption_count:
+                    job.note = UNTOLD
+
             if upload_name is None:
-                job.video_id = self._app.index(path, on_progress=on_progress).entry.video_id
+                indexed(path)
                 return
             try:
                 original = self._app.files.adopt(path, upload_name)
             finally:
                 path.unlink(missing_ok=True)
-            title = Path(upload_name).stem
             try:
-                job.video_id = self._app.index(original, title=title, on_progress=on_progress).entry.video_id
+                indexed(original, Path(upload_name).stem)
             except BaseException:
                 self._app.files.disown(original)
                 raise

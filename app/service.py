@@ -38,11 +38,13 @@ if TYPE_CHECKING:
 
 __all__ = [  # with what the interface needs of the types that are handed out
     "FORMATS", "AnsweredQuestion", "AskedAnswer", "Asking", "Caption", "Event", "ExportFormat", "Longview", "Moment", "Span",
-    "Turn", "VideoEntry", "event_row", "find_times", "format_clock", "format_time", "plan_facts", "video_facts",
+    "UNTOLD", "Turn", "VideoEntry", "event_row", "find_times", "format_clock", "format_time", "plan_facts", "video_facts",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
+UNTOLD = "There are no captions: its pictures could not be read, or are of a kind that this checkpoint does not know."
+"""What is said of a video of which nothing could be told."""
 REPLY_TOKENS_EXPECTED = 300
 """For estimates of time: a window's captions are about that long."""
 

@@ -112,6 +112,10 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
         if not verbose:
             # Other people's libraries report to the log of those who asked for it.
             logging.getLogger("transformers").setLevel(logging.ERROR)
+        if flags["fast"]:
+            log.warning(
+                "--fast: only key frames are read. What lies between two of them is not seen; words and times may be wrong."
+            )
         try:
             function(Call(Longview(load_settings(**flags)), as_json), **values)
         except EXPECTED_ERRORS as error:

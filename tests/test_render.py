@@ -155,4 +155,6 @@ def test_a_job_tells_how_far_it_is_and_how_it_ended() -> None:
     failed.finished.set()
     assert "looking · 50% · 0:01:00 left" in Skeleton(render.job(running)).text
     assert Skeleton(render.job(done)).text == "Indexing a: done."
+    done.note = "Nothing <b>there</b>."
+    assert Skeleton(render.job(done)).text == "Indexing a: done. Nothing <b>there</b>."
     assert Skeleton(render.job(failed)).text == "Indexing a failed. It is no video."

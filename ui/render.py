@@ -6,7 +6,19 @@ from html import escape
 from urllib.parse import quote
 
 from app.jobs import Job
-from app.service import FORMATS, AnsweredQuestion, Caption, Moment, Span, Turn, VideoEntry, find_times, format_clock, format_time
+from app.service import (
+    FORMATS,
+    UNTOLD,
+    AnsweredQuestion,
+    Caption,
+    Moment,
+    Span,
+    Turn,
+    VideoEntry,
+    find_times,
+    format_clock,
+    format_time,
+)
 
 
 def notice(text: str) -> str:
@@ -49,7 +61,7 @@ def captions(items: Sequence[Caption], *, stale: bool, incomplete: Sequence[Span
     table = (
         f'<div class="captions"><table>{rows}</table></div>'
         if items
-        else f'<div class="muted">{"There are no captions of" if incomplete else "Nothing was seen in"} this video.</div>'
+        else f'<div class="muted">{UNTOLD if incomplete else "Nothing was seen in this video."}</div>'
     )
     return f'<div class="muted">{warning}</div>{table}'
 
@@ -97,7 +109,7 @@ def evidence(spans: Sequence[tuple[str, str, Span]]) -> str:
 
 
 def _score(moment: Moment) -> str:
-    return f" · {moment.score:.2f}" + (" · confirmed by a second look" if moment.verified else "")
+    return f" · {moment.score:.2f}" + (" · caption confirmed by a second look" if moment.verified else "")
 
 
 def _card(video_id: str, title: str, span: Span, text: str, note: str) -> str:
@@ -134,7 +146,8 @@ def job(current: Job | None) -> str:
     progress = current.progress
     if current.finished.is_set():
         opening = f' <a data-elsewhere href="/?video={quote(current.video_id)}">Open it</a>' if current.video_id else ""
-        return f'<div class="muted">{escape(current.title)}: done.{opening}</div>'
+        note = f" {escape(current.note)}" if current.note else ""
+        return f'<div class="muted">{escape(current.title)}: done.{note}{opening}</div>'
     left = f" · {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
     return (
         f"<div>{escape(current.title)}: {escape(progress.stage)} · {progress.part:.0%}{left}"

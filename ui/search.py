@@ -19,7 +19,7 @@ def search_tab(app: Longview, answers: Answers) -> None:
     query = gr.Textbox(
         label="Search all captions", placeholder="red circle, 빨간 원, círculo rojo …", submit_btn=True, max_length=1000
     )
-    verify = gr.Checkbox(True, label="Look again at each moment, and leave out those where it is not seen")
+    verify = gr.Checkbox(True, label="Look again at each moment, and leave out those whose caption is not confirmed")
     results = gr.HTML()
     question = gr.Textbox(
         label="Ask the whole library", placeholder="When does the red circle appear?", submit_btn=True, max_length=2000

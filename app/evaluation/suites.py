@@ -123,7 +123,9 @@ def labelled(file: Path) -> list[tuple[str, Labelled]]:
     """
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BadRequest(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
         raise BadRequest(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(data, dict) or not data:
         raise BadRequest(
@@ -136,7 +138,9 @@ def _labels(file: Path, name: str, entry: Any) -> Labelled:
     try:
         spans = [Span(float(start), float(end)) for start, end in entry["timestamps"]]
         sentences = [str(sentence).strip() for sentence in entry["sentences"]]
-        events = tuple(Event(span, sentence) for span, sentence in zip(spans, sentences, strict=True))
+        if len(spans) != len(sentences):
+            raise ValueError(f"there are {len(spans)} timestamps, but {len(sentences)} sentences")
+        events = tuple(map(Event, spans, sentences))
         if not events or not all(sentences):
             raise ValueError("a video needs at least one moment, and each moment a sentence")
         duration_s = float(entry.get("duration", 0))
