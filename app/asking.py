@@ -64,7 +64,10 @@ class Part:
 
 
 class Asking:
-    """Answers in the making: iterate for pieces of text; `answer` is there when they are finished, and in the library."""
+    """Answers in the making: iterate for pieces of text; `answer` is there when they are finished.
+
+    What was answered about a video is kept in the library, with that video; what was answered about the whole library is not.
+    """
 
     def __init__(
         self, question: str, app: "Longview", *, always_name: bool = False, stopping: threading.Event | None = None

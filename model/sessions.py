@@ -112,18 +112,20 @@ class SessionPool:
         Raises:
             OutOfMemory: there is no room even then.
         """
-        for is_last in (False, True):
-            try:
-                generation = self.engine.tell(prompt, max_new_tokens=max_new_tokens, item=item)
-                for _ in generation:
-                    pass
-                return generation.text
-            except OutOfMemory:
-                if is_last:
-                    raise
-            with self._lock:
-                self._sessions.clear()
-        raise AssertionError
+        try:
+            return self._told(prompt, max_new_tokens, item)
+        except OutOfMemory:
+            log.warning("out of memory for a text; all videos were let go")
+        # Outside the except block, whose traceback would keep the memory.
+        with self._lock:
+            self._sessions.clear()
+        return self._told(prompt, max_new_tokens, item)
+
+    def _told(self, prompt: str, max_new_tokens: int, item: type[BaseModel] | None) -> str:
+        generation = self.engine.tell(prompt, max_new_tokens=max_new_tokens, item=item)
+        for _ in generation:
+            pass
+        return generation.text
 
     def session(self, video: VideoInfo, plan: SamplingPlan, window: Window, *, on_part: OnPart | None = None) -> VideoSession:
         """The session of one window of a plan, opened now if it is not kept; `on_part` follows the decoding.

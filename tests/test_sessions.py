@@ -124,6 +124,26 @@ def test_what_is_let_go_takes_no_memory_and_is_read_again(
     assert reads == {videos[0].path: 2, videos[1].path: 1}
 
 
+def test_a_text_for_which_there_is_no_room_lets_the_videos_go_and_is_told(
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
+    opened(pool, videos[0])
+    tell = QwenEngine.tell
+    full = [True]
+
+    def full_once(self: QwenEngine, prompt: str, **options: Any) -> Any:
+        if full and full.pop():
+            raise OutOfMemory("There is no room.")
+        return tell(self, prompt, **options)
+
+    expected = pool.tell("How many events are in the video?", max_new_tokens=10)
+    monkeypatch.setattr(QwenEngine, "tell", full_once)
+    assert pool.tell("How many events are in the video?", max_new_tokens=10) == expected
+    opened(pool, videos[0])
+    assert reads == {videos[0].path: 2}
+
+
 def test_two_users_of_one_window_open_it_once(
     engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
 ) -> None:
