@@ -28,6 +28,7 @@ def joined(windows: Sequence[Told], *, grain_s: float) -> list[Event]:
 
     The same event has the same text and overlaps or lies no further apart than two patches; or it has a like text (`likeness`)
     and either overlaps well or goes over the border, so that each window saw a part of it: the longer part's words are kept.
+    What is under way when a window begins is also what the window before told in the same words a little earlier.
     Within one window only the same text at overlapping times is one event.
     """
     timeline: list[Event] = []
