@@ -6,31 +6,34 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from model.checkpoints import Checkpoint
 from model.coverage import Coverage, Seen
 from model.decoding import PENALTY_AFTER_LOOP, TimedText
+from model.doubts import looked_at_again, on_a_border, shares_an_edge
 from model.engine import REPLY_RESERVE_TOKENS, VideoSession
 from model.familiarity import declined
-from model.looking import shown, where
+from model.looking import SAME_EVENT_IOU, shown, where
 from model.merging import Told, joined
-from model.prompts import DENSE_CAPTIONS
+from model.moments import untold
+from model.prompts import DENSE_CAPTIONS, ask_about_moments
 from model.quality import Verdict, judged
 from model.replies import read_events
 from model.sessions import OnPart, SessionPool, Tick
 from model.verifier import confirmed, resembles
 from video.probe import VideoInfo
-from video.sampler import SamplingPlan, Window
+from video.sampler import SamplingPlan, Window, overlaps
 from video.timeline import Event, Span, format_time, merged
 
 log = logging.getLogger(__name__)
 
 CAPTION_TOKENS = REPLY_RESERVE_TOKENS - 256
 """Longest reply: the reserve less template and question."""
+WINDOWS_SHARE = 0.9
+"""Of all work, how much is shown for the windows, the rest being for second looks; only for the progress bar."""
 DECODING_SHARE = 0.4
 """Of a window's time, how much is shown for decoding; only for the progress bar."""
 AGREED_IOU = 0.5
 """An event keeps its time if asking for it alone gives one that overlaps it that well."""
-SAME_EVENT_IOU = 0.2
-"""Two times of what is told alike are of one event if they overlap that well."""
 RATE_AGAIN = 1.5
 """A window whose captions are no good is read again with so many times the frames: other frames, another look."""
 
@@ -75,39 +78,70 @@ def caption(
     def come_to(index: int, of_window: float) -> None:
         nonlocal furthest
         # A second look at a window does not take back what was done.
-        furthest = max(furthest, (index + of_window) / len(plan.windows))
+        furthest = max(furthest, WINDOWS_SHARE * (index + of_window) / len(plan.windows))
         if on_part:
             on_part(furthest)
 
     windows = shown(pool, video, plan, seen, on_part=lambda index, read: come_to(index, read * DECODING_SHARE))
     for index, session in windows:
         window, part = plan.windows[index], functools.partial(come_to, index)
-        reply = _captioned(session, pool.engine.checkpoint.question_forms, part)
+        reply = _captioned(session, pool.engine.checkpoint, part)
         if not reply.verdict.passed:
             reply = _better(reply, _again(pool, video, window, part, reply), window.span, plan.grain_s)
         if reply.verdict.faults:
-            where = f"{format_time(window.span.start_s)} to {format_time(window.span.end_s)}"
-            log.info("the captions of %s are not to be believed: what was told %s", where, ", ".join(reply.verdict.faults))
+            part_of_it = f"{format_time(window.span.start_s)} to {format_time(window.span.end_s)}"
+            log.info("the captions of %s are not to be believed: what was told %s", part_of_it, ", ".join(reply.verdict.faults))
         seen.add(session, understood=not reply.verdict.faults)
         told.append(Told(window.span, reply.events))
         if not keep_read:
             pool.let_go(session)
         part(1.0)
-    come_to(len(plan.windows), 0.0)
+    timeline = _settled(pool, video, joined(told, grain_s=plan.grain_s), plan, on_part)
     if seen.unfamiliar:
         parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in merged(seen.unfamiliar))
         log.warning("%s: no captions for %s. %s", video.path.name, parts, declined(pool.engine.checkpoint))
-    return Captions(tuple(joined(told, grain_s=plan.grain_s)), seen.coverage(), tuple(seen.unfamiliar))
+    return Captions(tuple(timeline), seen.coverage(), tuple(seen.unfamiliar))
 
 
-def _captioned(session: VideoSession, forms: tuple[str, ...], part: Callable[[float], None], *, penalty: float = 0.0) -> _Reply:
+def _settled(
+    pool: SessionPool, video: VideoInfo, timeline: list[Event], plan: SamplingPlan, on_part: OnPart | None
+) -> list[Event]:
+    """The timeline with each doubtful event looked at again."""
+    borders = overlaps(plan)
+    settled: list[Event] = []
+    for number, event in enumerate(timeline):
+        done = WINDOWS_SHARE + (1 - WINDOWS_SHARE) * number / len(timeline)
+
+        def tick(part: float = done) -> None:
+            if on_part:
+                on_part(part)
+
+        tick()
+        disputed = shares_an_edge(event, timeline, grain_s=plan.grain_s)
+        if disputed or on_a_border(event, borders):
+            again = looked_at_again(pool, video, event, disputed=disputed, tick=tick)
+            settled += [again] if again else []
+        else:
+            settled.append(event)
+    if on_part:
+        on_part(1.0)
+    # Two that were told apart may turn out to be one.
+    return joined([Told(plan.span, settled)], grain_s=plan.grain_s)
+
+
+def _captioned(session: VideoSession, checkpoint: Checkpoint, part: Callable[[float], None], *, penalty: float = 0.0) -> _Reply:
+    def tick() -> None:
+        part(1.0)
+
     generation = session.ask(DENSE_CAPTIONS, max_new_tokens=CAPTION_TOKENS, item=TimedText, presence_penalty=penalty)
     for _ in generation:
         part(DECODING_SHARE + (1 - DECODING_SHARE) * _told_part(generation.text, session))
     reading = read_events(generation.text, session)
-    checked = (_checked(session, event, forms, tick=lambda: part(1.0)) for event in reading.events if event.text)
-    events = tuple(event for event in checked if event is not None)
-    return _Reply(events, judged(generation, reading, session), generation.is_looping)
+    checked = (_checked(session, event, checkpoint.question_forms, tick=tick) for event in reading.events if event.text)
+    events = [event for event in checked if event is not None]
+    if ask_about_moments(checkpoint.question_forms):
+        events += untold(session, events, checkpoint, tick=tick)
+    return _Reply(tuple(events), judged(generation, reading, session), generation.is_looping)
 
 
 def _checked(session: VideoSession, event: Event, forms: tuple[str, ...], *, tick: Tick) -> Event | None:
@@ -130,13 +164,12 @@ def _again(pool: SessionPool, video: VideoInfo, window: Window, part: Callable[[
     """The same window with more frames. It may take two windows then, whose faults are told together."""
     finest = 1 / pool.engine.checkpoint.trained.seconds_between_frames_min
     plan = pool.plan(video, "caption", span=window.span, fps=min(finest, RATE_AGAIN / window.step_s))
-    forms = pool.engine.checkpoint.question_forms
     penalty = PENALTY_AFTER_LOOP if first.looped else 0.0
     seen = Seen(plan)
     told: list[Told] = []
     replies = []
     for index, session in shown(pool, video, plan, seen, on_part=lambda *_: part(DECODING_SHARE)):
-        reply = _captioned(session, forms, lambda _: part(DECODING_SHARE), penalty=penalty)
+        reply = _captioned(session, pool.engine.checkpoint, lambda _: part(DECODING_SHARE), penalty=penalty)
         replies.append(reply)
         told.append(Told(plan.windows[index].span, reply.events))
         pool.let_go(session)

@@ -59,6 +59,8 @@ class Checkpoint:
     """What every user of this checkpoint must be told."""
     question_forms: tuple[str, ...]
     """The only questions it can answer, with `{time}` and `{thing}` as blanks; none: any question."""
+    nothing_replies: tuple[str, ...]
+    """What it says to a form about a moment at which nothing happens."""
     kv_bytes_per_token: int
     """Bytes of KV cache a token at two bytes a number."""
     weight_bytes: int
@@ -163,6 +165,7 @@ def _described(name: str, folder: Path) -> Checkpoint:
         else QWEN3_VL,
         notice=stated.get("notice"),
         question_forms=tuple(stated.get("question_forms", ())),
+        nothing_replies=tuple(stated.get("nothing_replies", ())),
         kv_bytes_per_token=2
         * 2
         * int(text.get("num_hidden_layers", 1))

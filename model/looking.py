@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from model.coverage import Seen
 from model.decoding import TimeRange
 from model.engine import VideoSession
-from model.prompts import localize
+from model.prompts import form_about_a_moment, localize
 from model.replies import read_events
 from model.sessions import OnPart, SessionPool, Tick
 from video.errors import UnreadableVideo
@@ -19,6 +19,8 @@ MARGIN_S = 4.0
 """Seconds around a find that are looked at again: twice the coarse patch at the usual rate, and room to see what was before."""
 LOOK_MAX_S = 60.0
 """Spans up to this length are looked at at the finest step; of longer ones only parts, or at the usual step."""
+SAME_EVENT_IOU = 0.2
+"""A second look must agree so well with the first to have seen the same."""
 
 
 def shown(
@@ -80,6 +82,38 @@ def where(session: VideoSession, query: str, *, tick: Tick) -> tuple[list[Span],
         tick()
     reading = read_events(generation.text, session)
     return [event.span for event in reading.events], generation.is_complete and reading.is_json
+
+
+def told_at(session: VideoSession, marker_s: float, forms: tuple[str, ...], *, tick: Tick) -> str:
+    """What a session says happens at one of its markers, on the clock of the markers; one of the forms asks about a moment."""
+    question = form_about_a_moment(marker_s, forms)
+    assert question is not None
+    generation = session.ask(question, max_new_tokens=REPLY_TOKENS)
+    for _ in generation:
+        tick()
+    return generation.text
+
+
+def found_again(coarse: Span, spans_in: Callable[[Span], list[Span]], *, margin_s: float = MARGIN_S) -> Span | None:
+    """Where a look at a find sees it, or looks at the two edges of a long one; None if they see nothing that overlaps it well.
+
+    `spans_in` looks at the span that it is given, and returns where it sees what is looked for. `margin_s`: how much is shown
+    around a find.
+    """
+    if coarse.duration_s + 2 * margin_s <= LOOK_MAX_S:
+        better = max(spans_in(Span(coarse.start_s - margin_s, coarse.end_s + margin_s)), key=coarse.iou, default=None)
+    else:
+        half = LOOK_MAX_S / 2
+        starts, ends = (spans_in(Span(edge_s - half, edge_s + half)) for edge_s in (coarse.start_s, coarse.end_s))
+        better = _joined(coarse, starts, ends)
+    return better if better is not None and better.iou(coarse) >= SAME_EVENT_IOU else None
+
+
+def _joined(coarse: Span, starts: list[Span], ends: list[Span]) -> Span | None:
+    """One span from looks at its two edges."""
+    first = min(starts, key=lambda span: abs(span.start_s - coarse.start_s), default=None)
+    last = min(ends, key=lambda span: abs(span.end_s - coarse.end_s), default=None)
+    return Span(first.start_s, last.end_s) if first and last and last.end_s > first.start_s else None
 
 
 def widened(span: Span) -> Span:

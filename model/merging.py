@@ -1,5 +1,6 @@
 """One timeline from windows that overlap."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -29,13 +30,16 @@ def joined(windows: Sequence[Told], *, grain_s: float) -> list[Event]:
     The same event has the same text and overlaps or lies no further apart than two patches; or it has a like text (`likeness`)
     and either overlaps well or goes over the border, so that each window saw a part of it: the longer part's words are kept.
     What is under way when a window begins is also what the window before told in the same words a little earlier.
+    What a window shows no more than a patch of, at an end that another window shows, too, is left to that one.
     Within one window only the same text at overlapping times is one event.
     """
     timeline: list[Event] = []
     last: Span | None = None
-    for told in windows:
+    for told, following in itertools.zip_longest(windows, windows[1:]):
         before = list(timeline)
         for event in told.events:
+            if _is_scrap(event, told.window, last, following.window if following else None, grain_s):
+                continue
             twin = next((old for old in before if _told_twice(old, event, gap_s=2 * grain_s)), None)
             twin = twin or next((old for old in timeline if _told_twice(old, event, gap_s=0.0)), None)
             twin = twin or _under_way(before, event, last, told.window, grain_s)
@@ -50,6 +54,15 @@ def joined(windows: Sequence[Told], *, grain_s: float) -> list[Event]:
                 before.remove(twin)
         last = told.window
     return sorted(timeline, key=lambda event: event.span)
+
+
+def _is_scrap(event: Event, window: Span, last: Span | None, following: Span | None, grain_s: float) -> bool:
+    """Whether a window shows no more than a patch of an event that another window shows in its inside, and tells better."""
+    begins_late = event.span.start_s >= window.end_s - grain_s
+    ends_early = event.span.end_s <= window.start_s + grain_s
+    is_shown_after = following is not None and following.start_s <= event.span.start_s - grain_s
+    is_shown_before = last is not None and last.end_s >= event.span.end_s + grain_s
+    return (begins_late and is_shown_after) or (ends_early and is_shown_before)
 
 
 def _told_twice(first: Event, second: Event, *, gap_s: float) -> bool:
@@ -76,8 +89,10 @@ def _other_half(before: Sequence[Event], event: Event, last: Span | None, window
     def is_same(old: Event) -> bool:
         if old.span.overlap_s(event.span) <= 0 or not is_alike(old.text, event.text):
             return False
-        over_the_border = old.span.end_s >= last.end_s - grain_s and event.span.start_s <= window.start_s + grain_s
-        return over_the_border or old.span.iou(event.span) >= SAME_IOU
+        is_cut = old.span.end_s >= last.end_s - grain_s or event.span.start_s <= window.start_s + grain_s
+        shorter_s = min(old.span.duration_s, event.span.duration_s)
+        is_inside = old.span.overlap_s(event.span) >= SAME_IOU * shorter_s
+        return (is_cut and is_inside) or old.span.iou(event.span) >= SAME_IOU
 
     return max(filter(is_same, before), key=lambda old: likeness(old.text, event.text), default=None)
 

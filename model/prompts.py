@@ -103,6 +103,11 @@ def asked_when(question: str) -> str | None:
     return _ARTICLE.sub("", match["what"]) if match else None
 
 
+def ask_about_moments(forms: tuple[str, ...]) -> bool:
+    """Whether one of the forms asks about one moment."""
+    return any("{time}" in form for form in forms)
+
+
 def form_about_a_moment(time_s: float, forms: tuple[str, ...]) -> str | None:
     """The first form that asks about one moment, filled in; None if there is none."""
     return next((form.format(time=f"{time_s:.1f}") for form in forms if "{time}" in form), None)

@@ -69,6 +69,7 @@ class Server:
             trained=QWEN3_VL,
             notice=None,
             question_forms=(),
+            nothing_replies=(),
             kv_bytes_per_token=0,
             weight_bytes=0,
             context_max=CONTEXT_TOKENS,

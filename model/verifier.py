@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 
 from model.engine import Generation, VideoSession
-from model.looking import look, widened
+from model.looking import look, told_at, widened
 from model.merging import is_alike
-from model.prompts import confirm, form_about_a_moment
+from model.prompts import ask_about_moments, confirm
 from model.sessions import OnPart, SessionPool, Tick
 from video.probe import VideoInfo
 from video.timeline import Span
@@ -20,14 +20,14 @@ MOMENTS = (0.5, 0.25, 0.75)
 _FILLING = frozenset(
     "a an the is are was were be being something someone anything there any in of on at to it its this that".split()  # noqa: SIM905
 )
-_SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
+SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
 _ENDING = re.compile(r"(?:wards?|ing|es|s|e|ed)$")
 
 
 def fits(query: str, told: str) -> bool:
     """Whether one of the sentences holds all words of the query, whatever their endings."""
     wanted = _stems(query)
-    return bool(wanted) and any(wanted <= _stems(sentence) for sentence in _SENTENCE_END.split(told))
+    return bool(wanted) and any(wanted <= _stems(sentence) for sentence in SENTENCE_END.split(told))
 
 
 def _stems(text: str) -> set[str]:
@@ -37,7 +37,7 @@ def _stems(text: str) -> set[str]:
 
 def resembles(claim: str, told: str) -> bool:
     """Whether one of the sentences may tell of the same in somewhat other words."""
-    return any(is_alike(claim, sentence) for sentence in _SENTENCE_END.split(told))
+    return any(is_alike(claim, sentence) for sentence in SENTENCE_END.split(told))
 
 
 def confirmed(
@@ -55,16 +55,14 @@ def confirmed(
     and then its answer must hold the query's words, or be whatever
     `agrees(query, answer)`. A checkpoint that can answer any question is asked for a yes.
     """
-    if not any("{time}" in form for form in forms):
+    if not ask_about_moments(forms):
         if forms:
             return True
         local = span.clamped(session.window).shifted(-session.clock_offset_s)
         return _says_yes(session.ask(confirm(query, local), max_new_tokens=REPLY_TOKENS), tick)
     markers = [patch.marker_s for patch in session.patches if span.contains((patch.first_s + patch.last_s) / 2)]
     for marker_s in dict.fromkeys(markers[int(part * len(markers))] for part in MOMENTS if markers):
-        question = form_about_a_moment(marker_s, forms)
-        assert question is not None
-        if agrees(query, _said(session.ask(question, max_new_tokens=REPLY_TOKENS), tick)):
+        if agrees(query, told_at(session, marker_s, forms, tick=tick)):
             return True
     return False
 
@@ -84,7 +82,7 @@ def holds(pool: SessionPool, video: VideoInfo, span: Span, claim: str, *, on_par
     if not sessions:
         return None
     forms = pool.engine.checkpoint.question_forms
-    sentences = [sentence for sentence in _SENTENCE_END.split(claim) if sentence.strip()] if forms else [claim]
+    sentences = [sentence for sentence in SENTENCE_END.split(claim) if sentence.strip()] if forms else [claim]
     if all(any(confirmed(session, span, sentence, forms, tick=tick) for session in sessions) for sentence in sentences):
         return True
     return None if seen.is_blind or any(session.unreadable for session in sessions) else False
@@ -97,9 +95,3 @@ def _says_yes(generation: Generation, tick: Tick) -> bool:
         if word := re.match(r"\W*(\w+)\W", generation.text):
             return word[1].lower() == "yes"
     return generation.text.strip("\"'* .!").lower() == "yes"
-
-
-def _said(generation: Generation, tick: Tick) -> str:
-    for _ in generation:
-        tick()
-    return generation.text
