@@ -20,6 +20,8 @@ EDGE_S = 1.0
 """What comes that near to the edge of a look may go on beyond it."""
 AGREED_IOU = 0.7
 """Two times of an event that overlap that well say the same."""
+AT_LEAST_IOU = 0.1
+"""How well what a look sees must overlap what was told, which may be many times too long."""
 
 
 def on_a_border(event: Event, borders: Sequence[Span]) -> bool:
@@ -61,7 +63,7 @@ def looked_at_again(pool: SessionPool, video: VideoInfo, event: Event, *, disput
         return spans
 
     for number in range(LOOKS_MAX):
-        found = found_again(span, spans_in, margin_s=MARGIN_S * 2**number)
+        found = found_again(span, spans_in, margin_s=MARGIN_S * 2**number, agreed_iou=AT_LEAST_IOU)
         if found is None:
             return None if denied and not number else Event(span, event.text)
         is_news, span = found != span, found

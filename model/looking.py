@@ -94,11 +94,13 @@ def told_at(session: VideoSession, marker_s: float, forms: tuple[str, ...], *, t
     return generation.text
 
 
-def found_again(coarse: Span, spans_in: Callable[[Span], list[Span]], *, margin_s: float = MARGIN_S) -> Span | None:
-    """Where a look at a find sees it, or looks at the two edges of a long one; None if they see nothing that overlaps it well.
+def found_again(
+    coarse: Span, spans_in: Callable[[Span], list[Span]], *, margin_s: float = MARGIN_S, agreed_iou: float = SAME_EVENT_IOU
+) -> Span | None:
+    """Where a look at a find sees it, or looks at the two edges of a long one; None if they see nothing that agrees.
 
     `spans_in` looks at the span that it is given, and returns where it sees what is looked for. `margin_s`: how much is shown
-    around a find.
+    around a find. `agreed_iou`: how well what it sees must overlap the find.
     """
     if coarse.duration_s + 2 * margin_s <= LOOK_MAX_S:
         better = max(spans_in(Span(coarse.start_s - margin_s, coarse.end_s + margin_s)), key=coarse.iou, default=None)
@@ -106,7 +108,7 @@ def found_again(coarse: Span, spans_in: Callable[[Span], list[Span]], *, margin_
         half = LOOK_MAX_S / 2
         starts, ends = (spans_in(Span(edge_s - half, edge_s + half)) for edge_s in (coarse.start_s, coarse.end_s))
         better = _joined(coarse, starts, ends)
-    return better if better is not None and better.iou(coarse) >= SAME_EVENT_IOU else None
+    return better if better is not None and better.iou(coarse) >= agreed_iou else None
 
 
 def _joined(coarse: Span, starts: list[Span], ends: list[Span]) -> Span | None:
