@@ -28,7 +28,8 @@ def joined(windows: Sequence[Told], *, grain_s: float) -> list[Event]:
     """One timeline from windows in order of time: what two of them tell of one event becomes one event.
 
     The same event has the same text and overlaps or lies no further apart than two patches; or it has a like text (`likeness`)
-    and either overlaps well or goes over the border, so that each window saw a part of it: the longer part's words are kept.
+    and either overlaps well or goes over the border, so that each window saw a part of it, or one no more than a part of what
+    the other saw: the longer part's words are kept.
     What is under way when a window begins is also what the window before told in the same words a little earlier.
     What a window shows no more than a patch of, at an end that another window shows, too, is left to that one.
     Within one window only the same text at overlapping times is one event.
@@ -89,10 +90,12 @@ def _other_half(before: Sequence[Event], event: Event, last: Span | None, window
     def is_same(old: Event) -> bool:
         if old.span.overlap_s(event.span) <= 0 or not is_alike(old.text, event.text):
             return False
-        is_cut = old.span.end_s >= last.end_s - grain_s or event.span.start_s <= window.start_s + grain_s
+        is_cut_after, is_cut_before = old.span.end_s >= last.end_s - grain_s, event.span.start_s <= window.start_s + grain_s
+        if is_cut_after and is_cut_before:
+            return True
         shorter_s = min(old.span.duration_s, event.span.duration_s)
         is_inside = old.span.overlap_s(event.span) >= SAME_IOU * shorter_s
-        return (is_cut and is_inside) or old.span.iou(event.span) >= SAME_IOU
+        return ((is_cut_after or is_cut_before) and is_inside) or old.span.iou(event.span) >= SAME_IOU
 
     return max(filter(is_same, before), key=lambda old: likeness(old.text, event.text), default=None)
 

@@ -63,6 +63,7 @@ def test_one_reply_may_tell_the_same_of_two_times() -> None:
 
 DOOR = event(50, 60, "A man in red opens the door.")
 GOES_ON, INSIDE = event(56, 70, "A man in red opens a door."), event(56, 59, "A man in red opens a door.")
+WHOLE = event(57, 75, "A man in red runs through the door.")
 DOG, LATER = event(57, 70, "A dog barks at the window."), event(59, 70, "A man in red opens a door.")
 
 
@@ -74,8 +75,10 @@ DOG, LATER = event(57, 70, "A dog barks at the window."), event(59, 70, "A man i
         (DOG, [DOOR, DOG]),
         # In the middle of its window it was seen whole: it is another one.
         (LATER, [DOOR, LATER]),
+        # The first window showed only the beginning of what the second one shows the whole of.
+        (WHOLE, [event(50, 75, WHOLE.text)]),
     ],
-    ids=["goes on", "longer part first", "something else", "begins later"],
+    ids=["goes on", "longer part first", "something else", "begins later", "cut in the first, whole in the second"],
 )
 def test_an_event_over_a_border_told_in_other_words_becomes_one(second: Event, together: list[Event]) -> None:
     assert _joined([Told(Span(0, 60), [DOOR]), Told(Span(56, 120), [second])], grain_s=1.0) == together
@@ -115,3 +118,26 @@ def test_an_event_that_is_under_way_when_a_window_begins_is_the_one_that_was_tol
 def test_nothing_is_under_way_across_a_cut() -> None:
     windows = [Told(Span(0, 60), [event(50, 52)]), Told(Span(60, 120), [event(60, 70)])]
     assert _joined(windows, grain_s=1.0) == [event(50, 52), event(60, 70)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        # Half a patch of it is seen before the window ends, and told as something else.
+        ([event(59.5, 60, "A dog lies.")], [event(59.5, 70)], [event(59.5, 70)]),
+        ([event(59.5, 60, "A dog lies.")], [event(60, 70)], [event(60, 70)]),
+        ([event(50, 56.5)], [event(56, 56.5, "A dog lies.")], [event(50, 56.5)]),
+        ([event(58, 60, "A cat sits.")], [], [event(58, 60, "A cat sits.")]),
+    ],
+    ids=["at the end", "told later by the next", "at the beginning", "two patches long"],
+)
+def test_a_scrap_at_the_edge_of_a_window_is_left_to_the_window_that_shows_all_of_it(
+    first: list[Event], second: list[Event], together: list[Event]
+) -> None:
+    assert _joined([Told(Span(0, 60), first), Told(Span(56, 120), second)], grain_s=1.0) == together
+
+
+def test_at_a_cut_and_at_the_ends_of_a_video_nothing_is_a_scrap() -> None:
+    first = [event(0, 0.5), event(59.5, 60, "A light flashes.")]
+    second = [event(60, 60.5, "Rain falls."), event(119.5, 120, "Snow.")]
+    assert _joined([Told(Span(0, 60), first), Told(Span(60, 120), second)], grain_s=1.0) == [*first, *second]
