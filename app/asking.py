@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.errors import VideoGone
+from app.progress import OnProgress, Stages
 from indexing.library import AnsweredQuestion, Provenance, VideoEntry
 from model.engine import Turn
 from model.errors import BadQuestion, ModelError, Stopped
@@ -70,15 +71,25 @@ class Asking:
     """
 
     def __init__(
-        self, question: str, app: "Longview", *, always_name: bool = False, stopping: threading.Event | None = None
+        self,
+        question: str,
+        app: "Longview",
+        *,
+        always_name: bool = False,
+        stopping: threading.Event | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
-        """`always_name`: say which video an answer is about, even of one alone. `stopping`: set by whoever no longer wants it."""
+        """`always_name`: say which video an answer is about, even of one alone. `stopping`: set by whoever no longer wants it.
+
+        `on_progress`: told how far the looking has come, before and between the pieces of text.
+        """
         self._question, self._app, self._always_name = question, app, always_name
         self.parts: list[Part] = []
         """To be filled before the iteration."""
         self.nothing = ""
         """What is said if there is no part at all."""
         self._stopping = stopping or threading.Event()
+        self._stages, self._come = Stages(on_progress), 0.0
         self._text = ""
         self._evidence: list[Evidence] = []
 
@@ -89,14 +100,16 @@ class Asking:
         """
         self._stopping.set()
 
-    def go_on(self, _: float = 0.0) -> None:
-        """Asked again and again while something is worked at.
+    def go_on(self, part: float = 0.0) -> None:
+        """Asked again and again while something is worked at, with the part of it that is done.
 
         Raises:
             Stopped: `stop` was called.
         """
         if self._stopping.is_set():
             raise Stopped("Stopped.")
+        self._come = max(self._come, part)
+        self._stages(self._come)
 
     def __iter__(self) -> Iterator[str]:
         if not self.parts:
@@ -107,6 +120,8 @@ class Asking:
             if isinstance(part.answering, str):
                 yield from self._said(part.answering)
                 continue
+            self._stages.begin(f"looking at {part.entry.title}", until=(number + 1) / len(self.parts))
+            self._come = 0.0
             self.go_on()
             try:
                 for piece in part.answering:
@@ -170,13 +185,14 @@ def asked(
     history: Sequence[Turn] = (),
     verify: bool = False,
     stopping: threading.Event | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Asking:
     """A question about videos, answered for each in turn; without any, about the whole library.
 
     Of several videos, one that cannot be asked says why and does not keep the others from answering. Of the library, the
     moments whose captions fit the question best are looked at again, and answer. `history`, `verify`: see
-    `model.answerer.Answering`; of several videos each has its own answers, so there only the question counts. `stopping`: see
-    `Asking`.
+    `model.answerer.Answering`; of several videos each has its own answers, so there only the question counts. `stopping`,
+    `on_progress`: see `Asking`.
 
     Raises:
         BadQuestion: the question is empty, too long, or names a time the only video does not have.
@@ -185,7 +201,7 @@ def asked(
     if not question.strip():
         raise BadQuestion("The question is empty: ask something about the video.")
     distinct = list({entry.video_id: entry for entry in entries}.values())
-    asking = Asking(question, app, always_name=not distinct, stopping=stopping)
+    asking = Asking(question, app, always_name=not distinct, stopping=stopping, on_progress=on_progress)
     history = history if len(distinct) == 1 else ()
     for entry, within in [(entry, None) for entry in distinct] or _moments(app, question):
         answering: Answering | str

@@ -1,5 +1,6 @@
 """The verbs of the command line: what each asks of the application, and what it prints. Those that write files: `cli_files`."""
 
+import itertools
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from app.arguments import (
 )
 from app.doctor import examine
 from app.errors import EXPECTED_ERRORS, BadRequest
-from app.progress import Stages
+from app.progress import Progress, Stages
 from app.service import UNTOLD, Turn, plan_facts, video_facts
 from app.terminal import Call, error_document, printable, progress_bar, verb
 from indexing.exports import event_row
@@ -269,8 +270,19 @@ def _asked(
     call: Call, entries: Sequence[VideoEntry], question: str, *, history: Sequence[Turn] = (), verify: bool
 ) -> tuple[dict[str, Any], str]:
     """Answer one question; people see it while it is being written. Returns what is left to say."""
-    asking = call.app.ask(entries, question, history=history, verify=verify)
-    for piece in asking:
+    with progress_bar() as on_progress:
+        looking = True
+
+        def show(progress: Progress) -> None:
+            # Once the answer has begun it is the progress.
+            if looking:
+                on_progress(progress)
+
+        asking = call.app.ask(entries, question, history=history, verify=verify, on_progress=show)
+        pieces = iter(asking)
+        first = next(pieces, "")
+        looking = False
+    for piece in itertools.chain([first], pieces):
         if not call.as_json:
             print(piece, end="", flush=True)
     answer = asking.answer

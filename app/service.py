@@ -155,6 +155,10 @@ class Longview:
         """What was asked about a video before, oldest first."""
         return self.library.answers(entry.video_id)
 
+    def forget_answers(self, entry: VideoEntry) -> None:
+        """Delete the questions about a video and their answers, to begin the conversation anew."""
+        self.library.forget_answers(entry.video_id)
+
     def is_stale(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, or other prompts, would now caption this video."""
         return entry.provenance.checkpoint != self.checkpoint.identity or entry.provenance.prompt_version != PROMPT_VERSION
@@ -313,13 +317,14 @@ class Longview:
         history: Sequence[Turn] = (),
         verify: bool = False,
         stopping: threading.Event | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Asking:
         """A question about one or more videos, or about the whole library where none is named; see `app.asking.asked`.
 
         Raises:
             BadQuestion: the question is empty, too long, or names a time the only video does not have.
         """
-        return asked(self, entries, question, history=history, verify=verify, stopping=stopping)
+        return asked(self, entries, question, history=history, verify=verify, stopping=stopping, on_progress=on_progress)
 
     def told_span(self, entry: VideoEntry, span: Span, answer: str) -> Span:
         """Evidence that is a moment, widened to the event around it that the captions tell in the answer's words."""

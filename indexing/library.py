@@ -287,6 +287,11 @@ class Library:
                 names = "video_id, question, text, evidence, checkpoint, prompt_version, plan, asked_at"
                 db.execute(f"INSERT INTO answers ({names}) VALUES ({', '.join('?' * len(values))})", values)
 
+    def forget_answers(self, video_id: str) -> None:
+        """Delete all questions about a video and their answers."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM answers WHERE video_id = ?", (video_id,))
+
     def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
         """The latest questions about a video and their answers, oldest first."""
         with self._connection() as db:

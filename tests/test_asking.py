@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from app.asking import Asking
+from app.progress import Progress
 from app.service import Longview
 from app.settings import Settings
 from indexing.library import VideoEntry
 from model.errors import Stopped
+from ui.answers import followed
 from video.decoder import Decoder, TimedFrames
 from video.shapes import ShapesEvent, render
 from video.timeline import Event, Span
@@ -129,6 +131,38 @@ def test_a_video_that_cannot_be_read_does_not_silence_the_others(app: Longview, 
         assert [item.video_id for item in asking.answer.evidence] == [first.video_id]
     finally:
         app.library.remove("0" * 12)
+
+
+def test_the_looking_is_told_before_the_answer_and_only_goes_forward(app: Longview, first: VideoEntry) -> None:
+    reports: list[Progress] = []
+    # A range that nobody has asked about before, so that it must be read.
+    asking = app.ask([first], "What happens between 4 and 76 seconds?", on_progress=reports.append)
+    pieces = iter(asking)
+    next(pieces)
+    parts = [report.part for report in reports]
+    assert len(set(parts)) > 3 and parts == sorted(parts) and parts[-1] <= 1.0
+    assert {report.stage for report in reports} == {"looking at first"}
+    list(pieces)
+
+
+def test_what_an_answer_says_comes_out_as_it_went_in_and_so_does_its_failure(app: Longview, first: VideoEntry) -> None:
+    question = f"What happens at {CIRCLE.start_s + 1} seconds?"
+    assert "".join(followed(app.ask([first], question))) == "".join(app.ask([first], question))
+    stopped = app.ask([first], question)
+    stopped.stop()
+    with pytest.raises(Stopped):
+        list(followed(stopped))
+
+
+def test_leaving_an_answer_stops_it(app: Longview, first: VideoEntry) -> None:
+    before = app.answers(first)
+    asking = app.ask([first], "What happens between 5 and 75 seconds?")
+    leaving = followed(asking)
+    next(leaving)
+    leaving.close()
+    with pytest.raises(Stopped):
+        asking.go_on()
+    assert app.answers(first) == before
 
 
 def test_a_stop_ends_the_words(app: Longview, first: VideoEntry) -> None:

@@ -115,6 +115,22 @@ def test_a_stopped_answer_is_not_kept_and_frees_the_model(page: Page) -> None:
     expect(page.get_by_text("What happens between 1 and 29.5 seconds?")).to_have_count(0)
 
 
+def test_a_conversation_that_was_cleared_stays_cleared(page: Page) -> None:
+    question = page.get_by_label("Question", exact=True)
+    question.fill("When does the yellow star appear?")
+    page.keyboard.press("Enter")
+    expect(page.locator('a[href*="#t="]').last).to_be_visible()
+    page.get_by_label("Clear").click()
+    expect(page.get_by_text("Ask about this video.")).to_be_visible()
+    question.fill("How many events are in the video?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("3.", exact=True).first).to_be_visible()
+    expect(page.get_by_text("When does the yellow star appear?")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
+    expect(page.get_by_text("When does the yellow star appear?")).to_have_count(0)
+
+
 def test_exports_are_downloads_and_the_notice_is_read_by_everyone(page: Page) -> None:
     assert "only moving coloured shapes" in page.locator(".notice").inner_text()
     with page.expect_download() as download:

@@ -144,6 +144,13 @@ def test_every_event_is_found_and_an_absent_one_is_not(client: Client, video_id:
     assert "only moving coloured shapes" in as_text(messages[-1])
 
 
+def test_a_cleared_conversation_is_forgotten(client: Client, video_id: str) -> None:
+    client.predict(video_id, "When does the yellow star appear?", api_name="/ask")
+    client.predict(video_id, api_name="/clear")
+    *_, messages = client.predict(video_id, api_name="/open")
+    assert messages == []
+
+
 def as_text(message: Any) -> str:
     content = message["content"]
     return content if isinstance(content, str) else "".join(part["text"] for part in content)

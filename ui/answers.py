@@ -1,14 +1,52 @@
-"""The answers that are in the making for each page, so that its Stop button frees the model at once."""
+"""The answers that are in the making: what each says, how far it has come before that, and the Stop button of its page."""
 
+import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 
+from app.asking import Asking
+
 ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
 IDLE: dict[str, Any] = {"stop_btn": False}
+
+EVERY_S = 0.5
+"""How often a page is told how far an answer has come that says nothing yet."""
+
+
+def followed(asking: Asking) -> Generator[str]:
+    """The pieces of an answer; an empty one now and then while there is none, because it says nothing while a video is read.
+
+    It is made beside; leaving the iteration stops it. What it raises comes from here.
+    """
+    news: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            for piece in asking:
+                news.put(piece)
+            news.put(None)
+        except BaseException as error:
+            news.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while True:
+            try:
+                piece = news.get(timeout=EVERY_S)
+            except queue.Empty:
+                yield ""
+                continue
+            if piece is None:
+                return
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+    finally:
+        asking.stop()
 
 
 class Answers:

@@ -1,5 +1,6 @@
 """The page: layout and what happens on each button. State comes from the library, so a reload loses nothing."""
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import gradio as gr
 
 from app.errors import EXPECTED_ERRORS
 from app.jobs import Job, Jobs
+from app.progress import Progress
 from app.service import Longview, VideoEntry
 from ui import render
-from ui.answers import ANSWERING, IDLE, Answers
+from ui.answers import ANSWERING, IDLE, Answers, followed
 from ui.notes import error_note, or_error
 from ui.search import search_tab
 
@@ -129,11 +131,13 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             yield gr.update(value="", **ANSWERING), messages
             try:
                 with answers.stoppable(request) as stopping:
-                    asking = app.ask([entry], asked, history=render.turns(before), stopping=stopping)
+                    latest: deque[Progress] = deque(maxlen=1)
+                    turns = render.turns(before)
+                    asking = app.ask([entry], asked, history=turns, stopping=stopping, on_progress=latest.append)
                     text = ""
-                    for piece in asking:
+                    for piece in followed(asking):
                         text += piece
-                        messages[-1]["content"] = render.answer(text)
+                        messages[-1]["content"] = render.answer(text) if text else render.looking(latest)
                         yield gr.skip(), messages
                     done = asking.answer
                 spans = [item.span for item in done.evidence]
@@ -141,6 +145,14 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             except EXPECTED_ERRORS as error:
                 messages[-1]["content"] = render.escaped_markdown(str(error))
             yield gr.update(**IDLE), messages
+
+        def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, list[Any]]:
+            # The answer that is being made is a part of what is cleared.
+            answers.leave(request)
+            entry = _entry(app, video_id)
+            if entry is not None:
+                app.forget_answers(entry)
+            return gr.update(**IDLE), []
 
         def on_add(text: str) -> Iterator[str]:
             if not text.strip():
@@ -177,6 +189,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         )
         # Leaving the answer frees the model for the next question at once.
         question.stop(answers.stop, None, question, cancels=[asking], api_visibility="private")
+        chat.clear(on_clear, chosen, [question, chat], cancels=[asking], api_name="clear", **unchecked)
         page.unload(answers.leave)
         gr.on([add.click, path.submit], on_add, path, status, api_name="index", trigger_mode="multiple", concurrency_limit=8)
         upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)

@@ -6,6 +6,7 @@ from html import escape
 from urllib.parse import quote
 
 from app.jobs import Job
+from app.progress import Progress
 from app.service import (
     FORMATS,
     UNTOLD,
@@ -172,6 +173,15 @@ def answer(text: str, evidence: Sequence[Span] = (), notice: str | None = None) 
         + (f"\n\nSeen at {seen}" if seen else "")
         + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
     )
+
+
+def looking(latest: Sequence[Progress]) -> str:
+    """What stands in an answer's place until it begins: how far the looking has come, by the latest report if there is one."""
+    if not latest or not latest[-1].stage:
+        return "…"
+    progress = latest[-1]
+    left = f", {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
+    return f"*{escaped_markdown(progress.stage)}: {progress.part:.0%}{left} …*"
 
 
 def plain(text: str, notice: str | None = None) -> str:

@@ -1,14 +1,16 @@
 """The tab that searches all captions, and asks the whole library."""
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 from app.errors import EXPECTED_ERRORS
+from app.progress import Progress
 from app.service import Longview
 from ui import render
-from ui.answers import ANSWERING, IDLE, Answers
+from ui.answers import ANSWERING, IDLE, Answers, followed
 from ui.notes import or_error
 
 SHOWN = 24
@@ -41,10 +43,11 @@ def search_tab(app: Longview, answers: Answers) -> None:
         told, cards = "", ""
         try:
             with answers.stoppable(request) as stopping:
-                asking = app.ask([], text, stopping=stopping)
-                for piece in asking:
+                latest: deque[Progress] = deque(maxlen=1)
+                asking = app.ask([], text, stopping=stopping, on_progress=latest.append)
+                for piece in followed(asking):
                     told += piece
-                    yield gr.skip(), render.plain(told), cards
+                    yield gr.skip(), render.plain(told) if told else render.looking(latest), cards
                 done = asking.answer
             titles = {entry.video_id: entry.title for entry in app.videos()}
             cards = render.evidence([(item.video_id, titles.get(item.video_id, ""), item.span) for item in done.evidence])
