@@ -39,8 +39,9 @@ class Tally:
     """Of every edge, whether it is within its error bar."""
     refused: list[bool] = field(default_factory=list)
     told: list[bool] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)
+    """Of every caption, whether it tells a true event."""
     sodas: list[float] = field(default_factory=list)
-    captions: int = 0
     duplicates: int = 0
     invented: int = 0
     answered: dict[str, list[bool]] = field(default_factory=dict)
@@ -71,8 +72,8 @@ class Tally:
     def captioned(self, truth: Sequence[Event], captions: Sequence[Event]) -> None:
         """Judge the captions of one video."""
         self.told += metrics.told(captions, truth)
+        self.right += metrics.told(truth, captions)
         self.sodas.append(metrics.soda(captions, truth))
-        self.captions += len(captions)
         self.duplicates += metrics.duplicates(captions, truth)
         self.invented += metrics.invented(captions, truth)
 
@@ -97,9 +98,10 @@ class Tally:
             "captions": {
                 "told": _share(self.told),
                 "events": len(self.told),
+                "right": _share(self.right),
                 "soda": _mean(self.sodas),
-                "duplicates": round(self.duplicates / self.captions, 4) if self.captions else None,
-                "invented": round(self.invented / self.captions, 4) if self.captions else None,
+                "duplicates": round(self.duplicates / len(self.right), 4) if self.right else None,
+                "invented": round(self.invented / len(self.right), 4) if self.right else None,
             },
             "questions": {kind: _share(values) for kind, values in sorted(self.answered.items())},
             "search": {f"R@{n}": _share(values) for n, values in sorted(self.retrieved.items())},
