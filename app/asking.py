@@ -115,17 +115,20 @@ class Asking:
         if not self.parts:
             yield from self._said(self.nothing)
         for number, part in enumerate(self.parts):
-            if len(self.parts) > 1 or self._always_name:
-                yield from self._said(f"{chr(10) if number else ''}{self._label(part)}: ")
+            # With the first words, so that whoever waits for them knows that they are still to come.
+            label = f"{chr(10) if number else ''}{self._label(part)}: " if len(self.parts) > 1 or self._always_name else ""
             if isinstance(part.answering, str):
-                yield from self._said(part.answering)
+                yield from self._said(label + part.answering)
                 continue
             self._stages.begin(f"looking at {part.entry.title}", until=(number + 1) / len(self.parts))
             self._come = 0.0
             self.go_on()
             try:
                 for piece in part.answering:
-                    yield from self._said(piece)
+                    yield from self._said(label + piece)
+                    label = ""
+                if label:
+                    yield from self._said(label)
             except Stopped:
                 raise
             except (ModelError, VideoError, VideoGone) as error:
@@ -133,7 +136,7 @@ class Asking:
                     raise
                 # One video that cannot be read, or that the checkpoint knows nothing like, does not keep others from answering.
                 self.parts[number] = replace(part, answering=str(error))
-                yield from self._said(str(error))
+                yield from self._said(label + str(error))
                 continue
             self._finish(part.entry, part.answering.answer)
 
@@ -156,6 +159,8 @@ class Asking:
         if self._always_name:
             # An answer about the library is no part of the conversation about one of its videos.
             return
+        # Who stopped it, or cleared the conversation, does not find it there later.
+        self.go_on()
         self._app.library.add_answer(
             entry.video_id, AnsweredQuestion(self._question, answer.text, spans, self._app.provenance(answer.plan))
         )

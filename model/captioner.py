@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from model.checkpoints import Checkpoint
 from model.coverage import Coverage, Seen
 from model.decoding import PENALTY_AFTER_LOOP, TimedText
-from model.doubts import looked_at_again, on_a_border, shares_an_edge
+from model.doubts import settled
 from model.engine import REPLY_RESERVE_TOKENS, VideoSession
 from model.familiarity import declined
 from model.looking import SAME_EVENT_IOU, shown, where
@@ -21,7 +21,7 @@ from model.replies import read_events
 from model.sessions import OnPart, SessionPool, Tick
 from model.verifier import confirmed, resembles
 from video.probe import VideoInfo
-from video.sampler import SamplingPlan, Window, overlaps
+from video.sampler import SamplingPlan, Window
 from video.timeline import Event, Span, format_time, merged
 
 log = logging.getLogger(__name__)
@@ -75,16 +75,21 @@ def caption(
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     furthest = 0.0
 
-    def come_to(index: int, of_window: float) -> None:
+    def come_to(part: float) -> None:
         nonlocal furthest
         # A second look at a window does not take back what was done.
-        furthest = max(furthest, WINDOWS_SHARE * (index + of_window) / len(plan.windows))
+        furthest = max(furthest, part)
         if on_part:
             on_part(furthest)
 
-    windows = shown(pool, video, plan, seen, on_part=lambda index, read: come_to(index, read * DECODING_SHARE))
+    def come_to_window(index: int, of_window: float) -> None:
+        come_to(WINDOWS_SHARE * (index + of_window) / len(plan.windows))
+
+    windows = shown(
+        pool, video, plan, seen, keep=keep_read, on_part=lambda index, read: come_to_window(index, read * DECODING_SHARE)
+    )
     for index, session in windows:
-        window, part = plan.windows[index], functools.partial(come_to, index)
+        window, part = plan.windows[index], functools.partial(come_to_window, index)
         reply = _captioned(session, pool.engine.checkpoint, part)
         if not reply.verdict.passed:
             reply = _better(reply, _again(pool, video, window, part, reply), window.span, plan.grain_s)
@@ -93,40 +98,16 @@ def caption(
             log.info("the captions of %s are not to be believed: what was told %s", part_of_it, ", ".join(reply.verdict.faults))
         seen.add(session, understood=not reply.verdict.faults)
         told.append(Told(window.span, reply.events))
-        if not keep_read:
-            pool.let_go(session)
+        pool.let_go(session)
         part(1.0)
-    timeline = _settled(pool, video, joined(told, grain_s=plan.grain_s), plan, on_part)
+    begun = joined(told, grain_s=plan.grain_s)
+    timeline = settled(pool, video, begun, plan, on_part=lambda part: come_to(WINDOWS_SHARE + (1 - WINDOWS_SHARE) * part))
+    # Two that were told apart may turn out to be one.
+    timeline = joined([Told(plan.span, timeline)], grain_s=plan.grain_s)
     if seen.unfamiliar:
         parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in merged(seen.unfamiliar))
         log.warning("%s: no captions for %s. %s", video.path.name, parts, declined(pool.engine.checkpoint))
     return Captions(tuple(timeline), seen.coverage(), tuple(seen.unfamiliar))
-
-
-def _settled(
-    pool: SessionPool, video: VideoInfo, timeline: list[Event], plan: SamplingPlan, on_part: OnPart | None
-) -> list[Event]:
-    """The timeline with each doubtful event looked at again."""
-    borders = overlaps(plan)
-    settled: list[Event] = []
-    for number, event in enumerate(timeline):
-        done = WINDOWS_SHARE + (1 - WINDOWS_SHARE) * number / len(timeline)
-
-        def tick(part: float = done) -> None:
-            if on_part:
-                on_part(part)
-
-        tick()
-        disputed = shares_an_edge(event, timeline, grain_s=plan.grain_s)
-        if disputed or on_a_border(event, borders):
-            again = looked_at_again(pool, video, event, disputed=disputed, tick=tick)
-            settled += [again] if again else []
-        else:
-            settled.append(event)
-    if on_part:
-        on_part(1.0)
-    # Two that were told apart may turn out to be one.
-    return joined([Told(plan.span, settled)], grain_s=plan.grain_s)
 
 
 def _captioned(session: VideoSession, checkpoint: Checkpoint, part: Callable[[float], None], *, penalty: float = 0.0) -> _Reply:
@@ -168,7 +149,7 @@ def _again(pool: SessionPool, video: VideoInfo, window: Window, part: Callable[[
     seen = Seen(plan)
     told: list[Told] = []
     replies = []
-    for index, session in shown(pool, video, plan, seen, on_part=lambda *_: part(DECODING_SHARE)):
+    for index, session in shown(pool, video, plan, seen, keep=False, on_part=lambda *_: part(DECODING_SHARE)):
         reply = _captioned(session, pool.engine.checkpoint, lambda _: part(DECODING_SHARE), penalty=penalty)
         replies.append(reply)
         told.append(Told(plan.windows[index].span, reply.events))

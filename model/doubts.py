@@ -4,24 +4,66 @@ A window tells badly what goes on over its border, and of two things that overla
 look that has the event in its middle, and little else beside it, does better.
 """
 
-from collections.abc import Sequence
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from model.engine import VideoSession
-from model.looking import MARGIN_S, found_again, look, where
+from model.errors import ModelError, Stopped
+from model.looking import LOOK_MAX_S, MARGIN_S, SAME_EVENT_IOU, look, where
 from model.moments import stretches
 from model.prompts import ask_about_moments
-from model.sessions import SessionPool, Tick
+from model.sessions import SessionPool
 from video.probe import VideoInfo
+from video.sampler import SamplingPlan, overlaps
 from video.timeline import Event, Span
 
+log = logging.getLogger(__name__)
+
+LONGEST_S = LOOK_MAX_S - 2 * MARGIN_S - 1.0
+"""Longer events stay as they are: they do not fit into one look, and a second of error is a small part of them."""
 LOOKS_MAX = 4
 """An event that goes on beyond a look is followed with so many looks; each shows twice as much around it as the one before."""
 EDGE_S = 1.0
 """What comes that near to the edge of a look may go on beyond it."""
-AGREED_IOU = 0.7
-"""Two times of an event that overlap that well say the same."""
-AT_LEAST_IOU = 0.1
-"""How well what a look sees must overlap what was told, which may be many times too long."""
+AGREEMENT_IOU = 0.7
+"""A look confirms a time that overlaps what it sees that well."""
+MOMENTS_IOU = 0.1
+"""Moments that show an event are believed where they overlap what was told that well: it may be told many times too long."""
+
+
+def settled(
+    pool: SessionPool, video: VideoInfo, timeline: Sequence[Event], plan: SamplingPlan, *, on_part: Callable[[float], None]
+) -> list[Event]:
+    """The timeline of a plan's windows, with the times that looks of their own give its doubtful events.
+
+    Those are the events on a border, and, of a checkpoint with a form about moments, those that share an edge with one beside
+    them: moments settle that, another look alone may not. What it sees at no moment is left out. An event stays as it is where
+    no look can be had, or where it is too long for one.
+    """
+    borders = overlaps(plan)
+    has_moments = ask_about_moments(pool.engine.checkpoint.question_forms)
+    events: list[Event] = []
+    for number, event in enumerate(timeline):
+        tick = functools.partial(on_part, number / len(timeline))
+        tick()
+        disputed = has_moments and shares_an_edge(event, timeline, within=plan.span, grain_s=plan.grain_s)
+        if event.span.duration_s > LONGEST_S or not (disputed or on_a_border(event, borders)):
+            events.append(event)
+            continue
+        doubt = Doubt(pool, video, event, plan, disputed=disputed, tick=tick)
+        try:
+            span = doubt.span()
+        except Stopped:
+            raise
+        except ModelError as error:
+            # What was told is better than nothing.
+            log.warning("no second look at %s: %s", event.text, error)
+            span = event.span
+        events += [Event(span, event.text)] if span else []
+    on_part(1.0)
+    return events
 
 
 def on_a_border(event: Event, borders: Sequence[Span]) -> bool:
@@ -29,57 +71,79 @@ def on_a_border(event: Event, borders: Sequence[Span]) -> bool:
     return any(event.span.overlap_s(border) > 0 for border in borders)
 
 
-def shares_an_edge(event: Event, timeline: Sequence[Event], *, grain_s: float) -> bool:
-    """Whether an event begins or ends with one that lies beside it, so that one may have got the other's time."""
-    beside = (other.span for other in timeline if other is not event and other.span.overlap_s(event.span) > 0)
-    return any(
-        abs(span.start_s - event.span.start_s) <= grain_s or abs(span.end_s - event.span.end_s) <= grain_s for span in beside
-    )
+def shares_an_edge(event: Event, timeline: Sequence[Event], *, within: Span, grain_s: float) -> bool:
+    """Whether an event begins or ends with one that lies beside it, so that one may have got the other's time.
 
-
-def looked_at_again(pool: SessionPool, video: VideoInfo, event: Event, *, disputed: bool, tick: Tick) -> Event | None:
-    """The event with the times that a look at it gives; None if the look shows it nowhere.
-
-    Where it is `disputed`, or the look does not agree with what was told, a checkpoint that has a form about moments is asked
-    moment by moment. Others' events are kept as they are where the look does not find them, and so are all where no look can
-    be had.
+    What begins or ends together with what was looked at, `within`, says nothing.
     """
-    forms = pool.engine.checkpoint.question_forms
-    shown: list[Span] = []
-    span = event.span
-    denied = False
 
-    def spans_in(around: Span) -> list[Span]:
-        nonlocal denied
-        # At the usual rate: what is wrong here is wrong by seconds.
-        sessions, seen = look(pool, video, around, purpose="caption", on_part=lambda _: tick())
-        spans = [found for session in sessions for found in where(session, event.text, tick=tick)[0]]
-        if ask_about_moments(forms) and (disputed or not any(found.iou(span) >= AGREED_IOU for found in spans)):
-            spans = [found for session in sessions for found in _by_moments(session, event.text, [span, *spans], forms, tick)]
-            denied = not spans and bool(sessions) and not seen.is_blind
-        shown.extend(session.window for session in sessions)
-        for session in sessions:
-            pool.let_go(session)
-        return spans
+    def same(edge_s: float, other_s: float) -> bool:
+        is_inside = within.start_s + grain_s < edge_s < within.end_s - grain_s
+        return is_inside and abs(edge_s - other_s) <= grain_s
 
-    for number in range(LOOKS_MAX):
-        found = found_again(span, spans_in, margin_s=MARGIN_S * 2**number, agreed_iou=AT_LEAST_IOU)
-        if found is None:
-            return None if denied and not number else Event(span, event.text)
-        is_news, span = found != span, found
-        if not (is_news and _goes_on(span, shown, video.duration_s)):
-            break
-    return Event(span, event.text)
+    beside = (other.span for other in timeline if other is not event and other.span.overlap_s(event.span) > 0)
+    return any(same(event.span.start_s, span.start_s) or same(event.span.end_s, span.end_s) for span in beside)
 
 
-def _by_moments(session: VideoSession, text: str, told: Sequence[Span], forms: tuple[str, ...], tick: Tick) -> list[Span]:
-    """Where a session sees it, moment by moment; with the edges of the time that was told, where one agrees."""
-    found = stretches(session, text, told[0], forms, tick=tick)
-    best = [max(told, key=span.iou) for span in found]
-    return [one if one.iou(span) >= AGREED_IOU else span for one, span in zip(best, found, strict=True)]
+@dataclass
+class Doubt:
+    """One doubtful event of a plan's timeline, and the looks at it."""
+
+    pool: SessionPool
+    video: VideoInfo
+    event: Event
+    plan: SamplingPlan
+    disputed: bool
+    """It shares an edge: a look that sees the same again proves nothing."""
+    tick: Callable[[], None]
+
+    def span(self) -> Span | None:
+        """When the event happens; None if it is seen nowhere."""
+        best = self.event.span
+        for number in range(LOOKS_MAX):
+            margin_s = MARGIN_S * 2**number
+            around = Span(best.start_s - margin_s, best.end_s + margin_s).clamped(self.plan.span)
+            if around.duration_s >= LOOK_MAX_S:
+                break
+            found, is_denied = self._seen(around, best)
+            if is_denied and not number:
+                return None
+            if found is None or found == best:
+                break
+            best = found
+            if not self._goes_on(best, around):
+                break
+        return best
+
+    def _seen(self, around: Span, told: Span) -> tuple[Span | None, bool]:
+        """What a look sees of the event, and whether it is sure that it sees nothing of it."""
+        # As finely as it was told: what is wrong here is wrong by seconds.
+        sessions, seen = look(self.pool, self.video, around, purpose=self.plan.purpose, keep=False, on_part=lambda _: self.tick())
+        try:
+            spans = [span for session in sessions for span in where(session, self.event.text, tick=self.tick)[0]]
+            forms = self.pool.engine.checkpoint.question_forms
+            agrees = any(span.iou(told) >= AGREEMENT_IOU for span in spans)
+            if not ask_about_moments(forms) or (agrees and not self.disputed):
+                return _best(spans, told, SAME_EVENT_IOU), False
+            shown = [span for session in sessions for span in self._by_moments(session, [told, *spans], forms)]
+            return _best(shown, told, MOMENTS_IOU), bool(sessions) and not shown and not seen.is_blind
+        finally:
+            for session in sessions:
+                self.pool.let_go(session)
+
+    def _by_moments(self, session: VideoSession, told: Sequence[Span], forms: tuple[str, ...]) -> list[Span]:
+        """Where a session sees it, moment by moment; with the edges of a time that was told, where one agrees."""
+        found = stretches(session, self.event.text, told[0], forms, tick=self.tick)
+        nearest = [max(told, key=span.iou) for span in found]
+        return [one if one.iou(span) >= AGREEMENT_IOU else span for one, span in zip(nearest, found, strict=True)]
+
+    def _goes_on(self, span: Span, shown: Span) -> bool:
+        """Whether it reaches to an edge of what was shown, and there is more behind it."""
+        whole = self.plan.span
+        before = shown.start_s > whole.start_s and span.start_s <= shown.start_s + EDGE_S
+        return before or (shown.end_s < whole.end_s and span.end_s >= shown.end_s - EDGE_S)
 
 
-def _goes_on(span: Span, shown: Sequence[Span], duration_s: float) -> bool:
-    """Whether it reaches to an edge of what was shown, and there is more of the video behind it."""
-    start_s, end_s = min(one.start_s for one in shown), max(one.end_s for one in shown)
-    return 0 < start_s >= span.start_s - EDGE_S or duration_s > end_s <= span.end_s + EDGE_S
+def _best(spans: Sequence[Span], told: Span, least_iou: float) -> Span | None:
+    best = max(spans, key=told.iou, default=None)
+    return best if best is not None and best.iou(told) >= least_iou else None

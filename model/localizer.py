@@ -7,7 +7,7 @@ from model.coverage import Coverage, Seen
 from model.engine import VideoSession
 from model.errors import BadQuestion
 from model.familiarity import declined
-from model.looking import SAME_EVENT_IOU, found_again, look, shown, where
+from model.looking import LOOK_MAX_S, MARGIN_S, SAME_EVENT_IOU, look, shown, where, widened
 from model.prompts import check_length
 from model.sessions import OnPart, SessionPool
 from model.verifier import confirmed
@@ -127,14 +127,15 @@ class _Search:
 
     def looked_again(self, coarse: Span, coarse_grain_s: float) -> Found | None:
         """The find with finer edges, or None if a second look does not see it."""
-        looks: list[_Look] = []
-
-        def spans_in(around: Span) -> list[Span]:
-            looks.append(self._look(around))
-            return looks[-1].found
-
-        better = found_again(coarse, spans_in)
-        if better is None:
+        if coarse.duration_s + 2 * MARGIN_S <= LOOK_MAX_S:
+            looks = [self._look(widened(coarse))]
+            better = max(looks[0].found, key=coarse.iou, default=None)
+        else:
+            # Of a long one the two edges only.
+            half = LOOK_MAX_S / 2
+            looks = [self._look(Span(edge_s - half, edge_s + half)) for edge_s in (coarse.start_s, coarse.end_s)]
+            better = _joined(coarse, looks[0].found, looks[1].found)
+        if better is None or better.iou(coarse) < SAME_EVENT_IOU:
             # A look that could not see, or whose reply could not be read, says nothing against the first one.
             return Found(coarse, coarse_grain_s) if any(look.seen.is_blind for look in looks) else None
         forms = self._pool.engine.checkpoint.question_forms
@@ -146,3 +147,10 @@ class _Search:
     def _look(self, around: Span) -> _Look:
         sessions, seen = look(self._pool, self._video, around, on_part=self.tick)
         return _Look([span for session in sessions for span in self.asked(session, seen)], sessions, seen)
+
+
+def _joined(coarse: Span, starts: list[Span], ends: list[Span]) -> Span | None:
+    """One span from looks at its two edges."""
+    first = min(starts, key=lambda span: abs(span.start_s - coarse.start_s), default=None)
+    last = min(ends, key=lambda span: abs(span.end_s - coarse.end_s), default=None)
+    return Span(first.start_s, last.end_s) if first and last and last.end_s > first.start_s else None

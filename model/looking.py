@@ -29,12 +29,13 @@ def shown(
     plan: SamplingPlan,
     seen: Seen,
     *,
+    keep: bool = True,
     on_part: Callable[[int, float], None] = lambda _window, _part: None,
 ) -> Iterator[tuple[int, VideoSession]]:
     """The windows of a plan that can be looked at, by index, each with its session; what can't be is noted in `seen`.
 
     One window without readable pictures, or of a kind that the checkpoint does not know, does not cost the others.
-    `on_part` is told a window's index and how much of it is decoded.
+    `on_part` is told a window's index and how much of it is decoded. `keep`: see `SessionPool.session`.
 
     Raises:
         UnreadableVideo: after the last window, if none has a picture.
@@ -46,7 +47,7 @@ def shown(
             on_part(of, done)
 
         try:
-            session = pool.session(video, plan, window, on_part=part)
+            session = pool.session(video, plan, window, keep=keep, on_part=part)
         except UnreadableVideo as error:
             failures.append(error)
             seen.missed(window.span)
@@ -60,15 +61,24 @@ def shown(
 
 
 def look(
-    pool: SessionPool, video: VideoInfo, around: Span, *, purpose: Purpose = "look", on_part: OnPart | None = None
+    pool: SessionPool,
+    video: VideoInfo,
+    around: Span,
+    *,
+    purpose: Purpose = "look",
+    keep: bool = True,
+    on_part: OnPart | None = None,
 ) -> tuple[list[VideoSession], Seen]:
-    """The sessions that show a span, as far as the video reaches, and what of it was seen; none where nothing can be."""
+    """The sessions that show a span, as far as the video reaches, and what of it was seen; none where nothing can be.
+
+    `keep`: see `SessionPool.session`.
+    """
     inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
     plan = pool.plan(video, purpose, span=inside)
     seen = Seen(plan, key_frames_only=pool.decoder.key_frames_only)
     sessions = []
     try:
-        for _, session in shown(pool, video, plan, seen, on_part=lambda _, part: on_part(part) if on_part else None):
+        for _, session in shown(pool, video, plan, seen, keep=keep, on_part=lambda _, part: on_part(part) if on_part else None):
             sessions.append(session)
     except UnreadableVideo:
         pass  # it is noted in `seen`
@@ -92,30 +102,6 @@ def told_at(session: VideoSession, marker_s: float, forms: tuple[str, ...], *, t
     for _ in generation:
         tick()
     return generation.text
-
-
-def found_again(
-    coarse: Span, spans_in: Callable[[Span], list[Span]], *, margin_s: float = MARGIN_S, agreed_iou: float = SAME_EVENT_IOU
-) -> Span | None:
-    """Where a look at a find sees it, or looks at the two edges of a long one; None if they see nothing that agrees.
-
-    `spans_in` looks at the span that it is given, and returns where it sees what is looked for. `margin_s`: how much is shown
-    around a find. `agreed_iou`: how well what it sees must overlap the find.
-    """
-    if coarse.duration_s + 2 * margin_s <= LOOK_MAX_S:
-        better = max(spans_in(Span(coarse.start_s - margin_s, coarse.end_s + margin_s)), key=coarse.iou, default=None)
-    else:
-        half = LOOK_MAX_S / 2
-        starts, ends = (spans_in(Span(edge_s - half, edge_s + half)) for edge_s in (coarse.start_s, coarse.end_s))
-        better = _joined(coarse, starts, ends)
-    return better if better is not None and better.iou(coarse) >= agreed_iou else None
-
-
-def _joined(coarse: Span, starts: list[Span], ends: list[Span]) -> Span | None:
-    """One span from looks at its two edges."""
-    first = min(starts, key=lambda span: abs(span.start_s - coarse.start_s), default=None)
-    last = min(ends, key=lambda span: abs(span.end_s - coarse.end_s), default=None)
-    return Span(first.start_s, last.end_s) if first and last and last.end_s > first.start_s else None
 
 
 def widened(span: Span) -> Span:

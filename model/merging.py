@@ -1,6 +1,5 @@
 """One timeline from windows that overlap."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -28,42 +27,44 @@ def joined(windows: Sequence[Told], *, grain_s: float) -> list[Event]:
     """One timeline from windows in order of time: what two of them tell of one event becomes one event.
 
     The same event has the same text and overlaps or lies no further apart than two patches; or it has a like text (`likeness`)
-    and either overlaps well or goes over the border, so that each window saw a part of it, or one no more than a part of what
-    the other saw: the longer part's words are kept.
+    and either overlaps well, or goes over the border, so that each window saw a part of it, or was cut short by one window only,
+    and begins or ends with what the other tells: the longer part's words are kept.
     What is under way when a window begins is also what the window before told in the same words a little earlier.
-    What a window shows no more than a patch of, at an end that another window shows, too, is left to that one.
+    What a window shows no more than a patch of is left to the neighbour that shows more of it, if that tells anything there.
     Within one window only the same text at overlapping times is one event.
     """
     timeline: list[Event] = []
-    last: Span | None = None
-    for told, following in itertools.zip_longest(windows, windows[1:]):
+    for previous, told, following in zip([None, *windows], windows, [*windows[1:], None], strict=False):
+        last = previous.window if previous else None
         before = list(timeline)
         for event in told.events:
-            if _is_scrap(event, told.window, last, following.window if following else None, grain_s):
-                continue
             twin = next((old for old in before if _told_twice(old, event, gap_s=2 * grain_s)), None)
             twin = twin or next((old for old in timeline if _told_twice(old, event, gap_s=0.0)), None)
             twin = twin or _under_way(before, event, last, told.window, grain_s)
             twin = twin or _other_half(before, event, last, told.window, grain_s)
             if twin is None:
-                timeline.append(event)
+                if not _is_scrap(event, told.window, (previous, following), grain_s):
+                    timeline.append(event)
                 continue
             both = Span(min(twin.span.start_s, event.span.start_s), max(twin.span.end_s, event.span.end_s))
             longer = max(twin, event, key=lambda one: one.span.duration_s)
             timeline[timeline.index(twin)] = Event(both, longer.text)
             if twin in before:
                 before.remove(twin)
-        last = told.window
     return sorted(timeline, key=lambda event: event.span)
 
 
-def _is_scrap(event: Event, window: Span, last: Span | None, following: Span | None, grain_s: float) -> bool:
-    """Whether a window shows no more than a patch of an event that another window shows in its inside, and tells better."""
+def _is_scrap(event: Event, window: Span, neighbours: Sequence[Told | None], grain_s: float) -> bool:
+    """Whether a window shows no more than a patch of an event, where a neighbour shows more of it and tells something."""
     begins_late = event.span.start_s >= window.end_s - grain_s
     ends_early = event.span.end_s <= window.start_s + grain_s
-    is_shown_after = following is not None and following.start_s <= event.span.start_s - grain_s
-    is_shown_before = last is not None and last.end_s >= event.span.end_s + grain_s
-    return (begins_late and is_shown_after) or (ends_early and is_shown_before)
+
+    def tells_it(told: Told) -> bool:
+        goes_on = begins_late and told.window.start_s <= event.span.start_s - grain_s and told.window.end_s > window.end_s
+        went_on = ends_early and told.window.end_s >= event.span.end_s + grain_s and told.window.start_s < window.start_s
+        return (goes_on or went_on) and any(other.span.overlap_s(event.span) >= -grain_s for other in told.events)
+
+    return any(told is not None and tells_it(told) for told in neighbours)
 
 
 def _told_twice(first: Event, second: Event, *, gap_s: float) -> bool:
@@ -91,11 +92,10 @@ def _other_half(before: Sequence[Event], event: Event, last: Span | None, window
         if old.span.overlap_s(event.span) <= 0 or not is_alike(old.text, event.text):
             return False
         is_cut_after, is_cut_before = old.span.end_s >= last.end_s - grain_s, event.span.start_s <= window.start_s + grain_s
-        if is_cut_after and is_cut_before:
-            return True
-        shorter_s = min(old.span.duration_s, event.span.duration_s)
-        is_inside = old.span.overlap_s(event.span) >= SAME_IOU * shorter_s
-        return ((is_cut_after or is_cut_before) and is_inside) or old.span.iou(event.span) >= SAME_IOU
+        begin_together = abs(old.span.start_s - event.span.start_s) <= grain_s
+        end_together = abs(old.span.end_s - event.span.end_s) <= grain_s
+        is_part = (is_cut_after and (is_cut_before or begin_together)) or (is_cut_before and end_together)
+        return is_part or old.span.iou(event.span) >= SAME_IOU
 
     return max(filter(is_same, before), key=lambda old: likeness(old.text, event.text), default=None)
 

@@ -59,6 +59,8 @@ class SessionPool:
         self._room_bytes: dict[_Key, int] = {}
         """Of those that are being opened."""
         self._sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
+        self._passing: set[_Key] = set()
+        """Of the sessions those that nobody has asked to keep."""
         self._parked: OrderedDict[_Key, VideoSession] = OrderedDict()
         self._known_cuts: dict[tuple[str, tuple[Span, ...]], tuple[float, ...]] = {}
         self._lock = threading.Lock()
@@ -127,8 +129,12 @@ class SessionPool:
             pass
         return generation.text
 
-    def session(self, video: VideoInfo, plan: SamplingPlan, window: Window, *, on_part: OnPart | None = None) -> VideoSession:
+    def session(
+        self, video: VideoInfo, plan: SamplingPlan, window: Window, *, keep: bool = True, on_part: OnPart | None = None
+    ) -> VideoSession:
         """The session of one window of a plan, opened now if it is not kept; `on_part` follows the decoding.
+
+        `keep`: others may ask for it later; without it, `let_go` ends it unless others did.
 
         If the device runs out of memory, all other sessions are given up and it is tried once more; then the budget of
         all plans to come is lowered.
@@ -140,7 +146,7 @@ class SessionPool:
         room_tokens = plan.window_tokens[plan.windows.index(window)]
         for is_last in (False, True):
             try:
-                return self._opened(video, plan, window, room_tokens, on_part)
+                return self._opened(video, plan, window, room_tokens, keep, on_part)
             except OutOfMemory as error:
                 said = str(error)
             # Outside the except block, whose traceback would keep the memory.
@@ -154,23 +160,24 @@ class SessionPool:
         raise OutOfMemory(f"{said} From now on at most {self.context_tokens} tokens are read at once: ask again.")
 
     def let_go(self, session: VideoSession) -> None:
-        """Keep a session no longer: nobody will ask it again."""
+        """Keep a session no longer, unless someone asked for it to be kept."""
         with self._lock:
             for kept in (self._sessions, self._parked):
-                for key in [key for key, other in kept.items() if other is session]:
+                for key in [key for key, other in kept.items() if other is session and key in self._passing]:
                     del kept[key]
+            self._passing &= {*self._sessions, *self._parked}
 
     def _opened(
-        self, video: VideoInfo, plan: SamplingPlan, window: Window, room_tokens: int, on_part: OnPart | None
+        self, video: VideoInfo, plan: SamplingPlan, window: Window, room_tokens: int, keep: bool, on_part: OnPart | None
     ) -> VideoSession:
         key = _Key(video.content_hash, window.times_s, (plan.height, plan.width))
-        if (kept := self._kept(key)) is not None:
+        if (kept := self._kept(key, keep=keep)) is not None:
             return kept
         with self._lock:
             opening = self._opening.setdefault(key, threading.Lock())
         # Two users who ask for the same window at once read it once.
         with opening:
-            if (kept := self._kept(key)) is not None:
+            if (kept := self._kept(key, keep=keep)) is not None:
                 return kept
             # Room is made before the new one takes it, or both would have to fit at once; also for others that open now.
             self._make_room(key, room_tokens * self.engine.kv_bytes_per_token)
@@ -184,13 +191,19 @@ class SessionPool:
                     del self._room_bytes[key]
             with self._lock:
                 self._sessions[key] = session
+                if keep:
+                    self._passing.discard(key)
+                else:
+                    self._passing.add(key)
                 self._opening.pop(key, None)
                 leaving = self._leaving(keep=1)
         _park(leaving)
         return session
 
-    def _kept(self, key: _Key) -> VideoSession | None:
+    def _kept(self, key: _Key, *, keep: bool) -> VideoSession | None:
         with self._lock:
+            if keep:
+                self._passing.discard(key)
             if (parked := self._parked.pop(key, None)) is not None:
                 # It comes back to the device when it is asked.
                 self._sessions[key] = parked

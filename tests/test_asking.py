@@ -160,9 +160,33 @@ def test_leaving_an_answer_stops_it(app: Longview, first: VideoEntry) -> None:
     leaving = followed(asking)
     next(leaving)
     leaving.close()
-    with pytest.raises(Stopped):
-        asking.go_on()
+    for thread in threading.enumerate():
+        if thread.name == "answer":
+            thread.join(timeout=30)
+            assert not thread.is_alive()
     assert app.answers(first) == before
+
+
+def test_an_answer_that_is_stopped_while_its_last_words_are_shown_is_not_kept(app: Longview, first: VideoEntry) -> None:
+    before = app.answers(first)
+    asking = app.ask([first], f"What happens at {CIRCLE.start_s + 3} seconds?")
+    pieces = iter(asking)
+    while not next(pieces).endswith("."):
+        pass
+    asking.stop()
+    with pytest.raises(Stopped):
+        next(pieces)
+    assert app.answers(first) == before
+
+
+def test_of_several_videos_each_is_named_with_its_first_words(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
+    reports: list[Progress] = []
+    asking = app.ask([first, second], "What happens between 6 and 77 seconds?", on_progress=reports.append)
+    pieces = iter(asking)
+    piece = next(pieces)
+    assert reports and piece.startswith("first: ") and len(piece) > len("first: ")
+    told = piece + "".join(pieces)
+    assert "\nsecond: " in told and {"looking at first", "looking at second"} == {report.stage for report in reports}
 
 
 def test_a_stop_ends_the_words(app: Longview, first: VideoEntry) -> None:

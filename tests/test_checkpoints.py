@@ -46,6 +46,7 @@ def test_the_bundled_checkpoint_says_what_it_was_trained_on_and_warns() -> None:
     assert demo.trained.latest_time_s == stated["latest_time_s"]
     assert demo.notice == stated["notice"]
     assert demo.question_forms == tuple(stated["question_forms"])
+    assert demo.nothing_replies == ("Nothing happens at that time.",)
     assert demo.identity == f"demo@{demo.fingerprint}"
     assert demo.weight_bytes == (DEMO / "model.safetensors").stat().st_size
 
@@ -54,7 +55,7 @@ def test_a_folder_without_a_stated_range_is_of_the_qwen_family_and_answers_anyth
     checkpoint = find_checkpoint(str(folder()))
     assert checkpoint.trained == QWEN3_VL
     assert checkpoint.notice is None
-    assert checkpoint.question_forms == ()
+    assert checkpoint.question_forms == checkpoint.nothing_replies == ()
     assert checkpoint.context_max == 4096
     # Keys and values, two bytes each, 3 layers, 2 heads of 16.
     assert checkpoint.kv_bytes_per_token == 2 * 2 * 3 * 2 * 16

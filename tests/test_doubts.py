@@ -2,17 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from model.doubts import looked_at_again, on_a_border, shares_an_edge
+from model import doubts
+from model.captioner import caption
+from model.doubts import Doubt, on_a_border, settled, shares_an_edge
 from model.engine import VideoSession
+from model.errors import OutOfMemory, Stopped
 from model.moments import stretches, untold
 from model.qwen import QwenEngine
 from model.sessions import SessionPool
 from tests.filmkinds import make
 from video.decoder import Decoder
 from video.probe import VideoInfo, probe
+from video.sampler import SamplingPlan, overlaps
 from video.shapes import ShapesEvent, render
 from video.timeline import Event, Span
 
@@ -44,6 +49,11 @@ def nothing() -> None:
     pass
 
 
+def looked_at(pool: SessionPool, video: VideoInfo, text: str, told: Span, *, disputed: bool) -> Span | None:
+    """When it happens, after a look at what was told."""
+    return Doubt(pool, video, Event(told, text), pool.plan(video, "caption"), disputed=disputed, tick=nothing).span()
+
+
 CUT = [(CIRCLE, Span(30.0, 34.0)), (CIRCLE, Span(51.0, 55.0))]
 """Its first or last seconds only, as a window tells what goes over its border."""
 SWAPPED = [(SQUARE, Span(6.0, 24.0)), (STAR, Span(12.0, 14.0))]
@@ -52,43 +62,125 @@ SWAPPED = [(SQUARE, Span(6.0, 24.0)), (STAR, Span(12.0, 14.0))]
 
 @pytest.mark.parametrize(("event", "told", "disputed"), [*((*one, False) for one in CUT), *((*one, True) for one in SWAPPED)])
 def test_a_wrong_time_is_put_right(pool: SessionPool, video: VideoInfo, event: ShapesEvent, told: Span, disputed: bool) -> None:
-    again = looked_at_again(pool, video, Event(told, event.text), disputed=disputed, tick=nothing)
-    assert again is not None and again.text == event.text
-    assert again.span.iou(event.event.span) >= 0.85
+    again = looked_at(pool, video, event.text, told, disputed=disputed)
+    assert again is not None and again.iou(event.event.span) >= 0.85
 
 
 @pytest.mark.parametrize(("event", "told"), CUT)
 def test_a_checkpoint_without_forms_follows_an_event_to_its_end(
     free_pool: SessionPool, video: VideoInfo, event: ShapesEvent, told: Span
 ) -> None:
-    again = looked_at_again(free_pool, video, Event(told, event.text), disputed=True, tick=nothing)
-    assert again is not None and again.span.iou(event.event.span) >= 0.85
+    again = looked_at(free_pool, video, event.text, told, disputed=True)
+    assert again is not None and again.iou(event.event.span) >= 0.85
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.shape)
 def test_a_right_time_stays(pool: SessionPool, video: VideoInfo, event: ShapesEvent) -> None:
-    again = looked_at_again(pool, video, event.event, disputed=True, tick=nothing)
-    assert again is not None and again.span.iou(event.event.span) >= 0.9
+    again = looked_at(pool, video, event.text, event.event.span, disputed=True)
+    assert again is not None and again.iou(event.event.span) >= 0.9
 
 
 def test_what_is_seen_at_no_moment_goes_and_only_where_moments_can_be_asked(
     pool: SessionPool, free_pool: SessionPool, video: VideoInfo
 ) -> None:
-    invented = Event(Span(30.0, 40.0), "A white ring shrinks.")
-    assert looked_at_again(pool, video, invented, disputed=True, tick=nothing) is None
-    assert looked_at_again(free_pool, video, invented, disputed=True, tick=nothing) == invented
+    invented = Span(30.0, 40.0)
+    assert looked_at(pool, video, "A white ring shrinks.", invented, disputed=True) is None
+    assert looked_at(free_pool, video, "A white ring shrinks.", invented, disputed=True) == invented
 
 
 def test_where_no_look_can_be_had_it_stays_as_it_is(pool: SessionPool, tmp_path: Path) -> None:
     unfamiliar = probe(make(tmp_path, "h264.mp4"))
-    told = Event(Span(1.0, 3.0), "A white ring shrinks.")
-    assert looked_at_again(pool, unfamiliar, told, disputed=True, tick=nothing) == told
+    assert looked_at(pool, unfamiliar, "A white ring shrinks.", Span(1.0, 3.0), disputed=True) == Span(1.0, 3.0)
 
 
-def test_the_looks_are_not_kept(pool: SessionPool, video: VideoInfo) -> None:
-    empty = SessionPool(pool.engine, pool.decoder, memory_bytes=1 << 30)
-    looked_at_again(empty, video, CIRCLE.event, disputed=False, tick=nothing)
-    assert not empty._sessions
+def test_the_looks_are_not_kept_but_what_was_there_before_is(engine: QwenEngine, decoder: Decoder, video: VideoInfo) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=1 << 30)
+    looked_at(pool, video, CIRCLE.text, Span(30.0, 55.0), disputed=False)
+    assert not pool._sessions
+    # A look that shows the same as a window does not end that window's session.
+    plan = pool.plan(video, "caption", span=Span(4.0, 20.0))
+    kept = pool.session(video, plan, plan.windows[0])
+    looked_at(pool, video, SQUARE.text, Span(8.0, 16.0), disputed=False)
+    assert list(pool._sessions.values()) == [kept]
+
+
+WHOLE = Span(0.0, 90.0)
+
+
+@pytest.fixture(scope="module")
+def over_borders(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
+    """A video that takes two windows of the bundled checkpoint."""
+    events = (SQUARE, STAR, replace(CIRCLE, start_s=42.0, end_s=58.0))
+    return probe(render(tmp_path_factory.mktemp("borders") / "two windows.mp4", events, WHOLE.end_s, fps=12.5))
+
+
+def plan_of(pool: SessionPool, video: VideoInfo) -> SamplingPlan:
+    plan = pool.plan(video, "caption")
+    assert len(plan.windows) == 2 and overlaps(plan)
+    return plan
+
+
+def test_of_a_timeline_only_the_doubtful_events_are_looked_at(
+    pool: SessionPool, over_borders: VideoInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    circle = Event(Span(42.0, 46.0), CIRCLE.text)
+    looks: list[Span] = []
+    look = doubts.look
+
+    def noted(pool: SessionPool, video: VideoInfo, around: Span, **options: Any) -> Any:
+        looks.append(around)
+        return look(pool, video, around, **options)
+
+    monkeypatch.setattr(doubts, "look", noted)
+    plan = plan_of(pool, over_borders)
+    parts: list[float] = []
+    found = settled(pool, over_borders, [SQUARE.event, STAR.event, circle], plan, on_part=parts.append)
+    assert found[:2] == [SQUARE.event, STAR.event]
+    assert found[2].span.iou(Span(42.0, 58.0)) >= 0.85
+    assert looks and all(around.start_s > STAR.end_s for around in looks)
+    assert parts == sorted(parts) and parts[-1] == 1.0
+
+
+def test_a_second_look_that_fails_costs_nothing_that_was_told(
+    pool: SessionPool, over_borders: VideoInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [Event(Span(42.0, 46.0), CIRCLE.text)]
+    plan = plan_of(pool, over_borders)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OutOfMemory("No room.")
+
+    monkeypatch.setattr(doubts, "look", full)
+    assert settled(pool, over_borders, told, plan, on_part=lambda _: None) == told
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise Stopped("Stopped.")
+
+    monkeypatch.setattr(doubts, "look", stopped)
+    with pytest.raises(Stopped):
+        settled(pool, over_borders, told, plan, on_part=lambda _: None)
+
+
+def test_an_event_that_is_too_long_for_a_look_stays(pool: SessionPool, over_borders: VideoInfo) -> None:
+    told = [Event(Span(10.0, 80.0), CIRCLE.text)]
+    assert settled(pool, over_borders, told, plan_of(pool, over_borders), on_part=lambda _: None) == told
+
+
+def test_captions_go_over_borders_and_leave_nothing_out(
+    pool: SessionPool, over_borders: VideoInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    span = Doubt.span
+
+    def noted(doubt: Doubt) -> Span | None:
+        looked.append(doubt.event.text)
+        return span(doubt)
+
+    monkeypatch.setattr(Doubt, "span", noted)
+    told = caption(pool, over_borders, plan_of(pool, over_borders)).events
+    assert [event.text for event in told] == [SQUARE.text, STAR.text, CIRCLE.text]
+    assert told[2].span.iou(Span(42.0, 58.0)) >= 0.85
+    assert CIRCLE.text in looked
 
 
 BORDERS = [Span(56.0, 60.0), Span(112.0, 116.0)]
@@ -112,11 +204,14 @@ def test_what_two_windows_share_is_a_border(start_s: float, end_s: float, is_on_
         (Span(5, 25), False),
         # One after the other is not beside each other.
         (Span(20, 30), False),
+        # Where the looking began and ended is nobody's edge.
+        (Span(0, 30), False),
     ],
 )
 def test_events_that_lie_beside_each_other_may_share_an_edge(span: Span, does: bool) -> None:
     event, other = Event(span, "A dog runs."), Event(Span(10, 20), "A cat sleeps.")
-    assert shares_an_edge(event, [event, other], grain_s=1.0) is does
+    others = [other, Event(Span(0, 60), "Rain falls.")]
+    assert shares_an_edge(event, [event, *others], within=Span(0, 60), grain_s=1.0) is does
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_duplicates_inventions_and_what_was_told() -> None:
     assert metrics.invented(found, TRUTH) == 1
     assert metrics.told(found, TRUTH) == [True, True]
     assert metrics.told(found[:1], TRUTH) == [False, False]
-    assert metrics.told(TRUTH, found) == [False, True, True, False]
+    assert metrics.right(found, TRUTH) == [False, True, True, False]
 
 
 def test_percentiles_are_values_that_were_seen() -> None:

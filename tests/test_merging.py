@@ -63,7 +63,6 @@ def test_one_reply_may_tell_the_same_of_two_times() -> None:
 
 DOOR = event(50, 60, "A man in red opens the door.")
 GOES_ON, INSIDE = event(56, 70, "A man in red opens a door."), event(56, 59, "A man in red opens a door.")
-WHOLE = event(57, 75, "A man in red runs through the door.")
 DOG, LATER = event(57, 70, "A dog barks at the window."), event(59, 70, "A man in red opens a door.")
 
 
@@ -75,13 +74,33 @@ DOG, LATER = event(57, 70, "A dog barks at the window."), event(59, 70, "A man i
         (DOG, [DOOR, DOG]),
         # In the middle of its window it was seen whole: it is another one.
         (LATER, [DOOR, LATER]),
-        # The first window showed only the beginning of what the second one shows the whole of.
-        (WHOLE, [event(50, 75, WHOLE.text)]),
     ],
-    ids=["goes on", "longer part first", "something else", "begins later", "cut in the first, whole in the second"],
+    ids=["goes on", "longer part first", "something else", "begins later"],
 )
 def test_an_event_over_a_border_told_in_other_words_becomes_one(second: Event, together: list[Event]) -> None:
     assert _joined([Told(Span(0, 60), [DOOR]), Told(Span(56, 120), [second])], grain_s=1.0) == together
+
+
+def test_what_one_window_cuts_short_and_the_next_shows_whole_is_told_as_the_next_tells_it() -> None:
+    cut, whole = event(57, 60, "A man in red opens the door."), event(57.5, 75, "A man in red runs through the door.")
+    assert _joined([Told(Span(0, 60), [cut]), Told(Span(56, 120), [whole])], grain_s=1.0) == [event(57, 75, whole.text)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (event(40, 60, "A red circle moves up."), event(57.5, 61, "A blue circle moves up.")),
+        (event(50, 60, "A man in red opens the door."), event(57.5, 75, "A man in red runs through the door.")),
+        (event(50, 58, "A red circle moves up."), event(56, 75, "A blue circle moves up.")),
+    ],
+)
+def test_what_only_sounds_alike_stays_apart(first: Event, second: Event) -> None:
+    assert _joined([Told(Span(0, 60), [first]), Told(Span(56, 120), [second])], grain_s=1.0) == [first, second]
+
+
+def test_of_two_looks_at_one_window_neither_has_scraps() -> None:
+    early, late = event(0, 0.5, "A light flashes."), event(59.5, 60, "A dog lies.")
+    assert _joined([Told(Span(0, 60), [late]), Told(Span(0, 60), [early])], grain_s=1.0) == [early, late]
 
 
 @pytest.mark.parametrize(
@@ -127,9 +146,13 @@ def test_nothing_is_under_way_across_a_cut() -> None:
         ([event(59.5, 60, "A dog lies.")], [event(59.5, 70)], [event(59.5, 70)]),
         ([event(59.5, 60, "A dog lies.")], [event(60, 70)], [event(60, 70)]),
         ([event(50, 56.5)], [event(56, 56.5, "A dog lies.")], [event(50, 56.5)]),
-        ([event(58, 60, "A cat sits.")], [], [event(58, 60, "A cat sits.")]),
+        ([event(58, 60, "A cat sits.")], [event(58, 61)], [event(58, 60, "A cat sits."), event(58, 61)]),
+        # The neighbour tells nothing there: something was seen all the same.
+        ([event(59.5, 60, "A cat sits.")], [event(70, 80)], [event(59.5, 60, "A cat sits."), event(70, 80)]),
+        # The end of what the first window told.
+        ([event(46, 52)], [event(56, 56.9)], [event(46, 56.9)]),
     ],
-    ids=["at the end", "told later by the next", "at the beginning", "two patches long"],
+    ids=["at the end", "told later by the next", "at the beginning", "two patches long", "told by no other", "under way"],
 )
 def test_a_scrap_at_the_edge_of_a_window_is_left_to_the_window_that_shows_all_of_it(
     first: list[Event], second: list[Event], together: list[Event]

@@ -130,6 +130,20 @@ def test_the_times_of_an_answer_and_its_evidence_seek_the_player() -> None:
     assert ("br",) in page.tags
 
 
+@pytest.mark.parametrize(
+    ("reports", "shown"),
+    [
+        ([], "…"),
+        ([Progress("looking at <b>holiday", 0.4, None)], "looking at <b>holiday: 40% …"),
+        ([Progress("looking at a", 0.2, None), Progress("looking at a", 0.5, 61.2)], "looking at a: 50%, 0:01:01 left …"),
+        # Everything was looked at: what is waited for now are words.
+        ([Progress("looking at a", 1.0, 0.0)], "…"),
+    ],
+)
+def test_where_an_answer_will_be_stands_how_far_the_looking_has_come(reports: list[Progress], shown: str) -> None:
+    assert read_markdown(render.looking(reports)).text.strip() == shown
+
+
 def test_earlier_questions_and_answers_are_escaped_too() -> None:
     hostile = "![x](https://evil.example/p.png) <img src=x>"
     asked, told = render.history([AnsweredQuestion(hostile, hostile, (Span(1, 2),), Provenance("demo", "1", {}))])

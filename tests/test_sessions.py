@@ -58,9 +58,9 @@ def reads(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
     return counted
 
 
-def opened(pool: SessionPool, video: VideoInfo, span: Span | None = None) -> VideoSession:
+def opened(pool: SessionPool, video: VideoInfo, span: Span | None = None, *, keep: bool = True) -> VideoSession:
     plan = pool.plan(video, "watch", span=span)
-    return pool.session(video, plan, plan.windows[0])
+    return pool.session(video, plan, plan.windows[0], keep=keep)
 
 
 def said(session: VideoSession, question: str) -> str:
@@ -113,7 +113,7 @@ def test_what_is_let_go_takes_no_memory_and_is_read_again(
     engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    gone = weakref.ref(first := opened(pool, videos[0]))
+    gone = weakref.ref(first := opened(pool, videos[0], keep=False))
     kept = opened(pool, videos[1])
     pool.let_go(first)
     del first
@@ -122,6 +122,18 @@ def test_what_is_let_go_takes_no_memory_and_is_read_again(
     assert opened(pool, videos[1]) is kept
     opened(pool, videos[0])
     assert reads == {videos[0].path: 2, videos[1].path: 1}
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_what_someone_wants_kept_is_not_let_go_by_another(
+    engine: QwenEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder, order: tuple[bool, bool]
+) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
+    first, second = (opened(pool, videos[0], keep=keep) for keep in order)
+    assert first is second
+    pool.let_go(first)
+    assert opened(pool, videos[0]) is first
+    assert reads == {videos[0].path: 1}
 
 
 def test_a_text_for_which_there_is_no_room_lets_the_videos_go_and_is_told(

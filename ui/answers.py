@@ -2,8 +2,9 @@
 
 import queue
 import threading
+import traceback
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gradio as gr
@@ -20,32 +21,42 @@ EVERY_S = 0.5
 def followed(asking: Asking) -> Generator[str]:
     """The pieces of an answer; an empty one now and then while there is none, because it says nothing while a video is read.
 
-    It is made beside; leaving the iteration stops it. What it raises comes from here.
+    It is made beside, no further than it is taken from here; leaving the iteration stops it. What it raises comes from here.
     """
-    news: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
+    pieces: queue.Queue[str | None] = queue.Queue(maxsize=1)
+    failure: list[BaseException] = []
+    left = threading.Event()
+
+    def hand_over(piece: str | None) -> None:
+        while not left.is_set():
+            with suppress(queue.Full):
+                pieces.put(piece, timeout=EVERY_S)
+                break
 
     def work() -> None:
         try:
             for piece in asking:
-                news.put(piece)
-            news.put(None)
+                hand_over(piece)
         except BaseException as error:
-            news.put(error)
+            # The frames that it came through hold the session, which may be gigabytes.
+            traceback.clear_frames(error.__traceback__)
+            failure.append(error.with_traceback(None))
+        hand_over(None)
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=work, name="answer", daemon=True).start()
     try:
         while True:
             try:
-                piece = news.get(timeout=EVERY_S)
+                piece = pieces.get(timeout=EVERY_S)
             except queue.Empty:
-                yield ""
-                continue
+                piece = ""
             if piece is None:
-                return
-            if isinstance(piece, BaseException):
-                raise piece
+                break
             yield piece
+        if failure:
+            raise failure.pop()
     finally:
+        left.set()
         asking.stop()
 
 

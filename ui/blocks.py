@@ -137,7 +137,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                     text = ""
                     for piece in followed(asking):
                         text += piece
-                        messages[-1]["content"] = render.answer(text) if text else render.looking(latest)
+                        messages[-1]["content"] = render.answer(text) + ("" if piece else render.looking(latest))
                         yield gr.skip(), messages
                     done = asking.answer
                 spans = [item.span for item in done.evidence]
@@ -151,7 +151,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             answers.leave(request)
             entry = _entry(app, video_id)
             if entry is not None:
-                app.forget_answers(entry)
+                or_error(lambda: app.forget_answers(entry))
             return gr.update(**IDLE), []
 
         def on_add(text: str) -> Iterator[str]:

@@ -176,12 +176,12 @@ def answer(text: str, evidence: Sequence[Span] = (), notice: str | None = None) 
 
 
 def looking(latest: Sequence[Progress]) -> str:
-    """What stands in an answer's place until it begins: how far the looking has come, by the latest report if there is one."""
-    if not latest or not latest[-1].stage:
-        return "…"
-    progress = latest[-1]
+    """What stands where an answer will go on: how far the looking has come, by the latest report if there is one."""
+    progress = latest[-1] if latest else None
+    if progress is None or progress.part >= 1.0:
+        return " …"
     left = f", {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
-    return f"*{escaped_markdown(progress.stage)}: {progress.part:.0%}{left} …*"
+    return f" *{escaped_markdown(progress.stage)}: {progress.part:.0%}{left} …*"
 
 
 def plain(text: str, notice: str | None = None) -> str:

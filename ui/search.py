@@ -47,7 +47,7 @@ def search_tab(app: Longview, answers: Answers) -> None:
                 asking = app.ask([], text, stopping=stopping, on_progress=latest.append)
                 for piece in followed(asking):
                     told += piece
-                    yield gr.skip(), render.plain(told) if told else render.looking(latest), cards
+                    yield gr.skip(), render.plain(told) + ("" if piece else render.looking(latest)), cards
                 done = asking.answer
             titles = {entry.video_id: entry.title for entry in app.videos()}
             cards = render.evidence([(item.video_id, titles.get(item.video_id, ""), item.span) for item in done.evidence])

@@ -61,11 +61,13 @@ def soda(found: Sequence[Event], truth: Sequence[Event], *, like: Callable[[str,
 
 
 def told(found: Sequence[Event], truth: Sequence[Event], *, threshold: float = 0.5) -> list[bool]:
-    """For each true event whether a caption tells it in the same words and overlaps it well enough.
-
-    With the two exchanged: for each caption whether it is right.
-    """
+    """For each true event whether a caption tells it in the same words and overlaps it well enough."""
     return [any(event.text == true.text and event.span.iou(true.span) >= threshold for event in found) for true in truth]
+
+
+def right(found: Sequence[Event], truth: Sequence[Event]) -> list[bool]:
+    """For each caption whether it tells a true event, in the same sense."""
+    return told(truth, found)
 
 
 def duplicates(found: Sequence[Event], truth: Sequence[Event]) -> int:

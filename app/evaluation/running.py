@@ -72,7 +72,7 @@ class Tally:
     def captioned(self, truth: Sequence[Event], captions: Sequence[Event]) -> None:
         """Judge the captions of one video."""
         self.told += metrics.told(captions, truth)
-        self.right += metrics.told(truth, captions)
+        self.right += metrics.right(captions, truth)
         self.sodas.append(metrics.soda(captions, truth))
         self.duplicates += metrics.duplicates(captions, truth)
         self.invented += metrics.invented(captions, truth)
