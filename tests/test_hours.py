@@ -104,8 +104,9 @@ def test_events_on_borders_are_neither_lost_nor_doubled(
     log.info("%s", f"{len(borders)} borders, {len(crossing)} events on them: lost {lost}, doubled {doubled}, split {split}")
     log.info("%s", f"of all {len(SCENE)} events: lost {everywhere[0]}, doubled {everywhere[1]}, split {everywhere[2]}")
     assert doubled == 0 and split == 0
-    # What goes over a border is told worse than the rest: 18 of 209 were lost when this was last measured, 22 of the other 691.
-    assert lost <= 0.1 * len(crossing)
+    # The checkpoint's own: 5 of 209 were lost when this was last measured, and 11 of the other 691.
+    assert lost <= 0.04 * len(crossing)
+    assert everywhere[0] <= 0.03 * len(SCENE)
 
 
 def sort_out(true: list[ShapesEvent], told: list[Event]) -> tuple[int, int, int]:

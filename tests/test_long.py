@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 DURATION_S = 600.0
 EVENTS = sample_events(DURATION_S, 50, seed=21, longest_s=10.0)
 LEAST_TOLD = 0.95
-"""Of the events, how many must be captioned in the right words; the checkpoint alone says 0.94 to 0.96 of them exactly."""
+"""Of the events, how many must be captioned in the right words."""
 
 
 @pytest.fixture(scope="module")
