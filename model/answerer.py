@@ -12,7 +12,15 @@ from model.errors import BadQuestion
 from model.familiarity import declined
 from model.localizer import locate
 from model.looking import LOOK_MAX_S, MARGIN_S
-from model.prompts import about_the_video, answerable, asked_when, check_length, form_about_a_moment, known_form
+from model.prompts import (
+    about_the_video,
+    answerable,
+    ask_about_moments,
+    asked_when,
+    check_length,
+    form_about_a_moment,
+    known_form,
+)
 from model.replies import on_video_clock
 from model.sessions import OnPart, SessionPool
 from model.verifier import holds
@@ -224,6 +232,11 @@ class Answering:
         if self._within is not None and self._point is None:
             purpose: Purpose = "look" if self._within.duration_s <= LOOK_MAX_S else "watch"
             plan = self._pool.plan(self._video, purpose, span=self._within)
+            return plan, plan.windows[0]
+        if self._point is not None and ask_about_moments(self._pool.engine.checkpoint.question_forms):
+            # All that such a checkpoint tells is what happens there, and it tells that best where little else is shown.
+            near = Span(max(0.0, self._point - MARGIN_S), min(self._video.duration_s, self._point + MARGIN_S))
+            plan = self._pool.plan(self._video, "caption", span=near)
             return plan, plan.windows[0]
         plan = self._pool.plan(self._video, "watch")
         where = self._point if self._point is not None else self._focus.start_s if self._focus else 0.0
