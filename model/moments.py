@@ -11,7 +11,7 @@ from model.checkpoints import Checkpoint
 from model.engine import VideoSession
 from model.looking import told_at, where
 from model.sessions import Tick
-from model.verifier import SENTENCE_END, fits
+from model.verifier import fits, sentences
 from video.timeline import Event, Span, without
 
 PROBED = 2
@@ -28,14 +28,14 @@ def stretches(session: VideoSession, text: str, around: Span, forms: tuple[str, 
     The moment nearest to the middle of `around` is asked about in any case; elsewhere a stretch of a single patch may be passed
     over. A text of several sentences is there where all of them are.
     """
-    sentences = [sentence for sentence in SENTENCE_END.split(text) if sentence.strip()]
+    claims = sentences(text)
     patches = session.patches
     seen: dict[int, bool] = {}
 
     def ask(index: int) -> None:
         if index not in seen:
             told = told_at(session, patches[index].marker_s, forms, tick=tick)
-            seen[index] = all(fits(sentence, told) for sentence in sentences)
+            seen[index] = all(fits(claim, told) for claim in claims)
 
     middle_s = (around.start_s + around.end_s) / 2
     nearest = min(range(len(patches)), key=lambda index: abs(patches[index].first_s - middle_s))
@@ -68,7 +68,7 @@ def untold(session: VideoSession, events: Sequence[Event], checkpoint: Checkpoin
                 continue
             patch = min(session.patches, key=lambda patch: abs((patch.first_s + patch.last_s) / 2 - moment_s))
             told = told_at(session, patch.marker_s, checkpoint.question_forms, tick=tick)
-            for sentence in filter(None, map(str.strip, SENTENCE_END.split(told))):
+            for sentence in sentences(told):
                 text = f"{sentence}."
                 if text in checkpoint.nothing_replies:
                     continue

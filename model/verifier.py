@@ -20,14 +20,19 @@ MOMENTS = (0.5, 0.25, 0.75)
 _FILLING = frozenset(
     "a an the is are was were be being something someone anything there any in of on at to it its this that".split()  # noqa: SIM905
 )
-SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
 _ENDING = re.compile(r"(?:wards?|ing|es|s|e|ed)$")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without their ends."""
+    return [sentence for part in _SENTENCE_END.split(text) if (sentence := part.strip())]
 
 
 def fits(query: str, told: str) -> bool:
     """Whether one of the sentences holds all words of the query, whatever their endings."""
     wanted = _stems(query)
-    return bool(wanted) and any(wanted <= _stems(sentence) for sentence in SENTENCE_END.split(told))
+    return bool(wanted) and any(wanted <= _stems(sentence) for sentence in sentences(told))
 
 
 def _stems(text: str) -> set[str]:
@@ -37,7 +42,7 @@ def _stems(text: str) -> set[str]:
 
 def resembles(claim: str, told: str) -> bool:
     """Whether one of the sentences may tell of the same in somewhat other words."""
-    return any(is_alike(claim, sentence) for sentence in SENTENCE_END.split(told))
+    return any(is_alike(claim, sentence) for sentence in sentences(told))
 
 
 def confirmed(
@@ -82,8 +87,8 @@ def holds(pool: SessionPool, video: VideoInfo, span: Span, claim: str, *, on_par
     if not sessions:
         return None
     forms = pool.engine.checkpoint.question_forms
-    sentences = [sentence for sentence in SENTENCE_END.split(claim) if sentence.strip()] if forms else [claim]
-    if all(any(confirmed(session, span, sentence, forms, tick=tick) for session in sessions) for sentence in sentences):
+    claims = sentences(claim) if forms else [claim]
+    if all(any(confirmed(session, span, one, forms, tick=tick) for session in sessions) for one in claims):
         return True
     return None if seen.is_blind or any(session.unreadable for session in sessions) else False
 
