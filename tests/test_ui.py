@@ -215,6 +215,61 @@ def test_other_sites_cannot_send_anything(server: Server) -> None:
         urllib.request.urlopen(request, timeout=30)
 
 
+def post(server: Server, path: str, document: Any) -> tuple[int, str]:
+    body = json.dumps(document).encode()
+    request = urllib.request.Request(server.url + path, data=body, headers={"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def forged(path: Any) -> dict[str, Any]:
+    """A description of a file that the client did not upload."""
+    return {"path": path, "meta": {"_type": "gradio.FileData"}, "url": None, "orig_name": "a.mp4"}
+
+
+def test_no_endpoint_reads_a_file_that_was_not_uploaded(server: Server, client: Client, video_id: str) -> None:
+    functions = client.config["dependencies"]
+    assert {"upload", "index", "open", "ask", "search"} <= {function["api_name"] for function in functions}
+    cached = sorted((server.home / "cache").rglob("*"))
+    for function in functions:
+        for value in (forged("/etc/hostname"), {"value": [forged("/etc/hostname")]}):
+            data = [value] * max(1, len(function["inputs"]))
+            request = {"data": data, "fn_index": function["id"], "session_hash": "forged"}
+            routes = ["queue/join", "run/predict", "api/predict"]
+            if name := function["api_name"]:
+                routes += [f"call/{name}", f"call/v2/{name}", f"run/{name}"]
+            for route in routes:
+                assert post(server, f"/gradio_api/{route}", request)[0] == 403, (function["api_name"], route)
+    assert sorted((server.home / "cache").rglob("*")) == cached
+    assert [row["video_id"] for row in listed(server)] == [video_id]
+
+
+@pytest.mark.parametrize("path", ["library.db", "cache/../library.db", "cache", "https://example.org/a.mp4", 3, {}, "\0"])
+def test_only_a_file_inside_of_the_upload_folder_counts_as_uploaded(server: Server, client: Client, path: Any) -> None:
+    named = str(server.home / path) if isinstance(path, str) and ":" not in path else path
+    assert post(server, "/gradio_api/call/upload", {"data": [forged(named)]})[0] == 403
+
+
+def test_requests_that_nobody_reads_do_not_pile_up(server: Server, client: Client, video_id: str) -> None:
+    ask = next(function["id"] for function in client.config["dependencies"] if function["api_name"] == "ask")
+    question = {"data": [video_id, "What happens at 0:05?"], "fn_index": ask, "session_hash": "idle"}
+    answers = [post(server, "/gradio_api/queue/join", question) for _ in range(300)]
+    assert {status for status, _ in answers} == {200, 503}
+    assert sum(status == 200 for status, _ in answers) < 100
+    assert any("full" in text for _, text in answers)
+    post(server, "/gradio_api/reset", {"session_hash": "idle"})
+
+
+def test_a_body_that_is_no_json_or_too_large_is_refused(server: Server) -> None:
+    assert post(server, "/gradio_api/queue/join", "x" * (2 << 20))[0] == 413
+    request = urllib.request.Request(f"{server.url}/gradio_api/queue/join", data=b"{" * 5000)
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(request, timeout=30)
+
+
 def test_uploads_go_into_the_library_and_unplayable_ones_get_a_copy(
     server: Server, client: Client, video_id: str, tmp_path: Path
 ) -> None:

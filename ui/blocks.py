@@ -20,6 +20,8 @@ ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 """System fonts: the default theme would fetch its own from the internet."""
 POLL_S = 1.0
+MAX_WAITING_REQUESTS = 64
+"""Maximum number of requests that wait for their turn; further ones are told that the server is busy."""
 VIDEO_SUFFIXES = [
     ".mp4",
     ".m4v",
@@ -194,6 +196,8 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         gr.on([add.click, path.submit], on_add, path, status, api_name="index", trigger_mode="multiple", concurrency_limit=8)
         upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
         remove.click(on_remove, [doomed, chosen], [*lists, *view], api_name="remove", **unchecked)
+    # Without `api_open=False` clients could bypass the queue and its limit.
+    page.queue(max_size=MAX_WAITING_REQUESTS, api_open=False)
     return page
 
 

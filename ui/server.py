@@ -1,13 +1,15 @@
 """The web server: the page, and the media, thumbnails and exports that it refers to. On this machine only."""
 
 import errno
+import json
 import logging
 import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import gradio as gr
@@ -16,7 +18,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import EXPECTED_ERRORS, PortBusy
 from app.jobs import Jobs
@@ -28,6 +30,9 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 """Loopback only: there is no authentication."""
 PORTS_TRIED = 50
+UPLOAD_ROUTE = "/gradio_api/upload"
+MAX_BODY_BYTES = 1 << 20
+"""Maximum size of a request that is no upload; questions and paths take a few thousand bytes."""
 MEDIA_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
 EXPORT_TYPES = {
     "srt": "application/x-subrip",
@@ -55,14 +60,77 @@ class SameSiteWrites:
         await self._app(scope, receive, send)
 
 
+class UploadedFilesOnly:
+    """Refuse requests that name a file which this server's upload route did not store.
+
+    Gradio reads any file of the machine that a client describes (`{"path": …}`), through every endpoint, if the page is mounted
+    or an endpoint skips preprocessing; a web address it downloads.
+    """
+
+    def __init__(self, app: ASGIApp, folder: Path) -> None:
+        self._app, self._folder = app, folder.resolve()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, and pass the request on or answer 403. Uploads themselves are no JSON, and pass unread."""
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] == UPLOAD_ROUTE:
+            await self._app(scope, receive, send)
+            return
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False) and message["type"] == "http.request"
+            if len(body) > MAX_BODY_BYTES:
+                await PlainTextResponse("The request is too large.", 413)(scope, receive, send)
+                return
+        try:
+            is_allowed = all(self._is_upload(path) for path in _file_paths(json.loads(body or b"null")))
+        except (ValueError, RecursionError):
+            await PlainTextResponse("The request is not valid JSON.", 400)(scope, receive, send)
+            return
+        if not is_allowed:
+            await PlainTextResponse("Only files that were uploaded to this server can be used.", 403)(scope, receive, send)
+            return
+        is_read = False
+
+        async def replay() -> Message:
+            nonlocal is_read
+            if is_read:
+                return await receive()
+            is_read = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+    def _is_upload(self, path: object) -> bool:
+        try:
+            file = Path(str(path)).resolve()
+            return file.is_relative_to(self._folder) and file.is_file()
+        except (OSError, ValueError, RuntimeError):
+            return False
+
+
+def _file_paths(data: Any) -> Iterator[object]:
+    """Yield the `path` of every file description in a JSON document."""
+    if isinstance(data, dict):
+        if "path" in data:
+            yield data["path"]
+        yield from (path for value in data.values() for path in _file_paths(value))
+    elif isinstance(data, list):
+        yield from (path for value in data for path in _file_paths(value))
+
+
 def create(app: Longview) -> FastAPI:
     """The web application over one library."""
     # Uploads pass through the library's own disk, so that they need not be copied from another one.
-    os.environ["GRADIO_TEMP_DIR"] = str(app.library.folder / "cache")
+    uploads = app.library.folder / "cache"
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None)
     # A page of another site cannot reach this server under that site's name (DNS rebinding).
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
+    web.add_middleware(UploadedFilesOnly, folder=uploads)
     web.add_middleware(SameSiteWrites)
 
     @web.get("/media/{video_id}")
