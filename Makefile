@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: run test test-slow test-gpu bench check check-real clean
 
 run: $(VENV)/.run-ready
-	@$(BIN)/python -m app serve --sample
+	@$(BIN)/longview serve --sample
 
 test: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest -m "not slow and not bench and not gpu" -n auto --maxprocesses 4 --dist loadfile
@@ -32,7 +32,7 @@ check-real: $(VENV)/.dev-ready
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	MYPYPATH=$(VENV)/types $(BIN)/mypy
 	$(BIN)/lint-imports
 
 $(VENV)/bin/python:
@@ -40,13 +40,15 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp is written only when everything is installed, so an interrupted set-up is taken up again.
-$(VENV)/.run-ready: requirements.txt constraints.txt | $(VENV)/bin/python
-	@echo "Installing what Longview needs; the first time this takes a few minutes."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+$(VENV)/.run-ready: pyproject.toml requirements.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing Longview and what it needs; the first time this takes a few minutes."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,eval]'
 	@touch $@
 
-$(VENV)/.dev-ready: requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+# mypy does not follow an editable installation: it finds the package through this link.
+$(VENV)/.dev-ready: pyproject.toml requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,eval]' -r requirements-dev.txt
+	@mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/longview
 	@touch $@ $(VENV)/.run-ready
 
 clean:

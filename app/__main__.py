@@ -5,21 +5,21 @@ from typing import Annotated
 
 import typer
 
-import app.cli
-import app.cli_eval
-import app.cli_files  # noqa: F401 (they register their verbs)
-from app.terminal import Call, progress_bar, run, verb
+import longview.app.cli.commands
+import longview.app.cli.evaluate
+import longview.app.cli.export  # noqa: F401 (they register their verbs)
+from longview.app.cli.console import Context, command, progress_bar, run
 
 
-@verb
+@command
 def serve(
-    call: Call,
+    call: Context,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.", show_default=False)] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Put the sample video into the library if it is empty.")] = False,
 ) -> None:
     """Open Longview in the browser, on this machine only."""
-    from app.sample import add_sample
-    from ui.server import serve as start
+    from longview.app.sample import add_sample
+    from longview.ui.server import serve as start
 
     if sample:
         with progress_bar() as on_progress:

@@ -6,12 +6,12 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import EXPECTED_ERRORS
-from app.service import Longview
-from video.ffmpeg import ffmpeg_major, ffmpeg_path
+from longview.app.errors import EXPECTED_ERRORS
+from longview.app.service import Longview
+from longview.video.ffmpeg import ffmpeg_major_version, ffmpeg_path
 
-LEAST_DISK_BYTES = 1 << 30
-LEAST_MEMORY_BYTES = 2 << 30
+MIN_DISK_BYTES = 1 << 30
+MIN_MEMORY_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ def examine(app: Longview) -> Diagnosis:
     }
     if torch.cuda.is_available():
         facts["device_free_bytes"], facts["device_bytes"] = torch.cuda.mem_get_info()
-    if memory.available < LEAST_MEMORY_BYTES:
+    if memory.available < MIN_MEMORY_BYTES:
         problems.append(f"Only {memory.available >> 20} MiB of memory are free; close something.")
     facts["ffmpeg"] = ffmpeg_path()
-    facts["ffmpeg_version"] = ffmpeg_major(facts["ffmpeg"])
+    facts["ffmpeg_version"] = ffmpeg_major_version(facts["ffmpeg"])
     if not facts["ffmpeg_version"]:
         problems.append(f"ffmpeg at {facts['ffmpeg']} does not run; install imageio-ffmpeg again.")
     try:
@@ -60,7 +60,7 @@ def examine(app: Longview) -> Diagnosis:
         "captions": sum(entry.caption_count for entry in entries),
         "disk_free_bytes": free,
     }
-    if free < LEAST_DISK_BYTES:
+    if free < MIN_DISK_BYTES:
         problems.append(f"Only {free >> 20} MiB are free where the library lies ({app.library.folder}).")
     problems += [
         f"The original of {entry.video_id} ({entry.title}) is no longer at {entry.path}."

@@ -1,8 +1,8 @@
 """Errors of the application itself, and what all expected errors have in common: a code and a sentence for the user."""
 
-from indexing.errors import LibraryError
-from model.errors import ModelError
-from video.errors import VideoError
+from longview.indexing.errors import LibraryError
+from longview.model.errors import ModelError
+from longview.video.errors import VideoError
 
 
 class AppError(Exception):

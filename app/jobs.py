@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.errors import EXPECTED_ERRORS
-from app.progress import OnProgress, Progress
-from app.service import UNTOLD, Longview
-from indexing.library import VideoEntry
+from longview.app.errors import EXPECTED_ERRORS
+from longview.app.progress import OnProgress, Progress
+from longview.app.service import NO_CAPTIONS, Longview
+from longview.indexing.library import VideoEntry
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Jobs:
         self._jobs: list[Job] = []
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longview-job")
 
-    def ended(self) -> tuple[Job, ...]:
+    def finished(self) -> tuple[Job, ...]:
         """Jobs that have ended, in the order in which they did."""
         return tuple(job for job in self._jobs if job.finished.is_set())
 
@@ -58,19 +58,19 @@ class Jobs:
                 entry = self._app.index(original, title=title, on_progress=on_progress).entry
                 job.video_id = entry.video_id
                 if entry.incomplete and not entry.caption_count:
-                    job.note = UNTOLD
+                    job.note = NO_CAPTIONS
 
             if upload_name is None:
                 indexed(path)
                 return
             try:
-                original = self._app.files.adopt(path, upload_name)
+                original = self._app.media.import_upload(path, upload_name)
             finally:
                 path.unlink(missing_ok=True)
             try:
                 indexed(original, Path(upload_name).stem)
             except BaseException:
-                self._app.files.disown(original)
+                self._app.media.discard_upload(original)
                 raise
 
         return self._start(f"Indexing {upload_name or path.name}", work)
@@ -83,7 +83,7 @@ class Jobs:
 
         def work(_: Job, on_progress: OnProgress) -> None:
             on_progress(Progress("converting", 0.0, None))
-            self._app.files.playable(entry)
+            self._app.media.ensure_browser_copy(entry)
 
         return already or self._start(title, work, video_id=entry.video_id)
 

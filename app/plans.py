@@ -3,14 +3,15 @@
 from dataclasses import asdict
 from typing import Any
 
-from app.files import END_SLACK_S
-from video.errors import ImpossiblePlan
-from video.probe import VideoInfo
-from video.sampler import SamplingPlan
-from video.timeline import Span, format_time
+from longview.app.media import END_SLACK_S
+from longview.video.errors import ImpossiblePlan
+from longview.video.probe import VideoInfo
+from longview.video.sampler import SamplingPlan
+from longview.video.time_text import format_time
+from longview.video.timeline import Span
 
 
-def check_order(start_s: float | None, end_s: float | None) -> None:
+def check_range(start_s: float | None, end_s: float | None) -> None:
     """Refuse an end that does not come after its start.
 
     Raises:
@@ -20,9 +21,9 @@ def check_order(start_s: float | None, end_s: float | None) -> None:
         raise ImpossiblePlan(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s or 0.0)}).")
 
 
-def part_of(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span | None:
+def requested_span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span | None:
     """The part of a video that is asked for; None for all of it."""
-    check_order(start_s, end_s)
+    check_range(start_s, end_s)
     if not start_s and end_s is None:
         return None
     from_s = start_s or 0.0
@@ -42,9 +43,9 @@ def plan_facts(plan: SamplingPlan) -> dict[str, Any]:
         "width": plan.width,
         "tokens_per_patch": plan.tokens_per_patch,
         "visual_tokens": plan.visual_tokens,
-        "stamp_tokens": plan.stamp_tokens,
+        "stamp_tokens": plan.timestamp_tokens,
         "total_tokens": plan.total_tokens,
-        "grain_s": round(plan.grain_s, 4),
+        "grain_s": round(plan.patch_period_s, 4),
         "windows": [
             {
                 "start_s": round(window.span.start_s, 3),

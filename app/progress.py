@@ -11,7 +11,7 @@ class Progress:
 
     stage: str
     """What is being done, in words."""
-    part: float
+    fraction: float
     """Of everything, 0 to 1."""
     seconds_left: float | None
     """None while it cannot be told yet."""
@@ -19,11 +19,11 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 
-TELLING_PART = 0.05
+MIN_FRACTION_FOR_ETA = 0.05
 """Before that part is done, the time left is anybody's guess."""
 
 
-class Stages:
+class StagedProgress:
     """Reports stages that each take a stated share of the whole."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
@@ -36,11 +36,11 @@ class Stages:
         self._stage, self._from, self._to = stage, self._to, until
         self(0.0)
 
-    def __call__(self, part_of_stage: float) -> None:
+    def __call__(self, fraction_of_stage: float) -> None:
         """Report how far the current stage has come, 0 to 1."""
         if self._on_progress is None:
             return
-        part = self._from + (self._to - self._from) * part_of_stage
+        part = self._from + (self._to - self._from) * fraction_of_stage
         elapsed_s = time.monotonic() - self._start
-        left_s = elapsed_s / part * (1 - part) if part >= TELLING_PART else None
+        left_s = elapsed_s / part * (1 - part) if part >= MIN_FRACTION_FOR_ETA else None
         self._on_progress(Progress(self._stage, part, left_s))

@@ -3,9 +3,9 @@
 import logging
 import sys
 
-from app.progress import OnProgress
-from app.service import Longview
-from video.shapes import render, sample_events
+from longview.app.progress import OnProgress
+from longview.app.service import Longview
+from longview.video.synthetic import render, sample_events
 
 log = logging.getLogger(__name__)
 

@@ -8,49 +8,51 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.asking import AskedAnswer, Asking, asked
-from app.errors import BadRequest, VideoGone
-from app.files import Files
-from app.loading import Loaded
-from app.plans import check_order, part_of, plan_facts, video_facts
-from app.progress import OnProgress, Stages
-from app.settings import Settings
-from indexing.errors import UnknownVideo
-from indexing.exports import FORMATS, ExportFormat, event_row, exported
-from indexing.library import ID_DIGITS, AnsweredQuestion, Caption, Library, Provenance, VideoEntry
-from indexing.search import Moment, captions_with, search
-from model.checkpoints import Checkpoint
-from model.engine import Turn
-from model.errors import ModelError
-from model.prompts import PROMPT_VERSION, check_length
-from video.clips import browser_plays
-from video.decoder import Decoder
-from video.errors import VideoError
-from video.guard import checked_path
-from video.probe import VideoInfo
-from video.sampler import SamplingPlan
-from video.timeline import Event, Span, find_times, format_clock, format_time
+from longview.app.answers import Answer, AnswerStream, answer_question
+from longview.app.errors import BadRequest, VideoGone
+from longview.app.media import MediaStore
+from longview.app.plans import check_range, plan_facts, requested_span, video_facts
+from longview.app.progress import OnProgress, StagedProgress
+from longview.app.runtime import Runtime
+from longview.app.settings import Settings
+from longview.indexing.errors import UnknownVideo
+from longview.indexing.exports import FORMATS, ExportFormat, event_row, export_captions
+from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Caption, Library, Provenance, VideoEntry
+from longview.indexing.search import Moment, captions_with_all_words, search
+from longview.model.engine.base import ChatTurn
+from longview.model.engine.checkpoints import Checkpoint
+from longview.model.errors import ModelError
+from longview.model.tasks.prompts import PROMPT_VERSION
+from longview.model.tasks.question import check_length
+from longview.video.clips import is_browser_playable
+from longview.video.decoder import Decoder
+from longview.video.errors import VideoError
+from longview.video.guard import check_path
+from longview.video.probe import VideoInfo
+from longview.video.sampler import SamplingPlan
+from longview.video.time_text import find_times, format_clock, format_time
+from longview.video.timeline import Event, Span
 
 if TYPE_CHECKING:
-    from indexing.vectors import VectorIndex
-    from model.localizer import Localization
-    from model.sessions import OnPart, SessionPool
+    from longview.indexing.vectors import VectorIndex
+    from longview.model.engine.sessions import OnFraction, SessionPool
+    from longview.model.tasks.localizer import Localization
 
 __all__ = [  # with what the interface needs of the types that are handed out
-    "FORMATS", "AnsweredQuestion", "AskedAnswer", "Asking", "Caption", "Event", "ExportFormat", "Longview", "Moment", "Span",
-    "UNTOLD", "Turn", "VideoEntry", "event_row", "find_times", "format_clock", "format_time", "plan_facts", "video_facts",
+    "FORMATS", "AnsweredQuestion", "Answer", "AnswerStream", "Caption", "Event", "ExportFormat", "Longview", "Moment", "Span",
+    "NO_CAPTIONS", "ChatTurn", "VideoEntry", "event_row", "find_times", "format_clock", "format_time", "plan_facts", "video_facts",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
-UNTOLD = "There are no captions: its pictures could not be read, or are of a kind that this checkpoint does not know."
+NO_CAPTIONS = "There are no captions: its pictures could not be read, or are of a kind that this checkpoint does not know."
 """What is said of a video of which nothing could be told."""
-REPLY_TOKENS_EXPECTED = 300
+EXPECTED_REPLY_TOKENS = 300
 """For estimates of time: a window's captions are about that long."""
 
 
 @dataclass(frozen=True)
-class Indexed:
+class IndexResult:
     """What indexing a file came to."""
 
     entry: VideoEntry
@@ -78,31 +80,31 @@ class Longview:
             LibraryUnusable: the library folder cannot be used.
         """
         self.settings = settings
-        self.library = Library(settings.home.expanduser().resolve())
+        self.library = Library(settings.library.expanduser().resolve())
         self.decoder = Decoder(
             settings.limits,
-            reader=settings.reader,
-            key_frames_only=settings.fast,
+            backend=settings.backend,
+            key_frames_only=settings.key_frames_only,
             processes=settings.decode_processes,
         )
         # Pictures for people and cuts are exact, however hastily the model looks.
-        self.files = Files(self.library, Decoder(settings.limits, processes=1) if settings.fast else self.decoder)
-        self._loaded = Loaded(settings, self.library, self.decoder)
+        self.media = MediaStore(self.library, Decoder(settings.limits, processes=1) if settings.key_frames_only else self.decoder)
+        self._runtime = Runtime(settings, self.library, self.decoder)
 
     @property
     def checkpoint(self) -> Checkpoint:
         """The chosen checkpoint; found, not loaded."""
-        return self._loaded.checkpoint
+        return self._runtime.checkpoint
 
     @property
     def pool(self) -> "SessionPool":
         """The checkpoint's sessions; loads it."""
-        return self._loaded.pool
+        return self._runtime.pool
 
     @property
     def vectors(self) -> "VectorIndex":
         """The index of caption vectors; loads the encoder."""
-        return self._loaded.vectors
+        return self._runtime.vectors
 
     @property
     def device(self) -> str:
@@ -127,16 +129,16 @@ class Longview:
             UnknownVideo: it is not in the library. AmbiguousVideo: several begin like that.
         """
         if _names_file(reference):
-            checked = checked_path(reference, self.decoder.limits)
-            entry = self.library.video(self.files.hash(checked)[:ID_DIGITS])
+            checked = check_path(reference, self.decoder.limits)
+            entry = self.library.video(self.media.hash(checked)[:ID_DIGITS])
             if entry.path.exists():
                 return entry
             # The same content under another name: the original was moved or renamed.
-            self.library.moved(entry.video_id, checked)
+            self.library.set_path(entry.video_id, checked)
             return self.library.video(entry.video_id)
         return self.library.video(reference)
 
-    def video_or_index(self, reference: str, on_progress: OnProgress | None = None) -> VideoEntry:
+    def get_or_index(self, reference: str, on_progress: OnProgress | None = None) -> VideoEntry:
         """The same, but a path that is not in the library is indexed first."""
         try:
             return self.video(reference)
@@ -148,16 +150,16 @@ class Longview:
 
     def provenance(self, plan: SamplingPlan | None) -> Provenance:
         """What is answerable for a result that is made now."""
-        facts = plan_facts(plan) | {"key_frames_only": self.settings.fast} if plan else {}
+        facts = plan_facts(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
         return Provenance(self.checkpoint.identity, PROMPT_VERSION, facts)
 
-    def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
+    def chat_history(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """What was asked about a video before, oldest first."""
-        return self.library.answers(entry.video_id)
+        return self.library.chat_history(entry.video_id)
 
-    def forget_answers(self, entry: VideoEntry) -> None:
+    def clear_chat(self, entry: VideoEntry) -> None:
         """Delete the questions about a video and their answers, to begin the conversation anew."""
-        self.library.forget_answers(entry.video_id)
+        self.library.clear_chat(entry.video_id)
 
     def is_stale(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, or other prompts, would now caption this video."""
@@ -167,7 +169,7 @@ class Longview:
         """Forget a video and delete the thumbnails and the browser's copy made of it; its original stays where it is."""
         entry = self.video(reference)
         self.library.remove(entry.video_id)
-        self.files.forget(entry.video_id)
+        self.media.delete_derived(entry.video_id)
         return entry
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -188,14 +190,14 @@ class Longview:
             ImpossiblePlan: the wishes cannot be had together.
         """
         if _names_file(reference):
-            path = checked_path(Path(reference), self.decoder.limits)
-            info = self.decoder.probe(path, known_hash=self.files.hash(path))
+            path = check_path(Path(reference), self.decoder.limits)
+            info = self.decoder.probe(path, known_hash=self.media.hash(path))
         else:
-            info = self.files.probed(self.library.video(reference))
-        span = part_of(info, start_s, end_s)
+            info = self.media.probe(self.library.video(reference))
+        span = requested_span(info, start_s, end_s)
         plan = self.pool.plan(info, "watch", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
         engine = self.pool.engine
-        seconds = engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED)
+        seconds = engine.estimated_seconds(plan, reply_tokens=EXPECTED_REPLY_TOKENS)
         return PlanReport(info, plan, seconds, engine.estimated_bytes(plan))
 
     def index(
@@ -206,9 +208,9 @@ class Longview:
         end_s: float | None = None,
         context_tokens: int | None = None,
         title: str | None = None,
-        keep_read: bool = True,
+        keep_sessions: bool = True,
         on_progress: OnProgress | None = None,
-    ) -> Indexed:
+    ) -> IndexResult:
         """Caption a file and put it into the library, replacing what was there for the same content.
 
         Nothing is written before everything is known. `keep_read`: what was read stays in memory, as far as its budget goes, for
@@ -218,28 +220,28 @@ class Longview:
             VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be had.
             LibraryUnusable: the library cannot be written, for instance because the disk is full.
         """
-        from model.captioner import caption
-        from model.chapters import Story, story
+        from longview.model.tasks.captioner import caption
+        from longview.model.tasks.chapters import Summary, summarize
 
-        check_order(start_s, end_s)
+        check_range(start_s, end_s)
         begun = time.monotonic()
-        stages = Stages(on_progress)
+        stages = StagedProgress(on_progress)
         stages.begin("reading the file", until=0.02)
-        checked = checked_path(path, self.decoder.limits)
-        info = self.decoder.probe(checked, known_hash=self.files.hash(checked))
+        checked = check_path(path, self.decoder.limits)
+        info = self.decoder.probe(checked, known_hash=self.media.hash(checked))
         stages.begin("loading the checkpoint", until=0.04)
         pool = self.pool
-        plan = pool.plan(info, "caption", span=part_of(info, start_s, end_s), context_tokens=context_tokens)
-        estimate_s = pool.engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS_EXPECTED)
+        plan = pool.plan(info, "caption", span=requested_span(info, start_s, end_s), context_tokens=context_tokens)
+        estimate_s = pool.engine.estimated_seconds(plan, reply_tokens=EXPECTED_REPLY_TOKENS)
         log.info("%s: %d frames in %d windows, about %.0f s", info.path.name, plan.frames, len(plan.windows), estimate_s)
         if estimate_s > 60:
             log.warning("%s will take about %s on this %s", info.path.name, format_time(estimate_s), pool.engine.device)
         stages.begin("looking and captioning", until=0.94)
-        captions = caption(pool, info, plan, keep_read=keep_read, on_part=stages)
+        captions = caption(pool, info, plan, keep_sessions=keep_sessions, on_part=stages)
         stages.begin("telling the story", until=0.97)
         # Of what could not be looked at there is nothing to tell, not even that nothing happens.
-        is_told = captions.events or not captions.coverage.unseen
-        told = story(captions.events, plan.span, pool, on_part=stages) if is_told else Story("", ())
+        is_told = captions.events or not captions.coverage.uncovered
+        told = summarize(captions.events, plan.span, pool, on_part=stages) if is_told else Summary("", ())
         stages.begin("writing to the library", until=0.99)
         spent_s = time.monotonic() - begun
         video_id = info.content_hash[:ID_DIGITS]
@@ -259,10 +261,10 @@ class Longview:
                 "container": info.container,
                 "has_audio": info.has_audio,
                 "size_bytes": info.size_bytes,
-                "browser_plays": browser_plays(info),
+                "browser_plays": is_browser_playable(info),
             },
-            incomplete=captions.coverage.unseen,
-            summary=told.summary,
+            incomplete=captions.coverage.uncovered,
+            summary=told.text,
             chapters=tuple(Event(chapter.span, chapter.title) for chapter in told.chapters),
             seconds_spent=spent_s,
         )
@@ -273,7 +275,7 @@ class Longview:
         stages.begin("embedding the captions", until=1.0)
         self.vectors.update(stages)
         stages(1.0)
-        return Indexed(entry, time.monotonic() - begun)
+        return IndexResult(entry, time.monotonic() - begun)
 
     def _title(self, video_id: str, path: Path) -> str:
         """A title that was chosen before, else the file's name."""
@@ -289,23 +291,23 @@ class Longview:
 
     def export(self, entry: VideoEntry, format: ExportFormat) -> str:
         """A video's captions as text in that format."""
-        return exported(format, entry, [caption.event for caption in self.captions(entry)])
+        return export_captions(format, entry, [caption.event for caption in self.captions(entry)])
 
     # -- asking --------------------------------------------------------------------------------------------------
 
     def locate(self, entry: VideoEntry, query: str, *, on_progress: OnProgress | None = None) -> "Localization":
         """All occurrences of a query in a video, the whole of it, whichever part was indexed."""
-        from model.localizer import locate
+        from longview.model.tasks.localizer import locate
 
         check_length(query, "query")
-        stages = Stages(on_progress)
+        stages = StagedProgress(on_progress)
         stages.begin("looking", until=1.0)
-        info = self.files.probed(entry)
-        return locate(self.pool, info, query, hints=self.hints(entry, query), on_part=stages)
+        info = self.media.probe(entry)
+        return locate(self.pool, info, query, candidates=self.candidate_spans(entry, query), on_part=stages)
 
-    def hints(self, entry: VideoEntry, query: str, within: Span | None = None) -> tuple[Span, ...]:
+    def candidate_spans(self, entry: VideoEntry, query: str, within: Span | None = None) -> tuple[Span, ...]:
         """Where the captions say, in the query's own words, that it happens."""
-        told = self.library.captions_by_id(captions_with(self.library, query, entry.video_id))
+        told = self.library.captions_by_id(captions_with_all_words(self.library, query, entry.video_id))
         spans = (caption.event.span for caption in told.values())
         return tuple(span for span in spans if within is None or span.overlap_s(within) > 0)
 
@@ -314,19 +316,21 @@ class Longview:
         entries: Sequence[VideoEntry],
         question: str,
         *,
-        history: Sequence[Turn] = (),
+        history: Sequence[ChatTurn] = (),
         verify: bool = False,
-        stopping: threading.Event | None = None,
+        cancel_event: threading.Event | None = None,
         on_progress: OnProgress | None = None,
-    ) -> Asking:
-        """A question about one or more videos, or about the whole library where none is named; see `app.asking.asked`.
+    ) -> AnswerStream:
+        """A question about one or more videos, or about the whole library where none is named; see `longview.app.answers.asked`.
 
         Raises:
             BadQuestion: the question is empty, too long, or names a time the only video does not have.
         """
-        return asked(self, entries, question, history=history, verify=verify, stopping=stopping, on_progress=on_progress)
+        return answer_question(
+            self, entries, question, history=history, verify=verify, cancel_event=cancel_event, on_progress=on_progress
+        )
 
-    def told_span(self, entry: VideoEntry, span: Span, answer: str) -> Span:
+    def widen_to_caption(self, entry: VideoEntry, span: Span, answer: str) -> Span:
         """Evidence that is a moment, widened to the event around it that the captions tell in the answer's words."""
         if span.duration_s <= float(entry.provenance.plan["grain_s"]):
             for caption in self.captions(entry):
@@ -346,12 +350,12 @@ class Longview:
         video_id = self.video(video).video_id if video else None
         return search(self.library, self.vectors, query, limit=limit, video_id=video_id)
 
-    def verified(self, moments: Sequence[Moment], *, on_part: "OnPart | None" = None) -> Iterator[Moment]:
+    def verify_moments(self, moments: Sequence[Moment], *, on_part: "OnFraction | None" = None) -> Iterator[Moment]:
         """The same moments one by one, each looked at again: whether what its caption says is seen there.
 
         What cannot be looked at, because its original is gone or the checkpoint cannot be loaded, stays as it was.
         """
-        from model.verifier import holds
+        from longview.model.tasks.verifier import verify_claim
 
         try:
             pool = self.pool
@@ -364,8 +368,8 @@ class Longview:
             is_seen = None
             try:
                 if moment.video_id not in infos:
-                    infos[moment.video_id] = self.files.probed(self.library.video(moment.video_id))
-                is_seen = holds(pool, infos[moment.video_id], moment.span, moment.text)
+                    infos[moment.video_id] = self.media.probe(self.library.video(moment.video_id))
+                is_seen = verify_claim(pool, infos[moment.video_id], moment.span, moment.text)
             except (ModelError, VideoError, VideoGone, UnknownVideo) as error:
                 log.warning("%s at %s was not looked at again: %s", moment.title, format_time(moment.span.start_s), error)
             if on_part:

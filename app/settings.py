@@ -7,9 +7,9 @@ import platformdirs
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from app.errors import BadRequest
-from video.decoder import ReaderName
-from video.guard import Limits
+from longview.app.errors import BadRequest
+from longview.video.decoder import BackendName
+from longview.video.guard import Limits
 
 CONFIG_FILE = Path(platformdirs.user_config_dir("longview")) / "longview.toml"
 
@@ -24,7 +24,7 @@ class Settings(BaseSettings):
         env_prefix="LONGVIEW_", env_ignore_empty=True, frozen=True, extra="ignore", toml_file=CONFIG_FILE
     )
 
-    home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("longview")))
+    library: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("longview")))
     """The library folder."""
     model: str = "auto"
     """`auto`, `demo`, a Hugging Face id or a folder."""
@@ -32,9 +32,9 @@ class Settings(BaseSettings):
     """An OpenAI-compatible server that serves `model`, as `http://host:8000/v1`; by default the model runs here."""
     server_key: str = "none"
     """What that server wants as an API key."""
-    reader: ReaderName = "pyav"
+    backend: BackendName = "pyav"
     """The library that decodes videos."""
-    fast: bool = False
+    key_frames_only: bool = False
     """Decode key frames only: much faster; times stay true, but what lies between two key frames is not seen."""
     decode_processes: int | None = Field(default=None, ge=1, le=64)
     """How many processes may decode one video at once; by default one a core, at most four."""
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     max_duration_s: float = Field(default=48 * 3600.0, gt=0)
     device: str | None = None
     """`cuda` or `cpu`; by default CUDA where there is one."""
-    threads: int | None = Field(default=None, ge=1)
+    cpu_threads: int | None = Field(default=None, ge=1)
     """CPU threads of the engine; by default one for small checkpoints, else one a core."""
     context_tokens: int | None = Field(default=None, ge=1)
     """Most tokens of one prompt and reply; by default what the device can take."""
@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """What files and their decoding are held to."""
         return Limits(
-            folders=(*self.video_folders, self.home) if self.video_folders else (),
+            folders=(*self.video_folders, self.library) if self.video_folders else (),
             size_bytes=self.max_file_bytes,
             pixels=self.max_pixels,
             frames=self.max_frames,

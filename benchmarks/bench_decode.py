@@ -26,10 +26,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from longview.video.backends.base import TOLERANCE_S
+from longview.video.decoder import Decoder
+from longview.video.ffmpeg import ffmpeg_path
 from tests.barcodes import HEIGHT, NUMBERS, WIDTH, barcode, number_read
-from video.decoder import Decoder
-from video.ffmpeg import ffmpeg_path
-from video.readers.base import TOLERANCE_S
 
 FPS = 25
 KEY_FRAMES = 250
@@ -132,7 +132,7 @@ def right(frames: NDArray[np.uint8], times_s: NDArray[np.float64]) -> int:
 
 def longview(path: Path, film: Film, count: int, reader: str) -> tuple[int, int]:
     """Frames and how many of them are right; chunk by chunk, as the engine takes them."""
-    decoder = Decoder(reader="pyav" if reader == "fast" else reader, key_frames_only=reader == "fast")  # type: ignore[arg-type]
+    decoder = Decoder(backend="pyav" if reader == "fast" else reader, key_frames_only=reader == "fast")  # type: ignore[arg-type]
     video = decoder.probe(path, known_hash="unread")
     wanted = np.asarray(wanted_times(film, count))
     # The start of the picture that is on screen at each wanted time, or of the key frame before it.
@@ -140,7 +140,7 @@ def longview(path: Path, film: Film, count: int, reader: str) -> tuple[int, int]
         np.unique(np.floor((wanted + TOLERANCE_S) * FPS) if reader != "fast" else wanted * FPS // KEY_FRAMES * KEY_FRAMES) / FPS
     )
     found = good = 0
-    for chunk in decoder.read(video, wanted.tolist(), *SIZE):
+    for chunk in decoder.frames_played_at(video, wanted.tolist(), *SIZE):
         if not np.allclose(chunk.times_s, starts[found : found + len(chunk)], atol=1e-3):
             raise SystemExit("frames came for other times than those that were wanted")
         found += len(chunk)

@@ -22,14 +22,14 @@ import torch
 from transformers import AutoProcessor, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from benchmarks.bench_decode import PeakMemory
-from model import attention
-from model.cache import FixedCache
-from model.checkpoints import DEMO
-from model.estimates import Estimates
-from model.prefill import CHUNK_TOKENS, Collected, Prefill, next_logits
-from model.stepping import STEPS_BEFORE_GRAPH, FixedStep
-from tests.plain import Plain
-from video.decoder import Decoder, TimedFrames
+from longview.model.engine import attention
+from longview.model.engine.checkpoints import DEMO
+from longview.model.engine.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
+from longview.model.engine.estimates import Estimates
+from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.engine.prefill import CHUNK_TOKENS, FrameBatcher, Prefill, next_logits
+from longview.video.decoder import Decoder, TimedFrames
+from tests.hf_reference import Plain
 
 DECODED_TOKENS = 32
 QUESTION = "What happens at 12.5 seconds?"
@@ -120,7 +120,7 @@ class Bench:
 
     def ours(self, source: Callable[[], Iterator[TimedFrames]]) -> dict[str, float]:
         """Read, ask twice, decode."""
-        self.model.set_attn_implementation({"text_config": attention.TEXT, "vision_config": attention.VISION})
+        self.model.set_attn_implementation({"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION})
         with torch.inference_mode():
             # Kernels are measured on their first use, once a process: with a past, and for few queries.
             warm = 4 * CHUNK_TOKENS[self.device] // self.per_patch
@@ -144,7 +144,7 @@ class Bench:
                 int(token)
                 seconds.append(time.perf_counter() - begun)
             step = self._step(cache, prefix=length, rope_delta=delta)
-            for _ in range(STEPS_BEFORE_GRAPH + 2):
+            for _ in range(MIN_EAGER_STEPS + 2):
                 token = step(token.view(1, 1)).argmax()
             int(token)
             begun = time.perf_counter()
@@ -156,13 +156,13 @@ class Bench:
         times = {"prefill": prefill_s, "first": first_s, "second": min(seconds), "step": step_s}
         return times | {"tokens": length, "parked": parked_s, "back": back_s}
 
-    def _step(self, cache: FixedCache, *, prefix: int, rope_delta: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        """One step of decoding, as `model.qwen` takes it on that device."""
+    def _step(self, cache: PreallocatedKVCache, *, prefix: int, rope_delta: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        """One step of decoding, as `longview.model.engine.local` takes it on that device."""
         if self.device == "cuda":
-            return FixedStep(self.model, cache, prefix=prefix, rope_delta=rope_delta)
+            return CudaGraphDecoder(self.model, cache, prefix=prefix, rope_delta=rope_delta)
         return lambda ids: next_logits(self.model, ids, cache, rope_delta)
 
-    def _moved(self, cache: FixedCache, length: int) -> tuple[float, float]:
+    def _moved(self, cache: PreallocatedKVCache, length: int) -> tuple[float, float]:
         """Seconds to the host's memory and back."""
         seconds = []
         for device in ("cpu", self.device):
@@ -172,10 +172,12 @@ class Bench:
             seconds.append(time.perf_counter() - begun)
         return seconds[0], seconds[1]
 
-    def _read(self, source: Iterator[TimedFrames], frames: int) -> tuple[Prefill, FixedCache]:
-        cache = FixedCache(self.model.config.text_config.num_hidden_layers, (frames // 2 + 1) * (self.per_patch + 16) + 256)
+    def _read(self, source: Iterator[TimedFrames], frames: int) -> tuple[Prefill, PreallocatedKVCache]:
+        cache = PreallocatedKVCache(
+            self.model.config.text_config.num_hidden_layers, (frames // 2 + 1) * (self.per_patch + 16) + 256
+        )
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
-        for pixels, times_s in Collected().chunks(source, self.device):
+        for pixels, times_s in FrameBatcher().chunks(source, self.device):
             prefill.frames(pixels, times_s)
         return prefill, cache
 
@@ -222,7 +224,7 @@ def row(name: str, bench: Bench, found: dict[str, float]) -> str:
     """One line of the table."""
     tokens = int(found["tokens"])
     visual = bench.frames // 2 * bench.per_patch
-    share = bench.estimates.operations(tokens, visual, bench.per_patch) / found["prefill"] / bench.ceiling
+    share = bench.estimates.flops(tokens, visual, bench.per_patch) / found["prefill"] / bench.ceiling
     return (
         f"| {name} | {tokens:,} ({bench.frames:,}) | {found['prefill']:.2f} | {tokens / found['prefill']:,.0f} | {share:.0%} "
         f"| {found['peak']:.1f} | {found['first']:.2f} | {found['second']:.3f} | {found['step'] * 1000:.1f} |"
@@ -236,7 +238,7 @@ def from_file(bench: Bench, path: Path) -> None:
     times_s = [index * video.duration_s / bench.frames for index in range(bench.frames)]
 
     def decoded() -> Iterator[TimedFrames]:
-        return decoder.read(video, times_s, bench.height, bench.width)
+        return decoder.frames_played_at(video, times_s, bench.height, bench.width)
 
     begun = time.perf_counter()
     frames = sum(map(len, decoded()))

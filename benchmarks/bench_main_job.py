@@ -15,16 +15,16 @@ from pathlib import Path
 
 import torch
 
-from model.captioner import caption
-from model.checkpoints import DEMO, find_checkpoint
-from model.localizer import locate
-from model.prompts import localize
-from model.qwen import QwenEngine
-from model.sessions import SessionPool
-from tests.plain import Plain
-from video.decoder import Decoder
-from video.probe import VideoInfo, probe
-from video.shapes import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events
+from longview.model.engine.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.sessions import SessionPool
+from longview.model.tasks.captioner import caption
+from longview.model.tasks.localizer import locate
+from longview.model.tasks.prompts import localize_prompt
+from longview.video.decoder import Decoder
+from longview.video.probe import VideoInfo, probe
+from longview.video.synthetic import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events
+from tests.hf_reference import Plain
 
 SESSION_MEMORY_BYTES = 1 << 30
 LENGTHS = ((60.0, 5), (300.0, 12))
@@ -47,7 +47,7 @@ def plain_seconds(plain: Plain, video: VideoInfo, pool: SessionPool, question: s
     begun = time.perf_counter()
     plan = pool.plan(video, "watch")
     (window,) = plan.windows
-    (frames,) = pool.decoder.read(video, window.times_s, plan.height, plan.width, chunk_frames=4096)
+    (frames,) = pool.decoder.frames_played_at(video, window.times_s, plan.height, plan.width, chunk_frames=4096)
     reply = plain.reply(frames, question, max_new_tokens=200)
     return time.perf_counter() - begun, reply
 
@@ -56,7 +56,7 @@ def session_seconds(pool: SessionPool, video: VideoInfo, question: str) -> tuple
     """Seconds to the first token and to the end, and the reply, through a session."""
     begun = time.perf_counter()
     plan = pool.plan(video, "watch")
-    generation = pool.session(video, plan, plan.windows[0]).ask(question, max_new_tokens=200)
+    generation = pool.session(video, plan, plan.windows[0]).generate(question, max_new_tokens=200)
     opened_s = time.perf_counter() - begun
     for _ in generation:
         pass
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=3, help="videos of each length")
     parser.add_argument("--device", default=None)
     options = parser.parse_args()
-    engine = QwenEngine(find_checkpoint("demo"), device=options.device)
+    engine = LocalEngine(find_checkpoint("demo"), device=options.device)
     decoder = Decoder()
     overlaps, edges, told, refused, caption_s = [], [], [], [], []
     first, again, whole, plain = [], [], [], []
@@ -80,7 +80,7 @@ def main() -> None:
                 video = probe(render(Path(folder) / f"{duration_s:.0f}-{seed}.mp4", events, duration_s, seed=seed))
                 pool = SessionPool(engine, decoder, memory_bytes=SESSION_MEMORY_BYTES)
                 if duration_s == LENGTHS[0][0]:
-                    question = localize(events[0].text)
+                    question = localize_prompt(events[0].text)
                     first_s, _, _ = session_seconds(pool, video, question)
                     again_s, whole_s, reply = session_seconds(pool, video, question)
                     plain_s, plain_reply = plain_seconds(Plain(DEMO), video, pool, question)
@@ -97,12 +97,12 @@ def main() -> None:
                     same = [item.span.iou(event.event.span) for item in captions.events if item.text == event.text]
                     told.append(max(same, default=0.0))
                     hints = [item.span for item in captions.events if item.text == event.text]
-                    found = locate(pool, video, event.text, hints=hints).found
+                    found = locate(pool, video, event.text, candidates=hints).occurrences
                     best = max(found, key=lambda item: item.span.iou(event.event.span), default=None)
                     overlaps.append(best.span.iou(event.event.span) if best else 0.0)
                     if best:
                         edges += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
-                refused += [not locate(pool, video, query).found for query in absent_queries(events, seed)]
+                refused += [not locate(pool, video, query).occurrences for query in absent_queries(events, seed)]
     print(f"{engine.device}, {torch.get_num_threads()} thread(s), checkpoint {engine.checkpoint.identity}\n")
     print("| what | figure |\n|---|---|")
     print(f"| localisation of {len(overlaps)} events | mean tIoU {statistics.mean(overlaps):.3f}, least {min(overlaps):.2f} |")

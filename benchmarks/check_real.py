@@ -18,17 +18,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model import attention
-from model.answerer import Answering
-from model.checkpoints import find_checkpoint
-from model.decoding import Rules, TimedText
-from model.prompts import DENSE_CAPTIONS, localize
-from model.qwen import QwenEngine
-from model.sessions import SessionPool
-from tests.plain import Plain
-from video.decoder import Decoder, TimedFrames
-from video.probe import VideoInfo
-from video.shapes import ShapesEvent, render
+from longview.model.engine import attention
+from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine.generation import GenerationConfig
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.sessions import SessionPool
+from longview.model.tasks.answerer import VideoAnswerStream
+from longview.model.tasks.prompts import DENSE_CAPTIONS, localize_prompt
+from longview.model.tasks.replies import TimedCaption
+from longview.video.decoder import Decoder, TimedFrames
+from longview.video.probe import VideoInfo
+from longview.video.synthetic import ShapesEvent, render
+from tests.hf_reference import Plain
 
 DURATION_S = 60.0
 EVENTS = (
@@ -55,29 +56,31 @@ ALLOWED = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 COMPARED_TOKENS = 48
 
 
-def exactness(engine: QwenEngine, video: VideoInfo, pool: SessionPool) -> bool:
+def exactness(engine: LocalEngine, video: VideoInfo, pool: SessionPool) -> bool:
     """Print how the engine compares with transformers; whether it is exact."""
     plan = pool.plan(video, "caption")
     window = plan.windows[0]
-    chunks = list(pool.decoder.read(video, window.times_s, plan.height, plan.width))
+    chunks = list(pool.decoder.frames_played_at(video, window.times_s, plan.height, plan.width))
     whole = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
     if len(whole) % 2:
         whole = TimedFrames(np.concatenate([whole.frames, whole.frames[-1:]]), np.append(whole.times_s, whole.times_s[-1]))
-    session = engine.open(chunks, window.span, room_tokens=plan.window_tokens[0])
+    session = engine.open_session(chunks, window.span, capacity_tokens=plan.window_tokens[0])
     plain = Plain.of(engine.processor, engine.model)
     is_exact = True
     print("| question | tokens | same tokens | logits apart, of their spread | greedy reply |\n|---|---|---|---|---|")
-    for question in (DENSE_CAPTIONS, localize("a red circle"), "What happens at 15.0 seconds?"):
+    for question in (DENSE_CAPTIONS, localize_prompt("a red circle"), "What happens at 15.0 seconds?"):
         engine.model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
         inputs = plain.inputs(whole, question)
         expected = plain.logits(whole, question)
         theirs = engine.model.generate(**inputs, do_sample=False, max_new_tokens=COMPARED_TOKENS)
         said = theirs[0, inputs["input_ids"].shape[1] :].tolist()
-        engine.model.set_attn_implementation({"text_config": attention.TEXT, "vision_config": attention.VISION})
+        engine.model.set_attn_implementation(
+            {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
+        )
         ids = torch.cat([session.prefix_ids, engine.question_ids(question).cpu()], dim=1)
         same = torch.equal(ids, inputs["input_ids"].cpu())
         apart = float((session.first_logits(question) - expected).abs().max() / expected.float().std())
-        ours = list(session.tokens(question, Rules(COMPARED_TOKENS)))
+        ours = list(session.tokens(question, GenerationConfig(COMPARED_TOKENS)))
         alike = next((place for place, pair in enumerate(zip(ours, said, strict=False)) if pair[0] != pair[1]), len(ours))
         is_same = bool(ours) and len(ours) == len(said) == alike
         replied = "the same" if is_same else f"the same for {alike} of {len(said)} tokens"
@@ -92,7 +95,7 @@ def questions(video: VideoInfo, pool: SessionPool) -> None:
     """Ask, and print answers beside the truth."""
     print("\n| question | truth | answer | first word, s | whole, s |\n|---|---|---|---|---|")
     for question, truth in QUESTIONS:
-        answering = Answering(pool, video, question)
+        answering = VideoAnswerStream(pool, video, question)
         for _ in answering:
             pass
         answer = answering.answer
@@ -107,7 +110,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"])
     options = parser.parse_args()
     begun = time.perf_counter()
-    engine = QwenEngine(find_checkpoint(options.model), device=options.device)
+    engine = LocalEngine(find_checkpoint(options.model), device=options.device)
     card = torch.cuda.get_device_name() if engine.device == "cuda" else "CPU"
     print(f"{engine.checkpoint.identity} on {card}, {engine.model.dtype}, loaded in {time.perf_counter() - begun:.1f} s;")
     print(f"context {engine.context_tokens:,} tokens, {engine.kv_bytes_per_token / 1024:.0f} KiB of KV cache a token\n")
@@ -118,7 +121,7 @@ def main() -> None:
         is_exact = exactness(engine, video, pool)
         questions(video, pool)
         plan = pool.plan(video, "caption")
-        generation = pool.session(video, plan, plan.windows[0]).ask(DENSE_CAPTIONS, max_new_tokens=1024, item=TimedText)
+        generation = pool.session(video, plan, plan.windows[0]).generate(DENSE_CAPTIONS, max_new_tokens=1024, item=TimedCaption)
         print(f"\nCaptions: {''.join(generation)}")
     decoder.close()
     print("\nThe engine is exact." if is_exact else "\nNOT EXACT: the engine and transformers differ more than rounding allows.")

@@ -10,11 +10,11 @@ import argparse
 import math
 from pathlib import Path
 
-from model.checkpoints import QWEN3_VL
-from model.engine import REPLY_RESERVE_TOKENS
-from video.probe import VideoInfo
-from video.sampler import Budget, plan
-from video.timeline import format_time
+from longview.model.engine.base import REPLY_RESERVE_TOKENS
+from longview.model.engine.checkpoints import QWEN3_VL
+from longview.video.probe import VideoInfo
+from longview.video.sampler import Budget, plan
+from longview.video.time_text import format_time
 
 DURATIONS_S = (10, 60, 600, 3600, 7200, 43200)
 
@@ -29,7 +29,7 @@ def ours(video: VideoInfo, context: int) -> str:
     chosen = plan(video, Budget(context, REPLY_RESERVE_TOKENS, QWEN3_VL, marker_tokens))
     frames = len(chosen.windows[0].times_s)
     windows = f" in each of {len(chosen.windows)} windows" if len(chosen.windows) > 1 else ""
-    return f"{frames} of {chosen.width}x{chosen.height}{windows} | {max(chosen.window_tokens):,} | {chosen.grain_s:.2f}"
+    return f"{frames} of {chosen.width}x{chosen.height}{windows} | {max(chosen.window_tokens):,} | {chosen.patch_period_s:.2f}"
 
 
 def theirs(video: VideoInfo, total_tokens: int | None, max_frames: int | None) -> str:

@@ -12,19 +12,20 @@ from typing import Any, Literal, get_args
 
 import pysubs2
 
-from indexing.library import VideoEntry
-from video.timeline import Event, format_time
+from longview.indexing.library import VideoEntry
+from longview.video.time_text import format_time
+from longview.video.timeline import Event
 
 ExportFormat = Literal["srt", "vtt", "json", "csv", "txt"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 WORD_JOINER = "\u2060"
 """A character that nobody sees."""
-LINE_CHARACTERS = 42
+MAX_LINE_CHARACTERS = 42
 """Longest line of a subtitle: the usual broadcast limit."""
 
 
-def exported(format: ExportFormat, entry: VideoEntry, events: Sequence[Event]) -> str:
+def export_captions(format: ExportFormat, entry: VideoEntry, events: Sequence[Event]) -> str:
     """A video's captions in a format, as text."""
     if format in ("srt", "vtt"):
         return _subtitles(format, events)
@@ -52,13 +53,13 @@ def _subtitles(format: Literal["srt", "vtt"], events: Sequence[Event]) -> str:
     subtitles = pysubs2.SSAFile()
     for event in events:
         line = pysubs2.SSAEvent(start=round(event.span.start_s * 1000), end=round(event.span.end_s * 1000))
-        readable = _without_tags(format, event.text)
-        line.plaintext = "\n".join(textwrap.wrap(readable, LINE_CHARACTERS)) or readable
+        readable = _escape_tags(format, event.text)
+        line.plaintext = "\n".join(textwrap.wrap(readable, MAX_LINE_CHARACTERS)) or readable
         subtitles.append(line)
     return str(subtitles.to_string(format))
 
 
-def _without_tags(format: Literal["srt", "vtt"], text: str) -> str:
+def _escape_tags(format: Literal["srt", "vtt"], text: str) -> str:
     """The text with nothing in it that pysubs2 or a player would take for a tag, so that none of it vanishes."""
     text = text.replace("{", "(").replace("}", ")")
     # To pysubs2, \N, \n and \h are line breaks and spaces.

@@ -14,16 +14,16 @@ from typing import Any
 
 from filelock import FileLock
 
-from indexing.errors import AmbiguousVideo, LibraryUnusable, UnknownVideo
-from indexing.schema import MIGRATIONS, statements
-from video.timeline import Event, Span
+from longview.indexing.errors import AmbiguousVideo, LibraryUnusable, UnknownVideo
+from longview.indexing.schema import MIGRATIONS, statements
+from longview.video.timeline import Event, Span
 
 DATABASE = "library.db"
 LOCK = "library.lock"
 """Held while a library is made or upgraded."""
 ID_DIGITS = 12
 """Hexadecimal digits of the content hash that name a video: 48 bits, one accidental clash in 10^7 at 7,500 videos."""
-BUSY_S = 30.0
+LOCK_TIMEOUT_S = 30.0
 """How long a writer waits for another process's transaction."""
 
 
@@ -83,8 +83,8 @@ class AnsweredQuestion:
     """A question about a video and the answer it got."""
 
     question: str
-    text: str
-    evidence: tuple[Span, ...]
+    answer: str
+    citations: tuple[Span, ...]
     provenance: Provenance
 
 
@@ -101,7 +101,7 @@ class Library:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # SQLite does not wait for others while it turns WAL on: of two processes that make a library, one would fail.
-            with FileLock(folder / LOCK, timeout=BUSY_S):
+            with FileLock(folder / LOCK, timeout=LOCK_TIMEOUT_S):
                 self._prepare()
         except OSError as error:
             reason = error.strerror or "another process holds its lock"
@@ -138,7 +138,7 @@ class Library:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         path = self.folder / DATABASE
         try:
-            db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+            db = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
             try:
                 db.row_factory = sqlite3.Row
                 db.execute("PRAGMA foreign_keys = ON")
@@ -193,7 +193,7 @@ class Library:
             db.execute("DELETE FROM captions WHERE video_id = ?", (video_id,))
             db.execute("DELETE FROM videos WHERE video_id = ?", (video_id,))
 
-    def moved(self, video_id: str, path: Path) -> None:
+    def set_path(self, video_id: str, path: Path) -> None:
         """Note that a video's original lies elsewhere now."""
         with self._transaction() as db:
             db.execute("UPDATE videos SET path = ? WHERE video_id = ?", (str(path), video_id))
@@ -240,7 +240,7 @@ class Library:
             rows = db.execute("SELECT caption_id FROM captions WHERE ? IS NULL OR video_id = ?", (video_id, video_id))
             return frozenset(row[0] for row in rows)
 
-    def generation(self) -> int:
+    def revision(self) -> int:
         """A number that changes whenever any caption does."""
         with self._connection() as db:
             return int(db.execute("SELECT number FROM generation").fetchone()[0])
@@ -260,7 +260,7 @@ class Library:
             )
             return tuple(row[0] for row in rows)
 
-    def containing(self, word: str, caption_ids: Sequence[int]) -> frozenset[int]:
+    def filter_containing(self, word: str, caption_ids: Sequence[int]) -> frozenset[int]:
         """Which of these captions contain the word or an inflection of it."""
         with self._connection() as db:
             rows = db.execute(
@@ -269,14 +269,14 @@ class Library:
             )
             return frozenset(row[0] for row in rows)
 
-    def add_answer(self, video_id: str, answer: AnsweredQuestion) -> None:
+    def add_chat_turn(self, video_id: str, answer: AnsweredQuestion) -> None:
         """Keep a question and its answer; dropped if the video was removed meanwhile."""
         provenance = answer.provenance
         values = (
             video_id,
             answer.question,
-            answer.text,
-            json.dumps([[span.start_s, span.end_s] for span in answer.evidence]),
+            answer.answer,
+            json.dumps([[span.start_s, span.end_s] for span in answer.citations]),
             provenance.checkpoint,
             provenance.prompt_version,
             json.dumps(provenance.plan),
@@ -287,12 +287,12 @@ class Library:
                 names = "video_id, question, text, evidence, checkpoint, prompt_version, plan, asked_at"
                 db.execute(f"INSERT INTO answers ({names}) VALUES ({', '.join('?' * len(values))})", values)
 
-    def forget_answers(self, video_id: str) -> None:
+    def clear_chat(self, video_id: str) -> None:
         """Delete all questions about a video and their answers."""
         with self._transaction() as db:
             db.execute("DELETE FROM answers WHERE video_id = ?", (video_id,))
 
-    def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
+    def chat_history(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
         """The latest questions about a video and their answers, oldest first."""
         with self._connection() as db:
             rows = db.execute(

@@ -3,13 +3,13 @@
 import re
 from dataclasses import dataclass
 
-from indexing.library import Library
-from indexing.vectors import VectorIndex
-from video.timeline import Span
+from longview.indexing.library import Library
+from longview.indexing.vectors import VectorIndex
+from longview.video.timeline import Span
 
-CANDIDATES = 200
+MAX_CANDIDATES = 200
 """How many captions each way of searching may propose."""
-LEAST_LIKENESS = 0.3
+MIN_COSINE = 0.3
 """Cosine below which a caption that shares no word with the query is left out: unrelated English sentences were at
 0.1 to 0.25 with this encoder."""
 _STOP_WORDS = frozenset(
@@ -62,7 +62,7 @@ class Moment:
     """Whether a second look saw what the text says; None: it was not looked at again, or could not be."""
 
 
-def captions_with(library: Library, query: str, video_id: str, *, limit: int = 50) -> tuple[int, ...]:
+def captions_with_all_words(library: Library, query: str, video_id: str, *, limit: int = 50) -> tuple[int, ...]:
     """Ids of a video's captions that contain every word of a query, or inflections of them."""
     words = _words(query)
     return library.with_words(words, limit=limit, video_id=video_id, every=True)
@@ -78,15 +78,15 @@ def search(
     """The moments of the library, or of one video, that fit a query in any of the encoder's languages."""
     words = _words(query)
     among = sorted(library.caption_ids(video_id)) if video_id else None
-    likeness = dict(vectors.search(query, limit=max(CANDIDATES, limit), among=among))
-    proposed = list(dict.fromkeys([*likeness, *library.with_words(words, limit=CANDIDATES, video_id=video_id)]))
-    having = {word: library.containing(word, proposed) for word in words}
+    likeness = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among))
+    proposed = list(dict.fromkeys([*likeness, *library.with_words(words, limit=MAX_CANDIDATES, video_id=video_id)]))
+    having = {word: library.filter_containing(word, proposed) for word in words}
     titles = {entry.video_id: entry.title for entry in library.videos()}
     moments = []
     for caption_id, caption in library.captions_by_id(proposed).items():
         share = sum(caption_id in ids for ids in having.values()) / max(1, len(words))
         cosine = likeness.get(caption_id, 0.0)
-        if (share == 0 and cosine < LEAST_LIKENESS) or caption.video_id not in titles:
+        if (share == 0 and cosine < MIN_COSINE) or caption.video_id not in titles:
             continue
         score = round(min(1.0, max(0.0, cosine)) / 2 + share / 2, 4)
         moments.append(

@@ -15,8 +15,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from indexing.embedder import Embedder
-from indexing.library import Library
+from longview.indexing.embedder import Embedder
+from longview.indexing.library import Library
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class VectorIndex:
         self._path = library.folder / INDEX_FILE
         self._lock = threading.Lock()
         self._texts: dict[int, str] = {}
-        self._index = self._loaded()
-        self._generation = -1
+        self._index = self._load()
+        self._revision = -1
 
     def search(self, query: str, *, limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
         """(caption id, cosine) of the captions most like a query, best first; `among` limits which."""
@@ -51,14 +51,14 @@ class VectorIndex:
             self._update(on_progress)
 
     def _update(self, on_progress: Callable[[float], None] | None = None) -> None:
-        generation = self._library.generation()
-        if generation == self._generation:
+        generation = self._library.revision()
+        if generation == self._revision:
             return
         wanted = self._library.caption_ids()
         present = frozenset(faiss.vector_to_array(self._index.id_map).tolist())
         gone, new = present - wanted, sorted(wanted - present)
         if gone:
-            self._forget(self._index, sorted(gone))
+            self._remove(self._index, sorted(gone))
         for start in range(0, len(new), BATCH):
             # A caption can vanish between the two questions to the library; then it is simply not added.
             captions = self._library.captions_by_id(new[start : start + BATCH])
@@ -68,14 +68,14 @@ class VectorIndex:
                 self._texts |= {caption_id: _digest(caption.event.text) for caption_id, caption in captions.items()}
             if on_progress:
                 on_progress(min(1.0, (start + BATCH) / len(new)))
-        self._generation = generation
+        self._revision = generation
         if gone or new:
             self._save()
 
     def _empty(self) -> "faiss.IndexIDMap2":
         return faiss.IndexIDMap2(faiss.IndexFlatIP(self._embedder.dimensions))
 
-    def _loaded(self) -> "faiss.IndexIDMap2":
+    def _load(self) -> "faiss.IndexIDMap2":
         """The index on disk, or an empty one if there is none, it is damaged, or another embedder wrote it."""
         try:
             with FileLock(self._path.with_suffix(".lock")):
@@ -85,7 +85,7 @@ class VectorIndex:
             ids = faiss.vector_to_array(index.id_map).tolist()
             if stated == _label(self._embedder.name, blob, stated["texts"]) and len(ids) == len(stated["texts"]):
                 self._texts = dict(zip(ids, stated["texts"], strict=True))
-                self._forget(index, self._of_other_texts())
+                self._remove(index, self._outdated_ids())
                 return index
             log.warning("%s does not match its label; the vectors are made again", self._path)
         except FileNotFoundError:
@@ -95,12 +95,12 @@ class VectorIndex:
         self._texts = {}
         return self._empty()
 
-    def _of_other_texts(self) -> list[int]:
+    def _outdated_ids(self) -> list[int]:
         """Captions whose text is not the one that was embedded: the vectors of another library, or of a restored one."""
         captions = self._library.captions_by_id(list(self._texts))
         return [number for number, caption in captions.items() if _digest(caption.event.text) != self._texts[number]]
 
-    def _forget(self, index: "faiss.IndexIDMap2", caption_ids: Sequence[int]) -> None:
+    def _remove(self, index: "faiss.IndexIDMap2", caption_ids: Sequence[int]) -> None:
         if caption_ids:
             index.remove_ids(np.asarray(caption_ids, dtype=np.int64))
         for number in caption_ids:

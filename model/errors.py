@@ -13,13 +13,13 @@ class CheckpointNotFound(ModelError):
     code = "checkpoint_not_found"
 
 
-class BadCheckpoint(ModelError):
+class InvalidCheckpoint(ModelError):
     """The folder is no complete, safe checkpoint of a video language model."""
 
     code = "bad_checkpoint"
 
 
-class BadQuestion(ModelError):
+class InvalidQuestion(ModelError):
     """The question is empty, or asks about a time that the video does not have."""
 
     code = "bad_question"
@@ -31,7 +31,7 @@ class DeviceNotFound(ModelError):
     code = "device_not_found"
 
 
-class Stopped(ModelError):
+class Cancelled(ModelError):
     """Whoever asked wants to know no longer."""
 
     code = "stopped"
@@ -43,13 +43,13 @@ class OutOfMemory(ModelError):
     code = "out_of_memory"
 
 
-class ContextFull(ModelError):
+class ContextOverflow(ModelError):
     """Question and reply do not fit behind the video."""
 
     code = "context_full"
 
 
-class UnfamiliarFootage(ModelError):
+class OutOfDistribution(ModelError):
     """The checkpoint was trained on nothing like it, and knows that it was not."""
 
     code = "unfamiliar"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from video.ffmpeg import ffmpeg_path
+from longview.video.ffmpeg import ffmpeg_path
 
 WIDTH, HEIGHT, BLOCK = 160, 96, 32
 FRAMES = 600

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from model.checkpoints import find_checkpoint
-from model.qwen import QwenEngine
-from video.decoder import Decoder
-from video.probe import VideoInfo, probe
-from video.shapes import ShapesEvent, render
+from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine.local import LocalEngine
+from longview.video.decoder import Decoder
+from longview.video.probe import VideoInfo, probe
+from longview.video.synthetic import ShapesEvent, render
 
 SHAPES = (
     ShapesEvent(2.0, 7.0, "red", "circle", "moves to the right"),
@@ -40,9 +40,9 @@ def shapes_video(shapes_path: Path) -> VideoInfo:
 
 
 @pytest.fixture(scope="session")
-def engine() -> QwenEngine:
+def engine() -> LocalEngine:
     """The bundled checkpoint, loaded once, on the CPU with one thread."""
-    return QwenEngine(find_checkpoint("demo"), device="cpu", threads=1)
+    return LocalEngine(find_checkpoint("demo"), device="cpu", cpu_threads=1)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +55,7 @@ def decoder() -> Iterator[Decoder]:
 
 @pytest.fixture(scope="session")
 def ffprobe() -> str:
-    """The witness of `tests.oracle`. Where LONGVIEW_NEED_FFPROBE is set it must be there, elsewhere its tests are left out."""
+    """The witness of `tests.ffprobe_oracle`. Where LONGVIEW_NEED_FFPROBE is set it must be there, elsewhere its tests are left out."""
     found = shutil.which("ffprobe")
     if found is None and os.environ.get("LONGVIEW_NEED_FFPROBE"):
         pytest.fail("ffprobe is not installed, but LONGVIEW_NEED_FFPROBE is set.")

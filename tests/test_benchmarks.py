@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmarks import bench_engine, checkpoint_alone
+from benchmarks import bench_checkpoint, bench_engine
 
 
 def test_the_engine_reads_as_many_tokens_as_it_was_told_and_faster_the_second_time(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,8 +18,8 @@ def test_the_engine_reads_as_many_tokens_as_it_was_told_and_faster_the_second_ti
         assert all(float(cell) > 0 for cell in (*cells[2:3], *cells[6:]))
 
 
-def test_the_checkpoint_alone_is_judged_by_the_same_measures(capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint_alone.main(["--minutes", "0.5", "--videos", "1"])
+def test_the_bench_checkpoint_is_judged_by_the_same_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    bench_checkpoint.main(["--minutes", "0.5", "--videos", "1"])
     table = capsys.readouterr().out
     found = re.search(r"\| grounding: mIoU \| ([\d.]+) \|", table)
     assert found and 0.5 < float(found[1]) <= 1.0

@@ -7,14 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from app.errors import EXPECTED_ERRORS
-from app.jobs import Job, Jobs
-from app.progress import Progress
-from app.service import Longview, VideoEntry
-from ui import render
-from ui.answers import ANSWERING, IDLE, Answers, followed
-from ui.notes import error_note, or_error
-from ui.search import search_tab
+from longview.app.errors import EXPECTED_ERRORS
+from longview.app.jobs import Job, Jobs
+from longview.app.progress import Progress
+from longview.app.service import Longview, VideoEntry
+from longview.ui import render
+from longview.ui.notes import or_toast, toast
+from longview.ui.search_tab import search_tab
+from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams, stream_events
 
 ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -48,7 +48,7 @@ EXAMPLES = [
 
 def build(app: Longview, jobs: Jobs) -> gr.Blocks:
     """The page over one library."""
-    answers = Answers()
+    answers = ActiveStreams()
     with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
         gr.Markdown("### Longview · ask long videos questions, find moments, export timestamped captions")
         if app.checkpoint.notice:
@@ -99,13 +99,13 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             return [
                 *_lists(app, entry),
                 *_view(app, jobs, entry, _start(request)),
-                render.job(_shown(jobs)),
-                len(jobs.ended()),
+                render.job(_current_job(jobs)),
+                len(jobs.finished()),
             ]
 
         def on_tick(video_id: str | None, seen: int) -> list[Any]:
-            ended = jobs.ended()
-            shown = render.job(_shown(jobs))
+            ended = jobs.finished()
+            shown = render.job(_current_job(jobs))
             if len(ended) == seen:
                 return [shown, seen, *[gr.skip()] * (len(lists) + len(view))]
             entry = _entry(app, video_id) or next(reversed(app.videos()), None)
@@ -122,9 +122,9 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         def on_ask(video_id: str | None, asked: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
             entry = _entry(app, video_id)
             if entry is None:
-                raise error_note("Choose a video first.")
+                raise toast("Choose a video first.")
             # From the library, not from the page: the page may have sent this question before the last answer was there.
-            before = app.answers(entry)
+            before = app.chat_history(entry)
             messages = [
                 *render.history(before, app.checkpoint.notice),
                 {"role": "user", "content": render.escaped_markdown(asked)},
@@ -132,17 +132,17 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             ]
             yield gr.update(value="", **ANSWERING), messages
             try:
-                with answers.stoppable(request) as stopping:
+                with answers.cancellable(request) as stopping:
                     latest: deque[Progress] = deque(maxlen=1)
                     turns = render.turns(before)
-                    asking = app.ask([entry], asked, history=turns, stopping=stopping, on_progress=latest.append)
+                    asking = app.ask([entry], asked, history=turns, cancel_event=stopping, on_progress=latest.append)
                     text = ""
-                    for piece in followed(asking):
+                    for piece in stream_events(asking):
                         text += piece
-                        messages[-1]["content"] = render.answer(text) + ("" if piece else render.looking(latest))
+                        messages[-1]["content"] = render.answer(text) + ("" if piece else render.answer_progress(latest))
                         yield gr.skip(), messages
                     done = asking.answer
-                spans = [item.span for item in done.evidence]
+                spans = [item.span for item in done.citations]
                 messages[-1]["content"] = render.answer(done.text, spans, app.checkpoint.notice)
             except EXPECTED_ERRORS as error:
                 messages[-1]["content"] = render.escaped_markdown(str(error))
@@ -150,25 +150,25 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
         def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, list[Any]]:
             # The answer that is being made is a part of what is cleared.
-            answers.leave(request)
+            answers.cancel_all(request)
             entry = _entry(app, video_id)
             if entry is not None:
-                or_error(lambda: app.forget_answers(entry))
+                or_toast(lambda: app.clear_chat(entry))
             return gr.update(**IDLE), []
 
         def on_add(text: str) -> Iterator[str]:
             if not text.strip():
-                raise error_note("Type the path of a video on this machine.")
-            yield from _followed(jobs, jobs.index(Path(text.strip()).expanduser()))
+                raise toast("Type the path of a video on this machine.")
+            yield from _follow_job(jobs, jobs.index(Path(text.strip()).expanduser()))
 
         def on_upload(file: str | None) -> Iterator[str]:
             if file:
-                yield from _followed(jobs, jobs.index(Path(file), upload_name=Path(file).name))
+                yield from _follow_job(jobs, jobs.index(Path(file), upload_name=Path(file).name))
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             if not video_id:
-                raise error_note("Choose the video that should be removed.")
-            or_error(lambda: app.remove(video_id))
+                raise toast("Choose the video that should be removed.")
+            or_toast(lambda: app.remove(video_id))
             entry = _entry(app, current) or next(reversed(app.videos()), None)
             return [*_lists(app, entry), *_view(app, jobs, entry)]
 
@@ -192,7 +192,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         # Leaving the answer frees the model for the next question at once.
         question.stop(answers.stop, None, question, cancels=[asking], api_visibility="private")
         chat.clear(on_clear, chosen, [question, chat], cancels=[asking], api_name="clear", **unchecked)
-        page.unload(answers.leave)
+        page.unload(answers.cancel_all)
         gr.on([add.click, path.submit], on_add, path, status, api_name="index", trigger_mode="multiple", concurrency_limit=8)
         upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
         remove.click(on_remove, [doomed, chosen], [*lists, *view], api_name="remove", **unchecked)
@@ -222,7 +222,7 @@ def _lists(app: Longview, chosen: VideoEntry | None) -> list[Any]:
     return [
         gr.update(choices=choices, value=chosen.video_id if chosen else None),
         gr.update(choices=choices, value=None),
-        render.videos(entries, stale),
+        render.library_table(entries, stale),
     ]
 
 
@@ -231,7 +231,7 @@ def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 
     if entry is None:
         return [render.player(None, ready=False), "", "", "", []]
     try:
-        ready = app.files.ready_to_play(entry) is not None
+        ready = app.media.browser_copy(entry) is not None
         shown = render.player(entry, ready=ready, start_s=start_s)
         if not ready:
             jobs.prepare_for_browser(entry)
@@ -239,22 +239,22 @@ def _view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 
         shown = render.failure(str(error))
     return [
         shown,
-        render.story(entry),
+        render.summary(entry),
         render.captions(app.captions(entry), stale=app.is_stale(entry), incomplete=entry.incomplete),
         render.exports(entry),
-        render.history(app.answers(entry), app.checkpoint.notice),
+        render.history(app.chat_history(entry), app.checkpoint.notice),
     ]
 
 
-def _followed(jobs: Jobs, job: Job) -> Iterator[str]:
+def _follow_job(jobs: Jobs, job: Job) -> Iterator[str]:
     """What runs until a job has ended; leaving the page does not stop it."""
     while not job.finished.wait(0.5):
-        yield render.job(_shown(jobs))
+        yield render.job(_current_job(jobs))
     if job.error:
-        raise error_note(job.error)
+        raise toast(job.error)
     yield render.job(job)
 
 
-def _shown(jobs: Jobs) -> Job | None:
+def _current_job(jobs: Jobs) -> Job | None:
     running = jobs.running()
     return running[0] if running else jobs.latest()

@@ -6,20 +6,20 @@ from typing import TypeVar
 
 import gradio as gr
 
-from app.errors import EXPECTED_ERRORS
+from longview.app.errors import EXPECTED_ERRORS
 
 T = TypeVar("T")
 
 
-def error_note(text: str) -> gr.Error:
+def toast(text: str) -> gr.Error:
     """A note on the page, and nothing in the server's log."""
     # Gradio shows the text as HTML, and a file's name may be in it.
     return gr.Error(escape(text), duration=10, print_exception=False)
 
 
-def or_error(work: Callable[[], T]) -> T:
+def or_toast(work: Callable[[], T]) -> T:
     """What the work gives, or a note that says why it cannot be had."""
     try:
         return work()
     except EXPECTED_ERRORS as error:
-        raise error_note(str(error)) from error
+        raise toast(str(error)) from error

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote
 
-from app.jobs import Job
-from app.progress import Progress
-from app.service import (
+from longview.app.jobs import Job
+from longview.app.progress import Progress
+from longview.app.service import (
     FORMATS,
-    UNTOLD,
+    NO_CAPTIONS,
     AnsweredQuestion,
     Caption,
+    ChatTurn,
     Moment,
     Span,
-    Turn,
     VideoEntry,
     find_times,
     format_clock,
@@ -62,12 +62,12 @@ def captions(items: Sequence[Caption], *, stale: bool, incomplete: Sequence[Span
     table = (
         f'<div class="captions"><table>{rows}</table></div>'
         if items
-        else f'<div class="muted">{UNTOLD if incomplete else "Nothing was seen in this video."}</div>'
+        else f'<div class="muted">{NO_CAPTIONS if incomplete else "Nothing was seen in this video."}</div>'
     )
     return f'<div class="muted">{warning}</div>{table}'
 
 
-def story(entry: VideoEntry) -> str:
+def summary(entry: VideoEntry) -> str:
     """What the video is about, and its chapters, which seek the player."""
     if not entry.chapters:
         return ""
@@ -92,19 +92,19 @@ def exports(entry: VideoEntry | None) -> str:
     return f'<div class="exports">Export captions: {links}</div>'
 
 
-def moments(found: Sequence[Moment], *, looking_again: bool = False) -> str:
+def moments(found: Sequence[Moment], *, is_verifying: bool = False) -> str:
     """Search results as cards that open the video at the moment; those that a second look did not see are left out."""
     if not found:
         return '<div class="muted">No caption in the library fits.</div>'
     shown = [moment for moment in found if moment.verified is not False]
-    notes = ["Looking again at each moment …"] if looking_again else []
+    notes = ["Looking again at each moment …"] if is_verifying else []
     if len(shown) < len(found):
         notes.append(f"{len(found) - len(shown)} left out: a second look did not see what the caption says.")
     cards = "".join(_card(moment.video_id, moment.title, moment.span, moment.text, _score(moment)) for moment in shown)
     return f'<div class="muted" role="status">{" ".join(notes)}</div><div class="moments">{cards}</div>'
 
 
-def evidence(spans: Sequence[tuple[str, str, Span]]) -> str:
+def citation_cards(spans: Sequence[tuple[str, str, Span]]) -> str:
     """What an answer about the library rests on, video by video (id, title, span), as the same cards."""
     return f'<div class="moments">{"".join(_card(video_id, title, span, "", "") for video_id, title, span in spans)}</div>'
 
@@ -123,7 +123,7 @@ def _card(video_id: str, title: str, span: Span, text: str, note: str) -> str:
     )
 
 
-def videos(entries: Sequence[VideoEntry], stale_ids: frozenset[str]) -> str:
+def library_table(entries: Sequence[VideoEntry], stale_ids: frozenset[str]) -> str:
     """The library as a table."""
     if not entries:
         return '<div class="muted">The library is empty.</div>'
@@ -151,8 +151,8 @@ def job(current: Job | None) -> str:
         return f'<div class="muted">{escape(current.title)}: done.{note}{opening}</div>'
     left = f" · {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
     return (
-        f"<div>{escape(current.title)}: {escape(progress.stage)} · {progress.part:.0%}{left}"
-        f'<div class="bar"><span style="width:{progress.part:.0%}"></span></div></div>'
+        f"<div>{escape(current.title)}: {escape(progress.stage)} · {progress.fraction:.0%}{left}"
+        f'<div class="bar"><span style="width:{progress.fraction:.0%}"></span></div></div>'
     )
 
 
@@ -175,23 +175,23 @@ def answer(text: str, evidence: Sequence[Span] = (), notice: str | None = None) 
     )
 
 
-def looking(latest: Sequence[Progress]) -> str:
+def answer_progress(latest: Sequence[Progress]) -> str:
     """What stands where an answer will go on: how far the looking has come, by the latest report if there is one."""
     progress = latest[-1] if latest else None
-    if progress is None or progress.part >= 1.0:
+    if progress is None or progress.fraction >= 1.0:
         return " …"
     left = f", {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
-    return f" *{escaped_markdown(progress.stage)}: {progress.part:.0%}{left} …*"
+    return f" *{escaped_markdown(progress.stage)}: {progress.fraction:.0%}{left} …*"
 
 
-def plain(text: str, notice: str | None = None) -> str:
+def plain_answer(text: str, notice: str | None = None) -> str:
     """An answer about several videos as Markdown; last the notice."""
     return escaped_markdown(text).replace("\n", "  \n") + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
 
 
-def turns(answers: Sequence[AnsweredQuestion]) -> list[Turn]:
+def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
     """Earlier questions and answers as the model is told them."""
-    return [Turn(item.question, item.text) for item in answers]
+    return [ChatTurn(item.question, item.answer) for item in answers]
 
 
 def _clock(span: Span) -> str:
@@ -216,5 +216,5 @@ def history(answers: Sequence[AnsweredQuestion], notice: str | None = None) -> l
     messages = []
     for item in answers:
         messages.append({"role": "user", "content": escaped_markdown(item.question)})
-        messages.append({"role": "assistant", "content": answer(item.text, item.evidence, notice)})
+        messages.append({"role": "assistant", "content": answer(item.answer, item.citations, notice)})
     return messages

@@ -20,10 +20,10 @@ from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import EXPECTED_ERRORS, PortBusy
-from app.jobs import Jobs
-from app.service import FORMATS, ExportFormat, Longview
-from ui.blocks import ASSETS, THEME, build
+from longview.app.errors import EXPECTED_ERRORS, PortBusy
+from longview.app.jobs import Jobs
+from longview.app.service import FORMATS, ExportFormat, Longview
+from longview.ui.blocks import ASSETS, THEME, build
 
 log = logging.getLogger(__name__)
 
@@ -135,20 +135,20 @@ def create(app: Longview) -> FastAPI:
 
     @web.get("/media/{video_id}")
     def media(video_id: str) -> FileResponse:
-        path = _found(lambda: app.files.ready_to_play(app.library.video(video_id)))
+        path = _or_404(lambda: app.media.browser_copy(app.library.video(video_id)))
         if path is None:
             raise HTTPException(404, "A copy that browsers can play is still being made.")
         return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"))
 
     @web.get("/thumbnail/{video_id}/{time_ms}.jpg")
     def thumbnail(video_id: str, time_ms: int) -> FileResponse:
-        return FileResponse(_found(lambda: app.files.thumbnail(video_id, time_ms / 1000)), media_type="image/jpeg")
+        return FileResponse(_or_404(lambda: app.media.thumbnail(video_id, time_ms / 1000)), media_type="image/jpeg")
 
     @web.get("/export/{video_id}.{format}")
     def export(video_id: str, format: str) -> Response:
         if format not in FORMATS:
             raise HTTPException(404, f"There is no format {format}.")
-        entry = _found(lambda: app.library.video(video_id))
+        entry = _or_404(lambda: app.library.video(video_id))
         chosen: ExportFormat = format
         headers = {"Content-Disposition": f'attachment; filename="{entry.video_id}.{format}"'}
         return PlainTextResponse(app.export(entry, chosen), media_type=EXPORT_TYPES[format], headers=headers)
@@ -217,7 +217,7 @@ def _warm_up(app: Longview) -> None:
 T = TypeVar("T")
 
 
-def _found(work: Callable[[], T]) -> T:
+def _or_404(work: Callable[[], T]) -> T:
     try:
         return work()
     except EXPECTED_ERRORS as error:

@@ -43,7 +43,7 @@ class ImpossiblePlan(VideoError):
     code = "impossible_plan"
 
 
-class ToolFailed(VideoError):
+class FFmpegFailed(VideoError):
     """ffmpeg is missing or refused to do what was asked."""
 
     code = "ffmpeg_failed"

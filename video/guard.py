@@ -4,7 +4,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from video.errors import NotAVideo, TooLarge, VideoNotFound
+from longview.video.errors import NotAVideo, TooLarge, VideoNotFound
 
 PROTOCOLS = "file"
 CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,mxf,ivf,h264,hevc,mpegvideo,m4v,dv,nut,live_flv"
@@ -51,7 +51,7 @@ class Limits:
     """CPU seconds that a second of video may take to decode, beyond a minute that every file has."""
 
 
-def checked_path(path: Path | str, limits: Limits | None = None) -> Path:
+def check_path(path: Path | str, limits: Limits | None = None) -> Path:
     """The absolute, resolved path of a local regular file that is not empty.
 
     Raises:

@@ -18,32 +18,32 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
-from video.errors import NotAVideo, UnreadableVideo
-from video.guard import DEMUXER_OPTIONS, Limits, check_stream, checked_path, demuxer_url
+from longview.video.errors import NotAVideo, UnreadableVideo
+from longview.video.guard import DEMUXER_OPTIONS, Limits, check_path, check_stream, demuxer_url
 
 log = logging.getLogger(__name__)
 
-BROKEN = (av.error.FFmpegError, ValueError, IndexError)
+FFMPEG_ERRORS = (av.error.FFmpegError, ValueError, IndexError)
 """What PyAV raises about damaged files; IndexError where a stream appears midway."""
-ATTEMPTED_PACKETS = 250
+MAX_PROBED_PACKETS = 250
 """How many packets may fail before the first decoded frame: past that the stream is called unreadable."""
 HASH_BLOCK_BYTES = 1 << 20
-TIMED_PACKETS = 2_000
+MAX_TIMED_PACKETS = 2_000
 """How many frame times are compared to tell a variable frame rate."""
-FASTEST_FPS = 240.0
+MAX_FPS = 240.0
 """More frames a second than this are not believed."""
 VFR_CHANGE = 0.1
 """A frame rate is variable if the time between two frames changes by more than this part of the usual."""
 HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 """PQ and HLG."""
-SIGN_S = 1.0
+HEARTBEAT_S = 1.0
 """Between signs of life."""
 ROUNDING_S = 2e-3
 """Containers that count milliseconds round each of two times by up to one."""
 
 
 @dataclass(frozen=True)
-class Track:
+class StreamInfo:
     """A sound or subtitle track."""
 
     codec: str
@@ -93,14 +93,14 @@ class VideoInfo:
     """Whether its light is coded for HDR screens (PQ or HLG); decoded frames are tone-mapped to SDR."""
     has_edit_list: bool = False
     """Whether stored frames are hidden or moved by an edit list."""
-    audio_tracks: tuple[Track, ...] = ()
-    subtitle_tracks: tuple[Track, ...] = ()
+    audio_streams: tuple[StreamInfo, ...] = ()
+    subtitle_streams: tuple[StreamInfo, ...] = ()
     chapters: tuple[Chapter, ...] = ()
 
     @property
     def has_audio(self) -> bool:
         """Whether there is sound."""
-        return bool(self.audio_tracks)
+        return bool(self.audio_streams)
 
 
 def content_hash(path: Path) -> str:
@@ -113,7 +113,7 @@ def content_hash(path: Path) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
+def open_container(path: Path) -> Iterator[InputContainer]:
     """The container at a checked path, closed again at the end.
 
     Raises:
@@ -121,14 +121,14 @@ def opened(path: Path) -> Iterator[InputContainer]:
     """
     try:
         container = av.open(demuxer_url(path), options=dict(DEMUXER_OPTIONS))
-    except BROKEN as error:
+    except FFMPEG_ERRORS as error:
         log.info("cannot open %s: %s", path, error)
         raise NotAVideo(f"{path} is not a video that can be opened; it may be damaged or cut off.") from error
     with container:
         yield container
 
 
-def chosen_stream(container: InputContainer, path: Path) -> VideoStream:
+def select_stream(container: InputContainer, path: Path) -> VideoStream:
     """The one video stream that is looked at: the first of the default ones, else the first; never a cover picture.
 
     Raises:
@@ -150,9 +150,9 @@ def probe(
     *,
     known_hash: str | None = None,
     limits: Limits | None = None,
-    alive: Callable[[], None] = lambda: None,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> VideoInfo:
-    """Open a file, decode its first frame and say what it is. For files of others use `video.decoder.Decoder.probe`.
+    """Open a file, decode its first frame and say what it is. For files of others use `longview.video.decoder.Decoder.probe`.
 
     `known_hash` saves reading the whole file when the caller already knows its content hash. `alive` is called once a second
     while a file without an index is read to its end.
@@ -164,9 +164,9 @@ def probe(
         UnreadableVideo: no frame of it can be decoded.
     """
     limits = limits or Limits()
-    checked = checked_path(path, limits)
-    with opened(checked) as container:
-        stream = chosen_stream(container, checked)
+    checked = check_path(path, limits)
+    with open_container(checked) as container:
+        stream = select_stream(container, checked)
         claimed_fps = float(stream.average_rate or stream.base_rate or 25)
         claimed_s = (container.duration or 0) / av.time_base
         context = stream.codec_context
@@ -175,7 +175,7 @@ def probe(
         hold_to_limits = partial(
             check_stream, checked, codec=context.codec.canonical_name, width=context.width, height=context.height, limits=limits
         )
-        hold_to_limits(duration_s=claimed_s, frames=stream.frames or round(claimed_s * min(claimed_fps, FASTEST_FPS)))
+        hold_to_limits(duration_s=claimed_s, frames=stream.frames or round(claimed_s * min(claimed_fps, MAX_FPS)))
         context.options = context.options | {"max_pixels": str(limits.pixels)}
         first = _first_frame(container, stream, checked)
         rotation, is_mirrored = _orientation(first)
@@ -183,9 +183,9 @@ def probe(
         width, height = _display_size(first, pixel_aspect, rotation)
         start_offset_s = (container.start_time or 0) / av.time_base
         try:
-            duration_s = _duration_s(container, stream, start_offset_s, alive)
+            duration_s = _duration_s(container, stream, start_offset_s, heartbeat)
             timing = _timing(container, stream)
-        except BROKEN as error:
+        except FFMPEG_ERRORS as error:
             log.info("cannot find the end of %s: %s", checked, error)
             duration_s, timing = 0.0, _Timing(0.0, False, False)
         if duration_s <= 0:
@@ -193,9 +193,9 @@ def probe(
                 f"{checked} does not say when its pictures are shown; put it into a container (ffmpeg -i IN -c copy OUT.mp4)."
             )
         # FLV and some Matroska files claim a thousand frames a second.
-        fps = claimed_fps if claimed_fps <= FASTEST_FPS or not timing.usual_step_s else 1 / timing.usual_step_s
+        fps = claimed_fps if claimed_fps <= MAX_FPS or not timing.median_step_s else 1 / timing.median_step_s
         # Once more, for a file that did not say how long it is.
-        hold_to_limits(duration_s=duration_s, frames=stream.frames or round(duration_s * min(fps, FASTEST_FPS)))
+        hold_to_limits(duration_s=duration_s, frames=stream.frames or round(duration_s * min(fps, MAX_FPS)))
         return VideoInfo(
             path=checked,
             content_hash=known_hash or content_hash(checked),
@@ -215,16 +215,16 @@ def probe(
             pixel_aspect=pixel_aspect,
             is_hdr=first.color_trc in HDR_TRANSFERS,
             has_edit_list=timing.hides_frames,
-            audio_tracks=tuple(map(_track, container.streams.audio)),
-            subtitle_tracks=tuple(map(_track, container.streams.subtitles)),
+            audio_streams=tuple(map(_stream_info, container.streams.audio)),
+            subtitle_streams=tuple(map(_stream_info, container.streams.subtitles)),
             chapters=tuple(_chapter(item, start_offset_s) for item in container.chapters()),
         )
 
 
-def _track(stream: Stream) -> Track:
+def _stream_info(stream: Stream) -> StreamInfo:
     # Data streams, and codecs that this FFmpeg lacks, have no context.
     codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
-    return Track(codec, stream.language)
+    return StreamInfo(codec, stream.language)
 
 
 def _chapter(chapter: Any, start_offset_s: float) -> Chapter:
@@ -236,7 +236,7 @@ def _chapter(chapter: Any, start_offset_s: float) -> Chapter:
 class _Timing:
     """What the first packets tell about the time between frames."""
 
-    usual_step_s: float
+    median_step_s: float
     """0 if there is only one frame."""
     is_vfr: bool
     hides_frames: bool
@@ -244,14 +244,14 @@ class _Timing:
 
 def _timing(container: InputContainer, stream: VideoStream) -> _Timing:
     # An FLV without a frame at 0 cannot be sought to 0; what comes next will do.
-    with suppress(*BROKEN):
+    with suppress(*FFMPEG_ERRORS):
         container.seek(0)
     times_s, hides = [], False
     for packet in container.demux(stream):
         hides = hides or packet.is_discard
         if packet.pts is not None and packet.time_base is not None:
             times_s.append(float(packet.pts * packet.time_base))
-        if len(times_s) >= TIMED_PACKETS:
+        if len(times_s) >= MAX_TIMED_PACKETS:
             break
     # The last packets may wait for others that are shown before them; encoders often leave a gap after the first frame.
     times_s = sorted(times_s)[min(1, len(times_s) // 3) : max(len(times_s) - 16, len(times_s) * 3 // 4)]
@@ -271,12 +271,12 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
                 for frame in packet.decode():
                     stream.codec_context.flush_buffers()
                     return frame
-            except BROKEN as error:
+            except FFMPEG_ERRORS as error:
                 log.info("cannot decode a packet of %s: %s", path, error)
                 failed += 1
-                if failed > ATTEMPTED_PACKETS:
+                if failed > MAX_PROBED_PACKETS:
                     break
-    except BROKEN as error:
+    except FFMPEG_ERRORS as error:
         log.info("%s breaks off: %s", path, error)
     raise UnreadableVideo(f"No picture of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
 
@@ -306,7 +306,7 @@ def _display_size(frame: VideoFrame, pixel_aspect: float, rotation_deg: int) -> 
     return (height, width) if rotation_deg in (90, 270) else (width, height)
 
 
-def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: float, alive: Callable[[], None]) -> float:
+def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: float, heartbeat: Callable[[], None]) -> float:
     """Seconds from the container's start to the end of the video stream."""
     total_s = container.duration / av.time_base if container.duration else None
     if stream.duration and stream.time_base:
@@ -318,19 +318,19 @@ def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: 
     if total_s and start_offset_s <= 0:
         return total_s
     # Without a length, or in Matroska that starts late (FFmpeg writes its length from zero), only the last packets tell.
-    measured_s = _measured_end_s(container, stream, near_s=total_s or 0.0, alive=alive) - start_offset_s
+    measured_s = _measured_end_s(container, stream, near_s=total_s or 0.0, heartbeat=heartbeat) - start_offset_s
     return min(total_s, measured_s) if total_s and measured_s > 0 else total_s or measured_s
 
 
-def _measured_end_s(container: InputContainer, stream: VideoStream, *, near_s: float, alive: Callable[[], None]) -> float:
+def _measured_end_s(container: InputContainer, stream: VideoStream, *, near_s: float, heartbeat: Callable[[], None]) -> float:
     """The end of the last packet from the key frame before `near_s` on."""
     container.seek(int(near_s * av.time_base))
     end_s = 0.0
     signed = time.monotonic()
     for packet in container.demux(stream):
-        if time.monotonic() - signed > SIGN_S:
+        if time.monotonic() - signed > HEARTBEAT_S:
             signed = time.monotonic()
-            alive()
+            heartbeat()
         if packet.pts is not None and packet.time_base is not None:
             end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     return end_s

@@ -7,14 +7,14 @@ are matched in order of time so that the sum of IoU times likeness of text is gr
 import math
 from collections.abc import Callable, Sequence
 
-from model.merging import is_alike, likeness
-from video.timeline import Event, Span
+from longview.model.tasks.text_match import is_paraphrase, token_f1
+from longview.video.timeline import Event, Span
 
 THRESHOLDS = (0.3, 0.5, 0.7)
 """IoUs at which recall is told."""
 
 
-def matched(found: Sequence[Span], truth: Sequence[Span]) -> list[int | None]:
+def match_spans(found: Sequence[Span], truth: Sequence[Span]) -> list[int | None]:
     """For each true span the index of the found one that is its, each used once; the best overlaps are served first."""
     pairs = sorted(
         ((span.iou(true), at, of) for of, true in enumerate(truth) for at, span in enumerate(found) if span.iou(true) > 0),
@@ -29,17 +29,17 @@ def matched(found: Sequence[Span], truth: Sequence[Span]) -> list[int | None]:
     return partner
 
 
-def overlaps(found: Sequence[Span], truth: Sequence[Span]) -> list[float]:
+def overlap_ious(found: Sequence[Span], truth: Sequence[Span]) -> list[float]:
     """IoU of each true span with its match, 0 where there is none; the mean of many is mIoU."""
-    return [0.0 if at is None else found[at].iou(true) for at, true in zip(matched(found, truth), truth, strict=True)]
+    return [0.0 if at is None else found[at].iou(true) for at, true in zip(match_spans(found, truth), truth, strict=True)]
 
 
-def recalled(found: Sequence[Span], truth: Sequence[Span], *, n: int, threshold: float) -> bool:
+def is_recalled(found: Sequence[Span], truth: Sequence[Span], *, n: int, threshold: float) -> bool:
     """R@n: whether one of the first n found spans overlaps a true one well enough."""
     return any(span.iou(true) >= threshold for span in found[:n] for true in truth)
 
 
-def soda(found: Sequence[Event], truth: Sequence[Event], *, like: Callable[[str, str], float] = likeness) -> float:
+def soda(found: Sequence[Event], truth: Sequence[Event], *, like: Callable[[str, str], float] = token_f1) -> float:
     """SODA's F-measure of captions, 0 to 1; both empty is 1.
 
     SODA uses METEOR as the likeness of two texts, which needs word lists of one language; shared words work in every language
@@ -60,17 +60,17 @@ def soda(found: Sequence[Event], truth: Sequence[Event], *, like: Callable[[str,
     return 2 * precision * recall / (precision + recall) if best[-1] else 0.0
 
 
-def told(found: Sequence[Event], truth: Sequence[Event], *, threshold: float = 0.5) -> list[bool]:
+def caption_recall_count(found: Sequence[Event], truth: Sequence[Event], *, threshold: float = 0.5) -> list[bool]:
     """For each true event whether a caption tells it in the same words and overlaps it well enough."""
     return [any(event.text == true.text and event.span.iou(true.span) >= threshold for event in found) for true in truth]
 
 
-def right(found: Sequence[Event], truth: Sequence[Event]) -> list[bool]:
+def caption_precision_count(found: Sequence[Event], truth: Sequence[Event]) -> list[bool]:
     """For each caption whether it tells a true event, in the same sense."""
-    return told(truth, found)
+    return caption_recall_count(truth, found)
 
 
-def duplicates(found: Sequence[Event], truth: Sequence[Event]) -> int:
+def duplicate_count(found: Sequence[Event], truth: Sequence[Event]) -> int:
     """Captions that tell in the same words what another one tells already: more of a true event than one."""
     of_text: dict[str, list[Span]] = {}
     for event in found:
@@ -82,10 +82,10 @@ def duplicates(found: Sequence[Event], truth: Sequence[Event]) -> int:
     return count
 
 
-def invented(found: Sequence[Event], truth: Sequence[Event]) -> int:
+def hallucination_count(found: Sequence[Event], truth: Sequence[Event]) -> int:
     """Captions under which nothing lies that is told in like words."""
     return sum(
-        not any(event.span.overlap_s(true.span) > 0 and is_alike(event.text, true.text) for true in truth) for event in found
+        not any(event.span.overlap_s(true.span) > 0 and is_paraphrase(event.text, true.text) for true in truth) for event in found
     )
 
 

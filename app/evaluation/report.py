@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from video.ffmpeg import written_whole
+from longview.video.atomic import atomic_write
 
 GOOD, BAD = "#2a9d8f", "#e76f51"
 
@@ -13,11 +13,11 @@ def write(folder: Path, name: str, report: dict[str, Any]) -> list[Path]:
     """Write `name.json`, `name.md` and `name.png` into a folder, each complete or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{suffix}" for suffix in ("json", "md", "png")]
-    with written_whole(paths[0]) as partial:
+    with atomic_write(paths[0]) as partial:
         partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    with written_whole(paths[1]) as partial:
+    with atomic_write(paths[1]) as partial:
         partial.write_text(markdown(report), encoding="utf-8")
-    with written_whole(paths[2]) as partial:
+    with atomic_write(paths[2]) as partial:
         (_heat_map if "needle" in report else _bars)(report, partial)
     return paths
 

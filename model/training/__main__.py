@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from model.errors import ModelError, TrainingRefused
-from model.training.loop import Recipe, train
-from model.training.scoring import scores, table
-from model.training.sizes import SizeName
-from model.training.state import forget_state
-from model.training.world import RUNS
-from model.training.writing import CARD, WEIGHTS, write_checkpoint
+from longview.model.errors import ModelError, TrainingRefused
+from longview.model.training.configs import SizeName
+from longview.model.training.export import CARD, WEIGHTS, write_checkpoint
+from longview.model.training.scenes import MAX_RUNS
+from longview.model.training.scoring import scores, table
+from longview.model.training.state import forget_state
+from longview.model.training.trainer import TrainingConfig, train
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -27,7 +27,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--size", choices=("full", "toy"), help="default: full on a CUDA device, else toy")
     parser.add_argument("--loss", choices=("sqrt", "token", "sample"), default="sqrt", help="what an answer's length counts")
     parser.add_argument("--timestamps", choices=("text", "none"), default="text", help="none: times in the positions only")
-    parser.add_argument("--seed", type=int, default=0, help=f"of weights and scenes, 0 to {RUNS - 1}")
+    parser.add_argument("--seed", type=int, default=0, help=f"of weights and scenes, 0 to {MAX_RUNS - 1}")
     return parser
 
 
@@ -38,15 +38,15 @@ def main() -> int:
     try:
         if not chosen.minutes > 0:
             raise TrainingRefused("--minutes must be more than 0.")
-        if not 0 <= chosen.seed < RUNS:
-            raise TrainingRefused(f"--seed must be from 0 to {RUNS - 1}.")
+        if not 0 <= chosen.seed < MAX_RUNS:
+            raise TrainingRefused(f"--seed must be from 0 to {MAX_RUNS - 1}.")
         if (chosen.output / WEIGHTS).exists():
             # Weights are written last; if a state is still there, it was stopped just before removing it.
             forget_state(chosen.output)
             raise TrainingRefused(f"{chosen.output} already holds a checkpoint: choose another folder.")
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         size: SizeName = chosen.size or ("full" if device.type == "cuda" else "toy")
-        recipe = Recipe(size, chosen.seed, chosen.loss, chosen.timestamps, seconds=60 * chosen.minutes)
+        recipe = TrainingConfig(size, chosen.seed, chosen.loss, chosen.timestamps, max_seconds=60 * chosen.minutes)
         run = train(recipe, chosen.output, device=device, on_step=report)
         print("scoring held-out scenes …", flush=True)
         found = scores(run.model, run.size, recipe.timestamps)

@@ -15,16 +15,16 @@ from statistics import fmean
 
 import torch
 
-from model.errors import ModelError, TrainingRefused
-from model.training.loop import Recipe, train
-from model.training.losses import Loss
-from model.training.questions import SHARES, Kind
-from model.training.scoring import Score, scores
-from model.training.sizes import SizeName
-from model.training.state import forget_state
-from model.training.tokens import Timestamps
-from model.training.world import RUNS
-from video.ffmpeg import written_whole
+from longview.model.errors import ModelError, TrainingRefused
+from longview.model.training.configs import SizeName
+from longview.model.training.losses import Loss
+from longview.model.training.questions import SHARES, Kind
+from longview.model.training.scenes import MAX_RUNS
+from longview.model.training.scoring import Score, scores
+from longview.model.training.state import forget_state
+from longview.model.training.tokens import Timestamps
+from longview.model.training.trainer import TrainingConfig, train
+from longview.video.atomic import atomic_write
 
 VARIANTS: tuple[tuple[Loss, Timestamps], ...] = (("sqrt", "text"), ("token", "text"), ("sample", "text"), ("sqrt", "none"))
 """The recipe, and what differs from it in one thing: how the loss counts answers, or whether times are written out."""
@@ -35,7 +35,7 @@ RESULT, TABLE, ALL = "result.json", "ablations.md", "ablations.json"
 class Result:
     """How one variant did with one seed."""
 
-    recipe: Recipe
+    recipe: TrainingConfig
     training_s: float
     tokens: int
     """Trained on, with padding."""
@@ -57,7 +57,7 @@ def ablate(folder: Path, size: SizeName, *, steps: int, seeds: int, device: torc
     results: list[Result] = []
     for seed in range(seeds):
         for loss, timestamps in VARIANTS:
-            recipe = Recipe(size, seed, loss, timestamps, steps=steps)
+            recipe = TrainingConfig(size, seed, loss, timestamps, steps=steps)
             place = folder / f"{loss}-{timestamps}-{seed}"
             print(place.name, flush=True)
             results.append(_done(place, recipe) or _trained(place, recipe, device))
@@ -66,17 +66,17 @@ def ablate(folder: Path, size: SizeName, *, steps: int, seeds: int, device: torc
     return results
 
 
-def _done(place: Path, recipe: Recipe) -> Result | None:
+def _done(place: Path, recipe: TrainingConfig) -> Result | None:
     if not (place / RESULT).exists():
         return None
     found = json.loads((place / RESULT).read_text(encoding="utf-8"))
-    was = Recipe(**found.pop("recipe"))
+    was = TrainingConfig(**found.pop("recipe"))
     if was != recipe:
         raise TrainingRefused(f"{place} holds a run of {was}, not of {recipe}: choose another folder.")
     return Result(recipe, **found | {"scores": tuple(Score(**score) for score in found["scores"])})
 
 
-def _trained(place: Path, recipe: Recipe, device: torch.device) -> Result:
+def _trained(place: Path, recipe: TrainingConfig, device: torch.device) -> Result:
     run = train(recipe, place, device=device)
     result = Result(recipe, round(run.spent_s, 1), run.tokens, scores(run.model, run.size, recipe.timestamps))
     _write(place / RESULT, json.dumps(asdict(result), indent=2) + "\n")
@@ -104,7 +104,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -120,7 +120,7 @@ def main() -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size: SizeName = chosen.size or ("full" if device.type == "cuda" else "toy")
     try:
-        if chosen.steps < 1 or not 1 <= chosen.seeds <= RUNS:
+        if chosen.steps < 1 or not 1 <= chosen.seeds <= MAX_RUNS:
             raise TrainingRefused("--steps and --seeds must be at least 1.")
         print(table(ablate(chosen.output, size, steps=chosen.steps, seeds=chosen.seeds, device=device)))
     except ModelError as error:

@@ -12,18 +12,26 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from model.training.world import Scene
-from video.shapes import ACTIONS, COLORS, SHAPES
+from longview.model.training.scenes import Scene
+from longview.video.synthetic import ACTIONS, COLORS, SHAPES
 
 if TYPE_CHECKING:
-    from model.training.batches import Batch
+    from longview.model.training.batches import Batch
 
 LAYER = 4
 """The layer, counted from 1, behind which the heads read; the last one of shallower models."""
-STARTS_MAX, SO_FAR_MAX = 2, 15
+MAX_STARTS, MAX_EVENTS_SO_FAR = 2, 15
 DIGITS = 5
 """Of a marker's time in tenths of seconds: up to 9,999.9 s."""
-CLASSES = (len(COLORS) + 1, len(SHAPES) + 1, len(ACTIONS) + 1, STARTS_MAX + 1, STARTS_MAX + 1, SO_FAR_MAX + 1, *[10] * DIGITS)
+CLASSES = (
+    len(COLORS) + 1,
+    len(SHAPES) + 1,
+    len(ACTIONS) + 1,
+    MAX_STARTS + 1,
+    MAX_STARTS + 1,
+    MAX_EVENTS_SO_FAR + 1,
+    *[10] * DIGITS,
+)
 """Of each label of a patch; the last colour, shape and action stand for none."""
 QUERY_SIZE = 128
 
@@ -36,35 +44,35 @@ def frame_labels(scene: Scene) -> NDArray[np.int64]:
     """
     labels = np.zeros((scene.patches, len(CLASSES)), np.int64)
     labels[:, :3] = len(COLORS), len(SHAPES), len(ACTIONS)
-    for seen in scene.seen:
+    for seen in scene.visible_events:
         event = seen.event
         look = tuple(COLORS).index(event.color), SHAPES.index(event.shape), ACTIONS.index(event.action)
         labels[seen.first : seen.last + 1, :3] = look
         labels[seen.first, 3] += 1
         labels[seen.last + 1 : seen.last + 2, 4] += 1
-    labels[:, 5] = labels[:, 3].cumsum().clip(max=SO_FAR_MAX)
-    labels[:, 3:5] = labels[:, 3:5].clip(max=STARTS_MAX)
-    tenths = np.array([round(time_s * 10) for time_s in scene.markers_s])
+    labels[:, 5] = labels[:, 3].cumsum().clip(max=MAX_EVENTS_SO_FAR)
+    labels[:, 3:5] = labels[:, 3:5].clip(max=MAX_STARTS)
+    tenths = np.array([round(time_s * 10) for time_s in scene.timestamps_s])
     for digit in range(DIGITS):
         labels[:, 6 + digit] = tenths // 10 ** (DIGITS - 1 - digit) % 10
     return labels
 
 
-class Tap:
+class ActivationHook:
     """Keeps what a layer of the language model put out last: hidden states (B, n, d)."""
 
     def __init__(self, model: Any) -> None:
         layers = model.model.language_model.layers
-        self.seen: torch.Tensor | None = None
+        self.activation: torch.Tensor | None = None
         self._hook = layers[min(LAYER, len(layers)) - 1].register_forward_hook(self._keep)
 
     def _keep(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
-        self.seen = output[0] if isinstance(output, tuple) else output
+        self.activation = output[0] if isinstance(output, tuple) else output
 
     def remove(self) -> None:
         """Leave the model as it was."""
         self._hook.remove()
-        self.seen = None
+        self.activation = None
 
 
 class AuxiliaryHeads(nn.Module):
@@ -84,9 +92,9 @@ class AuxiliaryHeads(nn.Module):
         scores = self.labels(patches).float().flatten(0, 1).split(CLASSES, dim=-1)
         wanted = batch.frame_labels.flatten(0, 1).unbind(-1)
         labels = torch.stack([functional.cross_entropy(s, w) for s, w in zip(scores, wanted, strict=True)]).mean()
-        if not len(batch.asked_rows):
+        if not len(batch.query_rows):
             return labels
-        asked = self.query(hidden[batch.asked_rows, batch.asked_places]).float()
-        keys, bias = self.key(patches).float()[batch.asked_rows], self.bias(patches).float()[batch.asked_rows, :, 0]
+        asked = self.query(hidden[batch.query_rows, batch.query_positions]).float()
+        keys, bias = self.key(patches).float()[batch.query_rows], self.bias(patches).float()[batch.query_rows, :, 0]
         matches = (keys @ asked.unsqueeze(-1)).squeeze(-1) / QUERY_SIZE**0.5 + bias
-        return labels + functional.binary_cross_entropy_with_logits(matches, batch.asked_about)
+        return labels + functional.binary_cross_entropy_with_logits(matches, batch.query_targets)

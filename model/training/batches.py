@@ -13,23 +13,23 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from model.training.auxiliary import frame_labels
-from model.training.questions import Clock, Turn, conversation
-from model.training.rendering import event_tables
-from model.training.sizes import Size
-from model.training.stages import LENGTHS_MIN, Stage, stage_at
-from model.training.tokens import NO_LABEL, Row, RowWriter, Timestamps
-from model.training.world import Scene, log_uniform, sample_scene, training_seed
+from longview.model.training.auxiliary import frame_labels
+from longview.model.training.configs import Size
+from longview.model.training.curriculum import MIN_LENGTHS, Stage, stage_at
+from longview.model.training.questions import TimeFormat, Turn, conversation
+from longview.model.training.rendering import event_tables
+from longview.model.training.scenes import Scene, log_uniform, sample_scene, training_seed
+from longview.model.training.tokens import NO_LABEL, PackedExample, RowWriter, Timestamps
 
-HMS_MARKERS = 0.1
+HMS_TIMESTAMPS = 0.1
 """Of the rows, how many have markers as H:MM:SS.d. Few: the processor writes seconds."""
-MARKER_TOKENS, TURN_TOKENS = 12, 120
+TIMESTAMP_TOKENS, TURN_TOKENS = 12, 120
 """What a patch's marker and a question with its answer take, about."""
 PADDED_TO = 64
 """Rows are as long as a multiple of that: attention kernels are made for it."""
 SINGLE_QUESTION = 0.35
 """Of the steps, how many ask one question a video, as it is when people ask."""
-EVENTS_MAX, FEW_EVENTS, FEW = 10, 4, 0.3
+MAX_EVENTS, FEW_EVENTS, FEW = 10, 4, 0.3
 """At most so many events in a scene; of the longer scenes, a part has few and much emptiness."""
 
 
@@ -56,11 +56,11 @@ class Batch:
     """int64 (B, T)."""
     frame_labels: torch.Tensor
     """int64 (B, T, 11), see `auxiliary.frame_labels`."""
-    asked_rows: torch.Tensor
+    query_rows: torch.Tensor
     """int64 (M,): the rows of questions that speak of certain patches, each twice."""
-    asked_places: torch.Tensor
+    query_positions: torch.Tensor
     """int64 (M,): before the answer, and somewhere in it."""
-    asked_about: torch.Tensor
+    query_targets: torch.Tensor
     """float32 (M, T): 1 for the patches that are spoken of."""
 
     def to(self, device: torch.device) -> "Batch":
@@ -88,18 +88,18 @@ class Shape:
 
 def sample_shape(rng: random.Random, size: Size, stage: Stage) -> Shape:
     """Length, picture size and number of the rows of a step."""
-    patches = log_uniform(rng, LENGTHS_MIN, stage.patches_max)
+    patches = log_uniform(rng, MIN_LENGTHS, stage.max_patches)
     grid = rng.choice(fitting_grids(size, patches))
-    questions = 1 if rng.random() < SINGLE_QUESTION else rng.randint(2, size.questions_max)
-    row_tokens = patches * (grid[0] * grid[1] + MARKER_TOKENS) + TURN_TOKENS * questions
-    events = FEW_EVENTS if rng.random() < FEW else EVENTS_MAX
-    rows = max(1, min(size.rows_per_step_max, size.tokens_per_step // row_tokens))
+    questions = 1 if rng.random() < SINGLE_QUESTION else rng.randint(2, size.max_questions)
+    row_tokens = patches * (grid[0] * grid[1] + TIMESTAMP_TOKENS) + TURN_TOKENS * questions
+    events = FEW_EVENTS if rng.random() < FEW else MAX_EVENTS
+    rows = max(1, min(size.max_rows_per_step, size.tokens_per_step // row_tokens))
     return Shape(rows, patches, grid, events, questions)
 
 
 def fitting_grids(size: Size, patches: int) -> list[tuple[int, int]]:
     """The picture sizes that a video of that length may have."""
-    fitting = [grid for grid in size.grids if grid[0] * grid[1] * patches <= size.visual_tokens_max]
+    fitting = [grid for grid in size.grids if grid[0] * grid[1] * patches <= size.max_visual_tokens]
     return fitting or [min(size.grids, key=lambda grid: grid[0] * grid[1])]
 
 
@@ -112,18 +112,18 @@ def batch_at(writer: RowWriter, size: Size, timestamps: Timestamps, *, run: int,
         rng = random.Random(training_seed(run, step, number + 1))
         scene = sample_scene(rng, shape.patches, events_max=shape.events_max)
         asked = conversation(rng, scene, shape.questions)
-        markers: Clock = "hms" if rng.random() < HMS_MARKERS else "seconds"
+        markers: TimeFormat = "hms" if rng.random() < HMS_TIMESTAMPS else "seconds"
         scenes.append(scene)
         turns.append(asked)
         rows.append(writer.conversation(scene, asked, shape.grid, timestamps, markers))
-    return collated(rng, scenes, turns, rows, shape.grid, seed=training_seed(run, step, 0))
+    return collate(rng, scenes, turns, rows, shape.grid, seed=training_seed(run, step, 0))
 
 
-def collated(
+def collate(
     rng: random.Random,
     scenes: Sequence[Scene],
     turns: Sequence[Sequence[Turn]],
-    rows: Sequence[Row],
+    rows: Sequence[PackedExample],
     grid: tuple[int, int],
     *,
     seed: int,
@@ -157,9 +157,9 @@ def collated(
         answer_of=torch.from_numpy(answer_of),
         patch_ends=torch.tensor([row.patch_ends for row in rows]),
         frame_labels=torch.from_numpy(np.stack([frame_labels(scene) for scene in scenes])),
-        asked_rows=torch.tensor([row for row, _, _ in asked], dtype=torch.long),
-        asked_places=torch.tensor([place for _, place, _ in asked], dtype=torch.long),
-        asked_about=torch.tensor([about for _, _, about in asked], dtype=torch.float32).view(-1, scenes[0].patches),
+        query_rows=torch.tensor([row for row, _, _ in asked], dtype=torch.long),
+        query_positions=torch.tensor([place for _, place, _ in asked], dtype=torch.long),
+        query_targets=torch.tensor([about for _, _, about in asked], dtype=torch.float32).view(-1, scenes[0].patches),
     )
 
 

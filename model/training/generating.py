@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from model.training.building import read
-from model.training.rendering import event_tables, pixels
-from model.training.tokens import RowWriter, Timestamps
-from model.training.world import Scene
+from longview.model.training.modeling import read
+from longview.model.training.rendering import event_tables, pixels
+from longview.model.training.scenes import Scene
+from longview.model.training.tokens import RowWriter, Timestamps
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Scenes -> pixels on the training device: `video.shapes.draw` as tensor arithmetic, many frames at once.
+"""Scenes -> pixels on the training device: `longview.video.synthetic.draw` as tensor arithmetic, many frames at once.
 
 Frames are made where they are used, because at hundreds of thousands of tokens a second neither a CPU nor a bus keeps up.
 """
@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.training.world import Scene
-from video.sampler import FRAMES_PER_PATCH
-from video.shapes import ACTIONS, COLORS, DRAWN_AT_ONCE, EDGE_MARGIN, SHAPES
+from longview.model.training.scenes import Scene
+from longview.video.sampler import FRAMES_PER_PATCH
+from longview.video.synthetic import ACTIONS, COLORS, EDGE_MARGIN, MAX_CONCURRENT, SHAPES
 
 SLOTS = 16
 """Events of a scene that are handed to the device."""
 FIELDS = ("start_s", "end_s", "color", "shape", "action", "x", "y", "radius")
-NOISE_MAX = 12.0
+MAX_NOISE = 12.0
 """Standard deviation of the noise on a video's pixels, in levels of 255; each video has its own from 0 to that. Encoded videos
 are not clean either."""
 BASE, SLOPE = (10.0, 90.0), 30.0
@@ -58,12 +58,12 @@ def draw(events: torch.Tensor, times_s: torch.Tensor, backdrop: torch.Tensor) ->
     time = times_s.unsqueeze(-1)
     shows = (time >= events[:, None, :, 0]) & (time < events[:, None, :, 1])
     order = torch.arange(events.shape[1], device=events.device).expand_as(shows).masked_fill(~shows, -1)
-    latest = order.topk(DRAWN_AT_ONCE, dim=-1)
+    latest = order.topk(MAX_CONCURRENT, dim=-1)
     xs = torch.linspace(0, aspect, width, device=events.device)
     ys = torch.linspace(0, 1, height, device=events.device).unsqueeze(-1)
     palette = torch.tensor(list(COLORS.values()), device=events.device, dtype=torch.float32)
     frames = backdrop.expand(-1, times_s.shape[1], -1, -1, -1)
-    for rank in reversed(range(DRAWN_AT_ONCE)):  # the latest on top
+    for rank in reversed(range(MAX_CONCURRENT)):  # the latest on top
         slot = latest.indices[..., rank]
         event = events.gather(1, slot.unsqueeze(-1).expand(-1, -1, events.shape[-1]))
         x, y, radius = (value[..., None, None] for value in _pose(event, times_s))
@@ -75,7 +75,7 @@ def draw(events: torch.Tensor, times_s: torch.Tensor, backdrop: torch.Tensor) ->
 
 
 def _pose(event: torch.Tensor, times_s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Centre x and y (parts of width and height) and radius, each (B, F), as in `video.shapes`."""
+    """Centre x and y (parts of width and height) and radius, each (B, F), as in `longview.video.synthetic`."""
     done = ((times_s - event[..., 0]) / (event[..., 1] - event[..., 0]).clamp(min=1e-3)).clamp(0, 1)
     there = EDGE_MARGIN + (1 - 2 * EDGE_MARGIN) * done
     action = event[..., 4].long()
@@ -90,7 +90,7 @@ def _pose(event: torch.Tensor, times_s: torch.Tensor) -> tuple[torch.Tensor, tor
 
 
 def _distance(shape: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Signed distance to a shape of radius 1, (B, F, H, W), as in `video.shapes`; `shape` (B, F, 1, 1) indexes `SHAPES`."""
+    """Signed distance to a shape of radius 1, (B, F, H, W), as in `longview.video.synthetic`; `shape` (B, F, 1, 1) indexes `SHAPES`."""
     across, along = x.abs(), y.abs()
     radius = (x * x + y * y + 1e-9).sqrt()
     of = {
@@ -108,7 +108,7 @@ def _distance(shape: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Te
 
 
 def pixels(
-    events: torch.Tensor, times_s: torch.Tensor, grid: tuple[int, int], *, seed: int, noise: float = NOISE_MAX
+    events: torch.Tensor, times_s: torch.Tensor, grid: tuple[int, int], *, seed: int, noise: float = MAX_NOISE
 ) -> torch.Tensor:
     """The vision tower's input for whole videos, float32 (B * T * patches, 3 * 2 * 16 * 16), normalised to -1..1.
 
@@ -126,11 +126,11 @@ def pixels(
         part = slice(begin, begin + together)
         frames = draw(events[part], times_s[part], backdrop[part])
         grain = torch.randn(frames.shape, generator=generator, device=events.device)
-        made.append(patchified((frames + grain * strength[part]).clamp(0, 255) / 127.5 - 1, grid))
+        made.append(patchify((frames + grain * strength[part]).clamp(0, 255) / 127.5 - 1, grid))
     return torch.cat(made)
 
 
-def patchified(frames: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+def patchify(frames: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """Normalised frames (B, 2T, 3, H, W) as the vision tower's input, see `pixels`."""
     rows, columns = grid
     count, length, channels = frames.shape[:3]

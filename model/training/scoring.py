@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from model.training.batches import EVENTS_MAX, collated, fitting_grids
-from model.training.building import read
-from model.training.generating import replies
-from model.training.questions import SHARES, Kind, Turn, ask, sample_clock
-from model.training.rendering import pixels
-from model.training.sizes import Size
-from model.training.tokens import NO_LABEL, RowWriter, Timestamps
-from model.training.world import Scene, held_out_seed, sample_scene
-from video.timeline import parse_time
+from longview.model.training.batches import MAX_EVENTS, collate, fitting_grids
+from longview.model.training.configs import Size
+from longview.model.training.generating import replies
+from longview.model.training.modeling import read
+from longview.model.training.questions import SHARES, Kind, Turn, ask, sample_clock
+from longview.model.training.rendering import pixels
+from longview.model.training.scenes import Scene, held_out_seed, sample_scene
+from longview.model.training.tokens import NO_LABEL, RowWriter, Timestamps
+from longview.video.time_text import parse_time
 
 ASKED_AT_ONCE_TOKENS = 150_000
 """Prompt tokens that are answered together."""
@@ -47,7 +47,7 @@ class Score:
     """Of the times, averaged over the longer of the true and the told list; localisation: where there is something."""
     sentences: float | None = None
     """Dense captions: the same, where only the right sentence counts."""
-    refused: float | None = None
+    absent_accuracy: float | None = None
     """Localisation: of the queries that match nothing, how many got the empty list."""
 
 
@@ -68,7 +68,7 @@ def held_out(patches: int, kind: Kind, count: int) -> list[tuple[Scene, Turn]]:
     found = []
     for index in range(count):
         rng = random.Random(held_out_seed(patches, list(SHARES).index(kind), index))
-        scene = sample_scene(rng, patches, events_max=EVENTS_MAX)
+        scene = sample_scene(rng, patches, events_max=MAX_EVENTS)
         found.append((scene, ask(rng, scene, kind, sample_clock(rng))))
     return found
 
@@ -85,7 +85,7 @@ def _score(model: Any, writer: RowWriter, size: Size, timestamps: Timestamps, pa
     for begin in range(0, count, together):
         part = asked[begin : begin + together]
         questions = [(scene, turn.question) for scene, turn in part]
-        told += replies(model, writer, questions, grid, timestamps, seed=begin, tokens_max=size.reply_tokens_max)
+        told += replies(model, writer, questions, grid, timestamps, seed=begin, tokens_max=size.max_reply_tokens)
         each, right = _teacher_forced(model, writer, part, grid, timestamps)
         losses += each
         rights += right
@@ -100,7 +100,7 @@ def _teacher_forced(
     """Cross entropy and rightness of each token of the true answers."""
     scenes, turns = [scene for scene, _ in asked], [(turn,) for _, turn in asked]
     rows = [writer.conversation(scene, turn, grid, timestamps, "seconds") for scene, turn in zip(scenes, turns, strict=True)]
-    batch = collated(random.Random(0), scenes, turns, rows, grid, seed=0).to(model.device)
+    batch = collate(random.Random(0), scenes, turns, rows, grid, seed=0).to(model.device)
     seen = pixels(batch.events, batch.frame_times_s, grid, seed=0, noise=0.0)
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
         hidden = read(model, batch.ids, batch.positions, seen, grid, use_cache=False)
@@ -112,10 +112,10 @@ def _teacher_forced(
     return losses, rights
 
 
-def _times(kind: Kind, told: Sequence[str], true: Sequence[str]) -> dict[str, float]:
+def _times(kind: Kind, predicted: Sequence[str], true: Sequence[str]) -> dict[str, float]:
     if kind not in ("dense", "localize"):
         return {}
-    pairs = [(read_times(reply), read_times(answer) or []) for reply, answer in zip(told, true, strict=True)]
+    pairs = [(read_times(reply), read_times(answer) or []) for reply, answer in zip(predicted, true, strict=True)]
     present = [(reply or [], answer) for reply, answer in pairs if answer]
     found = {"iou": fmean(overlap(reply, answer) for reply, answer in present)} if present else {}
     if kind == "dense":
@@ -138,10 +138,12 @@ def _seconds(value: Any) -> float:
     return parse_time(value) if isinstance(value, str) else float(value)
 
 
-def overlap(told: Sequence[Timed], true: Sequence[Timed], *, same_text: bool = False) -> float:
+def overlap(predicted: Sequence[Timed], true: Sequence[Timed], *, same_text: bool = False) -> float:
     """The best overlap of each true entry with a told one, averaged over the longer of the two lists."""
-    best = [max((_iou(entry, other) for other in told if not same_text or other[2] == entry[2]), default=0.0) for entry in true]
-    return sum(best) / max(len(told), len(true))
+    best = [
+        max((_iou(entry, other) for other in predicted if not same_text or other[2] == entry[2]), default=0.0) for entry in true
+    ]
+    return sum(best) / max(len(predicted), len(true))
 
 
 def _iou(a: Timed, b: Timed) -> float:
@@ -157,7 +159,7 @@ def table(found: Sequence[Score]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for s in found:
-        optional = ("" if value is None else f"{value:.2f}" for value in (s.iou, s.sentences, s.refused))
+        optional = ("" if value is None else f"{value:.2f}" for value in (s.iou, s.sentences, s.absent_accuracy))
         cells = (str(s.patches), s.kind, str(s.count), f"{s.exact:.2f}", f"{s.right_tokens:.3f}", f"{s.loss:.3f}", *optional)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from model.errors import TrainingRefused
-from video.ffmpeg import written_whole
+from longview.model.errors import TrainingRefused
+from longview.video.atomic import atomic_write
 
 STATE_FILE = "training_state.pt"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Replace the state in a folder; whatever stops this on its way leaves the old one as it was."""
-    with written_whole(folder / STATE_FILE) as partial, partial.open("wb") as file:
+    with atomic_write(folder / STATE_FILE) as partial, partial.open("wb") as file:
         torch.save(state, file)
         # On the disk before it takes the old one's name, or a power cut leaves an empty file of that name.
         file.flush()

@@ -10,9 +10,9 @@ from typing import Literal
 
 from tokenizers import Tokenizer
 
-from model.checkpoints import DEMO
-from model.training.questions import Clock, Turn, clock_text
-from model.training.world import Scene
+from longview.model.engine.checkpoints import DEMO
+from longview.model.training.questions import TimeFormat, Turn, clock_text
+from longview.model.training.scenes import Scene
 
 Timestamps = Literal["text", "none"]
 """`text`: each patch is preceded by its time as text, as in Qwen3-VL. `none`: the time is in the rotary positions only, which
@@ -22,12 +22,12 @@ POSITIONS_PER_SECOND = 10
 NO_LABEL = -100
 VIDEO_TOKEN, VISION_START, VISION_END, TURN_END = "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|im_end|>"
 USER, ASSISTANT = "<|im_start|>user\n", "<|im_start|>assistant\n"
-CACHED_CHARACTERS_MAX = 24
+MAX_CACHED_CHARACTERS = 24
 """Markers and template pieces come again and again; whole answers don't."""
 
 
 @dataclass
-class Row:
+class PackedExample:
     """One conversation about one video. Lists are of one length n where nothing else is said."""
 
     ids: list[int] = field(default_factory=list)
@@ -55,7 +55,7 @@ class RowWriter:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text."""
-        if len(text) > CACHED_CHARACTERS_MAX:
+        if len(text) > MAX_CACHED_CHARACTERS:
             return self._encoded(text)
         if text not in self._cache:
             self._cache[text] = self._encoded(text)
@@ -70,15 +70,15 @@ class RowWriter:
         said: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return said
 
-    def prompt(self, scene: Scene, question: str, grid: tuple[int, int], timestamps: Timestamps) -> Row:
+    def prompt(self, scene: Scene, question: str, grid: tuple[int, int], timestamps: Timestamps) -> PackedExample:
         """A video and one question, up to where the answer begins."""
         row = self._video(scene, grid, timestamps, "seconds")
         self._text(row, question + TURN_END + "\n" + ASSISTANT)
         return row
 
     def conversation(
-        self, scene: Scene, turns: Sequence[Turn], grid: tuple[int, int], timestamps: Timestamps, markers: Clock
-    ) -> Row:
+        self, scene: Scene, turns: Sequence[Turn], grid: tuple[int, int], timestamps: Timestamps, markers: TimeFormat
+    ) -> PackedExample:
         """A video of `grid` rows and columns of tokens a patch, and all questions about it with their answers."""
         row = self._video(scene, grid, timestamps, markers)
         for number, turn in enumerate(turns):
@@ -87,12 +87,12 @@ class RowWriter:
             self._text(row, turn.answer + TURN_END, answer=number)
         return row
 
-    def _video(self, scene: Scene, grid: tuple[int, int], timestamps: Timestamps, markers: Clock) -> Row:
-        row = Row()
+    def _video(self, scene: Scene, grid: tuple[int, int], timestamps: Timestamps, markers: TimeFormat) -> PackedExample:
+        row = PackedExample()
         self._text(row, USER + VISION_START)
         first = row.next_position
         within = [(r, c) for r in range(grid[0]) for c in range(grid[1])]
-        for time_s in scene.markers_s:
+        for time_s in scene.timestamps_s:
             if timestamps == "text":
                 self._text(row, f"<{clock_text(time_s, markers)}{' seconds' if markers == 'seconds' else ''}>")
             else:
@@ -106,12 +106,12 @@ class RowWriter:
         self._text(row, VISION_END)
         return row
 
-    def _text(self, row: Row, text: str, *, answer: int | None = None) -> None:
+    def _text(self, row: PackedExample, text: str, *, answer: int | None = None) -> None:
         ids = self.ids(text)
         self._append(row, ids, [(place,) * 3 for place in range(row.next_position, row.next_position + len(ids))], answer)
         row.next_position += len(ids)
 
-    def _append(self, row: Row, ids: list[int], positions: list[tuple[int, int, int]], answer: int | None) -> None:
+    def _append(self, row: PackedExample, ids: list[int], positions: list[tuple[int, int, int]], answer: int | None) -> None:
         row.ids += ids
         row.positions += positions
         row.labels += [NO_LABEL] * len(ids) if answer is None else ids

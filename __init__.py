@@ -1,0 +1,1 @@
+"""Longview: questions about long videos, moments in a library of videos, and timestamped captions."""

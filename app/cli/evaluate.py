@@ -1,0 +1,136 @@
+"""The verb that measures how right the application is."""
+
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from longview.app.cli.console import Context, command
+from longview.app.errors import EXPECTED_ERRORS, BadRequest
+from longview.app.evaluation import datasets
+from longview.app.evaluation import report as reports
+from longview.app.evaluation.metrics import overlap_ious
+from longview.app.evaluation.runner import Evaluation
+from longview.app.service import Longview
+from longview.indexing.library import VideoEntry
+
+log = logging.getLogger(__name__)
+
+SHAPES_MINUTES = 1.0
+NEEDLE_MINUTES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+NEEDLE_DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@command
+def eval_(
+    call: Context,
+    suite: Annotated[str, typer.Argument(help="shapes, needle, or a JSON file of your own labels in ActivityNet's form.")],
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=600, help="Of each rendered video: 1; of needle the longest: 16.", show_default=False),
+    ] = None,
+    videos: Annotated[int, typer.Option(min=1, max=1000, help="How many to render.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=100_000, help="Other videos for other seeds.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for report.json, .md and .png.")] = Path("eval"),
+) -> None:
+    """Measure how right captions, moments and answers are, on rendered videos or on moments that you have labelled."""
+    try:
+        # What takes hours must not fail at its last step.
+        output.expanduser().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
+    with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
+        folder, app = Path(scratch), call.app
+        if suite in ("shapes", "needle"):
+            # Rendered videos have no place in anyone's library.
+            app = Longview(app.settings.model_copy(update={"home": folder / "library"}))
+        if suite == "shapes":
+            facts = _shapes(app, folder, minutes=minutes or SHAPES_MINUTES, videos=videos, seed=seed)
+        elif suite == "needle":
+            facts = _needle(app, folder, minutes=minutes or NEEDLE_MINUTES[-1], seed=seed)
+        else:
+            facts = _labelled(app, Path(suite).expanduser())
+        report = {"suite": suite, "checkpoint": app.checkpoint.identity, "device": app.device, **facts}
+    try:
+        paths = reports.write(output.expanduser(), Path(suite).stem, report)
+    except OSError as error:
+        raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
+    call.print_result(
+        report | {"paths": [str(path) for path in paths], "notice": call.app.checkpoint.notice}, reports.markdown(report)
+    )
+
+
+def _shapes(app: Longview, folder: Path, *, minutes: float, videos: int, seed: int) -> dict[str, Any]:
+    evaluation = Evaluation(app, on_video=_print_progress)
+    judged = []
+    for labels in datasets.render_videos(folder, minutes=minutes, videos=videos, seed=seed):
+        _print_progress(f"{labels.path.name}: indexing")
+        done = app.index(labels.path)
+        evaluation.evaluate_video(labels, done.entry, spent_s=done.seconds_spent)
+        judged.append((labels, done.entry))
+    evaluation.evaluate_search(judged)
+    return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst}
+
+
+def _needle(app: Longview, folder: Path, *, minutes: float, seed: int) -> dict[str, Any]:
+    lengths = [length for length in NEEDLE_MINUTES if length <= minutes] or [minutes]
+    lengths += [minutes] if minutes > lengths[-1] else []
+    tokens, windows, grid = [], [], []
+    for number, length in enumerate(lengths):
+        column = []
+        for at, depth in enumerate(NEEDLE_DEPTHS):
+            _print_progress(f"{length:g} minutes, {depth:.0%} deep")
+            labels = datasets.render_needle(folder, minutes=length, depth=depth, seed=seed + 100 * number + at)
+            entry = app.index(labels.path).entry
+            found = [item.span for item in app.locate(entry, labels.queries[0]).occurrences]
+            column.append(round(min(overlap_ious(found, labels.truth(labels.queries[0]))), 4))
+            plan = app.pool.plan(app.media.probe(entry), "caption")
+            labels.path.unlink()
+        tokens.append(plan.total_tokens)
+        windows.append(len(plan.windows))
+        grid.append(column)
+    return {"needle": {"minutes": lengths, "tokens": tokens, "windows": windows, "depths": list(NEEDLE_DEPTHS), "overlaps": grid}}
+
+
+def _labelled(app: Longview, file: Path) -> dict[str, Any]:
+    evaluation = Evaluation(app, on_video=_print_progress)
+    judged: list[tuple[datasets.LabelledVideo, VideoEntry]] = []
+    missing = []
+    for name, labels in datasets.read_labels(file):
+        try:
+            entry = _find_video(app, name, labels)
+            labels = replace(labels, duration_s=entry.duration_s)
+            evaluation.evaluate_video(labels, entry)
+        except EXPECTED_ERRORS as error:
+            log.warning("%s is left out: %s", name, error)
+            missing.append({"video": name, "message": str(error)})
+            continue
+        judged.append((labels, entry))
+    if not judged:
+        raise BadRequest(f"None of the videos in {file} can be judged: {missing[0]['message']}")
+    evaluation.evaluate_search(judged)
+    return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst, "missing": missing}
+
+
+def _find_video(app: Longview, name: str, labels: datasets.LabelledVideo) -> VideoEntry:
+    """The video that a label names: a file, else an id or a title of the library."""
+    if _is_file(labels.path):
+        return app.get_or_index(str(labels.path))
+    titled: Sequence[VideoEntry] = [entry for entry in app.videos() if name in (entry.title, entry.path.name)]
+    return titled[0] if len(titled) == 1 else app.video(name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have is an id or a title
+        return False
+
+
+def _print_progress(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""The bundled demo checkpoint, and what only it needs."""

@@ -1,0 +1,1 @@
+"""What the application asks a model for: captions, occurrences of a query, answers, chapters."""

@@ -1,0 +1,1 @@
+"""How the out-of-distribution detector of the demo checkpoint is fitted."""

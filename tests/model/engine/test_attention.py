@@ -1,0 +1,92 @@
+"""Attention in parts against its definition, for every split of past, chunk and heads."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from longview.model.engine import attention
+from longview.model.engine.attention import attend
+from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.errors import ContextOverflow
+
+
+def states(heads: int, kv_heads: int, count: int, length: int, size: int = 16) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(heads * 1000 + length)
+    # Large enough that the softmax is far from even: a wrong weight between two parts then shows.
+    query = torch.randn(1, heads, count, size, generator=generator) * 3
+    key, value = (torch.randn(1, kv_heads, length, size, generator=generator) * 2 for _ in range(2))
+    return query, key, value
+
+
+def definition(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+    groups = query.shape[1] // key.shape[1]
+    count, length = query.shape[2], key.shape[2]
+    mask = torch.ones(count, length, dtype=torch.bool).tril(length - count)
+    k, v = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    return functional.scaled_dot_product_attention(query, k, v, attn_mask=mask, scale=scale)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (8, 2), (3, 1)])
+@pytest.mark.parametrize(("count", "length"), [(1, 1), (1, 2), (7, 7), (1, 5000), (5, 4001), (300, 1300), (70, 71)])
+def test_it_is_causal_attention(heads: int, kv_heads: int, count: int, length: int) -> None:
+    query, key, value = states(heads, kv_heads, count, length)
+    found = attend(query, key, value, scale=0.3)
+    assert torch.allclose(found, definition(query, key, value, 0.3), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("length", [4096, 4099, 9001])
+def test_a_past_that_is_split_gives_the_same(count: int, length: int) -> None:
+    query, key, value = states(4, 2, count, length)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(8)
+    try:
+        assert attention._splits(query.device, 2, length) == min(4, length // attention.MIN_SPLIT_KEYS)
+        found = attend(query, key, value, scale=0.25)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.allclose(found, definition(query, key, value, 0.25), atol=1e-5)
+
+
+def test_a_kernel_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def not_a_number(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.full_like(q, math.nan), torch.zeros(q.shape[:3])
+
+    def failing(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        raise RuntimeError("no kernel for this head size")
+
+    monkeypatch.setitem(attention.KERNELS, "cpu", {"wrong": not_a_number, "failing": failing})
+    attention.kernel_for.cache_clear()
+    try:
+        query, key, value = states(4, 2, 6, 50)
+        assert torch.allclose(attend(query, key, value, scale=0.3), definition(query, key, value, 0.3), atol=1e-5)
+        assert "wrong is wrong" in caplog.text
+    finally:
+        attention.kernel_for.cache_clear()
+
+
+def test_a_fixed_cache_is_filled_in_place_and_cropped_by_its_end() -> None:
+    cache = PreallocatedKVCache(2, 10)
+    first, second = torch.randn(2, 1, 2, 6, 4), torch.randn(2, 1, 2, 3, 4)
+    for layer in range(2):
+        cache.update(first[0], first[1], layer)
+    keys = cache.layers[0].keys
+    assert cache.get_seq_length() == 6
+    for layer in range(2):
+        found_keys, found_values = cache.update(second[0], second[1], layer)
+        assert torch.equal(found_keys, torch.cat([first[0], second[0]], dim=2))
+        assert torch.equal(found_values, torch.cat([first[1], second[1]], dim=2))
+    assert cache.layers[0].keys is keys
+    with pytest.raises(ContextOverflow, match="10 tokens"):
+        cache.update(first[0], first[1], 1)
+    assert cache.get_seq_length() == 9
+    cache.layers[1].crop(-2)
+    cache.crop_to(6)
+    assert [layer.get_seq_length() for layer in cache.layers] == [6, 6]
+    assert cache.size_bytes == 2 * 2 * 2 * 10 * 4 * 4

@@ -1,0 +1,138 @@
+"""The page in a real browser: what is drawn, what seeks, what survives a reload.
+
+Needs a Chromium that is already installed; nothing is downloaded. Where LONGVIEW_NEED_BROWSER is set, as in the gate, a
+missing one is a failure.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.ui.test_server import EVENTS, Server, client, server, video, video_id  # noqa: F401 (fixtures)
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# The default of five seconds is little beside other tests on two cores.
+expect.set_options(timeout=30_000)
+TIME_OF_PLAYER = "document.querySelector('.player video').currentTime"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None and "LONGVIEW_NEED_BROWSER" not in os.environ, reason="no Chromium is installed")
+
+
+@pytest.fixture
+def page(server: Server, video_id: str, tmp_path: Path) -> Iterator[Page]:  # noqa: F811
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1300, "height": 950})
+        page.set_default_timeout(30_000)
+        outside: list[str] = []
+        broken: list[str] = []
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith((server.url, "data:", "blob:")) else outside.append(request.url),
+        )
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.goto(f"{server.url}/?video={video_id}")
+        page.wait_for_selector(".captions tr")
+        yield page
+        browser.close()
+        assert not outside, "the page asked other hosts"
+        assert not broken
+
+
+def test_a_caption_row_seeks_the_player_and_is_marked_while_it_plays(page: Page) -> None:
+    page.locator(".captions tr").nth(1).click()
+    page.wait_for_function(f"Math.abs({TIME_OF_PLAYER} - {EVENTS[1].start_s}) < 3 && document.querySelector('.captions tr.now')")
+    assert EVENTS[1].text in page.locator(".captions tr.now").inner_text()
+
+
+def test_an_answer_is_streamed_with_times_to_click_and_survives_a_reload(page: Page) -> None:
+    page.get_by_label("Question", exact=True).fill("When does the blue square appear?")
+    page.keyboard.press("Enter")
+    link = page.locator('a[href*="#t="]').last
+    link.click()
+    page.wait_for_function(f"Math.abs({TIME_OF_PLAYER} - {EVENTS[2].start_s}) < 3")
+    page.reload()
+    expect(page.get_by_text("When does the blue square appear?").first).to_be_visible()
+
+
+def test_a_search_result_opens_the_video_at_its_moment(page: Page) -> None:
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_label("Search all captions").fill("yellow star")
+    page.keyboard.press("Enter")
+    page.locator(".moments a").first.click()
+    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({TIME_OF_PLAYER} - {EVENTS[1].start_s}) < 1")
+
+
+def test_moments_are_looked_at_again_before_they_are_believed(page: Page) -> None:
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_label("Search all captions").fill("yellow star")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("confirmed by a second look").first).to_be_visible()
+    expect(page.get_by_text("Looking again at each moment")).to_have_count(0)
+
+
+def test_the_library_is_asked_on_the_search_tab(page: Page) -> None:
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_label("Ask the whole library").fill("When does the blue square appear?")
+    page.keyboard.press("Enter")
+    page.locator(".moments a").first.click()
+    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({TIME_OF_PLAYER} - {EVENTS[2].start_s}) < 1")
+
+
+def test_chapters_seek_the_player(page: Page) -> None:
+    page.locator(".story summary").click()
+    chapter = page.locator(".chapters li").last
+    chapter.click()
+    begins = float(str(chapter.get_attribute("data-seek")))
+    page.wait_for_function(f"Math.abs({TIME_OF_PLAYER} - {begins}) < 3")
+
+
+def test_a_stopped_answer_is_not_kept_and_frees_the_model(page: Page) -> None:
+    question = page.get_by_label("Question", exact=True)
+    # A range that nobody has asked about: it must be decoded and read first.
+    question.fill("What happens between 1 and 29.5 seconds?")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Stop").click()
+    question.fill("How many events are in the video?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("3.", exact=True).first).to_be_visible()
+    page.reload()
+    page.wait_for_selector(".captions tr")
+    expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
+    expect(page.get_by_text("What happens between 1 and 29.5 seconds?")).to_have_count(0)
+
+
+def test_a_conversation_that_was_cleared_stays_cleared(page: Page) -> None:
+    question = page.get_by_label("Question", exact=True)
+    question.fill("When does the yellow star appear?")
+    page.keyboard.press("Enter")
+    expect(page.locator('a[href*="#t="]').last).to_be_visible()
+    page.get_by_label("Clear").click()
+    expect(page.get_by_text("Ask about this video.")).to_be_visible()
+    question.fill("How many events are in the video?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("3.", exact=True).first).to_be_visible()
+    expect(page.get_by_text("When does the yellow star appear?")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
+    expect(page.get_by_text("When does the yellow star appear?")).to_have_count(0)
+
+
+def test_exports_are_downloads_and_the_notice_is_read_by_everyone(page: Page) -> None:
+    assert "only moving coloured shapes" in page.locator(".notice").inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="SRT").click()
+    assert EVENTS[0].text in Path(download.value.path()).read_text(encoding="utf-8")

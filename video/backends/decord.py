@@ -1,0 +1,82 @@
+"""decord: selectable for those who know it, never the default.
+
+Frames are asked for by index, from decord's own table of presentation times. decord 0.6 returns wrong frames without
+an error for transport and program streams, MXF, WMV, edit lists, open groups of pictures and B-frames in AVI, and it
+counts from its first frame where players count from the container's start; it knows nothing of HDR. All of these are
+refused: only what `tests/test_decoder.py` found right is read.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from longview.video.backends.base import TOLERANCE_S, DecodedFrame, DecodeRequest
+from longview.video.errors import UnreadableVideo
+from longview.video.probe import FFMPEG_ERRORS, VideoInfo, open_container
+
+CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "avi", "flv"})
+CODECS = frozenset({"h264", "mpeg4", "mjpeg", "vp8", "vp9"})
+MAX_LATENESS_S = 1e-3
+"""A first frame this much after the container's start is a late one: decord would call its time 0."""
+
+
+def decode(video: VideoInfo, request: DecodeRequest) -> Iterator[DecodedFrame | None]:
+    """See `longview.video.backends.base.Reader`. Reads all packets of the file first, to find what decord is wrong about.
+
+    Raises:
+        UnreadableVideo: decord is not installed, cannot decode the file, or is known to be wrong about it.
+    """
+    try:
+        import decord
+    except (ImportError, OSError) as error:
+        raise UnreadableVideo("decord is not installed for this platform; use --reader pyav.") from error
+    if reason := _unsupported_reason(video):
+        raise UnreadableVideo(f"decord is not right about {reason}; use --reader pyav.")
+    yield None
+    size = {"width": request.width, "height": request.height}
+    try:
+        reader = decord.VideoReader(str(video.path), ctx=decord.cpu(0), num_threads=request.threads, **size)
+        starts_s = np.asarray(reader.get_frame_timestamp(range(len(reader))))[:, 0].astype(np.float64)
+        choice = np.asarray(reader.get_key_indices()) if request.key_frames_only else np.arange(len(reader))
+        places = np.searchsorted(starts_s[choice], np.asarray(request.times_s) + TOLERANCE_S, side="right") - 1
+        shown = choice[places.clip(min=0)]
+        last = -1
+        for wanted_s, index in zip(request.times_s, shown.tolist(), strict=True):
+            if index != last:
+                last = index
+                yield DecodedFrame(wanted_s, float(starts_s[index]), reader[index].asnumpy())
+    except decord.DECORDError as error:
+        raise UnreadableVideo(f"decord cannot read {video.path.name}; use --reader pyav.") from error
+
+
+def _unsupported_reason(video: VideoInfo) -> str | None:
+    """What about this file decord was seen to be wrong about; None if nothing."""
+    if CONTAINERS.isdisjoint(video.container.split(",")):
+        return f"{video.container} files"
+    if video.codec not in CODECS:
+        return f"{video.codec} video"
+    if video.is_mirrored:
+        return "mirrored pictures"
+    if video.is_hdr:
+        return "HDR"
+    first_s, key_pts = math.inf, 0
+    with open_container(video.path) as container:
+        if len(container.streams.video) > 1:
+            return "files with several video streams"
+        try:
+            for packet in container.demux(container.streams[video.stream_index]):
+                if not packet.size:
+                    continue
+                if packet.pts is None or packet.time_base is None:
+                    return "frames without presentation times"
+                if packet.is_discard:
+                    return "edit lists"
+                if packet.is_keyframe:
+                    key_pts = packet.pts
+                elif packet.pts < key_pts:
+                    return "open groups of pictures"
+                first_s = min(first_s, float(packet.pts * packet.time_base))
+        except FFMPEG_ERRORS:
+            return "damaged files"
+    return "a video that starts after its container" if first_s - video.start_offset_s > MAX_LATENESS_S else None

@@ -1,0 +1,254 @@
+"""Videos of coloured shapes with a known timeline: the sample library, the tests and the bundled checkpoint's world.
+
+One event is one shape of one colour that does one thing for a while. At most the two latest events are drawn
+at a time. Frames are rendered by signed distance, so edges are smooth at every size.
+"""
+
+import random
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from longview.video.atomic import atomic_write
+from longview.video.errors import FFmpegFailed
+from longview.video.ffmpeg import ffmpeg_path
+from longview.video.timeline import Event, Span
+
+COLORS = {
+    "red": (220, 40, 40),
+    "green": (40, 180, 60),
+    "blue": (50, 90, 230),
+    "yellow": (235, 215, 50),
+    "purple": (150, 60, 190),
+    "orange": (240, 140, 30),
+    "cyan": (60, 210, 220),
+    "white": (245, 245, 245),
+}
+"""Colour name -> sRGB."""
+SHAPES = ("circle", "square", "triangle", "diamond", "cross", "ring", "star")
+ACTIONS = ("moves to the right", "moves to the left", "moves up", "moves down", "grows", "shrinks", "stays still")
+
+EDGE_MARGIN = 0.12
+"""How close to the border, in parts of the frame's side, a moving shape starts and ends."""
+MAX_CONCURRENT = 2
+OVERLAPPING, TWICE = 0.2, 0.15
+"""Of the events of a scene, how many begin before the one before is over, and how many repeat an earlier one."""
+
+
+@dataclass(frozen=True)
+class ShapesEvent:
+    """One shape on screen from `start_s` until `end_s` (exclusive)."""
+
+    start_s: float
+    end_s: float
+    color: str
+    shape: str
+    action: str
+    x: float = 0.5
+    """Centre where the action does not move it, in parts of the width."""
+    y: float = 0.5
+    """The same, in parts of the height."""
+    radius: float = 0.18
+    """Size in parts of the height."""
+
+    @property
+    def text(self) -> str:
+        """The sentence that describes the event: `An orange ring moves up.`"""
+        return f"{'An' if self.color[0] in 'aeiou' else 'A'} {self.color} {self.shape} {self.action}."
+
+    @property
+    def event(self) -> Event:
+        """The event as the rest of the application knows it."""
+        return Event(Span(self.start_s, self.end_s), self.text)
+
+
+def sample_events(
+    duration_s: float, count: int, *, seed: int, min_event_s: float = 4.0, max_event_s: float = 12.0, distinct: bool = True
+) -> tuple[ShapesEvent, ...]:
+    """`count` events one after another with gaps between them, in order of time, the same for the same seed.
+
+    With `distinct`, no two share both colour and shape (at most 56 such events).
+
+    Raises:
+        ValueError: if so many events do not fit.
+    """
+    slot_s = duration_s / count
+    if slot_s < min_event_s * 1.25:
+        raise ValueError(f"{count} events of {min_event_s} s do not fit into {duration_s} s")
+    rng = random.Random(seed)
+    looks = [(color, shape) for color in COLORS for shape in SHAPES]
+    rng.shuffle(looks)
+    if distinct and count > len(looks):
+        raise ValueError(f"there are only {len(looks)} distinct coloured shapes")
+    events = []
+    for index in range(count):
+        length_s = rng.uniform(min_event_s, min(max_event_s, slot_s * 0.9))
+        start_s = index * slot_s + rng.uniform(0.05, 0.95) * (slot_s - length_s)
+        color, shape = looks[index] if distinct else rng.choice(looks)
+        events.append(
+            ShapesEvent(
+                round(start_s, 2),
+                round(start_s + length_s, 2),
+                color,
+                shape,
+                rng.choice(ACTIONS),
+                x=rng.uniform(0.2, 0.8),
+                y=rng.uniform(0.2, 0.8),
+                radius=rng.uniform(0.14, 0.22),
+            )
+        )
+    return tuple(events)
+
+
+def sample_scene(duration_s: float, count: int, *, seed: int) -> tuple[ShapesEvent, ...]:
+    """`count` events as they come in life, in order of time: some begin before the one before is over, some happen twice.
+
+    The same for the same seed. At no time are there more than two, as many as are drawn.
+
+    Raises:
+        ValueError: if so many events do not fit.
+    """
+    rng = random.Random(seed)
+    scene: list[ShapesEvent] = []
+    for event in sample_events(duration_s, count, seed=rng.randrange(1 << 30), distinct=False):
+        before = scene[-1] if scene else None
+        if before is not None and rng.random() < TWICE:
+            earlier = rng.choice(scene)
+            event = replace(event, color=earlier.color, shape=earlier.shape, action=earlier.action)
+        if before is not None and (before.color, before.shape) == (event.color, event.shape):
+            # One that follows upon its like cannot be told from it.
+            event = replace(event, color=rng.choice([color for color in COLORS if color != before.color]))
+        earliest_s = max((other.end_s for other in scene[:-1]), default=0.0)
+        if before is not None and rng.random() < OVERLAPPING:
+            start_s = max(before.start_s + 1.5, before.end_s - rng.uniform(1.0, 2.5), earliest_s)
+            event = replace(event, start_s=round(min(start_s, event.start_s), 2))
+        scene.append(event)
+    return tuple(scene)
+
+
+def _distance(shape: str, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    """Signed distance to a shape of radius 1 around the origin; y points down. Negative inside."""
+    across, along = np.abs(x), np.abs(y)
+    if shape == "square":
+        return np.maximum(across, along) - 0.85
+    if shape == "triangle":
+        return np.maximum(across * 0.866 + y * 0.5, -y) - 0.6
+    if shape == "diamond":
+        return across + along - 1.1
+    if shape == "cross":
+        return np.minimum(np.maximum(across - 1, along - 0.33), np.maximum(across - 0.33, along - 1))
+    radius = np.sqrt(x * x + y * y)
+    if shape == "ring":
+        return np.abs(radius - 0.75) - 0.25
+    if shape == "star":
+        return radius - (0.62 + 0.38 * np.cos(5 * np.arctan2(x, y)))
+    return radius - 1  # a circle
+
+
+def _pose(event: ShapesEvent, time_s: float) -> tuple[float, float, float]:
+    """Centre x and y (parts of width and height) and radius at a time."""
+    done = min(max((time_s - event.start_s) / max(event.end_s - event.start_s, 1e-3), 0.0), 1.0)
+    travel = EDGE_MARGIN + (1 - 2 * EDGE_MARGIN) * done
+    x, y, radius = event.x, event.y, event.radius
+    if event.action == "moves to the right":
+        x = travel
+    elif event.action == "moves to the left":
+        x = 1 - travel
+    elif event.action == "moves up":
+        y = 1 - travel
+    elif event.action == "moves down":
+        y = travel
+    elif event.action == "grows":
+        radius *= 0.5 + 1.2 * done
+    elif event.action == "shrinks":
+        radius *= 1.7 - 1.2 * done
+    return x, y, radius
+
+
+def background(height: int, width: int, *, seed: int) -> NDArray[np.float32]:
+    """A dark, slightly graded plain background, float32 of shape (height, width, 3) in 0..255."""
+    rng = np.random.default_rng(seed)
+    base, slope_x, slope_y = rng.uniform(10, 80, 3), rng.uniform(-20, 20, 3), rng.uniform(-20, 20, 3)
+    xs, ys = np.linspace(-0.5, 0.5, width)[None, :, None], np.linspace(-0.5, 0.5, height)[:, None, None]
+    return np.clip(base + slope_x * xs + slope_y * ys, 0, 255).astype(np.float32)
+
+
+def draw(events: Sequence[ShapesEvent], time_s: float, backdrop: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The frame at a time: RGB uint8 of the backdrop's shape (height, width, 3)."""
+    height, width, _ = backdrop.shape
+    frame = backdrop.copy()
+    showing = [event for event in events if event.start_s <= time_s < event.end_s]
+    for event in showing[-MAX_CONCURRENT:]:
+        x, y, radius = _pose(event, time_s)
+        xs = ((np.arange(width, dtype=np.float32) / (width - 1) - x) * (width / height) / radius)[None, :]
+        ys = ((np.arange(height, dtype=np.float32) / (height - 1) - y) / radius)[:, None]
+        xs, ys = np.broadcast_arrays(xs, ys)
+        cover = np.clip(0.5 - _distance(event.shape, xs, ys) * radius * height / 2, 0, 1)[..., None]
+        frame = frame * (1 - cover) + np.asarray(COLORS[event.color], np.float32) * cover
+    return (frame + 0.5).astype(np.uint8)
+
+
+def _frames(
+    events: Sequence[ShapesEvent], duration_s: float, fps: float, backdrop: NDArray[np.float32]
+) -> Iterator[NDArray[np.uint8]]:
+    # Only the events near a frame's time are looked at: hours of events stay linear.
+    ordered = sorted(events, key=lambda event: event.start_s)
+    first = 0
+    for index in range(round(duration_s * fps)):
+        time_s = index / fps
+        while first < len(ordered) and ordered[first].end_s <= time_s:
+            first += 1
+        later = first
+        while later < len(ordered) and ordered[later].start_s <= time_s:
+            later += 1
+        yield draw(ordered[first:later], time_s, backdrop)
+
+
+def render(
+    target: Path,
+    events: Sequence[ShapesEvent],
+    duration_s: float,
+    *,
+    width: int = 320,
+    height: int = 192,
+    fps: float = 25.0,
+    codec: str = "libx264",
+    seed: int = 0,
+    output_options: dict[str, object] | None = None,
+) -> Path:
+    """Render a video; the container follows from the name of `target`, which appears only when it is complete.
+
+    `output_options` go to ffmpeg as they are (`{"g": 250}`). Returns `target`.
+
+    Raises:
+        ToolFailed: if ffmpeg refuses the codec, the container or the size.
+    """
+    options: dict[str, object] = {"vcodec": codec, "pix_fmt": "yuv420p"} | (output_options or {})
+    if codec == "libx264":
+        options = {"preset": "veryfast", "crf": 20} | options
+    backdrop = background(height, width, seed=seed)
+    with atomic_write(target) as partial:
+        graph = (
+            ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=fps)
+            .output(str(partial), **options)
+            .global_args("-hide_banner", "-loglevel", "error")
+        )
+        command = ffmpeg.compile(graph, cmd=ffmpeg_path(), overwrite_output=True)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdin is not None and process.stderr is not None
+            try:
+                for frame in _frames(events, duration_s, fps, backdrop):
+                    process.stdin.write(frame.tobytes())
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # ffmpeg gave up and says why on stderr
+            said = process.stderr.read().decode(errors="replace").strip()
+        if process.returncode:
+            raise FFmpegFailed(f"ffmpeg could not write {target.name}: {said.splitlines()[-1] if said else process.returncode}")
+    return target

@@ -1,0 +1,256 @@
+"""Times as people write them: format, parse, and find them in text."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from longview.video.timeline import Span
+
+
+def format_time(time_s: float) -> str:
+    """Seconds as `H:MM:SS.d`, rounded to a tenth of a second: 3723.46 -> `1:02:03.5`."""
+    tenths = round(time_s * 10)
+    sign = "-" if tenths < 0 else ""
+    seconds, tenth = divmod(abs(tenths), 10)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{sign}{hours}:{minutes:02d}:{seconds:02d}.{tenth}"
+
+
+def format_clock(time_s: float) -> str:
+    """Whole seconds as lists of chapters have them: `0:00`, `12:34`, `1:02:03`."""
+    minutes, seconds = divmod(int(time_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+_NUMBER_WORDS = {
+    word: value
+    for value, word in enumerate(
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+            "twenty",
+        ]
+    )
+} | {
+    "thirty": 30,
+    "forty": 40,
+    "forty-five": 45,
+    "fifty": 50,
+    "sixty": 60,
+    "ninety": 90,
+    "a": 1,
+    "an": 1,
+    "half a": 0.5,
+    "half an": 0.5,
+}
+
+
+_WORDS = "|".join(sorted((re.escape(word).replace("\\ ", r"\s+") for word in _NUMBER_WORDS), key=len, reverse=True))
+
+
+_NUMBER = rf"(?:\d+(?:[.,]\d+)?|\b(?:{_WORDS})\b)(?:\s+and\s+a\s+half)?"
+
+
+# A unit's word may stand apart or behind a hyphen, its letter only right behind the number: "2-minute mark", "3m20s".
+_HOUR = r"(?:[\s-]*(?:hours?|hrs?)|h)(?![a-z])"
+
+
+_MINUTE = r"(?:[\s-]*(?:minutes?|mins?)|m)(?![a-z])"
+
+
+_SECOND = r"(?:[\s-]*(?:seconds?|secs?)|s)(?![a-z])"
+
+
+_UNIT = r"(?:hours?|hrs?|minutes?|mins?|seconds?|secs?|[hms])(?![a-z])"
+
+
+_CLOCK = r"(?<![\d:.])\d{1,3}(?::[0-5]\d){1,2}(?:[.,]\d+)?(?![\d:])"
+
+
+_THEN = r"(?:\s*,?\s*|\s+and\s+)"
+
+
+_SPELLED = (
+    rf"(?:{_NUMBER}{_HOUR}(?:{_THEN}{_NUMBER}{_MINUTE})?(?:{_THEN}{_NUMBER}{_SECOND})?"
+    rf"|{_NUMBER}{_MINUTE}(?:{_THEN}{_NUMBER}{_SECOND})?"
+    rf"|{_NUMBER}{_SECOND})"
+)
+
+
+_TIME = rf"(?:{_CLOCK}|{_SPELLED})"
+
+
+_REFERENCES = re.compile(
+    # A range; its first time may leave its unit to the second: "between 12 and 20 seconds", "from 1 to 2 minutes".
+    rf"(?P<range_word>\bbetween|\bfrom|\bduring)?\s*(?P<first>{_TIME}|(?<![\w.:]){_NUMBER}(?!\s*{_UNIT}))"
+    rf"\s*(?P<joint>and|to|until|till|through|-|–|—)\s*(?P<second>{_TIME})"
+    # Without any unit only where nothing follows that the numbers could count: "between 12 and 20?".
+    rf"|\b(?P<bare_word>between|from)\s+(?P<bare_first>\d+(?:\.\d+)?)\s*(?:and|to|-|–)\s*(?P<bare_second>\d+(?:\.\d+)?)(?=\s*(?:[?!.,]|$))"
+    rf"|\b(?P<edge>first|last)\s+(?P<length>{_TIME}|{_UNIT})"
+    rf"|\b(?P<side>after|since|before|until|till)\s+(?:the\s+)?(?P<bound>{_TIME})(?P<mark>\s+mark\b)?"
+    rf"|(?P<from_end>{_TIME})\s+(?:before|from)\s+the\s+end\b"
+    rf"|\b(?P<unit_first>hour|minute|second)\s+(?P<count>\d+(?:\.\d+)?)\b"
+    rf"|(?P<point>{_TIME})",
+    re.IGNORECASE,
+)
+
+
+_NO_MOMENT_BEFORE = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within|over)\s+$", re.IGNORECASE)
+"""How long something lasts, not when it happens: "longer than 5 seconds", "for two minutes"."""
+
+
+_MOMENT_BEFORE = re.compile(r"\b(?:at|around|about|near|by)\s+$", re.IGNORECASE)
+
+
+_AMBIGUOUS = re.compile(r"an?\s+second|\d+[hm]|\d{4,}s", re.IGNORECASE)
+"""A time only behind "at" and the like: "a second dog", "the 100m race", "a 1920s car"."""
+
+
+def _number(text: str) -> float:
+    words = re.sub(r"\s+", " ", text.strip().lower())
+    half = 0.5 if words.endswith(" and a half") else 0.0
+    words = words.removesuffix(" and a half")
+    return half + float(_NUMBER_WORDS[words] if words in _NUMBER_WORDS else words.replace(",", "."))
+
+
+def parse_time(text: str) -> float:
+    """Seconds for a time as people write it: `75`, `1:15`, `1:02:03.5`, `2 minutes`, `1h 5m`, `two minutes`.
+
+    Raises:
+        ValueError: if the text is no such time.
+    """
+    seconds = _seconds(text.strip())
+    if seconds is None or not math.isfinite(seconds):
+        raise ValueError(
+            f"“{text.strip()}” is not a time: write seconds (75), a clock time (1:15 or 1:02:03.5) or words (2 minutes)"
+        )
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    if re.fullmatch(_NUMBER, text, re.IGNORECASE):
+        return _number(text)
+    if re.fullmatch(_CLOCK, text):
+        seconds = 0.0
+        for part in text.replace(",", ".").split(":"):
+            seconds = seconds * 60 + float(part)
+        return seconds
+    if re.fullmatch(_SPELLED, text, re.IGNORECASE):
+        units = ((_HOUR, 3600), (_MINUTE, 60), (_SECOND, 1))
+        found = ((re.search(rf"({_NUMBER}){unit}", text, re.IGNORECASE), size) for unit, size in units)
+        return sum(_number(match[1]) * size for match, size in found if match)
+    return None
+
+
+@dataclass(frozen=True)
+class TimeReference:
+    """A time or range that a question names. A point has a span of no length."""
+
+    span: Span
+    text_start: int
+    """Index of the first character of the reference in the question."""
+    text_end: int
+    """Index after its last character."""
+    in_seconds: str
+    """The same reference written in seconds: `between 12.0 and 20.0 seconds`. `{}` stands for a point's time."""
+
+    @property
+    def is_point(self) -> bool:
+        """Whether one moment is meant, not a range."""
+        return self.span.duration_s == 0
+
+
+def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]:
+    """Every time and range that `question` names, in reading order, for a video of `duration_s` seconds.
+
+    Understands clock times, spelled-out times, `between A and B`, `from A to B`, `A-B`, `after A`, `before A`,
+    `the first/last A`, `A before the end`, `minute N`. Ranges are cut to the video's length; points are not, and may be
+    negative, so that a caller can refuse them.
+    """
+    references = []
+    for match in _REFERENCES.finditer(question):
+        if match["point"] and not _is_moment(match["point"], question[: match.start("point")]):
+            continue
+        try:
+            reference = _reference(match, duration_s)
+        except ValueError:
+            # So many digits that they are no finite number.
+            continue
+        if reference is not None:
+            references.append(reference)
+    return tuple(references)
+
+
+def _is_moment(text: str, before: str) -> bool:
+    return not _NO_MOMENT_BEFORE.search(before) and (not _AMBIGUOUS.fullmatch(text) or bool(_MOMENT_BEFORE.search(before)))
+
+
+def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
+    group = match.groupdict()
+    start = match.start() + len(match[0]) - len(match[0].lstrip())
+    if group["point"] or group["unit_first"] or group["from_end"]:
+        if group["unit_first"]:
+            time_s = parse_time(f"{group['count']} {group['unit_first']}")
+        elif group["from_end"]:
+            time_s = duration_s - parse_time(group["from_end"])
+        else:
+            negative = re.search(r"(?:^|\s)[-−]$", match.string[:start])
+            time_s = parse_time(group["point"]) * (-1 if negative else 1)
+        return TimeReference(Span(time_s, time_s), start, match.end(), "{} seconds")
+    if group["bare_word"]:
+        low, high = sorted((float(group["bare_first"]), float(group["bare_second"])))
+        return TimeReference(
+            _clip_to_duration(low, high, duration_s), start, match.end(), f"between {low:.1f} and {high:.1f} seconds"
+        )
+    if group["second"]:
+        second = group["second"]
+        unit = re.search(rf"{_UNIT}$", second, re.IGNORECASE)
+        first = group["first"]
+        if re.fullmatch(_NUMBER, first, re.IGNORECASE):
+            if unit is None:
+                return None
+            first = f"{first} {unit[0]}"
+        low, high = sorted((parse_time(first), parse_time(second)))
+        word = (group["range_word"] or "between").lower()
+        joint = "and" if word == "between" else "to"
+        return TimeReference(
+            _clip_to_duration(low, high, duration_s), start, match.end(), f"{word} {low:.1f} {joint} {high:.1f} seconds"
+        )
+    if group["length"]:
+        length = group["length"]
+        seconds = parse_time(f"1 {length}" if re.fullmatch(_UNIT, length, re.IGNORECASE) else length)
+        first_part = group["edge"].lower() == "first"
+        span = (
+            _clip_to_duration(0.0, seconds, duration_s)
+            if first_part
+            else _clip_to_duration(max(0.0, duration_s - seconds), duration_s, duration_s)
+        )
+        return TimeReference(span, start, match.end(), f"{group['edge']} {seconds:.1f} seconds")
+    bound = parse_time(group["bound"])
+    later = group["side"].lower() in ("after", "since")
+    span = _clip_to_duration(bound, max(bound, duration_s), duration_s) if later else _clip_to_duration(0.0, bound, duration_s)
+    return TimeReference(span, start, match.end(), f"{group['side']} {bound:.1f} seconds")
+
+
+def _clip_to_duration(start_s: float, end_s: float, duration_s: float) -> Span:
+    return Span(start_s, max(start_s, min(end_s, duration_s)))
