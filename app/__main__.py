@@ -1,4 +1,4 @@
-"""`python -m app`: the command line, with `serve` joined to it here because only the entry point knows the interface."""
+"""The command `longview`, also as `python -m app`. `serve` is joined here, because only this module knows the interface."""
 
 import os
 from typing import Annotated
@@ -11,20 +11,20 @@ import longview.app.cli.export  # noqa: F401 (they register their verbs)
 from longview.app.cli.console import Context, command, progress_bar, run
 
 
-@command
+@command("model", "decoding")
 def serve(
-    call: Context,
+    context: Context,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.", show_default=False)] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Put the sample video into the library if it is empty.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Add the sample video if the library is empty.")] = False,
 ) -> None:
-    """Open Longview in the browser, on this machine only."""
+    """Open Longview in the browser, on this machine only: longview serve"""
     from longview.app.sample import add_sample
     from longview.ui.server import serve as start
 
     if sample:
         with progress_bar() as on_progress:
-            add_sample(call.app, on_progress)
-    start(call.app, port)
+            add_sample(context.app, on_progress)
+    start(context.app, port)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Answers in the making, about one or more videos, and what they come to."""
+"""Answers about one or more videos, or about the whole library, piece by piece."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -6,33 +6,39 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from longview.app.errors import VideoGone
+from longview.app.media import MediaStore
 from longview.app.progress import OnProgress, StagedProgress
-from longview.indexing.library import AnsweredQuestion, Provenance, VideoEntry
+from longview.app.retriever import Retriever
+from longview.app.runtime import Runtime
+from longview.indexing.library import AnsweredQuestion, Library, Provenance, VideoEntry
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import Cancelled, InvalidQuestion, ModelError
+from longview.model.tasks.coverage import Coverage
 from longview.model.tasks.question import check_length, when_query
 from longview.video.errors import VideoError
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
 
 if TYPE_CHECKING:
-    from longview.app.service import Longview
     from longview.model.tasks.answerer import VideoAnswer, VideoAnswerStream
 
 MAX_LIBRARY_MOMENTS = 5
-"""Of the library, how many moments are looked at again for one question."""
+"""Maximum number of moments of the library that answer one question."""
 MIN_LIBRARY_SCORE_SHARE = 0.6
-"""Of the best moment's score; what fits much worse is about something else."""
+"""Minimum score of such a moment, as a share of the best one's; a much worse one is about something else."""
 LIBRARY_MARGIN_S = 10.0
-"""Seconds around such a moment that are looked at: what led to it, and what came of it."""
+"""Time before and after such a moment that is searched too, in seconds: what led to it, and what followed."""
 
 
 @dataclass(frozen=True)
 class Citation:
-    """A span of a video that an answer rests on."""
+    """A span of a video that an answer is based on, and what its source says there."""
 
     video_id: str
     span: Span
+    source: str
+    """`caption`: a caption of the library; `video`: what the checkpoint saw when it was asked."""
+    text: str
 
 
 @dataclass(frozen=True)
@@ -42,70 +48,69 @@ class Answer:
     text: str
     citations: tuple[Citation, ...]
     provenance: tuple[Provenance, ...]
-    """Of the answer about each video."""
+    """The provenance of the answer about each video."""
     first_token_s: float
     total_s: float
-    covered_s: float
-    """Seconds of video that were looked at."""
-    frames: int
-    patch_period_s: float
-    """The coarsest patch period among the looks."""
-    uncovered: tuple[Span, ...] = ()
-    """What was meant to be looked at, but could not be."""
+    coverage: Coverage
+    """What was searched in all videos together; its patch period is the coarsest."""
 
 
 @dataclass(frozen=True)
 class VideoPart:
-    """One video's share of an answer."""
+    """One video's part of an answer."""
 
     entry: VideoEntry
-    answering: "VideoAnswerStream | str"
-    """The answer to be, or the reason why there is none."""
+    stream: "VideoAnswerStream | str"
+    """The answer, or the reason why there is none."""
     restrict_to: Span | None = None
-    """The only part of the video that is looked at; None: all of it."""
+    """The only part of the video that is searched; None: all of it."""
 
 
 class AnswerStream:
-    """Answers in the making: iterate for pieces of text; `answer` is there when they are finished.
+    """Generates an answer: iterate it for pieces of text; `answer` is complete after the iteration.
 
-    What was answered about a video is kept in the library, with that video; what was answered about the whole library is not.
+    An answer about a video is kept in the library as a part of its conversation. An answer about the whole library is not.
     """
 
     def __init__(
         self,
         question: str,
-        app: "Longview",
+        library: Library,
+        retriever: Retriever,
+        runtime: Runtime,
         *,
-        label_videos: bool = False,
+        is_about_library: bool = False,
         cancel_event: threading.Event | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
-        """`always_name`: say which video an answer is about, even of one alone. `stopping`: set by whoever no longer wants it.
+        """`is_about_library`: name the video of each part, even of a single one, and keep nothing.
 
-        `on_progress`: told how far the looking has come, before and between the pieces of text.
+        `cancel_event`: set by whoever no longer needs the answer. `on_progress`: receives the progress of the search, before and
+        between the pieces of text.
         """
-        self._question, self._app, self._label_videos = question, app, label_videos
+        self._question, self._library, self._retriever, self._runtime = question, library, retriever, runtime
+        self._is_about_library = is_about_library
         self.parts: list[VideoPart] = []
-        """To be filled before the iteration."""
+        """Filled before the iteration."""
         self.empty_message = ""
-        """What is said if there is no part at all."""
+        """The answer if there is no part."""
         self._cancel_event = cancel_event or threading.Event()
         self._stages, self._fraction = StagedProgress(on_progress), 0.0
         self._text = ""
         self._citations: list[Citation] = []
 
     def cancel(self) -> None:
-        """Give up, from any thread: the iteration ends with `Stopped` within a chunk of frames or a token.
+        """Cancel from any thread: the iteration ends with `Cancelled` at the next chunk of frames or the next token.
 
-        Where the model is served elsewhere, with the next word that comes from there.
+        A served model is cancelled at the next piece of text that it sends.
         """
         self._cancel_event.set()
 
-    def check_cancelled(self, fraction: float = 0.0) -> None:
-        """Asked again and again while something is worked at, with the part of it that is done.
+    def report(self, fraction: float = 0.0) -> None:
+        """Report the fraction of the current part that is done.
 
         Raises:
-            Stopped: `stop` was called.
+            Cancelled: `cancel` was called.
         """
         if self._cancel_event.is_set():
             raise Cancelled("Stopped.")
@@ -116,16 +121,17 @@ class AnswerStream:
         if not self.parts:
             yield from self._append(self.empty_message)
         for number, part in enumerate(self.parts):
-            # With the first words, so that whoever waits for them knows that they are still to come.
-            label = f"{chr(10) if number else ''}{self._label(part)}: " if len(self.parts) > 1 or self._label_videos else ""
-            if isinstance(part.answering, str):
-                yield from self._append(label + part.answering)
+            # The label comes with the first words, so that whoever waits for them knows that they are still to come.
+            has_label = len(self.parts) > 1 or self._is_about_library
+            label = f"{chr(10) if number else ''}{self._label(part)}: " if has_label else ""
+            if isinstance(part.stream, str):
+                yield from self._append(label + part.stream)
                 continue
-            self._stages.begin(f"looking at {part.entry.title}", until=(number + 1) / len(self.parts))
+            self._stages.begin(f"Reading {part.entry.title}", until=(number + 1) / len(self.parts))
             self._fraction = 0.0
-            self.check_cancelled()
+            self.report()
             try:
-                for piece in part.answering:
+                for piece in part.stream:
                     yield from self._append(label + piece)
                     label = ""
                 if label:
@@ -135,137 +141,161 @@ class AnswerStream:
             except (ModelError, VideoError, VideoGone) as error:
                 if len(self.parts) == 1:
                     raise
-                # One video that cannot be read, or that the checkpoint knows nothing like, does not keep others from answering.
-                self.parts[number] = replace(part, answering=str(error))
+                # One video that cannot be read does not keep the others from answering.
+                self.parts[number] = replace(part, stream=str(error))
                 yield from self._append(label + str(error))
                 continue
-            self._finish(part.entry, part.answering.answer)
+            self._finish(part.entry, part.stream.answer)
 
     def _label(self, part: VideoPart) -> str:
-        """A video's title, with its id where others have the same, and the part of it that is looked at."""
+        """Return a video's title, its id where others have the same title, and the part that is searched."""
         entry = part.entry
-        same = {other.entry.video_id for other in self.parts if other.entry.title == entry.title}
-        label = entry.title if len(same) == 1 else f"{entry.title} ({entry.video_id})"
-        return (
-            label
-            if part.restrict_to is None
-            else f"{label}, {format_time(part.restrict_to.start_s)} to {format_time(part.restrict_to.end_s)}"
-        )
+        namesakes = {other.entry.video_id for other in self.parts if other.entry.title == entry.title}
+        label = entry.title if len(namesakes) == 1 else f"{entry.title} ({entry.video_id})"
+        if part.restrict_to is None:
+            return label
+        return f"{label}, {format_time(part.restrict_to.start_s)} to {format_time(part.restrict_to.end_s)}"
 
     def _append(self, piece: str) -> Iterator[str]:
         self._text += piece
         yield piece
 
     def _finish(self, entry: VideoEntry, answer: "VideoAnswer") -> None:
-        spans = tuple(self._app.widen_to_caption(entry, span, answer.text) for span in answer.citations)
-        self._citations += [Citation(entry.video_id, span) for span in spans]
-        if self._label_videos:
-            # An answer about the library is no part of the conversation about one of its videos.
+        citations = [self._cite(entry, span, answer) for span in answer.citations]
+        self._citations += citations
+        if self._is_about_library:
             return
-        # Who stopped it, or cleared the conversation, does not find it there later.
-        self.check_cancelled()
-        self._app.library.add_chat_turn(
-            entry.video_id, AnsweredQuestion(self._question, answer.text, spans, self._app.provenance(answer.plan))
-        )
+        # An answer that the user cancelled, or whose conversation was cleared meanwhile, is not kept.
+        self.report()
+        spans = tuple(citation.span for citation in citations)
+        turn = AnsweredQuestion(self._question, answer.text, spans, self._runtime.provenance(answer.plan))
+        self._library.add_answer(entry.video_id, turn)
+
+    def _cite(self, entry: VideoEntry, span: Span, answer: "VideoAnswer") -> Citation:
+        """Cite the caption that the answer repeats, else what the checkpoint saw.
+
+        A citation that is a single timestamp is widened to its caption.
+        """
+        caption = self._retriever.caption_at(entry, span, answer.text)
+        if caption is None:
+            return Citation(entry.video_id, span, "video", answer.text)
+        if span.duration_s <= float(entry.provenance.plan["patch_period_s"]):
+            span = caption.event.span
+        return Citation(entry.video_id, span, caption.source, caption.event.text)
 
     @property
     def answer(self) -> Answer:
-        """The finished answer; only after the iteration."""
-        answers = [part.answering.answer for part in self.parts if not isinstance(part.answering, str)]
+        """The complete answer; only after the iteration."""
+        answers = [part.stream.answer for part in self.parts if not isinstance(part.stream, str)]
+        coverages = [answer.coverage for answer in answers]
         return Answer(
             text=self._text.strip(),
             citations=tuple(self._citations),
-            provenance=tuple(self._app.provenance(answer.plan) for answer in answers),
+            provenance=tuple(self._runtime.provenance(answer.plan) for answer in answers),
             first_token_s=answers[0].first_token_s if answers else 0.0,
             total_s=sum(answer.total_s for answer in answers),
-            covered_s=sum(answer.coverage.seconds for answer in answers),
-            frames=sum(answer.coverage.frames for answer in answers),
-            patch_period_s=max((answer.coverage.patch_period_s for answer in answers), default=0.0),
-            uncovered=tuple(span for answer in answers for span in answer.coverage.uncovered),
+            coverage=Coverage(
+                seconds=sum(coverage.seconds for coverage in coverages),
+                frames=sum(coverage.frames for coverage in coverages),
+                patch_period_s=max((coverage.patch_period_s for coverage in coverages), default=0.0),
+                uncovered=tuple(span for coverage in coverages for span in coverage.uncovered),
+            ),
         )
 
 
-def answer_question(
-    app: "Longview",
-    entries: Sequence[VideoEntry],
-    question: str,
-    *,
-    history: Sequence[ChatTurn] = (),
-    verify: bool = False,
-    cancel_event: threading.Event | None = None,
-    on_progress: OnProgress | None = None,
-) -> AnswerStream:
-    """A question about videos, answered for each in turn; without any, about the whole library.
+class Answerer:
+    """Answers questions about the videos of one library."""
 
-    Of several videos, one that cannot be asked says why and does not keep the others from answering. Of the library, the
-    moments whose captions fit the question best are looked at again, and answer. `history`, `verify`: see
-    `longview.model.tasks.answerer.Answering`; of several videos each has its own answers, so there only the question counts. `stopping`,
-    `on_progress`: see `Asking`.
+    def __init__(self, library: Library, media: MediaStore, retriever: Retriever, runtime: Runtime) -> None:
+        self._library, self._media, self._retriever, self._runtime = library, media, retriever, runtime
 
-    Raises:
-        BadQuestion: the question is empty, too long, or names a time the only video does not have.
-    """
-    check_length(question, "question")
-    if not question.strip():
-        raise InvalidQuestion("The question is empty: ask something about the video.")
-    distinct = list({entry.video_id: entry for entry in entries}.values())
-    asking = AnswerStream(question, app, label_videos=not distinct, cancel_event=cancel_event, on_progress=on_progress)
-    history = history if len(distinct) == 1 else ()
-    for entry, within in [(entry, None) for entry in distinct] or _moments(app, question):
-        answering: VideoAnswerStream | str
-        try:
-            answering = _answer_video(app, entry, question, asking, restrict_to=within, history=history, verify=verify)
-        except (ModelError, VideoError, VideoGone) as error:
-            if len(distinct) == 1:
-                raise
-            answering = str(error)
-        asking.parts.append(VideoPart(entry, answering, within))
-    if not asking.parts:
-        videos = app.videos()
-        captions = sum(entry.caption_count for entry in videos)
-        asking.empty_message = f"Nothing in the library is like that: {captions} captions of {len(videos)} videos were searched."
-    return asking
+    def ask(
+        self,
+        entries: Sequence[VideoEntry],
+        question: str,
+        *,
+        history: Sequence[ChatTurn] = (),
+        verify: bool = False,
+        cancel_event: threading.Event | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> AnswerStream:
+        """Answer a question about each of the videos in turn; without videos, about the whole library.
 
+        If one of several videos cannot be asked, its part says why. Of the library, the moments whose captions fit the question
+        best are opened, and answer. `history`, `verify`: see `longview.model.tasks.answerer.VideoAnswerStream`; several videos have
+        no common history. `cancel_event`, `on_progress`: see `AnswerStream`.
 
-def _moments(app: "Longview", question: str) -> list[tuple[VideoEntry, Span | None]]:
-    """Where in the library the answer is most likely, best first; what lies close together once."""
-    found: list[tuple[VideoEntry, Span]] = []
-    moments = app.search(when_query(question) or question, limit=MAX_LIBRARY_MOMENTS)
-    for moment in moments:
-        if moment.score < MIN_LIBRARY_SCORE_SHARE * moments[0].score:
-            break
-        near = Span(max(0.0, moment.span.start_s - LIBRARY_MARGIN_S), moment.span.end_s + LIBRARY_MARGIN_S)
-        if not any(entry.video_id == moment.video_id and within.overlap_s(near) > 0 for entry, within in found):
-            entry = app.library.video(moment.video_id)
-            found.append((entry, near.clamped(Span(0.0, entry.duration_s))))
-    return list(found)
+        Raises:
+            InvalidQuestion: the question is empty, too long, or names a time that the only video does not have.
+        """
+        check_length(question, "question")
+        if not question.strip():
+            raise InvalidQuestion("The question is empty: ask something about the video.")
+        distinct = list({entry.video_id: entry for entry in entries}.values())
+        stream = AnswerStream(
+            question,
+            self._library,
+            self._retriever,
+            self._runtime,
+            is_about_library=not distinct,
+            cancel_event=cancel_event,
+            on_progress=on_progress,
+        )
+        history = history if len(distinct) == 1 else ()
+        for entry, restrict_to in [(entry, None) for entry in distinct] or self._likely_parts(question):
+            part: VideoAnswerStream | str
+            try:
+                part = self._answer_video(entry, question, stream, restrict_to=restrict_to, history=history, verify=verify)
+            except (ModelError, VideoError, VideoGone) as error:
+                if len(distinct) == 1:
+                    raise
+                part = str(error)
+            stream.parts.append(VideoPart(entry, part, restrict_to))
+        if not stream.parts:
+            videos = self._library.videos()
+            captions = sum(entry.caption_count for entry in videos)
+            stream.empty_message = f"Nothing in the library fits: {captions} captions of {len(videos)} videos were searched."
+        return stream
 
+    def _likely_parts(self, question: str) -> list[tuple[VideoEntry, Span | None]]:
+        """Return the parts of the library in which the answer is most likely, best first, without overlaps."""
+        parts: list[tuple[VideoEntry, Span]] = []
+        moments = self._retriever.search(when_query(question) or question, limit=MAX_LIBRARY_MOMENTS)
+        for moment in moments:
+            if moment.score < MIN_LIBRARY_SCORE_SHARE * moments[0].score:
+                break
+            near = Span(max(0.0, moment.span.start_s - LIBRARY_MARGIN_S), moment.span.end_s + LIBRARY_MARGIN_S)
+            if not any(entry.video_id == moment.video_id and span.overlap_s(near) > 0 for entry, span in parts):
+                entry = self._library.video(moment.video_id)
+                parts.append((entry, near.clamped(Span(0.0, entry.duration_s))))
+        return list(parts)
 
-def _answer_video(
-    app: "Longview",
-    entry: VideoEntry,
-    question: str,
-    stream: AnswerStream,
-    *,
-    restrict_to: Span | None,
-    history: Sequence[ChatTurn],
-    verify: bool,
-) -> "VideoAnswerStream":
-    from longview.model.tasks.answerer import VideoAnswerStream
+    def _answer_video(
+        self,
+        entry: VideoEntry,
+        question: str,
+        stream: AnswerStream,
+        *,
+        restrict_to: Span | None,
+        history: Sequence[ChatTurn],
+        verify: bool,
+    ) -> "VideoAnswerStream":
+        from longview.model.tasks.answerer import VideoAnswerStream
 
-    info = app.media.probe(entry)
-    focus = None
-    if restrict_to is None and len(app.pool.plan(info, "watch").windows) > 1:
-        best = app.search(question, limit=1, video=entry.video_id)
-        focus = best[0].span if best else None
-    return VideoAnswerStream(
-        app.pool,
-        info,
-        question,
-        likely_span=focus,
-        restrict_to=restrict_to,
-        candidate_spans=lambda thing: app.candidate_spans(entry, thing, restrict_to),
-        history=history,
-        verify=verify,
-        on_part=stream.check_cancelled,
-    )
+        video, pool = self._media.probe(entry), self._runtime.pool
+        likely_span = None
+        if restrict_to is None and len(pool.planner.plan(video, "watch").windows) > 1:
+            best = self._retriever.search(question, limit=1, video_id=entry.video_id)
+            likely_span = best[0].span if best else None
+        return VideoAnswerStream(
+            pool,
+            self._runtime.prober,
+            video,
+            question,
+            likely_span=likely_span,
+            restrict_to=restrict_to,
+            candidate_spans=lambda query: self._retriever.candidate_spans(entry, query, restrict_to),
+            history=history,
+            verify=verify,
+            on_part=stream.report,
+        )

@@ -1,4 +1,4 @@
-"""What was found on this machine, and what is wrong."""
+"""Check an installation: device, memory, ffmpeg, checkpoint and library."""
 
 import platform
 import shutil
@@ -16,14 +16,14 @@ MIN_MEMORY_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Facts by name, and problems as sentences; no problems: everything works."""
+    """Facts by name, and problems as sentences. Without problems everything works."""
 
     facts: dict[str, Any]
     problems: tuple[str, ...]
 
 
 def examine(app: Longview) -> Diagnosis:
-    """Look at device, memory, ffmpeg, checkpoint and library."""
+    """Collect facts and problems of this machine and of the library."""
     import psutil
     import torch
 
@@ -63,10 +63,10 @@ def examine(app: Longview) -> Diagnosis:
     if free < MIN_DISK_BYTES:
         problems.append(f"Only {free >> 20} MiB are free where the library lies ({app.library.folder}).")
     problems += [
-        f"The original of {entry.video_id} ({entry.title}) is no longer at {entry.path}."
+        f"The file of {entry.video_id} ({entry.title}) is no longer at {entry.path}."
         for entry in entries
         if not entry.path.exists()
     ]
     if facts["checkpoint"]:
-        facts["stale"] = [entry.video_id for entry in entries if app.is_stale(entry)]
+        facts["outdated"] = [entry.video_id for entry in entries if app.is_outdated(entry)]
     return Diagnosis(facts, tuple(problems))

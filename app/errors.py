@@ -1,4 +1,4 @@
-"""Errors of the application itself, and what all expected errors have in common: a code and a sentence for the user."""
+"""Errors of the application, and the list of all expected errors: each has a code and a sentence for the user."""
 
 from longview.indexing.errors import LibraryError
 from longview.model.errors import ModelError
@@ -12,13 +12,13 @@ class AppError(Exception):
 
 
 class BadRequest(AppError):
-    """What was asked for makes no sense as it stands."""
+    """A request that cannot be carried out as it stands."""
 
     code = "bad_request"
 
 
 class VideoGone(AppError):
-    """A video of the library whose original was moved, deleted or changed."""
+    """A video of the library whose file was moved, deleted or changed."""
 
     code = "video_gone"
 
@@ -30,10 +30,10 @@ class NoSpace(AppError):
 
 
 class PortBusy(AppError):
-    """Another program listens on the port."""
+    """A port on which another program listens."""
 
     code = "port_busy"
 
 
 EXPECTED_ERRORS = (AppError, VideoError, ModelError, LibraryError)
-"""Each says in its message what is wrong and what to do; anything else is a mistake of ours."""
+"""Their messages say what is wrong and what to do; any other exception is a bug."""

@@ -1,4 +1,7 @@
-"""The files behind a library: originals and their content hashes, uploads, and what is made of videos for people to see."""
+"""The files of a library: sources and their content hashes, uploads, and what is derived from videos for people to see.
+
+`MediaStore.open` is the one way from a path to a `VideoInfo`: it checks the file, hashes its content and probes it.
+"""
 
 import errno
 import re
@@ -30,16 +33,16 @@ from longview.video.time_text import format_time
 from longview.video.timeline import Span
 
 END_SLACK_S = 0.5
-"""An end this far behind the video's means its end: lengths are shown rounded."""
+"""How far behind the video's end a requested end may lie, in seconds: lengths are shown rounded."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A part of a video, written as a file of its own."""
+    """A part of a video that was written as a file of its own."""
 
     path: Path
     span: Span
-    """What was written; it begins earlier than asked for where it had to begin with a key frame."""
+    """The span that was written; it begins with a key frame, and so earlier than requested, unless it was encoded again."""
 
 
 class MediaStore:
@@ -49,36 +52,79 @@ class MediaStore:
         self._library, self._decoder = library, decoder
         self._thumbnail_lock = threading.Lock()  # a page of thumbnails would otherwise start as many decoders at once
 
-    def hash(self, path: Path) -> str:
-        """The content hash of a checked path, remembered by size and time of change."""
+    # -- from paths and references to videos -------------------------------------------------------------------------
+
+    def open(self, path: Path | str) -> VideoInfo:
+        """Check a file, hash its content and probe it.
+
+        Raises:
+            VideoError: the file cannot be used. BadRequest: its name cannot be kept.
+        """
+        checked = check_path(path, self._decoder.limits)
+        return self._decoder.probe(checked, known_hash=self._hash(checked))
+
+    def find(self, reference: str) -> VideoEntry:
+        """Return the library entry that an id, a unique prefix of one or a path means.
+
+        Raises:
+            UnknownVideo: it is not in the library. AmbiguousVideo: several ids have this prefix.
+        """
+        if not is_file_name(reference):
+            return self._library.video(reference)
+        checked = check_path(reference, self._decoder.limits)
+        entry = self._library.video(self._hash(checked)[:ID_DIGITS])
+        if entry.path.exists():
+            return entry
+        # The same content under another name: the source was moved or renamed.
+        self._library.set_path(entry.video_id, checked)
+        return self._library.video(entry.video_id)
+
+    def resolve(self, reference: str) -> tuple[str, VideoInfo]:
+        """Return title and file of the video that an id, a prefix or a path means. A path need not be in the library."""
+        if is_file_name(reference):
+            video = self.open(reference)
+            return video.path.stem, video
+        entry = self._library.video(reference)
+        return entry.title, self.probe(entry)
+
+    def _hash(self, path: Path) -> str:
+        """Return the content hash of a checked path. The library remembers it by path, size and time of change."""
         try:
             str(path).encode()
         except UnicodeEncodeError as error:
-            shown = str(path).encode(errors="replace").decode()
-            raise BadRequest(f"The name of {shown} is not written in UTF-8, which libraries cannot keep; rename it.") from error
+            printable = str(path).encode(errors="replace").decode()
+            raise BadRequest(
+                f"The name of {printable} is not written in UTF-8, which libraries cannot keep; rename it."
+            ) from error
         status = path.stat()
-        known = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
-        if known is None:
-            known = content_hash(path)
-            self._library.remember_hash(path, status.st_size, status.st_mtime_ns, known)
-        return known
+        known_hash = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
+        if known_hash is None:
+            known_hash = content_hash(path)
+            self._library.remember_hash(path, status.st_size, status.st_mtime_ns, known_hash)
+        return known_hash
 
     def source(self, entry: VideoEntry) -> Path:
-        """Where the original of a library entry lies; it must still be there and unchanged."""
+        """Return the path of an entry's source file.
+
+        Raises:
+            VideoGone: the file is missing or was changed. VideoError: it may no longer be read.
+        """
         if not entry.path.exists():
-            raise VideoGone(f"The original of {entry.title} is no longer at {entry.path}; index it again from where it lies now.")
-        # The folders that may be read can have become fewer since it was indexed.
+            raise VideoGone(f"The file of {entry.title} is no longer at {entry.path}; index it again from where it is now.")
+        # The settings may allow fewer folders than when it was indexed.
         check_path(entry.path, self._decoder.limits)
-        if self.hash(entry.path) != entry.content_hash:
+        if self._hash(entry.path) != entry.content_hash:
             raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
         return entry.path
 
     def probe(self, entry: VideoEntry) -> VideoInfo:
-        """What the original of a library entry is."""
+        """Probe an entry's source file; errors as for `source`."""
         return self._decoder.probe(self.source(entry), known_hash=entry.content_hash)
 
+    # -- uploads -------------------------------------------------------------------------------------------------------
+
     def import_upload(self, upload: Path, name: str) -> Path:
-        """Copy an uploaded file into the library folder and return where it lies now; the same content is kept once.
+        """Copy an uploaded file into the library folder and return the copy's path. The same content is kept once.
 
         Raises:
             NoSpace: the disk is full. VideoError: the file cannot be used.
@@ -90,9 +136,9 @@ class MediaStore:
         except VideoError as error:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error
-        known = sorted((self._library.folder / "uploads").glob(f"{digest[:ID_DIGITS]}-*"))
-        if known:
-            return known[0]
+        copies = sorted((self._library.folder / "uploads").glob(f"{digest[:ID_DIGITS]}-*"))
+        if copies:
+            return copies[0]
         target = self._library.folder / "uploads" / f"{digest[:ID_DIGITS]}-{safe_name(name)}"
         try:
             with atomic_write(target) as partial:
@@ -103,45 +149,54 @@ class MediaStore:
             raise
         return target
 
-    def discard_upload(self, imported: Path) -> None:
-        """Delete an adopted file again, unless a video of the library lies there."""
-        if all(entry.path != imported for entry in self._library.videos()):
-            imported.unlink(missing_ok=True)
+    def discard_upload(self, copy: Path) -> None:
+        """Delete an upload's copy, unless it is the source of a video of the library."""
+        if all(entry.path != copy for entry in self._library.videos()):
+            copy.unlink(missing_ok=True)
+
+    # -- derived files -------------------------------------------------------------------------------------------------
 
     def ensure_browser_copy(self, entry: VideoEntry) -> Path:
-        """A file that browsers play: the original, or a light copy that is made on the first call."""
+        """Return a file that browsers play: the source, or a light copy that the first call makes."""
         return self.browser_copy(entry) or make_browser_copy(
             self.probe(entry), self._browser_copy_path(entry), max_pixels=self._decoder.limits.pixels
         )
 
     def browser_copy(self, entry: VideoEntry) -> Path | None:
-        """The same, if nothing has to be made for it."""
-        made = self._browser_copy_path(entry)
-        if made.exists():
-            return made
-        original = self.source(entry)
-        return original if entry.facts.get("browser_plays") else None
+        """Return the same file if it exists already, else None."""
+        copy = self._browser_copy_path(entry)
+        if copy.exists():
+            return copy
+        source = self.source(entry)
+        return source if entry.facts.get("browser_plays") else None
 
     def _browser_copy_path(self, entry: VideoEntry) -> Path:
         return self._library.folder / "proxies" / f"{entry.video_id}.mp4"
 
     def thumbnail(self, video_id: str, time_s: float) -> Path:
-        """A JPEG of what is on screen at a time."""
-        # By the whole id and a whole second inside the video: what is asked for may be half an id, and any time at all.
+        """Return a JPEG of the frame at a time."""
+        # The request may have a prefix of an id and any time: the file is named by the whole id and a whole second.
         entry = self._library.video(video_id)
         inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
         target = self._library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
         with self._thumbnail_lock:
             return target if target.exists() else thumbnail(self._decoder, self.probe(entry), inside_s, target)
 
-    def cut(self, entry: VideoEntry, span: Span, target: Path | None, *, reencode: bool) -> Cut:
-        """Write a part of a video to `target`, by default beside where the user is, under its title and times.
+    def delete_derived(self, video_id: str) -> None:
+        """Delete the thumbnails and the browser copy of a video."""
+        for folder in (self._library.folder / "proxies", self._library.folder / "thumbnails"):
+            for derived in folder.glob(f"{video_id}*"):
+                derived.unlink(missing_ok=True)
+
+    # -- files for the user --------------------------------------------------------------------------------------------
+
+    def cut(self, title: str, video: VideoInfo, span: Span, target: Path | None, *, reencode: bool) -> Cut:
+        """Write a part of a video to `target`, by default into the current folder under its title and times.
 
         Raises:
-            BadRequest: there is such a file already. ImpossiblePlan: the video has no such part, or no index to copy by.
-            ToolFailed: it cannot be read, or not be written as that kind of file.
+            BadRequest: the target exists already. ImpossiblePlan: the video has no such part, or no index to copy by.
+            FFmpegFailed: the part cannot be decoded, or not be written as that kind of file.
         """
-        video = self.probe(entry)
         if span.start_s >= video.duration_s or span.end_s > video.duration_s + END_SLACK_S:
             outside_s = span.start_s if span.start_s >= video.duration_s else span.end_s
             raise ImpossiblePlan(
@@ -150,39 +205,41 @@ class MediaStore:
         span = Span(span.start_s, min(span.end_s, video.duration_s))
         suffix = ".mp4" if reencode else video.path.suffix
         times = f"{format_time(span.start_s)}-{format_time(span.end_s)}".replace(":", ".")
-        target = _new_target(target or Path(f"{safe_name(entry.title)}-{times}{suffix}"), CUT_SUFFIXES)
+        target = _new_target(target or Path(f"{safe_name(title)}-{times}{suffix}"), CUT_SUFFIXES)
         with _write_errors(target):
             if reencode:
-                shown_s = self._frame_start_s(video, span.start_s)
-                cut_reencode(video, span, target, first_frame_s=shown_s, max_pixels=self._decoder.limits.pixels)
+                first_frame_s = self._frame_start_s(video, span.start_s)
+                cut_reencode(video, span, target, first_frame_s=first_frame_s, max_pixels=self._decoder.limits.pixels)
                 return Cut(target, span)
-            keys_s = self._decoder.key_frames_around(video, span.start_s)
-            if keys_s is None:
-                raise ImpossiblePlan(f"{entry.title} has no index of key frames to copy by; add --reencode to cut it exactly.")
-            return Cut(target, cut_stream_copy(video, span, target, key_frames_s=keys_s))
+            key_frames_s = self._decoder.key_frames_around(video, span.start_s)
+            if key_frames_s is None:
+                raise ImpossiblePlan(f"{title} has no index of key frames to copy by; add --reencode to cut it exactly.")
+            return Cut(target, cut_stream_copy(video, span, target, key_frames_s=key_frames_s))
 
     def _frame_start_s(self, video: VideoInfo, time_s: float) -> float:
-        """When the picture that is on screen at a time came on; a little later for one before the first picture."""
+        """Return when the frame at a time begins; a little later for a time before the first frame."""
         (chunk,) = self._decoder.frames_played_at(video, [time_s], PATCH_SIDE_PX, PATCH_SIDE_PX)
         return float(chunk.times_s[0])
 
     def contact_sheet(
-        self, entry: VideoEntry, target: Path | None, *, columns: int, rows: int
+        self, title: str, video: VideoInfo, target: Path | None, *, columns: int, rows: int
     ) -> tuple[Path, list[float], list[float]]:
-        """Write a picture with thumbnails from the whole video; returns where, their times, and those that cannot be read.
+        """Write an image with thumbnails from the whole video; return its path, their times, and the undecodable times.
 
         Raises:
-            BadRequest: there is such a file already. UnreadableVideo: the video cannot be read.
+            BadRequest: the target exists already. UnreadableVideo: no frame can be decoded.
         """
-        target = _new_target(target or Path(f"{safe_name(entry.title)}-sheet.jpg"), SHEET_SUFFIXES)
+        target = _new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), SHEET_SUFFIXES)
         with _write_errors(target):
-            return target, *contact_sheet(self._decoder, self.probe(entry), target, columns=columns, rows=rows)
+            return target, *contact_sheet(self._decoder, video, target, columns=columns, rows=rows)
 
-    def delete_derived(self, video_id: str) -> None:
-        """Delete the thumbnails and the browser's copy made of a video."""
-        for folder in (self._library.folder / "proxies", self._library.folder / "thumbnails"):
-            for made in folder.glob(f"{video_id}*"):
-                made.unlink(missing_ok=True)
+
+def is_file_name(reference: str) -> bool:
+    """Whether a reference names an existing file, and not a library entry."""
+    try:
+        return Path(reference).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def _new_target(target: Path, suffixes: frozenset[str]) -> Path:
@@ -206,7 +263,7 @@ def _write_errors(target: Path) -> Iterator[None]:
 
 
 def safe_name(name: str) -> str:
-    """A file name without anything that means something to a file system or a shell, at most 80 characters."""
+    """Return a file name without characters that mean something to a file system or a shell, at most 80 characters long."""
     stem, suffix = Path(name).stem, Path(name).suffix
     clean = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:60] or "video"
     return clean + re.sub(r"[^\w.]+", "", suffix)[:12].lower()

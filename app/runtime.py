@@ -2,26 +2,29 @@
 
 import functools
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longview.app.errors import BadRequest
 from longview.app.settings import Settings
-from longview.indexing.library import Library
+from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.model.engine.checkpoints import Checkpoint, find_checkpoint
+from longview.model.tasks.prompts import PROMPT_VERSION
 from longview.video.decoder import Decoder
+from longview.video.sampler import SamplingPlan
 
 if TYPE_CHECKING:
     from longview.indexing.vectors import VectorIndex
     from longview.model.engine.base import Engine
     from longview.model.engine.remote import Server
     from longview.model.engine.sessions import SessionPool
+    from longview.model.tasks.prober import Prober
 
 
 class Runtime:
-    """Of one application. Safe for several threads: what two need at once is loaded once."""
+    """The loaded parts of one application. Safe for several threads: what two of them need at once is loaded once."""
 
     def __init__(self, settings: Settings, library: Library, decoder: Decoder) -> None:
-        self._settings, self._library, self._decoder = settings, library, decoder
+        self._settings, self._library, self.decoder = settings, library, decoder
         # From Python 3.12 on a cached property has no lock of its own.
         self._lock = threading.RLock()
         self._pool: SessionPool | None = None
@@ -32,7 +35,7 @@ class Runtime:
         """The chosen checkpoint; found, not loaded.
 
         Raises:
-            CheckpointNotFound, BadCheckpoint: see `longview.model.engine.checkpoints.find_checkpoint`.
+            CheckpointNotFound, InvalidCheckpoint: see `longview.model.engine.checkpoints.find_checkpoint`.
         """
         if self._server is not None:
             return self._server.checkpoint
@@ -41,33 +44,35 @@ class Runtime:
 
     @functools.cached_property
     def _server(self) -> "Server | None":
-        """Where the model is served, if not here."""
+        """The server of the model, if the model does not run here."""
         if self._settings.server is None:
             return None
         if self._settings.model in ("auto", "demo"):
             raise BadRequest("Say which model the server has: --model Qwen/Qwen3-VL-8B-Instruct, for instance.")
-        from longview.model.engine.remote import Server
-
+        try:
+            from longview.model.engine.remote import Server
+        except ImportError as error:
+            raise BadRequest(f"--server needs the package {error.name}; install it with: pip install openai tenacity") from error
         return Server(self._settings.server, self._settings.model, self._settings.server_key)
 
     @property
     def pool(self) -> "SessionPool":
-        """The sessions of the chosen checkpoint, with its weights."""
+        """The sessions of the chosen checkpoint; the first access loads its weights."""
         with self._lock:
             if self._pool is None:
                 from longview.model.engine.sessions import SessionPool
 
-                engine = self._engine()
+                engine = self._load_engine()
                 self._pool = SessionPool(
                     engine,
-                    self._decoder,
+                    self.decoder,
                     memory_bytes=self._settings.session_memory_bytes,
                     host_bytes=self._settings.session_host_bytes if engine.device == "cuda" else 0,
                     context_tokens=self._settings.context_tokens,
                 )
             return self._pool
 
-    def _engine(self) -> "Engine":
+    def _load_engine(self) -> "Engine":
         if self._server is not None:
             from longview.model.engine.remote import RemoteEngine
 
@@ -76,9 +81,16 @@ class Runtime:
 
         return LocalEngine(self.checkpoint, device=self._settings.device, cpu_threads=self._settings.cpu_threads)
 
+    @functools.cached_property
+    def prober(self) -> "Prober":
+        """The prober that suits the chosen checkpoint."""
+        from longview.model.demo import prober_for
+
+        return prober_for(self.pool.engine.checkpoint)
+
     @property
     def vectors(self) -> "VectorIndex":
-        """The index of caption vectors, with the encoder behind it."""
+        """The index of caption vectors; the first access loads the sentence encoder."""
         with self._lock:
             if self._vectors is None:
                 from longview.indexing.embedder import SentenceEncoder
@@ -86,3 +98,37 @@ class Runtime:
 
                 self._vectors = VectorIndex(self._library, SentenceEncoder())
             return self._vectors
+
+    def provenance(self, plan: SamplingPlan | None) -> Provenance:
+        """Return the provenance of a result that is made now."""
+        fields = plan_fields(plan) | {"key_frames_only": self._settings.key_frames_only} if plan else {}
+        return Provenance(self.checkpoint.identity, PROMPT_VERSION, fields)
+
+    def is_outdated(self, entry: VideoEntry) -> bool:
+        """Whether another checkpoint, or another version of the prompts, would now caption this video."""
+        return entry.provenance.checkpoint != self.checkpoint.identity or entry.provenance.prompt_version != PROMPT_VERSION
+
+
+def plan_fields(plan: SamplingPlan) -> dict[str, Any]:
+    """Return a plan in numbers, as provenance keeps it and `plan` prints it."""
+    return {
+        "purpose": plan.purpose,
+        "frames": plan.frames,
+        "temporal_patches": plan.temporal_patches,
+        "height": plan.height,
+        "width": plan.width,
+        "tokens_per_patch": plan.tokens_per_patch,
+        "visual_tokens": plan.visual_tokens,
+        "timestamp_tokens": plan.timestamp_tokens,
+        "total_tokens": plan.total_tokens,
+        "patch_period_s": round(plan.patch_period_s, 4),
+        "windows": [
+            {
+                "start_s": round(window.span.start_s, 3),
+                "end_s": round(window.span.end_s, 3),
+                "frames": len(window.times_s),
+                "tokens": tokens,
+            }
+            for window, tokens in zip(plan.windows, plan.window_tokens, strict=True)
+        ],
+    }

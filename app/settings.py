@@ -1,5 +1,7 @@
 """All settings, from flags, environment, file and defaults, in that order of weight."""
 
+import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +10,24 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from longview.app.errors import BadRequest
-from longview.video.decoder import BackendName
+from longview.video.backends import BackendName
 from longview.video.guard import Limits
 
 CONFIG_FILE = Path(platformdirs.user_config_dir("longview")) / "longview.toml"
+ENV_PREFIX = "LONGVIEW_"
+OLD_NAMES = {"home": "library", "reader": "backend", "fast": "key_frames_only", "threads": "cpu_threads"}
+"""Names of earlier versions. They are errors, because to ignore `home` would show an empty library."""
 
 
 class Settings(BaseSettings):
     """Every limit and choice.
 
     `LONGVIEW_<NAME>` sets one in the environment, `longview.toml` in the user's configuration folder in a file.
+    docs/settings.md lists all of them.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="LONGVIEW_", env_ignore_empty=True, frozen=True, extra="ignore", toml_file=CONFIG_FILE
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", toml_file=CONFIG_FILE
     )
 
     library: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("longview")))
@@ -29,44 +35,50 @@ class Settings(BaseSettings):
     model: str = "auto"
     """`auto`, `demo`, a Hugging Face id or a folder."""
     server: str | None = None
-    """An OpenAI-compatible server that serves `model`, as `http://host:8000/v1`; by default the model runs here."""
+    """An OpenAI-compatible server that has `model`, as `http://host:8000/v1`; by default the model runs here."""
     server_key: str = "none"
-    """What that server wants as an API key."""
+    """The API key for that server."""
     backend: BackendName = "pyav"
     """The library that decodes videos."""
     key_frames_only: bool = False
-    """Decode key frames only: much faster; times stay true, but what lies between two key frames is not seen."""
+    """Decode key frames only: much faster. Times stay accurate, but events between two key frames are missed."""
     decode_processes: int | None = Field(default=None, ge=1, le=64)
-    """How many processes may decode one video at once; by default one a core, at most four."""
+    """Maximum number of processes that decode one video at once; by default one per core, at most four."""
     decode_memory_bytes: int = Field(default=4 << 30, ge=1 << 29)
-    """Address space of a decoding process; 8K needs about 2 GiB."""
+    """Maximum address space of a decoding process, in bytes; 8K needs about 2 GiB."""
     decode_stall_s: float = Field(default=30.0, gt=0)
-    """A decoding process that gives no sign of life for so many seconds is stopped."""
+    """Time without a heartbeat after which a decoding process is stopped, in seconds."""
     decode_seconds_per_second: float = Field(default=10.0, gt=0)
-    """Seconds that decoding a second of video may take, beyond the minute that every file has."""
+    """Maximum decoding time per second of video, in seconds, beyond the minute that every file has."""
     video_folders: tuple[Path, ...] = ()
-    """Only videos inside these folders, and the library's uploads, may be opened; empty: all that the user may read."""
+    """The only folders, beside the library's uploads, whose videos may be opened; empty: all that the user may read."""
     max_file_bytes: int = Field(default=1 << 40, ge=1)
+    """Maximum size of a video file, in bytes."""
     max_pixels: int = Field(default=8192 * 8192, ge=1)
-    """Of a frame."""
+    """Maximum size of a frame, in pixels."""
     max_frames: int = Field(default=10_000_000, ge=1)
+    """Maximum number of frames of a video."""
     max_duration_s: float = Field(default=48 * 3600.0, gt=0)
+    """Maximum length of a video, in seconds."""
     device: str | None = None
-    """`cuda` or `cpu`; by default CUDA where there is one."""
+    """`cuda` or `cpu`; by default CUDA where there is a device."""
     cpu_threads: int | None = Field(default=None, ge=1)
-    """CPU threads of the engine; by default one for small checkpoints, else one a core."""
+    """CPU threads of the engine; by default one for small checkpoints, else one per core."""
     context_tokens: int | None = Field(default=None, ge=1)
-    """Most tokens of one prompt and reply; by default what the device can take."""
+    """Maximum context length (prompt and reply), in tokens; by default what the device can hold. More than a checkpoint was trained
+    on stretches it by YaRN."""
     session_memory_bytes: int | None = Field(default=None, ge=0)
-    """Memory of the device for the KV caches of videos that were looked at; by default most of what is free."""
+    """Device memory for the KV caches of open videos, in bytes; by default most of what is free."""
     session_host_bytes: int = Field(default=0, ge=0)
-    """The host's memory for those that no longer fit there: they come back without being read again."""
+    """Host memory for KV caches that no longer fit on the device, in bytes: they move back without being decoded again."""
     port: int = Field(default=7860, ge=1, le=65535)
+    """The port of `serve` on 127.0.0.1."""
     max_upload_bytes: int = Field(default=64 << 30, ge=1)
+    """Maximum size of an upload, in bytes."""
 
     @property
     def limits(self) -> Limits:
-        """What files and their decoding are held to."""
+        """The limits for files and their decoding."""
         return Limits(
             folders=(*self.video_folders, self.library) if self.video_folders else (),
             size_bytes=self.max_file_bytes,
@@ -87,20 +99,33 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic passes it by name)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then environment, then file."""
+        """Return the sources by weight: flags, then environment, then file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def load_settings(**flags: Any) -> Settings:
-    """The settings with those flags that were given (are not None).
+    """Return the settings with those flags that are not None.
 
     Raises:
-        BadRequest: a value makes no sense.
+        BadRequest: a value is invalid, or a name is one of an earlier version.
     """
+    flags = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        _refuse_old_names(flags)
+        return Settings(**flags)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadRequest(f"The setting {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}.") from error
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise BadRequest(f"{CONFIG_FILE} cannot be read: {error}") from error
+
+
+def _refuse_old_names(flags: dict[str, Any]) -> None:
+    in_file = tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8")) if CONFIG_FILE.exists() else {}
+    for old, new in OLD_NAMES.items():
+        old_variable, new_variable = f"{ENV_PREFIX}{old.upper()}", f"{ENV_PREFIX}{new.upper()}"
+        # Whoever sets both names runs two versions side by side.
+        if os.environ.get(old_variable) and not os.environ.get(new_variable) and new not in flags:
+            raise BadRequest(f"The environment variable {old_variable} is now called {new_variable}; rename it.")
+        if old in in_file:
+            raise BadRequest(f"The setting {old} in {CONFIG_FILE} is now called {new}; rename it.")

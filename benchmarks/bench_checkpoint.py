@@ -58,7 +58,7 @@ def judge(tally: Scores, labels: LabelledVideo, pool: SessionPool, video: VideoI
 
 def told(pool: SessionPool, video: VideoInfo, prompt: str, tokens: int) -> list[Event]:
     """What all windows' replies tell, as they are."""
-    plan = pool.plan(video, "caption")
+    plan = pool.planner.plan(video, "caption")
     events: list[Event] = []
     for window in plan.windows:
         session = pool.session(video, plan, window)

@@ -29,7 +29,7 @@ from longview.model.engine.estimates import Estimates
 from longview.model.engine.kv_cache import PreallocatedKVCache
 from longview.model.engine.prefill import CHUNK_TOKENS, FrameBatcher, Prefill, next_logits
 from longview.video.decoder import Decoder, TimedFrames
-from tests.hf_reference import Plain
+from tests.hf_reference import HFReference
 
 DECODED_TOKENS = 32
 QUESTION = "What happens at 12.5 seconds?"
@@ -184,7 +184,7 @@ class Bench:
     def theirs(self) -> dict[str, float]:
         """transformers' own way: the processor's pixels, one pass, and again for the next question."""
         self.model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
-        plain = Plain.of(self.processor, self.model)
+        plain = HFReference.from_loaded(self.processor, self.model)
         chunks = list(noise(self.frames, self.height, self.width))
         whole = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
         inputs = plain.inputs(whole, QUESTION)

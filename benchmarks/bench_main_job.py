@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from longview.model.demo import prober_for
 from longview.model.engine.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
@@ -24,7 +25,7 @@ from longview.model.tasks.prompts import localize_prompt
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events
-from tests.hf_reference import Plain
+from tests.hf_reference import HFReference
 
 SESSION_MEMORY_BYTES = 1 << 30
 LENGTHS = ((60.0, 5), (300.0, 12))
@@ -42,10 +43,10 @@ def absent_queries(events: tuple[ShapesEvent, ...], seed: int) -> list[str]:
     ]
 
 
-def plain_seconds(plain: Plain, video: VideoInfo, pool: SessionPool, question: str) -> tuple[float, str]:
+def plain_seconds(plain: HFReference, video: VideoInfo, pool: SessionPool, question: str) -> tuple[float, str]:
     """Seconds and reply of plain transformers for one question, decoding included, as it would be asked every time."""
     begun = time.perf_counter()
-    plan = pool.plan(video, "watch")
+    plan = pool.planner.plan(video, "watch")
     (window,) = plan.windows
     (frames,) = pool.decoder.frames_played_at(video, window.times_s, plan.height, plan.width, chunk_frames=4096)
     reply = plain.reply(frames, question, max_new_tokens=200)
@@ -55,7 +56,7 @@ def plain_seconds(plain: Plain, video: VideoInfo, pool: SessionPool, question: s
 def session_seconds(pool: SessionPool, video: VideoInfo, question: str) -> tuple[float, float, str]:
     """Seconds to the first token and to the end, and the reply, through a session."""
     begun = time.perf_counter()
-    plan = pool.plan(video, "watch")
+    plan = pool.planner.plan(video, "watch")
     generation = pool.session(video, plan, plan.windows[0]).generate(question, max_new_tokens=200)
     opened_s = time.perf_counter() - begun
     for _ in generation:
@@ -83,7 +84,7 @@ def main() -> None:
                     question = localize_prompt(events[0].text)
                     first_s, _, _ = session_seconds(pool, video, question)
                     again_s, whole_s, reply = session_seconds(pool, video, question)
-                    plain_s, plain_reply = plain_seconds(Plain(DEMO), video, pool, question)
+                    plain_s, plain_reply = plain_seconds(HFReference(DEMO), video, pool, question)
                     if reply != plain_reply:
                         raise SystemExit(f"replies differ: {reply!r} and {plain_reply!r}")
                     first.append(first_s)
@@ -91,18 +92,21 @@ def main() -> None:
                     whole.append(whole_s)
                     plain.append(plain_s)
                 begun = time.perf_counter()
-                captions = caption(pool, video, pool.plan(video, "caption"))
+                captions = caption(pool, prober_for(pool.engine.checkpoint), video, pool.planner.plan(video, "caption"))
                 caption_s.append((time.perf_counter() - begun) / duration_s)
                 for event in events:
                     same = [item.span.iou(event.event.span) for item in captions.events if item.text == event.text]
                     told.append(max(same, default=0.0))
                     hints = [item.span for item in captions.events if item.text == event.text]
-                    found = locate(pool, video, event.text, candidates=hints).occurrences
+                    found = locate(pool, prober_for(pool.engine.checkpoint), video, event.text, candidates=hints).occurrences
                     best = max(found, key=lambda item: item.span.iou(event.event.span), default=None)
                     overlaps.append(best.span.iou(event.event.span) if best else 0.0)
                     if best:
                         edges += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
-                refused += [not locate(pool, video, query).occurrences for query in absent_queries(events, seed)]
+                refused += [
+                    not locate(pool, prober_for(pool.engine.checkpoint), video, query).occurrences
+                    for query in absent_queries(events, seed)
+                ]
     print(f"{engine.device}, {torch.get_num_threads()} thread(s), checkpoint {engine.checkpoint.identity}\n")
     print("| what | figure |\n|---|---|")
     print(f"| localisation of {len(overlaps)} events | mean tIoU {statistics.mean(overlaps):.3f}, least {min(overlaps):.2f} |")

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from longview.model.demo import prober_for
 from longview.model.engine import attention
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.generation import GenerationConfig
@@ -29,7 +30,7 @@ from longview.model.tasks.replies import TimedCaption
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo
 from longview.video.synthetic import ShapesEvent, render
-from tests.hf_reference import Plain
+from tests.hf_reference import HFReference
 
 DURATION_S = 60.0
 EVENTS = (
@@ -58,14 +59,14 @@ COMPARED_TOKENS = 48
 
 def exactness(engine: LocalEngine, video: VideoInfo, pool: SessionPool) -> bool:
     """Print how the engine compares with transformers; whether it is exact."""
-    plan = pool.plan(video, "caption")
+    plan = pool.planner.plan(video, "caption")
     window = plan.windows[0]
     chunks = list(pool.decoder.frames_played_at(video, window.times_s, plan.height, plan.width))
     whole = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
     if len(whole) % 2:
         whole = TimedFrames(np.concatenate([whole.frames, whole.frames[-1:]]), np.append(whole.times_s, whole.times_s[-1]))
     session = engine.open_session(chunks, window.span, capacity_tokens=plan.window_tokens[0])
-    plain = Plain.of(engine.processor, engine.model)
+    plain = HFReference.from_loaded(engine.processor, engine.model)
     is_exact = True
     print("| question | tokens | same tokens | logits apart, of their spread | greedy reply |\n|---|---|---|---|---|")
     for question in (DENSE_CAPTIONS, localize_prompt("a red circle"), "What happens at 15.0 seconds?"):
@@ -95,7 +96,7 @@ def questions(video: VideoInfo, pool: SessionPool) -> None:
     """Ask, and print answers beside the truth."""
     print("\n| question | truth | answer | first word, s | whole, s |\n|---|---|---|---|---|")
     for question, truth in QUESTIONS:
-        answering = VideoAnswerStream(pool, video, question)
+        answering = VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), video, question)
         for _ in answering:
             pass
         answer = answering.answer
@@ -120,8 +121,8 @@ def main() -> None:
         pool = SessionPool(engine, decoder, memory_bytes=8 << 30)
         is_exact = exactness(engine, video, pool)
         questions(video, pool)
-        plan = pool.plan(video, "caption")
-        generation = pool.session(video, plan, plan.windows[0]).generate(DENSE_CAPTIONS, max_new_tokens=1024, item=TimedCaption)
+        plan = pool.planner.plan(video, "caption")
+        generation = pool.session(video, plan, plan.windows[0]).generate(DENSE_CAPTIONS, max_new_tokens=1024, schema=TimedCaption)
         print(f"\nCaptions: {''.join(generation)}")
     decoder.close()
     print("\nThe engine is exact." if is_exact else "\nNOT EXACT: the engine and transformers differ more than rounding allows.")

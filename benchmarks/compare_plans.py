@@ -13,7 +13,7 @@ from pathlib import Path
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
 from longview.model.engine.checkpoints import QWEN3_VL
 from longview.video.probe import VideoInfo
-from longview.video.sampler import Budget, plan
+from longview.video.sampler import Budget, plan_sampling
 from longview.video.time_text import format_time
 
 DURATIONS_S = (10, 60, 600, 3600, 7200, 43200)
@@ -26,7 +26,7 @@ def marker_tokens(time_s: float) -> int:
 
 def ours(video: VideoInfo, context: int) -> str:
     """One row's columns for Longview."""
-    chosen = plan(video, Budget(context, REPLY_RESERVE_TOKENS, QWEN3_VL, marker_tokens))
+    chosen = plan_sampling(video, Budget(context, REPLY_RESERVE_TOKENS, QWEN3_VL, marker_tokens))
     frames = len(chosen.windows[0].times_s)
     windows = f" in each of {len(chosen.windows)} windows" if len(chosen.windows) > 1 else ""
     return f"{frames} of {chosen.width}x{chosen.height}{windows} | {max(chosen.window_tokens):,} | {chosen.patch_period_s:.2f}"

@@ -1,1 +1,1 @@
-"""The library: what is known of which video, words and vectors to find it by, and ways to take it out again."""
+"""The library: videos and their captions, words and vectors to search them, and exports. Knows no model."""

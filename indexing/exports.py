@@ -1,4 +1,4 @@
-"""Captions as files for other programs: SRT, WebVTT, JSON, CSV and plain text."""
+"""Export captions for other programs: SRT, WebVTT, JSON, CSV and plain text."""
 
 import csv
 import io
@@ -20,13 +20,13 @@ ExportFormat = Literal["srt", "vtt", "json", "csv", "txt"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 WORD_JOINER = "\u2060"
-"""A character that nobody sees."""
+"""An invisible character."""
 MAX_LINE_CHARACTERS = 42
-"""Longest line of a subtitle: the usual broadcast limit."""
+"""Maximum length of a subtitle line, in characters: the usual broadcast limit."""
 
 
 def export_captions(format: ExportFormat, entry: VideoEntry, events: Sequence[Event]) -> str:
-    """A video's captions in a format, as text."""
+    """Return a video's captions as text in a format."""
     if format in ("srt", "vtt"):
         return _subtitles(format, events)
     if format == "json":
@@ -38,7 +38,7 @@ def export_captions(format: ExportFormat, entry: VideoEntry, events: Sequence[Ev
 
 
 def event_row(event: Event) -> dict[str, Any]:
-    """An event as exports and the command line show it: seconds for programs, clock times for people."""
+    """Return an event as exports have it: seconds for programs, clock times for people."""
     start_s, end_s = event.span.start_s, event.span.end_s
     return {
         "start_s": round(start_s, 3),
@@ -53,20 +53,20 @@ def _subtitles(format: Literal["srt", "vtt"], events: Sequence[Event]) -> str:
     subtitles = pysubs2.SSAFile()
     for event in events:
         line = pysubs2.SSAEvent(start=round(event.span.start_s * 1000), end=round(event.span.end_s * 1000))
-        readable = _escape_tags(format, event.text)
-        line.plaintext = "\n".join(textwrap.wrap(readable, MAX_LINE_CHARACTERS)) or readable
+        escaped = _escape_tags(format, event.text)
+        line.plaintext = "\n".join(textwrap.wrap(escaped, MAX_LINE_CHARACTERS)) or escaped
         subtitles.append(line)
     return str(subtitles.to_string(format))
 
 
 def _escape_tags(format: Literal["srt", "vtt"], text: str) -> str:
-    """The text with nothing in it that pysubs2 or a player would take for a tag, so that none of it vanishes."""
+    """Escape what pysubs2 or a player would interpret as a tag, so that all of the text is shown."""
     text = text.replace("{", "(").replace("}", ")")
-    # To pysubs2, \N, \n and \h are line breaks and spaces.
+    # pysubs2 interprets \N, \n and \h as line breaks and spaces.
     text = re.sub(r"\\(?=[Nnh])", lambda _: "\\" + WORD_JOINER, text)
     if format == "vtt":
         return escape(text, quote=False)
-    # SRT has no way to escape what looks like HTML, or like the `-->` of a subtitle's times.
+    # SRT cannot escape HTML, or the `-->` of a subtitle's times.
     return text.replace("<", "‹").replace(">", "›")
 
 
@@ -87,7 +87,7 @@ def _table(events: Sequence[Event]) -> str:
     writer.writeheader()
     for event in events:
         row = event_row(event)
-        # A spreadsheet would run a cell that begins like a formula.
+        # A spreadsheet evaluates a cell that begins like a formula.
         row["text"] = f"'{row['text']}" if row["text"].startswith(("=", "+", "-", "@")) else row["text"]
         writer.writerow(row)
     return target.getvalue()

@@ -1,6 +1,6 @@
-"""The library's truth: one SQLite database in WAL mode, so that several processes may use it at once.
+"""The library: one SQLite database in WAL mode, so that several processes may use it at once.
 
-A video and its captions are written in one transaction, or not at all. Originals are referenced where they lie.
+A video and its captions are written in one transaction. Video files are referenced by path.
 """
 
 import json
@@ -20,16 +20,16 @@ from longview.video.timeline import Event, Span
 
 DATABASE = "library.db"
 LOCK = "library.lock"
-"""Held while a library is made or upgraded."""
+"""Lock file for the creation and the migration of a library."""
 ID_DIGITS = 12
-"""Hexadecimal digits of the content hash that name a video: 48 bits, one accidental clash in 10^7 at 7,500 videos."""
+"""Number of hexadecimal digits of the content hash in a video id: 48 bits, one accidental collision in 10^7 at 7,500 videos."""
 LOCK_TIMEOUT_S = 30.0
-"""How long a writer waits for another process's transaction."""
+"""Maximum time that a writer waits for another process's transaction, in seconds."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made the captions of a video."""
+    """The checkpoint, prompts and plan of a result."""
 
     checkpoint: str
     """Name and fingerprint."""
@@ -45,7 +45,7 @@ class VideoEntry:
     video_id: str
     content_hash: str
     path: Path
-    """Where the original lies, or lay."""
+    """The path of the video file, which may no longer exist."""
     title: str
     duration_s: float
     span: Span
@@ -54,11 +54,11 @@ class VideoEntry:
     facts: dict[str, Any] = field(default_factory=dict)
     """Width, height, codec, container and the like, for display."""
     incomplete: tuple[Span, ...] = ()
-    """Windows in which there may be more than the captions tell."""
+    """Spans in which the captions may be incomplete."""
     summary: str = ""
-    """What the whole of it is about."""
+    """A summary of the whole video."""
     chapters: tuple[Event, ...] = ()
-    """Without gaps, in order; their texts are titles."""
+    """Chapters in order, without gaps; their texts are titles."""
     added_at: str = ""
     """ISO 8601, UTC."""
     indexed_at: str = ""
@@ -71,16 +71,16 @@ class Caption:
     """A caption of the library."""
 
     caption_id: int
-    """Never used again for another text."""
+    """An id that is never used for another text."""
     video_id: str
     event: Event
     source: str
-    """Where the text comes from: `caption`."""
+    """Source of the text: `caption`."""
 
 
 @dataclass(frozen=True)
 class AnsweredQuestion:
-    """A question about a video and the answer it got."""
+    """A question about a video and its answer."""
 
     question: str
     answer: str
@@ -100,7 +100,7 @@ class Library:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # SQLite does not wait for others while it turns WAL on: of two processes that make a library, one would fail.
+            # SQLite does not wait while it switches WAL on: of two processes that create a library, one would fail.
             with FileLock(folder / LOCK, timeout=LOCK_TIMEOUT_S):
                 self._prepare()
         except OSError as error:
@@ -122,7 +122,7 @@ class Library:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A connection inside a write transaction that is committed, or rolled back on any error."""
+        """Provide a connection in a write transaction, which is committed, or rolled back on any error."""
         with self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -150,7 +150,7 @@ class Library:
             raise LibraryUnusable(f"The library {path} cannot be used: {'the disk is full' if full else error}.") from error
 
     def put(self, entry: VideoEntry, events: Sequence[Event], *, source: str = "caption") -> VideoEntry:
-        """Write a video and its captions, replacing what the machine wrote before; all of it or nothing."""
+        """Write a video and its captions in one transaction; replace its captions of the same source."""
         now = _now()
         with self._transaction() as db:
             old = db.execute("SELECT added_at FROM videos WHERE video_id = ?", (entry.video_id,)).fetchone()
@@ -188,23 +188,23 @@ class Library:
         return self.video(entry.video_id)
 
     def remove(self, video_id: str) -> None:
-        """Forget a video and its captions; the original stays where it is."""
+        """Delete a video, its captions and its conversation; the video file stays."""
         with self._transaction() as db:
             db.execute("DELETE FROM captions WHERE video_id = ?", (video_id,))
             db.execute("DELETE FROM videos WHERE video_id = ?", (video_id,))
 
     def set_path(self, video_id: str, path: Path) -> None:
-        """Note that a video's original lies elsewhere now."""
+        """Set the path of a video file that was moved."""
         with self._transaction() as db:
             db.execute("UPDATE videos SET path = ? WHERE video_id = ?", (str(path), video_id))
 
     def videos(self) -> tuple[VideoEntry, ...]:
-        """All videos, in the order in which they were added."""
+        """Return all videos in the order in which they were added."""
         with self._connection() as db:
             return tuple(_entry(row) for row in db.execute(f"{_SELECT_VIDEOS} ORDER BY added_at, rowid"))
 
     def video(self, reference: str) -> VideoEntry:
-        """The video with that id, or the only one whose id begins like that.
+        """Return the video with this id, or the only one whose id has this prefix.
 
         Raises:
             UnknownVideo, AmbiguousVideo
@@ -216,18 +216,18 @@ class Library:
             raise UnknownVideo(f"There is no video {reference!r} in the library; `list` shows what there is.")
         if len(rows) > 1:
             raise AmbiguousVideo(
-                f"Several videos' ids begin with {reference!r}: {', '.join(row['video_id'] for row in rows)}; give more digits."
+                f"Several video ids begin with {reference!r}: {', '.join(row['video_id'] for row in rows)}; give more digits."
             )
         return _entry(rows[0])
 
     def captions(self, video_id: str) -> tuple[Caption, ...]:
-        """A video's captions in order of time."""
+        """Return a video's captions in order of time."""
         with self._connection() as db:
             rows = db.execute("SELECT * FROM captions WHERE video_id = ? ORDER BY start_s, end_s, caption_id", (video_id,))
             return tuple(_caption(row) for row in rows)
 
     def captions_by_id(self, caption_ids: Sequence[int]) -> dict[int, Caption]:
-        """The captions with these ids, as far as they exist."""
+        """Return the captions with these ids, as far as they exist."""
         with self._connection() as db:
             rows = db.execute(
                 "SELECT * FROM captions WHERE caption_id IN (SELECT value FROM json_each(?))", (json.dumps(list(caption_ids)),)
@@ -243,15 +243,15 @@ class Library:
     def revision(self) -> int:
         """A number that changes whenever any caption does."""
         with self._connection() as db:
-            return int(db.execute("SELECT number FROM generation").fetchone()[0])
+            return int(db.execute("SELECT number FROM revision").fetchone()[0])
 
-    def with_words(
-        self, words: Sequence[str], *, limit: int, video_id: str | None = None, every: bool = False
+    def match_words(
+        self, words: Sequence[str], *, limit: int, video_id: str | None = None, require_all: bool = False
     ) -> tuple[int, ...]:
-        """Ids of captions that contain any (or `every`) of the words or their inflections, best first (BM25)."""
+        """Return the ids of captions that have any of the words in any inflection (`require_all`: all of them), best first by BM25."""
         if not words:
             return ()
-        query = (" AND " if every else " OR ").join('"' + word.replace('"', '""') + '"' for word in words)
+        query = (" AND " if require_all else " OR ").join('"' + word.replace('"', '""') + '"' for word in words)
         with self._connection() as db:
             rows = db.execute(
                 "SELECT words.rowid FROM words JOIN captions ON caption_id = words.rowid "
@@ -261,7 +261,7 @@ class Library:
             return tuple(row[0] for row in rows)
 
     def filter_containing(self, word: str, caption_ids: Sequence[int]) -> frozenset[int]:
-        """Which of these captions contain the word or an inflection of it."""
+        """Return which of these captions have the word in any inflection."""
         with self._connection() as db:
             rows = db.execute(
                 "SELECT rowid FROM words WHERE words MATCH ? AND rowid IN (SELECT value FROM json_each(?))",
@@ -269,8 +269,8 @@ class Library:
             )
             return frozenset(row[0] for row in rows)
 
-    def add_chat_turn(self, video_id: str, answer: AnsweredQuestion) -> None:
-        """Keep a question and its answer; dropped if the video was removed meanwhile."""
+    def add_answer(self, video_id: str, answer: AnsweredQuestion) -> None:
+        """Store a question and its answer, unless the video was removed meanwhile."""
         provenance = answer.provenance
         values = (
             video_id,
@@ -284,16 +284,16 @@ class Library:
         )
         with self._transaction() as db:
             if db.execute("SELECT 1 FROM videos WHERE video_id = ?", (video_id,)).fetchone():
-                names = "video_id, question, text, evidence, checkpoint, prompt_version, plan, asked_at"
+                names = "video_id, question, answer, citations, checkpoint, prompt_version, plan, asked_at"
                 db.execute(f"INSERT INTO answers ({names}) VALUES ({', '.join('?' * len(values))})", values)
 
-    def clear_chat(self, video_id: str) -> None:
-        """Delete all questions about a video and their answers."""
+    def delete_answers(self, video_id: str) -> None:
+        """Delete the conversation about a video."""
         with self._transaction() as db:
             db.execute("DELETE FROM answers WHERE video_id = ?", (video_id,))
 
-    def chat_history(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
-        """The latest questions about a video and their answers, oldest first."""
+    def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
+        """Return the latest questions about a video and their answers, oldest first."""
         with self._connection() as db:
             rows = db.execute(
                 "SELECT * FROM answers WHERE video_id = ? ORDER BY answer_id DESC LIMIT ?", (video_id, limit)
@@ -301,15 +301,15 @@ class Library:
         return tuple(
             AnsweredQuestion(
                 row["question"],
-                row["text"],
-                tuple(Span(*bounds) for bounds in json.loads(row["evidence"])),
+                row["answer"],
+                tuple(Span(*bounds) for bounds in json.loads(row["citations"])),
                 Provenance(row["checkpoint"], row["prompt_version"], json.loads(row["plan"])),
             )
             for row in reversed(rows)
         )
 
     def known_hash(self, path: Path, size_bytes: int, modified_ns: int) -> str | None:
-        """The content hash of a file that was read before and has not changed since."""
+        """Return the content hash of a file that was hashed before and has not changed; else None."""
         with self._connection() as db:
             row = db.execute(
                 "SELECT content_hash FROM known_files WHERE path = ? AND size_bytes = ? AND modified_ns = ?",
@@ -318,7 +318,7 @@ class Library:
             return row[0] if row else None
 
     def remember_hash(self, path: Path, size_bytes: int, modified_ns: int, content_hash: str) -> None:
-        """Note a file's content hash, so that it need not be read again."""
+        """Store a file's content hash, so that it need not be read again."""
         with self._transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO known_files VALUES (?, ?, ?, ?)", (str(path), size_bytes, modified_ns, content_hash)

@@ -1,4 +1,4 @@
-"""The database's tables, as migrations that are applied one after another."""
+"""The database's tables, as migrations that are applied in order."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -67,12 +67,33 @@ MIGRATIONS = (
     ALTER TABLE videos ADD COLUMN summary TEXT NOT NULL DEFAULT '';
     ALTER TABLE videos ADD COLUMN chapters TEXT NOT NULL DEFAULT '[]';
     """,
+    # The names of tables, columns and plans follow those of the code.
+    """
+    ALTER TABLE generation RENAME TO revision;
+    ALTER TABLE answers RENAME COLUMN text TO answer;
+    ALTER TABLE answers RENAME COLUMN evidence TO citations;
+    UPDATE videos SET plan = json_remove(json_set(plan,
+        '$.patch_period_s', json_extract(plan, '$.grain_s'), '$.timestamp_tokens', json_extract(plan, '$.stamp_tokens'),
+        '$.purpose', CASE json_extract(plan, '$.purpose')
+            WHEN 'watch' THEN 'qa' WHEN 'look' THEN 'refine' ELSE json_extract(plan, '$.purpose') END
+        ), '$.grain_s', '$.stamp_tokens') WHERE json_extract(plan, '$.grain_s') IS NOT NULL;
+    UPDATE answers SET plan = json_remove(json_set(plan,
+        '$.patch_period_s', json_extract(plan, '$.grain_s'), '$.timestamp_tokens', json_extract(plan, '$.stamp_tokens'),
+        '$.purpose', CASE json_extract(plan, '$.purpose')
+            WHEN 'watch' THEN 'qa' WHEN 'look' THEN 'refine' ELSE json_extract(plan, '$.purpose') END
+        ), '$.grain_s', '$.stamp_tokens') WHERE json_extract(plan, '$.grain_s') IS NOT NULL;
+    """,
+    # The demo checkpoint's fingerprint covers the names of its files. They changed, and its weights did not.
+    """
+    UPDATE videos SET checkpoint = 'demo@e5dda8cbe513' WHERE checkpoint = 'demo@ad6fec58ad02';
+    UPDATE answers SET checkpoint = 'demo@e5dda8cbe513' WHERE checkpoint = 'demo@ad6fec58ad02';
+    """,
 )
-"""Applied in order, each once; `PRAGMA user_version` counts them. Append only."""
+"""Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
 
 
 def statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit the transaction around them."""
+    """Yield the statements of a script one by one: `executescript` would commit the transaction around them."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

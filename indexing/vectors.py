@@ -1,7 +1,7 @@
-"""Caption vectors in FAISS: a cache beside the database that can always be made again from it.
+"""Caption vectors in FAISS: a cache beside the database, which can always be built again from it.
 
-The index is exact (inner product over all vectors): at 512 numbers a caption, a search over 100,000 captions takes
-tens of milliseconds, and quantised indexes were measured elsewhere to lose results.
+The index is exact (inner product with all vectors): with 512 dimensions a search over 100,000 captions takes tens of milliseconds,
+and quantised indexes were measured elsewhere to lose results.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ BATCH = 256
 
 
 class VectorIndex:
-    """The vectors of a library's captions, brought up to date before every search."""
+    """The vectors of a library's captions, updated before every search."""
 
     def __init__(self, library: Library, embedder: Embedder) -> None:
         self._library, self._embedder = library, embedder
@@ -36,7 +36,7 @@ class VectorIndex:
         self._revision = -1
 
     def search(self, query: str, *, limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
-        """(caption id, cosine) of the captions most like a query, best first; `among` limits which."""
+        """Return (caption id, cosine) of the captions most similar to a query, best first. `among`: the only ids that count."""
         with self._lock:
             self._update()
             parameters = None
@@ -46,7 +46,7 @@ class VectorIndex:
         return [(int(caption_id), float(score)) for caption_id, score in zip(ids[0], scores[0], strict=True) if caption_id >= 0]
 
     def update(self, on_progress: Callable[[float], None] | None = None) -> None:
-        """Embed what is new in the library and forget what is gone; `on_progress` is told the part done."""
+        """Embed new captions and remove deleted ones. `on_progress` receives the completed fraction."""
         with self._lock:
             self._update(on_progress)
 
@@ -54,13 +54,13 @@ class VectorIndex:
         generation = self._library.revision()
         if generation == self._revision:
             return
-        wanted = self._library.caption_ids()
+        current = self._library.caption_ids()
         present = frozenset(faiss.vector_to_array(self._index.id_map).tolist())
-        gone, new = present - wanted, sorted(wanted - present)
-        if gone:
-            self._remove(self._index, sorted(gone))
+        deleted, new = present - current, sorted(current - present)
+        if deleted:
+            self._remove(self._index, sorted(deleted))
         for start in range(0, len(new), BATCH):
-            # A caption can vanish between the two questions to the library; then it is simply not added.
+            # A caption that is deleted between the two queries is not added.
             captions = self._library.captions_by_id(new[start : start + BATCH])
             if captions:
                 vectors = self._embedder.embed([caption.event.text for caption in captions.values()])
@@ -69,34 +69,34 @@ class VectorIndex:
             if on_progress:
                 on_progress(min(1.0, (start + BATCH) / len(new)))
         self._revision = generation
-        if gone or new:
+        if deleted or new:
             self._save()
 
     def _empty(self) -> "faiss.IndexIDMap2":
         return faiss.IndexIDMap2(faiss.IndexFlatIP(self._embedder.dimensions))
 
     def _load(self) -> "faiss.IndexIDMap2":
-        """The index on disk, or an empty one if there is none, it is damaged, or another embedder wrote it."""
+        """Load the index from disk; return an empty one if it is missing or damaged, or if another embedder wrote it."""
         try:
             with FileLock(self._path.with_suffix(".lock")):
-                stated = json.loads(self._path.with_suffix(".json").read_text(encoding="utf-8"))
+                label = json.loads(self._path.with_suffix(".json").read_text(encoding="utf-8"))
                 blob = self._path.read_bytes()
             index = faiss.deserialize_index(np.frombuffer(blob, dtype=np.uint8))
             ids = faiss.vector_to_array(index.id_map).tolist()
-            if stated == _label(self._embedder.name, blob, stated["texts"]) and len(ids) == len(stated["texts"]):
-                self._texts = dict(zip(ids, stated["texts"], strict=True))
+            if label == _label(self._embedder.name, blob, label["texts"]) and len(ids) == len(label["texts"]):
+                self._texts = dict(zip(ids, label["texts"], strict=True))
                 self._remove(index, self._outdated_ids())
                 return index
-            log.warning("%s does not match its label; the vectors are made again", self._path)
+            log.warning("%s does not match its label; the vectors are built again", self._path)
         except FileNotFoundError:
             pass
         except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
-            log.warning("%s cannot be read (%s); the vectors are made again", self._path, error)
+            log.warning("%s cannot be read (%s); the vectors are built again", self._path, error)
         self._texts = {}
         return self._empty()
 
     def _outdated_ids(self) -> list[int]:
-        """Captions whose text is not the one that was embedded: the vectors of another library, or of a restored one."""
+        """Return the ids of captions whose text is not the embedded one: the index belongs to another library, or to a restored one."""
         captions = self._library.captions_by_id(list(self._texts))
         return [number for number, caption in captions.items() if _digest(caption.event.text) != self._texts[number]]
 
@@ -111,14 +111,14 @@ class VectorIndex:
         ids = faiss.vector_to_array(self._index.id_map).tolist()
         label = json.dumps(_label(self._embedder.name, blob.tobytes(), [self._texts[number] for number in ids]))
         try:
-            # The two files belong together, so that one process writes them at a time.
+            # One process at a time writes the two files, because they belong together.
             with FileLock(self._path.with_suffix(".lock")):
                 for path, content in ((self._path, blob.tobytes()), (self._path.with_suffix(".json"), label.encode())):
                     partial = path.with_name(f".{path.name}.partial")
                     partial.write_bytes(content)
                     partial.replace(path)
         except OSError as error:
-            # Only a cache: the search works from memory, and the next start makes it again.
+            # The search works from memory, and the next start builds the cache again.
             log.warning("%s cannot be written: %s", self._path, error)
 
 

@@ -1,79 +1,79 @@
-"""What can go wrong with checkpoints, questions and replies, each as a sentence its reader can act on."""
+"""Errors of the package `model`. Each message says what is wrong and what to do."""
 
 
 class ModelError(Exception):
-    """Base of all errors of `model`. `code` is stable and meant for programs."""
+    """The base class of all errors of `model`. `code` is stable and meant for programs."""
 
     code = "model_error"
 
 
 class CheckpointNotFound(ModelError):
-    """No checkpoint of that name is on this machine, and it could not be downloaded."""
+    """The checkpoint is not in the local cache and could not be downloaded."""
 
     code = "checkpoint_not_found"
 
 
 class InvalidCheckpoint(ModelError):
-    """The folder is no complete, safe checkpoint of a video language model."""
+    """The folder is not a complete safetensors checkpoint of a video language model."""
 
-    code = "bad_checkpoint"
+    code = "invalid_checkpoint"
 
 
 class InvalidQuestion(ModelError):
-    """The question is empty, or asks about a time that the video does not have."""
+    """The question is empty or too long, or refers to a time outside the video."""
 
-    code = "bad_question"
+    code = "invalid_question"
 
 
 class DeviceNotFound(ModelError):
-    """The device that was asked for is not on this machine."""
+    """The requested device is not available."""
 
     code = "device_not_found"
 
 
 class Cancelled(ModelError):
-    """Whoever asked wants to know no longer."""
+    """The caller cancelled the operation."""
 
-    code = "stopped"
+    code = "cancelled"
 
 
 class OutOfMemory(ModelError):
-    """The device has not enough memory for the plan."""
+    """The device does not have enough memory for the plan."""
 
     code = "out_of_memory"
 
 
 class ContextOverflow(ModelError):
-    """Question and reply do not fit behind the video."""
+    """The question and the reply do not fit into the context behind the video."""
 
-    code = "context_full"
+    code = "context_overflow"
 
 
 class OutOfDistribution(ModelError):
-    """The checkpoint was trained on nothing like it, and knows that it was not."""
+    """The footage is unlike the checkpoint's training data, so its replies would be invented."""
 
-    code = "unfamiliar"
+    code = "out_of_distribution"
 
 
 class ServerUnreachable(ModelError):
-    """There is no model server where one was named, or it does not answer."""
+    """No model server answers at the given address."""
 
     code = "server_unreachable"
 
 
 class ServerFailed(ModelError):
-    """The model server refused a request, or broke off in the middle of a reply."""
+    """The model server rejected a request or closed the connection during a reply."""
 
     code = "server_failed"
 
 
 class TrainingRefused(ModelError):
-    """A run of training can't begin or go on as it was asked to."""
+    """A training run cannot start or resume with the given arguments."""
 
     code = "training_refused"
 
 
 class TrainingFailed(ModelError):
-    """The numbers of a run of training became useless."""
+    """A training run diverged."""
 
     code = "training_failed"

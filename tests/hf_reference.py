@@ -1,4 +1,4 @@
-"""transformers alone, as everyone uses it: what the engine is held to."""
+"""Reference results: plain transformers without the engine."""
 
 from typing import Any
 
@@ -10,22 +10,22 @@ from transformers.video_utils import VideoMetadata
 from longview.video.decoder import TimedFrames
 
 
-class Plain:
-    """A checkpoint through `processor(...)` and `model.generate(...)`, with nothing of ours between."""
+class HFReference:
+    """A checkpoint that runs through `processor(...)` and `model.generate(...)` only."""
 
     def __init__(self, folder: Any, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.processor: Any = AutoProcessor.from_pretrained(folder)
         self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).to(device).eval()
 
     @classmethod
-    def of(cls, processor: Any, model: Any) -> "Plain":
-        """The same of what is loaded already."""
-        plain = cls.__new__(cls)
-        plain.processor, plain.model = processor, model
-        return plain
+    def from_loaded(cls, processor: Any, model: Any) -> "HFReference":
+        """Wrap a processor and a model that are already loaded."""
+        reference = cls.__new__(cls)
+        reference.processor, reference.model = processor, model
+        return reference
 
     def inputs(self, frames: TimedFrames, question: str) -> Any:
-        """The tensors of a whole prompt; true times go in as milliseconds of a 1,000 fps video."""
+        """Return the tensors of a whole prompt. True times are passed as milliseconds of a 1,000 fps video."""
         messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}]
         text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         milliseconds = [round(time_s * 1000) for time_s in frames.times_s.tolist()]
@@ -40,18 +40,18 @@ class Plain:
         return batch.to(self.model.device)
 
     def prompt(self, frames: TimedFrames, question: str) -> str:
-        """The whole prompt as text."""
+        """Return the whole prompt as text."""
         return str(self.processor.batch_decode(self.inputs(frames, question)["input_ids"])[0])
 
     @torch.inference_mode()
     def logits(self, frames: TimedFrames, question: str) -> torch.Tensor:
-        """Logits (vocabulary,) of the first token of the reply."""
-        found: torch.Tensor = self.model(**self.inputs(frames, question)).logits[0, -1]
-        return found
+        """Return the logits (vocabulary,) of the first token of the reply."""
+        logits: torch.Tensor = self.model(**self.inputs(frames, question)).logits[0, -1]
+        return logits
 
     @torch.inference_mode()
     def reply(self, frames: TimedFrames, question: str, *, max_new_tokens: int = 400) -> str:
-        """The greedy reply."""
+        """Return the greedy reply."""
         inputs = self.inputs(frames, question)
         ids = self.model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
         return str(self.processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])

@@ -1,17 +1,17 @@
-"""A film of every container and codec that must be understood, each made by one ffmpeg command with known facts."""
+"""Sample videos with known metadata in every supported container and codec, rendered by ffmpeg."""
 
 import subprocess
 from pathlib import Path
 
 from longview.video.ffmpeg import ffmpeg_path
 
-PICTURES = "testsrc2=duration=3:rate=25:size=160x120"
-SOUND = "sine=duration=3:sample_rate=44100"
+VIDEO = "testsrc2=duration=3:rate=25:size=160x120"
+AUDIO = "sine=duration=3:sample_rate=44100"
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-g", "25", "-bf", "2", "-pix_fmt", "yuv420p")
 X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1:keyint=25:bframes=2")
 AAC = ("-c:a", "aac")
 
-KINDS: dict[str, tuple[str, ...]] = {
+SAMPLES: dict[str, tuple[str, ...]] = {
     "h264.mp4": (*X264, *AAC),
     "h264.mov": (*X264, *AAC),
     "h264.mkv": (*X264, *AAC),
@@ -46,9 +46,9 @@ SUBTITLES = "1\n00:00:00,500 --> 00:00:02,000\nHello\n"
 
 
 def make(folder: Path, name: str) -> Path:
-    """The film of that kind: 3 seconds, 25 frames a second, 160x120 as stored."""
+    """Render the sample of that name: 3 seconds, 25 frames per second, 160x120 pixels as stored."""
     target = folder / name
-    inputs, maps = ["-f", "lavfi", "-i", PICTURES, "-f", "lavfi", "-i", SOUND], ["-map", "0:v"]
+    inputs, maps = ["-f", "lavfi", "-i", VIDEO, "-f", "lavfi", "-i", AUDIO], ["-map", "0:v"]
     maps += [] if name.endswith(".gif") else ["-map", "1:a"]
     if name.startswith("chapters"):
         (folder / "chapters.txt").write_text(CHAPTERS)
@@ -58,12 +58,12 @@ def make(folder: Path, name: str) -> Path:
         (folder / "words.srt").write_text(SUBTITLES)
         inputs += ["-i", str(folder / "words.srt")]
         maps += ["-map", "2:s"]
-    first = target.with_name(f"first {name}") if name.startswith(("turned", "edited")) else target
-    _run(*inputs, *maps, "-metadata:s:a:0", "language=kor", *KINDS[name], str(first))
+    source = target.with_name(f"source {name}") if name.startswith(("turned", "edited")) else target
+    _run(*inputs, *maps, "-metadata:s:a:0", "language=kor", *SAMPLES[name], str(source))
     if name.startswith("turned"):
-        _run("-display_rotation", "90", "-i", str(first), "-c", "copy", str(target))
+        _run("-display_rotation", "90", "-i", str(source), "-c", "copy", str(target))
     if name.startswith("edited"):
-        _run("-ss", "1.3", "-i", str(first), "-c", "copy", str(target))
+        _run("-ss", "1.3", "-i", str(source), "-c", "copy", str(target))
     return target
 
 

@@ -1,4 +1,4 @@
-"""Dataclasses -> what the browser shows. Everything that a video, a user or a model wrote is escaped here."""
+"""Render dataclasses as HTML and Markdown. Everything that a video, a user or a model wrote is escaped here."""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from longview.app.progress import Progress
 from longview.app.service import (
     FORMATS,
     NO_CAPTIONS,
+    NO_EVENTS,
     AnsweredQuestion,
     Caption,
     ChatTurn,
@@ -23,19 +24,19 @@ from longview.app.service import (
 
 
 def notice(text: str) -> str:
-    """The banner that says what the checkpoint can't do."""
+    """Render the banner that says what the checkpoint cannot do."""
     return f'<div class="notice" role="note">{escape(text)}</div>'
 
 
 def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> str:
-    """The video element with the captions as its text track, or what is there instead."""
+    """Render the video element with the captions as its text track, or the reason why there is none."""
     if entry is None:
         return '<div class="player muted">The library is empty. Add a video under “Library”.</div>'
     facts = entry.facts
     size = f"{facts.get('width')}×{facts.get('height')}"
     about = f"{escape(entry.title)} · {format_time(entry.duration_s)} · {size} · {escape(str(facts.get('codec')))}"
     if not ready:
-        waiting = '<div class="muted">A copy that browsers can play is being made …</div>'
+        waiting = '<div class="muted">Preparing a browser-compatible copy …</div>'
         return f'<div class="player">{waiting}<div class="facts">{about}</div></div>'
     return (
         f'<div class="player"><video controls preload="metadata" src="/media/{quote(entry.video_id)}#t={start_s:.3f}">'
@@ -45,30 +46,30 @@ def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> st
 
 
 def failure(text: str) -> str:
-    """One sentence in place of something that cannot be shown."""
+    """Render one sentence in place of something that cannot be shown."""
     return f'<div class="failed" role="alert">{escape(text)}</div>'
 
 
-def captions(items: Sequence[Caption], *, stale: bool, incomplete: Sequence[Span] = ()) -> str:
-    """A table whose rows seek the player."""
+def captions(items: Sequence[Caption], *, is_outdated: bool, incomplete: Sequence[Span] = ()) -> str:
+    """Render a table whose rows seek the player."""
     rows = "".join(
         f'<tr tabindex="0" data-seek="{item.event.span.start_s:.3f}" data-until="{item.event.span.end_s:.3f}">'
         f"<td>{_clock(item.event.span)}</td><td>{escape(item.event.text)}</td></tr>"
         for item in items
     )
-    warning = "Another checkpoint made these captions; index the video again to renew them." if stale else ""
+    warning = "Another checkpoint made these captions; index the video again to renew them." if is_outdated else ""
     if incomplete:
-        warning += f" There may be more than this in {', '.join(map(_clock, incomplete))}."
+        warning += f" Captions may be incomplete from {', '.join(map(_clock, incomplete))}."
     table = (
         f'<div class="captions"><table>{rows}</table></div>'
         if items
-        else f'<div class="muted">{NO_CAPTIONS if incomplete else "Nothing was seen in this video."}</div>'
+        else f'<div class="muted">{NO_CAPTIONS if incomplete else NO_EVENTS}</div>'
     )
     return f'<div class="muted">{warning}</div>{table}'
 
 
 def summary(entry: VideoEntry) -> str:
-    """What the video is about, and its chapters, which seek the player."""
+    """Render the summary of a video and its chapters, which seek the player."""
     if not entry.chapters:
         return ""
     items = "".join(
@@ -76,8 +77,8 @@ def summary(entry: VideoEntry) -> str:
         f"{escape(chapter.text)}</li>"
         for chapter in entry.chapters
     )
-    listed = f'<ol class="chapters" aria-label="Chapters">{items}</ol>'
-    return f'<details class="story"><summary>{escape(entry.summary)}</summary>{listed}</details>'
+    chapters = f'<ol class="chapters" aria-label="Chapters">{items}</ol>'
+    return f'<details class="summary"><summary>{escape(entry.summary)}</summary>{chapters}</details>'
 
 
 def _part(entry: VideoEntry) -> str:
@@ -85,32 +86,32 @@ def _part(entry: VideoEntry) -> str:
 
 
 def exports(entry: VideoEntry | None) -> str:
-    """One link a format."""
+    """Render one link per format."""
     if entry is None:
         return ""
     links = "".join(f'<a href="/export/{quote(entry.video_id)}.{format}" download>{format.upper()}</a>' for format in FORMATS)
     return f'<div class="exports">Export captions: {links}</div>'
 
 
-def moments(found: Sequence[Moment], *, is_verifying: bool = False) -> str:
-    """Search results as cards that open the video at the moment; those that a second look did not see are left out."""
-    if not found:
+def moments(results: Sequence[Moment], *, is_verifying: bool = False) -> str:
+    """Render search results as cards that open the video at the moment, without those that verification rejected."""
+    if not results:
         return '<div class="muted">No caption in the library fits.</div>'
-    shown = [moment for moment in found if moment.verified is not False]
-    notes = ["Looking again at each moment …"] if is_verifying else []
-    if len(shown) < len(found):
-        notes.append(f"{len(found) - len(shown)} left out: a second look did not see what the caption says.")
-    cards = "".join(_card(moment.video_id, moment.title, moment.span, moment.text, _score(moment)) for moment in shown)
+    accepted = [moment for moment in results if moment.verified is not False]
+    notes = ["Verifying results …"] if is_verifying else []
+    if len(accepted) < len(results):
+        notes.append(f"{len(results) - len(accepted)} results hidden: not confirmed in the video.")
+    cards = "".join(_card(moment.video_id, moment.title, moment.span, moment.text, _score(moment)) for moment in accepted)
     return f'<div class="muted" role="status">{" ".join(notes)}</div><div class="moments">{cards}</div>'
 
 
 def citation_cards(spans: Sequence[tuple[str, str, Span]]) -> str:
-    """What an answer about the library rests on, video by video (id, title, span), as the same cards."""
+    """Render the citations of an answer about the library (video id, title, span) as the same cards."""
     return f'<div class="moments">{"".join(_card(video_id, title, span, "", "") for video_id, title, span in spans)}</div>'
 
 
 def _score(moment: Moment) -> str:
-    return f" · {moment.score:.2f}" + (" · caption confirmed by a second look" if moment.verified else "")
+    return f" · {moment.score:.2f}" + (" · verified" if moment.verified else "")
 
 
 def _card(video_id: str, title: str, span: Span, text: str, note: str) -> str:
@@ -123,23 +124,23 @@ def _card(video_id: str, title: str, span: Span, text: str, note: str) -> str:
     )
 
 
-def library_table(entries: Sequence[VideoEntry], stale_ids: frozenset[str]) -> str:
-    """The library as a table."""
+def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str]) -> str:
+    """Render the library as a table."""
     if not entries:
         return '<div class="muted">The library is empty.</div>'
     rows = "".join(
         f'<tr><td><a data-elsewhere href="/?video={quote(entry.video_id)}">{escape(entry.title)}</a></td>'
         f"<td>{format_time(entry.duration_s)}{_part(entry)}</td><td>{entry.caption_count}</td>"
-        f"<td>{'stale: index again' if entry.video_id in stale_ids else escape(entry.provenance.checkpoint)}</td>"
+        f"<td>{'outdated, re-index' if entry.video_id in outdated_ids else escape(entry.provenance.checkpoint)}</td>"
         f'<td class="muted">{escape(str(entry.path))}</td></tr>'
         for entry in entries
     )
-    head = "<tr><th>Title</th><th>Length</th><th>Events</th><th>Captioned by</th><th>Original</th></tr>"
+    head = "<tr><th>Title</th><th>Length</th><th>Events</th><th>Model</th><th>File</th></tr>"
     return f'<div class="videos"><table>{head}{rows}</table></div>'
 
 
 def job(current: Job | None) -> str:
-    """Progress of a job: stage, percent, time left; or how it ended."""
+    """Render the progress of a job (stage, percent, remaining time) or its result."""
     if current is None:
         return ""
     if current.error:
@@ -156,27 +157,27 @@ def job(current: Job | None) -> str:
     )
 
 
-def answer(text: str, evidence: Sequence[Span] = (), notice: str | None = None) -> str:
-    """An answer as Markdown: every time in it, and the evidence, as links that seek the player; last the notice."""
-    shown = []
+def answer(text: str, citations: Sequence[Span] = (), notice: str | None = None) -> str:
+    """Render an answer as Markdown: times in it and citations are links that seek the player; the notice comes last."""
+    parts = []
     end = 0
     for reference in find_times(text, duration_s=float("inf")):
-        shown += [
+        parts += [
             escaped_markdown(text[end : reference.text_start]),
             _link(text[reference.text_start : reference.text_end], reference.span.start_s),
         ]
         end = reference.text_end
-    shown.append(escaped_markdown(text[end:]))
-    seen = " ".join(_link(_clock(span), span.start_s) for span in evidence)
+    parts.append(escaped_markdown(text[end:]))
+    evidence = " ".join(_link(_clock(span), span.start_s) for span in citations)
     return (
-        "".join(shown).replace("\n", "  \n")
-        + (f"\n\nSeen at {seen}" if seen else "")
+        "".join(parts).replace("\n", "  \n")
+        + (f"\n\nEvidence: {evidence}" if evidence else "")
         + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
     )
 
 
 def answer_progress(latest: Sequence[Progress]) -> str:
-    """What stands where an answer will go on: how far the looking has come, by the latest report if there is one."""
+    """Render the progress of an answer, which stands where its text will continue."""
     progress = latest[-1] if latest else None
     if progress is None or progress.fraction >= 1.0:
         return " …"
@@ -185,12 +186,12 @@ def answer_progress(latest: Sequence[Progress]) -> str:
 
 
 def plain_answer(text: str, notice: str | None = None) -> str:
-    """An answer about several videos as Markdown; last the notice."""
+    """Render an answer about several videos as Markdown; the notice comes last."""
     return escaped_markdown(text).replace("\n", "  \n") + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
 
 
 def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
-    """Earlier questions and answers as the model is told them."""
+    """Return earlier questions and answers as turns of the conversation."""
     return [ChatTurn(item.question, item.answer) for item in answers]
 
 
@@ -203,7 +204,7 @@ def _link(text: str, time_s: float) -> str:
 
 
 def escaped_markdown(text: str) -> str:
-    """Text that Markdown shows as it is: no pictures, links or HTML out of a model's mouth."""
+    """Escape a text so that Markdown shows it as it is: a model cannot insert images, links or HTML."""
     escaped = re.sub(r"([\\`*_{}\[\]()#+!|>~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
     # A line that begins with a number and a full stop would become a list.
     escaped = re.sub(r"^(\s*\d+)\.", r"\1&#46;", escaped, flags=re.MULTILINE)
@@ -212,7 +213,7 @@ def escaped_markdown(text: str) -> str:
 
 
 def history(answers: Sequence[AnsweredQuestion], notice: str | None = None) -> list[dict[str, str]]:
-    """Earlier questions and answers as chat messages."""
+    """Render earlier questions and answers as chat messages."""
     messages = []
     for item in answers:
         messages.append({"role": "user", "content": escaped_markdown(item.question)})

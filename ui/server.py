@@ -1,4 +1,4 @@
-"""The web server: the page, and the media, thumbnails and exports that it refers to. On this machine only."""
+"""The web server: the page, and the media, thumbnails and exports that it refers to. It listens on this machine only."""
 
 import errno
 import json
@@ -23,13 +23,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from longview.app.errors import EXPECTED_ERRORS, PortBusy
 from longview.app.jobs import Jobs
 from longview.app.service import FORMATS, ExportFormat, Longview
-from longview.ui.blocks import ASSETS, THEME, build
+from longview.ui.page import ASSETS, THEME, build
 
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-"""Loopback only: there is no authentication."""
-PORTS_TRIED = 50
+"""The loopback address, because there is no authentication."""
+MAX_PORTS = 50
 UPLOAD_ROUTE = "/gradio_api/upload"
 MAX_BODY_BYTES = 1 << 20
 """Maximum size of a request that is no upload; questions and paths take a few thousand bytes."""
@@ -44,7 +44,7 @@ EXPORT_TYPES = {
 
 
 class SameSiteWrites:
-    """Refuses requests that change something when a page of another site sends them: browsers name that site."""
+    """Refuse requests that change something and come from the page of another site: browsers name that site."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -122,8 +122,8 @@ def _file_paths(data: Any) -> Iterator[object]:
 
 
 def create(app: Longview) -> FastAPI:
-    """The web application over one library."""
-    # Uploads pass through the library's own disk, so that they need not be copied from another one.
+    """Create the web application over one library."""
+    # Uploads are stored on the disk of the library.
     uploads = app.library.folder / "cache"
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None)
@@ -137,7 +137,7 @@ def create(app: Longview) -> FastAPI:
     def media(video_id: str) -> FileResponse:
         path = _or_404(lambda: app.media.browser_copy(app.library.video(video_id)))
         if path is None:
-            raise HTTPException(404, "A copy that browsers can play is still being made.")
+            raise HTTPException(404, "The browser-compatible copy is not ready yet.")
         return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"))
 
     @web.get("/thumbnail/{video_id}/{time_ms}.jpg")
@@ -173,12 +173,12 @@ def serve(app: Longview, port: int | None) -> None:
     Raises:
         PortBusy: the explicit port is taken; the message names the next free one.
     """
-    wanted = port or app.settings.port
-    free = next_free_port(wanted)
-    if free != wanted:
+    first_choice = port or app.settings.port
+    free = next_free_port(first_choice)
+    if free != first_choice:
         if port is not None:
-            raise PortBusy(f"Port {wanted} is in use; the next free one is {free}: serve --port {free}")
-        print(f"Port {wanted} is in use; taking {free}, the next free one.", file=sys.stderr)
+            raise PortBusy(f"Port {first_choice} is in use; the next free one is {free}: serve --port {free}")
+        print(f"Port {first_choice} is in use; taking {free}, the next free one.", file=sys.stderr)
     web = create(app)
     threading.Thread(target=_warm_up, args=(app,), daemon=True).start()
     server = uvicorn.Server(uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=3))
@@ -189,12 +189,12 @@ def serve(app: Longview, port: int | None) -> None:
 
 
 def next_free_port(first: int) -> int:
-    """The first port from `first` on where nothing listens.
+    """Return the first port from `first` on that is free.
 
     Raises:
-        PortBusy: none of the next `PORTS_TRIED` is free.
+        PortBusy: none of the next `MAX_PORTS` is free.
     """
-    for port in range(first, min(first + PORTS_TRIED, 65536)):
+    for port in range(first, min(first + MAX_PORTS, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -204,7 +204,7 @@ def next_free_port(first: int) -> int:
                     raise
                 continue
             return port
-    raise PortBusy(f"Ports {first} to {first + PORTS_TRIED - 1} are all in use; choose one with --port.")
+    raise PortBusy(f"Ports {first} to {first + MAX_PORTS - 1} are all in use; choose one with --port.")
 
 
 def _warm_up(app: Longview) -> None:
@@ -217,8 +217,8 @@ def _warm_up(app: Longview) -> None:
 T = TypeVar("T")
 
 
-def _or_404(work: Callable[[], T]) -> T:
+def _or_404(call: Callable[[], T]) -> T:
     try:
-        return work()
+        return call()
     except EXPECTED_ERRORS as error:
         raise HTTPException(404, str(error)) from error

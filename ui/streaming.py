@@ -1,8 +1,9 @@
-"""The answers that are in the making: what each says, how far it has come before that, and the Stop button of its page."""
+"""Answers that are being generated: their pieces, their progress before the first piece, and the Stop button of a page."""
 
 import queue
 import threading
 import traceback
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -10,40 +11,45 @@ from typing import Any
 import gradio as gr
 
 from longview.app.answers import AnswerStream
+from longview.app.progress import Progress
 
 ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
 IDLE: dict[str, Any] = {"stop_btn": False}
 
 POLL_S = 0.5
-"""How often a page is told how far an answer has come that says nothing yet."""
+"""Interval at which a page gets the progress of an answer without text, in seconds."""
+
+LatestProgress = deque[Progress]
+"""The latest progress report, if there is one."""
 
 
-def stream_events(asking: AnswerStream) -> Generator[str]:
-    """The pieces of an answer; an empty one now and then while there is none, because it says nothing while a video is read.
+def stream_events(stream: AnswerStream) -> Generator[str]:
+    """Yield the pieces of an answer; yield an empty piece every `POLL_S` while a video is read.
 
-    It is made beside, no further than it is taken from here; leaving the iteration stops it. What it raises comes from here.
+    The answer is generated in a thread, no further ahead than the next piece. Leaving the iteration cancels it. An exception of the
+    thread is raised here.
     """
     pieces: queue.Queue[str | None] = queue.Queue(maxsize=1)
-    failure: list[BaseException] = []
-    left = threading.Event()
+    errors: list[BaseException] = []
+    is_abandoned = threading.Event()
 
     def hand_over(piece: str | None) -> None:
-        while not left.is_set():
+        while not is_abandoned.is_set():
             with suppress(queue.Full):
                 pieces.put(piece, timeout=POLL_S)
                 break
 
-    def work() -> None:
+    def generate() -> None:
         try:
-            for piece in asking:
+            for piece in stream:
                 hand_over(piece)
         except BaseException as error:
-            # The frames that it came through hold the session, which may be gigabytes.
+            # The traceback's frames hold the session, which may be gigabytes.
             traceback.clear_frames(error.__traceback__)
-            failure.append(error.with_traceback(None))
+            errors.append(error.with_traceback(None))
         hand_over(None)
 
-    threading.Thread(target=work, name="answer", daemon=True).start()
+    threading.Thread(target=generate, name="answer", daemon=True).start()
     try:
         while True:
             try:
@@ -53,36 +59,36 @@ def stream_events(asking: AnswerStream) -> Generator[str]:
             if piece is None:
                 break
             yield piece
-        if failure:
-            raise failure.pop()
+        if errors:
+            raise errors.pop()
     finally:
-        left.set()
-        asking.cancel()
+        is_abandoned.set()
+        stream.cancel()
 
 
 class ActiveStreams:
-    """Of all pages; a page is known by its session."""
+    """The answers that are being generated for all pages; a page is known by its session."""
 
     def __init__(self) -> None:
-        self._running: dict[str, list[threading.Event]] = {}
+        self._cancel_events: dict[str, list[threading.Event]] = {}
 
     @contextmanager
     def cancellable(self, request: gr.Request) -> Iterator[threading.Event]:
-        """While an answer is made: what `stop` of the same page sets, also before there is anything to be stopped."""
-        stopping = threading.Event()
-        running = self._running.setdefault(request.session_hash or "", [])
-        running.append(stopping)
+        """Provide the event that `cancel_all` of the same page sets while an answer is generated, or even before it begins."""
+        cancel_event = threading.Event()
+        events = self._cancel_events.setdefault(request.session_hash or "", [])
+        events.append(cancel_event)
         try:
-            yield stopping
+            yield cancel_event
         finally:
-            running.remove(stopping)
+            events.remove(cancel_event)
 
     def cancel_all(self, request: gr.Request) -> None:
-        """Stop all answers of a page. Leaving an answer alone would let the frames that it waits for be read to their end."""
-        for stopping in self._running.pop(request.session_hash or "", []):
-            stopping.set()
+        """Cancel all answers of a page. Without it, an abandoned answer would decode its window to the end."""
+        for cancel_event in self._cancel_events.pop(request.session_hash or "", []):
+            cancel_event.set()
 
     def stop(self, request: gr.Request) -> dict[str, Any]:
-        """The same for the page's button, which is not needed then."""
+        """Cancel all answers of a page, and hide its Stop button."""
         self.cancel_all(request)
         return gr.update(**IDLE)

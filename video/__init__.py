@@ -1,1 +1,1 @@
-"""From a file to timed frames. Knows no model, no index and no interface."""
+"""Video access: probing, frame sampling, decoding and clips. The package imports no model, index or user interface."""

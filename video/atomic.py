@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes: a file appears complete or not at all."""
 
 import os
 import tempfile
@@ -9,18 +9,18 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target` that becomes `target` only if the block succeeds: no half-written files."""
+    """Yield a temporary path beside `target` that replaces `target` only if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept because ffmpeg chooses the container by it.
+    # The suffix stays the same because ffmpeg selects the container by it.
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-", suffix=target.suffix)
     os.close(handle)
-    partial = Path(name)
+    temporary_path = Path(name)
     try:
-        yield partial
-        # mkstemp makes files private; the finished one gets the permissions any new file would.
+        yield temporary_path
+        # mkstemp creates private files; the final file gets the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)
-        partial.chmod(0o666 & ~umask)
-        partial.replace(target)
+        temporary_path.chmod(0o666 & ~umask)
+        temporary_path.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        temporary_path.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""From wanted times to frames: `Decoder.read` yields `TimedFrames` with the true time of every frame.
+"""Decoding of requested timestamps: `Decoder.frames_played_at` yields `TimedFrames` with the exact timestamp of every frame.
 
-Decoding happens in child processes (`longview.video.worker_process`). A span that is long enough is split at key frames over several
-of them, each with a bounded number of frames ahead, and joined again in order, so that the first chunk is there while
-the rest still decodes and memory does not grow with the video.
+Decoding runs in child processes (`longview.video.worker_process`). A long span is split at key frames over several processes,
+each with a bounded number of frames decoded ahead, and the frames are yielded in order. The first chunk is therefore
+available while the others still decode, and memory does not grow with the video.
 """
 
 import bisect
@@ -33,35 +33,35 @@ log = logging.getLogger(__name__)
 
 CHUNK_FRAMES = 64
 READAHEAD_BYTES = 64 << 20
-"""Shared memory for the frames that one process decodes ahead, unless a handful of frames already take more."""
+"""Shared memory for the frames that one process decodes ahead; it is exceeded if `MIN_READAHEAD_FRAMES` take more."""
 MIN_READAHEAD_FRAMES = 4
 MAX_PROCESSES = 4
-"""More would wait for the model, which uses the frames."""
+"""Maximum number of processes per video. More would wait for the model, which is slower than four decoders."""
 MIN_SPLIT_FRAMES = 16
-"""Fewer frames are not worth a second process."""
+"""Minimum number of frames at which a second process pays off."""
 MIN_SPLIT_S = 20.0
-"""Neither is a shorter span."""
+"""Minimum span at which a second process pays off, in seconds."""
 
 
 @dataclass(frozen=True)
 class TimedFrames:
-    """Decoded frames and when each of them is shown."""
+    """A chunk of decoded frames with their timestamps."""
 
     frames: NDArray[np.uint8]
     """RGB of shape (N, height, width, 3)."""
     times_s: NDArray[np.float64]
-    """True presentation times of shape (N,), strictly increasing, on the player's clock."""
+    """Presentation timestamps of shape (N,), in seconds from the container's start, strictly increasing."""
     undecodable: tuple[Span, ...] = ()
-    """Parts of the span whose pictures were wanted but are damaged or missing."""
+    """Spans in which requested frames are damaged or missing."""
 
     def __len__(self) -> int:
         return len(self.times_s)
 
 
 class Decoder:
-    """Probes and decodes videos in child processes that no file can escape. Safe for several threads.
+    """A pool of sandboxed child processes that probe and decode videos. Thread-safe.
 
-    Idle processes are kept for the next request; `close` ends them, and so does the end of the program.
+    Idle processes are kept for the next request; `close` ends them, and so does the exit of the program.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Decoder:
         key_frames_only: bool = False,
         processes: int | None = None,
     ) -> None:
-        """`processes`: how many may decode one video at once; by default one a core, at most four."""
+        """`processes`: maximum number of processes that decode one video; by default one per core, at most four."""
         self.limits = limits or Limits()
         self.backend: BackendName = backend
         self.key_frames_only = key_frames_only
@@ -87,7 +87,7 @@ class Decoder:
             _close_all(self._idle)
 
     def acquire(self) -> DecodingProcess:
-        """A process that no one else uses; `give_back` it."""
+        """Return a process for exclusive use; the caller returns it with `release`."""
         with self._lock:
             while self._idle:
                 process = self._idle.pop()
@@ -97,7 +97,7 @@ class Decoder:
         return DecodingProcess(self.limits)
 
     def release(self, process: DecodingProcess) -> None:
-        """Keep a process for the next request, if it can still be used."""
+        """Keep a process for the next request if it is still usable; end it otherwise."""
         with self._lock:
             if process.is_usable and len(self._idle) < self._processes:
                 self._idle.append(process)
@@ -107,28 +107,28 @@ class Decoder:
     # -- probing --------------------------------------------------------------------------------------------------
 
     def probe(self, path: Path | str, *, known_hash: str | None = None) -> VideoInfo:
-        """What a video file is; see `longview.video.probe.probe`.
+        """Return the metadata of a video file; see `longview.video.probe.probe`.
 
         Raises:
-            VideoError: as there; also if the file makes FFmpeg hang or die.
+            VideoError: as in `longview.video.probe.probe`; also if FFmpeg hangs or crashes on the file.
         """
-        checked = check_path(path, self.limits)
+        checked_path = check_path(path, self.limits)
         process = self.acquire()
         try:
-            info = process.probe(checked)
+            info = process.probe(checked_path)
         except DecoderDied as error:
-            raise UnreadableVideo(f"{checked} cannot be examined. {error}") from error
+            raise UnreadableVideo(f"{checked_path} cannot be probed. {error}") from error
         finally:
             self.release(process)
-        return replace(info, content_hash=known_hash or content_hash(checked))
+        return replace(info, content_hash=known_hash or content_hash(checked_path))
 
     def key_times(self, video: VideoInfo, times_s: list[float]) -> list[float]:
-        """See `longview.video.backends.pyav.key_times`; empty also if the file cannot be read."""
+        """See `longview.video.backends.pyav.key_times`; also empty if the file cannot be read."""
         process = self.acquire()
         try:
             return process.key_times(video, times_s)
         except VideoError as error:
-            log.info("%s: the key frames cannot be found: %s", video.path.name, error)
+            log.info("%s: cannot find the key frames: %s", video.path.name, error)
             return []
         finally:
             self.release(process)
@@ -137,7 +137,7 @@ class Decoder:
         """See `longview.video.backends.pyav.key_frames_around`.
 
         Raises:
-            UnreadableVideo: the file cannot be read, or makes FFmpeg hang or die.
+            UnreadableVideo: the file cannot be read, or FFmpeg hangs or crashes on it.
         """
         process = self.acquire()
         try:
@@ -147,72 +147,71 @@ class Decoder:
         finally:
             self.release(process)
 
-    # -- reading --------------------------------------------------------------------------------------------------
+    # -- decoding -------------------------------------------------------------------------------------------------
 
     def frames_played_at(
         self, video: VideoInfo, times_s: Sequence[float], height: int, width: int, *, chunk_frames: int = CHUNK_FRAMES
     ) -> Generator[TimedFrames, None, None]:
-        """Decode the pictures shown at `times_s` (increasing), upright and scaled, in chunks of at most `chunk_frames`.
+        """Decode the frames on screen at `times_s` (increasing), upright and scaled, in chunks of at most `chunk_frames`.
 
-        A picture that is shown at several of the times comes once. What cannot be read is left out and told in
-        `TimedFrames.unreadable`.
+        A frame that is on screen at several of the times is yielded once. Undecodable frames are skipped and reported in
+        `TimedFrames.undecodable`.
 
         Raises:
-            UnreadableVideo: not one of them can be decoded. NotAVideo: the file is no longer one.
+            UnreadableVideo: no frame can be decoded. NotAVideo: the file is no longer a video.
         """
-        wanted = DecodeRequest(tuple(map(float, times_s)), height, width, self.key_frames_only, max_pixels=self.limits.pixels)
-        steps = _periods(wanted.times_s)
-        chunk = _Chunk(wanted, chunk_frames)
-        decoded, lost_s = 0, []
+        request = DecodeRequest(tuple(map(float, times_s)), height, width, self.key_frames_only, max_pixels=self.limits.pixels)
+        periods_s = _periods(request.times_s)
+        chunk = _Chunk(request, chunk_frames)
+        decoded_count, missing_s = 0, []
         last_s = -np.inf
-        # Closed at once when whoever reads stops, so that no process decodes on for nobody.
-        with closing(self._decoded_frames(video, wanted)) as pictures:
-            for picture in pictures:
-                if picture.time_s is None or picture.pixels is None:
-                    lost_s.append(picture.requested_s)
+        # `closing` stops the processes at once if the caller stops iterating.
+        with closing(self._decoded_frames(video, request)) as frames:
+            for frame in frames:
+                if frame.time_s is None or frame.pixels is None:
+                    missing_s.append(frame.requested_s)
                     start_s = (
-                        picture.requested_s
-                        if picture.end_of_stream_s is None
-                        else min(picture.end_of_stream_s, picture.requested_s)
+                        frame.requested_s if frame.end_of_stream_s is None else min(frame.end_of_stream_s, frame.requested_s)
                     )
-                    chunk.add_missing(Span(start_s, picture.requested_s + steps.get(picture.requested_s, 0.0)))
-                elif picture.time_s > last_s:
-                    last_s = picture.time_s
-                    decoded += 1
-                    if chunk.add(picture.time_s, picture.pixels):
+                    chunk.add_missing(Span(start_s, frame.requested_s + periods_s.get(frame.requested_s, 0.0)))
+                elif frame.time_s > last_s:
+                    last_s = frame.time_s
+                    decoded_count += 1
+                    if chunk.add(frame.time_s, frame.pixels):
                         yield chunk.take()
-        if not decoded:
-            raise UnreadableVideo(f"No picture of {video.path} can be decoded; the file is damaged.")
+        if not decoded_count:
+            raise UnreadableVideo(f"No frame of {video.path} can be decoded; the file is damaged.")
         if not chunk.is_empty:
             yield chunk.take()
-        if lost_s:
+        if missing_s:
+            missing_count, first, last = len(missing_s), format_time(missing_s[0]), format_time(missing_s[-1])
             log.warning(
-                "%s: decoded %d of %d frames, %d unreadable between %s and %s",
-                *(video.path.name, decoded, decoded + len(lost_s), len(lost_s), format_time(lost_s[0]), format_time(lost_s[-1])),
+                "%s: decoded %d of %d frames, %d undecodable between %s and %s",
+                *(video.path.name, decoded_count, decoded_count + missing_count, missing_count, first, last),
             )
 
-    def _decoded_frames(self, video: VideoInfo, wanted: DecodeRequest) -> Generator[DecodedFrame, None, None]:
-        """All pictures in order of time, from as many processes as the span is worth."""
-        frame_bytes = wanted.height * wanted.width * 3
-        slots = max(MIN_READAHEAD_FRAMES, min(CHUNK_FRAMES, READAHEAD_BYTES // frame_bytes))
-        segments = self._segments(video, wanted, slots)
+    def _decoded_frames(self, video: VideoInfo, request: DecodeRequest) -> Generator[DecodedFrame, None, None]:
+        """Yield all frames in order of time, from as many processes as the span is worth."""
+        frame_bytes = request.height * request.width * 3
+        buffer_frames = max(MIN_READAHEAD_FRAMES, min(CHUNK_FRAMES, READAHEAD_BYTES // frame_bytes))
+        segments = self._segments(video, request, buffer_frames)
         workers = min(self._processes, len(segments))
         threads = self._processes if workers == 1 else 1
-        readings: list[_BackendStream] = []
+        streams: list[_BackendStream] = []
         try:
             for worker in range(workers):
-                # Every worker takes every n-th segment; while one is used up, the others already decode theirs ahead.
+                # Each worker takes every n-th segment, and decodes its next one ahead while another worker's is consumed.
                 share = [time_s for segment in segments[worker::workers] for time_s in segment]
-                readings.append(_BackendStream(self, video, replace(wanted, times_s=share, threads=threads), slots))
+                streams.append(_BackendStream(self, video, replace(request, times_s=share, threads=threads), buffer_frames))
             for index, segment in enumerate(segments):
-                yield from readings[index % workers].until(segment[-1])
+                yield from streams[index % workers].until(segment[-1])
         finally:
-            for reading in readings:
-                reading.close()
+            for stream in streams:
+                stream.close()
 
-    def _segments(self, video: VideoInfo, wanted: DecodeRequest, buffer_frames: int) -> list[Sequence[float]]:
-        """The wanted times in parts that begin with a new key frame, each about as large as what is decoded ahead."""
-        times_s = list(wanted.times_s)
+    def _segments(self, video: VideoInfo, request: DecodeRequest, buffer_frames: int) -> list[Sequence[float]]:
+        """Split the requested times at key frames, into parts of about as many frames as a process decodes ahead."""
+        times_s = list(request.times_s)
         is_short = len(times_s) < MIN_SPLIT_FRAMES or times_s[-1] - times_s[0] < MIN_SPLIT_S
         if is_short or self._processes == 1 or self.backend != "pyav":
             return [times_s]
@@ -221,45 +220,47 @@ class Decoder:
             return [times_s]
         size = min(buffer_frames, -(-len(times_s) // self._processes))
         segments: list[list[float]] = [[]]
-        for time_s, key_s, key_before_s in zip(times_s, keys_s, [keys_s[0], *keys_s], strict=False):
-            if len(segments[-1]) >= size and key_s != key_before_s:
+        for time_s, key_s, previous_key_s in zip(times_s, keys_s, [keys_s[0], *keys_s], strict=False):
+            if len(segments[-1]) >= size and key_s != previous_key_s:
                 segments.append([])
             segments[-1].append(time_s)
         return list(segments)
 
 
 class _BackendStream:
-    """What one process decodes, begun at once. What the chosen reader cannot read, or dies of, the fall-back tries once."""
+    """The frames that one process decodes; decoding starts at once.
 
-    def __init__(self, decoder: Decoder, video: VideoInfo, wanted: DecodeRequest, buffer_frames: int) -> None:
+    If the chosen backend cannot read the file, or crashes, the fallback backend is tried once.
+    """
+
+    def __init__(self, decoder: Decoder, video: VideoInfo, request: DecodeRequest, buffer_frames: int) -> None:
         self._decoder, self._video, self._buffer_frames = decoder, video, buffer_frames
-        self._remaining = wanted
+        # What is still to be decoded.
+        self._request = request
         self._backends = [decoder.backend, FALLBACK[decoder.backend]]
         self._process: DecodingProcess | None = None
-        self._pending: DecodedFrame | None = None
+        self._pending_frame: DecodedFrame | None = None
         self._begin()
 
-    def until(self, wanted_s: float) -> Iterator[DecodedFrame]:
-        """The pictures for wanted times up to `wanted_s`."""
-        while (picture := self._pending or self._next()) is not None:
-            self._pending = picture if picture.requested_s > wanted_s else None
-            if self._pending is not None:
+    def until(self, end_s: float) -> Iterator[DecodedFrame]:
+        """Yield the frames that are requested at times up to `end_s`."""
+        while (frame := self._pending_frame or self._next()) is not None:
+            self._pending_frame = frame if frame.requested_s > end_s else None
+            if self._pending_frame is not None:
                 return
-            yield picture
+            yield frame
 
     def close(self) -> None:
         """Stop decoding."""
         if self._process is not None:
-            # If it was not heard to its end it is not kept.
+            # `release` ends a process whose responses were not all read.
             self._decoder.release(self._process)
             self._process = None
 
     def _begin(self) -> None:
         self._process = self._decoder.acquire()
         try:
-            self._pictures = self._process.decode(
-                self._video, self._remaining, self._backends[0], buffer_frames=self._buffer_frames
-            )
+            self._frames = self._process.decode(self._video, self._request, self._backends[0], buffer_frames=self._buffer_frames)
         except BaseException:
             self._decoder.release(self._process)
             raise
@@ -267,35 +268,35 @@ class _BackendStream:
     def _next(self) -> DecodedFrame | None:
         while self._process is not None:
             try:
-                picture = next(self._pictures, None)
+                frame = next(self._frames, None)
             except UnreadableVideo as error:
                 self.close()
                 if self._backends[0] == "decord" and not isinstance(error, DecoderDied):
-                    # Whoever chooses decord is told what it is refused for.
+                    # A user who chooses decord gets its reason for refusing the file, not another backend's frames.
                     raise
-                log.info("%s: reader %s: %s", self._video.path.name, self._backends[0], error)
+                log.info("%s: backend %s: %s", self._video.path.name, self._backends[0], error)
                 del self._backends[0]
-                if self._backends and self._remaining.times_s:
+                if self._backends and self._request.times_s:
                     self._begin()
                 continue
-            if picture is None:
+            if frame is None:
                 self.close()
                 return None
-            after = bisect.bisect_right(self._remaining.times_s, picture.requested_s)
-            self._remaining = replace(self._remaining, times_s=self._remaining.times_s[after:])
-            return picture
-        # Neither reader could read these.
-        if not self._remaining.times_s or self._backends:
+            after = bisect.bisect_right(self._request.times_s, frame.requested_s)
+            self._request = replace(self._request, times_s=self._request.times_s[after:])
+            return frame
+        # If both backends failed, every remaining time is reported as missing.
+        if not self._request.times_s or self._backends:
             return None
-        lost_s, self._remaining = self._remaining.times_s[0], replace(self._remaining, times_s=self._remaining.times_s[1:])
-        return DecodedFrame(lost_s, None, None)
+        missing_s, self._request = self._request.times_s[0], replace(self._request, times_s=self._request.times_s[1:])
+        return DecodedFrame(missing_s, None, None)
 
 
 class _Chunk:
-    """Frames that are being collected into one array."""
+    """A buffer that collects frames into one array."""
 
-    def __init__(self, wanted: DecodeRequest, size: int) -> None:
-        self._shape, self._size = (wanted.height, wanted.width, 3), size
+    def __init__(self, request: DecodeRequest, size: int) -> None:
+        self._shape, self._size = (request.height, request.width, 3), size
         self._frames: list[NDArray[np.uint8]] = []
         self._times_s: list[float] = []
         self._undecodable: list[Span] = []
@@ -304,18 +305,18 @@ class _Chunk:
     def is_empty(self) -> bool:
         return not self._frames and not self._undecodable
 
-    def add(self, time_s: float, rgb: NDArray[np.uint8]) -> bool:
-        """Append a frame; true if the chunk is full."""
-        self._frames.append(rgb)
+    def add(self, time_s: float, pixels: NDArray[np.uint8]) -> bool:
+        """Append a frame; return whether the chunk is full."""
+        self._frames.append(pixels)
         self._times_s.append(time_s)
         return len(self._frames) == self._size
 
     def add_missing(self, span: Span) -> None:
-        """Note a part that cannot be read."""
+        """Add an undecodable span."""
         self._undecodable = [*merge_spans([*self._undecodable, span])]
 
     def take(self) -> TimedFrames:
-        """The chunk; a new one begins."""
+        """Return the chunk, and start a new one."""
         frames = np.stack(self._frames) if self._frames else np.zeros((0, *self._shape), np.uint8)
         chunk = TimedFrames(frames, np.asarray(self._times_s, np.float64), tuple(self._undecodable))
         self._frames, self._times_s, self._undecodable = [], [], []
@@ -323,11 +324,11 @@ class _Chunk:
 
 
 def _periods(times_s: Sequence[float]) -> dict[float, float]:
-    """How long each wanted time stands for: up to the next one, the last as long as the one before."""
-    steps = {time_s: after_s - time_s for time_s, after_s in zip(times_s, times_s[1:], strict=False)}
+    """Return the seconds from each requested time to the next; the last one has the period of the one before."""
+    periods_s = {time_s: next_s - time_s for time_s, next_s in zip(times_s, times_s[1:], strict=False)}
     if times_s:
-        steps[times_s[-1]] = steps[times_s[-2]] if len(times_s) > 1 else 0.0
-    return steps
+        periods_s[times_s[-1]] = periods_s[times_s[-2]] if len(times_s) > 1 else 0.0
+    return periods_s
 
 
 def _close_all(processes: list[DecodingProcess]) -> None:

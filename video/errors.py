@@ -1,49 +1,49 @@
-"""What can go wrong with a video file, each as a sentence its owner can act on."""
+"""Errors about video files. Each message states the problem and what the file's owner can do."""
 
 
 class VideoError(Exception):
-    """Base of all errors of `video`. `code` is stable and meant for programs."""
+    """Base class of all errors of `video`. `code` is a stable identifier for programs."""
 
     code = "video_error"
 
 
 class VideoNotFound(VideoError):
-    """There is no file at that path."""
+    """No file that may be opened exists at the path."""
 
     code = "not_found"
 
 
 class NotAVideo(VideoError):
-    """The file exists but holds no video that may be opened."""
+    """The file exists but contains no video that may be opened."""
 
     code = "not_a_video"
 
 
 class TooLarge(VideoError):
-    """The file claims to be larger than the limits allow."""
+    """The file exceeds the limits, by its size or by what its header declares."""
 
     code = "too_large"
 
 
 class UnreadableVideo(VideoError):
-    """The file says it is a video, but its frames cannot be decoded."""
+    """The file contains a video, but its frames cannot be decoded."""
 
     code = "unreadable_video"
 
 
 class DecoderDied(UnreadableVideo):
-    """The process that decoded the file hung, crashed or took too much, and was stopped."""
+    """The decoding process hung, crashed or exceeded its limits, and was terminated."""
 
     code = "decoder_died"
 
 
 class ImpossiblePlan(VideoError):
-    """The wishes for a sampling plan contradict each other, the video or the budget."""
+    """The options of a sampling plan contradict each other, the video or the token budget."""
 
     code = "impossible_plan"
 
 
 class FFmpegFailed(VideoError):
-    """ffmpeg is missing or refused to do what was asked."""
+    """The ffmpeg program failed or rejected its arguments."""
 
     code = "ffmpeg_failed"

@@ -1,4 +1,4 @@
-"""Which ffmpeg program is used, and running it so that a failure becomes one clear sentence."""
+"""Selection and execution of the ffmpeg program. A failure becomes an `FFmpegFailed` with a one-line message."""
 
 import functools
 import os
@@ -19,7 +19,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 MAX_MEMORY_BYTES = 8 << 30
-"""Address space of one ffmpeg; encoding 4K takes about 2 GiB."""
+"""Maximum address space of an ffmpeg process, in bytes; encoding 4K takes about 2 GiB."""
 SDR_STEPS: tuple[tuple[str, dict[str, object]], ...] = (
     ("zscale", {"transfer": "linear", "npl": 203}),
     ("format", {"pix_fmts": "gbrpf32le"}),
@@ -27,48 +27,48 @@ SDR_STEPS: tuple[tuple[str, dict[str, object]], ...] = (
     ("tonemap", {"tonemap": "mobius", "desat": 0}),
     ("zscale", {"transfer": "bt709", "matrix": "bt709", "range": "full"}),
 )
-"""Filters from HDR to 8-bit SDR; 203 nits are the white of ITU-R BT.2408."""
+"""Filters and their options that tone-map HDR to 8-bit SDR; 203 nits are the reference white of ITU-R BT.2408."""
 SDR_FILTERS = ",".join(f"{name}=" + ":".join(f"{key}={value}" for key, value in options.items()) for name, options in SDR_STEPS)
-"""The same as one filter chain."""
+"""`SDR_STEPS` as one ffmpeg filter chain."""
 MAX_STDERR_BYTES = 1 << 14
-"""Of what a failing ffmpeg said, how much is read: a damaged file can make it complain about every frame."""
+"""Maximum number of bytes read from the end of a failed ffmpeg's stderr; a damaged file can cause an error per frame."""
 MIN_MAJOR_VERSION = 6
-"""The oldest system FFmpeg that is used: older ones lack decoders and `-fps_mode` behaviour relied on here."""
+"""Minimum major version of the system's ffmpeg; older versions lack required decoders and `-fps_mode` behaviour."""
 
 
 @functools.cache
 def ffmpeg_path() -> str:
-    """The ffmpeg program: the system's if it is at least version `OLDEST_MAJOR`, else the one in imageio-ffmpeg's wheel."""
-    found = shutil.which("ffmpeg")
-    if found and ffmpeg_major_version(found) >= MIN_MAJOR_VERSION:
-        return found
+    """Return the system's ffmpeg program if its version is at least `MIN_MAJOR_VERSION`, else that of imageio-ffmpeg."""
+    system_program = shutil.which("ffmpeg")
+    if system_program and ffmpeg_major_version(system_program) >= MIN_MAJOR_VERSION:
+        return system_program
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def ffmpeg_major_version(program: str) -> int:
-    """Major version of an ffmpeg program; 0 if it cannot be told, a large number for a development build."""
+    """Return the major version of an ffmpeg program; 0 if it is unknown, 999 for a development build."""
     try:
-        said = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=False).stdout
+        output = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    match = re.match(r"ffmpeg version n?(\d+)[.\s-]", said)
+    match = re.match(r"ffmpeg version n?(\d+)[.\s-]", output)
     if match:
         return int(match[1])
-    return 999 if re.match(r"ffmpeg version (?:N-|git)", said) else 0
+    return 999 if re.match(r"ffmpeg version (?:N-|git)", output) else 0
 
 
 def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float) -> None:
-    """Run an ffmpeg-python graph to its end.
+    """Run an ffmpeg-python graph until it finishes.
 
     Raises:
-        ToolFailed: with ffmpeg's own last line, or that it took longer than `timeout_s` seconds.
+        FFmpegFailed: ffmpeg failed (the message has its last line), or took longer than `timeout_s` seconds.
     """
     command = ffmpeg.compile(
         stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True
     )
     with (
-        tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints) as process,
+        tempfile.TemporaryFile() as stderr_file,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr_file) as process,
     ):
         _limit_memory(process.pid)
         try:
@@ -76,15 +76,15 @@ def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float) -> None:
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise FFmpegFailed(f"ffmpeg did not finish within {timeout_s:.0f} seconds and was stopped.") from error
-        complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - MAX_STDERR_BYTES))
-        said = complaints.read()
+        stderr_file.seek(max(0, stderr_file.seek(0, os.SEEK_END) - MAX_STDERR_BYTES))
+        stderr = stderr_file.read()
     if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines()
+        lines = stderr.decode(errors="replace").strip().splitlines()
         raise FFmpegFailed(f"ffmpeg failed: {lines[-1] if lines else f'exit code {process.returncode}'}")
 
 
 def _limit_memory(pid: int) -> None:
-    """Bound a process's address space, where the system can do that from outside."""
+    """Limit the address space of another process, on systems that support it."""
     if hasattr(resource, "prlimit"):
         with suppress(ProcessLookupError, PermissionError):
             resource.prlimit(pid, resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))

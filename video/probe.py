@@ -1,4 +1,4 @@
-"""What a video file is, found out once: `probe(path)` -> `VideoInfo`."""
+"""Metadata of a video file: `probe(path)` returns a `VideoInfo`."""
 
 import hashlib
 import logging
@@ -24,36 +24,36 @@ from longview.video.guard import DEMUXER_OPTIONS, Limits, check_path, check_stre
 log = logging.getLogger(__name__)
 
 FFMPEG_ERRORS = (av.error.FFmpegError, ValueError, IndexError)
-"""What PyAV raises about damaged files; IndexError where a stream appears midway."""
-MAX_PROBED_PACKETS = 250
-"""How many packets may fail before the first decoded frame: past that the stream is called unreadable."""
+"""Exceptions that PyAV raises for damaged files; IndexError if a stream first appears in the middle of a file."""
+MAX_FAILED_PACKETS = 250
+"""Maximum number of undecodable packets before the first frame; a stream with more is unreadable."""
 HASH_BLOCK_BYTES = 1 << 20
 MAX_TIMED_PACKETS = 2_000
-"""How many frame times are compared to tell a variable frame rate."""
+"""Maximum number of timestamps that are compared to detect a variable frame rate."""
 MAX_FPS = 240.0
-"""More frames a second than this are not believed."""
-VFR_CHANGE = 0.1
-"""A frame rate is variable if the time between two frames changes by more than this part of the usual."""
+"""Maximum plausible frame rate, in frames per second."""
+MAX_CFR_DEVIATION = 0.1
+"""Maximum deviation of a frame period at a constant frame rate, as a fraction of the median period."""
 HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
-"""PQ and HLG."""
+"""Transfer functions of HDR video: PQ and HLG."""
 HEARTBEAT_S = 1.0
-"""Between signs of life."""
+"""Interval between two heartbeats, in seconds."""
 ROUNDING_S = 2e-3
-"""Containers that count milliseconds round each of two times by up to one."""
+"""Maximum rounding error of a frame period, in seconds: some containers store whole milliseconds."""
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """A sound or subtitle track."""
+    """An audio or subtitle stream."""
 
     codec: str
     language: str | None
-    """ISO 639-2 code, if the file says."""
+    """ISO 639-2 code; None if the file does not state it."""
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter that the file itself names."""
+    """A chapter that is stored in the file."""
 
     start_s: float
     end_s: float
@@ -62,49 +62,49 @@ class Chapter:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """A video file and the one stream of it that is looked at."""
+    """Metadata of a video file and of its selected video stream."""
 
     path: Path
     content_hash: str
-    """BLAKE2b-160 of the file's bytes, hexadecimal: the same content is the same video wherever it lies."""
+    """BLAKE2b-160 of the file's bytes, hexadecimal; it identifies a video independently of its path."""
     duration_s: float
-    """From the container's start to the end of the last frame."""
+    """Seconds from the container's start to the end of the last frame."""
     width: int
-    """Pixels as displayed: after rotation, with pixel aspect applied."""
+    """Displayed width in pixels: after rotation, with the pixel aspect ratio applied."""
     height: int
     rotation_deg: int
-    """Clockwise turn that displaying needs: 0, 90, 180 or 270."""
+    """Clockwise rotation that is needed for display: 0, 90, 180 or 270."""
     fps_nominal: float
-    """Average frames a second. A description, never a clock: frame times are read from the file."""
+    """Average frame rate, in frames per second. It is only descriptive: timestamps are read from the file."""
     is_vfr: bool
-    """Whether the time between frames changes by more than a tenth, among the first two thousand."""
+    """Whether the frame period varies by more than a tenth among the first 2,000 frames."""
     start_offset_s: float
-    """The container's start time; presentation times minus this are the times used everywhere."""
+    """Start time of the container, in seconds. All other times are presentation timestamps minus this offset."""
     stream_index: int
     codec: str
     container: str
     pixel_format: str
     size_bytes: int
     pixel_aspect: float = 1.0
-    """Width of a stored pixel by its height."""
+    """Width of a stored pixel divided by its height."""
     is_mirrored: bool = False
-    """Whether displaying mirrors the stored picture left to right, before it is turned."""
+    """Whether a stored frame is mirrored left to right for display, before the rotation."""
     is_hdr: bool = False
-    """Whether its light is coded for HDR screens (PQ or HLG); decoded frames are tone-mapped to SDR."""
+    """Whether the transfer function is PQ or HLG; decoded frames are tone-mapped to SDR."""
     has_edit_list: bool = False
-    """Whether stored frames are hidden or moved by an edit list."""
+    """Whether an edit list hides or shifts stored frames."""
     audio_streams: tuple[StreamInfo, ...] = ()
     subtitle_streams: tuple[StreamInfo, ...] = ()
     chapters: tuple[Chapter, ...] = ()
 
     @property
     def has_audio(self) -> bool:
-        """Whether there is sound."""
+        """Whether the file has an audio stream."""
         return bool(self.audio_streams)
 
 
 def content_hash(path: Path) -> str:
-    """BLAKE2b-160 of a file's bytes, hexadecimal."""
+    """Return the BLAKE2b-160 hash of a file's bytes, hexadecimal."""
     digest = hashlib.blake2b(digest_size=20)
     with path.open("rb") as file:
         while block := file.read(HASH_BLOCK_BYTES):
@@ -114,31 +114,31 @@ def content_hash(path: Path) -> str:
 
 @contextmanager
 def open_container(path: Path) -> Iterator[InputContainer]:
-    """The container at a checked path, closed again at the end.
+    """Open the container at a checked path; close it at the end of the block.
 
     Raises:
-        NotAVideo: FFmpeg does not recognise a container that may be opened.
+        NotAVideo: FFmpeg finds no container that may be opened.
     """
     try:
         container = av.open(demuxer_url(path), options=dict(DEMUXER_OPTIONS))
     except FFMPEG_ERRORS as error:
         log.info("cannot open %s: %s", path, error)
-        raise NotAVideo(f"{path} is not a video that can be opened; it may be damaged or cut off.") from error
+        raise NotAVideo(f"{path} is not a video that can be opened; it may be damaged or truncated.") from error
     with container:
         yield container
 
 
 def select_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The one video stream that is looked at: the first of the default ones, else the first; never a cover picture.
+    """Select the first default video stream, or else the first one; cover pictures are excluded.
 
     Raises:
-        NotAVideo: if the file has none.
+        NotAVideo: the file has no such stream.
     """
-    pictures = [stream for stream in container.streams.video if not _is_cover(stream)]
-    if pictures:
-        return next((stream for stream in pictures if stream.disposition & type(stream.disposition).default), pictures[0])
-    what = "sound but no pictures" if container.streams.audio else "no video stream"
-    raise NotAVideo(f"{path} has {what}.")
+    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
+    if streams:
+        return next((stream for stream in streams if stream.disposition & type(stream.disposition).default), streams[0])
+    problem = "audio but no video stream" if container.streams.audio else "no video stream"
+    raise NotAVideo(f"{path} has {problem}; choose another file.")
 
 
 def _is_cover(stream: VideoStream) -> bool:
@@ -152,53 +152,58 @@ def probe(
     limits: Limits | None = None,
     heartbeat: Callable[[], None] = lambda: None,
 ) -> VideoInfo:
-    """Open a file, decode its first frame and say what it is. For files of others use `longview.video.decoder.Decoder.probe`.
+    """Read a file's metadata and decode its first frame. For untrusted files use `longview.video.decoder.Decoder.probe`.
 
-    `known_hash` saves reading the whole file when the caller already knows its content hash. `alive` is called once a second
-    while a file without an index is read to its end.
+    `known_hash`: content hash, if the caller has it; the file is then not read to compute it. `heartbeat` is called once per
+    second while a file without an index is read to its end.
 
     Raises:
-        VideoNotFound: there is no such file.
-        NotAVideo: it is a folder, empty, holds no video, or one in a codec that is not read.
-        TooLarge: it is larger than the limits allow.
-        UnreadableVideo: no frame of it can be decoded.
+        VideoNotFound: the file does not exist.
+        NotAVideo: it is a folder, is empty, contains no video, or uses an unsupported codec.
+        TooLarge: it exceeds the limits.
+        UnreadableVideo: no frame can be decoded.
     """
     limits = limits or Limits()
-    checked = check_path(path, limits)
-    with open_container(checked) as container:
-        stream = select_stream(container, checked)
-        claimed_fps = float(stream.average_rate or stream.base_rate or 25)
-        claimed_s = (container.duration or 0) / av.time_base
+    checked_path = check_path(path, limits)
+    with open_container(checked_path) as container:
+        stream = select_stream(container, checked_path)
+        declared_fps = float(stream.average_rate or stream.base_rate or 25)
+        declared_s = (container.duration or 0) / av.time_base
         context = stream.codec_context
         if context is None:
-            raise NotAVideo(f"{checked} is encoded in a way that this FFmpeg does not know; convert it to H.264 first.")
-        hold_to_limits = partial(
-            check_stream, checked, codec=context.codec.canonical_name, width=context.width, height=context.height, limits=limits
+            raise NotAVideo(f"{checked_path} has a codec that this FFmpeg does not support; convert it to H.264 first.")
+        check_limits = partial(
+            check_stream,
+            checked_path,
+            codec=context.codec.canonical_name,
+            width=context.width,
+            height=context.height,
+            limits=limits,
         )
-        hold_to_limits(duration_s=claimed_s, frames=stream.frames or round(claimed_s * min(claimed_fps, MAX_FPS)))
+        check_limits(duration_s=declared_s, frames=stream.frames or round(declared_s * min(declared_fps, MAX_FPS)))
         context.options = context.options | {"max_pixels": str(limits.pixels)}
-        first = _first_frame(container, stream, checked)
-        rotation, is_mirrored = _orientation(first)
+        first_frame = _first_frame(container, stream, checked_path)
+        rotation, is_mirrored = _orientation(first_frame)
         pixel_aspect = float(stream.sample_aspect_ratio or 1)
-        width, height = _display_size(first, pixel_aspect, rotation)
+        width, height = _display_size(first_frame, pixel_aspect, rotation)
         start_offset_s = (container.start_time or 0) / av.time_base
         try:
             duration_s = _duration_s(container, stream, start_offset_s, heartbeat)
             timing = _timing(container, stream)
         except FFMPEG_ERRORS as error:
-            log.info("cannot find the end of %s: %s", checked, error)
+            log.info("cannot find the end of %s: %s", checked_path, error)
             duration_s, timing = 0.0, _Timing(0.0, False, False)
         if duration_s <= 0:
             raise UnreadableVideo(
-                f"{checked} does not say when its pictures are shown; put it into a container (ffmpeg -i IN -c copy OUT.mp4)."
+                f"{checked_path} has no timestamps; write it to a container with timestamps (ffmpeg -i IN -c copy OUT.mp4)."
             )
-        # FLV and some Matroska files claim a thousand frames a second.
-        fps = claimed_fps if claimed_fps <= MAX_FPS or not timing.median_step_s else 1 / timing.median_step_s
-        # Once more, for a file that did not say how long it is.
-        hold_to_limits(duration_s=duration_s, frames=stream.frames or round(duration_s * min(fps, MAX_FPS)))
+        # FLV and some Matroska files declare 1,000 frames per second.
+        fps = declared_fps if declared_fps <= MAX_FPS or not timing.median_period_s else 1 / timing.median_period_s
+        # The second check is for files that do not declare a duration.
+        check_limits(duration_s=duration_s, frames=stream.frames or round(duration_s * min(fps, MAX_FPS)))
         return VideoInfo(
-            path=checked,
-            content_hash=known_hash or content_hash(checked),
+            path=checked_path,
+            content_hash=known_hash or content_hash(checked_path),
             duration_s=duration_s,
             width=width,
             height=height,
@@ -210,10 +215,10 @@ def probe(
             stream_index=stream.index,
             codec=context.codec.canonical_name,
             container=container.format.name,
-            pixel_format=first.format.name,
-            size_bytes=checked.stat().st_size,
+            pixel_format=first_frame.format.name,
+            size_bytes=checked_path.stat().st_size,
             pixel_aspect=pixel_aspect,
-            is_hdr=first.color_trc in HDR_TRANSFERS,
+            is_hdr=first_frame.color_trc in HDR_TRANSFERS,
             has_edit_list=timing.hides_frames,
             audio_streams=tuple(map(_stream_info, container.streams.audio)),
             subtitle_streams=tuple(map(_stream_info, container.streams.subtitles)),
@@ -222,7 +227,7 @@ def probe(
 
 
 def _stream_info(stream: Stream) -> StreamInfo:
-    # Data streams, and codecs that this FFmpeg lacks, have no context.
+    # Data streams, and codecs that this FFmpeg does not support, have no context.
     codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
     return StreamInfo(codec, stream.language)
 
@@ -234,37 +239,38 @@ def _chapter(chapter: Any, start_offset_s: float) -> Chapter:
 
 @dataclass(frozen=True)
 class _Timing:
-    """What the first packets tell about the time between frames."""
+    """Frame periods and edit-list flags of the first packets."""
 
-    median_step_s: float
-    """0 if there is only one frame."""
+    median_period_s: float
+    """Median time between two frames, in seconds; 0 for a single frame."""
     is_vfr: bool
     hides_frames: bool
 
 
 def _timing(container: InputContainer, stream: VideoStream) -> _Timing:
-    # An FLV without a frame at 0 cannot be sought to 0; what comes next will do.
+    # FFmpeg cannot seek to 0 in an FLV file without a frame there; the next packets are as good.
     with suppress(*FFMPEG_ERRORS):
         container.seek(0)
-    times_s, hides = [], False
+    times_s, hides_frames = [], False
     for packet in container.demux(stream):
-        hides = hides or packet.is_discard
+        hides_frames = hides_frames or packet.is_discard
         if packet.pts is not None and packet.time_base is not None:
             times_s.append(float(packet.pts * packet.time_base))
         if len(times_s) >= MAX_TIMED_PACKETS:
             break
-    # The last packets may wait for others that are shown before them; encoders often leave a gap after the first frame.
+    # Frames that precede the last packets in display order may follow them in the file. Encoders often leave a gap after the
+    # first frame.
     times_s = sorted(times_s)[min(1, len(times_s) // 3) : max(len(times_s) - 16, len(times_s) * 3 // 4)]
-    steps_s = sorted(after - before for before, after in zip(times_s, times_s[1:], strict=False))
-    if not steps_s:
-        return _Timing(0.0, False, hides)
-    usual_s = steps_s[len(steps_s) // 2]
-    allowed_s = max(VFR_CHANGE * usual_s, ROUNDING_S)
-    return _Timing(usual_s, max(steps_s[-1] - usual_s, usual_s - steps_s[0]) > allowed_s, hides)
+    periods_s = sorted(after - before for before, after in zip(times_s, times_s[1:], strict=False))
+    if not periods_s:
+        return _Timing(0.0, False, hides_frames)
+    median_s = periods_s[len(periods_s) // 2]
+    max_deviation_s = max(MAX_CFR_DEVIATION * median_s, ROUNDING_S)
+    return _Timing(median_s, max(periods_s[-1] - median_s, median_s - periods_s[0]) > max_deviation_s, hides_frames)
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
-    failed = 0
+    failures = 0
     try:
         for packet in container.demux(stream):
             try:
@@ -273,32 +279,32 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
                     return frame
             except FFMPEG_ERRORS as error:
                 log.info("cannot decode a packet of %s: %s", path, error)
-                failed += 1
-                if failed > MAX_PROBED_PACKETS:
+                failures += 1
+                if failures > MAX_FAILED_PACKETS:
                     break
     except FFMPEG_ERRORS as error:
-        log.info("%s breaks off: %s", path, error)
-    raise UnreadableVideo(f"No picture of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
+        log.info("%s is truncated or damaged: %s", path, error)
+    raise UnreadableVideo(f"No frame of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
 
 
 def _orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """Clockwise degrees that displaying needs, and whether the picture is mirrored left to right before that.
+    """Return the clockwise rotation for display, in degrees, and whether the frame is mirrored left to right before it.
 
-    From the display matrix, a, b, u, c, d, v, x, y, w: a stored point (x, y) is shown at (a x + c y, b x + d y)
-    (libavutil/display.h). A mirrored one cannot be told by the angle alone.
+    The display matrix a, b, u, c, d, v, x, y, w maps a stored point (x, y) to (a x + c y, b x + d y)
+    (libavutil/display.h). The angle alone does not reveal mirroring.
     """
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 0, False
     a, b, _, c, d = struct.unpack_from("5i", bytes(cast(Any, data)))
     if abs(a) + abs(d) >= abs(b) + abs(c):
-        # hflip turns to (-, +), half a turn to (-, -), both together to (+, -).
+        # The signs of (a, d) are (-, +) for hflip, (-, -) for 180 degrees, and (+, -) for both.
         return (180 if d < 0 else 0), (a < 0) != (d < 0)
     return (90 if c < 0 else 270), (b < 0) == (c < 0)
 
 
 def _display_size(frame: VideoFrame, pixel_aspect: float, rotation_deg: int) -> tuple[int, int]:
-    # Pixels are only ever widened or heightened, so that no detail of the source is lost.
+    # Non-square pixels are stretched in one direction, never shrunk in the other, to keep all detail.
     if pixel_aspect >= 1:
         width, height = round(frame.width * pixel_aspect), frame.height
     else:
@@ -307,29 +313,30 @@ def _display_size(frame: VideoFrame, pixel_aspect: float, rotation_deg: int) -> 
 
 
 def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: float, heartbeat: Callable[[], None]) -> float:
-    """Seconds from the container's start to the end of the video stream."""
+    """Return the seconds from the container's start to the end of the video stream."""
     total_s = container.duration / av.time_base if container.duration else None
     if stream.duration and stream.time_base:
         stream_start_s = float((stream.start_time or 0) * stream.time_base)
         end_s = stream_start_s + float(stream.duration * stream.time_base) - start_offset_s
-        # A stream that claims more than its container does is not believed.
+        # A stream that declares a longer duration than its container is damaged.
         if end_s > 0 and (total_s is None or end_s <= total_s + 1):
             return end_s
     if total_s and start_offset_s <= 0:
         return total_s
-    # Without a length, or in Matroska that starts late (FFmpeg writes its length from zero), only the last packets tell.
+    # The last packets are needed if no duration is declared, and in Matroska files that start late: FFmpeg writes their
+    # duration from zero.
     measured_s = _measured_end_s(container, stream, near_s=total_s or 0.0, heartbeat=heartbeat) - start_offset_s
     return min(total_s, measured_s) if total_s and measured_s > 0 else total_s or measured_s
 
 
 def _measured_end_s(container: InputContainer, stream: VideoStream, *, near_s: float, heartbeat: Callable[[], None]) -> float:
-    """The end of the last packet from the key frame before `near_s` on."""
+    """Return the end of the last packet, reading from the key frame before `near_s`."""
     container.seek(int(near_s * av.time_base))
     end_s = 0.0
-    signed = time.monotonic()
+    heartbeat_at_s = time.monotonic()
     for packet in container.demux(stream):
-        if time.monotonic() - signed > HEARTBEAT_S:
-            signed = time.monotonic()
+        if time.monotonic() - heartbeat_at_s > HEARTBEAT_S:
+            heartbeat_at_s = time.monotonic()
             heartbeat()
         if packet.pts is not None and packet.time_base is not None:
             end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))

@@ -1,4 +1,4 @@
-"""Where one shot ends and the next begins, by PySceneDetect's detector on frames that our own decoder gives."""
+"""Shot detection: PySceneDetect's content detector on frames from `longview.video.decoder`."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -13,36 +13,36 @@ from longview.video.timeline import Span
 log = logging.getLogger(__name__)
 
 FPS = 5.0
-"""Frames a second that are compared: a cut is known to a fifth of a second, and is the first frame of the new shot."""
+"""Sampling rate, in frames per second: the start of a shot is accurate to a fifth of a second."""
 HEIGHT, WIDTH = 96, 160
-"""Enough for the detector, which scales pictures down itself."""
+"""Frame size in pixels; the detector itself downscales larger frames."""
 
 
 def shot_starts(decoder: Decoder, video: VideoInfo, regions: Iterable[Span]) -> tuple[float, ...]:
-    """Times of the first frames after cuts that lie inside the regions, in order; a region that cannot be decoded has none."""
-    found: list[float] = []
+    """Return the start times of the shots that begin inside the regions, in order; an undecodable region has none."""
+    starts_s: list[float] = []
     for region in regions:
         times_s = [region.start_s + index / FPS for index in range(int(region.duration_s * FPS) + 1)]
         try:
             chunks = list(decoder.frames_played_at(video, times_s, HEIGHT, WIDTH))
         except VideoError as error:
-            log.info("%s: no cuts can be found from %.1f to %.1f s: %s", video.path.name, region.start_s, region.end_s, error)
+            log.info("%s: cannot detect shots from %.1f to %.1f s: %s", video.path.name, region.start_s, region.end_s, error)
             continue
         frames = [frame for chunk in chunks for frame in chunk.frames]
-        shown_s = [float(time_s) for chunk in chunks for time_s in chunk.times_s]
-        found += [shown_s[at] for at in shot_start_frames(frames) if region.contains(shown_s[at])]
-    return tuple(found)
+        frame_times_s = [float(time_s) for chunk in chunks for time_s in chunk.times_s]
+        starts_s += [frame_times_s[index] for index in shot_start_frames(frames) if region.contains(frame_times_s[index])]
+    return tuple(starts_s)
 
 
 def shot_start_frames(frames: Sequence[np.ndarray]) -> list[int]:
-    """Indices of the frames, RGB uint8 (H, W, 3), with which a new shot begins."""
-    from scenedetect import FrameTimecode  # it brings OpenCV: half a second
+    """Return the indices of the frames, RGB uint8 (H, W, 3), with which a new shot begins."""
+    from scenedetect import FrameTimecode  # imports OpenCV, which takes half a second
     from scenedetect.detectors import ContentDetector
 
     detector = ContentDetector(min_scene_len=1)
-    found = [
+    indices = [
         cut.frame_num
         for index, frame in enumerate(frames)
         for cut in detector.process_frame(FrameTimecode(index, fps=FPS), np.ascontiguousarray(frame[..., ::-1]))
     ]
-    return sorted(set(found))
+    return sorted(set(indices))

@@ -1,4 +1,4 @@
-"""Times as people write them: format, parse, and find them in text."""
+"""Times in text: format and parse times, and find references to times in a question."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from longview.video.timeline import Span
 
 
 def format_time(time_s: float) -> str:
-    """Seconds as `H:MM:SS.d`, rounded to a tenth of a second: 3723.46 -> `1:02:03.5`."""
+    """Format seconds as `H:MM:SS.d`, rounded to a tenth of a second: 3723.46 -> `1:02:03.5`."""
     tenths = round(time_s * 10)
     sign = "-" if tenths < 0 else ""
     seconds, tenth = divmod(abs(tenths), 10)
@@ -18,7 +18,7 @@ def format_time(time_s: float) -> str:
 
 
 def format_clock(time_s: float) -> str:
-    """Whole seconds as lists of chapters have them: `0:00`, `12:34`, `1:02:03`."""
+    """Format whole seconds as in chapter lists: `0:00`, `12:34`, `1:02:03`."""
     minutes, seconds = divmod(int(time_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
@@ -63,48 +63,26 @@ _NUMBER_WORDS = {
     "half a": 0.5,
     "half an": 0.5,
 }
-
-
 _WORDS = "|".join(sorted((re.escape(word).replace("\\ ", r"\s+") for word in _NUMBER_WORDS), key=len, reverse=True))
-
-
 _NUMBER = rf"(?:\d+(?:[.,]\d+)?|\b(?:{_WORDS})\b)(?:\s+and\s+a\s+half)?"
-
-
-# A unit's word may stand apart or behind a hyphen, its letter only right behind the number: "2-minute mark", "3m20s".
+# The word of a unit may follow a space or a hyphen, its letter only the number itself: "2-minute mark", "3m20s".
 _HOUR = r"(?:[\s-]*(?:hours?|hrs?)|h)(?![a-z])"
-
-
 _MINUTE = r"(?:[\s-]*(?:minutes?|mins?)|m)(?![a-z])"
-
-
 _SECOND = r"(?:[\s-]*(?:seconds?|secs?)|s)(?![a-z])"
-
-
 _UNIT = r"(?:hours?|hrs?|minutes?|mins?|seconds?|secs?|[hms])(?![a-z])"
-
-
 _CLOCK = r"(?<![\d:.])\d{1,3}(?::[0-5]\d){1,2}(?:[.,]\d+)?(?![\d:])"
-
-
-_THEN = r"(?:\s*,?\s*|\s+and\s+)"
-
-
+_SEPARATOR = r"(?:\s*,?\s*|\s+and\s+)"
 _SPELLED = (
-    rf"(?:{_NUMBER}{_HOUR}(?:{_THEN}{_NUMBER}{_MINUTE})?(?:{_THEN}{_NUMBER}{_SECOND})?"
-    rf"|{_NUMBER}{_MINUTE}(?:{_THEN}{_NUMBER}{_SECOND})?"
+    rf"(?:{_NUMBER}{_HOUR}(?:{_SEPARATOR}{_NUMBER}{_MINUTE})?(?:{_SEPARATOR}{_NUMBER}{_SECOND})?"
+    rf"|{_NUMBER}{_MINUTE}(?:{_SEPARATOR}{_NUMBER}{_SECOND})?"
     rf"|{_NUMBER}{_SECOND})"
 )
-
-
 _TIME = rf"(?:{_CLOCK}|{_SPELLED})"
-
-
 _REFERENCES = re.compile(
-    # A range; its first time may leave its unit to the second: "between 12 and 20 seconds", "from 1 to 2 minutes".
+    # A range, whose first time may have no unit of its own: "between 12 and 20 seconds", "from 1 to 2 minutes".
     rf"(?P<range_word>\bbetween|\bfrom|\bduring)?\s*(?P<first>{_TIME}|(?<![\w.:]){_NUMBER}(?!\s*{_UNIT}))"
     rf"\s*(?P<joint>and|to|until|till|through|-|–|—)\s*(?P<second>{_TIME})"
-    # Without any unit only where nothing follows that the numbers could count: "between 12 and 20?".
+    # A range without units, unless a word follows that the numbers could count: "between 12 and 20?".
     rf"|\b(?P<bare_word>between|from)\s+(?P<bare_first>\d+(?:\.\d+)?)\s*(?:and|to|-|–)\s*(?P<bare_second>\d+(?:\.\d+)?)(?=\s*(?:[?!.,]|$))"
     rf"|\b(?P<edge>first|last)\s+(?P<length>{_TIME}|{_UNIT})"
     rf"|\b(?P<side>after|since|before|until|till)\s+(?:the\s+)?(?P<bound>{_TIME})(?P<mark>\s+mark\b)?"
@@ -113,17 +91,11 @@ _REFERENCES = re.compile(
     rf"|(?P<point>{_TIME})",
     re.IGNORECASE,
 )
-
-
-_NO_MOMENT_BEFORE = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within|over)\s+$", re.IGNORECASE)
-"""How long something lasts, not when it happens: "longer than 5 seconds", "for two minutes"."""
-
-
-_MOMENT_BEFORE = re.compile(r"\b(?:at|around|about|near|by)\s+$", re.IGNORECASE)
-
-
+_DURATION_PREFIX = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within|over)\s+$", re.IGNORECASE)
+"""Words before a duration, which is not a timestamp: "longer than 5 seconds", "for two minutes"."""
+_TIME_PREFIX = re.compile(r"\b(?:at|around|about|near|by)\s+$", re.IGNORECASE)
 _AMBIGUOUS = re.compile(r"an?\s+second|\d+[hm]|\d{4,}s", re.IGNORECASE)
-"""A time only behind "at" and the like: "a second dog", "the 100m race", "a 1920s car"."""
+"""Text that is a time only after a preposition such as "at": "a second dog", "the 100m race", "a 1920s car"."""
 
 
 def _number(text: str) -> float:
@@ -134,10 +106,10 @@ def _number(text: str) -> float:
 
 
 def parse_time(text: str) -> float:
-    """Seconds for a time as people write it: `75`, `1:15`, `1:02:03.5`, `2 minutes`, `1h 5m`, `two minutes`.
+    """Parse a time into seconds: `75`, `1:15`, `1:02:03.5`, `2 minutes`, `1h 5m`, `two minutes`.
 
     Raises:
-        ValueError: if the text is no such time.
+        ValueError: the text is not a time.
     """
     seconds = _seconds(text.strip())
     if seconds is None or not math.isfinite(seconds):
@@ -157,14 +129,14 @@ def _seconds(text: str) -> float | None:
         return seconds
     if re.fullmatch(_SPELLED, text, re.IGNORECASE):
         units = ((_HOUR, 3600), (_MINUTE, 60), (_SECOND, 1))
-        found = ((re.search(rf"({_NUMBER}){unit}", text, re.IGNORECASE), size) for unit, size in units)
-        return sum(_number(match[1]) * size for match, size in found if match)
+        matches = ((re.search(rf"({_NUMBER}){unit}", text, re.IGNORECASE), size) for unit, size in units)
+        return sum(_number(match[1]) * size for match, size in matches if match)
     return None
 
 
 @dataclass(frozen=True)
 class TimeReference:
-    """A time or range that a question names. A point has a span of no length."""
+    """A time or range that a question refers to. The span of a single time has length 0."""
 
     span: Span
     text_start: int
@@ -172,37 +144,37 @@ class TimeReference:
     text_end: int
     """Index after its last character."""
     in_seconds: str
-    """The same reference written in seconds: `between 12.0 and 20.0 seconds`. `{}` stands for a point's time."""
+    """The reference in seconds: `between 12.0 and 20.0 seconds`. `{}` is the placeholder for a single time."""
 
     @property
     def is_point(self) -> bool:
-        """Whether one moment is meant, not a range."""
+        """Whether the reference is a single time, not a range."""
         return self.span.duration_s == 0
 
 
 def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]:
-    """Every time and range that `question` names, in reading order, for a video of `duration_s` seconds.
+    """Find every time and range in `question`, in reading order, for a video of `duration_s` seconds.
 
-    Understands clock times, spelled-out times, `between A and B`, `from A to B`, `A-B`, `after A`, `before A`,
-    `the first/last A`, `A before the end`, `minute N`. Ranges are cut to the video's length; points are not, and may be
-    negative, so that a caller can refuse them.
+    The parser supports clock times, spelled-out times, `between A and B`, `from A to B`, `A-B`, `after A`, `before A`,
+    `the first/last A`, `A before the end`, and `minute N`. Ranges are clipped to the video's duration. Single times are not,
+    and may be negative, so that a caller can reject them.
     """
     references = []
     for match in _REFERENCES.finditer(question):
-        if match["point"] and not _is_moment(match["point"], question[: match.start("point")]):
+        if match["point"] and not _is_timestamp(match["point"], question[: match.start("point")]):
             continue
         try:
             reference = _reference(match, duration_s)
         except ValueError:
-            # So many digits that they are no finite number.
+            # The number has too many digits to be finite.
             continue
         if reference is not None:
             references.append(reference)
     return tuple(references)
 
 
-def _is_moment(text: str, before: str) -> bool:
-    return not _NO_MOMENT_BEFORE.search(before) and (not _AMBIGUOUS.fullmatch(text) or bool(_MOMENT_BEFORE.search(before)))
+def _is_timestamp(text: str, prefix: str) -> bool:
+    return not _DURATION_PREFIX.search(prefix) and (not _AMBIGUOUS.fullmatch(text) or bool(_TIME_PREFIX.search(prefix)))
 
 
 def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
@@ -239,16 +211,16 @@ def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
     if group["length"]:
         length = group["length"]
         seconds = parse_time(f"1 {length}" if re.fullmatch(_UNIT, length, re.IGNORECASE) else length)
-        first_part = group["edge"].lower() == "first"
+        is_first = group["edge"].lower() == "first"
         span = (
             _clip_to_duration(0.0, seconds, duration_s)
-            if first_part
+            if is_first
             else _clip_to_duration(max(0.0, duration_s - seconds), duration_s, duration_s)
         )
         return TimeReference(span, start, match.end(), f"{group['edge']} {seconds:.1f} seconds")
     bound = parse_time(group["bound"])
-    later = group["side"].lower() in ("after", "since")
-    span = _clip_to_duration(bound, max(bound, duration_s), duration_s) if later else _clip_to_duration(0.0, bound, duration_s)
+    is_after = group["side"].lower() in ("after", "since")
+    span = _clip_to_duration(bound, max(bound, duration_s), duration_s) if is_after else _clip_to_duration(0.0, bound, duration_s)
     return TimeReference(span, start, match.end(), f"{group['side']} {bound:.1f} seconds")
 
 

@@ -1,7 +1,7 @@
-"""The decoding process: `python -m video.child FD`, started and watched by `longview.video.worker_process`.
+"""The decoding process: `python -m longview.video.worker FD`, started and monitored by `longview.video.worker_process`.
 
-Reads one request a line from stdin and answers in lines of JSON on stdout; pixels go into the shared memory behind the
-file descriptor FD. Everything that a file can do to FFmpeg, it does to this process.
+The process reads one JSON request per line from stdin, and writes responses as lines of JSON to stdout. Pixels are written to
+the shared memory behind the file descriptor FD. A file that hangs or crashes FFmpeg only affects this process.
 """
 
 import json
@@ -30,86 +30,86 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 CPU_GRACE_S = 60
-"""CPU seconds that every file may take, however short it is."""
+"""CPU time that every file may take regardless of its duration, in seconds."""
 
 
 def main(memory_fd: int) -> None:
     """Answer requests until stdin ends."""
-    # Python's own output goes elsewhere, so that a library that prints cannot disturb the answers.
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    # Other output goes to stderr, so that a library that prints cannot corrupt the responses.
+    response_pipe = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
 
-    def say(answer: dict[str, Any]) -> None:
-        answers.write(json.dumps(answer).encode() + b"\n")
+    def send(response: dict[str, Any]) -> None:
+        response_pipe.write(json.dumps(response).encode() + b"\n")
 
     for line in sys.stdin.buffer:
-        request = json.loads(line)
+        message = json.loads(line)
         try:
-            for answer in _responses(request, memory_fd, lambda: say({"alive": True})):
-                say(answer)
+            for response in _responses(message, memory_fd, lambda: send({"heartbeat": True})):
+                send(response)
         except VideoError as error:
-            say({"error": type(error).__name__, "message": str(error)})
+            send({"error": type(error).__name__, "message": str(error)})
         except MemoryError:
-            message = "Decoding it takes more memory than the setting decode_memory_bytes allows."
-            say({"error": UnreadableVideo.__name__, "message": message})
+            text = "Decoding needs more memory than the setting decode_memory_bytes allows."
+            send({"error": UnreadableVideo.__name__, "message": text})
 
 
-def _responses(request: dict[str, Any], memory_fd: int, heartbeat: Callable[[], None]) -> Iterator[dict[str, Any]]:
-    if request["do"] == "probe":
-        limits = _limits_from(request["limits"])
+def _responses(message: dict[str, Any], memory_fd: int, heartbeat: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    if message["do"] == "probe":
+        limits = _limits_from(message["limits"])
         _limit_resources(limits.memory_bytes, CPU_GRACE_S)
-        yield {"video": _to_json(asdict(probe(request["path"], known_hash="unread", limits=limits, heartbeat=heartbeat)))}
+        yield {"video": _to_json(asdict(probe(message["path"], known_hash="unread", limits=limits, heartbeat=heartbeat)))}
         return
-    video = video_from(request["video"])
-    _limit_resources(request["memory_bytes"], CPU_GRACE_S + request["cpu_s"])
-    if request["do"] == "key_times":
-        yield {"key_times": key_times(video, request["times_s"])}
+    video = video_from(message["video"])
+    _limit_resources(message["memory_bytes"], CPU_GRACE_S + message["cpu_s"])
+    if message["do"] == "key_times":
+        yield {"key_times": key_times(video, message["times_s"])}
         return
-    if request["do"] == "key_frames_around":
-        yield {"key_frames_s": key_frames_around(video, request["time_s"])}
+    if message["do"] == "key_frames_around":
+        yield {"key_frames_s": key_frames_around(video, message["time_s"])}
         return
-    wanted = DecodeRequest(**request["wanted"])
-    slots, frame_bytes = request["slots"], wanted.height * wanted.width * 3
-    with mmap.mmap(memory_fd, slots * frame_bytes) as memory:
-        taken = 0
-        for picture in load_backend(request["reader"])(video, wanted):
-            if picture is None:
-                yield {"alive": True}
-            elif picture.pixels is None:
-                yield {"wanted_s": picture.requested_s, "time_s": None, "lost_from_s": picture.end_of_stream_s}
+    request = DecodeRequest(**message["request"])
+    buffer_frames, frame_bytes = message["buffer_frames"], request.height * request.width * 3
+    with mmap.mmap(memory_fd, buffer_frames * frame_bytes) as memory:
+        written_frames = 0
+        for frame in load_backend(message["backend"])(video, request):
+            if frame is None:
+                yield {"heartbeat": True}
+            elif frame.pixels is None:
+                yield {"requested_s": frame.requested_s, "time_s": None, "end_of_stream_s": frame.end_of_stream_s}
             else:
-                if taken >= slots:
-                    # The parent says when it has taken a frame out of its slot.
+                if written_frames >= buffer_frames:
+                    # The parent writes a line whenever it has copied a frame out of its slot.
                     sys.stdin.buffer.readline()
-                slot = taken % slots
-                memory[slot * frame_bytes : (slot + 1) * frame_bytes] = np.ascontiguousarray(picture.pixels).data.cast("B")
-                taken += 1
-                yield {"wanted_s": picture.requested_s, "time_s": picture.time_s, "slot": slot}
+                slot = written_frames % buffer_frames
+                memory[slot * frame_bytes : (slot + 1) * frame_bytes] = np.ascontiguousarray(frame.pixels).data.cast("B")
+                written_frames += 1
+                yield {"requested_s": frame.requested_s, "time_s": frame.time_s, "slot": slot}
         yield {"end": True}
-        for _ in range(min(taken, slots)):
+        for _ in range(min(written_frames, buffer_frames)):
             sys.stdin.buffer.readline()
 
 
 def _limit_resources(memory_bytes: int, cpu_s: float) -> None:
-    """Bound this process's address space, and the CPU seconds that it may take from now on."""
+    """Limit this process's address space, and the CPU time that it may use from now on."""
     if resource is None:
         return
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    cpu_limit = int(usage.ru_utime + usage.ru_stime + cpu_s) + 1
-    for kind, wished in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, cpu_limit), (resource.RLIMIT_CORE, 0)):
-        hard = resource.getrlimit(kind)[1]
-        resource.setrlimit(kind, (wished if hard == resource.RLIM_INFINITY else min(wished, hard), hard))
+    max_cpu_s = int(usage.ru_utime + usage.ru_stime + cpu_s) + 1
+    for kind, limit in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, max_cpu_s), (resource.RLIMIT_CORE, 0)):
+        hard_limit = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit), hard_limit))
 
 
 def _to_json(value: Any) -> Any:
-    """Paths as text, for JSON."""
+    """Replace paths by text, for JSON."""
     if isinstance(value, dict):
         return {name: _to_json(item) for name, item in value.items()}
     return str(value) if isinstance(value, Path) else value
 
 
-def _limits_from(plain: dict[str, Any]) -> Limits:
-    return Limits(**plain | {"folders": tuple(map(Path, plain["folders"]))})
+def _limits_from(fields: dict[str, Any]) -> Limits:
+    return Limits(**fields | {"folders": tuple(map(Path, fields["folders"]))})
 
 
 if __name__ == "__main__":

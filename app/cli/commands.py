@@ -1,229 +1,219 @@
-"""The verbs of the command line: what each asks of the application, and what it prints. Those that write files: `cli_files`."""
+"""The verbs that index, list, ask and search: what each asks of the application, and what it prints."""
 
 import itertools
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
-from longview.app.cli.console import Context, command, error_document, printable, progress_bar
+from longview.app import schemas
+from longview.app.cli.console import Context, command, printable, progress_bar
 from longview.app.cli.params import (
     ContextTokens,
     End,
     ExistingVideo,
     Start,
     VideoArgument,
-    coverage_row,
     parse_seconds,
     resolve_video,
-    span_row,
     span_text,
     warn_if_incomplete,
 )
 from longview.app.doctor import examine
 from longview.app.errors import EXPECTED_ERRORS, BadRequest
 from longview.app.progress import Progress, StagedProgress
-from longview.app.service import NO_CAPTIONS, ChatTurn, plan_facts, video_facts
-from longview.indexing.exports import event_row
+from longview.app.runtime import plan_fields
+from longview.app.service import NO_CAPTIONS, NO_EVENTS, ChatTurn
 from longview.indexing.library import VideoEntry
 from longview.video.time_text import format_clock, format_time
 
 log = logging.getLogger(__name__)
 
 
-@command
+@command("json", "model", "decoding")
 def index(
-    call: Context,
+    context: Context,
     paths: Annotated[list[Path], typer.Argument(help="Video files.")],
     start: Start = None,
     end: End = None,
-    context: ContextTokens = None,
+    context_tokens: ContextTokens = None,
 ) -> None:
-    """Caption videos and put them into the library."""
+    """Caption videos and put them into the library: longview index holiday.mp4"""
     start_s, end_s = parse_seconds(start), parse_seconds(end)
-    rows: list[dict[str, Any]] = []
-    failed: list[Exception] = []
-    call.print_notice()
+    documents: list[BaseModel] = []
+    lines: list[str] = []
+    failures: list[Exception] = []
+    context.print_notice()
     for path in paths:
         try:
             with progress_bar() as on_progress:
-                # This process ends with its last file: nobody will ask what it has read.
-                done = call.app.index(
-                    path, start_s=start_s, end_s=end_s, context_tokens=context, keep_sessions=False, on_progress=on_progress
+                # This process ends with its last file, so nobody will ask the sessions.
+                result = context.app.index(
+                    path,
+                    start_s=start_s,
+                    end_s=end_s,
+                    context_tokens=context_tokens,
+                    keep_sessions=False,
+                    on_progress=on_progress,
                 )
         except EXPECTED_ERRORS as error:
-            failed.append(error)
-            rows.append({"path": str(path), "status": "failed", "error": error_document(error)})
+            failures.append(error)
+            documents.append(schemas.FailedVideoOut(path=str(path), error=schemas.ErrorOut.of(error)))
+            lines.append(f"failed: {error}")
             continue
-        entry = done.entry
-        rows.append(
-            {
-                "video_id": entry.video_id,
-                "path": str(entry.path),
-                "status": "indexed",
-                "duration_s": round(entry.duration_s, 3),
-                "events": entry.caption_count,
-                "seconds_spent": round(done.seconds_spent, 2),
-                "incomplete": [span_row(span) for span in entry.incomplete],
-            }
-        )
-    if failed and len(paths) == 1:
-        raise failed[0]
-    lines = (
-        f"{row['video_id']}  {format_time(row['duration_s'])}  {row['events']} events in {row['seconds_spent']} s  "
-        f"{printable(row['path'])}"
-        if row["status"] == "indexed"
-        else f"failed: {row['error']['message']}"
-        for row in rows
-    )
-    call.print_result({"videos": rows, "notice": call.app.checkpoint.notice}, "\n".join(lines))
-    if failed:
+        row = schemas.IndexedVideoOut.of(result.entry, result.seconds_spent)
+        documents.append(row)
+        spent = f"{row.events} events in {row.seconds_spent} s"
+        lines.append(f"{row.video_id}  {format_time(row.duration_s)}  {spent}  {printable(row.path)}")
+    if failures and len(paths) == 1:
+        raise failures[0]
+    context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.checkpoint.notice), "\n".join(lines))
+    if failures:
         raise typer.Exit(1)
 
 
-@command
-def list_(call: Context) -> None:
-    """Show the videos of the library."""
-    entries = call.app.videos()
-    rows = [
-        {
-            "video_id": entry.video_id,
-            "title": entry.title,
-            "path": str(entry.path),
-            "duration_s": round(entry.duration_s, 3),
-            "indexed": span_row(entry.span),
-            "events": entry.caption_count,
-            "indexed_at": entry.indexed_at,
-            "checkpoint": entry.provenance.checkpoint,
-            "stale": call.app.is_stale(entry),
-        }
-        for entry in entries
-    ]
+@command("json", "model")
+def list_(context: Context) -> None:
+    """Show the videos of the library: longview list"""
+    entries = context.app.videos()
+    rows = [schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry)) for entry in entries]
     lines = (
         f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.caption_count:>4} events  {entry.title}"
         + ("" if entry.span.duration_s >= entry.duration_s - 0.1 else f"  (only {span_text(entry.span)})")
-        + ("  (stale: index again)" if call.app.is_stale(entry) else "")
-        for entry in entries
+        + ("  (outdated, re-index)" if row.outdated else "")
+        for entry, row in zip(entries, rows, strict=True)
     )
-    call.print_result({"videos": rows}, "\n".join(lines) or "The library is empty; `index FILE` puts a video into it.")
+    context.print_result(
+        schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; `index FILE` puts a video into it."
+    )
 
 
-@command
-def remove(call: Context, video: ExistingVideo) -> None:
-    """Remove a video from the library; its file stays where it is."""
-    entry = call.app.remove(video)
-    call.print_result(
-        {"video_id": entry.video_id, "path": str(entry.path), "removed": True},
+@command("json")
+def remove(context: Context, video: ExistingVideo) -> None:
+    """Remove a video from the library; its file stays: longview remove 3f2a"""
+    entry = context.app.remove(video)
+    context.print_result(
+        schemas.RemoveDocument(video_id=entry.video_id, path=str(entry.path)),
         f"Removed {entry.title}; {printable(str(entry.path))} was not touched.",
     )
 
 
-@command
+@command("json", "model", "decoding")
 def plan(
-    call: Context,
+    context: Context,
     video: ExistingVideo,
     start: Start = None,
     end: End = None,
-    context: ContextTokens = None,
-    fps: Annotated[float | None, typer.Option(min=0.001, help="Frames a second.", show_default=False)] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Most frames in all.", show_default=False)] = None,
+    context_tokens: ContextTokens = None,
+    fps: Annotated[float | None, typer.Option(min=0.001, help="Frames per second.", show_default=False)] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Maximum number of frames.", show_default=False)] = None,
 ) -> None:
-    """Show which frames would be looked at for a question, and what that costs."""
-    report = call.app.plan(
-        video, start_s=parse_seconds(start), end_s=parse_seconds(end), context_tokens=context, fps=fps, max_frames=max_frames
+    """Show which frames a question would need, and their cost: longview plan holiday.mp4"""
+    report = context.app.plan(
+        video,
+        start_s=parse_seconds(start),
+        end_s=parse_seconds(end),
+        context_tokens=context_tokens,
+        fps=fps,
+        max_frames=max_frames,
     )
-    facts = plan_facts(report.plan) | {
-        "estimated_seconds": round(report.estimated_seconds, 2),
-        "estimated_bytes": report.estimated_bytes,
-        "video": video_facts(report.video),
-    }
+    key_frames_only = context.app.settings.key_frames_only
+    document = schemas.PlanDocument(
+        **plan_fields(report.plan),
+        estimated_seconds=round(report.estimated_seconds, 2),
+        estimated_bytes=report.estimated_bytes,
+        video=schemas.video_fields(report.video),
+        key_frames_only=key_frames_only,
+        checkpoint=context.app.checkpoint.identity,
+        notice=context.app.checkpoint.notice,
+    )
     text = (
-        f"{facts['frames']} frames of {facts['width']}x{facts['height']} in {len(facts['windows'])} window(s), "
+        f"{document.frames} frames of {document.width}x{document.height} in {len(document.windows)} window(s), "
         f"one every {report.plan.patch_period_s / 2:.2f} s\n"
-        f"{facts['total_tokens']} tokens: {facts['visual_tokens']} visual, {facts['stamp_tokens']} for times, "
+        f"{document.total_tokens} tokens: {document.visual_tokens} visual, {document.timestamp_tokens} for timestamps, "
         f"the rest for question and reply; at most {max(report.plan.window_tokens)} in one window\n"
-        f"One look tells time to {facts['grain_s']:.2f} s; pictures that stand longer are read once, so it may be less; "
-        f"reading it will take about {facts['estimated_seconds']:.1f} s "
-        f"and {report.estimated_bytes / 1e9:.1f} GB on this {call.app.device}"
+        f"Times are accurate to {document.patch_period_s:.2f} s. Frames that do not change are decoded once, so it may be fewer. "
+        f"Reading them will take about {document.estimated_seconds:.1f} s "
+        f"and {report.estimated_bytes / 1e9:.1f} GB on this {context.app.device}."
     )
-    if call.app.settings.key_frames_only:
-        text += "\nWith --fast only the key frames among these are read: what happens between two of them is not seen."
-    facts |= {"key_frames_only": call.app.settings.key_frames_only}
-    call.print_result(facts | {"checkpoint": call.app.checkpoint.identity, "notice": call.app.checkpoint.notice}, text)
+    if key_frames_only:
+        text += "\nWith --key-frames-only only the key frames among these are decoded; events between two of them are missed."
+    context.print_result(document, text)
 
 
-@command
-def caption(call: Context, video: VideoArgument) -> None:
-    """Print a video's captions."""
-    entry = resolve_video(call, video)
-    events = [event_row(item.event) for item in call.app.captions(entry)]
+@command("json", "model", "decoding")
+def caption(context: Context, video: VideoArgument) -> None:
+    """Print a video's captions: longview caption 3f2a"""
+    entry = resolve_video(context, video)
+    is_outdated = context.app.is_outdated(entry)
     warn_if_incomplete(entry)
-    if call.app.is_stale(entry):
+    if is_outdated:
         log.warning("These captions were made by %s; index the video again to renew them.", entry.provenance.checkpoint)
-    call.print_notice()
-    document = {
-        "video_id": entry.video_id,
-        "duration_s": round(entry.duration_s, 3),
-        "events": events,
-        "stale": call.app.is_stale(entry),
-        "incomplete": [span_row(span) for span in entry.incomplete],
-    }
-    text = "\n".join(f"{event['start']} - {event['end']}  {event['text']}" for event in events) or (
-        NO_CAPTIONS if entry.incomplete else "Nothing was seen in this video."
+    context.print_notice()
+    document = schemas.CaptionDocument(
+        video_id=entry.video_id,
+        duration_s=round(entry.duration_s, 3),
+        events=schemas.EventOut.of_events(item.event for item in context.app.captions(entry)),
+        outdated=is_outdated,
+        incomplete=[schemas.SpanOut.of(span) for span in entry.incomplete],
+        provenance=schemas.ProvenanceOut.of(entry.provenance),
+        notice=context.app.checkpoint.notice,
     )
-    call.print_result(document | call.provenance_fields(entry.provenance), text)
+    text = "\n".join(f"{event.start} - {event.end}  {event.text}" for event in document.events)
+    context.print_result(document, text or (NO_CAPTIONS if entry.incomplete else NO_EVENTS))
 
 
-@command
-def chapters(call: Context, video: VideoArgument) -> None:
-    """Print what a video is about, and its chapters as YouTube takes them."""
-    entry = resolve_video(call, video)
+@command("json", "model", "decoding")
+def chapters(context: Context, video: VideoArgument) -> None:
+    """Print a video's chapters, in YouTube's form, and a summary: longview chapters 3f2a"""
+    entry = resolve_video(context, video)
     warn_if_incomplete(entry)
-    call.print_notice()
-    rows = [span_row(chapter.span) | {"title": chapter.text} for chapter in entry.chapters]
-    document = {"video_id": entry.video_id, "duration_s": round(entry.duration_s, 3), "summary": entry.summary, "chapters": rows}
+    context.print_notice()
+    document = schemas.ChaptersDocument(
+        video_id=entry.video_id,
+        duration_s=round(entry.duration_s, 3),
+        summary=entry.summary,
+        chapters=[schemas.ChapterOut(**schemas.SpanOut.fields_of(item.span), title=item.text) for item in entry.chapters],
+        provenance=schemas.ProvenanceOut.of(entry.provenance),
+        notice=context.app.checkpoint.notice,
+    )
     lines = [f"{format_clock(chapter.span.start_s)} {chapter.text}" for chapter in entry.chapters]
     if not entry.summary:
-        lines = ["There are no chapters: nothing could be looked at, or it was indexed before there were any (index it again)."]
-    call.print_result(document | call.provenance_fields(entry.provenance), "\n".join([*lines, "", entry.summary]).strip())
+        lines = ["There are no chapters: no frame could be decoded, or the index is older than chapters are (index it again)."]
+    context.print_result(document, "\n".join([*lines, "", entry.summary]).strip())
 
 
-@command
-def locate(call: Context, video: VideoArgument, query: Annotated[str, typer.Argument(help="What to look for.")]) -> None:
-    """Find all occurrences of something in a video, or say that it is not there."""
-    entry = resolve_video(call, video)
+@command("json", "model", "decoding")
+def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.Argument(help="What to look for.")]) -> None:
+    """Find all occurrences of something, or that it is absent: longview locate 3f2a "a red circle" """
+    entry = resolve_video(context, video)
     with progress_bar() as on_progress:
-        result = call.app.locate(entry, query, on_progress=on_progress)
-    call.print_notice()
-    looked = result.coverage
-    document = {
-        "query": query,
-        "video_id": entry.video_id,
-        "spans": [span_row(item.span) | {"error_s": round(item.uncertainty_s, 3)} for item in result.occurrences],
-        "found": bool(result.occurrences),
-        "coverage": coverage_row(looked.seconds, looked.frames, looked.patch_period_s, looked.uncovered),
-    }
-    lines = [f"{span_text(item.span)}  (each edge within about {item.uncertainty_s:.1f} s)" for item in result.occurrences]
-    nothing = f"Not in this video: {query}. {result.coverage}"
-    call.print_result(document | call.provenance_fields(call.app.provenance(result.plan)), "\n".join(lines) or nothing)
+        result = context.app.locate(entry, query, on_progress=on_progress)
+    context.print_notice()
+    document = schemas.LocateDocument.of(
+        query, entry.video_id, result, context.app.provenance(result.plan), context.app.checkpoint.notice
+    )
+    lines = [f"{span_text(item.span)}  (start and end ±{item.uncertainty_s:.1f} s)" for item in result.occurrences]
+    context.print_result(document, "\n".join(lines) or f"Not in this video: {query}. {result.coverage}")
 
 
-@command
+@command("json", "model", "decoding")
 def ask(
-    call: Context,
+    context: Context,
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos, then the question; without a video the library is asked."),
     ] = None,
     interactive: Annotated[
-        bool, typer.Option("--interactive", "-i", help="Ask on, a question a line, about videos that stay read.")
+        bool, typer.Option("--interactive", "-i", help="Read questions line by line; the videos stay loaded between them.")
     ] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Look again at each time that an answer names.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Verify each time that an answer names.")] = False,
 ) -> None:
-    """Ask a question about one video, several, or the whole library; or one after the other with --interactive."""
+    """Ask about a video, several, or the whole library: longview ask 3f2a "What happens at 0:42?" """
     words = words or []
     if not words and not interactive:
         raise typer.BadParameter("a question is missing.")
@@ -232,31 +222,32 @@ def ask(
         raise BadRequest("The question is empty: ask something about the video.")
     if question is not None and not videos and len(question.split()) < 2:
         raise BadRequest('Name the video before the question: ask VIDEO "What happens at 0:20?"')
-    entries = [resolve_video(call, video) for video in videos]
+    entries = [resolve_video(context, video) for video in videos]
     if question is not None:
-        document, text = _answer(call, entries, question, verify=verify)
-        call.print_result(document, text)
-        call.print_notice()
+        document, text = _answer(context, entries, question, verify=verify)
+        context.print_result(document, text)
+        context.print_notice()
         return
-    call.print_notice()
-    documents: list[dict[str, Any]] = []
+    context.print_notice()
+    documents: list[BaseModel] = []
     history: list[ChatTurn] = []
     for line in _read_questions():
         try:
-            document, text = _answer(call, entries, line, history=history, verify=verify)
-            history.append(ChatTurn(line, document["answer"]))
+            answer, text = _answer(context, entries, line, history=history, verify=verify)
+            history.append(ChatTurn(line, answer.answer))
+            documents.append(answer)
         except EXPECTED_ERRORS as error:
-            # One question that makes no sense does not end the conversation.
-            document, text = {"question": line, "error": error_document(error)}, str(error)
-        documents.append(document)
-        if not call.as_json:
+            # One question that cannot be answered does not end the conversation.
+            documents.append(schemas.FailedAnswerOut(question=line, error=schemas.ErrorOut.of(error)))
+            text = str(error)
+        if not context.as_json:
             print(text)
-    if call.as_json:
-        call.print_result({"answers": documents}, "")
+    if context.as_json:
+        context.print_result(schemas.ConversationDocument(answers=documents), "")
 
 
 def _read_questions() -> Iterator[str]:
-    """Lines from the terminal or a pipe, until its end; empty ones are nothing asked."""
+    """Yield lines from the terminal or a pipe until its end, without the empty ones."""
     while True:
         try:
             line = input("? " if sys.stdin.isatty() else "")
@@ -267,81 +258,71 @@ def _read_questions() -> Iterator[str]:
 
 
 def _answer(
-    call: Context, entries: Sequence[VideoEntry], question: str, *, history: Sequence[ChatTurn] = (), verify: bool
-) -> tuple[dict[str, Any], str]:
-    """Answer one question; people see it while it is being written. Returns what is left to say."""
+    context: Context, entries: Sequence[VideoEntry], question: str, *, history: Sequence[ChatTurn] = (), verify: bool
+) -> tuple[schemas.AskDocument, str]:
+    """Answer one question, and print the pieces of the answer for people. Return the document and the text that is left."""
     with progress_bar() as on_progress:
-        looking = True
+        has_text = False
 
         def show(progress: Progress) -> None:
-            # Once the answer has begun it is the progress.
-            if looking:
+            # Once the answer has begun, it is the progress.
+            if not has_text:
                 on_progress(progress)
 
-        asking = call.app.ask(entries, question, history=history, verify=verify, on_progress=show)
-        pieces = iter(asking)
+        stream = context.app.ask(entries, question, history=history, verify=verify, on_progress=show)
+        pieces = iter(stream)
         first = next(pieces, "")
-        looking = False
+        has_text = True
     for piece in itertools.chain([first], pieces):
-        if not call.as_json:
+        if not context.as_json:
             print(piece, end="", flush=True)
-    answer = asking.answer
-    document = {
-        "question": question,
-        "answer": answer.text,
-        "evidence": [{"video_id": item.video_id} | span_row(item.span) for item in answer.citations],
-        "seconds": {"first_token": round(answer.first_token_s, 3), "total": round(answer.total_s, 3)},
-        "coverage": coverage_row(answer.covered_s, answer.frames, answer.patch_period_s, answer.uncovered),
-        "verified": verify,
-    }
+    answer = stream.answer
+    document = schemas.AskDocument.of(question, answer, verified=verify, notice=context.app.checkpoint.notice)
     several = len({item.video_id for item in answer.citations}) > 1
-    seen = ", ".join((f"{item.video_id} " if several else "") + span_text(item.span) for item in answer.citations)
-    return document | call.provenance_fields(*answer.provenance), f"\n[seen at {seen}]" if seen else ""
+    evidence = ", ".join((f"{item.video_id} " if several else "") + span_text(item.span) for item in answer.citations)
+    return document, f"\n[evidence: {evidence}]" if evidence else ""
 
 
-@command
+@command("json", "model", "decoding")
 def search(
-    call: Context,
+    context: Context,
     query: Annotated[str, typer.Argument(help="What to search for, in any of 16 languages.")],
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most moments to show.")] = 10,
-    video: Annotated[str | None, typer.Option(help="Only in this video.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of moments.")] = 10,
+    video: Annotated[str | None, typer.Option(help="Search only this video.", show_default=False)] = None,
     verify: Annotated[
-        bool, typer.Option(help="Look again at each moment, and leave out those where what the caption says is not seen.")
+        bool, typer.Option(help="Check each moment in the video, and drop the moments whose caption is not confirmed.")
     ] = True,
 ) -> None:
-    """Search the captions of the whole library."""
-    proposed = call.app.search(query, limit=limit, video=resolve_video(call, video).video_id if video else None)
+    """Search the captions of the whole library: longview search "red circle" """
+    proposed = context.app.search(query, limit=limit, video=resolve_video(context, video).video_id if video else None)
     moments = list(proposed)
     if verify and proposed:
         with progress_bar() as on_progress:
             stages = StagedProgress(on_progress)
-            stages.begin("looking again", until=1.0)
-            moments = [moment for moment in call.app.verify_moments(proposed, on_part=stages) if moment.verified is not False]
-    left_out = len(proposed) - len(moments)
-    call.print_notice()
-    rows = [
-        {"video_id": moment.video_id, "title": moment.title}
-        | span_row(moment.span)
-        | {"text": moment.text, "score": moment.score, "source": moment.source, "verified": moment.verified}
-        for moment in moments
-    ]
+            stages.begin("Verifying results", until=1.0)
+            moments = [moment for moment in context.app.verify_moments(proposed, on_part=stages) if moment.verified is not False]
+    rejected = len(proposed) - len(moments)
+    context.print_notice()
     lines = [
         f"{moment.score:.2f}  {span_text(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments
     ]
-    if left_out:
-        lines.append(f"{left_out} more left out: a second look did not see what the caption says (--no-verify shows them).")
-    call.print_result(
-        {"query": query, "moments": rows, "left_out": left_out} | {"notice": call.app.checkpoint.notice},
-        "\n".join(lines) or f"No caption in the library fits “{query}”.",
+    if rejected:
+        lines.append(f"{rejected} results hidden: not confirmed in the video (--no-verify shows them).")
+    document = schemas.SearchDocument(
+        query=query,
+        moments=[schemas.MomentOut.of_moment(moment) for moment in moments],
+        rejected=rejected,
+        notice=context.app.checkpoint.notice,
     )
+    context.print_result(document, "\n".join(lines) or f"No caption in the library fits “{query}”.")
 
 
-@command
-def doctor(call: Context) -> None:
-    """Show what was found on this machine, and what is wrong."""
-    found = examine(call.app)
-    lines = [f"{name}: {value}" for name, value in found.facts.items()]
-    lines += [f"PROBLEM: {problem}" for problem in found.problems] or ["Everything works."]
-    call.print_result(found.facts | {"problems": list(found.problems)}, "\n".join(lines))
-    if found.problems:
+@command("json", "model")
+def doctor(context: Context) -> None:
+    """Check this installation and report problems: longview doctor"""
+    diagnosis = examine(context.app)
+    lines = [f"{name}: {value}" for name, value in diagnosis.facts.items()]
+    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems] or ["Everything works."]
+    context.print_result(schemas.DoctorDocument(**diagnosis.facts, problems=list(diagnosis.problems)), "\n".join(lines))
+    if diagnosis.problems:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""What all verbs of the command line share: options, one document on stdout, progress on stderr, errors and exit codes."""
+"""What all verbs share: options, one document on stdout, progress on stderr, errors and exit codes."""
 
 import functools
 import inspect
@@ -7,148 +7,192 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+from pydantic import BaseModel
 from tqdm import tqdm
 
 from longview.app.errors import EXPECTED_ERRORS, AppError
 from longview.app.progress import OnProgress, Progress
+from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
 from longview.app.settings import load_settings
-from longview.indexing.library import Provenance
-from longview.video.decoder import BackendName
+from longview.video.backends import BackendName
 from longview.video.time_text import format_time
 
 log = logging.getLogger(__name__)
 
 UsageError: Any = typer.BadParameter.__mro__[1]
-"""click's own, wherever it is: Typer has come with a copy of click since 0.26, and names only this child of it."""
+"""click's own class: Typer has brought a copy of click since 0.26, and exports only this child of it."""
 
-cli = typer.Typer(
-    name="longview",
-    help="Ask long videos questions, find moments in a library of them, and export timestamped captions.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+DESCRIPTION = "Answer questions about long videos, find moments in a library of videos, and export timestamped captions."
+FIRST_STEPS = f"""{DESCRIPTION}
+
+  longview serve                        open Longview in the browser
+  longview index VIDEO                  caption a video and put it into the library
+  longview ask VIDEO "What happens?"    answer a question about it
+  longview search "red circle"          find moments in all videos
+  longview export VIDEO --format srt    write its captions as subtitles
+
+`longview --help` lists all verbs, `longview VERB --help` the options of one."""
+
+cli = typer.Typer(name="longview", help=DESCRIPTION, pretty_exceptions_enable=False)
+
+
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        print(f"longview {version('longview-video')}")
+        raise typer.Exit
+
+
+@cli.callback(invoke_without_command=True)
+def first_steps(
+    context: typer.Context,
+    is_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Print the first steps where no verb is given."""
+    if context.invoked_subcommand is None:
+        print(FIRST_STEPS)
 
 
 @dataclass(frozen=True)
 class Context:
-    """One use of a verb: the application and how to print."""
+    """One call of a verb: the application and the form of its output."""
 
     app: Longview
     as_json: bool
 
-    def print_result(self, document: dict[str, Any], text: str) -> None:
+    def print_result(self, document: BaseModel, text: str) -> None:
         """Print the one result, as JSON or for people."""
-        print(json.dumps(document, ensure_ascii=False, indent=2) if self.as_json else text)
-
-    def provenance_fields(self, *made_by: Provenance) -> dict[str, Any]:
-        """Provenance and notice for results that a model made."""
-        provenance = [asdict(item) for item in made_by]
-        return {"provenance": provenance[0] if len(provenance) == 1 else provenance, "notice": self.app.checkpoint.notice}
+        print(to_json(document) if self.as_json else text)
 
     def print_notice(self) -> None:
-        """Say what every user of this checkpoint must know, where people read and programs don't."""
+        """Print on stderr what every user of this checkpoint must know."""
         if self.app.checkpoint.notice:
             print(self.app.checkpoint.notice, file=sys.stderr)
 
 
 @contextmanager
 def progress_bar() -> Iterator[OnProgress]:
-    """A bar with stage and time left on stderr; plain lines where that is no terminal."""
-    live = sys.stderr.isatty()
+    """Show a bar with stage and remaining time on stderr; plain lines where that is no terminal."""
+    is_live = sys.stderr.isatty()
     layout = "{desc} {percentage:3.0f}%|{bar:30}| {postfix}"
-    told: list[tuple[str, int]] = []
-    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not live) as bar:
+    printed: set[tuple[str, int]] = set()
+    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not is_live) as bar:
 
         def show(progress: Progress) -> None:
             left = f"{format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
-            if live:
+            step = (progress.stage, int(progress.fraction * 10))
+            if is_live:
                 bar.set_description_str(progress.stage, refresh=False)
                 bar.set_postfix_str(left, refresh=False)
                 bar.n = progress.fraction * 100
                 bar.refresh()
-            elif (step := (progress.stage, int(progress.fraction * 10))) not in told:
-                told.append(step)
+            elif step not in printed:
+                printed.add(step)
                 print(f"{progress.fraction:4.0%} {progress.stage} {left}".rstrip(), file=sys.stderr)
 
         yield show
 
 
-_COMMON: dict[str, Any] = {
-    "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")],
-    "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_LIBRARY).", show_default=False)],
-    "model": Annotated[str | None, typer.Option(help="auto, demo, a Hugging Face id or a folder.", show_default=False)],
-    "server": Annotated[
-        str | None, typer.Option(help="An OpenAI-compatible server that has the model: http://host:8000/v1.", show_default=False)
-    ],
-    "reader": Annotated[BackendName | None, typer.Option(help="The library that decodes videos.", show_default=False)],
-    "fast": Annotated[bool, typer.Option("--fast", help="Decode key frames only: much faster, sees less.")],
-    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")],
+OptionGroup = Literal["json", "model", "decoding", "backend"]
+"""Options that several verbs have: `--json`; the model and where it runs; how the model's frames are decoded; the backend alone."""
+_LIBRARY = {
+    "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_LIBRARY).", show_default=False)]
+}
+_VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]}
+_BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="The library that decodes videos.", show_default=False)]}
+_GROUPS: dict[OptionGroup, dict[str, Any]] = {
+    "json": {"as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]},
+    "model": {
+        "model": Annotated[str | None, typer.Option(help="auto, demo, a Hugging Face id or a folder.", show_default=False)],
+        "server": Annotated[
+            str | None,
+            typer.Option(help="An OpenAI-compatible server that has the model: http://host:8000/v1.", show_default=False),
+        ],
+    },
+    "decoding": _BACKEND
+    | {
+        "key_frames_only": Annotated[
+            bool, typer.Option("--key-frames-only", help="Decode key frames only: much faster, but misses what is between them.")
+        ]
+    },
+    "backend": _BACKEND,
 }
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a verb, give it the common options, and turn expected errors into one sentence and exit code 1."""
-    own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "call"]
-    common = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=False if kind.__origin__ is bool else None, annotation=kind
-        )
-        for name, kind in _COMMON.items()
-    ]
+def command(*groups: OptionGroup) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a verb with the options of its groups; turn expected errors into one sentence and exit code 1.
 
-    @functools.wraps(function)
-    def run(**values: Any) -> None:
-        as_json, verbose = values.pop("as_json"), values.pop("verbose")
-        flags = {"home": values.pop("library"), "fast": values.pop("fast") or None}
-        flags |= {name: values.pop(name) for name in ("model", "server", "reader")}
-        logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
-        if not verbose:
-            # Other people's libraries report to the log of those who asked for it.
-            logging.getLogger("transformers").setLevel(logging.ERROR)
-        if flags["fast"]:
-            log.warning(
-                "--fast: only key frames are read. What lies between two of them is not seen; words and times may be wrong."
-            )
-        try:
-            function(Context(Longview(load_settings(**flags)), as_json), **values)
-        except EXPECTED_ERRORS as error:
-            fail(error, as_json=as_json)
-        except BrokenPipeError:
-            raise typer.Exit(1) from None
-        except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise
-        except Exception as error:
-            # A mistake of ours: programs still get one document, and people the whole story when they ask for it.
-            log.info("unexpected", exc_info=True)
-            fail(
-                AppError(f"Something unexpected went wrong ({type(error).__name__}: {error}); --verbose says more."),
-                as_json=as_json,
-            )
-        except KeyboardInterrupt:
-            print("Stopped; nothing half-done was kept.", file=sys.stderr)
-            raise typer.Exit(1) from None
+    The verb's function gets a `Context` as its first argument. Every verb has `--library` and `--verbose`.
+    """
+    options: dict[str, Any] = {}
+    for group in groups:
+        options |= _GROUPS[group]
+    options |= _LIBRARY | _VERBOSE
 
-    run.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *common)}
-    cli.command(function.__name__.rstrip("_"))(run)
-    return run
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        shared = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=False if kind.__origin__ is bool else None, annotation=kind
+            )
+            for name, kind in options.items()
+        ]
+
+        @functools.wraps(function)
+        def run_verb(**values: Any) -> None:
+            given = {name: values.pop(name) for name in options}
+            _run(function, values, **given)
+
+        run_verb.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        run_verb.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+        cli.command(function.__name__.rstrip("_").replace("_", "-"))(run_verb)
+        return run_verb
+
+    return register
+
+
+def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool, as_json: bool = False, **settings: Any) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if not verbose:
+        logging.getLogger("transformers").setLevel(logging.ERROR)
+    # A flag that is not set leaves the setting to the environment and the file.
+    settings = {name: value for name, value in settings.items() if value is not False}
+    if settings.get("key_frames_only"):
+        log.warning("--key-frames-only: events between two key frames are missed; words and times may be wrong.")
+    try:
+        function(Context(Longview(load_settings(**settings)), as_json), **values)
+    except EXPECTED_ERRORS as error:
+        fail(error, as_json=as_json)
+    except BrokenPipeError:
+        raise typer.Exit(1) from None
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except Exception as error:
+        # A bug: programs still get one document, and people the traceback if they ask for it.
+        log.info("unexpected", exc_info=True)
+        message = f"Something unexpected went wrong ({type(error).__name__}: {error}); --verbose prints more."
+        fail(AppError(message), as_json=as_json)
+    except KeyboardInterrupt:
+        print("Stopped; nothing half-done was kept.", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def run() -> NoReturn:
-    """Run the verb that the program was called with, and leave with its exit code."""
+    """Run the verb that the program was called with, and exit with its code."""
     try:
         code = cli(standalone_mode=False)
     except UsageError as error:
         # Programs get their one document for wrong usage, too.
         if "--json" in sys.argv:
-            print(json.dumps({"error": {"code": "usage", "message": error.format_message()}}, ensure_ascii=False, indent=2))
+            print(to_json(ErrorDocument(error=ErrorOut(code="usage", message=error.format_message()))))
         error.show()
         sys.exit(2)
     except typer.Abort:
@@ -157,19 +201,19 @@ def run() -> NoReturn:
 
 
 def fail(error: Exception, *, as_json: bool) -> None:
-    """Say an expected error and leave with exit code 1."""
+    """Print an expected error and exit with code 1."""
     if as_json:
-        print(json.dumps({"error": error_document(error)}, ensure_ascii=False, indent=2))
+        print(to_json(ErrorDocument(error=ErrorOut.of(error))))
     else:
         print(printable(str(error)), file=sys.stderr)
     raise typer.Exit(1)
 
 
+def to_json(document: BaseModel) -> str:
+    """Return a document as JSON text."""
+    return json.dumps(document.model_dump(), ensure_ascii=False, indent=2)
+
+
 def printable(text: str) -> str:
-    """A file's name as it may be shown in a terminal: without line breaks and escape sequences."""
+    """Replace what a terminal could interpret, such as line breaks and escape sequences in a file's name."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
-def error_document(error: Exception) -> dict[str, str]:
-    """An error as programs read it: its stable code and its sentence."""
-    return {"code": getattr(error, "code", "error"), "message": str(error)}

@@ -1,10 +1,11 @@
-"""The verb that measures how right the application is."""
+"""The verb that measures how accurate captions, moments and answers are."""
 
 import logging
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from longview.app.evaluation import datasets
 from longview.app.evaluation import report as reports
 from longview.app.evaluation.metrics import overlap_ious
 from longview.app.evaluation.runner import Evaluation
+from longview.app.schemas import EvalDocument
 from longview.app.service import Longview
 from longview.indexing.library import VideoEntry
 
@@ -26,54 +28,55 @@ NEEDLE_MINUTES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NEEDLE_DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-@command
+@command("json", "model", "decoding")
 def eval_(
-    call: Context,
+    context: Context,
     suite: Annotated[str, typer.Argument(help="shapes, needle, or a JSON file of your own labels in ActivityNet's form.")],
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.5, max=600, help="Of each rendered video: 1; of needle the longest: 16.", show_default=False),
+        typer.Option(min=0.5, max=600, help="Length of each rendered video: 1; of needle the longest: 16.", show_default=False),
     ] = None,
-    videos: Annotated[int, typer.Option(min=1, max=1000, help="How many to render.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, max=100_000, help="Other videos for other seeds.")] = 0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for report.json, .md and .png.")] = Path("eval"),
+    videos: Annotated[int, typer.Option(min=1, max=1000, help="Number of rendered videos.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=100_000, help="Seed of the rendered videos.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.json, .md and .png.")] = Path("eval"),
 ) -> None:
-    """Measure how right captions, moments and answers are, on rendered videos or on moments that you have labelled."""
+    """Measure accuracy on rendered videos or on your own labels: longview eval shapes"""
+    if find_spec("matplotlib") is None:
+        raise BadRequest("The picture of `eval` needs matplotlib; install it with: pip install matplotlib")
     try:
         # What takes hours must not fail at its last step.
         output.expanduser().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
     with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
-        folder, app = Path(scratch), call.app
+        folder, app = Path(scratch), context.app
         if suite in ("shapes", "needle"):
-            # Rendered videos have no place in anyone's library.
-            app = Longview(app.settings.model_copy(update={"home": folder / "library"}))
+            # Rendered videos do not belong into the user's library.
+            app = Longview(app.settings.model_copy(update={"library": folder / "library"}))
         if suite == "shapes":
             facts = _shapes(app, folder, minutes=minutes or SHAPES_MINUTES, videos=videos, seed=seed)
         elif suite == "needle":
             facts = _needle(app, folder, minutes=minutes or NEEDLE_MINUTES[-1], seed=seed)
         else:
-            facts = _labelled(app, Path(suite).expanduser())
+            facts = _labels(app, Path(suite).expanduser())
         report = {"suite": suite, "checkpoint": app.checkpoint.identity, "device": app.device, **facts}
     try:
         paths = reports.write(output.expanduser(), Path(suite).stem, report)
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
-    call.print_result(
-        report | {"paths": [str(path) for path in paths], "notice": call.app.checkpoint.notice}, reports.markdown(report)
-    )
+    document = EvalDocument(**report, paths=[str(path) for path in paths], notice=context.app.checkpoint.notice)
+    context.print_result(document, reports.markdown(report))
 
 
 def _shapes(app: Longview, folder: Path, *, minutes: float, videos: int, seed: int) -> dict[str, Any]:
     evaluation = Evaluation(app, on_video=_print_progress)
-    judged = []
+    evaluated = []
     for labels in datasets.render_videos(folder, minutes=minutes, videos=videos, seed=seed):
         _print_progress(f"{labels.path.name}: indexing")
-        done = app.index(labels.path)
-        evaluation.evaluate_video(labels, done.entry, spent_s=done.seconds_spent)
-        judged.append((labels, done.entry))
-    evaluation.evaluate_search(judged)
+        result = app.index(labels.path)
+        evaluation.evaluate_video(labels, result.entry, spent_s=result.seconds_spent)
+        evaluated.append((labels, result.entry))
+    evaluation.evaluate_search(evaluated)
     return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst}
 
 
@@ -87,9 +90,9 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int) -> dict[s
             _print_progress(f"{length:g} minutes, {depth:.0%} deep")
             labels = datasets.render_needle(folder, minutes=length, depth=depth, seed=seed + 100 * number + at)
             entry = app.index(labels.path).entry
-            found = [item.span for item in app.locate(entry, labels.queries[0]).occurrences]
-            column.append(round(min(overlap_ious(found, labels.truth(labels.queries[0]))), 4))
-            plan = app.pool.plan(app.media.probe(entry), "caption")
+            spans = [item.span for item in app.locate(entry, labels.queries[0]).occurrences]
+            column.append(round(min(overlap_ious(spans, labels.truth(labels.queries[0]))), 4))
+            plan = app.pool.planner.plan(app.media.probe(entry), "caption")
             labels.path.unlink()
         tokens.append(plan.total_tokens)
         windows.append(len(plan.windows))
@@ -97,9 +100,9 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int) -> dict[s
     return {"needle": {"minutes": lengths, "tokens": tokens, "windows": windows, "depths": list(NEEDLE_DEPTHS), "overlaps": grid}}
 
 
-def _labelled(app: Longview, file: Path) -> dict[str, Any]:
+def _labels(app: Longview, file: Path) -> dict[str, Any]:
     evaluation = Evaluation(app, on_video=_print_progress)
-    judged: list[tuple[datasets.LabelledVideo, VideoEntry]] = []
+    evaluated: list[tuple[datasets.LabelledVideo, VideoEntry]] = []
     missing = []
     for name, labels in datasets.read_labels(file):
         try:
@@ -110,25 +113,25 @@ def _labelled(app: Longview, file: Path) -> dict[str, Any]:
             log.warning("%s is left out: %s", name, error)
             missing.append({"video": name, "message": str(error)})
             continue
-        judged.append((labels, entry))
-    if not judged:
-        raise BadRequest(f"None of the videos in {file} can be judged: {missing[0]['message']}")
-    evaluation.evaluate_search(judged)
+        evaluated.append((labels, entry))
+    if not evaluated:
+        raise BadRequest(f"None of the videos in {file} can be evaluated: {missing[0]['message']}")
+    evaluation.evaluate_search(evaluated)
     return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst, "missing": missing}
 
 
 def _find_video(app: Longview, name: str, labels: datasets.LabelledVideo) -> VideoEntry:
-    """The video that a label names: a file, else an id or a title of the library."""
+    """Return the video that a label names: a file, else an id or a title of the library."""
     if _is_file(labels.path):
         return app.get_or_index(str(labels.path))
-    titled: Sequence[VideoEntry] = [entry for entry in app.videos() if name in (entry.title, entry.path.name)]
-    return titled[0] if len(titled) == 1 else app.video(name)
+    namesakes: Sequence[VideoEntry] = [entry for entry in app.videos() if name in (entry.title, entry.path.name)]
+    return namesakes[0] if len(namesakes) == 1 else app.video(name)
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that no file can have is an id or a title
+    except OSError:  # no file can have this name, so it is an id or a title
         return False
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.params import (
     ExistingVideo,
@@ -14,7 +15,6 @@ from longview.app.cli.params import (
     ordered_span,
     parse_seconds,
     resolve_video,
-    span_row,
     span_text,
     warn_if_incomplete,
 )
@@ -25,22 +25,25 @@ from longview.video.time_text import format_time
 
 log = logging.getLogger(__name__)
 
+MAX_UNMENTIONED_S = 0.05
+"""Maximum time that a cut begins early without mention, in seconds."""
 
-@command
+
+@command("json", "model", "decoding")
 def export(
-    call: Context,
+    context: Context,
     video: VideoArgument,
-    format: Annotated[ExportFormat, typer.Option(help="The format.")],
+    format: Annotated[ExportFormat, typer.Option(help="File format.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file to write; by default stdout.", show_default=False)
+        Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.", show_default=False)
     ] = None,
 ) -> None:
-    """Export a video's captions as subtitles or a table."""
-    entry = resolve_video(call, video)
-    text = call.app.export(entry, format)
+    """Export a video's captions: longview export 3f2a --format srt -o holiday.srt"""
+    entry = resolve_video(context, video)
+    text = context.app.export(entry, format)
     warn_if_incomplete(entry)
     if output is None:
-        call.print_result({"video_id": entry.video_id, "format": format, "content": text}, text.rstrip("\n"))
+        context.print_result(schemas.ExportDocument(video_id=entry.video_id, format=format, content=text), text.rstrip("\n"))
         return
     target = output.expanduser()
     if target.exists() and target.suffix.lower() != f".{format}":
@@ -52,39 +55,46 @@ def export(
             partial.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
-    call.print_result({"video_id": entry.video_id, "format": format, "path": str(output)}, f"Wrote {output}.")
+    context.print_result(schemas.ExportDocument(video_id=entry.video_id, format=format, path=str(output)), f"Wrote {output}.")
 
 
-@command
+@command("json", "backend")
 def cut(
-    call: Context,
+    context: Context,
     video: ExistingVideo,
-    start: Annotated[str, typer.Option(help="Begin here: 75, 1:15, 1:02:03.")],
-    end: Annotated[str, typer.Option(help="Stop here.")],
-    reencode: Annotated[bool, typer.Option("--reencode", help="Cut exactly, by encoding anew.")] = False,
+    start: Annotated[str, typer.Option(help="Start time: 75, 1:15 or 1:02:03.")],
+    end: Annotated[str, typer.Option(help="End time.")],
+    reencode: Annotated[bool, typer.Option("--reencode", help="Cut exactly, by encoding again.")] = False,
     output: Output = None,
 ) -> None:
-    """Cut a part out into a file of its own. Without --reencode it begins with the key frame before."""
-    asked_s = parse_seconds(start)
-    span = ordered_span(asked_s, parse_seconds(end))
-    done = call.app.media.cut(resolve_video(call, video), span, output, reencode=reencode)
-    earlier_s = span.start_s - done.span.start_s
-    said = f" (begins {earlier_s:.1f} s early, with a key frame; --reencode cuts exactly)" if earlier_s > 0.05 else ""
-    document = {"path": str(done.path), "reencoded": reencode, "asked": span_row(span)} | span_row(done.span)
-    call.print_result(document, f"Wrote {done.path}: {span_text(done.span)}{said}.")
+    """Cut a part out, from the key frame before: longview cut 3f2a --start 0:10 --end 0:20"""
+    span = ordered_span(parse_seconds(start), parse_seconds(end))
+    title, source = context.app.media.resolve(video)
+    result = context.app.media.cut(title, source, span, output, reencode=reencode)
+    early_s = span.start_s - result.span.start_s
+    note = f" (begins {early_s:.1f} s early, with a key frame; --reencode cuts exactly)" if early_s > MAX_UNMENTIONED_S else ""
+    document = schemas.CutDocument(
+        **schemas.SpanOut.fields_of(result.span), path=str(result.path), reencoded=reencode, requested=schemas.SpanOut.of(span)
+    )
+    context.print_result(document, f"Wrote {result.path}: {span_text(result.span)}{note}.")
 
 
-@command
-def sheet(
-    call: Context,
+@command("json", "backend")
+def contact_sheet(
+    context: Context,
     video: ExistingVideo,
-    columns: Annotated[int, typer.Option(min=1, max=20, help="Pictures in a row.")] = 4,
-    rows: Annotated[int, typer.Option(min=1, max=20, help="Rows.")] = 4,
+    columns: Annotated[int, typer.Option(min=1, max=20, help="Thumbnails per row.")] = 4,
+    rows: Annotated[int, typer.Option(min=1, max=20, help="Number of rows.")] = 4,
     output: Output = None,
 ) -> None:
-    """Write a contact sheet: one picture with thumbnails from the whole video and their times."""
-    path, times_s, lost_s = call.app.media.contact_sheet(resolve_video(call, video), output, columns=columns, rows=rows)
-    if lost_s:
-        log.warning("Pictures could not be read at %s.", ", ".join(map(format_time, lost_s)))
-    document = {"path": str(path), "times_s": [round(time_s, 3) for time_s in times_s]}
-    call.print_result(document | {"unreadable_s": [round(time_s, 3) for time_s in lost_s]}, f"Wrote {path}.")
+    """Write an image of thumbnails with their times: longview contact-sheet 3f2a"""
+    title, source = context.app.media.resolve(video)
+    path, times_s, undecodable_s = context.app.media.contact_sheet(title, source, output, columns=columns, rows=rows)
+    if undecodable_s:
+        log.warning("Frames could not be decoded at %s.", ", ".join(map(format_time, undecodable_s)))
+    document = schemas.ContactSheetDocument(
+        path=str(path),
+        times_s=[round(time_s, 3) for time_s in times_s],
+        undecodable_s=[round(time_s, 3) for time_s in undecodable_s],
+    )
+    context.print_result(document, f"Wrote {path}.")

@@ -60,14 +60,14 @@ def soda(found: Sequence[Event], truth: Sequence[Event], *, like: Callable[[str,
     return 2 * precision * recall / (precision + recall) if best[-1] else 0.0
 
 
-def caption_recall_count(found: Sequence[Event], truth: Sequence[Event], *, threshold: float = 0.5) -> list[bool]:
+def recalled_events(found: Sequence[Event], truth: Sequence[Event], *, threshold: float = 0.5) -> list[bool]:
     """For each true event whether a caption tells it in the same words and overlaps it well enough."""
     return [any(event.text == true.text and event.span.iou(true.span) >= threshold for event in found) for true in truth]
 
 
-def caption_precision_count(found: Sequence[Event], truth: Sequence[Event]) -> list[bool]:
+def correct_captions(found: Sequence[Event], truth: Sequence[Event]) -> list[bool]:
     """For each caption whether it tells a true event, in the same sense."""
-    return caption_recall_count(truth, found)
+    return recalled_events(truth, found)
 
 
 def duplicate_count(found: Sequence[Event], truth: Sequence[Event]) -> int:

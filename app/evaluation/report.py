@@ -76,7 +76,7 @@ def _bars(report: dict[str, Any], path: Path) -> None:
         if isinstance(value, float) and not name.endswith("_s")
     ]
     axes = _axes(8, 0.6 + 0.28 * len(shares))
-    few_is_good = ("spurious", "duplicates", "invented")
+    few_is_good = ("false_positive_rate", "duplicate_rate", "hallucination_rate")
     colors = [BAD if name.endswith(few_is_good) else GOOD for name, _ in shares]
     bars = axes.barh([name for name, _ in shares], [value for _, value in shares], color=colors)
     axes.bar_label(bars, fmt="%.3f", padding=3)

@@ -38,8 +38,8 @@ class Scores:
     edges_covered: list[bool] = field(default_factory=list)
     """Of every edge, whether it is within its error bar."""
     absent_rejections: list[bool] = field(default_factory=list)
-    caption_recalled: list[bool] = field(default_factory=list)
-    caption_correct: list[bool] = field(default_factory=list)
+    event_recall: list[bool] = field(default_factory=list)
+    caption_precision: list[bool] = field(default_factory=list)
     """Of every caption, whether it tells a true event."""
     sodas: list[float] = field(default_factory=list)
     duplicates: int = 0
@@ -71,8 +71,8 @@ class Scores:
 
     def add_captions(self, truth: Sequence[Event], captions: Sequence[Event]) -> None:
         """Judge the captions of one video."""
-        self.caption_recalled += metrics.caption_recall_count(captions, truth)
-        self.caption_correct += metrics.caption_precision_count(captions, truth)
+        self.event_recall += metrics.recalled_events(captions, truth)
+        self.caption_precision += metrics.correct_captions(captions, truth)
         self.sodas.append(metrics.soda(captions, truth))
         self.duplicates += metrics.duplicate_count(captions, truth)
         self.hallucinated += metrics.hallucination_count(captions, truth)
@@ -87,21 +87,23 @@ class Scores:
                 "truths": len(self.ious),
                 "mIoU": _mean(self.ious),
                 **recall,
-                "recall_of_present": _share(self.present_found),
-                "spurious": _share(self.false_positives),
+                "R@any": _share(self.present_found),
+                "false_positive_rate": _share(self.false_positives),
                 "edge_median_s": _round(metrics.percentile(self.edges_s, 0.5)),
                 "edge_p90_s": _round(metrics.percentile(self.edges_s, 0.9)),
-                "error_bar_covers": _share(self.edges_covered),
-                "absent_refused": _share(self.absent_rejections),
+                "edge_coverage": _share(self.edges_covered),
+                "absent_accuracy": _share(self.absent_rejections),
                 "absent_queries": len(self.absent_rejections),
             },
             "captions": {
-                "told": _share(self.caption_recalled),
-                "events": len(self.caption_recalled),
-                "right": _share(self.caption_correct),
+                "recall": _share(self.event_recall),
+                "events": len(self.event_recall),
+                "precision": _share(self.caption_precision),
                 "soda": _mean(self.sodas),
-                "duplicates": round(self.duplicates / len(self.caption_correct), 4) if self.caption_correct else None,
-                "invented": round(self.hallucinated / len(self.caption_correct), 4) if self.caption_correct else None,
+                "duplicate_rate": round(self.duplicates / len(self.caption_precision), 4) if self.caption_precision else None,
+                "hallucination_rate": round(self.hallucinated / len(self.caption_precision), 4)
+                if self.caption_precision
+                else None,
             },
             "questions": {kind: _share(values) for kind, values in sorted(self.answer_correct.items())},
             "search": {f"R@{n}": _share(values) for n, values in sorted(self.retrieval_ranks.items())},

@@ -1,78 +1,111 @@
-"""What happens at a moment? The question that a checkpoint with question forms answers most truly, asked where others may err.
+"""The prober of a checkpoint with question templates: it is asked what happens at single timestamps.
 
-A list of events or the ends of one can be got wrong; of single moments, beside the events that it told worst, the bundled
-checkpoint said what is there at 521 of 534 (docs/quality.md).
+Such a checkpoint can misreport the events of a window or their boundaries. At single timestamps beside the events that it got
+most wrong, the bundled checkpoint described 521 of 534 correctly (docs/quality.md).
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from longview.model.demo.templates import Templates
 from longview.model.engine.base import VideoSession
-from longview.model.engine.checkpoints import Checkpoint
-from longview.model.engine.sessions import Tick
-from longview.model.tasks.grounding import describe_at, ground
+from longview.model.engine.planner import Tick
+from longview.model.tasks.grounding import MAX_REPLY_TOKENS, ground
+from longview.model.tasks.prober import QuestionTemplates, TimestampProber
 from longview.model.tasks.text_match import contains_query, sentences
 from longview.video.timeline import Event, Span, subtract_spans
 
+PROBE_FRACTIONS = (0.5, 0.25, 0.75)
+"""Positions in a span that are probed to confirm a claim, as fractions of it; one confirmation is enough."""
 PROBE_STRIDE = 2
-"""Every second patch is asked about first, and those between two that differ after that."""
+"""Every second temporal patch is probed first; the patches between two that differ are probed after that."""
 MAX_GAP_PATCHES = 1
-"""So many patches without it do not end a stretch: a single reply may be wrong."""
+"""Maximum number of temporal patches without the event inside of one span: a single reply may be wrong."""
 MIN_SILENT_S = 3.0
-"""Where nothing is told for that long, or longer, it is asked in the middle of every such stretch what happens there."""
+"""Minimum length of a part without captions that is probed for missed events, in seconds; longer parts are probed once
+for each such length."""
 
 
-def probe_spans(session: VideoSession, text: str, around: Span, templates: tuple[str, ...], *, tick: Tick) -> list[Span]:
-    """Where a session sees what `text` says, by asking moment by moment, in order of time, on the video's clock.
+class TemplateProber:
+    """See `longview.model.tasks.prober.Prober` and `TimestampProber`."""
 
-    The moment nearest to the middle of `around` is asked about in any case; elsewhere a stretch of a single patch may be passed
-    over. A text of several sentences is there where all of them are.
-    """
-    claims = sentences(text)
-    patches = session.patches
-    seen: dict[int, bool] = {}
+    def __init__(self, templates: tuple[str, ...], no_event_replies: tuple[str, ...]) -> None:
+        """`templates`, `no_event_replies`: see `longview.model.engine.checkpoints.Checkpoint`."""
+        self.templates: QuestionTemplates | None = Templates(templates)
+        self._templates = Templates(templates)
+        self._no_event_replies = no_event_replies
+        self.timestamps: TimestampProber | None = self if self._templates.at_timestamp(0.0) else None
 
-    def ask(index: int) -> None:
-        if index not in seen:
-            told = describe_at(session, patches[index].timestamp_s, templates, tick=tick)
-            seen[index] = all(contains_query(claim, told) for claim in claims)
+    def confirm(
+        self,
+        session: VideoSession,
+        span: Span,
+        claim: str,
+        *,
+        tick: Tick,
+        matches: Callable[[str, str], bool] = contains_query,
+    ) -> bool:
+        """See `Prober`. Without a template about timestamps there is no second way to ask, and every claim stands."""
+        if self.timestamps is None:
+            return True
+        inside = [patch.timestamp_s for patch in session.patches if span.contains((patch.first_frame_s + patch.last_frame_s) / 2)]
+        probed = dict.fromkeys(inside[int(fraction * len(inside))] for fraction in PROBE_FRACTIONS if inside)
+        return any(matches(claim, self._describe_at(session, timestamp_s, tick)) for timestamp_s in probed)
 
-    middle_s = (around.start_s + around.end_s) / 2
-    nearest = min(range(len(patches)), key=lambda index: abs(patches[index].first_frame_s - middle_s))
-    for index in sorted({*range(0, len(patches), PROBE_STRIDE), nearest, len(patches) - 1}):
-        ask(index)
-    for before, after in itertools.pairwise(sorted(seen)):
-        if seen[before] != seen[after]:
-            for index in range(before + 1, after):
-                ask(index)
-        else:
-            seen |= dict.fromkeys(range(before + 1, after), seen[before])
-    found: list[list[int]] = []
-    for index in sorted(index for index, is_there in seen.items() if is_there):
-        if found and index - found[-1][1] <= MAX_GAP_PATCHES + 1:
-            found[-1][1] = index
-        else:
-            found.append([index, index])
-    ends_s = [*(patch.first_frame_s for patch in patches[1:]), session.window.end_s]
-    return [Span(patches[first].first_frame_s, ends_s[last]) for first, last in found]
+    def probe_spans(self, session: VideoSession, text: str, around: Span, *, tick: Tick) -> list[Span]:
+        """See `TimestampProber`. A span of a single temporal patch may be missed. All sentences of `text` must be confirmed."""
+        claims = sentences(text)
+        patches = session.patches
+        is_there: dict[int, bool] = {}
 
+        def probe(index: int) -> None:
+            if index not in is_there:
+                description = self._describe_at(session, patches[index].timestamp_s, tick)
+                is_there[index] = all(contains_query(claim, description) for claim in claims)
 
-def find_missed_events(session: VideoSession, events: Sequence[Event], checkpoint: Checkpoint, *, tick: Tick) -> list[Event]:
-    """What happens in a window where nothing is told, by asking there what happens, and when that does."""
-    found: list[Event] = []
-    for quiet in subtract_spans(session.window, [event.span for event in events]):
-        parts = int(quiet.duration_s // MIN_SILENT_S)
-        for part in range(parts):
-            moment_s = quiet.start_s + quiet.duration_s * (part + 0.5) / parts
-            if any(event.span.contains(moment_s) for event in found):
-                continue
-            patch = min(session.patches, key=lambda patch: abs((patch.first_frame_s + patch.last_frame_s) / 2 - moment_s))
-            told = describe_at(session, patch.timestamp_s, checkpoint.question_templates, tick=tick)
-            for sentence in sentences(told):
-                text = f"{sentence}."
-                if text in checkpoint.no_event_replies:
+        middle_s = (around.start_s + around.end_s) / 2
+        nearest = min(range(len(patches)), key=lambda index: abs(patches[index].first_frame_s - middle_s))
+        for index in sorted({*range(0, len(patches), PROBE_STRIDE), nearest, len(patches) - 1}):
+            probe(index)
+        for before, after in itertools.pairwise(sorted(is_there)):
+            if is_there[before] != is_there[after]:
+                for index in range(before + 1, after):
+                    probe(index)
+            else:
+                is_there |= dict.fromkeys(range(before + 1, after), is_there[before])
+        runs: list[list[int]] = []
+        for index in sorted(index for index, confirmed in is_there.items() if confirmed):
+            if runs and index - runs[-1][1] <= MAX_GAP_PATCHES + 1:
+                runs[-1][1] = index
+            else:
+                runs.append([index, index])
+        ends_s = [*(patch.first_frame_s for patch in patches[1:]), session.window.end_s]
+        return [Span(patches[first].first_frame_s, ends_s[last]) for first, last in runs]
+
+    def find_missed_events(self, session: VideoSession, events: Sequence[Event], *, tick: Tick) -> list[Event]:
+        """See `TimestampProber`. What a probe reports is kept if the session also grounds it at that time."""
+        missed: list[Event] = []
+        for silent in subtract_spans(session.window, [event.span for event in events]):
+            parts = int(silent.duration_s // MIN_SILENT_S)
+            for part in range(parts):
+                probed_s = silent.start_s + silent.duration_s * (part + 0.5) / parts
+                if any(event.span.contains(probed_s) for event in missed):
                     continue
-                # Of two questions that both may be answered wrongly, both must agree.
-                spans, _ = ground(session, text, tick=tick)
-                found += [Event(span, text) for span in spans if span.contains(moment_s)]
-    return found
+                patch = min(session.patches, key=lambda patch: abs((patch.first_frame_s + patch.last_frame_s) / 2 - probed_s))
+                for sentence in sentences(self._describe_at(session, patch.timestamp_s, tick)):
+                    text = f"{sentence}."
+                    if text in self._no_event_replies:
+                        continue
+                    # Either reply may be wrong, so both must agree.
+                    spans, _ = ground(session, text, tick=tick)
+                    missed += [Event(span, text) for span in spans if span.contains(probed_s)]
+        return missed
+
+    def _describe_at(self, session: VideoSession, timestamp_s: float, tick: Tick) -> str:
+        """Return what the session says happens at one of its timestamps, on the session's clock."""
+        question = self._templates.at_timestamp(timestamp_s)
+        assert question is not None
+        generation = session.generate(question, max_new_tokens=MAX_REPLY_TOKENS)
+        for _ in generation:
+            tick()
+        return generation.text

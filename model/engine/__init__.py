@@ -1,1 +1,1 @@
-"""Inference: checkpoints, sessions over a KV cache, generation, and models that other programs serve."""
+"""Inference: checkpoints, sessions over a KV cache, generation, and remote models."""

@@ -1,4 +1,4 @@
-"""What an engine is: it reads the frames of one window into a session, and a session answers questions."""
+"""Inference engine interfaces. An engine prefills the frames of one window into a session; the session answers questions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,38 +12,38 @@ from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span
 
 REPLY_RESERVE_TOKENS = 2048
-"""Of every context, for the chat template, the question and the reply."""
+"""Tokens of every context that are reserved for the chat template, the question and the reply."""
 
 
 @dataclass(frozen=True)
 class TemporalPatch:
-    """One temporal patch as the model sees it."""
+    """A temporal patch: two frames that the model receives as one, with one timestamp."""
 
     timestamp_s: float
-    """The time in its `<t seconds>` marker, to a tenth of a second, on the window's clock."""
+    """Timestamp in the prompt (`<t seconds>`), to a tenth of a second, on the window's clock."""
     first_frame_s: float
-    """True time of its first frame, on the video's clock."""
+    """True time of the first frame, on the video's clock."""
     last_frame_s: float
-    """True time of its last frame."""
+    """True time of the last frame, on the video's clock."""
 
 
 @dataclass(frozen=True)
 class ChatTurn:
-    """A question that was asked before, and its answer."""
+    """An earlier question and its answer."""
 
     question: str
     answer: str
 
 
 class Generation(Protocol):
-    """A reply in the making: iterate it for the pieces of text; the rest is known afterwards."""
+    """A reply that is generated while it is iterated. Iteration yields pieces of text; the fields are final after it."""
 
     text: str
-    """What was said so far."""
+    """Text generated so far."""
     is_complete: bool
-    """Whether the model ended by itself, not at the limit of tokens."""
+    """Whether the model ended the reply itself, before the token limit."""
     is_repetitive: bool
-    """Whether it was stopped because it went round in circles."""
+    """Whether the reply ends in a repetition, which stops a local engine."""
     first_token_s: float
     """Seconds from the call to the first token."""
     total_s: float
@@ -52,90 +52,90 @@ class Generation(Protocol):
 
 
 class VideoSession(Protocol):
-    """One window of a video, read once: its visual prefix and KV cache, ready for any number of questions."""
+    """A prefilled window of a video. Its visual prefix stays in the KV cache, ready for any number of questions."""
 
     patches: tuple[TemporalPatch, ...]
     frames: int
-    """Frames that were decoded for it; fewer than planned where pictures stand still or cannot be read."""
+    """Number of decoded frames. It is below the planned number where frames are static or undecodable."""
     undecodable: tuple[Span, ...]
-    """Parts of the window whose pictures are damaged or missing."""
+    """Spans of the window whose frames are damaged or missing."""
     is_out_of_distribution: bool
-    """Most of it is nothing like what the checkpoint was trained on: whatever it said about it would be invented."""
+    """Whether most of the window is unlike the checkpoint's training data. Replies about it would be invented."""
     clock_offset_s: float
-    """Marker times plus this are times on the video's clock."""
+    """Difference between the video's clock and the clock of the timestamps, in seconds."""
     window: Span
     size_bytes: int
     prompt_tokens: int
-    """Length of the prefix: template, markers and visual tokens."""
+    """Length of the prefix: chat template, timestamps and visual tokens."""
 
     def generate(
         self,
         question: str,
         *,
         max_new_tokens: int,
-        item: type[BaseModel] | None = None,
+        schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
         history: Sequence[ChatTurn] = (),
     ) -> Generation:
-        """A greedy reply to a question about this window. Users of one session wait for each other.
+        """Generate a greedy reply to a question about this window. Concurrent calls wait for each other.
 
-        `history`: what was asked and answered before, oldest first; the caller leaves out what is too long for the context.
-        `item`: the reply is a JSON list of these, enforced token by token by engines that can.
-        `presence_penalty`: see `longview.model.engine.generation.Rules`.
-        Leaving the iteration early frees the session at once.
+        `schema`: the reply is a JSON list of these. Engines that support it constrain every token.
+        `presence_penalty`: see `longview.model.engine.generation.GenerationConfig`.
+        `history`: earlier turns, oldest first. The caller drops turns that do not fit into the context.
+        A caller that ends the iteration early frees the session at once.
 
         Raises:
-            BadQuestion: on iteration, if the question does not fit behind the video.
+            InvalidQuestion: on iteration, if the question does not fit into the context behind the video.
         """
         ...
 
     def offload(self) -> None:
-        """Move the KV cache into the host's memory, unless someone is asking; the next question brings it back."""
+        """Move the KV cache to host memory, unless the session is in use. The next question moves it back."""
         ...
 
 
 class Engine(Protocol):
-    """A loaded checkpoint."""
+    """A loaded checkpoint that opens sessions."""
 
     checkpoint: Checkpoint
     device: str
     context_tokens: int
-    """The longest prompt and reply that this device can take."""
+    """Maximum length of prompt and reply on this device."""
     kv_bytes_per_token: int
-    """Of all layers, in the numbers of this device."""
+    """KV cache size per token over all layers, in the dtype of this device."""
     reserved_tokens: int
-    """Of every context, for the chat template, the question, thoughts and the reply."""
+    """Tokens of every context that are reserved for the chat template, the question, the thinking and the reply."""
     kv_cache_bytes: int
-    """What the device has to spare for sessions."""
+    """Device memory available for the KV caches of all sessions."""
 
     def timestamp_tokens(self, time_s: float) -> int:
-        """Tokens of the marker for that time, with the vision start and end around its patch."""
+        """Count the tokens of the timestamp of `time_s`, with the vision start and end tokens of its patch."""
         ...
 
     def open_session(
         self, frames: Iterable[TimedFrames], window: Span, *, capacity_tokens: int, clock_offset_s: float = 0.0
     ) -> VideoSession:
-        """Read the frames of one window into a session, chunk by chunk, while the rest is still being decoded.
+        """Prefill the frames of one window into a session, chunk by chunk, while later frames are still being decoded.
 
-        `room_tokens`: for prompt, question and reply together; all of it is allocated at once.
+        `capacity_tokens`: for prompt, question and reply together. The engine allocates all of it at once.
 
         Raises:
-            OutOfMemory: the device cannot hold them. UnreadableVideo: there is not one frame.
+            OutOfMemory: the device does not have enough memory. UnreadableVideo: no frame can be decoded.
         """
         ...
 
     def estimated_bytes(self, plan: SamplingPlan) -> int:
-        """The most memory that reading one window of a plan will take at once, weights included."""
+        """Estimate the peak memory of prefilling one window of a plan, including the weights."""
         ...
 
     def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
-        """How long reading all windows of a plan and one reply for each will take."""
+        """Estimate the time to prefill all windows of a plan and to generate one reply for each."""
         ...
 
-    def generate(self, prompt: str, *, max_new_tokens: int, item: type[BaseModel] | None = None) -> Generation:
-        """A greedy reply to a text alone, without a video; see `VideoSession.ask`.
+    def generate_text(self, prompt: str, *, max_new_tokens: int, schema: type[BaseModel] | None = None) -> Generation:
+        """Generate a greedy reply to a prompt without a video. See `VideoSession.generate`.
 
         Raises:
-            BadQuestion: on iteration, if the text leaves no room for a reply.
+            InvalidQuestion: on iteration, if the prompt leaves no room for a reply.
         """
         ...

@@ -1,4 +1,4 @@
-"""Which checkpoint is used: `auto`, `demo`, a Hugging Face id or a folder -> `Checkpoint`, without loading any weights."""
+"""Checkpoint lookup: resolve `auto`, `demo`, a Hugging Face id or a folder to a `Checkpoint`, without loading its weights."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ from longview.video.sampler import TrainedRange
 log = logging.getLogger(__name__)
 
 DEMO = Path(__file__).parents[1] / "demo"
-"""The bundled checkpoint, a complete Hugging Face folder."""
+"""Folder of the bundled checkpoint, complete as on the Hugging Face Hub."""
 
 OOD_DETECTOR_FILE = "ood_detector.safetensors"
-"""Beside a checkpoint that knows only one world: how to tell that world from others; see `longview.model.engine.ood`."""
+"""Name of the out-of-distribution detector beside a narrowly trained checkpoint; see `longview.model.engine.ood`."""
 
 QWEN3_VL = TrainedRange(
     max_frames=2048,
@@ -29,83 +29,86 @@ QWEN3_VL = TrainedRange(
     max_frame_period_s=4.0,
     max_timestamp_s=7200.0,
 )
-"""The Qwen3-VL family: trained and evaluated at 2 frames a second, at most 2,048 frames and 224K visual tokens, checked
-to about two hours (Qwen3-VL technical report); at most 768 tokens a frame (qwen-vl-utils `VIDEO_MAX_TOKEN_NUM`)."""
+"""Range of the Qwen3-VL family. It was trained and evaluated at 2 frames per second, with at most 2,048 frames and 224K
+visual tokens, up to about two hours (Qwen3-VL technical report), and at most 768 tokens per frame (qwen-vl-utils
+`VIDEO_MAX_TOKEN_NUM`)."""
 
 YARN_FACTORS = ((2.0, 2.0), (4.0, 3.0))
-"""(times the checkpoint's own context, YaRN factor that reaches it). The factor is the smaller one, because a patch advances
-positions by its longer side only (Qwen3-VL README, "Processing Ultra-Long Texts": factor 2 or 3 for 1M tokens)."""
+"""Pairs of maximum context extension and the YaRN factor that reaches it. The factor may be smaller than the extension, because
+a patch advances positions by its longer side only (Qwen3-VL README, "Processing Ultra-Long Texts": 2 or 3 for 1M tokens)."""
 
 AUTO_PATTERN = re.compile(r"Qwen/Qwen3-VL-\d+B(-A\d+B)?-Instruct")
 AUTO_KV_TOKENS = 64 * 1024
-"""`auto` takes the largest checkpoint whose weights leave room for a KV cache of that many tokens."""
+"""Minimum KV cache, in tokens, that must fit beside the weights of the checkpoint that `auto` selects."""
 FINGERPRINT_SAMPLES = 64
 FINGERPRINT_BLOCK_BYTES = 1 << 16
 DOWNLOADED_FILES = ["*.json", "*.jinja", "*.txt", "*.safetensors"]
-"""Only safetensors weights are ever fetched: other formats can run code while they load."""
+"""Patterns of the files that are downloaded. Weights must be safetensors, because other formats can run code while they load."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on this machine and what it can do."""
+    """A local checkpoint: its files, its limits and its cost."""
 
     name: str
-    """`demo`, a Hugging Face id, or a folder's path."""
+    """`demo`, a Hugging Face id, or the path of a folder."""
     folder: Path
     fingerprint: str
-    """Changes with the configuration, the tokenizer, the template, the trained range, the rule of familiarity and the weights."""
+    """Hash of the configuration, tokenizer, chat template, trained range, out-of-distribution detector and weights."""
     trained_range: TrainedRange
     notice: str | None
-    """What every user of this checkpoint must be told."""
+    """Warning that every user of this checkpoint must see."""
     question_templates: tuple[str, ...]
-    """The only questions it can answer, with `{time}` and `{thing}` as blanks; none: any question."""
+    """The only questions that it can answer, with the placeholders `{time}` and `{thing}`. Empty: any question."""
     no_event_replies: tuple[str, ...]
-    """What it says to a form about a moment at which nothing happens."""
+    """Its replies to a question template about a timestamp without an event."""
     kv_bytes_per_token: int
-    """Bytes of KV cache a token at two bytes a number."""
+    """KV cache size per token, at two bytes per number."""
     weight_bytes: int
     max_context_tokens: int
-    """Tokens that it is read with: those it was made for, or more by YaRN."""
+    """Maximum context: that of the configuration, or a longer one with YaRN."""
     yarn_factor: float = 1.0
-    """By how much its rotary positions are stretched (Peng et al. 2023)."""
+    """YaRN factor of the rotary position embeddings (Peng et al. 2023). 1: no extension."""
 
     @property
     def identity(self) -> str:
-        """Name and fingerprint, as provenance states them."""
+        """Name and fingerprint, for provenance."""
         return f"{self.name}@{self.fingerprint}"
 
 
 def find_checkpoint(name: str, *, context_tokens: int | None = None) -> Checkpoint:
-    """The checkpoint of that name; a Hugging Face id that is not in the local cache is downloaded.
+    """Find a checkpoint by name, and download a Hugging Face id that is not in the local cache.
 
     `auto`: on a CUDA device the largest cached Qwen3-VL Instruct that fits, else the bundled demo checkpoint.
-    `context_tokens`: where that is more than a checkpoint of the Qwen3-VL family was made for, it is stretched by YaRN.
+    `context_tokens`: a checkpoint of the Qwen3-VL family with a shorter context is extended by YaRN.
 
     Raises:
-        CheckpointNotFound: neither here nor to be had.
-        BadCheckpoint: not a complete safetensors checkpoint of a video language model.
+        CheckpointNotFound: the checkpoint is not in the local cache and cannot be downloaded.
+        InvalidCheckpoint: the folder is not a complete safetensors checkpoint of a video language model.
     """
-    found = _find(_best_cached() or "demo" if name == "auto" else name)
-    return _with_yarn(found, context_tokens) if context_tokens and context_tokens > found.max_context_tokens else found
+    checkpoint = _find(_best_cached() or "demo" if name == "auto" else name)
+    if context_tokens and context_tokens > checkpoint.max_context_tokens:
+        return _with_yarn(checkpoint, context_tokens)
+    return checkpoint
 
 
 def _with_yarn(checkpoint: Checkpoint, context_tokens: int) -> Checkpoint:
-    """The checkpoint for a longer context, as far as its family goes; one that states its own trained range is left as it is."""
+    """Extend the context, up to the limit of the Qwen3-VL family. Checkpoints with their own trained range are not extended."""
     if checkpoint.trained_range != QWEN3_VL:
         return checkpoint
-    times = min(context_tokens / checkpoint.max_context_tokens, YARN_FACTORS[-1][0])
-    factor = next(factor for reach, factor in YARN_FACTORS if times <= reach)
-    trained = replace(
+    extension = min(context_tokens / checkpoint.max_context_tokens, YARN_FACTORS[-1][0])
+    factor = next(factor for max_extension, factor in YARN_FACTORS if extension <= max_extension)
+    trained_range = replace(
         QWEN3_VL,
-        max_frames=int(QWEN3_VL.max_frames * times),
-        max_patches=int(QWEN3_VL.max_patches * times),
-        max_visual_tokens=int((QWEN3_VL.max_visual_tokens or 0) * times),
-        max_timestamp_s=QWEN3_VL.max_timestamp_s * times,
+        max_frames=int(QWEN3_VL.max_frames * extension),
+        max_patches=int(QWEN3_VL.max_patches * extension),
+        max_visual_tokens=int((QWEN3_VL.max_visual_tokens or 0) * extension),
+        max_timestamp_s=QWEN3_VL.max_timestamp_s * extension,
     )
     return replace(
         checkpoint,
-        trained_range=trained,
-        max_context_tokens=int(checkpoint.max_context_tokens * times),
+        trained_range=trained_range,
+        max_context_tokens=int(checkpoint.max_context_tokens * extension),
         yarn_factor=factor,
         fingerprint=f"{checkpoint.fingerprint}-yarn{factor:g}",
     )
@@ -113,15 +116,15 @@ def _with_yarn(checkpoint: Checkpoint, context_tokens: int) -> Checkpoint:
 
 def _find(name: str) -> Checkpoint:
     if name == "demo":
-        return _describe("demo", DEMO)
+        return _read_checkpoint("demo", DEMO)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _describe(str(folder.resolve()), folder.resolve())
+        return _read_checkpoint(str(folder.resolve()), folder.resolve())
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith((".", "/", "~")):
         raise CheckpointNotFound(
             f"There is no checkpoint {name}: give auto, demo, a Hugging Face id (Qwen/Qwen3-VL-8B-Instruct) or a folder."
         )
-    return _describe(name, _fetch(name))
+    return _read_checkpoint(name, _fetch(name))
 
 
 def _fetch(repo_id: str, *, cached_only: bool = False) -> Path:
@@ -129,20 +132,20 @@ def _fetch(repo_id: str, *, cached_only: bool = False) -> Path:
 
     try:
         return Path(snapshot_download(repo_id, allow_patterns=DOWNLOADED_FILES, local_files_only=True))
-    except Exception as error:  # the hub raises many kinds; any means "not cached"
+    except Exception as error:  # the hub raises many kinds; each means "not cached"
         log.info("%s is not cached: %s", repo_id, error)
         if cached_only:
-            raise CheckpointNotFound(f"{repo_id} is not completely on this machine.") from error
+            raise CheckpointNotFound(f"{repo_id} is not complete in the local cache.") from error
     try:
         return Path(snapshot_download(repo_id, allow_patterns=DOWNLOADED_FILES))
-    except Exception as error:  # connection, authentication, unknown name, disk: one answer for the user
+    except Exception as error:  # connection, authentication, unknown name, disk: the message is the same
         log.info("cannot download %s: %s", repo_id, error)
         raise CheckpointNotFound(
-            f"{repo_id} is not on this machine and could not be downloaded: check the name and the connection, or give a folder."
+            f"{repo_id} is not in the local cache and cannot be downloaded: check the name and the connection, or give a folder."
         ) from error
 
 
-def _describe(name: str, folder: Path) -> Checkpoint:
+def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -150,11 +153,11 @@ def _describe(name: str, folder: Path) -> Checkpoint:
     weights = sorted(path for path in folder.glob("*.safetensors") if path.name != OOD_DETECTOR_FILE)
     if not weights:
         raise InvalidCheckpoint(
-            f"{folder} holds no safetensors weights; other formats are not loaded, because they can run code."
+            f"{folder} contains no safetensors weights; other formats are not loaded, because they can run code."
         )
     if "vision_config" not in config:
         raise InvalidCheckpoint(f"{folder} is not a video language model: its config.json has no vision_config.")
-    stated = _read_trained_range(folder)
+    range_config = _read_trained_range(folder)
     text: dict[str, Any] = config.get("text_config", config)
     heads = int(text.get("num_attention_heads", 1))
     head_size = int(text.get("head_dim") or text.get("hidden_size", 0) // heads)
@@ -162,12 +165,10 @@ def _describe(name: str, folder: Path) -> Checkpoint:
         name=name,
         folder=folder,
         fingerprint=_fingerprint(folder, weights),
-        trained_range=TrainedRange(**{field.name: stated[field.name] for field in fields(TrainedRange) if field.name in stated})
-        if stated
-        else QWEN3_VL,
-        notice=stated.get("notice"),
-        question_templates=tuple(stated.get("question_templates", ())),
-        no_event_replies=tuple(stated.get("no_event_replies", ())),
+        trained_range=_parse_trained_range(range_config) if range_config else QWEN3_VL,
+        notice=range_config.get("notice"),
+        question_templates=tuple(range_config.get("question_templates", ())),
+        no_event_replies=tuple(range_config.get("no_event_replies", ())),
         kv_bytes_per_token=2
         * 2
         * int(text.get("num_hidden_layers", 1))
@@ -183,34 +184,38 @@ def _read_trained_range(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        stated: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        TrainedRange(**{field.name: stated[field.name] for field in fields(TrainedRange) if field.name in stated})
+        range_config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _parse_trained_range(range_config)
     except (ValueError, TypeError) as error:
-        raise InvalidCheckpoint(f"{path} does not state a whole trained range: {error}.") from error
-    return stated
+        raise InvalidCheckpoint(f"{path} does not contain a complete trained range: {error}.") from error
+    return range_config
+
+
+def _parse_trained_range(range_config: dict[str, Any]) -> TrainedRange:
+    return TrainedRange(**{field.name: range_config[field.name] for field in fields(TrainedRange) if field.name in range_config})
 
 
 def _fingerprint(folder: Path, weights: list[Path]) -> str:
-    """Twelve hexadecimal digits over all small files and samples spread through every weight file.
+    """Hash all small files and evenly spread samples of every weight file into twelve hexadecimal digits.
 
-    Samples, because reading tens of gigabytes at every start is too slow; training changes every tensor.
+    Reading tens of gigabytes at every start is too slow. Samples suffice, because training changes every tensor.
     """
     digest = hashlib.blake2b(digest_size=6)
-    small = [path for pattern in ("*.json", "*.jinja", "*.txt", OOD_DETECTOR_FILE) for path in folder.glob(pattern)]
-    for path in sorted(small):
+    small_files = [path for pattern in ("*.json", "*.jinja", "*.txt", OOD_DETECTOR_FILE) for path in folder.glob(pattern)]
+    for path in sorted(small_files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for path in weights:
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}".encode())
         with path.open("rb") as file:
-            for part in range(FINGERPRINT_SAMPLES):
-                file.seek(max(0, (size - FINGERPRINT_BLOCK_BYTES) * part // (FINGERPRINT_SAMPLES - 1)))
+            for sample in range(FINGERPRINT_SAMPLES):
+                file.seek(max(0, (size - FINGERPRINT_BLOCK_BYTES) * sample // (FINGERPRINT_SAMPLES - 1)))
                 digest.update(file.read(FINGERPRINT_BLOCK_BYTES))
     return digest.hexdigest()
 
 
 def _best_cached() -> str | None:
-    """The largest cached Qwen3-VL Instruct that fits the CUDA device, if there is one."""
+    """Find the largest cached Qwen3-VL Instruct that fits the CUDA device. None: there is no such checkpoint or device."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -220,7 +225,7 @@ def _best_cached() -> str | None:
         return None
     if not cached:
         return None
-    import torch  # seconds to import, and not needed on most small machines
+    import torch  # The import takes seconds and is rarely needed.
 
     if not torch.cuda.is_available():
         return None
@@ -228,9 +233,9 @@ def _best_cached() -> str | None:
     fitting: list[tuple[int, str]] = []
     for repo_id in cached:
         try:
-            checkpoint = _describe(repo_id, _fetch(repo_id, cached_only=True))
+            checkpoint = _read_checkpoint(repo_id, _fetch(repo_id, cached_only=True))
         except (InvalidCheckpoint, CheckpointNotFound) as error:
-            log.info("passed over %s: %s", repo_id, error)
+            log.info("skipped %s: %s", repo_id, error)
             continue
         if checkpoint.weight_bytes + AUTO_KV_TOKENS * checkpoint.kv_bytes_per_token < free_bytes:
             fitting.append((checkpoint.weight_bytes, repo_id))

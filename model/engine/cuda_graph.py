@@ -1,8 +1,8 @@
-"""One step of decoding whose shapes and addresses never change, so that a GPU can replay it as one graph.
+"""Decoding steps with fixed shapes and addresses, so that a GPU can replay them as one CUDA graph.
 
-A step is a few hundred small kernels, and launching them one by one from Python takes longer than they do. The video's
-part of the cache is the same for every step of a session and is read in the same parts; what comes behind it, question and
-reply, is read whole and masked by a position that lies in the device's memory.
+A step is a few hundred small kernels. Launching them one by one from Python takes longer than running them. The video's part
+of the cache is the same for every step of a session, and is always read in the same splits. The rest of the cache, question
+and reply, is read whole; a position in device memory masks what is not yet written.
 """
 
 import logging
@@ -15,16 +15,16 @@ from longview.model.engine.kv_cache import PreallocatedKVCache
 log = logging.getLogger(__name__)
 
 MIN_EAGER_STEPS = 8
-"""Shorter replies are over before a graph has paid for itself: it takes some steps' time to record."""
+"""Number of eager steps before the capture. It takes the time of several steps, which short replies do not repay."""
 LOGITS_TOLERANCE = 0.05
-"""Of the logits' spread, how far a replayed graph may be from the step that it records; in bf16 orders of sums differ."""
+"""Maximum difference between replayed and eager logits, in standard deviations of the logits. bfloat16 sums depend on order."""
 
 
 class CudaGraphDecoder:
-    """Decoding steps behind one cache."""
+    """A decoder that appends one token at a time to one cache, and replays a CUDA graph where it can."""
 
     def __init__(self, model: Any, cache: PreallocatedKVCache, *, prefix: int, rope_delta: int) -> None:
-        """`prefix`: the tokens of the video, which the cache holds for good."""
+        """`prefix`: number of tokens up to the end of the video, which never change in the cache."""
         self._model, self._cache, self._prefix, self._rope_delta = model, cache, prefix, rope_delta
         self._ids = torch.zeros((1, 1), dtype=torch.long, device=model.device)
         self._positions = torch.zeros((3, 1, 1), dtype=torch.long, device=model.device)
@@ -36,16 +36,16 @@ class CudaGraphDecoder:
         cache.zero_unwritten(cache.get_seq_length())
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
-        """Append a token (1, 1); returns the logits (vocabulary,) of the next one, good until the next step.
+        """Append a token (1, 1) and return the logits (vocabulary,) of the next one. They are valid until the next step.
 
         Raises:
-            ContextFull: there is no room for it.
+            ContextOverflow: the cache is full.
         """
-        at = self._cache.get_seq_length()
+        index = self._cache.get_seq_length()
         self._cache.advance()
         self._ids.copy_(ids)
-        self._positions.fill_(at + self._rope_delta)
-        self._write_slot.fill_(at)
+        self._positions.fill_(index + self._rope_delta)
+        self._write_slot.fill_(index)
         self._steps += 1
         if self._graph is not None:
             self._graph.replay()
@@ -65,7 +65,7 @@ class CudaGraphDecoder:
                 past_key_values=self._cache,
                 use_cache=True,
                 prefix=self._prefix,
-                slot=self._write_slot,
+                write_slot=self._write_slot,
             )
             logits: torch.Tensor = self._model.lm_head(out.last_hidden_state[0, -1])
             return logits
@@ -73,21 +73,23 @@ class CudaGraphDecoder:
             self._cache.set_write_slot(None)
 
     def _capture(self, expected: torch.Tensor) -> None:
-        """Record the step as a graph, and keep it if replaying it gives what the step gave."""
+        """Capture the step as a graph, and use it if its replay agrees with the eager step."""
         self._can_capture = False
         try:
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
-            # Other threads go on allocating meanwhile: only this one's work is recorded.
+            # Other threads allocate at the same time; only the work of this thread is captured.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 logits = self._forward()
             graph.replay()
-            apart = float((logits.float() - expected.float()).abs().max() / expected.float().std())
+            difference = float((logits.float() - expected.float()).abs().max() / expected.float().std())
         except RuntimeError as error:
-            # Some layers, such as experts chosen on the host, cannot be recorded.
-            log.warning("decoding goes on step by step, because no graph can be recorded: %s", error)
+            # Some layers cannot be captured, such as experts that the host selects.
+            log.warning("decoding remains eager, because no graph can be captured: %s", error)
             return
-        if apart > LOGITS_TOLERANCE:
-            log.warning("decoding goes on step by step, because the recorded graph is off by %.3f of the logits' spread", apart)
+        if difference > LOGITS_TOLERANCE:
+            log.warning(
+                "decoding remains eager: the captured graph differs by %.3f standard deviations of the logits", difference
+            )
             return
         self._graph, self._logits = graph, logits

@@ -1,4 +1,4 @@
-"""From logits to a reply: greedy tokens, under a grammar where the reply must be JSON, stopped when they go round in circles."""
+"""Greedy decoding: logits -> the tokens of a reply, under a grammar if the reply must be JSON. Repetition ends the reply."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,82 +9,85 @@ from pydantic import BaseModel
 from longview.model.engine.grammar import GrammarState
 
 MAX_REPETITION_PERIOD = 64
-"""Tokens: longer passages that repeat are caught when their parts do."""
+"""Maximum length of a repeated passage, in tokens."""
 MIN_REPETITION_TOKENS = 32
-"""So many tokens of mere repetition, and at least `LOOP_REPEATS`, are a loop."""
+"""Minimum length of a repetition, in tokens. Short repetitions occur in normal replies."""
 MIN_REPETITIONS = 4
+"""Minimum number of repeats of the same passage."""
 RETRY_PRESENCE_PENALTY = 1.5
-"""Presence penalty with which a reply that went in circles is tried once more; what Qwen advises against repetition
-(Qwen3-VL model cards). transformers has none."""
+"""Presence penalty for the second attempt after a repetitive reply, as Qwen recommends (Qwen3-VL model cards). transformers
+does not implement it."""
 THINK_END = "</think>"
 MAX_THINKING_TOKENS = 8192
-"""Room to think before a reply under a grammar; what a checkpoint thinks is not part of its reply."""
+"""Maximum length of the thinking before a reply, in tokens. Thinking is not part of the reply."""
 
 NextLogits = Callable[[torch.Tensor], torch.Tensor]
-"""Appends token ids (1, n) to the context; returns the logits (vocabulary,) of the token after them."""
+"""Function that appends token ids (1, n) to the context and returns the logits (vocabulary,) of the next token."""
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How a reply may run."""
+    """Settings of one reply."""
 
     max_new_tokens: int
     schema: type[BaseModel] | None = None
-    """The reply is a JSON list of these; None: free text."""
+    """Item type of the JSON list that the reply must be. None: free text."""
     max_thinking_tokens: int = MAX_THINKING_TOKENS
-    """Of a checkpoint that thinks first."""
+    """Token limit of the thinking, for checkpoints that think first."""
     presence_penalty: float = 0.0
-    """Taken off the logit of every token that the reply already has."""
+    """Amount subtracted from the logit of every token that the reply already contains."""
 
 
 def greedy_decode(
     next_logits: NextLogits,
-    question: torch.Tensor,
+    question_ids: torch.Tensor,
     config: GenerationConfig,
     *,
     end_tokens: frozenset[int],
     grammar: GrammarState | None = None,
     think_end: int | None = None,
 ) -> Iterator[int]:
-    """Greedy tokens of a reply to `question` (1, n), ended by an end token, a loop (`is_looping`) or `rules.tokens_max`.
+    """Yield the greedy tokens of a reply to `question_ids` (1, n).
 
-    `think_end`: the token that ends the thinking of a checkpoint whose prompt begins it. Thoughts are yielded like all tokens,
-    but are free of the grammar and have `rules.thoughts_max` of their own.
+    The reply ends with an end token, with a repetition (`is_repetitive`), or at `config.max_new_tokens`.
+
+    `think_end`: the token that ends the thinking, for checkpoints whose prompt starts it. Thinking tokens are yielded too, but
+    the grammar does not apply to them, and their limit is `config.max_thinking_tokens`.
     """
-    said: list[int] = []
-    used = torch.zeros(0)
+    reply: list[int] = []
+    is_used = torch.zeros(0)
     thinking = think_end is not None
-    left = config.max_thinking_tokens if thinking else config.max_new_tokens
-    ids = question
-    while left > 0:
+    remaining_tokens = config.max_thinking_tokens if thinking else config.max_new_tokens
+    ids = question_ids
+    while remaining_tokens > 0:
         logits = next_logits(ids)
-        if config.presence_penalty and said:
-            used = used if len(used) else torch.zeros_like(logits, dtype=torch.bool)
-            used[said[-1]] = True
-            logits = logits - config.presence_penalty * used
+        if config.presence_penalty and reply:
+            is_used = is_used if len(is_used) else torch.zeros_like(logits, dtype=torch.bool)
+            is_used[reply[-1]] = True
+            logits = logits - config.presence_penalty * is_used
         if grammar is not None and not thinking:
             logits = grammar.mask_logits(logits)
         token = int(logits.argmax())
-        left -= 1
+        remaining_tokens -= 1
         yield token
         if token in end_tokens:
             return
-        said.append(token)
+        reply.append(token)
         if thinking:
             if token == think_end:
-                thinking, left, said, used = False, config.max_new_tokens, [], torch.zeros(0)
+                thinking, remaining_tokens, reply, is_used = False, config.max_new_tokens, [], torch.zeros(0)
         elif grammar is not None:
             grammar.accept(token)
-        if is_repetitive(said):
+        if is_repetitive(reply):
             return
-        ids = torch.tensor([[token]], device=question.device)
+        ids = torch.tensor([[token]], device=question_ids.device)
 
 
 def is_repetitive(tokens: Sequence[object]) -> bool:
-    """Whether a reply ends in the same passage over and over."""
+    """Whether a reply ends with several repeats of the same passage."""
     for period in range(1, min(MAX_REPETITION_PERIOD, len(tokens) // MIN_REPETITIONS) + 1):
         length = max(MIN_REPETITIONS * period, MIN_REPETITION_TOKENS)
-        # All of it equals itself one period earlier.
+        # The passage repeats if the tail equals itself one period earlier.
         if len(tokens) >= length and tokens[-length:-period] == tokens[period - length :]:
             return True
     return False

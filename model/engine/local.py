@@ -1,12 +1,10 @@
-"""The transformers engine: any checkpoint that `AutoModelForImageTextToText` and `AutoProcessor` load as Qwen3-VL's kin.
+"""The local engine: checkpoints of Qwen3-VL's architecture, loaded by `AutoModelForImageTextToText` and `AutoProcessor`.
 
-The video comes first in the prompt and the question last, so everything up to the end of the video is one prefix:
-it is prefilled once, while it is being decoded, into a KV cache of fixed size (`longview.model.engine.prefill`), and each question is
-prefilled after it and cropped away again.
+The prefix up to the end of the video is prefilled once, while the video is decoded, into a KV cache of fixed size
+(`longview.model.engine.prefill`). Each question is prefilled after it, and cropped from the cache when its reply has ended.
 """
 
 import logging
-import re
 import threading
 import time
 import traceback
@@ -23,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from longview.model.engine import attention
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
+from longview.model.engine.chat_template import ChatTemplate
 from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.cuda_graph import CudaGraphDecoder
 from longview.model.engine.estimates import Estimates
@@ -46,18 +45,16 @@ from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
-QUESTION_PLACEHOLDER = "QUESTION-GOES-HERE"
-THINK_BEGIN = "<think>"
 MAX_SINGLE_THREAD_WEIGHTS_BYTES = 200 << 20
-"""Below this size the work of one step is too small to share: more threads than one only wait for each other."""
+"""Maximum size of weights that one CPU thread runs fastest: one step is too little work to share."""
 MEMORY_SHARE = 0.8
-"""Of the free memory, how much one KV cache may take, and on a GPU all of them together."""
+"""Maximum share of the free memory for one KV cache, and on a GPU for all of them together."""
 MEMORY_SHARE_HOST = 0.25
-"""Of the host's, where there is no GPU, how much all kept sessions may take together."""
+"""Maximum share of the host's free memory for the KV caches of all sessions, without a GPU."""
 MIN_REPLY_TOKENS = 64
-"""A question that leaves less room than that for its reply is too long."""
+"""Minimum number of tokens that a question must leave for its reply."""
 TIMESTAMP_SLACK_TOKENS = 64
-"""Room for markers that get a digit more than planned, because a picture comes later than the time it was wanted for."""
+"""Tokens for timestamps that have one digit more than planned, because a frame is later than the requested time."""
 
 
 class LocalEngine:
@@ -66,14 +63,14 @@ class LocalEngine:
     def __init__(self, checkpoint: Checkpoint, *, device: str | None = None, cpu_threads: int | None = None) -> None:
         """Load weights and processor.
 
-        `device`: `cuda` or `cpu`; the default is CUDA where there is one. `threads`: of the CPU; by default one for
-        small checkpoints, else one a core.
+        `device`: `cuda` or `cpu`; by default CUDA where there is a device. `cpu_threads`: by default one for small checkpoints,
+        else one per core.
 
         Raises:
-            BadCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no CUDA device.
+            InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no CUDA device.
             OutOfMemory: the weights do not fit.
         """
-        # Progress is the application's to show, and only where it was asked for.
+        # The application shows progress itself.
         transformers_logging.disable_progress_bar()
         self.checkpoint = checkpoint
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -102,7 +99,7 @@ class LocalEngine:
                 f"{checkpoint.name} has layers that cannot be cropped back to the video; use a Qwen3-VL checkpoint."
             )
         self.uses_cuda_graph = self.device == "cuda"
-        """Whether single tokens go through `longview.model.engine.cuda_graph`; without a graph of it, its fixed shapes only cost."""
+        """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes would only cost time."""
         self.estimates = Estimates(self.model)
         self._ood_detector = load_ood_detector(checkpoint, self.device)
         self.kv_bytes_per_token = self.estimates.kv_bytes_per_token
@@ -110,44 +107,21 @@ class LocalEngine:
         tokenizer = self.processor.tokenizer
         ends = self.model.generation_config.eos_token_id
         self.end_tokens = frozenset(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
-        before_video, self._after_video, self._before_question, self._after_question = self._template()
-        self.prefix_text = before_video + self.processor.video_token + self._after_video
-        self._before_video = before_video
-        thinks = self._after_question.rstrip().endswith(THINK_BEGIN)
+        self.chat_template = ChatTemplate(self.processor, checkpoint.name)
+        thinks = self.chat_template.begins_thinking
         self.think_end: int | None = tokenizer.convert_tokens_to_ids(THINK_END) if thinks else None
         self.reserved_tokens = REPLY_RESERVE_TOKENS + (MAX_THINKING_TOKENS if thinks else 0)
         free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else psutil.virtual_memory().available
         room = max(0, free - self.estimates.chunk_bytes)
         self.context_tokens = min(checkpoint.max_context_tokens, int(room * MEMORY_SHARE / self.kv_bytes_per_token))
-        # A machine without a GPU has other things to do with its memory.
+        # Without a GPU other programs need the same memory.
         self.kv_cache_bytes = int(room * (MEMORY_SHARE if self.device == "cuda" else MEMORY_SHARE_HOST))
 
     def _dtype(self) -> torch.dtype:
         if self.device != "cpu":
             return torch.bfloat16
-        # float32 is exact and faster on most CPUs, where it fits.
+        # float32 is exact, and faster than bfloat16 on most CPUs.
         return torch.float32 if self.checkpoint.weight_bytes * 2 < psutil.virtual_memory().available * 0.6 else torch.bfloat16
-
-    def _render(self, question: str, history: Sequence[ChatTurn] = ()) -> str:
-        """A conversation about one video in the words of the chat template, up to where the reply begins."""
-        messages = []
-        for turn in history:
-            messages.append({"role": "user", "content": [{"type": "text", "text": _strip_special_tokens(turn.question)}]})
-            messages.append({"role": "assistant", "content": [{"type": "text", "text": _strip_special_tokens(turn.answer)}]})
-        messages.append({"role": "user", "content": [{"type": "text", "text": _strip_special_tokens(question)}]})
-        messages[0]["content"].insert(0, {"type": "video"})  # type: ignore[attr-defined]
-        rendered: str = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return rendered
-
-    def _template(self) -> tuple[str, str, str, str]:
-        """The chat template before and after the video, and before and after the question."""
-        rendered = self._render(QUESTION_PLACEHOLDER)
-        video, end, rest = rendered.rpartition(self.processor.vision_end_token)
-        before_video, placeholder, after_video = (video + end).partition(self.processor.video_token)
-        before, slot, after = rest.partition(QUESTION_PLACEHOLDER)
-        if not (end and slot and placeholder):
-            raise InvalidCheckpoint(f"The chat template of {self.checkpoint.name} does not put the question after the video.")
-        return before_video, after_video, before, after
 
     def timestamp_tokens(self, time_s: float) -> int:
         """See `longview.model.engine.base.Engine`."""
@@ -161,15 +135,15 @@ class LocalEngine:
         text = self.model.config.get_text_config()
         cache = PreallocatedKVCache(int(text.num_hidden_layers), capacity_tokens + TIMESTAMP_SLACK_TOKENS)
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=clock_offset_s, ood_detector=self._ood_detector)
-        collected = FrameBatcher()
+        batcher = FrameBatcher()
         with _memory_errors(f"{capacity_tokens} tokens"), torch.inference_mode():
-            prefill.text(self._before_video)
-            for pixels, times_s in collected.chunks(frames, self.device):
+            prefill.text(self.chat_template.before_video)
+            for pixels, times_s in batcher.chunks(frames, self.device):
                 prefill.frames(pixels, times_s)
-            if not collected.frames:
-                raise UnreadableVideo("There is no picture to look at.")
-            prefill.text(self._after_video)
-            familiarity = prefill.ood_score
+            if not batcher.frames:
+                raise UnreadableVideo("No frame of this part of the video can be decoded.")
+            prefill.text(self.chat_template.after_video)
+            ood_score = prefill.ood_score
         return LocalSession(
             self,
             prefill.ids,
@@ -178,49 +152,47 @@ class LocalEngine:
             prefill.patches,
             window,
             clock_offset_s,
-            frames=collected.frames,
-            undecodable=collected.undecodable,
-            ood_score=familiarity,
+            frames=batcher.frames,
+            undecodable=batcher.undecodable,
+            ood_score=ood_score,
         )
 
     def question_ids(self, question: str, history: Sequence[ChatTurn] = ()) -> torch.Tensor:
-        """Token ids of shape (1, n) of earlier turns, the question and all of the template that follows the video."""
-        if history:
-            text = self._render(question, history).removeprefix(self.prefix_text)
-        else:
-            text = self._before_question + _strip_special_tokens(question) + self._after_question
+        """Return token ids, int64 (1, n), of all that follows the prefix: earlier turns, the question and the template."""
+        text = self.chat_template.after_prefix(question, history)
         ids: torch.Tensor = self.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         return ids.to(self.device)
 
-    def generate(self, prompt: str, *, max_new_tokens: int, item: type[BaseModel] | None = None) -> "LocalGeneration":
+    def generate_text(self, prompt: str, *, max_new_tokens: int, schema: type[BaseModel] | None = None) -> "LocalGeneration":
         """See `longview.model.engine.base.Engine`."""
         text = self.model.config.get_text_config()
-        thoughts = MAX_THINKING_TOKENS if self.think_end is not None else 0
-        needed = self.question_ids(prompt).shape[1] + max_new_tokens + thoughts + TIMESTAMP_SLACK_TOKENS
+        thinking_tokens = MAX_THINKING_TOKENS if self.think_end is not None else 0
+        needed = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
         cache = PreallocatedKVCache(int(text.num_hidden_layers), min(needed, self.context_tokens))
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
         with _memory_errors(f"{needed} tokens"), torch.inference_mode():
-            prefill.text(self._before_video.removesuffix(self.processor.vision_start_token))
-        nothing = Span(0.0, 0.0)
-        session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), nothing, 0.0, frames=0, undecodable=())
-        return session.generate(prompt, max_new_tokens=max_new_tokens, item=item)
+            prefill.text(self.chat_template.before_text)
+        no_window = Span(0.0, 0.0)
+        session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), no_window, 0.0, frames=0, undecodable=())
+        return session.generate(prompt, max_new_tokens=max_new_tokens, schema=schema)
 
     def generate_tokens(
         self, ids: torch.Tensor, config: GenerationConfig, next_logits: NextLogits, *, capacity_tokens: int
     ) -> Iterator[int]:
-        """Tokens of the reply to the ids of a question, as many as there is room for.
+        """Yield the token ids of the reply to a question (1, n), at most `capacity_tokens` together with the question.
 
         Raises:
-            BadQuestion: it leaves no room for a reply.
+            InvalidQuestion: the question leaves less than `MIN_REPLY_TOKENS` for its reply.
         """
-        room = capacity_tokens - ids.shape[1]
-        if room < MIN_REPLY_TOKENS:
+        remaining = capacity_tokens - ids.shape[1]
+        if remaining < MIN_REPLY_TOKENS:
             raise InvalidQuestion(f"The question takes {ids.shape[1]:,} tokens, more than there is room for: make it shorter.")
-        tokens_max = min(config.max_new_tokens, room)
+        max_new_tokens = min(config.max_new_tokens, remaining)
+        max_thinking_tokens = min(config.max_thinking_tokens, remaining - max_new_tokens)
         return greedy_decode(
             next_logits,
             ids,
-            replace(config, max_new_tokens=tokens_max, max_thinking_tokens=min(config.max_thinking_tokens, room - tokens_max)),
+            replace(config, max_new_tokens=max_new_tokens, max_thinking_tokens=max_thinking_tokens),
             end_tokens=self.end_tokens,
             grammar=self._grammars.matcher(config.schema) if config.schema else None,
             think_end=self.think_end,
@@ -271,7 +243,7 @@ class LocalSession:
         self.frames = frames
         self.undecodable = undecodable
         self.ood_score = ood_score
-        """See `longview.model.engine.ood`; None: the checkpoint is familiar with everything."""
+        """Score of `longview.model.engine.ood`, below 0 for out-of-distribution footage; None without a detector."""
         self.is_out_of_distribution = ood_score is not None and ood_score < 0
         self.window = window
         self.clock_offset_s = clock_offset_s
@@ -286,15 +258,17 @@ class LocalSession:
         question: str,
         *,
         max_new_tokens: int,
-        item: type[BaseModel] | None = None,
+        schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
         history: Sequence[ChatTurn] = (),
     ) -> "LocalGeneration":
         """See `longview.model.engine.base.VideoSession`."""
-        return LocalGeneration(self, question, GenerationConfig(max_new_tokens, item, presence_penalty=presence_penalty), history)
+        return LocalGeneration(
+            self, question, GenerationConfig(max_new_tokens, schema, presence_penalty=presence_penalty), history
+        )
 
     def first_logits(self, question: str) -> torch.Tensor:
-        """Logits (vocabulary,) of the first token of a reply: what exactness is measured by."""
+        """Return the logits (vocabulary,) of the first token of a reply, to compare with a reference."""
         with self._lock:
             self._restore()
             try:
@@ -306,19 +280,19 @@ class LocalSession:
         """See `longview.model.engine.base.VideoSession`."""
         if self._lock.acquire(blocking=False):
             try:
-                # A recorded step knows where the cache lay.
+                # A captured CUDA graph holds the addresses of the cache.
                 self._decoder = None
                 self._cache.move_to("cpu", length=self.prompt_tokens)
             finally:
                 self._lock.release()
 
     def _restore(self) -> None:
-        """To the device, also if it was parked while someone was about to ask."""
+        """Move the KV cache to the device, also if it was offloaded just before this reply."""
         with _memory_errors(f"{self.prompt_tokens} tokens"):
             self._cache.move_to(self.engine.device, length=self.prompt_tokens)
 
     def _next_logits(self, ids: torch.Tensor) -> torch.Tensor:
-        """Append tokens of shape (1, n) to the cache; returns the logits (vocabulary,) of the next one."""
+        """Append token ids (1, n) to the cache; return the logits (vocabulary,) of the next token."""
         with _memory_errors("the reply"), torch.inference_mode():
             if not (self.engine.uses_cuda_graph and ids.shape[1] == 1):
                 return next_logits(self.engine.model, ids, self._cache, self._rope_delta)
@@ -329,13 +303,13 @@ class LocalSession:
             return self._decoder(ids)
 
     def tokens(self, question: str, config: GenerationConfig, history: Sequence[ChatTurn] = ()) -> Iterator[int]:
-        """Greedy tokens of the reply. Whatever it adds to the cache is cropped away again, however it ends."""
+        """Yield the token ids of a greedy reply. The cache is cropped back to the prefix when the iteration ends in any way."""
         with self._lock:
             self._restore()
             try:
-                room_tokens = self._cache.capacity - self.prompt_tokens
+                capacity_tokens = self._cache.capacity - self.prompt_tokens
                 ids = self.engine.question_ids(question, history)
-                yield from self.engine.generate_tokens(ids, config, self._next_logits, capacity_tokens=room_tokens)
+                yield from self.engine.generate_tokens(ids, config, self._next_logits, capacity_tokens=capacity_tokens)
             finally:
                 self._cache.crop_to(self.prompt_tokens)
 
@@ -354,45 +328,41 @@ class LocalGeneration:
     def __iter__(self) -> Iterator[str]:
         engine = self._session.engine
         start = time.perf_counter()
-        said: list[int] = []
+        reply: list[int] = []
         thoughts: list[int] = []
-        thinking = engine.think_end is not None
+        is_thinking = engine.think_end is not None
         for token in self._session.tokens(self._question, self._config, self._history):
             self.total_s = time.perf_counter() - start
             self.first_token_s = self.first_token_s or self.total_s
             if token in engine.end_tokens:
-                self.is_complete = not thinking
+                self.is_complete = not is_thinking
                 return
-            if thinking:
-                thinking = token != engine.think_end
+            if is_thinking:
+                is_thinking = token != engine.think_end
                 thoughts.append(token)
                 continue
-            said.append(token)
-            text = engine.processor.tokenizer.decode(said, skip_special_tokens=True)
-            # Bytes of a character still in the making decode to U+FFFD: wait for the rest.
+            reply.append(token)
+            text = engine.processor.tokenizer.decode(reply, skip_special_tokens=True)
+            # An incomplete character decodes to U+FFFD: its other bytes come with the next token.
             if not text.endswith("�") and len(text) > len(self.text):
                 piece, self.text = text[len(self.text) :], text
                 yield piece
-        self.is_repetitive = is_repetitive(thoughts if thinking else said)
-
-
-def _strip_special_tokens(text: str) -> str:
-    """A text that cannot end its own turn or open a picture."""
-    return re.sub(r"<\|.*?\|>", " ", text)
+        self.is_repetitive = is_repetitive(thoughts if is_thinking else reply)
 
 
 @contextmanager
 def _memory_errors(what: str) -> Iterator[None]:
+    """Turn PyTorch's out-of-memory errors into `OutOfMemory`, and free what the failed call held."""
     try:
         yield
         return
     except torch.OutOfMemoryError as error:
-        said = str(error)
-        # The frames that failed hold their tensors, and the error holds the frames.
+        details = str(error)
+        # The traceback holds the stack frames that failed, and those hold their tensors.
         traceback.clear_frames(error.__traceback__)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    log.info("out of memory: %s", said)
+    log.info("out of memory: %s", details)
     raise OutOfMemory(
-        f"The device has not enough memory for {what}; choose a smaller --context or a smaller checkpoint."
+        f"The device has not enough memory for {what}; choose a smaller --context-tokens or a smaller checkpoint."
     ) from None

@@ -1,11 +1,11 @@
-"""Is this footage of the kind that a checkpoint was trained on? Told from what its vision tower sees, while it is read.
+"""Out-of-distribution detection: tokens of the vision tower -> a score per window, computed during prefill.
 
-A checkpoint that knows one small world says something about any other, too, and nothing in its words gives that away. So beside
-it may lie a `familiar.safetensors`: which statistics of the vision tower's tokens set its world apart from all else. Checkpoints
-without that file, every Qwen3-VL that is trained on everything, are familiar with everything.
+A checkpoint with narrow training data generates fluent replies about any footage, and the text does not reveal that they are
+invented. An `ood_detector.safetensors` beside the checkpoint separates its training distribution from other footage. Scores
+above 0 are in-distribution. Checkpoints without the file accept all footage, as Qwen3-VL does.
 
-The rule is a small network over the mean and the spread of a temporal patch's tokens; `longview.model.training.ood.fit` makes the
-file.
+The detector is a network with one hidden layer. Its inputs are the mean and the standard deviation of each feature over the
+tokens of a temporal patch. `longview.model.training.ood.fit` fits it and writes the file.
 """
 
 from dataclasses import dataclass, fields
@@ -20,76 +20,85 @@ from longview.model.engine.checkpoints import OOD_DETECTOR_FILE, Checkpoint
 from longview.model.errors import InvalidCheckpoint, OutOfDistribution
 
 MAX_DEVIATIONS = 10.0
-"""No statistic counts for more than so many standard deviations: one that is far off must not outvote all others."""
+"""Maximum deviation of a statistic, in standard deviations. Larger ones are clipped, so that one cannot outweigh all others."""
 
 
 @dataclass(frozen=True)
 class OODDetector:
-    """The rule of one checkpoint, for tokens of `width` numbers."""
+    """An out-of-distribution detector for one checkpoint, whose visual tokens have `width` features."""
 
     mean: torch.Tensor
-    """Of each statistic over the checkpoint's own world: float32 (2 * width,)."""
+    """Mean of each statistic over in-distribution patches, float32 (2 * width,)."""
     scale: torch.Tensor
-    """Standard deviation of each statistic there, the same shape."""
+    """Standard deviation of each statistic over in-distribution patches, float32 (2 * width,)."""
     hidden: torch.Tensor
-    """From deviations to the network's hidden numbers: float32 (2 * width, hidden)."""
+    """Weights of the hidden layer, float32 (2 * width, hidden)."""
     hidden_bias: torch.Tensor
-    """Float32 (hidden,)."""
+    """Biases of the hidden layer, float32 (hidden,)."""
     weight: torch.Tensor
-    """How much each hidden number speaks for the checkpoint's world, float32 (hidden,)."""
+    """Weights of the output, float32 (hidden,). Positive weights raise the in-distribution score."""
     bias: torch.Tensor
-    """Float32 (): moves the border between familiar (above) and unfamiliar to 0."""
+    """Bias of the output, float32 (). It places the decision threshold at 0."""
 
     def score_patches(self, tokens: torch.Tensor) -> torch.Tensor:
-        """How familiar each temporal patch is: float32 (patches,), above 0 for what looks like the checkpoint's world.
+        """Score each temporal patch; above 0: in-distribution.
 
-        `tokens`: what the vision tower gives the language model, of shape (patches, tokens a patch, width).
+        `tokens`: output of the vision tower, (patches, tokens per patch, width). Returns float32 (patches,).
         """
         return self.score_statistics(patch_statistics(tokens))
 
     def score_statistics(self, found: torch.Tensor) -> torch.Tensor:
-        """The same, from what `statistics` gives: (patches, 2 * width) -> (patches,)."""
+        """Score each temporal patch by the output of `patch_statistics`: (patches, 2 * width) -> (patches,)."""
         deviations = ((found - self.mean) / self.scale).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
         return gelu(deviations @ self.hidden + self.hidden_bias) @ self.weight + self.bias
 
     def save(self, path: Path) -> None:
-        """Write the rule as safetensors."""
+        """Write the detector as safetensors."""
         save_file({field.name: getattr(self, field.name).contiguous() for field in fields(self)}, path)
 
 
 def patch_statistics(tokens: torch.Tensor) -> torch.Tensor:
-    """Mean and standard deviation over the tokens of each patch: (patches, tokens, width) -> float32 (patches, 2 * width)."""
+    """Compute mean and standard deviation over the tokens of each patch.
+
+    (patches, tokens per patch, width) -> float32 (patches, 2 * width).
+    """
     tokens = tokens.float()
     return torch.cat([tokens.mean(1), tokens.std(1, correction=0)], dim=-1)
 
 
 def window_score(patches: list[torch.Tensor]) -> float:
-    """How familiar a window is: the median of its patches, so that the majority decides."""
+    """Return the median of the patch scores of a window, so that the majority decides. Above 0: in-distribution."""
     return float(torch.cat(patches).median())
 
 
 def load_ood_detector(checkpoint: Checkpoint, device: torch.device | str) -> OODDetector | None:
-    """The rule beside a checkpoint, on that device; None for one that is familiar with everything.
+    """Load the detector beside a checkpoint onto a device. None: the checkpoint has no detector and accepts all footage.
 
     Raises:
-        BadCheckpoint: there is a file, but it is no such rule.
+        InvalidCheckpoint: the file is not an out-of-distribution detector.
     """
     path = checkpoint.folder / OOD_DETECTOR_FILE
     if not path.exists():
         return None
     try:
-        rule = OODDetector(**load_file(path, device=str(device)))
+        detector = OODDetector(**load_file(path, device=str(device)))
     except (OSError, TypeError, SafetensorError) as error:
-        raise InvalidCheckpoint(f"{path} does not say what the checkpoint is familiar with: {error}") from error
-    sizes = (len(rule.mean), *rule.weight.shape)
-    if rule.hidden.shape != sizes or len(rule.scale) != sizes[0] or rule.hidden_bias.shape != rule.weight.shape or rule.bias.ndim:
-        raise InvalidCheckpoint(f"{path} does not say what the checkpoint is familiar with: its tensors do not fit together.")
-    return rule
+        raise InvalidCheckpoint(f"{path} is not an out-of-distribution detector: {error}") from error
+    sizes = (len(detector.mean), *detector.weight.shape)
+    if (
+        detector.hidden.shape != sizes
+        or len(detector.scale) != sizes[0]
+        or detector.hidden_bias.shape != detector.weight.shape
+        or detector.bias.ndim
+    ):
+        raise InvalidCheckpoint(f"{path} is not an out-of-distribution detector: the shapes of its tensors do not match.")
+    return detector
 
 
 def out_of_distribution_error(checkpoint: Checkpoint) -> OutOfDistribution:
-    """The error that says so to a user, with what the checkpoint's own notice says of it."""
+    """Create the error for footage outside the training distribution, with the notice of the checkpoint."""
     notice = f" ({checkpoint.notice})" if checkpoint.notice else ""
     return OutOfDistribution(
-        f"This checkpoint has never seen footage like this, so whatever it said about it would be invented{notice}."
+        "This footage is unlike anything the checkpoint was trained on, so any answer about it would be invented"
+        f"{notice}; choose another checkpoint with --model."
     )

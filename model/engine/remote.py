@@ -1,9 +1,9 @@
-"""A model that another program serves: any OpenAI-compatible server, for those who outgrow one machine.
+"""The remote engine: frames and questions -> replies of a model on any OpenAI-compatible server.
 
-The frames are ours, with their true times; only they and the questions go over the wire. vLLM takes them as one video of
-JPEG pictures with their times beside them, which is exactly what `Qwen3VLProcessor` gets here (`media_io_kwargs`, vLLM 0.18 and
-newer, vllm-project/vllm#40133); its prefix cache knows them again by their hash, so that the next question is fast. Other
-servers get each time as text before its picture, as the model itself would see it.
+Frames are decoded locally; the requests contain JPEG images of them with their true times. vLLM takes the frames as one video
+with its times beside it, which is what `Qwen3VLProcessor` gets here (`media_io_kwargs`, vLLM 0.18 and newer,
+vllm-project/vllm#40133). Its prefix cache identifies the video by its hash, so that later questions are fast. Other servers
+get every timestamp as text before its image, as in the prompt of the model.
 """
 
 import base64
@@ -37,31 +37,31 @@ ServerKind = Literal["vllm", "images"]
 JPEG_QUALITY = 90
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 300.0
-"""Reading a video of two hours takes a large model minutes before its first word."""
+"""Timeout for a silent server, in seconds. A large model prefills a video of two hours for minutes before its first token."""
 MAX_ATTEMPTS = 3
-"""Of a request that the server could not take just now; never once its reply has begun."""
+"""Maximum number of attempts for a request that the server rejects for the moment. A reply that has begun is not retried."""
 DEFAULT_CONTEXT_TOKENS = 32_768
-"""Of servers that do not say how much they take."""
+"""Context length of servers that do not report theirs."""
 TRANSIENT_ERRORS = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
 MIN_IMAGE_TOKENS = 64
-"""The image processors of Qwen3-VL enlarge smaller pictures (`shortest_edge` 65,536 pixels)."""
+"""Minimum number of tokens per image. The image processors of Qwen3-VL enlarge smaller images (`shortest_edge` 65,536 pixels)."""
 SESSION_BYTES = 4 << 30
-"""For the pictures of all sessions, as JPEG."""
+"""Maximum size of the JPEG images of all sessions."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a model is served."""
+    """The address of a model on a server."""
 
     url: str
     """`http://host:8000/v1`."""
     model: str
-    """Its name there."""
+    """Name of the model on the server."""
     key: str = "none"
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """What is known of the model without asking the server."""
+        """The checkpoint as far as it is known without a request to the server."""
         return Checkpoint(
             name=f"{self.model} at {self.url}",
             folder=Path(),
@@ -77,19 +77,19 @@ class Server:
 
 
 class RemoteEngine:
-    """See `longview.model.engine.base.Engine`. Holds no weights."""
+    """See `longview.model.engine.base.Engine`. It holds no weights."""
 
     device = "server"
     kv_bytes_per_token = 0
-    """The server's to keep."""
+    """The KV cache is on the server."""
     reserved_tokens = REPLY_RESERVE_TOKENS
     kv_cache_bytes = SESSION_BYTES
 
     def __init__(self, server: Server) -> None:
-        """Ask the server what it serves.
+        """Connect, and request the list of models.
 
         Raises:
-            ServerUnreachable: there is none, or it does not speak OpenAI's language. BadCheckpoint: it serves other models.
+            ServerUnreachable: there is no server, or its API is not OpenAI's. InvalidCheckpoint: it does not serve the model.
         """
         self.server = server
         self.client = openai.OpenAI(
@@ -99,23 +99,23 @@ class RemoteEngine:
             timeout=openai.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         )
         try:
-            served = {item.id: item for item in self.client.models.list().data}
+            models = {item.id: item for item in self.client.models.list().data}
         except openai.OpenAIError as error:
             raise ServerUnreachable(f"There is no model server at {server.url}: {_describe_error(error)}") from error
-        if served and server.model not in served:
+        if models and server.model not in models:
             raise InvalidCheckpoint(
-                f"The server at {server.url} has no model {server.model}; it has {', '.join(sorted(served))}."
+                f"The server at {server.url} has no model {server.model}; it has {', '.join(sorted(models))}."
             )
-        facts = served[server.model].model_dump() if served else {}
-        self.kind: ServerKind = "vllm" if facts.get("owned_by") == "vllm" else "images"
-        self.context_tokens = int(facts.get("max_model_len") or DEFAULT_CONTEXT_TOKENS)
+        model_info = models[server.model].model_dump() if models else {}
+        self.kind: ServerKind = "vllm" if model_info.get("owned_by") == "vllm" else "images"
+        self.context_tokens = int(model_info.get("max_model_len") or DEFAULT_CONTEXT_TOKENS)
         self.checkpoint = server.checkpoint
         if self.kind == "images":
-            trained = replace(self.checkpoint.trained_range, min_tokens_per_patch=MIN_IMAGE_TOKENS)
-            self.checkpoint = replace(self.checkpoint, trained_range=trained)
+            trained_range = replace(self.checkpoint.trained_range, min_tokens_per_patch=MIN_IMAGE_TOKENS)
+            self.checkpoint = replace(self.checkpoint, trained_range=trained_range)
 
     def timestamp_tokens(self, time_s: float) -> int:
-        """By Qwen's tokenizer: one token a character of the number, three around it, and vision start and end."""
+        """Count as Qwen's tokenizer does: one token per character of the number, three around it, and vision start and end."""
         return len(f"{time_s:.1f}") + 5
 
     def open_session(
@@ -123,36 +123,34 @@ class RemoteEngine:
         frames: Iterable[TimedFrames],
         window: Span,
         *,
-        capacity_tokens: int,  # noqa: ARG002 (the server's to find)
+        capacity_tokens: int,  # noqa: ARG002 (the server allocates)
         clock_offset_s: float = 0.0,
     ) -> "RemoteSession":
-        """See `longview.model.engine.base.Engine`. Frames are held as JPEG until they are asked about."""
-        collected = FrameBatcher()
-        pictures: list[bytes] = []
+        """See `longview.model.engine.base.Engine`. The session holds the frames as JPEG; each request contains them."""
+        batcher = FrameBatcher()
+        jpegs: list[bytes] = []
         times_s: list[float] = []
-        for pixels, chunk_s in collected.chunks(frames, "cpu"):
-            pictures += [_jpeg(Image.fromarray(picture)) for picture in pixels]
-            times_s += chunk_s.tolist()
-        if not pictures:
-            raise UnreadableVideo("There is no picture to look at.")
-        return RemoteSession(
-            self, pictures, times_s, window, clock_offset_s, frames=collected.frames, undecodable=collected.undecodable
-        )
+        for pixels, chunk_times_s in batcher.chunks(frames, "cpu"):
+            jpegs += [_encode_jpeg(Image.fromarray(frame)) for frame in pixels]
+            times_s += chunk_times_s.tolist()
+        if not jpegs:
+            raise UnreadableVideo("No frame of this part of the video can be decoded.")
+        return RemoteSession(self, jpegs, times_s, window, clock_offset_s, frames=batcher.frames, undecodable=batcher.undecodable)
 
     def estimated_bytes(self, plan: SamplingPlan) -> int:
-        """The pictures, as they wait here: JPEG at that quality takes about a bit and a half a pixel."""
+        """Estimate the size of the images on the host. JPEG of this quality takes about 1.5 bits per pixel."""
         return max(len(window.times_s) for window in plan.windows) * plan.height * plan.width * 3 // 16
 
     def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:  # noqa: ARG002
-        """Unknown: 0."""
+        """Return 0: the speed of the server is unknown."""
         return 0.0
 
-    def generate(self, prompt: str, *, max_new_tokens: int, item: type[BaseModel] | None = None) -> "RemoteGeneration":
+    def generate_text(self, prompt: str, *, max_new_tokens: int, schema: type[BaseModel] | None = None) -> "RemoteGeneration":
         """See `longview.model.engine.base.Engine`."""
-        return RemoteGeneration(self, self.request(_messages(prompt, (), []), max_new_tokens, item))
+        return RemoteGeneration(self, self.request(_messages(prompt, (), []), max_new_tokens, schema))
 
     def request(self, messages: list[dict[str, Any]], max_new_tokens: int, schema: type[BaseModel] | None) -> dict[str, Any]:
-        """The arguments of `chat.completions.create` that every request has."""
+        """Build the arguments of `chat.completions.create` that every request has."""
         request: dict[str, Any] = {
             "model": self.server.model,
             "messages": messages,
@@ -161,8 +159,8 @@ class RemoteEngine:
             "stream": True,
         }
         if schema is not None and self.kind == "vllm":
-            named = {"name": "reply", "schema": TypeAdapter(list[schema]).json_schema()}  # type: ignore[valid-type]
-            request["response_format"] = {"type": "json_schema", "json_schema": named}
+            json_schema = {"name": "reply", "schema": TypeAdapter(list[schema]).json_schema()}  # type: ignore[valid-type]
+            request["response_format"] = {"type": "json_schema", "json_schema": json_schema}
         return request
 
 
@@ -170,7 +168,7 @@ class RemoteSession:
     """See `longview.model.engine.base.VideoSession`."""
 
     is_out_of_distribution = False
-    """Served models are not ours, and are trained on everything."""
+    """Served models have no out-of-distribution detector."""
 
     def __init__(
         self,
@@ -192,7 +190,7 @@ class RemoteSession:
         self._milliseconds = [round(max(time_s - clock_offset_s, 0.0) * MS_PER_SECOND) for time_s in times_s]
         self._jpegs = images
         pairs = zip(times_s[::2], times_s[1::2], self._milliseconds[::2], self._milliseconds[1::2], strict=True)
-        # One picture of each patch goes to servers without video, so that it costs no more tokens than was planned.
+        # Servers without video input get one image per patch, so that the prompt has no more tokens than planned.
         self.patches = tuple(
             TemporalPatch(float(f"{((a + b) / 2 if engine.kind == 'vllm' else a) / MS_PER_SECOND:.1f}"), first, last)
             for first, last, a, b in pairs
@@ -204,29 +202,29 @@ class RemoteSession:
         question: str,
         *,
         max_new_tokens: int,
-        item: type[BaseModel] | None = None,
+        schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
         history: Sequence[ChatTurn] = (),
     ) -> "RemoteGeneration":
         """See `longview.model.engine.base.VideoSession`."""
-        return RemoteGeneration(self.engine, self.request(question, max_new_tokens, item, presence_penalty, history))
+        return RemoteGeneration(self.engine, self.request(question, max_new_tokens, schema, presence_penalty, history))
 
     def request(
         self,
         question: str,
         max_new_tokens: int,
-        item: type[BaseModel] | None = None,
+        schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
         history: Sequence[ChatTurn] = (),
     ) -> dict[str, Any]:
-        """The arguments of `chat.completions.create`."""
+        """Build the arguments of `chat.completions.create`."""
         is_vllm = self.engine.kind == "vllm"
         messages = _messages(question, history, [*(self._video() if is_vllm else self._images())])
-        request = self.engine.request(messages, max_new_tokens, item)
+        request = self.engine.request(messages, max_new_tokens, schema)
         if presence_penalty:
             request["presence_penalty"] = presence_penalty
         if is_vllm:
-            # The frames have their planned size: a processor left to itself would shrink a long video to stamps.
+            # The frames already have the planned size. By default, the processor would shrink the frames of a long video.
             request["extra_body"] = {
                 "media_io_kwargs": {"video": self._metadata()},
                 "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False},
@@ -234,7 +232,7 @@ class RemoteSession:
         return request
 
     def _video(self) -> list[dict[str, Any]]:
-        frames = ",".join(base64.b64encode(picture).decode() for picture in self._jpegs)
+        frames = ",".join(base64.b64encode(jpeg).decode() for jpeg in self._jpegs)
         return [{"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{frames}"}}]
 
     def _metadata(self) -> dict[str, Any]:
@@ -244,17 +242,17 @@ class RemoteSession:
             "total_num_frames": self._milliseconds[-1] + 1,
             "duration": (self._milliseconds[-1] + 1) / MS_PER_SECOND,
             "do_sample_frames": False,
-            # Its default of 32 would cut the rest off without a word.
+            # The default of 32 would silently drop all later frames.
             "num_frames": -1,
         }
 
     def _images(self) -> Iterator[dict[str, Any]]:
-        for patch, picture in zip(self.patches, self._jpegs[::FRAMES_PER_PATCH], strict=True):
+        for patch, jpeg in zip(self.patches, self._jpegs[::FRAMES_PER_PATCH], strict=True):
             yield {"type": "text", "text": f"<{patch.timestamp_s:.1f} seconds>"}
-            yield {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"}}
+            yield {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"}}
 
     def offload(self) -> None:
-        """It is in the host's memory already."""
+        """Do nothing: the frames are already in host memory."""
 
 
 class RemoteGeneration:
@@ -270,74 +268,76 @@ class RemoteGeneration:
 
     def __iter__(self) -> Iterator[str]:
         start = time.perf_counter()
-        broken = f"The server at {self._engine.server.url} broke off in the middle of its reply; ask again."
-        reason: str | None = None
-        # What a Thinking checkpoint thinks comes first, where the server does not keep it apart.
-        thoughts, thinking = "", "thinking" in self._engine.server.model.lower()
+        incomplete = f"The server at {self._engine.server.url} closed the connection during its reply; ask again."
+        finish_reason: str | None = None
+        # The thinking of a Thinking checkpoint precedes the reply, unless the server separates them.
+        thinking_text, thinking = "", "thinking" in self._engine.server.model.lower()
         stream = self._start()
         try:
             for chunk in stream:
                 if not chunk.choices:
                     continue
-                reason = chunk.choices[0].finish_reason or reason
+                finish_reason = chunk.choices[0].finish_reason or finish_reason
                 piece = chunk.choices[0].delta.content
                 if piece:
                     self.total_s = time.perf_counter() - start
                     self.first_token_s = self.first_token_s or self.total_s
                     if thinking:
-                        thoughts += piece
-                        if THINK_END not in thoughts:
+                        thinking_text += piece
+                        if THINK_END not in thinking_text:
                             continue
-                        thinking, piece = False, thoughts.partition(THINK_END)[2].lstrip()
+                        thinking, piece = False, thinking_text.partition(THINK_END)[2].lstrip()
                     self.text += piece
                     yield piece
-        except Exception as error:  # of the client, or of whichever library it reads the connection with
-            log.info("%s broke off: %s", self._engine.server.url, _describe_error(error))
-            raise ServerFailed(broken) from error
+        except Exception as error:  # of the client, or of the HTTP library below it
+            log.info("%s closed the connection: %s", self._engine.server.url, _describe_error(error))
+            raise ServerFailed(incomplete) from error
         finally:
-            # Leaving early tells the server to stop, so that it is free for the next request.
+            # A closed stream makes the server stop, so that it is free for the next request.
             stream.close()
-        if reason is None:
-            raise ServerFailed(broken)
+        if finish_reason is None:
+            raise ServerFailed(incomplete)
         if thinking:
-            # It did not think, or to no end.
-            self.text = thoughts if reason == "stop" else ""
+            # The model did not think, or its thinking did not end.
+            self.text = thinking_text if finish_reason == "stop" else ""
             yield self.text
-        self.is_complete = reason == "stop"
+        self.is_complete = finish_reason == "stop"
         self.is_repetitive = is_repetitive(self.text.split())
 
     def _start(self) -> "openai.Stream[ChatCompletionChunk]":
-        """The stream, once the server has taken the request.
+        """Send the request, and return the stream when the server has accepted it.
 
         Raises:
-            ServerUnreachable: it is gone, or too busy. ServerFailed: it refuses the request.
+            ServerUnreachable: the server does not answer. ServerFailed: the server rejects the request.
         """
         url = self._engine.server.url
 
         @retry(
-            # A server that was silent for so long is not asked again: it would read the whole video anew.
+            # Do not retry after a timeout: the server would prefill the whole video again.
             retry=retry_if_exception_type(TRANSIENT_ERRORS) & retry_if_not_exception_type(openai.APITimeoutError),
             stop=stop_after_attempt(MAX_ATTEMPTS),
             wait=wait_exponential(multiplier=0.5, max=8),
             reraise=True,
             before_sleep=lambda state: log.info("server at %s: attempt %d failed", url, state.attempt_number),
         )
-        def begin() -> "openai.Stream[ChatCompletionChunk]":
+        def create() -> "openai.Stream[ChatCompletionChunk]":
             stream: openai.Stream[ChatCompletionChunk] = self._engine.client.chat.completions.create(**self._request)
             return stream
 
         try:
-            return begin()
+            return create()
         except openai.APITimeoutError as error:
-            raise ServerUnreachable(f"The server at {url} gave no answer within {READ_TIMEOUT_S:.0f} seconds.") from error
+            raise ServerUnreachable(
+                f"The server at {url} did not answer within {READ_TIMEOUT_S:.0f} seconds; ask again later."
+            ) from error
         except openai.APIConnectionError as error:
-            raise ServerUnreachable(f"The server at {url} cannot be reached any more: {_describe_error(error)}") from error
+            raise ServerUnreachable(f"The server at {url} cannot be reached: {_describe_error(error)}") from error
         except openai.OpenAIError as error:
-            raise ServerFailed(f"The server at {url} refused the request: {_describe_error(error)}") from error
+            raise ServerFailed(f"The server at {url} rejected the request: {_describe_error(error)}") from error
 
 
 def _messages(question: str, history: Sequence[ChatTurn], images: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A conversation that begins with the pictures."""
+    """Build a conversation whose first message starts with the images."""
     turns: list[dict[str, Any]] = []
     for turn in history:
         turns.append({"role": "user", "content": [{"type": "text", "text": turn.question}]})
@@ -347,14 +347,14 @@ def _messages(question: str, history: Sequence[ChatTurn], images: list[dict[str,
     return turns
 
 
-def _jpeg(picture: Image.Image) -> bytes:
-    target = io.BytesIO()
-    picture.save(target, "JPEG", quality=JPEG_QUALITY)
-    return target.getvalue()
+def _encode_jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
 
 
 def _describe_error(error: Exception) -> str:
-    """One line of what the server, or the way to it, said."""
-    answered = error.response.text if isinstance(error, openai.APIStatusError) else ""
-    lines = str(answered or error.__cause__ or error).strip().splitlines()
+    """Return the first line of the response or the error, in at most 200 characters."""
+    response = error.response.text if isinstance(error, openai.APIStatusError) else ""
+    lines = str(response or error.__cause__ or error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

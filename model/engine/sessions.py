@@ -1,31 +1,24 @@
-"""Sessions that are kept: a window of a video is decoded and prefilled once, then answers until memory runs short."""
+"""A pool of sessions: a window is decoded and prefilled once, and answers questions until memory is needed for another."""
 
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from longview.model.engine.base import Engine, VideoSession
+from longview.model.engine.planner import OnFraction, Planner
 from longview.model.errors import OutOfMemory
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo
-from longview.video.sampler import Budget, Purpose, SamplingPlan, Window, plan, window_overlaps
-from longview.video.shots import shot_starts
-from longview.video.timeline import Span
+from longview.video.sampler import SamplingPlan, Window
 
 log = logging.getLogger(__name__)
 
 CONTEXT_BACKOFF = 0.75
-"""Of a video's tokens that did not fit, how many are tried next."""
-
-OnFraction = Callable[[float], None]
-"""Told the part done, 0 to 1, while something long is worked through: with every piece that is decoded and every token that is
-said. What it raises ends the work (`longview.model.errors.Stopped`), and frees the device."""
-Tick = Callable[[], None]
-"""The same for a step whose part of the whole does not matter."""
+"""Share of the tokens of a window that did not fit, which later plans may use at most."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +29,10 @@ class _Key:
 
 
 class SessionPool:
-    """The sessions of one engine, least recently used out when they take more than `memory_bytes` together.
+    """The sessions of one engine; the least recently used are evicted when they take more than `memory_bytes` together.
 
-    Without `memory_bytes` that is what the engine has to spare. Those that go are parked in the host's memory as far as
-    `host_bytes` allow, and come back without being read again.
+    By default `memory_bytes` is what the engine reserves for KV caches. Evicted sessions are offloaded to the host's memory, up to
+    `host_bytes`, and move back without being decoded again. Safe for several threads.
     """
 
     def __init__(
@@ -53,78 +46,35 @@ class SessionPool:
     ) -> None:
         self.engine = engine
         self.decoder = decoder
-        self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)
+        self.planner = Planner(engine, decoder, context_tokens=context_tokens)
         self._memory_bytes = engine.kv_cache_bytes if memory_bytes is None else memory_bytes
         self._host_bytes = host_bytes
         self._reserved_bytes: dict[_Key, int] = {}
-        """Of those that are being opened."""
+        """Memory of the sessions that are being opened."""
         self._sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
         self._unpinned: set[_Key] = set()
-        """Of the sessions those that nobody has asked to keep."""
+        """Sessions that `release` ends."""
         self._offloaded: OrderedDict[_Key, VideoSession] = OrderedDict()
-        self._shot_starts: dict[tuple[str, tuple[Span, ...]], tuple[float, ...]] = {}
         self._lock = threading.Lock()
         self._opening: dict[_Key, threading.Lock] = {}
 
-    def plan(
-        self,
-        video: VideoInfo,
-        purpose: Purpose = "watch",
-        *,
-        span: Span | None = None,
-        fps: float | None = None,
-        max_frames: int | None = None,
-        context_tokens: int | None = None,
-        on_part: OnFraction | None = None,
-    ) -> SamplingPlan:
-        """The plan for this engine's checkpoint and context; see `longview.video.sampler.plan`.
-
-        Where windows of the purpose "caption" overlap, the video is looked into for cuts at which they can meet; `on_part` is
-        told that this goes on.
-        """
-        budget = Budget(
-            context_tokens=min(self.context_tokens, context_tokens or self.context_tokens),
-            reserved_tokens=self.engine.reserved_tokens,
-            trained=self.engine.checkpoint.trained_range,
-            timestamp_tokens=self.engine.timestamp_tokens,
-        )
-        start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
-        found = plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
-        if purpose != "caption" or len(found.windows) == 1 or self.decoder.key_frames_only:
-            return found
-        cuts_s = self._find_shot_starts(video, tuple(window_overlaps(found)), on_part)
-        return plan(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames, shot_starts_s=cuts_s)
-
-    def _find_shot_starts(self, video: VideoInfo, regions: tuple[Span, ...], on_part: OnFraction | None) -> tuple[float, ...]:
-        key = (video.content_hash, regions)
-        if key not in self._shot_starts:
-
-            def followed() -> Iterator[Span]:
-                for region in regions:
-                    if on_part:
-                        on_part(0.0)
-                    yield region
-
-            self._shot_starts[key] = shot_starts(self.decoder, video, followed())
-        return self._shot_starts[key]
-
-    def generate(self, prompt: str, *, max_new_tokens: int, item: type[BaseModel] | None = None) -> str:
-        """The whole reply to a text alone; where there is no room for it, all videos are let go first.
+    def generate_text(self, prompt: str, *, max_new_tokens: int, schema: type[BaseModel] | None = None) -> str:
+        """Return the whole reply to a prompt without a video. If memory is short, all sessions are evicted first.
 
         Raises:
-            OutOfMemory: there is no room even then.
+            OutOfMemory: the device cannot hold the prompt even then.
         """
         try:
-            return self._generate(prompt, max_new_tokens, item)
+            return self._generate_text(prompt, max_new_tokens, schema)
         except OutOfMemory:
-            log.warning("out of memory for a text; all videos were let go")
+            log.warning("out of memory for a prompt; all sessions were evicted")
         # Outside the except block, whose traceback would keep the memory.
         with self._lock:
             self._sessions.clear()
-        return self._generate(prompt, max_new_tokens, item)
+        return self._generate_text(prompt, max_new_tokens, schema)
 
-    def _generate(self, prompt: str, max_new_tokens: int, item: type[BaseModel] | None) -> str:
-        generation = self.engine.generate(prompt, max_new_tokens=max_new_tokens, item=item)
+    def _generate_text(self, prompt: str, max_new_tokens: int, schema: type[BaseModel] | None) -> str:
+        generation = self.engine.generate_text(prompt, max_new_tokens=max_new_tokens, schema=schema)
         for _ in generation:
             pass
         return generation.text
@@ -132,54 +82,54 @@ class SessionPool:
     def session(
         self, video: VideoInfo, plan: SamplingPlan, window: Window, *, pin: bool = True, on_part: OnFraction | None = None
     ) -> VideoSession:
-        """The session of one window of a plan, opened now if it is not kept; `on_part` follows the decoding.
+        """Return the session of one window of a plan; open it if the pool does not hold it. `on_part` follows the decoding.
 
-        `keep`: others may ask for it later; without it, `let_go` ends it unless others did.
+        `pin`: others may need the session later. Without it, `release` ends the session unless another user pinned it.
 
-        If the device runs out of memory, all other sessions are given up and it is tried once more; then the budget of
-        all plans to come is lowered.
+        If the device runs out of memory, all other sessions are evicted and the window is opened once more. If that fails too, the
+        context of all later plans is lowered.
 
         Raises:
             UnreadableVideo: no frame can be decoded.
-            OutOfMemory: the device cannot hold it; says what was lowered.
+            OutOfMemory: the device cannot hold the window; the message names the lowered context.
         """
-        room_tokens = plan.window_tokens[plan.windows.index(window)]
+        capacity_tokens = plan.window_tokens[plan.windows.index(window)]
         for is_last in (False, True):
             try:
-                return self._open(video, plan, window, room_tokens, pin, on_part)
+                return self._open(video, plan, window, capacity_tokens, pin, on_part)
             except OutOfMemory as error:
-                said = str(error)
+                message = str(error)
             # Outside the except block, whose traceback would keep the memory.
             with self._lock:
                 self._sessions.clear()
                 if is_last:
                     reserved = self.engine.reserved_tokens
-                    lowered = reserved + int((room_tokens - reserved) * CONTEXT_BACKOFF)
-                    self.context_tokens = min(self.context_tokens, lowered)
-            log.warning("out of memory at %d tokens; all other videos were let go", room_tokens)
-        raise OutOfMemory(f"{said} From now on at most {self.context_tokens} tokens are read at once: ask again.")
+                    lowered = reserved + int((capacity_tokens - reserved) * CONTEXT_BACKOFF)
+                    self.planner.context_tokens = min(self.planner.context_tokens, lowered)
+            log.warning("out of memory at %d tokens; all other sessions were evicted", capacity_tokens)
+        raise OutOfMemory(f"{message} The context limit is now {self.planner.context_tokens} tokens. Ask again.")
 
     def release(self, session: VideoSession) -> None:
-        """Keep a session no longer, unless someone asked for it to be kept."""
+        """End a session, unless a user pinned it."""
         with self._lock:
-            for kept in (self._sessions, self._offloaded):
-                for key in [key for key, other in kept.items() if other is session and key in self._unpinned]:
-                    del kept[key]
+            for sessions in (self._sessions, self._offloaded):
+                for key in [key for key, other in sessions.items() if other is session and key in self._unpinned]:
+                    del sessions[key]
             self._unpinned &= {*self._sessions, *self._offloaded}
 
     def _open(
         self, video: VideoInfo, plan: SamplingPlan, window: Window, capacity_tokens: int, pin: bool, on_part: OnFraction | None
     ) -> VideoSession:
         key = _Key(video.content_hash, window.times_s, (plan.height, plan.width))
-        if (kept := self._lookup(key, pin=pin)) is not None:
-            return kept
+        if (open_session := self._lookup(key, pin=pin)) is not None:
+            return open_session
         with self._lock:
             opening = self._opening.setdefault(key, threading.Lock())
-        # Two users who ask for the same window at once read it once.
+        # Two users of the same window open it once.
         with opening:
-            if (kept := self._lookup(key, pin=pin)) is not None:
-                return kept
-            # Room is made before the new one takes it, or both would have to fit at once; also for others that open now.
+            if (open_session := self._lookup(key, pin=pin)) is not None:
+                return open_session
+            # Evict before the new session allocates, or both would have to fit; `_reserved_bytes` also counts other openings.
             self._make_room(key, capacity_tokens * self.engine.kv_bytes_per_token)
             frames: Iterable[TimedFrames] = self.decoder.frames_played_at(video, window.times_s, plan.height, plan.width)
             if on_part:
@@ -198,48 +148,48 @@ class SessionPool:
                 else:
                     self._unpinned.add(key)
                 self._opening.pop(key, None)
-                leaving = self._evict(keep=1)
-        _offload(leaving)
+                evicted = self._evict(keep=1)
+        _offload(evicted)
         return session
 
     def _lookup(self, key: _Key, *, pin: bool) -> VideoSession | None:
         with self._lock:
             if pin:
                 self._unpinned.discard(key)
-            if (parked := self._offloaded.pop(key, None)) is not None:
-                # It comes back to the device when it is asked.
-                self._sessions[key] = parked
+            if (offloaded := self._offloaded.pop(key, None)) is not None:
+                # Its next question moves it back to the device.
+                self._sessions[key] = offloaded
             if key not in self._sessions:
                 return None
             self._sessions.move_to_end(key)
             session = self._sessions[key]
-            leaving = self._evict(keep=1)
-        _offload(leaving)
+            evicted = self._evict(keep=1)
+        _offload(evicted)
         return session
 
-    def _make_room(self, key: _Key, room_bytes: int) -> None:
+    def _make_room(self, key: _Key, size_bytes: int) -> None:
         with self._lock:
-            self._reserved_bytes[key] = room_bytes
-            leaving = self._evict(keep=0)
-        _offload(leaving)
+            self._reserved_bytes[key] = size_bytes
+            evicted = self._evict(keep=0)
+        _offload(evicted)
 
     def _evict(self, *, keep: int) -> list[VideoSession]:
-        """Let the least recently used go until all fit, but never the last `keep`; returns those that the host has room for."""
-        leaving = []
+        """Evict the least recently used sessions until all fit, but never the last `keep`; return those that the host can hold."""
+        evicted = []
         while (
             len(self._sessions) > keep and _total_bytes(self._sessions) + sum(self._reserved_bytes.values()) > self._memory_bytes
         ):
             key, session = self._sessions.popitem(last=False)
             if session.size_bytes <= self._host_bytes:
                 self._offloaded[key] = session
-                leaving.append(session)
+                evicted.append(session)
                 while _total_bytes(self._offloaded) > self._host_bytes:
                     self._offloaded.popitem(last=False)
-        return leaving
+        return evicted
 
 
 def _offload(sessions: list[VideoSession]) -> None:
-    """Move sessions to the host; not under the pool's lock, because that takes seconds and others need it."""
+    """Move sessions to the host. Call it without the pool's lock, because it takes seconds."""
     for session in sessions:
         session.offload()
 
@@ -248,9 +198,9 @@ def _total_bytes(sessions: OrderedDict[_Key, VideoSession]) -> int:
     return sum(session.size_bytes for session in sessions.values())
 
 
-def _report_decoding(frames: Iterable[TimedFrames], wanted: int, on_part: OnFraction) -> Iterator[TimedFrames]:
-    read = 0
+def _report_decoding(frames: Iterable[TimedFrames], planned: int, on_part: OnFraction) -> Iterator[TimedFrames]:
+    decoded = 0
     for chunk in frames:
-        read += len(chunk)
-        on_part(min(1.0, read / wanted))
+        decoded += len(chunk)
+        on_part(min(1.0, decoded / planned))
         yield chunk

@@ -1,4 +1,8 @@
-"""Dense captions over any length: window by window, each judged and if need be looked at again, then merged into one timeline."""
+"""Dense captions of a video of any length.
+
+Each window of a plan is captioned, checked and, if need be, captioned again from other frames. Then the windows' captions are
+merged into one timeline (`merging`), and its contested events are refined (`refiner`).
+"""
 
 import functools
 import logging
@@ -6,22 +10,20 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from longview.model.demo.probing import find_missed_events
-from longview.model.demo.templates import has_timestamp_template
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, VideoSession
-from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.generation import RETRY_PRESENCE_PENALTY
 from longview.model.engine.ood import out_of_distribution_error
-from longview.model.engine.sessions import OnFraction, SessionPool, Tick
+from longview.model.engine.planner import OnFraction, Tick
+from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_windows
 from longview.model.tasks.merging import WindowCaptions, merge_windows
+from longview.model.tasks.prober import Prober
 from longview.model.tasks.prompts import DENSE_CAPTIONS
 from longview.model.tasks.quality import QualityReport, check_captions
 from longview.model.tasks.refiner import refine_timeline
 from longview.model.tasks.replies import TimedCaption, parse_events
 from longview.model.tasks.text_match import has_paraphrase
-from longview.model.tasks.verifier import confirm_span
 from longview.video.probe import VideoInfo
 from longview.video.sampler import SamplingPlan, Window
 from longview.video.time_text import format_time
@@ -30,32 +32,32 @@ from longview.video.timeline import Event, Span, merge_spans
 log = logging.getLogger(__name__)
 
 MAX_CAPTION_TOKENS = REPLY_RESERVE_TOKENS - 256
-"""Longest reply: the reserve less template and question."""
+"""Maximum length of a reply: the reserve less template and question."""
 WINDOWS_PROGRESS_SHARE = 0.9
-"""Of all work, how much is shown for the windows, the rest being for second looks; only for the progress bar."""
+"""Share of the progress bar for the windows; the rest is for the refinement."""
 DECODING_PROGRESS_SHARE = 0.4
-"""Of a window's time, how much is shown for decoding; only for the progress bar."""
+"""Share of a window's progress for decoding."""
 AGREEMENT_IOU = 0.5
-"""An event keeps its time if asking for it alone gives one that overlaps it that well."""
+"""Minimum tIoU with which grounding an event alone confirms its time."""
 RETRY_FPS_FACTOR = 1.5
-"""A window whose captions are no good is read again with so many times the frames: other frames, another look."""
+"""Frame-rate factor for the second attempt at a window whose captions fail the check. A different rate selects other frames."""
 
 
 @dataclass(frozen=True)
 class Captions:
-    """The timeline of a video and how far it can be trusted."""
+    """The timeline of a video, and how much of the video it is based on."""
 
     events: tuple[Event, ...]
-    """In order of time, on the video's clock."""
+    """Events in order of time, on the video's clock."""
     coverage: Coverage
-    """What was looked at; in its `unseen` parts there may be more."""
+    """The captions may be incomplete in its uncovered spans."""
     out_of_distribution: tuple[Span, ...] = ()
-    """Windows that the checkpoint does not know the like of; nothing is told of them, and they count as unseen."""
+    """Windows that are out-of-distribution for the checkpoint. They have no captions and count as uncovered."""
 
 
 @dataclass(frozen=True)
-class _Reply:
-    """What one look at a window told."""
+class _Attempt:
+    """The captions of one attempt at a window."""
 
     events: tuple[Event, ...]
     quality: QualityReport
@@ -63,87 +65,95 @@ class _Reply:
 
 
 def caption(
-    pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, keep_sessions: bool = True, on_part: OnFraction | None = None
+    pool: SessionPool,
+    prober: Prober,
+    video: VideoInfo,
+    plan: SamplingPlan,
+    *,
+    keep_sessions: bool = True,
+    on_part: OnFraction | None = None,
 ) -> Captions:
-    """Caption every window of a plan. `keep_read`: the windows' sessions stay in the pool, for questions to come.
+    """Caption every window of a plan. `keep_sessions`: the windows' sessions stay in the pool for later questions.
 
-    Each event is asked about once more, and left out if it is not seen. A window whose captions fail the quality gate
-    (`longview.model.tasks.quality`) is looked at again with other frames; one that fails again keeps the better of the two, and is told
-    as unseen. A window that is unfamiliar to the checkpoint is not asked about at all.
+    Every event is grounded once more, and dropped if the checkpoint does not confirm it. A window whose captions fail the check
+    (`longview.model.tasks.quality`) is captioned again from other frames. If that fails too, the better attempt is kept and the
+    window is reported as uncovered. An out-of-distribution window is not captioned.
 
     Raises:
-        UnreadableVideo: the video cannot be decoded.
+        UnreadableVideo: no frame of the video can be decoded.
     """
-    told: list[WindowCaptions] = []
-    seen = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
+    windows: list[WindowCaptions] = []
+    coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
     furthest = 0.0
 
-    def come_to(part: float) -> None:
+    def report(fraction: float) -> None:
         nonlocal furthest
-        # A second look at a window does not take back what was done.
-        furthest = max(furthest, part)
+        # A second attempt at a window does not move the progress back.
+        furthest = max(furthest, fraction)
         if on_part:
             on_part(furthest)
 
-    def come_to_window(index: int, of_window: float) -> None:
-        come_to(WINDOWS_PROGRESS_SHARE * (index + of_window) / len(plan.windows))
+    def report_window(index: int, fraction: float) -> None:
+        report(WINDOWS_PROGRESS_SHARE * (index + fraction) / len(plan.windows))
 
-    windows = open_windows(
+    sessions = open_windows(
         pool,
         video,
         plan,
-        seen,
+        coverage,
         pin=keep_sessions,
-        on_part=lambda index, read: come_to_window(index, read * DECODING_PROGRESS_SHARE),
+        on_part=lambda index, fraction: report_window(index, fraction * DECODING_PROGRESS_SHARE),
     )
-    for index, session in windows:
-        window, part = plan.windows[index], functools.partial(come_to_window, index)
-        reply = _caption_window(session, pool.engine.checkpoint, part)
-        if not reply.quality.passed:
-            reply = _best_of(reply, _retry_window(pool, video, window, part, reply), window.span, plan.patch_period_s)
-        if reply.quality.errors:
-            part_of_it = f"{format_time(window.span.start_s)} to {format_time(window.span.end_s)}"
-            log.info("the captions of %s are not to be believed: what was told %s", part_of_it, ", ".join(reply.quality.errors))
-        seen.add(session, is_readable=not reply.quality.errors)
-        told.append(WindowCaptions(window.span, reply.events))
+    for index, session in sessions:
+        window, on_window = plan.windows[index], functools.partial(report_window, index)
+        attempt = _caption_window(session, prober, on_window)
+        if not attempt.quality.passed:
+            second = _retry_window(pool, prober, video, window, on_window, attempt)
+            attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
+        if errors := attempt.quality.errors:
+            span = f"{format_time(window.span.start_s)} to {format_time(window.span.end_s)}"
+            log.info("the captions of %s are unreliable: the reply %s", span, ", ".join(errors))
+        coverage.add(session, is_readable=not attempt.quality.errors)
+        windows.append(WindowCaptions(window.span, attempt.events))
         pool.release(session)
-        part(1.0)
-    begun = merge_windows(told, patch_period_s=plan.patch_period_s)
+        on_window(1.0)
+    timeline = merge_windows(windows, patch_period_s=plan.patch_period_s)
+    refinement_share = 1 - WINDOWS_PROGRESS_SHARE
     timeline = refine_timeline(
-        pool, video, begun, plan, on_part=lambda part: come_to(WINDOWS_PROGRESS_SHARE + (1 - WINDOWS_PROGRESS_SHARE) * part)
+        pool, prober, video, timeline, plan, on_part=lambda part: report(WINDOWS_PROGRESS_SHARE + refinement_share * part)
     )
-    # Two that were told apart may turn out to be one.
+    # Two events that were apart may have the same time after the refinement.
     timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
-    if seen.out_of_distribution:
-        parts = ", ".join(
-            f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in merge_spans(seen.out_of_distribution)
-        )
+    if spans := merge_spans(coverage.out_of_distribution):
+        parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in spans)
         log.warning("%s: no captions for %s. %s", video.path.name, parts, out_of_distribution_error(pool.engine.checkpoint))
-    return Captions(tuple(timeline), seen.coverage(), tuple(seen.out_of_distribution))
+    return Captions(tuple(timeline), coverage.coverage(), tuple(coverage.out_of_distribution))
 
 
 def _caption_window(
-    session: VideoSession, checkpoint: Checkpoint, part: Callable[[float], None], *, penalty: float = 0.0
-) -> _Reply:
+    session: VideoSession, prober: Prober, on_part: Callable[[float], None], *, presence_penalty: float = 0.0
+) -> _Attempt:
     def tick() -> None:
-        part(1.0)
+        on_part(1.0)
 
-    generation = session.generate(DENSE_CAPTIONS, max_new_tokens=MAX_CAPTION_TOKENS, item=TimedCaption, presence_penalty=penalty)
+    generation = session.generate(
+        DENSE_CAPTIONS, max_new_tokens=MAX_CAPTION_TOKENS, schema=TimedCaption, presence_penalty=presence_penalty
+    )
     for _ in generation:
-        part(DECODING_PROGRESS_SHARE + (1 - DECODING_PROGRESS_SHARE) * _reply_progress(generation.text, session))
-    reading = parse_events(generation.text, session)
-    checked = (_verify_event(session, event, checkpoint.question_templates, tick=tick) for event in reading.events if event.text)
-    events = [event for event in checked if event is not None]
-    if has_timestamp_template(checkpoint.question_templates):
-        events += find_missed_events(session, events, checkpoint, tick=tick)
-    return _Reply(tuple(events), check_captions(generation, reading, session), generation.is_repetitive)
+        on_part(DECODING_PROGRESS_SHARE + (1 - DECODING_PROGRESS_SHARE) * _reply_progress(generation.text, session))
+    reply = parse_events(generation.text, session)
+    verified = (_verify_event(session, prober, event, tick=tick) for event in reply.events if event.text)
+    events = [event for event in verified if event is not None]
+    if prober.timestamps:
+        events += prober.timestamps.find_missed_events(session, events, tick=tick)
+    return _Attempt(tuple(events), check_captions(generation, reply, session), generation.is_repetitive)
 
 
-def _verify_event(session: VideoSession, event: Event, forms: tuple[str, ...], *, tick: Tick) -> Event | None:
-    """The event at the time where the session sees it when it is asked for it alone; None if it does not.
+def _verify_event(session: VideoSession, prober: Prober, event: Event, *, tick: Tick) -> Event | None:
+    """Return the event at the time at which the session grounds it alone; None if the session does not confirm it.
 
-    The session is there, so asking once more is cheap. In a list of events one is easily made up where little happens, and of
-    two at the same time one often gets the other's end.
+    The session is warm, so the second question is cheap. Lists of events often contain an invented one where little happens, and
+    often give one of two overlapping events the end of the other.
     """
     spans, _ = ground(session, event.text, tick=tick)
     alone = max(spans, key=event.span.iou, default=event.span)
@@ -152,45 +162,50 @@ def _verify_event(session: VideoSession, event: Event, forms: tuple[str, ...], *
         return event
     if agreement >= MIN_SAME_EVENT_IOU:
         return Event(alone, event.text)
-    return event if confirm_span(session, event.span, event.text, forms, tick=tick, agrees=has_paraphrase) else None
+    return event if prober.confirm(session, event.span, event.text, tick=tick, matches=has_paraphrase) else None
 
 
-def _retry_window(pool: SessionPool, video: VideoInfo, window: Window, part: Callable[[float], None], first: _Reply) -> _Reply:
-    """The same window with more frames. It may take two windows then, whose faults are told together."""
-    finest = 1 / pool.engine.checkpoint.trained_range.min_frame_period_s
-    plan = pool.plan(video, "caption", span=window.span, fps=min(finest, RETRY_FPS_FACTOR / window.frame_period_s))
+def _retry_window(
+    pool: SessionPool, prober: Prober, video: VideoInfo, window: Window, on_part: Callable[[float], None], first: _Attempt
+) -> _Attempt:
+    """Caption a window again from more frames. If they need two windows, the errors of both are reported together."""
+    max_fps = 1 / pool.engine.checkpoint.trained_range.min_frame_period_s
+    fps = min(max_fps, RETRY_FPS_FACTOR / window.frame_period_s)
+    plan = pool.planner.plan(video, "caption", span=window.span, fps=fps)
     penalty = RETRY_PRESENCE_PENALTY if first.is_repetitive else 0.0
-    seen = CoverageTracker(plan)
-    told: list[WindowCaptions] = []
-    replies = []
-    for index, session in open_windows(pool, video, plan, seen, pin=False, on_part=lambda *_: part(DECODING_PROGRESS_SHARE)):
-        reply = _caption_window(session, pool.engine.checkpoint, lambda _: part(DECODING_PROGRESS_SHARE), penalty=penalty)
-        replies.append(reply)
-        told.append(WindowCaptions(plan.windows[index].span, reply.events))
+    coverage = CoverageTracker(plan)
+    windows: list[WindowCaptions] = []
+    attempts = []
+    for index, session in open_windows(
+        pool, video, plan, coverage, pin=False, on_part=lambda *_: on_part(DECODING_PROGRESS_SHARE)
+    ):
+        attempt = _caption_window(session, prober, lambda _: on_part(DECODING_PROGRESS_SHARE), presence_penalty=penalty)
+        attempts.append(attempt)
+        windows.append(WindowCaptions(plan.windows[index].span, attempt.events))
         pool.release(session)
-    faults = tuple(dict.fromkeys(fault for reply in replies for fault in reply.quality.errors))
-    if seen.coverage().uncovered:
-        faults += ("could not be looked at again",)
-    doubts = tuple(dict.fromkeys(doubt for reply in replies for doubt in reply.quality.warnings))
-    return _Reply(
-        tuple(merge_windows(told, patch_period_s=plan.patch_period_s)),
-        QualityReport(faults, doubts),
-        any(reply.is_repetitive for reply in replies),
+    errors = tuple(dict.fromkeys(error for attempt in attempts for error in attempt.quality.errors))
+    if coverage.coverage().uncovered:
+        errors += ("could not be captioned again",)
+    warnings = tuple(dict.fromkeys(warning for attempt in attempts for warning in attempt.quality.warnings))
+    return _Attempt(
+        tuple(merge_windows(windows, patch_period_s=plan.patch_period_s)),
+        QualityReport(errors, warnings),
+        any(attempt.is_repetitive for attempt in attempts),
     )
 
 
-def _best_of(first: _Reply, second: _Reply, window: Span, patch_period_s: float) -> _Reply:
-    """The one with fewer faults; without any, what both tell together: where both stop early, nothing more happens."""
+def _best_of(first: _Attempt, second: _Attempt, window: Span, patch_period_s: float) -> _Attempt:
+    """Return the attempt with fewer errors; without errors, the captions of both: if both end early, nothing more happens."""
     if first.quality.errors or second.quality.errors:
-        return min(first, second, key=lambda reply: len(reply.quality.errors))
-    # What lies at the same time is the same, in whatever words: what happens beside it was told by the first look, too.
+        return min(first, second, key=lambda attempt: len(attempt.quality.errors))
+    # Events of the same time are the same event in other words. The first attempt has everything that happens beside it.
     more = [event for event in second.events if all(event.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in first.events)]
     both = merge_windows([WindowCaptions(window, first.events), WindowCaptions(window, more)], patch_period_s=patch_period_s)
-    return _Reply(tuple(both), second.quality, is_repetitive=False)
+    return _Attempt(tuple(both), second.quality, is_repetitive=False)
 
 
 def _reply_progress(text: str, session: VideoSession) -> float:
-    """How far through the window a reply has come, by the last time it has told."""
+    """Return the fraction of the window that a partial reply has reached, by the last time in it."""
     times = re.findall(r"\d+\.\d", text[-120:])
     if not times or session.window.duration_s == 0:
         return 0.0

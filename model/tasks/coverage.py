@@ -1,4 +1,4 @@
-"""What was really looked at: said beside every answer, and above all beside "it is not in this video"."""
+"""How much of a video an answer is based on: stated beside every answer, and above all beside "not in this video"."""
 
 from dataclasses import dataclass
 
@@ -10,49 +10,51 @@ from longview.video.timeline import Span, merge_spans, subtract_spans
 
 @dataclass(frozen=True)
 class Coverage:
-    """What was looked at before something was said."""
+    """The part of a video that was decoded and that a readable reply is about."""
 
     seconds: float
+    """Length of the covered spans together."""
     frames: int
+    """Number of decoded frames."""
     patch_period_s: float
-    """The patch period: what lasts shorter than this may have been missed."""
+    """Time between two temporal patches, in seconds: a shorter event may have been missed."""
     uncovered: tuple[Span, ...] = ()
-    """Parts that were meant to be looked at, but have no readable pictures or got no readable reply."""
+    """Spans that were planned, but have no decodable frames or no readable reply."""
 
     def __str__(self) -> str:
-        """One sentence, for people."""
-        missed = f"what lasts less than {self.patch_period_s:.1f} seconds could have been missed"
-        said = f"Looked at {self.frames} frames over {format_time(self.seconds)}; {missed}."
+        """One sentence for users, and a second one where spans are uncovered."""
+        missed = f"events shorter than {self.patch_period_s:.1f} s may have been missed"
+        text = f"Searched {self.frames} frames over {format_time(self.seconds)}; {missed}."
         if self.uncovered:
-            parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in self.uncovered)
-            said += f" Could not be looked at: {parts}."
-        return said
+            spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in self.uncovered)
+            text += f" Could not be searched: {spans}."
+        return text
 
 
 class CoverageTracker:
-    """Collects, session by session, how much of a plan was really looked at."""
+    """Collects the coverage of a plan, session by session."""
 
     def __init__(self, plan: SamplingPlan, *, key_frames_only: bool = False) -> None:
-        """`key_frames_only`: between two pictures that were looked at there are others that were not."""
+        """`key_frames_only`: only key frames are decoded, so that the patch period is that of the sessions, not of the plan."""
         self._patch_period_s = plan.patch_period_s
         self._key_frames_only = key_frames_only
         self._covered: list[Span] = []
         self._uncovered: list[Span] = []
         self.out_of_distribution: list[Span] = []
-        """Windows of a kind that the checkpoint does not know."""
+        """Windows that are out-of-distribution for the checkpoint."""
         self._frames = 0
 
     @property
     def has_gaps(self) -> bool:
-        """Whether pictures or replies could not be read somewhere, so that what was not found there may be there all the same."""
+        """Whether some frames or replies were unreadable. An event may then be present although it was not found."""
         return bool(self._uncovered)
 
     def mark_uncovered(self, span: Span, *, out_of_distribution: bool = False) -> None:
-        """A window was not looked at: it has no readable pictures, or is of a kind that the checkpoint does not know."""
+        """Note a window that has no decodable frames, or that is out-of-distribution."""
         (self.out_of_distribution if out_of_distribution else self._uncovered).append(span)
 
     def add(self, session: VideoSession, *, is_readable: bool = True) -> None:
-        """A window was looked at; `understood`: its reply was complete and could be read."""
+        """Add the window of a session; `is_readable`: its reply was complete and could be parsed."""
         self._frames += session.frames
         window = session.window
         if self._key_frames_only:
@@ -60,17 +62,17 @@ class CoverageTracker:
         if not is_readable:
             self._uncovered.append(window)
             return
-        lost = [Span(max(span.start_s, window.start_s), min(span.end_s, window.end_s)) for span in session.undecodable]
-        self._uncovered += lost
-        self._covered += subtract_spans(window, lost)
+        gaps = [Span(max(span.start_s, window.start_s), min(span.end_s, window.end_s)) for span in session.undecodable]
+        self._uncovered += gaps
+        self._covered += subtract_spans(window, gaps)
 
     def coverage(self) -> Coverage:
-        """What all added windows come to; seconds that several windows share count once."""
+        """Return the coverage of all added windows. Seconds that several windows share count once."""
         seconds = sum(span.duration_s for span in merge_spans(self._covered))
         return Coverage(seconds, self._frames, self._patch_period_s, merge_spans([*self._uncovered, *self.out_of_distribution]))
 
 
 def max_gap_s(session: VideoSession) -> float:
-    """The longest time in a window between two pictures that were looked at, or from the last one to the window's end."""
+    """Return the longest time between two frames of a session, or from its last frame to the window's end, in seconds."""
     times_s = [time_s for patch in session.patches for time_s in (patch.first_frame_s, patch.last_frame_s)]
     return max(after - before for before, after in zip(times_s, [*times_s[1:], session.window.end_s], strict=True))

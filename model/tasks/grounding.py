@@ -1,11 +1,11 @@
-"""Looking at windows, and again at short spans, whatever of them can be looked at."""
+"""Temporal grounding in the windows of a plan and in short clips: where does a session see what a query says?"""
 
 import math
 from collections.abc import Callable, Iterator
 
-from longview.model.demo.templates import timestamp_question
 from longview.model.engine.base import VideoSession
-from longview.model.engine.sessions import OnFraction, SessionPool, Tick
+from longview.model.engine.planner import OnFraction, Tick
+from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.coverage import CoverageTracker
 from longview.model.tasks.prompts import localize_prompt
 from longview.model.tasks.replies import TimeRange, parse_events
@@ -16,11 +16,12 @@ from longview.video.timeline import Span
 
 MAX_REPLY_TOKENS = 512
 MARGIN_S = 4.0
-"""Seconds around a find that are looked at again: twice the coarse patch at the usual rate, and room to see what was before."""
+"""Time before and after a span that a clip shows, in seconds: twice the patch period of a window at the usual rate, and what
+was on screen before."""
 MAX_CLIP_S = 60.0
-"""Spans up to this length are looked at at the finest step; of longer ones only parts, or at the usual step."""
+"""Maximum length of a clip with the finest patch period, in seconds."""
 MIN_SAME_EVENT_IOU = 0.2
-"""A second look must agree so well with the first to have seen the same."""
+"""Minimum tIoU of two spans that two sessions report for the same event."""
 
 
 def open_windows(
@@ -32,22 +33,22 @@ def open_windows(
     pin: bool = True,
     on_part: Callable[[int, float], None] = lambda _window, _part: None,
 ) -> Iterator[tuple[int, VideoSession]]:
-    """The windows of a plan that can be looked at, by index, each with its session; what can't be is noted in `seen`.
+    """Open the windows of a plan; yield the index and the session of each one that the checkpoint can be asked about.
 
-    One window without readable pictures, or of a kind that the checkpoint does not know, does not cost the others.
-    `on_part` is told a window's index and how much of it is decoded. `keep`: see `SessionPool.session`.
+    Windows without decodable frames and out-of-distribution windows are noted in `coverage`. `on_part` receives the index of a
+    window and the decoded fraction of it. `pin`: see `SessionPool.session`.
 
     Raises:
-        UnreadableVideo: after the last window, if none has a picture.
+        UnreadableVideo: after the last window, if no window has a decodable frame.
     """
     failures = []
     for index, window in enumerate(plan.windows):
 
-        def part(done: float, of: int = index) -> None:
-            on_part(of, done)
+        def report(fraction: float, index: int = index) -> None:
+            on_part(index, fraction)
 
         try:
-            session = pool.session(video, plan, window, pin=pin, on_part=part)
+            session = pool.session(video, plan, window, pin=pin, on_part=report)
         except UnreadableVideo as error:
             failures.append(error)
             coverage.mark_uncovered(window.span)
@@ -69,45 +70,35 @@ def open_clip(
     pin: bool = True,
     on_part: OnFraction | None = None,
 ) -> tuple[list[VideoSession], CoverageTracker]:
-    """The sessions that show a span, as far as the video reaches, and what of it was seen; none where nothing can be.
+    """Open the sessions that show a span, clamped to the video. The list is empty if nothing of it can be decoded.
 
-    `keep`: see `SessionPool.session`.
+    `pin`: see `SessionPool.session`.
     """
     inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
-    plan = pool.plan(video, purpose, span=inside)
-    seen = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
+    plan = pool.planner.plan(video, purpose, span=inside)
+    coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
     sessions = []
     try:
         for _, session in open_windows(
-            pool, video, plan, seen, pin=pin, on_part=lambda _, part: on_part(part) if on_part else None
+            pool, video, plan, coverage, pin=pin, on_part=lambda _, fraction: on_part(fraction) if on_part else None
         ):
             sessions.append(session)
     except UnreadableVideo:
-        pass  # it is noted in `seen`
-    return sessions, seen
+        pass  # `coverage` has it
+    return sessions, coverage
 
 
 def ground(session: VideoSession, query: str, *, tick: Tick) -> tuple[list[Span], bool]:
-    """Where one session sees what a query says, on the video's clock; and whether its reply was whole and could be read."""
-    generation = session.generate(localize_prompt(query), max_new_tokens=MAX_REPLY_TOKENS, item=TimeRange)
+    """Return the spans in which a session sees the query, on the video's clock, and whether its reply was readable."""
+    generation = session.generate(localize_prompt(query), max_new_tokens=MAX_REPLY_TOKENS, schema=TimeRange)
     for _ in generation:
         tick()
-    reading = parse_events(generation.text, session)
-    return [event.span for event in reading.events], generation.is_complete and reading.is_json
-
-
-def describe_at(session: VideoSession, timestamp_s: float, templates: tuple[str, ...], *, tick: Tick) -> str:
-    """What a session says happens at one of its markers, on the clock of the markers; one of the forms asks about a moment."""
-    question = timestamp_question(timestamp_s, templates)
-    assert question is not None
-    generation = session.generate(question, max_new_tokens=MAX_REPLY_TOKENS)
-    for _ in generation:
-        tick()
-    return generation.text
+    reply = parse_events(generation.text, session)
+    return [event.span for event in reply.events], generation.is_complete and reply.is_json
 
 
 def with_margin(span: Span) -> Span:
-    """A span with the margin that a look needs; of one that is too long its middle."""
+    """Widen a span by the margin that a clip needs; of a span that is too long for a clip, return the middle."""
     if span.duration_s + 2 * MARGIN_S <= MAX_CLIP_S:
         return Span(span.start_s - MARGIN_S, span.end_s + MARGIN_S)
     middle_s = (span.start_s + span.end_s) / 2

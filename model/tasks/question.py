@@ -1,73 +1,123 @@
-"""What a question asks: its length, the thing whose time it asks for, and the times that it names."""
+"""What a question asks: the thing whose time it asks for, the times that it names, and the earlier turns that fit beside it."""
 
 import re
 from collections.abc import Sequence
 
-from longview.model.engine.base import ChatTurn
+from longview.model.engine.base import ChatTurn, VideoSession
 from longview.model.errors import InvalidQuestion
-from longview.video.time_text import find_times
+from longview.video.time_text import find_times, format_time
+from longview.video.timeline import Span
 
 MAX_QUESTION_CHARACTERS = 2000
-"""Of a question or query. Finding the times in a text takes the square of its length: 2,000 characters a few milliseconds."""
-
-
+"""Maximum length of a question or query. Finding times takes the square of the length: a few milliseconds at this one."""
+MAX_HISTORY_BYTES = 2000
+"""Maximum size of earlier turns and the question, in bytes of UTF-8: at most 700 tokens, in any script, of the reserve for
+question and reply. The oldest turns are dropped first."""
 _WHEN_QUESTION = re.compile(
     r"(?:when|at (?:what|which) (?:time|point|moment)s?|where in the video)\s+"
     r"(?:can (?:i|we|you) see|could (?:i|we) see|do (?:i|we) see|does|do|did|is|are|was|were|will)\s+(?P<what>.+?)"
     r"(?:\s+(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?(?:\s+in (?:the|this) video)?",
     re.IGNORECASE,
 )
-
-
 _ARTICLE = re.compile(r"^(?:the|any|there)\s+", re.IGNORECASE)
 
 
-def check_length(text: str, what: str) -> None:
-    """Refuse a question or query that is too long to be one.
+class Question:
+    """A question about one video, with the times that it names."""
+
+    def __init__(self, text: str, *, duration_s: float) -> None:
+        """Find the times in a question about a video of `duration_s` seconds.
+
+        Raises:
+            InvalidQuestion: the question is empty or too long, or names a time that the video does not have.
+        """
+        check_length(text, "question")
+        if not text.strip():
+            raise InvalidQuestion("The question is empty: ask something about the video.")
+        self.text = text.strip()
+        self._times = find_times(self.text, duration_s=duration_s)
+        for reference in self._times:
+            if reference.span.start_s < 0:
+                raise InvalidQuestion("Times count from the start of the video; a negative time is outside of it.")
+            if reference.span.start_s >= duration_s:
+                raise InvalidQuestion(
+                    f"The question names {format_time(reference.span.start_s)}, "
+                    f"but the video is only {format_time(duration_s)} long."
+                )
+        self.range = next((reference.span for reference in self._times if not reference.is_point), None)
+        """The first range that the question names."""
+        self.timestamp_s = next((reference.span.start_s for reference in self._times if reference.is_point), None)
+        """The first single time that the question names, in seconds."""
+
+    @property
+    def when(self) -> str | None:
+        """The thing whose time the question asks for, if it names no time itself."""
+        return None if self._times else when_query(self.text)
+
+    def in_seconds(self, session: VideoSession | None = None) -> str:
+        """Return the question with its times in seconds, as timestamps state them.
+
+        With a session the times are on its clock, and a single time becomes the nearest timestamp.
+        """
+        offset_s = session.clock_offset_s if session else 0.0
+        text = self.text
+        for reference in reversed(self._times):
+            words = reference.in_seconds
+            if reference.is_point:
+                words = words.format(f"{self.nearest_timestamp(session) if session else reference.span.start_s:.1f}")
+            elif offset_s:
+                words = f"from {reference.span.start_s - offset_s:.1f} to {reference.span.end_s - offset_s:.1f} seconds"
+            text = text[: reference.text_start] + words + text[reference.text_end :]
+        return text
+
+    def nearest_timestamp(self, session: VideoSession) -> float:
+        """Return the timestamp of a session that is nearest to the time in the question, in seconds on the session's clock."""
+        requested_s = (self.timestamp_s or 0.0) - session.clock_offset_s
+        return min((patch.timestamp_s for patch in session.patches), key=lambda timestamp_s: abs(timestamp_s - requested_s))
+
+
+def check_length(text: str, kind: str) -> None:
+    """Refuse a text that is too long for a question or query; `kind` names it in the message.
 
     Raises:
-        BadQuestion: with `what` it is.
+        InvalidQuestion: the text has more than `MAX_QUESTION_CHARACTERS`.
     """
     if len(text) > MAX_QUESTION_CHARACTERS:
         raise InvalidQuestion(
-            f"The {what} is {len(text):,} characters long; at most {MAX_QUESTION_CHARACTERS:,} are read: make it shorter."
+            f"The {kind} is {len(text):,} characters long; at most {MAX_QUESTION_CHARACTERS:,} are read: make it shorter."
         )
 
 
 def when_query(question: str) -> str | None:
-    """What a question asks the time of: `When does the red circle appear?` -> `red circle`; None for other questions."""
+    """Return what a question asks the time of (`When does the red circle appear?` -> `red circle`); None for other questions."""
     match = _WHEN_QUESTION.fullmatch(" ".join(question.split()).rstrip("?!. "))
     return _ARTICLE.sub("", match["what"]) if match else None
 
 
-MAX_HISTORY_BYTES = 2000
-"""Of earlier turns and the question, in UTF-8: at most 700 tokens, in any script, of the reserve for question and reply.
-The oldest turns are forgotten first."""
-
-
 def without_times(text: str) -> str:
+    """Replace every time in a text by a word: it is on the clock of one session and would be wrong in another."""
     for reference in reversed(find_times(text, duration_s=float("inf"))):
         words = "that time" if reference.is_point else "then"
         text = text[: reference.text_start] + words + text[reference.text_end :]
     return text
 
 
-def recent_turns(history: Sequence[ChatTurn], question: str) -> list[ChatTurn]:
-    """The latest turns that there is room for beside the question."""
-    kept: list[ChatTurn] = []
-    room = MAX_HISTORY_BYTES - len(question.encode())
-    for turn in reversed(history):
-        room -= len(turn.question.encode()) + len(turn.answer.encode())
-        if room < 0:
-            break
-        kept.append(turn)
-    return kept[::-1]
-
-
 def shift_times(text: str, by_s: float) -> str:
-    """The text with every time in it moved by `by_s` seconds."""
+    """Move every time in a text by `by_s` seconds."""
     for reference in reversed(find_times(text, duration_s=float("inf"))):
-        span = reference.span.shifted(by_s)
+        span: Span = reference.span.shifted(by_s)
         words = f"{span.start_s:.1f} seconds" if reference.is_point else f"from {span.start_s:.1f} to {span.end_s:.1f} seconds"
         text = text[: reference.text_start] + words + text[reference.text_end :]
     return text
+
+
+def recent_turns(history: Sequence[ChatTurn], question: str) -> list[ChatTurn]:
+    """Return the latest turns that fit beside the question, oldest first."""
+    turns: list[ChatTurn] = []
+    remaining = MAX_HISTORY_BYTES - len(question.encode())
+    for turn in reversed(history):
+        remaining -= len(turn.question.encode()) + len(turn.answer.encode())
+        if remaining < 0:
+            break
+        turns.append(turn)
+    return turns[::-1]

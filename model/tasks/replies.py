@@ -1,8 +1,8 @@
-"""Reply text -> events and spans, on the video's clock.
+"""Parse replies into events and spans on the video's clock.
 
-Checkpoints reply in several forms: a list of objects (`start`/`end` or `start_time`/`end_time`), a dict from ranges to
-sentences, fenced or not, cut off in the middle or not, in seconds or in clock times. Each is read; what cannot be
-read is counted, never invented.
+Checkpoints reply in several forms: a list of objects (`start`/`end` or `start_time`/`end_time`), or a dict from ranges to
+sentences; fenced or not, cut off or not, in seconds or in clock times. The parser accepts all of them. It counts entries that it
+cannot parse, and never invents one.
 """
 
 import json
@@ -23,22 +23,37 @@ _TEXT_KEYS = ("description", "caption", "event", "text", "sentence", "label")
 _RANGE = re.compile(r"^\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*(?:-|–|—|to)\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*$")
 
 
+class TimedCaption(BaseModel):
+    """One event of a dense-caption reply."""
+
+    start: float
+    end: float
+    description: str
+
+
+class TimeRange(BaseModel):
+    """One span of a localisation reply."""
+
+    start: float
+    end: float
+
+
 @dataclass(frozen=True)
 class ParsedReply:
-    """What could be read from a reply."""
+    """The entries of a reply that could be parsed."""
 
     events: tuple[Event, ...]
-    """In order of time, on the video's clock, inside the session's window."""
+    """Events in order of time, on the video's clock, inside of the session's window."""
     rejected: int
-    """Entries that made no sense: no times, times that are no numbers, or entirely outside the window."""
+    """Number of entries without times, with times that are no numbers, or entirely outside of the window."""
     is_json: bool
-    """Whether the reply was JSON in the asked form at all, whole or cut off."""
+    """Whether the reply had JSON in one of the forms, whole or cut off."""
     is_in_order: bool = True
-    """Whether the reply itself told them in order of time."""
+    """Whether the reply had its events in order of time."""
 
 
 def parse_events(text: str, session: VideoSession) -> ParsedReply:
-    """Read a reply about a session's window; localisation replies give events without text."""
+    """Parse a reply about a session's window; localisation replies give events without text."""
     entries = parse_entries(text)
     if entries is None:
         return ParsedReply((), 0, is_json=False)
@@ -55,7 +70,7 @@ def parse_events(text: str, session: VideoSession) -> ParsedReply:
 
 
 def parse_entries(text: str) -> list[Any] | None:
-    """The entries of a reply that should be a JSON list; None if there is no JSON in it, whole or cut off."""
+    """Return the entries of a reply that should be a JSON list; None if it has no JSON, whole or cut off."""
     body = re.sub(r"^.*</think>", "", text, flags=re.DOTALL)
     fenced = re.search(r"```(?:json)?\s*(.*?)(?:```|$)", body, re.DOTALL)
     body = fenced[1] if fenced else body
@@ -71,7 +86,7 @@ def parse_entries(text: str) -> list[Any] | None:
         return data
     if isinstance(data, dict):
         if any(key in data for key in _START_KEYS):
-            # Without a list around them there may be more objects, one a line.
+            # More objects may follow, one per line, without a list around them.
             return _whole_objects(body) or [data]
         lists = [value for value in data.values() if isinstance(value, list)]
         if len(data) == 1 and lists:
@@ -81,14 +96,14 @@ def parse_entries(text: str) -> list[Any] | None:
 
 
 def _whole_objects(body: str) -> list[Any] | None:
-    """The complete innermost objects of JSON that was cut off or is broken."""
-    found = []
+    """Return the complete innermost objects of JSON that is cut off or malformed."""
+    objects = []
     for match in re.finditer(r"\{[^{}]*\}", body):
         try:
-            found.append(json.loads(match[0]))
+            objects.append(json.loads(match[0]))
         except ValueError:
             continue
-    return found or None
+    return objects or None
 
 
 def _event(entry: Any, session: VideoSession) -> Event | None:
@@ -127,41 +142,26 @@ def _seconds(value: Any) -> float | None:
 
 
 def to_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span | None:
-    """The stretch of video that a model means by two marker times.
+    """Return the span that two timestamps of a reply mean; None if it lies outside of the window.
 
-    A marker stands for its whole temporal patch, so the span reaches from the first patch's first frame to the last
-    patch's last frame: an event seen first in one frame began after the frame before it and ended before the frame
-    after its last, which makes these two times the unbiased ones. None if the span lies outside the window.
+    A timestamp stands for its whole temporal patch, so the span reaches from the first frame of the first patch to the last frame of
+    the last patch. These times are unbiased: an event that is first visible in a frame began after the frame before it, and ended
+    before the frame after its last.
     """
-    markers = session.patches
-    grain_s = markers[1].timestamp_s - markers[0].timestamp_s if len(markers) > 1 else session.window.duration_s
-    if start_s > markers[-1].timestamp_s + grain_s:
+    patches = session.patches
+    period_s = patches[1].timestamp_s - patches[0].timestamp_s if len(patches) > 1 else session.window.duration_s
+    if start_s > patches[-1].timestamp_s + period_s:
         return None
-    first = min(markers, key=lambda patch: abs(patch.timestamp_s - start_s))
-    last = min(markers, key=lambda patch: abs(patch.timestamp_s - end_s))
+    first = min(patches, key=lambda patch: abs(patch.timestamp_s - start_s))
+    last = min(patches, key=lambda patch: abs(patch.timestamp_s - end_s))
     end_s = max(first.last_frame_s, last.last_frame_s)
     if end_s <= first.first_frame_s:
-        # A lone frame is on screen until the window ends.
+        # A single frame stays on screen until the window ends.
         end_s = session.window.end_s
     return Span(first.first_frame_s, end_s).clamped(session.window)
 
 
-class TimedCaption(BaseModel):
-    """One event of a dense-caption reply."""
-
-    start: float
-    end: float
-    description: str
-
-
-class TimeRange(BaseModel):
-    """One moment of a localisation reply."""
-
-    start: float
-    end: float
-
-
 def cited_spans(text: str, session: VideoSession) -> list[Span]:
-    """The spans, on the video's clock, that a session's reply names."""
+    """Return the spans that a session's reply names, on the video's clock."""
     times = find_times(text, duration_s=float("inf"))
     return [span for time in times if (span := to_video_clock(time.span.start_s, time.span.end_s, session))]

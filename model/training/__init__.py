@@ -1,1 +1,1 @@
-"""How the bundled checkpoint is made, from random weights: `python -m model.training --help`, docs/training.md."""
+"""Training of the demo checkpoint from random weights: `python -m longview.model.training --help`, docs/training.md."""

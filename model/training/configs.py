@@ -1,4 +1,4 @@
-"""The two sizes a run can have: `full`, for one GPU, and `toy`, which shows on a CPU that everything works."""
+"""The two sizes of a run: `full`, for one GPU, and `toy`, which shows on a CPU that everything works."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,28 +10,28 @@ SizeName = Literal["full", "toy"]
 
 @dataclass(frozen=True)
 class Size:
-    """What depends on how much machine there is."""
+    """The settings that depend on the available hardware."""
 
     name: SizeName
     text: dict[str, Any]
-    """What differs from the bundled checkpoint's `text_config`."""
+    """Differences from the `text_config` of the bundled checkpoint."""
     vision: dict[str, Any]
-    """The same of its `vision_config`."""
+    """Differences from the `vision_config` of the bundled checkpoint."""
     grids: tuple[tuple[int, int], ...]
-    """Rows and columns of visual tokens a patch, 32 pixels each."""
+    """Rows and columns of visual tokens per patch, of 32 pixels each."""
     max_visual_tokens: int
-    """Of one video: longer ones get smaller pictures."""
+    """Maximum visual tokens of one video; longer videos have smaller frames."""
     stages: tuple[Stage, ...]
     tokens_per_step: int
-    max_rows_per_step: int
+    max_examples_per_step: int
     max_questions: int
-    """Questions about one video."""
+    """Maximum number of questions about one video."""
     learning_rate: float
-    warm_up_steps: int
+    warmup_steps: int
     scored: tuple[tuple[int, int], ...]
-    """(temporal patches, held-out scenes a kind of question) of the table of scores."""
+    """Lengths in the score table: (temporal patches, held-out scenes per kind of question)."""
     max_reply_tokens: int
-    """Longest reply in scoring: a dense caption of about ten events takes 350."""
+    """Maximum length of a reply in scoring. A dense caption of about ten events takes 350 tokens."""
 
 
 FULL = Size(
@@ -42,14 +42,14 @@ FULL = Size(
     max_visual_tokens=6144,
     stages=FULL_STAGES,
     tokens_per_step=90_000,
-    max_rows_per_step=320,
+    max_examples_per_step=320,
     max_questions=4,
     learning_rate=8e-4,
-    warm_up_steps=300,
+    warmup_steps=300,
     scored=((8, 128), (24, 128), (96, 64), (192, 32), (512, 16)),
     max_reply_tokens=420,
 )
-"""11 million parameters. Grids, tokens a step, rate and warm-up are those that made the bundled checkpoint (of 6 layers)."""
+"""11 million parameters. Grids, tokens per step, learning rate and warmup are those of the bundled checkpoint, which has 6 layers."""
 TOY = Size(
     name="toy",
     text={
@@ -78,12 +78,12 @@ TOY = Size(
     max_visual_tokens=48,
     stages=TOY_STAGES,
     tokens_per_step=3_000,
-    max_rows_per_step=32,
+    max_examples_per_step=32,
     max_questions=2,
     learning_rate=3e-3,
-    warm_up_steps=30,
+    warmup_steps=30,
     scored=((6, 48), (12, 48)),
     max_reply_tokens=120,
 )
-"""0.6 million parameters, pictures of 64x64 pixels. Far too small to become useful in minutes."""
+"""0.6 million parameters, frames of 64x64 pixels. Far too small to become useful in minutes."""
 SIZES: dict[SizeName, Size] = {"full": FULL, "toy": TOY}

@@ -1,4 +1,4 @@
-"""Greedy replies for many prompts of one length of video at once: what scoring needs, and the engine has no use for."""
+"""Greedy replies to many prompts about videos of one length at once, for scoring. The engine handles one prompt at a time."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,61 +7,65 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from longview.model.training.modeling import read
-from longview.model.training.rendering import event_tables, pixels
+from longview.model.training.modeling import hidden_states
+from longview.model.training.rendering import event_tables, render_pixels
 from longview.model.training.scenes import Scene
-from longview.model.training.tokens import RowWriter, Timestamps
+from longview.model.training.tokens import ExampleEncoder, Timestamps
 
 
 @torch.inference_mode()
-def replies(
+def generate_replies(
     model: Any,
-    writer: RowWriter,
-    asked: Sequence[tuple[Scene, str]],
+    encoder: ExampleEncoder,
+    questions: Sequence[tuple[Scene, str]],
     grid: tuple[int, int],
     timestamps: Timestamps,
     *,
     seed: int,
-    tokens_max: int,
+    max_new_tokens: int,
 ) -> list[str]:
-    """What the model says to each question about a scene; all scenes have as many patches. Noiseless pictures."""
+    """Generate a reply to each question about a scene. All scenes have the same number of patches; frames have no noise."""
     device: torch.device = model.device
-    rows = [writer.prompt(scene, question, grid, timestamps) for scene, question in asked]
-    lengths = torch.tensor([len(row.ids) for row in rows], device=device)
-    longest = int(lengths.max())
-    ids = torch.zeros((len(rows), longest), dtype=torch.long)
-    positions = torch.zeros((3, len(rows), longest), dtype=torch.long)
-    for index, row in enumerate(rows):
-        ids[index, : len(row.ids)] = torch.tensor(row.ids)
-        positions[:, index, : len(row.ids)] = torch.tensor(row.positions).T
-    places = torch.tensor([row.next_position for row in rows], device=device)
-    times = torch.tensor(np.stack([s.frame_times_s - s.start_s for s, _ in asked]), dtype=torch.float32, device=device)
-    seen = pixels(event_tables([scene for scene, _ in asked]).to(device), times, grid, seed=seed, noise=0.0)
+    examples = [encoder.prompt(scene, question, grid, timestamps) for scene, question in questions]
+    count = len(examples)
+    lengths = torch.tensor([len(example.ids) for example in examples], device=device)
+    max_length = int(lengths.max())
+    ids = torch.zeros((count, max_length), dtype=torch.long)
+    positions = torch.zeros((3, count, max_length), dtype=torch.long)
+    for index, example in enumerate(examples):
+        ids[index, : len(example.ids)] = torch.tensor(example.ids)
+        positions[:, index, : len(example.ids)] = torch.tensor(example.positions).T
+    next_positions = torch.tensor([example.next_position for example in examples], device=device)
+    frame_times_s = np.stack([scene.frame_times_s - scene.start_s for scene, _ in questions])
+    times = torch.tensor(frame_times_s, dtype=torch.float32, device=device)
+    pixels = render_pixels(event_tables([scene for scene, _ in questions]).to(device), times, grid, seed=seed, noise=0.0)
     cache = DynamicCache(config=model.config.text_config)
-    # Prompts are padded behind, and later tokens must not look at the padding.
-    mask = torch.arange(longest, device=device) < lengths.unsqueeze(1)
-    said: list[torch.Tensor] = []
+    # Prompts are padded at the end, and later tokens must not attend to the padding.
+    mask = torch.arange(max_length, device=device) < lengths.unsqueeze(1)
+    tokens: list[torch.Tensor] = []
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        hidden = read(model, ids.to(device), positions.to(device), seen, grid, past_key_values=cache, use_cache=True)
-        last = hidden[torch.arange(len(rows), device=device), lengths - 1]
-        ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
-        for _ in range(tokens_max):
-            token = model.lm_head(last).argmax(-1).masked_fill(ended, writer.end_id)
-            said.append(token)
-            ended |= token == writer.end_id
-            if bool(ended.all()):
+        hidden = hidden_states(
+            model, ids.to(device), positions.to(device), pixels, grid, past_key_values=cache, use_cache=True
+        )
+        last_hidden = hidden[torch.arange(count, device=device), lengths - 1]
+        is_complete = torch.zeros(count, dtype=torch.bool, device=device)
+        for _ in range(max_new_tokens):
+            token = model.lm_head(last_hidden).argmax(-1).masked_fill(is_complete, encoder.end_id)
+            tokens.append(token)
+            is_complete |= token == encoder.end_id
+            if bool(is_complete.all()):
                 break
-            mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
-            last = model.model.language_model(
+            mask = torch.cat([mask, mask.new_ones((count, 1))], dim=1)
+            last_hidden = model.model.language_model(
                 input_ids=token.unsqueeze(1),
-                position_ids=places.view(1, -1, 1).expand(3, -1, 1),
+                position_ids=next_positions.view(1, -1, 1).expand(3, -1, 1),
                 attention_mask=mask,
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state[:, -1]
-            places = places + 1
-    return [writer.text(_until(reply, writer.end_id)) for reply in torch.stack(said, dim=1).tolist()]
+            next_positions = next_positions + 1
+    return [encoder.decode(_before(encoder.end_id, reply)) for reply in torch.stack(tokens, dim=1).tolist()]
 
 
-def _until(reply: list[int], end: int) -> list[int]:
+def _before(end: int, reply: list[int]) -> list[int]:
     return reply[: reply.index(end)] if end in reply else reply

@@ -1,4 +1,4 @@
-"""Random weights: the bundled checkpoint's configuration at a size, as transformers' own Qwen3-VL."""
+"""Models with random weights: the configuration of the bundled checkpoint at a size, as the Qwen3-VL of transformers."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from longview.model.training.curriculum import Stage
 
 
 def configuration(size: Size) -> Any:
-    """The `Qwen3VLConfig` of a size: what `model/demo/config.json` says, but for the size."""
+    """Return the `Qwen3VLConfig` of a size: `model/demo/config.json` with the differences of the size."""
     config = Qwen3VLConfig.from_pretrained(DEMO, local_files_only=True)
     for part, changes in ((config.text_config, size.text), (config.vision_config, size.vision)):
         for name, value in changes.items():
@@ -25,7 +25,7 @@ def configuration(size: Size) -> Any:
 
 
 def random_model(size: Size, *, seed: int) -> Any:
-    """A `Qwen3VLForConditionalGeneration` of random float32 weights on the CPU, the same for the same seed."""
+    """Return a `Qwen3VLForConditionalGeneration` with random float32 weights on the CPU. The same seed gives the same weights."""
     torch.manual_seed(seed)
     model: Any = Qwen3VLForConditionalGeneration._from_config(
         configuration(size),
@@ -33,7 +33,7 @@ def random_model(size: Size, *, seed: int) -> Any:
         attn_implementation={"text_config": "sdpa", "vision_config": attention.VISION_ATTENTION},
     )
     embed = model.model.visual.patch_embed
-    # A convolution whose kernel covers its whole input is a product of matrices, and in bfloat16 much faster as one.
+    # The kernel of this convolution covers its whole input. As a matrix product it is much faster in bfloat16.
     embed.forward = lambda pixels: functional.linear(
         pixels.to(embed.proj.weight.dtype), embed.proj.weight.flatten(1), embed.proj.bias
     )
@@ -41,45 +41,43 @@ def random_model(size: Size, *, seed: int) -> Any:
 
 
 def trained_parameters(model: Any, stage: Stage) -> dict[str, nn.Parameter]:
-    """Those parameters of the model, by name, that a stage trains."""
-    return {
-        name: parameter for name, parameter in model.named_parameters() if not stage.merger_only or _joins_vision_and_text(name)
-    }
+    """Return the parameters of the model that a stage trains, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if not stage.merger_only or _is_in_merger(name)}
 
 
-def _joins_vision_and_text(name: str) -> bool:
+def _is_in_merger(name: str) -> bool:
     return name.startswith(("model.visual.merger.", "model.visual.deepstack_merger_list."))
 
 
-def freeze_but(model: Any, stage: Stage) -> None:
-    """Let only what the stage trains have gradients."""
+def freeze_except(model: Any, stage: Stage) -> None:
+    """Disable the gradients of all parameters that a stage does not train."""
     trained = trained_parameters(model, stage)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
 
 
-def read(
+def hidden_states(
     model: Any, ids: torch.Tensor, positions: torch.Tensor, pixels: torch.Tensor, grid: tuple[int, int], **cache: Any
 ) -> torch.Tensor:
-    """Hidden states (B, n, d) behind the last layer for token ids (B, n) with videos of one size in them.
+    """Return the hidden states (B, n, d) of the last layer for token ids (B, n) that contain videos of one size.
 
-    `positions` (3, B, n); `pixels` (B * T * patches, values) as `rendering.pixels` makes them; `grid` in visual tokens.
+    `positions` (3, B, n); `pixels` (B * T * patches, values): output of `rendering.render_pixels`; `grid`: in visual tokens.
     """
     visual, language = model.model.visual, model.model.language_model
     merge = visual.spatial_merge_size
     rows, columns = (side * merge for side in grid)
-    whole = torch.tensor([0, len(pixels)], dtype=torch.int32)
-    layout = torch.tensor([[len(pixels) // (rows * columns), rows, columns]], device=pixels.device)
-    seen = visual(pixels, grid_thw=layout, cu_seqlens=whole, patches_per_frame=rows * columns)
+    cu_seqlens = torch.tensor([0, len(pixels)], dtype=torch.int32)
+    grid_thw = torch.tensor([[len(pixels) // (rows * columns), rows, columns]], device=pixels.device)
+    vision = visual(pixels, grid_thw=grid_thw, cu_seqlens=cu_seqlens, patches_per_frame=rows * columns)
     mask = ids == model.config.video_token_id
     embeds = language.embed_tokens(ids)
-    embeds = embeds.masked_scatter(mask.unsqueeze(-1), seen.pooler_output.to(embeds.dtype))
-    out = language(
+    embeds = embeds.masked_scatter(mask.unsqueeze(-1), vision.pooler_output.to(embeds.dtype))
+    output = language(
         inputs_embeds=embeds,
         position_ids=positions,
         visual_pos_masks=mask,
-        deepstack_visual_embeds=seen.deepstack_features,
+        deepstack_visual_embeds=vision.deepstack_features,
         **cache,
     )
-    hidden: torch.Tensor = out.last_hidden_state
+    hidden: torch.Tensor = output.last_hidden_state
     return hidden

@@ -1,4 +1,4 @@
-"""The state of a run in one file, which is there whole or not at all."""
+"""The state of a training run in one file, which is always complete."""
 
 import io
 import os
@@ -15,38 +15,38 @@ STATE_FILE = "training_state.pt"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the state in a folder; whatever stops this on its way leaves the old one as it was."""
+    """Replace the state in a folder. An interruption at any point leaves the old state unchanged."""
     with atomic_write(folder / STATE_FILE) as partial, partial.open("wb") as file:
         torch.save(state, file)
-        # On the disk before it takes the old one's name, or a power cut leaves an empty file of that name.
+        # Without the sync before the rename, a power failure can leave an empty file.
         file.flush()
         os.fsync(file.fileno())
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """The state in a folder, on the CPU; None if there is none.
+    """Load the state in a folder to the CPU; None if there is none.
 
     Raises:
-        TrainingRefused: the file is no state of this program.
+        TrainingRefused: the file is not a training state.
     """
     path = folder / STATE_FILE
     if not path.exists():
         return None
     try:
-        # Only plain values and tensors: a file from elsewhere cannot run code.
+        # Only plain values and tensors are loaded, so that a file from elsewhere cannot run code.
         state: dict[str, Any] = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise TrainingRefused(f"{path} cannot be read as the state of a run ({error}); remove it to begin anew.") from error
+        raise TrainingRefused(f"{path} is not a training state ({error}): remove it to start over.") from error
     return state
 
 
-def forget_state(folder: Path) -> None:
-    """Remove the state, and what an interrupted write left beside it."""
+def delete_state(folder: Path) -> None:
+    """Delete the state, and the files that an interrupted write left beside it."""
     (folder / STATE_FILE).unlink(missing_ok=True)
-    remove_partials(folder)
+    delete_partial_files(folder)
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what killed writes left in a folder."""
+def delete_partial_files(folder: Path) -> None:
+    """Delete the files that interrupted writes left in a folder."""
     for path in folder.glob(".partial-*"):
         path.unlink(missing_ok=True)

@@ -50,7 +50,7 @@ def test_the_library_is_asked_where_its_captions_fit(app: Longview, first: Video
     (star,) = [item for item in asking.answer.citations if item.span.iou(STAR.event.span) > 0.7]
     assert star.video_id == first.video_id
     # Only the moments were looked at again, not the videos.
-    assert asking.answer.covered_s < LONG_S
+    assert asking.answer.coverage.seconds < LONG_S
 
 
 def test_what_no_caption_tells_is_not_in_the_library(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
@@ -95,11 +95,11 @@ def test_a_stop_ends_the_reading_within_a_chunk(app: Longview, first: VideoEntry
     # A range that nobody has asked about before, so that it must be read.
     question = "What happens between 3 and 77 seconds?"
     asking.append(app.ask([first], question))
-    before = app.chat_history(first)
+    before = app.answers(first)
     with pytest.raises(Cancelled):
         list(asking[0])
     assert len(read) == 1
-    assert app.chat_history(first) == before
+    assert app.answers(first) == before
     monkeypatch.undo()
     assert "A yellow star grows." in "".join(app.ask([first], question))
 
@@ -155,7 +155,7 @@ def test_what_an_answer_says_comes_out_as_it_went_in_and_so_does_its_failure(app
 
 
 def test_leaving_an_answer_stops_it(app: Longview, first: VideoEntry) -> None:
-    before = app.chat_history(first)
+    before = app.answers(first)
     asking = app.ask([first], "What happens between 5 and 75 seconds?")
     leaving = stream_events(asking)
     next(leaving)
@@ -164,11 +164,11 @@ def test_leaving_an_answer_stops_it(app: Longview, first: VideoEntry) -> None:
         if thread.name == "answer":
             thread.join(timeout=30)
             assert not thread.is_alive()
-    assert app.chat_history(first) == before
+    assert app.answers(first) == before
 
 
 def test_an_answer_that_is_stopped_while_its_last_words_are_shown_is_not_kept(app: Longview, first: VideoEntry) -> None:
-    before = app.chat_history(first)
+    before = app.answers(first)
     asking = app.ask([first], f"What happens at {CIRCLE.start_s + 3} seconds?")
     pieces = iter(asking)
     while not next(pieces).endswith("."):
@@ -176,7 +176,7 @@ def test_an_answer_that_is_stopped_while_its_last_words_are_shown_is_not_kept(ap
     asking.cancel()
     with pytest.raises(Cancelled):
         next(pieces)
-    assert app.chat_history(first) == before
+    assert app.answers(first) == before
 
 
 def test_of_several_videos_each_is_named_with_its_first_words(app: Longview, first: VideoEntry, second: VideoEntry) -> None:

@@ -56,9 +56,9 @@ def test_duplicates_inventions_and_what_was_told() -> None:
     found = [event(0, 4, "a dog runs"), event(4, 9, "a dog runs"), event(20, 30, "a cat sleeps"), event(40, 50, "rain falls")]
     assert metrics.duplicate_count(found, TRUTH) == 1
     assert metrics.hallucination_count(found, TRUTH) == 1
-    assert metrics.caption_recall_count(found, TRUTH) == [True, True]
-    assert metrics.caption_recall_count(found[:1], TRUTH) == [False, False]
-    assert metrics.caption_precision_count(found, TRUTH) == [False, True, True, False]
+    assert metrics.recalled_events(found, TRUTH) == [True, True]
+    assert metrics.recalled_events(found[:1], TRUTH) == [False, False]
+    assert metrics.correct_captions(found, TRUTH) == [False, True, True, False]
 
 
 def test_percentiles_are_values_that_were_seen() -> None:
@@ -127,11 +127,11 @@ def test_minutes_of_shapes_are_found_told_and_refused_as_well_as_is_claimed(tmp_
     grounding, captions = report["scores"]["grounding"], report["scores"]["captions"]
     assert grounding["truths"] == captions["events"] == 10
     assert grounding["mIoU"] >= 0.93
-    assert grounding["recall_of_present"] >= 0.95
+    assert grounding["R@any"] >= 0.95
     assert grounding["edge_median_s"] <= 0.25 and grounding["edge_p90_s"] <= 0.5
-    assert grounding["error_bar_covers"] >= 0.9
-    assert grounding["absent_refused"] >= 0.975 and grounding["absent_queries"] == 40
-    assert captions["told"] >= 0.9 and captions["right"] >= 0.9 and captions["duplicates"] < 0.01
+    assert grounding["edge_coverage"] >= 0.9
+    assert grounding["absent_accuracy"] >= 0.975 and grounding["absent_queries"] == 40
+    assert captions["recall"] >= 0.9 and captions["precision"] >= 0.9 and captions["duplicate_rate"] < 0.01
     assert report["scores"]["questions"]["at a moment"] >= 0.8
     written = {Path(path).suffix: Path(path) for path in report["paths"]}
     assert json.loads(written[".json"].read_text())["scores"] == report["scores"]
@@ -174,11 +174,11 @@ def test_longer_videos_are_as_right_as_is_claimed(
     report = evaluated(tmp_path, "shapes", "--minutes", str(minutes), "--videos", str(videos), timeout_s=7000)
     grounding, captions = report["scores"]["grounding"], report["scores"]["captions"]
     assert grounding["mIoU"] >= overlap
-    assert grounding["recall_of_present"] >= 0.95
+    assert grounding["R@any"] >= 0.95
     assert grounding["edge_median_s"] <= 0.25 and grounding["edge_p90_s"] <= 0.5
-    assert grounding["error_bar_covers"] >= 0.9
-    assert grounding["absent_refused"] >= refused
-    assert captions["told"] >= 0.95 and captions["right"] >= 0.95 and captions["duplicates"] < 0.01
+    assert grounding["edge_coverage"] >= 0.9
+    assert grounding["absent_accuracy"] >= refused
+    assert captions["recall"] >= 0.95 and captions["precision"] >= 0.95 and captions["duplicate_rate"] < 0.01
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def test_events_on_borders_are_neither_lost_nor_doubled(
 ) -> None:
     _, told = run
     video: VideoInfo = probe(film)
-    windows = SessionPool(engine, decoder, memory_bytes=1 << 28).plan(video, "caption").windows
+    windows = SessionPool(engine, decoder, memory_bytes=1 << 28).planner.plan(video, "caption").windows
     borders = [(before.span.end_s, after.span.start_s) for before, after in zip(windows, windows[1:], strict=False)]
     assert len(borders) >= BORDERS_MIN
     crossing = [true for true in SCENE if any(true.event.span.overlap_s(Span(start_s, end_s)) > 0 for end_s, start_s in borders)]

@@ -89,7 +89,7 @@ def test_a_moment_is_searched_in_other_languages_and_asked_about(app: Longview, 
     assert "".join(asking) == "A blue star grows."
     # The moment's evidence is the whole event that the captions tell.
     assert asking.answer.citations[0].span.iou(TWICE[2].event.span) > 0.7
-    kept = app.chat_history(indexed)[-1]
+    kept = app.answers(indexed)[-1]
     assert (kept.question, kept.answer) == ("What happens at 17 seconds?", "A blue star grows.")
     assert kept.citations == (asking.answer.citations[0].span,)
     assert kept.provenance.checkpoint == app.checkpoint.identity
@@ -145,17 +145,17 @@ def test_the_same_content_at_another_place_is_the_same_video_there(app: Longview
 def test_captions_are_stale_after_a_change_of_checkpoint_until_they_are_made_again(
     app: Longview, indexed: VideoEntry, short: Path, tmp_path: Path
 ) -> None:
-    assert not app.is_stale(indexed)
+    assert not app.is_outdated(indexed)
     changed = shutil.copytree(DEMO, tmp_path / "changed")
     config = json.loads((changed / "config.json").read_text())
     (changed / "config.json").write_text(json.dumps(config | {"note": "fine-tuned"}))
-    assert Longview(settings(app.library.folder, model=str(changed))).is_stale(indexed)
+    assert Longview(settings(app.library.folder, model=str(changed))).is_outdated(indexed)
 
     entry = app.index(short).entry
     for other in (Provenance("other@1", "1", {}), replace(entry.provenance, prompt_version="0")):
         stale = app.library.put(replace(entry, provenance=other), [])
-        assert app.is_stale(stale)
-        assert not app.is_stale(app.index(short).entry)
+        assert app.is_outdated(stale)
+        assert not app.is_outdated(app.index(short).entry)
     app.remove(entry.video_id)
 
 
@@ -279,7 +279,7 @@ def test_a_question_about_several_videos_is_answered_for_each_under_its_title(
     assert "".join(asking) == f"twice: {TWICE[0].text}\nthe other: A cyan ring moves up."
     assert [item.video_id for item in asking.answer.citations] == [indexed.video_id, other.video_id]
     # What is around the moment, as far as there is video.
-    assert asking.answer.covered_s == pytest.approx(7.0 + 5.0, abs=0.3)
+    assert asking.answer.coverage.seconds == pytest.approx(7.0 + 5.0, abs=0.3)
     app.remove(other.video_id)
 
 
@@ -322,4 +322,4 @@ def test_everything_is_known_after_a_restart(app: Longview, indexed: VideoEntry)
     assert again.video(indexed.video_id) == app.video(indexed.video_id)
     assert again.captions(indexed) == app.captions(indexed)
     assert again.search("green square") == app.search("green square")
-    assert again.chat_history(indexed) == app.chat_history(indexed)
+    assert again.answers(indexed) == app.answers(indexed)

@@ -65,7 +65,7 @@ def test_a_video_comes_back_as_it_was_put(library: Library) -> None:
 
 def alone(function: str, folder: Path) -> list[str]:
     """The command that runs a function of this module in a process of its own."""
-    code = f"import sys, pathlib; from tests import test_library; test_library.{function}(pathlib.Path(sys.argv[1]))"
+    code = f"import sys, pathlib; from tests.indexing import test_library; test_library.{function}(pathlib.Path(sys.argv[1]))"
     return [sys.executable, "-c", code, str(folder)]
 
 
@@ -87,8 +87,8 @@ def test_a_writer_that_is_killed_leaves_the_video_before_or_after_never_between(
         whole = library.video("aaaaaaaaaaaa")
         version = whole.title.removeprefix("v")
         assert texts(library, "aaaaaaaaaaaa") == [f"word{version} {number}" for number in range(MANY)]
-        assert len(library.with_words([f"word{version}"], limit=2 * MANY)) == MANY
-        assert len(library.with_words([f"word{int(version) + 1}"], limit=1)) == 0
+        assert len(library.match_words([f"word{version}"], limit=2 * MANY)) == MANY
+        assert len(library.match_words([f"word{int(version) + 1}"], limit=1)) == 0
     library.put(entry("aaaaaaaaaaaa"), told("after"))
     assert texts(library, "aaaaaaaaaaaa") == ["after"]
 
@@ -113,8 +113,8 @@ def test_an_interrupted_write_changes_nothing(library: Library, first: bool) -> 
     with pytest.raises(KeyboardInterrupt):
         library.put(entry("aaaaaaaaaaaa", "another title"), Interrupted())
     assert library.videos() == before
-    assert library.with_words(["half"], limit=10) == ()
-    assert len(library.with_words(["circle"], limit=10)) == len(before)
+    assert library.match_words(["half"], limit=10) == ()
+    assert len(library.match_words(["circle"], limit=10)) == len(before)
 
 
 def fill_the_disk(folder: Path) -> None:
@@ -144,12 +144,12 @@ def write_and_search(folder: Path, name: str, together: Barrier) -> None:
     mine = name * 12
     for turn in range(25):
         library.put(entry(mine), told(*[f"{name}word turn{turn}"] * 20))
-        found = library.captions_by_id(library.with_words([f"{name}word"], limit=1000))
+        found = library.captions_by_id(library.match_words([f"{name}word"], limit=1000))
         assert {caption.event.text for caption in found.values()} == {f"{name}word turn{turn}"}
         assert len(found) == 20
         if turn % 5 == 4:
             library.remove(mine)
-            assert library.with_words([f"{name}word"], limit=1000) == ()
+            assert library.match_words([f"{name}word"], limit=1000) == ()
     library.put(entry(mine), told(f"{name}word in the end"))
 
 
@@ -164,7 +164,7 @@ def test_several_processes_make_write_and_search_one_library_at_once(tmp_path: P
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     library = Library(tmp_path / "home")
     assert sorted(video.video_id for video in library.videos()) == ["a" * 12, "b" * 12, "c" * 12]
-    assert len(library.with_words(["end"], limit=10)) == len(library.caption_ids()) == 3
+    assert len(library.match_words(["end"], limit=10)) == len(library.caption_ids()) == 3
 
 
 def test_putting_again_replaces_captions_words_and_facts_but_not_the_day_it_came(library: Library) -> None:
@@ -173,24 +173,24 @@ def test_putting_again_replaces_captions_words_and_facts_but_not_the_day_it_came
     assert library.videos() == (second,)
     assert (second.title, second.duration_s, second.caption_count) == ("new", 7.0, 1)
     assert second.added_at == first.added_at
-    assert library.with_words(["circle", "square"], limit=10) == ()
-    assert len(library.with_words(["ring"], limit=10)) == 1
+    assert library.match_words(["circle", "square"], limit=10) == ()
+    assert len(library.match_words(["ring"], limit=10)) == 1
 
 
 def test_a_removed_video_leaves_no_captions_words_or_answers(library: Library) -> None:
     library.put(entry("aaaaaaaaaaaa"), told("a red circle"))
     library.put(entry("bbbbbbbbbbbb"), told("a red circle"))
     answer = AnsweredQuestion("When?", "From 1.0 to 2.0 seconds.", (Span(1, 2),), Provenance("demo@1", "1", {}))
-    library.add_chat_turn("aaaaaaaaaaaa", answer)
-    assert library.chat_history("aaaaaaaaaaaa") == (answer,)
+    library.add_answer("aaaaaaaaaaaa", answer)
+    assert library.answers("aaaaaaaaaaaa") == (answer,)
     library.remove("aaaaaaaaaaaa")
-    library.add_chat_turn("aaaaaaaaaaaa", answer)
+    library.add_answer("aaaaaaaaaaaa", answer)
     with pytest.raises(UnknownVideo):
         library.video("aaaaaaaaaaaa")
-    (left,) = library.captions_by_id(library.with_words(["circle"], limit=10)).values()
+    (left,) = library.captions_by_id(library.match_words(["circle"], limit=10)).values()
     assert left.video_id == "bbbbbbbbbbbb"
     library.put(entry("aaaaaaaaaaaa"), told("a red circle"))
-    assert library.chat_history("aaaaaaaaaaaa") == ()
+    assert library.answers("aaaaaaaaaaaa") == ()
 
 
 def test_a_caption_id_is_never_used_for_another_text(library: Library) -> None:
@@ -241,7 +241,7 @@ CAPTIONS = ("A dog runs along the beach.", "Two dogs are running.", "A café by 
 
 
 @pytest.mark.parametrize(
-    ("words", "every", "expected"),
+    ("words", "require_all", "expected"),
     [
         (["dog"], False, {0, 1}),
         (["RUNNING"], False, {0, 1}),
@@ -258,10 +258,10 @@ CAPTIONS = ("A dog runs along the beach.", "Two dogs are running.", "A café by 
     ],
 )
 def test_captions_are_found_by_words_and_their_inflections(
-    library: Library, words: list[str], every: bool, expected: set[int]
+    library: Library, words: list[str], require_all: bool, expected: set[int]
 ) -> None:
     library.put(entry("aaaaaaaaaaaa"), told(*CAPTIONS))
-    found = library.captions_by_id(library.with_words(words, limit=10, every=every))
+    found = library.captions_by_id(library.match_words(words, limit=10, require_all=require_all))
     assert {caption.event.text for caption in found.values()} == {CAPTIONS[number] for number in expected}
 
 

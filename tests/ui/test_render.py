@@ -84,7 +84,7 @@ HTML: dict[str, Callable[[str], str]] = {
     "player": lambda text: render.player(entry("aaaaaaaaaaaa", text), ready=True),
     "player without its copy": lambda text: render.player(entry("aaaaaaaaaaaa", text), ready=False),
     "codec": lambda text: render.player(replace(entry("aaaaaaaaaaaa"), facts={"codec": text}), ready=True),
-    "captions": lambda text: render.captions([caption(text)], stale=True),
+    "captions": lambda text: render.captions([caption(text)], is_outdated=True),
     "moments": lambda text: render.moments([Moment("aaaaaaaaaaaa", "t", Span(1, 2), text, 0.5, "caption")]),
     "moment's title": lambda text: render.moments([Moment("aaaaaaaaaaaa", text, Span(1, 2), "t", 0.5, "caption")]),
     "title": lambda text: shelf(text, "/a", "demo"),
@@ -153,7 +153,7 @@ def test_earlier_questions_and_answers_are_escaped_too() -> None:
 
 
 def test_captions_seek_the_player_and_say_when_they_are_stale() -> None:
-    fresh, stale = (render.captions([caption("A red circle.")], stale=stale) for stale in (False, True))
+    fresh, stale = (render.captions([caption("A red circle.")], is_outdated=stale) for stale in (False, True))
     assert 'data-seek="61.250" data-until="62.500"' in fresh
     assert "index the video again" in stale and "index the video again" not in fresh
 

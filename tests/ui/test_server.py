@@ -166,7 +166,7 @@ def test_the_whole_library_is_asked_and_its_moments_shown(client: Client, video_
     assert "/?video=" not in cards
 
 
-def test_bad_questions_are_answered_in_the_chat(client: Client, video_id: str) -> None:
+def test_invalid_questions_are_answered_in_the_chat(client: Client, video_id: str) -> None:
     *_, messages = client.predict(video_id, "What happens at 7:00?", api_name="/ask")
     assert "only 0:00:30.0 long" in as_text(messages[-1])
 

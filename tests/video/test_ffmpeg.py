@@ -1,4 +1,4 @@
-"""Running ffmpeg: which one, what its failures become, and that no half-written file is left."""
+"""Tests of the selection and execution of ffmpeg, and of atomic writes."""
 
 import os
 from collections.abc import Iterator
@@ -15,21 +15,21 @@ from longview.video.probe import probe
 
 
 @pytest.fixture
-def fresh_choice() -> Iterator[None]:
+def empty_cache() -> Iterator[None]:
     ffmpeg_path.cache_clear()
     yield
     ffmpeg_path.cache_clear()
 
 
-def fake_ffmpeg(folder: Path, said: str) -> Path:
+def fake_ffmpeg(folder: Path, output: str) -> Path:
     program = folder / "ffmpeg"
-    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.write_text(f"#!/bin/sh\necho '{output}'\n")
     program.chmod(0o755)
     return program
 
 
 @pytest.mark.parametrize(
-    ("said", "major"),
+    ("output", "major"),
     [
         ("ffmpeg version 6.1.1-3ubuntu5 Copyright (c) 2000-2023", 6),
         ("ffmpeg version n7.1 Copyright", 7),
@@ -37,18 +37,18 @@ def fake_ffmpeg(folder: Path, said: str) -> Path:
         ("something else entirely", 0),
     ],
 )
-def test_the_version_is_read_from_what_the_program_says(tmp_path: Path, said: str, major: int) -> None:
-    assert ffmpeg_major_version(str(fake_ffmpeg(tmp_path, said))) == major
+def test_version_is_parsed_from_the_output(tmp_path: Path, output: str, major: int) -> None:
+    assert ffmpeg_major_version(str(fake_ffmpeg(tmp_path, output))) == major
 
 
-def test_a_development_build_is_new_enough_and_a_missing_program_is_not(tmp_path: Path) -> None:
+def test_development_build_is_new_and_missing_program_is_not(tmp_path: Path) -> None:
     assert ffmpeg_major_version(str(fake_ffmpeg(tmp_path, "ffmpeg version N-109542-g1bf1dcf"))) >= MIN_MAJOR_VERSION
     assert ffmpeg_major_version(str(tmp_path / "nowhere")) == 0
 
 
-@pytest.mark.usefixtures("fresh_choice")
+@pytest.mark.usefixtures("empty_cache")
 @pytest.mark.parametrize(("major", "is_used"), [(MIN_MAJOR_VERSION, True), (MIN_MAJOR_VERSION - 1, False)])
-def test_the_systems_ffmpeg_is_used_unless_it_is_too_old(
+def test_system_ffmpeg_is_used_unless_it_is_too_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, major: int, is_used: bool
 ) -> None:
     program = fake_ffmpeg(tmp_path, f"ffmpeg version {major}.0 Copyright")
@@ -56,46 +56,46 @@ def test_the_systems_ffmpeg_is_used_unless_it_is_too_old(
     assert ffmpeg_path() == (str(program) if is_used else imageio_ffmpeg.get_ffmpeg_exe())
 
 
-def test_a_graph_runs_to_its_end_and_replaces_what_was_there(tmp_path: Path) -> None:
+def test_graph_runs_and_replaces_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     target.write_bytes(b"old")
     run(ffmpeg.input("color=d=1:s=64x64", f="lavfi").output(str(target), vcodec="libx264", pix_fmt="yuv420p"), timeout_s=30)
     assert probe(target).duration_s == pytest.approx(1.0)
 
 
-def test_a_failure_is_told_in_ffmpegs_own_words(tmp_path: Path) -> None:
+def test_failure_message_has_the_last_line_of_ffmpeg(tmp_path: Path) -> None:
     with pytest.raises(FFmpegFailed, match="No such file"):
         run(ffmpeg.input(str(tmp_path / "missing.mp4")).output(str(tmp_path / "out.mp4")), timeout_s=30)
 
 
-def test_what_takes_too_long_is_stopped(tmp_path: Path) -> None:
+def test_run_is_stopped_after_the_timeout(tmp_path: Path) -> None:
     endless = ffmpeg.input("testsrc=s=1920x1080", f="lavfi", re=None).output(str(tmp_path / "out.mkv"))
     with pytest.raises(FFmpegFailed, match="did not finish within 1 seconds"):
         run(endless, timeout_s=1)
 
 
-def test_a_file_appears_only_when_it_is_whole_and_with_ordinary_permissions(tmp_path: Path) -> None:
+def test_atomic_write_is_complete_with_default_permissions(tmp_path: Path) -> None:
     target = tmp_path / "new" / "folder" / "clip.mp4"
-    with atomic_write(target) as partial:
-        partial.write_bytes(b"whole")
+    with atomic_write(target) as temporary_path:
+        temporary_path.write_bytes(b"whole")
         assert not target.exists()
-        assert partial.suffix == ".mp4"
+        assert temporary_path.suffix == ".mp4"
     (tmp_path / "ordinary").touch()
     assert target.read_bytes() == b"whole"
     assert target.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
     assert [path.name for path in target.parent.iterdir()] == ["clip.mp4"]
 
 
-def test_a_failure_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_failed_atomic_write_keeps_only_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "clip.mp4"
     target.write_bytes(b"old")
 
-    def stop_in_the_middle() -> None:
-        with atomic_write(target) as partial:
-            partial.write_bytes(b"half")
+    def fail_during_write() -> None:
+        with atomic_write(target) as temporary_path:
+            temporary_path.write_bytes(b"half")
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        stop_in_the_middle()
+        fail_during_write()
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]

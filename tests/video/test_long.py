@@ -1,7 +1,8 @@
-"""Ten minutes of video: several caption windows, events on their borders, questions far into the file."""
+"""Tests on ten minutes of video, with several caption windows, events at their boundaries, and late questions."""
 
 import pytest
 
+from longview.model.demo import prober_for
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.answerer import VideoAnswerStream
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 DURATION_S = 600.0
 EVENTS = sample_events(DURATION_S, 50, seed=21, max_event_s=10.0)
-LEAST_TOLD = 0.95
-"""Of the events, how many must be captioned in the right words."""
+MIN_RECALL = 0.95
+"""Minimum fraction of the events that must be captioned correctly."""
 
 
 @pytest.fixture(scope="module")
@@ -32,45 +33,54 @@ def pool(engine: LocalEngine, decoder: Decoder) -> SessionPool:
 
 @pytest.fixture(scope="module")
 def captions(pool: SessionPool, long_video: VideoInfo) -> Captions:
-    return caption(pool, long_video, pool.plan(long_video, "caption"))
+    return caption(pool, prober_for(pool.engine.checkpoint), long_video, pool.planner.plan(long_video, "caption"))
 
 
-def test_events_are_told_once_at_their_times(captions: Captions) -> None:
-    told = [any(item.text == true.text and item.span.iou(true.event.span) >= 0.5 for item in captions.events) for true in EVENTS]
-    assert sum(told) >= LEAST_TOLD * len(EVENTS)
+def test_events_are_captioned_once_at_their_times(captions: Captions) -> None:
+    hits = [
+        any(item.text == event.text and item.span.iou(event.event.span) >= 0.5 for item in captions.events) for event in EVENTS
+    ]
+    assert sum(hits) >= MIN_RECALL * len(EVENTS)
     assert captions.coverage.uncovered == ()
-    repeated = [
+    duplicates = [
         (first, second)
         for first, second in zip(captions.events, captions.events[1:], strict=False)
         if first.text == second.text and first.span.overlap_s(second.span) > 0
     ]
-    assert repeated == []
+    assert duplicates == []
 
 
-def test_events_on_window_borders_are_whole(pool: SessionPool, long_video: VideoInfo, captions: Captions) -> None:
-    windows = pool.plan(long_video, "caption").windows
+def test_events_at_window_boundaries_are_complete(pool: SessionPool, long_video: VideoInfo, captions: Captions) -> None:
+    windows = pool.planner.plan(long_video, "caption").windows
     assert len(windows) > 3
-    borders = [time_s for window in windows for time_s in (window.span.start_s, window.span.end_s) if 0 < time_s < DURATION_S]
-    crossing = [event for event in EVENTS if any(event.event.span.contains(border_s) for border_s in borders)]
+    boundaries_s = [
+        time_s for window in windows for time_s in (window.span.start_s, window.span.end_s) if 0 < time_s < DURATION_S
+    ]
+    crossing = [event for event in EVENTS if any(event.event.span.contains(boundary_s) for boundary_s in boundaries_s)]
     assert crossing
     for event in crossing:
-        (told,) = [item for item in captions.events if item.text == event.text and item.span.overlap_s(event.event.span) > 0]
-        assert told.span.iou(event.event.span) >= 0.6
+        (match,) = [item for item in captions.events if item.text == event.text and item.span.overlap_s(event.event.span) > 0]
+        assert match.span.iou(event.event.span) >= 0.6
 
 
-def test_late_events_are_located_to_a_fraction_of_a_second(pool: SessionPool, long_video: VideoInfo, captions: Captions) -> None:
-    errors = []
+def test_late_events_are_located_accurately(pool: SessionPool, long_video: VideoInfo, captions: Captions) -> None:
+    errors_s = []
     for event in EVENTS[-6:]:
-        hints = [item.span for item in captions.events if item.text == event.text]
-        found = locate(pool, long_video, event.text, candidates=hints).occurrences
-        best = max(found, key=lambda item: item.span.iou(event.event.span))
-        errors += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
-    assert sorted(errors)[len(errors) // 2] < 0.3
-    # The checkpoint takes one edge in ten for later than it is, above all at the end of a video.
-    assert sorted(errors)[int(len(errors) * 0.9) - 1] < 0.5
+        candidates = [item.span for item in captions.events if item.text == event.text]
+        occurrences = locate(pool, prober_for(pool.engine.checkpoint), long_video, event.text, candidates=candidates).occurrences
+        best = max(occurrences, key=lambda item: item.span.iou(event.event.span))
+        errors_s += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
+    assert sorted(errors_s)[len(errors_s) // 2] < 0.3
+    # The checkpoint locates one edge in ten too late, mainly at the end of a video.
+    assert sorted(errors_s)[int(len(errors_s) * 0.9) - 1] < 0.5
 
 
-def test_a_late_moment_is_answered(pool: SessionPool, long_video: VideoInfo) -> None:
+def test_question_about_a_late_time_is_answered(pool: SessionPool, long_video: VideoInfo) -> None:
     event = EVENTS[45]
-    answering = VideoAnswerStream(pool, long_video, f"What happens at {format_time((event.start_s + event.end_s) / 2)[2:]}?")
-    assert f"{event.color} {event.shape}" in "".join(answering)
+    answer_stream = VideoAnswerStream(
+        pool,
+        prober_for(pool.engine.checkpoint),
+        long_video,
+        f"What happens at {format_time((event.start_s + event.end_s) / 2)[2:]}?",
+    )
+    assert f"{event.color} {event.shape}" in "".join(answer_stream)

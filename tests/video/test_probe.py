@@ -1,4 +1,4 @@
-"""What `probe` says about files whose facts are known because ffmpeg was told to make them so."""
+"""Tests of `probe` on files that ffmpeg rendered with known metadata, and against ffprobe."""
 
 import json
 import shutil
@@ -15,8 +15,8 @@ from longview.video.probe import VideoInfo, content_hash, probe
 from tests import ffprobe_oracle, media_samples
 from tests.barcodes import run_ffmpeg
 
-PICTURES = ("-f", "lavfi", "-i", "testsrc=duration=4:rate=10:size=128x64")
-SOUND = ("-f", "lavfi", "-i", "sine=duration=6:sample_rate=44100")
+SOURCE = ("-f", "lavfi", "-i", "testsrc=duration=4:rate=10:size=128x64")
+AUDIO = ("-f", "lavfi", "-i", "sine=duration=6:sample_rate=44100")
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
 Make = Callable[..., Path]
@@ -24,15 +24,15 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def made(name: str, *arguments: str) -> Path:
+    def render(name: str, *arguments: str) -> Path:
         command = [ffmpeg_path(), "-y", "-hide_banner", "-loglevel", "error", *arguments, str(tmp_path / name)]
         subprocess.run(command, check=True, timeout=60, capture_output=True)
         return tmp_path / name
 
-    return made
+    return render
 
 
-def test_the_plain_facts_of_a_video(shapes_video: VideoInfo, shapes_path: Path) -> None:
+def test_metadata_of_a_simple_video(shapes_video: VideoInfo, shapes_path: Path) -> None:
     assert shapes_video == VideoInfo(
         path=shapes_path.resolve(),
         content_hash=content_hash(shapes_path),
@@ -52,8 +52,8 @@ def test_the_plain_facts_of_a_video(shapes_video: VideoInfo, shapes_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.ts", "a.flv"])
-def test_duration_and_sound_in_every_container(make: Make, name: str) -> None:
-    video = probe(make(name, *PICTURES, *SOUND, *H264, "-bf", "0", "-t", "4"))
+def test_duration_and_audio_in_every_container(make: Make, name: str) -> None:
+    video = probe(make(name, *SOURCE, *AUDIO, *H264, "-bf", "0", "-t", "4"))
     assert video.duration_s == pytest.approx(4.0, abs=0.15)
     assert video.has_audio
     assert video.fps_nominal == pytest.approx(10)
@@ -68,76 +68,75 @@ def test_duration_and_sound_in_every_container(make: Make, name: str) -> None:
         ("live.webm", ("-f", "webm", "-live", "1", "-c:v", "libvpx", "-deadline", "realtime")),
     ],
 )
-def test_the_duration_is_that_of_the_pictures_when_the_clock_starts_late_or_the_file_does_not_say(
-    make: Make, name: str, options: tuple[str, ...]
-) -> None:
-    video = probe(make(name, *PICTURES, *H264, *options))
+def test_duration_without_header_or_with_a_late_start(make: Make, name: str, options: tuple[str, ...]) -> None:
+    video = probe(make(name, *SOURCE, *H264, *options))
     assert video.duration_s == pytest.approx(4.0, abs=0.01)
     if name.startswith("late"):
         assert video.start_offset_s == pytest.approx(10, abs=2)
 
 
-def test_pictures_that_end_before_the_sound_end_where_they_end(make: Make) -> None:
-    assert probe(make("long_sound.mp4", *PICTURES, *SOUND, *H264)).duration_s == pytest.approx(4.0, abs=0.01)
+def test_duration_is_that_of_the_video_stream(make: Make) -> None:
+    assert probe(make("long_audio.mp4", *SOURCE, *AUDIO, *H264)).duration_s == pytest.approx(4.0, abs=0.01)
 
 
 @pytest.mark.parametrize(
-    ("turn", "clockwise", "size"), [("90", 270, (64, 128)), ("-90", 90, (64, 128)), ("180", 180, (128, 64)), ("0", 0, (128, 64))]
+    ("rotation", "clockwise_deg", "size"),
+    [("90", 270, (64, 128)), ("-90", 90, (64, 128)), ("180", 180, (128, 64)), ("0", 0, (128, 64))],
 )
-def test_the_size_is_the_one_on_screen_after_turning(make: Make, turn: str, clockwise: int, size: tuple[int, int]) -> None:
-    video = probe(make("turned.mp4", "-display_rotation", turn, "-i", str(make("plain.mp4", *PICTURES, *H264)), "-c", "copy"))
-    assert video.rotation_deg == clockwise
+def test_size_is_the_displayed_one_after_rotation(make: Make, rotation: str, clockwise_deg: int, size: tuple[int, int]) -> None:
+    video = probe(make("rotated.mp4", "-display_rotation", rotation, "-i", str(make("plain.mp4", *SOURCE, *H264)), "-c", "copy"))
+    assert video.rotation_deg == clockwise_deg
     assert (video.width, video.height) == size
 
 
 @pytest.mark.parametrize(("aspect", "size"), [("2/1", (256, 64)), ("1/2", (128, 128)), ("1/1", (128, 64))])
-def test_pixels_that_are_not_square_only_ever_make_the_picture_larger(make: Make, aspect: str, size: tuple[int, int]) -> None:
-    video = probe(make("wide.mp4", *PICTURES, "-vf", f"setsar={aspect}", *H264))
+def test_non_square_pixels_only_enlarge_the_frame(make: Make, aspect: str, size: tuple[int, int]) -> None:
+    video = probe(make("wide.mp4", *SOURCE, "-vf", f"setsar={aspect}", *H264))
     assert (video.width, video.height) == size
 
 
-def test_a_variable_frame_rate_is_noticed(make: Make) -> None:
+def test_variable_frame_rate_is_detected(make: Make) -> None:
     options = ("-vf", "select='not(between(n,10,30))'", "-fps_mode", "vfr")
-    assert probe(make("vfr.mp4", *PICTURES, *H264, *options)).is_vfr
+    assert probe(make("vfr.mp4", *SOURCE, *H264, *options)).is_vfr
 
 
-def test_a_cover_picture_is_not_taken_for_the_video(make: Make) -> None:
-    cover, film = make("cover.png", *PICTURES, "-frames:v", "1"), make("film.mp4", *PICTURES, *H264)
+def test_cover_picture_is_not_selected(make: Make) -> None:
+    cover, video = make("cover.png", *SOURCE, "-frames:v", "1"), make("video.mp4", *SOURCE, *H264)
     both = make(
-        "both.mp4", "-i", str(cover), "-i", str(film), "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic"
+        "both.mp4", "-i", str(cover), "-i", str(video), "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic"
     )
     assert probe(both).codec == "h264"
     song = make(
-        "song.mp4", *SOUND, "-i", str(cover), "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0", "attached_pic"
+        "song.mp4", *AUDIO, "-i", str(cover), "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0", "attached_pic"
     )
-    with pytest.raises(NotAVideo, match="sound but no pictures"):
+    with pytest.raises(NotAVideo, match="audio but no video stream"):
         probe(song)
 
 
-def test_the_content_hash_follows_the_content_not_the_name(shapes_path: Path, tmp_path: Path) -> None:
-    moved, changed = tmp_path / "moved.mp4", tmp_path / "changed.mp4"
-    shutil.copy(shapes_path, moved)
-    changed.write_bytes(shapes_path.read_bytes() + b"\0")
-    assert probe(moved).content_hash == content_hash(shapes_path) != content_hash(changed)
-    assert probe(moved, known_hash="already known").content_hash == "already known"
+def test_content_hash_is_independent_of_the_name(shapes_path: Path, tmp_path: Path) -> None:
+    copy, modified = tmp_path / "copy.mp4", tmp_path / "modified.mp4"
+    shutil.copy(shapes_path, copy)
+    modified.write_bytes(shapes_path.read_bytes() + b"\0")
+    assert probe(copy).content_hash == content_hash(shapes_path) != content_hash(modified)
+    assert probe(copy, known_hash="already known").content_hash == "already known"
 
 
 @pytest.mark.parametrize(
     "content",
     [b"hello, I am no video\n" * 50, b"\0" * 5000, b"\x89PNG\r\n\x1a\n" + b"\0" * 100, b"\0\0\0\x18ftypmp42" + b"\0" * 500],
 )
-def test_a_file_that_is_no_video_is_refused_whatever_its_name(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_a_video_is_rejected(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "movie.mp4").write_bytes(content)
     with pytest.raises(NotAVideo):
         probe(tmp_path / "movie.mp4")
 
 
-def test_a_bare_stream_without_times_is_refused_with_what_to_do(make: Make) -> None:
+def test_raw_stream_without_timestamps_is_rejected(make: Make) -> None:
     with pytest.raises(UnreadableVideo, match="-c copy"):
-        probe(make("bare.h264", *PICTURES, *H264))
+        probe(make("bare.h264", *SOURCE, *H264))
 
 
-def test_of_several_video_streams_the_first_that_the_file_calls_its_default_is_looked_at(tmp_path: Path) -> None:
+def test_first_default_video_stream_is_selected(tmp_path: Path) -> None:
     sources = [part for color in ("red", "green", "blue") for part in ("-f", "lavfi", "-i", f"color={color}:s=64x64:d=1:r=5")]
     maps = ("-map", "0", "-map", "1", "-map", "2")
     for number, dispositions in ((2, ("0", "0", "default")), (1, ("0", "default", "default")), (0, ("0", "0", "0"))):
@@ -146,60 +145,60 @@ def test_of_several_video_streams_the_first_that_the_file_calls_its_default_is_l
         assert probe(tmp_path / "three.mkv").stream_index == number
 
 
-def test_limits_hold_for_files_that_do_not_say_how_long_they_are(tmp_path: Path) -> None:
+def test_limits_apply_without_a_declared_duration(tmp_path: Path) -> None:
     path = tmp_path / "live.webm"
-    picture = ("-f", "lavfi", "-i", "testsrc=d=6:r=10:s=64x64", "-c:v", "libvpx", "-deadline", "realtime", "-live", "1")
-    path.write_bytes(piped(*picture, "-f", "webm", "pipe:1"))
+    source = ("-f", "lavfi", "-i", "testsrc=d=6:r=10:s=64x64", "-c:v", "libvpx", "-deadline", "realtime", "-live", "1")
+    path.write_bytes(encode_to_pipe(*source, "-f", "webm", "pipe:1"))
     assert probe(path).duration_s == pytest.approx(6, abs=0.11)
     for limits in (Limits(duration_s=2.0), Limits(frames=20)):
         with pytest.raises(TooLarge):
             probe(path, limits=limits)
 
 
-def piped(*arguments: str) -> bytes:
-    """What ffmpeg writes where it cannot go back to fill in the length."""
+def encode_to_pipe(*arguments: str) -> bytes:
+    """Return what ffmpeg writes to a pipe, where it cannot write the duration into the header at the end."""
     command = [ffmpeg_path(), "-v", "error", *arguments]
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 
 
-def test_a_codec_that_ffmpeg_does_not_know_is_refused_by_name(make: Make, tmp_path: Path) -> None:
-    data = make("known.mp4", *PICTURES, *H264).read_bytes()
+def test_error_for_an_unknown_codec_names_the_file(make: Make, tmp_path: Path) -> None:
+    data = make("known.mp4", *SOURCE, *H264).read_bytes()
     (tmp_path / "unknown.mp4").write_bytes(data.replace(b"avc1", b"xyzw"))
     with pytest.raises(NotAVideo, match=r"unknown\.mp4 .*convert it"):
         probe(tmp_path / "unknown.mp4")
 
 
-WITNESSED = json.loads(ffprobe_oracle.GOLDEN.read_text(encoding="utf-8"))
+GOLDEN_FACTS = json.loads(ffprobe_oracle.GOLDEN.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def film_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes the film of a kind once."""
-    folder = tmp_path_factory.mktemp("films")
+def sample_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function that renders a sample once."""
+    folder = tmp_path_factory.mktemp("samples")
     return lambda name: folder / name if (folder / name).exists() else media_samples.make(folder, name)
 
 
-@pytest.mark.parametrize("live", [False, True], ids=["as written down", "live"])
-@pytest.mark.parametrize("name", sorted(WITNESSED))
-def test_every_kind_of_file_is_what_ffprobe_says_it_is(
-    film_of: Callable[[str], Path], request: pytest.FixtureRequest, name: str, live: bool
+@pytest.mark.parametrize("live", [False, True], ids=["golden", "live"])
+@pytest.mark.parametrize("name", sorted(GOLDEN_FACTS))
+def test_metadata_equals_that_of_ffprobe(
+    sample_path: Callable[[str], Path], request: pytest.FixtureRequest, name: str, live: bool
 ) -> None:
-    path = film_of(name)
+    path = sample_path(name)
     if live:
         request.getfixturevalue("ffprobe")
-    said = ffprobe_oracle.facts(path) if live else WITNESSED[name]
+    expected = ffprobe_oracle.facts(path) if live else GOLDEN_FACTS[name]
     video = probe(path)
     for fact in ("codec", "container", "pixel_format", "width", "height", "rotation_deg"):
-        assert getattr(video, fact) == said[fact], fact
-    # Before FFmpeg 8 the first sound began earlier by the encoder's delay.
-    assert video.start_offset_s == pytest.approx(said["start_offset_s"], abs=0.05)
-    shown_s = 1 / 25 if name != "variable.mkv" else 4 / 25
-    assert video.duration_s == pytest.approx(said["last_frame_s"] + shown_s, abs=0.06 if live else 0.1)
-    assert [track.codec for track in video.audio_streams] == said["audio_codecs"]
-    assert [track.codec for track in video.subtitle_streams] == said["subtitle_codecs"]
+        assert getattr(video, fact) == expected[fact], fact
+    # Before FFmpeg 8, the audio started earlier by the encoder delay.
+    assert video.start_offset_s == pytest.approx(expected["start_offset_s"], abs=0.05)
+    period_s = 1 / 25 if name != "variable.mkv" else 4 / 25
+    assert video.duration_s == pytest.approx(expected["last_frame_s"] + period_s, abs=0.06 if live else 0.1)
+    assert [stream.codec for stream in video.audio_streams] == expected["audio_codecs"]
+    assert [stream.codec for stream in video.subtitle_streams] == expected["subtitle_codecs"]
     chapters = [[round(chapter.start_s, 3), round(chapter.end_s, 3), chapter.title] for chapter in video.chapters]
     assert chapters == [
-        [pytest.approx(start, abs=0.05), pytest.approx(end, abs=0.05), title] for start, end, title in said["chapters"]
+        [pytest.approx(start, abs=0.05), pytest.approx(end, abs=0.05), title] for start, end, title in expected["chapters"]
     ]
     assert video.fps_nominal == pytest.approx(25, rel=0.02) or name == "variable.mkv"
     assert video.is_vfr is (name == "variable.mkv")
@@ -207,5 +206,5 @@ def test_every_kind_of_file_is_what_ffprobe_says_it_is(
     assert not video.is_hdr
 
 
-def test_the_language_of_a_sound_track_is_told(film_of: Callable[[str], Path]) -> None:
-    assert probe(film_of("h264.mkv")).audio_streams[0].language == "kor"
+def test_language_of_an_audio_stream_is_reported(sample_path: Callable[[str], Path]) -> None:
+    assert probe(sample_path("h264.mkv")).audio_streams[0].language == "kor"

@@ -1,4 +1,4 @@
-"""Decoder backends, one module each with one function `decode` (see `longview.video.backends.base.Backend`)."""
+"""Decoder backends: each is a module with a function `decode` (see `longview.video.backends.base.Backend`)."""
 
 from importlib import import_module
 from typing import Literal, cast, get_args
@@ -7,11 +7,11 @@ from longview.video.backends.base import Backend
 
 BackendName = Literal["pyav", "ffmpeg", "decord"]
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
-"""Names of the modules in this package that decode."""
+"""Names of the backends, which are the names of their modules."""
 FALLBACK: dict[BackendName, BackendName] = {"pyav": "ffmpeg", "ffmpeg": "pyav", "decord": "pyav"}
-"""Backend that is tried once if the chosen one cannot read a file or crashes."""
+"""Backend that is tried once if the chosen one cannot read a file, or crashes."""
 
 
 def load_backend(name: BackendName) -> Backend:
-    """Return the `decode` function of a backend; its library is imported only now."""
+    """Import a backend and its library, and return its `decode` function."""
     return cast(Backend, import_module(f"{__name__}.{name}").decode)

@@ -1,4 +1,4 @@
-"""What a reader is: a library that finds and decodes the pictures that are on screen at wanted times."""
+"""Interface of the decoder backends: a backend decodes the frames that are on screen at requested times."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,72 +10,72 @@ from numpy.typing import NDArray
 from longview.video.probe import VideoInfo
 
 TOLERANCE_S = 6e-4
-"""A frame this much later than the wanted time still counts as shown: container times are rounded to milliseconds,
-which takes up to half a millisecond, and a little more in floating point."""
+"""Maximum time by which a frame may start after the requested time, in seconds. Some containers round timestamps to
+milliseconds, an error of up to 0.5 ms; floating point adds a little."""
 IMPLAUSIBLE_S = 10.0
-"""A frame that claims a time this far behind the video's end has a damaged time; believed, it would hide the rest."""
+"""Time after the video's end, in seconds, from which a timestamp counts as damaged; its frame would hide all later ones."""
 CUT_OFF_S = 1.0
-"""Wanted times so much later than the end of the last picture mean that the file is cut off."""
+"""Time after the end of the last frame, in seconds, from which a requested time shows that the file is truncated."""
 DTS_ONLY_CONTAINERS = frozenset({"avi"})
-"""Containers that only know decoding times: what FFmpeg makes of them as presentation times jumps with B-frames."""
+"""Containers without presentation timestamps; those that FFmpeg derives from their decoding timestamps jump at B-frames."""
 UNSPECIFIED = 2
-"""AVCOL_SPC_UNSPECIFIED: the file does not name its colour matrix."""
+"""AVCOL_SPC_UNSPECIFIED: the file does not specify its colour matrix."""
 UNSEEKABLE_CONTAINERS = frozenset({"mpegts", "mpeg"})
-"""Containers in which a seek was seen to land on a wrong frame: read in order."""
+"""Containers in which FFmpeg was observed to seek to a wrong frame; they are read from the beginning."""
 HD_HEIGHT_PX = 720
-"""From this height on, a file that does not name its colour matrix means BT.709, below it BT.601, as players take it."""
+"""Minimum height in pixels at which an unspecified colour matrix is BT.709; below it is BT.601, as in players."""
 
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """Which pictures of a video to decode, and how."""
+    """The times, size and options of frames to decode."""
 
     times_s: Sequence[float]
-    """Increasing."""
+    """Requested times in seconds, increasing."""
     height: int
     width: int
     key_frames_only: bool = False
-    """Give the last key frame at or before each time instead of the picture on screen: far less to decode."""
+    """Whether to decode the last key frame at or before each time instead of the frame on screen, which is much cheaper."""
     threads: int = 1
     max_pixels: int = 8192 * 8192
-    """Of a stored frame; larger ones are not decoded. A file may change its size midway."""
+    """Maximum width times height of a stored frame; larger ones are not decoded. The size may change within a file."""
 
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """What a reader gives for a wanted time."""
+    """The result of a backend for one requested time."""
 
     requested_s: float
     time_s: float | None
-    """When the picture comes on screen; None if the one on screen then cannot be read."""
+    """Timestamp of the frame on screen at the requested time, in seconds; None if that frame cannot be decoded."""
     pixels: NDArray[np.uint8] | None
-    """uint8 of shape (height, width, 3); None if it cannot be read."""
+    """RGB uint8 of shape (height, width, 3); None if the frame cannot be decoded."""
     end_of_stream_s: float | None = None
-    """Where the pictures ended, if it cannot be read because the file is cut off."""
+    """End of the last frame, in seconds, if the requested frame is missing because the file is truncated."""
 
 
 class Backend(Protocol):
     """A library that decodes frames.
 
-    For each wanted time the reader yields the picture that a player shows then: the last frame that starts at or
-    before it (the first frame, for times before that). A picture wanted twice is yielded once. What cannot be read is
-    yielded without a picture. In between it yields None as a sign of life.
+    For each requested time, the backend yields the frame that a player shows then: the last frame that starts at or before
+    it, or the first frame if there is none. A frame that is requested twice is yielded once. An undecodable frame is yielded
+    without pixels. In between, the backend yields None as a heartbeat.
     """
 
     def __call__(self, video: VideoInfo, request: DecodeRequest) -> Iterator[DecodedFrame | None]:
-        """Yield the pictures in order of time.
+        """Yield the frames in order of time.
 
         Raises:
-            UnreadableVideo: this library cannot read this file.
+            UnreadableVideo: the library cannot read the file.
         """
         ...
 
 
 def uses_dts(video: VideoInfo) -> bool:
-    """Whether the container knows no presentation times."""
+    """Whether the container has only decoding timestamps."""
     return not DTS_ONLY_CONTAINERS.isdisjoint(video.container.split(","))
 
 
 def is_seekable(video: VideoInfo) -> bool:
-    """Whether the readers seek in this kind of file."""
+    """Whether the backends seek in this container."""
     return UNSEEKABLE_CONTAINERS.isdisjoint(video.container.split(","))

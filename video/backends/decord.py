@@ -1,9 +1,9 @@
-"""decord: selectable for those who know it, never the default.
+"""decord backend. It is optional, and never the default.
 
-Frames are asked for by index, from decord's own table of presentation times. decord 0.6 returns wrong frames without
-an error for transport and program streams, MXF, WMV, edit lists, open groups of pictures and B-frames in AVI, and it
-counts from its first frame where players count from the container's start; it knows nothing of HDR. All of these are
-refused: only what `tests/test_decoder.py` found right is read.
+Frames are requested by index, from decord's own table of presentation timestamps. decord 0.6 returns wrong frames without
+an error for transport and program streams, MXF, WMV, edit lists, open groups of pictures, and B-frames in AVI. It counts from
+the first frame where players count from the container's start, and it does not support HDR. All of these are rejected: the
+backend only accepts the kinds of file for which `tests/video/test_decoder.py` finds every frame correct.
 """
 
 import math
@@ -18,46 +18,46 @@ from longview.video.probe import FFMPEG_ERRORS, VideoInfo, open_container
 CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "avi", "flv"})
 CODECS = frozenset({"h264", "mpeg4", "mjpeg", "vp8", "vp9"})
 MAX_LATENESS_S = 1e-3
-"""A first frame this much after the container's start is a late one: decord would call its time 0."""
+"""Maximum time from the container's start to the first frame, in seconds; decord counts from the first frame."""
 
 
 def decode(video: VideoInfo, request: DecodeRequest) -> Iterator[DecodedFrame | None]:
-    """See `longview.video.backends.base.Reader`. Reads all packets of the file first, to find what decord is wrong about.
+    """See `longview.video.backends.base.Backend`. Reads all packets of the file first, to detect what decord gets wrong.
 
     Raises:
-        UnreadableVideo: decord is not installed, cannot decode the file, or is known to be wrong about it.
+        UnreadableVideo: decord is not installed, cannot decode the file, or returns wrong frames for its kind of file.
     """
     try:
         import decord
     except (ImportError, OSError) as error:
-        raise UnreadableVideo("decord is not installed for this platform; use --reader pyav.") from error
+        raise UnreadableVideo("decord is not installed; use --backend pyav.") from error
     if reason := _unsupported_reason(video):
-        raise UnreadableVideo(f"decord is not right about {reason}; use --reader pyav.")
+        raise UnreadableVideo(f"decord does not support {reason}; use --backend pyav.")
     yield None
     size = {"width": request.width, "height": request.height}
     try:
         reader = decord.VideoReader(str(video.path), ctx=decord.cpu(0), num_threads=request.threads, **size)
         starts_s = np.asarray(reader.get_frame_timestamp(range(len(reader))))[:, 0].astype(np.float64)
-        choice = np.asarray(reader.get_key_indices()) if request.key_frames_only else np.arange(len(reader))
-        places = np.searchsorted(starts_s[choice], np.asarray(request.times_s) + TOLERANCE_S, side="right") - 1
-        shown = choice[places.clip(min=0)]
-        last = -1
-        for wanted_s, index in zip(request.times_s, shown.tolist(), strict=True):
-            if index != last:
-                last = index
-                yield DecodedFrame(wanted_s, float(starts_s[index]), reader[index].asnumpy())
+        candidates = np.asarray(reader.get_key_indices()) if request.key_frames_only else np.arange(len(reader))
+        positions = np.searchsorted(starts_s[candidates], np.asarray(request.times_s) + TOLERANCE_S, side="right") - 1
+        indices = candidates[positions.clip(min=0)]
+        last_index = -1
+        for requested_s, index in zip(request.times_s, indices.tolist(), strict=True):
+            if index != last_index:
+                last_index = index
+                yield DecodedFrame(requested_s, float(starts_s[index]), reader[index].asnumpy())
     except decord.DECORDError as error:
-        raise UnreadableVideo(f"decord cannot read {video.path.name}; use --reader pyav.") from error
+        raise UnreadableVideo(f"decord cannot read {video.path.name}; use --backend pyav.") from error
 
 
 def _unsupported_reason(video: VideoInfo) -> str | None:
-    """What about this file decord was seen to be wrong about; None if nothing."""
+    """Return the property of the file for which decord returns wrong frames; None if there is none."""
     if CONTAINERS.isdisjoint(video.container.split(",")):
         return f"{video.container} files"
     if video.codec not in CODECS:
         return f"{video.codec} video"
     if video.is_mirrored:
-        return "mirrored pictures"
+        return "mirrored video"
     if video.is_hdr:
         return "HDR"
     first_s, key_pts = math.inf, 0
@@ -69,7 +69,7 @@ def _unsupported_reason(video: VideoInfo) -> str | None:
                 if not packet.size:
                     continue
                 if packet.pts is None or packet.time_base is None:
-                    return "frames without presentation times"
+                    return "frames without presentation timestamps"
                 if packet.is_discard:
                     return "edit lists"
                 if packet.is_keyframe:

@@ -97,7 +97,7 @@ class StatisticsReader:
     def _seen(self, video: VideoInfo, varied: bool) -> Iterator[torch.Tensor]:
         sizes = {}
         for purpose in ("caption", "look"):
-            plan = self.pool.plan(video, purpose)
+            plan = self.pool.planner.plan(video, purpose)
             sizes[purpose] = (plan.windows[0].times_s, plan.height, plan.width)
         times_s, height, width = sizes["caption"]
         sizes["small"] = (times_s[::2], *(SMALL if width >= height else SMALL[::-1]))

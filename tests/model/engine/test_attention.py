@@ -1,4 +1,4 @@
-"""Attention in parts against its definition, for every split of past, chunk and heads."""
+"""Tests of `longview.model.engine.attention` against the definition, and of the preallocated KV cache."""
 
 import math
 
@@ -14,7 +14,7 @@ from longview.model.errors import ContextOverflow
 
 def states(heads: int, kv_heads: int, count: int, length: int, size: int = 16) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(heads * 1000 + length)
-    # Large enough that the softmax is far from even: a wrong weight between two parts then shows.
+    # Large values make the softmax uneven, so that a wrong weight between two parts is visible.
     query = torch.randn(1, heads, count, size, generator=generator) * 3
     key, value = (torch.randn(1, kv_heads, length, size, generator=generator) * 2 for _ in range(2))
     return query, key, value
@@ -30,27 +30,27 @@ def definition(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scal
 
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (8, 2), (3, 1)])
 @pytest.mark.parametrize(("count", "length"), [(1, 1), (1, 2), (7, 7), (1, 5000), (5, 4001), (300, 1300), (70, 71)])
-def test_it_is_causal_attention(heads: int, kv_heads: int, count: int, length: int) -> None:
+def test_attend_equals_causal_attention(heads: int, kv_heads: int, count: int, length: int) -> None:
     query, key, value = states(heads, kv_heads, count, length)
-    found = attend(query, key, value, scale=0.3)
-    assert torch.allclose(found, definition(query, key, value, 0.3), atol=1e-5)
+    out = attend(query, key, value, scale=0.3)
+    assert torch.allclose(out, definition(query, key, value, 0.3), atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("length", [4096, 4099, 9001])
-def test_a_past_that_is_split_gives_the_same(count: int, length: int) -> None:
+def test_a_split_past_gives_the_same_output(count: int, length: int) -> None:
     query, key, value = states(4, 2, count, length)
     threads = torch.get_num_threads()
     torch.set_num_threads(8)
     try:
-        assert attention._splits(query.device, 2, length) == min(4, length // attention.MIN_SPLIT_KEYS)
-        found = attend(query, key, value, scale=0.25)
+        assert attention._split_count(query.device, 2, length) == min(4, length // attention.MIN_SPLIT_KEYS)
+        out = attend(query, key, value, scale=0.25)
     finally:
         torch.set_num_threads(threads)
-    assert torch.allclose(found, definition(query, key, value, 0.25), atol=1e-5)
+    assert torch.allclose(out, definition(query, key, value, 0.25), atol=1e-5)
 
 
-def test_a_kernel_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_kernel_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def not_a_number(
         q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,7 +71,7 @@ def test_a_kernel_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch, cap
         attention.kernel_for.cache_clear()
 
 
-def test_a_fixed_cache_is_filled_in_place_and_cropped_by_its_end() -> None:
+def test_cache_is_filled_in_place_and_cropped() -> None:
     cache = PreallocatedKVCache(2, 10)
     first, second = torch.randn(2, 1, 2, 6, 4), torch.randn(2, 1, 2, 3, 4)
     for layer in range(2):
@@ -79,9 +79,9 @@ def test_a_fixed_cache_is_filled_in_place_and_cropped_by_its_end() -> None:
     keys = cache.layers[0].keys
     assert cache.get_seq_length() == 6
     for layer in range(2):
-        found_keys, found_values = cache.update(second[0], second[1], layer)
-        assert torch.equal(found_keys, torch.cat([first[0], second[0]], dim=2))
-        assert torch.equal(found_values, torch.cat([first[1], second[1]], dim=2))
+        filled_keys, filled_values = cache.update(second[0], second[1], layer)
+        assert torch.equal(filled_keys, torch.cat([first[0], second[0]], dim=2))
+        assert torch.equal(filled_values, torch.cat([first[1], second[1]], dim=2))
     assert cache.layers[0].keys is keys
     with pytest.raises(ContextOverflow, match="10 tokens"):
         cache.update(first[0], first[1], 1)

@@ -1,4 +1,4 @@
-"""Decoding steps of fixed shape against steps as they come, on random checkpoints of the real layouts."""
+"""Decoding steps of fixed shape against eager steps, on random checkpoints with the published layouts."""
 
 from collections.abc import Iterator
 
@@ -10,14 +10,14 @@ from longview.model.engine.cuda_graph import CudaGraphDecoder
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.local import LocalEngine
 from longview.model.errors import ContextOverflow
-from tests.hf_reference import Plain
+from tests.hf_reference import HFReference
 from tests.model.engine.test_attention import definition, states
-from tests.model.engine.test_prefill import QUESTION, both, film, opened  # noqa: F401 (a fixture)
+from tests.model.engine.test_prefill import QUESTION, both, open_session, random_frames  # noqa: F401 (a fixture)
 
 
 @pytest.fixture
-def fixed(both: tuple[LocalEngine, Plain]) -> Iterator[LocalEngine]:  # noqa: F811
-    """The engine with steps of fixed shape, as on a GPU."""
+def fixed_engine(both: tuple[LocalEngine, HFReference]) -> Iterator[LocalEngine]:  # noqa: F811
+    """The engine with decoding steps of fixed shape, as on a GPU."""
     engine, _ = both
     engine.uses_cuda_graph = True
     yield engine
@@ -25,51 +25,50 @@ def fixed(both: tuple[LocalEngine, Plain]) -> Iterator[LocalEngine]:  # noqa: F8
 
 
 @pytest.mark.parametrize(("prefix", "filled", "capacity"), [(0, 1, 30), (40, 41, 60), (5000, 5013, 5100), (5000, 5100, 5100)])
-def test_attention_over_a_whole_cache_sees_only_what_is_filled(prefix: int, filled: int, capacity: int) -> None:
+def test_attend_fixed_ignores_unfilled_positions(prefix: int, filled: int, capacity: int) -> None:
     query, key, value = states(8, 2, 1, capacity)
     key[:, :, filled:], value[:, :, filled:] = 1e4, 1e4
     threads = torch.get_num_threads()
     torch.set_num_threads(8)
     try:
-        found = attend_fixed(query, key, value, prefix=prefix, write_slot=torch.tensor([filled - 1]), scale=0.3)
+        out = attend_fixed(query, key, value, prefix=prefix, write_slot=torch.tensor([filled - 1]), scale=0.3)
     finally:
         torch.set_num_threads(threads)
-    assert torch.allclose(found, definition(query, key[:, :, :filled], value[:, :, :filled], 0.3), atol=1e-5)
+    assert torch.allclose(out, definition(query, key[:, :, :filled], value[:, :, :filled], 0.3), atol=1e-5)
 
 
-def test_replies_are_the_same_whatever_was_asked_before(fixed: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = film(12, 64, 96)
-    session = opened(fixed, [whole])
-    ran: list[int] = []
-    run = CudaGraphDecoder.__call__
+def test_replies_do_not_depend_on_earlier_questions(fixed_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = open_session(fixed_engine, [random_frames(12, 64, 96)])
+    step_lengths: list[int] = []
+    call = CudaGraphDecoder.__call__
 
-    def counted(self: CudaGraphDecoder, ids: torch.Tensor) -> torch.Tensor:
-        ran.append(ids.shape[1])
-        return run(self, ids)
+    def count_and_call(self: CudaGraphDecoder, ids: torch.Tensor) -> torch.Tensor:
+        step_lengths.append(ids.shape[1])
+        return call(self, ids)
 
-    monkeypatch.setattr(CudaGraphDecoder, "__call__", counted)
+    monkeypatch.setattr(CudaGraphDecoder, "__call__", count_and_call)
     questions = ["How many events are in the video? Tell me at length, please.", QUESTION, QUESTION]
     replies = [list(session.tokens(question, GenerationConfig(24))) for question in questions]
-    assert set(ran) == {1} and len(ran) >= 60
-    fixed.uses_cuda_graph = False
+    assert set(step_lengths) == {1} and len(step_lengths) >= 60
+    fixed_engine.uses_cuda_graph = False
     for question, reply in zip(questions, replies, strict=True):
         assert reply == list(session.tokens(question, GenerationConfig(24)))
         assert len(reply) == 24
 
 
-def test_a_parked_session_steps_on_in_its_new_memory(fixed: LocalEngine) -> None:
-    session = opened(fixed, [film(12, 64, 96)])
+def test_offloaded_session_gives_the_same_reply(fixed_engine: LocalEngine) -> None:
+    session = open_session(fixed_engine, [random_frames(12, 64, 96)])
     before = list(session.tokens(QUESTION, GenerationConfig(12)))
     session.offload()
     assert session._decoder is None
     assert list(session.tokens(QUESTION, GenerationConfig(12))) == before
 
 
-def test_a_full_cache_is_said_and_nothing_is_overwritten(fixed: LocalEngine) -> None:
-    session = opened(fixed, [film(12, 64, 96)])
+def test_full_cache_raises_and_keeps_its_content(fixed_engine: LocalEngine) -> None:
+    session = open_session(fixed_engine, [random_frames(12, 64, 96)])
     cache = session._cache
     with torch.inference_mode():
-        step = CudaGraphDecoder(fixed.model, cache, prefix=session.prompt_tokens, rope_delta=0)
+        step = CudaGraphDecoder(fixed_engine.model, cache, prefix=session.prompt_tokens, rope_delta=0)
         for layer in cache.layers:
             layer.length = cache.capacity
         last = cache.layers[0].keys[:, :, -1].clone()
@@ -79,13 +78,13 @@ def test_a_full_cache_is_said_and_nothing_is_overwritten(fixed: LocalEngine) -> 
 
 
 @pytest.mark.gpu
-def test_a_recorded_graph_gives_what_steps_give() -> None:
+def test_captured_graph_equals_eager_steps() -> None:
     from longview.model.engine.checkpoints import find_checkpoint
 
     engine = LocalEngine(find_checkpoint("demo"), device="cuda")
-    session = opened(engine, [film(40, 96, 160)])
-    recorded = list(session.tokens(QUESTION, GenerationConfig(64)))
-    again = list(session.tokens(QUESTION, GenerationConfig(64)))
+    session = open_session(engine, [random_frames(40, 96, 160)])
+    captured = list(session.tokens(QUESTION, GenerationConfig(64)))
+    replayed = list(session.tokens(QUESTION, GenerationConfig(64)))
     assert session._decoder is not None and session._decoder._graph is not None
     engine.uses_cuda_graph = False
-    assert recorded == again == list(session.tokens(QUESTION, GenerationConfig(64)))
+    assert captured == replayed == list(session.tokens(QUESTION, GenerationConfig(64)))

@@ -1,4 +1,4 @@
-"""Footage of another world than the bundled checkpoint's: known as such, and declined instead of told inventions."""
+"""Out-of-distribution footage: the detector rejects it, and the tasks decline it instead of inventing replies."""
 
 import logging
 import shutil
@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from longview.app.service import Longview
 from longview.app.settings import Settings
+from longview.model.demo import prober_for
 from longview.model.engine.checkpoints import DEMO, OOD_DETECTOR_FILE, find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.engine.ood import load_ood_detector
@@ -27,24 +28,25 @@ from longview.video.timeline import Span
 from tests.barcodes import run_ffmpeg
 
 EVENTS = (ShapesEvent(1.0, 6.0, "red", "circle", "moves up"), ShapesEvent(7.5, 11.0, "white", "ring", "stays still"))
-STRANGE = ("testsrc2", "mandelbrot", "smptebars")
-HALF_S = 66.0
+OOD_SOURCES = ("testsrc2", "mandelbrot", "smptebars")
+SHAPES_S = 66.0
+"""Length of the in-distribution half of a mixed video, in seconds."""
 
 
-def made(target: Path, source: str, *, seconds: float = 6.0) -> Path:
-    """One of FFmpeg's own sources."""
+def render_source(target: Path, source: str, *, seconds: float = 6.0) -> Path:
+    """Render one of the test sources of FFmpeg."""
     run_ffmpeg("-f", "lavfi", "-i", f"{source}=s=320x192:r=5", "-t", f"{seconds}", "-pix_fmt", "yuv420p", str(target))
     return target
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("familiarity")
+    return tmp_path_factory.mktemp("ood")
 
 
 @pytest.fixture(scope="module")
-def strange(folder: Path) -> Path:
-    return made(folder / "strange.mp4", "mandelbrot", seconds=10.0)
+def ood_path(folder: Path) -> Path:
+    return render_source(folder / "ood.mp4", "mandelbrot", seconds=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -54,49 +56,49 @@ def pool(engine: LocalEngine, decoder: Decoder) -> SessionPool:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Longview:
-    return Longview(Settings(library=tmp_path_factory.mktemp("home"), model="demo", device="cpu", cpu_threads=1))
+    return Longview(Settings(library=tmp_path_factory.mktemp("library"), model="demo", device="cpu", cpu_threads=1))
 
 
-def judged(pool: SessionPool, video: VideoInfo) -> list[bool]:
-    """Of each way to look at it, whether its first window is unfamiliar."""
-    plans = [pool.plan(video, purpose) for purpose in ("watch", "caption", "look")]
+def ood_flags(pool: SessionPool, video: VideoInfo) -> list[bool]:
+    """Whether the first window is out-of-distribution, for each sampling purpose."""
+    plans = [pool.planner.plan(video, purpose) for purpose in ("watch", "caption", "look")]
     return [pool.session(video, plan, plan.windows[0]).is_out_of_distribution for plan in plans]
 
 
 @pytest.mark.parametrize(("width", "height", "crf", "noise"), [(320, 192, 20, 0), (426, 240, 30, 0), (96, 160, 20, 6)])
-def test_the_checkpoints_own_world_is_familiar(
+def test_rendered_shapes_are_in_distribution(
     pool: SessionPool, tmp_path: Path, width: int, height: int, crf: int, noise: int
 ) -> None:
     options: dict[str, object] = {"crf": crf} | ({"vf": f"noise=alls={noise}:allf=t"} if noise else {})
     path = tmp_path / "shapes.mp4"
     render(path, EVENTS, 12.0, width=width, height=height, fps=5, seed=width, output_options=options)
-    assert judged(pool, probe(path)) == [False] * 3
+    assert ood_flags(pool, probe(path)) == [False] * 3
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_plain_background_without_shapes_is_familiar(pool: SessionPool, tmp_path: Path, seed: int) -> None:
-    assert judged(pool, probe(render(tmp_path / "empty.mp4", (), 4.0, fps=5, seed=seed))) == [False] * 3
+def test_background_without_shapes_is_in_distribution(pool: SessionPool, tmp_path: Path, seed: int) -> None:
+    assert ood_flags(pool, probe(render(tmp_path / "empty.mp4", (), 4.0, fps=5, seed=seed))) == [False] * 3
 
 
-def test_single_patches_of_every_shape_in_every_colour_are_familiar(engine: LocalEngine) -> None:
-    """A star that stands still for a minute may be all that there is to see."""
-    wrong = []
+def test_single_patches_of_all_shapes_are_in_distribution(engine: LocalEngine) -> None:
+    """A window may contain a single shape that does not move."""
+    rejected = []
     for number, (color, shape) in enumerate((color, shape) for color in COLORS for shape in SHAPES):
         frame = draw([ShapesEvent(0, 9, color, shape, "stays still")], 1.0, background(96, 160, seed=number))
         session = engine.open_session(
             [TimedFrames(np.stack([frame, frame]), np.array([1.0, 1.5]))], Span(1, 2), capacity_tokens=256
         )
-        wrong += [f"{color} {shape}"] if session.is_out_of_distribution else []
-    # The border is where one in 200 falls short of it.
-    assert len(wrong) <= 2, wrong
+        rejected += [f"{color} {shape}"] if session.is_out_of_distribution else []
+    # The threshold rejects one in 200 in-distribution patches.
+    assert len(rejected) <= 2, rejected
 
 
-@pytest.mark.parametrize("source", STRANGE)
-def test_other_pictures_are_not(pool: SessionPool, tmp_path: Path, source: str) -> None:
-    assert judged(pool, probe(made(tmp_path / "other.mp4", source))) == [True] * 3
+@pytest.mark.parametrize("source", OOD_SOURCES)
+def test_ffmpeg_sources_are_out_of_distribution(pool: SessionPool, tmp_path: Path, source: str) -> None:
+    assert ood_flags(pool, probe(render_source(tmp_path / "other.mp4", source))) == [True] * 3
 
 
-def test_a_screen_of_text_is_not(engine: LocalEngine) -> None:
+def test_screen_of_text_is_out_of_distribution(engine: LocalEngine) -> None:
     image = Image.new("RGB", (224, 128), (20, 24, 40))
     for row in range(8):
         words = f"{row}: the quick brown fox jumps over"
@@ -105,35 +107,33 @@ def test_a_screen_of_text_is_not(engine: LocalEngine) -> None:
     assert engine.open_session([frames], Span(0, 2), capacity_tokens=1024).is_out_of_distribution
 
 
-def test_how_a_window_is_read_does_not_change_how_familiar_it_is(
-    engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo
-) -> None:
+def test_chunking_does_not_change_the_score(engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo) -> None:
     [chunk] = list(decoder.frames_played_at(shapes_video, [index / 2 for index in range(12)], 96, 160))
-    pieces = [TimedFrames(chunk.frames[part : part + 2], chunk.times_s[part : part + 2]) for part in range(0, 12, 2)]
-    whole, pieced = (engine.open_session(frames, Span(0, 6), capacity_tokens=1024) for frames in ([chunk], pieces))
-    assert isinstance(whole, LocalSession) and whole.ood_score is not None and whole.ood_score > 0
-    assert whole.ood_score == pytest.approx(pieced.ood_score, abs=1e-3)
+    chunks = [TimedFrames(chunk.frames[start : start + 2], chunk.times_s[start : start + 2]) for start in range(0, 12, 2)]
+    single, chunked = (engine.open_session(frames, Span(0, 6), capacity_tokens=1024) for frames in ([chunk], chunks))
+    assert isinstance(single, LocalSession) and single.ood_score is not None and single.ood_score > 0
+    assert single.ood_score == pytest.approx(chunked.ood_score, abs=1e-3)
 
 
-def test_one_patch_is_enough(engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo, strange: Path) -> None:
-    for video, unfamiliar in ((shapes_video, False), (probe(strange), True)):
-        frames = decoder.frames_played_at(video, [4.0], 96, 160)
-        assert engine.open_session(frames, Span(4.0, 4.5), capacity_tokens=1024).is_out_of_distribution is unfamiliar
-
-
-def test_indexing_it_succeeds_without_captions_and_says_why(
-    app: Longview, strange: Path, caplog: pytest.LogCaptureFixture
+def test_one_patch_is_enough_for_a_decision(
+    engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo, ood_path: Path
 ) -> None:
+    for video, is_ood in ((shapes_video, False), (probe(ood_path), True)):
+        frames = decoder.frames_played_at(video, [4.0], 96, 160)
+        assert engine.open_session(frames, Span(4.0, 4.5), capacity_tokens=1024).is_out_of_distribution is is_ood
+
+
+def test_indexing_gives_no_captions_and_logs_the_reason(app: Longview, ood_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        entry = app.index(strange).entry
+        entry = app.index(ood_path).entry
     assert app.captions(entry) == () and entry.caption_count == 0
     [span] = entry.incomplete
     assert span.start_s == 0.0 and span.end_s == pytest.approx(10.0)
-    assert "never seen footage like this" in caplog.text and "coloured shapes" in caplog.text
+    assert "unlike anything the checkpoint was trained on" in caplog.text and "coloured shapes" in caplog.text
 
 
-def test_searching_and_asking_it_are_declined(app: Longview, strange: Path) -> None:
-    entry = app.index(strange).entry
+def test_locate_and_ask_are_declined(app: Longview, ood_path: Path) -> None:
+    entry = app.index(ood_path).entry
     with pytest.raises(OutOfDistribution, match="coloured shapes"):
         app.locate(entry, "red circle")
     for question in ("What happens at 2 seconds?", "When does the red circle appear?", "What happens between 2 and 8 seconds?"):
@@ -141,68 +141,74 @@ def test_searching_and_asking_it_are_declined(app: Longview, strange: Path) -> N
             list(app.ask([entry], question))
 
 
-def test_one_strange_video_does_not_keep_others_from_answering(app: Longview, strange: Path, shapes_path: Path) -> None:
+def test_ask_still_answers_from_other_videos(app: Longview, ood_path: Path, shapes_path: Path) -> None:
     shapes = app.index(shapes_path, end_s=8.0).entry
-    asking = app.ask([app.index(strange).entry, shapes], "What happens at 4 seconds?")
-    text = "".join(asking)
-    assert "never seen footage like this" in text and "red circle" in text
-    assert {item.video_id for item in asking.answer.citations} == {shapes.video_id}
+    stream = app.ask([app.index(ood_path).entry, shapes], "What happens at 4 seconds?")
+    text = "".join(stream)
+    assert "unlike anything the checkpoint was trained on" in text and "red circle" in text
+    assert {item.video_id for item in stream.answer.citations} == {shapes.video_id}
 
 
 @pytest.fixture(scope="module")
-def half(folder: Path) -> VideoInfo:
-    """66 seconds of shapes, then as many of something else."""
+def mixed_video(folder: Path) -> VideoInfo:
+    """66 seconds of shapes, then 66 seconds of out-of-distribution footage."""
     events = [ShapesEvent(5, 12, "red", "circle", "moves up"), ShapesEvent(30, 38, "cyan", "star", "grows")]
-    shapes = render(folder / "shapes.mp4", events, HALF_S, fps=5)
-    other = made(folder / "other.mp4", "testsrc2", seconds=HALF_S)
-    joined = folder / "half.mp4"
-    run_ffmpeg("-i", str(shapes), "-i", str(other), "-filter_complex", "concat=n=2:v=1", "-pix_fmt", "yuv420p", str(joined))
-    return probe(joined)
+    shapes = render(folder / "shapes.mp4", events, SHAPES_S, fps=5)
+    other = render_source(folder / "other.mp4", "testsrc2", seconds=SHAPES_S)
+    mixed = folder / "mixed.mp4"
+    run_ffmpeg("-i", str(shapes), "-i", str(other), "-filter_complex", "concat=n=2:v=1", "-pix_fmt", "yuv420p", str(mixed))
+    return probe(mixed)
 
 
-def test_of_a_video_that_is_half_strange_that_half_is_unseen(pool: SessionPool, half: VideoInfo) -> None:
-    plan = pool.plan(half, "caption")
-    captions = caption(pool, half, plan)
+def test_out_of_distribution_half_is_uncovered(pool: SessionPool, mixed_video: VideoInfo) -> None:
+    plan = pool.planner.plan(mixed_video, "caption")
+    captions = caption(pool, prober_for(pool.engine.checkpoint), mixed_video, plan)
     assert [event.text for event in captions.events] == ["A red circle moves up.", "A cyan star grows."]
-    assert captions.out_of_distribution and all(span.overlap_s(Span(HALF_S, 200)) > 20 for span in captions.out_of_distribution)
-    [unseen] = captions.coverage.uncovered
-    assert unseen.end_s == pytest.approx(half.duration_s) and abs(unseen.start_s - HALF_S) < 30
+    assert captions.out_of_distribution and all(span.overlap_s(Span(SHAPES_S, 200)) > 20 for span in captions.out_of_distribution)
+    [uncovered_span] = captions.coverage.uncovered
+    assert uncovered_span.end_s == pytest.approx(mixed_video.duration_s) and abs(uncovered_span.start_s - SHAPES_S) < 30
 
 
-def test_in_a_video_that_is_half_strange_the_other_half_is_searched(pool: SessionPool, half: VideoInfo) -> None:
-    result = locate(pool, half, "cyan star")
-    assert [found.span.iou(Span(30, 38)) > 0.8 for found in result.occurrences] == [True]
-    assert result.coverage.uncovered and "Could not be looked at" in str(result.coverage)
+def test_in_distribution_half_is_searched(pool: SessionPool, mixed_video: VideoInfo) -> None:
+    result = locate(pool, prober_for(pool.engine.checkpoint), mixed_video, "cyan star")
+    assert [occurrence.span.iou(Span(30, 38)) > 0.8 for occurrence in result.occurrences] == [True]
+    assert result.coverage.uncovered and "Could not be searched" in str(result.coverage)
 
 
-def test_what_happens_in_its_strange_half_is_declined(pool: SessionPool, half: VideoInfo) -> None:
+def test_question_about_the_other_half_is_declined(pool: SessionPool, mixed_video: VideoInfo) -> None:
     with pytest.raises(OutOfDistribution):
-        list(VideoAnswerStream(pool, half, "What happens between 90 and 100 seconds?"))
-    assert "red circle" in "".join(VideoAnswerStream(pool, half, "What happens between 5 and 12 seconds?"))
+        list(VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), mixed_video, "What happens between 90 and 100 seconds?"))
+    assert "red circle" in "".join(
+        VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), mixed_video, "What happens between 5 and 12 seconds?")
+    )
 
 
-def test_a_checkpoint_without_the_file_is_familiar_with_everything(tmp_path: Path, strange: Path, decoder: Decoder) -> None:
-    shutil.copytree(DEMO, tmp_path / "plain", ignore=shutil.ignore_patterns(OOD_DETECTOR_FILE))
-    engine = LocalEngine(find_checkpoint(str(tmp_path / "plain")), device="cpu", cpu_threads=1)
-    session = engine.open_session(decoder.frames_played_at(probe(strange), [1.0, 2.0], 96, 160), Span(1, 3), capacity_tokens=1024)
+def test_checkpoint_without_a_detector_accepts_all_footage(tmp_path: Path, ood_path: Path, decoder: Decoder) -> None:
+    shutil.copytree(DEMO, tmp_path / "bare", ignore=shutil.ignore_patterns(OOD_DETECTOR_FILE))
+    engine = LocalEngine(find_checkpoint(str(tmp_path / "bare")), device="cpu", cpu_threads=1)
+    session = engine.open_session(
+        decoder.frames_played_at(probe(ood_path), [1.0, 2.0], 96, 160), Span(1, 3), capacity_tokens=1024
+    )
     assert session.ood_score is None and not session.is_out_of_distribution
 
 
-def test_the_file_is_not_taken_for_weights_and_is_part_of_what_made_a_result(tmp_path: Path) -> None:
-    shutil.copytree(DEMO, tmp_path / "plain", ignore=shutil.ignore_patterns(OOD_DETECTOR_FILE))
-    with_file, without = find_checkpoint("demo"), find_checkpoint(str(tmp_path / "plain"))
-    assert with_file.weight_bytes == without.weight_bytes and with_file.fingerprint != without.fingerprint
-    (tmp_path / "plain" / "model.safetensors").rename(tmp_path / "plain" / OOD_DETECTOR_FILE)
+def test_detector_counts_for_the_fingerprint_not_as_weights(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "bare", ignore=shutil.ignore_patterns(OOD_DETECTOR_FILE))
+    with_detector, without_detector = find_checkpoint("demo"), find_checkpoint(str(tmp_path / "bare"))
+    assert (
+        with_detector.weight_bytes == without_detector.weight_bytes and with_detector.fingerprint != without_detector.fingerprint
+    )
+    (tmp_path / "bare" / "model.safetensors").rename(tmp_path / "bare" / OOD_DETECTOR_FILE)
     with pytest.raises(InvalidCheckpoint, match="weights"):
-        find_checkpoint(str(tmp_path / "plain"))
+        find_checkpoint(str(tmp_path / "bare"))
 
 
 @pytest.mark.parametrize("damage", ["no safetensors", "other tensors"])
-def test_a_damaged_file_is_said(tmp_path: Path, damage: str) -> None:
+def test_damaged_detector_is_rejected(tmp_path: Path, damage: str) -> None:
     copy = Path(shutil.copytree(DEMO, tmp_path / "damaged"))
     if damage == "no safetensors":
-        (copy / OOD_DETECTOR_FILE).write_bytes(b"nothing of the kind")
+        (copy / OOD_DETECTOR_FILE).write_bytes(b"not safetensors")
     else:
         save_file({"mean": torch.zeros(3)}, copy / OOD_DETECTOR_FILE)
-    with pytest.raises(InvalidCheckpoint, match="familiar"):
+    with pytest.raises(InvalidCheckpoint, match="out-of-distribution detector"):
         load_ood_detector(find_checkpoint(str(copy)), "cpu")

@@ -1,4 +1,4 @@
-"""What was read once is not read again, until the memory is needed."""
+"""Tests of the session pool: reuse, eviction, offloading, and out-of-memory handling."""
 
 import gc
 import threading
@@ -25,14 +25,14 @@ from longview.video.probe import VideoInfo, probe
 from longview.video.sampler import Purpose
 from longview.video.synthetic import SHAPES, ShapesEvent, render
 from longview.video.timeline import Span
-from tests.hf_reference import Plain
+from tests.hf_reference import HFReference
 
 PLENTY = 1 << 30
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[VideoInfo]:
-    """Three short videos of one length and size, so that their sessions take the same memory."""
+    """Three short videos of the same length and size, so that their sessions take the same memory."""
     folder = tmp_path_factory.mktemp("videos")
     return [
         probe(render(folder / f"{shape}.mp4", [ShapesEvent(1, 5, "red", shape, "grows")], 6.0, fps=10)) for shape in SHAPES[:3]
@@ -40,174 +40,172 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[VideoInfo]:
 
 
 @pytest.fixture(scope="module")
-def plain() -> Plain:
-    return Plain(DEMO)
+def plain() -> HFReference:
+    return HFReference(DEMO)
 
 
 @pytest.fixture
-def reads(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
-    """How often each file was decoded; the frames are the real ones."""
-    counted: Counter[Path] = Counter()
-    read = decoder.frames_played_at
+def decode_counts(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
+    """The number of times that each file was decoded."""
+    counts: Counter[Path] = Counter()
+    frames_played_at = decoder.frames_played_at
 
     def counting(video: VideoInfo, times_s: Sequence[float], *size: int, **options: Any) -> Iterator[TimedFrames]:
-        counted[video.path] += 1
-        return read(video, times_s, *size, **options)
+        counts[video.path] += 1
+        return frames_played_at(video, times_s, *size, **options)
 
-    monkeypatch.setattr(decoder, "read", counting)
-    return counted
-
-
-def opened(pool: SessionPool, video: VideoInfo, span: Span | None = None, *, keep: bool = True) -> VideoSession:
-    plan = pool.plan(video, "watch", span=span)
-    return pool.session(video, plan, plan.windows[0], pin=keep)
+    monkeypatch.setattr(decoder, "frames_played_at", counting)
+    return counts
 
 
-def said(session: VideoSession, question: str) -> str:
+def open_session(pool: SessionPool, video: VideoInfo, span: Span | None = None, *, pin: bool = True) -> VideoSession:
+    plan = pool.planner.plan(video, "watch", span=span)
+    return pool.session(video, plan, plan.windows[0], pin=pin)
+
+
+def reply_text(session: VideoSession, question: str) -> str:
     return "".join(session.generate(question, max_new_tokens=100))
 
 
-def test_a_second_question_decodes_nothing_again(
-    engine: LocalEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+def test_second_question_does_not_decode_again(
+    engine: LocalEngine, videos: list[VideoInfo], decode_counts: Counter[Path], decoder: Decoder
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    assert said(opened(pool, videos[0]), "What happens at 3.0 seconds?") == "A red circle grows."
-    assert said(opened(pool, videos[0]), "How many events are in the video?") == "1."
-    assert reads == {videos[0].path: 1}
+    assert reply_text(open_session(pool, videos[0]), "What happens at 3.0 seconds?") == "A red circle grows."
+    assert reply_text(open_session(pool, videos[0]), "How many events are in the video?") == "1."
+    assert decode_counts == {videos[0].path: 1}
 
 
-def test_other_frames_of_the_same_video_are_another_session(
-    engine: LocalEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+def test_other_frames_of_the_same_video_get_another_session(
+    engine: LocalEngine, videos: list[VideoInfo], decode_counts: Counter[Path], decoder: Decoder
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    assert opened(pool, videos[0]) is not opened(pool, videos[0], Span(0, 3))
-    assert reads == {videos[0].path: 2}
+    assert open_session(pool, videos[0]) is not open_session(pool, videos[0], Span(0, 3))
+    assert decode_counts == {videos[0].path: 2}
 
 
-def test_the_least_recently_used_goes_first_when_memory_runs_short(
-    engine: LocalEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+def test_least_recently_used_session_is_evicted_first(
+    engine: LocalEngine, videos: list[VideoInfo], decode_counts: Counter[Path], decoder: Decoder
 ) -> None:
-    one_bytes = opened(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
-    reads.clear()
+    one_bytes = open_session(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
+    decode_counts.clear()
     pool = SessionPool(engine, decoder, memory_bytes=int(2.5 * one_bytes))
     first, second, third = videos
     for video in (first, second, first, third, first):
-        opened(pool, video)
-    assert reads == {first.path: 1, second.path: 1, third.path: 1}
-    opened(pool, second)
-    assert reads[second.path] == 2
-    opened(pool, first)
-    assert reads[first.path] == 1
+        open_session(pool, video)
+    assert decode_counts == {first.path: 1, second.path: 1, third.path: 1}
+    open_session(pool, second)
+    assert decode_counts[second.path] == 2
+    open_session(pool, first)
+    assert decode_counts[first.path] == 1
 
 
-def test_a_session_larger_than_the_memory_is_kept_until_the_next_one(
-    engine: LocalEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+def test_session_above_the_memory_limit_stays_until_the_next(
+    engine: LocalEngine, videos: list[VideoInfo], decode_counts: Counter[Path], decoder: Decoder
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=0)
     for video in (videos[0], videos[0], videos[1], videos[0]):
-        opened(pool, video)
-    assert reads == {videos[0].path: 2, videos[1].path: 1}
+        open_session(pool, video)
+    assert decode_counts == {videos[0].path: 2, videos[1].path: 1}
 
 
-def test_what_is_let_go_takes_no_memory_and_is_read_again(
-    engine: LocalEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+def test_released_session_is_freed_and_decoded_again(
+    engine: LocalEngine, videos: list[VideoInfo], decode_counts: Counter[Path], decoder: Decoder
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    gone = weakref.ref(first := opened(pool, videos[0], keep=False))
-    kept = opened(pool, videos[1])
+    reference = weakref.ref(first := open_session(pool, videos[0], pin=False))
+    other = open_session(pool, videos[1])
     pool.release(first)
     del first
     gc.collect()
-    assert gone() is None
-    assert opened(pool, videos[1]) is kept
-    opened(pool, videos[0])
-    assert reads == {videos[0].path: 2, videos[1].path: 1}
+    assert reference() is None
+    assert open_session(pool, videos[1]) is other
+    open_session(pool, videos[0])
+    assert decode_counts == {videos[0].path: 2, videos[1].path: 1}
 
 
 @pytest.mark.parametrize("order", [(True, False), (False, True)])
-def test_what_someone_wants_kept_is_not_let_go_by_another(
-    engine: LocalEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder, order: tuple[bool, bool]
+def test_pinned_session_is_not_released_by_another_user(
+    engine: LocalEngine, videos: list[VideoInfo], decode_counts: Counter[Path], decoder: Decoder, order: tuple[bool, bool]
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    first, second = (opened(pool, videos[0], keep=keep) for keep in order)
+    first, second = (open_session(pool, videos[0], pin=pin) for pin in order)
     assert first is second
     pool.release(first)
-    assert opened(pool, videos[0]) is first
-    assert reads == {videos[0].path: 1}
+    assert open_session(pool, videos[0]) is first
+    assert decode_counts == {videos[0].path: 1}
 
 
-def test_a_text_for_which_there_is_no_room_lets_the_videos_go_and_is_told(
-    engine: LocalEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+def test_text_without_room_evicts_the_sessions(
+    engine: LocalEngine, videos: list[VideoInfo], decode_counts: Counter[Path], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    opened(pool, videos[0])
-    tell = LocalEngine.generate
+    open_session(pool, videos[0])
+    generate_text = LocalEngine.generate_text
     full = [True]
 
     def full_once(self: LocalEngine, prompt: str, **options: Any) -> Any:
         if full and full.pop():
             raise OutOfMemory("There is no room.")
-        return tell(self, prompt, **options)
+        return generate_text(self, prompt, **options)
 
-    expected = pool.generate("How many events are in the video?", max_new_tokens=10)
-    monkeypatch.setattr(LocalEngine, "tell", full_once)
-    assert pool.generate("How many events are in the video?", max_new_tokens=10) == expected
-    opened(pool, videos[0])
-    assert reads == {videos[0].path: 2}
+    expected = pool.generate_text("How many events are in the video?", max_new_tokens=10)
+    monkeypatch.setattr(LocalEngine, "generate_text", full_once)
+    assert pool.generate_text("How many events are in the video?", max_new_tokens=10) == expected
+    open_session(pool, videos[0])
+    assert decode_counts == {videos[0].path: 2}
 
 
-def test_two_users_of_one_window_open_it_once(
-    engine: LocalEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+def test_concurrent_users_open_a_window_once(
+    engine: LocalEngine, videos: list[VideoInfo], decode_counts: Counter[Path], decoder: Decoder
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    together = threading.Barrier(3)
-    got: list[VideoSession] = []
+    barrier = threading.Barrier(3)
+    sessions: list[VideoSession] = []
 
     def use() -> None:
-        together.wait()
-        got.append(opened(pool, videos[0]))
+        barrier.wait()
+        sessions.append(open_session(pool, videos[0]))
 
     users = [threading.Thread(target=use) for _ in range(3)]
     for user in users:
         user.start()
     for user in users:
         user.join()
-    assert len(got) == 3 and len({id(session) for session in got}) == 1
-    assert reads == {videos[0].path: 1}
+    assert len(sessions) == 3 and len({id(session) for session in sessions}) == 1
+    assert decode_counts == {videos[0].path: 1}
 
 
-def test_a_file_that_could_not_be_read_is_tried_again(
+def test_failed_opening_is_retried_on_the_next_request(
     engine: LocalEngine, videos: list[VideoInfo], monkeypatch: pytest.MonkeyPatch, decoder: Decoder
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
 
     def failing(*_: object, **__: object) -> Iterator[TimedFrames]:
-        raise UnreadableVideo("the disk was away")
+        raise UnreadableVideo("the disk is not available")
 
     with monkeypatch.context() as patched:
-        patched.setattr(decoder, "read", failing)
+        patched.setattr(decoder, "frames_played_at", failing)
         with pytest.raises(UnreadableVideo):
-            opened(pool, videos[0])
-    assert said(opened(pool, videos[0]), "What happens at 3.0 seconds?") == "A red circle grows."
+            open_session(pool, videos[0])
+    assert reply_text(open_session(pool, videos[0]), "What happens at 3.0 seconds?") == "A red circle grows."
 
 
-def test_opening_tells_how_far_the_decoding_has_come(engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder) -> None:
-    parts: list[float] = []
+def test_opening_reports_the_decoding_progress(engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder) -> None:
+    fractions: list[float] = []
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    plan = pool.plan(videos[0], "watch")
-    pool.session(videos[0], plan, plan.windows[0], on_part=parts.append)
-    assert parts == sorted(parts) and parts[-1] == 1.0
+    plan = pool.planner.plan(videos[0], "watch")
+    pool.session(videos[0], plan, plan.windows[0], on_part=fractions.append)
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
 
 
-def test_a_smaller_context_makes_a_smaller_plan_and_a_larger_one_none_beyond_the_engine(
-    engine: LocalEngine, shapes_video: VideoInfo, decoder: Decoder
-) -> None:
-    whole = SessionPool(engine, decoder, memory_bytes=PLENTY).plan(shapes_video)
-    beyond = SessionPool(engine, decoder, memory_bytes=PLENTY, context_tokens=10**9).plan(shapes_video, context_tokens=10**9)
+def test_context_limits_the_plan_up_to_that_of_the_engine(engine: LocalEngine, shapes_video: VideoInfo, decoder: Decoder) -> None:
+    whole = SessionPool(engine, decoder, memory_bytes=PLENTY).planner.plan(shapes_video)
+    beyond = SessionPool(engine, decoder, memory_bytes=PLENTY, context_tokens=10**9).planner.plan(shapes_video, context_tokens=10**9)
     assert beyond == whole
     for small in (
-        SessionPool(engine, decoder, memory_bytes=PLENTY, context_tokens=2500).plan(shapes_video),
-        SessionPool(engine, decoder, memory_bytes=PLENTY).plan(shapes_video, context_tokens=2500),
+        SessionPool(engine, decoder, memory_bytes=PLENTY, context_tokens=2500).planner.plan(shapes_video),
+        SessionPool(engine, decoder, memory_bytes=PLENTY).planner.plan(shapes_video, context_tokens=2500),
     ):
         assert small.total_tokens <= 2500 < whole.total_tokens
 
@@ -223,9 +221,9 @@ def test_a_smaller_context_makes_a_smaller_plan_and_a_larger_one_none_beyond_the
         (5000.0, 640, 480, 60_000),
     ],
 )
-def test_planned_tokens_are_what_the_processor_then_makes(
+def test_planned_tokens_equal_those_of_the_processor(
     engine: LocalEngine,
-    plain: Plain,
+    plain: HFReference,
     decoder: Decoder,
     shapes_video: VideoInfo,
     purpose: Purpose,
@@ -235,12 +233,14 @@ def test_planned_tokens_are_what_the_processor_then_makes(
     context: int,
 ) -> None:
     video = replace(shapes_video, duration_s=duration_s, width=width, height=height)
-    plan = SessionPool(engine, decoder, memory_bytes=PLENTY).plan(video, purpose, context_tokens=context)
+    plan = SessionPool(engine, decoder, memory_bytes=PLENTY).planner.plan(video, purpose, context_tokens=context)
     tokenizer = engine.processor.tokenizer
-    # All of the prompt that is neither picture nor time: template, and the outer pair of vision marks.
-    template = len(tokenizer.encode(engine.prefix_text.replace(engine.processor.video_token, ""), add_special_tokens=False))
+    # The rest of the prompt is the template and the outer pair of vision tokens.
+    template = len(
+        tokenizer.encode(engine.chat_template.prefix.replace(engine.processor.video_token, ""), add_special_tokens=False)
+    )
     windows = list(zip(plan.windows, plan.window_timestamp_tokens, plan.window_tokens, strict=True))
-    for window, stamps, budgeted in {0: windows[0], len(windows) - 1: windows[-1]}.values():
+    for window, timestamp_tokens, planned_tokens in {0: windows[0], len(windows) - 1: windows[-1]}.values():
         black = np.zeros((len(window.times_s), plan.height, plan.width, 3), np.uint8)
         times_s = np.asarray(window.times_s) - window.clock_offset_s
         if len(times_s) % 2:
@@ -249,46 +249,46 @@ def test_planned_tokens_are_what_the_processor_then_makes(
         ids = plain.inputs(frames, "?")["input_ids"][0, : -engine.question_ids("?").shape[1]]
         visual = int((ids == engine.processor.video_token_id).sum())
         assert visual == window.temporal_patches * plan.tokens_per_patch
-        assert len(ids) == visual + stamps + template
-        assert len(ids) < budgeted <= context
+        assert len(ids) == visual + timestamp_tokens + template
+        assert len(ids) < planned_tokens <= context
 
 
-def test_what_no_longer_fits_waits_in_the_hosts_memory(
-    engine: LocalEngine, videos: list[VideoInfo], reads: Counter[Path], decoder: Decoder
+def test_evicted_sessions_are_offloaded_to_the_host(
+    engine: LocalEngine, videos: list[VideoInfo], decode_counts: Counter[Path], decoder: Decoder
 ) -> None:
-    one_bytes = opened(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
-    reads.clear()
+    one_bytes = open_session(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
+    decode_counts.clear()
     first, second, third = videos
     pool = SessionPool(engine, decoder, memory_bytes=int(1.5 * one_bytes), host_bytes=int(1.5 * one_bytes))
     question = "What happens at 3.0 seconds?"
-    answers = [said(opened(pool, video), question) for video in (first, second)]
-    assert [said(opened(pool, video), question) for video in (first, second)] == answers
-    assert reads == {first.path: 1, second.path: 1}
-    # Only one more fits there: the oldest is read anew.
-    opened(pool, third)
-    opened(pool, second)
-    assert said(opened(pool, first), question) == answers[0]
-    assert reads == {first.path: 2, second.path: 1, third.path: 1}
+    answers = [reply_text(open_session(pool, video), question) for video in (first, second)]
+    assert [reply_text(open_session(pool, video), question) for video in (first, second)] == answers
+    assert decode_counts == {first.path: 1, second.path: 1}
+    # The host has room for one session, so the oldest is decoded again.
+    open_session(pool, third)
+    open_session(pool, second)
+    assert reply_text(open_session(pool, first), question) == answers[0]
+    assert decode_counts == {first.path: 2, second.path: 1, third.path: 1}
 
 
-def test_a_session_that_is_answering_is_not_parked(
+def test_session_in_use_is_not_offloaded(
     engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moved: list[str] = []
-    monkeypatch.setattr(PreallocatedKVCacheLayer, "move_to", lambda _, device, length: moved.append(str(device)))
-    session = opened(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0])
+    devices: list[str] = []
+    monkeypatch.setattr(PreallocatedKVCacheLayer, "move_to", lambda _, device, length: devices.append(str(device)))
+    session = open_session(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0])
     pieces = iter(session.generate("What happens at 3.0 seconds?", max_new_tokens=20))
     next(pieces)
-    moved.clear()
+    devices.clear()
     session.offload()
-    assert moved == []
+    assert devices == []
     list(pieces)
     session.offload()
-    assert moved
-    assert said(session, "How many events are in the video?") == "1."
+    assert devices
+    assert reply_text(session, "How many events are in the video?") == "1."
 
 
-def test_running_out_of_memory_lowers_the_budget_and_the_next_request_works(
+def test_out_of_memory_lowers_the_context_for_later_plans(
     engine: LocalEngine,
     videos: list[VideoInfo],
     shapes_video: VideoInfo,
@@ -296,49 +296,49 @@ def test_running_out_of_memory_lowers_the_budget_and_the_next_request_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    room = max(pool.plan(shapes_video).window_tokens)
-    opened(pool, videos[1])
+    planned_tokens = max(pool.planner.plan(shapes_video).window_tokens)
+    open_session(pool, videos[1])
     allocate = PreallocatedKVCacheLayer.lazy_initialization
-    tried: list[int] = []
+    capacities: list[int] = []
 
     def with_little_memory(layer: PreallocatedKVCacheLayer, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """A device that has room for a little less than the plan wants."""
-        tried.append(layer.capacity)
-        if layer.capacity >= room:
+        """Allocate on a device with slightly less memory than the plan needs."""
+        capacities.append(layer.capacity)
+        if layer.capacity >= planned_tokens:
             raise torch.OutOfMemoryError("CUDA out of memory")
         allocate(layer, keys, values)
 
     monkeypatch.setattr(PreallocatedKVCacheLayer, "lazy_initialization", with_little_memory)
-    with pytest.raises(OutOfMemory, match=r"at most \d+ tokens are read at once: ask again"):
-        opened(pool, shapes_video)
-    # Once more after all other videos were let go, and then no more.
-    assert len(tried) == 2
-    assert max(pool.plan(shapes_video).window_tokens) < room - 100
-    assert said(opened(pool, shapes_video), "What happens at 4.2 seconds?").startswith("A red circle")
+    with pytest.raises(OutOfMemory, match=r"context limit is now \d+ tokens\. Ask again"):
+        open_session(pool, shapes_video)
+    # The pool retries once, after it has evicted all other sessions.
+    assert len(capacities) == 2
+    assert max(pool.planner.plan(shapes_video).window_tokens) < planned_tokens - 100
+    assert reply_text(open_session(pool, shapes_video), "What happens at 4.2 seconds?").startswith("A red circle")
 
 
-def test_a_session_that_was_parked_while_someone_was_about_to_ask_answers_all_the_same(
+def test_offloaded_session_answers_a_user_that_still_holds_it(
     engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moved: list[str] = []
+    devices: list[str] = []
     move = PreallocatedKVCacheLayer.move_to
 
-    def noting(layer: PreallocatedKVCacheLayer, device: torch.device, length: int) -> None:
-        moved.append(str(device))
+    def record_and_move(layer: PreallocatedKVCacheLayer, device: torch.device, length: int) -> None:
+        devices.append(str(device))
         move(layer, device, length)
 
-    monkeypatch.setattr(PreallocatedKVCacheLayer, "move_to", noting)
-    one_bytes = opened(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
+    monkeypatch.setattr(PreallocatedKVCacheLayer, "move_to", record_and_move)
+    one_bytes = open_session(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
     pool = SessionPool(engine, decoder, memory_bytes=int(1.2 * one_bytes), host_bytes=PLENTY)
-    held = opened(pool, videos[0])
-    opened(pool, videos[1])
-    assert moved  # the other one needed its room
-    moved.clear()
-    assert said(held, "What happens at 3.0 seconds?") == "A red circle grows."
-    assert moved and set(moved) == {engine.device}
+    session = open_session(pool, videos[0])
+    open_session(pool, videos[1])
+    assert devices  # The other session needs its memory.
+    devices.clear()
+    assert reply_text(session, "What happens at 3.0 seconds?") == "A red circle grows."
+    assert devices and set(devices) == {engine.device}
 
 
-def test_what_is_filled_moves_to_another_device_and_room_for_the_rest_is_made_there() -> None:
+def test_cache_layer_moves_to_another_device() -> None:
     layer = PreallocatedKVCacheLayer(10)
     layer.update(torch.randn(1, 2, 6, 4), torch.randn(1, 2, 6, 4))
     layer.move_to(torch.device("meta"), 4)
@@ -348,17 +348,17 @@ def test_what_is_filled_moves_to_another_device_and_room_for_the_rest_is_made_th
     assert layer.capacity == 10
 
 
-def test_two_users_ask_about_two_videos_at_once_and_each_gets_the_right_answer(
+def test_concurrent_users_of_several_videos_get_their_replies(
     engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder
 ) -> None:
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
     answers: dict[tuple[int, int], str] = {}
-    together = threading.Barrier(3)
+    barrier = threading.Barrier(3)
 
     def use(number: int) -> None:
-        together.wait()
+        barrier.wait()
         for turn in range(4):
-            answers[number, turn] = said(opened(pool, videos[number]), "What happens at 3.0 seconds?")
+            answers[number, turn] = reply_text(open_session(pool, videos[number]), "What happens at 3.0 seconds?")
 
     users = [threading.Thread(target=use, args=(number,)) for number in range(3)]
     for user in users:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from longview.model.demo import prober_for
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
@@ -43,7 +44,7 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
 
 
 def answered(pool: SessionPool, video: VideoInfo, question: str, focus: Span | None = None) -> VideoAnswer:
-    answering = VideoAnswerStream(pool, video, question, likely_span=focus)
+    answering = VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), video, question, likely_span=focus)
     text = "".join(answering)
     answer = answering.answer
     assert answer.text == text.strip()
@@ -141,7 +142,7 @@ def test_a_question_that_has_no_answer_is_refused_at_once(
     pool: SessionPool, shapes_video: VideoInfo, question: str, says: str
 ) -> None:
     with pytest.raises(InvalidQuestion, match=says):
-        VideoAnswerStream(pool, shapes_video, question)
+        VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), shapes_video, question)
 
 
 def test_the_longest_question_is_read(pool: SessionPool, shapes_video: VideoInfo) -> None:
@@ -152,9 +153,9 @@ def test_the_longest_question_is_read(pool: SessionPool, shapes_video: VideoInfo
 def test_captions_beyond_the_latest_trained_time_are_on_the_videos_own_clock(
     late_pool: SessionPool, long_video: VideoInfo
 ) -> None:
-    plan = late_pool.plan(long_video, "caption")
+    plan = late_pool.planner.plan(long_video, "caption")
     assert [window.clock_offset_s > 0 for window in plan.windows] == [False, True, True]
-    told = caption(late_pool, long_video, plan)
+    told = caption(late_pool, prober_for(late_pool.engine.checkpoint), long_video, plan)
     assert [event.text for event in told.events] == [event.text for event in TIMELINE]
     assert told.coverage.uncovered == ()
     for event, true in zip(told.events, TIMELINE, strict=True):

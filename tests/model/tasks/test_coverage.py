@@ -6,6 +6,7 @@ import pytest
 
 from longview.app.service import Longview
 from longview.app.settings import Settings
+from longview.model.demo import prober_for
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import caption
@@ -40,7 +41,7 @@ def pool(engine: LocalEngine, decoder: Decoder) -> SessionPool:
 
 
 def test_a_whole_file_is_seen_to_its_end(pool: SessionPool, whole: Path) -> None:
-    result = locate(pool, probe(whole), "a white ring")
+    result = locate(pool, prober_for(pool.engine.checkpoint), probe(whole), "a white ring")
     assert result.occurrences == ()
     assert result.coverage.uncovered == ()
     assert result.coverage.seconds == pytest.approx(DURATION_S, abs=0.1)
@@ -54,19 +55,21 @@ def test_the_missing_part_of_a_cut_off_file_is_said_to_be_unseen(pool: SessionPo
         if len(chunk)
     )
     assert last_s < 16
-    result = locate(pool, cut, "a blue star grows")
+    result = locate(pool, prober_for(pool.engine.checkpoint), cut, "a blue star grows")
     (unseen,) = result.coverage.uncovered
     # Between the last picture and the next time that was wanted, half a second later at most.
     assert last_s <= unseen.start_s <= last_s + 0.5
     assert unseen.end_s == pytest.approx(DURATION_S, abs=0.1)
     assert result.coverage.seconds == pytest.approx(unseen.start_s, abs=0.01)
     assert "Could not be looked at" in str(result.coverage)
-    assert caption(pool, cut, pool.plan(cut, "caption")).coverage.uncovered == (unseen,)
+    assert caption(pool, prober_for(pool.engine.checkpoint), cut, pool.planner.plan(cut, "caption")).coverage.uncovered == (
+        unseen,
+    )
 
 
 def test_a_picture_that_stands_still_counts_as_seen(pool: SessionPool, tmp_path: Path) -> None:
     slow = render(tmp_path / "slow.mp4", EVENTS, DURATION_S, fps=0.2)
-    assert locate(pool, probe(slow), "a white ring").coverage.uncovered == ()
+    assert locate(pool, prober_for(pool.engine.checkpoint), probe(slow), "a white ring").coverage.uncovered == ()
 
 
 def test_the_library_keeps_what_is_missing_and_finds_a_renamed_original(cut: VideoInfo, whole: Path, tmp_path: Path) -> None:
@@ -87,11 +90,11 @@ def test_windows_that_cannot_be_read_do_not_cost_the_others(pool: SessionPool, t
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.35)])
     video = probe(cut)
-    plan = pool.plan(video, "caption")
+    plan = pool.planner.plan(video, "caption")
     assert len(plan.windows) >= 3
-    captions = caption(pool, video, plan)
+    captions = caption(pool, prober_for(pool.engine.checkpoint), video, plan)
     assert [event.text for event in captions.events] == [early.text]
     assert captions.coverage.uncovered[-1].end_s == pytest.approx(150.0, abs=0.1)
-    result = locate(pool, video, "red circle")
+    result = locate(pool, prober_for(pool.engine.checkpoint), video, "red circle")
     assert [item.span.iou(early.event.span) > 0.8 for item in result.occurrences] == [True]
     assert result.coverage.uncovered == captions.coverage.uncovered

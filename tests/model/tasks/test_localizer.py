@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from longview.model.demo import prober_for
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
@@ -40,7 +41,7 @@ def overlaps(found: list[Span], *events: ShapesEvent) -> list[float]:
 
 @pytest.mark.parametrize("query", ["red circle", "the red circle."])
 def test_every_occurrence_is_found_at_its_own_time(pool: SessionPool, video: VideoInfo, query: str) -> None:
-    result = locate(pool, video, query)
+    result = locate(pool, prober_for(pool.engine.checkpoint), video, query)
     spans = [item.span for item in result.occurrences]
     assert len(spans) == 2 and spans == sorted(spans)
     assert min(overlaps(spans, EVENTS[0], EVENTS[3])) > 0.9
@@ -50,7 +51,7 @@ def test_every_occurrence_is_found_at_its_own_time(pool: SessionPool, video: Vid
 
 
 def test_the_edges_are_finer_than_the_first_look(pool: SessionPool, video: VideoInfo) -> None:
-    result = locate(pool, video, EVENTS[1].text)
+    result = locate(pool, prober_for(pool.engine.checkpoint), video, EVENTS[1].text)
     (item,) = result.occurrences
     assert item.uncertainty_s < result.coverage.patch_period_s
     assert item.span.iou(EVENTS[1].event.span) > 0.9
@@ -60,7 +61,7 @@ def test_the_edges_are_finer_than_the_first_look(pool: SessionPool, video: Video
 def test_what_is_not_there_is_not_found_and_the_whole_video_was_looked_at(
     pool: SessionPool, video: VideoInfo, query: str
 ) -> None:
-    result = locate(pool, video, query)
+    result = locate(pool, prober_for(pool.engine.checkpoint), video, query)
     assert result.occurrences == ()
     assert result.coverage.seconds == pytest.approx(DURATION_S, abs=0.1)
     assert result.coverage.frames >= 2 * DURATION_S
@@ -70,20 +71,32 @@ def test_a_hint_is_kept_only_if_a_closer_look_sees_it(pool: SessionPool, video: 
     # The checkpoint itself overlooks the second of the two when the whole sentence is asked for.
     query = EVENTS[3].text
     true, false = EVENTS[3].event.span, Span(14.0, 20.0)
-    spans = [item.span for item in locate(pool, video, query, candidates=[true, false]).occurrences]
+    spans = [
+        item.span for item in locate(pool, prober_for(pool.engine.checkpoint), video, query, candidates=[true, false]).occurrences
+    ]
     assert min(overlaps(spans, EVENTS[0], EVENTS[3])) > 0.9
     assert all(span.iou(false) < MIN_SAME_EVENT_IOU for span in spans)
-    assert locate(pool, video, "a yellow ring grows", candidates=[true, false, Span(0, 30)]).occurrences == ()
+    assert (
+        locate(
+            pool, prober_for(pool.engine.checkpoint), video, "a yellow ring grows", candidates=[true, false, Span(0, 30)]
+        ).occurrences
+        == ()
+    )
 
 
 def test_a_hint_for_what_was_found_anyway_does_not_tell_it_twice(pool: SessionPool, video: VideoInfo) -> None:
     query = EVENTS[1].text
-    plain = locate(pool, video, query)
-    assert locate(pool, video, query, candidates=[EVENTS[1].event.span, Span(9.5, 13.0)]).occurrences == plain.occurrences
+    plain = locate(pool, prober_for(pool.engine.checkpoint), video, query)
+    assert (
+        locate(
+            pool, prober_for(pool.engine.checkpoint), video, query, candidates=[EVENTS[1].event.span, Span(9.5, 13.0)]
+        ).occurrences
+        == plain.occurrences
+    )
 
 
 def test_only_the_part_that_was_asked_for_is_looked_at(pool: SessionPool, video: VideoInfo) -> None:
-    result = locate(pool, video, "red circle", span=Span(14, 30))
+    result = locate(pool, prober_for(pool.engine.checkpoint), video, "red circle", span=Span(14, 30))
     (item,) = result.occurrences
     assert item.span.iou(EVENTS[3].event.span) > 0.9
     assert result.coverage.seconds == pytest.approx(16.0)
@@ -93,18 +106,18 @@ def test_an_event_longer_than_a_close_look_is_found_by_its_two_edges(pool: Sessi
     long = ShapesEvent(6.0, 60.0, "blue", "star", "stays still")
     other = ShapesEvent(63.0, 67.0, "red", "circle", "moves up")
     video = probe(render(tmp_path / "long.mp4", [long, other], 69.0, fps=5, width=160, height=96))
-    (item,) = locate(pool, video, "blue star").occurrences
+    (item,) = locate(pool, prober_for(pool.engine.checkpoint), video, "blue star").occurrences
     assert abs(item.span.start_s - long.start_s) < 1.0
     assert abs(item.span.end_s - long.end_s) < 1.0
 
 
 def test_progress_goes_up_to_the_end(pool: SessionPool, video: VideoInfo) -> None:
     parts: list[float] = []
-    locate(pool, video, "red circle", on_part=parts.append)
+    locate(pool, prober_for(pool.engine.checkpoint), video, "red circle", on_part=parts.append)
     assert parts == sorted(parts) and parts[0] == 0.0 and parts[-1] == 1.0
 
 
 @pytest.mark.parametrize(("query", "says"), [("", "empty"), (" \n", "empty"), ("x" * (MAX_QUESTION_CHARACTERS + 1), "2,001")])
 def test_a_query_that_is_none_is_refused(pool: SessionPool, video: VideoInfo, query: str, says: str) -> None:
     with pytest.raises(InvalidQuestion, match=says):
-        locate(pool, video, query)
+        locate(pool, prober_for(pool.engine.checkpoint), video, query)

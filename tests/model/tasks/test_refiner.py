@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from longview.model.demo import prober_for
 from longview.model.demo.probing import find_missed_events, probe_spans
 from longview.model.engine.base import VideoSession
 from longview.model.engine.local import LocalEngine
@@ -51,7 +52,15 @@ def nothing() -> None:
 
 def looked_at(pool: SessionPool, video: VideoInfo, text: str, told: Span, *, disputed: bool) -> Span | None:
     """When it happens, after a look at what was told."""
-    return EventRefiner(pool, video, Event(told, text), pool.plan(video, "caption"), is_contested=disputed, tick=nothing).refine()
+    return EventRefiner(
+        pool,
+        prober_for(pool.engine.checkpoint),
+        video,
+        Event(told, text),
+        pool.planner.plan(video, "caption"),
+        is_contested=disputed,
+        tick=nothing,
+    ).refine()
 
 
 CUT = [(CIRCLE, Span(30.0, 34.0)), (CIRCLE, Span(51.0, 55.0))]
@@ -98,7 +107,7 @@ def test_the_looks_are_not_kept_but_what_was_there_before_is(engine: LocalEngine
     looked_at(pool, video, CIRCLE.text, Span(30.0, 55.0), disputed=False)
     assert not pool._sessions
     # A look that shows the same as a window does not end that window's session.
-    plan = pool.plan(video, "caption", span=Span(4.0, 20.0))
+    plan = pool.planner.plan(video, "caption", span=Span(4.0, 20.0))
     kept = pool.session(video, plan, plan.windows[0])
     looked_at(pool, video, SQUARE.text, Span(8.0, 16.0), disputed=False)
     assert list(pool._sessions.values()) == [kept]
@@ -115,7 +124,7 @@ def over_borders(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
 
 
 def plan_of(pool: SessionPool, video: VideoInfo) -> SamplingPlan:
-    plan = pool.plan(video, "caption")
+    plan = pool.planner.plan(video, "caption")
     assert len(plan.windows) == 2 and window_overlaps(plan)
     return plan
 
@@ -134,7 +143,9 @@ def test_of_a_timeline_only_the_doubtful_events_are_looked_at(
     monkeypatch.setattr(refiner, "look", noted)
     plan = plan_of(pool, over_borders)
     parts: list[float] = []
-    found = refine_timeline(pool, over_borders, [SQUARE.event, STAR.event, circle], plan, on_part=parts.append)
+    found = refine_timeline(
+        pool, prober_for(pool.engine.checkpoint), over_borders, [SQUARE.event, STAR.event, circle], plan, on_part=parts.append
+    )
     assert found[:2] == [SQUARE.event, STAR.event]
     assert found[2].span.iou(Span(42.0, 58.0)) >= 0.85
     assert looks and all(around.start_s > STAR.end_s for around in looks)
@@ -151,19 +162,24 @@ def test_a_second_look_that_fails_costs_nothing_that_was_told(
         raise OutOfMemory("No room.")
 
     monkeypatch.setattr(refiner, "look", full)
-    assert refine_timeline(pool, over_borders, told, plan, on_part=lambda _: None) == told
+    assert refine_timeline(pool, prober_for(pool.engine.checkpoint), over_borders, told, plan, on_part=lambda _: None) == told
 
     def stopped(*_: Any, **__: Any) -> Any:
         raise Cancelled("Stopped.")
 
     monkeypatch.setattr(refiner, "look", stopped)
     with pytest.raises(Cancelled):
-        refine_timeline(pool, over_borders, told, plan, on_part=lambda _: None)
+        refine_timeline(pool, prober_for(pool.engine.checkpoint), over_borders, told, plan, on_part=lambda _: None)
 
 
 def test_an_event_that_is_too_long_for_a_look_stays(pool: SessionPool, over_borders: VideoInfo) -> None:
     told = [Event(Span(10.0, 80.0), CIRCLE.text)]
-    assert refine_timeline(pool, over_borders, told, plan_of(pool, over_borders), on_part=lambda _: None) == told
+    assert (
+        refine_timeline(
+            pool, prober_for(pool.engine.checkpoint), over_borders, told, plan_of(pool, over_borders), on_part=lambda _: None
+        )
+        == told
+    )
 
 
 def test_captions_go_over_borders_and_leave_nothing_out(
@@ -177,7 +193,7 @@ def test_captions_go_over_borders_and_leave_nothing_out(
         return span(doubt)
 
     monkeypatch.setattr(EventRefiner, "span", noted)
-    told = caption(pool, over_borders, plan_of(pool, over_borders)).events
+    told = caption(pool, prober_for(pool.engine.checkpoint), over_borders, plan_of(pool, over_borders)).events
     assert [event.text for event in told] == [SQUARE.text, STAR.text, CIRCLE.text]
     assert told[2].span.iou(Span(42.0, 58.0)) >= 0.85
     assert CIRCLE.text in looked
@@ -217,7 +233,7 @@ def test_events_that_lie_beside_each_other_may_share_an_edge(span: Span, does: b
 @pytest.fixture(scope="module")
 def session(pool: SessionPool, video: VideoInfo) -> VideoSession:
     """The whole video in one window."""
-    plan = pool.plan(video, "caption")
+    plan = pool.planner.plan(video, "caption")
     return pool.session(video, plan, plan.windows[0])
 
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from longview.model.demo import prober_for
 from longview.model.engine.base import VideoSession
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
@@ -47,10 +48,10 @@ def test_what_is_there_holds_and_what_is_not_does_not(
     pool: SessionPool, shapes_video: VideoInfo, shapes_events: tuple[ShapesEvent, ...]
 ) -> None:
     for event, other in zip(shapes_events, (*shapes_events[1:], shapes_events[0]), strict=True):
-        assert verify_claim(pool, shapes_video, event.event.span, event.text) is True
-        assert verify_claim(pool, shapes_video, event.event.span, other.text) is False
+        assert verify_claim(pool, prober_for(pool.engine.checkpoint), shapes_video, event.event.span, event.text) is True
+        assert verify_claim(pool, prober_for(pool.engine.checkpoint), shapes_video, event.event.span, other.text) is False
     both = f"{shapes_events[0].text} {shapes_events[1].text}"
-    assert verify_claim(pool, shapes_video, shapes_events[0].event.span, both) is False
+    assert verify_claim(pool, prober_for(pool.engine.checkpoint), shapes_video, shapes_events[0].event.span, both) is False
 
 
 @dataclass

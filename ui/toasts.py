@@ -1,4 +1,4 @@
-"""Expected errors as notes on the page."""
+"""Expected errors as short notices on the page."""
 
 from collections.abc import Callable
 from html import escape
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 def toast(text: str) -> gr.Error:
-    """A note on the page, and nothing in the server's log."""
+    """Return an error that the page shows, and the server's log does not."""
     # Gradio shows the text as HTML, and a file's name may be in it.
     return gr.Error(escape(text), duration=10, print_exception=False)
 
 
-def or_toast(work: Callable[[], T]) -> T:
-    """What the work gives, or a note that says why it cannot be had."""
+def or_toast(call: Callable[[], T]) -> T:
+    """Return the result of a call, or show its expected error."""
     try:
-        return work()
+        return call()
     except EXPECTED_ERRORS as error:
         raise toast(str(error)) from error

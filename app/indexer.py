@@ -1,0 +1,148 @@
+"""Index a file: caption it, summarize it, and write it to the library in one transaction."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from longview.app.media import END_SLACK_S, MediaStore
+from longview.app.progress import OnProgress, StagedProgress
+from longview.app.runtime import Runtime
+from longview.indexing.errors import UnknownVideo
+from longview.indexing.library import ID_DIGITS, Library, VideoEntry
+from longview.video.clips import is_browser_playable
+from longview.video.errors import ImpossiblePlan
+from longview.video.probe import VideoInfo
+from longview.video.time_text import format_time
+from longview.video.timeline import Event, Span
+
+log = logging.getLogger(__name__)
+
+EXPECTED_REPLY_TOKENS = 300
+"""Typical length of the captions of one window, in tokens; for estimates of time."""
+MIN_SLOW_S = 60.0
+"""Estimated time from which the user is warned, in seconds."""
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """The library entry of a file that was indexed, and how long it took."""
+
+    entry: VideoEntry
+    seconds_spent: float
+
+
+class Indexer:
+    """Indexes files into one library."""
+
+    def __init__(self, library: Library, media: MediaStore, runtime: Runtime) -> None:
+        self._library, self._media, self._runtime = library, media, runtime
+
+    def index(
+        self,
+        path: Path,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        context_tokens: int | None = None,
+        title: str | None = None,
+        keep_sessions: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> IndexResult:
+        """Caption a file and put it into the library; replace what the library has of the same content.
+
+        Nothing is written before everything is known. `keep_sessions`: the sessions stay in memory for later questions, as far as
+        the pool has room.
+
+        Raises:
+            VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be satisfied.
+            LibraryUnusable: the library cannot be written, for instance because the disk is full.
+        """
+        from longview.model.tasks.captioner import caption
+        from longview.model.tasks.chapters import Summary, summarize
+
+        check_range(start_s, end_s)
+        start = time.monotonic()
+        stages = StagedProgress(on_progress)
+        stages.begin("Probing", until=0.02)
+        video = self._media.open(path)
+        stages.begin("Loading the checkpoint", until=0.04)
+        pool, prober = self._runtime.pool, self._runtime.prober
+        plan = pool.planner.plan(video, "caption", span=requested_span(video, start_s, end_s), context_tokens=context_tokens)
+        estimate_s = pool.engine.estimated_seconds(plan, reply_tokens=EXPECTED_REPLY_TOKENS)
+        log.info("%s: %d frames in %d windows, about %.0f s", video.path.name, plan.frames, len(plan.windows), estimate_s)
+        if estimate_s > MIN_SLOW_S:
+            log.warning("%s will take about %s on this %s", video.path.name, format_time(estimate_s), pool.engine.device)
+        stages.begin("Captioning", until=0.94)
+        captions = caption(pool, prober, video, plan, keep_sessions=keep_sessions, on_part=stages)
+        stages.begin("Summarizing", until=0.97)
+        # Without frames and events even "no events detected" would be a claim too much.
+        has_summary = captions.events or not captions.coverage.uncovered
+        summary = summarize(captions.events, plan.span, pool, prober, on_part=stages) if has_summary else Summary("", ())
+        stages.begin("Writing to the library", until=0.99)
+        video_id = video.content_hash[:ID_DIGITS]
+        entry = VideoEntry(
+            video_id=video_id,
+            content_hash=video.content_hash,
+            path=video.path,
+            title=title or self._title(video_id, video.path),
+            duration_s=video.duration_s,
+            span=plan.span,
+            provenance=self._runtime.provenance(plan),
+            facts={
+                "width": video.width,
+                "height": video.height,
+                "fps": round(video.fps_nominal, 3),
+                "codec": video.codec,
+                "container": video.container,
+                "has_audio": video.has_audio,
+                "size_bytes": video.size_bytes,
+                "browser_plays": is_browser_playable(video),
+            },
+            incomplete=captions.coverage.uncovered,
+            summary=summary.text,
+            chapters=tuple(Event(chapter.span, chapter.title) for chapter in summary.chapters),
+            seconds_spent=time.monotonic() - start,
+        )
+        if entry.incomplete:
+            spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in entry.incomplete)
+            log.warning("%s: captions may be incomplete from %s", entry.title, spans)
+        entry = self._library.put(entry, captions.events)
+        stages.begin("Embedding the captions", until=1.0)
+        self._runtime.vectors.update(stages)
+        stages(1.0)
+        return IndexResult(entry, time.monotonic() - start)
+
+    def _title(self, video_id: str, path: Path) -> str:
+        """Return the title that the library has, else the file's name."""
+        try:
+            return self._library.video(video_id).title
+        except UnknownVideo:
+            # A file's name may have anything in it, line breaks and escape sequences too.
+            return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"
+
+
+def check_range(start_s: float | None, end_s: float | None) -> None:
+    """Refuse an end that does not come after its start.
+
+    Raises:
+        ImpossiblePlan: it does not.
+    """
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise ImpossiblePlan(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s or 0.0)}).")
+
+
+def requested_span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span | None:
+    """Return the part of a video that is requested; None for all of it.
+
+    Raises:
+        ImpossiblePlan: the end lies outside of the video, or not after the start.
+    """
+    check_range(start_s, end_s)
+    if not start_s and end_s is None:
+        return None
+    from_s = start_s or 0.0
+    if end_s is not None and end_s > video.duration_s + END_SLACK_S:
+        raise ImpossiblePlan(f"{format_time(end_s)} lies outside the video, which is {format_time(video.duration_s)} long.")
+    # The sampler refuses a start beyond the video's end.
+    return Span(from_s, max(from_s, video.duration_s if end_s is None else end_s))

@@ -1,0 +1,424 @@
+"""The documents that programs read: what `--json` prints. Times are seconds on the video's clock, and also text for people."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, Self
+
+from pydantic import BaseModel, SerializeAsAny
+
+from longview.app.answers import Answer, Citation
+from longview.indexing.library import Provenance, VideoEntry
+from longview.indexing.search import Moment
+from longview.model.tasks.coverage import Coverage
+from longview.model.tasks.localizer import Localization
+from longview.video.probe import VideoInfo
+from longview.video.time_text import format_time
+from longview.video.timeline import Event, Span
+
+
+class SpanOut(BaseModel):
+    """A span of time."""
+
+    start_s: float
+    end_s: float
+    start: str
+    """The start as `H:MM:SS.d`."""
+    end: str
+
+    @classmethod
+    def fields_of(cls, span: Span) -> dict[str, Any]:
+        """Return the fields of a span, for documents that are spans with more fields."""
+        return {
+            "start_s": round(span.start_s, 3),
+            "end_s": round(span.end_s, 3),
+            "start": format_time(span.start_s),
+            "end": format_time(span.end_s),
+        }
+
+    @classmethod
+    def of(cls, span: Span) -> Self:
+        """Return the document of a span."""
+        return cls(**cls.fields_of(span))
+
+
+class EventOut(SpanOut):
+    """A caption with its time."""
+
+    text: str
+
+    @classmethod
+    def of_events(cls, events: Iterable[Event]) -> list[Self]:
+        """Return the documents of events."""
+        return [cls(**cls.fields_of(event.span), text=event.text) for event in events]
+
+
+class ErrorOut(BaseModel):
+    """An expected error: a stable code for programs, and a sentence for people."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return the document of an error."""
+        return cls(code=getattr(error, "code", "error"), message=str(error))
+
+
+class ErrorDocument(BaseModel):
+    """The one document of a call that failed."""
+
+    error: ErrorOut
+
+
+class CoverageOut(BaseModel):
+    """What was searched, and what could not be."""
+
+    seconds: float
+    frames: int
+    patch_period_s: float
+    uncovered: list[SpanOut]
+
+    @classmethod
+    def of(cls, coverage: Coverage) -> Self:
+        """Return the document of a coverage."""
+        return cls(
+            seconds=round(coverage.seconds, 3),
+            frames=coverage.frames,
+            patch_period_s=round(coverage.patch_period_s, 4),
+            uncovered=[SpanOut.of(span) for span in coverage.uncovered],
+        )
+
+
+class ProvenanceOut(BaseModel):
+    """What made a result: checkpoint, version of the prompts, sampling plan."""
+
+    checkpoint: str
+    prompt_version: str
+    plan: dict[str, Any]
+
+    @classmethod
+    def of(cls, *provenance: Provenance) -> "ProvenanceOut | list[ProvenanceOut]":
+        """Return the document of one provenance, or the documents of several."""
+        documents = [ProvenanceOut(**asdict(item)) for item in provenance]
+        return documents[0] if len(documents) == 1 else documents
+
+
+class IndexedVideoOut(BaseModel):
+    """A file that was indexed."""
+
+    video_id: str
+    path: str
+    status: str = "indexed"
+    duration_s: float
+    events: int
+    seconds_spent: float
+    incomplete: list[SpanOut]
+
+    @classmethod
+    def of(cls, entry: VideoEntry, seconds_spent: float) -> Self:
+        """Return the document of a library entry."""
+        return cls(
+            video_id=entry.video_id,
+            path=str(entry.path),
+            duration_s=round(entry.duration_s, 3),
+            events=entry.caption_count,
+            seconds_spent=round(seconds_spent, 2),
+            incomplete=[SpanOut.of(span) for span in entry.incomplete],
+        )
+
+
+class FailedVideoOut(BaseModel):
+    """A file that could not be indexed."""
+
+    path: str
+    status: str = "failed"
+    error: ErrorOut
+
+
+class IndexDocument(BaseModel):
+    """The document of `index`."""
+
+    videos: list[SerializeAsAny[BaseModel]]
+    notice: str | None
+
+
+class VideoOut(BaseModel):
+    """A video of the library."""
+
+    video_id: str
+    title: str
+    path: str
+    duration_s: float
+    indexed: SpanOut
+    events: int
+    indexed_at: str
+    checkpoint: str
+    outdated: bool
+
+    @classmethod
+    def of(cls, entry: VideoEntry, *, is_outdated: bool) -> Self:
+        """Return the document of a library entry."""
+        return cls(
+            video_id=entry.video_id,
+            title=entry.title,
+            path=str(entry.path),
+            duration_s=round(entry.duration_s, 3),
+            indexed=SpanOut.of(entry.span),
+            events=entry.caption_count,
+            indexed_at=entry.indexed_at,
+            checkpoint=entry.provenance.checkpoint,
+            outdated=is_outdated,
+        )
+
+
+class ListDocument(BaseModel):
+    """The document of `list`."""
+
+    videos: list[VideoOut]
+
+
+class RemoveDocument(BaseModel):
+    """The document of `remove`."""
+
+    video_id: str
+    path: str
+    removed: bool = True
+
+
+class WindowOut(BaseModel):
+    """One window of a plan."""
+
+    start_s: float
+    end_s: float
+    frames: int
+    tokens: int
+
+
+class PlanOut(BaseModel):
+    """A sampling plan in numbers, as provenance keeps it."""
+
+    purpose: str
+    frames: int
+    temporal_patches: int
+    height: int
+    width: int
+    tokens_per_patch: int
+    visual_tokens: int
+    timestamp_tokens: int
+    total_tokens: int
+    patch_period_s: float
+    windows: list[WindowOut]
+
+
+class PlanDocument(PlanOut):
+    """The document of `plan`."""
+
+    estimated_seconds: float
+    estimated_bytes: int
+    video: dict[str, Any]
+    key_frames_only: bool
+    checkpoint: str
+    notice: str | None
+
+
+class CaptionDocument(BaseModel):
+    """The document of `caption`."""
+
+    video_id: str
+    duration_s: float
+    events: list[EventOut]
+    outdated: bool
+    incomplete: list[SpanOut]
+    provenance: ProvenanceOut | list[ProvenanceOut]
+    notice: str | None
+
+
+class ChapterOut(SpanOut):
+    """One chapter of a video."""
+
+    title: str
+
+
+class ChaptersDocument(BaseModel):
+    """The document of `chapters`."""
+
+    video_id: str
+    duration_s: float
+    summary: str
+    chapters: list[ChapterOut]
+    provenance: ProvenanceOut | list[ProvenanceOut]
+    notice: str | None
+
+
+class OccurrenceOut(SpanOut):
+    """One occurrence of a query."""
+
+    uncertainty_s: float
+
+
+class LocateDocument(BaseModel):
+    """The document of `locate`."""
+
+    query: str
+    video_id: str
+    spans: list[OccurrenceOut]
+    found: bool
+    coverage: CoverageOut
+    provenance: ProvenanceOut | list[ProvenanceOut]
+    notice: str | None
+
+    @classmethod
+    def of(cls, query: str, video_id: str, result: Localization, provenance: Provenance, notice: str | None) -> Self:
+        """Return the document of a localisation."""
+        spans = [
+            OccurrenceOut(**SpanOut.fields_of(item.span), uncertainty_s=round(item.uncertainty_s, 3))
+            for item in result.occurrences
+        ]
+        return cls(
+            query=query,
+            video_id=video_id,
+            spans=spans,
+            found=bool(spans),
+            coverage=CoverageOut.of(result.coverage),
+            provenance=ProvenanceOut.of(provenance),
+            notice=notice,
+        )
+
+
+class CitationOut(SpanOut):
+    """A span that an answer cites, and what its source says there."""
+
+    video_id: str
+    source: str
+    text: str
+
+    @classmethod
+    def of_citation(cls, citation: Citation) -> Self:
+        """Return the document of a citation."""
+        return cls(**cls.fields_of(citation.span), video_id=citation.video_id, source=citation.source, text=citation.text)
+
+
+class AskDocument(BaseModel):
+    """The document of `ask`."""
+
+    question: str
+    answer: str
+    citations: list[CitationOut]
+    first_token_s: float
+    total_s: float
+    coverage: CoverageOut
+    verified: bool
+    """Whether the times that the answer names were verified."""
+    provenance: ProvenanceOut | list[ProvenanceOut]
+    notice: str | None
+
+    @classmethod
+    def of(cls, question: str, answer: Answer, *, verified: bool, notice: str | None) -> Self:
+        """Return the document of an answer."""
+        return cls(
+            question=question,
+            answer=answer.text,
+            citations=[CitationOut.of_citation(item) for item in answer.citations],
+            first_token_s=round(answer.first_token_s, 3),
+            total_s=round(answer.total_s, 3),
+            coverage=CoverageOut.of(answer.coverage),
+            verified=verified,
+            provenance=ProvenanceOut.of(*answer.provenance),
+            notice=notice,
+        )
+
+
+class FailedAnswerOut(BaseModel):
+    """A question of an interactive conversation that could not be answered."""
+
+    question: str
+    error: ErrorOut
+
+
+class ConversationDocument(BaseModel):
+    """The document of `ask --interactive`."""
+
+    answers: list[SerializeAsAny[BaseModel]]
+
+
+class MomentOut(SpanOut):
+    """One search result."""
+
+    video_id: str
+    title: str
+    text: str
+    score: float
+    source: str
+    verified: bool | None
+
+    @classmethod
+    def of_moment(cls, moment: Moment) -> Self:
+        """Return the document of a moment."""
+        return cls(
+            **cls.fields_of(moment.span),
+            video_id=moment.video_id,
+            title=moment.title,
+            text=moment.text,
+            score=moment.score,
+            source=moment.source,
+            verified=moment.verified,
+        )
+
+
+class SearchDocument(BaseModel):
+    """The document of `search`."""
+
+    query: str
+    moments: list[MomentOut]
+    rejected: int
+    """Number of moments that verification did not confirm."""
+    notice: str | None
+
+
+class ExportDocument(BaseModel):
+    """The document of `export`: the content, or the file that has it."""
+
+    video_id: str
+    format: str
+    content: str | None = None
+    path: str | None = None
+
+
+class CutDocument(SpanOut):
+    """The document of `cut`: the span that was written."""
+
+    path: str
+    reencoded: bool
+    requested: SpanOut
+
+
+class ContactSheetDocument(BaseModel):
+    """The document of `contact-sheet`."""
+
+    path: str
+    times_s: list[float]
+    undecodable_s: list[float]
+
+
+class DoctorDocument(BaseModel, extra="allow"):
+    """The document of `doctor`: facts by name, and problems as sentences."""
+
+    problems: list[str]
+
+
+class EvalDocument(BaseModel, extra="allow"):
+    """The document of `eval`: the report of one suite, and the files that have it."""
+
+    suite: str
+    checkpoint: str
+    device: str
+    paths: list[str]
+    notice: str | None
+
+
+def video_fields(video: VideoInfo) -> dict[str, Any]:
+    """Return the fields of a video file, without its path, content hash and stream index."""
+    fields = asdict(video)
+    for internal in ("path", "content_hash", "stream_index"):
+        del fields[internal]
+    return fields

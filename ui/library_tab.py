@@ -1,0 +1,81 @@
+"""The tab that lists the library, and adds and removes videos."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from longview.app.jobs import Job, Jobs
+from longview.app.service import Longview, VideoEntry
+from longview.ui import render
+from longview.ui.toasts import toast
+
+VIDEO_SUFFIXES = (
+    ".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mpg .mpeg .flv .ogv .gif .wmv".split()  # noqa: SIM905 (one line for one list)
+)
+JOB_POLL_S = 0.5
+"""Interval at which a page gets the progress of its job, in seconds."""
+
+
+@dataclass(frozen=True)
+class LibraryTab:
+    """The components of the tab that other parts of the page update."""
+
+    table: gr.HTML
+    video_to_remove: gr.Dropdown
+    remove: gr.Button
+
+
+def library_tab(jobs: Jobs, status: gr.HTML) -> LibraryTab:
+    """Build the tab inside of the blocks that are open; jobs are shown in `status`."""
+    with gr.Row():
+        upload = gr.File(label="Upload a video", file_types=VIDEO_SUFFIXES, type="filepath")
+        with gr.Column():
+            path = gr.Textbox(label="Or a path on this machine", placeholder="/home/me/holiday.mp4")
+            add = gr.Button("Index", variant="primary")
+    table = gr.HTML()
+    with gr.Row():
+        video_to_remove = gr.Dropdown(label="Remove from the library (the file stays)", choices=[], value=None, interactive=True)
+        remove = gr.Button("Remove", variant="stop")
+
+    def on_add(text: str) -> Iterator[str]:
+        if not text.strip():
+            raise toast("Type the path of a video on this machine.")
+        yield from _follow_job(jobs, jobs.index(Path(text.strip()).expanduser()))
+
+    def on_upload(file: str | None) -> Iterator[str]:
+        if file:
+            yield from _follow_job(jobs, jobs.index(Path(file), upload_name=Path(file).name))
+
+    gr.on([add.click, path.submit], on_add, path, status, api_name="index", trigger_mode="multiple", concurrency_limit=8)
+    upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
+    return LibraryTab(table, video_to_remove, remove)
+
+
+def library_lists(app: Longview, selected: VideoEntry | None) -> list[Any]:
+    """Render what lists all videos: the choices of the watch tab, those of the library tab, and the table."""
+    entries = app.videos()
+    choices = [(f"{entry.title} ({entry.video_id})", entry.video_id) for entry in entries]
+    outdated_ids = frozenset(entry.video_id for entry in entries if app.is_outdated(entry))
+    return [
+        gr.update(choices=choices, value=selected.video_id if selected else None),
+        gr.update(choices=choices, value=None),
+        render.library_table(entries, outdated_ids),
+    ]
+
+
+def current_job(jobs: Jobs) -> Job | None:
+    """Return the job that runs, else the latest one."""
+    running = jobs.running()
+    return running[0] if running else jobs.latest()
+
+
+def _follow_job(jobs: Jobs, job: Job) -> Iterator[str]:
+    """Render the progress until a job has ended. Leaving the page does not stop the job."""
+    while not job.finished.wait(JOB_POLL_S):
+        yield render.job(current_job(jobs))
+    if job.error:
+        raise toast(job.error)
+    yield render.job(job)

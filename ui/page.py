@@ -1,0 +1,94 @@
+"""The page: its tabs, and what they share. All state comes from the library, so a reload loses nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from longview.app.jobs import Jobs
+from longview.app.service import Longview
+from longview.ui import render
+from longview.ui.library_tab import current_job, library_lists, library_tab
+from longview.ui.search_tab import search_tab
+from longview.ui.streaming import ActiveStreams
+from longview.ui.toasts import or_toast, toast
+from longview.ui.watch_tab import UNCHECKED, find_entry, video_view, watch_tab
+
+ASSETS = Path(__file__).parent / "assets"
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+"""A theme with system fonts: the default one would fetch its fonts from the internet."""
+POLL_S = 1.0
+"""Interval at which a page asks for the state of jobs, in seconds."""
+MAX_WAITING_REQUESTS = 64
+"""Maximum number of requests that wait for their turn; Gradio answers further ones with "busy"."""
+
+
+def build(app: Longview, jobs: Jobs) -> gr.Blocks:
+    """Build the page over one library."""
+    streams = ActiveStreams()
+    with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
+        gr.Markdown("### Longview · ask long videos questions, find moments, export timestamped captions")
+        if app.checkpoint.notice:
+            gr.HTML(render.notice(app.checkpoint.notice))
+        status = gr.HTML()
+        finished_jobs = gr.Number(0, visible="hidden")
+        with gr.Tabs():
+            with gr.Tab("Watch"):
+                watch = watch_tab(app, jobs, streams)
+            with gr.Tab("Search"):
+                search_tab(app, streams)
+            with gr.Tab("Library"):
+                library = library_tab(jobs, status)
+        selected, view = watch.selected_video, watch.view
+        lists = [selected, library.video_to_remove, library.table]
+
+        def on_load(request: gr.Request) -> list[Any]:
+            entry = find_entry(app, request.query_params.get("video")) or next(reversed(app.videos()), None)
+            return [
+                *library_lists(app, entry),
+                *video_view(app, jobs, entry, _start_s(request)),
+                render.job(current_job(jobs)),
+                len(jobs.finished()),
+            ]
+
+        def on_tick(video_id: str | None, known: int) -> list[Any]:
+            finished = jobs.finished()
+            job_status = render.job(current_job(jobs))
+            if len(finished) == known:
+                return [job_status, known, *[gr.skip()] * (len(lists) + len(view))]
+            entry = find_entry(app, video_id) or next(reversed(app.videos()), None)
+            # Only a video that a job was about is rendered again: another one may be playing.
+            is_affected = entry is not None and (
+                entry.video_id != video_id or any(job.video_id == entry.video_id for job in finished[int(known or 0) :])
+            )
+            rendered = video_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view)
+            return [job_status, len(finished), *library_lists(app, entry), *rendered]
+
+        def on_remove(video_id: str | None, current: str | None) -> list[Any]:
+            if not video_id:
+                raise toast("Choose the video that should be removed.")
+            or_toast(lambda: app.remove(video_id))
+            entry = find_entry(app, current) or next(reversed(app.videos()), None)
+            return [*library_lists(app, entry), *video_view(app, jobs, entry)]
+
+        page.load(on_load, None, [*lists, *view, status, finished_jobs], api_visibility="private")
+        gr.Timer(POLL_S).tick(
+            on_tick,
+            [selected, finished_jobs],
+            [status, finished_jobs, *lists, *view],
+            show_progress="hidden",
+            api_visibility="private",
+            **UNCHECKED,
+        )
+        page.unload(streams.cancel_all)
+        library.remove.click(on_remove, [library.video_to_remove, selected], [*lists, *view], api_name="remove", **UNCHECKED)
+    # Without `api_open=False` clients could bypass the queue and its limit.
+    page.queue(max_size=MAX_WAITING_REQUESTS, api_open=False)
+    return page
+
+
+def _start_s(request: gr.Request) -> float:
+    try:
+        return max(0.0, float(request.query_params.get("t", 0)))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,137 @@
+"""The tab that plays one video, with its captions, chapters, exports and questions."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from longview.app.errors import EXPECTED_ERRORS
+from longview.app.jobs import Jobs
+from longview.app.progress import Progress
+from longview.app.service import Longview, VideoEntry
+from longview.ui import render
+from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams, stream_events
+from longview.ui.toasts import or_toast, toast
+
+EXAMPLES = [
+    "What happens at 0:42?",
+    "When does the red circle appear?",
+    "What happens between 2:00 and 2:40?",
+    "How many events are in the video?",
+]
+UNCHECKED: dict[str, Any] = {"preprocess": False}
+"""Gradio would check a selected video against the list that this page got last, but the library changes under it: other pages
+and the command line add and remove videos."""
+
+
+@dataclass(frozen=True)
+class WatchTab:
+    """The components of the tab that other parts of the page update."""
+
+    selected_video: gr.Dropdown
+    view: list[Any]
+    """Player, summary, captions, exports and chat; see `video_view`."""
+
+
+def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
+    """Build the tab inside of the blocks that are open."""
+    selected_video = gr.Dropdown(label="Video", choices=[], interactive=True)
+    with gr.Row():
+        with gr.Column(scale=3):
+            player = gr.HTML()
+            summary = gr.HTML()
+            captions = gr.HTML(label="Captions")
+            exports = gr.HTML()
+        with gr.Column(scale=2):
+            chat = gr.Chatbot(
+                label="Questions",
+                height=420,
+                feedback_options=None,
+                buttons=[],
+                allow_tags=False,
+                placeholder="Ask about this video.",
+            )
+            question = gr.Textbox(label="Question", placeholder=EXAMPLES[0], submit_btn=True, max_length=2000)
+            gr.Examples(EXAMPLES, question, label="For instance")
+    view = [player, summary, captions, exports, chat]
+
+    def on_select(video_id: str | None) -> list[Any]:
+        return video_view(app, jobs, find_entry(app, video_id))
+
+    def on_ask(video_id: str | None, text: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
+        entry = find_entry(app, video_id)
+        if entry is None:
+            raise toast("Choose a video first.")
+        # From the library, not from the page: the page may have sent this question before the last answer was there.
+        earlier = app.answers(entry)
+        messages = [
+            *render.history(earlier, app.checkpoint.notice),
+            {"role": "user", "content": render.escaped_markdown(text)},
+            {"role": "assistant", "content": "…"},
+        ]
+        yield gr.update(value="", **ANSWERING), messages
+        try:
+            with streams.cancellable(request) as cancel_event:
+                latest: deque[Progress] = deque(maxlen=1)
+                turns = render.turns(earlier)
+                stream = app.ask([entry], text, history=turns, cancel_event=cancel_event, on_progress=latest.append)
+                partial = ""
+                for piece in stream_events(stream):
+                    partial += piece
+                    messages[-1]["content"] = render.answer(partial) + ("" if piece else render.answer_progress(latest))
+                    yield gr.skip(), messages
+                answer = stream.answer
+            spans = [citation.span for citation in answer.citations]
+            messages[-1]["content"] = render.answer(answer.text, spans, app.checkpoint.notice)
+        except EXPECTED_ERRORS as error:
+            messages[-1]["content"] = render.escaped_markdown(str(error))
+        yield gr.update(**IDLE), messages
+
+    def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, list[Any]]:
+        # An answer that is being generated is cleared too.
+        streams.cancel_all(request)
+        entry = find_entry(app, video_id)
+        if entry is not None:
+            or_toast(lambda: app.delete_answers(entry))
+        return gr.update(**IDLE), []
+
+    selected_video.input(on_select, selected_video, view, api_name="open", **UNCHECKED)
+    remember = "id => { history.replaceState(null, '', `?video=${encodeURIComponent(id)}`); }"
+    selected_video.input(None, selected_video, None, js=remember)
+    asking = question.submit(
+        on_ask, [selected_video, question], [question, chat], api_name="ask", trigger_mode="multiple", **UNCHECKED
+    )
+    # Cancelling the answer frees the model for the next question at once.
+    question.stop(streams.stop, None, question, cancels=[asking], api_visibility="private")
+    chat.clear(on_clear, selected_video, [question, chat], cancels=[asking], api_name="clear", **UNCHECKED)
+    return WatchTab(selected_video, view)
+
+
+def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
+    """Return the video with that id; None if there is none."""
+    try:
+        return app.library.video(video_id) if video_id else None
+    except EXPECTED_ERRORS:
+        return None
+
+
+def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
+    """Render player, summary, captions, exports and earlier questions of a video."""
+    if entry is None:
+        return [render.player(None, ready=False), "", "", "", []]
+    try:
+        is_ready = app.media.browser_copy(entry) is not None
+        player = render.player(entry, ready=is_ready, start_s=start_s)
+        if not is_ready:
+            jobs.prepare_for_browser(entry)
+    except EXPECTED_ERRORS as error:
+        player = render.failure(str(error))
+    return [
+        player,
+        render.summary(entry),
+        render.captions(app.captions(entry), is_outdated=app.is_outdated(entry), incomplete=entry.incomplete),
+        render.exports(entry),
+        render.history(app.answers(entry), app.checkpoint.notice),
+    ]
