@@ -1,4 +1,4 @@
-"""The sample video of a new library: five minutes of coloured shapes with a dozen events, rendered on first use."""
+"""The sample video of an empty library: five minutes of coloured shapes with twelve events, rendered on first use."""
 
 import logging
 import sys
@@ -17,11 +17,11 @@ FPS = 15.0
 
 
 def add_sample(app: Longview, on_progress: OnProgress | None = None) -> None:
-    """Render and index the sample if the library is empty."""
+    """Render and index the sample video if the library is empty."""
     if app.videos():
         return
     path = app.library.folder / "samples" / SAMPLE_NAME
-    print("The library is empty: making a sample video of five minutes.", file=sys.stderr)
+    print("The library is empty: rendering a sample video of five minutes.", file=sys.stderr)
     if not path.exists():
         render(path, sample_events(DURATION_S, EVENTS, seed=SEED), DURATION_S, fps=FPS, seed=SEED)
     app.index(path, title="Sample: coloured shapes", on_progress=on_progress)

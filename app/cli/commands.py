@@ -42,7 +42,10 @@ def index(
     end: End = None,
     context_tokens: ContextTokens = None,
 ) -> None:
-    """Caption videos and put them into the library: longview index holiday.mp4"""
+    """Caption videos and put them into the library.
+
+    Example: longview index holiday.mp4
+    """
     start_s, end_s = parse_seconds(start), parse_seconds(end)
     documents: list[BaseModel] = []
     lines: list[str] = []
@@ -78,7 +81,10 @@ def index(
 
 @command("json", "model")
 def list_(context: Context) -> None:
-    """Show the videos of the library: longview list"""
+    """Show the videos of the library.
+
+    Example: longview list
+    """
     entries = context.app.videos()
     rows = [schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry)) for entry in entries]
     lines = (
@@ -94,7 +100,10 @@ def list_(context: Context) -> None:
 
 @command("json")
 def remove(context: Context, video: ExistingVideo) -> None:
-    """Remove a video from the library; its file stays: longview remove 3f2a"""
+    """Remove a video from the library; its file stays.
+
+    Example: longview remove 3f2a
+    """
     entry = context.app.remove(video)
     context.print_result(
         schemas.RemoveDocument(video_id=entry.video_id, path=str(entry.path)),
@@ -112,7 +121,10 @@ def plan(
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames per second.", show_default=False)] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Maximum number of frames.", show_default=False)] = None,
 ) -> None:
-    """Show which frames a question would need, and their cost: longview plan holiday.mp4"""
+    """Show which frames a question would need, and their cost.
+
+    Example: longview plan holiday.mp4
+    """
     report = context.app.plan(
         video,
         start_s=parse_seconds(start),
@@ -147,7 +159,10 @@ def plan(
 
 @command("json", "model", "decoding")
 def caption(context: Context, video: VideoArgument) -> None:
-    """Print a video's captions: longview caption 3f2a"""
+    """Print a video's captions.
+
+    Example: longview caption 3f2a
+    """
     entry = resolve_video(context, video)
     is_outdated = context.app.is_outdated(entry)
     warn_if_incomplete(entry)
@@ -169,7 +184,10 @@ def caption(context: Context, video: VideoArgument) -> None:
 
 @command("json", "model", "decoding")
 def chapters(context: Context, video: VideoArgument) -> None:
-    """Print a video's chapters, in YouTube's form, and a summary: longview chapters 3f2a"""
+    """Print a video's chapters, in YouTube's form, and a summary.
+
+    Example: longview chapters 3f2a
+    """
     entry = resolve_video(context, video)
     warn_if_incomplete(entry)
     context.print_notice()
@@ -189,7 +207,10 @@ def chapters(context: Context, video: VideoArgument) -> None:
 
 @command("json", "model", "decoding")
 def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.Argument(help="What to look for.")]) -> None:
-    """Find all occurrences of something, or that it is absent: longview locate 3f2a "a red circle" """
+    """Find all occurrences of something, or that it is absent.
+
+    Example: longview locate 3f2a "a red circle"
+    """
     entry = resolve_video(context, video)
     with progress_bar() as on_progress:
         result = context.app.locate(entry, query, on_progress=on_progress)
@@ -213,7 +234,10 @@ def ask(
     ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Verify each time that an answer names.")] = False,
 ) -> None:
-    """Ask about a video, several, or the whole library: longview ask 3f2a "What happens at 0:42?" """
+    """Ask about a video, several, or the whole library.
+
+    Example: longview ask 3f2a "What happens at 0:42?"
+    """
     words = words or []
     if not words and not interactive:
         raise typer.BadParameter("a question is missing.")
@@ -293,7 +317,10 @@ def search(
         bool, typer.Option(help="Check each moment in the video, and drop the moments whose caption is not confirmed.")
     ] = True,
 ) -> None:
-    """Search the captions of the whole library: longview search "red circle" """
+    """Search the captions of the whole library.
+
+    Example: longview search "red circle"
+    """
     proposed = context.app.search(query, limit=limit, video=resolve_video(context, video).video_id if video else None)
     moments = list(proposed)
     if verify and proposed:
@@ -319,7 +346,10 @@ def search(
 
 @command("json", "model")
 def doctor(context: Context) -> None:
-    """Check this installation and report problems: longview doctor"""
+    """Check this installation and report problems.
+
+    Example: longview doctor
+    """
     diagnosis = examine(context.app)
     lines = [f"{name}: {value}" for name, value in diagnosis.facts.items()]
     lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems] or ["Everything works."]

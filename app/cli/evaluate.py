@@ -40,7 +40,10 @@ def eval_(
     seed: Annotated[int, typer.Option(min=0, max=100_000, help="Seed of the rendered videos.")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.json, .md and .png.")] = Path("eval"),
 ) -> None:
-    """Measure accuracy on rendered videos or on your own labels: longview eval shapes"""
+    """Measure accuracy on rendered videos or on your own labels.
+
+    Example: longview eval shapes
+    """
     if find_spec("matplotlib") is None:
         raise BadRequest("The picture of `eval` needs matplotlib; install it with: pip install matplotlib")
     try:

@@ -38,7 +38,10 @@ def export(
         Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.", show_default=False)
     ] = None,
 ) -> None:
-    """Export a video's captions: longview export 3f2a --format srt -o holiday.srt"""
+    """Export a video's captions.
+
+    Example: longview export 3f2a --format srt -o holiday.srt
+    """
     entry = resolve_video(context, video)
     text = context.app.export(entry, format)
     warn_if_incomplete(entry)
@@ -67,7 +70,10 @@ def cut(
     reencode: Annotated[bool, typer.Option("--reencode", help="Cut exactly, by encoding again.")] = False,
     output: Output = None,
 ) -> None:
-    """Cut a part out, from the key frame before: longview cut 3f2a --start 0:10 --end 0:20"""
+    """Cut a part out, from the key frame before.
+
+    Example: longview cut 3f2a --start 0:10 --end 0:20
+    """
     span = ordered_span(parse_seconds(start), parse_seconds(end))
     title, source = context.app.media.resolve(video)
     result = context.app.media.cut(title, source, span, output, reencode=reencode)
@@ -87,7 +93,10 @@ def contact_sheet(
     rows: Annotated[int, typer.Option(min=1, max=20, help="Number of rows.")] = 4,
     output: Output = None,
 ) -> None:
-    """Write an image of thumbnails with their times: longview contact-sheet 3f2a"""
+    """Write an image of thumbnails with their times.
+
+    Example: longview contact-sheet 3f2a
+    """
     title, source = context.app.media.resolve(video)
     path, times_s, undecodable_s = context.app.media.contact_sheet(title, source, output, columns=columns, rows=rows)
     if undecodable_s:

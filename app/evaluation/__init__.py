@@ -1,1 +1,1 @@
-"""How right the application is: on rendered videos with known events, and on videos that users have labelled."""
+"""Accuracy of the application: on rendered videos with known events, and on videos that users have labelled."""

@@ -1,7 +1,7 @@
-"""The field's measures of moments and dense captions, as pure functions of spans.
+"""Metrics of temporal grounding and dense captioning, as pure functions of spans and events.
 
-Temporal grounding after Gao et al. 2017 (R@n at an IoU, mIoU); dense captions after SODA (Fujita et al. 2020): captions and truth
-are matched in order of time so that the sum of IoU times likeness of text is greatest, and its F-measure is the score.
+Temporal grounding follows Gao et al. 2017 (R@n at an IoU, mIoU). Dense captioning follows SODA (Fujita et al. 2020): it matches
+captions and truth in order of time so that the sum of IoU times text similarity is greatest. The score is the F-measure of it.
 """
 
 import math
@@ -11,84 +11,93 @@ from longview.model.tasks.text_match import is_paraphrase, token_f1
 from longview.video.timeline import Event, Span
 
 THRESHOLDS = (0.3, 0.5, 0.7)
-"""IoUs at which recall is told."""
+"""IoUs at which recall is reported."""
 
 
-def match_spans(found: Sequence[Span], truth: Sequence[Span]) -> list[int | None]:
-    """For each true span the index of the found one that is its, each used once; the best overlaps are served first."""
+def match_spans(predicted: Sequence[Span], truth: Sequence[Span]) -> list[int | None]:
+    """Return, for each true span, the index of its predicted span. The best overlaps are matched first, each span once."""
     pairs = sorted(
-        ((span.iou(true), at, of) for of, true in enumerate(truth) for at, span in enumerate(found) if span.iou(true) > 0),
+        (
+            (span.iou(true_span), index, true_index)
+            for true_index, true_span in enumerate(truth)
+            for index, span in enumerate(predicted)
+            if span.iou(true_span) > 0
+        ),
         reverse=True,
     )
-    partner: list[int | None] = [None] * len(truth)
-    used: set[int] = set()
-    for _, at, of in pairs:
-        if partner[of] is None and at not in used:
-            partner[of] = at
-            used.add(at)
-    return partner
+    matches: list[int | None] = [None] * len(truth)
+    used_indexes: set[int] = set()
+    for _, index, true_index in pairs:
+        if matches[true_index] is None and index not in used_indexes:
+            matches[true_index] = index
+            used_indexes.add(index)
+    return matches
 
 
-def overlap_ious(found: Sequence[Span], truth: Sequence[Span]) -> list[float]:
-    """IoU of each true span with its match, 0 where there is none; the mean of many is mIoU."""
-    return [0.0 if at is None else found[at].iou(true) for at, true in zip(match_spans(found, truth), truth, strict=True)]
+def overlap_ious(predicted: Sequence[Span], truth: Sequence[Span]) -> list[float]:
+    """Return the IoU of each true span with its match, 0 without one. The mean over many spans is mIoU."""
+    matches = match_spans(predicted, truth)
+    return [0.0 if index is None else predicted[index].iou(span) for index, span in zip(matches, truth, strict=True)]
 
 
-def is_recalled(found: Sequence[Span], truth: Sequence[Span], *, n: int, threshold: float) -> bool:
-    """R@n: whether one of the first n found spans overlaps a true one well enough."""
-    return any(span.iou(true) >= threshold for span in found[:n] for true in truth)
+def is_recalled(predicted: Sequence[Span], truth: Sequence[Span], *, n: int, threshold: float) -> bool:
+    """Whether one of the first n predicted spans has at least this IoU with a true one (R@n)."""
+    return any(span.iou(true_span) >= threshold for span in predicted[:n] for true_span in truth)
 
 
-def soda(found: Sequence[Event], truth: Sequence[Event], *, like: Callable[[str, str], float] = token_f1) -> float:
-    """SODA's F-measure of captions, 0 to 1; both empty is 1.
+def soda(predicted: Sequence[Event], truth: Sequence[Event], *, similarity: Callable[[str, str], float] = token_f1) -> float:
+    """Return SODA's F-measure of captions, 0 to 1; 1 if both are empty.
 
-    SODA uses METEOR as the likeness of two texts, which needs word lists of one language; shared words work in every language
-    that parts its words.
+    SODA compares texts by METEOR, which needs word lists of one language. The default here is the F-measure of common words, which
+    works for every language that separates its words.
     """
-    if not found or not truth:
-        return float(not found and not truth)
-    found, truth = sorted(found, key=lambda event: event.span), sorted(truth, key=lambda event: event.span)
-    best = [0.0] * (len(truth) + 1)
-    for event in found:
-        above = best
-        best = [0.0]
-        for at, true in enumerate(truth):
-            shared = event.span.overlap_s(true.span) > 0
-            here = event.span.iou(true.span) * like(event.text, true.text) if shared else 0.0
-            best.append(max(above[at + 1], best[at], above[at] + here))
-    precision, recall = best[-1] / len(found), best[-1] / len(truth)
-    return 2 * precision * recall / (precision + recall) if best[-1] else 0.0
+    if not predicted or not truth:
+        return float(not predicted and not truth)
+    predicted, truth = sorted(predicted, key=lambda event: event.span), sorted(truth, key=lambda event: event.span)
+    row = [0.0] * (len(truth) + 1)
+    for event in predicted:
+        previous_row, row = row, [0.0]
+        for column, true_event in enumerate(truth):
+            overlaps = event.span.overlap_s(true_event.span) > 0
+            gain = event.span.iou(true_event.span) * similarity(event.text, true_event.text) if overlaps else 0.0
+            row.append(max(previous_row[column + 1], row[column], previous_row[column] + gain))
+    precision, recall = row[-1] / len(predicted), row[-1] / len(truth)
+    return 2 * precision * recall / (precision + recall) if row[-1] else 0.0
 
 
-def recalled_events(found: Sequence[Event], truth: Sequence[Event], *, threshold: float = 0.5) -> list[bool]:
-    """For each true event whether a caption tells it in the same words and overlaps it well enough."""
-    return [any(event.text == true.text and event.span.iou(true.span) >= threshold for event in found) for true in truth]
+def recalled_events(predicted: Sequence[Event], truth: Sequence[Event], *, threshold: float = 0.5) -> list[bool]:
+    """Return, for each true event, whether a caption has the same text and at least this IoU."""
+    return [
+        any(event.text == true_event.text and event.span.iou(true_event.span) >= threshold for event in predicted)
+        for true_event in truth
+    ]
 
 
-def correct_captions(found: Sequence[Event], truth: Sequence[Event]) -> list[bool]:
-    """For each caption whether it tells a true event, in the same sense."""
-    return recalled_events(truth, found)
+def correct_captions(predicted: Sequence[Event], truth: Sequence[Event]) -> list[bool]:
+    """Return, for each caption, whether it describes a true event, by the same criterion."""
+    return recalled_events(truth, predicted)
 
 
-def duplicate_count(found: Sequence[Event], truth: Sequence[Event]) -> int:
-    """Captions that tell in the same words what another one tells already: more of a true event than one."""
-    of_text: dict[str, list[Span]] = {}
-    for event in found:
-        of_text.setdefault(event.text, []).append(event.span)
+def duplicate_count(predicted: Sequence[Event], truth: Sequence[Event]) -> int:
+    """Return the number of captions beyond the first that describe the same true event in the same words."""
+    spans_by_text: dict[str, list[Span]] = {}
+    for event in predicted:
+        spans_by_text.setdefault(event.text, []).append(event.span)
     count = 0
-    for text, spans in of_text.items():
-        true = [event.span for event in truth if event.text == text]
-        count += sum(max(0, sum(span.overlap_s(one) > 0 for span in spans) - 1) for one in true)
+    for text, spans in spans_by_text.items():
+        true_spans = [event.span for event in truth if event.text == text]
+        count += sum(max(0, sum(span.overlap_s(true_span) > 0 for span in spans) - 1) for true_span in true_spans)
     return count
 
 
-def hallucination_count(found: Sequence[Event], truth: Sequence[Event]) -> int:
-    """Captions under which nothing lies that is told in like words."""
+def hallucination_count(predicted: Sequence[Event], truth: Sequence[Event]) -> int:
+    """Return the number of captions that overlap no true event with a similar text."""
     return sum(
-        not any(event.span.overlap_s(true.span) > 0 and is_paraphrase(event.text, true.text) for true in truth) for event in found
+        not any(event.span.overlap_s(true.span) > 0 and is_paraphrase(event.text, true.text) for true in truth)
+        for event in predicted
     )
 
 
-def percentile(values: Sequence[float], part: float) -> float | None:
-    """The smallest value that at least that part of all does not exceed (nearest rank); None of none."""
-    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)] if values else None
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Return the smallest value that at least this share of all values does not exceed (nearest rank); None without values."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else None

@@ -1,4 +1,4 @@
-"""An evaluation as JSON for programs, Markdown for people, and pictures for both."""
+"""Write the report of an evaluation: JSON for programs, Markdown for people, and a chart."""
 
 import json
 from pathlib import Path
@@ -23,20 +23,20 @@ def write(folder: Path, name: str, report: dict[str, Any]) -> list[Path]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The report's figures as tables."""
+    """Return the figures of a report as tables."""
     lines = [f"# {report['suite']}", "", f"Checkpoint {report['checkpoint']}, on {report['device']}.", ""]
     if "needle" in report:
         return "\n".join([*lines, *_needle_table(report["needle"]), ""])
     scores = report["scores"]
-    lines += [f"{scores['videos']} videos, {scores['minutes']} minutes.", "", "| what | figure |", "|---|---|"]
+    lines += [f"{scores['videos']} videos, {scores['minutes']} minutes.", "", "| metric | value |", "|---|---|"]
     for group, figures in scores.items():
         if isinstance(figures, dict):
             lines += [f"| {group}: {name} | {_figure(value)} |" for name, value in figures.items() if value is not None]
     if report["worst"]:
-        lines += ["", "## Found badly", ""]
+        lines += ["", "## Worst results", ""]
         lines += [
-            f"- {one['video']}: {one['query']} – true {one.get('truth', 'nowhere')}, found {one['found']}"
-            for one in report["worst"]
+            f"- {item['video']}: {item['query']} – true {item.get('truth', 'nowhere')}, predicted {item['predicted']}"
+            for item in report["worst"]
         ]
     return "\n".join([*lines, ""])
 
@@ -45,10 +45,10 @@ def _needle_table(needle: dict[str, Any]) -> list[str]:
     columns = zip(needle["minutes"], needle["tokens"], needle["windows"], strict=True)
     heads = [f"{minutes:g} min ({tokens:,} tokens in {windows} windows)" for minutes, tokens, windows in columns]
     rows = [
-        f"| {depth:.0%} | " + " | ".join(_figure(row[at]) for row in needle["overlaps"]) + " |"
-        for at, depth in enumerate(needle["depths"])
+        f"| {depth:.0%} | " + " | ".join(_figure(column[index]) for column in needle["overlaps"]) + " |"
+        for index, depth in enumerate(needle["depths"])
     ]
-    return ["IoU of the one event there is, by length of the video and how deep in it lies.", "",
+    return ["IoU of the single event, by length of the video and depth of the event.", "",
             "| depth | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|", *rows]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def _figure(value: Any) -> str:
 
 
 def _axes(width: float, height: float) -> Any:
-    # Not pyplot, which keeps figures for the whole process.
+    # pyplot would keep its figures as long as the process runs.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -67,7 +67,7 @@ def _axes(width: float, height: float) -> Any:
 
 
 def _bars(report: dict[str, Any], path: Path) -> None:
-    """All shares as bars."""
+    """Draw all shares as bars."""
     shares = [
         (f"{group}: {name}", float(value))
         for group, figures in report["scores"].items()
@@ -76,8 +76,8 @@ def _bars(report: dict[str, Any], path: Path) -> None:
         if isinstance(value, float) and not name.endswith("_s")
     ]
     axes = _axes(8, 0.6 + 0.28 * len(shares))
-    few_is_good = ("false_positive_rate", "duplicate_rate", "hallucination_rate")
-    colors = [BAD if name.endswith(few_is_good) else GOOD for name, _ in shares]
+    lower_is_better = ("false_positive_rate", "duplicate_rate", "hallucination_rate")
+    colors = [BAD if name.endswith(lower_is_better) else GOOD for name, _ in shares]
     bars = axes.barh([name for name, _ in shares], [value for _, value in shares], color=colors)
     axes.bar_label(bars, fmt="%.3f", padding=3)
     axes.set(xlim=(0, 1.1), title=report["suite"])
@@ -86,15 +86,16 @@ def _bars(report: dict[str, Any], path: Path) -> None:
 
 
 def _heat_map(report: dict[str, Any], path: Path) -> None:
+    """Draw the IoU of the needle by length and depth."""
     needle = report["needle"]
-    grid = [[row[at] for row in needle["overlaps"]] for at in range(len(needle["depths"]))]
+    grid = [[column[index] for column in needle["overlaps"]] for index in range(len(needle["depths"]))]
     axes = _axes(1.5 + 1.1 * len(needle["minutes"]), 1.5 + 0.6 * len(needle["depths"]))
-    picture = axes.imshow(grid, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
+    image = axes.imshow(grid, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
     axes.set_xticks(
         range(len(needle["minutes"])),
-        [f"{tokens / 1000:.0f}K\n{m:g} min" for m, tokens in zip(needle["minutes"], needle["tokens"], strict=True)],
+        [f"{tokens / 1000:.0f}K\n{minutes:g} min" for minutes, tokens in zip(needle["minutes"], needle["tokens"], strict=True)],
     )
     axes.set_yticks(range(len(needle["depths"])), [f"{depth:.0%}" for depth in needle["depths"]])
     axes.set(xlabel="tokens of the whole video", ylabel="depth of the event", title=report["suite"])
-    axes.figure.colorbar(picture, label="IoU")
+    axes.figure.colorbar(image, label="IoU")
     axes.figure.savefig(path, format="png", dpi=120)

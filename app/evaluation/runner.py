@@ -1,4 +1,4 @@
-"""The application on labelled videos: every figure through the same use cases that people and programs call."""
+"""Evaluate the application on labelled videos, through the use cases that people and programs call."""
 
 import statistics
 import time
@@ -15,71 +15,79 @@ if TYPE_CHECKING:
     from longview.app.service import Longview
 
 RETRIEVAL_DEPTHS = (1, 5, 10)
-"""How many hits of a search are looked at."""
+"""Numbers n of results at which R@n is computed."""
+MIN_CORRECT_IOU = 0.5
+"""Minimum IoU of a correct span."""
 OnVideo = Callable[[str], None]
-"""Told in words how far the evaluation has come."""
+"""Callback that receives the progress as text."""
 
 
 @dataclass
 class Scores:
-    """Everything that was seen, video by video; `scores` are what it comes to."""
+    """Observations of all videos; `summary` computes the metrics."""
 
     videos: int = 0
     seconds: float = 0.0
-    """Of video."""
+    """Total length of the videos, in seconds."""
     elapsed_s: dict[str, float] = field(default_factory=lambda: {"index": 0.0, "locate": 0.0})
     ious: list[float] = field(default_factory=list)
-    """Of every true span of a query."""
-    recall: dict[str, list[bool]] = field(default_factory=dict)
-    present_found: list[bool] = field(default_factory=list)
+    """IoU of each true span of a query."""
+    grounding_recall: dict[str, list[bool]] = field(default_factory=dict)
+    """For each query, by n and IoU: whether one of the first n spans is a true one."""
+    overlap_recall: list[bool] = field(default_factory=list)
+    """For each query: whether any span overlaps a true one."""
     false_positives: list[bool] = field(default_factory=list)
-    """Of every found span, whether nothing true lies under it."""
-    edges_s: list[float] = field(default_factory=list)
-    edges_covered: list[bool] = field(default_factory=list)
-    """Of every edge, whether it is within its error bar."""
+    """For each predicted span: whether it matches no true one."""
+    edge_errors_s: list[float] = field(default_factory=list)
+    edge_coverage: list[bool] = field(default_factory=list)
+    """For each edge: whether its error is within its uncertainty."""
     absent_rejections: list[bool] = field(default_factory=list)
+    """For each query for what does not happen: whether nothing was predicted."""
     event_recall: list[bool] = field(default_factory=list)
     caption_precision: list[bool] = field(default_factory=list)
-    """Of every caption, whether it tells a true event."""
-    sodas: list[float] = field(default_factory=list)
+    """For each caption: whether it describes a true event."""
+    soda_scores: list[float] = field(default_factory=list)
     duplicates: int = 0
-    hallucinated: int = 0
-    answer_correct: dict[str, list[bool]] = field(default_factory=dict)
-    retrieval_ranks: dict[int, list[bool]] = field(default_factory=dict)
+    hallucinations: int = 0
+    answer_accuracy: dict[str, list[bool]] = field(default_factory=dict)
+    """For each question, by kind: whether its answer is correct."""
+    retrieval_recall: dict[int, list[bool]] = field(default_factory=dict)
+    """For each query, by n: whether one of the first n results is correct."""
     worst: list[dict[str, Any]] = field(default_factory=list)
-    """Queries that were found badly or not at all, for whoever wants to know why."""
+    """Queries with inaccurate, missing or superfluous spans."""
 
     def add_localization(self, truth: Sequence[Span], spans: Sequence[Span], errors_s: Sequence[float] = ()) -> list[float]:
-        """Judge what was found for one query; `errors_s`: the error bar of each span. Returns the IoU of each true span."""
+        """Score the predicted spans of one query, with the uncertainty of each span. Return the IoU of each true span."""
         for n in RETRIEVAL_DEPTHS[:2]:
             for threshold in metrics.THRESHOLDS:
-                hit = metrics.is_recalled(spans, truth, n=n, threshold=threshold)
-                self.recall.setdefault(f"{n}, IoU {threshold}", []).append(hit)
-        overlaps = metrics.overlap_ious(spans, truth)
-        self.ious += overlaps
-        self.present_found.append(any(span.overlap_s(true) > 0 for span in spans for true in truth))
-        partners = metrics.match_spans(spans, truth)
-        self.false_positives += [at not in partners for at in range(len(spans))]
-        for at, true in zip(partners, truth, strict=True):
-            if at is None:
+                is_recalled = metrics.is_recalled(spans, truth, n=n, threshold=threshold)
+                self.grounding_recall.setdefault(f"{n}, IoU {threshold}", []).append(is_recalled)
+        ious = metrics.overlap_ious(spans, truth)
+        self.ious += ious
+        self.overlap_recall.append(any(span.overlap_s(true_span) > 0 for span in spans for true_span in truth))
+        matches = metrics.match_spans(spans, truth)
+        self.false_positives += [index not in matches for index in range(len(spans))]
+        for index, true_span in zip(matches, truth, strict=True):
+            if index is None:
                 continue
-            errors = (abs(spans[at].start_s - true.start_s), abs(spans[at].end_s - true.end_s))
-            self.edges_s += errors
+            edge_errors_s = (abs(spans[index].start_s - true_span.start_s), abs(spans[index].end_s - true_span.end_s))
+            self.edge_errors_s += edge_errors_s
             if errors_s:
-                self.edges_covered += [error <= errors_s[at] for error in errors]
-        return overlaps
+                self.edge_coverage += [error_s <= errors_s[index] for error_s in edge_errors_s]
+        return ious
 
     def add_captions(self, truth: Sequence[Event], captions: Sequence[Event]) -> None:
-        """Judge the captions of one video."""
+        """Score the captions of one video."""
         self.event_recall += metrics.recalled_events(captions, truth)
         self.caption_precision += metrics.correct_captions(captions, truth)
-        self.sodas.append(metrics.soda(captions, truth))
+        self.soda_scores.append(metrics.soda(captions, truth))
         self.duplicates += metrics.duplicate_count(captions, truth)
-        self.hallucinated += metrics.hallucination_count(captions, truth)
+        self.hallucinations += metrics.hallucination_count(captions, truth)
 
     def summary(self) -> dict[str, Any]:
-        """Shares from 0 to 1, seconds where a name says so; None where nothing was asked."""
-        recall = {f"R@{name}": _share(values) for name, values in sorted(self.recall.items())}
+        """Return shares from 0 to 1, and seconds where a name says so; None where there was nothing to measure."""
+        recall = {f"R@{name}": _share(values) for name, values in sorted(self.grounding_recall.items())}
+        captions = len(self.caption_precision)
         return {
             "videos": self.videos,
             "minutes": round(self.seconds / 60, 2),
@@ -87,11 +95,11 @@ class Scores:
                 "truths": len(self.ious),
                 "mIoU": _mean(self.ious),
                 **recall,
-                "R@any": _share(self.present_found),
+                "R@any": _share(self.overlap_recall),
                 "false_positive_rate": _share(self.false_positives),
-                "edge_median_s": _round(metrics.percentile(self.edges_s, 0.5)),
-                "edge_p90_s": _round(metrics.percentile(self.edges_s, 0.9)),
-                "edge_coverage": _share(self.edges_covered),
+                "edge_median_s": _round(metrics.percentile(self.edge_errors_s, 0.5)),
+                "edge_p90_s": _round(metrics.percentile(self.edge_errors_s, 0.9)),
+                "edge_coverage": _share(self.edge_coverage),
                 "absent_accuracy": _share(self.absent_rejections),
                 "absent_queries": len(self.absent_rejections),
             },
@@ -99,22 +107,20 @@ class Scores:
                 "recall": _share(self.event_recall),
                 "events": len(self.event_recall),
                 "precision": _share(self.caption_precision),
-                "soda": _mean(self.sodas),
-                "duplicate_rate": round(self.duplicates / len(self.caption_precision), 4) if self.caption_precision else None,
-                "hallucination_rate": round(self.hallucinated / len(self.caption_precision), 4)
-                if self.caption_precision
-                else None,
+                "soda": _mean(self.soda_scores),
+                "duplicate_rate": round(self.duplicates / captions, 4) if captions else None,
+                "hallucination_rate": round(self.hallucinations / captions, 4) if captions else None,
             },
-            "questions": {kind: _share(values) for kind, values in sorted(self.answer_correct.items())},
-            "search": {f"R@{n}": _share(values) for n, values in sorted(self.retrieval_ranks.items())},
+            "questions": {kind: _share(values) for kind, values in sorted(self.answer_accuracy.items())},
+            "search": {f"R@{n}": _share(values) for n, values in sorted(self.retrieval_recall.items())},
             "seconds_per_minute": {
-                name: round(60 * spent / self.seconds, 2) if self.seconds else None for name, spent in self.elapsed_s.items()
+                name: round(60 * spent_s / self.seconds, 2) if self.seconds else None for name, spent_s in self.elapsed_s.items()
             },
         }
 
 
 class Evaluation:
-    """One run over labelled videos with one application."""
+    """An evaluation of one application on labelled videos."""
 
     def __init__(self, app: "Longview", *, on_video: OnVideo = lambda _: None) -> None:
         self._app = app
@@ -122,62 +128,61 @@ class Evaluation:
         self.scores = Scores()
 
     def evaluate_video(self, labels: LabelledVideo, entry: VideoEntry, *, spent_s: float = 0.0) -> None:
-        """Judge one video of the library; `spent_s`: what indexing it took."""
-        tally = self.scores
-        tally.videos += 1
-        tally.seconds += labels.duration_s or entry.duration_s
-        tally.elapsed_s["index"] += spent_s
-        tally.add_captions(labels.events, [caption.event for caption in self._app.captions(entry)])
-        begun = time.monotonic()
+        """Score one video of the library. `spent_s`: the time that its indexing took, in seconds."""
+        scores = self.scores
+        scores.videos += 1
+        scores.seconds += labels.duration_s or entry.duration_s
+        scores.elapsed_s["index"] += spent_s
+        scores.add_captions(labels.events, [caption.event for caption in self._app.captions(entry)])
+        start = time.monotonic()
         for number, query in enumerate(labels.queries, 1):
             self._on_video(f"{entry.title}: query {number} of {len(labels.queries)}")
             self._evaluate_localization(labels, entry, query)
-        tally.elapsed_s["locate"] += time.monotonic() - begun
+        scores.elapsed_s["locate"] += time.monotonic() - start
         for number, query in enumerate(labels.absent, 1):
             self._on_video(f"{entry.title}: absent query {number} of {len(labels.absent)}")
-            found = self._app.locate(entry, query).occurrences
-            tally.absent_rejections.append(not found)
-            if found:
-                tally.worst.append(
-                    {"video": entry.title, "query": query, "absent": True, "found": _span_pairs(f.span for f in found)}
-                )
+            spans = [item.span for item in self._app.locate(entry, query).occurrences]
+            scores.absent_rejections.append(not spans)
+            if spans:
+                scores.worst.append({"video": entry.title, "query": query, "absent": True, "predicted": _span_pairs(spans)})
         for question in labels.questions:
             self._on_video(f"{entry.title}: {question.text}")
             self._evaluate_question(entry, question)
         self._on_video(f"{entry.title}: done")
 
     def _evaluate_localization(self, labels: LabelledVideo, entry: VideoEntry, query: str) -> None:
-        found = self._app.locate(entry, query).occurrences
-        truth, spans = labels.truth(query), [item.span for item in found]
-        overlaps = self.scores.add_localization(truth, spans, [item.uncertainty_s for item in found])
-        if min(overlaps) < 0.5 or len(spans) > len(truth):
+        occurrences = self._app.locate(entry, query).occurrences
+        truth, spans = labels.truth(query), [item.span for item in occurrences]
+        ious = self.scores.add_localization(truth, spans, [item.uncertainty_s for item in occurrences])
+        if min(ious) < MIN_CORRECT_IOU or len(spans) > len(truth):
             self.scores.worst.append(
-                {"video": entry.title, "query": query, "truth": _span_pairs(truth), "found": _span_pairs(spans)}
+                {"video": entry.title, "query": query, "truth": _span_pairs(truth), "predicted": _span_pairs(spans)}
             )
 
     def _evaluate_question(self, entry: VideoEntry, question: Question) -> None:
-        asking = self._app.ask([entry], question.text)
-        for _ in asking:
+        stream = self._app.ask([entry], question.text)
+        for _ in stream:
             pass
-        answer = asking.answer
+        answer = stream.answer
         kind = "when" if question.spans else "at a moment"
         if question.spans:
-            found = [item.span for item in answer.citations]
-            right = min(metrics.overlap_ious(found, question.spans)) >= 0.5 and len(found) == len(question.spans)
+            spans = [item.span for item in answer.citations]
+            ious = metrics.overlap_ious(spans, question.spans)
+            is_correct = min(ious) >= MIN_CORRECT_IOU and len(spans) == len(question.spans)
         else:
-            right = sorted(_sentences(answer.text)) == sorted(question.sentences)
-        self.scores.answer_correct.setdefault(kind, []).append(right)
+            is_correct = sorted(_sentences(answer.text)) == sorted(question.sentences)
+        self.scores.answer_accuracy.setdefault(kind, []).append(is_correct)
 
     def evaluate_search(self, labels: Iterable[tuple[LabelledVideo, VideoEntry]]) -> None:
-        """Search the whole library for every labelled moment: is it among the first hits, in the right video?"""
-        for of_video, entry in labels:
-            for query in of_video.queries:
-                hits = self._app.search(query, limit=max(RETRIEVAL_DEPTHS))
-                truth = of_video.truth(query)
+        """Search the whole library for every labelled moment; a correct result is in the right video and overlaps the moment."""
+        for video_labels, entry in labels:
+            for query in video_labels.queries:
+                moments = self._app.search(query, limit=max(RETRIEVAL_DEPTHS))
+                truth = video_labels.truth(query)
                 for n in RETRIEVAL_DEPTHS:
-                    right = [hit for hit in hits[:n] if hit.video_id == entry.video_id]
-                    seen = any(hit.span.iou(true) >= 0.5 for hit in right for true in truth)
-                    self.scores.retrieval_ranks.setdefault(n, []).append(seen)
+                    spans = [moment.span for moment in moments[:n] if moment.video_id == entry.video_id]
+                    is_recalled = metrics.is_recalled(spans, truth, n=n, threshold=MIN_CORRECT_IOU)
+                    self.scores.retrieval_recall.setdefault(n, []).append(is_recalled)
 
 
 def _sentences(text: str) -> list[str]:

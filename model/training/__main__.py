@@ -1,4 +1,4 @@
-"""`python -m model.training --minutes 25 -o FOLDER`: train, score and write a checkpoint; run again to go on."""
+"""`python -m longview.model.training --minutes 25 -o FOLDER`: train, score and write a checkpoint; run it again to resume."""
 
 import argparse
 import logging
@@ -11,60 +11,60 @@ from longview.model.errors import ModelError, TrainingRefused
 from longview.model.training.configs import SizeName
 from longview.model.training.export import CARD, WEIGHTS, write_checkpoint
 from longview.model.training.scenes import MAX_RUNS
-from longview.model.training.scoring import scores, table
-from longview.model.training.state import forget_state
+from longview.model.training.scoring import compute_scores, format_table
+from longview.model.training.state import delete_state
 from longview.model.training.trainer import TrainingConfig, train
 
 
-def arguments() -> argparse.ArgumentParser:
-    """What the program takes."""
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the parser of the program's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m model.training",
-        description="Train the demo checkpoint from random weights. A run that was stopped goes on when it is started again.",
+        prog="python -m longview.model.training",
+        description="Train the demo checkpoint from random weights. The same command resumes a run that was stopped.",
     )
-    parser.add_argument("--minutes", type=float, required=True, help="time to train for, without scoring and writing")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the checkpoint, and for the state till then")
+    parser.add_argument("--minutes", type=float, required=True, help="training time, without scoring and writing")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the training state, then for the checkpoint")
     parser.add_argument("--size", choices=("full", "toy"), help="default: full on a CUDA device, else toy")
-    parser.add_argument("--loss", choices=("sqrt", "token", "sample"), default="sqrt", help="what an answer's length counts")
-    parser.add_argument("--timestamps", choices=("text", "none"), default="text", help="none: times in the positions only")
-    parser.add_argument("--seed", type=int, default=0, help=f"of weights and scenes, 0 to {MAX_RUNS - 1}")
+    parser.add_argument("--loss", choices=("sqrt", "token", "sample"), default="sqrt", help="weight of an answer by its length")
+    parser.add_argument("--timestamps", choices=("text", "none"), default="text", help="none: times only in the positions")
+    parser.add_argument("--seed", type=int, default=0, help=f"seed of weights and scenes, 0 to {MAX_RUNS - 1}")
     return parser
 
 
 def main() -> int:
-    """Run; returns the exit code."""
-    chosen = arguments().parse_args()
+    """Train, score and write a checkpoint; return the exit code."""
+    options = argument_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        if not chosen.minutes > 0:
+        if not options.minutes > 0:
             raise TrainingRefused("--minutes must be more than 0.")
-        if not 0 <= chosen.seed < MAX_RUNS:
+        if not 0 <= options.seed < MAX_RUNS:
             raise TrainingRefused(f"--seed must be from 0 to {MAX_RUNS - 1}.")
-        if (chosen.output / WEIGHTS).exists():
-            # Weights are written last; if a state is still there, it was stopped just before removing it.
-            forget_state(chosen.output)
-            raise TrainingRefused(f"{chosen.output} already holds a checkpoint: choose another folder.")
+        if (options.output / WEIGHTS).exists():
+            # Weights are written last. A state beside them is left from a run that was stopped just before deleting it.
+            delete_state(options.output)
+            raise TrainingRefused(f"{options.output} already contains a checkpoint: choose another folder.")
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        size: SizeName = chosen.size or ("full" if device.type == "cuda" else "toy")
-        recipe = TrainingConfig(size, chosen.seed, chosen.loss, chosen.timestamps, max_seconds=60 * chosen.minutes)
-        run = train(recipe, chosen.output, device=device, on_step=report)
+        size: SizeName = options.size or ("full" if device.type == "cuda" else "toy")
+        config = TrainingConfig(size, options.seed, options.loss, options.timestamps, max_seconds=60 * options.minutes)
+        trainer = train(config, options.output, device=device, on_step=report)
         print("scoring held-out scenes …", flush=True)
-        found = scores(run.model, run.size, recipe.timestamps)
-        write_checkpoint(run, chosen.output, found)
-        forget_state(chosen.output)
+        scores = compute_scores(trainer.model, trainer.size, config.timestamps)
+        write_checkpoint(trainer, options.output, scores)
+        delete_state(options.output)
     except ModelError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last saved minute", file=sys.stderr)
+        print("stopped; the same command resumes from the last saved state", file=sys.stderr)
         return 130
-    print(table(found))
-    print(f"{chosen.output} is complete; its card is {chosen.output / CARD}")
+    print(format_table(scores))
+    print(f"{options.output} is complete; its card is {options.output / CARD}")
     return 0
 
 
 def report(step: int, progress: float, loss: float) -> None:
-    """One line on how far the run is."""
+    """Print one line about the progress."""
     print(f"{progress:4.0%}  step {step:,}  loss {loss:.3f}", flush=True)
 
 

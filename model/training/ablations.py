@@ -1,7 +1,9 @@
-"""`python -m model.training.ablations --steps 500 -o FOLDER`: variants of the recipe on the same budget, in one table.
+"""Ablations: variants of the configuration with the same budget, in one table.
 
-The budget is steps, not minutes: on a shared machine minutes differ from run to run, steps don't, and all variants see the
-same scenes and questions in the same order. Variants that were trained and scored before are not trained again.
+    python -m longview.model.training.ablations --steps 500 -o FOLDER
+
+The budget is in steps, because the number of steps per minute varies between runs on a shared machine. All variants are trained
+on the same scenes and questions in the same order. A variant that has a result in the folder is not trained again.
 """
 
 import argparse
@@ -18,86 +20,87 @@ import torch
 from longview.model.errors import ModelError, TrainingRefused
 from longview.model.training.configs import SizeName
 from longview.model.training.losses import Loss
-from longview.model.training.questions import SHARES, Kind
+from longview.model.training.questions import KIND_SHARES, Kind
 from longview.model.training.scenes import MAX_RUNS
-from longview.model.training.scoring import Score, scores
-from longview.model.training.state import forget_state
+from longview.model.training.scoring import Score, compute_scores
+from longview.model.training.state import delete_state
 from longview.model.training.tokens import Timestamps
 from longview.model.training.trainer import TrainingConfig, train
 from longview.video.atomic import atomic_write
 
 VARIANTS: tuple[tuple[Loss, Timestamps], ...] = (("sqrt", "text"), ("token", "text"), ("sample", "text"), ("sqrt", "none"))
-"""The recipe, and what differs from it in one thing: how the loss counts answers, or whether times are written out."""
-RESULT, TABLE, ALL = "result.json", "ablations.md", "ablations.json"
+"""The default configuration, and variants that differ in one option: the weights in the loss, or textual timestamps."""
+RESULT, TABLE, ALL_RESULTS = "result.json", "ablations.md", "ablations.json"
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one variant did with one seed."""
+    """The result of one variant with one seed."""
 
-    recipe: TrainingConfig
+    config: TrainingConfig
     training_s: float
     tokens: int
-    """Trained on, with padding."""
+    """Number of training tokens, with padding."""
     scores: tuple[Score, ...]
 
-    def mean(self, name: str, kinds: Sequence[Kind] = tuple(SHARES)) -> float:
-        """A score averaged over kinds and lengths; nan where there is none."""
+    def mean(self, name: str, kinds: Sequence[Kind] = tuple(KIND_SHARES)) -> float:
+        """Return the mean of a score over kinds and lengths; nan if it was not measured."""
         values = [getattr(score, name) for score in self.scores if score.kind in kinds]
-        known = [value for value in values if value is not None]
-        return fmean(known) if known else float("nan")
+        measured = [value for value in values if value is not None]
+        return fmean(measured) if measured else float("nan")
 
 
-def ablate(folder: Path, size: SizeName, *, steps: int, seeds: int, device: torch.device) -> list[Result]:
+def run_ablations(folder: Path, size: SizeName, *, steps: int, seeds: int, device: torch.device) -> list[Result]:
     """Train and score every variant with the seeds 0 to `seeds` - 1, and write the table after each.
 
     Raises:
-        TrainingRefused: the folder holds variants of another budget or size. TrainingFailed: see `loop.train`.
+        TrainingRefused: the folder contains variants of another budget or size. TrainingFailed: see `trainer.train`.
     """
     results: list[Result] = []
     for seed in range(seeds):
         for loss, timestamps in VARIANTS:
-            recipe = TrainingConfig(size, seed, loss, timestamps, steps=steps)
-            place = folder / f"{loss}-{timestamps}-{seed}"
-            print(place.name, flush=True)
-            results.append(_done(place, recipe) or _trained(place, recipe, device))
-            _write(folder / TABLE, table(results))
-            _write(folder / ALL, json.dumps([asdict(result) for result in results], indent=2) + "\n")
+            config = TrainingConfig(size, seed, loss, timestamps, steps=steps)
+            variant = folder / f"{loss}-{timestamps}-{seed}"
+            print(variant.name, flush=True)
+            results.append(_load_result(variant, config) or _train_variant(variant, config, device))
+            _write(folder / TABLE, format_table(results))
+            _write(folder / ALL_RESULTS, json.dumps([asdict(result) for result in results], indent=2) + "\n")
     return results
 
 
-def _done(place: Path, recipe: TrainingConfig) -> Result | None:
-    if not (place / RESULT).exists():
+def _load_result(folder: Path, config: TrainingConfig) -> Result | None:
+    if not (folder / RESULT).exists():
         return None
-    found = json.loads((place / RESULT).read_text(encoding="utf-8"))
-    was = TrainingConfig(**found.pop("recipe"))
-    if was != recipe:
-        raise TrainingRefused(f"{place} holds a run of {was}, not of {recipe}: choose another folder.")
-    return Result(recipe, **found | {"scores": tuple(Score(**score) for score in found["scores"])})
+    values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    saved_config = TrainingConfig(**values.pop("config"))
+    if saved_config != config:
+        raise TrainingRefused(f"{folder} contains a run of {saved_config}, not of {config}: choose another folder.")
+    return Result(config, **values | {"scores": tuple(Score(**score) for score in values["scores"])})
 
 
-def _trained(place: Path, recipe: TrainingConfig, device: torch.device) -> Result:
-    run = train(recipe, place, device=device)
-    result = Result(recipe, round(run.spent_s, 1), run.tokens, scores(run.model, run.size, recipe.timestamps))
-    _write(place / RESULT, json.dumps(asdict(result), indent=2) + "\n")
-    forget_state(place)
+def _train_variant(folder: Path, config: TrainingConfig, device: torch.device) -> Result:
+    trainer = train(config, folder, device=device)
+    scores = compute_scores(trainer.model, trainer.size, config.timestamps)
+    result = Result(config, round(trainer.elapsed_s, 1), trainer.tokens, scores)
+    _write(folder / RESULT, json.dumps(asdict(result), indent=2) + "\n")
+    delete_state(folder)
     return result
 
 
-def table(results: Sequence[Result]) -> str:
-    """One line a variant and seed, Markdown; every figure is the mean over the scored lengths."""
-    kinds = " | ".join(SHARES)
+def format_table(results: Sequence[Result]) -> str:
+    """Format one row per variant and seed, Markdown; every figure is the mean over the scored lengths."""
+    kinds = " | ".join(KIND_SHARES)
     lines = [
-        "By kind of question: right tokens of the true answers, in %. Held-out loss: nats a token. Exact: whole answers, in %.",
+        "By kind of question: token accuracy on the true answers, in %. Held-out loss: nats per token. Exact match: in %.",
         "",
-        f"| loss | timestamps | seed | training s | held-out loss | {kinds} | exact | dense IoU | localize IoU |",
-        "|---" * (8 + len(SHARES)) + "|",
+        f"| loss | timestamps | seed | training s | held-out loss | {kinds} | exact match | dense IoU | localize IoU |",
+        "|---" * (8 + len(KIND_SHARES)) + "|",
     ]
     for result in results:
-        recipe = result.recipe
-        cells = [recipe.loss, recipe.timestamps, str(recipe.seed), f"{result.training_s:.0f}", f"{result.mean('loss'):.3f}"]
-        cells += [f"{100 * result.mean('right_tokens', (kind,)):.1f}" for kind in SHARES]
-        cells += [f"{100 * result.mean('exact'):.1f}"]
+        config = result.config
+        cells = [config.loss, config.timestamps, str(config.seed), f"{result.training_s:.0f}", f"{result.mean('loss'):.3f}"]
+        cells += [f"{100 * result.mean('token_accuracy', (kind,)):.1f}" for kind in KIND_SHARES]
+        cells += [f"{100 * result.mean('exact_match'):.1f}"]
         cells += [f"{result.mean('iou', ('dense',)):.3f}", f"{result.mean('iou', ('localize',)):.3f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -109,20 +112,22 @@ def _write(path: Path, text: str) -> None:
 
 
 def main() -> int:
-    """Run; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m model.training.ablations", description="Compare variants of the recipe.")
+    """Run the ablations; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m longview.model.training.ablations", description="Compare variants of the training configuration."
+    )
     parser.add_argument("--steps", type=int, required=True, help="budget of each variant")
-    parser.add_argument("--seeds", type=int, default=2, help="runs a variant, to see how much chance does (default: 2)")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the table and the states till then")
+    parser.add_argument("--seeds", type=int, default=2, help="runs per variant, to show the random variation (default: 2)")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the table and the training states")
     parser.add_argument("--size", choices=("full", "toy"), help="default: full on a CUDA device, else toy")
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    size: SizeName = chosen.size or ("full" if device.type == "cuda" else "toy")
+    size: SizeName = options.size or ("full" if device.type == "cuda" else "toy")
     try:
-        if chosen.steps < 1 or not 1 <= chosen.seeds <= MAX_RUNS:
+        if options.steps < 1 or not 1 <= options.seeds <= MAX_RUNS:
             raise TrainingRefused("--steps and --seeds must be at least 1.")
-        print(table(ablate(chosen.output, size, steps=chosen.steps, seeds=chosen.seeds, device=device)))
+        print(format_table(run_ablations(options.output, size, steps=options.steps, seeds=options.seeds, device=device)))
     except ModelError as error:
         print(error, file=sys.stderr)
         return 1

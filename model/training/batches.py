@@ -1,6 +1,6 @@
 """Batches: the length and the number of the videos of one step, and their examples as tensors.
 
-Sampling is adaptive to the length: all videos of a step have one length, drawn log-uniformly up to the maximum of the stage. Longer
+Sampling is length-adaptive: all videos of a step have one length, drawn log-uniformly up to the maximum of the stage. Longer
 videos have smaller frames and are fewer, so that every step has about the same number of tokens.
 """
 
@@ -105,9 +105,7 @@ def fitting_grids(size: Size, patches: int) -> list[tuple[int, int]]:
     return fitting or [min(size.grids, key=lambda grid: grid[0] * grid[1])]
 
 
-def batch_at(
-    encoder: ExampleEncoder, size: Size, timestamps: Timestamps, *, run: int, step: int, progress: float
-) -> Batch:
+def batch_at(encoder: ExampleEncoder, size: Size, timestamps: Timestamps, *, run: int, step: int, progress: float) -> Batch:
     """Return the batch of one step of one run. It depends on the arguments alone, not on earlier batches."""
     rng = random.Random(training_seed(run, step, 0))
     shape = sample_shape(rng, size, stage_at(size.stages, progress))

@@ -49,7 +49,7 @@ FULL = Size(
     scored=((8, 128), (24, 128), (96, 64), (192, 32), (512, 16)),
     max_reply_tokens=420,
 )
-"""11 million parameters. Grids, tokens per step, learning rate and warmup are those of the bundled checkpoint, which has 6 layers."""
+"""11 million parameters. Grids, tokens per step, learning rate and warmup are those of the bundled checkpoint (6 layers)."""
 TOY = Size(
     name="toy",
     text={

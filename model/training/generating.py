@@ -44,9 +44,7 @@ def generate_replies(
     mask = torch.arange(max_length, device=device) < lengths.unsqueeze(1)
     tokens: list[torch.Tensor] = []
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        hidden = hidden_states(
-            model, ids.to(device), positions.to(device), pixels, grid, past_key_values=cache, use_cache=True
-        )
+        hidden = hidden_states(model, ids.to(device), positions.to(device), pixels, grid, past_key_values=cache, use_cache=True)
         last_hidden = hidden[torch.arange(count, device=device), lengths - 1]
         is_complete = torch.zeros(count, dtype=torch.bool, device=device)
         for _ in range(max_new_tokens):

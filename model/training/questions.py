@@ -101,9 +101,7 @@ def _sample_localize(rng: random.Random, scene: Scene, time_format: TimeFormat) 
         target = {"color": event.color, "shape": event.shape, "action": event.action}
     template, attributes = rng.choice(QUERY_TEMPLATES)
     matches = [
-        visible
-        for visible in scene.visible_events
-        if all(getattr(visible.event, name) == target[name] for name in attributes)
+        visible for visible in scene.visible_events if all(getattr(visible.event, name) == target[name] for name in attributes)
     ]
     query = template.format(**target, doing=PROGRESSIVE[target["action"]])
     answer = json.dumps([_json_times(scene, visible, time_format) for visible in matches])

@@ -114,9 +114,7 @@ class ExampleEncoder:
         self._append(example, ids, [(position,) * 3 for position in range(example.next_position, end)], answer)
         example.next_position = end
 
-    def _append(
-        self, example: PackedExample, ids: list[int], positions: list[tuple[int, int, int]], answer: int | None
-    ) -> None:
+    def _append(self, example: PackedExample, ids: list[int], positions: list[tuple[int, int, int]], answer: int | None) -> None:
         example.ids += ids
         example.positions += positions
         example.labels += [NO_LABEL] * len(ids) if answer is None else ids

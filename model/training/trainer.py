@@ -1,6 +1,7 @@
-"""A run: steps until the budget is spent, its state saved on the way, taken up again where it was."""
+"""A training run: steps until the budget is spent. The state is saved regularly, and an interrupted run resumes from it."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -14,32 +15,32 @@ from torch.nn import functional
 
 from longview.model.errors import TrainingFailed, TrainingRefused
 from longview.model.training.auxiliary import ActivationHook, AuxiliaryHeads
-from longview.model.training.batches import Batch, batch_at, batches
+from longview.model.training.batches import Batch, batch_at, load_batches
 from longview.model.training.configs import SIZES, Size, SizeName
-from longview.model.training.curriculum import rate_share, stage_at
+from longview.model.training.curriculum import rate_factor, stage_at
 from longview.model.training.losses import Loss, answer_loss
-from longview.model.training.modeling import freeze_but, random_model, read
-from longview.model.training.rendering import pixels
-from longview.model.training.state import load_state, remove_partials, save_state
-from longview.model.training.tokens import NO_LABEL, RowWriter, Timestamps
+from longview.model.training.modeling import freeze_except, hidden_states, random_model
+from longview.model.training.rendering import render_pixels
+from longview.model.training.state import delete_partial_files, load_state, save_state
+from longview.model.training.tokens import NO_LABEL, ExampleEncoder, Timestamps
 
 log = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 60.0
-"""What a run that is killed loses at most. A state of `full` is about 140 MB."""
+"""Time between two saved states, in seconds: the most that a killed run loses. A state of `full` is about 140 MB."""
 BETAS, WEIGHT_DECAY, MAX_GRADIENT_NORM = (0.9, 0.98), 0.05, 1.0
-"""Of AdamW; biases and norms do not decay. Gradients are scaled down to that norm."""
-AUXILIARY_SHARE_FIRST, AUXILIARY_SHARE_LAST = 1.0, 0.2
-"""What the auxiliary losses count at the beginning and at the end: help first, then the task."""
-MAX_BAD_STEPS = 8
-"""Steps one after another whose gradients are not finite; a single one is passed over."""
+"""Betas and weight decay of AdamW (biases and norms do not decay), and the norm to which gradients are clipped."""
+AUXILIARY_WEIGHT_START, AUXILIARY_WEIGHT_END = 1.0, 0.2
+"""Weight of the auxiliary losses at the start and at the end of a run."""
+MAX_NONFINITE_STEPS = 8
+"""Number of consecutive steps with non-finite gradients that ends a run. Fewer of them are skipped."""
 REPORT_EVERY = 100
-AVERAGED_STEPS = 50
+LOSS_AVERAGE_STEPS = 50
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What makes a run the same run. Progress counts seconds, or steps where these are given."""
+    """The configuration of a run. The budget is in steps if `steps` is given, else in seconds."""
 
     size: SizeName
     seed: int = 0
@@ -48,96 +49,98 @@ class TrainingConfig:
     max_seconds: float = 0.0
     steps: int = 0
 
-    def progress(self, step: int, spent_s: float) -> float:
-        """The share of the budget that is spent, 0 to 1."""
-        return min(1.0, step / self.steps if self.steps else spent_s / self.max_seconds)
+    def progress(self, step: int, elapsed_s: float) -> float:
+        """Return the share of the budget that is spent, 0 to 1."""
+        return min(1.0, step / self.steps if self.steps else elapsed_s / self.max_seconds)
 
 
 OnStep = Callable[[int, float, float], None]
-"""Called with steps done, progress and the average loss."""
+"""Callback that receives the number of steps, the progress and the average loss."""
 
 
 class Trainer:
     """A model in training."""
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
-        # cuDNN's attention gives NaN gradients at some lengths (64 tokens a frame, torch 2.11, pytorch#196678).
+        # cuDNN's attention gives NaN gradients at some lengths (64 tokens per frame, torch 2.11, pytorch#196678).
         torch.backends.cuda.enable_cudnn_sdp(False)
         self.config, self.device = config, device
         self.size: Size = SIZES[config.size]
         self.model: Any = random_model(self.size, seed=config.seed).to(device)
         self.heads = AuxiliaryHeads(self.model.config.text_config.hidden_size).to(device)
-        self.optimizer = torch.optim.AdamW(_groups(self.model, self.heads), betas=BETAS, fused=device.type == "cuda")
+        self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, self.heads), betas=BETAS, fused=device.type == "cuda")
         self.step = 0
         self.tokens = 0
-        self.spent_s = 0.0
+        self.elapsed_s = 0.0
         self.loss = float("nan")
-        """Of the answers, averaged over about the last `AVERAGED_STEPS` steps."""
-        self.mixed = device.type == "cuda"
-        """Whether products are computed in bfloat16; weights and the optimiser's state stay float32."""
+        """Loss of the answers, averaged over about the last `LOSS_AVERAGE_STEPS` steps."""
+        self.mixed_precision = device.type == "cuda"
+        """Whether matrix products are computed in bfloat16. Weights and optimizer state stay float32."""
         self._hook = ActivationHook(self.model)
-        self._bad = 0
+        self._nonfinite_steps = 0
         self._stage: Any = None
 
     @property
     def progress(self) -> float:
         """The share of the budget that is spent, 0 to 1."""
-        return self.config.progress(self.step, self.spent_s)
+        return self.config.progress(self.step, self.elapsed_s)
 
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """(loss of the answers, of the auxiliary tasks) for a batch on the device."""
-        seen = pixels(batch.events, batch.frame_times_s, batch.grid, seed=batch.seed)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            hidden = read(self.model, batch.ids, batch.positions, seen, batch.grid, use_cache=False)
-            wanted = batch.labels[:, 1:]
-            told = wanted != NO_LABEL
-            logits = self.model.lm_head(hidden[:, :-1][told])
+        """Return the loss of the answers and that of the auxiliary tasks for a batch on the device."""
+        pixels = render_pixels(batch.events, batch.frame_times_s, batch.grid, seed=batch.seed)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision):
+            hidden = hidden_states(self.model, batch.ids, batch.positions, pixels, batch.grid, use_cache=False)
+            targets = batch.labels[:, 1:]
+            is_answer = targets != NO_LABEL
+            logits = self.model.lm_head(hidden[:, :-1][is_answer])
             assert self._hook.activation is not None
-            auxiliary = self.heads.loss(self._hook.activation, batch)
-        each = functional.cross_entropy(logits.float(), wanted[told], reduction="none")
-        return answer_loss(each, batch.answer_of[:, 1:][told], self.config.loss), auxiliary
+            auxiliary_loss = self.heads.loss(self._hook.activation, batch)
+        token_losses = functional.cross_entropy(logits.float(), targets[is_answer], reduction="none")
+        return answer_loss(token_losses, batch.answer_of[:, 1:][is_answer], self.config.loss), auxiliary_loss
 
-    def train_on(self, batch: Batch) -> None:
-        """One step of the optimiser.
+    def train_step(self, batch: Batch) -> None:
+        """Take one optimizer step. A step with non-finite gradients is skipped.
 
         Raises:
-            TrainingFailed: there were no finite gradients for several steps.
+            TrainingFailed: the gradients were not finite in several consecutive steps.
         """
         progress = self.progress
         stage = stage_at(self.size.stages, progress)
         if stage != self._stage:
             log.info("step %d: stage %s, up to %d patches", self.step, stage.name, stage.max_patches)
-            freeze_but(self.model, stage)
+            freeze_except(self.model, stage)
             self._stage = stage
-        rate = self.size.learning_rate * rate_share(progress, self.step, self.size.warm_up_steps)
+        rate = self.size.learning_rate * rate_factor(progress, self.step, self.size.warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, auxiliary = self.losses(batch.to(self.device))
-        share = AUXILIARY_SHARE_FIRST + (AUXILIARY_SHARE_LAST - AUXILIARY_SHARE_FIRST) * progress
+        loss, auxiliary_loss = self.losses(batch.to(self.device))
+        auxiliary_weight = AUXILIARY_WEIGHT_START + (AUXILIARY_WEIGHT_END - AUXILIARY_WEIGHT_START) * progress
         self.optimizer.zero_grad(set_to_none=True)
-        (loss + share * auxiliary).backward()
-        trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
+        (loss + auxiliary_weight * auxiliary_loss).backward()
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
         self.step += 1
         if not torch.isfinite(norm):
-            self._bad += 1
-            log.warning("step %d: gradients are not finite, passed over", self.step)
-            if self._bad >= MAX_BAD_STEPS:
-                raise TrainingFailed(f"Gradients were not finite in {self._bad} steps one after another, up to {self.step}.")
+            self._nonfinite_steps += 1
+            log.warning("step %d: skipped, because its gradients are not finite", self.step)
+            if self._nonfinite_steps >= MAX_NONFINITE_STEPS:
+                raise TrainingFailed(
+                    f"The gradients of {self._nonfinite_steps} consecutive steps, up to step {self.step}, are not finite."
+                )
             return
-        self._bad = 0
+        self._nonfinite_steps = 0
         self.optimizer.step()
         self.tokens += batch.ids.numel()
-        now = float(loss.detach())
-        self.loss = now if self.loss != self.loss else self.loss + (now - self.loss) / AVERAGED_STEPS
+        step_loss = float(loss.detach())
+        self.loss = step_loss if math.isnan(self.loss) else self.loss + (step_loss - self.loss) / LOSS_AVERAGE_STEPS
 
     def state(self) -> dict[str, Any]:
-        """All that the rest of the run depends on, as plain values and tensors."""
+        """Return everything that the rest of the run depends on, as plain values and tensors."""
         return {
-            "recipe": asdict(self.config),
+            "config": asdict(self.config),
             "step": self.step,
             "tokens": self.tokens,
-            "spent_s": self.spent_s,
+            "elapsed_s": self.elapsed_s,
             "loss": self.loss,
             "model": self.model.state_dict(),
             "heads": self.heads.state_dict(),
@@ -145,62 +148,65 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Be where a run was when it made this state. A longer or shorter budget than then is taken as it is.
+        """Restore a state. Its budget may differ from that of this run.
 
         Raises:
-            TrainingRefused: it is the state of another recipe.
+            TrainingRefused: the state belongs to another configuration.
         """
-        budget = {"seconds", "steps"}
-        was, now = ({k: v for k, v in r.items() if k not in budget} for r in (state["recipe"], asdict(self.config)))
-        if was != now:
-            raise TrainingRefused(f"The folder holds a run of {was}, not of {now}: choose another folder or the same options.")
+        budget = {"max_seconds", "steps"}
+        saved, own = ({k: v for k, v in config.items() if k not in budget} for config in (state["config"], asdict(self.config)))
+        if saved != own:
+            raise TrainingRefused(
+                f"The folder contains a run of {saved}, not of {own}: choose another folder or the same options."
+            )
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.tokens = int(state["step"]), int(state["tokens"])
-        self.spent_s, self.loss = float(state["spent_s"]), float(state["loss"])
+        self.elapsed_s, self.loss = float(state["elapsed_s"]), float(state["loss"])
 
 
-def train(recipe: TrainingConfig, folder: Path, *, device: torch.device, on_step: OnStep | None = None) -> Trainer:
-    """Train until the budget is spent, from where the state in `folder` is, if there is one.
+def train(config: TrainingConfig, folder: Path, *, device: torch.device, on_step: OnStep | None = None) -> Trainer:
+    """Train until the budget is spent; resume from the state in `folder` if there is one.
 
-    The last state stays in the folder: whoever wrote the checkpoint calls `forget_state`.
+    The last state stays in the folder. Call `delete_state` when the checkpoint is written.
 
     Raises:
-        TrainingRefused: the folder holds the state of another recipe. TrainingFailed: see `Run.train_on`.
+        TrainingRefused: the folder contains the state of another configuration. TrainingFailed: see `Trainer.train_step`.
     """
-    run = Trainer(recipe, device)
+    trainer = Trainer(config, device)
     state = load_state(folder)
-    remove_partials(folder)
+    delete_partial_files(folder)
     if state is not None:
-        run.restore(state)
-        log.info("taken up at step %d after %.0f s", run.step, run.spent_s)
-    shared = torch.tensor([run.progress]).share_memory_()
-    workers = max(1, (os.cpu_count() or 1) - 2) if device.type == "cuda" else 0
-    made = partial(_batch, RowWriter(), recipe, shared)
-    ready = batches(run.step, made, workers=workers, pinned=device.type == "cuda")
-    saved_s, before_s = run.spent_s, run.spent_s
-    begun = time.perf_counter()
-    while run.progress < 1:
-        run.train_on(next(ready))
-        run.spent_s = before_s + time.perf_counter() - begun
-        shared[0] = run.progress
-        if run.spent_s - saved_s >= SAVE_EVERY_S:
-            save_state(folder, run.state())
-            saved_s = run.spent_s
-        if on_step and (run.step % REPORT_EVERY == 0 or run.progress >= 1):
-            on_step(run.step, run.progress, run.loss)
-    save_state(folder, run.state())
-    return run
+        trainer.restore(state)
+        log.info("resumed at step %d after %.0f s", trainer.step, trainer.elapsed_s)
+    shared_progress = torch.tensor([trainer.progress]).share_memory_()
+    is_cuda = device.type == "cuda"
+    workers = max(1, (os.cpu_count() or 1) - 2) if is_cuda else 0
+    make_batch = partial(_make_batch, ExampleEncoder(), config, shared_progress)
+    batches = load_batches(trainer.step, make_batch, workers=workers, pin_memory=is_cuda)
+    saved_s, resumed_s = trainer.elapsed_s, trainer.elapsed_s
+    start = time.perf_counter()
+    while trainer.progress < 1:
+        trainer.train_step(next(batches))
+        trainer.elapsed_s = resumed_s + time.perf_counter() - start
+        shared_progress[0] = trainer.progress
+        if trainer.elapsed_s - saved_s >= SAVE_EVERY_S:
+            save_state(folder, trainer.state())
+            saved_s = trainer.elapsed_s
+        if on_step and (trainer.step % REPORT_EVERY == 0 or trainer.progress >= 1):
+            on_step(trainer.step, trainer.progress, trainer.loss)
+    save_state(folder, trainer.state())
+    return trainer
 
 
-def _batch(writer: RowWriter, recipe: TrainingConfig, shared: torch.Tensor, step: int) -> Batch:
-    # By steps a batch depends on its number alone; by seconds on how far the run is when the batch is made.
-    progress = recipe.progress(step, 0.0) if recipe.steps else float(shared[0])
-    return batch_at(writer, SIZES[recipe.size], recipe.timestamps, run=recipe.seed, step=step, progress=progress)
+def _make_batch(encoder: ExampleEncoder, config: TrainingConfig, shared_progress: torch.Tensor, step: int) -> Batch:
+    # With a budget in steps, a batch depends on its step only; with one in seconds, also on the progress at that time.
+    progress = config.progress(step, 0.0) if config.steps else float(shared_progress[0])
+    return batch_at(encoder, SIZES[config.size], config.timestamps, run=config.seed, step=step, progress=progress)
 
 
-def _groups(model: Any, heads: AuxiliaryHeads) -> list[dict[str, Any]]:
+def _parameter_groups(model: Any, heads: AuxiliaryHeads) -> list[dict[str, Any]]:
     parameters = [*model.parameters(), *heads.parameters()]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},

@@ -1,1 +1,1 @@
-"""How the out-of-distribution detector of the demo checkpoint is fitted."""
+"""Fit of the out-of-distribution detector of the demo checkpoint: `python -m longview.model.training.ood.fit --help`."""

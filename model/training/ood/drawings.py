@@ -1,6 +1,6 @@
-"""Moving pictures that are drawn, of nothing like the bundled checkpoint's world: text, screens, photograph-like noise.
+"""Drawn out-of-distribution footage for the demo checkpoint: text, screens, and noise with the spectrum of photographs.
 
-Each drawing yields `count` frames, RGB uint8 of shape (height, width, 3), the same for the same `chance`.
+Each drawing yields `count` frames, RGB uint8 of shape (height, width, 3). The same `rng` gives the same frames.
 """
 
 import random
@@ -10,110 +10,110 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-Picture = NDArray[np.uint8]
+Frame = NDArray[np.uint8]
 WORDS = (
     "the", "quick", "market", "report", "says", "that", "rain", "fell", "over", "seven", "hills", "while", "engineers", "read",
     "every", "line", "of", "code", "twice",
 )  # fmt: skip
 
 
-def _sentence(chance: random.Random) -> str:
-    return " ".join(chance.choices(WORDS, k=chance.randint(4, 9))).capitalize() + "."
+def _sentence(rng: random.Random) -> str:
+    return " ".join(rng.choices(WORDS, k=rng.randint(4, 9))).capitalize() + "."
 
 
-def _text(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
-    """A page of text that scrolls, on a dark or a light ground."""
-    dark = chance.random() < 0.5
-    ground = tuple(chance.randint(5, 60) if dark else chance.randint(200, 255) for _ in range(3))
-    size = max(9, height // chance.choice([8, 12, 16]))
-    lines = [_sentence(chance) for _ in range(60)]
+def _text(width: int, height: int, count: int, rng: random.Random) -> Iterator[Frame]:
+    """Draw a scrolling page of text on a dark or a light background."""
+    is_dark = rng.random() < 0.5
+    background = tuple(rng.randint(5, 60) if is_dark else rng.randint(200, 255) for _ in range(3))
+    size = max(9, height // rng.choice([8, 12, 16]))
+    lines = [_sentence(rng) for _ in range(60)]
     for index in range(count):
-        image = Image.new("RGB", (width, height), ground)
-        pen = ImageDraw.Draw(image)
+        image = Image.new("RGB", (width, height), background)
+        canvas = ImageDraw.Draw(image)
         for row, line in enumerate(lines):
-            place = (width // 20, row * size * 1.3 - index * size / 5)
-            pen.text(place, line, fill=(235, 235, 230) if dark else (20, 20, 30), font=ImageFont.load_default(size))
+            position = (width // 20, row * size * 1.3 - index * size / 5)
+            canvas.text(position, line, fill=(235, 235, 230) if is_dark else (20, 20, 30), font=ImageFont.load_default(size))
         yield np.asarray(image)
 
 
-def _title(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
-    """A word or a number on a plain ground, another every second."""
-    ground = tuple(chance.randint(0, 90) if chance.random() < 0.7 else chance.randint(150, 255) for _ in range(3))
-    size = max(12, int(height * chance.uniform(0.1, 0.45)))
-    color = tuple(chance.randint(120, 255) if sum(ground) < 300 else chance.randint(0, 90) for _ in range(3))
-    numbers = chance.random() < 0.5
+def _title(width: int, height: int, count: int, rng: random.Random) -> Iterator[Frame]:
+    """Draw a word or a number on a plain background; it changes every second."""
+    background = tuple(rng.randint(0, 90) if rng.random() < 0.7 else rng.randint(150, 255) for _ in range(3))
+    size = max(12, int(height * rng.uniform(0.1, 0.45)))
+    color = tuple(rng.randint(120, 255) if sum(background) < 300 else rng.randint(0, 90) for _ in range(3))
+    is_number = rng.random() < 0.5
     for index in range(count):
-        image = Image.new("RGB", (width, height), ground)
-        said = f"{index // 5 + 100}" if numbers else WORDS[index // 5 % len(WORDS)]
-        place = (width // 12 + (index // 5) % 5 * width // 12, height // 4)
-        ImageDraw.Draw(image).text(place, said, fill=color, font=ImageFont.load_default(size))
+        image = Image.new("RGB", (width, height), background)
+        title = f"{index // 5 + 100}" if is_number else WORDS[index // 5 % len(WORDS)]
+        position = (width // 12 + (index // 5) % 5 * width // 12, height // 4)
+        ImageDraw.Draw(image).text(position, title, fill=color, font=ImageFont.load_default(size))
         yield np.asarray(image)
 
 
-def _credits(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
-    """Lines of words over a dark, uneven ground that moves a little."""
-    ground = _fractal(width + 16, height + 16, chance).astype(np.float32) * chance.uniform(0.1, 0.4)
-    size = max(10, int(height * chance.uniform(0.07, 0.2)))
-    lines = [_sentence(chance)[: chance.randint(4, 18)] for _ in range(chance.randint(1, 4))]
+def _credits(width: int, height: int, count: int, rng: random.Random) -> Iterator[Frame]:
+    """Draw lines of text over a dark, textured background that moves slightly."""
+    background = _fractal(width + 16, height + 16, rng).astype(np.float32) * rng.uniform(0.1, 0.4)
+    size = max(10, int(height * rng.uniform(0.07, 0.2)))
+    lines = [_sentence(rng)[: rng.randint(4, 18)] for _ in range(rng.randint(1, 4))]
     for index in range(count):
-        image = Image.fromarray(ground[index % 16 :][:height, index % 11 :][:, :width].astype(np.uint8))
+        image = Image.fromarray(background[index % 16 :][:height, index % 11 :][:, :width].astype(np.uint8))
         for row, line in enumerate(lines):
-            place = (width // 10, height // 8 + row * size * 1.2)
-            ImageDraw.Draw(image).text(place, line, fill=(225, 225, 220), font=ImageFont.load_default(size))
+            position = (width // 10, height // 8 + row * size * 1.2)
+            ImageDraw.Draw(image).text(position, line, fill=(225, 225, 220), font=ImageFont.load_default(size))
         yield np.asarray(image)
 
 
-def _lit(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
-    """A dark room in which a lamp shows a part of something with a texture."""
-    picture = _fractal(width, height, chance).astype(np.float32)
-    tint = np.array([chance.uniform(0.4, 1.0) for _ in range(3)])
-    x, y, reach = chance.uniform(0.3, 0.7), chance.uniform(0.3, 0.7), chance.uniform(0.15, 0.35)
+def _spotlight(width: int, height: int, count: int, rng: random.Random) -> Iterator[Frame]:
+    """Draw a dark frame in which a moving light shows a part of a textured surface."""
+    texture = _fractal(width, height, rng).astype(np.float32)
+    tint = np.array([rng.uniform(0.4, 1.0) for _ in range(3)])
+    x, y, radius = rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7), rng.uniform(0.15, 0.35)
     for index in range(count):
         xs = (np.arange(width) / width - x - 0.1 * np.sin(index / 9))[None, :] * width / height
         ys = (np.arange(height) / height - y)[:, None]
-        light = np.exp(-((xs**2 + ys**2) / (2 * reach**2)))[..., None]
-        yield np.clip(picture * light * tint * 1.3, 0, 255).astype(np.uint8)
+        light = np.exp(-((xs**2 + ys**2) / (2 * radius**2)))[..., None]
+        yield np.clip(texture * light * tint * 1.3, 0, 255).astype(np.uint8)
 
 
-def _slides(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
-    """A slide with a title, bullets and a chart, another every three seconds."""
+def _slides(width: int, height: int, count: int, rng: random.Random) -> Iterator[Frame]:
+    """Draw slides with a title, bullets and a chart; they change every three seconds."""
     font = ImageFont.load_default
     image = Image.new("RGB", (width, height))
     for index in range(count):
         if index % 15 == 0:
-            image = Image.new("RGB", (width, height), tuple(chance.randint(225, 255) for _ in range(3)))
-            pen = ImageDraw.Draw(image)
-            pen.rectangle((0, 0, width, height // 6), fill=tuple(chance.randint(20, 120) for _ in range(3)))
-            pen.text((width // 30, height // 40), _sentence(chance), fill="white", font=font(height // 11))
+            image = Image.new("RGB", (width, height), tuple(rng.randint(225, 255) for _ in range(3)))
+            canvas = ImageDraw.Draw(image)
+            canvas.rectangle((0, 0, width, height // 6), fill=tuple(rng.randint(20, 120) for _ in range(3)))
+            canvas.text((width // 30, height // 40), _sentence(rng), fill="white", font=font(height // 11))
             for row in range(4):
-                place = (width // 15, height // 4 + row * height // 7)
-                pen.text(place, "- " + _sentence(chance), fill=(40, 40, 40), font=font(height // 16))
+                position = (width // 15, height // 4 + row * height // 7)
+                canvas.text(position, "- " + _sentence(rng), fill=(40, 40, 40), font=font(height // 16))
             for bar in range(6):
-                left, top = width * 3 // 5 + bar * width // 17, height - height // 8 - chance.randint(0, height // 2)
-                color = tuple(chance.randint(40, 220) for _ in range(3))
-                pen.rectangle((left, top, left + width // 24, height * 7 // 8), fill=color)
+                left, top = width * 3 // 5 + bar * width // 17, height - height // 8 - rng.randint(0, height // 2)
+                color = tuple(rng.randint(40, 220) for _ in range(3))
+                canvas.rectangle((left, top, left + width // 24, height * 7 // 8), fill=color)
         yield np.asarray(image)
 
 
-def _screen(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
-    """Someone's screen: windows with text, a bar, icons, and a pointer that wanders."""
-    base = Image.new("RGB", (width, height), tuple(chance.randint(30, 150) for _ in range(3)))
-    pen = ImageDraw.Draw(base)
+def _screen(width: int, height: int, count: int, rng: random.Random) -> Iterator[Frame]:
+    """Draw a desktop: windows with text, a task bar, icons, and a moving pointer."""
+    base = Image.new("RGB", (width, height), tuple(rng.randint(30, 150) for _ in range(3)))
+    canvas = ImageDraw.Draw(base)
     font = ImageFont.load_default(max(8, height // 22))
     for _ in range(3):
-        left, top = chance.randint(0, width // 2), chance.randint(0, height // 2)
+        left, top = rng.randint(0, width // 2), rng.randint(0, height // 2)
         right, bottom = left + width * 2 // 5, top + height // 2
-        light = chance.random() < 0.6
-        pen.rectangle((left, top, right, bottom), fill=(245, 245, 245) if light else (30, 32, 40), outline=(120, 120, 120))
-        pen.rectangle((left, top, right, top + height // 16), fill=(70, 90, 140))
+        is_light = rng.random() < 0.6
+        canvas.rectangle((left, top, right, bottom), fill=(245, 245, 245) if is_light else (30, 32, 40), outline=(120, 120, 120))
+        canvas.rectangle((left, top, right, top + height // 16), fill=(70, 90, 140))
         for row in range(7):
-            place = (left + 4, top + height // 14 + row * height // 17)
-            pen.text(place, _sentence(chance)[: width // 18], fill=(20, 20, 20) if light else (180, 230, 180), font=font)
-    pen.rectangle((0, height - height // 14, width, height), fill=(25, 25, 30))
+            position = (left + 4, top + height // 14 + row * height // 17)
+            canvas.text(position, _sentence(rng)[: width // 18], fill=(20, 20, 20) if is_light else (180, 230, 180), font=font)
+    canvas.rectangle((0, height - height // 14, width, height), fill=(25, 25, 30))
     for icon in range(8):
         left = icon * width // 12 + 4
-        color = tuple(chance.randint(80, 255) for _ in range(3))
-        pen.ellipse((left, height - height // 15, left + height // 18, height - height // 90), fill=color)
+        color = tuple(rng.randint(80, 255) for _ in range(3))
+        canvas.ellipse((left, height - height // 15, left + height // 18, height - height // 90), fill=color)
     for index in range(count):
         image = base.copy()
         x, y = width * (0.5 + 0.4 * np.sin(index / 7)), height * (0.5 + 0.4 * np.cos(index / 5))
@@ -122,63 +122,64 @@ def _screen(width: int, height: int, count: int, chance: random.Random) -> Itera
         yield np.asarray(image)
 
 
-def _fractal(width: int, height: int, chance: random.Random) -> Picture:
-    """A picture with the spectrum of photographs: noise that falls off with frequency, in related colours."""
-    rng = np.random.default_rng(chance.randrange(1 << 30))
+def _fractal(width: int, height: int, rng: random.Random) -> Frame:
+    """Return an image with the spectrum of photographs: noise that falls off with frequency, in correlated colours."""
+    noise = np.random.default_rng(rng.randrange(1 << 30))
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
     frequency[0, 0] = 1.0
     layers = []
     for _ in range(3):
-        spectrum = np.exp(2j * np.pi * rng.random(frequency.shape)) / frequency ** chance.uniform(1.0, 1.5)
+        spectrum = np.exp(2j * np.pi * noise.random(frequency.shape)) / frequency ** rng.uniform(1.0, 1.5)
         layer = np.fft.irfft2(spectrum, s=(height, width))
         layers.append((layer - layer.mean()) / layer.std())
     mixed = np.stack([layers[0] + 0.4 * layers[channel] for channel in range(3)], axis=-1)
-    return np.clip(chance.uniform(70, 150) + chance.uniform(25, 50) * mixed, 0, 255).astype(np.uint8)
+    return np.clip(rng.uniform(70, 150) + rng.uniform(25, 50) * mixed, 0, 255).astype(np.uint8)
 
 
-def _panned(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
-    """A still picture like a photograph over which the camera moves."""
-    picture = _fractal(width * 2, height * 2, chance)
+def _panned(width: int, height: int, count: int, rng: random.Random) -> Iterator[Frame]:
+    """Pan over a still image with the spectrum of photographs."""
+    image = _fractal(width * 2, height * 2, rng)
     for index in range(count):
         left, top = width * index // count, height * index // count
-        yield picture[top : top + height, left : left + width]
+        yield image[top : top + height, left : left + width]
 
 
-def _landscape(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
-    """Sky, hills with a texture, a house, and clouds that drift."""
-    texture = Image.fromarray(_fractal(width, height, chance))
+def _landscape(width: int, height: int, count: int, rng: random.Random) -> Iterator[Frame]:
+    """Draw a sky with moving clouds, textured hills and a house."""
+    texture = Image.fromarray(_fractal(width, height, rng))
     sky = np.linspace((90, 140, 220), (200, 220, 240), height)[:, None, :].repeat(width, 1).astype(np.uint8)
-    ridge = height * (0.55 + 0.08 * np.sin(np.arange(width) / width * chance.uniform(5, 15)))
-    ground = Image.fromarray(((np.arange(height)[:, None] > ridge[None, :]) * 255).astype(np.uint8))
+    ridge = height * (0.55 + 0.08 * np.sin(np.arange(width) / width * rng.uniform(5, 15)))
+    hills = Image.fromarray(((np.arange(height)[:, None] > ridge[None, :]) * 255).astype(np.uint8))
     house = (width * 3 // 5, height // 2, width * 3 // 4, height * 3 // 4)
     for index in range(count):
         image = Image.fromarray(sky)
-        pen = ImageDraw.Draw(image)
+        canvas = ImageDraw.Draw(image)
         for cloud in range(4):
             x = (cloud * width // 3 + index * width // 60) % (width * 5 // 4) - width // 8
-            pen.ellipse((x, height // 10 * (1 + cloud % 2), x + width // 5, height // 4), fill=(240, 240, 245))
+            canvas.ellipse((x, height // 10 * (1 + cloud % 2), x + width // 5, height // 4), fill=(240, 240, 245))
         image = image.filter(ImageFilter.GaussianBlur(2))
-        image.paste(Image.blend(texture, Image.new("RGB", (width, height), (60, 120, 50)), 0.5), mask=ground)
+        image.paste(Image.blend(texture, Image.new("RGB", (width, height), (60, 120, 50)), 0.5), mask=hills)
         ImageDraw.Draw(image).rectangle(house, fill=(170, 90, 70), outline=(60, 40, 30))
         yield np.asarray(image)
 
 
-def _photo(width: int, height: int, count: int, chance: random.Random) -> Iterator[Picture]:
-    """Moving noise with the spectrum of photographs, two pictures blended one into the other."""
-    first, second = _fractal(width, height, chance).astype(np.float32), _fractal(width, height, chance).astype(np.float32)
+def _crossfade(width: int, height: int, count: int, rng: random.Random) -> Iterator[Frame]:
+    """Blend one image with the spectrum of photographs into another."""
+    first, second = _fractal(width, height, rng).astype(np.float32), _fractal(width, height, rng).astype(np.float32)
     for index in range(count):
-        part = index / count
-        yield (first * (1 - part) + second * part).astype(np.uint8)
+        fraction = index / count
+        yield (first * (1 - fraction) + second * fraction).astype(np.uint8)
 
 
-DRAWINGS: dict[str, Callable[[int, int, int, random.Random], Iterator[Picture]]] = {
+DRAWINGS: dict[str, Callable[[int, int, int, random.Random], Iterator[Frame]]] = {
     "text": _text,
     "title": _title,
     "credits": _credits,
-    "lit": _lit,
+    "lit": _spotlight,
     "slides": _slides,
     "screen": _screen,
     "panned": _panned,
     "landscape": _landscape,
-    "photo": _photo,
+    "photo": _crossfade,
 }
+"""Drawings by kind. The kinds are part of file names and of seeds."""
