@@ -222,8 +222,8 @@ class Answerer:
         """Answer a question about each of the videos in turn; without videos, about the whole library.
 
         If one of several videos cannot be asked, its part says why. Of the library, the moments whose captions fit the question
-        best are opened, and answer. `history`, `verify`: see `longview.model.tasks.answerer.VideoAnswerStream`; several videos have
-        no common history. `cancel_event`, `on_progress`: see `AnswerStream`.
+        best are opened, and answer. `history`, `verify`: see `longview.model.tasks.answerer.VideoAnswerStream`; several videos
+        have no common history. `cancel_event`, `on_progress`: see `AnswerStream`.
 
         Raises:
             InvalidQuestion: the question is empty, too long, or names a time that the only video does not have.

@@ -27,7 +27,7 @@ class Job:
     """A sentence for the user about the result."""
     error: str | None = None
     """A sentence for the user, if the job failed."""
-    finished: threading.Event = field(default_factory=threading.Event)
+    finished_event: threading.Event = field(default_factory=threading.Event)
 
 
 class Jobs:
@@ -38,15 +38,15 @@ class Jobs:
         self._jobs: list[Job] = []
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longview-job")
 
-    def finished(self) -> tuple[Job, ...]:
+    def finished_jobs(self) -> tuple[Job, ...]:
         """Return the jobs that have ended."""
-        return tuple(job for job in self._jobs if job.finished.is_set())
+        return tuple(job for job in self._jobs if job.finished_event.is_set())
 
-    def running(self) -> tuple[Job, ...]:
+    def running_jobs(self) -> tuple[Job, ...]:
         """Return the jobs that wait or run."""
-        return tuple(job for job in self._jobs if not job.finished.is_set())
+        return tuple(job for job in self._jobs if not job.finished_event.is_set())
 
-    def latest(self) -> Job | None:
+    def latest_job(self) -> Job | None:
         """Return the job that was started last."""
         return self._jobs[-1] if self._jobs else None
 
@@ -78,7 +78,7 @@ class Jobs:
     def prepare_for_browser(self, entry: VideoEntry) -> Job:
         """Make the browser copy of a video once: return the job that makes it, or that failed to."""
         title = f"Preparing a browser-compatible copy of {entry.title}"
-        candidates = (job for job in self._jobs if job.error or not job.finished.is_set())
+        candidates = (job for job in self._jobs if job.error or not job.finished_event.is_set())
         existing = next((job for job in candidates if (job.title, job.video_id) == (title, entry.video_id)), None)
 
         def work(_: Job, on_progress: OnProgress) -> None:
@@ -103,7 +103,7 @@ class Jobs:
                 log.exception("%s failed", title)
                 job.error = "Something unexpected went wrong; the server's log says what."
             finally:
-                job.finished.set()
+                job.finished_event.set()
 
         self._jobs.append(job)
         self._worker.submit(run)

@@ -60,8 +60,8 @@ class MediaStore:
         Raises:
             VideoError: the file cannot be used. BadRequest: its name cannot be kept.
         """
-        checked = check_path(path, self._decoder.limits)
-        return self._decoder.probe(checked, known_hash=self._hash(checked))
+        checked_path = check_path(path, self._decoder.limits)
+        return self._decoder.probe(checked_path, known_hash=self._hash(checked_path))
 
     def find(self, reference: str) -> VideoEntry:
         """Return the library entry that an id, a unique prefix of one or a path means.
@@ -71,12 +71,12 @@ class MediaStore:
         """
         if not is_file_name(reference):
             return self._library.video(reference)
-        checked = check_path(reference, self._decoder.limits)
-        entry = self._library.video(self._hash(checked)[:ID_DIGITS])
+        checked_path = check_path(reference, self._decoder.limits)
+        entry = self._library.video(self._hash(checked_path)[:ID_DIGITS])
         if entry.path.exists():
             return entry
         # The same content under another name: the source was moved or renamed.
-        self._library.set_path(entry.video_id, checked)
+        self._library.set_path(entry.video_id, checked_path)
         return self._library.video(entry.video_id)
 
     def resolve(self, reference: str) -> tuple[str, VideoInfo]:
@@ -130,9 +130,9 @@ class MediaStore:
             NoSpace: the disk is full. VideoError: the file cannot be used.
         """
         try:
-            checked = check_path(upload, self._decoder.limits)
-            digest = content_hash(checked)
-            self._decoder.probe(checked, known_hash=digest)
+            checked_path = check_path(upload, self._decoder.limits)
+            digest = content_hash(checked_path)
+            self._decoder.probe(checked_path, known_hash=digest)
         except VideoError as error:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error
@@ -142,7 +142,7 @@ class MediaStore:
         target = self._library.folder / "uploads" / f"{digest[:ID_DIGITS]}-{safe_name(name)}"
         try:
             with atomic_write(target) as partial:
-                shutil.copyfile(checked, partial)
+                shutil.copyfile(checked_path, partial)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace(f"There is no space left in {self._library.folder} for {name}.") from error
@@ -185,8 +185,8 @@ class MediaStore:
     def delete_derived(self, video_id: str) -> None:
         """Delete the thumbnails and the browser copy of a video."""
         for folder in (self._library.folder / "proxies", self._library.folder / "thumbnails"):
-            for derived in folder.glob(f"{video_id}*"):
-                derived.unlink(missing_ok=True)
+            for derived_file in folder.glob(f"{video_id}*"):
+                derived_file.unlink(missing_ok=True)
 
     # -- files for the user --------------------------------------------------------------------------------------------
 

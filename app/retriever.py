@@ -56,16 +56,16 @@ class Retriever:
             return
         videos: dict[str, VideoInfo] = {}
         for number, moment in enumerate(moments):
-            verified = None
+            is_verified = None
             try:
                 if moment.video_id not in videos:
                     videos[moment.video_id] = self._media.probe(self._library.video(moment.video_id))
-                verified = verify_claim(pool, prober, videos[moment.video_id], moment.span, moment.text)
+                is_verified = verify_claim(pool, prober, videos[moment.video_id], moment.span, moment.text)
             except (ModelError, VideoError, VideoGone, UnknownVideo) as error:
                 log.warning("%s at %s was not verified: %s", moment.title, format_time(moment.span.start_s), error)
             if on_part:
                 on_part((number + 1) / len(moments))
-            yield replace(moment, verified=verified)
+            yield replace(moment, verified=is_verified)
 
     def candidate_spans(self, entry: VideoEntry, query: str, within: Span | None = None) -> tuple[Span, ...]:
         """Return the spans of the captions that have all words of a query."""

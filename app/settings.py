@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     cpu_threads: int | None = Field(default=None, ge=1)
     """CPU threads of the engine; by default one for small checkpoints, else one per core."""
     context_tokens: int | None = Field(default=None, ge=1)
-    """Maximum context length (prompt and reply), in tokens; by default what the device can hold. More than a checkpoint was trained
-    on stretches it by YaRN."""
+    """Maximum context length (prompt and reply), in tokens; by default what the device can hold. More than a checkpoint was
+    trained on stretches it by YaRN."""
     session_memory_bytes: int | None = Field(default=None, ge=0)
     """Device memory for the KV caches of open videos, in bytes; by default most of what is free."""
     session_host_bytes: int = Field(default=0, ge=0)

@@ -1,1 +1,1 @@
-"""Benchmarks: run as modules, print tables, compare to a peer in the same run."""
+"""Benchmarks. Each is run as a module, prints a table, and compares with a peer in the same run."""

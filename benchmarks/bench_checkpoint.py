@@ -1,8 +1,8 @@
-"""How right the checkpoint is by itself: videos and frames as in `python -m app eval shapes`, one look, nothing of ours after it.
+"""Accuracy of the checkpoint alone: the videos and frames of `longview eval shapes`, one reply per window, nothing after it.
 
-What this scores is the checkpoint's; what `eval` scores more, or less, is the application's: second looks, refinement, merging.
+The difference to the scores of `eval` is the application's: verification, refinement and merging.
 
-    python -m benchmarks.checkpoint_alone [--minutes 1] [--videos 6] [--seed 0] [--model demo]
+    python -m benchmarks.bench_checkpoint [--minutes 1] [--videos 6] [--seed 0] [--model demo]
 """
 
 import argparse
@@ -32,37 +32,38 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--videos", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="demo")
-    chosen = parser.parse_args(arguments)
-    engine = LocalEngine(find_checkpoint(chosen.model))
+    options = parser.parse_args(arguments)
+    engine = LocalEngine(find_checkpoint(options.model))
     pool = SessionPool(engine, Decoder())
-    tally = Scores()
+    scores = Scores()
     with tempfile.TemporaryDirectory() as folder:
-        for labels in render_videos(Path(folder), minutes=chosen.minutes, videos=chosen.videos, seed=chosen.seed):
+        for labels in render_videos(Path(folder), minutes=options.minutes, videos=options.videos, seed=options.seed):
             print(labels.path.name, file=sys.stderr)
-            judge(tally, labels, pool, probe(labels.path))
+            score_video(scores, labels, pool, probe(labels.path))
     facts = {"suite": "shapes, the checkpoint alone", "checkpoint": engine.checkpoint.identity, "device": engine.device}
-    print(markdown(facts | {"scores": tally.summary(), "worst": []}))
+    print(markdown(facts | {"scores": scores.summary(), "worst": []}))
 
 
-def judge(tally: Scores, labels: LabelledVideo, pool: SessionPool, video: VideoInfo) -> None:
-    """Add one video to the tally."""
-    tally.videos += 1
-    tally.seconds += labels.duration_s
-    tally.add_captions(labels.events, told(pool, video, DENSE_CAPTIONS, MAX_CAPTION_TOKENS))
+def score_video(scores: Scores, labels: LabelledVideo, pool: SessionPool, video: VideoInfo) -> None:
+    """Add one video to the scores."""
+    scores.videos += 1
+    scores.seconds += labels.duration_s
+    scores.add_captions(labels.events, reply_events(pool, video, DENSE_CAPTIONS, MAX_CAPTION_TOKENS))
     for query in labels.queries:
-        tally.add_localization(
-            labels.truth(query), [event.span for event in told(pool, video, localize_prompt(query), MAX_REPLY_TOKENS)]
-        )
-    tally.absent_rejections += [not told(pool, video, localize_prompt(query), MAX_REPLY_TOKENS) for query in labels.absent]
+        events = reply_events(pool, video, localize_prompt(query), MAX_REPLY_TOKENS)
+        scores.add_localization(labels.truth(query), [event.span for event in events])
+    scores.absent_rejections += [
+        not reply_events(pool, video, localize_prompt(query), MAX_REPLY_TOKENS) for query in labels.absent
+    ]
 
 
-def told(pool: SessionPool, video: VideoInfo, prompt: str, tokens: int) -> list[Event]:
-    """What all windows' replies tell, as they are."""
+def reply_events(pool: SessionPool, video: VideoInfo, prompt: str, max_new_tokens: int) -> list[Event]:
+    """Return the events of the replies about all windows, unchanged."""
     plan = pool.planner.plan(video, "caption")
     events: list[Event] = []
     for window in plan.windows:
         session = pool.session(video, plan, window)
-        generation = session.generate(prompt, max_new_tokens=tokens)
+        generation = session.generate(prompt, max_new_tokens=max_new_tokens)
         for _ in generation:
             pass
         events += parse_events(generation.text, session).events

@@ -1,13 +1,14 @@
-"""The streamed engine against transformers as it is: real shapes, random weights, one run.
+"""Speed and memory of the engine against plain transformers, at the shapes of real checkpoints, with random weights.
 
     python -m benchmarks.bench_engine --shapes tiny|2B|8B --tokens N [--device cuda] [--video FILE] [--no-peer]
 
-Prints one table: seconds and tokens a second of prefill, its share of the multiplications that the device was seen to do in
-the same run, peak memory, the first token of question 1 (prefill included) and of question 2, and milliseconds a token of
-decoding with the whole context behind it; then what it costs to park the session in the host's memory and to bring it back,
-against reading the video again. `--tokens` counts the whole prompt; frames are 448x256 (112 tokens a patch), or
-128x96 with tiny shapes. With `--video` frames come from a file: then also decoding alone, and from the file to the first
-token. Random weights change no time, but say nothing about answers: `make check-real` does.
+Prints one table: seconds and tokens per second of prefill; its share of the speed of matrix products on this device in the same
+run; peak memory; time to the first token of question 1 (with prefill) and of question 2; and milliseconds per generated token
+after the whole context. On a GPU it then prints the time to offload the session to host memory and to restore it.
+
+`--tokens` counts the whole prompt; frames are 448x256 (112 tokens per patch), or 128x96 with tiny shapes. With `--video`, frames
+come from a file, and decoding alone and the time from the file to the first token are printed, too. Random weights do not change
+the speed; for the accuracy run `make check-real`.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from tests.hf_reference import HFReference
 DECODED_TOKENS = 32
 QUESTION = "What happens at 12.5 seconds?"
 SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
-    # text, vision, whether input and output embeddings are one; from the published config.json of each checkpoint
+    # Text, vision, and whether input and output embeddings are tied, from the published config.json of each checkpoint.
     "2B": (
         {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16},
         {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "deepstack_visual_indexes": [5, 11, 17]},
@@ -55,7 +56,7 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
 
 
 def random_model(shapes: str, device: str, dtype: torch.dtype) -> Any:
-    """A Qwen3-VL of the published shapes with random weights, made on the device."""
+    """Return a Qwen3-VL of the published shapes with random weights, created on the device."""
     text, vision, tied = SHAPES[shapes]
     sections = [8, 12, 12] if shapes == "tiny" else [24, 20, 20]
     rope = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": sections, "mrope_interleaved": True}
@@ -77,16 +78,15 @@ def random_model(shapes: str, device: str, dtype: torch.dtype) -> Any:
 
 
 def noise(count: int, height: int, width: int) -> Iterator[TimedFrames]:
-    """Frames two a second, in chunks as the decoder gives them; the same few pictures over and over, because only their
-    number matters."""
-    pictures = np.random.default_rng(0).integers(0, 256, (64, height, width, 3), dtype=np.uint8)
+    """Yield noise at two frames per second, in chunks like those of the decoder. The same 64 frames repeat."""
+    frames = np.random.default_rng(0).integers(0, 256, (64, height, width, 3), dtype=np.uint8)
     for first in range(0, count, 64):
         size = min(64, count - first)
-        yield TimedFrames(pictures[:size], np.arange(first, first + size, dtype=np.float64) / 2)
+        yield TimedFrames(frames[:size], np.arange(first, first + size, dtype=np.float64) / 2)
 
 
 class Bench:
-    """One device, one model, and what was measured."""
+    """The benchmark of one model on one device."""
 
     def __init__(self, shapes: str, device: str, tokens: int) -> None:
         self.device = device
@@ -94,193 +94,193 @@ class Bench:
         self.model = random_model(shapes, device, dtype)
         self.processor: Any = AutoProcessor.from_pretrained(DEMO)
         self.height, self.width = (96, 128) if shapes == "tiny" else (256, 448)
-        self.per_patch = self.height * self.width // 1024
-        marker = 2 + len(self.processor.tokenizer("<1234.5 seconds>")["input_ids"])
-        self.frames = 2 * (tokens // (self.per_patch + marker))
+        self.tokens_per_patch = self.height * self.width // 1024
+        timestamp_tokens = 2 + len(self.processor.tokenizer("<1234.5 seconds>")["input_ids"])
+        self.frames = 2 * (tokens // (self.tokens_per_patch + timestamp_tokens))
         self.question = self.processor.tokenizer(QUESTION, return_tensors="pt")["input_ids"].to(device)
         self.estimates = Estimates(self.model)
-        self.ceiling = self._multiplications_per_s(dtype)
+        self.max_flops_per_s = self._measure_flops_per_s(dtype)
 
-    def _multiplications_per_s(self, dtype: torch.dtype) -> float:
+    def _measure_flops_per_s(self, dtype: torch.dtype) -> float:
         side = 8192 if self.device == "cuda" else 1024
         a = torch.randn(side, side, device=self.device, dtype=dtype)
         for _ in range(3):
             a @ a
-        self.wait()
-        begun = time.perf_counter()
+        self.synchronize()
+        start = time.perf_counter()
         for _ in range(10):
             a @ a
-        self.wait()
-        return 10 * 2 * side**3 / (time.perf_counter() - begun)
+        self.synchronize()
+        return 10 * 2 * side**3 / (time.perf_counter() - start)
 
-    def wait(self) -> None:
-        """Until the device has done what was queued."""
+    def synchronize(self) -> None:
+        """Wait until the device has finished all queued work."""
         if self.device == "cuda":
             torch.cuda.synchronize()
 
-    def ours(self, source: Callable[[], Iterator[TimedFrames]]) -> dict[str, float]:
-        """Read, ask twice, decode."""
+    def longview(self, source: Callable[[], Iterator[TimedFrames]]) -> dict[str, float]:
+        """Measure the engine: prefill, two questions, and decoding steps."""
         self.model.set_attn_implementation({"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION})
         with torch.inference_mode():
-            # Kernels are measured on their first use, once a process: with a past, and for few queries.
-            warm = 4 * CHUNK_TOKENS[self.device] // self.per_patch
-            prefill, cache = self._read(noise(warm, self.height, self.width), warm)
+            # Attention kernels are checked on their first use in a process, with a cache and for few queries.
+            warmup_frames = 4 * CHUNK_TOKENS[self.device] // self.tokens_per_patch
+            prefill, cache = self._prefill(noise(warmup_frames, self.height, self.width), warmup_frames)
             next_logits(self.model, self.question, cache, prefill.rope_delta)
             del prefill, cache
-            self.wait()
-            begun = time.perf_counter()
-            prefill, cache = self._read(source(), self.frames)
-            self.wait()
-            prefill_s = time.perf_counter() - begun
+            self.synchronize()
+            start = time.perf_counter()
+            prefill, cache = self._prefill(source(), self.frames)
+            self.synchronize()
+            prefill_s = time.perf_counter() - start
             length, delta = cache.get_seq_length(), prefill.rope_delta
             token = next_logits(self.model, self.question, cache, delta).argmax()
-            self.wait()
-            first_s = time.perf_counter() - begun
-            seconds = []
+            self.synchronize()
+            first_s = time.perf_counter() - start
+            second_question_s = []
             for _ in range(3):
                 cache.crop_to(length)
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 token = next_logits(self.model, self.question, cache, delta).argmax()
                 int(token)
-                seconds.append(time.perf_counter() - begun)
+                second_question_s.append(time.perf_counter() - start)
             step = self._step(cache, prefix=length, rope_delta=delta)
             for _ in range(MIN_EAGER_STEPS + 2):
                 token = step(token.view(1, 1)).argmax()
             int(token)
-            begun = time.perf_counter()
+            start = time.perf_counter()
             for _ in range(DECODED_TOKENS):
                 token = step(token.view(1, 1)).argmax()
                 int(token)
-            step_s = (time.perf_counter() - begun) / DECODED_TOKENS
-            parked_s, back_s = self._moved(cache, length) if self.device == "cuda" else (0.0, 0.0)
-        times = {"prefill": prefill_s, "first": first_s, "second": min(seconds), "step": step_s}
-        return times | {"tokens": length, "parked": parked_s, "back": back_s}
+            step_s = (time.perf_counter() - start) / DECODED_TOKENS
+            offload_s, restore_s = self._time_offload(cache, length) if self.device == "cuda" else (0.0, 0.0)
+        times = {"prefill": prefill_s, "first": first_s, "second": min(second_question_s), "step": step_s}
+        return times | {"tokens": length, "offload": offload_s, "restore": restore_s}
 
     def _step(self, cache: PreallocatedKVCache, *, prefix: int, rope_delta: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        """One step of decoding, as `longview.model.engine.local` takes it on that device."""
+        """Return the decoding step that `longview.model.engine.local` takes on this device."""
         if self.device == "cuda":
             return CudaGraphDecoder(self.model, cache, prefix=prefix, rope_delta=rope_delta)
         return lambda ids: next_logits(self.model, ids, cache, rope_delta)
 
-    def _moved(self, cache: PreallocatedKVCache, length: int) -> tuple[float, float]:
-        """Seconds to the host's memory and back."""
+    def _time_offload(self, cache: PreallocatedKVCache, length: int) -> tuple[float, float]:
+        """Return the seconds to move the cache to host memory, and back to the device."""
         seconds = []
         for device in ("cpu", self.device):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             cache.move_to(device, length=length)
-            self.wait()
-            seconds.append(time.perf_counter() - begun)
+            self.synchronize()
+            seconds.append(time.perf_counter() - start)
         return seconds[0], seconds[1]
 
-    def _read(self, source: Iterator[TimedFrames], frames: int) -> tuple[Prefill, PreallocatedKVCache]:
+    def _prefill(self, source: Iterator[TimedFrames], frames: int) -> tuple[Prefill, PreallocatedKVCache]:
         cache = PreallocatedKVCache(
-            self.model.config.text_config.num_hidden_layers, (frames // 2 + 1) * (self.per_patch + 16) + 256
+            self.model.config.text_config.num_hidden_layers, (frames // 2 + 1) * (self.tokens_per_patch + 16) + 256
         )
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
         for pixels, times_s in FrameBatcher().chunks(source, self.device):
-            prefill.frames(pixels, times_s)
+            prefill.append_frames(pixels, times_s)
         return prefill, cache
 
-    def theirs(self) -> dict[str, float]:
-        """transformers' own way: the processor's pixels, one pass, and again for the next question."""
+    def transformers(self) -> dict[str, float]:
+        """Measure plain transformers: pixels of the processor, and one pass for each question."""
         self.model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
-        plain = HFReference.from_loaded(self.processor, self.model)
+        reference = HFReference.from_loaded(self.processor, self.model)
         chunks = list(noise(self.frames, self.height, self.width))
-        whole = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
-        inputs = plain.inputs(whole, QUESTION)
+        frames = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
+        inputs = reference.inputs(frames, QUESTION)
         with torch.inference_mode():
-            self.wait()
-            begun = time.perf_counter()
-            out = self.model(**inputs, use_cache=True, logits_to_keep=1)
-            self.wait()
-            prefill_s = time.perf_counter() - begun
-            cache, length = out.past_key_values, inputs["input_ids"].shape[1]
-            ids = out.logits[:, -1].argmax(-1, keepdim=True)
+            self.synchronize()
+            start = time.perf_counter()
+            output = self.model(**inputs, use_cache=True, logits_to_keep=1)
+            self.synchronize()
+            prefill_s = time.perf_counter() - start
+            cache, length = output.past_key_values, inputs["input_ids"].shape[1]
+            ids = output.logits[:, -1].argmax(-1, keepdim=True)
             position = torch.full((3, 1, 1), length + int(self.model.model.rope_deltas), device=self.device)
-            del out, inputs
-            steps = []
+            del output, inputs
+            steps_s = []
             for step in range(DECODED_TOKENS):
-                begun = time.perf_counter()
-                out = self.model(input_ids=ids, position_ids=position + step, past_key_values=cache, use_cache=True)
-                ids = out.logits[:, -1].argmax(-1, keepdim=True)
+                start = time.perf_counter()
+                output = self.model(input_ids=ids, position_ids=position + step, past_key_values=cache, use_cache=True)
+                ids = output.logits[:, -1].argmax(-1, keepdim=True)
                 int(ids)
-                steps.append(time.perf_counter() - begun)
-        # The first step may still set something up.
-        step_s = sum(steps[1:]) / len(steps[1:])
+                steps_s.append(time.perf_counter() - start)
+        # The first step may include one-time costs.
+        step_s = sum(steps_s[1:]) / len(steps_s[1:])
         return {"prefill": prefill_s, "tokens": length, "first": prefill_s, "second": prefill_s, "step": step_s}
 
-    def peak(self, work: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """The work's figures with its peak memory in GB, weights included."""
+    def with_peak_memory(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """Return the figures of a measurement and its peak memory in GB, with the weights."""
         if self.device == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-            return work() | {"peak": torch.cuda.max_memory_allocated() / 1e9}
-        watch = PeakMemory(psutil.Process().pid)
-        watch.start()
-        return work() | {"peak": watch.peak_bytes / 1e9}
+            return measure() | {"peak": torch.cuda.max_memory_allocated() / 1e9}
+        peak = PeakMemory(psutil.Process().pid)
+        peak.start()
+        return measure() | {"peak": peak.peak_bytes / 1e9}
 
 
-def row(name: str, bench: Bench, found: dict[str, float]) -> str:
-    """One line of the table."""
-    tokens = int(found["tokens"])
-    visual = bench.frames // 2 * bench.per_patch
-    share = bench.estimates.flops(tokens, visual, bench.per_patch) / found["prefill"] / bench.ceiling
+def format_row(name: str, bench: Bench, figures: dict[str, float]) -> str:
+    """Format one row of the table."""
+    tokens = int(figures["tokens"])
+    visual = bench.frames // 2 * bench.tokens_per_patch
+    share = bench.estimates.flops(tokens, visual, bench.tokens_per_patch) / figures["prefill"] / bench.max_flops_per_s
     return (
-        f"| {name} | {tokens:,} ({bench.frames:,}) | {found['prefill']:.2f} | {tokens / found['prefill']:,.0f} | {share:.0%} "
-        f"| {found['peak']:.1f} | {found['first']:.2f} | {found['second']:.3f} | {found['step'] * 1000:.1f} |"
+        f"| {name} | {tokens:,} ({bench.frames:,}) | {figures['prefill']:.2f} | {tokens / figures['prefill']:,.0f} | {share:.0%} "
+        f"| {figures['peak']:.1f} | {figures['first']:.2f} | {figures['second']:.3f} | {figures['step'] * 1000:.1f} |"
     )
 
 
-def from_file(bench: Bench, path: Path) -> None:
-    """Decoding alone, prefill alone, and both as the pipeline that they are."""
+def measure_file(bench: Bench, path: Path) -> None:
+    """Print the times of decoding alone, of prefill alone, and of both as a pipeline."""
     decoder = Decoder()
     video = decoder.probe(path)
     times_s = [index * video.duration_s / bench.frames for index in range(bench.frames)]
 
-    def decoded() -> Iterator[TimedFrames]:
+    def decode() -> Iterator[TimedFrames]:
         return decoder.frames_played_at(video, times_s, bench.height, bench.width)
 
-    begun = time.perf_counter()
-    frames = sum(map(len, decoded()))
-    decode_s = time.perf_counter() - begun
-    alone = bench.ours(lambda: noise(frames, bench.height, bench.width))
-    together = bench.ours(decoded)
+    start = time.perf_counter()
+    frames = sum(map(len, decode()))
+    decode_s = time.perf_counter() - start
+    prefill_only = bench.longview(lambda: noise(frames, bench.height, bench.width))
+    pipeline = bench.longview(decode)
     decoder.close()
-    print(
-        f"\n{path.name}, {frames} frames: decoding alone {decode_s:.2f} s, prefill alone {alone['prefill']:.2f} s, from the file"
-    )
-    longest = max(decode_s, alone["prefill"])
-    print(f"to the first token {together['first']:.2f} s: {together['first'] / longest:.2f}x the longer of the two.")
+    prefill_s, first_s = prefill_only["prefill"], pipeline["first"]
+    print(f"\n{path.name}, {frames} frames: decoding alone {decode_s:.2f} s, prefill alone {prefill_s:.2f} s, from the file")
+    print(f"to the first token {first_s:.2f} s: {first_s / max(decode_s, prefill_s):.2f}x the longer of the two.")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure and print."""
+    """Run the measurements and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", choices=sorted(SHAPES), default="tiny")
     parser.add_argument("--tokens", type=int, default=8192)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--video", type=Path)
-    parser.add_argument("--no-peer", action="store_true", help="leave transformers out, where it would not fit")
+    parser.add_argument("--no-peer", action="store_true", help="leave out plain transformers, if it does not fit into memory")
     options = parser.parse_args(arguments)
     if options.device == "cpu":
         torch.set_num_threads(1)
     bench = Bench(options.shapes, options.device, options.tokens)
-    card = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {torch.get_num_threads()} thread"
-    print(f"{card}, torch {torch.__version__}, {options.shapes} shapes; ceiling {bench.ceiling / 1e12:.2f} TFLOP/s\n")
-    print("| engine | tokens (frames) | prefill s | tokens/s | of ceiling | peak GB | question 1 s | question 2 s | ms/token |")
+    device = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {torch.get_num_threads()} thread"
+    max_tflops_per_s = bench.max_flops_per_s / 1e12
+    print(f"{device}, torch {torch.__version__}, {options.shapes} shapes; matrix products {max_tflops_per_s:.2f} TFLOP/s\n")
+    print("| engine | tokens (frames) | prefill s | tokens/s | of maximum | peak GB | question 1 s | question 2 s | ms/token |")
     print("|---|---|---|---|---|---|---|---|---|")
-    ours = bench.peak(lambda: bench.ours(lambda: noise(bench.frames, bench.height, bench.width)))
-    print(row("Longview", bench, ours))
+    figures = bench.with_peak_memory(lambda: bench.longview(lambda: noise(bench.frames, bench.height, bench.width)))
+    print(format_row("Longview", bench, figures))
     if not options.no_peer:
         try:
-            print(row("transformers", bench, bench.peak(bench.theirs)))
+            print(format_row("transformers", bench, bench.with_peak_memory(bench.transformers)))
         except torch.OutOfMemoryError:
             print("| transformers | out of memory | | | | | | | |")
     if options.device == "cuda":
-        ratio = ours["back"] / ours["prefill"]
-        print(f"\nparked in {ours['parked']:.2f} s, back in {ours['back']:.2f} s: {ratio:.2f}x reading the video again")
+        offload_s, restore_s = figures["offload"], figures["restore"]
+        ratio = restore_s / figures["prefill"]
+        print(f"\noffloaded in {offload_s:.2f} s, restored in {restore_s:.2f} s: {ratio:.2f}x the time of the prefill")
     if options.video:
-        from_file(bench, options.video)
+        measure_file(bench, options.video)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""A checkpoint, checked on this machine: exact against plain transformers, and ten questions to a video with a known truth.
+"""Check of a checkpoint on the local hardware: exactness against plain transformers, and ten questions with known answers.
 
     make check-real MODEL=Qwen/Qwen3-VL-8B-Instruct
     python -m benchmarks.check_real --model MODEL [--device cuda|cpu]
 
-Renders a video of a minute, reads it once through the engine and once through transformers' own processor and attention
-on the same weights, and compares tokens, logits and greedy replies. Then asks ten fixed questions and prints each with its
-time to the first word. Exit code 1 if the engine is not exact: logits further apart than the rounding of the number type
-allows, or other tokens.
+Renders a video of one minute. The engine and transformers' own processor and attention prefill it with the same weights; tokens,
+logits and greedy replies are compared. Then ten fixed questions are asked, and each answer is printed with the time to its first
+token. The exit code is 1 if the engine is not exact: if tokens differ, or logits differ by more than the rounding of the dtype.
 """
 
 import argparse
@@ -52,80 +51,83 @@ QUESTIONS = (
     ("What happens after the green square?", "a blue star grows"),
     ("What happens at 0:50?", "a purple diamond shrinks"),
 )
-ALLOWED = {torch.float32: 1e-4, torch.bfloat16: 0.05}
-"""How far logits may lie apart, as a part of their spread: eight bits of mantissa, added up over some dozen layers."""
+LOGITS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
+"""Maximum difference of the logits, in standard deviations of the logits. bfloat16 has eight bits of mantissa, and its rounding
+errors add up over the layers."""
 COMPARED_TOKENS = 48
 
 
-def exactness(engine: LocalEngine, video: VideoInfo, pool: SessionPool) -> bool:
-    """Print how the engine compares with transformers; whether it is exact."""
+def check_exactness(engine: LocalEngine, video: VideoInfo, pool: SessionPool) -> bool:
+    """Print a comparison of the engine with transformers. Returns whether the engine is exact."""
     plan = pool.planner.plan(video, "caption")
     window = plan.windows[0]
     chunks = list(pool.decoder.frames_played_at(video, window.times_s, plan.height, plan.width))
-    whole = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
-    if len(whole) % 2:
-        whole = TimedFrames(np.concatenate([whole.frames, whole.frames[-1:]]), np.append(whole.times_s, whole.times_s[-1]))
+    frames = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
+    if len(frames) % 2:
+        frames = TimedFrames(np.concatenate([frames.frames, frames.frames[-1:]]), np.append(frames.times_s, frames.times_s[-1]))
     session = engine.open_session(chunks, window.span, capacity_tokens=plan.window_tokens[0])
-    plain = HFReference.from_loaded(engine.processor, engine.model)
+    reference = HFReference.from_loaded(engine.processor, engine.model)
     is_exact = True
-    print("| question | tokens | same tokens | logits apart, of their spread | greedy reply |\n|---|---|---|---|---|")
+    print("| question | tokens | same tokens | difference of logits (std) | greedy reply |\n|---|---|---|---|---|")
     for question in (DENSE_CAPTIONS, localize_prompt("a red circle"), "What happens at 15.0 seconds?"):
         engine.model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
-        inputs = plain.inputs(whole, question)
-        expected = plain.logits(whole, question)
-        theirs = engine.model.generate(**inputs, do_sample=False, max_new_tokens=COMPARED_TOKENS)
-        said = theirs[0, inputs["input_ids"].shape[1] :].tolist()
+        inputs = reference.inputs(frames, question)
+        expected_logits = reference.logits(frames, question)
+        output = engine.model.generate(**inputs, do_sample=False, max_new_tokens=COMPARED_TOKENS)
+        expected = output[0, inputs["input_ids"].shape[1] :].tolist()
         engine.model.set_attn_implementation(
             {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
         )
         ids = torch.cat([session.prefix_ids, engine.question_ids(question).cpu()], dim=1)
-        same = torch.equal(ids, inputs["input_ids"].cpu())
-        apart = float((session.first_logits(question) - expected).abs().max() / expected.float().std())
-        ours = list(session.tokens(question, GenerationConfig(COMPARED_TOKENS)))
-        alike = next((place for place, pair in enumerate(zip(ours, said, strict=False)) if pair[0] != pair[1]), len(ours))
-        is_same = bool(ours) and len(ours) == len(said) == alike
-        replied = "the same" if is_same else f"the same for {alike} of {len(said)} tokens"
-        print(f"| {question[:40]} | {ids.shape[1]:,} | {'yes' if same else 'NO'} | {apart:.2g} | {replied} |")
-        # In bfloat16 two words that are equally likely may change places; in float32 nothing may.
-        is_exact = is_exact and same and apart <= ALLOWED[engine.model.dtype]
-        is_exact = is_exact and (is_same or engine.model.dtype != torch.float32)
+        has_same_tokens = torch.equal(ids, inputs["input_ids"].cpu())
+        difference = float((session.first_logits(question) - expected_logits).abs().max() / expected_logits.float().std())
+        tokens = list(session.tokens(question, GenerationConfig(COMPARED_TOKENS)))
+        pairs = enumerate(zip(tokens, expected, strict=False))
+        common = next((position for position, (ours, theirs) in pairs if ours != theirs), len(tokens))
+        has_same_reply = bool(tokens) and len(tokens) == len(expected) == common
+        reply = "same" if has_same_reply else f"same for {common} of {len(expected)} tokens"
+        same_tokens = "yes" if has_same_tokens else "NO"
+        print(f"| {question[:40]} | {ids.shape[1]:,} | {same_tokens} | {difference:.2g} | {reply} |")
+        # In bfloat16 two equally likely tokens may change places; in float32 the replies must be equal.
+        is_exact = is_exact and has_same_tokens and difference <= LOGITS_TOLERANCE[engine.model.dtype]
+        is_exact = is_exact and (has_same_reply or engine.model.dtype != torch.float32)
     return is_exact
 
 
-def questions(video: VideoInfo, pool: SessionPool) -> None:
-    """Ask, and print answers beside the truth."""
-    print("\n| question | truth | answer | first word, s | whole, s |\n|---|---|---|---|---|")
-    for question, truth in QUESTIONS:
-        answering = VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), video, question)
-        for _ in answering:
+def print_answers(video: VideoInfo, pool: SessionPool) -> None:
+    """Print the answers to the questions beside the known ones."""
+    print("\n| question | known answer | answer | first token, s | total, s |\n|---|---|---|---|---|")
+    for question, known_answer in QUESTIONS:
+        stream = VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), video, question)
+        for _ in stream:
             pass
-        answer = answering.answer
+        answer = stream.answer
         text = " ".join(answer.text.split())
-        print(f"| {question} | {truth} | {text[:90]} | {answer.first_token_s:.2f} | {answer.total_s:.2f} |")
+        print(f"| {question} | {known_answer} | {text[:90]} | {answer.first_token_s:.2f} | {answer.total_s:.2f} |")
 
 
 def main() -> None:
-    """Check, and leave with 1 if the engine is not exact."""
+    """Run the check; exit with 1 if the engine is not exact."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="auto")
     parser.add_argument("--device", choices=["cpu", "cuda"])
     options = parser.parse_args()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     engine = LocalEngine(find_checkpoint(options.model), device=options.device)
-    card = torch.cuda.get_device_name() if engine.device == "cuda" else "CPU"
-    print(f"{engine.checkpoint.identity} on {card}, {engine.model.dtype}, loaded in {time.perf_counter() - begun:.1f} s;")
-    print(f"context {engine.context_tokens:,} tokens, {engine.kv_bytes_per_token / 1024:.0f} KiB of KV cache a token\n")
+    device = torch.cuda.get_device_name() if engine.device == "cuda" else "CPU"
+    print(f"{engine.checkpoint.identity} on {device}, {engine.model.dtype}, loaded in {time.perf_counter() - start:.1f} s;")
+    print(f"context {engine.context_tokens:,} tokens, {engine.kv_bytes_per_token / 1024:.0f} KiB of KV cache per token\n")
     decoder = Decoder()
     with tempfile.TemporaryDirectory() as folder:
         video = decoder.probe(render(Path(folder) / "truth.mp4", EVENTS, DURATION_S, width=640, height=384))
         pool = SessionPool(engine, decoder, memory_bytes=8 << 30)
-        is_exact = exactness(engine, video, pool)
-        questions(video, pool)
+        is_exact = check_exactness(engine, video, pool)
+        print_answers(video, pool)
         plan = pool.planner.plan(video, "caption")
         generation = pool.session(video, plan, plan.windows[0]).generate(DENSE_CAPTIONS, max_new_tokens=1024, schema=TimedCaption)
         print(f"\nCaptions: {''.join(generation)}")
     decoder.close()
-    print("\nThe engine is exact." if is_exact else "\nNOT EXACT: the engine and transformers differ more than rounding allows.")
+    print("\nThe engine is exact." if is_exact else "\nNOT EXACT: the engine and transformers differ by more than rounding.")
     sys.exit(0 if is_exact else 1)
 
 

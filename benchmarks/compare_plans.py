@@ -1,9 +1,8 @@
-"""What Longview's sampler chooses for Qwen3-VL, beside qwen-vl-utils' choice: the table in docs/video.md.
+"""Sampling plans of Longview for Qwen3-VL beside those of qwen-vl-utils: the table in docs/video.md.
 
     python -m benchmarks.compare_plans [--width W] [--height H] [--fps F] [--context N]
 
-Pure arithmetic, no video is decoded. Without qwen-vl-utils (`pip install --no-deps qwen-vl-utils requests`) its columns
-are left out.
+No video is decoded. Without qwen-vl-utils (`pip install --no-deps qwen-vl-utils requests`) its columns are left out.
 """
 
 import argparse
@@ -19,36 +18,36 @@ from longview.video.time_text import format_time
 DURATIONS_S = (10, 60, 600, 3600, 7200, 43200)
 
 
-def marker_tokens(time_s: float) -> int:
-    """By Qwen's tokenizer: one token a character of the number, three around it, and vision start and end."""
+def timestamp_tokens(time_s: float) -> int:
+    """Count the tokens of a timestamp as Qwen's tokenizer does: one per character, three around them, vision start and end."""
     return len(f"{time_s:.1f}") + 5
 
 
-def ours(video: VideoInfo, context: int) -> str:
-    """One row's columns for Longview."""
-    chosen = plan_sampling(video, Budget(context, REPLY_RESERVE_TOKENS, QWEN3_VL, marker_tokens))
-    frames = len(chosen.windows[0].times_s)
-    windows = f" in each of {len(chosen.windows)} windows" if len(chosen.windows) > 1 else ""
-    return f"{frames} of {chosen.width}x{chosen.height}{windows} | {max(chosen.window_tokens):,} | {chosen.patch_period_s:.2f}"
+def longview_cells(video: VideoInfo, context_tokens: int) -> str:
+    """Return the cells of a row for Longview."""
+    plan = plan_sampling(video, Budget(context_tokens, REPLY_RESERVE_TOKENS, QWEN3_VL, timestamp_tokens))
+    frames = len(plan.windows[0].times_s)
+    windows = f" in each of {len(plan.windows)} windows" if len(plan.windows) > 1 else ""
+    return f"{frames} of {plan.width}x{plan.height}{windows} | {max(plan.window_tokens):,} | {plan.patch_period_s:.2f}"
 
 
-def theirs(video: VideoInfo, total_tokens: int | None, max_frames: int | None) -> str:
-    """The same for `qwen_vl_utils.fetch_video(..., image_patch_size=16)`, whose sizes are chosen as here."""
-    from qwen_vl_utils import vision_process as peer
+def qwen_cells(video: VideoInfo, total_tokens: int | None, max_frames: int | None) -> str:
+    """Return the cells for `qwen_vl_utils.fetch_video(..., image_patch_size=16)`, by the same calls."""
+    from qwen_vl_utils import vision_process as qwen
 
-    side = 16 * peer.SPATIAL_MERGE_SIZE
+    side = 16 * qwen.SPATIAL_MERGE_SIZE
     total = round(video.duration_s * video.fps_nominal)
-    wish = {"max_frames": min(max_frames, total)} if max_frames else {}
-    frames = peer.smart_nframes(wish, total, video.fps_nominal)
-    min_pixels = peer.VIDEO_MIN_TOKEN_NUM * side * side
-    total_pixels = total_tokens * side * side if total_tokens else peer.MODEL_SEQ_LEN * side * side * 0.9
-    share = total_pixels / frames * peer.FRAME_FACTOR
-    max_pixels = max(min(peer.VIDEO_MAX_TOKEN_NUM * side * side, share), int(min_pixels * 1.05))
-    height, width = peer.smart_resize(video.height, video.width, factor=side, min_pixels=min_pixels, max_pixels=max_pixels)
+    limits = {"max_frames": min(max_frames, total)} if max_frames else {}
+    frames = qwen.smart_nframes(limits, total, video.fps_nominal)
+    min_pixels = qwen.VIDEO_MIN_TOKEN_NUM * side * side
+    total_pixels = total_tokens * side * side if total_tokens else qwen.MODEL_SEQ_LEN * side * side * 0.9
+    share = total_pixels / frames * qwen.FRAME_FACTOR
+    max_pixels = max(min(qwen.VIDEO_MAX_TOKEN_NUM * side * side, share), int(min_pixels * 1.05))
+    height, width = qwen.smart_resize(video.height, video.width, factor=side, min_pixels=min_pixels, max_pixels=max_pixels)
     patches = math.ceil(frames / 2)
     tokens = patches * (height // side) * (width // side)
-    # A marker of the patch's time, and vision start and end, which its own budget does not count.
-    tokens += sum(marker_tokens((index + 0.5) * video.duration_s / patches) for index in range(patches))
+    # Its own budget does not count timestamps, vision start and vision end.
+    tokens += sum(timestamp_tokens((index + 0.5) * video.duration_s / patches) for index in range(patches))
     return f"{frames} of {width}x{height} | {tokens:,} | {2 * video.duration_s / frames:.2f}"
 
 
@@ -63,12 +62,13 @@ def main() -> None:
     try:
         import qwen_vl_utils  # noqa: F401
     except ImportError:
-        peers = False
+        has_qwen = False
     else:
-        peers = True
-    columns = ["Longview: frames", "tokens", "grain s"]
-    if peers:
-        columns += ["qwen-vl-utils as it comes", "tokens", "grain s", "qwen-vl-utils at 224K", "tokens", "grain s"]
+        has_qwen = True
+    columns = ["Longview: frames", "tokens", "patch period s"]
+    if has_qwen:
+        columns += ["qwen-vl-utils by default", "tokens", "patch period s"]
+        columns += ["qwen-vl-utils at 224K", "tokens", "patch period s"]
     print("| length | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for duration_s in DURATIONS_S:
@@ -76,9 +76,9 @@ def main() -> None:
             Path("video.mp4"), "", float(duration_s), options.width, options.height, 0, options.fps, False, 0.0, 0, "h264", "mp4",
             "yuv420p", 1,
         )  # fmt: skip
-        cells = [format_time(duration_s)[:-2], ours(video, options.context)]
-        if peers:
-            cells += [theirs(video, None, None), theirs(video, 224 * 1024, 2048)]
+        cells = [format_time(duration_s)[:-2], longview_cells(video, options.context)]
+        if has_qwen:
+            cells += [qwen_cells(video, None, None), qwen_cells(video, 224 * 1024, 2048)]
         print("| " + " | ".join(cells) + " |")
 
 

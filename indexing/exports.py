@@ -53,8 +53,8 @@ def _subtitles(format: Literal["srt", "vtt"], events: Sequence[Event]) -> str:
     subtitles = pysubs2.SSAFile()
     for event in events:
         line = pysubs2.SSAEvent(start=round(event.span.start_s * 1000), end=round(event.span.end_s * 1000))
-        escaped = _escape_tags(format, event.text)
-        line.plaintext = "\n".join(textwrap.wrap(escaped, MAX_LINE_CHARACTERS)) or escaped
+        escaped_text = _escape_tags(format, event.text)
+        line.plaintext = "\n".join(textwrap.wrap(escaped_text, MAX_LINE_CHARACTERS)) or escaped_text
         subtitles.append(line)
     return str(subtitles.to_string(format))
 

@@ -248,7 +248,8 @@ class Library:
     def match_words(
         self, words: Sequence[str], *, limit: int, video_id: str | None = None, require_all: bool = False
     ) -> tuple[int, ...]:
-        """Return the ids of captions that have any of the words in any inflection (`require_all`: all of them), best first by BM25."""
+        """Return the ids of captions that have any of the words in any inflection (`require_all`: all of them), best first by
+        BM25."""
         if not words:
             return ()
         query = (" AND " if require_all else " OR ").join('"' + word.replace('"', '""') + '"' for word in words)

@@ -10,7 +10,8 @@ from longview.video.timeline import Span
 MAX_CANDIDATES = 200
 """Maximum number of captions that words and vectors propose each."""
 MIN_COSINE = 0.3
-"""Minimum cosine of a caption that shares no word with the query: unrelated English sentences had 0.1 to 0.25 with this encoder."""
+"""Minimum cosine of a caption that shares no word with the query: unrelated English sentences had 0.1 to 0.25 with this
+encoder."""
 _STOP_WORDS = frozenset(
     [
         "a",
@@ -78,11 +79,11 @@ def search(
     words = _words(query)
     among = sorted(library.caption_ids(video_id)) if video_id else None
     cosines = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among))
-    proposed = list(dict.fromkeys([*cosines, *library.match_words(words, limit=MAX_CANDIDATES, video_id=video_id)]))
-    matches = {word: library.filter_containing(word, proposed) for word in words}
+    candidate_ids = list(dict.fromkeys([*cosines, *library.match_words(words, limit=MAX_CANDIDATES, video_id=video_id)]))
+    matches = {word: library.filter_containing(word, candidate_ids) for word in words}
     titles = {entry.video_id: entry.title for entry in library.videos()}
     moments = []
-    for caption_id, caption in library.captions_by_id(proposed).items():
+    for caption_id, caption in library.captions_by_id(candidate_ids).items():
         share = sum(caption_id in ids for ids in matches.values()) / max(1, len(words))
         cosine = cosines.get(caption_id, 0.0)
         if (share == 0 and cosine < MIN_COSINE) or caption.video_id not in titles:

@@ -1,7 +1,7 @@
 """Caption vectors in FAISS: a cache beside the database, which can always be built again from it.
 
-The index is exact (inner product with all vectors): with 512 dimensions a search over 100,000 captions takes tens of milliseconds,
-and quantised indexes were measured elsewhere to lose results.
+The index is exact (inner product with all vectors): with 512 dimensions a search over 100,000 captions takes tens of
+milliseconds, and quantised indexes were measured elsewhere to lose results.
 """
 
 import hashlib
@@ -54,22 +54,22 @@ class VectorIndex:
         generation = self._library.revision()
         if generation == self._revision:
             return
-        current = self._library.caption_ids()
-        present = frozenset(faiss.vector_to_array(self._index.id_map).tolist())
-        deleted, new = present - current, sorted(current - present)
-        if deleted:
-            self._remove(self._index, sorted(deleted))
-        for start in range(0, len(new), BATCH):
+        current_ids = self._library.caption_ids()
+        present_ids = frozenset(faiss.vector_to_array(self._index.id_map).tolist())
+        deleted_ids, new_ids = present_ids - current_ids, sorted(current_ids - present_ids)
+        if deleted_ids:
+            self._remove(self._index, sorted(deleted_ids))
+        for start in range(0, len(new_ids), BATCH):
             # A caption that is deleted between the two queries is not added.
-            captions = self._library.captions_by_id(new[start : start + BATCH])
+            captions = self._library.captions_by_id(new_ids[start : start + BATCH])
             if captions:
                 vectors = self._embedder.embed([caption.event.text for caption in captions.values()])
                 self._index.add_with_ids(vectors, np.asarray(list(captions), dtype=np.int64))
                 self._texts |= {caption_id: _digest(caption.event.text) for caption_id, caption in captions.items()}
             if on_progress:
-                on_progress(min(1.0, (start + BATCH) / len(new)))
+                on_progress(min(1.0, (start + BATCH) / len(new_ids)))
         self._revision = generation
-        if deleted or new:
+        if deleted_ids or new_ids:
             self._save()
 
     def _empty(self) -> "faiss.IndexIDMap2":
@@ -96,7 +96,8 @@ class VectorIndex:
         return self._empty()
 
     def _outdated_ids(self) -> list[int]:
-        """Return the ids of captions whose text is not the embedded one: the index belongs to another library, or to a restored one."""
+        """Return the ids of captions whose text is not the embedded one: the index belongs to another library, or to a restored
+        one."""
         captions = self._library.captions_by_id(list(self._texts))
         return [number for number, caption in captions.items() if _digest(caption.event.text) != self._texts[number]]
 

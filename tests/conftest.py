@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from longview.model.demo import prober_for
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
+from longview.model.engine.sessions import SessionPool
+from longview.model.tasks.prober import Prober
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
@@ -18,7 +21,7 @@ SHAPES = (
     ShapesEvent(9.0, 13.0, "green", "square", "stays still"),
     ShapesEvent(15.0, 19.0, "blue", "star", "grows"),
 )
-"""What happens in `shapes_video`, in 20 seconds."""
+"""Events of `shapes_video`, which is 20 seconds long."""
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +32,7 @@ def shapes_events() -> tuple[ShapesEvent, ...]:
 
 @pytest.fixture(scope="session")
 def shapes_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MP4 of 20 seconds at 25 frames a second, 320x192, without sound."""
+    """An MP4 of 20 seconds at 25 frames per second, 320x192, without sound."""
     return render(tmp_path_factory.mktemp("shapes") / "shapes.mp4", SHAPES, 20.0)
 
 
@@ -47,18 +50,30 @@ def engine() -> LocalEngine:
 
 @pytest.fixture(scope="session")
 def decoder() -> Iterator[Decoder]:
-    """One with the default limits, kept for all tests."""
+    """A decoder with the default limits for all tests."""
     decoder = Decoder()
     yield decoder
     decoder.close()
 
 
+@pytest.fixture(scope="module")
+def pool(engine: LocalEngine, decoder: Decoder) -> SessionPool:
+    """A pool of sessions of the bundled checkpoint for one module."""
+    return SessionPool(engine, decoder, memory_bytes=1 << 30)
+
+
+@pytest.fixture(scope="session")
+def prober(engine: LocalEngine) -> Prober:
+    """The prober of the bundled checkpoint."""
+    return prober_for(engine.checkpoint)
+
+
 @pytest.fixture(scope="session")
 def ffprobe() -> str:
-    """The witness of `tests.ffprobe_oracle`. Where LONGVIEW_NEED_FFPROBE is set it must be there, elsewhere its tests are left out."""
-    found = shutil.which("ffprobe")
-    if found is None and os.environ.get("LONGVIEW_NEED_FFPROBE"):
+    """Path of ffprobe, for `tests.ffprobe_oracle`. Without it tests are skipped, or fail if LONGVIEW_NEED_FFPROBE is set."""
+    path = shutil.which("ffprobe")
+    if path is None and os.environ.get("LONGVIEW_NEED_FFPROBE"):
         pytest.fail("ffprobe is not installed, but LONGVIEW_NEED_FFPROBE is set.")
-    if found is None:
+    if path is None:
         pytest.skip("ffprobe is not installed")
-    return found
+    return path

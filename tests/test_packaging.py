@@ -56,7 +56,18 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
         if (ROOT / name).is_file() and not name.startswith(("tests/", "benchmarks/", "docs/")):
             (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "source" / name).write_bytes((ROOT / name).read_bytes())
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(tmp_path), "./source"]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--quiet",
+        "-w",
+        str(tmp_path),
+        "./source",
+    ]
     run(*build, folder=tmp_path, library=tmp_path)
     (wheel,) = tmp_path.glob("longview_video-*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -64,7 +75,12 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
         archive.extractall(tmp_path / "site")
     modules = {f"longview/{name}" for name in files if name.endswith(".py") and not name.startswith(("tests/", "benchmarks/"))}
     assert modules <= names
-    for data in ("model/demo/model.safetensors", "model/demo/ood_detector.safetensors", "model/demo/chat_template.jinja", "ui/assets/player.js"):
+    for data in (
+        "model/demo/model.safetensors",
+        "model/demo/ood_detector.safetensors",
+        "model/demo/chat_template.jinja",
+        "ui/assets/player.js",
+    ):
         assert f"longview/{data}" in names
     assert not [name for name in names if name.startswith(("tests/", "longview/tests", "app/"))]
     # The unpacked wheel comes before the editable installation.

@@ -54,13 +54,13 @@ def library_tab(jobs: Jobs, status: gr.HTML) -> LibraryTab:
     return LibraryTab(table, video_to_remove, remove)
 
 
-def library_lists(app: Longview, selected: VideoEntry | None) -> list[Any]:
+def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]:
     """Render what lists all videos: the choices of the watch tab, those of the library tab, and the table."""
     entries = app.videos()
     choices = [(f"{entry.title} ({entry.video_id})", entry.video_id) for entry in entries]
     outdated_ids = frozenset(entry.video_id for entry in entries if app.is_outdated(entry))
     return [
-        gr.update(choices=choices, value=selected.video_id if selected else None),
+        gr.update(choices=choices, value=selected_video.video_id if selected_video else None),
         gr.update(choices=choices, value=None),
         render.library_table(entries, outdated_ids),
     ]
@@ -68,13 +68,13 @@ def library_lists(app: Longview, selected: VideoEntry | None) -> list[Any]:
 
 def current_job(jobs: Jobs) -> Job | None:
     """Return the job that runs, else the latest one."""
-    running = jobs.running()
-    return running[0] if running else jobs.latest()
+    running_jobs = jobs.running_jobs()
+    return running_jobs[0] if running_jobs else jobs.latest_job()
 
 
 def _follow_job(jobs: Jobs, job: Job) -> Iterator[str]:
     """Render the progress until a job has ended. Leaving the page does not stop the job."""
-    while not job.finished.wait(JOB_POLL_S):
+    while not job.finished_event.wait(JOB_POLL_S):
         yield render.job(current_job(jobs))
     if job.error:
         raise toast(job.error)

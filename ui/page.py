@@ -39,8 +39,8 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 search_tab(app, streams)
             with gr.Tab("Library"):
                 library = library_tab(jobs, status)
-        selected, view = watch.selected_video, watch.view
-        lists = [selected, library.video_to_remove, library.table]
+        selected_video, view = watch.selected_video, watch.view
+        lists = [selected_video, library.video_to_remove, library.table]
 
         def on_load(request: gr.Request) -> list[Any]:
             entry = find_entry(app, request.query_params.get("video")) or next(reversed(app.videos()), None)
@@ -48,21 +48,22 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 *library_lists(app, entry),
                 *video_view(app, jobs, entry, _start_s(request)),
                 render.job(current_job(jobs)),
-                len(jobs.finished()),
+                len(jobs.finished_jobs()),
             ]
 
-        def on_tick(video_id: str | None, known: int) -> list[Any]:
-            finished = jobs.finished()
+        def on_tick(video_id: str | None, known_count: int) -> list[Any]:
+            finished_jobs_list = jobs.finished_jobs()
             job_status = render.job(current_job(jobs))
-            if len(finished) == known:
-                return [job_status, known, *[gr.skip()] * (len(lists) + len(view))]
+            if len(finished_jobs_list) == known_count:
+                return [job_status, known_count, *[gr.skip()] * (len(lists) + len(view))]
             entry = find_entry(app, video_id) or next(reversed(app.videos()), None)
             # Only a video that a job was about is rendered again: another one may be playing.
             is_affected = entry is not None and (
-                entry.video_id != video_id or any(job.video_id == entry.video_id for job in finished[int(known or 0) :])
+                entry.video_id != video_id
+                or any(job.video_id == entry.video_id for job in finished_jobs_list[int(known_count or 0) :])
             )
-            rendered = video_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view)
-            return [job_status, len(finished), *library_lists(app, entry), *rendered]
+            rendered_view = video_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view)
+            return [job_status, len(finished_jobs_list), *library_lists(app, entry), *rendered_view]
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             if not video_id:
@@ -74,14 +75,16 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         page.load(on_load, None, [*lists, *view, status, finished_jobs], api_visibility="private")
         gr.Timer(POLL_S).tick(
             on_tick,
-            [selected, finished_jobs],
+            [selected_video, finished_jobs],
             [status, finished_jobs, *lists, *view],
             show_progress="hidden",
             api_visibility="private",
             **UNCHECKED,
         )
         page.unload(streams.cancel_all)
-        library.remove.click(on_remove, [library.video_to_remove, selected], [*lists, *view], api_name="remove", **UNCHECKED)
+        library.remove.click(
+            on_remove, [library.video_to_remove, selected_video], [*lists, *view], api_name="remove", **UNCHECKED
+        )
     # Without `api_open=False` clients could bypass the queue and its limit.
     page.queue(max_size=MAX_WAITING_REQUESTS, api_open=False)
     return page

@@ -97,11 +97,11 @@ def moments(results: Sequence[Moment], *, is_verifying: bool = False) -> str:
     """Render search results as cards that open the video at the moment, without those that verification rejected."""
     if not results:
         return '<div class="muted">No caption in the library fits.</div>'
-    accepted = [moment for moment in results if moment.verified is not False]
+    accepted_moments = [moment for moment in results if moment.verified is not False]
     notes = ["Verifying results …"] if is_verifying else []
-    if len(accepted) < len(results):
-        notes.append(f"{len(results) - len(accepted)} results hidden: not confirmed in the video.")
-    cards = "".join(_card(moment.video_id, moment.title, moment.span, moment.text, _score(moment)) for moment in accepted)
+    if len(accepted_moments) < len(results):
+        notes.append(f"{len(results) - len(accepted_moments)} results hidden: not confirmed in the video.")
+    cards = "".join(_card(moment.video_id, moment.title, moment.span, moment.text, _score(moment)) for moment in accepted_moments)
     return f'<div class="muted" role="status">{" ".join(notes)}</div><div class="moments">{cards}</div>'
 
 
@@ -146,13 +146,13 @@ def job(current: Job | None) -> str:
     if current.error:
         return f'<div class="failed" role="alert">{escape(current.title)} failed. {escape(current.error)}</div>'
     progress = current.progress
-    if current.finished.is_set():
+    if current.finished_event.is_set():
         opening = f' <a data-elsewhere href="/?video={quote(current.video_id)}">Open it</a>' if current.video_id else ""
         note = f" {escape(current.note)}" if current.note else ""
         return f'<div class="muted">{escape(current.title)}: done.{note}{opening}</div>'
-    left = f" · {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
+    remaining = f" · {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
     return (
-        f"<div>{escape(current.title)}: {escape(progress.stage)} · {progress.fraction:.0%}{left}"
+        f"<div>{escape(current.title)}: {escape(progress.stage)} · {progress.fraction:.0%}{remaining}"
         f'<div class="bar"><span style="width:{progress.fraction:.0%}"></span></div></div>'
     )
 
@@ -181,8 +181,8 @@ def answer_progress(latest: Sequence[Progress]) -> str:
     progress = latest[-1] if latest else None
     if progress is None or progress.fraction >= 1.0:
         return " …"
-    left = f", {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
-    return f" *{escaped_markdown(progress.stage)}: {progress.fraction:.0%}{left} …*"
+    remaining = f", {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
+    return f" *{escaped_markdown(progress.stage)}: {progress.fraction:.0%}{remaining} …*"
 
 
 def plain_answer(text: str, notice: str | None = None) -> str:
@@ -205,11 +205,11 @@ def _link(text: str, time_s: float) -> str:
 
 def escaped_markdown(text: str) -> str:
     """Escape a text so that Markdown shows it as it is: a model cannot insert images, links or HTML."""
-    escaped = re.sub(r"([\\`*_{}\[\]()#+!|>~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    escaped_text = re.sub(r"([\\`*_{}\[\]()#+!|>~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
     # A line that begins with a number and a full stop would become a list.
-    escaped = re.sub(r"^(\s*\d+)\.", r"\1&#46;", escaped, flags=re.MULTILINE)
+    escaped_text = re.sub(r"^(\s*\d+)\.", r"\1&#46;", escaped_text, flags=re.MULTILINE)
     # Bare web and mail addresses would become links too.
-    return re.sub(r":(?=//)|(?<=www)\.|@", lambda mark: f"&#{ord(mark[0])};", escaped, flags=re.IGNORECASE)
+    return re.sub(r":(?=//)|(?<=www)\.|@", lambda mark: f"&#{ord(mark[0])};", escaped_text, flags=re.IGNORECASE)
 
 
 def history(answers: Sequence[AnsweredQuestion], notice: str | None = None) -> list[dict[str, str]]:

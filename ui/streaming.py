@@ -26,8 +26,8 @@ LatestProgress = deque[Progress]
 def stream_events(stream: AnswerStream) -> Generator[str]:
     """Yield the pieces of an answer; yield an empty piece every `POLL_S` while a video is read.
 
-    The answer is generated in a thread, no further ahead than the next piece. Leaving the iteration cancels it. An exception of the
-    thread is raised here.
+    The answer is generated in a thread, no further ahead than the next piece. Leaving the iteration cancels it. An exception of
+    the thread is raised here.
     """
     pieces: queue.Queue[str | None] = queue.Queue(maxsize=1)
     errors: list[BaseException] = []

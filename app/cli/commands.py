@@ -321,24 +321,26 @@ def search(
 
     Example: longview search "red circle"
     """
-    proposed = context.app.search(query, limit=limit, video=resolve_video(context, video).video_id if video else None)
-    moments = list(proposed)
-    if verify and proposed:
+    candidates = context.app.search(query, limit=limit, video=resolve_video(context, video).video_id if video else None)
+    moments = list(candidates)
+    if verify and candidates:
         with progress_bar() as on_progress:
             stages = StagedProgress(on_progress)
             stages.begin("Verifying results", until=1.0)
-            moments = [moment for moment in context.app.verify_moments(proposed, on_part=stages) if moment.verified is not False]
-    rejected = len(proposed) - len(moments)
+            moments = [
+                moment for moment in context.app.verify_moments(candidates, on_part=stages) if moment.verified is not False
+            ]
+    rejected_count = len(candidates) - len(moments)
     context.print_notice()
     lines = [
         f"{moment.score:.2f}  {span_text(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments
     ]
-    if rejected:
-        lines.append(f"{rejected} results hidden: not confirmed in the video (--no-verify shows them).")
+    if rejected_count:
+        lines.append(f"{rejected_count} results hidden: not confirmed in the video (--no-verify shows them).")
     document = schemas.SearchDocument(
         query=query,
         moments=[schemas.MomentOut.of_moment(moment) for moment in moments],
-        rejected=rejected,
+        rejected=rejected_count,
         notice=context.app.checkpoint.notice,
     )
     context.print_result(document, "\n".join(lines) or f"No caption in the library fits “{query}”.")

@@ -83,26 +83,27 @@ def progress_bar() -> Iterator[OnProgress]:
     """Show a bar with stage and remaining time on stderr; plain lines where that is no terminal."""
     is_live = sys.stderr.isatty()
     layout = "{desc} {percentage:3.0f}%|{bar:30}| {postfix}"
-    printed: set[tuple[str, int]] = set()
+    printed_steps: set[tuple[str, int]] = set()
     with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not is_live) as bar:
 
         def show(progress: Progress) -> None:
-            left = f"{format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
+            remaining = f"{format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
             step = (progress.stage, int(progress.fraction * 10))
             if is_live:
                 bar.set_description_str(progress.stage, refresh=False)
-                bar.set_postfix_str(left, refresh=False)
+                bar.set_postfix_str(remaining, refresh=False)
                 bar.n = progress.fraction * 100
                 bar.refresh()
-            elif step not in printed:
-                printed.add(step)
-                print(f"{progress.fraction:4.0%} {progress.stage} {left}".rstrip(), file=sys.stderr)
+            elif step not in printed_steps:
+                printed_steps.add(step)
+                print(f"{progress.fraction:4.0%} {progress.stage} {remaining}".rstrip(), file=sys.stderr)
 
         yield show
 
 
 OptionGroup = Literal["json", "model", "decoding", "backend"]
-"""Options that several verbs have: `--json`; the model and where it runs; how the model's frames are decoded; the backend alone."""
+"""Options that several verbs have: `--json`; the model and where it runs; how the model's frames are decoded; the backend
+alone."""
 _LIBRARY = {
     "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_LIBRARY).", show_default=False)]
 }
@@ -139,7 +140,7 @@ def command(*groups: OptionGroup) -> Callable[[Callable[..., None]], Callable[..
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function).parameters.values())[1:]
-        shared = [
+        shared_parameters = [
             inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, default=False if kind.__origin__ is bool else None, annotation=kind
             )
@@ -148,11 +149,11 @@ def command(*groups: OptionGroup) -> Callable[[Callable[..., None]], Callable[..
 
         @functools.wraps(function)
         def run_verb(**values: Any) -> None:
-            given = {name: values.pop(name) for name in options}
-            _run(function, values, **given)
+            option_values = {name: values.pop(name) for name in options}
+            _run(function, values, **option_values)
 
-        run_verb.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-        run_verb.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+        run_verb.__signature__ = inspect.Signature([*own, *shared_parameters])  # type: ignore[attr-defined]
+        run_verb.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared_parameters)}
         cli.command(function.__name__.rstrip("_").replace("_", "-"))(run_verb)
         return run_verb
 

@@ -38,7 +38,7 @@ def eval_(
     ] = None,
     videos: Annotated[int, typer.Option(min=1, max=1000, help="Number of rendered videos.")] = 3,
     seed: Annotated[int, typer.Option(min=0, max=100_000, help="Seed of the rendered videos.")] = 0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.json, .md and .png.")] = Path("eval"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report as JSON, Markdown and an image.")] = Path("eval"),
 ) -> None:
     """Measure accuracy on rendered videos or on your own labels.
 
@@ -73,13 +73,13 @@ def eval_(
 
 def _shapes(app: Longview, folder: Path, *, minutes: float, videos: int, seed: int) -> dict[str, Any]:
     evaluation = Evaluation(app, on_video=_print_progress)
-    evaluated = []
+    evaluated_videos = []
     for labels in datasets.render_videos(folder, minutes=minutes, videos=videos, seed=seed):
         _print_progress(f"{labels.path.name}: indexing")
         result = app.index(labels.path)
         evaluation.evaluate_video(labels, result.entry, spent_s=result.seconds_spent)
-        evaluated.append((labels, result.entry))
-    evaluation.evaluate_search(evaluated)
+        evaluated_videos.append((labels, result.entry))
+    evaluation.evaluate_search(evaluated_videos)
     return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst}
 
 
@@ -105,7 +105,7 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int) -> dict[s
 
 def _labels(app: Longview, file: Path) -> dict[str, Any]:
     evaluation = Evaluation(app, on_video=_print_progress)
-    evaluated: list[tuple[datasets.LabelledVideo, VideoEntry]] = []
+    evaluated_videos: list[tuple[datasets.LabelledVideo, VideoEntry]] = []
     missing = []
     for name, labels in datasets.read_labels(file):
         try:
@@ -116,10 +116,10 @@ def _labels(app: Longview, file: Path) -> dict[str, Any]:
             log.warning("%s is left out: %s", name, error)
             missing.append({"video": name, "message": str(error)})
             continue
-        evaluated.append((labels, entry))
-    if not evaluated:
+        evaluated_videos.append((labels, entry))
+    if not evaluated_videos:
         raise BadRequest(f"None of the videos in {file} can be evaluated: {missing[0]['message']}")
-    evaluation.evaluate_search(evaluated)
+    evaluation.evaluate_search(evaluated_videos)
     return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst, "missing": missing}
 
 

@@ -48,7 +48,7 @@ def is_recalled(predicted: Sequence[Span], truth: Sequence[Span], *, n: int, thr
 def soda(predicted: Sequence[Event], truth: Sequence[Event], *, similarity: Callable[[str, str], float] = token_f1) -> float:
     """Return SODA's F-measure of captions, 0 to 1; 1 if both are empty.
 
-    SODA compares texts by METEOR, which needs word lists of one language. The default here is the F-measure of common words, which
+    SODA compares texts by METEOR, which needs word lists of one language. The default is the F-measure of common words, which
     works for every language that separates its words.
     """
     if not predicted or not truth:

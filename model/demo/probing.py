@@ -49,8 +49,8 @@ class TemplateProber:
         if self.timestamps is None:
             return True
         inside = [patch.timestamp_s for patch in session.patches if span.contains((patch.first_frame_s + patch.last_frame_s) / 2)]
-        probed = dict.fromkeys(inside[int(fraction * len(inside))] for fraction in PROBE_FRACTIONS if inside)
-        return any(matches(claim, self._describe_at(session, timestamp_s, tick)) for timestamp_s in probed)
+        probed_timestamps = dict.fromkeys(inside[int(fraction * len(inside))] for fraction in PROBE_FRACTIONS if inside)
+        return any(matches(claim, self._describe_at(session, timestamp_s, tick)) for timestamp_s in probed_timestamps)
 
     def probe_spans(self, session: VideoSession, text: str, around: Span, *, tick: Tick) -> list[Span]:
         """See `TimestampProber`. A span of a single temporal patch may be missed. All sentences of `text` must be confirmed."""
@@ -84,12 +84,12 @@ class TemplateProber:
 
     def find_missed_events(self, session: VideoSession, events: Sequence[Event], *, tick: Tick) -> list[Event]:
         """See `TimestampProber`. What a probe reports is kept if the session also grounds it at that time."""
-        missed: list[Event] = []
+        missed_events: list[Event] = []
         for silent in subtract_spans(session.window, [event.span for event in events]):
             parts = int(silent.duration_s // MIN_SILENT_S)
             for part in range(parts):
                 probed_s = silent.start_s + silent.duration_s * (part + 0.5) / parts
-                if any(event.span.contains(probed_s) for event in missed):
+                if any(event.span.contains(probed_s) for event in missed_events):
                     continue
                 patch = min(session.patches, key=lambda patch: abs((patch.first_frame_s + patch.last_frame_s) / 2 - probed_s))
                 for sentence in sentences(self._describe_at(session, patch.timestamp_s, tick)):
@@ -98,8 +98,8 @@ class TemplateProber:
                         continue
                     # Either reply may be wrong, so both must agree.
                     spans, _ = ground(session, text, tick=tick)
-                    missed += [Event(span, text) for span in spans if span.contains(probed_s)]
-        return missed
+                    missed_events += [Event(span, text) for span in spans if span.contains(probed_s)]
+        return missed_events
 
     def _describe_at(self, session: VideoSession, timestamp_s: float, tick: Tick) -> str:
         """Return what the session says happens at one of its timestamps, on the session's clock."""

@@ -59,8 +59,8 @@ class ChatTemplate:
             messages.append({"role": "assistant", "content": [{"type": "text", "text": _strip_special_tokens(turn.answer)}]})
         messages.append({"role": "user", "content": [{"type": "text", "text": _strip_special_tokens(question)}]})
         messages[0]["content"].insert(0, {"type": "video"})
-        rendered: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return rendered
+        text: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return text
 
 
 def _strip_special_tokens(text: str) -> str:

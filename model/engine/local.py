@@ -137,12 +137,12 @@ class LocalEngine:
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=clock_offset_s, ood_detector=self._ood_detector)
         batcher = FrameBatcher()
         with _memory_errors(f"{capacity_tokens} tokens"), torch.inference_mode():
-            prefill.text(self.chat_template.before_video)
+            prefill.append_text(self.chat_template.before_video)
             for pixels, times_s in batcher.chunks(frames, self.device):
-                prefill.frames(pixels, times_s)
+                prefill.append_frames(pixels, times_s)
             if not batcher.frames:
                 raise UnreadableVideo("No frame of this part of the video can be decoded.")
-            prefill.text(self.chat_template.after_video)
+            prefill.append_text(self.chat_template.after_video)
             ood_score = prefill.ood_score
         return LocalSession(
             self,
@@ -167,11 +167,11 @@ class LocalEngine:
         """See `longview.model.engine.base.Engine`."""
         text = self.model.config.get_text_config()
         thinking_tokens = MAX_THINKING_TOKENS if self.think_end is not None else 0
-        needed = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
-        cache = PreallocatedKVCache(int(text.num_hidden_layers), min(needed, self.context_tokens))
+        needed_tokens = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
+        cache = PreallocatedKVCache(int(text.num_hidden_layers), min(needed_tokens, self.context_tokens))
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
-        with _memory_errors(f"{needed} tokens"), torch.inference_mode():
-            prefill.text(self.chat_template.before_text)
+        with _memory_errors(f"{needed_tokens} tokens"), torch.inference_mode():
+            prefill.append_text(self.chat_template.before_text)
         no_window = Span(0.0, 0.0)
         session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), no_window, 0.0, frames=0, undecodable=())
         return session.generate(prompt, max_new_tokens=max_new_tokens, schema=schema)

@@ -47,9 +47,9 @@ class OODDetector:
         """
         return self.score_statistics(patch_statistics(tokens))
 
-    def score_statistics(self, found: torch.Tensor) -> torch.Tensor:
+    def score_statistics(self, statistics: torch.Tensor) -> torch.Tensor:
         """Score each temporal patch by the output of `patch_statistics`: (patches, 2 * width) -> (patches,)."""
-        deviations = ((found - self.mean) / self.scale).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
+        deviations = ((statistics - self.mean) / self.scale).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
         return gelu(deviations @ self.hidden + self.hidden_bias) @ self.weight + self.bias
 
     def save(self, path: Path) -> None:
@@ -66,9 +66,9 @@ def patch_statistics(tokens: torch.Tensor) -> torch.Tensor:
     return torch.cat([tokens.mean(1), tokens.std(1, correction=0)], dim=-1)
 
 
-def window_score(patches: list[torch.Tensor]) -> float:
+def window_score(patch_scores: list[torch.Tensor]) -> float:
     """Return the median of the patch scores of a window, so that the majority decides. Above 0: in-distribution."""
-    return float(torch.cat(patches).median())
+    return float(torch.cat(patch_scores).median())
 
 
 def load_ood_detector(checkpoint: Checkpoint, device: torch.device | str) -> OODDetector | None:

@@ -39,8 +39,8 @@ class Planner:
     ) -> SamplingPlan:
         """Return the plan for this engine's checkpoint and context; see `longview.video.sampler.plan_sampling`.
 
-        Where windows of the purpose "caption" overlap, they meet at the start of a shot if one is found there. `on_part` is called
-        while shots are detected.
+        Where windows of the purpose "caption" overlap, they meet at the start of a shot if one is found there. `on_part` is
+        called while shots are detected.
         """
         budget = Budget(
             context_tokens=min(self.context_tokens, context_tokens or self.context_tokens),

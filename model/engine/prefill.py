@@ -80,12 +80,12 @@ class Prefill:
         """Difference between the next position and the next index. A patch advances positions by its longer side only."""
         return self._position - sum(map(len, self._ids))
 
-    def text(self, text: str) -> None:
+    def append_text(self, text: str) -> None:
         """Append text of the chat template."""
         if text:
             self._prefill(self._tokens(text), None)
 
-    def frames(self, pixels: np.ndarray, times_s: np.ndarray) -> None:
+    def append_frames(self, pixels: np.ndarray, times_s: np.ndarray) -> None:
         """Append temporal patches: RGB uint8 (2n, height, width, 3), and times (2n,) on the video's clock."""
         # A frame that is displayed from before the window has time 0 on the window's clock.
         milliseconds = [round(max(time_s - self._offset_s, 0.0) * MS_PER_SECOND) for time_s in times_s.tolist()]
@@ -206,7 +206,7 @@ class FrameBatcher:
         self.frames = 0
         self.undecodable: tuple[Span, ...] = ()
 
-    def chunks(self, decoded: Iterable[TimedFrames], device: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def chunks(self, chunks: Iterable[TimedFrames], device: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield chunks of whole temporal patches: pixels (2n, H, W, 3) and times (2n,).
 
         `CHUNK_TOKENS` limits the size of a chunk. An odd last frame is repeated.
@@ -214,7 +214,7 @@ class FrameBatcher:
         pixels: list[np.ndarray] = []
         times_s: list[np.ndarray] = []
         frame_count = 0
-        for chunk in decoded:
+        for chunk in chunks:
             self.undecodable = merge_spans([*self.undecodable, *chunk.undecodable])
             self.frames += len(chunk)
             if not len(chunk):

@@ -45,7 +45,7 @@ DEFAULT_CONTEXT_TOKENS = 32_768
 TRANSIENT_ERRORS = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
 MIN_IMAGE_TOKENS = 64
 """Minimum number of tokens per image. The image processors of Qwen3-VL enlarge smaller images (`shortest_edge` 65,536 pixels)."""
-SESSION_BYTES = 4 << 30
+MAX_SESSION_BYTES = 4 << 30
 """Maximum size of the JPEG images of all sessions."""
 
 
@@ -83,7 +83,7 @@ class RemoteEngine:
     kv_bytes_per_token = 0
     """The KV cache is on the server."""
     reserved_tokens = REPLY_RESERVE_TOKENS
-    kv_cache_bytes = SESSION_BYTES
+    kv_cache_bytes = MAX_SESSION_BYTES
 
     def __init__(self, server: Server) -> None:
         """Connect, and request the list of models.

@@ -31,8 +31,8 @@ class _Key:
 class SessionPool:
     """The sessions of one engine; the least recently used are evicted when they take more than `memory_bytes` together.
 
-    By default `memory_bytes` is what the engine reserves for KV caches. Evicted sessions are offloaded to the host's memory, up to
-    `host_bytes`, and move back without being decoded again. Safe for several threads.
+    By default `memory_bytes` is what the engine reserves for KV caches. Evicted sessions are offloaded to the host's memory, up
+    to `host_bytes`, and move back without being decoded again. Safe for several threads.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class SessionPool:
 
         `pin`: others may need the session later. Without it, `release` ends the session unless another user pinned it.
 
-        If the device runs out of memory, all other sessions are evicted and the window is opened once more. If that fails too, the
-        context of all later plans is lowered.
+        If the device runs out of memory, all other sessions are evicted and the window is opened once more. If that fails too,
+        the context of all later plans is lowered.
 
         Raises:
             UnreadableVideo: no frame can be decoded.
@@ -103,9 +103,9 @@ class SessionPool:
             with self._lock:
                 self._sessions.clear()
                 if is_last:
-                    reserved = self.engine.reserved_tokens
-                    lowered = reserved + int((capacity_tokens - reserved) * CONTEXT_BACKOFF)
-                    self.planner.context_tokens = min(self.planner.context_tokens, lowered)
+                    reserved_tokens = self.engine.reserved_tokens
+                    lowered_tokens = reserved_tokens + int((capacity_tokens - reserved_tokens) * CONTEXT_BACKOFF)
+                    self.planner.context_tokens = min(self.planner.context_tokens, lowered_tokens)
             log.warning("out of memory at %d tokens; all other sessions were evicted", capacity_tokens)
         raise OutOfMemory(f"{message} The context limit is now {self.planner.context_tokens} tokens. Ask again.")
 
@@ -148,44 +148,45 @@ class SessionPool:
                 else:
                     self._unpinned.add(key)
                 self._opening.pop(key, None)
-                evicted = self._evict(keep=1)
-        _offload(evicted)
+                evicted_sessions = self._evict(keep=1)
+        _offload(evicted_sessions)
         return session
 
     def _lookup(self, key: _Key, *, pin: bool) -> VideoSession | None:
         with self._lock:
             if pin:
                 self._unpinned.discard(key)
-            if (offloaded := self._offloaded.pop(key, None)) is not None:
+            if (offloaded_session := self._offloaded.pop(key, None)) is not None:
                 # Its next question moves it back to the device.
-                self._sessions[key] = offloaded
+                self._sessions[key] = offloaded_session
             if key not in self._sessions:
                 return None
             self._sessions.move_to_end(key)
             session = self._sessions[key]
-            evicted = self._evict(keep=1)
-        _offload(evicted)
+            evicted_sessions = self._evict(keep=1)
+        _offload(evicted_sessions)
         return session
 
     def _make_room(self, key: _Key, size_bytes: int) -> None:
         with self._lock:
             self._reserved_bytes[key] = size_bytes
-            evicted = self._evict(keep=0)
-        _offload(evicted)
+            evicted_sessions = self._evict(keep=0)
+        _offload(evicted_sessions)
 
     def _evict(self, *, keep: int) -> list[VideoSession]:
-        """Evict the least recently used sessions until all fit, but never the last `keep`; return those that the host can hold."""
-        evicted = []
+        """Evict the least recently used sessions until all fit, but never the last `keep`; return those that the host can
+        hold."""
+        evicted_sessions = []
         while (
             len(self._sessions) > keep and _total_bytes(self._sessions) + sum(self._reserved_bytes.values()) > self._memory_bytes
         ):
             key, session = self._sessions.popitem(last=False)
             if session.size_bytes <= self._host_bytes:
                 self._offloaded[key] = session
-                evicted.append(session)
+                evicted_sessions.append(session)
                 while _total_bytes(self._offloaded) > self._host_bytes:
                     self._offloaded.popitem(last=False)
-        return evicted
+        return evicted_sessions
 
 
 def _offload(sessions: list[VideoSession]) -> None:
@@ -198,9 +199,9 @@ def _total_bytes(sessions: OrderedDict[_Key, VideoSession]) -> int:
     return sum(session.size_bytes for session in sessions.values())
 
 
-def _report_decoding(frames: Iterable[TimedFrames], planned: int, on_part: OnFraction) -> Iterator[TimedFrames]:
-    decoded = 0
+def _report_decoding(frames: Iterable[TimedFrames], planned_frames: int, on_part: OnFraction) -> Iterator[TimedFrames]:
+    decoded_frames = 0
     for chunk in frames:
-        decoded += len(chunk)
-        on_part(min(1.0, decoded / planned))
+        decoded_frames += len(chunk)
+        on_part(min(1.0, decoded_frames / planned_frames))
         yield chunk

@@ -179,10 +179,10 @@ class VideoAnswerStream:
             yield f" (Only {format_time(window.span.start_s)} to {format_time(window.span.end_s)} was searched.)"
         if not generation.is_complete:
             yield " … (The answer was cut off here.)"
-        named = merge_spans(cited_spans(generation.text, session))
-        self._citations = named or self._default_citations(session)
+        named_spans = merge_spans(cited_spans(generation.text, session))
+        self._citations = named_spans or self._default_citations(session)
         # A timestamp that only the question names needs no verification, unless the reply can only be about it.
-        if self._verify and (named or templates):
+        if self._verify and (named_spans or templates):
             yield from self._verify_citations(generation.text, session)
 
     def _report_tokens(self, pieces: Iterable[str]) -> Iterator[str]:
@@ -200,10 +200,10 @@ class VideoAnswerStream:
             claim = without_times(" ".join(about) or text)
             return verify_claim(self._pool, self._prober, self._video, span, claim, on_part=self._on_part) is False
 
-        rejected = [span for span in self._citations if is_rejected(span)]
-        self._citations = tuple(span for span in self._citations if span not in rejected)
-        if rejected:
-            times = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in rejected)
+        rejected_spans = [span for span in self._citations if is_rejected(span)]
+        self._citations = tuple(span for span in self._citations if span not in rejected_spans)
+        if rejected_spans:
+            times = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in rejected_spans)
             yield f" (Verification did not confirm this at {times}.)"
 
     def _select_window(self) -> tuple[SamplingPlan, Window]:

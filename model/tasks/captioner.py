@@ -107,7 +107,7 @@ def caption(
     for index, session in sessions:
         window, on_window = plan.windows[index], functools.partial(report_window, index)
         attempt = _caption_window(session, prober, on_window)
-        if not attempt.quality.passed:
+        if not attempt.quality.has_passed:
             second = _retry_window(pool, prober, video, window, on_window, attempt)
             attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
         if errors := attempt.quality.errors:
@@ -142,8 +142,8 @@ def _caption_window(
     for _ in generation:
         on_part(DECODING_PROGRESS_SHARE + (1 - DECODING_PROGRESS_SHARE) * _reply_progress(generation.text, session))
     reply = parse_events(generation.text, session)
-    verified = (_verify_event(session, prober, event, tick=tick) for event in reply.events if event.text)
-    events = [event for event in verified if event is not None]
+    verified_events = (_verify_event(session, prober, event, tick=tick) for event in reply.events if event.text)
+    events = [event for event in verified_events if event is not None]
     if prober.timestamps:
         events += prober.timestamps.find_missed_events(session, events, tick=tick)
     return _Attempt(tuple(events), check_captions(generation, reply, session), generation.is_repetitive)

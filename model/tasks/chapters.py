@@ -1,8 +1,8 @@
 """Chapters and a summary of a whole video, from its captions.
 
-The checkpoint reads the timeline as text, part by part, and drafts chapters; then it summarizes the chapters, as the Qwen3-VL report
-does for its training data. For a checkpoint that cannot be asked about texts, chapters begin where the captions change, and each has
-its most representative caption as title.
+The checkpoint reads the timeline as text, part by part, and drafts chapters; then it summarizes the chapters, as the Qwen3-VL
+report does for its training data. For a checkpoint that cannot be asked about texts, chapters begin where the captions change,
+and each has its most representative caption as title.
 """
 
 import itertools
@@ -125,8 +125,8 @@ def _split_into_parts(events: Sequence[Event]) -> list[list[Event]]:
 
 def _draft_chapters(events: Sequence[Event], span: Span, pool: SessionPool) -> list[ChapterText]:
     """Return the chapters that the checkpoint drafts for a part of the timeline; none if its reply is unusable."""
-    covered = Span(events[0].span.start_s, max(event.span.end_s for event in events))
-    share = max(1, round(_target_count(span.duration_s) * covered.duration_s / span.duration_s))
+    covered_span = Span(events[0].span.start_s, max(event.span.end_s for event in events))
+    share = max(1, round(_target_count(span.duration_s) * covered_span.duration_s / span.duration_s))
     lines = [f"{event.span.start_s:.1f} {event.text}" for event in events]
     reply = pool.generate_text(chapters_prompt(lines, share), max_new_tokens=MAX_CHAPTERS_TOKENS, schema=ChapterText)
     chapters = []
@@ -135,7 +135,7 @@ def _draft_chapters(events: Sequence[Event], span: Span, pool: SessionPool) -> l
             chapter = ChapterText.model_validate(entry)
         except ValidationError:
             continue
-        if covered.start_s - MIN_CHAPTER_S <= chapter.start <= covered.end_s and chapter.title.strip():
+        if covered_span.start_s - MIN_CHAPTER_S <= chapter.start <= covered_span.end_s and chapter.title.strip():
             # Chapters begin where an event does, because checkpoints are inaccurate at times that they compute.
             nearest = min(events, key=lambda event: abs(event.span.start_s - chapter.start))
             chapters.append(chapter.model_copy(update={"start": nearest.span.start_s}))
@@ -216,5 +216,5 @@ def _shorten(title: str) -> str:
 
 def _fallback_summary(chapters: Sequence[Chapter], events: int) -> str:
     titles = list(dict.fromkeys(chapter.title for chapter in chapters))
-    listed = titles if len(titles) <= 5 else [*titles[:3], "…", titles[-1]]
-    return f"{events} {'event' if events == 1 else 'events'}: {'; '.join(listed)}."
+    listed_titles = titles if len(titles) <= 5 else [*titles[:3], "…", titles[-1]]
+    return f"{events} {'event' if events == 1 else 'events'}: {'; '.join(listed_titles)}."

@@ -23,8 +23,8 @@ class Coverage:
 
     def __str__(self) -> str:
         """One sentence for users, and a second one where spans are uncovered."""
-        missed = f"events shorter than {self.patch_period_s:.1f} s may have been missed"
-        text = f"Searched {self.frames} frames over {format_time(self.seconds)}; {missed}."
+        resolution_note = f"events shorter than {self.patch_period_s:.1f} s may have been missed"
+        text = f"Searched {self.frames} frames over {format_time(self.seconds)}; {resolution_note}."
         if self.uncovered:
             spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in self.uncovered)
             text += f" Could not be searched: {spans}."

@@ -71,10 +71,10 @@ def locate(
     occurrences: list[Occurrence] = []
     for number, candidate in enumerate(sorted(spans)):
         search.report((len(plan.windows) + number / len(spans)) / (len(plan.windows) + 1))
-        refined = search.refine(candidate, plan.patch_period_s)
+        occurrence = search.refine(candidate, plan.patch_period_s)
         # Two candidates may be one occurrence.
-        if refined is not None and all(refined.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in occurrences):
-            occurrences.append(refined)
+        if occurrence is not None and all(occurrence.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in occurrences):
+            occurrences.append(occurrence)
     search.report(1.0)
     return Localization(tuple(sorted(occurrences, key=lambda item: item.span)), coverage.coverage(), plan)
 
@@ -131,19 +131,19 @@ class _Search:
         """Return the occurrence with refined boundaries; None if its clip does not confirm it."""
         if coarse.duration_s + 2 * MARGIN_S <= MAX_CLIP_S:
             clips = [self._ground_clip(with_margin(coarse))]
-            refined = max(clips[0].spans, key=coarse.iou, default=None)
+            refined_span = max(clips[0].spans, key=coarse.iou, default=None)
         else:
             # Of a long occurrence only the two boundaries are opened.
             half_s = MAX_CLIP_S / 2
             clips = [self._ground_clip(Span(edge_s - half_s, edge_s + half_s)) for edge_s in (coarse.start_s, coarse.end_s)]
-            refined = _join_edges(coarse, clips[0].spans, clips[1].spans)
-        if refined is None or refined.iou(coarse) < MIN_SAME_EVENT_IOU:
+            refined_span = _join_edges(coarse, clips[0].spans, clips[1].spans)
+        if refined_span is None or refined_span.iou(coarse) < MIN_SAME_EVENT_IOU:
             # An undecodable clip, or an unreadable reply, does not contradict the coarse pass.
             return Occurrence(coarse, coarse_period_s) if any(clip.coverage.has_gaps for clip in clips) else None
         sessions = [session for clip in clips for session in clip.sessions]
-        if not any(self._prober.confirm(session, refined, self._query, tick=self.tick) for session in sessions):
+        if not any(self._prober.confirm(session, refined_span, self._query, tick=self.tick) for session in sessions):
             return None
-        return Occurrence(refined, max(clip.coverage.coverage().patch_period_s for clip in clips))
+        return Occurrence(refined_span, max(clip.coverage.coverage().patch_period_s for clip in clips))
 
     def _ground_clip(self, around: Span) -> _ClipResult:
         sessions, coverage = open_clip(self._pool, self._video, around, on_part=self.tick)

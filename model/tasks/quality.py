@@ -32,7 +32,7 @@ class QualityReport:
     """Signs of a fault; a second attempt decides."""
 
     @property
-    def passed(self) -> bool:
+    def has_passed(self) -> bool:
         """Whether the captions have neither errors nor warnings."""
         return not (self.errors or self.warnings)
 
@@ -46,7 +46,7 @@ def check_captions(generation: Generation, reply: ParsedReply, session: VideoSes
         errors.append("is cut off")
     if not reply.is_json:
         errors.append("cannot be parsed")
-    if reply.rejected:
+    if reply.rejected_count:
         errors.append("has times outside of the window")
     if not reply.is_in_order:
         warnings.append("is not in order of time")

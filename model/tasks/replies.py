@@ -44,7 +44,7 @@ class ParsedReply:
 
     events: tuple[Event, ...]
     """Events in order of time, on the video's clock, inside of the session's window."""
-    rejected: int
+    rejected_count: int
     """Number of entries without times, with times that are no numbers, or entirely outside of the window."""
     is_json: bool
     """Whether the reply had JSON in one of the forms, whole or cut off."""
@@ -72,8 +72,8 @@ def parse_events(text: str, session: VideoSession) -> ParsedReply:
 def parse_entries(text: str) -> list[Any] | None:
     """Return the entries of a reply that should be a JSON list; None if it has no JSON, whole or cut off."""
     body = re.sub(r"^.*</think>", "", text, flags=re.DOTALL)
-    fenced = re.search(r"```(?:json)?\s*(.*?)(?:```|$)", body, re.DOTALL)
-    body = fenced[1] if fenced else body
+    fenced_block = re.search(r"```(?:json)?\s*(.*?)(?:```|$)", body, re.DOTALL)
+    body = fenced_block[1] if fenced_block else body
     begin = re.search(r"[\[{]", body)
     if begin is None:
         return None
@@ -144,9 +144,9 @@ def _seconds(value: Any) -> float | None:
 def to_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span | None:
     """Return the span that two timestamps of a reply mean; None if it lies outside of the window.
 
-    A timestamp stands for its whole temporal patch, so the span reaches from the first frame of the first patch to the last frame of
-    the last patch. These times are unbiased: an event that is first visible in a frame began after the frame before it, and ended
-    before the frame after its last.
+    A timestamp stands for its whole temporal patch, so the span reaches from the first frame of the first patch to the last
+    frame of the last patch. These times are unbiased: an event that is first visible in a frame began after the frame before
+    it, and ended before the frame after its last.
     """
     patches = session.patches
     period_s = patches[1].timestamp_s - patches[0].timestamp_s if len(patches) > 1 else session.window.duration_s

@@ -36,9 +36,9 @@ def is_paraphrase(first: str, second: str) -> bool:
 def token_f1(first: str, second: str) -> float:
     """Return the F1 of the words that two sentences share, 0 to 1, in any language that separates its words."""
     words = [Counter(re.findall(r"\w+", text.lower())) for text in (first, second)]
-    shared = sum((words[0] & words[1]).values())
+    shared_count = sum((words[0] & words[1]).values())
     total = sum(words[0].values()) + sum(words[1].values())
-    return 2 * shared / total if total else 0.0
+    return 2 * shared_count / total if total else 0.0
 
 
 def _stems(text: str) -> set[str]:

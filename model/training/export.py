@@ -102,25 +102,25 @@ pipeline_tag: video-text-to-text
 ---
 # A Qwen3-VL of {count / 1e6:.2f} million parameters, trained on rendered shapes
 
-Trained from random weights by `python -m longview.model.training`, size `{config.size}`. **It is trained on synthetic videos
-only**: eight colours, seven shapes, seven actions on plain backgrounds. {warning[:1].upper() + warning[1:]}.
+`python -m longview.model.training` trained it from random weights at size `{config.size}`, **on synthetic videos only**:
+eight colours, seven shapes, seven actions on plain backgrounds. {warning[:1].upper() + warning[1:]}.
 
-- Text model {text.num_hidden_layers} layers of width {text.hidden_size}, vision tower {vision.depth}
-  layers of width {vision.hidden_size}; DeepStack, 2x2 merger, interleaved M-RoPE; safetensors, bfloat16.
+- Model: text model with {text.num_hidden_layers} layers of width {text.hidden_size}, vision tower with
+  {vision.depth} layers of width {vision.hidden_size}; DeepStack, 2x2 merger, interleaved M-RoPE; safetensors, bfloat16.
 - Loss: {config.loss} (weight of an answer by its length); timestamps: {config.timestamps}; seed {config.seed}.
-- {trainer.step:,} steps, {trainer.tokens / 1e6:.1f} million tokens with padding, {trainer.elapsed_s:,.0f} s on
-  {trainer.device.type}; last training loss {trainer.loss:.3f}.
-- Videos of {MIN_PATCHES} to {patches} temporal patches, {MIN_FRAME_PERIOD_S} to {MAX_FRAME_PERIOD_S} s between frames, noise;
+- Run: {trainer.step:,} steps, {trainer.tokens / 1e6:.1f} million tokens with padding, {trainer.elapsed_s:,.0f} s on
+  {trainer.device.type}; final training loss {trainer.loss:.3f}.
+- Videos: {MIN_PATCHES} to {patches} temporal patches, {MIN_FRAME_PERIOD_S} to {MAX_FRAME_PERIOD_S} s between frames, noise;
   times in seconds and as H:MM:SS.
-- The auxiliary heads of the training are not in this folder.
+- The auxiliary heads, which are used in training only, are not in this folder.
 
-| stage | until | patches, at most | trained |
+| stage | until | maximum patches | trained |
 |---|---|---|---|
 {stages}
 
 ## Scores
-Held-out scenes, greedy replies, one question per reply. Training draws its seeds from 0 to 2^62 - 1, the table from
-2^62 to 2^63 - 1, so no scene is in both. "Exact match" is the share of replies that equal the true answer.
+The scores are of greedy replies to one question each, about held-out scenes. Training draws its seeds from 0 to 2^62 - 1,
+the table from 2^62 to 2^63 - 1, so no scene is in both. "Exact match" is the share of replies that equal the true answer.
 
 {format_table(scores)}"""
 

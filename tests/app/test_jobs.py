@@ -25,7 +25,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Longview:
 
 
 def ended(job: Job) -> Job:
-    assert job.finished.wait(PATIENCE_S)
+    assert job.finished_event.wait(PATIENCE_S)
     return job
 
 
@@ -41,14 +41,14 @@ def uploads(app: Longview) -> list[Path]:
 def test_jobs_run_one_after_another_and_tell_how_they_ended(app: Longview, video: Path, tmp_path: Path) -> None:
     jobs = Jobs(app)
     first, second = jobs.index(video), jobs.index(tmp_path / "missing.mp4")
-    assert second in jobs.running() and jobs.latest() is second
+    assert second in jobs.running_jobs() and jobs.latest_job() is second
     ended(first), ended(second)
     assert (first.error, first.progress.fraction, first.progress.stage) == (None, 1.0, "done")
     assert first.video_id is not None
     assert app.video(first.video_id).path == video
     assert second.error is not None and "missing.mp4" in second.error and "\n" not in second.error
-    assert jobs.running() == ()
-    assert jobs.finished() == (first, second)
+    assert jobs.running_jobs() == ()
+    assert jobs.finished_jobs() == (first, second)
 
 
 def test_an_upload_is_indexed_under_its_own_name_and_kept_in_the_library(app: Longview, video: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The library keeps whole videos or nothing, whatever happens to the process that writes, and however many write at once."""
+"""The library has whole videos or nothing, even if a writer is killed and several processes write at once."""
 
 import multiprocessing
 import os
@@ -16,30 +16,13 @@ import pytest
 
 from longview.indexing import library as library_module
 from longview.indexing.errors import AmbiguousVideo, LibraryUnusable, UnknownVideo
-from longview.indexing.library import DATABASE, MIGRATIONS, AnsweredQuestion, Library, Provenance, VideoEntry
+from longview.indexing.library import DATABASE, MIGRATIONS, AnsweredQuestion, Library, Provenance
 from longview.video.timeline import Event, Span
+from tests.indexing.samples import sample_entry, sample_events
 
 ROOT = Path(__file__).parents[2]
-MANY = 2000
-"""Captions of one video in the tests that kill: enough that writing them takes a while."""
-
-
-def entry(video_id: str, title: str = "a video") -> VideoEntry:
-    return VideoEntry(
-        video_id=video_id,
-        content_hash=video_id.ljust(40, "0"),
-        path=Path("/videos") / f"{video_id}.mp4",
-        title=title,
-        duration_s=100.0,
-        span=Span(0, 100),
-        provenance=Provenance("demo@1", "1", {"grain_s": 1.0}),
-        facts={"codec": "h264"},
-        incomplete=(Span(90, 100),),
-    )
-
-
-def told(*texts: str) -> list[Event]:
-    return [Event(Span(number, number + 0.5), text) for number, text in enumerate(texts)]
+MANY_CAPTIONS = 2000
+"""Number of captions where a writer is killed: enough that the kill interrupts a write."""
 
 
 def texts(library: Library, video_id: str) -> list[str]:
@@ -48,23 +31,25 @@ def texts(library: Library, video_id: str) -> list[str]:
 
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
-    return Library(tmp_path / "home")
+    return Library(tmp_path / "library")
 
 
-def test_a_video_comes_back_as_it_was_put(library: Library) -> None:
-    put = library.put(entry("aaaaaaaaaaaa"), [Event(Span(2.125, 3.5), "Später: “naïve” 빨간 원"), Event(Span(0.1, 9), "first")])
+def test_video_is_read_back_as_it_was_put(library: Library) -> None:
+    entry = library.put(
+        sample_entry("aaaaaaaaaaaa"), [Event(Span(2.125, 3.5), "Später: “naïve” 빨간 원"), Event(Span(0.1, 9), "first")]
+    )
     reopened = Library(library.folder)
-    assert reopened.video("aaaaaaaaaaaa") == put
-    assert replace(put, added_at="", indexed_at="", caption_count=0) == entry("aaaaaaaaaaaa")
-    assert put.caption_count == 2
+    assert reopened.video("aaaaaaaaaaaa") == entry
+    assert replace(entry, added_at="", indexed_at="", caption_count=0) == sample_entry("aaaaaaaaaaaa")
+    assert entry.caption_count == 2
     assert [item.event for item in reopened.captions("aaaaaaaaaaaa")] == [
         Event(Span(0.1, 9), "first"),
         Event(Span(2.125, 3.5), "Später: “naïve” 빨간 원"),
     ]
 
 
-def alone(function: str, folder: Path) -> list[str]:
-    """The command that runs a function of this module in a process of its own."""
+def process_command(function: str, folder: Path) -> list[str]:
+    """Return the command that runs a function of this module in its own process."""
     code = f"import sys, pathlib; from tests.indexing import test_library; test_library.{function}(pathlib.Path(sys.argv[1]))"
     return [sys.executable, "-c", code, str(folder)]
 
@@ -72,29 +57,31 @@ def alone(function: str, folder: Path) -> list[str]:
 def rewrite_forever(folder: Path) -> None:
     library = Library(folder)
     for version in range(10**6):
-        library.put(entry("aaaaaaaaaaaa", f"v{version}"), told(*[f"word{version} {number}" for number in range(MANY)]))
+        library.put(
+            sample_entry("aaaaaaaaaaaa", f"v{version}"),
+            sample_events(*[f"word{version} {number}" for number in range(MANY_CAPTIONS)]),
+        )
         sys.stdout.write(f"{version}\n")
         sys.stdout.flush()
 
 
-def test_a_writer_that_is_killed_leaves_the_video_before_or_after_never_between(library: Library) -> None:
+def test_killed_writer_leaves_the_old_or_the_new_video(library: Library) -> None:
     for delay_s in (0.005, 0.02, 0.04, 0.07):
-        writer = subprocess.Popen(alone("rewrite_forever", library.folder), stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        writer = subprocess.Popen(process_command("rewrite_forever", library.folder), stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert writer.stdout is not None and writer.stdout.readline()
         time.sleep(delay_s)
         os.kill(writer.pid, signal.SIGKILL)
         writer.communicate()
-        whole = library.video("aaaaaaaaaaaa")
-        version = whole.title.removeprefix("v")
-        assert texts(library, "aaaaaaaaaaaa") == [f"word{version} {number}" for number in range(MANY)]
-        assert len(library.match_words([f"word{version}"], limit=2 * MANY)) == MANY
+        version = library.video("aaaaaaaaaaaa").title.removeprefix("v")
+        assert texts(library, "aaaaaaaaaaaa") == [f"word{version} {number}" for number in range(MANY_CAPTIONS)]
+        assert len(library.match_words([f"word{version}"], limit=2 * MANY_CAPTIONS)) == MANY_CAPTIONS
         assert len(library.match_words([f"word{int(version) + 1}"], limit=1)) == 0
-    library.put(entry("aaaaaaaaaaaa"), told("after"))
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("after"))
     assert texts(library, "aaaaaaaaaaaa") == ["after"]
 
 
-class Interrupted(Sequence[Event]):
-    """Events that cannot all be had."""
+class InterruptedEvents(Sequence[Event]):
+    """Three events whose iteration is interrupted before the last one."""
 
     def __len__(self) -> int:
         return 3
@@ -102,16 +89,16 @@ class Interrupted(Sequence[Event]):
     def __getitem__(self, index: object) -> Event:  # type: ignore[override]
         if index == 2:
             raise KeyboardInterrupt
-        return told("half")[0]
+        return sample_events("half")[0]
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["new video", "known video"])
-def test_an_interrupted_write_changes_nothing(library: Library, first: bool) -> None:
-    if not first:
-        library.put(entry("aaaaaaaaaaaa"), told("a red circle"))
+@pytest.mark.parametrize("is_new", [True, False], ids=["new video", "existing video"])
+def test_interrupted_write_changes_nothing(library: Library, is_new: bool) -> None:
+    if not is_new:
+        library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
     before = library.videos()
     with pytest.raises(KeyboardInterrupt):
-        library.put(entry("aaaaaaaaaaaa", "another title"), Interrupted())
+        library.put(sample_entry("aaaaaaaaaaaa", "another title"), InterruptedEvents())
     assert library.videos() == before
     assert library.match_words(["half"], limit=10) == ()
     assert len(library.match_words(["circle"], limit=10)) == len(before)
@@ -121,55 +108,57 @@ def fill_the_disk(folder: Path) -> None:
     import resource
 
     library = Library(folder)
-    # The kernel refuses to let any file of this process grow further, as a full disk would.
+    # The kernel refuses to let any file of this process grow beyond that, like a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
     try:
-        library.put(entry("bbbbbbbbbbbb"), told(*["many words " * 100] * 5000))
+        library.put(sample_entry("bbbbbbbbbbbb"), sample_events(*["many words " * 100] * 5000))
     except LibraryUnusable as error:
         sys.stdout.write(str(error))
 
 
-def test_a_disk_that_is_full_is_told_as_such_and_leaves_the_library_whole(library: Library) -> None:
-    library.put(entry("aaaaaaaaaaaa"), told("a red circle"))
-    done = subprocess.run(alone("fill_the_disk", library.folder), capture_output=True, text=True, check=True, cwd=ROOT)
-    assert "disk" in done.stdout
-    assert "rollback" not in done.stdout
+def test_full_disk_is_reported_and_leaves_the_library_whole(library: Library) -> None:
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
+    completed = subprocess.run(
+        process_command("fill_the_disk", library.folder), capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "disk" in completed.stdout
+    assert "rollback" not in completed.stdout
     assert [video.video_id for video in library.videos()] == ["aaaaaaaaaaaa"]
-    assert library.put(entry("bbbbbbbbbbbb"), told("a blue ring")).caption_count == 1
+    assert library.put(sample_entry("bbbbbbbbbbbb"), sample_events("a blue ring")).caption_count == 1
 
 
-def write_and_search(folder: Path, name: str, together: Barrier) -> None:
-    together.wait()
+def write_and_search(folder: Path, name: str, barrier: Barrier) -> None:
+    barrier.wait()
     library = Library(folder)
-    mine = name * 12
+    video_id = name * 12
     for turn in range(25):
-        library.put(entry(mine), told(*[f"{name}word turn{turn}"] * 20))
-        found = library.captions_by_id(library.match_words([f"{name}word"], limit=1000))
-        assert {caption.event.text for caption in found.values()} == {f"{name}word turn{turn}"}
-        assert len(found) == 20
+        library.put(sample_entry(video_id), sample_events(*[f"{name}word turn{turn}"] * 20))
+        captions = library.captions_by_id(library.match_words([f"{name}word"], limit=1000))
+        assert {caption.event.text for caption in captions.values()} == {f"{name}word turn{turn}"}
+        assert len(captions) == 20
         if turn % 5 == 4:
-            library.remove(mine)
+            library.remove(video_id)
             assert library.match_words([f"{name}word"], limit=1000) == ()
-    library.put(entry(mine), told(f"{name}word in the end"))
+    library.put(sample_entry(video_id), sample_events(f"{name}word in the end"))
 
 
-def test_several_processes_make_write_and_search_one_library_at_once(tmp_path: Path) -> None:
+def test_processes_create_write_and_search_one_library_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    together = context.Barrier(3)
-    writers = [context.Process(target=write_and_search, args=(tmp_path / "home", name, together)) for name in "abc"]
+    barrier = context.Barrier(3)
+    writers = [context.Process(target=write_and_search, args=(tmp_path / "library", name, barrier)) for name in "abc"]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
-    library = Library(tmp_path / "home")
+    library = Library(tmp_path / "library")
     assert sorted(video.video_id for video in library.videos()) == ["a" * 12, "b" * 12, "c" * 12]
     assert len(library.match_words(["end"], limit=10)) == len(library.caption_ids()) == 3
 
 
-def test_putting_again_replaces_captions_words_and_facts_but_not_the_day_it_came(library: Library) -> None:
-    first = library.put(entry("aaaaaaaaaaaa", "old"), told("a red circle", "a green square"))
-    second = library.put(replace(entry("aaaaaaaaaaaa", "new"), duration_s=7.0), told("a blue ring"))
+def test_second_put_replaces_everything_except_added_at(library: Library) -> None:
+    first = library.put(sample_entry("aaaaaaaaaaaa", "old"), sample_events("a red circle", "a green square"))
+    second = library.put(replace(sample_entry("aaaaaaaaaaaa", "new"), duration_s=7.0), sample_events("a blue ring"))
     assert library.videos() == (second,)
     assert (second.title, second.duration_s, second.caption_count) == ("new", 7.0, 1)
     assert second.added_at == first.added_at
@@ -177,9 +166,9 @@ def test_putting_again_replaces_captions_words_and_facts_but_not_the_day_it_came
     assert len(library.match_words(["ring"], limit=10)) == 1
 
 
-def test_a_removed_video_leaves_no_captions_words_or_answers(library: Library) -> None:
-    library.put(entry("aaaaaaaaaaaa"), told("a red circle"))
-    library.put(entry("bbbbbbbbbbbb"), told("a red circle"))
+def test_removal_deletes_captions_words_and_answers(library: Library) -> None:
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
+    library.put(sample_entry("bbbbbbbbbbbb"), sample_events("a red circle"))
     answer = AnsweredQuestion("When?", "From 1.0 to 2.0 seconds.", (Span(1, 2),), Provenance("demo@1", "1", {}))
     library.add_answer("aaaaaaaaaaaa", answer)
     assert library.answers("aaaaaaaaaaaa") == (answer,)
@@ -187,52 +176,52 @@ def test_a_removed_video_leaves_no_captions_words_or_answers(library: Library) -
     library.add_answer("aaaaaaaaaaaa", answer)
     with pytest.raises(UnknownVideo):
         library.video("aaaaaaaaaaaa")
-    (left,) = library.captions_by_id(library.match_words(["circle"], limit=10)).values()
-    assert left.video_id == "bbbbbbbbbbbb"
-    library.put(entry("aaaaaaaaaaaa"), told("a red circle"))
+    (remaining,) = library.captions_by_id(library.match_words(["circle"], limit=10)).values()
+    assert remaining.video_id == "bbbbbbbbbbbb"
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
     assert library.answers("aaaaaaaaaaaa") == ()
 
 
-def test_a_caption_id_is_never_used_for_another_text(library: Library) -> None:
-    used: set[int] = set()
+def test_caption_ids_are_never_reused(library: Library) -> None:
+    used_ids: set[int] = set()
     for turn in range(4):
-        library.put(entry("aaaaaaaaaaaa"), told(f"turn {turn}", "and more"))
+        library.put(sample_entry("aaaaaaaaaaaa"), sample_events(f"turn {turn}", "and more"))
         ids = library.caption_ids()
-        assert len(ids) == 2 and not ids & used
-        used |= ids
+        assert len(ids) == 2 and not ids & used_ids
+        used_ids |= ids
         if turn % 2:
             library.remove("aaaaaaaaaaaa")
             library = Library(library.folder)
 
 
-def test_every_change_of_captions_changes_the_generation(library: Library) -> None:
-    seen = [library.revision()]
-    library.put(entry("aaaaaaaaaaaa"), told("one"))
-    seen.append(library.revision())
-    library.put(entry("aaaaaaaaaaaa"), told("two"))
-    seen.append(library.revision())
+def test_every_change_of_captions_changes_the_revision(library: Library) -> None:
+    revisions = [library.revision()]
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("one"))
+    revisions.append(library.revision())
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("two"))
+    revisions.append(library.revision())
     library.remove("aaaaaaaaaaaa")
-    seen.append(library.revision())
-    assert len(set(seen)) == 4
+    revisions.append(library.revision())
+    assert len(set(revisions)) == 4
 
 
 @pytest.mark.parametrize("reference", ["abc1", " ABC1 ", "abc1" + "0" * 8])
-def test_a_unique_beginning_names_a_video(library: Library, reference: str) -> None:
-    library.put(entry("abc1" + "0" * 8), [])
-    library.put(entry("abc2" + "0" * 8), [])
+def test_unique_prefix_identifies_a_video(library: Library, reference: str) -> None:
+    library.put(sample_entry("abc1" + "0" * 8), [])
+    library.put(sample_entry("abc2" + "0" * 8), [])
     assert library.video(reference).video_id == "abc1" + "0" * 8
 
 
-def test_a_beginning_that_several_videos_share_names_them_all(library: Library) -> None:
+def test_ambiguous_prefix_lists_all_matching_videos(library: Library) -> None:
     for number in (1, 2):
-        library.put(entry(f"abc{number}" + "0" * 8), [])
+        library.put(sample_entry(f"abc{number}" + "0" * 8), [])
     with pytest.raises(AmbiguousVideo, match="abc100000000, abc200000000"):
         library.video("abc")
 
 
 @pytest.mark.parametrize("reference", ["", "  ", "ff", "%", "_", "abc10000000000", "'", "\0"])
-def test_what_names_no_video_is_unknown(library: Library, reference: str) -> None:
-    library.put(entry("abc1" + "0" * 8), [])
+def test_reference_to_no_video_is_unknown(library: Library, reference: str) -> None:
+    library.put(sample_entry("abc1" + "0" * 8), [])
     with pytest.raises(UnknownVideo):
         library.video(reference)
 
@@ -257,15 +246,15 @@ CAPTIONS = ("A dog runs along the beach.", "Two dogs are running.", "A café by 
         ([f"word{number}" for number in range(1000)] + ["dog"], False, {0, 1}),
     ],
 )
-def test_captions_are_found_by_words_and_their_inflections(
+def test_words_match_captions_in_any_inflection(
     library: Library, words: list[str], require_all: bool, expected: set[int]
 ) -> None:
-    library.put(entry("aaaaaaaaaaaa"), told(*CAPTIONS))
-    found = library.captions_by_id(library.match_words(words, limit=10, require_all=require_all))
-    assert {caption.event.text for caption in found.values()} == {CAPTIONS[number] for number in expected}
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events(*CAPTIONS))
+    captions = library.captions_by_id(library.match_words(words, limit=10, require_all=require_all))
+    assert {caption.event.text for caption in captions.values()} == {CAPTIONS[number] for number in expected}
 
 
-def test_a_file_is_known_only_as_long_as_size_and_time_of_change_agree(library: Library) -> None:
+def test_hash_is_known_only_for_unchanged_size_and_time(library: Library) -> None:
     path = Path("/videos/a.mp4")
     library.remember_hash(path, 10, 20, "abc")
     assert library.known_hash(path, 10, 20) == "abc"
@@ -275,40 +264,40 @@ def test_a_file_is_known_only_as_long_as_size_and_time_of_change_agree(library: 
     assert (library.known_hash(path, 10, 20), library.known_hash(path, 11, 21)) == (None, "def")
 
 
-def test_a_library_of_a_newer_version_is_refused_and_left_alone(library: Library) -> None:
-    library.put(entry("aaaaaaaaaaaa"), told("kept"))
+def test_library_of_a_newer_version_is_refused_unchanged(library: Library) -> None:
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
     with sqlite3.connect(library.folder / DATABASE) as db:
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     with pytest.raises(LibraryUnusable, match="newer version"):
         Library(library.folder)
     with sqlite3.connect(library.folder / DATABASE) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
-        assert db.execute("SELECT text FROM captions").fetchall() == [("kept",)]
+        assert db.execute("SELECT text FROM captions").fetchall() == [("a red circle",)]
 
 
-def test_an_older_library_is_upgraded_once_and_keeps_what_it_has(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    library.put(entry("aaaaaaaaaaaa"), told("kept"))
+def test_older_library_is_upgraded_once_and_keeps_its_data(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
     notes = "CREATE TABLE notes (note TEXT);\nINSERT INTO notes VALUES ('upgraded; once');\n"
     monkeypatch.setattr(library_module, "MIGRATIONS", (*MIGRATIONS, notes))
     for _ in range(2):
         upgraded = Library(library.folder)
-    assert texts(upgraded, "aaaaaaaaaaaa") == ["kept"]
+    assert texts(upgraded, "aaaaaaaaaaaa") == ["a red circle"]
     with sqlite3.connect(library.folder / DATABASE) as db:
         assert db.execute("SELECT note FROM notes").fetchall() == [("upgraded; once",)]
 
 
-def test_an_upgrade_that_fails_half_way_is_undone(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    library.put(entry("aaaaaaaaaaaa"), told("kept"))
+def test_failed_upgrade_is_rolled_back(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
     with monkeypatch.context() as patched:
-        patched.setattr(library_module, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE notes (note TEXT);\nDROP TABLE nonsense;\n"))
-        with pytest.raises(LibraryUnusable, match="nonsense"):
+        patched.setattr(library_module, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE notes (note TEXT);\nDROP TABLE missing;\n"))
+        with pytest.raises(LibraryUnusable, match="missing"):
             Library(library.folder)
-    assert texts(Library(library.folder), "aaaaaaaaaaaa") == ["kept"]
+    assert texts(Library(library.folder), "aaaaaaaaaaaa") == ["a red circle"]
     with sqlite3.connect(library.folder / DATABASE) as db:
         assert db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'notes'").fetchone() == (0,)
 
 
-def test_a_damaged_database_or_an_impossible_folder_is_one_clear_error(tmp_path: Path) -> None:
+def test_damaged_database_or_unusable_folder_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / DATABASE).write_bytes(b"no database" * 1000)
     (tmp_path / "file").touch()

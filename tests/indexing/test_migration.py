@@ -1,4 +1,4 @@
-"""Libraries of earlier versions open, and keep everything in them."""
+"""Libraries of earlier versions open without loss."""
 
 import shutil
 from pathlib import Path
@@ -10,16 +10,16 @@ from longview.app.settings import Settings
 from longview.indexing.library import Library
 from longview.video.timeline import Span
 
-FIRST = Path(__file__).parents[1] / "fixtures" / "library_9caf505"
-"""A library that commit 9caf505 wrote: one video of three events, one question about it, and the vectors."""
+FIRST_LIBRARY = Path(__file__).parents[1] / "fixtures" / "library_9caf505"
+"""A library of commit 9caf505: one video with three events, one question about it, and the vectors."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(FIRST, tmp_path / "library"))
+    return Path(shutil.copytree(FIRST_LIBRARY, tmp_path / "library"))
 
 
-def test_a_first_library_keeps_everything(folder: Path) -> None:
+def test_first_version_keeps_all_data(folder: Path) -> None:
     library = Library(folder)
     (entry,) = library.videos()
     assert (entry.video_id, entry.title, entry.caption_count) == ("96e32afdbc9c", "shapes", 3)
@@ -36,7 +36,7 @@ def test_a_first_library_keeps_everything(folder: Path) -> None:
     assert turn.provenance.plan["timestamp_tokens"] == 64
 
 
-def test_a_first_library_is_searched_and_written(folder: Path) -> None:
+def test_first_version_can_be_searched_and_written(folder: Path) -> None:
     app = Longview(Settings(library=folder, model="demo", device="cpu", cpu_threads=1))
     best = app.search("orange triangle")[0]
     assert (best.video_id, best.span, best.text) == ("96e32afdbc9c", Span(7.0, 11.48), "An orange triangle stays still.")
@@ -48,6 +48,6 @@ def test_a_first_library_is_searched_and_written(folder: Path) -> None:
     assert [moment.text for moment in app.search("orange triangle")] == ["An orange diamond stays still."]
 
 
-def test_opening_a_first_library_again_changes_nothing(folder: Path) -> None:
+def test_second_opening_of_a_first_version_changes_nothing(folder: Path) -> None:
     before = Library(folder).videos()
     assert Library(folder).videos() == before

@@ -1,4 +1,4 @@
-"""Search over captions with the real encoder: by words, by meaning, and across languages."""
+"""Search of captions with the real encoder: by words, by meaning, and across languages."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from longview.indexing.embedder import SentenceEncoder
 from longview.indexing.library import Library
 from longview.indexing.search import Moment, captions_with_all_words, search
 from longview.indexing.vectors import VectorIndex
-from tests.indexing.test_library import entry, told
+from tests.indexing.samples import sample_entry, sample_events
 
 CAPTIONS = (
     "A red circle moves to the right.",
@@ -23,9 +23,9 @@ LONG_QUERY = " ".join(f"word{number}" for number in range(250)) + " dog"
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     library = Library(tmp_path_factory.mktemp("search"))
-    library.put(entry("aaaaaaaaaaaa", "first"), told(*CAPTIONS))
-    library.put(entry("bbbbbbbbbbbb", "second"), told("A red square moves to the left.", "A dog sleeps."))
-    library.put(entry("cccccccccccc", "nothing seen"), [])
+    library.put(sample_entry("aaaaaaaaaaaa", "first"), sample_events(*CAPTIONS))
+    library.put(sample_entry("bbbbbbbbbbbb", "second"), sample_events("A red square moves to the left.", "A dog sleeps."))
+    library.put(sample_entry("cccccccccccc", "no captions"), [])
     return library
 
 
@@ -50,35 +50,33 @@ def vectors(library: Library) -> VectorIndex:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_the_caption_that_is_meant_comes_first_in_any_language(
-    library: Library, vectors: VectorIndex, query: str, number: int
-) -> None:
+def test_best_caption_comes_first_in_any_language(library: Library, vectors: VectorIndex, query: str, number: int) -> None:
     best = search(library, vectors, query, video_id="aaaaaaaaaaaa")[0]
     assert best.text == CAPTIONS[number]
-    assert best.span == told(*CAPTIONS)[number].span
+    assert best.span == sample_events(*CAPTIONS)[number].span
     assert (best.video_id, best.title, best.source) == ("aaaaaaaaaaaa", "first", "caption")
     assert 0 < best.score <= 1
 
 
-def test_the_whole_library_is_searched_and_the_best_come_first(library: Library, vectors: VectorIndex) -> None:
-    found = search(library, vectors, "a dog sleeps")
-    assert (found[0].video_id, found[0].text) == ("bbbbbbbbbbbb", "A dog sleeps.")
-    assert "A dog runs along the beach." in {moment.text for moment in found}
-    assert [moment.score for moment in found] == sorted((moment.score for moment in found), reverse=True)
-    assert search(library, vectors, "a dog sleeps", limit=1) == found[:1]
+def test_library_search_returns_the_best_moments_first(library: Library, vectors: VectorIndex) -> None:
+    moments = search(library, vectors, "a dog sleeps")
+    assert (moments[0].video_id, moments[0].text) == ("bbbbbbbbbbbb", "A dog sleeps.")
+    assert "A dog runs along the beach." in {moment.text for moment in moments}
+    assert [moment.score for moment in moments] == sorted((moment.score for moment in moments), reverse=True)
+    assert search(library, vectors, "a dog sleeps", limit=1) == moments[:1]
 
 
-def test_a_search_in_one_video_stays_there(library: Library, vectors: VectorIndex) -> None:
+def test_search_of_one_video_returns_only_its_moments(library: Library, vectors: VectorIndex) -> None:
     assert {moment.video_id for moment in search(library, vectors, "red", video_id="bbbbbbbbbbbb")} == {"bbbbbbbbbbbb"}
     assert search(library, vectors, "red", video_id="cccccccccccc") == ()
 
 
 @pytest.mark.parametrize("query", ["interest rates of the central bank", "quantum chromodynamics", "???", "the of a"])
-def test_what_no_caption_is_about_finds_nothing(library: Library, vectors: VectorIndex, query: str) -> None:
+def test_query_that_fits_no_caption_returns_nothing(library: Library, vectors: VectorIndex, query: str) -> None:
     assert search(library, vectors, query) == ()
 
 
-def test_captions_of_one_video_that_have_every_word_of_a_query(library: Library) -> None:
+def test_captions_with_all_words_of_a_query(library: Library) -> None:
     def texts(query: str, video_id: str) -> set[str]:
         return {
             caption.event.text for caption in library.captions_by_id(captions_with_all_words(library, query, video_id)).values()
@@ -90,18 +88,18 @@ def test_captions_of_one_video_that_have_every_word_of_a_query(library: Library)
     assert texts("red star", "aaaaaaaaaaaa") == set()
 
 
-def test_removed_and_reindexed_captions_are_no_longer_found(tmp_path: Path, vectors: VectorIndex) -> None:
+def test_deleted_captions_are_no_longer_returned(tmp_path: Path, vectors: VectorIndex) -> None:
     library = Library(tmp_path)
-    mine = VectorIndex(library, vectors._embedder)
+    own_vectors = VectorIndex(library, vectors._embedder)
 
     def texts(query: str) -> list[str]:
-        found: tuple[Moment, ...] = search(library, mine, query)
-        return [moment.text for moment in found]
+        moments: tuple[Moment, ...] = search(library, own_vectors, query)
+        return [moment.text for moment in moments]
 
-    library.put(entry("aaaaaaaaaaaa"), told("A red circle grows."))
-    library.put(entry("bbbbbbbbbbbb"), told("A red circle shrinks."))
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("A red circle grows."))
+    library.put(sample_entry("bbbbbbbbbbbb"), sample_events("A red circle shrinks."))
     assert texts("red circle grows") == ["A red circle grows.", "A red circle shrinks."]
-    library.put(entry("aaaaaaaaaaaa"), told("A dog runs."))
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("A dog runs."))
     assert texts("red circle grows") == ["A red circle shrinks."]
     library.remove("bbbbbbbbbbbb")
     assert texts("red circle grows") == []

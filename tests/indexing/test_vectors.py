@@ -1,4 +1,4 @@
-"""The vectors are only a cache: whatever happens to their files, a search finds what the database says."""
+"""The vectors are only a cache: a search agrees with the database, whatever happens to their files."""
 
 import multiprocessing
 import shutil
@@ -13,193 +13,194 @@ from numpy.typing import NDArray
 
 from longview.indexing.library import DATABASE, Library
 from longview.indexing.vectors import INDEX_FILE, VectorIndex
-from tests.indexing.test_library import entry, told
+from tests.indexing.samples import sample_entry, sample_events
 
 
 class WordBags:
-    """A small embedder: a text is the sum of its words' directions. Counts what it embeds."""
+    """A small embedder: a text is the sum of its words' directions. It counts the texts that it embeds."""
 
     def __init__(self, name: str = "word-bags", dimensions: int = 128) -> None:
         self.name, self.dimensions = name, dimensions
-        self.embedded = 0
+        self.embedded_count = 0
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        self.embedded += len(texts)
+        self.embedded_count += len(texts)
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for row, text in zip(vectors, texts, strict=True):
             for word in text.lower().split():
-                # The dimensions are part of the direction, so that embedders of two sizes disagree.
+                # The seed includes the dimensions, so that embedders of two sizes disagree.
                 row += np.random.default_rng(zlib.crc32(word.encode()) + self.dimensions).normal(size=self.dimensions)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
-    library = Library(tmp_path / "home")
-    library.put(entry("aaaaaaaaaaaa"), told("a red circle", "a green square", "a blue ring"))
-    library.put(entry("bbbbbbbbbbbb"), told("a dog runs", "a red dog sleeps"))
+    library = Library(tmp_path / "library")
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a red circle", "a green square", "a blue ring"))
+    library.put(sample_entry("bbbbbbbbbbbb"), sample_events("a dog runs", "a red dog sleeps"))
     return library
 
 
-def found(library: Library, vectors: VectorIndex, query: str) -> list[tuple[str, float]]:
-    """(text, likeness) of all captions, best first; an id that the library does not know is an error."""
+def ranked_captions(library: Library, vectors: VectorIndex, query: str) -> list[tuple[str, float]]:
+    """Return text and cosine of all captions, best first; fail for an id that is not in the library."""
     hits = vectors.search(query, limit=100)
     captions = library.captions_by_id([caption_id for caption_id, _ in hits])
     return [(captions[caption_id].event.text, round(cosine, 5)) for caption_id, cosine in hits]
 
 
-def test_the_most_alike_caption_comes_first_and_all_can_be_had(library: Library) -> None:
-    hits = found(library, VectorIndex(library, WordBags()), "a green square")
+def test_search_ranks_all_captions_by_similarity(library: Library) -> None:
+    hits = ranked_captions(library, VectorIndex(library, WordBags()), "a green square")
     assert hits[0] == ("a green square", pytest.approx(1.0))
     assert len(hits) == 5
     assert [cosine for _, cosine in hits] == sorted((cosine for _, cosine in hits), reverse=True)
 
 
-def test_what_is_put_replaced_or_removed_is_seen_by_the_next_search_of_every_reader(library: Library) -> None:
-    readers = [VectorIndex(library, WordBags()), VectorIndex(Library(library.folder), WordBags())]
-    for reader in readers:
-        assert len(found(library, reader, "red")) == 5
-    library.put(entry("aaaaaaaaaaaa"), told("a white cross"))
+def test_next_search_of_every_index_sees_all_changes(library: Library) -> None:
+    indexes = [VectorIndex(library, WordBags()), VectorIndex(Library(library.folder), WordBags())]
+    for vectors in indexes:
+        assert len(ranked_captions(library, vectors, "red")) == 5
+    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a white cross"))
     library.remove("bbbbbbbbbbbb")
-    library.put(entry("cccccccccccc"), told("a purple star"))
-    for reader in (*readers, VectorIndex(library, WordBags())):
-        assert {text for text, _ in found(library, reader, "red")} == {"a white cross", "a purple star"}
+    library.put(sample_entry("cccccccccccc"), sample_events("a purple star"))
+    for vectors in (*indexes, VectorIndex(library, WordBags())):
+        assert {text for text, _ in ranked_captions(library, vectors, "red")} == {"a white cross", "a purple star"}
 
 
-def test_a_search_can_be_limited_to_some_captions(library: Library) -> None:
+def test_search_can_be_restricted_to_some_captions(library: Library) -> None:
     vectors = VectorIndex(library, WordBags())
-    mine = sorted(library.caption_ids("bbbbbbbbbbbb"))
-    assert sorted(caption_id for caption_id, _ in vectors.search("a red circle", limit=10, among=mine)) == mine
+    caption_ids = sorted(library.caption_ids("bbbbbbbbbbbb"))
+    assert sorted(caption_id for caption_id, _ in vectors.search("a red circle", limit=10, among=caption_ids)) == caption_ids
     assert vectors.search("a red circle", limit=10, among=[]) == []
 
 
-def test_a_restart_embeds_only_what_is_new(library: Library) -> None:
+def test_restart_embeds_only_new_captions(library: Library) -> None:
     VectorIndex(library, WordBags()).update()
-    library.put(entry("cccccccccccc"), told("a purple star", "a white cross"))
+    library.put(sample_entry("cccccccccccc"), sample_events("a purple star", "a white cross"))
     later = WordBags()
     VectorIndex(library, later).update()
-    assert later.embedded == 2
+    assert later.embedded_count == 2
 
 
-def test_progress_goes_up_to_the_end(library: Library) -> None:
-    library.put(entry("cccccccccccc"), told(*[f"caption {number}" for number in range(700)]))
-    parts: list[float] = []
-    VectorIndex(library, WordBags()).update(parts.append)
-    assert parts == sorted(parts)
-    assert len(parts) > 1 and parts[-1] == 1.0
+def test_progress_increases_to_one(library: Library) -> None:
+    library.put(sample_entry("cccccccccccc"), sample_events(*[f"caption {number}" for number in range(700)]))
+    fractions: list[float] = []
+    VectorIndex(library, WordBags()).update(fractions.append)
+    assert fractions == sorted(fractions)
+    assert len(fractions) > 1 and fractions[-1] == 1.0
 
 
-def lose(name: str) -> Callable[[Path], None]:
+def delete_file(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
-def cut(folder: Path) -> None:
-    whole = (folder / INDEX_FILE).read_bytes()
-    (folder / INDEX_FILE).write_bytes(whole[: len(whole) // 2])
+def truncate_index(folder: Path) -> None:
+    blob = (folder / INDEX_FILE).read_bytes()
+    (folder / INDEX_FILE).write_bytes(blob[: len(blob) // 2])
 
 
-def flip(folder: Path) -> None:
+def change_byte(folder: Path) -> None:
     blob = bytearray((folder / INDEX_FILE).read_bytes())
     blob[len(blob) // 2] ^= 0xFF
     (folder / INDEX_FILE).write_bytes(blob)
 
 
-def say(text: str) -> Callable[[Path], object]:
+def write_label(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "vectors.json").write_text(text)
 
 
-def from_another_embedder(folder: Path) -> None:
+def write_with_another_embedder(folder: Path) -> None:
     VectorIndex(Library(folder), WordBags("another", dimensions=32)).update()
 
 
-def from_another_library(folder: Path) -> None:
-    """The same caption ids and as many of them, but other texts."""
+def copy_from_another_library(folder: Path) -> None:
+    """Copy vectors of the same caption ids with other texts."""
     other = Library(folder.parent / "other")
-    other.put(entry("dddddddddddd"), told("something", "quite", "else", "altogether", "here"))
+    other.put(sample_entry("dddddddddddd"), sample_events("something", "quite", "else", "albarrier", "here"))
     VectorIndex(other, WordBags()).update()
     for name in (INDEX_FILE, "vectors.json"):
         shutil.copy(other.folder / name, folder / name)
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "damage",
     [
-        lose(INDEX_FILE),
-        lose("vectors.json"),
-        cut,
-        flip,
-        say("{"),
-        say("[]"),
-        say("{}"),
-        say('{"embedder": "word-bags"}'),
-        from_another_embedder,
-        from_another_library,
+        delete_file(INDEX_FILE),
+        delete_file("vectors.json"),
+        truncate_index,
+        change_byte,
+        write_label("{"),
+        write_label("[]"),
+        write_label("{}"),
+        write_label('{"embedder": "word-bags"}'),
+        write_with_another_embedder,
+        copy_from_another_library,
     ],
     ids=[
-        "index lost",
-        "label lost",
-        "index cut",
-        "a byte changed",
-        "label cut",
-        "label a list",
-        "label empty",
+        "missing index",
+        "missing label",
+        "truncated index",
+        "changed byte",
+        "truncated label",
+        "list as label",
+        "empty label",
         "label of an older version",
         "other embedder",
         "other library",
     ],
 )
-def test_a_damaged_missing_or_foreign_index_is_made_again_and_finds_the_same(
-    library: Library, harm: Callable[[Path], object]
-) -> None:
-    expected = found(library, VectorIndex(library, WordBags()), "a red circle")
-    harm(library.folder)
-    assert found(library, VectorIndex(library, WordBags()), "a red circle") == expected
-    mended = WordBags()
-    VectorIndex(library, mended).update()
-    assert mended.embedded == 0
+def test_damaged_or_foreign_index_is_rebuilt(library: Library, damage: Callable[[Path], object]) -> None:
+    expected = ranked_captions(library, VectorIndex(library, WordBags()), "a red circle")
+    damage(library.folder)
+    assert ranked_captions(library, VectorIndex(library, WordBags()), "a red circle") == expected
+    rebuilt = WordBags()
+    VectorIndex(library, rebuilt).update()
+    assert rebuilt.embedded_count == 0
 
 
-def test_vectors_newer_than_a_restored_database_do_not_speak_for_its_captions(library: Library) -> None:
+def test_vectors_newer_than_a_restored_database_are_ignored(library: Library) -> None:
     backup = library.folder.parent / "backup"
     backup.mkdir()
     shutil.copy(library.folder / DATABASE, backup)
-    library.put(entry("cccccccccccc"), told("a lost caption"))
+    library.put(sample_entry("cccccccccccc"), sample_events("a lost caption"))
     VectorIndex(library, WordBags()).update()
     for file in library.folder.glob(f"{DATABASE}*"):
         file.unlink()
     shutil.copy(backup / DATABASE, library.folder)
     restored = Library(library.folder)
-    # It gets the number that the lost caption had.
-    restored.put(entry("cccccccccccc"), told("a purple star"))
-    assert found(restored, VectorIndex(restored, WordBags()), "a purple star")[0] == ("a purple star", pytest.approx(1.0))
+    # It gets the id that the lost caption had.
+    restored.put(sample_entry("cccccccccccc"), sample_events("a purple star"))
+    assert ranked_captions(restored, VectorIndex(restored, WordBags()), "a purple star")[0] == (
+        "a purple star",
+        pytest.approx(1.0),
+    )
 
 
-def test_a_cache_that_cannot_be_written_does_not_stop_the_search(library: Library) -> None:
+def test_search_works_if_the_cache_cannot_be_written(library: Library) -> None:
     (library.folder / INDEX_FILE).mkdir()
-    assert found(library, VectorIndex(library, WordBags()), "a blue ring")[0][0] == "a blue ring"
+    assert ranked_captions(library, VectorIndex(library, WordBags()), "a blue ring")[0][0] == "a blue ring"
 
 
-def write_and_search(folder: Path, name: str, together: Barrier) -> None:
+def write_and_search(folder: Path, name: str, barrier: Barrier) -> None:
     library = Library(folder)
     vectors = VectorIndex(library, WordBags())
-    together.wait()
+    barrier.wait()
     for turn in range(15):
-        library.put(entry(name * 12), told(f"{name}thing number{turn}", "and more"))
+        library.put(sample_entry(name * 12), sample_events(f"{name}thing number{turn}", "and more"))
         best, _ = vectors.search(f"{name}thing number{turn}", limit=1)[0]
         assert library.captions_by_id([best])[best].event.text == f"{name}thing number{turn}"
         vectors = vectors if turn % 5 else VectorIndex(library, WordBags())
 
 
-def test_two_processes_write_and_search_one_library_at_once(library: Library) -> None:
+def test_two_processes_write_and_search_at_once(library: Library) -> None:
     context = multiprocessing.get_context("spawn")
-    together = context.Barrier(2)
-    writers = [context.Process(target=write_and_search, args=(library.folder, name, together)) for name in "cd"]
+    barrier = context.Barrier(2)
+    writers = [context.Process(target=write_and_search, args=(library.folder, name, barrier)) for name in "cd"]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0]
-    assert {text for text, _ in found(library, VectorIndex(library, WordBags()), "a thing")} >= {
+    assert {text for text, _ in ranked_captions(library, VectorIndex(library, WordBags()), "a thing")} >= {
         "cthing number14",
         "dthing number14",
         "a red circle",

@@ -165,8 +165,8 @@ def test_a_moment_opens_its_video_at_its_start_with_a_picture_of_its_middle() ->
 
 def test_a_job_tells_how_far_it_is_and_how_it_ended() -> None:
     running, done, failed = job("Indexing a"), job("Indexing a"), job("Indexing a", error="It is no video.")
-    done.finished.set()
-    failed.finished.set()
+    done.finished_event.set()
+    failed.finished_event.set()
     assert "looking · 50% · 0:01:00 left" in Skeleton(render.job(running)).text
     assert Skeleton(render.job(done)).text == "Indexing a: done."
     done.note = "Nothing <b>there</b>."

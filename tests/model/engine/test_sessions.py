@@ -201,7 +201,9 @@ def test_opening_reports_the_decoding_progress(engine: LocalEngine, videos: list
 
 def test_context_limits_the_plan_up_to_that_of_the_engine(engine: LocalEngine, shapes_video: VideoInfo, decoder: Decoder) -> None:
     whole = SessionPool(engine, decoder, memory_bytes=PLENTY).planner.plan(shapes_video)
-    beyond = SessionPool(engine, decoder, memory_bytes=PLENTY, context_tokens=10**9).planner.plan(shapes_video, context_tokens=10**9)
+    beyond = SessionPool(engine, decoder, memory_bytes=PLENTY, context_tokens=10**9).planner.plan(
+        shapes_video, context_tokens=10**9
+    )
     assert beyond == whole
     for small in (
         SessionPool(engine, decoder, memory_bytes=PLENTY, context_tokens=2500).planner.plan(shapes_video),

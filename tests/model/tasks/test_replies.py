@@ -1,8 +1,6 @@
-"""Replies in every form that checkpoints give become spans on the video's clock; nothing is invented, nothing crashes."""
+"""Replies of every form are parsed into spans on the video's clock; malformed entries are counted and never invented."""
 
 import json
-from dataclasses import dataclass
-from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -11,23 +9,11 @@ from hypothesis import strategies as st
 from longview.model.engine.base import TemporalPatch, VideoSession
 from longview.model.tasks.replies import ParsedReply, parse_events, to_video_clock
 from longview.video.timeline import Event, Span
-
-
-@dataclass
-class FakeSession:
-    """A window with a patch each second: frames at 0.0 and 0.5, marker between them."""
-
-    window: Span
-    clock_offset_s: float = 0.0
-
-    @property
-    def patches(self) -> tuple[TemporalPatch, ...]:
-        starts = [self.window.start_s + second for second in range(int(self.window.duration_s))]
-        return tuple(TemporalPatch(round(start + 0.25 - self.clock_offset_s, 1), start, start + 0.5) for start in starts)
+from tests.fakes import FakeSession
 
 
 def session(start_s: float = 0.0, end_s: float = 60.0, offset_s: float = 0.0) -> VideoSession:
-    return cast(VideoSession, FakeSession(Span(start_s, end_s), offset_s))
+    return FakeSession(Span(start_s, end_s), offset_s)
 
 
 TWO = [{"start": 3.2, "end": 5.2, "description": "A dog runs."}, {"start": 10.2, "end": 12.2, "description": "It  sits\n down."}]
@@ -50,35 +36,26 @@ TWO_EVENTS = (Event(Span(3.0, 5.5), "A dog runs."), Event(Span(10.0, 12.5), "It 
         json.dumps(
             [{"start_time": str(e["start"]), "end_time": f"{e['end']} seconds", "caption": e["description"]} for e in TWO]
         ),
-        json.dumps(
-            [
-                {
-                    "start": f"00:{e['start']:04}",
-                    "end": e["end"],
-                    "event": e["description"],
-                }
-                for e in TWO
-            ]
-        ),
+        json.dumps([{"start": f"00:{e['start']:04}", "end": e["end"], "event": e["description"]} for e in TWO]),
         json.dumps({f"{e['start']}-{e['end']}": e["description"] for e in TWO}),
         json.dumps({f"{e['start']}s – {e['end']}s": e["description"] for e in TWO}),
         json.dumps([{"start": e["end"], "end": e["start"], "description": e["description"]} for e in TWO]),
     ],
 )
-def test_the_same_two_events_are_read_from_every_form(reply: str) -> None:
-    reading = parse_events(reply, session())
-    assert (reading.events, reading.rejected, reading.is_json) == (TWO_EVENTS, 0, True)
-    assert reading.is_in_order == (reply != json.dumps(TWO[::-1]))
+def test_every_reply_form_gives_the_same_events(reply: str) -> None:
+    parsed = parse_events(reply, session())
+    assert (parsed.events, parsed.rejected_count, parsed.is_json) == (TWO_EVENTS, 0, True)
+    assert parsed.is_in_order == (reply != json.dumps(TWO[::-1]))
 
 
 @pytest.mark.parametrize(
     "reply", ["", "The dog runs from 3 to 5 seconds.", "[", "```json", '[{"start": 3.2, "en', "12.5", '"text"', "[" * 100_000]
 )
-def test_what_is_no_json_is_said_to_be_none(reply: str) -> None:
+def test_reply_without_json_is_not_json(reply: str) -> None:
     assert parse_events(reply, session()) == ParsedReply((), 0, is_json=False)
 
 
-def test_an_empty_list_is_an_answer() -> None:
+def test_empty_list_is_a_valid_reply() -> None:
     assert parse_events("[]", session()) == ParsedReply((), 0, is_json=True)
 
 
@@ -101,33 +78,28 @@ def test_an_empty_list_is_an_answer() -> None:
         [3, 5],
     ],
 )
-def test_an_entry_that_makes_no_sense_is_counted_and_the_rest_is_kept(entry: object) -> None:
-    reading = parse_events(json.dumps([TWO[0], entry, TWO[1]]), session())
-    assert reading == ParsedReply(TWO_EVENTS, 1, is_json=True)
+def test_malformed_entry_is_counted_and_others_are_kept(entry: object) -> None:
+    parsed = parse_events(json.dumps([TWO[0], entry, TWO[1]]), session())
+    assert parsed == ParsedReply(TWO_EVENTS, 1, is_json=True)
 
 
-def test_a_marker_stands_for_its_whole_patch() -> None:
+def test_timestamp_means_its_whole_patch() -> None:
     assert to_video_clock(3.2, 3.2, session()) == Span(3.0, 3.5)
     assert to_video_clock(3.4, 7.0, session()) == Span(3.0, 7.5)
 
 
-def test_markers_of_a_window_with_its_own_clock_are_mapped_back() -> None:
+def test_timestamps_of_an_offset_clock_are_mapped_back() -> None:
     assert to_video_clock(3.2, 5.2, session(9000.0, 9060.0, offset_s=9000.0)) == Span(9003.0, 9005.5)
 
 
-def test_a_span_that_runs_over_the_window_is_cut_and_one_outside_is_none() -> None:
+def test_span_is_clamped_to_the_window() -> None:
     assert to_video_clock(55.0, 400.0, session()) == Span(55.0, 59.5)
     assert to_video_clock(70.0, 80.0, session()) is None
 
 
-def test_a_lone_frame_lasts_until_the_window_ends() -> None:
-    @dataclass
-    class Single:
-        window: Span = Span(0.0, 0.04)
-        clock_offset_s: float = 0.0
-        patches: tuple[TemporalPatch, ...] = (TemporalPatch(0.0, 0.0, 0.0),)
-
-    assert to_video_clock(0.0, 0.0, cast(VideoSession, Single())) == Span(0.0, 0.04)
+def test_single_frame_lasts_until_the_window_ends() -> None:
+    single = FakeSession(Span(0.0, 0.04), patches=(TemporalPatch(0.0, 0.0, 0.0),))
+    assert to_video_clock(0.0, 0.0, single) == Span(0.0, 0.04)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
@@ -139,9 +111,9 @@ nested = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(nested.map(json.dumps) | st.text(alphabet='[]{}":, \n0123456789.-`startendjson', max_size=80), st.integers(0, 200))
-def test_whatever_the_model_says_gives_spans_inside_the_window(reply: str, cut: int) -> None:
+def test_any_reply_gives_spans_inside_the_window(reply: str, cut: int) -> None:
     window = session(100.0, 130.0, offset_s=100.0)
     for text in (reply, reply[:cut]):
-        reading = parse_events(text, window)
-        assert list(reading.events) == sorted(reading.events, key=lambda event: event.span)
-        assert all(100.0 <= event.span.start_s < event.span.end_s <= 130.0 for event in reading.events)
+        parsed = parse_events(text, window)
+        assert list(parsed.events) == sorted(parsed.events, key=lambda event: event.span)
+        assert all(100.0 <= event.span.start_s < event.span.end_s <= 130.0 for event in parsed.events)

@@ -1,0 +1,84 @@
+"""What all verbs share: version, first steps, options, wrong usage and settings of earlier versions."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+import longview.app.__main__  # noqa: F401 (it registers the verbs)
+from longview.app.cli.console import cli
+from longview.app.settings import OLD_NAMES
+from tests.app.shell import Shell
+
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
+VERBS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
+SHARED_OPTIONS = {"--json", "--model", "--server", "--backend", "--key-frames-only", "--library", "--verbose"}
+ALWAYS = {"--library", "--verbose"}
+MODEL = {"--model", "--server"}
+DECODING = {"--backend", "--key-frames-only"}
+OPTIONS = {
+    **dict.fromkeys(
+        ("index", "plan", "caption", "chapters", "locate", "ask", "search", "export", "eval"), {"--json"} | MODEL | DECODING
+    ),
+    **dict.fromkeys(("cut", "contact-sheet"), {"--json", "--backend"}),
+    **dict.fromkeys(("list", "doctor"), {"--json"} | MODEL),
+    "remove": {"--json"},
+    "serve": MODEL | DECODING,
+}
+"""The shared options of each verb, beside `ALWAYS`."""
+
+
+def test_version_is_that_of_the_package(shell: Shell) -> None:
+    version = tomllib.loads(PYPROJECT.read_text())["project"]["version"]
+    assert shell.run("--version").stdout == f"longview {version}\n"
+
+
+def test_call_without_a_verb_prints_the_first_steps(shell: Shell) -> None:
+    printed = shell.run().stdout
+    assert len(re.findall(r"^  longview (?:serve|index|ask|search|export)\b", printed, re.MULTILINE)) == 5
+
+
+def test_help_lists_verbs_and_shell_completion(shell: Shell) -> None:
+    printed = shell.run("--help", COLUMNS="120").stdout
+    assert "locate" in printed
+    assert "--install-completion" in printed
+
+
+def test_every_verb_has_only_the_options_that_act_on_it() -> None:
+    assert VERBS.keys() == OPTIONS.keys()
+    for verb, command in VERBS.items():
+        options = {option for parameter in command.params for option in parameter.opts} & SHARED_OPTIONS
+        assert options == OPTIONS[verb] | ALWAYS, verb
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "x", "--format", "docx"),
+        ("index", "x.mp4", "--start", "soon"),
+        ("dance",),
+        ("remove", "x", "--model", "demo"),
+        ("list", "--key-frames-only"),
+        ("cut", "x", "--start", "1", "--end", "2", "--key-frames-only"),
+        ("serve", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_two(shell: Shell, words: tuple[str, ...]) -> None:
+    completed = shell.run(*words, code=2)
+    assert "Usage" in completed.stderr and "Traceback" not in completed.stderr
+
+
+def test_wrong_usage_with_json_is_an_error_document(shell: Shell) -> None:
+    assert shell.json("plan", "x.mp4", "--fps", "0", code=2)["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES.items())
+def test_old_environment_variable_is_exit_code_one(shell: Shell, tmp_path: Path, old: str, new: str) -> None:
+    # An empty variable counts as one that is not set.
+    variables = {"LONGVIEW_LIBRARY": "", f"LONGVIEW_{old.upper()}": str(tmp_path)}
+    completed = shell.run("list", code=1, **variables)
+    assert completed.stdout == ""
+    assert f"LONGVIEW_{old.upper()} is now called LONGVIEW_{new.upper()}" in completed.stderr

@@ -1,0 +1,42 @@
+"""The command line as a subprocess over one library, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+def environment(library: Path, **variables: str) -> dict[str, str]:
+    """Return the environment of a process that uses this library: one engine thread, no downloads, unbuffered output."""
+    settings = {"LONGVIEW_LIBRARY": str(library), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    return os.environ | settings | variables
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The command line over one library folder."""
+
+    library: Path
+
+    def run(
+        self, *words: str, code: int = 0, stdin: str = "", timeout_s: float = 240.0, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a verb with these environment variables, and check its exit code."""
+        completed = subprocess.run(
+            [sys.executable, "-m", "app", *words],
+            capture_output=True,
+            text=True,
+            env=environment(self.library, **variables),
+            timeout=timeout_s,
+            check=False,
+            input=stdin,
+        )
+        assert completed.returncode == code, completed.stderr
+        return completed
+
+    def json(self, *words: str, code: int = 0, timeout_s: float = 240.0) -> Any:
+        """Run a verb with `--json`, and return its document."""
+        return json.loads(self.run(*words, "--json", code=code, timeout_s=timeout_s).stdout)
