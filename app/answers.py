@@ -284,7 +284,7 @@ class Answerer:
 
         video, pool = self._media.probe(entry), self._runtime.pool
         likely_span = None
-        if restrict_to is None and len(pool.planner.plan(video, "watch").windows) > 1:
+        if restrict_to is None and len(pool.planner.plan(video, "qa").windows) > 1:
             best = self._retriever.search(question, limit=1, video_id=entry.video_id)
             likely_span = best[0].span if best else None
         return VideoAnswerStream(

@@ -185,7 +185,7 @@ class Longview:
         """
         _, video = self.media.resolve(reference)
         span = requested_span(video, start_s, end_s)
-        plan = self.pool.planner.plan(video, "watch", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
+        plan = self.pool.planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
         engine = self.pool.engine
         seconds = engine.estimated_seconds(plan, reply_tokens=EXPECTED_REPLY_TOKENS)
         return PlanReport(video, plan, seconds, engine.estimated_bytes(plan))

@@ -47,7 +47,7 @@ def absent_queries(events: tuple[ShapesEvent, ...], seed: int) -> list[str]:
 def time_reference(reference: HFReference, video: VideoInfo, pool: SessionPool, question: str) -> tuple[float, str]:
     """Return the seconds that plain transformers needs for one question, including decoding, and its reply."""
     start = time.perf_counter()
-    plan = pool.planner.plan(video, "watch")
+    plan = pool.planner.plan(video, "qa")
     (window,) = plan.windows
     (frames,) = pool.decoder.frames_played_at(video, window.times_s, plan.height, plan.width, chunk_frames=4096)
     reply = reference.reply(frames, question, max_new_tokens=200)
@@ -57,7 +57,7 @@ def time_reference(reference: HFReference, video: VideoInfo, pool: SessionPool, 
 def time_session(pool: SessionPool, video: VideoInfo, question: str) -> tuple[float, float, str]:
     """Return the seconds to the first token and to the end of the reply of a session, and the reply."""
     start = time.perf_counter()
-    plan = pool.planner.plan(video, "watch")
+    plan = pool.planner.plan(video, "qa")
     generation = pool.session(video, plan, plan.windows[0]).generate(question, max_new_tokens=200)
     open_s = time.perf_counter() - start
     for _ in generation:

@@ -27,7 +27,7 @@ class FakeGeneration:
 
 @dataclass
 class FakeSession:
-    """A session that replies the same to every question. It has one temporal patch per second, unless `patches` are given.
+    """A session that gives the same reply to every question. It has one temporal patch per second, unless `patches` are given.
 
     The frames of a patch are at 0.0 and 0.5 s of its second, and its timestamp is between them.
     """

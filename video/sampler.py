@@ -24,8 +24,8 @@ FRAMES_PER_PATCH = 2
 """Frames in one temporal patch."""
 OVERLAP_PATCHES = 4
 """Temporal patches that neighbouring windows share, so that an event at a boundary is complete in one of them."""
-Purpose = Literal["watch", "caption", "look"]
-"""watch: one session for questions. caption: overlapping windows. look: a short span at the highest trained frame rate."""
+Purpose = Literal["qa", "caption", "refine"]
+"""qa: one session for questions. caption: overlapping windows. refine: a short clip at the highest trained frame rate."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def fit_grid(width: int, height: int, *, min_tokens: int, max_tokens: int) -> tu
 def plan_sampling(
     video: VideoInfo,
     budget: Budget,
-    purpose: Purpose = "watch",
+    purpose: Purpose = "qa",
     *,
     start_s: float | None = None,
     end_s: float | None = None,
@@ -178,7 +178,7 @@ def plan_sampling(
 ) -> SamplingPlan:
     """Select windows, timestamps and frame size for a video, or for its part from `start_s` to `end_s`.
 
-    `fps` fixes the frame rate; without it the plan prefers the checkpoint's own rate ("look": its highest). `max_frames` limits
+    `fps` fixes the frame rate; without it the plan prefers the checkpoint's own rate ("refine": its highest). `max_frames` limits
     the frames of all windows together. `shot_starts_s`: starts of shots; two windows that overlap at a shot start meet there.
 
     A larger budget never gives more windows, and never fewer frames times pixels in the same number of windows. (If it gives
@@ -291,7 +291,7 @@ def _frame_periods(video: VideoInfo, trained_range: TrainedRange, purpose: Purpo
                 f"{fps:g} frames per second are not possible: this checkpoint was trained on {min_fps:g} to {max_fps:g}."
             )
         return 1 / fps, 1 / fps
-    period_s = trained_range.min_frame_period_s if purpose == "look" else trained_range.frame_period_s
+    period_s = trained_range.min_frame_period_s if purpose == "refine" else trained_range.frame_period_s
     return max(period_s, min(1 / video.fps_nominal, trained_range.max_frame_period_s)), trained_range.max_frame_period_s
 
 

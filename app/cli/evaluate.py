@@ -38,7 +38,9 @@ def eval_(
     ] = None,
     videos: Annotated[int, typer.Option(min=1, max=1000, help="Number of rendered videos.")] = 3,
     seed: Annotated[int, typer.Option(min=0, max=100_000, help="Seed of the rendered videos.")] = 0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report as JSON, Markdown and an image.")] = Path("eval"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report as JSON, Markdown and an image.")] = Path(
+        "eval"
+    ),
 ) -> None:
     """Measure accuracy on rendered videos or on your own labels.
 

@@ -29,7 +29,7 @@ class Planner:
     def plan(
         self,
         video: VideoInfo,
-        purpose: Purpose = "watch",
+        purpose: Purpose = "qa",
         *,
         span: Span | None = None,
         fps: float | None = None,

@@ -129,7 +129,7 @@ class VideoAnswerStream:
         is_short = span.duration_s <= MAX_CLIP_S
         # A second or two without what surrounds it is too little to caption.
         around = Span(max(0.0, span.start_s - MARGIN_S), min(self._video.duration_s, span.end_s + MARGIN_S)) if is_short else span
-        purpose: Purpose = "look" if is_short else "caption"
+        purpose: Purpose = "refine" if is_short else "caption"
         plan = self._pool.planner.plan(self._video, purpose, span=around, on_part=self._on_part)
         captions = caption(self._pool, self._prober, self._video, plan, on_part=self._on_part)
         if len(captions.out_of_distribution) == len(plan.windows):
@@ -211,14 +211,14 @@ class VideoAnswerStream:
         planner, video, timestamp_s = self._pool.planner, self._video, self._question.timestamp_s
         span = self._question.range or (self._restrict_to if timestamp_s is None else None)
         if span is not None:
-            plan = planner.plan(video, "look" if span.duration_s <= MAX_CLIP_S else "watch", span=span)
+            plan = planner.plan(video, "refine" if span.duration_s <= MAX_CLIP_S else "qa", span=span)
             return plan, plan.windows[0]
         if timestamp_s is not None and self._prober.timestamps:
             # Such a checkpoint describes one timestamp best where little else is shown.
             near = Span(max(0.0, timestamp_s - MARGIN_S), min(video.duration_s, timestamp_s + MARGIN_S))
             plan = planner.plan(video, "caption", span=near)
             return plan, plan.windows[0]
-        plan = planner.plan(video, "watch")
+        plan = planner.plan(video, "qa")
         usual_period_s = 2 * self._pool.engine.checkpoint.trained_range.frame_period_s
         if timestamp_s is not None and plan.patch_period_s > usual_period_s * 1.01:
             # A caption window has a finer patch period, and its session is often still warm after indexing.

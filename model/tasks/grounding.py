@@ -66,7 +66,7 @@ def open_clip(
     video: VideoInfo,
     around: Span,
     *,
-    purpose: Purpose = "look",
+    purpose: Purpose = "refine",
     pin: bool = True,
     on_part: OnFraction | None = None,
 ) -> tuple[list[VideoSession], CoverageTracker]:

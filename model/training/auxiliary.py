@@ -4,62 +4,21 @@ Without the second task, localisation stayed at 35 % for 400 s in the runs of th
 reached 80 % in 200 s. The heads are a separate module, so a written checkpoint cannot contain any of their weights.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from longview.model.training.scenes import Scene
-from longview.video.synthetic import ACTIONS, COLORS, SHAPES
-
-if TYPE_CHECKING:
-    from longview.model.training.batches import Batch
+from longview.model.training.batches import LABEL_CLASSES, Batch
 
 LAYER = 4
 """Number of the layer, from 1, whose output the heads read. Shallower models use their last layer."""
-MAX_STARTS, MAX_EVENTS_SO_FAR = 2, 15
-DIGITS = 5
-"""Number of digits of a timestamp in tenths of seconds: up to 9,999.9 s."""
-LABEL_CLASSES = (
-    len(COLORS) + 1,
-    len(SHAPES) + 1,
-    len(ACTIONS) + 1,
-    MAX_STARTS + 1,
-    MAX_STARTS + 1,
-    MAX_EVENTS_SO_FAR + 1,
-    *[10] * DIGITS,
-)
-"""Number of classes of each label of a patch. The last colour, shape and action mean "none"."""
 QUERY_SIZE = 128
 
 
-def patch_labels(scene: Scene) -> NDArray[np.int64]:
-    """Return the labels of each patch, int64 (T, 11).
-
-    They are colour, shape and action of the latest event; the number of events that begin in the patch, that ended just before
-    it, and that began so far; and the digits of the timestamp.
-    """
-    labels = np.zeros((scene.patches, len(LABEL_CLASSES)), np.int64)
-    labels[:, :3] = len(COLORS), len(SHAPES), len(ACTIONS)
-    for visible in scene.visible_events:
-        event = visible.event
-        appearance = tuple(COLORS).index(event.color), SHAPES.index(event.shape), ACTIONS.index(event.action)
-        labels[visible.first_patch : visible.last_patch + 1, :3] = appearance
-        labels[visible.first_patch, 3] += 1
-        labels[visible.last_patch + 1 : visible.last_patch + 2, 4] += 1
-    labels[:, 5] = labels[:, 3].cumsum().clip(max=MAX_EVENTS_SO_FAR)
-    labels[:, 3:5] = labels[:, 3:5].clip(max=MAX_STARTS)
-    tenths = np.array([round(time_s * 10) for time_s in scene.timestamps_s])
-    for digit in range(DIGITS):
-        labels[:, 6 + digit] = tenths // 10 ** (DIGITS - 1 - digit) % 10
-    return labels
-
-
 class ActivationHook:
-    """Stores the latest output of one layer of the language model: hidden states (B, n, d)."""
+    """A hook that stores the latest output of one layer of the language model: hidden states (B, n, d)."""
 
     def __init__(self, model: Any) -> None:
         layers = model.model.language_model.layers
@@ -85,7 +44,7 @@ class AuxiliaryHeads(nn.Module):
         self.key = nn.Linear(hidden_size, QUERY_SIZE)
         self.bias = nn.Linear(hidden_size, 1)
 
-    def loss(self, hidden: torch.Tensor, batch: "Batch") -> torch.Tensor:
+    def loss(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the sum of both losses, a scalar, from the hidden states (B, n, d) of the hooked layer."""
         rows = torch.arange(len(hidden), device=hidden.device).unsqueeze(1)
         patches = hidden[rows, batch.patch_ends]

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from longview.model.training.auxiliary import patch_labels
 from longview.model.training.configs import Size
 from longview.model.training.curriculum import MIN_PATCHES, Stage, stage_at
 from longview.model.training.questions import TimeFormat, Turn, sample_conversation
 from longview.model.training.rendering import event_tables
 from longview.model.training.scenes import Scene, log_uniform, sample_scene, training_seed
 from longview.model.training.tokens import NO_LABEL, ExampleEncoder, PackedExample, Timestamps
+from longview.video.synthetic import ACTIONS, COLORS, SHAPES
 
 HMS_TIMESTAMP_SHARE = 0.1
 """Share of the examples whose timestamps are H:MM:SS.d. It is small, because the processor writes seconds."""
@@ -33,6 +34,20 @@ MAX_EVENTS = 10
 """Maximum number of events of a scene."""
 FEW_EVENTS, FEW_EVENTS_SHARE = 4, 0.3
 """Maximum number of events of a sparse scene, and the share of the steps with sparse scenes."""
+MAX_STARTS, MAX_EVENTS_SO_FAR = 2, 15
+"""Maximum of the labels that count the starts and the ends in a patch, and of the label that counts all starts so far."""
+DIGITS = 5
+"""Number of digits of a timestamp in tenths of seconds: up to 9,999.9 s."""
+LABEL_CLASSES = (
+    len(COLORS) + 1,
+    len(SHAPES) + 1,
+    len(ACTIONS) + 1,
+    MAX_STARTS + 1,
+    MAX_STARTS + 1,
+    MAX_EVENTS_SO_FAR + 1,
+    *[10] * DIGITS,
+)
+"""Number of classes of each label of a patch. The last colour, shape and action mean "none"."""
 
 
 @dataclass
@@ -57,7 +72,7 @@ class Batch:
     patch_ends: torch.Tensor
     """int64 (B, T)."""
     patch_labels: torch.Tensor
-    """int64 (B, T, 11), see `auxiliary.patch_labels`."""
+    """int64 (B, T, 11), see `patch_labels`."""
     query_rows: torch.Tensor
     """int64 (M,): the examples of the questions that are about certain patches, twice per question."""
     query_positions: torch.Tensor
@@ -164,6 +179,28 @@ def collate(
         query_positions=torch.tensor([position for _, position, _ in queries], dtype=torch.long),
         query_targets=torch.tensor([targets for _, _, targets in queries], dtype=torch.float32).view(-1, scenes[0].patches),
     )
+
+
+def patch_labels(scene: Scene) -> NDArray[np.int64]:
+    """Return the labels of each patch, int64 (T, 11).
+
+    They are colour, shape and action of the latest event; the number of events that begin in the patch, that ended just before
+    it, and that began so far; and the digits of the timestamp.
+    """
+    labels = np.zeros((scene.patches, len(LABEL_CLASSES)), np.int64)
+    labels[:, :3] = len(COLORS), len(SHAPES), len(ACTIONS)
+    for visible in scene.visible_events:
+        event = visible.event
+        appearance = tuple(COLORS).index(event.color), SHAPES.index(event.shape), ACTIONS.index(event.action)
+        labels[visible.first_patch : visible.last_patch + 1, :3] = appearance
+        labels[visible.first_patch, 3] += 1
+        labels[visible.last_patch + 1 : visible.last_patch + 2, 4] += 1
+    labels[:, 5] = labels[:, 3].cumsum().clip(max=MAX_EVENTS_SO_FAR)
+    labels[:, 3:5] = labels[:, 3:5].clip(max=MAX_STARTS)
+    tenths = np.array([round(time_s * 10) for time_s in scene.timestamps_s])
+    for digit in range(DIGITS):
+        labels[:, 6 + digit] = tenths // 10 ** (DIGITS - 1 - digit) % 10
+    return labels
 
 
 class _Steps(IterableDataset[Batch]):

@@ -21,7 +21,7 @@ TRAINED_RANGES = {
     "qwen": QWEN3_VL,
 }
 RESERVED = 128
-PURPOSES: tuple[Purpose, ...] = ("watch", "caption", "look")
+PURPOSES: tuple[Purpose, ...] = ("qa", "caption", "refine")
 
 
 def video_info(duration_s: float, width: int = 1280, height: int = 720, fps: float = 25.0) -> VideoInfo:
@@ -47,7 +47,7 @@ def window_tokens(plan: SamplingPlan, window: Window) -> int:
     return RESERVED + sum(plan.tokens_per_patch + timestamp_tokens(time_s) for time_s in timestamps_s)
 
 
-def plan_or_reject(video: VideoInfo, budget: Budget, purpose: Purpose = "watch", **options: Any) -> SamplingPlan:
+def plan_or_reject(video: VideoInfo, budget: Budget, purpose: Purpose = "qa", **options: Any) -> SamplingPlan:
     """Return the plan; reject the example if the budget is really too small for any plan."""
     try:
         return plan_sampling(video, budget, purpose, **options)
@@ -68,12 +68,12 @@ many = settings(max_examples=100, deadline=None)
 
 @many
 @given(durations, sides, sides, rates, budgets, checkpoints, purposes)
-@example(86400.0, 7680, 16, 25.0, 4096, "qwen", "watch")
-@example(0.04, 16, 7680, 25.0, 4096, "demo", "look")
-@example(7200.0, 1920, 1080, 25.0, 262144, "qwen", "watch")
+@example(86400.0, 7680, 16, 25.0, 4096, "qwen", "qa")
+@example(0.04, 16, 7680, 25.0, 4096, "demo", "refine")
+@example(7200.0, 1920, 1080, 25.0, 262144, "qwen", "qa")
 @example(7200.1, 1920, 1080, 25.0, 262144, "qwen", "caption")
-@example(3000.1, 1280, 720, 25.0, 8192, "demo", "watch")
-@example(22000.0, 640, 360, 25.0, 26756, "qwen", "watch")
+@example(3000.1, 1280, 720, 25.0, 8192, "demo", "qa")
+@example(22000.0, 640, 360, 25.0, 26756, "qwen", "qa")
 def test_every_window_is_within_budget_and_trained_range(
     duration_s: float, width: int, height: int, fps: float, tokens: int, checkpoint: str, purpose: Purpose
 ) -> None:
@@ -225,7 +225,7 @@ def test_resolution_is_reduced_before_rate_and_windows() -> None:
 
 def test_period_and_overlap_depend_on_the_purpose() -> None:
     small_budget = make_budget(32768, QWEN3_VL)
-    look = plan_sampling(video_info(600), small_budget, "look", start_s=100, end_s=110)
+    look = plan_sampling(video_info(600), small_budget, "refine", start_s=100, end_s=110)
     assert look.windows[0].frame_period_s == QWEN3_VL.min_frame_period_s
     captions = plan_sampling(video_info(600), small_budget, "caption")
     overlaps_s = [
@@ -238,9 +238,9 @@ def test_period_and_overlap_depend_on_the_purpose() -> None:
 
 @many
 @given(durations, st.floats(0.25, 8), budgets, purposes)
-@example(3.0, 1.0, 65536, "watch")
-@example(10.1, 1.0, 65536, "watch")
-@example(0.6, 8.0, 65536, "look")
+@example(3.0, 1.0, 65536, "qa")
+@example(10.1, 1.0, 65536, "qa")
+@example(0.6, 8.0, 65536, "refine")
 def test_requested_frame_rate_is_exact(duration_s: float, fps: float, tokens: int, purpose: Purpose) -> None:
     plan = plan_or_reject(video_info(duration_s), make_budget(tokens, QWEN3_VL), purpose, fps=fps)
     for window in plan.windows:

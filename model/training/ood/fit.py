@@ -100,7 +100,7 @@ class StatisticsReader:
 
     def _samples(self, video: VideoInfo, augment: bool) -> Iterator[torch.Tensor]:
         requests = {}
-        for purpose in ("caption", "look"):
+        for purpose in ("caption", "refine"):
             plan = self.pool.planner.plan(video, purpose)
             requests[purpose] = (plan.windows[0].times_s, plan.height, plan.width)
         times_s, height, width = requests["caption"]

@@ -125,7 +125,7 @@ def test_search_returns_the_right_moment_first(shell: Shell, video_id: str) -> N
         assert Span(best["start_s"], best["end_s"]).iou(event.event.span) > 0.7
 
 
-def test_search_verifies_moments_unless_told_not_to(shell: Shell, video_id: str) -> None:
+def test_search_verifies_moments_by_default(shell: Shell, video_id: str) -> None:
     event = EVENTS[3]
     document = shell.json("search", event.text, "--limit", "1")
     assert document["moments"][0]["verified"] is True and document["rejected"] == 0

@@ -9,7 +9,6 @@ import typer
 
 import longview.app.__main__  # noqa: F401 (it registers the verbs)
 from longview.app.cli.console import cli
-from longview.app.settings import OLD_NAMES
 from tests.app.shell import Shell
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
@@ -61,8 +60,6 @@ def test_every_verb_has_only_the_options_that_act_on_it() -> None:
         ("dance",),
         ("remove", "x", "--model", "demo"),
         ("list", "--key-frames-only"),
-        ("cut", "x", "--start", "1", "--end", "2", "--key-frames-only"),
-        ("serve", "--json"),
     ],
     ids=" ".join,
 )
@@ -75,10 +72,8 @@ def test_wrong_usage_with_json_is_an_error_document(shell: Shell) -> None:
     assert shell.json("plan", "x.mp4", "--fps", "0", code=2)["error"]["code"] == "usage"
 
 
-@pytest.mark.parametrize(("old", "new"), OLD_NAMES.items())
-def test_old_environment_variable_is_exit_code_one(shell: Shell, tmp_path: Path, old: str, new: str) -> None:
+def test_old_library_variable_never_shows_an_empty_library(shell: Shell, tmp_path: Path) -> None:
     # An empty variable counts as one that is not set.
-    variables = {"LONGVIEW_LIBRARY": "", f"LONGVIEW_{old.upper()}": str(tmp_path)}
-    completed = shell.run("list", code=1, **variables)
+    completed = shell.run("list", code=1, LONGVIEW_LIBRARY="", LONGVIEW_HOME=str(tmp_path))
     assert completed.stdout == ""
-    assert f"LONGVIEW_{old.upper()} is now called LONGVIEW_{new.upper()}" in completed.stderr
+    assert "LONGVIEW_HOME is now called LONGVIEW_LIBRARY" in completed.stderr

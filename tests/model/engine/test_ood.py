@@ -61,7 +61,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Longview:
 
 def ood_flags(pool: SessionPool, video: VideoInfo) -> list[bool]:
     """Whether the first window is out-of-distribution, for each sampling purpose."""
-    plans = [pool.planner.plan(video, purpose) for purpose in ("watch", "caption", "look")]
+    plans = [pool.planner.plan(video, purpose) for purpose in ("qa", "caption", "refine")]
     return [pool.session(video, plan, plan.windows[0]).is_out_of_distribution for plan in plans]
 
 

@@ -59,7 +59,7 @@ def decode_counts(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> Counter[
 
 
 def open_session(pool: SessionPool, video: VideoInfo, span: Span | None = None, *, pin: bool = True) -> VideoSession:
-    plan = pool.planner.plan(video, "watch", span=span)
+    plan = pool.planner.plan(video, "qa", span=span)
     return pool.session(video, plan, plan.windows[0], pin=pin)
 
 
@@ -194,7 +194,7 @@ def test_failed_opening_is_retried_on_the_next_request(
 def test_opening_reports_the_decoding_progress(engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder) -> None:
     fractions: list[float] = []
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
-    plan = pool.planner.plan(videos[0], "watch")
+    plan = pool.planner.plan(videos[0], "qa")
     pool.session(videos[0], plan, plan.windows[0], on_part=fractions.append)
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
 
@@ -212,7 +212,7 @@ def test_context_limits_the_plan_up_to_that_of_the_engine(engine: LocalEngine, s
         assert small.total_tokens <= 2500 < whole.total_tokens
 
 
-@pytest.mark.parametrize("purpose", ["watch", "caption", "look"])
+@pytest.mark.parametrize("purpose", ["qa", "caption", "refine"])
 @pytest.mark.parametrize(
     ("duration_s", "width", "height", "context"),
     [

@@ -38,12 +38,12 @@ def check(
 
 
 def test_good_captions_pass() -> None:
-    assert check().passed
+    assert check().has_passed
 
 
 def test_events_out_of_order_give_a_warning() -> None:
     report = check(is_in_order=False)
-    assert report.warnings == ("is not in order of time",) and not report.passed
+    assert report.warnings == ("is not in order of time",) and not report.has_passed
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_events_out_of_order_give_a_warning() -> None:
 )
 def test_faulty_captions_fail(case: dict[str, Any], error: str) -> None:
     report = check(**case)
-    assert error in report.errors and not report.passed
+    assert error in report.errors and not report.has_passed
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_early_end_gives_a_warning_in_a_long_window() -> None:
     early = make_events((2, 7, "A dog runs."), (9, 12, "A cat sleeps."))
     assert check(early).warnings == ("ends early",) and check(early).errors == ()
     assert check((), window_end_s=60.0).warnings == ("ends early",)
-    assert check(early, window_end_s=15.0).passed
+    assert check(early, window_end_s=15.0).has_passed
