@@ -203,7 +203,7 @@ class AnswerStream:
         )
 
 
-class Answerer:
+class Answers:
     """Answers questions about the videos of one library."""
 
     def __init__(self, library: Library, media: MediaStore, retriever: Retriever, runtime: Runtime) -> None:

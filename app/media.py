@@ -130,19 +130,18 @@ class MediaStore:
             NoSpace: the disk is full. VideoError: the file cannot be used.
         """
         try:
-            checked_path = check_path(upload, self._decoder.limits)
-            digest = content_hash(checked_path)
-            self._decoder.probe(checked_path, known_hash=digest)
+            video = self.open(upload)
         except VideoError as error:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error
-        copies = sorted((self._library.folder / "uploads").glob(f"{digest[:ID_DIGITS]}-*"))
+        video_id = video.content_hash[:ID_DIGITS]
+        copies = sorted((self._library.folder / "uploads").glob(f"{video_id}-*"))
         if copies:
             return copies[0]
-        target = self._library.folder / "uploads" / f"{digest[:ID_DIGITS]}-{safe_name(name)}"
+        target = self._library.folder / "uploads" / f"{video_id}-{safe_name(name)}"
         try:
             with atomic_write(target) as partial:
-                shutil.copyfile(checked_path, partial)
+                shutil.copyfile(video.path, partial)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace(f"There is no space left in {self._library.folder} for {name}.") from error

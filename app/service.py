@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longview.app.answers import Answerer, AnswerStream
+from longview.app.answers import Answers, AnswerStream
 from longview.app.indexer import EXPECTED_REPLY_TOKENS, Indexer, IndexResult, requested_span
 from longview.app.media import MediaStore, is_file_name
 from longview.app.progress import OnProgress, StagedProgress
@@ -81,7 +81,7 @@ class Longview:
         self._runtime = Runtime(settings, self.library, self.decoder)
         self._indexer = Indexer(self.library, self.media, self._runtime)
         self._retriever = Retriever(self.library, self.media, self._runtime)
-        self._answerer = Answerer(self.library, self.media, self._retriever, self._runtime)
+        self._answers = Answers(self.library, self.media, self._retriever, self._runtime)
 
     # -- the checkpoint ----------------------------------------------------------------------------------------------
 
@@ -232,8 +232,8 @@ class Longview:
         cancel_event: threading.Event | None = None,
         on_progress: OnProgress | None = None,
     ) -> AnswerStream:
-        """Answer a question about videos, or about the whole library where none is named; see `Answerer.ask`."""
-        return self._answerer.ask(
+        """Answer a question about videos, or about the whole library where none is named; see `Answers.ask`."""
+        return self._answers.ask(
             entries, question, history=history, verify=verify, cancel_event=cancel_event, on_progress=on_progress
         )
 

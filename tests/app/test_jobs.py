@@ -1,4 +1,4 @@
-"""Background work: progress, one sentence for failures, and nothing left behind."""
+"""Background jobs: progress, errors in one sentence, and no files after a failure."""
 
 import shutil
 from pathlib import Path
@@ -7,43 +7,34 @@ import pytest
 
 from longview.app.jobs import Job, Jobs
 from longview.app.service import Longview
-from longview.app.settings import Settings
-from longview.video.synthetic import ShapesEvent, render
+from longview.video.synthetic import render
+from tests.app.samples import RING, demo_settings, file_names
 
-EVENTS = [ShapesEvent(1, 4, "cyan", "ring", "moves up")]
-PATIENCE_S = 60
+JOB_TIMEOUT_S = 60
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render(tmp_path_factory.mktemp("videos") / "ring.mp4", EVENTS, 5.0, fps=5)
+    return render(tmp_path_factory.mktemp("videos") / "ring.mp4", [RING], 5.0, fps=5)
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Longview:
-    return Longview(Settings(library=tmp_path_factory.mktemp("home"), model="demo", device="cpu", cpu_threads=1))
-
-
-def ended(job: Job) -> Job:
-    assert job.finished_event.wait(PATIENCE_S)
+def wait_for(job: Job) -> Job:
+    assert job.finished_event.wait(JOB_TIMEOUT_S)
     return job
 
 
-def uploaded(video: Path, tmp_path: Path) -> Path:
-    """The temporary file that a browser's upload makes."""
+def temporary_upload(video: Path, tmp_path: Path) -> Path:
+    """Return the temporary file of a browser's upload."""
     return Path(shutil.copy(video, tmp_path / "tmp1234.mp4"))
 
 
-def uploads(app: Longview) -> list[Path]:
-    return sorted((app.library.folder / "uploads").glob("*"))
-
-
-def test_jobs_run_one_after_another_and_tell_how_they_ended(app: Longview, video: Path, tmp_path: Path) -> None:
+def test_jobs_run_in_order_and_report_their_results(app: Longview, video: Path, tmp_path: Path) -> None:
     jobs = Jobs(app)
     first, second = jobs.index(video), jobs.index(tmp_path / "missing.mp4")
+    assert second.progress.stage == "Waiting"
     assert second in jobs.running_jobs() and jobs.latest_job() is second
-    ended(first), ended(second)
-    assert (first.error, first.progress.fraction, first.progress.stage) == (None, 1.0, "done")
+    wait_for(first), wait_for(second)
+    assert (first.error, first.progress.fraction, first.progress.stage) == (None, 1.0, "Done")
     assert first.video_id is not None
     assert app.video(first.video_id).path == video
     assert second.error is not None and "missing.mp4" in second.error and "\n" not in second.error
@@ -51,67 +42,66 @@ def test_jobs_run_one_after_another_and_tell_how_they_ended(app: Longview, video
     assert jobs.finished_jobs() == (first, second)
 
 
-def test_an_upload_is_indexed_under_its_own_name_and_kept_in_the_library(app: Longview, video: Path, tmp_path: Path) -> None:
-    temporary = uploaded(video, tmp_path)
-    job = ended(Jobs(app).index(temporary, upload_name="My ring.mp4"))
+def test_upload_is_indexed_under_its_own_name_and_stored(app: Longview, video: Path, tmp_path: Path) -> None:
+    temporary = temporary_upload(video, tmp_path)
+    job = wait_for(Jobs(app).index(temporary, upload_name="My ring.mp4"))
     assert job.error is None and job.video_id is not None
     entry = app.video(job.video_id)
     assert entry.title == "My ring"
-    assert uploads(app) == [entry.path]
+    assert entry.path.parent == app.library.folder / "uploads"
+    assert file_names(entry.path.parent) == [entry.path.name]
     assert entry.path.read_bytes() == video.read_bytes()
     assert not temporary.exists()
 
 
-def test_an_upload_that_cannot_be_indexed_leaves_nothing_behind(video: Path, tmp_path: Path) -> None:
-    # It is a video, but the context is too small for any plan.
-    app = Longview(Settings(library=tmp_path / "home", model="demo", device="cpu", cpu_threads=1, context_tokens=600))
-    temporary = uploaded(video, tmp_path)
-    job = ended(Jobs(app).index(temporary, upload_name="My ring.mp4"))
+def test_failed_upload_leaves_no_files(video: Path, tmp_path: Path) -> None:
+    # The file is a video, but the context is too small for any plan.
+    app = Longview(demo_settings(tmp_path / "library", context_tokens=600))
+    temporary = temporary_upload(video, tmp_path)
+    job = wait_for(Jobs(app).index(temporary, upload_name="My ring.mp4"))
     assert job.error is not None and "context" in job.error
-    assert uploads(app) == [] and not temporary.exists()
+    assert file_names(app.library.folder / "uploads") == [] and not temporary.exists()
     assert app.videos() == ()
 
 
-def test_a_failed_upload_of_a_video_that_is_in_the_library_leaves_that_one_alone(
-    app: Longview, video: Path, tmp_path: Path
-) -> None:
-    done = ended(Jobs(app).index(uploaded(video, tmp_path), upload_name="My ring.mp4"))
-    assert done.video_id is not None
-    narrow = Longview(app.settings.model_copy(update={"context_tokens": 600}))
-    assert ended(Jobs(narrow).index(uploaded(video, tmp_path), upload_name="Again.mp4")).error is not None
-    assert app.video(done.video_id).path.exists()
+def test_failed_upload_keeps_the_copy_of_an_indexed_video(app: Longview, video: Path, tmp_path: Path) -> None:
+    first = wait_for(Jobs(app).index(temporary_upload(video, tmp_path), upload_name="My ring.mp4"))
+    assert first.video_id is not None
+    failing = Longview(app.settings.model_copy(update={"context_tokens": 600}))
+    assert wait_for(Jobs(failing).index(temporary_upload(video, tmp_path), upload_name="Again.mp4")).error is not None
+    assert app.video(first.video_id).path.exists()
 
 
-def test_a_mistake_of_ours_is_one_sentence_for_the_user_and_the_next_job_runs(
+def test_unexpected_error_is_one_sentence_and_the_next_job_runs(
     app: Longview, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = Jobs(app)
     with monkeypatch.context() as patched:
         patched.setattr(app, "index", lambda *_, **__: dict[str, str]()["secret detail"])
-        broken = ended(jobs.index(video))
-    assert broken.error is not None and "unexpected" in broken.error and "secret" not in broken.error
-    assert ended(jobs.index(video)).error is None
+        failed = wait_for(jobs.index(video))
+    assert failed.error is not None and "unexpected" in failed.error and "secret" not in failed.error
+    assert wait_for(jobs.index(video)).error is None
 
 
-def test_each_video_gets_its_own_browser_copy_even_under_one_title(app: Longview, tmp_path: Path) -> None:
+def test_videos_with_one_title_get_a_browser_copy_each(app: Longview, tmp_path: Path) -> None:
     entries = [
-        app.index(render(tmp_path / f"{seed}.avi", EVENTS, 3.0, fps=5, codec="mpeg4", seed=seed), title="the same title").entry
+        app.index(render(tmp_path / f"{seed}.avi", [RING], 3.0, fps=5, codec="mpeg4", seed=seed), title="the same title").entry
         for seed in (1, 2)
     ]
     jobs = Jobs(app)
-    # A job that keeps the worker busy until all are asked for.
-    started = [jobs.index(entries[0].path), *[jobs.prepare_for_browser(entry) for entry in (*entries, *entries)]]
-    assert started[1] is started[3] and started[2] is started[4] and started[1] is not started[2]
-    for job in started:
-        assert ended(job).error is None
+    # The first job keeps the worker busy until all are requested.
+    requests = [jobs.index(entries[0].path), *[jobs.prepare_for_browser(entry) for entry in (*entries, *entries)]]
+    assert requests[1] is requests[3] and requests[2] is requests[4] and requests[1] is not requests[2]
+    for job in requests:
+        assert wait_for(job).error is None
     assert all(app.media.browser_copy(entry) for entry in entries)
 
 
-def test_a_browser_copy_that_failed_is_not_tried_again_and_again(app: Longview, tmp_path: Path) -> None:
-    path = render(tmp_path / "ring.avi", EVENTS, 3.0, fps=5, codec="mpeg4")
+def test_failed_browser_copy_is_not_tried_again(app: Longview, tmp_path: Path) -> None:
+    path = render(tmp_path / "ring.avi", [RING], 3.0, fps=5, codec="mpeg4")
     entry = app.index(path).entry
     path.unlink()
     jobs = Jobs(app)
-    failed = ended(jobs.prepare_for_browser(entry))
+    failed = wait_for(jobs.prepare_for_browser(entry))
     assert failed.error is not None and "no longer at" in failed.error
     assert jobs.prepare_for_browser(entry) is failed

@@ -1,7 +1,7 @@
-"""The page in a real browser: what is drawn, what seeks, what survives a reload.
+"""The page in a real browser: what it draws, what seeks the player, and what a reload keeps.
 
-Needs a Chromium that is already installed; nothing is downloaded. Where LONGVIEW_NEED_BROWSER is set, as in the gate, a
-missing one is a failure.
+The tests need an installed Chromium; nothing is downloaded. If LONGVIEW_NEED_BROWSER is set, as in the gate, a missing one is a
+failure.
 """
 
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.ui.test_server import EVENTS, Server, client, server, video, video_id  # noqa: F401 (fixtures)
+from tests.ui.servers import EVENTS, Server
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-QUIET = [
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -24,85 +24,85 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# The default of five seconds is little beside other tests on two cores.
+# The default of five seconds is too short while other tests use the same two cores.
 expect.set_options(timeout=30_000)
-TIME_OF_PLAYER = "document.querySelector('.player video').currentTime"
+PLAYER_TIME = "document.querySelector('.player video').currentTime"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None and "LONGVIEW_NEED_BROWSER" not in os.environ, reason="no Chromium is installed")
 
 
 @pytest.fixture
-def page(server: Server, video_id: str, tmp_path: Path) -> Iterator[Page]:  # noqa: F811
+def page(server: Server, video_id: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(viewport={"width": 1300, "height": 950})
         page.set_default_timeout(30_000)
-        outside: list[str] = []
-        broken: list[str] = []
+        foreign_urls: list[str] = []
+        errors: list[str] = []
         page.on(
             "request",
-            lambda request: None if request.url.startswith((server.url, "data:", "blob:")) else outside.append(request.url),
+            lambda request: None if request.url.startswith((server.url, "data:", "blob:")) else foreign_urls.append(request.url),
         )
-        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{server.url}/?video={video_id}")
         page.wait_for_selector(".captions tr")
         yield page
         browser.close()
-        assert not outside, "the page asked other hosts"
-        assert not broken
+        assert not foreign_urls, "the page sent requests to other hosts"
+        assert not errors
 
 
-def test_a_caption_row_seeks_the_player_and_is_marked_while_it_plays(page: Page) -> None:
+def test_caption_row_seeks_the_player_and_is_highlighted(page: Page) -> None:
     page.locator(".captions tr").nth(1).click()
-    page.wait_for_function(f"Math.abs({TIME_OF_PLAYER} - {EVENTS[1].start_s}) < 3 && document.querySelector('.captions tr.now')")
+    page.wait_for_function(f"Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 3 && document.querySelector('.captions tr.now')")
     assert EVENTS[1].text in page.locator(".captions tr.now").inner_text()
 
 
-def test_an_answer_is_streamed_with_times_to_click_and_survives_a_reload(page: Page) -> None:
+def test_answer_has_links_to_times_and_survives_a_reload(page: Page) -> None:
     page.get_by_label("Question", exact=True).fill("When does the blue square appear?")
     page.keyboard.press("Enter")
     link = page.locator('a[href*="#t="]').last
     link.click()
-    page.wait_for_function(f"Math.abs({TIME_OF_PLAYER} - {EVENTS[2].start_s}) < 3")
+    page.wait_for_function(f"Math.abs({PLAYER_TIME} - {EVENTS[2].start_s}) < 3")
     page.reload()
     expect(page.get_by_text("When does the blue square appear?").first).to_be_visible()
 
 
-def test_a_search_result_opens_the_video_at_its_moment(page: Page) -> None:
+def test_search_result_opens_the_video_at_its_moment(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
     page.get_by_label("Search all captions").fill("yellow star")
     page.keyboard.press("Enter")
     page.locator(".moments a").first.click()
-    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({TIME_OF_PLAYER} - {EVENTS[1].start_s}) < 1")
+    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 1")
 
 
-def test_moments_are_looked_at_again_before_they_are_believed(page: Page) -> None:
+def test_search_results_are_verified(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
     page.get_by_label("Search all captions").fill("yellow star")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("confirmed by a second look").first).to_be_visible()
-    expect(page.get_by_text("Looking again at each moment")).to_have_count(0)
+    expect(page.get_by_text("· verified").first).to_be_visible()
+    expect(page.get_by_text("Verifying results …")).to_have_count(0)
 
 
-def test_the_library_is_asked_on_the_search_tab(page: Page) -> None:
+def test_search_tab_answers_questions_about_the_library(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
     page.get_by_label("Ask the whole library").fill("When does the blue square appear?")
     page.keyboard.press("Enter")
     page.locator(".moments a").first.click()
-    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({TIME_OF_PLAYER} - {EVENTS[2].start_s}) < 1")
+    page.wait_for_function(f"document.querySelector('.player video') && Math.abs({PLAYER_TIME} - {EVENTS[2].start_s}) < 1")
 
 
 def test_chapters_seek_the_player(page: Page) -> None:
-    page.locator(".story summary").click()
+    page.locator(".summary summary").click()
     chapter = page.locator(".chapters li").last
     chapter.click()
-    begins = float(str(chapter.get_attribute("data-seek")))
-    page.wait_for_function(f"Math.abs({TIME_OF_PLAYER} - {begins}) < 3")
+    start_s = float(str(chapter.get_attribute("data-seek")))
+    page.wait_for_function(f"Math.abs({PLAYER_TIME} - {start_s}) < 3")
 
 
-def test_a_stopped_answer_is_not_kept_and_frees_the_model(page: Page) -> None:
+def test_stopped_answer_is_not_stored_and_frees_the_model(page: Page) -> None:
     question = page.get_by_label("Question", exact=True)
-    # A range that nobody has asked about: it must be decoded and read first.
+    # No other test asks about this range, so it must be decoded first.
     question.fill("What happens between 1 and 29.5 seconds?")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Stop").click()
@@ -115,7 +115,7 @@ def test_a_stopped_answer_is_not_kept_and_frees_the_model(page: Page) -> None:
     expect(page.get_by_text("What happens between 1 and 29.5 seconds?")).to_have_count(0)
 
 
-def test_a_conversation_that_was_cleared_stays_cleared(page: Page) -> None:
+def test_cleared_conversation_stays_cleared(page: Page) -> None:
     question = page.get_by_label("Question", exact=True)
     question.fill("When does the yellow star appear?")
     page.keyboard.press("Enter")
@@ -131,7 +131,7 @@ def test_a_conversation_that_was_cleared_stays_cleared(page: Page) -> None:
     expect(page.get_by_text("When does the yellow star appear?")).to_have_count(0)
 
 
-def test_exports_are_downloads_and_the_notice_is_read_by_everyone(page: Page) -> None:
+def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:
     assert "only moving coloured shapes" in page.locator(".notice").inner_text()
     with page.expect_download() as download:
         page.get_by_role("link", name="SRT").click()
