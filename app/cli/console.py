@@ -52,7 +52,7 @@ def _print_version(is_requested: bool) -> None:
 @cli.callback(invoke_without_command=True)
 def first_steps(
     context: typer.Context,
-    is_version: Annotated[
+    is_version: Annotated[  # noqa: ARG001 (its callback uses it)
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:

@@ -32,7 +32,7 @@ def test_empty_query_is_refused(app: Longview) -> None:
         app.search("  ")
 
 
-def test_verification_rejects_captions_that_the_video_contradicts(app: Longview, tmp_path: Path) -> None:
+def test_verification_rejects_captions_without_an_event(app: Longview, tmp_path: Path) -> None:
     path = render(tmp_path / "third.mp4", (CIRCLE,), 20.0, fps=10)
     entry = app.index(path).entry
     invention = Event(Span(14.0, 18.0), "A red circle moves up.")

@@ -161,13 +161,13 @@ def test_vectors_newer_than_a_restored_database_are_ignored(library: Library) ->
     backup = library.folder.parent / "backup"
     backup.mkdir()
     shutil.copy(library.folder / DATABASE, backup)
-    library.put(sample_entry("cccccccccccc"), sample_events("a lost caption"))
+    library.put(sample_entry("cccccccccccc"), sample_events("a newer caption"))
     VectorIndex(library, WordBags()).update()
     for file in library.folder.glob(f"{DATABASE}*"):
         file.unlink()
     shutil.copy(backup / DATABASE, library.folder)
     restored = Library(library.folder)
-    # It gets the id that the lost caption had.
+    # It gets the id of the caption that the backup does not have.
     restored.put(sample_entry("cccccccccccc"), sample_events("a purple star"))
     assert ranked_captions(restored, VectorIndex(restored, WordBags()), "a purple star")[0] == (
         "a purple star",

@@ -75,7 +75,9 @@ def job(title: str, stage: str = "Captioning", error: str | None = None) -> Job:
 
 def library_table(title: str, path: str, checkpoint: str) -> str:
     provenance = Provenance(checkpoint, "1", {})
-    return render.library_table([replace(sample_entry("aaaaaaaaaaaa", title), path=Path(path), provenance=provenance)], frozenset())
+    return render.library_table(
+        [replace(sample_entry("aaaaaaaaaaaa", title), path=Path(path), provenance=provenance)], frozenset()
+    )
 
 
 RENDERERS: dict[str, Callable[[str], str]] = {
@@ -153,24 +155,34 @@ def test_earlier_questions_and_answers_are_escaped() -> None:
 
 
 def test_captions_seek_the_player_and_say_if_they_are_outdated() -> None:
-    current, outdated = (
-        render.captions([caption("A red circle.")], is_outdated=is_outdated) for is_outdated in (False, True)
-    )
+    current, outdated = (render.captions([caption("A red circle.")], is_outdated=is_outdated) for is_outdated in (False, True))
     assert 'data-seek="61.250" data-until="62.500"' in current
     assert "index the video again" in outdated and "index the video again" not in current
 
 
-def test_moment_links_to_its_start_with_a_thumbnail_of_its_middle() -> None:
+def test_moment_links_to_its_start_and_shows_its_middle() -> None:
     page = ParsedPage(render.moments([Moment("aaaaaaaaaaaa", "t", Span(60.5, 61.5), "text", 0.5, "caption")]))
     assert page.links == ["/?video=aaaaaaaaaaaa&t=60.500", "/thumbnail/aaaaaaaaaaaa/61000.jpg"]
 
 
+def test_rejected_moments_are_hidden_and_counted() -> None:
+    results = [
+        Moment("aaaaaaaaaaaa", "t", Span(number, number + 1), f"text {number}", 0.5, "caption", verified=verified)
+        for number, verified in enumerate((True, False, None, False))
+    ]
+    text = ParsedPage(render.moments(results)).text
+    assert text.startswith("2 results hidden: not confirmed in the video.")
+    assert "text 0" in text and "text 1" not in text and "text 2" in text and "text 3" not in text
+    assert text.count("· verified") == 1
+    assert ParsedPage(render.moments(results, is_verifying=True)).text.startswith("Verifying results …")
+
+
 def test_job_shows_its_progress_and_its_result() -> None:
-    running, done, failed = job("Indexing a"), job("Indexing a"), job("Indexing a", error="It is no video.")
-    done.finished_event.set()
+    running, completed, failed = job("Indexing a"), job("Indexing a"), job("Indexing a", error="It is no video.")
+    completed.finished_event.set()
     failed.finished_event.set()
     assert "Captioning · 50% · 0:01:00 left" in ParsedPage(render.job(running)).text
-    assert ParsedPage(render.job(done)).text == "Indexing a: done."
-    done.note = "Nothing <b>there</b>."
-    assert ParsedPage(render.job(done)).text == "Indexing a: done. Nothing <b>there</b>."
+    assert ParsedPage(render.job(completed)).text == "Indexing a: done."
+    completed.note = "Nothing <b>there</b>."
+    assert ParsedPage(render.job(completed)).text == "Indexing a: done. Nothing <b>there</b>."
     assert ParsedPage(render.job(failed)).text == "Indexing a failed. It is no video."
