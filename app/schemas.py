@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, SerializeAsAny
 
@@ -10,10 +10,12 @@ from longview.app.answers import Answer, Citation
 from longview.indexing.library import Provenance, VideoEntry
 from longview.indexing.search import Moment
 from longview.model.tasks.coverage import Coverage
-from longview.model.tasks.localizer import Localization
 from longview.video.probe import VideoInfo
 from longview.video.time_text import format_time
 from longview.video.timeline import Event, Span
+
+if TYPE_CHECKING:
+    from longview.model.tasks.localizer import Localization  # it imports torch, which takes seconds
 
 
 class SpanOut(BaseModel):
@@ -268,7 +270,7 @@ class LocateDocument(BaseModel):
     notice: str | None
 
     @classmethod
-    def of(cls, query: str, video_id: str, result: Localization, provenance: Provenance, notice: str | None) -> Self:
+    def of(cls, query: str, video_id: str, result: "Localization", provenance: Provenance, notice: str | None) -> Self:
         """Return the document of a localisation."""
         spans = [
             OccurrenceOut(**SpanOut.fields_of(item.span), uncertainty_s=round(item.uncertainty_s, 3))

@@ -336,7 +336,7 @@ def search(
         f"{moment.score:.2f}  {span_text(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments
     ]
     if rejected_count:
-        lines.append(f"{rejected_count} results hidden: not confirmed in the video (--no-verify shows them).")
+        lines.append(f"{rejected_count} result(s) hidden: not confirmed in the video (--no-verify shows them).")
     document = schemas.SearchDocument(
         query=query,
         moments=[schemas.MomentOut.of_moment(moment) for moment in moments],

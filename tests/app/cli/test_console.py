@@ -1,6 +1,8 @@
 """What all verbs share: version, first steps, options, wrong usage and settings of earlier versions."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -77,3 +79,8 @@ def test_old_library_variable_never_shows_an_empty_library(shell: Shell, tmp_pat
     completed = shell.run("list", code=1, LONGVIEW_LIBRARY="", LONGVIEW_HOME=str(tmp_path))
     assert completed.stdout == ""
     assert "LONGVIEW_HOME is now called LONGVIEW_LIBRARY" in completed.stderr
+
+
+def test_the_command_starts_without_torch_and_gradio() -> None:
+    script = "import sys, longview.app.__main__; print(*{'torch', 'transformers', 'gradio', 'faiss'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == ""
