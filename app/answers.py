@@ -10,7 +10,7 @@ from longview.app.media import MediaStore
 from longview.app.progress import OnProgress, StagedProgress
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
-from longview.indexing.library import AnsweredQuestion, Library, Provenance, VideoEntry
+from longview.indexing.library import AnsweredQuestion, Caption, Library, Provenance, VideoEntry
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import Cancelled, InvalidQuestion, ModelError
 from longview.model.tasks.coverage import Coverage
@@ -161,7 +161,8 @@ class AnswerStream:
         yield piece
 
     def _finish(self, entry: VideoEntry, answer: "VideoAnswer") -> None:
-        citations = [self._cite(entry, span, answer) for span in answer.citations]
+        captions = self._library.captions(entry.video_id) if answer.citations else ()
+        citations = [_cite(entry, captions, span, answer.text) for span in answer.citations]
         self._citations += citations
         if self._is_about_library:
             return
@@ -170,18 +171,6 @@ class AnswerStream:
         spans = tuple(citation.span for citation in citations)
         turn = AnsweredQuestion(self._question, answer.text, spans, self._runtime.provenance(answer.plan))
         self._library.add_answer(entry.video_id, turn)
-
-    def _cite(self, entry: VideoEntry, span: Span, answer: "VideoAnswer") -> Citation:
-        """Cite the caption that the answer repeats, else what the checkpoint saw.
-
-        A citation that is a single timestamp is widened to its caption.
-        """
-        caption = self._retriever.caption_at(entry, span, answer.text)
-        if caption is None:
-            return Citation(entry.video_id, span, "video", answer.text)
-        if span.duration_s <= float(entry.provenance.plan["patch_period_s"]):
-            span = caption.event.span
-        return Citation(entry.video_id, span, caption.source, caption.event.text)
 
     @property
     def answer(self) -> Answer:
@@ -201,6 +190,20 @@ class AnswerStream:
                 uncovered=tuple(span for coverage in coverages for span in coverage.uncovered),
             ),
         )
+
+
+def _cite(entry: VideoEntry, captions: Sequence[Caption], span: Span, answer: str) -> Citation:
+    """Cite the caption that an answer repeats, else what the checkpoint saw.
+
+    A citation that is a single timestamp is widened to its caption.
+    """
+    overlapping = (caption for caption in captions if caption.event.span.overlap_s(span) > 0)
+    caption = next((caption for caption in overlapping if caption.event.text in answer), None)
+    if caption is None:
+        return Citation(entry.video_id, span, "video", answer)
+    if span.duration_s <= float(entry.provenance.plan.get("patch_period_s", 0.0)):
+        span = caption.event.span
+    return Citation(entry.video_id, span, caption.source, caption.event.text)
 
 
 class Answers:

@@ -1,6 +1,6 @@
 """The files of a library: sources and their content hashes, uploads, and what is derived from videos for people to see.
 
-`MediaStore.open` is the one way from a path to a `VideoInfo`: it checks the file, hashes its content and probes it.
+`MediaStore.open` is the way from a path of the user to a `VideoInfo`: it checks the file, hashes its content and probes it.
 """
 
 import errno
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longview.app.errors import BadRequest, NoSpace, VideoGone
+from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
 from longview.video.atomic import atomic_write
 from longview.video.clips import (
@@ -83,7 +84,10 @@ class MediaStore:
         """Return title and file of the video that an id, a prefix or a path means. A path need not be in the library."""
         if is_file_name(reference):
             video = self.open(reference)
-            return video.path.stem, video
+            try:
+                return self._library.video(video.content_hash[:ID_DIGITS]).title, video
+            except UnknownVideo:
+                return video.path.stem, video
         entry = self._library.video(reference)
         return entry.title, self.probe(entry)
 
@@ -130,7 +134,8 @@ class MediaStore:
             NoSpace: the disk is full. VideoError: the file cannot be used.
         """
         try:
-            video = self.open(upload)
+            # The hash of the temporary file is not remembered, that of its copy is.
+            video = self._decoder.probe(upload)
         except VideoError as error:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error
@@ -146,6 +151,8 @@ class MediaStore:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace(f"There is no space left in {self._library.folder} for {name}.") from error
             raise
+        status = target.stat()
+        self._library.remember_hash(target, status.st_size, status.st_mtime_ns, video.content_hash)
         return target
 
     def discard_upload(self, copy: Path) -> None:

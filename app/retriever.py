@@ -9,7 +9,7 @@ from longview.app.errors import BadRequest, VideoGone
 from longview.app.media import MediaStore
 from longview.app.runtime import Runtime
 from longview.indexing.errors import UnknownVideo
-from longview.indexing.library import Caption, Library, VideoEntry
+from longview.indexing.library import Library, VideoEntry
 from longview.indexing.search import Moment, captions_with_all_words, search
 from longview.model.errors import ModelError
 from longview.model.tasks.question import check_length
@@ -72,8 +72,3 @@ class Retriever:
         captions = self._library.captions_by_id(captions_with_all_words(self._library, query, entry.video_id))
         spans = (caption.event.span for caption in captions.values())
         return tuple(span for span in spans if within is None or span.overlap_s(within) > 0)
-
-    def caption_at(self, entry: VideoEntry, span: Span, answer: str) -> Caption | None:
-        """Return the caption that an answer repeats and that overlaps one of its spans; None if there is none."""
-        overlapping = (one for one in self._library.captions(entry.video_id) if one.event.span.overlap_s(span) > 0)
-        return next((caption for caption in overlapping if caption.event.text in answer), None)

@@ -84,7 +84,7 @@ class Runtime:
     @functools.cached_property
     def prober(self) -> "Prober":
         """The prober that suits the chosen checkpoint."""
-        from longview.model.demo import prober_for
+        from longview.model.probers import prober_for
 
         return prober_for(self.pool.engine.checkpoint)
 

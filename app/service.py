@@ -76,7 +76,7 @@ class Longview:
             processes=settings.decode_processes,
         )
         # Thumbnails and cuts are exact, also where the checkpoint gets key frames only.
-        exact = Decoder(settings.limits, processes=1) if settings.key_frames_only else self.decoder
+        exact = Decoder(settings.limits, backend=settings.backend, processes=1) if settings.key_frames_only else self.decoder
         self.media = MediaStore(self.library, exact)
         self._runtime = Runtime(settings, self.library, self.decoder)
         self._indexer = Indexer(self.library, self.media, self._runtime)
@@ -159,12 +159,10 @@ class Longview:
         """Delete the conversation about a video."""
         self.library.delete_answers(entry.video_id)
 
-    def remove(self, reference: str) -> VideoEntry:
+    def remove(self, entry: VideoEntry) -> None:
         """Remove a video from the library, with its thumbnails and browser copy; its source file stays."""
-        entry = self.video(reference)
         self.library.remove(entry.video_id)
         self.media.delete_derived(entry.video_id)
-        return entry
 
     # -- reading and asking ------------------------------------------------------------------------------------------
 

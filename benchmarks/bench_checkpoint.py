@@ -17,7 +17,7 @@ from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
-from longview.model.tasks.grounding import MAX_REPLY_TOKENS
+from longview.model.tasks.grounding import MAX_GROUNDING_TOKENS
 from longview.model.tasks.prompts import DENSE_CAPTIONS, localize_prompt
 from longview.model.tasks.replies import parse_events
 from longview.video.decoder import Decoder
@@ -50,10 +50,10 @@ def score_video(scores: Scores, labels: LabelledVideo, pool: SessionPool, video:
     scores.seconds += labels.duration_s
     scores.add_captions(labels.events, reply_events(pool, video, DENSE_CAPTIONS, MAX_CAPTION_TOKENS))
     for query in labels.queries:
-        events = reply_events(pool, video, localize_prompt(query), MAX_REPLY_TOKENS)
+        events = reply_events(pool, video, localize_prompt(query), MAX_GROUNDING_TOKENS)
         scores.add_localization(labels.truth(query), [event.span for event in events])
     scores.absent_rejections += [
-        not reply_events(pool, video, localize_prompt(query), MAX_REPLY_TOKENS) for query in labels.absent
+        not reply_events(pool, video, localize_prompt(query), MAX_GROUNDING_TOKENS) for query in labels.absent
     ]
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from longview.model.demo import prober_for
 from longview.model.engine.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
+from longview.model.probers import prober_for
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.prompts import localize_prompt

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from longview.model.demo import prober_for
 from longview.model.engine import attention
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
+from longview.model.probers import prober_for
 from longview.model.tasks.answerer import VideoAnswerStream
 from longview.model.tasks.prompts import DENSE_CAPTIONS, localize_prompt
 from longview.model.tasks.replies import TimedCaption

@@ -72,16 +72,20 @@ MIGRATIONS = (
     ALTER TABLE generation RENAME TO revision;
     ALTER TABLE answers RENAME COLUMN text TO answer;
     ALTER TABLE answers RENAME COLUMN evidence TO citations;
-    UPDATE videos SET plan = json_remove(json_set(plan,
-        '$.patch_period_s', json_extract(plan, '$.grain_s'), '$.timestamp_tokens', json_extract(plan, '$.stamp_tokens'),
-        '$.purpose', CASE json_extract(plan, '$.purpose')
-            WHEN 'watch' THEN 'qa' WHEN 'look' THEN 'refine' ELSE json_extract(plan, '$.purpose') END
-        ), '$.grain_s', '$.stamp_tokens') WHERE json_extract(plan, '$.grain_s') IS NOT NULL;
-    UPDATE answers SET plan = json_remove(json_set(plan,
-        '$.patch_period_s', json_extract(plan, '$.grain_s'), '$.timestamp_tokens', json_extract(plan, '$.stamp_tokens'),
-        '$.purpose', CASE json_extract(plan, '$.purpose')
-            WHEN 'watch' THEN 'qa' WHEN 'look' THEN 'refine' ELSE json_extract(plan, '$.purpose') END
-        ), '$.grain_s', '$.stamp_tokens') WHERE json_extract(plan, '$.grain_s') IS NOT NULL;
+    UPDATE videos SET plan = json_set(plan, '$.patch_period_s', json_extract(plan, '$.grain_s'))
+        WHERE json_extract(plan, '$.grain_s') IS NOT NULL;
+    UPDATE videos SET plan = json_set(plan, '$.timestamp_tokens', json_extract(plan, '$.stamp_tokens'))
+        WHERE json_extract(plan, '$.stamp_tokens') IS NOT NULL;
+    UPDATE videos SET plan = json_set(plan, '$.purpose', 'qa') WHERE json_extract(plan, '$.purpose') = 'watch';
+    UPDATE videos SET plan = json_set(plan, '$.purpose', 'refine') WHERE json_extract(plan, '$.purpose') = 'look';
+    UPDATE videos SET plan = json_remove(plan, '$.grain_s', '$.stamp_tokens');
+    UPDATE answers SET plan = json_set(plan, '$.patch_period_s', json_extract(plan, '$.grain_s'))
+        WHERE json_extract(plan, '$.grain_s') IS NOT NULL;
+    UPDATE answers SET plan = json_set(plan, '$.timestamp_tokens', json_extract(plan, '$.stamp_tokens'))
+        WHERE json_extract(plan, '$.stamp_tokens') IS NOT NULL;
+    UPDATE answers SET plan = json_set(plan, '$.purpose', 'qa') WHERE json_extract(plan, '$.purpose') = 'watch';
+    UPDATE answers SET plan = json_set(plan, '$.purpose', 'refine') WHERE json_extract(plan, '$.purpose') = 'look';
+    UPDATE answers SET plan = json_remove(plan, '$.grain_s', '$.stamp_tokens');
     """,
     # The demo checkpoint's fingerprint covers the names of its files. They changed, and its weights did not.
     """

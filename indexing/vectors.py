@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from longview.indexing.embedder import Embedder
 from longview.indexing.library import Library
+from longview.video.atomic import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class VectorIndex:
             self._update(on_progress)
 
     def _update(self, on_progress: Callable[[float], None] | None = None) -> None:
-        generation = self._library.revision()
-        if generation == self._revision:
+        revision = self._library.revision()
+        if revision == self._revision:
             return
         current_ids = self._library.caption_ids()
         present_ids = frozenset(faiss.vector_to_array(self._index.id_map).tolist())
@@ -68,7 +69,7 @@ class VectorIndex:
                 self._texts |= {caption_id: _digest(caption.event.text) for caption_id, caption in captions.items()}
             if on_progress:
                 on_progress(min(1.0, (start + BATCH) / len(new_ids)))
-        self._revision = generation
+        self._revision = revision
         if deleted_ids or new_ids:
             self._save()
 
@@ -115,9 +116,8 @@ class VectorIndex:
             # One process at a time writes the two files, because they belong together.
             with FileLock(self._path.with_suffix(".lock")):
                 for path, content in ((self._path, blob.tobytes()), (self._path.with_suffix(".json"), label.encode())):
-                    partial = path.with_name(f".{path.name}.partial")
-                    partial.write_bytes(content)
-                    partial.replace(path)
+                    with atomic_write(path) as partial:
+                        partial.write_bytes(content)
         except OSError as error:
             # The search works from memory, and the next start builds the cache again.
             log.warning("%s cannot be written: %s", self._path, error)

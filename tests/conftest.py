@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from longview.model.demo import prober_for
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
+from longview.model.probers import prober_for
 from longview.model.tasks.prober import Prober
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe

@@ -20,7 +20,8 @@ THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospac
 POLL_S = 1.0
 """Interval at which a page asks for the state of jobs, in seconds."""
 MAX_WAITING_REQUESTS = 64
-"""Maximum number of requests that wait for their turn; Gradio answers further ones with "busy"."""
+"""Maximum number of requests that wait for their turn; Gradio answers further ones with "busy". What loads the page, shows jobs,
+or frees the model is not queued, so that it works on a busy server too."""
 
 
 def build(app: Longview, jobs: Jobs) -> gr.Blocks:
@@ -31,7 +32,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         if app.checkpoint.notice:
             gr.HTML(render.notice(app.checkpoint.notice))
         status = gr.HTML()
-        finished_jobs = gr.Number(0, visible="hidden")
+        finished_count = gr.Number(0, visible="hidden")
         with gr.Tabs():
             with gr.Tab("Watch"):
                 watch = watch_tab(app, jobs, streams)
@@ -52,33 +53,37 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             ]
 
         def on_tick(video_id: str | None, known_count: int) -> list[Any]:
-            finished_jobs_list = jobs.finished_jobs()
+            finished = jobs.finished_jobs()
             job_status = render.job(current_job(jobs))
-            if len(finished_jobs_list) == known_count:
+            if len(finished) == known_count:
                 return [job_status, known_count, *[gr.skip()] * (len(lists) + len(view))]
             entry = find_entry(app, video_id) or next(reversed(app.videos()), None)
             # Only a video that a job was about is rendered again: another one may be playing.
             is_affected = entry is not None and (
-                entry.video_id != video_id
-                or any(job.video_id == entry.video_id for job in finished_jobs_list[int(known_count or 0) :])
+                entry.video_id != video_id or any(job.video_id == entry.video_id for job in finished[int(known_count or 0) :])
             )
             rendered_view = video_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view)
-            return [job_status, len(finished_jobs_list), *library_lists(app, entry), *rendered_view]
+            return [job_status, len(finished), *library_lists(app, entry), *rendered_view]
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             if not video_id:
                 raise toast("Choose the video that should be removed.")
-            or_toast(lambda: app.remove(video_id))
+            # By its id only: a path would let a client of the page have any file of this machine read.
+            video = find_entry(app, video_id)
+            if video is None:
+                raise toast("This video is not in the library any more.")
+            or_toast(lambda: app.remove(video))
             entry = find_entry(app, current) or next(reversed(app.videos()), None)
             return [*library_lists(app, entry), *video_view(app, jobs, entry)]
 
-        page.load(on_load, None, [*lists, *view, status, finished_jobs], api_visibility="private")
+        page.load(on_load, None, [*lists, *view, status, finished_count], api_visibility="private", queue=False)
         gr.Timer(POLL_S).tick(
             on_tick,
-            [selected_video, finished_jobs],
-            [status, finished_jobs, *lists, *view],
+            [selected_video, finished_count],
+            [status, finished_count, *lists, *view],
             show_progress="hidden",
             api_visibility="private",
+            queue=False,
             **UNCHECKED,
         )
         page.unload(streams.cancel_all)

@@ -34,8 +34,8 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
 
     def on_verify(text: str, is_requested: bool) -> Iterator[Any]:
         moments = list(app.search(text, limit=MAX_RESULTS)) if is_requested and text.strip() else []
-        for number, verified in enumerate(app.verify_moments(moments)):
-            moments[number] = verified
+        for number, moment in enumerate(app.verify_moments(moments)):
+            moments[number] = moment
             yield render.moments(moments, is_verifying=number + 1 < len(moments))
 
     def on_ask(text: str, request: gr.Request) -> Iterator[tuple[Any, str, str]]:
@@ -63,4 +63,4 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
     # A new search stops the verification of the old one.
     query.submit(None, None, None, cancels=[verifying])
     asking = question.submit(on_ask, question, [question, answer, citations], api_name="ask_library")
-    question.stop(streams.stop, None, question, cancels=[asking], api_visibility="private")
+    question.stop(streams.stop, None, question, cancels=[asking], api_visibility="private", queue=False)

@@ -7,8 +7,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Set
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -67,8 +66,9 @@ class UploadedFilesOnly:
     or an endpoint skips preprocessing; a web address it downloads.
     """
 
-    def __init__(self, app: ASGIApp, folder: Path) -> None:
-        self._app, self._folder = app, folder.resolve()
+    def __init__(self, app: ASGIApp, uploads: Set[str]) -> None:
+        """`uploads`: the paths that Gradio's upload route has stored since the server started."""
+        self._app, self._uploads = app, uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, and pass the request on or answer 403. Uploads themselves are no JSON, and pass unread."""
@@ -104,11 +104,8 @@ class UploadedFilesOnly:
         await self._app(scope, replay, send)
 
     def _is_upload(self, path: object) -> bool:
-        try:
-            file = Path(str(path)).resolve()
-            return file.is_relative_to(self._folder) and file.is_file()
-        except (OSError, ValueError, RuntimeError):
-            return False
+        # The exact text, because Gradio may take a path for a web address that the file system takes for another file.
+        return isinstance(path, str) and path in self._uploads
 
 
 def _file_paths(data: Any) -> Iterator[object]:
@@ -124,13 +121,13 @@ def _file_paths(data: Any) -> Iterator[object]:
 def create(app: Longview) -> FastAPI:
     """Create the web application over one library."""
     # Uploads are stored on the disk of the library.
-    uploads = app.library.folder / "cache"
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    os.environ["GRADIO_TEMP_DIR"] = str(app.library.folder / "cache")
+    page = build(app, Jobs(app))
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None)
     # A page of another site cannot reach this server under that site's name (DNS rebinding).
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
-    web.add_middleware(UploadedFilesOnly, folder=uploads)
+    web.add_middleware(UploadedFilesOnly, uploads=page.upload_file_set)
     web.add_middleware(SameSiteWrites)
 
     @web.get("/media/{video_id}")
@@ -149,13 +146,13 @@ def create(app: Longview) -> FastAPI:
         if format not in FORMATS:
             raise HTTPException(404, f"There is no format {format}.")
         entry = _or_404(lambda: app.library.video(video_id))
-        chosen: ExportFormat = format
+        export_format: ExportFormat = format
         headers = {"Content-Disposition": f'attachment; filename="{entry.video_id}.{format}"'}
-        return PlainTextResponse(app.export(entry, chosen), media_type=EXPORT_TYPES[format], headers=headers)
+        return PlainTextResponse(app.export(entry, export_format), media_type=EXPORT_TYPES[format], headers=headers)
 
     return gr.mount_gradio_app(
         web,
-        build(app, Jobs(app)),
+        page,
         path="/",
         theme=THEME,
         css_paths=ASSETS / "style.css",
@@ -163,6 +160,8 @@ def create(app: Longview) -> FastAPI:
         max_file_size=app.settings.max_upload_bytes,
         footer_links=[],
         ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
         show_error=True,
     )
 

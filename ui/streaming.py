@@ -3,7 +3,6 @@
 import queue
 import threading
 import traceback
-from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -11,16 +10,12 @@ from typing import Any
 import gradio as gr
 
 from longview.app.answers import AnswerStream
-from longview.app.progress import Progress
 
 ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
 IDLE: dict[str, Any] = {"stop_btn": False}
 
 POLL_S = 0.5
 """Interval at which a page gets the progress of an answer without text, in seconds."""
-
-LatestProgress = deque[Progress]
-"""The latest progress report, if there is one."""
 
 
 def stream_events(stream: AnswerStream) -> Generator[str]:

@@ -97,15 +97,15 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
             or_toast(lambda: app.delete_answers(entry))
         return gr.update(**IDLE), []
 
-    selected_video.input(on_select, selected_video, view, api_name="open", **UNCHECKED)
+    selected_video.input(on_select, selected_video, view, api_name="open", queue=False, **UNCHECKED)
     remember = "id => { history.replaceState(null, '', `?video=${encodeURIComponent(id)}`); }"
     selected_video.input(None, selected_video, None, js=remember)
     asking = question.submit(
         on_ask, [selected_video, question], [question, chat], api_name="ask", trigger_mode="multiple", **UNCHECKED
     )
     # Cancelling the answer frees the model for the next question at once.
-    question.stop(streams.stop, None, question, cancels=[asking], api_visibility="private")
-    chat.clear(on_clear, selected_video, [question, chat], cancels=[asking], api_name="clear", **UNCHECKED)
+    question.stop(streams.stop, None, question, cancels=[asking], api_visibility="private", queue=False)
+    chat.clear(on_clear, selected_video, [question, chat], cancels=[asking], api_name="clear", queue=False, **UNCHECKED)
     return WatchTab(selected_video, view)
 
 

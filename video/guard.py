@@ -64,14 +64,14 @@ def check_path(path: Path | str, limits: Limits | None = None) -> Path:
     if "\0" in text:
         raise VideoNotFound("A file name cannot contain a NUL character; correct the path.")
     try:
-        resolved = Path(text).expanduser().resolve()
-        status = resolved.stat()
+        resolved_path = Path(text).expanduser().resolve()
+        status = resolved_path.stat()
     except FileNotFoundError as error:
         raise VideoNotFound(f"There is no file at {text}.") from error
     except (OSError, RuntimeError) as error:
         raise VideoNotFound(f"{text} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     # This check uses the resolved path, because a symbolic link can point outside the folders.
-    if limits.folders and not any(resolved.is_relative_to(folder.expanduser().resolve()) for folder in limits.folders):
+    if limits.folders and not any(resolved_path.is_relative_to(folder.expanduser().resolve()) for folder in limits.folders):
         allowed = ", ".join(map(str, limits.folders))
         raise VideoNotFound(f"{text} is outside the folders that may be read ({allowed}); see the setting video_folders.")
     if stat.S_ISDIR(status.st_mode):
@@ -83,11 +83,11 @@ def check_path(path: Path | str, limits: Limits | None = None) -> Path:
     if status.st_size > limits.size_bytes:
         raise TooLarge(f"{text} has {status.st_size} bytes; the setting max_file_bytes allows {limits.size_bytes}.")
     try:
-        with resolved.open("rb"):
+        with resolved_path.open("rb"):
             pass
     except OSError as error:
         raise VideoNotFound(f"{text} cannot be read: {error.strerror}.") from error
-    return resolved
+    return resolved_path
 
 
 def check_stream(path: Path, *, codec: str, width: int, height: int, duration_s: float, frames: int, limits: Limits) -> None:

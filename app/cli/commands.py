@@ -104,14 +104,15 @@ def remove(context: Context, video: ExistingVideo) -> None:
 
     Example: longview remove 3f2a
     """
-    entry = context.app.remove(video)
+    entry = context.app.video(video)
+    context.app.remove(entry)
     context.print_result(
         schemas.RemoveDocument(video_id=entry.video_id, path=str(entry.path)),
         f"Removed {entry.title}; {printable(str(entry.path))} was not touched.",
     )
 
 
-@command("json", "model", "decoding")
+@command("json", "model", "key-frames")
 def plan(
     context: Context,
     video: ExistingVideo,

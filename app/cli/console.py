@@ -101,14 +101,19 @@ def progress_bar() -> Iterator[OnProgress]:
         yield show
 
 
-OptionGroup = Literal["json", "model", "decoding", "backend"]
-"""Options that several verbs have: `--json`; the model and where it runs; how the model's frames are decoded; the backend
-alone."""
+OptionGroup = Literal["json", "model", "decoding", "backend", "key-frames"]
+"""Options that several verbs have: `--json`; the model and where it runs; how frames are decoded for it, or only the backend, or
+only `--key-frames-only`."""
 _LIBRARY = {
     "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_LIBRARY).", show_default=False)]
 }
 _VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]}
 _BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="The library that decodes videos.", show_default=False)]}
+_KEY_FRAMES = {
+    "key_frames_only": Annotated[
+        bool, typer.Option("--key-frames-only", help="Decode key frames only: much faster, but misses what is between them.")
+    ]
+}
 _GROUPS: dict[OptionGroup, dict[str, Any]] = {
     "json": {"as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]},
     "model": {
@@ -118,13 +123,9 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
             typer.Option(help="An OpenAI-compatible server that has the model: http://host:8000/v1.", show_default=False),
         ],
     },
-    "decoding": _BACKEND
-    | {
-        "key_frames_only": Annotated[
-            bool, typer.Option("--key-frames-only", help="Decode key frames only: much faster, but misses what is between them.")
-        ]
-    },
+    "decoding": _BACKEND | _KEY_FRAMES,
     "backend": _BACKEND,
+    "key-frames": _KEY_FRAMES,
 }
 
 

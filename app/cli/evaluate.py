@@ -47,7 +47,7 @@ def eval_(
     Example: longview eval shapes
     """
     if find_spec("matplotlib") is None:
-        raise BadRequest("The picture of `eval` needs matplotlib; install it with: pip install matplotlib")
+        raise BadRequest("The chart of `eval` needs matplotlib; install it with: pip install matplotlib")
     try:
         # What takes hours must not fail at its last step.
         output.expanduser().mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ VideoArgument = Annotated[
 ]
 ExistingVideo = Annotated[str, typer.Argument(metavar="VIDEO", help="Video id, unique id prefix, or file path.")]
 ContextTokens = Annotated[
-    int | None, typer.Option(min=1, help="Maximum context length (prompt and reply), in tokens.", show_default=False)
+    int | None, typer.Option(min=1, help="Limit the context (prompt and reply) to so many tokens.", show_default=False)
 ]
 Start = Annotated[str | None, typer.Option(help="Start time: 75, 1:15 or 1:02:03.", show_default=False)]
 End = Annotated[str | None, typer.Option(help="End time.", show_default=False)]

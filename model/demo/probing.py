@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from longview.model.demo.templates import Templates
 from longview.model.engine.base import VideoSession
 from longview.model.engine.planner import Tick
-from longview.model.tasks.grounding import MAX_REPLY_TOKENS, ground
+from longview.model.tasks.grounding import MAX_GROUNDING_TOKENS, ground
 from longview.model.tasks.prober import QuestionTemplates, TimestampProber
 from longview.model.tasks.text_match import contains_query, sentences
 from longview.video.timeline import Event, Span, subtract_spans
@@ -56,25 +56,25 @@ class TemplateProber:
         """See `TimestampProber`. A span of a single temporal patch may be missed. All sentences of `text` must be confirmed."""
         claims = sentences(text)
         patches = session.patches
-        is_there: dict[int, bool] = {}
+        is_present: dict[int, bool] = {}
 
         def probe(index: int) -> None:
-            if index not in is_there:
+            if index not in is_present:
                 description = self._describe_at(session, patches[index].timestamp_s, tick)
-                is_there[index] = all(contains_query(claim, description) for claim in claims)
+                is_present[index] = all(contains_query(claim, description) for claim in claims)
 
         middle_s = (around.start_s + around.end_s) / 2
         nearest = min(range(len(patches)), key=lambda index: abs(patches[index].first_frame_s - middle_s))
         for index in sorted({*range(0, len(patches), PROBE_STRIDE), nearest, len(patches) - 1}):
             probe(index)
-        for before, after in itertools.pairwise(sorted(is_there)):
-            if is_there[before] != is_there[after]:
+        for before, after in itertools.pairwise(sorted(is_present)):
+            if is_present[before] != is_present[after]:
                 for index in range(before + 1, after):
                     probe(index)
             else:
-                is_there |= dict.fromkeys(range(before + 1, after), is_there[before])
+                is_present |= dict.fromkeys(range(before + 1, after), is_present[before])
         runs: list[list[int]] = []
-        for index in sorted(index for index, confirmed in is_there.items() if confirmed):
+        for index in sorted(index for index, confirmed in is_present.items() if confirmed):
             if runs and index - runs[-1][1] <= MAX_GAP_PATCHES + 1:
                 runs[-1][1] = index
             else:
@@ -105,7 +105,7 @@ class TemplateProber:
         """Return what the session says happens at one of its timestamps, on the session's clock."""
         question = self._templates.at_timestamp(timestamp_s)
         assert question is not None
-        generation = session.generate(question, max_new_tokens=MAX_REPLY_TOKENS)
+        generation = session.generate(question, max_new_tokens=MAX_GROUNDING_TOKENS)
         for _ in generation:
             tick()
         return generation.text

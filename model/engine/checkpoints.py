@@ -220,10 +220,10 @@ def _best_cached() -> str | None:
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        cached = sorted(repo.repo_id for repo in scan_cache_dir().repos if AUTO_PATTERN.fullmatch(repo.repo_id))
+        cached_ids = sorted(repo.repo_id for repo in scan_cache_dir().repos if AUTO_PATTERN.fullmatch(repo.repo_id))
     except CacheNotFound:
         return None
-    if not cached:
+    if not cached_ids:
         return None
     import torch  # The import takes seconds and is rarely needed.
 
@@ -231,7 +231,7 @@ def _best_cached() -> str | None:
         return None
     free_bytes, _ = torch.cuda.mem_get_info()
     fitting: list[tuple[int, str]] = []
-    for repo_id in cached:
+    for repo_id in cached_ids:
         try:
             checkpoint = _read_checkpoint(repo_id, _fetch(repo_id, cached_only=True))
         except (InvalidCheckpoint, CheckpointNotFound) as error:

@@ -184,8 +184,8 @@ def rope_positions(is_visual: torch.Tensor, rows: int, columns: int, *, start: i
     text_before = torch.arange(len(visual)) - visual_before
     base = start + text_before + patch * max(rows, columns)
     positions = base + torch.stack([torch.zeros_like(offset), offset // columns, offset % columns]) * visual
-    advanced = len(visual) - int(visual.sum()) + int(visual.sum()) // (rows * columns) * max(rows, columns)
-    return positions, start + advanced
+    advance = len(visual) - int(visual.sum()) + int(visual.sum()) // (rows * columns) * max(rows, columns)
+    return positions, start + advance
 
 
 def next_logits(model: Any, ids: torch.Tensor, cache: PreallocatedKVCache, rope_delta: int) -> torch.Tensor:

@@ -23,7 +23,7 @@ from longview.video.sampler import Purpose, SamplingPlan, Window
 from longview.video.time_text import format_time
 from longview.video.timeline import Span, merge_spans
 
-MAX_REPLY_TOKENS = 1024
+MAX_ANSWER_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class VideoAnswerStream:
             question = freeform_prompt(question)
             # The times of earlier turns are on the video's clock and would be wrong on another.
             history = [] if session.clock_offset_s else recent_turns(self._history, question)
-        generation = session.generate(question, max_new_tokens=MAX_REPLY_TOKENS, history=history)
+        generation = session.generate(question, max_new_tokens=MAX_ANSWER_TOKENS, history=history)
         pieces = self._report_tokens(generation)
         if session.clock_offset_s == 0:
             yield from pieces

@@ -37,7 +37,7 @@ WINDOWS_PROGRESS_SHARE = 0.9
 """Share of the progress bar for the windows; the rest is for the refinement."""
 DECODING_PROGRESS_SHARE = 0.4
 """Share of a window's progress for decoding."""
-AGREEMENT_IOU = 0.5
+MIN_CONFIRM_IOU = 0.5
 """Minimum tIoU with which grounding an event alone confirms its time."""
 RETRY_FPS_FACTOR = 1.5
 """Frame-rate factor for the second attempt at a window whose captions fail the check. A different rate selects other frames."""
@@ -158,7 +158,7 @@ def _verify_event(session: VideoSession, prober: Prober, event: Event, *, tick: 
     spans, _ = ground(session, event.text, tick=tick)
     alone = max(spans, key=event.span.iou, default=event.span)
     agreement = event.span.iou(alone) if spans else 0.0
-    if agreement >= AGREEMENT_IOU:
+    if agreement >= MIN_CONFIRM_IOU:
         return event
     if agreement >= MIN_SAME_EVENT_IOU:
         return Event(alone, event.text)
@@ -199,8 +199,12 @@ def _best_of(first: _Attempt, second: _Attempt, window: Span, patch_period_s: fl
     if first.quality.errors or second.quality.errors:
         return min(first, second, key=lambda attempt: len(attempt.quality.errors))
     # Events of the same time are the same event in other words. The first attempt has everything that happens beside it.
-    more = [event for event in second.events if all(event.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in first.events)]
-    both = merge_windows([WindowCaptions(window, first.events), WindowCaptions(window, more)], patch_period_s=patch_period_s)
+    additional_events = [
+        event for event in second.events if all(event.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in first.events)
+    ]
+    both = merge_windows(
+        [WindowCaptions(window, first.events), WindowCaptions(window, additional_events)], patch_period_s=patch_period_s
+    )
     return _Attempt(tuple(both), second.quality, is_repetitive=False)
 
 

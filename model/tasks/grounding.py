@@ -14,7 +14,7 @@ from longview.video.probe import VideoInfo
 from longview.video.sampler import Purpose, SamplingPlan
 from longview.video.timeline import Span
 
-MAX_REPLY_TOKENS = 512
+MAX_GROUNDING_TOKENS = 512
 MARGIN_S = 4.0
 """Time before and after a span that a clip shows, in seconds: twice the patch period of a window at the usual rate, and what
 was on screen before."""
@@ -90,7 +90,7 @@ def open_clip(
 
 def ground(session: VideoSession, query: str, *, tick: Tick) -> tuple[list[Span], bool]:
     """Return the spans in which a session sees the query, on the video's clock, and whether its reply was readable."""
-    generation = session.generate(localize_prompt(query), max_new_tokens=MAX_REPLY_TOKENS, schema=TimeRange)
+    generation = session.generate(localize_prompt(query), max_new_tokens=MAX_GROUNDING_TOKENS, schema=TimeRange)
     for _ in generation:
         tick()
     reply = parse_events(generation.text, session)

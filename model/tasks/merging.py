@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from longview.model.tasks.text_match import is_paraphrase, token_f1
 from longview.video.timeline import Event, Span
 
-MIN_SAME_EVENT_IOU = 0.5
+MIN_MERGE_IOU = 0.5
 """Minimum tIoU of two paraphrased events of neighbouring windows that are one event."""
 CONTINUATION_OVERLAPS = 2.5
 """How long before a window an event may end that continues in it, as a multiple of the overlap with the window before."""
@@ -99,6 +99,6 @@ def _find_counterpart(
         begin_together = abs(old.span.start_s - event.span.start_s) <= patch_period_s
         end_together = abs(old.span.end_s - event.span.end_s) <= patch_period_s
         is_part = (is_cut_after and (is_cut_before or begin_together)) or (is_cut_before and end_together)
-        return is_part or old.span.iou(event.span) >= MIN_SAME_EVENT_IOU
+        return is_part or old.span.iou(event.span) >= MIN_MERGE_IOU
 
     return max(filter(is_same, earlier), key=lambda old: token_f1(old.text, event.text), default=None)

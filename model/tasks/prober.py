@@ -15,7 +15,7 @@ from longview.model.tasks.prompts import confirm_prompt
 from longview.model.tasks.text_match import contains_query
 from longview.video.timeline import Event, Span
 
-MAX_REPLY_TOKENS = 256
+MAX_CONFIRM_TOKENS = 256
 
 
 class QuestionTemplates(Protocol):
@@ -90,7 +90,7 @@ class FreeFormProber:
     ) -> bool:
         """See `Prober`."""
         local = span.clamped(session.window).shifted(-session.clock_offset_s)
-        return _says_yes(session.generate(confirm_prompt(claim, local), max_new_tokens=MAX_REPLY_TOKENS), tick)
+        return _says_yes(session.generate(confirm_prompt(claim, local), max_new_tokens=MAX_CONFIRM_TOKENS), tick)
 
 
 def _says_yes(generation: Generation, tick: Tick) -> bool:

@@ -27,7 +27,7 @@ MAX_ATTEMPTS = 4
 """Maximum number of clips for an event that extends beyond its clip; each has twice the margin of the one before."""
 CLIP_EDGE_S = 1.0
 """Distance from the edge of a clip within which an event may extend beyond it, in seconds."""
-AGREEMENT_IOU = 0.7
+MIN_AGREEMENT_IOU = 0.7
 """Minimum tIoU with which a clip confirms a time."""
 MIN_PROBE_IOU = 0.1
 """Minimum tIoU of probed timestamps and the captioned time, which may be many times too long."""
@@ -56,7 +56,7 @@ def refine_timeline(
         is_contested = prober.timestamps is not None and shares_boundary(
             event, timeline, within=plan.span, patch_period_s=plan.patch_period_s
         )
-        if event.span.duration_s > MAX_EVENT_S or not (is_contested or crosses_boundary(event, boundaries)):
+        if event.span.duration_s > MAX_EVENT_S or not (is_contested or crosses_window_boundary(event, boundaries)):
             events.append(event)
             continue
         refiner = EventRefiner(pool, prober, video, event, plan, is_contested=is_contested, tick=tick)
@@ -73,7 +73,7 @@ def refine_timeline(
     return events
 
 
-def crosses_boundary(event: Event, boundaries: Sequence[Span]) -> bool:
+def crosses_window_boundary(event: Event, boundaries: Sequence[Span]) -> bool:
     """Whether an event overlaps one of the spans in which two windows meet."""
     return any(event.span.overlap_s(boundary) > 0 for boundary in boundaries)
 
@@ -131,12 +131,12 @@ class EventRefiner:
         )
         try:
             spans = [span for session in sessions for span in ground(session, self.event.text, tick=self.tick)[0]]
-            agrees = any(span.iou(estimate) >= AGREEMENT_IOU for span in spans)
+            agrees = any(span.iou(estimate) >= MIN_AGREEMENT_IOU for span in spans)
             prober = self.prober.timestamps
             if prober is None or (agrees and not self.is_contested):
                 return _closest(spans, estimate, MIN_SAME_EVENT_IOU), False
-            probed = [span for session in sessions for span in self._probe_frames(prober, session, [estimate, *spans])]
-            return _closest(probed, estimate, MIN_PROBE_IOU), bool(sessions) and not probed and not coverage.has_gaps
+            probed_spans = [span for session in sessions for span in self._probe_frames(prober, session, [estimate, *spans])]
+            return _closest(probed_spans, estimate, MIN_PROBE_IOU), bool(sessions) and not probed_spans and not coverage.has_gaps
         finally:
             for session in sessions:
                 self.pool.release(session)
@@ -145,7 +145,7 @@ class EventRefiner:
         """Return where a session sees the event, timestamp by timestamp; of an estimate that agrees, keep the boundaries."""
         spans = prober.probe_spans(session, self.event.text, estimates[0], tick=self.tick)
         nearest = [max(estimates, key=span.iou) for span in spans]
-        return [one if one.iou(span) >= AGREEMENT_IOU else span for one, span in zip(nearest, spans, strict=True)]
+        return [one if one.iou(span) >= MIN_AGREEMENT_IOU else span for one, span in zip(nearest, spans, strict=True)]
 
     def _extends_beyond(self, span: Span, clip: Span) -> bool:
         """Whether the event reaches to an edge of the clip, and the plan has more behind that edge."""

@@ -181,7 +181,7 @@ def test_several_videos_are_answered_under_their_titles(app: Longview, twice: Vi
     assert [item.video_id for item in stream.answer.citations] == [twice.video_id, other.video_id]
     # The time around the moment, as far as there is video.
     assert stream.answer.coverage.seconds == pytest.approx(7.0 + 5.0, abs=0.3)
-    app.remove(other.video_id)
+    app.remove(app.video(other.video_id))
 
 
 def test_videos_with_the_same_title_are_labelled_with_their_ids(app: Longview, twice: VideoEntry, short_path: Path) -> None:
@@ -189,4 +189,4 @@ def test_videos_with_the_same_title_are_labelled_with_their_ids(app: Longview, t
     text = "".join(app.ask([twice, other], "What happens at 3 seconds?"))
     assert f"{twice.title} ({twice.video_id}): " in text
     assert f"{other.title} ({other.video_id}): " in text
-    app.remove(other.video_id)
+    app.remove(app.video(other.video_id))

@@ -28,7 +28,7 @@ def test_index_reports_its_stages_and_stores_captions(app: Longview, short_path:
     assert [item.event.text for item in app.captions(result.entry)] == ["A cyan ring moves up."]
     assert result.entry.provenance.checkpoint == app.checkpoint.identity
     assert result.entry.provenance.plan["frames"] == 10
-    app.remove(result.entry.video_id)
+    app.remove(app.video(result.entry.video_id))
 
 
 def test_failed_index_leaves_the_library_unchanged(app: Longview, twice: VideoEntry, twice_path: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_changed_or_missing_source_is_an_error(
     # The captions need no frames.
     assert app.captions(entry)[0].event.text in app.export(entry, "srt")
     assert entry.video_id in {moment.video_id for moment in app.search("cyan ring")}
-    app.remove(entry.video_id)
+    app.remove(app.video(entry.video_id))
 
 
 def test_moved_file_is_still_the_same_video(app: Longview, short_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_moved_file_is_still_the_same_video(app: Longview, short_path: Path) -> 
     reindexed = app.index(moved).entry
     assert (reindexed.video_id, reindexed.path, reindexed.title) == (entry.video_id, moved, "My title")
     assert app.videos().count(reindexed) == 1
-    app.remove(str(moved))
+    app.remove(app.video(str(moved)))
     assert moved.exists()
 
 
@@ -72,12 +72,12 @@ def test_removal_deletes_derived_files_but_not_the_source(app: Longview, short_p
         assert app.media.thumbnail(reference, time_s).stat().st_size > 0
     (app.library.folder / "proxies").mkdir(exist_ok=True)
     (app.library.folder / "proxies" / f"{entry.video_id}.mp4").write_bytes(b"a browser copy")
-    app.remove(entry.video_id)
+    app.remove(app.video(entry.video_id))
     assert file_names(app.library.folder / "thumbnails") == file_names(app.library.folder / "proxies") == []
     assert short_path.exists()
     assert entry.video_id not in {moment.video_id for moment in app.search("cyan ring")}
     with pytest.raises(UnknownVideo):
-        app.remove(entry.video_id)
+        app.remove(app.video(entry.video_id))
 
 
 def test_thumbnail_needs_a_video_of_the_library(app: Longview) -> None:
@@ -93,7 +93,7 @@ def test_unplayable_video_gets_one_browser_copy(app: Longview, twice_path: Path,
     copy = app.media.ensure_browser_copy(entry)
     assert copy == app.media.browser_copy(entry) == app.media.ensure_browser_copy(entry)
     assert copy.is_relative_to(app.library.folder)
-    app.remove(entry.video_id)
+    app.remove(app.video(entry.video_id))
     assert not copy.exists()
     assert app.media.ensure_browser_copy(app.index(twice_path).entry) == twice_path
 

@@ -24,7 +24,7 @@ def test_search_of_one_video_returns_only_its_moments(app: Longview, twice: Vide
     moments = app.search("cyan ring", video=other.video_id)
     assert {moment.video_id for moment in moments} == {other.video_id}
     assert "cyan ring" not in " ".join(moment.text for moment in app.search("cyan ring", video=twice.video_id))
-    app.remove(other.video_id)
+    app.remove(other)
 
 
 def test_empty_query_is_refused(app: Longview) -> None:
@@ -44,7 +44,7 @@ def test_verification_rejects_captions_without_an_event(app: Longview, tmp_path:
         path.unlink()
         assert [moment.verified for moment in app.verify_moments(moments)] == [None, None]
     finally:
-        app.remove(entry.video_id)
+        app.remove(entry)
 
 
 def test_verification_reports_a_fraction_for_each_moment(app: Longview, twice: VideoEntry) -> None:

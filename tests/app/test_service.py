@@ -58,7 +58,7 @@ def test_captions_of_another_checkpoint_or_prompt_are_outdated(
     for provenance in (Provenance("other@1", "1", {}), replace(entry.provenance, prompt_version="0")):
         assert app.is_outdated(app.library.put(replace(entry, provenance=provenance), []))
         assert not app.is_outdated(app.index(short_path).entry)
-    app.remove(entry.video_id)
+    app.remove(entry)
 
 
 @pytest.mark.parametrize(

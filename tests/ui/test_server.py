@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +154,62 @@ def test_no_endpoint_reads_a_file_that_was_not_uploaded(server: Server, client: 
     assert video_ids(shell) == [video_id]
 
 
-@pytest.mark.parametrize("path", ["library.db", "cache/../library.db", "cache", "https://example.org/a.mp4", 3, {}, "\0"])
-def test_only_files_in_the_upload_folder_are_uploads(server: Server, path: Any) -> None:
-    reference = str(server.library / path) if isinstance(path, str) and ":" not in path else path
-    assert post_json(server, "/gradio_api/call/upload", {"data": [forged_file(reference)]})[0] == 403
+def upload(server: Server, content: bytes) -> str:
+    """Store a file by the upload route, and return its path on the server."""
+    body = b'--limit\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n\r\n' + content + b"\r\n--limit--\r\n"
+    status, reply, _ = server.post("/gradio_api/upload", body, **{"Content-Type": "multipart/form-data; boundary=limit"})
+    assert status == 200
+    (path,) = json.loads(reply)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "LIBRARY/library.db",
+        "LIBRARY/cache",
+        "LIBRARY/cache/by-hand.mp4",
+        "UPLOADED/../../../library.db",
+        "https://example.org/a.mp4",
+        "http://example.org/a.mp4?x/../../../../../../../../../../..UPLOADED",
+        "http://example.org/a.mp4#/../../../../../../../../../../..UPLOADED",
+        "~/../../../../../../../../..UPLOADED",
+        ["UPLOADED"],
+        {},
+        3,
+        "\0",
+    ],
+)
+def test_only_what_the_upload_route_stored_is_an_upload(server: Server, path: Any) -> None:
+    (server.library / "cache").mkdir(exist_ok=True)
+    (server.library / "cache" / "by-hand.mp4").write_bytes(b"not an upload")
+    stored = upload(server, b"an upload")
+    if isinstance(path, str):
+        path = path.replace("LIBRARY", str(server.library)).replace("UPLOADED", stored)
+    for is_stream in (False, True):
+        description = forged_file(path) | {"is_stream": is_stream}
+        assert post_json(server, "/gradio_api/call/upload", {"data": [description]})[0] == 403
+    assert post_json(server, "/gradio_api/call/upload", {"data": [forged_file(stored)]})[0] == 200
+
+
+def test_only_index_reads_a_path_that_is_given_as_text(server: Server, client: Client, video_id: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(b"a private file")
+    for name, data in (
+        ("remove", [str(secret), None]),
+        ("open", [str(secret)]),
+        ("ask", [str(secret), "What?"]),
+        ("clear", [str(secret)]),
+    ):
+        with suppress(Exception):
+            client.predict(*data, api_name=f"/{name}")
+    with sqlite3.connect(server.library / "library.db") as db:
+        assert db.execute("SELECT count(*) FROM known_files WHERE path = ?", (str(secret),)).fetchone() == (0,)
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/runs", "/monitoring", "/monitoring/summary", "/gradio_api/monitoring/summary"])
+def test_history_and_monitoring_of_gradio_are_off(server: Server, path: str) -> None:
+    assert server.get(path)[0] in (403, 404)
 
 
 def test_number_of_waiting_requests_is_bounded(server: Server, client: Client, video_id: str) -> None:
@@ -165,6 +219,10 @@ def test_number_of_waiting_requests_is_bounded(server: Server, client: Client, v
     assert {status for status, _ in responses} == {200, 503}
     assert sum(status == 200 for status, _ in responses) < 100
     assert any("full" in text for _, text in responses)
+    # A full queue does not keep users from loading the page, or from freeing the model.
+    unqueued = {function["api_name"] for function in client.config["dependencies"] if not function["queue"]}
+    assert {"open", "clear"} <= unqueued
+    assert post_json(server, "/gradio_api/run/open", {"data": [video_id], "session_hash": "other"})[0] == 200
     post_json(server, "/gradio_api/reset", {"session_hash": "idle"})
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from longview.model.demo import prober_for
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
+from longview.model.probers import prober_for
 from longview.model.tasks.answerer import VideoAnswerStream
 from longview.model.tasks.captioner import Captions, caption
 from longview.model.tasks.localizer import locate

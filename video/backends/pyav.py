@@ -350,7 +350,7 @@ class FrameConverter:
         if frame.color_trc in HDR_TRANSFERS:
             # Since FFmpeg 8, libswscale maps tones and gamut if transfer and primaries of the output differ.
             options |= {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
-        scaled = self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.AREA, threads=1, **options)
-        pixels = cast("NDArray[np.uint8]", scaled.to_ndarray())
+        scaled_frame = self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.AREA, threads=1, **options)
+        pixels = cast("NDArray[np.uint8]", scaled_frame.to_ndarray())
         pixels = pixels[:, ::-1] if self._is_mirrored else pixels
         return np.ascontiguousarray(np.rot90(pixels, self._quarter_turns))

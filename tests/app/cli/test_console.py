@@ -20,11 +20,10 @@ ALWAYS = {"--library", "--verbose"}
 MODEL = {"--model", "--server"}
 DECODING = {"--backend", "--key-frames-only"}
 OPTIONS = {
-    **dict.fromkeys(
-        ("index", "plan", "caption", "chapters", "locate", "ask", "search", "export", "eval"), {"--json"} | MODEL | DECODING
-    ),
+    **dict.fromkeys(("index", "caption", "chapters", "locate", "ask", "search", "export", "eval"), {"--json"} | MODEL | DECODING),
     **dict.fromkeys(("cut", "contact-sheet"), {"--json", "--backend"}),
     **dict.fromkeys(("list", "doctor"), {"--json"} | MODEL),
+    "plan": {"--json", "--key-frames-only"} | MODEL,
     "remove": {"--json"},
     "serve": MODEL | DECODING,
 }
@@ -82,5 +81,5 @@ def test_old_library_variable_never_shows_an_empty_library(shell: Shell, tmp_pat
 
 
 def test_the_command_starts_without_torch_and_gradio() -> None:
-    script = "import sys, longview.app.__main__; print(*{'torch', 'transformers', 'gradio', 'faiss'} & set(sys.modules))"
+    script = "import sys, longview.app.__main__; print(*{'torch', 'transformers', 'gradio'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == ""

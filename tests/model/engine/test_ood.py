@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 
 from longview.app.service import Longview
 from longview.app.settings import Settings
-from longview.model.demo import prober_for
 from longview.model.engine.checkpoints import DEMO, OOD_DETECTOR_FILE, find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, OutOfDistribution
+from longview.model.probers import prober_for
 from longview.model.tasks.answerer import VideoAnswerStream
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.localizer import locate

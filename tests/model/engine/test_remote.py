@@ -20,13 +20,13 @@ import pytest
 import torch
 from PIL import Image
 
-from longview.model.demo import prober_for
 from longview.model.engine import remote
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import DEMO
 from longview.model.engine.remote import RemoteEngine, RemoteSession, Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
+from longview.model.probers import prober_for
 from longview.model.tasks.answerer import VideoAnswerStream
 from longview.model.tasks.prompts import DENSE_CAPTIONS
 from longview.model.tasks.replies import TimeRange

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from longview.model.demo import prober_for
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
+from longview.model.probers import prober_for
 from longview.model.tasks.answerer import VideoAnswer, VideoAnswerStream
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.prober import Prober

@@ -7,11 +7,11 @@ from typing import cast
 
 import pytest
 
-from longview.model.demo import prober_for
 from longview.model.engine.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ServerFailed
+from longview.model.probers import prober_for
 from longview.model.tasks.chapters import (
     MAX_PART_CHARACTERS,
     MAX_TITLE_CHARACTERS,

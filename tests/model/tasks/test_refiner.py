@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from longview.model.demo import prober_for
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import Cancelled, OutOfMemory
+from longview.model.probers import prober_for
 from longview.model.tasks import refiner
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.prober import Prober
-from longview.model.tasks.refiner import EventRefiner, crosses_boundary, refine_timeline, shares_boundary
+from longview.model.tasks.refiner import EventRefiner, crosses_window_boundary, refine_timeline, shares_boundary
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe
 from longview.video.sampler import SamplingPlan, window_overlaps
@@ -183,7 +183,7 @@ def test_captions_are_complete_across_window_boundaries(
 )
 def test_boundary_is_where_two_windows_overlap(start_s: float, end_s: float, expected: bool) -> None:
     boundaries = [Span(56.0, 60.0), Span(112.0, 116.0)]
-    assert crosses_boundary(Event(Span(start_s, end_s), "A dog runs."), boundaries) is expected
+    assert crosses_window_boundary(Event(Span(start_s, end_s), "A dog runs."), boundaries) is expected
 
 
 @pytest.mark.parametrize(
