@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, SerializeAsAny
+from pydantic import BaseModel
 
 from longview.app.answers import Answer, Citation
 from longview.indexing.library import Provenance, VideoEntry
@@ -132,6 +132,7 @@ class IndexedVideoOut(BaseModel):
 class FailedVideoOut(BaseModel):
     """A file that could not be indexed."""
 
+    video_id: None = None
     path: str
     status: str = "failed"
     error: ErrorOut
@@ -140,7 +141,7 @@ class FailedVideoOut(BaseModel):
 class IndexDocument(BaseModel):
     """The document of `index`."""
 
-    videos: list[SerializeAsAny[BaseModel]]
+    videos: list[IndexedVideoOut | FailedVideoOut]
     notice: str | None
 
 
@@ -340,7 +341,7 @@ class FailedAnswerOut(BaseModel):
 class ConversationDocument(BaseModel):
     """The document of `ask --interactive`."""
 
-    answers: list[SerializeAsAny[BaseModel]]
+    answers: list[AskDocument | FailedAnswerOut]
 
 
 class MomentOut(SpanOut):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel
 
 from longview.app import schemas
 from longview.app.cli.console import Context, command, printable, progress_bar
@@ -47,7 +46,7 @@ def index(
     Example: longview index holiday.mp4
     """
     start_s, end_s = parse_seconds(start), parse_seconds(end)
-    documents: list[BaseModel] = []
+    documents: list[schemas.IndexedVideoOut | schemas.FailedVideoOut] = []
     lines: list[str] = []
     failures: list[Exception] = []
     context.print_notice()
@@ -254,7 +253,7 @@ def ask(
         context.print_notice()
         return
     context.print_notice()
-    documents: list[BaseModel] = []
+    documents: list[schemas.AskDocument | schemas.FailedAnswerOut] = []
     history: list[ChatTurn] = []
     for line in _read_questions():
         try:
