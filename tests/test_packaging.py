@@ -35,8 +35,8 @@ def run(*words: str | Path, folder: Path, library: Path, **environment: str) -> 
 
 
 def test_the_command_works_beside_modules_of_the_same_names(folder: Path, tmp_path: Path) -> None:
-    index = json.loads(run(COMMAND, "index", "ring.mp4", "--json", folder=folder, library=tmp_path))
-    assert index["videos"][0]["events"] == 1
+    sheet = json.loads(run(COMMAND, "contact-sheet", "ring.mp4", "--json", folder=folder, library=tmp_path))
+    assert len(sheet["times_s"]) == 16 and sheet["undecodable_s"] == []
 
 
 def test_a_script_imports_longview_beside_such_modules(folder: Path, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_index_and_list_have_videos_with_an_id() -> None:
         "incomplete": [{"start_s": 90.0, "end_s": 100.0, "start": "0:01:30.0", "end": "0:01:40.0"}],
     }
     assert index["videos"][1] == {
+        "video_id": None,
         "path": "/missing.mp4",
         "status": "failed",
         "error": {"code": "not_found", "message": "no file"},
