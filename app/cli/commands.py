@@ -201,7 +201,9 @@ def chapters(context: Context, video: VideoArgument) -> None:
     )
     lines = [f"{format_clock(chapter.span.start_s)} {chapter.text}" for chapter in entry.chapters]
     if not entry.summary:
-        lines = ["There are no chapters: no frame could be decoded, or the index is older than chapters are (index it again)."]
+        lines = [
+            "There are no chapters: the video has no captions, or it was indexed before there were chapters (index it again)."
+        ]
     context.print_result(document, "\n".join([*lines, "", entry.summary]).strip())
 
 
