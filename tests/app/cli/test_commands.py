@@ -155,7 +155,7 @@ def test_question_without_a_video_is_about_the_library(shell: Shell, video_id: s
 def test_same_content_is_one_video_and_a_prefix_names_it(shell: Shell, video_id: str, video: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(video.read_bytes())
-    assert shell.json("plan", str(copy))["frames"] == 120
+    assert shell.call("plan", str(copy))["frames"] == 120
     assert shell.json("caption", str(copy))["video_id"] == video_id
     (row,) = shell.json("list")["videos"]
     assert row["video_id"] == video_id
@@ -178,7 +178,7 @@ def test_second_index_with_other_options_replaces_the_first(tmp_path: Path, vide
 
 
 def test_plan_states_frames_tokens_and_windows(shell: Shell, video: Path) -> None:
-    plan = shell.json("plan", str(video))
+    plan = shell.call("plan", str(video))
     for name in (
         "frames",
         "temporal_patches",
@@ -193,14 +193,14 @@ def test_plan_states_frames_tokens_and_windows(shell: Shell, video: Path) -> Non
         assert name in plan
     assert plan["temporal_patches"] * 2 == plan["frames"]
     assert plan["visual_tokens"] == plan["temporal_patches"] * plan["height"] * plan["width"] // 1024
-    smaller = shell.json("plan", str(video), "--context-tokens", "3000")
+    smaller = shell.call("plan", str(video), "--context-tokens", "3000")
     assert smaller["total_tokens"] <= 3000 < plan["total_tokens"]
-    assert shell.json("plan", str(video), "--fps", "4")["frames"] == 240
-    assert shell.json("plan", str(video), "--fps", "40", code=1)["error"]["code"] == "impossible_plan"
+    assert shell.call("plan", str(video), "--fps", "4")["frames"] == 240
+    assert shell.call("plan", str(video), "--fps", "40", code=1)["error"]["code"] == "impossible_plan"
 
 
 def test_plan_of_a_part_has_at_most_the_requested_frames(shell: Shell, video_id: str) -> None:
-    plan = shell.json("plan", video_id, "--start", "0:10", "--end", "30", "--max-frames", "30")
+    plan = shell.call("plan", video_id, "--start", "0:10", "--end", "30", "--max-frames", "30")
     (window,) = plan["windows"]
     assert (window["start_s"], window["end_s"]) == (10.0, 30.0)
     assert plan["frames"] == 30
@@ -284,7 +284,7 @@ def test_invalid_files_are_reported_and_not_indexed(shell: Shell, video: Path, v
     ],
 )
 def test_failure_has_a_code_and_a_sentence(shell: Shell, video_id: str, words: tuple[str, ...], code: str) -> None:
-    document = shell.json(*(video_id if word == "VIDEO" else word for word in words), code=1)
+    document = shell.call(*(video_id if word == "VIDEO" else word for word in words), code=1)
     assert document["error"]["code"] == code
     assert len(document["error"]["message"]) > 20
 
