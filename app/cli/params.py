@@ -52,7 +52,8 @@ def span_text(span: Span) -> str:
 def warn_if_incomplete(entry: VideoEntry) -> None:
     """Warn if the captions may not cover all of a video."""
     if entry.incomplete:
-        log.warning("Captions may be incomplete from %s.", ", ".join(map(span_text, entry.incomplete)))
+        spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in entry.incomplete)
+        log.warning("Captions may be incomplete from %s.", spans)
     if entry.span.duration_s < entry.duration_s - 0.1:
         log.warning("Only %s was indexed; index the video again without --start and --end for all of it.", span_text(entry.span))
 
