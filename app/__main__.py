@@ -8,7 +8,7 @@ import typer
 import longview.app.cli.commands
 import longview.app.cli.evaluate
 import longview.app.cli.export  # noqa: F401 (they register their verbs)
-from longview.app.cli.console import Context, command, progress_bar, run
+from longview.app.cli.console import Context, command, run
 
 
 @command("model", "decoding")
@@ -25,8 +25,7 @@ def serve(
     from longview.ui.server import serve as start
 
     if sample:
-        with progress_bar() as on_progress:
-            add_sample(context.app, on_progress)
+        context.follow(add_sample(context.app))
     start(context.app, port)
 
 

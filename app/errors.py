@@ -29,6 +29,12 @@ class NoSpace(AppError):
     code = "no_space"
 
 
+class OutputFailed(AppError):
+    """Stdout cannot be written: its disk is full, or it is closed."""
+
+    code = "output_failed"
+
+
 class PortBusy(AppError):
     """A port on which another program listens."""
 

@@ -2,24 +2,30 @@
 
 import logging
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from longview.app.media import END_SLACK_S, MediaStore
-from longview.app.progress import OnProgress, StagedProgress
+from longview.app.errors import VideoGone
+from longview.app.media import END_SLACK_S, FileState, MediaStore
 from longview.app.runtime import Runtime
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
 from longview.video.clips import is_browser_playable
-from longview.video.errors import ImpossiblePlan
+from longview.video.errors import ImpossiblePlan, VideoError
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Cancelled, Progress
 from longview.video.time_text import format_time
 from longview.video.timeline import Event, Span
 
+if TYPE_CHECKING:
+    from longview.model.tasks.captioner import Captions
+    from longview.model.tasks.events import PartialResult
+    from longview.model.tasks.merging import WindowCaptions
+
 log = logging.getLogger(__name__)
 
-EXPECTED_REPLY_TOKENS = 300
-"""Typical length of the captions of one window, in tokens; for estimates of time."""
 MIN_SLOW_S = 60.0
 """Estimated time from which the user is warned, in seconds."""
 
@@ -30,6 +36,8 @@ class IndexResult:
 
     entry: VideoEntry
     seconds_spent: float
+    estimated_seconds: float
+    """Estimate for the captions before they were made."""
 
 
 class Indexer:
@@ -47,39 +55,49 @@ class Indexer:
         context_tokens: int | None = None,
         title: str | None = None,
         keep_sessions: bool = True,
-        on_progress: OnProgress | None = None,
-    ) -> IndexResult:
+        progress: Progress = NO_PROGRESS,
+    ) -> Generator["PartialResult[WindowCaptions]", None, IndexResult]:
         """Caption a file and put it into the library; replace what the library has of the same content.
 
-        Nothing is written before everything is known. `keep_sessions`: the sessions stay in memory for later questions, as far as
-        the pool has room.
+        Nothing is written before everything is known; the captions of each window are yielded before that. `keep_sessions`: the
+        sessions stay in memory for later questions, as far as the pool has room.
 
         Raises:
             VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be satisfied.
+            VideoGone: the file was changed meanwhile. Cancelled: the operation was cancelled.
             LibraryUnusable: the library cannot be written, for instance because the disk is full.
         """
         from longview.model.tasks.captioner import caption
         from longview.model.tasks.chapters import Summary, summarize
+        from longview.model.tasks.costs import captions_cost
 
         check_range(start_s, end_s)
         start = time.monotonic()
-        stages = StagedProgress(on_progress)
-        stages.begin("Probing", until=0.02)
-        video = self._media.open(path)
-        stages.begin("Loading the checkpoint", until=0.04)
-        pool, prober = self._runtime.pool, self._runtime.prober
-        plan = pool.planner.plan(video, "caption", span=requested_span(video, start_s, end_s), context_tokens=context_tokens)
-        estimate_s = pool.engine.estimated_seconds(plan, reply_tokens=EXPECTED_REPLY_TOKENS)
-        log.info("%s: %d frames in %d windows, about %.0f s", video.path.name, plan.frames, len(plan.windows), estimate_s)
-        if estimate_s > MIN_SLOW_S:
-            log.warning("%s will take about %s on this %s", video.path.name, format_time(estimate_s), pool.engine.device)
-        stages.begin("Captioning", until=0.94)
-        captions = caption(pool, prober, video, plan, keep_sessions=keep_sessions, on_part=stages)
-        stages.begin("Summarizing", until=0.97)
+        step = progress.child(0.0, 0.02, "Probing")
+        file_state = self._media.file_state(path)
+        video = self._media.open(path, step)
+        step = progress.child(0.02, 0.04, "Loading the checkpoint")
+        pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
+        span = requested_span(video, start_s, end_s)
+        plan = pool.planner.plan(video, "caption", span=span, context_tokens=context_tokens, progress=step)
+        cost = captions_cost(pool, prober, video, plan, options)
+        log.info("%s: %d frames in %d windows, about %.0f s", video.path.name, plan.frames, len(plan.windows), cost.seconds)
+        if cost.seconds > MIN_SLOW_S:
+            log.warning("%s will take about %s on this %s", video.path.name, format_time(cost.seconds), pool.engine.device)
+        step = progress.child(0.04, 0.94, "Captioning")
+        try:
+            captions = yield from self._caption(
+                caption(pool, prober, video, plan, options, keep_sessions=keep_sessions, progress=step), video, file_state
+            )
+        except (VideoGone, VideoError):
+            if self._media.file_state(path) != file_state:
+                self._runtime.discard_sessions(video.content_hash)
+            raise
+        step = progress.child(0.94, 0.97, "Summarizing")
         # Without frames and events even "no events detected" would be a claim too much.
         has_summary = captions.events or not captions.coverage.uncovered
-        summary = summarize(captions.events, plan.span, pool, prober, on_part=stages) if has_summary else Summary("", ())
-        stages.begin("Writing to the library", until=0.99)
+        summary = summarize(captions.events, plan.span, pool, prober, progress=step) if has_summary else Summary("", ())
+        progress.child(0.97, 0.99, "Writing to the library")
         video_id = video.content_hash[:ID_DIGITS]
         entry = VideoEntry(
             video_id=video_id,
@@ -108,10 +126,36 @@ class Indexer:
             spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in entry.incomplete)
             log.warning("%s: captions may be incomplete from %s", entry.title, spans)
         entry = self._library.put(entry, captions.events)
-        stages.begin("Embedding the captions", until=1.0)
-        self._runtime.vectors.update(stages)
-        stages(1.0)
-        return IndexResult(entry, time.monotonic() - start)
+        self._embed(progress.child(0.99, 1.0, "Embedding the captions"))
+        return IndexResult(entry, time.monotonic() - start, cost.seconds)
+
+    def _caption(
+        self,
+        windows: Generator["PartialResult[WindowCaptions]", None, "Captions"],
+        video: VideoInfo,
+        file_state: FileState | None,
+    ) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
+        """Yield the captions of each window, and check after each that they are about the file that was hashed.
+
+        Raises:
+            VideoGone: the file was changed meanwhile.
+        """
+        while True:
+            try:
+                window = next(windows)
+            except StopIteration as end:
+                captions: Captions = end.value
+                self._media.raise_if_changed(video.path, video.content_hash, file_state)
+                return captions
+            self._media.raise_if_changed(video.path, video.content_hash, file_state)
+            yield window
+
+    def _embed(self, progress: Progress) -> None:
+        """Embed the new captions. The video is in the library by now, so a cancellation comes too late for it."""
+        try:
+            self._runtime.vectors.update(progress)
+        except Cancelled:
+            log.info("The captions are embedded with the next search.")
 
     def _title(self, video_id: str, path: Path) -> str:
         """Return the title that the library has, else the file's name."""

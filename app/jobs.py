@@ -4,13 +4,14 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.progress import OnProgress, Progress
 from longview.app.service import NO_CAPTIONS, Longview
 from longview.indexing.library import VideoEntry
+from longview.model.tasks.events import run_to_end
+from longview.video.progress import Cancelled, Progress, ProgressReport
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ class Job:
     """One job; its fields change while it runs."""
 
     title: str
-    progress: Progress = field(default_factory=lambda: Progress("Waiting", 0.0, None))
+    progress: Progress = field(default_factory=Progress)
     video_id: str | None = None
     """The video that the job is about, once it is known."""
     note: str = ""
@@ -28,6 +29,12 @@ class Job:
     error: str | None = None
     """A sentence for the user, if the job failed."""
     finished_event: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def report(self) -> ProgressReport:
+        """The state of the job."""
+        report = self.progress.report
+        return report if report.stage else replace(report, stage="Waiting")
 
 
 class Jobs:
@@ -50,12 +57,18 @@ class Jobs:
         """Return the job that was started last."""
         return self._jobs[-1] if self._jobs else None
 
+    def close(self) -> None:
+        """Cancel all jobs. The running one ends at its next chunk of frames or token; nothing of it is kept."""
+        for job in self.running_jobs():
+            job.progress.cancel()
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
     def index(self, path: Path, *, upload_name: str | None = None) -> Job:
         """Index a file. An upload is first copied into the library folder under its own name."""
 
-        def work(job: Job, on_progress: OnProgress) -> None:
+        def work(job: Job) -> None:
             def index(source: Path, title: str | None = None) -> None:
-                entry = self._app.index(source, title=title, on_progress=on_progress).entry
+                entry = run_to_end(self._app.indexer.index(source, title=title, progress=job.progress)).entry
                 job.video_id = entry.video_id
                 if entry.incomplete and not entry.caption_count:
                     job.note = NO_CAPTIONS
@@ -64,7 +77,7 @@ class Jobs:
                 index(path)
                 return
             try:
-                copy = self._app.media.import_upload(path, upload_name)
+                copy = self._app.media.import_upload(path, upload_name, job.progress)
             finally:
                 path.unlink(missing_ok=True)
             try:
@@ -81,22 +94,20 @@ class Jobs:
         candidates = (job for job in self._jobs if job.error or not job.finished_event.is_set())
         existing = next((job for job in candidates if (job.title, job.video_id) == (title, entry.video_id)), None)
 
-        def work(_: Job, on_progress: OnProgress) -> None:
-            on_progress(Progress("Converting", 0.0, None))
-            self._app.media.ensure_browser_copy(entry)
+        def work(job: Job) -> None:
+            self._app.media.ensure_browser_copy(entry, job.progress.child(0.0, 1.0, "Converting"))
 
         return existing or self._start(title, work, video_id=entry.video_id)
 
-    def _start(self, title: str, work: Callable[[Job, OnProgress], None], *, video_id: str | None = None) -> Job:
+    def _start(self, title: str, work: Callable[[Job], None], *, video_id: str | None = None) -> Job:
         job = Job(title, video_id=video_id)
-
-        def report(progress: Progress) -> None:
-            job.progress = progress
 
         def run() -> None:
             try:
-                work(job, report)
-                job.progress = Progress("Done", 1.0, 0.0)
+                work(job)
+                job.progress.child(1.0, 1.0, "Done")
+            except Cancelled:
+                job.error = "Cancelled; nothing of it was kept."
             except EXPECTED_ERRORS as error:
                 job.error = str(error)
             except Exception:

@@ -29,6 +29,7 @@ from longview.video.decoder import Decoder
 from longview.video.errors import ImpossiblePlan, VideoError
 from longview.video.guard import check_path
 from longview.video.probe import VideoInfo, content_hash
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import PATCH_SIDE_PX
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
@@ -46,6 +47,16 @@ class Cut:
     """The span that was written; it begins with a key frame, and so earlier than requested, unless it was encoded again."""
 
 
+@dataclass(frozen=True)
+class FileState:
+    """What changes with the content of a file. The time of its last change of any kind cannot be set by a program."""
+
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+
 class MediaStore:
     """The files of one library. Safe for several threads."""
 
@@ -55,16 +66,17 @@ class MediaStore:
 
     # -- from paths and references to videos -------------------------------------------------------------------------
 
-    def open(self, path: Path | str) -> VideoInfo:
+    def open(self, path: Path | str, progress: Progress = NO_PROGRESS) -> VideoInfo:
         """Check a file, hash its content and probe it.
 
         Raises:
             VideoError: the file cannot be used. BadRequest: its name cannot be kept.
         """
         checked_path = check_path(path, self._decoder.limits)
-        return self._decoder.probe(checked_path, known_hash=self._hash(checked_path))
+        content_hash = self._hash(checked_path, progress)
+        return self._decoder.probe(checked_path, known_hash=content_hash, progress=progress)
 
-    def find(self, reference: str) -> VideoEntry:
+    def find(self, reference: str, progress: Progress = NO_PROGRESS) -> VideoEntry:
         """Return the library entry that an id, a unique prefix of one or a path means.
 
         Raises:
@@ -73,7 +85,7 @@ class MediaStore:
         if not is_file_name(reference):
             return self._library.video(reference)
         checked_path = check_path(reference, self._decoder.limits)
-        entry = self._library.video(self._hash(checked_path)[:ID_DIGITS])
+        entry = self._library.video(self._hash(checked_path, progress)[:ID_DIGITS])
         if entry.path.exists():
             return entry
         # The same content under another name: the source was moved or renamed.
@@ -91,7 +103,7 @@ class MediaStore:
         entry = self._library.video(reference)
         return entry.title, self.probe(entry)
 
-    def _hash(self, path: Path) -> str:
+    def _hash(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
         """Return the content hash of a checked path. The library remembers it by path, size and time of change."""
         try:
             str(path).encode()
@@ -103,11 +115,31 @@ class MediaStore:
         status = path.stat()
         known_hash = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
         if known_hash is None:
-            known_hash = content_hash(path)
+            known_hash = content_hash(path, progress)
             self._library.remember_hash(path, status.st_size, status.st_mtime_ns, known_hash)
         return known_hash
 
-    def source(self, entry: VideoEntry) -> Path:
+    @staticmethod
+    def file_state(path: Path) -> FileState | None:
+        """Return the state of a file, to be compared when something is kept that was read from it; None if it is missing."""
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+    def raise_if_changed(self, path: Path, content_hash_before: str, before: FileState | None) -> None:
+        """Compare a file with its state before it was read; read it again only if the state differs.
+
+        Raises:
+            VideoGone: the content has changed, so what was read may be about another video.
+        """
+        if before is not None and self.file_state(path) == before:
+            return
+        if not path.exists() or content_hash(path) != content_hash_before:
+            raise VideoGone(f"{path} was changed while it was read, so nothing was kept. Run this again.")
+
+    def source(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> Path:
         """Return the path of an entry's source file.
 
         Raises:
@@ -117,17 +149,17 @@ class MediaStore:
             raise VideoGone(f"The file of {entry.title} is no longer at {entry.path}; index it again from where it is now.")
         # The settings may allow fewer folders than when it was indexed.
         check_path(entry.path, self._decoder.limits)
-        if self._hash(entry.path) != entry.content_hash:
+        if self._hash(entry.path, progress) != entry.content_hash:
             raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
         return entry.path
 
-    def probe(self, entry: VideoEntry) -> VideoInfo:
+    def probe(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> VideoInfo:
         """Probe an entry's source file; errors as for `source`."""
-        return self._decoder.probe(self.source(entry), known_hash=entry.content_hash)
+        return self._decoder.probe(self.source(entry, progress), known_hash=entry.content_hash, progress=progress)
 
     # -- uploads -------------------------------------------------------------------------------------------------------
 
-    def import_upload(self, upload: Path, name: str) -> Path:
+    def import_upload(self, upload: Path, name: str, progress: Progress = NO_PROGRESS) -> Path:
         """Copy an uploaded file into the library folder and return the copy's path. The same content is kept once.
 
         Raises:
@@ -135,7 +167,7 @@ class MediaStore:
         """
         try:
             # The hash of the temporary file is not remembered, that of its copy is.
-            video = self._decoder.probe(upload)
+            video = self._decoder.probe(upload, progress=progress)
         except VideoError as error:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error
@@ -162,11 +194,16 @@ class MediaStore:
 
     # -- derived files -------------------------------------------------------------------------------------------------
 
-    def ensure_browser_copy(self, entry: VideoEntry) -> Path:
-        """Return a file that browsers play: the source, or a light copy that the first call makes."""
-        return self.browser_copy(entry) or make_browser_copy(
-            self.probe(entry), self._browser_copy_path(entry), max_pixels=self._decoder.limits.pixels
-        )
+    def ensure_browser_copy(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> Path:
+        """Return a file that browsers play: the source, or a light copy that the first call makes.
+
+        Raises:
+            FFmpegFailed: ffmpeg cannot read the source. Cancelled: the operation was cancelled.
+        """
+        if (copy := self.browser_copy(entry)) is not None:
+            return copy
+        video, target = self.probe(entry, progress), self._browser_copy_path(entry)
+        return make_browser_copy(video, target, max_pixels=self._decoder.limits.pixels, progress=progress)
 
     def browser_copy(self, entry: VideoEntry) -> Path | None:
         """Return the same file if it exists already, else None."""

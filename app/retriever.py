@@ -1,9 +1,8 @@
 """Search of the library: moments, their verification, and the captions behind a query or an answer."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 
 from longview.app.errors import BadRequest, VideoGone
 from longview.app.media import MediaStore
@@ -12,16 +11,33 @@ from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.search import Moment, captions_with_all_words, search
 from longview.model.errors import ModelError
+from longview.model.tasks.events import PartialResult
 from longview.model.tasks.question import check_length
 from longview.video.errors import VideoError
-from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
 
-if TYPE_CHECKING:
-    from longview.model.engine.planner import OnFraction
-
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SearchResults:
+    """The moments that fit a query, best first."""
+
+    query: str
+    moments: tuple[Moment, ...]
+    """All moments; `verified` of each says what its verification gave."""
+
+    @property
+    def accepted(self) -> tuple[Moment, ...]:
+        """The moments that verification did not reject."""
+        return tuple(moment for moment in self.moments if moment.verified is not False)
+
+    @property
+    def rejected_count(self) -> int:
+        """Number of moments whose video does not show what the caption says."""
+        return len(self.moments) - len(self.accepted)
 
 
 class Retriever:
@@ -30,42 +46,66 @@ class Retriever:
     def __init__(self, library: Library, media: MediaStore, runtime: Runtime) -> None:
         self._library, self._media, self._runtime = library, media, runtime
 
-    def search(self, query: str, *, limit: int = 10, video_id: str | None = None) -> tuple[Moment, ...]:
-        """Return the moments of the library, or of one video, whose captions fit a query best.
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        video_id: str | None = None,
+        verify: bool | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> Generator[PartialResult[SearchResults], None, SearchResults]:
+        """Search the captions of the library, or of one video; yield all moments at once, and again with each verified one.
+
+        Verification checks whether the video confirms what the caption says. It says nothing about the query. A moment stays
+        unverified if its video is missing, if the checkpoint cannot be loaded, or if its verification would take long.
+        `verify`: which moments are verified (`longview.app.checks.Checks.hits`); by default as the settings say.
 
         Raises:
-            BadRequest: the query is empty. InvalidQuestion: it is too long.
+            BadRequest: the query is empty. InvalidQuestion: it is too long. Cancelled: the operation was cancelled.
+        """
+        moments = list(self.rank(query, limit=limit, video_id=video_id, progress=progress.child(0.0, 0.2, "Searching")))
+        yield PartialResult(SearchResults(query, tuple(moments)))
+        steps = progress.child(0.2, 1.0, "Verifying results").steps(len(moments))
+        for number, (moment, step) in enumerate(zip(moments, steps, strict=True)):
+            moments[number] = replace(moment, verified=self._verify(moment, verify, step))
+            step.update(1.0)
+            yield PartialResult(SearchResults(query, tuple(moments)))
+        return SearchResults(query, tuple(moments))
+
+    def rank(
+        self, query: str, *, limit: int = 10, video_id: str | None = None, progress: Progress = NO_PROGRESS
+    ) -> tuple[Moment, ...]:
+        """Return the moments of the library, or of one video, whose captions fit a query best, none of them verified.
+
+        Raises:
+            BadRequest: the query is empty. InvalidQuestion: it is too long. Cancelled: the operation was cancelled.
         """
         if not query.strip():
             raise BadRequest("The query is empty: say what to search for.")
         check_length(query, "query")
-        return search(self._library, self._runtime.vectors, query, limit=limit, video_id=video_id)
+        return search(self._library, self._runtime.vectors, query, limit=limit, video_id=video_id, progress=progress)
 
-    def verify(self, moments: Sequence[Moment], *, on_part: "OnFraction | None" = None) -> Iterator[Moment]:
-        """Verify moments one by one: whether the video confirms what the caption says. It says nothing about the query.
-
-        A moment stays unverified if its video is missing or if the checkpoint cannot be loaded.
-        """
-        from longview.model.tasks.verifier import verify_claim
+    def _verify(self, moment: Moment, verify: bool | None, progress: Progress) -> bool | None:
+        """Whether the video confirms a moment; None if that cannot or should not be found out."""
+        from longview.model.tasks.costs import VERIFICATION_TOKENS
+        from longview.model.tasks.verifier import estimated_seconds, verify_claim
 
         try:
+            is_requested = self._runtime.checks.hits if verify is None else verify
+            # To load a large checkpoint takes longer than any verification that is worth it by default.
+            if is_requested is False or (is_requested is None and not self._runtime.is_loaded):
+                return None
             pool, prober = self._runtime.pool, self._runtime.prober
-        except ModelError as error:
-            log.warning("The moments were not verified: %s", error)
-            yield from moments
-            return
-        videos: dict[str, VideoInfo] = {}
-        for number, moment in enumerate(moments):
-            is_verified = None
-            try:
-                if moment.video_id not in videos:
-                    videos[moment.video_id] = self._media.probe(self._library.video(moment.video_id))
-                is_verified = verify_claim(pool, prober, videos[moment.video_id], moment.span, moment.text)
-            except (ModelError, VideoError, VideoGone, UnknownVideo) as error:
-                log.warning("%s at %s was not verified: %s", moment.title, format_time(moment.span.start_s), error)
-            if on_part:
-                on_part((number + 1) / len(moments))
-            yield replace(moment, verified=is_verified)
+            video = self._media.probe(self._library.video(moment.video_id), progress)
+            if is_requested is None:
+                seconds = estimated_seconds(pool, prober, video, moment.span, reply_tokens=VERIFICATION_TOKENS)
+                if seconds > self._runtime.settings.search_verify_s:
+                    return None
+            return verify_claim(pool, prober, video, moment.span, moment.text, progress=progress)
+        except (ModelError, VideoError, VideoGone, UnknownVideo) as error:
+            log.warning("%s at %s was not verified: %s", moment.title, format_time(moment.span.start_s), error)
+            return None
 
     def candidate_spans(self, entry: VideoEntry, query: str, within: Span | None = None) -> tuple[Span, ...]:
         """Return the spans of the captions that have all words of a query."""

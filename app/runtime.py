@@ -4,6 +4,7 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
+from longview.app.checks import Checks, decide_checks
 from longview.app.errors import BadRequest
 from longview.app.settings import Settings
 from longview.indexing.library import Library, Provenance, VideoEntry
@@ -24,7 +25,7 @@ class Runtime:
     """The loaded parts of one application. Safe for several threads: what two of them need at once is loaded once."""
 
     def __init__(self, settings: Settings, library: Library, decoder: Decoder) -> None:
-        self._settings, self._library, self.decoder = settings, library, decoder
+        self.settings, self._library, self.decoder = settings, library, decoder
         # From Python 3.12 on a cached property has no lock of its own.
         self._lock = threading.RLock()
         self._pool: SessionPool | None = None
@@ -40,20 +41,25 @@ class Runtime:
         if self._server is not None:
             return self._server.checkpoint
         with self._lock:
-            return find_checkpoint(self._settings.model, context_tokens=self._settings.context_tokens)
+            return find_checkpoint(self.settings.model, context_tokens=self.settings.context_tokens)
 
     @functools.cached_property
     def _server(self) -> "Server | None":
         """The server of the model, if the model does not run here."""
-        if self._settings.server is None:
+        if self.settings.server is None:
             return None
-        if self._settings.model in ("auto", "demo"):
+        if self.settings.model in ("auto", "demo"):
             raise BadRequest("Say which model the server has: --model Qwen/Qwen3-VL-8B-Instruct, for instance.")
         try:
             from longview.model.engine.remote import Server
         except ImportError as error:
             raise BadRequest(f"--server needs the package {error.name}; install it with: pip install openai tenacity") from error
-        return Server(self._settings.server, self._settings.model, self._settings.server_key)
+        return Server(self.settings.server, self.settings.model, self.settings.server_key)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the checkpoint is loaded."""
+        return self._pool is not None
 
     @property
     def pool(self) -> "SessionPool":
@@ -66,11 +72,16 @@ class Runtime:
                 self._pool = SessionPool(
                     engine,
                     self.decoder,
-                    memory_bytes=self._settings.session_memory_bytes,
-                    host_bytes=self._settings.session_host_bytes if engine.device == "cuda" else 0,
-                    context_tokens=self._settings.context_tokens,
+                    memory_bytes=self.settings.session_memory_bytes,
+                    host_bytes=self.settings.session_host_bytes if engine.device == "cuda" else 0,
+                    context_tokens=self.settings.context_tokens,
                 )
             return self._pool
+
+    def discard_sessions(self, content_hash: str) -> None:
+        """End the sessions of a video whose file was changed while they were opened."""
+        if self._pool is not None:
+            self._pool.discard(content_hash)
 
     def _load_engine(self) -> "Engine":
         if self._server is not None:
@@ -79,14 +90,19 @@ class Runtime:
             return RemoteEngine(self._server)
         from longview.model.engine.local import LocalEngine
 
-        return LocalEngine(self.checkpoint, device=self._settings.device, cpu_threads=self._settings.cpu_threads)
+        return LocalEngine(self.checkpoint, device=self.settings.device, cpu_threads=self.settings.cpu_threads)
 
     @functools.cached_property
     def prober(self) -> "Prober":
-        """The prober that suits the chosen checkpoint."""
+        """The prober that suits the chosen checkpoint, which is not loaded for it."""
         from longview.model.probers import prober_for
 
-        return prober_for(self.pool.engine.checkpoint)
+        return prober_for(self.checkpoint)
+
+    @functools.cached_property
+    def checks(self) -> Checks:
+        """The checks that are on for the chosen checkpoint."""
+        return decide_checks(self.settings, self.prober)
 
     @property
     def vectors(self) -> "VectorIndex":
@@ -101,7 +117,7 @@ class Runtime:
 
     def provenance(self, plan: SamplingPlan | None) -> Provenance:
         """Return the provenance of a result that is made now."""
-        fields = plan_fields(plan) | {"key_frames_only": self._settings.key_frames_only} if plan else {}
+        fields = plan_fields(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
         return Provenance(self.checkpoint.identity, PROMPT_VERSION, fields)
 
     def is_outdated(self, entry: VideoEntry) -> bool:

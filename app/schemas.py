@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel
 
 from longview.app.answers import Answer, Citation
+from longview.app.indexer import IndexResult
 from longview.indexing.library import Provenance, VideoEntry
 from longview.indexing.search import Moment
 from longview.model.tasks.coverage import Coverage
@@ -15,7 +16,10 @@ from longview.video.time_text import format_time
 from longview.video.timeline import Event, Span
 
 if TYPE_CHECKING:
-    from longview.model.tasks.localizer import Localization  # it imports torch, which takes seconds
+    # They import torch, which takes seconds.
+    from longview.app.service import PlanReport
+    from longview.model.tasks.costs import Cost
+    from longview.model.tasks.localizer import Localization
 
 
 class SpanOut(BaseModel):
@@ -114,17 +118,21 @@ class IndexedVideoOut(BaseModel):
     duration_s: float
     events: int
     seconds_spent: float
+    estimated_seconds: float
+    """Estimate for the captions before they were made."""
     incomplete: list[SpanOut]
 
     @classmethod
-    def of(cls, entry: VideoEntry, seconds_spent: float) -> Self:
-        """Return the document of a library entry."""
+    def of(cls, result: IndexResult) -> Self:
+        """Return the document of the result of `index`."""
+        entry = result.entry
         return cls(
             video_id=entry.video_id,
             path=str(entry.path),
             duration_s=round(entry.duration_s, 3),
             events=entry.caption_count,
-            seconds_spent=round(seconds_spent, 2),
+            seconds_spent=round(result.seconds_spent, 2),
+            estimated_seconds=round(result.estimated_seconds, 2),
             incomplete=[SpanOut.of(span) for span in entry.incomplete],
         )
 
@@ -213,11 +221,52 @@ class PlanOut(BaseModel):
     windows: list[WindowOut]
 
 
+class CostOut(BaseModel):
+    """What a task would cost."""
+
+    sessions: int
+    generations: int
+    text_generations: int
+    """Replies to prompts without a video."""
+    seconds: float
+    is_exact: bool
+    """Whether the counts are exact; they are estimates where checks depend on what the checkpoint reports."""
+    verify: bool
+    refine: bool
+
+    @classmethod
+    def of(cls, cost: "Cost", *, verify: bool, refine: bool) -> Self:
+        """Return the document of a cost, and which checks are in it."""
+        return cls(**asdict(cost) | {"seconds": round(cost.seconds, 2)}, verify=verify, refine=refine)
+
+
+class CostsOut(BaseModel):
+    """The cost of each task: an answer, captions, a query that does not occur, and each occurrence of one."""
+
+    ask: CostOut
+    index: CostOut
+    locate: CostOut
+    occurrence: CostOut
+
+    @classmethod
+    def of(cls, report: "PlanReport") -> Self:
+        """Return the document of the costs of a plan."""
+        captions, localization = asdict(report.checks.captions), asdict(report.checks.localization)
+        return cls(
+            ask=CostOut.of(report.ask, verify=report.checks.answers.verify, refine=False),
+            index=CostOut.of(report.index, **captions),
+            locate=CostOut.of(report.locate, **localization),
+            occurrence=CostOut.of(report.occurrence, **localization),
+        )
+
+
 class PlanDocument(PlanOut):
     """The document of `plan`."""
 
     estimated_seconds: float
+    """Of an answer."""
     estimated_bytes: int
+    costs: CostsOut
     video: dict[str, Any]
     key_frames_only: bool
     checkpoint: str
@@ -257,6 +306,8 @@ class OccurrenceOut(SpanOut):
     """One occurrence of a query."""
 
     uncertainty_s: float
+    verified: bool | None
+    """None: it was not verified, or no reply decided it."""
 
 
 class LocateDocument(BaseModel):
@@ -265,7 +316,9 @@ class LocateDocument(BaseModel):
     query: str
     video_id: str
     spans: list[OccurrenceOut]
-    found: bool
+    found: bool | None
+    """None: nothing was found, but some replies were unreadable or contradict that; see `unresolved`."""
+    unresolved: list[SpanOut]
     coverage: CoverageOut
     provenance: ProvenanceOut | list[ProvenanceOut]
     notice: str | None
@@ -274,14 +327,15 @@ class LocateDocument(BaseModel):
     def of(cls, query: str, video_id: str, result: "Localization", provenance: Provenance, notice: str | None) -> Self:
         """Return the document of a localisation."""
         spans = [
-            OccurrenceOut(**SpanOut.fields_of(item.span), uncertainty_s=round(item.uncertainty_s, 3))
+            OccurrenceOut(**SpanOut.fields_of(item.span), uncertainty_s=round(item.uncertainty_s, 3), verified=item.is_verified)
             for item in result.occurrences
         ]
         return cls(
             query=query,
             video_id=video_id,
             spans=spans,
-            found=bool(spans),
+            found=result.is_found,
+            unresolved=[SpanOut.of(span) for span in result.unresolved],
             coverage=CoverageOut.of(result.coverage),
             provenance=ProvenanceOut.of(provenance),
             notice=notice,

@@ -1,42 +1,46 @@
 """Longview as one object: a facade over the indexer, the retriever, answers, the media store and the runtime of one library."""
 
 import logging
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from longview.app.answers import Answers, AnswerStream
-from longview.app.indexer import EXPECTED_REPLY_TOKENS, Indexer, IndexResult, requested_span
+from longview.app.answers import Answer, Answers
+from longview.app.checks import Checks
+from longview.app.errors import VideoGone
+from longview.app.indexer import Indexer, IndexResult, requested_span
 from longview.app.media import MediaStore, is_file_name
-from longview.app.progress import OnProgress, StagedProgress
-from longview.app.retriever import Retriever
+from longview.app.retriever import Retriever, SearchResults
 from longview.app.runtime import Runtime
 from longview.app.settings import Settings
+from longview.app.streams import Done, Stream
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.exports import FORMATS, ExportFormat, export_captions
 from longview.indexing.library import AnsweredQuestion, Caption, Library, Provenance, VideoEntry
 from longview.indexing.search import Moment
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import Checkpoint
+from longview.model.tasks.events import PartialResult, TextDelta
 from longview.model.tasks.question import check_length
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
+from longview.video.progress import Cancelled, Progress, ProgressReport
 from longview.video.sampler import SamplingPlan
 from longview.video.time_text import find_times, format_clock, format_time
 from longview.video.timeline import Event, Span
 
 if TYPE_CHECKING:
     from longview.indexing.vectors import VectorIndex
-    from longview.model.engine.planner import OnFraction
     from longview.model.engine.sessions import SessionPool
+    from longview.model.tasks.costs import Cost
     from longview.model.tasks.localizer import Localization
     from longview.model.tasks.prober import Prober
 
 __all__ = [  # with the types that the interface needs
-    "FORMATS", "AnsweredQuestion", "AnswerStream", "Caption", "ChatTurn", "Event", "ExportFormat", "IndexResult", "Longview",
-    "Moment", "NO_CAPTIONS", "NO_EVENTS", "PlanReport", "Span", "VideoEntry", "find_times", "format_clock", "format_time",
+    "FORMATS", "Answer", "AnsweredQuestion", "Cancelled", "Caption", "ChatTurn", "Done", "Event", "ExportFormat", "IndexResult",
+    "Longview", "Moment", "NO_CAPTIONS", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport",
+    "SearchResults", "Span", "Stream", "TextDelta", "VideoEntry", "find_times", "format_clock", "format_time",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -53,9 +57,18 @@ class PlanReport:
 
     video: VideoInfo
     plan: SamplingPlan
-    estimated_seconds: float
     estimated_bytes: int
     """Memory, with the checkpoint's weights."""
+    checks: Checks
+    """The checks that are on, and counted in the costs."""
+    ask: "Cost"
+    """The cost of an answer about the window that a question needs."""
+    index: "Cost"
+    """The cost of captions, chapters and summary."""
+    locate: "Cost"
+    """The cost to find that a query does not occur."""
+    occurrence: "Cost"
+    """The cost that each occurrence adds to `locate`."""
 
 
 class Longview:
@@ -79,7 +92,7 @@ class Longview:
         exact = Decoder(settings.limits, backend=settings.backend, processes=1) if settings.key_frames_only else self.decoder
         self.media = MediaStore(self.library, exact)
         self._runtime = Runtime(settings, self.library, self.decoder)
-        self._indexer = Indexer(self.library, self.media, self._runtime)
+        self.indexer = Indexer(self.library, self.media, self._runtime)
         self._retriever = Retriever(self.library, self.media, self._runtime)
         self._answers = Answers(self.library, self.media, self._retriever, self._runtime)
 
@@ -129,15 +142,20 @@ class Longview:
         """Return the video that an id, a unique prefix of one or a path means; see `MediaStore.find`."""
         return self.media.find(reference)
 
-    def get_or_index(self, reference: str, on_progress: OnProgress | None = None) -> VideoEntry:
-        """Return the same video; index a path first that is not in the library."""
-        try:
-            return self.video(reference)
-        except UnknownVideo:
-            if is_file_name(reference) or "/" in reference or Path(reference).suffix:
-                log.warning("%s is not in the library yet and is indexed first", reference)
-                return self.index(Path(reference), on_progress=on_progress).entry
-            raise
+    def get_or_index(self, reference: str, *, progress: Progress | None = None) -> Stream[VideoEntry]:
+        """Return the same video; index a path first that is not in the library. `progress`: see `Stream`."""
+
+        def operation(progress: Progress) -> Generator[PartialResult[Any], None, VideoEntry]:
+            try:
+                return self.media.find(reference, progress)
+            except UnknownVideo:
+                if not (is_file_name(reference) or "/" in reference or Path(reference).suffix):
+                    raise
+            log.warning("%s is not in the library yet and is indexed first", reference)
+            result = yield from self.indexer.index(Path(reference), keep_sessions=True, progress=progress)
+            return result.entry
+
+        return Stream(operation, progress=progress)
 
     def is_outdated(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, or another version of the prompts, would now caption this video."""
@@ -176,17 +194,30 @@ class Longview:
         max_frames: int | None = None,
         context_tokens: int | None = None,
     ) -> PlanReport:
-        """Plan the session for questions about a video or a part of it. A path need not be in the library.
+        """Plan the session for questions about a video or a part of it, and estimate the cost of each task.
+
+        A path need not be in the library. Frame rate and number of frames count for questions only.
 
         Raises:
             ImpossiblePlan: the options cannot be satisfied together.
         """
+        from longview.model.tasks import costs
+
         _, video = self.media.resolve(reference)
         span = requested_span(video, start_s, end_s)
-        plan = self.pool.planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
-        engine = self.pool.engine
-        seconds = engine.estimated_seconds(plan, reply_tokens=EXPECTED_REPLY_TOKENS)
-        return PlanReport(video, plan, seconds, engine.estimated_bytes(plan))
+        pool, checks = self.pool, self._runtime.checks
+        plan = pool.planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
+        caption_plan = pool.planner.plan(video, "caption", span=span, context_tokens=context_tokens)
+        return PlanReport(
+            video,
+            plan,
+            pool.engine.estimated_bytes(plan),
+            checks,
+            ask=costs.answer_cost(pool, plan),
+            index=costs.captions_cost(pool, self.prober, video, caption_plan, checks.captions),
+            locate=costs.locate_cost(pool, caption_plan, checks.localization),
+            occurrence=costs.occurrence_cost(pool, video, checks.localization),
+        )
 
     def index(
         self,
@@ -197,28 +228,42 @@ class Longview:
         context_tokens: int | None = None,
         title: str | None = None,
         keep_sessions: bool = True,
-        on_progress: OnProgress | None = None,
-    ) -> IndexResult:
-        """Caption a file and put it into the library; see `Indexer.index`."""
-        return self._indexer.index(
-            path,
-            start_s=start_s,
-            end_s=end_s,
-            context_tokens=context_tokens,
-            title=title,
-            keep_sessions=keep_sessions,
-            on_progress=on_progress,
+        progress: Progress | None = None,
+    ) -> Stream[IndexResult]:
+        """Caption a file and put it into the library; see `Indexer.index`. `progress`: see `Stream`."""
+        return Stream(
+            lambda progress: self.indexer.index(
+                path,
+                start_s=start_s,
+                end_s=end_s,
+                context_tokens=context_tokens,
+                title=title,
+                keep_sessions=keep_sessions,
+                progress=progress,
+            ),
+            progress=progress,
         )
 
-    def locate(self, entry: VideoEntry, query: str, *, on_progress: OnProgress | None = None) -> "Localization":
-        """Find all occurrences of a query in the whole video, whichever part of it was indexed."""
-        from longview.model.tasks.localizer import locate
+    def locate(self, entry: VideoEntry, query: str, *, progress: Progress | None = None) -> "Stream[Localization]":
+        """Find all occurrences of a query in the whole video, whichever part of it was indexed. `progress`: see `Stream`."""
 
-        check_length(query, "query")
-        stages = StagedProgress(on_progress)
-        stages.begin(f"Searching {entry.title}", until=1.0)
-        candidates = self._retriever.candidate_spans(entry, query)
-        return locate(self.pool, self.prober, self.media.probe(entry), query, candidates=candidates, on_part=stages)
+        def operation(progress: Progress) -> "Localization":
+            from longview.model.tasks.localizer import locate
+
+            check_length(query, "query")
+            progress = progress.child(0.0, 1.0, f"Searching {entry.title}")
+            candidates = self._retriever.candidate_spans(entry, query)
+            file_state = self.media.file_state(entry.path)
+            video, options = self.media.probe(entry, progress), self._runtime.checks.localization
+            result = locate(self.pool, self.prober, video, query, options, candidates=candidates, progress=progress)
+            try:
+                self.media.raise_if_changed(entry.path, entry.content_hash, file_state)
+            except VideoGone:
+                self._runtime.discard_sessions(entry.content_hash)
+                raise
+            return result
+
+        return Stream(operation, progress=progress)
 
     def ask(
         self,
@@ -226,20 +271,32 @@ class Longview:
         question: str,
         *,
         history: Sequence[ChatTurn] = (),
-        verify: bool = False,
-        cancel_event: threading.Event | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> AnswerStream:
-        """Answer a question about videos, or about the whole library where none is named; see `Answers.ask`."""
-        return self._answers.ask(
-            entries, question, history=history, verify=verify, cancel_event=cancel_event, on_progress=on_progress
+        progress: Progress | None = None,
+    ) -> Stream[Answer]:
+        """Answer a question about videos, or about the whole library where none is named; see `Answers.answer`.
+
+        `progress`: see `Stream`.
+        """
+        return Stream(
+            lambda progress: self._answers.answer(entries, question, history=history, progress=progress), progress=progress
         )
 
-    def search(self, query: str, *, limit: int = 10, video: str | None = None) -> tuple[Moment, ...]:
-        """Return the moments of the library, or of one video, that fit a query best; see `Retriever.search`."""
-        video_id = self.video(video).video_id if video else None
-        return self._retriever.search(query, limit=limit, video_id=video_id)
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        video: str | None = None,
+        verify: bool | None = None,
+        progress: Progress | None = None,
+    ) -> Stream[SearchResults]:
+        """Search the captions of the library, or of one video, and verify the moments; see `Retriever.search`.
 
-    def verify_moments(self, moments: Sequence[Moment], *, on_part: "OnFraction | None" = None) -> Iterator[Moment]:
-        """Verify search results one by one; see `Retriever.verify`."""
-        return self._retriever.verify(moments, on_part=on_part)
+        `progress`: see `Stream`.
+        """
+
+        def operation(progress: Progress) -> Generator[PartialResult[SearchResults], None, SearchResults]:
+            video_id = self.media.find(video, progress).video_id if video else None
+            return self._retriever.search(query, limit=limit, video_id=video_id, verify=verify, progress=progress)
+
+        return Stream(operation, progress=progress)

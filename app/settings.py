@@ -71,6 +71,20 @@ class Settings(BaseSettings):
     """Device memory for the KV caches of open videos, in bytes; by default most of what is free."""
     session_host_bytes: int = Field(default=0, ge=0)
     """Host memory for KV caches that no longer fit on the device, in bytes: they move back without being decoded again."""
+    index_verify: bool | None = None
+    """Verify every caption, and caption a window again whose captions fail the check; by default only for the demo checkpoint."""
+    index_refine: bool | None = None
+    """Refine the times of contested captions in clips of their own; by default only for the demo checkpoint."""
+    locate_verify: bool = True
+    """Verify each occurrence that `locate` finds, and the absence of a query before it is stated."""
+    locate_refine: bool = True
+    """Refine the boundaries of each occurrence that `locate` finds."""
+    ask_verify: bool = False
+    """Verify the times that an answer names."""
+    search_verify: bool | None = None
+    """Verify search results; by default all of them for the demo checkpoint, else those that take less than `search_verify_s`."""
+    search_verify_s: float = Field(default=5.0, ge=0)
+    """Maximum estimated time to verify a search result by default, in seconds."""
     port: int = Field(default=7860, ge=1, le=65535)
     """The port of `serve` on 127.0.0.1."""
     max_upload_bytes: int = Field(default=64 << 30, ge=1)

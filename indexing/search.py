@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from longview.indexing.library import Library
 from longview.indexing.vectors import VectorIndex
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Span
 
 MAX_CANDIDATES = 200
@@ -73,12 +74,22 @@ def _words(query: str) -> list[str]:
 
 
 def search(
-    library: Library, vectors: VectorIndex, query: str, *, limit: int = 10, video_id: str | None = None
+    library: Library,
+    vectors: VectorIndex,
+    query: str,
+    *,
+    limit: int = 10,
+    video_id: str | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> tuple[Moment, ...]:
-    """Return the moments of the library, or of one video, that fit a query in any of the encoder's languages."""
+    """Return the moments of the library, or of one video, that fit a query in any of the encoder's languages.
+
+    Raises:
+        Cancelled: the operation was cancelled.
+    """
     words = _words(query)
     among = sorted(library.caption_ids(video_id)) if video_id else None
-    cosines = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among))
+    cosines = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among, progress=progress))
     candidate_ids = list(dict.fromkeys([*cosines, *library.match_words(words, limit=MAX_CANDIDATES, video_id=video_id)]))
     matches = {word: library.filter_containing(word, candidate_ids) for word in words}
     titles = {entry.video_id: entry.title for entry in library.videos()}

@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import faiss
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from longview.indexing.embedder import Embedder
 from longview.indexing.library import Library
 from longview.video.atomic import atomic_write
+from longview.video.progress import NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 
@@ -36,22 +37,32 @@ class VectorIndex:
         self._index = self._load()
         self._revision = -1
 
-    def search(self, query: str, *, limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
-        """Return (caption id, cosine) of the captions most similar to a query, best first. `among`: the only ids that count."""
-        with self._lock:
-            self._update()
+    def search(
+        self, query: str, *, limit: int, among: Sequence[int] | None = None, progress: Progress = NO_PROGRESS
+    ) -> list[tuple[int, float]]:
+        """Return (caption id, cosine) of the captions most similar to a query, best first. `among`: the only ids that count.
+
+        Raises:
+            Cancelled: the operation was cancelled, perhaps while new captions were embedded; see `update`.
+        """
+        with progress.holding(self._lock):
+            self._update(progress)
             parameters = None
             if among is not None:
                 parameters = faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.asarray(among, dtype=np.int64)))
             scores, ids = self._index.search(self._embedder.embed([query]), limit, params=parameters)
         return [(int(caption_id), float(score)) for caption_id, score in zip(ids[0], scores[0], strict=True) if caption_id >= 0]
 
-    def update(self, on_progress: Callable[[float], None] | None = None) -> None:
-        """Embed new captions and remove deleted ones. `on_progress` receives the completed fraction."""
-        with self._lock:
-            self._update(on_progress)
+    def update(self, progress: Progress = NO_PROGRESS) -> None:
+        """Embed new captions and remove deleted ones.
 
-    def _update(self, on_progress: Callable[[float], None] | None = None) -> None:
+        Raises:
+            Cancelled: the operation was cancelled. The vectors so far stay in memory, and the next call embeds the rest.
+        """
+        with progress.holding(self._lock):
+            self._update(progress)
+
+    def _update(self, progress: Progress) -> None:
         revision = self._library.revision()
         if revision == self._revision:
             return
@@ -67,8 +78,7 @@ class VectorIndex:
                 vectors = self._embedder.embed([caption.event.text for caption in captions.values()])
                 self._index.add_with_ids(vectors, np.asarray(list(captions), dtype=np.int64))
                 self._texts |= {caption_id: _digest(caption.event.text) for caption_id, caption in captions.items()}
-            if on_progress:
-                on_progress(min(1.0, (start + BATCH) / len(new_ids)))
+            progress.update((start + BATCH) / len(new_ids))
         self._revision = revision
         if deleted_ids or new_ids:
             self._save()

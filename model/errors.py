@@ -31,12 +31,6 @@ class DeviceNotFound(ModelError):
     code = "device_not_found"
 
 
-class Cancelled(ModelError):
-    """The caller cancelled the operation."""
-
-    code = "cancelled"
-
-
 class OutOfMemory(ModelError):
     """The device does not have enough memory for the plan."""
 

@@ -16,6 +16,7 @@ from longview.video.errors import FFmpegFailed, UnreadableVideo
 from longview.video.ffmpeg import SDR_STEPS, run
 from longview.video.guard import DEMUXER_OPTIONS, Limits, demuxer_url, may_decode
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
 
@@ -89,7 +90,7 @@ def _audio(source: "ffmpeg.nodes.FilterableStream", video: VideoInfo) -> list["f
     return [source["a:0"]] if has_audio else []
 
 
-def make_browser_copy(video: VideoInfo, target: Path, *, max_pixels: int = MAX_PIXELS) -> Path:
+def make_browser_copy(video: VideoInfo, target: Path, *, max_pixels: int = MAX_PIXELS, progress: Progress = NO_PROGRESS) -> Path:
     """Write a small H.264 copy with the same timestamps, for browsers that cannot play the original. Returns `target`.
 
     Frames of more than `max_pixels` pixels are dropped; the frame size may change within a file.
@@ -110,7 +111,7 @@ def make_browser_copy(video: VideoInfo, target: Path, *, max_pixels: int = MAX_P
     }
     with atomic_write(target) as temporary_path:
         graph = ffmpeg.output(*streams, str(temporary_path), **VFR_OPTIONS, **options)
-        run(graph, timeout_s=60 + MAX_ENCODING_S_PER_S * video.duration_s)
+        run(graph, timeout_s=60 + MAX_ENCODING_S_PER_S * video.duration_s, progress=progress)
     return target
 
 

@@ -23,6 +23,7 @@ from longview.video.backends.base import DecodedFrame, DecodeRequest
 from longview.video.errors import DecoderDied, UnreadableVideo, VideoError
 from longview.video.guard import Limits, check_path
 from longview.video.probe import VideoInfo, content_hash
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
 from longview.video.timeline import Span, merge_spans
 from longview.video.worker_process import DecodingProcess
@@ -106,7 +107,7 @@ class Decoder:
 
     # -- probing --------------------------------------------------------------------------------------------------
 
-    def probe(self, path: Path | str, *, known_hash: str | None = None) -> VideoInfo:
+    def probe(self, path: Path | str, *, known_hash: str | None = None, progress: Progress = NO_PROGRESS) -> VideoInfo:
         """Return the metadata of a video file; see `longview.video.probe.probe`.
 
         Raises:
@@ -115,18 +116,18 @@ class Decoder:
         checked_path = check_path(path, self.limits)
         process = self.acquire()
         try:
-            info = process.probe(checked_path)
+            info = process.probe(checked_path, progress)
         except DecoderDied as error:
             raise UnreadableVideo(f"{checked_path} cannot be probed. {error}") from error
         finally:
             self.release(process)
-        return replace(info, content_hash=known_hash or content_hash(checked_path))
+        return replace(info, content_hash=known_hash or content_hash(checked_path, progress))
 
-    def key_times(self, video: VideoInfo, times_s: list[float]) -> list[float]:
+    def key_times(self, video: VideoInfo, times_s: list[float], progress: Progress = NO_PROGRESS) -> list[float]:
         """See `longview.video.backends.pyav.key_times`; also empty if the file cannot be read."""
         process = self.acquire()
         try:
-            return process.key_times(video, times_s)
+            return process.key_times(video, times_s, progress)
         except VideoError as error:
             log.info("%s: cannot find the key frames: %s", video.path.name, error)
             return []
@@ -150,7 +151,14 @@ class Decoder:
     # -- decoding -------------------------------------------------------------------------------------------------
 
     def frames_played_at(
-        self, video: VideoInfo, times_s: Sequence[float], height: int, width: int, *, chunk_frames: int = CHUNK_FRAMES
+        self,
+        video: VideoInfo,
+        times_s: Sequence[float],
+        height: int,
+        width: int,
+        *,
+        chunk_frames: int = CHUNK_FRAMES,
+        progress: Progress = NO_PROGRESS,
     ) -> Generator[TimedFrames, None, None]:
         """Decode the frames on screen at `times_s` (increasing), upright and scaled, in chunks of at most `chunk_frames`.
 
@@ -159,6 +167,7 @@ class Decoder:
 
         Raises:
             UnreadableVideo: no frame can be decoded. NotAVideo: the file is no longer a video.
+            Cancelled: the operation was cancelled; the processes are stopped.
         """
         request = DecodeRequest(tuple(map(float, times_s)), height, width, self.key_frames_only, max_pixels=self.limits.pixels)
         periods_s = _periods(request.times_s)
@@ -166,8 +175,9 @@ class Decoder:
         decoded_count, missing_s = 0, []
         last_s = -np.inf
         # `closing` stops the processes at once if the caller stops iterating.
-        with closing(self._decoded_frames(video, request)) as frames:
+        with closing(self._decoded_frames(video, request, progress)) as frames:
             for frame in frames:
+                progress.update(bisect.bisect_right(request.times_s, frame.requested_s) / len(request.times_s))
                 if frame.time_s is None or frame.pixels is None:
                     missing_s.append(frame.requested_s)
                     start_s = (
@@ -190,11 +200,13 @@ class Decoder:
                 *(video.path.name, decoded_count, decoded_count + missing_count, missing_count, first, last),
             )
 
-    def _decoded_frames(self, video: VideoInfo, request: DecodeRequest) -> Generator[DecodedFrame, None, None]:
+    def _decoded_frames(
+        self, video: VideoInfo, request: DecodeRequest, progress: Progress
+    ) -> Generator[DecodedFrame, None, None]:
         """Yield all frames in order of time, from as many processes as the span is worth."""
         frame_bytes = request.height * request.width * 3
         buffer_frames = max(MIN_READAHEAD_FRAMES, min(CHUNK_FRAMES, READAHEAD_BYTES // frame_bytes))
-        segments = self._segments(video, request, buffer_frames)
+        segments = self._segments(video, request, buffer_frames, progress)
         workers = min(self._processes, len(segments))
         threads = self._processes if workers == 1 else 1
         streams: list[_BackendStream] = []
@@ -202,20 +214,23 @@ class Decoder:
             for worker in range(workers):
                 # Each worker takes every n-th segment, and decodes its next one ahead while another worker's is consumed.
                 share = [time_s for segment in segments[worker::workers] for time_s in segment]
-                streams.append(_BackendStream(self, video, replace(request, times_s=share, threads=threads), buffer_frames))
+                share_request = replace(request, times_s=share, threads=threads)
+                streams.append(_BackendStream(self, video, share_request, buffer_frames, progress))
             for index, segment in enumerate(segments):
                 yield from streams[index % workers].until(segment[-1])
         finally:
             for stream in streams:
                 stream.close()
 
-    def _segments(self, video: VideoInfo, request: DecodeRequest, buffer_frames: int) -> list[Sequence[float]]:
+    def _segments(
+        self, video: VideoInfo, request: DecodeRequest, buffer_frames: int, progress: Progress
+    ) -> list[Sequence[float]]:
         """Split the requested times at key frames, into parts of about as many frames as a process decodes ahead."""
         times_s = list(request.times_s)
         is_short = len(times_s) < MIN_SPLIT_FRAMES or times_s[-1] - times_s[0] < MIN_SPLIT_S
         if is_short or self._processes == 1 or self.backend != "pyav":
             return [times_s]
-        keys_s = self.key_times(video, times_s)
+        keys_s = self.key_times(video, times_s, progress)
         if not keys_s:
             return [times_s]
         size = min(buffer_frames, -(-len(times_s) // self._processes))
@@ -233,8 +248,10 @@ class _BackendStream:
     If the chosen backend cannot read the file, or crashes, the fallback backend is tried once.
     """
 
-    def __init__(self, decoder: Decoder, video: VideoInfo, request: DecodeRequest, buffer_frames: int) -> None:
-        self._decoder, self._video, self._buffer_frames = decoder, video, buffer_frames
+    def __init__(
+        self, decoder: Decoder, video: VideoInfo, request: DecodeRequest, buffer_frames: int, progress: Progress
+    ) -> None:
+        self._decoder, self._video, self._buffer_frames, self._progress = decoder, video, buffer_frames, progress
         # What is still to be decoded.
         self._request = request
         self._backends = [decoder.backend, FALLBACK[decoder.backend]]
@@ -260,7 +277,9 @@ class _BackendStream:
     def _begin(self) -> None:
         self._process = self._decoder.acquire()
         try:
-            self._frames = self._process.decode(self._video, self._request, self._backends[0], buffer_frames=self._buffer_frames)
+            self._frames = self._process.decode(
+                self._video, self._request, self._backends[0], buffer_frames=self._buffer_frames, progress=self._progress
+            )
         except BaseException:
             self._decoder.release(self._process)
             raise

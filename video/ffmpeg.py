@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 
 import ffmpeg
 import imageio_ffmpeg
 
 from longview.video.errors import FFmpegFailed
+from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 try:
     import resource
@@ -57,11 +59,12 @@ def ffmpeg_major_version(program: str) -> int:
     return 999 if re.match(r"ffmpeg version (?:N-|git)", output) else 0
 
 
-def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float) -> None:
+def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float, progress: Progress = NO_PROGRESS) -> None:
     """Run an ffmpeg-python graph until it finishes.
 
     Raises:
         FFmpegFailed: ffmpeg failed (the message has its last line), or took longer than `timeout_s` seconds.
+        Cancelled: the operation was cancelled; ffmpeg is stopped.
     """
     command = ffmpeg.compile(
         stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True
@@ -72,15 +75,25 @@ def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float) -> None:
     ):
         _limit_memory(process.pid)
         try:
-            process.wait(timeout=timeout_s)
-        except subprocess.TimeoutExpired as error:
+            _wait(process, timeout_s, progress)
+        except BaseException:
             process.kill()
-            raise FFmpegFailed(f"ffmpeg did not finish within {timeout_s:.0f} seconds and was stopped.") from error
+            raise
         stderr_file.seek(max(0, stderr_file.seek(0, os.SEEK_END) - MAX_STDERR_BYTES))
         stderr = stderr_file.read()
     if process.returncode:
         lines = stderr.decode(errors="replace").strip().splitlines()
         raise FFmpegFailed(f"ffmpeg failed: {lines[-1] if lines else f'exit code {process.returncode}'}")
+
+
+def _wait(process: "subprocess.Popen[bytes]", timeout_s: float, progress: Progress) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        progress.raise_if_cancelled()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=CANCEL_POLL_S)
+            return
+    raise FFmpegFailed(f"ffmpeg did not finish within {timeout_s:.0f} seconds and was stopped.")
 
 
 def _limit_memory(pid: int) -> None:

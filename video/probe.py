@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from longview.video.errors import NotAVideo, UnreadableVideo
 from longview.video.guard import DEMUXER_OPTIONS, Limits, check_path, check_stream, demuxer_url
+from longview.video.progress import NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +104,17 @@ class VideoInfo:
         return bool(self.audio_streams)
 
 
-def content_hash(path: Path) -> str:
-    """Return the BLAKE2b-160 hash of a file's bytes, hexadecimal."""
+def content_hash(path: Path, progress: Progress = NO_PROGRESS) -> str:
+    """Return the BLAKE2b-160 hash of a file's bytes, hexadecimal.
+
+    Raises:
+        Cancelled: the operation was cancelled.
+    """
     digest = hashlib.blake2b(digest_size=20)
     with path.open("rb") as file:
         while block := file.read(HASH_BLOCK_BYTES):
             digest.update(block)
+            progress.raise_if_cancelled()
     return digest.hexdigest()
 
 

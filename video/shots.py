@@ -1,13 +1,14 @@
 """Shot detection: PySceneDetect's content detector on frames from `longview.video.decoder`."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from longview.video.decoder import Decoder
 from longview.video.errors import VideoError
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
@@ -18,13 +19,15 @@ HEIGHT, WIDTH = 96, 160
 """Frame size in pixels; the detector itself downscales larger frames."""
 
 
-def shot_starts(decoder: Decoder, video: VideoInfo, regions: Iterable[Span]) -> tuple[float, ...]:
+def shot_starts(
+    decoder: Decoder, video: VideoInfo, regions: Sequence[Span], progress: Progress = NO_PROGRESS
+) -> tuple[float, ...]:
     """Return the start times of the shots that begin inside the regions, in order; an undecodable region has none."""
     starts_s: list[float] = []
-    for region in regions:
+    for region, part in zip(regions, progress.steps(len(regions)), strict=True):
         times_s = [region.start_s + index / FPS for index in range(int(region.duration_s * FPS) + 1)]
         try:
-            chunks = list(decoder.frames_played_at(video, times_s, HEIGHT, WIDTH))
+            chunks = list(decoder.frames_played_at(video, times_s, HEIGHT, WIDTH, progress=part))
         except VideoError as error:
             log.info("%s: cannot detect shots from %.1f to %.1f s: %s", video.path.name, region.start_s, region.end_s, error)
             continue

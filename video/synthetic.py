@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from longview.video.atomic import atomic_write
 from longview.video.errors import FFmpegFailed
 from longview.video.ffmpeg import ffmpeg_path
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Event, Span
 
 COLORS = {
@@ -225,13 +226,14 @@ def render(
     codec: str = "libx264",
     seed: int = 0,
     output_options: dict[str, object] | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Path:
     """Render a video into the container that the suffix of `target` names. The file appears only when it is complete.
 
     `output_options` are passed to ffmpeg unchanged (`{"g": 250}`). Returns `target`.
 
     Raises:
-        FFmpegFailed: ffmpeg rejects the codec, the container or the size.
+        FFmpegFailed: ffmpeg rejects the codec, the container or the size. Cancelled: the operation was cancelled.
     """
     options: dict[str, object] = {"vcodec": codec, "pix_fmt": "yuv420p"} | (output_options or {})
     if codec == "libx264":
@@ -247,7 +249,8 @@ def render(
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdin is not None and process.stderr is not None
             try:
-                for frame in _frames(events, duration_s, fps, backdrop):
+                for number, frame in enumerate(_frames(events, duration_s, fps, backdrop)):
+                    progress.update(number / (duration_s * fps))
                     process.stdin.write(frame.tobytes())
                 process.stdin.close()
             except BrokenPipeError:

@@ -28,6 +28,7 @@ from longview.video.backends.base import DecodedFrame, DecodeRequest
 from longview.video.errors import DecoderDied, UnreadableVideo, VideoError
 from longview.video.guard import Limits
 from longview.video.probe import Chapter, StreamInfo, VideoInfo
+from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 
@@ -80,28 +81,34 @@ class DecodingProcess:
         """Whether the process can take another request."""
         return not (self._is_closed or self._is_busy) and self._process.poll() is None
 
-    def probe(self, path: Path) -> VideoInfo:
+    def probe(self, path: Path, progress: Progress = NO_PROGRESS) -> VideoInfo:
         """Probe a file; the content hash of the result is "unread".
 
         Raises:
             VideoError: as `longview.video.probe.probe`. DecoderDied: the process hung or crashed.
         """
         self._send({"do": "probe", "path": str(path), "limits": _limits_to_json(self._limits)})
-        return video_from(self._single_response(self._limits.stall_s + MAX_PROBE_S)["video"])
+        return video_from(self._single_response(self._limits.stall_s + MAX_PROBE_S, progress)["video"])
 
-    def key_times(self, video: VideoInfo, times_s: list[float]) -> list[float]:
+    def key_times(self, video: VideoInfo, times_s: list[float], progress: Progress = NO_PROGRESS) -> list[float]:
         """See `longview.video.backends.pyav.key_times`."""
         self._send(self._message_about(video) | {"do": "key_times", "times_s": times_s})
-        return [float(time_s) for time_s in self._single_response(self._deadline_s(video))["key_times"]]
+        return [float(time_s) for time_s in self._single_response(self._deadline_s(video), progress)["key_times"]]
 
     def key_frames_around(self, video: VideoInfo, time_s: float) -> tuple[float, float] | None:
         """See `longview.video.backends.pyav.key_frames_around`."""
         self._send(self._message_about(video) | {"do": "key_frames_around", "time_s": time_s})
-        key_frames_s = self._single_response(self._deadline_s(video))["key_frames_s"]
+        key_frames_s = self._single_response(self._deadline_s(video), NO_PROGRESS)["key_frames_s"]
         return None if key_frames_s is None else (float(key_frames_s[0]), float(key_frames_s[1]))
 
     def decode(
-        self, video: VideoInfo, request: DecodeRequest, backend: BackendName, *, buffer_frames: int
+        self,
+        video: VideoInfo,
+        request: DecodeRequest,
+        backend: BackendName,
+        *,
+        buffer_frames: int,
+        progress: Progress = NO_PROGRESS,
     ) -> Generator[DecodedFrame, None, None]:
         """Yield the backend's frames, decoded ahead into shared memory for at most `buffer_frames` frames.
 
@@ -116,11 +123,13 @@ class DecodingProcess:
         request_fields["times_s"] = list(request.times_s)
         message = {"do": "decode", "backend": backend, "request": request_fields, "buffer_frames": buffer_frames}
         self._send(self._message_about(video) | message)
-        return self._frames(buffer_frames, (request.height, request.width, 3), self._deadline_s(video))
+        return self._frames(buffer_frames, (request.height, request.width, 3), self._deadline_s(video), progress)
 
-    def _frames(self, buffer_frames: int, shape: tuple[int, int, int], deadline_s: float) -> Generator[DecodedFrame, None, None]:
+    def _frames(
+        self, buffer_frames: int, shape: tuple[int, int, int], deadline_s: float, progress: Progress
+    ) -> Generator[DecodedFrame, None, None]:
         with mmap.mmap(self._memory_fd, buffer_frames * math.prod(shape), prot=mmap.PROT_READ) as memory:
-            for response in self._responses(deadline_s):
+            for response in self._responses(deadline_s, progress):
                 if "end" in response:
                     self._is_busy = False
                     return
@@ -169,9 +178,9 @@ class DecodingProcess:
         except (BrokenPipeError, ValueError) as error:
             raise self._exit_error() from error
 
-    def _single_response(self, deadline_s: float) -> dict[str, Any]:
+    def _single_response(self, deadline_s: float, progress: Progress) -> dict[str, Any]:
         try:
-            response = next(self._responses(deadline_s))
+            response = next(self._responses(deadline_s, progress))
         except DecoderDied:
             raise
         except VideoError:
@@ -181,16 +190,17 @@ class DecodingProcess:
         self._is_busy = False
         return response
 
-    def _responses(self, deadline_s: float) -> Iterator[dict[str, Any]]:
+    def _responses(self, deadline_s: float, progress: Progress) -> Iterator[dict[str, Any]]:
         """Yield responses as they arrive, without the heartbeats.
 
         Raises:
             VideoError: an error about the file that the process reports. DecoderDied: the process ended, hung or was too slow.
+            Cancelled: the operation was cancelled.
         """
         remaining_s = deadline_s
         while True:
             start_s = time.monotonic()
-            line = self._line(remaining_s)
+            line = self._line(remaining_s, progress)
             remaining_s -= time.monotonic() - start_s
             try:
                 response = json.loads(line)
@@ -202,11 +212,14 @@ class DecodingProcess:
                 self.close()
                 raise DecoderDied(MALFORMED_MESSAGE) from error
 
-    def _line(self, remaining_s: float) -> bytes:
+    def _line(self, remaining_s: float, progress: Progress) -> bytes:
         assert self._process.stdout is not None
         deadline = time.monotonic() + min(self._limits.stall_s, remaining_s)
         while b"\n" not in self._stdout_bytes:
-            if not self._selector.select(max(0.0, deadline - time.monotonic())):
+            progress.raise_if_cancelled()
+            if not self._selector.select(min(CANCEL_POLL_S, max(0.0, deadline - time.monotonic()))):
+                if time.monotonic() < deadline:
+                    continue
                 self.close()
                 if remaining_s < self._limits.stall_s:
                     raise DecoderDied("Decoding exceeded the time limit for a video of that duration and was stopped.")

@@ -1,16 +1,15 @@
 """The verbs that index, list, ask and search: what each asks of the application, and what it prints."""
 
-import itertools
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from longview.app import schemas
-from longview.app.cli.console import Context, command, printable, progress_bar
+from longview.app.cli.console import Context, command, printable, stop, write_out
 from longview.app.cli.params import (
     ContextTokens,
     End,
@@ -23,17 +22,19 @@ from longview.app.cli.params import (
     warn_if_incomplete,
 )
 from longview.app.doctor import examine
-from longview.app.errors import EXPECTED_ERRORS, BadRequest
-from longview.app.progress import Progress, StagedProgress
+from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
 from longview.app.runtime import plan_fields
-from longview.app.service import NO_CAPTIONS, NO_EVENTS, ChatTurn
+from longview.app.service import NO_CAPTIONS, NO_EVENTS, ChatTurn, Moment, PlanReport
 from longview.indexing.library import VideoEntry
 from longview.video.time_text import format_clock, format_time
+
+if TYPE_CHECKING:
+    from longview.model.tasks.costs import Cost
 
 log = logging.getLogger(__name__)
 
 
-@command("json", "model", "decoding")
+@command("json", "model", "decoding", "index-checks")
 def index(
     context: Context,
     paths: Annotated[list[Path], typer.Argument(help="Video files.")],
@@ -52,22 +53,15 @@ def index(
     context.print_notice()
     for path in paths:
         try:
-            with progress_bar() as on_progress:
-                # This process ends with its last file, so nobody will ask the sessions.
-                result = context.app.index(
-                    path,
-                    start_s=start_s,
-                    end_s=end_s,
-                    context_tokens=context_tokens,
-                    keep_sessions=False,
-                    on_progress=on_progress,
-                )
+            # This process ends with its last file, so nobody will ask the sessions.
+            options: dict[str, Any] = {"start_s": start_s, "end_s": end_s, "context_tokens": context_tokens}
+            result = context.follow(context.app.index(path, **options, keep_sessions=False))
         except EXPECTED_ERRORS as error:
             failures.append(error)
             documents.append(schemas.FailedVideoOut(path=str(path), error=schemas.ErrorOut.of(error)))
             lines.append(f"failed: {error}")
             continue
-        row = schemas.IndexedVideoOut.of(result.entry, result.seconds_spent)
+        row = schemas.IndexedVideoOut.of(result)
         documents.append(row)
         spent = f"{row.events} events in {row.seconds_spent} s"
         lines.append(f"{row.video_id}  {format_time(row.duration_s)}  {spent}  {printable(row.path)}")
@@ -111,7 +105,7 @@ def remove(context: Context, video: ExistingVideo) -> None:
     )
 
 
-@command("json", "model", "key-frames")
+@command("json", "model", "key-frames", "index-checks")
 def plan(
     context: Context,
     video: ExistingVideo,
@@ -121,7 +115,7 @@ def plan(
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames per second.", show_default=False)] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Maximum number of frames.", show_default=False)] = None,
 ) -> None:
-    """Show which frames a question would need, and their cost.
+    """Show which frames a question would need, and what each task would cost.
 
     Example: longview plan holiday.mp4
     """
@@ -136,8 +130,9 @@ def plan(
     key_frames_only = context.app.settings.key_frames_only
     document = schemas.PlanDocument(
         **plan_fields(report.plan),
-        estimated_seconds=round(report.estimated_seconds, 2),
+        estimated_seconds=round(report.ask.seconds, 2),
         estimated_bytes=report.estimated_bytes,
+        costs=schemas.CostsOut.of(report),
         video=schemas.video_fields(report.video),
         key_frames_only=key_frames_only,
         checkpoint=context.app.checkpoint.identity,
@@ -149,12 +144,39 @@ def plan(
         f"{document.total_tokens} tokens: {document.visual_tokens} visual, {document.timestamp_tokens} for timestamps, "
         f"the rest for question and reply; at most {max(report.plan.window_tokens)} in one window\n"
         f"Times are accurate to {document.patch_period_s:.2f} s. Frames that do not change are decoded once, so it may be fewer. "
-        f"Reading them will take about {document.estimated_seconds:.1f} s "
-        f"and {report.estimated_bytes / 1e9:.1f} GB on this {context.app.device}."
+        f"They need {report.estimated_bytes / 1e9:.1f} GB on this {context.app.device}.\n\n"
+        + "\n".join(f"{name:8} {cost}" for name, cost in cost_lines(report))
     )
     if key_frames_only:
         text += "\nWith --key-frames-only only the key frames among these are decoded; events between two of them are missed."
     context.print_result(document, text)
+
+
+def cost_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
+    """Yield the name of each task, and what it costs."""
+    captions, localization = report.checks.captions, report.checks.localization
+    yield "ask", f"{_cost_text(report.ask)}; no session if it is warm"
+    index = _cost_text(report.index)
+    if report.index.text_generations:
+        index += f", {_count(report.index.text_generations, 'reply')} for chapters and summary"
+    yield "index", f"{index}; captions are {_checks_text(verified=captions.verify, refined=captions.refine)}"
+    checks = _checks_text(verified=localization.verify, refined=localization.refine)
+    per_occurrence = _cost_text(report.occurrence)
+    yield "locate", f"{_cost_text(report.locate)}, and {per_occurrence} per occurrence; occurrences are {checks}"
+
+
+def _cost_text(cost: "Cost") -> str:
+    about = "" if cost.is_exact else "about "
+    return f"{about}{_count(cost.sessions, 'session')}, {about}{_count(cost.generations, 'reply')}, about {cost.seconds:.1f} s"
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def _checks_text(**checks: bool) -> str:
+    return " and ".join(name if is_on else f"not {name}" for name, is_on in checks.items())
 
 
 @command("json", "model", "decoding")
@@ -214,17 +236,19 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
     Example: longview locate 3f2a "a red circle"
     """
     entry = resolve_video(context, video)
-    with progress_bar() as on_progress:
-        result = context.app.locate(entry, query, on_progress=on_progress)
+    result = context.follow(context.app.locate(entry, query))
     context.print_notice()
     document = schemas.LocateDocument.of(
         query, entry.video_id, result, context.app.provenance(result.plan), context.app.checkpoint.notice
     )
-    lines = [f"{span_text(item.span)}  (start and end ±{item.uncertainty_s:.1f} s)" for item in result.occurrences]
-    context.print_result(document, "\n".join(lines) or f"Not in this video: {query}. {result.coverage}")
+    lines = [
+        f"{span_text(item.span)}  (start and end ±{item.uncertainty_s:.1f} s{'' if item.is_verified else ', not verified'})"
+        for item in result.occurrences
+    ]
+    context.print_result(document, "\n".join(lines) or result.describe_absence(query))
 
 
-@command("json", "model", "decoding")
+@command("json", "model", "decoding", "ask-checks")
 def ask(
     context: Context,
     words: Annotated[
@@ -234,7 +258,6 @@ def ask(
     interactive: Annotated[
         bool, typer.Option("--interactive", "-i", help="Read questions line by line; the videos stay loaded between them.")
     ] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Verify each time that an answer names.")] = False,
 ) -> None:
     """Ask about a video, several, or the whole library.
 
@@ -250,24 +273,32 @@ def ask(
         raise BadRequest('Name the video before the question: ask VIDEO "What happens at 0:20?"')
     entries = [resolve_video(context, video) for video in videos]
     if question is not None:
-        document, text = _answer(context, entries, question, verify=verify)
+        document, text = _answer(context, entries, question)
         context.print_result(document, text)
         context.print_notice()
         return
     context.print_notice()
     documents: list[schemas.AskDocument | schemas.FailedAnswerOut] = []
     history: list[ChatTurn] = []
-    for line in _read_questions():
-        try:
-            answer, text = _answer(context, entries, line, history=history, verify=verify)
-            history.append(ChatTurn(line, answer.answer))
-            documents.append(answer)
-        except EXPECTED_ERRORS as error:
-            # One question that cannot be answered does not end the conversation.
-            documents.append(schemas.FailedAnswerOut(question=line, error=schemas.ErrorOut.of(error)))
-            text = str(error)
-        if not context.as_json:
-            print(text)
+    try:
+        for line in _read_questions():
+            try:
+                answer, text = _answer(context, entries, line, history=history)
+                history.append(ChatTurn(line, answer.answer))
+                documents.append(answer)
+            except EXPECTED_ERRORS as error:
+                if isinstance(error, OutputFailed):
+                    raise
+                # One question that cannot be answered does not end the conversation.
+                documents.append(schemas.FailedAnswerOut(question=line, error=schemas.ErrorOut.of(error)))
+                text = str(error)
+            if not context.as_json:
+                write_out(text + "\n")
+    except KeyboardInterrupt:
+        if context.as_json:
+            # The answers so far are not lost.
+            context.print_result(schemas.ConversationDocument(answers=documents), "")
+        stop(as_json=False)
     if context.as_json:
         context.print_result(schemas.ConversationDocument(answers=documents), "")
 
@@ -284,68 +315,49 @@ def _read_questions() -> Iterator[str]:
 
 
 def _answer(
-    context: Context, entries: Sequence[VideoEntry], question: str, *, history: Sequence[ChatTurn] = (), verify: bool
+    context: Context, entries: Sequence[VideoEntry], question: str, *, history: Sequence[ChatTurn] = ()
 ) -> tuple[schemas.AskDocument, str]:
     """Answer one question, and print the pieces of the answer for people. Return the document and the text that is left."""
-    with progress_bar() as on_progress:
-        has_text = False
-
-        def show(progress: Progress) -> None:
-            # Once the answer has begun, it is the progress.
-            if not has_text:
-                on_progress(progress)
-
-        stream = context.app.ask(entries, question, history=history, verify=verify, on_progress=show)
-        pieces = iter(stream)
-        first = next(pieces, "")
-        has_text = True
-    for piece in itertools.chain([first], pieces):
-        if not context.as_json:
-            print(piece, end="", flush=True)
-    answer = stream.answer
-    document = schemas.AskDocument.of(question, answer, verified=verify, notice=context.app.checkpoint.notice)
+    answer = context.follow(context.app.ask(entries, question, history=history))
+    verified = context.app.settings.ask_verify
+    document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.checkpoint.notice)
     several = len({item.video_id for item in answer.citations}) > 1
     evidence = ", ".join((f"{item.video_id} " if several else "") + span_text(item.span) for item in answer.citations)
     return document, f"\n[evidence: {evidence}]" if evidence else ""
 
 
-@command("json", "model", "decoding")
+@command("json", "model", "decoding", "search-checks")
 def search(
     context: Context,
     query: Annotated[str, typer.Argument(help="What to search for, in any of 16 languages.")],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of moments.")] = 10,
     video: Annotated[str | None, typer.Option(help="Search only this video.", show_default=False)] = None,
-    verify: Annotated[
-        bool, typer.Option(help="Check each moment in the video, and drop the moments whose caption is not confirmed.")
-    ] = True,
 ) -> None:
     """Search the captions of the whole library.
 
     Example: longview search "red circle"
     """
-    candidates = context.app.search(query, limit=limit, video=resolve_video(context, video).video_id if video else None)
-    moments = list(candidates)
-    if verify and candidates:
-        with progress_bar() as on_progress:
-            stages = StagedProgress(on_progress)
-            stages.begin("Verifying results", until=1.0)
-            moments = [
-                moment for moment in context.app.verify_moments(candidates, on_part=stages) if moment.verified is not False
-            ]
-    rejected_count = len(candidates) - len(moments)
+    video_id = resolve_video(context, video).video_id if video else None
+    results = context.follow(context.app.search(query, limit=limit, video=video_id))
     context.print_notice()
-    lines = [
-        f"{moment.score:.2f}  {span_text(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]" for moment in moments
-    ]
-    if rejected_count:
-        lines.append(f"{rejected_count} result(s) hidden: not confirmed in the video (--no-verify shows them).")
+    lines = [_moment_line(moment) for moment in results.accepted]
+    if results.rejected_count:
+        lines.append(f"{_count(results.rejected_count, 'result')} hidden: not confirmed in the video (--no-verify shows them).")
+    if any(moment.verified is None for moment in results.moments) and context.app.settings.search_verify is not False:
+        lines.append("Some results are not verified; --verify checks all of them.")
     document = schemas.SearchDocument(
         query=query,
-        moments=[schemas.MomentOut.of_moment(moment) for moment in moments],
-        rejected=rejected_count,
+        moments=[schemas.MomentOut.of_moment(moment) for moment in results.accepted],
+        rejected=results.rejected_count,
         notice=context.app.checkpoint.notice,
     )
-    context.print_result(document, "\n".join(lines) or f"No caption in the library fits “{query}”.")
+    where = " in this video" if video else " in the library"
+    context.print_result(document, "\n".join(lines) or f"No caption{where} fits “{query}”.")
+
+
+def _moment_line(moment: Moment) -> str:
+    note = "" if moment.verified else "  (not verified)"
+    return f"{moment.score:.2f}  {span_text(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]{note}"
 
 
 @command("json", "model")

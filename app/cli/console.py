@@ -2,29 +2,40 @@
 
 import functools
 import inspect
+import io
 import json
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 from pydantic import BaseModel
 from tqdm import tqdm
 
-from longview.app.errors import EXPECTED_ERRORS, AppError
-from longview.app.progress import OnProgress, Progress
+from longview.app.errors import EXPECTED_ERRORS, AppError, OutputFailed
 from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
 from longview.app.settings import load_settings
+from longview.app.streams import STREAM_THREAD, Done, Stream
+from longview.model.tasks.events import TextDelta
 from longview.video.backends import BackendName
+from longview.video.progress import Cancelled, ProgressReport
 from longview.video.time_text import format_time
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CANCELLED_EXIT_CODE = 130
+"""Exit code after Ctrl-C: 128 plus the number of the signal, as shells have it."""
+STOPPED = "Stopped. Nothing half-finished was kept."
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """click's own class: Typer has brought a copy of click since 0.26, and exports only this child of it."""
@@ -70,40 +81,86 @@ class Context:
 
     def print_result(self, document: BaseModel, text: str) -> None:
         """Print the one result, as JSON or for people."""
-        print(to_json(document) if self.as_json else text)
+        write_out((to_json(document) if self.as_json else text) + "\n")
 
     def print_notice(self) -> None:
         """Print on stderr what every user of this checkpoint must know."""
         if self.app.checkpoint.notice:
             print(self.app.checkpoint.notice, file=sys.stderr)
 
+    def follow(self, stream: Stream[T], *, progress: bool = True) -> T:
+        """Show the progress of a stream on stderr, and its text on stdout; return its result.
+
+        `progress`: whether to show it. It ends with the first piece of text, which is the progress from then on.
+        """
+        with closing(iter(stream)) as events, _progress_bar(is_shown=progress) as bar:
+            for event in events:
+                match event:
+                    case ProgressReport():
+                        bar.show(event)
+                    case TextDelta(text):
+                        bar.close()
+                        if not self.as_json:
+                            write_out(text)
+                    case Done(result):
+                        return result
+        raise AssertionError("a stream ends with its result or an error")
+
+
+def write_out(text: str) -> None:
+    """Write to stdout at once. This is the one place that writes results.
+
+    Raises:
+        OutputFailed: it cannot be written.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(f"The output cannot be written: {error.strerror}.") from error
+
+
+class _ProgressBar:
+    """A bar with stage and remaining time on stderr; plain lines where that is no terminal."""
+
+    def __init__(self, bar: "tqdm[Any]", *, is_shown: bool) -> None:
+        self._bar, self._is_shown = bar, is_shown
+        self._printed_steps: set[tuple[str, int]] = set()
+
+    def show(self, report: ProgressReport) -> None:
+        """Show the state of an operation."""
+        if not self._is_shown:
+            return
+        remaining = f"{format_time(report.seconds_left)[:-2]} left" if report.seconds_left is not None else ""
+        step = (report.stage, int(report.fraction * 10))
+        if not self._bar.disable:
+            self._bar.set_description_str(report.stage, refresh=False)
+            self._bar.set_postfix_str(remaining, refresh=False)
+            self._bar.n = report.fraction * 100
+            self._bar.refresh()
+        elif step not in self._printed_steps:
+            self._printed_steps.add(step)
+            print(f"{report.fraction:4.0%} {report.stage} {remaining}".rstrip(), file=sys.stderr)
+
+    def close(self) -> None:
+        """Remove the bar, and show no further state."""
+        self._bar.close()
+        self._is_shown = False
+
 
 @contextmanager
-def progress_bar() -> Iterator[OnProgress]:
-    """Show a bar with stage and remaining time on stderr; plain lines where that is no terminal."""
-    is_live = sys.stderr.isatty()
+def _progress_bar(*, is_shown: bool) -> Iterator[_ProgressBar]:
     layout = "{desc} {percentage:3.0f}%|{bar:30}| {postfix}"
-    printed_steps: set[tuple[str, int]] = set()
+    is_live = is_shown and sys.stderr.isatty()
     with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not is_live) as bar:
-
-        def show(progress: Progress) -> None:
-            remaining = f"{format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
-            step = (progress.stage, int(progress.fraction * 10))
-            if is_live:
-                bar.set_description_str(progress.stage, refresh=False)
-                bar.set_postfix_str(remaining, refresh=False)
-                bar.n = progress.fraction * 100
-                bar.refresh()
-            elif step not in printed_steps:
-                printed_steps.add(step)
-                print(f"{progress.fraction:4.0%} {progress.stage} {remaining}".rstrip(), file=sys.stderr)
-
-        yield show
+        yield _ProgressBar(bar, is_shown=is_shown)
 
 
-OptionGroup = Literal["json", "model", "decoding", "backend", "key-frames"]
+OptionGroup = Literal["json", "model", "decoding", "backend", "key-frames", "index-checks", "ask-checks", "search-checks"]
 """Options that several verbs have: `--json`; the model and where it runs; how frames are decoded for it, or only the backend, or
-only `--key-frames-only`."""
+only `--key-frames-only`; the checks of captions, of answers and of search results. Each option sets a setting."""
 _LIBRARY = {
     "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_LIBRARY).", show_default=False)]
 }
@@ -111,7 +168,39 @@ _VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log
 _BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="The library that decodes videos.", show_default=False)]}
 _KEY_FRAMES = {
     "key_frames_only": Annotated[
-        bool, typer.Option("--key-frames-only", help="Decode key frames only: much faster, but misses what is between them.")
+        bool | None,
+        typer.Option("--key-frames-only", help="Decode key frames only: much faster, but misses what is between them."),
+    ]
+}
+_INDEX_CHECKS = {
+    "index_verify": Annotated[
+        bool | None,
+        typer.Option(
+            "--verify/--no-verify", help="Verify every caption; by default only for the demo checkpoint.", show_default=False
+        ),
+    ],
+    "index_refine": Annotated[
+        bool | None,
+        typer.Option(
+            "--refine/--no-refine",
+            help="Refine the times of contested captions; by default only for the demo checkpoint.",
+            show_default=False,
+        ),
+    ],
+}
+_ASK_CHECKS = {
+    "ask_verify": Annotated[
+        bool | None, typer.Option("--verify/--no-verify", help="Verify each time that an answer names.", show_default=False)
+    ]
+}
+_SEARCH_CHECKS = {
+    "search_verify": Annotated[
+        bool | None,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Check each moment in the video, and hide the moments whose caption is denied; by default where it is quick.",
+            show_default=False,
+        ),
     ]
 }
 _GROUPS: dict[OptionGroup, dict[str, Any]] = {
@@ -126,6 +215,9 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
     "decoding": _BACKEND | _KEY_FRAMES,
     "backend": _BACKEND,
     "key-frames": _KEY_FRAMES,
+    "index-checks": _INDEX_CHECKS,
+    "ask-checks": _ASK_CHECKS,
+    "search-checks": _SEARCH_CHECKS,
 }
 
 
@@ -165,30 +257,28 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
     if not verbose:
         logging.getLogger("transformers").setLevel(logging.ERROR)
-    # A flag that is not set leaves the setting to the environment and the file.
-    settings = {name: value for name, value in settings.items() if value is not False}
     if settings.get("key_frames_only"):
         log.warning("--key-frames-only: events between two key frames are missed; words and times may be wrong.")
     try:
         function(Context(Longview(load_settings(**settings)), as_json), **values)
-    except EXPECTED_ERRORS as error:
+    except (*EXPECTED_ERRORS, OutputFailed) as error:
         fail(error, as_json=as_json)
     except BrokenPipeError:
         raise typer.Exit(1) from None
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
+    except (KeyboardInterrupt, Cancelled):
+        stop(as_json=as_json)
     except Exception as error:
         # A bug: programs still get one document, and people the traceback if they ask for it.
         log.info("unexpected", exc_info=True)
         message = f"Something unexpected went wrong ({type(error).__name__}: {error}); --verbose prints more."
         fail(AppError(message), as_json=as_json)
-    except KeyboardInterrupt:
-        print("Stopped; nothing half-done was kept.", file=sys.stderr)
-        raise typer.Exit(1) from None
 
 
 def run() -> NoReturn:
     """Run the verb that the program was called with, and exit with its code."""
+    prepare_standard_streams()
     try:
         code = cli(standalone_mode=False)
     except UsageError as error:
@@ -196,24 +286,68 @@ def run() -> NoReturn:
         if "--json" in sys.argv:
             print(to_json(ErrorDocument(error=ErrorOut(code="usage", message=error.format_message()))))
         error.show()
-        sys.exit(2)
+        code = 2
     except typer.Abort:
-        sys.exit(1)
+        code = 1
+    _exit(code or 0)
+
+
+def prepare_standard_streams() -> None:
+    """Make the standard streams safe to use, whatever they are connected to.
+
+    A closed one is connected to the null device: the next file that is opened would otherwise take its place, and get what is
+    written to it. A character that a terminal cannot show, or that is no valid text, is replaced.
+    """
+    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            # Of a closed stdout nothing can be written, so that the loss of a result is reported.
+            descriptor = os.open(os.devnull, flags)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _exit(code: int) -> NoReturn:
+    """End the program. What can no longer be written to stdout is discarded, because Python would complain about it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = code or 1
+    if any(thread.name == STREAM_THREAD for thread in threading.enumerate()):
+        # A step that cannot be cancelled, such as loading a checkpoint, would keep the program waiting. Files appear only when
+        # they are complete, so nothing half-written stays.
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
-def fail(error: Exception, *, as_json: bool) -> None:
-    """Print an expected error and exit with code 1."""
+def stop(*, as_json: bool) -> NoReturn:
+    """Say that the user has stopped the verb, and exit with the code that shells use for that."""
+    error = Cancelled()
     if as_json:
-        print(to_json(ErrorDocument(error=ErrorOut.of(error))))
+        with suppress(OutputFailed, BrokenPipeError):
+            write_out(to_json(ErrorDocument(error=ErrorOut(code=error.code, message=STOPPED))) + "\n")
+    print(STOPPED, file=sys.stderr)
+    raise typer.Exit(CANCELLED_EXIT_CODE)
+
+
+def fail(error: Exception, *, as_json: bool) -> NoReturn:
+    """Print an expected error and exit with code 1."""
+    if as_json and not isinstance(error, OutputFailed):
+        write_out(to_json(ErrorDocument(error=ErrorOut.of(error))) + "\n")
     else:
         print(printable(str(error)), file=sys.stderr)
     raise typer.Exit(1)
 
 
 def to_json(document: BaseModel) -> str:
-    """Return a document as JSON text."""
-    return json.dumps(document.model_dump(), ensure_ascii=False, indent=2)
+    """Return a document as JSON text, in ASCII if stdout cannot encode more."""
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    return json.dumps(document.model_dump(), ensure_ascii=not is_unicode, indent=2)
 
 
 def printable(text: str) -> str:

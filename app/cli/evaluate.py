@@ -1,7 +1,6 @@
 """The verb that measures how accurate captions, moments and answers are."""
 
 import logging
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,10 +18,13 @@ from longview.app.evaluation.metrics import overlap_ious
 from longview.app.evaluation.runner import Evaluation
 from longview.app.schemas import EvalDocument
 from longview.app.service import Longview
+from longview.app.streams import Stream
 from longview.indexing.library import VideoEntry
+from longview.video.progress import Progress
 
 log = logging.getLogger(__name__)
 
+SUITES = ("shapes", "needle")
 SHAPES_MINUTES = 1.0
 NEEDLE_MINUTES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NEEDLE_DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -48,23 +50,30 @@ def eval_(
     """
     if find_spec("matplotlib") is None:
         raise BadRequest("The chart of `eval` needs matplotlib; install it with: pip install matplotlib")
+    if suite not in SUITES:
+        # Labels that cannot be read are reported before anything is written.
+        datasets.read_labels(Path(suite).expanduser())
     try:
         # What takes hours must not fail at its last step.
         output.expanduser().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
-    with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
-        folder, app = Path(scratch), context.app
-        if suite in ("shapes", "needle"):
-            # Rendered videos do not belong into the user's library.
-            app = Longview(app.settings.model_copy(update={"library": folder / "library"}))
-        if suite == "shapes":
-            facts = _shapes(app, folder, minutes=minutes or SHAPES_MINUTES, videos=videos, seed=seed)
-        elif suite == "needle":
-            facts = _needle(app, folder, minutes=minutes or NEEDLE_MINUTES[-1], seed=seed)
-        else:
-            facts = _labels(app, Path(suite).expanduser())
-        report = {"suite": suite, "checkpoint": app.checkpoint.identity, "device": app.device, **facts}
+
+    def operation(progress: Progress) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
+            folder, app = Path(scratch), context.app
+            if suite in SUITES:
+                # Rendered videos do not belong into the user's library.
+                app = Longview(app.settings.model_copy(update={"library": folder / "library"}))
+            if suite == "shapes":
+                facts = _shapes(app, folder, minutes=minutes or SHAPES_MINUTES, videos=videos, seed=seed, progress=progress)
+            elif suite == "needle":
+                facts = _needle(app, folder, minutes=minutes or NEEDLE_MINUTES[-1], seed=seed, progress=progress)
+            else:
+                facts = _labels(app, Path(suite).expanduser(), progress)
+            return {"suite": suite, "checkpoint": app.checkpoint.identity, "device": app.device, **facts}
+
+    report = context.follow(Stream(operation))
     try:
         paths = reports.write(output.expanduser(), Path(suite).stem, report)
     except OSError as error:
@@ -73,29 +82,31 @@ def eval_(
     context.print_result(document, reports.markdown(report))
 
 
-def _shapes(app: Longview, folder: Path, *, minutes: float, videos: int, seed: int) -> dict[str, Any]:
-    evaluation = Evaluation(app, on_video=_print_progress)
+def _shapes(app: Longview, folder: Path, *, minutes: float, videos: int, seed: int, progress: Progress) -> dict[str, Any]:
+    evaluation = Evaluation(app)
     evaluated_videos = []
-    for labels in datasets.render_videos(folder, minutes=minutes, videos=videos, seed=seed):
-        _print_progress(f"{labels.path.name}: indexing")
-        result = app.index(labels.path)
-        evaluation.evaluate_video(labels, result.entry, spent_s=result.seconds_spent)
+    rendered_videos = datasets.render_videos(folder, minutes=minutes, videos=videos, seed=seed)
+    for labels, step in zip(rendered_videos, progress.steps(videos), strict=True):
+        result = app.index(labels.path, progress=step.child(0.0, 0.5)).result()
+        evaluation.evaluate_video(labels, result.entry, spent_s=result.seconds_spent, progress=step.child(0.5, 1.0))
         evaluated_videos.append((labels, result.entry))
     evaluation.evaluate_search(evaluated_videos)
     return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst}
 
 
-def _needle(app: Longview, folder: Path, *, minutes: float, seed: int) -> dict[str, Any]:
+def _needle(app: Longview, folder: Path, *, minutes: float, seed: int, progress: Progress) -> dict[str, Any]:
     lengths = [length for length in NEEDLE_MINUTES if length <= minutes] or [minutes]
     lengths += [minutes] if minutes > lengths[-1] else []
     tokens, windows, grid = [], [], []
+    steps = progress.steps(len(lengths) * len(NEEDLE_DEPTHS))
     for number, length in enumerate(lengths):
         column = []
         for at, depth in enumerate(NEEDLE_DEPTHS):
-            _print_progress(f"{length:g} minutes, {depth:.0%} deep")
+            step = next(steps)
             labels = datasets.render_needle(folder, minutes=length, depth=depth, seed=seed + 100 * number + at)
-            entry = app.index(labels.path).entry
-            spans = [item.span for item in app.locate(entry, labels.queries[0]).occurrences]
+            entry = app.index(labels.path, progress=step.child(0.0, 0.7)).result().entry
+            located = app.locate(entry, labels.queries[0], progress=step.child(0.7, 1.0)).result()
+            spans = [item.span for item in located.occurrences]
             column.append(round(min(overlap_ious(spans, labels.truth(labels.queries[0]))), 4))
             plan = app.pool.planner.plan(app.media.probe(entry), "caption")
             labels.path.unlink()
@@ -105,15 +116,16 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int) -> dict[s
     return {"needle": {"minutes": lengths, "tokens": tokens, "windows": windows, "depths": list(NEEDLE_DEPTHS), "overlaps": grid}}
 
 
-def _labels(app: Longview, file: Path) -> dict[str, Any]:
-    evaluation = Evaluation(app, on_video=_print_progress)
+def _labels(app: Longview, file: Path, progress: Progress) -> dict[str, Any]:
+    evaluation = Evaluation(app)
     evaluated_videos: list[tuple[datasets.LabelledVideo, VideoEntry]] = []
     missing = []
-    for name, labels in datasets.read_labels(file):
+    labelled_videos = datasets.read_labels(file)
+    for (name, labels), step in zip(labelled_videos, progress.steps(len(labelled_videos)), strict=True):
         try:
-            entry = _find_video(app, name, labels)
+            entry = _find_video(app, name, labels, step.child(0.0, 0.5))
             labels = replace(labels, duration_s=entry.duration_s)
-            evaluation.evaluate_video(labels, entry)
+            evaluation.evaluate_video(labels, entry, progress=step.child(0.5, 1.0))
         except EXPECTED_ERRORS as error:
             log.warning("%s is left out: %s", name, error)
             missing.append({"video": name, "message": str(error)})
@@ -125,10 +137,10 @@ def _labels(app: Longview, file: Path) -> dict[str, Any]:
     return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst, "missing": missing}
 
 
-def _find_video(app: Longview, name: str, labels: datasets.LabelledVideo) -> VideoEntry:
+def _find_video(app: Longview, name: str, labels: datasets.LabelledVideo, progress: Progress) -> VideoEntry:
     """Return the video that a label names: a file, else an id or a title of the library."""
     if _is_file(labels.path):
-        return app.get_or_index(str(labels.path))
+        return app.get_or_index(str(labels.path), progress=progress).result()
     namesakes: Sequence[VideoEntry] = [entry for entry in app.videos() if name in (entry.title, entry.path.name)]
     return namesakes[0] if len(namesakes) == 1 else app.video(name)
 
@@ -138,7 +150,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # no file can have this name, so it is an id or a title
         return False
-
-
-def _print_progress(text: str) -> None:
-    print(text, file=sys.stderr)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from longview.app.cli.console import Context, progress_bar
+from longview.app.cli.console import Context
 from longview.app.errors import BadRequest
 from longview.indexing.library import VideoEntry
 from longview.video.time_text import format_time, parse_time
@@ -60,5 +60,4 @@ def warn_if_incomplete(entry: VideoEntry) -> None:
 
 def resolve_video(context: Context, reference: str) -> VideoEntry:
     """Return the video that a reference means; index a new file first."""
-    with progress_bar() as on_progress:
-        return context.app.get_or_index(reference, on_progress)
+    return context.follow(context.app.get_or_index(reference))

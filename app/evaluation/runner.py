@@ -2,13 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from longview.app.evaluation import metrics
 from longview.app.evaluation.datasets import LabelledVideo, Question
 from longview.indexing.library import VideoEntry
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Event, Span
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ RETRIEVAL_DEPTHS = (1, 5, 10)
 """Numbers n of results at which R@n is computed."""
 MIN_CORRECT_IOU = 0.5
 """Minimum IoU of a correct span."""
-OnVideo = Callable[[str], None]
-"""Callback that receives the progress as text."""
 
 
 @dataclass
@@ -122,36 +121,41 @@ class Scores:
 class Evaluation:
     """An evaluation of one application on labelled videos."""
 
-    def __init__(self, app: "Longview", *, on_video: OnVideo = lambda _: None) -> None:
+    def __init__(self, app: "Longview") -> None:
         self._app = app
-        self._on_video = on_video
         self.scores = Scores()
 
-    def evaluate_video(self, labels: LabelledVideo, entry: VideoEntry, *, spent_s: float = 0.0) -> None:
-        """Score one video of the library. `spent_s`: the time that its indexing took, in seconds."""
+    def evaluate_video(
+        self, labels: LabelledVideo, entry: VideoEntry, *, spent_s: float = 0.0, progress: Progress = NO_PROGRESS
+    ) -> None:
+        """Score one video of the library. `spent_s`: the time that its indexing took, in seconds.
+
+        Raises:
+            Cancelled: the operation was cancelled.
+        """
         scores = self.scores
         scores.videos += 1
         scores.seconds += labels.duration_s or entry.duration_s
         scores.elapsed_s["index"] += spent_s
         scores.add_captions(labels.events, [caption.event for caption in self._app.captions(entry)])
+        steps = progress.steps(len(labels.queries) + len(labels.absent) + len(labels.questions))
         start = time.monotonic()
-        for number, query in enumerate(labels.queries, 1):
-            self._on_video(f"{entry.title}: query {number} of {len(labels.queries)}")
-            self._evaluate_localization(labels, entry, query)
+        for query in labels.queries:
+            step = next(steps).child(0.0, 1.0, f"{entry.title}: queries")
+            self._evaluate_localization(labels, entry, query, step)
         scores.elapsed_s["locate"] += time.monotonic() - start
-        for number, query in enumerate(labels.absent, 1):
-            self._on_video(f"{entry.title}: absent query {number} of {len(labels.absent)}")
-            spans = [item.span for item in self._app.locate(entry, query).occurrences]
+        for query in labels.absent:
+            step = next(steps).child(0.0, 1.0, f"{entry.title}: absent queries")
+            spans = [item.span for item in self._app.locate(entry, query, progress=step).result().occurrences]
             scores.absent_rejections.append(not spans)
             if spans:
                 scores.worst.append({"video": entry.title, "query": query, "absent": True, "predicted": _span_pairs(spans)})
         for question in labels.questions:
-            self._on_video(f"{entry.title}: {question.text}")
-            self._evaluate_question(entry, question)
-        self._on_video(f"{entry.title}: done")
+            step = next(steps).child(0.0, 1.0, f"{entry.title}: questions")
+            self._evaluate_question(entry, question, step)
 
-    def _evaluate_localization(self, labels: LabelledVideo, entry: VideoEntry, query: str) -> None:
-        occurrences = self._app.locate(entry, query).occurrences
+    def _evaluate_localization(self, labels: LabelledVideo, entry: VideoEntry, query: str, progress: Progress) -> None:
+        occurrences = self._app.locate(entry, query, progress=progress).result().occurrences
         truth, spans = labels.truth(query), [item.span for item in occurrences]
         ious = self.scores.add_localization(truth, spans, [item.uncertainty_s for item in occurrences])
         if min(ious) < MIN_CORRECT_IOU or len(spans) > len(truth):
@@ -159,11 +163,8 @@ class Evaluation:
                 {"video": entry.title, "query": query, "truth": _span_pairs(truth), "predicted": _span_pairs(spans)}
             )
 
-    def _evaluate_question(self, entry: VideoEntry, question: Question) -> None:
-        stream = self._app.ask([entry], question.text)
-        for _ in stream:
-            pass
-        answer = stream.answer
+    def _evaluate_question(self, entry: VideoEntry, question: Question, progress: Progress) -> None:
+        answer = self._app.ask([entry], question.text, progress=progress).result()
         kind = "when" if question.spans else "at a moment"
         if question.spans:
             spans = [item.span for item in answer.citations]
@@ -177,7 +178,7 @@ class Evaluation:
         """Search the whole library for every labelled moment; a correct result is in the right video and overlaps the moment."""
         for video_labels, entry in labels:
             for query in video_labels.queries:
-                moments = self._app.search(query, limit=max(RETRIEVAL_DEPTHS))
+                moments = self._app.search(query, limit=max(RETRIEVAL_DEPTHS), verify=False).result().moments
                 truth = video_labels.truth(query)
                 for n in RETRIEVAL_DEPTHS:
                     spans = [moment.span for moment in moments[:n] if moment.video_id == entry.video_id]

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 from longview.model.demo.templates import Templates
 from longview.model.engine.base import VideoSession
-from longview.model.engine.planner import Tick
 from longview.model.tasks.grounding import MAX_GROUNDING_TOKENS, ground
 from longview.model.tasks.prober import QuestionTemplates, TimestampProber
 from longview.model.tasks.text_match import contains_query, sentences
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Event, Span, subtract_spans
 
 PROBE_FRACTIONS = (0.5, 0.25, 0.75)
@@ -34,25 +34,27 @@ class TemplateProber:
         self.templates: QuestionTemplates | None = Templates(templates)
         self._templates = Templates(templates)
         self._no_event_replies = no_event_replies
+        self.needs_caption_checks = True
+        self.needs_clips = True
         self.timestamps: TimestampProber | None = self if self._templates.at_timestamp(0.0) else None
 
-    def confirm(
+    def verify(
         self,
         session: VideoSession,
         span: Span,
         claim: str,
         *,
-        tick: Tick,
+        progress: Progress = NO_PROGRESS,
         matches: Callable[[str, str], bool] = contains_query,
-    ) -> bool:
-        """See `Prober`. Without a template about timestamps there is no second way to ask, and every claim stands."""
+    ) -> bool | None:
+        """See `Prober`. Without a template about timestamps there is no second way to ask."""
         if self.timestamps is None:
-            return True
+            return None
         inside = [patch.timestamp_s for patch in session.patches if span.contains((patch.first_frame_s + patch.last_frame_s) / 2)]
         probed_timestamps = dict.fromkeys(inside[int(fraction * len(inside))] for fraction in PROBE_FRACTIONS if inside)
-        return any(matches(claim, self._describe_at(session, timestamp_s, tick)) for timestamp_s in probed_timestamps)
+        return any(matches(claim, self._describe_at(session, timestamp_s, progress)) for timestamp_s in probed_timestamps)
 
-    def probe_spans(self, session: VideoSession, text: str, around: Span, *, tick: Tick) -> list[Span]:
+    def probe_spans(self, session: VideoSession, text: str, around: Span, *, progress: Progress = NO_PROGRESS) -> list[Span]:
         """See `TimestampProber`. A span of a single temporal patch may be missed. All sentences of `text` must be confirmed."""
         claims = sentences(text)
         patches = session.patches
@@ -60,7 +62,7 @@ class TemplateProber:
 
         def probe(index: int) -> None:
             if index not in is_present:
-                description = self._describe_at(session, patches[index].timestamp_s, tick)
+                description = self._describe_at(session, patches[index].timestamp_s, progress)
                 is_present[index] = all(contains_query(claim, description) for claim in claims)
 
         middle_s = (around.start_s + around.end_s) / 2
@@ -82,7 +84,9 @@ class TemplateProber:
         ends_s = [*(patch.first_frame_s for patch in patches[1:]), session.window.end_s]
         return [Span(patches[first].first_frame_s, ends_s[last]) for first, last in runs]
 
-    def find_missed_events(self, session: VideoSession, events: Sequence[Event], *, tick: Tick) -> list[Event]:
+    def find_missed_events(
+        self, session: VideoSession, events: Sequence[Event], *, progress: Progress = NO_PROGRESS
+    ) -> list[Event]:
         """See `TimestampProber`. What a probe reports is kept if the session also grounds it at that time."""
         missed_events: list[Event] = []
         for silent in subtract_spans(session.window, [event.span for event in events]):
@@ -92,20 +96,20 @@ class TemplateProber:
                 if any(event.span.contains(probed_s) for event in missed_events):
                     continue
                 patch = min(session.patches, key=lambda patch: abs((patch.first_frame_s + patch.last_frame_s) / 2 - probed_s))
-                for sentence in sentences(self._describe_at(session, patch.timestamp_s, tick)):
+                for sentence in sentences(self._describe_at(session, patch.timestamp_s, progress)):
                     text = f"{sentence}."
                     if text in self._no_event_replies:
                         continue
                     # Either reply may be wrong, so both must agree.
-                    spans, _ = ground(session, text, tick=tick)
+                    spans, _ = ground(session, text, progress=progress)
                     missed_events += [Event(span, text) for span in spans if span.contains(probed_s)]
         return missed_events
 
-    def _describe_at(self, session: VideoSession, timestamp_s: float, tick: Tick) -> str:
+    def _describe_at(self, session: VideoSession, timestamp_s: float, progress: Progress) -> str:
         """Return what the session says happens at one of its timestamps, on the session's clock."""
         question = self._templates.at_timestamp(timestamp_s)
         assert question is not None
-        generation = session.generate(question, max_new_tokens=MAX_GROUNDING_TOKENS)
+        generation = session.generate(question, max_new_tokens=MAX_GROUNDING_TOKENS, progress=progress)
         for _ in generation:
-            tick()
+            pass
         return generation.text

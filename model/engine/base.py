@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from longview.model.engine.checkpoints import Checkpoint
 from longview.video.decoder import TimedFrames
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span
 
@@ -76,6 +77,7 @@ class VideoSession(Protocol):
         schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
         history: Sequence[ChatTurn] = (),
+        progress: Progress = NO_PROGRESS,
     ) -> Generation:
         """Generate a greedy reply to a question about this window. Concurrent calls wait for each other.
 
@@ -86,6 +88,7 @@ class VideoSession(Protocol):
 
         Raises:
             InvalidQuestion: on iteration, if the question does not fit into the context behind the video.
+            Cancelled: on iteration, before the next token, also while the model thinks or another reply is generated.
         """
         ...
 
@@ -113,7 +116,13 @@ class Engine(Protocol):
         ...
 
     def open_session(
-        self, frames: Iterable[TimedFrames], window: Span, *, capacity_tokens: int, clock_offset_s: float = 0.0
+        self,
+        frames: Iterable[TimedFrames],
+        window: Span,
+        *,
+        capacity_tokens: int,
+        clock_offset_s: float = 0.0,
+        progress: Progress = NO_PROGRESS,
     ) -> VideoSession:
         """Prefill the frames of one window into a session, chunk by chunk, while later frames are still being decoded.
 
@@ -121,6 +130,7 @@ class Engine(Protocol):
 
         Raises:
             OutOfMemory: the device does not have enough memory. UnreadableVideo: no frame can be decoded.
+            Cancelled: the operation was cancelled; it is felt before the next chunk.
         """
         ...
 
@@ -132,10 +142,17 @@ class Engine(Protocol):
         """Estimate the time to prefill all windows of a plan and to generate one reply for each."""
         ...
 
-    def generate_text(self, prompt: str, *, max_new_tokens: int, schema: type[BaseModel] | None = None) -> Generation:
+    def generate_text(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int,
+        schema: type[BaseModel] | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> Generation:
         """Generate a greedy reply to a prompt without a video. See `VideoSession.generate`.
 
         Raises:
-            InvalidQuestion: on iteration, if the prompt leaves no room for a reply.
+            InvalidQuestion: on iteration, if the prompt leaves no room for a reply. Cancelled: as for `VideoSession.generate`.
         """
         ...

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import torch
 from pydantic import BaseModel
+from tokenizers.decoders import DecodeStream
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
@@ -40,6 +41,7 @@ from longview.model.engine.prefill import FrameBatcher, Prefill, next_logits
 from longview.model.errors import DeviceNotFound, InvalidCheckpoint, InvalidQuestion, OutOfMemory
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span
 
@@ -129,7 +131,13 @@ class LocalEngine:
         return len(ids) + 2
 
     def open_session(
-        self, frames: Iterable[TimedFrames], window: Span, *, capacity_tokens: int, clock_offset_s: float = 0.0
+        self,
+        frames: Iterable[TimedFrames],
+        window: Span,
+        *,
+        capacity_tokens: int,
+        clock_offset_s: float = 0.0,
+        progress: Progress = NO_PROGRESS,
     ) -> "LocalSession":
         """See `longview.model.engine.base.Engine`."""
         text = self.model.config.get_text_config()
@@ -139,6 +147,7 @@ class LocalEngine:
         with _memory_errors(f"{capacity_tokens} tokens"), torch.inference_mode():
             prefill.append_text(self.chat_template.before_video)
             for pixels, times_s in batcher.chunks(frames, self.device):
+                progress.raise_if_cancelled()
                 prefill.append_frames(pixels, times_s)
             if not batcher.frames:
                 raise UnreadableVideo("No frame of this part of the video can be decoded.")
@@ -163,7 +172,14 @@ class LocalEngine:
         ids: torch.Tensor = self.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         return ids.to(self.device)
 
-    def generate_text(self, prompt: str, *, max_new_tokens: int, schema: type[BaseModel] | None = None) -> "LocalGeneration":
+    def generate_text(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int,
+        schema: type[BaseModel] | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> "LocalGeneration":
         """See `longview.model.engine.base.Engine`."""
         text = self.model.config.get_text_config()
         thinking_tokens = MAX_THINKING_TOKENS if self.think_end is not None else 0
@@ -174,7 +190,7 @@ class LocalEngine:
             prefill.append_text(self.chat_template.before_text)
         no_window = Span(0.0, 0.0)
         session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), no_window, 0.0, frames=0, undecodable=())
-        return session.generate(prompt, max_new_tokens=max_new_tokens, schema=schema)
+        return session.generate(prompt, max_new_tokens=max_new_tokens, schema=schema, progress=progress)
 
     def generate_tokens(
         self, ids: torch.Tensor, config: GenerationConfig, next_logits: NextLogits, *, capacity_tokens: int
@@ -261,11 +277,11 @@ class LocalSession:
         schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
         history: Sequence[ChatTurn] = (),
+        progress: Progress = NO_PROGRESS,
     ) -> "LocalGeneration":
         """See `longview.model.engine.base.VideoSession`."""
-        return LocalGeneration(
-            self, question, GenerationConfig(max_new_tokens, schema, presence_penalty=presence_penalty), history
-        )
+        config = GenerationConfig(max_new_tokens, schema, presence_penalty=presence_penalty)
+        return LocalGeneration(self, question, config, history, progress)
 
     def first_logits(self, question: str) -> torch.Tensor:
         """Return the logits (vocabulary,) of the first token of a reply, to compare with a reference."""
@@ -302,14 +318,22 @@ class LocalSession:
                 )
             return self._decoder(ids)
 
-    def tokens(self, question: str, config: GenerationConfig, history: Sequence[ChatTurn] = ()) -> Iterator[int]:
+    def tokens(
+        self,
+        question: str,
+        config: GenerationConfig,
+        history: Sequence[ChatTurn] = (),
+        progress: Progress = NO_PROGRESS,
+    ) -> Iterator[int]:
         """Yield the token ids of a greedy reply. The cache is cropped back to the prefix when the iteration ends in any way."""
-        with self._lock:
+        with progress.holding(self._lock):
             self._restore()
             try:
                 capacity_tokens = self._cache.capacity - self.prompt_tokens
                 ids = self.engine.question_ids(question, history)
-                yield from self.engine.generate_tokens(ids, config, self._next_logits, capacity_tokens=capacity_tokens)
+                for token in self.engine.generate_tokens(ids, config, self._next_logits, capacity_tokens=capacity_tokens):
+                    yield token
+                    progress.raise_if_cancelled()
             finally:
                 self._cache.crop_to(self.prompt_tokens)
 
@@ -317,13 +341,21 @@ class LocalSession:
 class LocalGeneration:
     """See `longview.model.engine.base.Generation`."""
 
-    def __init__(self, session: LocalSession, question: str, config: GenerationConfig, history: Sequence[ChatTurn]) -> None:
+    def __init__(
+        self,
+        session: LocalSession,
+        question: str,
+        config: GenerationConfig,
+        history: Sequence[ChatTurn],
+        progress: Progress,
+    ) -> None:
         self.text = ""
         self.is_complete = False
         self.is_repetitive = False
         self.first_token_s = 0.0
         self.total_s = 0.0
         self._session, self._question, self._config, self._history = session, question, config, history
+        self._progress = progress
 
     def __iter__(self) -> Iterator[str]:
         engine = self._session.engine
@@ -331,7 +363,9 @@ class LocalGeneration:
         reply: list[int] = []
         thoughts: list[int] = []
         is_thinking = engine.think_end is not None
-        for token in self._session.tokens(self._question, self._config, self._history):
+        # Decoding the whole reply anew with every token takes the square of its length: 2.3 s for 1,792 tokens, this way 2 ms.
+        detokenizer = DecodeStream(skip_special_tokens=True)
+        for token in self._session.tokens(self._question, self._config, self._history, self._progress):
             self.total_s = time.perf_counter() - start
             self.first_token_s = self.first_token_s or self.total_s
             if token in engine.end_tokens:
@@ -342,10 +376,9 @@ class LocalGeneration:
                 thoughts.append(token)
                 continue
             reply.append(token)
-            text = engine.processor.tokenizer.decode(reply, skip_special_tokens=True)
-            # An incomplete character decodes to U+FFFD: its other bytes come with the next token.
-            if not text.endswith("�") and len(text) > len(self.text):
-                piece, self.text = text[len(self.text) :], text
+            # None: the token ends within a character, whose other bytes come with the next token.
+            if piece := detokenizer.step(engine.processor.tokenizer.backend_tokenizer, token):
+                self.text += piece
                 yield piece
         self.is_repetitive = is_repetitive(thoughts if is_thinking else reply)
 

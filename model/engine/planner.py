@@ -1,19 +1,12 @@
 """Sampling plans for one engine: what its checkpoint was trained on and its context, applied to a video."""
 
-from collections.abc import Callable, Iterator
-
 from longview.model.engine.base import Engine
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import Budget, Purpose, SamplingPlan, plan_sampling, window_overlaps
 from longview.video.shots import shot_starts
 from longview.video.timeline import Span
-
-OnFraction = Callable[[float], None]
-"""Callback that receives the completed fraction (0 to 1) of a long operation, for each decoded chunk and each generated token.
-An exception that it raises (`longview.model.errors.Cancelled`) ends the operation and frees the device."""
-Tick = Callable[[], None]
-"""The same for a step whose fraction of the whole does not matter."""
 
 
 class Planner:
@@ -35,12 +28,15 @@ class Planner:
         fps: float | None = None,
         max_frames: int | None = None,
         context_tokens: int | None = None,
-        on_part: OnFraction | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> SamplingPlan:
         """Return the plan for this engine's checkpoint and context; see `longview.video.sampler.plan_sampling`.
 
-        Where windows of the purpose "caption" overlap, they meet at the start of a shot if one is found there. `on_part` is
-        called while shots are detected.
+        Where windows of the purpose "caption" overlap, they meet at the start of a shot if one is found there. `progress` follows
+        the detection of shots.
+
+        Raises:
+            ImpossiblePlan: the options cannot be satisfied together. Cancelled: the operation was cancelled.
         """
         budget = Budget(
             context_tokens=min(self.context_tokens, context_tokens or self.context_tokens),
@@ -52,20 +48,13 @@ class Planner:
         draft = plan_sampling(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
         if purpose != "caption" or len(draft.windows) == 1 or self._decoder.key_frames_only:
             return draft
-        starts_s = self._find_shot_starts(video, tuple(window_overlaps(draft)), on_part)
+        starts_s = self._find_shot_starts(video, tuple(window_overlaps(draft)), progress)
         return plan_sampling(
             video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames, shot_starts_s=starts_s
         )
 
-    def _find_shot_starts(self, video: VideoInfo, regions: tuple[Span, ...], on_part: OnFraction | None) -> tuple[float, ...]:
+    def _find_shot_starts(self, video: VideoInfo, regions: tuple[Span, ...], progress: Progress) -> tuple[float, ...]:
         key = (video.content_hash, regions)
         if key not in self._shot_starts_s:
-
-            def report_regions() -> Iterator[Span]:
-                for region in regions:
-                    if on_part:
-                        on_part(0.0)
-                    yield region
-
-            self._shot_starts_s[key] = shot_starts(self._decoder, video, report_regions())
+            self._shot_starts_s[key] = shot_starts(self._decoder, video, regions, progress)
         return self._shot_starts_s[key]

@@ -6,11 +6,12 @@ vllm-project/vllm#40133). Its prefix cache identifies the video by its hash, so 
 get every timestamp as text before its image, as in the prompt of the model.
 """
 
+import asyncio
 import base64
 import io
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from longview.model.engine.prefill import MS_PER_SECOND, FrameBatcher
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
+from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Cancelled, Progress
 from longview.video.sampler import FRAMES_PER_PATCH, SamplingPlan
 from longview.video.timeline import Span
 
@@ -92,14 +94,9 @@ class RemoteEngine:
             ServerUnreachable: there is no server, or its API is not OpenAI's. InvalidCheckpoint: it does not serve the model.
         """
         self.server = server
-        self.client = openai.OpenAI(
-            base_url=server.url,
-            api_key=server.key,
-            max_retries=0,
-            timeout=openai.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-        )
         try:
-            models = {item.id: item for item in self.client.models.list().data}
+            with openai.OpenAI(**self.client_options()) as client:
+                models = {item.id: item for item in client.models.list().data}
         except openai.OpenAIError as error:
             raise ServerUnreachable(f"There is no model server at {server.url}: {_describe_error(error)}") from error
         if models and server.model not in models:
@@ -114,6 +111,11 @@ class RemoteEngine:
             trained_range = replace(self.checkpoint.trained_range, min_tokens_per_patch=MIN_IMAGE_TOKENS)
             self.checkpoint = replace(self.checkpoint, trained_range=trained_range)
 
+    def client_options(self) -> dict[str, Any]:
+        """Return the arguments of a client of this server."""
+        timeout = openai.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        return {"base_url": self.server.url, "api_key": self.server.key, "max_retries": 0, "timeout": timeout}
+
     def timestamp_tokens(self, time_s: float) -> int:
         """Count as Qwen's tokenizer does: one token per character of the number, three around it, and vision start and end."""
         return len(f"{time_s:.1f}") + 5
@@ -125,12 +127,14 @@ class RemoteEngine:
         *,
         capacity_tokens: int,  # noqa: ARG002 (the server allocates)
         clock_offset_s: float = 0.0,
+        progress: Progress = NO_PROGRESS,
     ) -> "RemoteSession":
         """See `longview.model.engine.base.Engine`. The session holds the frames as JPEG; each request contains them."""
         batcher = FrameBatcher()
         jpegs: list[bytes] = []
         times_s: list[float] = []
         for pixels, chunk_times_s in batcher.chunks(frames, "cpu"):
+            progress.raise_if_cancelled()
             jpegs += [_encode_jpeg(Image.fromarray(frame)) for frame in pixels]
             times_s += chunk_times_s.tolist()
         if not jpegs:
@@ -145,9 +149,16 @@ class RemoteEngine:
         """Return 0: the speed of the server is unknown."""
         return 0.0
 
-    def generate_text(self, prompt: str, *, max_new_tokens: int, schema: type[BaseModel] | None = None) -> "RemoteGeneration":
+    def generate_text(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int,
+        schema: type[BaseModel] | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> "RemoteGeneration":
         """See `longview.model.engine.base.Engine`."""
-        return RemoteGeneration(self, self.request(_messages(prompt, (), []), max_new_tokens, schema))
+        return RemoteGeneration(self, self.request(_messages(prompt, (), []), max_new_tokens, schema), progress)
 
     def request(self, messages: list[dict[str, Any]], max_new_tokens: int, schema: type[BaseModel] | None) -> dict[str, Any]:
         """Build the arguments of `chat.completions.create` that every request has."""
@@ -205,9 +216,11 @@ class RemoteSession:
         schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
         history: Sequence[ChatTurn] = (),
+        progress: Progress = NO_PROGRESS,
     ) -> "RemoteGeneration":
         """See `longview.model.engine.base.VideoSession`."""
-        return RemoteGeneration(self.engine, self.request(question, max_new_tokens, schema, presence_penalty, history))
+        request = self.request(question, max_new_tokens, schema, presence_penalty, history)
+        return RemoteGeneration(self.engine, request, progress)
 
     def request(
         self,
@@ -258,53 +271,71 @@ class RemoteSession:
 class RemoteGeneration:
     """See `longview.model.engine.base.Generation`."""
 
-    def __init__(self, engine: RemoteEngine, request: dict[str, Any]) -> None:
+    def __init__(self, engine: RemoteEngine, request: dict[str, Any], progress: Progress = NO_PROGRESS) -> None:
         self.text = ""
         self.is_complete = False
         self.is_repetitive = False
         self.first_token_s = 0.0
         self.total_s = 0.0
-        self._engine, self._request = engine, request
+        self._engine, self._request, self._progress = engine, request, progress
+        self._finish_reason: str | None = None
 
     def __iter__(self) -> Iterator[str]:
         start = time.perf_counter()
-        incomplete = f"The server at {self._engine.server.url} closed the connection during its reply; ask again."
-        finish_reason: str | None = None
         # The thinking of a Thinking checkpoint precedes the reply, unless the server separates them.
         thinking_text, thinking = "", "thinking" in self._engine.server.model.lower()
-        stream = self._start()
-        try:
-            for chunk in stream:
-                if not chunk.choices:
+        for piece in self._received():
+            self.total_s = time.perf_counter() - start
+            self.first_token_s = self.first_token_s or self.total_s
+            if thinking:
+                thinking_text += piece
+                if THINK_END not in thinking_text:
                     continue
-                finish_reason = chunk.choices[0].finish_reason or finish_reason
-                piece = chunk.choices[0].delta.content
-                if piece:
-                    self.total_s = time.perf_counter() - start
-                    self.first_token_s = self.first_token_s or self.total_s
-                    if thinking:
-                        thinking_text += piece
-                        if THINK_END not in thinking_text:
-                            continue
-                        thinking, piece = False, thinking_text.partition(THINK_END)[2].lstrip()
-                    self.text += piece
-                    yield piece
-        except Exception as error:  # of the client, or of the HTTP library below it
-            log.info("%s closed the connection: %s", self._engine.server.url, _describe_error(error))
-            raise ServerFailed(incomplete) from error
-        finally:
-            # A closed stream makes the server stop, so that it is free for the next request.
-            stream.close()
-        if finish_reason is None:
-            raise ServerFailed(incomplete)
+                thinking, piece = False, thinking_text.partition(THINK_END)[2].lstrip()
+            self.text += piece
+            yield piece
         if thinking:
             # The model did not think, or its thinking did not end.
-            self.text = thinking_text if finish_reason == "stop" else ""
+            self.text = thinking_text if self._finish_reason == "stop" else ""
             yield self.text
-        self.is_complete = finish_reason == "stop"
+        self.is_complete = self._finish_reason == "stop"
         self.is_repetitive = is_repetitive(self.text.split())
 
-    def _start(self) -> "openai.Stream[ChatCompletionChunk]":
+    def _received(self) -> Iterator[str]:
+        """Yield the text of the reply as the server sends it.
+
+        A silent server sends nothing for minutes while it prefills a video. The request therefore runs in an event loop, which
+        can leave it at any time: the connection is closed then, and the server stops.
+        """
+        pieces = self._stream()
+        with asyncio.Runner() as runner:
+            try:
+                while (piece := runner.run(_or_cancelled(pieces, self._progress))) is not None:
+                    yield piece
+            finally:
+                runner.run(pieces.aclose())
+
+    async def _stream(self) -> AsyncGenerator[str, None]:
+        url = self._engine.server.url
+        incomplete = f"The server at {url} closed the connection during its reply; ask again."
+        async with openai.AsyncOpenAI(**self._engine.client_options()) as client:
+            stream = await self._start(client)
+            try:
+                async for chunk in stream:
+                    if chunk.choices:
+                        self._finish_reason = chunk.choices[0].finish_reason or self._finish_reason
+                        if piece := chunk.choices[0].delta.content:
+                            yield piece
+            except Exception as error:  # of the client, or of the HTTP library below it
+                log.info("%s closed the connection: %s", url, _describe_error(error))
+                raise ServerFailed(incomplete) from error
+            finally:
+                # A closed stream makes the server stop, so that it is free for the next request.
+                await stream.close()
+        if self._finish_reason is None:
+            raise ServerFailed(incomplete)
+
+    async def _start(self, client: openai.AsyncOpenAI) -> "openai.AsyncStream[ChatCompletionChunk]":
         """Send the request, and return the stream when the server has accepted it.
 
         Raises:
@@ -320,12 +351,12 @@ class RemoteGeneration:
             reraise=True,
             before_sleep=lambda state: log.info("server at %s: attempt %d failed", url, state.attempt_number),
         )
-        def create() -> "openai.Stream[ChatCompletionChunk]":
-            stream: openai.Stream[ChatCompletionChunk] = self._engine.client.chat.completions.create(**self._request)
+        async def create() -> "openai.AsyncStream[ChatCompletionChunk]":
+            stream: openai.AsyncStream[ChatCompletionChunk] = await client.chat.completions.create(**self._request)
             return stream
 
         try:
-            return create()
+            return await create()
         except openai.APITimeoutError as error:
             raise ServerUnreachable(
                 f"The server at {url} did not answer within {READ_TIMEOUT_S:.0f} seconds; ask again later."
@@ -334,6 +365,26 @@ class RemoteGeneration:
             raise ServerUnreachable(f"The server at {url} cannot be reached: {_describe_error(error)}") from error
         except openai.OpenAIError as error:
             raise ServerFailed(f"The server at {url} rejected the request: {_describe_error(error)}") from error
+
+
+async def _or_cancelled(pieces: AsyncGenerator[str, None], progress: Progress) -> str | None:
+    """Return the next piece; None after the last one.
+
+    Raises:
+        Cancelled: the operation was cancelled meanwhile; the connection is closed.
+    """
+
+    async def next_piece() -> str | None:
+        return await anext(pieces, None)
+
+    task = asyncio.ensure_future(next_piece())
+    while not task.done():
+        await asyncio.wait({task}, timeout=CANCEL_POLL_S)
+        if progress.is_cancelled:
+            task.cancel()
+            await asyncio.wait({task})
+            raise Cancelled
+    return task.result()
 
 
 def _messages(question: str, history: Sequence[ChatTurn], images: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,17 +3,19 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from longview.model.engine.base import Engine, VideoSession
-from longview.model.engine.planner import OnFraction, Planner
+from longview.model.engine.planner import Planner
 from longview.model.errors import OutOfMemory
-from longview.video.decoder import Decoder, TimedFrames
+from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
-from longview.video.sampler import SamplingPlan, Window
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.sampler import FRAMES_PER_PATCH, SamplingPlan, Window
+from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,12 @@ class _Key:
     content_hash: str
     times_s: tuple[float, ...]
     size: tuple[int, int]
+
+    @property
+    def patch_period_s(self) -> float:
+        """Time between two temporal patches, in seconds."""
+        gaps = len(self.times_s) - 1
+        return FRAMES_PER_PATCH * (self.times_s[-1] - self.times_s[0]) / gaps if gaps else 0.0
 
 
 class SessionPool:
@@ -58,31 +66,38 @@ class SessionPool:
         self._lock = threading.Lock()
         self._opening: dict[_Key, threading.Lock] = {}
 
-    def generate_text(self, prompt: str, *, max_new_tokens: int, schema: type[BaseModel] | None = None) -> str:
+    def generate_text(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int,
+        schema: type[BaseModel] | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> str:
         """Return the whole reply to a prompt without a video. If memory is short, all sessions are evicted first.
 
         Raises:
-            OutOfMemory: the device cannot hold the prompt even then.
+            OutOfMemory: the device cannot hold the prompt even then. Cancelled: the operation was cancelled.
         """
         try:
-            return self._generate_text(prompt, max_new_tokens, schema)
+            return self._generate_text(prompt, max_new_tokens, schema, progress)
         except OutOfMemory:
             log.warning("out of memory for a prompt; all sessions were evicted")
         # Outside the except block, whose traceback would keep the memory.
         with self._lock:
             self._sessions.clear()
-        return self._generate_text(prompt, max_new_tokens, schema)
+        return self._generate_text(prompt, max_new_tokens, schema, progress)
 
-    def _generate_text(self, prompt: str, max_new_tokens: int, schema: type[BaseModel] | None) -> str:
-        generation = self.engine.generate_text(prompt, max_new_tokens=max_new_tokens, schema=schema)
+    def _generate_text(self, prompt: str, max_new_tokens: int, schema: type[BaseModel] | None, progress: Progress) -> str:
+        generation = self.engine.generate_text(prompt, max_new_tokens=max_new_tokens, schema=schema, progress=progress)
         for _ in generation:
             pass
         return generation.text
 
     def session(
-        self, video: VideoInfo, plan: SamplingPlan, window: Window, *, pin: bool = True, on_part: OnFraction | None = None
+        self, video: VideoInfo, plan: SamplingPlan, window: Window, *, pin: bool = True, progress: Progress = NO_PROGRESS
     ) -> VideoSession:
-        """Return the session of one window of a plan; open it if the pool does not hold it. `on_part` follows the decoding.
+        """Return the session of one window of a plan; open it if the pool does not hold it. `progress` follows the decoding.
 
         `pin`: others may need the session later. Without it, `release` ends the session unless another user pinned it.
 
@@ -92,11 +107,12 @@ class SessionPool:
         Raises:
             UnreadableVideo: no frame can be decoded.
             OutOfMemory: the device cannot hold the window; the message names the lowered context.
+            Cancelled: the operation was cancelled.
         """
         capacity_tokens = plan.window_tokens[plan.windows.index(window)]
         for is_last in (False, True):
             try:
-                return self._open(video, plan, window, capacity_tokens, pin, on_part)
+                return self._open(video, plan, window, capacity_tokens, pin, progress)
             except OutOfMemory as error:
                 message = str(error)
             # Outside the except block, whose traceback would keep the memory.
@@ -109,6 +125,28 @@ class SessionPool:
             log.warning("out of memory at %d tokens; all other sessions were evicted", capacity_tokens)
         raise OutOfMemory(f"{message} The context limit is now {self.planner.context_tokens} tokens. Ask again.")
 
+    def find_open(self, video: VideoInfo, span: Span, *, max_patch_period_s: float) -> VideoSession | None:
+        """Return an open session whose window contains a span, with at most this patch period; None if the pool has none."""
+        with self._lock:
+            keys = [
+                key
+                for sessions in (self._sessions, self._offloaded)
+                for key, session in sessions.items()
+                if key.content_hash == video.content_hash
+                and session.window.start_s <= span.start_s
+                and span.end_s <= session.window.end_s
+                and key.patch_period_s <= max_patch_period_s
+            ]
+        return self._lookup(keys[-1], pin=False) if keys else None
+
+    def discard(self, content_hash: str) -> None:
+        """End all sessions of a video whose file was changed meanwhile: they may show frames of another video."""
+        with self._lock:
+            for sessions in (self._sessions, self._offloaded):
+                for key in [key for key in sessions if key.content_hash == content_hash]:
+                    del sessions[key]
+            self._unpinned &= {*self._sessions, *self._offloaded}
+
     def release(self, session: VideoSession) -> None:
         """End a session, unless a user pinned it."""
         with self._lock:
@@ -118,7 +156,7 @@ class SessionPool:
             self._unpinned &= {*self._sessions, *self._offloaded}
 
     def _open(
-        self, video: VideoInfo, plan: SamplingPlan, window: Window, capacity_tokens: int, pin: bool, on_part: OnFraction | None
+        self, video: VideoInfo, plan: SamplingPlan, window: Window, capacity_tokens: int, pin: bool, progress: Progress
     ) -> VideoSession:
         key = _Key(video.content_hash, window.times_s, (plan.height, plan.width))
         if (open_session := self._lookup(key, pin=pin)) is not None:
@@ -126,18 +164,21 @@ class SessionPool:
         with self._lock:
             opening = self._opening.setdefault(key, threading.Lock())
         # Two users of the same window open it once.
-        with opening:
+        with progress.holding(opening):
             if (open_session := self._lookup(key, pin=pin)) is not None:
                 return open_session
             # Evict before the new session allocates, or both would have to fit; `_reserved_bytes` also counts other openings.
             self._make_room(key, capacity_tokens * self.engine.kv_bytes_per_token)
-            frames: Iterable[TimedFrames] = self.decoder.frames_played_at(video, window.times_s, plan.height, plan.width)
-            if on_part:
-                frames = _report_decoding(frames, len(window.times_s), on_part)
+            decoded = self.decoder.frames_played_at(video, window.times_s, plan.height, plan.width, progress=progress)
             try:
-                session = self.engine.open_session(
-                    frames, window.span, capacity_tokens=capacity_tokens, clock_offset_s=window.clock_offset_s
-                )
+                with closing(decoded) as frames:
+                    session = self.engine.open_session(
+                        frames,
+                        window.span,
+                        capacity_tokens=capacity_tokens,
+                        clock_offset_s=window.clock_offset_s,
+                        progress=progress,
+                    )
             finally:
                 with self._lock:
                     del self._reserved_bytes[key]
@@ -197,11 +238,3 @@ def _offload(sessions: list[VideoSession]) -> None:
 
 def _total_bytes(sessions: OrderedDict[_Key, VideoSession]) -> int:
     return sum(session.size_bytes for session in sessions.values())
-
-
-def _report_decoding(frames: Iterable[TimedFrames], planned_frames: int, on_part: OnFraction) -> Iterator[TimedFrames]:
-    decoded_frames = 0
-    for chunk in frames:
-        decoded_frames += len(chunk)
-        on_part(min(1.0, decoded_frames / planned_frames))
-        yield chunk

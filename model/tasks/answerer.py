@@ -2,23 +2,24 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from longview.model.engine.base import ChatTurn, VideoSession
 from longview.model.engine.ood import out_of_distribution_error
-from longview.model.engine.planner import OnFraction
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.captioner import caption
+from longview.model.tasks.captioner import CaptionOptions, caption
 from longview.model.tasks.coverage import Coverage, CoverageTracker
+from longview.model.tasks.events import TextDelta, run_to_end
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S
-from longview.model.tasks.localizer import locate
+from longview.model.tasks.localizer import LocateOptions, locate
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.prompts import freeform_prompt
 from longview.model.tasks.question import Question, recent_turns, shift_times, without_times
 from longview.model.tasks.replies import cited_spans, to_video_clock
 from longview.model.tasks.verifier import verify_claim
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import Purpose, SamplingPlan, Window
 from longview.video.time_text import format_time
 from longview.video.timeline import Span, merge_spans
@@ -41,69 +42,91 @@ class VideoAnswer:
     total_s: float
 
 
-class VideoAnswerStream:
-    """Generates an answer: iterate it for pieces of text; `answer` is complete after the iteration."""
+@dataclass(frozen=True)
+class AnswerOptions:
+    """Which checks the tasks behind an answer make."""
 
-    def __init__(
-        self,
-        pool: SessionPool,
-        prober: Prober,
-        video: VideoInfo,
-        question: str,
-        *,
-        likely_span: Span | None = None,
-        restrict_to: Span | None = None,
-        candidate_spans: Callable[[str], Sequence[Span]] = lambda _: (),
-        history: Sequence[ChatTurn] = (),
-        verify: bool = False,
-        on_part: OnFraction | None = None,
-    ) -> None:
-        """Prepare the answer; nothing is decoded before the iteration.
+    verify: bool
+    """Verify each span that the answer names, drop the spans that are denied, and say so in the answer."""
+    captions: CaptionOptions
+    """For a question about a range, which is answered by its captions."""
+    localization: LocateOptions
+    """For a question that asks when something happens."""
 
-        `likely_span`: where the answer is most likely, for a video that is too long for one session.
-        `restrict_to`: the only part that is searched, unless the question names another.
-        `candidate_spans`: spans in which another source has a query; see `longview.model.tasks.localizer.locate`.
-        `history`: earlier turns about this video, on its clock; for checkpoints that can follow a conversation.
-        `verify`: verify each span that the answer names, drop the spans that are not confirmed, and say so in the answer.
-        `on_part`: receives the fraction of the work that is done; an exception that it raises ends the answer.
 
-        Raises:
-            InvalidQuestion: the question is empty or too long, or names a time that the video does not have.
-        """
-        self._question = Question(question, duration_s=video.duration_s)
-        self._pool, self._prober, self._video = pool, prober, video
-        self._likely_span, self._restrict_to, self._candidate_spans = likely_span, restrict_to, candidate_spans
-        self._history, self._verify, self._on_part = history, verify, on_part
-        self._citations: tuple[Span, ...] = ()
-        self._coverage = Coverage(0.0, 0, 0.0)
-        self._plan: SamplingPlan | None = None
-        self._answer: VideoAnswer | None = None
+def answer_question(
+    pool: SessionPool,
+    prober: Prober,
+    video: VideoInfo,
+    question: str,
+    options: AnswerOptions,
+    *,
+    likely_span: Span | None = None,
+    restrict_to: Span | None = None,
+    candidate_spans: Callable[[str], Sequence[Span]] = lambda _: (),
+    history: Sequence[ChatTurn] = (),
+    progress: Progress = NO_PROGRESS,
+) -> Generator[TextDelta, None, VideoAnswer]:
+    """Answer a question about one video; yield the text piece by piece.
 
-    @property
-    def answer(self) -> VideoAnswer:
-        """The complete answer; only after the iteration."""
-        assert self._answer is not None, "iterate to the end first"
-        return self._answer
+    `likely_span`: where the answer is most likely, for a video that is too long for one session.
+    `restrict_to`: the only part that is searched, unless the question names another.
+    `candidate_spans`: returns the spans in which another source has a query; see `longview.model.tasks.localizer.locate`.
+    `history`: earlier turns about this video, on its clock; for checkpoints that can follow a conversation.
 
-    def __iter__(self) -> Iterator[str]:
-        start = time.perf_counter()
-        first_token_s = 0.0
-        text = ""
-        for piece in self._pieces():
-            first_token_s = first_token_s or time.perf_counter() - start
-            text += piece
-            yield piece
-        self._answer = VideoAnswer(
-            text.strip(), self._citations, self._coverage, self._plan, first_token_s, time.perf_counter() - start
-        )
+    Raises:
+        InvalidQuestion: the question is empty or too long, or names a time that the video does not have.
+        OutOfDistribution: the footage is out-of-distribution. Cancelled: the operation was cancelled.
+    """
+    start = time.perf_counter()
+    answerer = _Answerer(
+        pool,
+        prober,
+        video,
+        Question(question, duration_s=video.duration_s),
+        options,
+        likely_span=likely_span,
+        restrict_to=restrict_to,
+        candidate_spans=candidate_spans,
+        history=history,
+        progress=progress,
+    )
+    first_token_s = 0.0
+    text = ""
+    for piece in answerer.pieces():
+        first_token_s = first_token_s or time.perf_counter() - start
+        text += piece
+        yield TextDelta(piece)
+    total_s = time.perf_counter() - start
+    return VideoAnswer(text.strip(), answerer.citations, answerer.coverage, answerer.plan, first_token_s, total_s)
 
-    def _pieces(self) -> Iterator[str]:
-        question, templates = self._question, self._prober.templates
+
+@dataclass
+class _Answerer:
+    """The way to one answer. The last three fields are complete when all pieces were generated."""
+
+    pool: SessionPool
+    prober: Prober
+    video: VideoInfo
+    question: Question
+    options: AnswerOptions
+    likely_span: Span | None
+    restrict_to: Span | None
+    candidate_spans: Callable[[str], Sequence[Span]]
+    history: Sequence[ChatTurn]
+    progress: Progress
+    citations: tuple[Span, ...] = ()
+    coverage: Coverage = Coverage(0.0, 0, 0.0)
+    plan: SamplingPlan | None = None
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the text of the answer."""
+        question, templates = self.question, self.prober.templates
         if query := question.when:
             return self._answer_when(query)
         if templates and templates.match(question.in_seconds()) is None:
             # A checkpoint with templates can still caption a span, and describe a timestamp.
-            span = question.range or (self._restrict_to if question.timestamp_s is None else None)
+            span = question.range or (self.restrict_to if question.timestamp_s is None else None)
             if span is not None:
                 return self._answer_range(span)
             if question.timestamp_s is None:
@@ -112,127 +135,132 @@ class VideoAnswerStream:
 
     def _answer_when(self, query: str) -> Iterator[str]:
         """Answer "when" by localisation and verification, because a reply alone cannot prove an absence."""
-        candidates = self._candidate_spans(query)
+        candidates = self.candidate_spans(query)
         result = locate(
-            self._pool, self._prober, self._video, query, span=self._restrict_to, candidates=candidates, on_part=self._on_part
+            self.pool,
+            self.prober,
+            self.video,
+            query,
+            self.options.localization,
+            span=self.restrict_to,
+            candidates=candidates,
+            progress=self.progress,
         )
-        self._coverage, self._plan = result.coverage, result.plan
-        self._citations = tuple(occurrence.span for occurrence in result.occurrences)
+        self.coverage, self.plan = result.coverage, result.plan
+        self.citations = tuple(occurrence.span for occurrence in result.occurrences)
         if result.occurrences:
-            times = " and ".join(f"from {span.start_s:.1f} to {span.end_s:.1f} seconds" for span in self._citations)
+            times = " and ".join(f"from {span.start_s:.1f} to {span.end_s:.1f} seconds" for span in self.citations)
             yield f"F{times[1:]}."
         else:
-            yield f"Not in this {'part of the ' if self._restrict_to else ''}video: {query}. {result.coverage}"
+            yield result.describe_absence(query, is_part=self.restrict_to is not None)
 
     def _answer_range(self, span: Span) -> Iterator[str]:
         """Answer what happens in a span by its captions."""
         is_short = span.duration_s <= MAX_CLIP_S
         # A second or two without what surrounds it is too little to caption.
-        around = Span(max(0.0, span.start_s - MARGIN_S), min(self._video.duration_s, span.end_s + MARGIN_S)) if is_short else span
+        around = Span(max(0.0, span.start_s - MARGIN_S), min(self.video.duration_s, span.end_s + MARGIN_S)) if is_short else span
         purpose: Purpose = "refine" if is_short else "caption"
-        plan = self._pool.planner.plan(self._video, purpose, span=around, on_part=self._on_part)
-        captions = caption(self._pool, self._prober, self._video, plan, on_part=self._on_part)
+        plan = self.pool.planner.plan(self.video, purpose, span=around, progress=self.progress)
+        captions = run_to_end(caption(self.pool, self.prober, self.video, plan, self.options.captions, progress=self.progress))
         if len(captions.out_of_distribution) == len(plan.windows):
-            raise out_of_distribution_error(self._pool.engine.checkpoint)
+            raise out_of_distribution_error(self.pool.engine.checkpoint)
         min_overlap_s = min(plan.patch_period_s, span.duration_s) / 2
         events = [event for event in captions.events if event.span.overlap_s(span) >= min_overlap_s]
-        self._citations = tuple(event.span for event in events)
-        self._coverage, self._plan = captions.coverage, plan
+        self.citations = tuple(event.span for event in events)
+        self.coverage, self.plan = captions.coverage, plan
         lines = (f"{self._describe_span(event.span, plan)}: {event.text}" for event in events)
-        yield "\n".join(lines) or f"Nothing happens in that time. {self._coverage}"
+        yield "\n".join(lines) or f"Nothing happens in that time. {self.coverage}"
 
     def _describe_span(self, span: Span, plan: SamplingPlan) -> str:
         """Describe the time of an event; add "or earlier", "or later" if it may extend beyond the plan."""
         period_s = plan.patch_period_s
         earlier = " or earlier" if 0 < plan.span.start_s >= span.start_s - period_s else ""
-        later = " or later" if self._video.duration_s - period_s > plan.span.end_s <= span.end_s + period_s else ""
+        later = " or later" if self.video.duration_s - period_s > plan.span.end_s <= span.end_s + period_s else ""
         return f"From {span.start_s:.1f}{earlier} to {span.end_s:.1f}{later} seconds"
 
     def _answer_freeform(self) -> Iterator[str]:
         """Let the checkpoint answer about the window that the question needs."""
         plan, window = self._select_window()
-        session = self._pool.session(self._video, plan, window, on_part=self._on_part)
+        session = self.pool.session(self.video, plan, window, progress=self.progress)
         if session.is_out_of_distribution:
-            raise out_of_distribution_error(self._pool.engine.checkpoint)
-        coverage = CoverageTracker(plan, key_frames_only=self._pool.decoder.key_frames_only)
+            raise out_of_distribution_error(self.pool.engine.checkpoint)
+        coverage = CoverageTracker(plan, key_frames_only=self.pool.decoder.key_frames_only)
         coverage.add(session)
-        self._coverage, self._plan = coverage.coverage(), plan
-        question, templates = self._question.in_seconds(session), self._prober.templates
+        self.coverage, self.plan = coverage.coverage(), plan
+        question, templates = self.question.in_seconds(session), self.prober.templates
         if templates:
-            at_timestamp = templates.at_timestamp(self._question.nearest_timestamp(session))
+            at_timestamp = templates.at_timestamp(self.question.nearest_timestamp(session))
             question = templates.match(question) or at_timestamp or question
             history = []
         else:
             question = freeform_prompt(question)
             # The times of earlier turns are on the video's clock and would be wrong on another.
-            history = [] if session.clock_offset_s else recent_turns(self._history, question)
-        generation = session.generate(question, max_new_tokens=MAX_ANSWER_TOKENS, history=history)
-        pieces = self._report_tokens(generation)
+            history = [] if session.clock_offset_s else recent_turns(self.history, question)
+        generation = session.generate(question, max_new_tokens=MAX_ANSWER_TOKENS, history=history, progress=self.progress)
         if session.clock_offset_s == 0:
-            yield from pieces
+            yield from generation
         else:
             # The reply has times on the session's clock: rewrite them before the user sees them.
-            for _ in pieces:
+            for _ in generation:
                 pass
             yield shift_times(generation.text, session.clock_offset_s)
-        if len(plan.windows) > 1 and self._question.timestamp_s is None:
+        if len(plan.windows) > 1 and self.question.timestamp_s is None:
             yield f" (Only {format_time(window.span.start_s)} to {format_time(window.span.end_s)} was searched.)"
         if not generation.is_complete:
             yield " … (The answer was cut off here.)"
         named_spans = merge_spans(cited_spans(generation.text, session))
-        self._citations = named_spans or self._default_citations(session)
+        self.citations = named_spans or self._default_citations(session)
         # A timestamp that only the question names needs no verification, unless the reply can only be about it.
-        if self._verify and (named_spans or templates):
+        if self.options.verify and (named_spans or templates):
             yield from self._verify_citations(generation.text, session)
 
-    def _report_tokens(self, pieces: Iterable[str]) -> Iterator[str]:
-        for piece in pieces:
-            if self._on_part:
-                self._on_part(1.0)
-            yield piece
-
     def _verify_citations(self, text: str, session: VideoSession) -> Iterator[str]:
-        """Drop the citations that a clip does not confirm, and say so."""
+        """Drop the citations that verification denies, and say which are denied and which could not be verified."""
         sentences = re.split(r"(?<=[.!?])\s+|\n", text)
 
-        def is_rejected(span: Span) -> bool:
+        def is_verified(span: Span) -> bool | None:
             about = [one for one in sentences if any(span.overlap_s(named) > 0 for named in cited_spans(one, session))]
             claim = without_times(" ".join(about) or text)
-            return verify_claim(self._pool, self._prober, self._video, span, claim, on_part=self._on_part) is False
+            return verify_claim(self.pool, self.prober, self.video, span, claim, progress=self.progress)
 
-        rejected_spans = [span for span in self._citations if is_rejected(span)]
-        self._citations = tuple(span for span in self._citations if span not in rejected_spans)
-        if rejected_spans:
-            times = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in rejected_spans)
-            yield f" (Verification did not confirm this at {times}.)"
+        results = {span: is_verified(span) for span in self.citations}
+        self.citations = tuple(span for span, result in results.items() if result is not False)
+        if denied_spans := [span for span, result in results.items() if result is False]:
+            yield f" (Verification did not confirm this at {_spans_text(denied_spans)}.)"
+        if undecided_spans := [span for span, result in results.items() if result is None]:
+            yield f" (This could not be verified at {_spans_text(undecided_spans)}.)"
 
     def _select_window(self) -> tuple[SamplingPlan, Window]:
         """Select the range that the question names, a window around the time that it names, or the whole video."""
-        planner, video, timestamp_s = self._pool.planner, self._video, self._question.timestamp_s
-        span = self._question.range or (self._restrict_to if timestamp_s is None else None)
+        planner, video, timestamp_s = self.pool.planner, self.video, self.question.timestamp_s
+        span = self.question.range or (self.restrict_to if timestamp_s is None else None)
         if span is not None:
             plan = planner.plan(video, "refine" if span.duration_s <= MAX_CLIP_S else "qa", span=span)
             return plan, plan.windows[0]
-        if timestamp_s is not None and self._prober.timestamps:
+        if timestamp_s is not None and self.prober.timestamps:
             # Such a checkpoint describes one timestamp best where little else is shown.
             near = Span(max(0.0, timestamp_s - MARGIN_S), min(video.duration_s, timestamp_s + MARGIN_S))
             plan = planner.plan(video, "caption", span=near)
             return plan, plan.windows[0]
         plan = planner.plan(video, "qa")
-        usual_period_s = 2 * self._pool.engine.checkpoint.trained_range.frame_period_s
+        usual_period_s = 2 * self.pool.engine.checkpoint.trained_range.frame_period_s
         if timestamp_s is not None and plan.patch_period_s > usual_period_s * 1.01:
             # A caption window has a finer patch period, and its session is often still warm after indexing.
-            plan = planner.plan(video, "caption", on_part=self._on_part)
-        likely_s = self._likely_span.start_s if self._likely_span else 0.0
+            plan = planner.plan(video, "caption", progress=self.progress)
+        likely_s = self.likely_span.start_s if self.likely_span else 0.0
         target_s = likely_s if timestamp_s is None else timestamp_s
         return plan, next((window for window in plan.windows if window.span.contains(target_s)), plan.windows[0])
 
     def _default_citations(self, session: VideoSession) -> tuple[Span, ...]:
         """Return the times of the question itself; a single time is widened to its temporal patch."""
-        if self._question.range is not None:
-            return (self._question.range,)
-        if self._question.timestamp_s is None:
+        if self.question.range is not None:
+            return (self.question.range,)
+        if self.question.timestamp_s is None:
             return ()
-        timestamp_s = self._question.timestamp_s - session.clock_offset_s
+        timestamp_s = self.question.timestamp_s - session.clock_offset_s
         span = to_video_clock(timestamp_s, timestamp_s, session)
         return (span,) if span else ()
+
+
+def _spans_text(spans: Sequence[Span]) -> str:
+    return ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in spans)

@@ -1,21 +1,20 @@
 """Dense captions of a video of any length.
 
-Each window of a plan is captioned, checked and, if need be, captioned again from other frames. Then the windows' captions are
-merged into one timeline (`merging`), and its contested events are refined (`refiner`).
+Each window of a plan is captioned and checked, and the windows' captions are merged into one timeline (`merging`). On request
+each event is verified, failed windows are captioned again from other frames, and contested events are refined (`refiner`).
 """
 
-import functools
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, VideoSession
 from longview.model.engine.generation import RETRY_PRESENCE_PENALTY
 from longview.model.engine.ood import out_of_distribution_error
-from longview.model.engine.planner import OnFraction, Tick
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.coverage import Coverage, CoverageTracker
+from longview.model.tasks.events import PartialResult
 from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_windows
 from longview.model.tasks.merging import WindowCaptions, merge_windows
 from longview.model.tasks.prober import Prober
@@ -25,6 +24,7 @@ from longview.model.tasks.refiner import refine_timeline
 from longview.model.tasks.replies import TimedCaption, parse_events
 from longview.model.tasks.text_match import has_paraphrase
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan, Window
 from longview.video.time_text import format_time
 from longview.video.timeline import Event, Span, merge_spans
@@ -35,12 +35,20 @@ MAX_CAPTION_TOKENS = REPLY_RESERVE_TOKENS - 256
 """Maximum length of a reply: the reserve less template and question."""
 WINDOWS_PROGRESS_SHARE = 0.9
 """Share of the progress bar for the windows; the rest is for the refinement."""
-DECODING_PROGRESS_SHARE = 0.4
-"""Share of a window's progress for decoding."""
 MIN_CONFIRM_IOU = 0.5
 """Minimum tIoU with which grounding an event alone confirms its time."""
 RETRY_FPS_FACTOR = 1.5
 """Frame-rate factor for the second attempt at a window whose captions fail the check. A different rate selects other frames."""
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """Which checks follow the captioning of a window. Each asks the checkpoint again."""
+
+    verify: bool
+    """Verify every event, and caption a window again if its captions fail the check (`longview.model.tasks.quality`)."""
+    refine: bool
+    """Refine the times of contested events in clips of their own (`longview.model.tasks.refiner`)."""
 
 
 @dataclass(frozen=True)
@@ -69,46 +77,29 @@ def caption(
     prober: Prober,
     video: VideoInfo,
     plan: SamplingPlan,
+    options: CaptionOptions,
     *,
     keep_sessions: bool = True,
-    on_part: OnFraction | None = None,
-) -> Captions:
-    """Caption every window of a plan. `keep_sessions`: the windows' sessions stay in the pool for later questions.
+    progress: Progress = NO_PROGRESS,
+) -> Generator[PartialResult[WindowCaptions], None, Captions]:
+    """Caption every window of a plan; yield the captions of each window before all are merged.
 
-    Every event is grounded once more, and dropped if the checkpoint does not confirm it. A window whose captions fail the check
-    (`longview.model.tasks.quality`) is captioned again from other frames. If that fails too, the better attempt is kept and the
-    window is reported as uncovered. An out-of-distribution window is not captioned.
+    With `options.verify` every event is grounded once more, and dropped if the checkpoint does not confirm it. A window whose
+    captions fail the check is captioned again from other frames. If that fails too, the better attempt is kept and the window is
+    reported as uncovered. An out-of-distribution window is not captioned. `keep_sessions`: the windows' sessions stay in the pool
+    for later questions.
 
     Raises:
-        UnreadableVideo: no frame of the video can be decoded.
+        UnreadableVideo: no frame of the video can be decoded. Cancelled: the operation was cancelled.
     """
     windows: list[WindowCaptions] = []
     coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
-    furthest = 0.0
-
-    def report(fraction: float) -> None:
-        nonlocal furthest
-        # A second attempt at a window does not move the progress back.
-        furthest = max(furthest, fraction)
-        if on_part:
-            on_part(furthest)
-
-    def report_window(index: int, fraction: float) -> None:
-        report(WINDOWS_PROGRESS_SHARE * (index + fraction) / len(plan.windows))
-
-    sessions = open_windows(
-        pool,
-        video,
-        plan,
-        coverage,
-        pin=keep_sessions,
-        on_part=lambda index, fraction: report_window(index, fraction * DECODING_PROGRESS_SHARE),
-    )
-    for index, session in sessions:
-        window, on_window = plan.windows[index], functools.partial(report_window, index)
-        attempt = _caption_window(session, prober, on_window)
-        if not attempt.quality.has_passed:
-            second = _retry_window(pool, prober, video, window, on_window, attempt)
+    windows_share = WINDOWS_PROGRESS_SHARE if options.refine else 1.0
+    sessions = open_windows(pool, video, plan, coverage, pin=keep_sessions, progress=progress.child(0.0, windows_share))
+    for window, session, step in sessions:
+        attempt = _caption_window(session, prober, options, step)
+        if options.verify and not attempt.quality.has_passed:
+            second = _retry_window(pool, prober, video, window, options, step, attempt)
             attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
         if errors := attempt.quality.errors:
             span = f"{format_time(window.span.start_s)} to {format_time(window.span.end_s)}"
@@ -116,14 +107,13 @@ def caption(
         coverage.add(session, is_readable=not attempt.quality.errors)
         windows.append(WindowCaptions(window.span, attempt.events))
         pool.release(session)
-        on_window(1.0)
+        step.update(1.0)
+        yield PartialResult(windows[-1])
     timeline = merge_windows(windows, patch_period_s=plan.patch_period_s)
-    refinement_share = 1 - WINDOWS_PROGRESS_SHARE
-    timeline = refine_timeline(
-        pool, prober, video, timeline, plan, on_part=lambda part: report(WINDOWS_PROGRESS_SHARE + refinement_share * part)
-    )
-    # Two events that were apart may have the same time after the refinement.
-    timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
+    if options.refine:
+        timeline = refine_timeline(pool, prober, video, timeline, plan, progress=progress.child(windows_share, 1.0))
+        # Two events that were apart may have the same time after the refinement.
+        timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
     if spans := merge_spans(coverage.out_of_distribution):
         parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in spans)
         log.warning("%s: no captions for %s. %s", video.path.name, parts, out_of_distribution_error(pool.engine.checkpoint))
@@ -131,57 +121,70 @@ def caption(
 
 
 def _caption_window(
-    session: VideoSession, prober: Prober, on_part: Callable[[float], None], *, presence_penalty: float = 0.0
+    session: VideoSession,
+    prober: Prober,
+    options: CaptionOptions,
+    progress: Progress,
+    *,
+    presence_penalty: float = 0.0,
 ) -> _Attempt:
-    def tick() -> None:
-        on_part(1.0)
-
     generation = session.generate(
-        DENSE_CAPTIONS, max_new_tokens=MAX_CAPTION_TOKENS, schema=TimedCaption, presence_penalty=presence_penalty
+        DENSE_CAPTIONS,
+        max_new_tokens=MAX_CAPTION_TOKENS,
+        schema=TimedCaption,
+        presence_penalty=presence_penalty,
+        progress=progress,
     )
     for _ in generation:
-        on_part(DECODING_PROGRESS_SHARE + (1 - DECODING_PROGRESS_SHARE) * _reply_progress(generation.text, session))
+        progress.update(_reply_progress(generation.text, session))
     reply = parse_events(generation.text, session)
-    verified_events = (_verify_event(session, prober, event, tick=tick) for event in reply.events if event.text)
-    events = [event for event in verified_events if event is not None]
-    if prober.timestamps:
-        events += prober.timestamps.find_missed_events(session, events, tick=tick)
+    events = [event for event in reply.events if event.text]
+    if options.verify:
+        verified_events = (_verify_event(session, prober, event, progress) for event in events)
+        events = [event for event in verified_events if event is not None]
+        if prober.timestamps:
+            events += prober.timestamps.find_missed_events(session, events, progress=progress)
     return _Attempt(tuple(events), check_captions(generation, reply, session), generation.is_repetitive)
 
 
-def _verify_event(session: VideoSession, prober: Prober, event: Event, *, tick: Tick) -> Event | None:
-    """Return the event at the time at which the session grounds it alone; None if the session does not confirm it.
+def _verify_event(session: VideoSession, prober: Prober, event: Event, progress: Progress) -> Event | None:
+    """Return the event at the time at which the session grounds it alone; None if the session denies it.
 
     The session is warm, so the second question is cheap. Lists of events often contain an invented one where little happens, and
     often give one of two overlapping events the end of the other.
     """
-    spans, _ = ground(session, event.text, tick=tick)
+    spans, _ = ground(session, event.text, progress=progress)
     alone = max(spans, key=event.span.iou, default=event.span)
     agreement = event.span.iou(alone) if spans else 0.0
     if agreement >= MIN_CONFIRM_IOU:
         return event
     if agreement >= MIN_SAME_EVENT_IOU:
         return Event(alone, event.text)
-    return event if prober.confirm(session, event.span, event.text, tick=tick, matches=has_paraphrase) else None
+    is_denied = prober.verify(session, event.span, event.text, progress=progress, matches=has_paraphrase) is False
+    return None if is_denied else event
 
 
 def _retry_window(
-    pool: SessionPool, prober: Prober, video: VideoInfo, window: Window, on_part: Callable[[float], None], first: _Attempt
+    pool: SessionPool,
+    prober: Prober,
+    video: VideoInfo,
+    window: Window,
+    options: CaptionOptions,
+    progress: Progress,
+    first: _Attempt,
 ) -> _Attempt:
     """Caption a window again from more frames. If they need two windows, the errors of both are reported together."""
     max_fps = 1 / pool.engine.checkpoint.trained_range.min_frame_period_s
     fps = min(max_fps, RETRY_FPS_FACTOR / window.frame_period_s)
-    plan = pool.planner.plan(video, "caption", span=window.span, fps=fps)
+    plan = pool.planner.plan(video, "caption", span=window.span, fps=fps, progress=progress)
     penalty = RETRY_PRESENCE_PENALTY if first.is_repetitive else 0.0
     coverage = CoverageTracker(plan)
     windows: list[WindowCaptions] = []
     attempts = []
-    for index, session in open_windows(
-        pool, video, plan, coverage, pin=False, on_part=lambda *_: on_part(DECODING_PROGRESS_SHARE)
-    ):
-        attempt = _caption_window(session, prober, lambda _: on_part(DECODING_PROGRESS_SHARE), presence_penalty=penalty)
+    for part, session, step in open_windows(pool, video, plan, coverage, pin=False, progress=progress):
+        attempt = _caption_window(session, prober, options, step, presence_penalty=penalty)
         attempts.append(attempt)
-        windows.append(WindowCaptions(plan.windows[index].span, attempt.events))
+        windows.append(WindowCaptions(part.span, attempt.events))
         pool.release(session)
     errors = tuple(dict.fromkeys(error for attempt in attempts for error in attempt.quality.errors))
     if coverage.coverage().uncovered:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from longview.model.engine.planner import OnFraction
 from longview.model.engine.sessions import SessionPool
-from longview.model.errors import Cancelled, ModelError
+from longview.model.errors import ModelError
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.prompts import chapters_prompt, summary_prompt
 from longview.model.tasks.replies import parse_entries
 from longview.model.tasks.text_match import token_f1
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
 from longview.video.timeline import Event, Span
 
@@ -64,11 +64,14 @@ class ChapterText(BaseModel):
 
 
 def summarize(
-    events: Sequence[Event], span: Span, pool: SessionPool, prober: Prober, *, on_part: OnFraction | None = None
+    events: Sequence[Event], span: Span, pool: SessionPool, prober: Prober, *, progress: Progress = NO_PROGRESS
 ) -> Summary:
     """Write chapters and a summary for the part `span` of a video, from its captions in order of time.
 
     If the checkpoint fails, for instance because its server is unreachable, both are extracted from the captions.
+
+    Raises:
+        Cancelled: the operation was cancelled.
     """
     if not events:
         return Summary("No events detected.", ())
@@ -78,13 +81,10 @@ def summarize(
     parts = list(_split_into_parts(events))
     try:
         for number, part in enumerate(parts):
-            drafts += _draft_chapters(part, span, pool)
-            if on_part:
-                on_part((number + 1) / (len(parts) + 1))
+            drafts += _draft_chapters(part, span, pool, progress)
+            progress.update((number + 1) / (len(parts) + 1))
         chapters = _lay_out(drafts, span) or _extractive(events, span)
-        summary = _write_summary(drafts, pool) if drafts else ""
-    except Cancelled:
-        raise
+        summary = _write_summary(drafts, pool, progress) if drafts else ""
     except ModelError as error:
         log.warning("Chapters and summary were extracted from the captions, because the checkpoint failed: %s", error)
         return _segment_by_captions(events, span)
@@ -98,9 +98,9 @@ def _segment_by_captions(events: Sequence[Event], span: Span) -> Summary:
     return Summary(_fallback_summary(chapters, len(events)), chapters)
 
 
-def _write_summary(drafts: Sequence[ChapterText], pool: SessionPool) -> str:
+def _write_summary(drafts: Sequence[ChapterText], pool: SessionPool, progress: Progress) -> str:
     lines = [f"{format_time(item.start)} {item.title}: {item.summary}" for item in drafts]
-    return " ".join(pool.generate_text(summary_prompt(lines), max_new_tokens=MAX_SUMMARY_TOKENS).split())
+    return " ".join(pool.generate_text(summary_prompt(lines), max_new_tokens=MAX_SUMMARY_TOKENS, progress=progress).split())
 
 
 def _target_count(duration_s: float) -> int:
@@ -123,12 +123,13 @@ def _split_into_parts(events: Sequence[Event]) -> list[list[Event]]:
     return parts
 
 
-def _draft_chapters(events: Sequence[Event], span: Span, pool: SessionPool) -> list[ChapterText]:
+def _draft_chapters(events: Sequence[Event], span: Span, pool: SessionPool, progress: Progress) -> list[ChapterText]:
     """Return the chapters that the checkpoint drafts for a part of the timeline; none if its reply is unusable."""
     covered_span = Span(events[0].span.start_s, max(event.span.end_s for event in events))
     share = max(1, round(_target_count(span.duration_s) * covered_span.duration_s / span.duration_s))
     lines = [f"{event.span.start_s:.1f} {event.text}" for event in events]
-    reply = pool.generate_text(chapters_prompt(lines, share), max_new_tokens=MAX_CHAPTERS_TOKENS, schema=ChapterText)
+    prompt = chapters_prompt(lines, share)
+    reply = pool.generate_text(prompt, max_new_tokens=MAX_CHAPTERS_TOKENS, schema=ChapterText, progress=progress)
     chapters = []
     for entry in parse_entries(reply) or []:
         try:

@@ -1,20 +1,23 @@
 """Temporal grounding in the windows of a plan and in short clips: where does a session see what a query says?"""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 
 from longview.model.engine.base import VideoSession
-from longview.model.engine.planner import OnFraction, Tick
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.coverage import CoverageTracker
 from longview.model.tasks.prompts import localize_prompt
 from longview.model.tasks.replies import TimeRange, parse_events
 from longview.video.errors import UnreadableVideo
 from longview.video.probe import VideoInfo
-from longview.video.sampler import Purpose, SamplingPlan
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.sampler import Purpose, SamplingPlan, Window
 from longview.video.timeline import Span
 
 MAX_GROUNDING_TOKENS = 512
+DECODING_PROGRESS_SHARE = 0.4
+"""Share of a window's progress for decoding and prefill; the rest is for the questions."""
 MARGIN_S = 4.0
 """Time before and after a span that a clip shows, in seconds: twice the patch period of a window at the usual rate, and what
 was on screen before."""
@@ -31,24 +34,19 @@ def open_windows(
     coverage: CoverageTracker,
     *,
     pin: bool = True,
-    on_part: Callable[[int, float], None] = lambda _window, _part: None,
-) -> Iterator[tuple[int, VideoSession]]:
-    """Open the windows of a plan; yield the index and the session of each one that the checkpoint can be asked about.
+    progress: Progress = NO_PROGRESS,
+) -> Iterator[tuple[Window, VideoSession, Progress]]:
+    """Open the windows of a plan; yield each one that the checkpoint can be asked about, its session, and its part of `progress`.
 
-    Windows without decodable frames and out-of-distribution windows are noted in `coverage`. `on_part` receives the index of a
-    window and the decoded fraction of it. `pin`: see `SessionPool.session`.
+    Windows without decodable frames and out-of-distribution windows are noted in `coverage`. `pin`: see `SessionPool.session`.
 
     Raises:
-        UnreadableVideo: after the last window, if no window has a decodable frame.
+        UnreadableVideo: after the last window, if no window has a decodable frame. Cancelled: the operation was cancelled.
     """
     failures = []
-    for index, window in enumerate(plan.windows):
-
-        def report(fraction: float, index: int = index) -> None:
-            on_part(index, fraction)
-
+    for window, step in zip(plan.windows, progress.steps(len(plan.windows)), strict=True):
         try:
-            session = pool.session(video, plan, window, pin=pin, on_part=report)
+            session = pool.session(video, plan, window, pin=pin, progress=step.child(0.0, DECODING_PROGRESS_SHARE))
         except UnreadableVideo as error:
             failures.append(error)
             coverage.mark_uncovered(window.span)
@@ -56,7 +54,7 @@ def open_windows(
         if session.is_out_of_distribution:
             coverage.mark_uncovered(window.span, out_of_distribution=True)
             continue
-        yield index, session
+        yield window, session, step.child(DECODING_PROGRESS_SHARE, 1.0)
     if len(failures) == len(plan.windows):
         raise failures[-1]
 
@@ -68,31 +66,35 @@ def open_clip(
     *,
     purpose: Purpose = "refine",
     pin: bool = True,
-    on_part: OnFraction | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> tuple[list[VideoSession], CoverageTracker]:
     """Open the sessions that show a span, clamped to the video. The list is empty if nothing of it can be decoded.
 
     `pin`: see `SessionPool.session`.
+
+    Raises:
+        Cancelled: the operation was cancelled.
     """
-    inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
-    plan = pool.planner.plan(video, purpose, span=inside)
+    plan = clip_plan(pool, video, around, purpose=purpose)
     coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
-    sessions = []
-    try:
-        for _, session in open_windows(
-            pool, video, plan, coverage, pin=pin, on_part=lambda _, fraction: on_part(fraction) if on_part else None
-        ):
-            sessions.append(session)
-    except UnreadableVideo:
-        pass  # `coverage` has it
+    sessions: list[VideoSession] = []
+    with suppress(UnreadableVideo):  # `coverage` has it
+        sessions += [session for _, session, _ in open_windows(pool, video, plan, coverage, pin=pin, progress=progress)]
     return sessions, coverage
 
 
-def ground(session: VideoSession, query: str, *, tick: Tick) -> tuple[list[Span], bool]:
+def clip_plan(pool: SessionPool, video: VideoInfo, around: Span, *, purpose: Purpose = "refine") -> SamplingPlan:
+    """Return the plan of the clip that shows a span, clamped to the video."""
+    inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
+    return pool.planner.plan(video, purpose, span=inside)
+
+
+def ground(session: VideoSession, query: str, *, progress: Progress = NO_PROGRESS) -> tuple[list[Span], bool]:
     """Return the spans in which a session sees the query, on the video's clock, and whether its reply was readable."""
-    generation = session.generate(localize_prompt(query), max_new_tokens=MAX_GROUNDING_TOKENS, schema=TimeRange)
+    prompt = localize_prompt(query)
+    generation = session.generate(prompt, max_new_tokens=MAX_GROUNDING_TOKENS, schema=TimeRange, progress=progress)
     for _ in generation:
-        tick()
+        pass
     reply = parse_events(generation.text, session)
     return [event.span for event in reply.events], generation.is_complete and reply.is_json
 

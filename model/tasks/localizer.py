@@ -5,16 +5,28 @@ from dataclasses import dataclass
 
 from longview.model.engine.base import VideoSession
 from longview.model.engine.ood import out_of_distribution_error
-from longview.model.engine.planner import OnFraction
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
 from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, MIN_SAME_EVENT_IOU, ground, open_clip, open_windows, with_margin
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.question import check_length
+from longview.model.tasks.verifier import verify_claim, verify_in
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
-from longview.video.timeline import Span
+from longview.video.time_text import format_time
+from longview.video.timeline import Span, merge_spans
+
+
+@dataclass(frozen=True)
+class LocateOptions:
+    """Which checks follow the coarse pass over the whole span. Each asks the checkpoint again."""
+
+    verify: bool
+    """Verify each occurrence, and the absence of the query in each window before "not found" is stated."""
+    refine: bool
+    """Refine the boundaries of each occurrence in a clip of its own."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,9 @@ class Occurrence:
 
     span: Span
     uncertainty_s: float
-    """Patch period of the clip that gave the boundaries: they are accurate to about that, in seconds."""
+    """Patch period of the session that gave the boundaries: they are accurate to about that, in seconds."""
+    is_verified: bool | None = None
+    """Whether verification confirmed the occurrence; None if it was not verified, or if no reply decided it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,25 @@ class Localization:
     coverage: Coverage
     plan: SamplingPlan
     """The plan of the coarse pass over the whole span."""
+    unresolved: tuple[Span, ...] = ()
+    """Spans in which the query was not found, but whose replies were unreadable or contradict that."""
+
+    @property
+    def is_found(self) -> bool | None:
+        """Whether the query occurs; None if nothing was found, but some spans are unresolved."""
+        if self.occurrences:
+            return True
+        return None if self.unresolved else False
+
+    def describe_absence(self, query: str, *, is_part: bool = False) -> str:
+        """Say that the query was not found, or that this could not be verified, and what was searched.
+
+        `is_part`: only a part of the video was searched.
+        """
+        if self.is_found is None:
+            spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in self.unresolved)
+            return f"Not found, but this could not be verified from {spans}: {query}. {self.coverage}"
+        return f"Not in this {'part of the ' if is_part else ''}video: {query}. {self.coverage}"
 
 
 def locate(
@@ -41,10 +74,11 @@ def locate(
     prober: Prober,
     video: VideoInfo,
     query: str,
+    options: LocateOptions,
     *,
     span: Span | None = None,
     candidates: Sequence[Span] = (),
-    on_part: OnFraction | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Localization:
     """Find all occurrences of `query` in the video, or in `span` of it, in order of time. There may be none.
 
@@ -53,30 +87,43 @@ def locate(
 
     Raises:
         InvalidQuestion: the query is empty or too long. OutOfDistribution: all of the footage is out-of-distribution.
+        Cancelled: the operation was cancelled.
     """
     check_length(query, "query")
     if not query.strip():
         raise InvalidQuestion("The query is empty: say what to look for.")
-    plan = pool.planner.plan(video, "caption", span=span, on_part=on_part)
+    plan = pool.planner.plan(video, "caption", span=span, progress=progress)
     coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
-    search = _Search(pool, prober, video, query, on_part)
     coarse: list[list[Span]] = []
-    for index, session in open_windows(pool, video, plan, coverage, on_part=lambda *_: search.tick()):
-        search.report(index / (len(plan.windows) + 1))
-        coarse.append(search.ground(session, coverage))
+    unresolved: list[Span] = []
+    coarse_share = len(plan.windows) / (len(plan.windows) + 1)
+    for window, session, step in open_windows(pool, video, plan, coverage, progress=progress.child(0.0, coarse_share)):
+        spans, is_readable = ground(session, query, progress=step)
+        coverage.add(session, is_readable=is_readable)
+        coarse.append(spans)
+        # The absence is verified now, because the session may be evicted before the last window is read.
+        if not spans and not (is_readable and _is_absent(session, prober, query, options, step)):
+            unresolved.append(window.span)
     if coverage.out_of_distribution and not coarse:
         raise out_of_distribution_error(pool.engine.checkpoint)
     spans = _merge_across_windows(coarse)
     spans += [candidate for candidate in candidates if all(candidate.iou(known) < MIN_SAME_EVENT_IOU for known in spans)]
     occurrences: list[Occurrence] = []
-    for number, candidate in enumerate(sorted(spans)):
-        search.report((len(plan.windows) + number / len(spans)) / (len(plan.windows) + 1))
-        occurrence = search.refine(candidate, plan.patch_period_s)
+    steps = progress.child(coarse_share, 1.0).steps(len(spans))
+    for candidate, step in zip(sorted(spans), steps, strict=True):
+        check = _CandidateCheck(pool, prober, video, query, options, step)
+        occurrence = check.check(candidate, plan.patch_period_s)
         # Two candidates may be one occurrence.
         if occurrence is not None and all(occurrence.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in occurrences):
             occurrences.append(occurrence)
-    search.report(1.0)
-    return Localization(tuple(sorted(occurrences, key=lambda item: item.span)), coverage.coverage(), plan)
+    progress.update(1.0)
+    ordered = tuple(sorted(occurrences, key=lambda item: item.span))
+    return Localization(ordered, coverage.coverage(), plan, merge_spans(unresolved))
+
+
+def _is_absent(session: VideoSession, prober: Prober, query: str, options: LocateOptions, progress: Progress) -> bool:
+    """Whether a session in which the query was not found also denies that it occurs."""
+    return not options.verify or prober.verify(session, session.window, query, progress=progress) is False
 
 
 def _merge_across_windows(windows: Sequence[Sequence[Span]]) -> list[Span]:
@@ -104,31 +151,32 @@ class _ClipResult:
     coverage: CoverageTracker
 
 
-class _Search:
-    """One query about one video."""
+class _CandidateCheck:
+    """The check of one candidate span of a query."""
 
-    def __init__(self, pool: SessionPool, prober: Prober, video: VideoInfo, query: str, on_part: OnFraction | None) -> None:
-        self._pool, self._prober, self._video, self._query, self._on_part = pool, prober, video, query, on_part
-        self._fraction = 0.0
+    def __init__(
+        self,
+        pool: SessionPool,
+        prober: Prober,
+        video: VideoInfo,
+        query: str,
+        options: LocateOptions,
+        progress: Progress,
+    ) -> None:
+        self._pool, self._prober, self._video, self._query = pool, prober, video, query
+        self._options, self._progress = options, progress
 
-    def report(self, fraction: float) -> None:
-        """Report that this fraction of the work is done."""
-        self._fraction = fraction
-        self.tick()
+    def check(self, coarse: Span, coarse_period_s: float) -> Occurrence | None:
+        """Return the occurrence; None if its clip or its verification denies it."""
+        if self._options.refine:
+            return self._refine(coarse, coarse_period_s)
+        if not self._options.verify:
+            return Occurrence(coarse, coarse_period_s)
+        is_verified = verify_claim(self._pool, self._prober, self._video, coarse, self._query, progress=self._progress)
+        return None if is_verified is False else Occurrence(coarse, coarse_period_s, is_verified)
 
-    def tick(self, _: float = 0.0) -> None:
-        """Report that the work continues."""
-        if self._on_part:
-            self._on_part(self._fraction)
-
-    def ground(self, session: VideoSession, coverage: CoverageTracker) -> list[Span]:
-        """Return all spans that the reply of one session names."""
-        spans, is_readable = ground(session, self._query, tick=self.tick)
-        coverage.add(session, is_readable=is_readable)
-        return spans
-
-    def refine(self, coarse: Span, coarse_period_s: float) -> Occurrence | None:
-        """Return the occurrence with refined boundaries; None if its clip does not confirm it."""
+    def _refine(self, coarse: Span, coarse_period_s: float) -> Occurrence | None:
+        """Return the occurrence with refined boundaries; None if its clip does not show it."""
         if coarse.duration_s + 2 * MARGIN_S <= MAX_CLIP_S:
             clips = [self._ground_clip(with_margin(coarse))]
             refined_span = max(clips[0].spans, key=coarse.iou, default=None)
@@ -140,14 +188,23 @@ class _Search:
         if refined_span is None or refined_span.iou(coarse) < MIN_SAME_EVENT_IOU:
             # An undecodable clip, or an unreadable reply, does not contradict the coarse pass.
             return Occurrence(coarse, coarse_period_s) if any(clip.coverage.has_gaps for clip in clips) else None
-        sessions = [session for clip in clips for session in clip.sessions]
-        if not any(self._prober.confirm(session, refined_span, self._query, tick=self.tick) for session in sessions):
-            return None
-        return Occurrence(refined_span, max(clip.coverage.coverage().patch_period_s for clip in clips))
+        is_verified = None
+        if self._options.verify:
+            sessions = [session for clip in clips for session in clip.sessions]
+            is_verified = verify_in(sessions, self._prober, refined_span, self._query, progress=self._progress)
+            if is_verified is False:
+                return None
+        patch_period_s = max(clip.coverage.coverage().patch_period_s for clip in clips)
+        return Occurrence(refined_span, patch_period_s, is_verified)
 
     def _ground_clip(self, around: Span) -> _ClipResult:
-        sessions, coverage = open_clip(self._pool, self._video, around, on_part=self.tick)
-        return _ClipResult([span for session in sessions for span in self.ground(session, coverage)], sessions, coverage)
+        sessions, coverage = open_clip(self._pool, self._video, around, progress=self._progress)
+        spans: list[Span] = []
+        for session in sessions:
+            found_spans, is_readable = ground(session, self._query, progress=self._progress)
+            coverage.add(session, is_readable=is_readable)
+            spans += found_spans
+        return _ClipResult(spans, sessions, coverage)
 
 
 def _join_edges(coarse: Span, starts: list[Span], ends: list[Span]) -> Span | None:

@@ -1,21 +1,25 @@
 """How a checkpoint is asked for a second opinion about what a session shows.
 
 A checkpoint that is asked where an event occurs tends to report one. Asked in another way, it has no reason to. Which other way
-there is depends on the checkpoint: one that answers any question is asked for a yes; what the demo checkpoint needs lies in
-`longview.model.demo.probing`.
+there is depends on the checkpoint: one that answers any question is asked for a yes or a no.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from longview.model.engine.base import Generation, VideoSession
-from longview.model.engine.planner import Tick
+from longview.model.engine.base import VideoSession
 from longview.model.tasks.prompts import confirm_prompt
 from longview.model.tasks.text_match import contains_query
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Event, Span
 
 MAX_CONFIRM_TOKENS = 256
+MAX_PREAMBLE_CHARACTERS = 80
+"""Maximum length of a reply without a yes or a no, after which generation ends."""
+_THINKING = re.compile(r"^.*</think>", re.DOTALL)
+_YES_OR_NO = re.compile(r"\W*(?:(?:the\s+|my\s+)?answer\W+(?:is\W+)?)?(?P<word>yes|no)\b", re.IGNORECASE)
+_UNFINISHED_WORD = re.compile(r"\w$")
 
 
 class QuestionTemplates(Protocol):
@@ -37,14 +41,16 @@ class QuestionTemplates(Protocol):
 class TimestampProber(Protocol):
     """Asks a session what happens at single timestamps."""
 
-    def probe_spans(self, session: VideoSession, text: str, around: Span, *, tick: Tick) -> list[Span]:
+    def probe_spans(self, session: VideoSession, text: str, around: Span, *, progress: Progress = NO_PROGRESS) -> list[Span]:
         """Return the spans, in order, in which the session sees what `text` says, on the video's clock.
 
         The temporal patch nearest to the middle of `around` is always probed.
         """
         ...
 
-    def find_missed_events(self, session: VideoSession, events: Sequence[Event], *, tick: Tick) -> list[Event]:
+    def find_missed_events(
+        self, session: VideoSession, events: Sequence[Event], *, progress: Progress = NO_PROGRESS
+    ) -> list[Event]:
         """Return events in the parts of the window that no event of `events` covers."""
         ...
 
@@ -56,19 +62,24 @@ class Prober(Protocol):
     """None: the checkpoint answers any question."""
     timestamps: TimestampProber | None
     """None: the checkpoint is not asked about single timestamps."""
+    needs_caption_checks: bool
+    """Whether captions are verified and refined by default. This takes more time than captioning."""
+    needs_clips: bool
+    """Whether a claim is verified in a short clip even if a session of a longer window is warm."""
 
-    def confirm(
+    def verify(
         self,
         session: VideoSession,
         span: Span,
         claim: str,
         *,
-        tick: Tick,
+        progress: Progress = NO_PROGRESS,
         matches: Callable[[str, str], bool] = contains_query,
-    ) -> bool:
+    ) -> bool | None:
         """Whether a session that shows the span, or a part of it, confirms that the claim is true there.
 
-        `matches(claim, description)` compares the claim with a description that the checkpoint gives, where it gives one.
+        None: the reply says neither yes nor no. `matches(claim, description)` compares the claim with a description that the
+        checkpoint gives, where it gives one.
         """
         ...
 
@@ -78,25 +89,31 @@ class FreeFormProber:
 
     templates: QuestionTemplates | None = None
     timestamps: TimestampProber | None = None
+    needs_caption_checks = False
+    needs_clips = False
 
-    def confirm(
+    def verify(
         self,
         session: VideoSession,
         span: Span,
         claim: str,
         *,
-        tick: Tick,
+        progress: Progress = NO_PROGRESS,
         matches: Callable[[str, str], bool] = contains_query,  # noqa: ARG002 (a yes needs no comparison)
-    ) -> bool:
-        """See `Prober`."""
+    ) -> bool | None:
+        """See `Prober`. Generation ends with the first word that decides."""
         local = span.clamped(session.window).shifted(-session.clock_offset_s)
-        return _says_yes(session.generate(confirm_prompt(claim, local), max_new_tokens=MAX_CONFIRM_TOKENS), tick)
+        generation = session.generate(confirm_prompt(claim, local), max_new_tokens=MAX_CONFIRM_TOKENS, progress=progress)
+        for _ in generation:
+            # The next piece may belong to the same word: "No" and "Nobody".
+            if _UNFINISHED_WORD.search(generation.text):
+                continue
+            if parse_yes_or_no(generation.text) is not None or len(generation.text) > MAX_PREAMBLE_CHARACTERS:
+                break
+        return parse_yes_or_no(generation.text)
 
 
-def _says_yes(generation: Generation, tick: Tick) -> bool:
-    """Whether a reply begins with yes. Generation ends with its first word."""
-    for _ in generation:
-        tick()
-        if word := re.match(r"\W*(\w+)\W", generation.text):
-            return word[1].lower() == "yes"
-    return generation.text.strip("\"'* .!").lower() == "yes"
+def parse_yes_or_no(reply: str) -> bool | None:
+    """Return whether a reply begins with yes (True) or no (False); None if it begins with neither."""
+    match = _YES_OR_NO.match(_THINKING.sub("", reply))
+    return match["word"].lower() == "yes" if match else None

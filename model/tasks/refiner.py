@@ -4,17 +4,17 @@ Events with doubtful times are grounded again in a clip that has the event in it
 inaccurate for events that cross a window boundary, and often give one of two overlapping events the end of the other.
 """
 
-import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
-from longview.model.errors import Cancelled, ModelError
+from longview.model.errors import ModelError
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, MIN_SAME_EVENT_IOU, ground, open_clip
 from longview.model.tasks.prober import Prober, TimestampProber
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan, window_overlaps
 from longview.video.timeline import Event, Span
 
@@ -40,7 +40,7 @@ def refine_timeline(
     timeline: Sequence[Event],
     plan: SamplingPlan,
     *,
-    on_part: Callable[[float], None],
+    progress: Progress = NO_PROGRESS,
 ) -> list[Event]:
     """Return the timeline of a plan's windows with refined times for its contested events.
 
@@ -50,26 +50,22 @@ def refine_timeline(
     """
     boundaries = window_overlaps(plan)
     events: list[Event] = []
-    for number, event in enumerate(timeline):
-        tick = functools.partial(on_part, number / len(timeline))
-        tick()
+    for event, step in zip(timeline, progress.steps(len(timeline)), strict=True):
         is_contested = prober.timestamps is not None and shares_boundary(
             event, timeline, within=plan.span, patch_period_s=plan.patch_period_s
         )
         if event.span.duration_s > MAX_EVENT_S or not (is_contested or crosses_window_boundary(event, boundaries)):
             events.append(event)
             continue
-        refiner = EventRefiner(pool, prober, video, event, plan, is_contested=is_contested, tick=tick)
+        refiner = EventRefiner(pool, prober, video, event, plan, is_contested=is_contested, progress=step)
         try:
             span = refiner.refine()
-        except Cancelled:
-            raise
         except ModelError as error:
             # The captioned time is better than none.
             log.warning("%s was not refined: %s", event.text, error)
             span = event.span
         events += [Event(span, event.text)] if span else []
-    on_part(1.0)
+    progress.update(1.0)
     return events
 
 
@@ -103,7 +99,7 @@ class EventRefiner:
     plan: SamplingPlan
     is_contested: bool
     """Whether the event shares a boundary: then a clip that reports the same time again proves nothing."""
-    tick: Callable[[], None]
+    progress: Progress
 
     def refine(self) -> Span | None:
         """Return the time of the event; None if nothing confirms it."""
@@ -127,10 +123,10 @@ class EventRefiner:
         """Return where a clip sees the event, and whether it denies it altogether."""
         # The patch period of the captions is enough: what is wrong here is wrong by seconds.
         sessions, coverage = open_clip(
-            self.pool, self.video, around, purpose=self.plan.purpose, pin=False, on_part=lambda _: self.tick()
+            self.pool, self.video, around, purpose=self.plan.purpose, pin=False, progress=self.progress
         )
         try:
-            spans = [span for session in sessions for span in ground(session, self.event.text, tick=self.tick)[0]]
+            spans = [span for session in sessions for span in ground(session, self.event.text, progress=self.progress)[0]]
             agrees = any(span.iou(estimate) >= MIN_AGREEMENT_IOU for span in spans)
             prober = self.prober.timestamps
             if prober is None or (agrees and not self.is_contested):
@@ -143,7 +139,7 @@ class EventRefiner:
 
     def _probe_frames(self, prober: TimestampProber, session: VideoSession, estimates: Sequence[Span]) -> list[Span]:
         """Return where a session sees the event, timestamp by timestamp; of an estimate that agrees, keep the boundaries."""
-        spans = prober.probe_spans(session, self.event.text, estimates[0], tick=self.tick)
+        spans = prober.probe_spans(session, self.event.text, estimates[0], progress=self.progress)
         nearest = [max(estimates, key=span.iou) for span in spans]
         return [one if one.iou(span) >= MIN_AGREEMENT_IOU else span for one, span in zip(nearest, spans, strict=True)]
 

@@ -1,31 +1,76 @@
-"""Verify claims about a span: open it in a short clip, and ask in another way than the one that produced the claim."""
+"""Verify claims about a span: ask in another way than the one that produced the claim."""
 
-from longview.model.engine.planner import OnFraction
+from collections.abc import Sequence
+
+from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.grounding import open_clip, with_margin
+from longview.model.tasks.grounding import clip_plan, open_clip, with_margin
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.text_match import sentences
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.sampler import Purpose, SamplingPlan
 from longview.video.timeline import Span
+
+PURPOSE: Purpose = "caption"
+"""Purpose of the clip's plan. Whether something is there needs no finer frames, and many search results are verified."""
+PATCH_PERIOD_TOLERANCE = 1.05
+"""Maximum patch period of a warm session, as a multiple of that of the clip that would be opened instead."""
 
 
 def verify_claim(
-    pool: SessionPool, prober: Prober, video: VideoInfo, span: Span, claim: str, *, on_part: OnFraction | None = None
+    pool: SessionPool, prober: Prober, video: VideoInfo, span: Span, claim: str, *, progress: Progress = NO_PROGRESS
 ) -> bool | None:
-    """Whether a short clip around a span confirms a claim; None if its frames cannot be read.
+    """Whether the video confirms a claim about a span; None if its frames or the replies cannot be read.
 
-    A claim of several sentences is confirmed if each of them is.
+    The question goes to a warm session that shows the span, or else to a short clip around it. A claim of several sentences is
+    confirmed if each of them is.
+
+    Raises:
+        Cancelled: the operation was cancelled.
     """
-
-    def tick() -> None:
-        if on_part:
-            on_part(0.0)
-
-    # At the usual rate and size: whether something is there needs no finer frames, and many hits are verified.
-    sessions, coverage = open_clip(pool, video, with_margin(span), purpose="caption", on_part=on_part)
+    warm_session = find_warm_session(pool, prober, video, span)
+    if warm_session is not None:
+        sessions, has_gaps = [warm_session], False
+    else:
+        sessions, coverage = open_clip(pool, video, with_margin(span), purpose=PURPOSE, progress=progress)
+        has_gaps = coverage.has_gaps
     if not sessions:
         return None
-    claims = sentences(claim) if prober.templates else [claim]
-    if all(any(prober.confirm(session, span, one, tick=tick) for session in sessions) for one in claims):
-        return True
-    return None if coverage.has_gaps or any(session.undecodable for session in sessions) else False
+    is_confirmed: bool | None = True
+    for one in sentences(claim) if prober.templates else [claim]:
+        is_confirmed = verify_in(sessions, prober, span, one, progress=progress)
+        if is_confirmed is not True:
+            break
+    is_unreadable = has_gaps or any(session.undecodable for session in sessions)
+    return None if is_confirmed is False and is_unreadable else is_confirmed
+
+
+def verify_in(
+    sessions: Sequence[VideoSession], prober: Prober, span: Span, claim: str, *, progress: Progress = NO_PROGRESS
+) -> bool | None:
+    """Whether one of the sessions, which show parts of the span, confirms a claim; None if no reply decides it."""
+    replies: list[bool | None] = []
+    for session in sessions:
+        replies.append(prober.verify(session, span, claim, progress=progress))
+        if replies[-1]:
+            return True
+    return False if replies and None not in replies else None
+
+
+def find_warm_session(pool: SessionPool, prober: Prober, video: VideoInfo, span: Span) -> VideoSession | None:
+    """Return an open session that shows a span as finely as a clip would; None if a clip has to be opened."""
+    if prober.needs_clips:
+        return None
+    return pool.find_open(video, span, max_patch_period_s=PATCH_PERIOD_TOLERANCE * _plan(pool, video, span).patch_period_s)
+
+
+def estimated_seconds(pool: SessionPool, prober: Prober, video: VideoInfo, span: Span, *, reply_tokens: int) -> float:
+    """Estimate the time to verify a claim about a span, in seconds; 0 if a session is warm."""
+    if find_warm_session(pool, prober, video, span) is not None:
+        return 0.0
+    return pool.engine.estimated_seconds(_plan(pool, video, span), reply_tokens=reply_tokens)
+
+
+def _plan(pool: SessionPool, video: VideoInfo, span: Span) -> SamplingPlan:
+    return clip_plan(pool, video, with_margin(span), purpose=PURPOSE)

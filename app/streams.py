@@ -1,0 +1,131 @@
+"""Streams: long operations as iterators of typed events, which command line, page and programs read in the same way.
+
+The operation runs in a thread of its own. This is the only place where a thread that works meets one that waits for it.
+"""
+
+import logging
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from longview.app.errors import EXPECTED_ERRORS
+from longview.model.tasks.events import PartialResult, TextDelta
+from longview.video.progress import Cancelled, Progress, ProgressReport
+
+log = logging.getLogger(__name__)
+
+STREAM_THREAD = "longview-stream"
+POLL_S = 0.1
+"""Interval at which a stream looks for new progress, in seconds."""
+MAX_CANCEL_S = 2.0
+"""Time that a cancelled operation gets to end before its stream is left, in seconds."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """The last event of an operation that succeeded."""
+
+    result: T
+
+
+StreamEvent = ProgressReport | TextDelta | PartialResult[Any] | Done[T]
+"""What a stream yields: progress whenever it has changed, the events of the operation, and its result at the end."""
+Operation = Callable[[Progress], "Generator[TextDelta | PartialResult[Any], None, T] | T"]
+"""A function that carries out an operation: a generator of events that returns the result, or a function without events."""
+
+
+class Stream(Generic[T]):
+    """One operation that begins with the iteration. It can be iterated once.
+
+    The operation is never further ahead than one event. Whoever leaves the iteration cancels it. An error of the operation is
+    raised by the iteration.
+    """
+
+    def __init__(self, operation: Operation[T], *, progress: Progress | None = None) -> None:
+        """`progress`: by default one of its own. That of a larger operation makes this one a part of it; to cancel it works even
+        before the iteration."""
+        self._operation = operation
+        self.progress = progress or Progress()
+        self._events: queue.Queue[TextDelta | PartialResult[Any] | Done[T] | BaseException] = queue.Queue(maxsize=1)
+        self._thread = threading.Thread(target=self._run, name=STREAM_THREAD, daemon=True)
+
+    def cancel(self) -> None:
+        """Cancel from any thread: the iteration ends with `Cancelled` at the next chunk of frames or the next token."""
+        self.progress.cancel()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the operation has begun and not ended."""
+        return self._thread.is_alive()
+
+    def __iter__(self) -> Iterator[StreamEvent[T]]:
+        self._thread.start()
+        report, has_ended = self.progress.report, False
+        try:
+            while True:
+                try:
+                    event = self._events.get(timeout=POLL_S)
+                except queue.Empty:
+                    event = None
+                last_report, report = report, self.progress.report
+                if (report.stage, report.fraction) != (last_report.stage, last_report.fraction):
+                    yield report
+                if isinstance(event, BaseException):
+                    has_ended = True
+                    raise event
+                has_ended = isinstance(event, Done)
+                if event is not None:
+                    yield event
+                if has_ended:
+                    return
+        finally:
+            if not has_ended:
+                self.cancel()
+            self._thread.join(MAX_CANCEL_S)
+            if self._thread.is_alive():
+                log.info("the operation was cancelled and is still running")
+
+    def result(self) -> T:
+        """Run the operation to its end without looking at its events, and return its result."""
+        for event in self:
+            if isinstance(event, Done):
+                result: T = event.result
+        return result
+
+    def _run(self) -> None:
+        try:
+            outcome = self._operation(self.progress)
+            self._put(Done(self._forward(outcome) if isinstance(outcome, Generator) else outcome))
+        except BaseException as error:
+            if not isinstance(error, (*EXPECTED_ERRORS, Cancelled)):
+                log.info("unexpected", exc_info=True)
+            # The traceback's frames hold the session, which may be gigabytes.
+            traceback.clear_frames(error.__traceback__)
+            self._put(error.with_traceback(None))
+
+    def _forward(self, events: "Generator[TextDelta | PartialResult[Any], None, T]") -> T:
+        """Hand over all events of an operation, and return its result."""
+        try:
+            while True:
+                self._put(next(events))
+                self.progress.raise_if_cancelled()
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            events.close()
+
+    def _put(self, event: TextDelta | PartialResult[Any] | Done[T] | BaseException) -> None:
+        """Hand an event to the iteration, unless it was left meanwhile."""
+        while True:
+            with suppress(queue.Full):
+                self._events.put(event, timeout=POLL_S)
+                return
+            if self.progress.is_cancelled:
+                return

@@ -1,0 +1,139 @@
+"""Progress and cancellation of a long operation.
+
+One `Progress` goes through all layers of an operation, down to the decoder and the generation of single tokens. The thread that
+works updates it. Other threads read its report, and cancel the operation with it.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+MIN_FRACTION_FOR_ETA = 0.05
+"""Minimum completed fraction from which the remaining time is estimated."""
+CANCEL_POLL_S = 0.2
+"""Maximum time for which a wait does not look for a cancellation, in seconds."""
+
+
+class Cancelled(Exception):
+    """The caller cancelled the operation. It is no error of any package, so that no handler takes it for one."""
+
+    code = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("Cancelled.")
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """The state of an operation at one time."""
+
+    stage: str
+    """The name of the current stage."""
+    fraction: float
+    """The completed fraction of the whole operation, 0 to 1."""
+    seconds_left: float | None
+    """Estimated remaining time, in seconds; None as long as it cannot be estimated."""
+
+
+class _Operation:
+    """What all children of one progress share. Single attributes are read and written atomically, so no lock is needed."""
+
+    def __init__(self) -> None:
+        self.start_s = time.monotonic()
+        self.stage = ""
+        self.fraction = 0.0
+        self.cancel_event = threading.Event()
+
+
+class Progress:
+    """The progress of an operation, or of a part of it (`child`)."""
+
+    def __init__(self) -> None:
+        """Begin an operation, at the fraction 0."""
+        self._operation = _Operation()
+        self._start, self._end = 0.0, 1.0
+
+    def child(self, start: float, end: float, stage: str = "") -> "Progress":
+        """Begin the part of this operation between two fractions. The operation is `stage` from now on, if it has a name.
+
+        Raises:
+            Cancelled: see `update`.
+        """
+        part = Progress.__new__(Progress)
+        part._operation = self._operation
+        length = self._end - self._start
+        part._start, part._end = self._start + start * length, self._start + end * length
+        if stage:
+            self._operation.stage = stage
+        part.update(0.0)
+        return part
+
+    def steps(self, count: int) -> Iterator["Progress"]:
+        """Yield `count` children of equal length, each when it begins."""
+        for number in range(count):
+            yield self.child(number / count, (number + 1) / count)
+
+    def update(self, fraction: float) -> None:
+        """Set the completed fraction of this part, 0 to 1. The progress of the operation never moves back.
+
+        Raises:
+            Cancelled: the operation was cancelled.
+        """
+        self.raise_if_cancelled()
+        fraction = self._start + (self._end - self._start) * min(1.0, max(0.0, fraction))
+        self._operation.fraction = max(self._operation.fraction, fraction)
+
+    def cancel(self) -> None:
+        """Cancel the whole operation, from any thread: its next `update` or `raise_if_cancelled` raises `Cancelled`."""
+        self._operation.cancel_event.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the operation was cancelled."""
+        return self._operation.cancel_event.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `Cancelled` if the operation was cancelled."""
+        if self.is_cancelled:
+            raise Cancelled
+
+    @contextmanager
+    def holding(self, lock: threading.Lock) -> Iterator[None]:
+        """Hold a lock; a cancellation also ends the wait for it.
+
+        Raises:
+            Cancelled: the operation was cancelled before the lock was free.
+        """
+        while not lock.acquire(timeout=CANCEL_POLL_S):
+            self.raise_if_cancelled()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def report(self) -> ProgressReport:
+        """The state of the whole operation."""
+        operation = self._operation
+        fraction, elapsed_s = operation.fraction, time.monotonic() - operation.start_s
+        has_estimate = fraction >= MIN_FRACTION_FOR_ETA
+        return ProgressReport(operation.stage, fraction, elapsed_s / fraction * (1 - fraction) if has_estimate else None)
+
+
+class _Unfollowed(Progress):
+    """A progress that nobody reads. It holds no state, because all operations of the process share it."""
+
+    def child(self, start: float, end: float, stage: str = "") -> Progress:  # noqa: ARG002
+        return self
+
+    def update(self, fraction: float) -> None:
+        """Do nothing."""
+
+    def cancel(self) -> None:
+        raise AssertionError("an operation without a progress of its own cannot be cancelled")
+
+
+NO_PROGRESS: Progress = _Unfollowed()
+"""The default progress of an operation that nobody follows or cancels."""
