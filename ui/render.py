@@ -1,26 +1,26 @@
-"""Render dataclasses as HTML and Markdown. Everything that a video, a user or a model wrote is escaped here."""
+"""Render dataclasses as HTML. Everything that a video, a user or a model wrote is escaped here."""
 
-import re
 from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote
 
 from longview.app.jobs import Job
-from longview.app.progress import Progress
 from longview.app.service import (
     FORMATS,
     NO_CAPTIONS,
     NO_EVENTS,
-    AnsweredQuestion,
     Caption,
-    ChatTurn,
     Moment,
     Span,
     VideoEntry,
-    find_times,
     format_clock,
     format_time,
 )
+
+
+def format_span(span: Span) -> str:
+    """Format a span as its two times."""
+    return f"{format_time(span.start_s)} – {format_time(span.end_s)}"
 
 
 def notice(text: str) -> str:
@@ -54,12 +54,12 @@ def captions(items: Sequence[Caption], *, is_outdated: bool, incomplete: Sequenc
     """Render a table whose rows seek the player."""
     rows = "".join(
         f'<tr tabindex="0" data-seek="{item.event.span.start_s:.3f}" data-until="{item.event.span.end_s:.3f}">'
-        f"<td>{_clock(item.event.span)}</td><td>{escape(item.event.text)}</td></tr>"
+        f"<td>{format_span(item.event.span)}</td><td>{escape(item.event.text)}</td></tr>"
         for item in items
     )
     warning = "Another checkpoint made these captions; index the video again to renew them." if is_outdated else ""
     if incomplete:
-        warning += f" Captions may be incomplete from {', '.join(map(_clock, incomplete))}."
+        warning += f" Captions may be incomplete from {', '.join(map(format_span, incomplete))}."
     table = (
         f'<div class="captions"><table>{rows}</table></div>'
         if items
@@ -82,7 +82,7 @@ def summary(entry: VideoEntry) -> str:
 
 
 def _part(entry: VideoEntry) -> str:
-    return f" (only {_clock(entry.span)})" if entry.span.duration_s < entry.duration_s - 0.1 else ""
+    return f" (only {format_span(entry.span)})" if entry.span.duration_s < entry.duration_s - 0.1 else ""
 
 
 def exports(entry: VideoEntry | None) -> str:
@@ -119,7 +119,7 @@ def _card(video_id: str, title: str, span: Span, text: str, note: str) -> str:
     return (
         f'<a data-elsewhere href="/?video={quote(video_id)}&t={span.start_s:.3f}">'
         f'<img loading="lazy" alt="" src="/thumbnail/{quote(video_id)}/{round(middle_s * 1000)}.jpg">'
-        f"<div><b>{_clock(span)}</b><br>{escape(text)}"
+        f"<div><b>{format_span(span)}</b><br>{escape(text)}"
         f'<div class="muted">{escape(title)}{escape(note)}</div></div></a>'
     )
 
@@ -155,67 +155,3 @@ def job(current: Job | None) -> str:
         f"<div>{escape(current.title)}: {escape(progress.stage)} · {progress.fraction:.0%}{remaining}"
         f'<div class="bar"><span style="width:{progress.fraction:.0%}"></span></div></div>'
     )
-
-
-def answer(text: str, citations: Sequence[Span] = (), notice: str | None = None) -> str:
-    """Render an answer as Markdown: times in it and citations are links that seek the player; the notice comes last."""
-    parts = []
-    end = 0
-    for reference in find_times(text, duration_s=float("inf")):
-        parts += [
-            escaped_markdown(text[end : reference.text_start]),
-            _link(text[reference.text_start : reference.text_end], reference.span.start_s),
-        ]
-        end = reference.text_end
-    parts.append(escaped_markdown(text[end:]))
-    evidence = " ".join(_link(_clock(span), span.start_s) for span in citations)
-    return (
-        "".join(parts).replace("\n", "  \n")
-        + (f"\n\nEvidence: {evidence}" if evidence else "")
-        + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
-    )
-
-
-def answer_progress(latest: Sequence[Progress]) -> str:
-    """Render the progress of an answer, which stands where its text will continue."""
-    progress = latest[-1] if latest else None
-    if progress is None or progress.fraction >= 1.0:
-        return " …"
-    remaining = f", {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
-    return f" *{escaped_markdown(progress.stage)}: {progress.fraction:.0%}{remaining} …*"
-
-
-def plain_answer(text: str, notice: str | None = None) -> str:
-    """Render an answer about several videos as Markdown; the notice comes last."""
-    return escaped_markdown(text).replace("\n", "  \n") + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
-
-
-def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
-    """Return earlier questions and answers as turns of the conversation."""
-    return [ChatTurn(item.question, item.answer) for item in answers]
-
-
-def _clock(span: Span) -> str:
-    return f"{format_time(span.start_s)} – {format_time(span.end_s)}"
-
-
-def _link(text: str, time_s: float) -> str:
-    return f"[{escaped_markdown(text)}](#t={time_s:.3f})"
-
-
-def escaped_markdown(text: str) -> str:
-    """Escape a text so that Markdown shows it as it is: a model cannot insert images, links or HTML."""
-    escaped_text = re.sub(r"([\\`*_{}\[\]()#+!|>~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
-    # A line that begins with a number and a full stop would become a list.
-    escaped_text = re.sub(r"^(\s*\d+)\.", r"\1&#46;", escaped_text, flags=re.MULTILINE)
-    # Bare web and mail addresses would become links too.
-    return re.sub(r":(?=//)|(?<=www)\.|@", lambda mark: f"&#{ord(mark[0])};", escaped_text, flags=re.IGNORECASE)
-
-
-def history(answers: Sequence[AnsweredQuestion], notice: str | None = None) -> list[dict[str, str]]:
-    """Render earlier questions and answers as chat messages."""
-    messages = []
-    for item in answers:
-        messages.append({"role": "user", "content": escaped_markdown(item.question)})
-        messages.append({"role": "assistant", "content": answer(item.answer, item.citations, notice)})
-    return messages

@@ -9,7 +9,7 @@ import gradio as gr
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.progress import Progress
 from longview.app.service import Longview
-from longview.ui import render
+from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams, stream_events
 from longview.ui.toasts import or_toast
 
@@ -47,15 +47,15 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
                 stream = app.ask([], text, cancel_event=cancel_event, on_progress=latest.append)
                 for piece in stream_events(stream):
                     content += piece
-                    yield gr.skip(), render.plain_answer(content) + ("" if piece else render.answer_progress(latest)), cards
+                    yield gr.skip(), markdown.plain_answer(content) + ("" if piece else markdown.answer_progress(latest)), cards
                 result = stream.answer
             titles = {entry.video_id: entry.title for entry in app.videos()}
             cards = render.citation_cards(
                 [(item.video_id, titles.get(item.video_id, ""), item.span) for item in result.citations]
             )
-            content = render.plain_answer(result.text, app.checkpoint.notice)
+            content = markdown.plain_answer(result.text, app.checkpoint.notice)
         except EXPECTED_ERRORS as error:
-            content = render.plain_answer(str(error))
+            content = markdown.plain_answer(str(error))
         yield gr.update(**IDLE), content, cards
 
     searching = query.submit(on_search, query, results, api_name="search")

@@ -11,7 +11,7 @@ from longview.app.errors import EXPECTED_ERRORS
 from longview.app.jobs import Jobs
 from longview.app.progress import Progress
 from longview.app.service import Longview, VideoEntry
-from longview.ui import render
+from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams, stream_events
 from longview.ui.toasts import or_toast, toast
 
@@ -67,26 +67,26 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
         # From the library, not from the page: the page may have sent this question before the last answer was there.
         earlier = app.answers(entry)
         messages = [
-            *render.history(earlier, app.checkpoint.notice),
-            {"role": "user", "content": render.escaped_markdown(text)},
+            *markdown.history(earlier, app.checkpoint.notice),
+            {"role": "user", "content": markdown.escaped_markdown(text)},
             {"role": "assistant", "content": "…"},
         ]
         yield gr.update(value="", **ANSWERING), messages
         try:
             with streams.cancellable(request) as cancel_event:
                 latest: deque[Progress] = deque(maxlen=1)
-                turns = render.turns(earlier)
+                turns = markdown.turns(earlier)
                 stream = app.ask([entry], text, history=turns, cancel_event=cancel_event, on_progress=latest.append)
                 partial = ""
                 for piece in stream_events(stream):
                     partial += piece
-                    messages[-1]["content"] = render.answer(partial) + ("" if piece else render.answer_progress(latest))
+                    messages[-1]["content"] = markdown.answer(partial) + ("" if piece else markdown.answer_progress(latest))
                     yield gr.skip(), messages
                 answer = stream.answer
             spans = [citation.span for citation in answer.citations]
-            messages[-1]["content"] = render.answer(answer.text, spans, app.checkpoint.notice)
+            messages[-1]["content"] = markdown.answer(answer.text, spans, app.checkpoint.notice)
         except EXPECTED_ERRORS as error:
-            messages[-1]["content"] = render.escaped_markdown(str(error))
+            messages[-1]["content"] = markdown.escaped_markdown(str(error))
         yield gr.update(**IDLE), messages
 
     def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, list[Any]]:
@@ -133,5 +133,5 @@ def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: flo
         render.summary(entry),
         render.captions(app.captions(entry), is_outdated=app.is_outdated(entry), incomplete=entry.incomplete),
         render.exports(entry),
-        render.history(app.answers(entry), app.checkpoint.notice),
+        markdown.history(app.answers(entry), app.checkpoint.notice),
     ]

@@ -1,68 +1,19 @@
-"""Text of a video, a user or a model is displayed as text: it never becomes HTML, Markdown or a link."""
+"""Text of a video, a user or a model is displayed as text: it never becomes HTML or a link."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from markdown_it import MarkdownIt
 
 from longview.app.jobs import Job
 from longview.app.progress import Progress
-from longview.indexing.library import AnsweredQuestion, Caption, Provenance
+from longview.indexing.library import Caption, Provenance
 from longview.indexing.search import Moment
 from longview.ui import render
 from longview.video.timeline import Event, Span
 from tests.indexing.samples import sample_entry
-
-HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    "</td></table><script>alert(1)</script>",
-    '"><svg onload=alert(1)>',
-    "' onmouseover='alert(1)",
-    "&lt;b&gt; &amp; &#60;i&#62;",
-    "<!-- hidden",
-]
-HOSTILE_MARKDOWN = [
-    *HOSTILE,
-    "![x](https://evil.example/p.png)",
-    "[click](javascript:alert(1))",
-    "[a](#b) [c][d] [e]",
-    "[e]: https://evil.example",
-    "<https://evil.example>",
-    "https://evil.example/p.png",
-    "HTTP://evil.example or WWW.evil.example or www.evil.example",
-    "mail me@evil.example",
-    "**bold** _it_ ~~gone~~ `code` # title",
-    "```html",
-    "| a | b |",
-    "> quoted",
-    "$x$ \\(y\\) \\\\ \\<b>",
-]
-
-
-class ParsedPage(HTMLParser):
-    """The tags with the names of their attributes, the links, and the text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, ...]] = []
-        self.links: list[str] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, *(name for name, _ in attrs)))
-        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
-
-    def handle_comment(self, data: str) -> None:
-        self.tags.append(("!", data))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+from tests.ui.parsed_page import HOSTILE, ParsedPage
 
 
 def caption(text: str) -> Caption:
@@ -106,52 +57,6 @@ def test_text_in_html_is_escaped(renderer: Callable[[str], str], text: str) -> N
     assert page.tags == harmless.tags
     assert page.links == harmless.links
     assert text in page.text
-
-
-def parse_markdown(source: str) -> ParsedPage:
-    """Return the page that Markdown becomes, by a renderer as lenient as the browser's may be."""
-    return ParsedPage(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(source))
-
-
-@pytest.mark.parametrize("text", HOSTILE_MARKDOWN)
-@pytest.mark.parametrize("renderer", [render.escaped_markdown, render.answer], ids=["question", "answer"])
-def test_text_in_markdown_is_escaped(renderer: Callable[[str], str], text: str) -> None:
-    page = parse_markdown(renderer(f"Well, {text} and"))
-    assert page.tags == [("p",)]
-    assert page.text.strip() == f"Well, {text} and"
-    bare = parse_markdown(renderer(text))
-    assert {tag[0] for tag in bare.tags} <= {"p"}
-    # The browser's renderer would turn these into links by itself.
-    assert not re.search(r"https?://|www\.|\w@\w", renderer(text), re.IGNORECASE)
-
-
-def test_times_and_citations_of_an_answer_seek_the_player() -> None:
-    page = parse_markdown(render.answer("At 0:20, then\nfrom 62.5 to 70 seconds.", [Span(3723.46, 3730)]))
-    assert page.links == ["#t=20.000", "#t=62.500", "#t=3723.460"]
-    assert "Evidence: 1:02:03.5 – 1:02:10.0" in page.text
-    assert ("br",) in page.tags
-
-
-@pytest.mark.parametrize(
-    ("reports", "text"),
-    [
-        ([], "…"),
-        ([Progress("Reading <b>holiday", 0.4, None)], "Reading <b>holiday: 40% …"),
-        ([Progress("Reading a", 0.2, None), Progress("Reading a", 0.5, 61.2)], "Reading a: 50%, 0:01:01 left …"),
-        # All frames are prefilled; the first word is still to come.
-        ([Progress("Reading a", 1.0, 0.0)], "…"),
-    ],
-)
-def test_progress_stands_where_the_answer_will_be(reports: list[Progress], text: str) -> None:
-    assert parse_markdown(render.answer_progress(reports)).text.strip() == text
-
-
-def test_earlier_questions_and_answers_are_escaped() -> None:
-    hostile = "![x](https://evil.example/p.png) <img src=x>"
-    question, answer = render.history([AnsweredQuestion(hostile, hostile, (Span(1, 2),), Provenance("demo", "1", {}))])
-    assert (question["role"], answer["role"]) == ("user", "assistant")
-    assert parse_markdown(question["content"]).tags == [("p",)]
-    assert parse_markdown(answer["content"]).links == ["#t=1.000"]
 
 
 def test_captions_seek_the_player_and_say_if_they_are_outdated() -> None:
