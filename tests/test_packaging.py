@@ -80,6 +80,7 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
         "model/demo/ood_detector.safetensors",
         "model/demo/chat_template.jinja",
         "ui/assets/player.js",
+        "ui/templates/player.html",
     ):
         assert f"longview/{data}" in names
     assert not [name for name in names if name.startswith(("tests/", "longview/tests", "app/"))]

@@ -32,3 +32,8 @@ class ParsedPage(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+    @property
+    def words(self) -> str:
+        """The text with single spaces, as browsers show it."""
+        return " ".join(self.text.split())

@@ -8,7 +8,7 @@ import pytest
 
 from longview.app.jobs import Job
 from longview.app.progress import Progress
-from longview.indexing.library import Caption, Provenance
+from longview.indexing.library import Caption, Provenance, VideoEntry
 from longview.indexing.search import Moment
 from longview.ui import render
 from longview.video.timeline import Event, Span
@@ -31,18 +31,30 @@ def library_table(title: str, path: str, checkpoint: str) -> str:
     )
 
 
+def player_with_facts(**facts: str) -> str:
+    return render.player(replace(sample_entry("aaaaaaaaaaaa"), facts=facts), ready=True)
+
+
+def entry_with_chapter(summary: str, chapter: str) -> VideoEntry:
+    return replace(sample_entry("aaaaaaaaaaaa"), summary=summary, chapters=(Event(Span(0, 100), chapter),))
+
+
 RENDERERS: dict[str, Callable[[str], str]] = {
     "notice": render.notice,
     "failure": render.failure,
     "player": lambda text: render.player(sample_entry("aaaaaaaaaaaa", text), ready=True),
     "player without its browser copy": lambda text: render.player(sample_entry("aaaaaaaaaaaa", text), ready=False),
-    "codec": lambda text: render.player(replace(sample_entry("aaaaaaaaaaaa"), facts={"codec": text}), ready=True),
+    "facts": lambda text: player_with_facts(width=text, height=text, codec=text),
+    "codec": lambda text: player_with_facts(codec=text),
+    "summary": lambda text: render.summary(entry_with_chapter(text, "t")),
+    "chapter": lambda text: render.summary(entry_with_chapter("t", text)),
     "captions": lambda text: render.captions([caption(text)], is_outdated=True),
     "moments": lambda text: render.moments([Moment("aaaaaaaaaaaa", "t", Span(1, 2), text, 0.5, "caption")]),
     "moment's title": lambda text: render.moments([Moment("aaaaaaaaaaaa", text, Span(1, 2), "t", 0.5, "caption")]),
     "title": lambda text: library_table(text, "/a", "demo"),
     "path": lambda text: library_table("t", f"/{text}", "demo"),
     "checkpoint": lambda text: library_table("t", "/a", text),
+    "citation's title": lambda text: render.citation_cards([("aaaaaaaaaaaa", text, Span(1, 2))]),
     "job": lambda text: render.job(job(text)),
     "stage": lambda text: render.job(job("t", text)),
     "job's error": lambda text: render.job(job("t", error=text)),
@@ -75,19 +87,19 @@ def test_rejected_moments_are_hidden_and_counted() -> None:
         Moment("aaaaaaaaaaaa", "t", Span(number, number + 1), f"text {number}", 0.5, "caption", verified=verified)
         for number, verified in enumerate((True, False, None, False))
     ]
-    text = ParsedPage(render.moments(results)).text
+    text = ParsedPage(render.moments(results)).words
     assert text.startswith("2 results hidden: not confirmed in the video.")
     assert "text 0" in text and "text 1" not in text and "text 2" in text and "text 3" not in text
     assert text.count("· verified") == 1
-    assert ParsedPage(render.moments(results, is_verifying=True)).text.startswith("Verifying results …")
+    assert ParsedPage(render.moments(results, is_verifying=True)).words.startswith("Verifying results …")
 
 
 def test_job_shows_its_progress_and_its_result() -> None:
     running, completed, failed = job("Indexing a"), job("Indexing a"), job("Indexing a", error="It is no video.")
     completed.finished_event.set()
     failed.finished_event.set()
-    assert "Captioning · 50% · 0:01:00 left" in ParsedPage(render.job(running)).text
-    assert ParsedPage(render.job(completed)).text == "Indexing a: done."
+    assert "Captioning · 50% · 0:01:00 left" in ParsedPage(render.job(running)).words
+    assert ParsedPage(render.job(completed)).words == "Indexing a: done."
     completed.note = "Nothing <b>there</b>."
-    assert ParsedPage(render.job(completed)).text == "Indexing a: done. Nothing <b>there</b>."
-    assert ParsedPage(render.job(failed)).text == "Indexing a failed. It is no video."
+    assert ParsedPage(render.job(completed)).words == "Indexing a: done. Nothing <b>there</b>."
+    assert ParsedPage(render.job(failed)).words == "Indexing a failed. It is no video."
