@@ -174,9 +174,9 @@ class _Answerer:
     def _describe_span(self, span: Span, plan: SamplingPlan) -> str:
         """Describe the time of an event; add "or earlier", "or later" if it may extend beyond the plan."""
         period_s = plan.patch_period_s
-        earlier = " or earlier" if 0 < plan.span.start_s >= span.start_s - period_s else ""
+        earlier = " seconds or earlier" if 0 < plan.span.start_s >= span.start_s - period_s else ""
         later = " or later" if self.video.duration_s - period_s > plan.span.end_s <= span.end_s + period_s else ""
-        return f"From {span.start_s:.1f}{earlier} to {span.end_s:.1f}{later} seconds"
+        return f"From {span.start_s:.1f}{earlier} to {span.end_s:.1f} seconds{later}"
 
     def _answer_freeform(self) -> Iterator[str]:
         """Let the checkpoint answer about the window that the question needs."""
