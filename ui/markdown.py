@@ -1,30 +1,31 @@
 """Render questions and answers as Markdown. Everything that a user or a model wrote is escaped here."""
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 
 from longview.app.progress import Progress
-from longview.app.service import AnsweredQuestion, ChatTurn, Span, find_times, format_time
+from longview.app.service import AnsweredQuestion, ChatTurn, Span, TimeReference, find_times, format_time
 from longview.ui.render import format_span
 
+CITATION_MARGIN_S = 1.0
+"""Maximum distance from a citation to the times that belong to it, in seconds: models round the times that they name."""
+_LENGTH = re.compile(r"(?:first|last)\b|[^\s-]+-(?:hour|minute|second)\b", re.IGNORECASE)
+"""A reference to a length, not to a time: "the first 10 seconds", "a 5-second countdown"."""
+_PREPOSITION = re.compile(r"(?:from|between|during|after|since|before|until|till)\b", re.IGNORECASE)
 
-def answer(text: str, citations: Sequence[Span] = (), notice: str | None = None) -> str:
-    """Render an answer as Markdown: times in it and citations are links that seek the player; the notice comes last."""
-    parts = []
-    end = 0
-    for reference in find_times(text, duration_s=float("inf")):
-        parts += [
-            escaped_markdown(text[end : reference.text_start]),
-            _link(text[reference.text_start : reference.text_end], reference.span.start_s),
-        ]
-        end = reference.text_end
-    parts.append(escaped_markdown(text[end:]))
+
+def answer(text: str, citations: Sequence[Span] = ()) -> str:
+    """Render an answer as Markdown: its citations and the times that lie in them are links that seek the player.
+
+    Other times stay text, because they belong to a refusal or to the coverage. The citations of an answer that is still being
+    generated are not known, so it has no links.
+    """
+    parts = [
+        escaped_markdown(part) if start_s is None else _link(part, start_s) for part, start_s in _clock_times(text, citations)
+    ]
     evidence = " ".join(_link(format_span(span), span.start_s) for span in citations)
-    return (
-        "".join(parts).replace("\n", "  \n")
-        + (f"\n\nEvidence: {evidence}" if evidence else "")
-        + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
-    )
+    return _with_line_breaks("".join(parts)) + (f"\n\nEvidence: {evidence}" if evidence else "")
 
 
 def answer_progress(latest: Sequence[Progress]) -> str:
@@ -36,14 +37,44 @@ def answer_progress(latest: Sequence[Progress]) -> str:
     return f" *{escaped_markdown(progress.stage)}: {progress.fraction:.0%}{remaining} …*"
 
 
-def plain_answer(text: str, notice: str | None = None) -> str:
-    """Render an answer about several videos as Markdown; the notice comes last."""
-    return escaped_markdown(text).replace("\n", "  \n") + (f"\n\n*{escaped_markdown(notice)}*" if notice else "")
+def plain_answer(text: str, citations: Sequence[Span] = ()) -> str:
+    """Render an answer about several videos as Markdown. Its times are not links, because the player may show another video."""
+    return _with_line_breaks("".join(escaped_markdown(part) for part, _ in _clock_times(text, citations)))
 
 
 def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
     """Return earlier questions and answers as turns of the conversation."""
     return [ChatTurn(item.question, item.answer) for item in answers]
+
+
+def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, float | None]]:
+    """Split a text into the times that lie in citations, as clock times with their seconds, and the text between them."""
+    end = 0
+    # The end of the video does not matter, but must be finite: it is the end of "after 12.5 seconds".
+    for reference in find_times(text, duration_s=sys.float_info.max):
+        start_s = reference.span.start_s
+        is_cited = any(span.start_s - CITATION_MARGIN_S <= start_s <= span.end_s + CITATION_MARGIN_S for span in citations)
+        words = text[reference.text_start : reference.text_end]
+        if is_cited and not _LENGTH.match(words):
+            yield text[end : reference.text_start], None
+            yield _clock_time(reference, words), start_s
+            end = reference.text_end
+    yield text[end:], None
+
+
+def _clock_time(reference: TimeReference, words: str) -> str:
+    """Rewrite a time or range in the format of the page: "From 2 to 3.5 seconds" -> "From 0:00:02.0 to 0:00:03.5"."""
+    if reference.is_point:
+        return format_time(reference.span.start_s)
+    times = [format_time(float(number)) for number in re.findall(r"\d+\.\d", reference.in_seconds)]
+    preposition = _PREPOSITION.match(words)
+    if preposition is None:
+        return " – ".join(times)
+    return f"{preposition[0]} {(' and ' if preposition[0].lower() == 'between' else ' to ').join(times)}"
+
+
+def _with_line_breaks(markdown: str) -> str:
+    return markdown.replace("\n", "  \n")
 
 
 def _link(text: str, time_s: float) -> str:
@@ -59,10 +90,10 @@ def escaped_markdown(text: str) -> str:
     return re.sub(r":(?=//)|(?<=www)\.|@", lambda mark: f"&#{ord(mark[0])};", escaped_text, flags=re.IGNORECASE)
 
 
-def history(answers: Sequence[AnsweredQuestion], notice: str | None = None) -> list[dict[str, str]]:
+def history(answers: Sequence[AnsweredQuestion]) -> list[dict[str, str]]:
     """Render earlier questions and answers as chat messages."""
     messages = []
     for item in answers:
         messages.append({"role": "user", "content": escaped_markdown(item.question)})
-        messages.append({"role": "assistant", "content": answer(item.answer, item.citations, notice)})
+        messages.append({"role": "assistant", "content": answer(item.answer, item.citations)})
     return messages

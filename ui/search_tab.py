@@ -53,7 +53,7 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
             cards = render.citation_cards(
                 [(item.video_id, titles.get(item.video_id, ""), item.span) for item in result.citations]
             )
-            content = markdown.plain_answer(result.text, app.checkpoint.notice)
+            content = markdown.plain_answer(result.text, [item.span for item in result.citations])
         except EXPECTED_ERRORS as error:
             content = markdown.plain_answer(str(error))
         yield gr.update(**IDLE), content, cards

@@ -67,7 +67,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
         # From the library, not from the page: the page may have sent this question before the last answer was there.
         earlier = app.answers(entry)
         messages = [
-            *markdown.history(earlier, app.checkpoint.notice),
+            *markdown.history(earlier),
             {"role": "user", "content": markdown.escaped_markdown(text)},
             {"role": "assistant", "content": "…"},
         ]
@@ -84,7 +84,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                     yield gr.skip(), messages
                 answer = stream.answer
             spans = [citation.span for citation in answer.citations]
-            messages[-1]["content"] = markdown.answer(answer.text, spans, app.checkpoint.notice)
+            messages[-1]["content"] = markdown.answer(answer.text, spans)
         except EXPECTED_ERRORS as error:
             messages[-1]["content"] = markdown.escaped_markdown(str(error))
         yield gr.update(**IDLE), messages
@@ -133,5 +133,5 @@ def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: flo
         render.summary(entry),
         render.captions(app.captions(entry), is_outdated=app.is_outdated(entry), incomplete=entry.incomplete),
         render.exports(entry),
-        markdown.history(app.answers(entry), app.checkpoint.notice),
+        markdown.history(app.answers(entry)),
     ]

@@ -47,11 +47,54 @@ def test_text_in_markdown_is_escaped(renderer: Callable[[str], str], text: str) 
     assert not re.search(r"https?://|www\.|\w@\w", renderer(text), re.IGNORECASE)
 
 
-def test_times_and_citations_of_an_answer_seek_the_player() -> None:
-    page = parse_markdown(markdown.answer("At 0:20, then\nfrom 62.5 to 70 seconds.", [Span(3723.46, 3730)]))
-    assert page.links == ["#t=20.000", "#t=62.500", "#t=3723.460"]
-    assert "Evidence: 1:02:03.5 – 1:02:10.0" in page.text
+def test_cited_times_and_citations_seek_the_player() -> None:
+    page = parse_markdown(
+        markdown.answer("At 20.5 seconds, then\nfrom 62.5 to 70 seconds.", [Span(20, 21), Span(62.46, 70), Span(3723.46, 3730)])
+    )
+    assert page.links == ["#t=20.500", "#t=62.500", "#t=20.000", "#t=62.460", "#t=3723.460"]
+    assert page.words.startswith("At 0:00:20.5, then from 0:01:02.5 to 0:01:10.0. Evidence: ")
+    assert page.words.endswith(" 1:02:03.5 – 1:02:10.0")
     assert ("br",) in page.tags
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("At 12.5 seconds.", "At 0:00:12.5."),
+        ("It is there at 0:12, and at 15.04s.", "It is there at 0:00:12.0, and at 0:00:15.0."),
+        ("From 12.5 to 20.0 seconds.", "From 0:00:12.5 to 0:00:20.0."),
+        ("Between twelve and 20 seconds.", "Between 0:00:12.0 and 0:00:20.0."),
+        ("(12–20 seconds)", "(0:00:12.0 – 0:00:20.0)"),
+        ("From 12.5 seconds or earlier to 20.0 seconds or later: a", "From 0:00:12.5 or earlier to 0:00:20.0 or later: a"),
+        ("It stops after 12.5 seconds.", "It stops after 0:00:12.5."),
+        ("A 15-second countdown lasts for 15 seconds.", "A 15-second countdown lasts for 15 seconds."),
+        ("Models round: 11.4 seconds", "Models round: 0:00:11.4"),
+    ],
+)
+def test_cited_times_are_shown_in_the_format_of_the_page(text: str, shown: str) -> None:
+    citation = Span(12.0, 20.0)
+    assert parse_markdown(markdown.answer(text, [citation])).words.partition(" Evidence:")[0] == shown
+    library_answer = parse_markdown(markdown.plain_answer(text, [citation]))
+    assert (library_answer.words, library_answer.links) == (shown, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This checkpoint answers only questions like these: When does … appear? What happens between 10 and 20 seconds?",
+        "Not in this video: a ring. Searched 1202 frames over 0:10:00.0; events shorter than 0.5 s may have been missed.",
+        "At 12.5 seconds",
+    ],
+)
+def test_times_of_an_answer_without_citations_stay_text(text: str) -> None:
+    page = parse_markdown(markdown.answer(text))
+    assert (page.text.strip(), page.links) == (text, [])
+
+
+def test_times_outside_of_the_citations_stay_text() -> None:
+    page = parse_markdown(markdown.answer("At 0:25. (Only 0:10:00.0 to 0:20:00.0 was searched.)", [Span(24, 26)]))
+    assert page.links == ["#t=25.000", "#t=24.000"]
+    assert "(Only 0:10:00.0 to 0:20:00.0 was searched.)" in page.text
 
 
 @pytest.mark.parametrize(
