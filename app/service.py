@@ -27,7 +27,7 @@ from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
 from longview.video.progress import Cancelled, Progress, ProgressReport
 from longview.video.sampler import SamplingPlan
-from longview.video.time_text import TimeReference, find_times, format_clock, format_time
+from longview.video.time_text import TimeReference, find_times, format_time
 from longview.video.timeline import Event, Span
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = [  # with the types that the interface needs
     "FORMATS", "Answer", "AnsweredQuestion", "Cancelled", "Caption", "ChatTurn", "Done", "Event", "ExportFormat", "IndexResult",
     "Longview", "Moment", "NO_CAPTIONS", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport",
-    "SearchResults", "Span", "Stream", "TextDelta", "TimeReference", "VideoEntry", "find_times", "format_clock", "format_time",
+    "SearchResults", "Span", "Stream", "TextDelta", "TimeReference", "VideoEntry", "find_times", "format_time",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)

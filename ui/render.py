@@ -15,7 +15,6 @@ from longview.app.service import (
     Moment,
     Span,
     VideoEntry,
-    format_clock,
     format_time,
 )
 
@@ -35,7 +34,6 @@ def format_span(span: Span) -> str:
 
 _TEMPLATES.filters |= {
     "time": format_time,
-    "clock": format_clock,
     "span": format_span,
     "seconds": "{:.3f}".format,
     "percent": "{:.0%}".format,

@@ -71,6 +71,10 @@ def test_text_in_html_is_escaped(renderer: Callable[[str], str], text: str) -> N
     assert text in page.text
 
 
+def test_chapters_have_times_in_the_format_of_the_captions() -> None:
+    assert "0:00:00.0 A red circle." in ParsedPage(render.summary(entry_with_chapter("One event.", "A red circle."))).words
+
+
 def test_captions_seek_the_player_and_say_if_they_are_outdated() -> None:
     current, outdated = (render.captions([caption("A red circle.")], is_outdated=is_outdated) for is_outdated in (False, True))
     assert 'data-seek="61.250" data-until="62.500"' in current
