@@ -77,16 +77,12 @@ def exports(entry: VideoEntry | None) -> str:
 
 def moments(results: Sequence[Moment], *, is_verifying: bool = False) -> str:
     """Render search results as cards that open the video at the moment, without those that verification rejected."""
-    return _render("moments", results=results, is_verifying=is_verifying, note=_score)
+    return _render("moments", results=results, is_verifying=is_verifying)
 
 
 def citation_cards(spans: Sequence[tuple[str, str, Span]]) -> str:
     """Render the citations of an answer about the library (video id, title, span) as the same cards."""
     return _render("citation_cards", citations=spans)
-
-
-def _score(moment: Moment) -> str:
-    return f" · {moment.score:.2f}" + (" · verified" if moment.verified else "")
 
 
 def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str]) -> str:

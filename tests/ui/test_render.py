@@ -86,6 +86,14 @@ def test_moment_links_to_its_start_and_shows_its_middle() -> None:
     assert page.links == ["/?video=aaaaaaaaaaaa&t=60.500", "/thumbnail/aaaaaaaaaaaa/61000.jpg"]
 
 
+def test_moment_says_its_source_and_whether_it_is_verified() -> None:
+    moment = Moment("aaaaaaaaaaaa", "t", Span(1, 2), "text", 0.834, "caption")
+    card = render.moments([moment])
+    assert ParsedPage(card).words.endswith("t · caption · not verified")
+    assert "0.83" not in ParsedPage(card).text and 'title="similarity 0.83"' in card
+    assert ParsedPage(render.moments([replace(moment, verified=True)])).words.endswith("t · caption · verified")
+
+
 def test_rejected_moments_are_hidden_and_counted() -> None:
     results = [
         Moment("aaaaaaaaaaaa", "t", Span(number, number + 1), f"text {number}", 0.5, "caption", verified=verified)
