@@ -106,6 +106,13 @@ def test_rejected_moments_are_hidden_and_counted() -> None:
     assert ParsedPage(render.moments(results, is_verifying=True)).words.startswith("Verifying results …")
 
 
+def test_library_names_a_checkpoint_without_its_fingerprint() -> None:
+    table = library_table("t", "/a", "demo@e5dda8cbe513")
+    assert " demo " in ParsedPage(table).words and "e5dda8cbe513" not in ParsedPage(table).text
+    assert 'title="demo@e5dda8cbe513"' in table
+    assert " org/a@b " in ParsedPage(library_table("t", "/a", "org/a@b@e5dda8cbe513")).words
+
+
 def test_job_shows_its_progress_and_its_result() -> None:
     running, completed, failed = job("Indexing a"), job("Indexing a"), job("Indexing a", error="It is no video.")
     completed.finished_event.set()
