@@ -71,8 +71,8 @@ def summary(entry: VideoEntry) -> str:
 
 
 def exports(entry: VideoEntry | None) -> str:
-    """Render one link per format."""
-    return _render("exports", entry=entry, formats=FORMATS) if entry else ""
+    """Render one link per format; nothing for a video without captions."""
+    return _render("exports", entry=entry, formats=FORMATS) if entry and entry.caption_count else ""
 
 
 def moments(results: Sequence[Moment], *, is_verifying: bool = False) -> str:

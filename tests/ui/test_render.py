@@ -81,6 +81,13 @@ def test_captions_seek_the_player_and_say_if_they_are_outdated() -> None:
     assert "index the video again" in outdated and "index the video again" not in current
 
 
+def test_only_a_video_with_captions_has_exports() -> None:
+    entry = sample_entry("aaaaaaaaaaaa")
+    assert render.exports(None) == render.exports(entry) == ""
+    links = ParsedPage(render.exports(replace(entry, caption_count=1))).links
+    assert links == [f"/export/aaaaaaaaaaaa.{format}" for format in ("srt", "vtt", "json", "csv", "txt")]
+
+
 def test_moment_links_to_its_start_and_shows_its_middle() -> None:
     page = ParsedPage(render.moments([Moment("aaaaaaaaaaaa", "t", Span(60.5, 61.5), "text", 0.5, "caption")]))
     assert page.links == ["/?video=aaaaaaaaaaaa&t=60.500", "/thumbnail/aaaaaaaaaaaa/61000.jpg"]
