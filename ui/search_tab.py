@@ -23,9 +23,7 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
     )
     verify = gr.Checkbox(True, label="Verify results (re-checks every hit in the video)")
     results = gr.HTML()
-    question = gr.Textbox(
-        label="Ask the whole library", placeholder="When does the red circle appear?", submit_btn=True, max_length=2000
-    )
+    question = gr.Textbox(label="Ask the whole library", placeholder="When does … appear?", submit_btn=True, max_length=2000)
     answer = gr.Markdown()
     citations = gr.HTML()
 

@@ -16,11 +16,12 @@ from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams, stream_events
 from longview.ui.toasts import or_toast, toast
 
 EXAMPLES = [
-    "What happens at 0:42?",
-    "When does the red circle appear?",
-    "What happens between 2:00 and 2:40?",
+    "What happens at 0:05?",
+    "What happens in the first 20 seconds?",
+    "What happens in the last 20 seconds?",
     "How many events are in the video?",
 ]
+"""Questions that suit whatever a video shows, if it is at least five seconds long."""
 UNCHECKED: dict[str, Any] = {"preprocess": False}
 """Gradio would check a selected video against the list that this page got last, but the library changes under it: other pages
 and the command line add and remove videos."""
