@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,7 @@ class Jobs:
     def __init__(self, app: Longview) -> None:
         self._app = app
         self._jobs: list[Job] = []
+        self.is_closed = False
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longview-job")
 
     def finished_jobs(self) -> tuple[Job, ...]:
@@ -57,11 +59,19 @@ class Jobs:
         """Return the job that was started last."""
         return self._jobs[-1] if self._jobs else None
 
-    def close(self) -> None:
-        """Cancel all jobs. The running one ends at its next chunk of frames or token; nothing of it is kept."""
-        for job in self.running_jobs():
+    def close(self, *, wait_s: float = 0.0) -> None:
+        """Cancel all jobs. The running one ends at its next chunk of frames or token; nothing of it is kept.
+
+        `wait_s`: maximum time to wait for that, in seconds.
+        """
+        self.is_closed = True
+        running_jobs = self.running_jobs()
+        for job in running_jobs:
             job.progress.cancel()
         self._worker.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + wait_s
+        for job in running_jobs[:1]:
+            job.finished_event.wait(max(0.0, deadline - time.monotonic()))
 
     def index(self, path: Path, *, upload_name: str | None = None) -> Job:
         """Index a file. An upload is first copied into the library folder under its own name."""

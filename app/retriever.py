@@ -35,6 +35,11 @@ class SearchResults:
         return tuple(moment for moment in self.moments if moment.verified is not False)
 
     @property
+    def unverified_count(self) -> int:
+        """Number of moments that were not verified, or whose verification decided nothing."""
+        return sum(moment.verified is None for moment in self.moments)
+
+    @property
     def rejected_count(self) -> int:
         """Number of moments whose video does not show what the caption says."""
         return len(self.moments) - len(self.accepted)

@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -64,7 +64,7 @@ class Stream(Generic[T]):
         """Whether the operation has begun and not ended."""
         return self._thread.is_alive()
 
-    def __iter__(self) -> Iterator[StreamEvent[T]]:
+    def __iter__(self) -> Generator[StreamEvent[T], None, None]:
         self._thread.start()
         report, has_ended = self.progress.report, False
         try:

@@ -1,6 +1,6 @@
 """The tab that lists the library, and adds and removes videos."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ class LibraryTab:
     remove: gr.Button
 
 
-def library_tab(jobs: Jobs, status: gr.HTML) -> LibraryTab:
-    """Build the tab inside of the blocks that are open; jobs are shown in `status`."""
+def library_tab(jobs: Jobs) -> LibraryTab:
+    """Build the tab inside of the blocks that are open."""
     with gr.Row():
-        upload = gr.File(label="Upload a video", file_types=VIDEO_SUFFIXES, type="filepath")
+        upload = gr.File(label="Upload videos", file_types=VIDEO_SUFFIXES, type="filepath", file_count="multiple")
         with gr.Column():
             path = gr.Textbox(label="Or a path on this machine", placeholder="/home/me/holiday.mp4")
             add = gr.Button("Index", variant="primary")
@@ -39,18 +39,42 @@ def library_tab(jobs: Jobs, status: gr.HTML) -> LibraryTab:
     with gr.Row():
         video_to_remove = gr.Dropdown(label="Remove from the library (the file stays)", choices=[], value=None, interactive=True)
         remove = gr.Button("Remove", variant="stop")
+    # For clients of the API; the page itself shows all jobs in its status line.
+    result = gr.HTML(visible=False)
+    indexed_video = gr.Textbox(visible=False)
 
-    def on_add(text: str) -> Iterator[str]:
+    def on_add(text: str) -> Iterator[tuple[str, str]]:
         if not text.strip():
             raise toast("Type the path of a video on this machine.")
-        yield from _follow_job(jobs, jobs.index(Path(text.strip()).expanduser()))
+        yield from _follow_jobs([jobs.index(Path(text.strip()).expanduser())])
 
-    def on_upload(file: str | None) -> Iterator[str]:
-        if file:
-            yield from _follow_job(jobs, jobs.index(Path(file), upload_name=Path(file).name))
+    def on_upload(files: list[str] | None) -> Iterator[tuple[Any, str, str]]:
+        started_jobs = [jobs.index(Path(file), upload_name=Path(file).name) for file in files or []]
+        # The drop zone is empty again at once, so that more can be uploaded while these are indexed.
+        for state in _follow_jobs(started_jobs):
+            yield None, *state
 
-    gr.on([add.click, path.submit], on_add, path, status, api_name="index", trigger_mode="multiple", concurrency_limit=8)
-    upload.upload(on_upload, upload, status, api_name="upload", concurrency_limit=8)
+    adding = gr.on(
+        [add.click, path.submit],
+        on_add,
+        path,
+        [result, indexed_video],
+        api_name="index",
+        trigger_mode="multiple",
+        concurrency_limit=8,
+        show_progress="hidden",
+    )
+    uploading = upload.upload(
+        on_upload,
+        upload,
+        [upload, result, indexed_video],
+        api_name="upload",
+        trigger_mode="multiple",
+        concurrency_limit=8,
+        show_progress="hidden",
+    )
+    for following in (adding, uploading):
+        following.success(None, indexed_video, None, js="id => longviewIndexed(id)")
     return LibraryTab(table, video_to_remove, remove)
 
 
@@ -72,10 +96,18 @@ def current_job(jobs: Jobs) -> Job | None:
     return running_jobs[0] if running_jobs else jobs.latest_job()
 
 
-def _follow_job(jobs: Jobs, job: Job) -> Iterator[str]:
-    """Render the progress until a job has ended. Leaving the page does not stop the job."""
-    while not job.finished_event.wait(JOB_POLL_S):
-        yield render.job(current_job(jobs))
-    if job.error:
-        raise toast(job.error)
-    yield render.job(job)
+def jobs_status(jobs: Jobs) -> str:
+    """Render the line that shows the current job."""
+    return render.job(current_job(jobs), waiting=max(0, len(jobs.running_jobs()) - 1))
+
+
+def _follow_jobs(followed_jobs: Sequence[Job]) -> Iterator[tuple[str, str]]:
+    """Render the state of jobs, and the id of the first video, until all have ended. Leaving the page does not stop them."""
+    for job in followed_jobs:
+        yield render.job(job), ""
+        while not job.finished_event.wait(JOB_POLL_S):
+            yield render.job(job), ""
+    errors = [f"{job.title} failed. {job.error}" for job in followed_jobs if job.error]
+    if errors:
+        raise toast("\n".join(errors))
+    yield "".join(map(render.job, followed_jobs)), next((job.video_id for job in followed_jobs if job.video_id), "")

@@ -4,8 +4,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 
-from longview.app.progress import Progress
-from longview.app.service import AnsweredQuestion, ChatTurn, Span, TimeReference, find_times, format_time
+from longview.app.service import AnsweredQuestion, ChatTurn, ProgressReport, Span, TimeReference, find_times, format_time
 from longview.ui.render import format_span
 
 CITATION_MARGIN_S = 1.0
@@ -28,13 +27,12 @@ def answer(text: str, citations: Sequence[Span] = ()) -> str:
     return _with_line_breaks("".join(parts)) + (f"\n\nEvidence: {evidence}" if evidence else "")
 
 
-def answer_progress(latest: Sequence[Progress]) -> str:
+def answer_progress(report: ProgressReport) -> str:
     """Render the progress of an answer, which stands where its text will continue."""
-    progress = latest[-1] if latest else None
-    if progress is None or progress.fraction >= 1.0:
+    if report.fraction >= 1.0:
         return " …"
-    remaining = f", {format_time(progress.seconds_left)[:-2]} left" if progress.seconds_left is not None else ""
-    return f" *{escaped_markdown(progress.stage)}: {progress.fraction:.0%}{remaining} …*"
+    remaining = f", {format_time(report.seconds_left)[:-2]} left" if report.seconds_left is not None else ""
+    return f" *{escaped_markdown(report.stage)}: {report.fraction:.0%}{remaining} …*"
 
 
 def plain_answer(text: str, citations: Sequence[Span] = ()) -> str:

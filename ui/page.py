@@ -8,7 +8,7 @@ import gradio as gr
 from longview.app.jobs import Jobs
 from longview.app.service import Longview
 from longview.ui import render
-from longview.ui.library_tab import current_job, library_lists, library_tab
+from longview.ui.library_tab import library_lists, library_tab
 from longview.ui.search_tab import search_tab
 from longview.ui.streaming import ActiveStreams
 from longview.ui.toasts import or_toast, toast
@@ -17,8 +17,6 @@ from longview.ui.watch_tab import UNCHECKED, find_entry, video_view, watch_tab
 ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 """A theme with system fonts: the default one would fetch its fonts from the internet."""
-POLL_S = 1.0
-"""Interval at which a page asks for the state of jobs, in seconds."""
 MAX_WAITING_REQUESTS = 64
 """Maximum number of requests that wait for their turn; Gradio answers further ones with "busy". What loads the page, shows jobs,
 or frees the model is not queued, so that it works on a busy server too."""
@@ -31,15 +29,17 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         gr.Markdown("### Longview · ask long videos questions, find moments, export timestamped captions")
         if app.checkpoint.notice:
             gr.HTML(render.notice(app.checkpoint.notice))
-        status = gr.HTML()
+        gr.HTML('<div id="longview-jobs" role="status"></div>')
         finished_count = gr.Number(0, visible="hidden")
+        # The script of the page clicks it when a job has ended.
+        jobs_ended = gr.Button(visible="hidden", elem_id="longview-jobs-ended")
         with gr.Tabs():
             with gr.Tab("Watch"):
                 watch = watch_tab(app, jobs, streams)
             with gr.Tab("Search"):
                 search_tab(app, streams)
             with gr.Tab("Library"):
-                library = library_tab(jobs, status)
+                library = library_tab(jobs)
         selected_video, view = watch.selected_video, watch.view
         lists = [selected_video, library.video_to_remove, library.table]
 
@@ -48,22 +48,18 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             return [
                 *library_lists(app, entry),
                 *video_view(app, jobs, entry, _start_s(request)),
-                render.job(current_job(jobs)),
                 len(jobs.finished_jobs()),
             ]
 
-        def on_tick(video_id: str | None, known_count: int) -> list[Any]:
+        def on_jobs_ended(video_id: str | None, known_count: int) -> list[Any]:
             finished = jobs.finished_jobs()
-            job_status = render.job(current_job(jobs))
-            if len(finished) == known_count:
-                return [job_status, known_count, *[gr.skip()] * (len(lists) + len(view))]
             entry = find_entry(app, video_id) or next(reversed(app.videos()), None)
             # Only a video that a job was about is rendered again: another one may be playing.
             is_affected = entry is not None and (
                 entry.video_id != video_id or any(job.video_id == entry.video_id for job in finished[int(known_count or 0) :])
             )
             rendered_view = video_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view)
-            return [job_status, len(finished), *library_lists(app, entry), *rendered_view]
+            return [len(finished), *library_lists(app, entry), *rendered_view]
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             if not video_id:
@@ -76,12 +72,13 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             entry = find_entry(app, current) or next(reversed(app.videos()), None)
             return [*library_lists(app, entry), *video_view(app, jobs, entry)]
 
-        page.load(on_load, None, [*lists, *view, status, finished_count], api_visibility="private", queue=False)
-        gr.Timer(POLL_S).tick(
-            on_tick,
+        page.load(on_load, None, [*lists, *view, finished_count], api_visibility="private", queue=False)
+        jobs_ended.click(
+            on_jobs_ended,
             [selected_video, finished_count],
-            [status, finished_count, *lists, *view],
+            [finished_count, *lists, *view],
             show_progress="hidden",
+            trigger_mode="always_last",
             api_visibility="private",
             queue=False,
             **UNCHECKED,

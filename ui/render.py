@@ -12,7 +12,8 @@ from longview.app.service import (
     NO_CAPTIONS,
     NO_EVENTS,
     Caption,
-    Moment,
+    ProgressReport,
+    SearchResults,
     Span,
     VideoEntry,
     format_time,
@@ -75,9 +76,14 @@ def exports(entry: VideoEntry | None) -> str:
     return _render("exports", entry=entry, formats=FORMATS) if entry and entry.caption_count else ""
 
 
-def moments(results: Sequence[Moment], *, is_verifying: bool = False) -> str:
+def moments(results: SearchResults, *, is_verifying: bool = False) -> str:
     """Render search results as cards that open the video at the moment, without those that verification rejected."""
-    return _render("moments", results=results, is_verifying=is_verifying)
+    return _render("moments", results=results, is_verifying=is_verifying and results.unverified_count > 0)
+
+
+def progress(report: ProgressReport) -> str:
+    """Render the progress of an operation before its first result."""
+    return _render("progress", progress=report)
 
 
 def citation_cards(spans: Sequence[tuple[str, str, Span]]) -> str:
@@ -90,6 +96,6 @@ def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str]) -
     return _render("library_table", entries=entries, outdated_ids=outdated_ids)
 
 
-def job(current: Job | None) -> str:
-    """Render the progress of a job (stage, percent, remaining time) or its result."""
-    return _render("job", job=current) if current else ""
+def job(current: Job | None, *, waiting: int = 0) -> str:
+    """Render the progress of a job (stage, percent, remaining time) or its result, and how many others wait for it."""
+    return _render("job", job=current, waiting=waiting) if current else ""

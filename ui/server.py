@@ -1,5 +1,6 @@
 """The web server: the page, and the media, thumbnails and exports that it refers to. It listens on this machine only."""
 
+import asyncio
 import errno
 import json
 import logging
@@ -7,14 +8,15 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Set
+from collections.abc import AsyncIterator, Callable, Iterator, Set
+from types import FrameType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from longview.app.errors import EXPECTED_ERRORS, PortBusy
 from longview.app.jobs import Jobs
 from longview.app.service import FORMATS, ExportFormat, Longview
+from longview.app.streams import MAX_CANCEL_S
+from longview.ui.library_tab import jobs_status
 from longview.ui.page import ASSETS, THEME, build
 
 log = logging.getLogger(__name__)
@@ -29,6 +33,10 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 """The loopback address, because there is no authentication."""
 MAX_PORTS = 50
+EVENTS_POLL_S = 0.25
+"""Interval at which an open page is told of changes of the jobs, in seconds; without a change nothing is sent."""
+MAX_SHUTDOWN_S = 1
+"""Time that open connections get to end when the server stops, in seconds."""
 UPLOAD_ROUTE = "/gradio_api/upload"
 MAX_BODY_BYTES = 1 << 20
 """Maximum size of a request that is no upload; questions and paths take a few thousand bytes."""
@@ -118,11 +126,11 @@ def _file_paths(data: Any) -> Iterator[object]:
         yield from (path for value in data for path in _file_paths(value))
 
 
-def create(app: Longview) -> FastAPI:
-    """Create the web application over one library."""
+def create(app: Longview, jobs: Jobs) -> FastAPI:
+    """Create the web application over one library and its jobs."""
     # Uploads are stored on the disk of the library.
     os.environ["GRADIO_TEMP_DIR"] = str(app.library.folder / "cache")
-    page = build(app, Jobs(app))
+    page = build(app, jobs)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None)
     # A page of another site cannot reach this server under that site's name (DNS rebinding).
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
@@ -149,6 +157,21 @@ def create(app: Longview) -> FastAPI:
         export_format: ExportFormat = format
         headers = {"Content-Disposition": f'attachment; filename="{entry.video_id}.{format}"'}
         return PlainTextResponse(app.export(entry, export_format), media_type=EXPORT_TYPES[format], headers=headers)
+
+    @web.get("/events")
+    async def events() -> StreamingResponse:
+        """Send the state of the jobs whenever it changes, as server-sent events."""
+
+        async def changes() -> AsyncIterator[str]:
+            sent = ""
+            while not jobs.is_closed:
+                state = json.dumps({"html": jobs_status(jobs), "ended": len(jobs.finished_jobs())})
+                if state != sent:
+                    sent = state
+                    yield f"data: {state}\n\n"
+                await asyncio.sleep(EVENTS_POLL_S)
+
+        return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return gr.mount_gradio_app(
         web,
@@ -178,13 +201,32 @@ def serve(app: Longview, port: int | None) -> None:
         if port is not None:
             raise PortBusy(f"Port {first_choice} is in use; the next free one is {free}: serve --port {free}")
         print(f"Port {first_choice} is in use; taking {free}, the next free one.", file=sys.stderr)
-    web = create(app)
+    jobs = Jobs(app)
+    web = create(app, jobs)
     threading.Thread(target=_warm_up, args=(app,), daemon=True).start()
-    server = uvicorn.Server(uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=3))
+    config = uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=MAX_SHUTDOWN_S)
+    server = _Server(config, jobs)
     if app.checkpoint.notice:
         print(app.checkpoint.notice, file=sys.stderr)
     print(f"Longview is open at http://{HOST}:{free}", flush=True)
-    server.run()
+    try:
+        server.run()
+    finally:
+        jobs.close(wait_s=MAX_CANCEL_S)
+        app.decoder.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that cancels its jobs as soon as it is asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, jobs: Jobs) -> None:
+        super().__init__(config)
+        self._jobs = jobs
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; a second signal ends all connections at once."""
+        self._jobs.close()
+        super().handle_exit(sig, frame)
 
 
 def next_free_port(first: int) -> int:

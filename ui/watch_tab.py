@@ -1,6 +1,5 @@
 """The tab that plays one video, with its captions, chapters, exports and questions."""
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +8,9 @@ import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.jobs import Jobs
-from longview.app.progress import Progress
-from longview.app.service import Longview, VideoEntry
+from longview.app.service import Cancelled, Done, Longview, ProgressReport, TextDelta, VideoEntry
 from longview.ui import markdown, render
-from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams, stream_events
+from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams
 from longview.ui.toasts import or_toast, toast
 
 EXAMPLES = [
@@ -74,19 +72,20 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
         ]
         yield gr.update(value="", **ANSWERING), messages
         try:
-            with streams.cancellable(request) as cancel_event:
-                latest: deque[Progress] = deque(maxlen=1)
-                turns = markdown.turns(earlier)
-                stream = app.ask([entry], text, history=turns, cancel_event=cancel_event, on_progress=latest.append)
+            with streams.cancellable(request) as progress:
                 partial = ""
-                for piece in stream_events(stream):
-                    partial += piece
-                    messages[-1]["content"] = markdown.answer(partial) + ("" if piece else markdown.answer_progress(latest))
+                for event in app.ask([entry], text, history=markdown.turns(earlier), progress=progress):
+                    match event:
+                        case ProgressReport():
+                            messages[-1]["content"] = markdown.answer(partial) + markdown.answer_progress(event)
+                        case TextDelta(piece):
+                            partial += piece
+                            messages[-1]["content"] = markdown.answer(partial)
+                        case Done(result):
+                            spans = [citation.span for citation in result.citations]
+                            messages[-1]["content"] = markdown.answer(result.text, spans)
                     yield gr.skip(), messages
-                answer = stream.answer
-            spans = [citation.span for citation in answer.citations]
-            messages[-1]["content"] = markdown.answer(answer.text, spans)
-        except EXPECTED_ERRORS as error:
+        except (*EXPECTED_ERRORS, Cancelled) as error:
             messages[-1]["content"] = markdown.escaped_markdown(str(error))
         yield gr.update(**IDLE), messages
 

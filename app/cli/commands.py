@@ -343,7 +343,7 @@ def search(
     lines = [_moment_line(moment) for moment in results.accepted]
     if results.rejected_count:
         lines.append(f"{_count(results.rejected_count, 'result')} hidden: not confirmed in the video (--no-verify shows them).")
-    if any(moment.verified is None for moment in results.moments) and context.app.settings.search_verify is not False:
+    if results.unverified_count and context.app.settings.search_verify is not False:
         lines.append("Some results are not verified; --verify checks all of them.")
     document = schemas.SearchDocument(
         query=query,

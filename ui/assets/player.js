@@ -23,3 +23,37 @@ document.addEventListener('timeupdate', (event) => {
     row.classList.toggle('now', now >= parseFloat(row.dataset.seek) && now < parseFloat(row.dataset.until));
   }
 }, true);
+
+// The jobs of the server. A hidden page closes its connection, because browsers allow six per server.
+let longviewJobs = null;
+let longviewEnded = null;
+function longviewFollowJobs() {
+  if (document.hidden) {
+    longviewJobs?.close();
+    longviewJobs = null;
+    return;
+  }
+  longviewJobs ??= new EventSource('/events');
+  longviewJobs.onmessage = (message) => {
+    const { html, ended } = JSON.parse(message.data);
+    const line = document.getElementById('longview-jobs');
+    const button = document.getElementById('longview-jobs-ended');
+    if (!line || !button) {
+      // The page is still being built: the state is sent again on the next connection.
+      longviewJobs.close();
+      longviewJobs = null;
+      setTimeout(longviewFollowJobs, 200);
+      return;
+    }
+    line.innerHTML = html;
+    if (longviewEnded !== null && ended !== longviewEnded) button.click();
+    longviewEnded = ended;
+  };
+}
+document.addEventListener('visibilitychange', longviewFollowJobs);
+document.addEventListener('DOMContentLoaded', longviewFollowJobs);
+// A video that this page has added is opened, unless the user went on to something else.
+function longviewIndexed(id) {
+  const tab = document.querySelector('[role=tab][aria-selected=true]');
+  if (id && tab?.textContent.trim() === 'Library') window.location.href = `/?video=${encodeURIComponent(id)}`;
+}
