@@ -36,7 +36,7 @@ class Done(Generic[T]):
 
 StreamEvent = ProgressReport | TextDelta | PartialResult[Any] | Done[T]
 """What a stream yields: progress whenever it has changed, the events of the operation, and its result at the end."""
-Operation = Callable[[Progress], "Generator[TextDelta | PartialResult[Any], None, T] | T"]
+Operation = Callable[[Progress], Generator[TextDelta | PartialResult[Any], None, T] | T]
 """A function that carries out an operation: a generator of events that returns the result, or a function without events."""
 
 
