@@ -22,7 +22,7 @@ def twice_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def twice(app: Longview, twice_path: Path) -> VideoEntry:
-    return app.index(twice_path).entry
+    return app.index(twice_path).result().entry
 
 
 @pytest.fixture

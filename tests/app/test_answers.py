@@ -1,18 +1,20 @@
 """Answers about one video, several and the library: what they open, what they cite, and what a cancelled one leaves behind."""
 
-import threading
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from longview.app.answers import AnswerStream
-from longview.app.progress import Progress
+from longview.app.answers import Answer
+from longview.app.errors import VideoGone
 from longview.app.service import Longview
+from longview.app.streams import Done, Stream
 from longview.indexing.library import VideoEntry
-from longview.model.errors import Cancelled
+from longview.model.tasks.events import TextDelta
 from longview.video.decoder import Decoder, TimedFrames
+from longview.video.progress import Cancelled, Progress, ProgressReport
 from longview.video.synthetic import ShapesEvent, render
 from tests.app.samples import TWICE
 
@@ -25,45 +27,46 @@ DURATION_S = 80.0
 @pytest.fixture(scope="module")
 def first(app: Longview, tmp_path_factory: pytest.TempPathFactory) -> VideoEntry:
     path = render(tmp_path_factory.mktemp("videos") / "first.mp4", (CIRCLE, STAR), DURATION_S, fps=10)
-    return app.index(path).entry
+    return app.index(path).result().entry
 
 
 @pytest.fixture(scope="module")
 def second(app: Longview, tmp_path_factory: pytest.TempPathFactory) -> VideoEntry:
     path = render(tmp_path_factory.mktemp("videos") / "second.mp4", (RING,), DURATION_S, fps=10)
-    return app.index(path).entry
+    return app.index(path).result().entry
 
 
 @pytest.mark.parametrize("question", ["When does the yellow star appear?", "What happens with the yellow star?"])
 def test_library_answer_opens_only_the_likely_moments(
     app: Longview, first: VideoEntry, second: VideoEntry, question: str
 ) -> None:
-    stream = app.ask([], question)
-    assert "first, " in "".join(stream)
-    (star,) = [item for item in stream.answer.citations if item.span.iou(STAR.event.span) > 0.7]
+    answer = app.ask([], question).result()
+    assert "first, " in answer.text
+    (star,) = [item for item in answer.citations if item.span.iou(STAR.event.span) > 0.7]
     assert star.video_id == first.video_id
-    assert stream.answer.coverage.seconds < DURATION_S
+    assert answer.coverage.seconds < DURATION_S
 
 
 def test_library_without_a_fitting_caption_says_so(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
-    stream = app.ask([], "When does the xylophone quartet perform?")
-    assert "".join(stream) == "Nothing in the library fits: 3 captions of 2 videos were searched."
-    assert stream.answer.citations == ()
+    answer = app.ask([], "When does the xylophone quartet perform?").result()
+    assert answer.text == "Nothing in the library fits: 3 captions of 2 videos were searched."
+    assert answer.citations == ()
 
 
 def test_verified_answer_keeps_confirmed_citations(app: Longview, first: VideoEntry) -> None:
-    stream = app.ask([first], f"What happens at {STAR.start_s + 2} seconds?", verify=True)
-    assert "".join(stream) == "A yellow star grows."
-    assert [item.span.iou(STAR.event.span) > 0.7 for item in stream.answer.citations] == [True]
+    verifying = Longview(app.settings.model_copy(update={"ask_verify": True}))
+    answer = verifying.ask([first], f"What happens at {STAR.start_s + 2} seconds?").result()
+    assert answer.text == "A yellow star grows."
+    assert [item.span.iou(STAR.event.span) > 0.7 for item in answer.citations] == [True]
 
 
 def test_cancel_ends_decoding_within_a_chunk(app: Longview, first: VideoEntry, monkeypatch: pytest.MonkeyPatch) -> None:
     chunk_lengths: list[int] = []
-    streams: list[AnswerStream] = []
+    streams: list[Stream[Answer]] = []
     decode = Decoder.frames_played_at
 
-    def cancel_after_a_chunk(self: Decoder, *args: object) -> Iterator[TimedFrames]:
-        for chunk in decode(self, *args):  # type: ignore[arg-type]
+    def cancel_after_a_chunk(self: Decoder, *args: object, **options: object) -> Iterator[TimedFrames]:
+        for chunk in decode(self, *args, **options):  # type: ignore[arg-type]
             chunk_lengths.append(len(chunk))
             streams[0].cancel()
             yield chunk
@@ -74,20 +77,19 @@ def test_cancel_ends_decoding_within_a_chunk(app: Longview, first: VideoEntry, m
     streams.append(app.ask([first], question))
     turns = app.answers(first)
     with pytest.raises(Cancelled):
-        list(streams[0])
+        streams[0].result()
     assert len(chunk_lengths) == 1
     assert app.answers(first) == turns
     monkeypatch.undo()
-    assert "A yellow star grows." in "".join(app.ask([first], question))
+    assert "A yellow star grows." in app.ask([first], question).result().text
 
 
 def test_cancel_before_the_iteration_prevents_decoding(app: Longview, first: VideoEntry, monkeypatch: pytest.MonkeyPatch) -> None:
-    cancel_event = threading.Event()
-    cancel_event.set()
-    stream = app.ask([first], "What happens between 2 and 78 seconds?", cancel_event=cancel_event)
-    monkeypatch.setattr(Decoder, "frames_played_at", lambda *_: pytest.fail("frames were decoded"))
+    progress = Progress()
+    progress.cancel()
+    monkeypatch.setattr(Decoder, "frames_played_at", lambda *_, **__: pytest.fail("frames were decoded"))
     with pytest.raises(Cancelled):
-        list(stream)
+        app.ask([first], "What happens between 2 and 78 seconds?", progress=progress).result()
 
 
 def test_undecodable_video_does_not_prevent_other_answers(app: Longview, first: VideoEntry, tmp_path: Path) -> None:
@@ -99,63 +101,58 @@ def test_undecodable_video_does_not_prevent_other_answers(app: Longview, first: 
     entry = replace(first, video_id="0" * 12, content_hash="0" * 40, path=damaged, title="damaged")
     app.library.put(entry, [])
     try:
-        stream = app.ask([app.library.video("0" * 12), first], "When does the yellow star appear?")
-        text = "".join(stream)
-        assert text.startswith("damaged: ") and "first: From 3" in text
-        assert [item.video_id for item in stream.answer.citations] == [first.video_id]
+        answer = app.ask([app.library.video("0" * 12), first], "When does the yellow star appear?").result()
+        assert answer.text.startswith("damaged: ") and "first: From 3" in answer.text
+        assert [item.video_id for item in answer.citations] == [first.video_id]
     finally:
         app.library.remove("0" * 12)
 
 
 def test_progress_comes_before_the_text_and_only_increases(app: Longview, first: VideoEntry) -> None:
-    reports: list[Progress] = []
     # No other test asks about this range, so it must be decoded.
-    stream = app.ask([first], "What happens between 4 and 76 seconds?", on_progress=reports.append)
-    pieces = iter(stream)
-    next(pieces)
+    events = list(app.ask([first], "What happens between 4 and 76 seconds?"))
+    first_text = next(number for number, event in enumerate(events) if isinstance(event, TextDelta))
+    reports = [event for event in events if isinstance(event, ProgressReport)]
+    assert sum(isinstance(event, ProgressReport) for event in events[:first_text]) > 3
     fractions = [report.fraction for report in reports]
-    assert len(set(fractions)) > 3 and fractions == sorted(fractions) and fractions[-1] <= 1.0
+    assert fractions == sorted(fractions) and fractions[-1] <= 1.0
     assert {report.stage for report in reports} == {"Reading first"}
-    list(pieces)
+    assert isinstance(events[-1], Done)
 
 
 def test_answer_cancelled_at_its_last_words_is_not_stored(app: Longview, first: VideoEntry) -> None:
     turns = app.answers(first)
     stream = app.ask([first], f"What happens at {CIRCLE.start_s + 3} seconds?")
-    pieces = iter(stream)
-    while not next(pieces).endswith("."):
-        pass
-    stream.cancel()
     with pytest.raises(Cancelled):
-        next(pieces)
+        for event in stream:
+            if isinstance(event, TextDelta) and event.text.endswith("."):
+                stream.cancel()
     assert app.answers(first) == turns
 
 
 def test_first_words_about_each_video_come_with_its_title(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
-    reports: list[Progress] = []
-    stream = app.ask([first, second], "What happens between 6 and 77 seconds?", on_progress=reports.append)
-    pieces = iter(stream)
-    piece = next(pieces)
-    assert reports and piece.startswith("first: ") and len(piece) > len("first: ")
-    text = piece + "".join(pieces)
-    assert "\nsecond: " in text and {"Reading first", "Reading second"} == {report.stage for report in reports}
+    events = list(app.ask([first, second], "What happens between 6 and 77 seconds?"))
+    pieces = [event.text for event in events if isinstance(event, TextDelta)]
+    assert pieces[0].startswith("first: ") and len(pieces[0]) > len("first: ")
+    assert any(piece.startswith("\nsecond: ") for piece in pieces)
+    stages = {event.stage for event in events if isinstance(event, ProgressReport)}
+    assert stages == {"Reading first", "Reading second"}
 
 
 def test_cancel_ends_the_text(app: Longview, first: VideoEntry) -> None:
     stream = app.ask([first], f"What happens at {CIRCLE.start_s + 2} seconds?")
-    pieces = iter(stream)
-    next(pieces)
-    stream.cancel()
     with pytest.raises(Cancelled):
-        list(pieces)
-    assert "".join(app.ask([first], "How many events are in the video?")) == "2."
+        for event in stream:
+            if isinstance(event, TextDelta):
+                stream.cancel()
+    assert app.ask([first], "How many events are in the video?").result().text == "2."
 
 
 def test_missing_video_does_not_prevent_a_library_answer(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
     moved_path = second.path.with_name("moved.mp4")
     second.path.rename(moved_path)
     try:
-        text = "".join(app.ask([], "What happens with the cyan ring and the yellow star?"))
+        text = app.ask([], "What happens with the cyan ring and the yellow star?").result().text
         assert "A yellow star grows." in text
         assert "second.mp4" in text
     finally:
@@ -163,9 +160,9 @@ def test_missing_video_does_not_prevent_a_library_answer(app: Longview, first: V
 
 
 def test_answer_cites_the_whole_caption_and_is_stored(app: Longview, twice: VideoEntry) -> None:
-    stream = app.ask([twice], "What happens at 17 seconds?")
-    assert "".join(stream) == "A blue star grows."
-    (citation,) = stream.answer.citations
+    answer = app.ask([twice], "What happens at 17 seconds?").result()
+    assert answer.text == "A blue star grows."
+    (citation,) = answer.citations
     assert (citation.source, citation.text) == ("caption", "A blue star grows.")
     assert citation.span.iou(TWICE[2].event.span) > 0.7
     turn = app.answers(twice)[-1]
@@ -175,18 +172,40 @@ def test_answer_cites_the_whole_caption_and_is_stored(app: Longview, twice: Vide
 
 
 def test_several_videos_are_answered_under_their_titles(app: Longview, twice: VideoEntry, short_path: Path) -> None:
-    other = app.index(short_path, title="the other").entry
-    stream = app.ask([twice, other], "What happens at 3 seconds?")
-    assert "".join(stream) == f"twice: {TWICE[0].text}\nthe other: A cyan ring moves up."
-    assert [item.video_id for item in stream.answer.citations] == [twice.video_id, other.video_id]
+    other = app.index(short_path, title="the other").result().entry
+    answer = app.ask([twice, other], "What happens at 3 seconds?").result()
+    assert answer.text == f"twice: {TWICE[0].text}\nthe other: A cyan ring moves up."
+    assert [item.video_id for item in answer.citations] == [twice.video_id, other.video_id]
     # The time around the moment, as far as there is video.
-    assert stream.answer.coverage.seconds == pytest.approx(7.0 + 5.0, abs=0.3)
+    assert answer.coverage.seconds == pytest.approx(7.0 + 5.0, abs=0.3)
     app.remove(app.video(other.video_id))
 
 
 def test_videos_with_the_same_title_are_labelled_with_their_ids(app: Longview, twice: VideoEntry, short_path: Path) -> None:
-    other = app.index(short_path, title=twice.title).entry
-    text = "".join(app.ask([twice, other], "What happens at 3 seconds?"))
+    other = app.index(short_path, title=twice.title).result().entry
+    text = app.ask([twice, other], "What happens at 3 seconds?").result().text
     assert f"{twice.title} ({twice.video_id}): " in text
     assert f"{other.title} ({other.video_id}): " in text
     app.remove(app.video(other.video_id))
+
+
+def test_answer_about_a_file_that_is_replaced_meanwhile_is_not_kept(
+    app: Longview, second: VideoEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = app.index(shutil.copy(second.path, tmp_path / "replaced.mp4")).result().entry
+    other = render(tmp_path / "other.mp4", (CIRCLE, STAR), DURATION_S, fps=10)
+    decode = Decoder.frames_played_at
+
+    def replace_first(self: Decoder, *args: object, **options: object) -> Iterator[TimedFrames]:
+        if other.exists():
+            other.replace(entry.path)
+        return decode(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Decoder, "frames_played_at", replace_first)
+    with pytest.raises(VideoGone, match="changed while it was read"):
+        app.ask([entry], "What happens between 5 and 40 seconds?").result()
+    assert app.answers(entry) == ()
+    monkeypatch.undo()
+    # The sessions of the other video's frames are gone as well.
+    shutil.copy(second.path, entry.path)
+    assert "red circle" not in app.ask([entry], "What happens between 5 and 40 seconds?").result().text

@@ -1,13 +1,19 @@
 """Indexing in process, with the bundled checkpoint."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from longview.app.progress import Progress
+from longview.app.errors import VideoGone
 from longview.app.service import Longview
+from longview.app.streams import Done
 from longview.indexing.library import VideoEntry
+from longview.model.tasks.events import PartialResult
+from longview.video.decoder import Decoder, TimedFrames
 from longview.video.errors import ImpossiblePlan, NotAVideo, VideoNotFound
+from longview.video.progress import Cancelled, ProgressReport
+from longview.video.synthetic import ShapesEvent, render
 
 STAGES = [
     "Probing",
@@ -20,11 +26,18 @@ STAGES = [
 
 
 def test_index_reports_its_stages_and_stores_captions(app: Longview, short_path: Path) -> None:
-    reports: list[Progress] = []
-    result = app.index(short_path, on_progress=reports.append)
+    events = list(app.index(short_path))
+    reports = [event for event in events if isinstance(event, ProgressReport)]
+    done = events[-1]
+    assert isinstance(done, Done)
+    result = done.result
     fractions = [report.fraction for report in reports]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
-    assert list(dict.fromkeys(report.stage for report in reports)) == STAGES
+    # Progress is looked at ten times per second, so a quick stage may not be seen.
+    stages = list(dict.fromkeys(report.stage for report in reports))
+    assert "Captioning" in stages and stages == [stage for stage in STAGES if stage in stages]
+    (window,) = [event.value for event in events if isinstance(event, PartialResult)]
+    assert [event.text for event in window.events] == ["A cyan ring moves up."]
     assert [item.event.text for item in app.captions(result.entry)] == ["A cyan ring moves up."]
     assert result.entry.provenance.checkpoint == app.checkpoint.identity
     assert result.entry.provenance.plan["frames"] == 10
@@ -36,13 +49,51 @@ def test_failed_index_leaves_the_library_unchanged(app: Longview, twice: VideoEn
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(twice_path.read_bytes()[:3000])
     with pytest.raises(NotAVideo):
-        app.index(damaged)
+        app.index(damaged).result()
     with pytest.raises(ImpossiblePlan):
-        app.index(twice_path, start_s=31.0)
+        app.index(twice_path, start_s=31.0).result()
     with pytest.raises(ImpossiblePlan):
-        app.index(twice_path, start_s=5.0, end_s=2.0)
+        app.index(twice_path, start_s=5.0, end_s=2.0).result()
     with pytest.raises(ImpossiblePlan):
-        app.index(twice_path, context_tokens=100)
+        app.index(twice_path, context_tokens=100).result()
     with pytest.raises(VideoNotFound):
-        app.index(tmp_path / "missing.mp4")
+        app.index(tmp_path / "missing.mp4").result()
     assert app.videos() == entries
+
+
+@pytest.mark.parametrize("is_rewritten", [False, True], ids=["replaced", "rewritten"])
+def test_file_that_is_changed_meanwhile_is_not_indexed(
+    app: Longview, short_path: Path, tmp_path: Path, is_rewritten: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = app.videos()
+    other = render(tmp_path / "other.mp4", [ShapesEvent(1, 4, "red", "star", "grows")], 5.0, fps=5)
+    content = other.read_bytes()
+    decode = Decoder.frames_played_at
+
+    def change_first(self: Decoder, *args: object, **options: object) -> Iterator[TimedFrames]:
+        # Both before the first frame is decoded and after the content was hashed.
+        if is_rewritten:
+            short_path.write_bytes(content)
+        elif other.exists():
+            other.replace(short_path)
+        return decode(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Decoder, "frames_played_at", change_first)
+    with pytest.raises(VideoGone, match="changed while it was read"):
+        app.index(short_path).result()
+    assert app.videos() == entries
+    monkeypatch.undo()
+    assert [item.event.text for item in app.captions(app.index(short_path).result().entry)] == ["A red star grows."]
+
+
+def test_cancelled_index_keeps_nothing_and_can_be_repeated(app: Longview, short_path: Path) -> None:
+    entries = app.videos()
+    stream = app.index(short_path)
+    with pytest.raises(Cancelled):
+        for event in stream:
+            if isinstance(event, PartialResult):
+                stream.cancel()
+    assert app.videos() == entries
+    entry = app.index(short_path).result().entry
+    assert entry.caption_count == 1
+    app.remove(entry)

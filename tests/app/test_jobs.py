@@ -31,10 +31,10 @@ def temporary_upload(video: Path, tmp_path: Path) -> Path:
 def test_jobs_run_in_order_and_report_their_results(app: Longview, video: Path, tmp_path: Path) -> None:
     jobs = Jobs(app)
     first, second = jobs.index(video), jobs.index(tmp_path / "missing.mp4")
-    assert second.progress.stage == "Waiting"
+    assert second.report.stage == "Waiting"
     assert second in jobs.running_jobs() and jobs.latest_job() is second
     wait_for(first), wait_for(second)
-    assert (first.error, first.progress.fraction, first.progress.stage) == (None, 1.0, "Done")
+    assert (first.error, first.report.fraction, first.report.stage) == (None, 1.0, "Done")
     assert first.video_id is not None
     assert app.video(first.video_id).path == video
     assert second.error is not None and "missing.mp4" in second.error and "\n" not in second.error
@@ -77,7 +77,7 @@ def test_unexpected_error_is_one_sentence_and_the_next_job_runs(
 ) -> None:
     jobs = Jobs(app)
     with monkeypatch.context() as patched:
-        patched.setattr(app, "index", lambda *_, **__: dict[str, str]()["secret detail"])
+        patched.setattr(app.indexer, "index", lambda *_, **__: dict[str, str]()["secret detail"])
         failed = wait_for(jobs.index(video))
     assert failed.error is not None and "unexpected" in failed.error and "secret" not in failed.error
     assert wait_for(jobs.index(video)).error is None
@@ -85,7 +85,9 @@ def test_unexpected_error_is_one_sentence_and_the_next_job_runs(
 
 def test_videos_with_one_title_get_a_browser_copy_each(app: Longview, tmp_path: Path) -> None:
     entries = [
-        app.index(render(tmp_path / f"{seed}.avi", [RING], 3.0, fps=5, codec="mpeg4", seed=seed), title="the same title").entry
+        app.index(render(tmp_path / f"{seed}.avi", [RING], 3.0, fps=5, codec="mpeg4", seed=seed), title="the same title")
+        .result()
+        .entry
         for seed in (1, 2)
     ]
     jobs = Jobs(app)
@@ -99,9 +101,22 @@ def test_videos_with_one_title_get_a_browser_copy_each(app: Longview, tmp_path: 
 
 def test_failed_browser_copy_is_not_tried_again(app: Longview, tmp_path: Path) -> None:
     path = render(tmp_path / "ring.avi", [RING], 3.0, fps=5, codec="mpeg4")
-    entry = app.index(path).entry
+    entry = app.index(path).result().entry
     path.unlink()
     jobs = Jobs(app)
     failed = wait_for(jobs.prepare_for_browser(entry))
     assert failed.error is not None and "no longer at" in failed.error
     assert jobs.prepare_for_browser(entry) is failed
+
+
+def test_close_cancels_running_and_waiting_jobs(app: Longview, tmp_path: Path) -> None:
+    paths = [render(tmp_path / f"{seed}.mp4", [RING], 60.0, fps=5, seed=seed) for seed in (3, 4)]
+    entries = app.videos()
+    jobs = Jobs(app)
+    running, waiting = map(jobs.index, paths)
+    while running.report.stage != "Captioning":
+        assert not running.finished_event.wait(0.05)
+    jobs.close(wait_s=JOB_TIMEOUT_S)
+    assert running.error is not None and "Cancelled" in running.error
+    assert not waiting.finished_event.is_set() or waiting.error is not None
+    assert app.videos() == entries

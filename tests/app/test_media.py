@@ -41,7 +41,7 @@ def test_references_resolve_to_title_and_file(app: Longview, twice: VideoEntry, 
 def test_changed_or_missing_source_is_an_error(
     app: Longview, short_path: Path, use: Callable[[Longview, VideoEntry], object]
 ) -> None:
-    entry = app.index(short_path).entry
+    entry = app.index(short_path).result().entry
     with short_path.open("ab") as file:
         file.write(b"more")
     with pytest.raises(VideoGone, match=r"short.mp4 has changed since it was indexed; index it again"):
@@ -56,10 +56,10 @@ def test_changed_or_missing_source_is_an_error(
 
 
 def test_moved_file_is_still_the_same_video(app: Longview, short_path: Path) -> None:
-    entry = app.index(short_path, title="My title").entry
+    entry = app.index(short_path, title="My title").result().entry
     moved = short_path.rename(short_path.with_name("moved.mp4"))
     assert app.video(str(moved)) == replace(entry, path=moved)
-    reindexed = app.index(moved).entry
+    reindexed = app.index(moved).result().entry
     assert (reindexed.video_id, reindexed.path, reindexed.title) == (entry.video_id, moved, "My title")
     assert app.videos().count(reindexed) == 1
     app.remove(app.video(str(moved)))
@@ -67,7 +67,7 @@ def test_moved_file_is_still_the_same_video(app: Longview, short_path: Path) -> 
 
 
 def test_removal_deletes_derived_files_but_not_the_source(app: Longview, short_path: Path) -> None:
-    entry = app.index(short_path).entry
+    entry = app.index(short_path).result().entry
     for reference, time_s in ((entry.video_id, 2.0), (entry.video_id[:6], 3.0), (entry.video_id, 1e300), (entry.video_id, -1.0)):
         assert app.media.thumbnail(reference, time_s).stat().st_size > 0
     (app.library.folder / "proxies").mkdir(exist_ok=True)
@@ -88,14 +88,14 @@ def test_thumbnail_needs_a_video_of_the_library(app: Longview) -> None:
 
 def test_unplayable_video_gets_one_browser_copy(app: Longview, twice_path: Path, tmp_path: Path) -> None:
     unplayable = render(tmp_path / "unplayable.avi", TWICE[:1], 5.0, fps=5, codec="mpeg4")
-    entry = app.index(unplayable).entry
+    entry = app.index(unplayable).result().entry
     assert app.media.browser_copy(entry) is None
     copy = app.media.ensure_browser_copy(entry)
     assert copy == app.media.browser_copy(entry) == app.media.ensure_browser_copy(entry)
     assert copy.is_relative_to(app.library.folder)
     app.remove(app.video(entry.video_id))
     assert not copy.exists()
-    assert app.media.ensure_browser_copy(app.index(twice_path).entry) == twice_path
+    assert app.media.ensure_browser_copy(app.index(twice_path).result().entry) == twice_path
 
 
 def test_upload_is_imported_once_under_a_safe_name(tmp_path: Path, twice_path: Path) -> None:
@@ -131,5 +131,5 @@ def test_safe_name_is_one_plain_short_file_name(name: str) -> None:
 def test_name_that_is_not_utf8_is_one_error(app: Longview, short_path: Path) -> None:
     path = short_path.rename(Path(os.fsdecode(os.fsencode(short_path.parent) + b"/caf\xe9.mp4")))
     with pytest.raises(BadRequest, match="UTF-8") as raised:
-        app.index(path)
+        app.index(path).result()
     str(raised.value).encode()

@@ -5,6 +5,7 @@ import json
 from longview.app import schemas
 from longview.app.answers import Answer, Citation
 from longview.app.errors import BadRequest
+from longview.app.indexer import IndexResult
 from longview.indexing.exports import export_captions
 from longview.indexing.library import Provenance
 from longview.indexing.search import Moment
@@ -31,7 +32,9 @@ def test_error_has_code_and_message() -> None:
 def test_index_and_list_have_videos_with_an_id() -> None:
     entry = sample_entry(VIDEO_ID)
     failure = schemas.FailedVideoOut(path="/missing.mp4", error=schemas.ErrorOut(code="not_found", message="no file"))
-    index = schemas.IndexDocument(videos=[schemas.IndexedVideoOut.of(entry, 1.234), failure], notice=None).model_dump()
+    index = schemas.IndexDocument(
+        videos=[schemas.IndexedVideoOut.of(IndexResult(entry, 1.234, 2.0)), failure], notice=None
+    ).model_dump()
     assert index["videos"][0] == {
         "video_id": VIDEO_ID,
         "path": str(entry.path),
@@ -39,6 +42,7 @@ def test_index_and_list_have_videos_with_an_id() -> None:
         "duration_s": 100.0,
         "events": 0,
         "seconds_spent": 1.23,
+        "estimated_seconds": 2.0,
         "incomplete": [{"start_s": 90.0, "end_s": 100.0, "start": "0:01:30.0", "end": "0:01:40.0"}],
     }
     assert index["videos"][1] == {

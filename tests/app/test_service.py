@@ -23,17 +23,17 @@ TOO_LONG = "red " * (MAX_QUESTION_CHARACTERS // 4) + "x"
 
 def test_locate_finds_all_occurrences_of_a_sentence(app: Longview, twice: VideoEntry) -> None:
     # The coarse pass misses the second occurrence. It is a candidate by its caption, and a clip confirms it.
-    spans = [item.span for item in app.locate(twice, TWICE[0].text).occurrences]
+    spans = [item.span for item in app.locate(twice, TWICE[0].text).result().occurrences]
     assert len(spans) == 2
     assert spans[0].iou(TWICE[0].event.span) > 0.9 and spans[1].iou(TWICE[3].event.span) > 0.9
 
 
 def test_locate_searches_the_whole_video_if_a_part_was_indexed(twice_path: Path, tmp_path: Path) -> None:
     app = Longview(demo_settings(tmp_path / "part"))
-    entry = app.index(twice_path, start_s=14.0, end_s=20.5).entry
+    entry = app.index(twice_path, start_s=14.0, end_s=20.5).result().entry
     assert [item.event.text for item in app.captions(entry)] == [TWICE[2].text]
-    assert app.locate(entry, "red circle").occurrences
-    assert app.locate(entry, "blue star").occurrences[0].span.iou(TWICE[2].event.span) > 0.9
+    assert app.locate(entry, "red circle").result().occurrences
+    assert app.locate(entry, "blue star").result().occurrences[0].span.iou(TWICE[2].event.span) > 0.9
 
 
 def test_exact_cut_ignores_key_frames_only(app: Longview, twice_path: Path, tmp_path: Path) -> None:
@@ -54,19 +54,19 @@ def test_captions_of_another_checkpoint_or_prompt_are_outdated(
     (other_model / "config.json").write_text(json.dumps(config | {"note": "fine-tuned"}))
     assert Longview(demo_settings(app.library.folder, model=str(other_model))).is_outdated(twice)
 
-    entry = app.index(short_path).entry
+    entry = app.index(short_path).result().entry
     for provenance in (Provenance("other@1", "1", {}), replace(entry.provenance, prompt_version="0")):
         assert app.is_outdated(app.library.put(replace(entry, provenance=provenance), []))
-        assert not app.is_outdated(app.index(short_path).entry)
+        assert not app.is_outdated(app.index(short_path).result().entry)
     app.remove(entry)
 
 
 @pytest.mark.parametrize(
     "use",
     [
-        lambda app, entry: app.ask([entry], TOO_LONG),
-        lambda app, entry: app.locate(entry, TOO_LONG),
-        lambda app, entry: app.search(TOO_LONG),
+        lambda app, entry: app.ask([entry], TOO_LONG).result(),
+        lambda app, entry: app.locate(entry, TOO_LONG).result(),
+        lambda app, entry: app.search(TOO_LONG).result(),
     ],
     ids=["ask", "locate", "search"],
 )
@@ -79,7 +79,7 @@ def test_question_that_is_too_long_is_refused(
 
 def test_empty_question_is_refused(app: Longview) -> None:
     with pytest.raises(InvalidQuestion, match="empty"):
-        app.ask([], " ")
+        app.ask([], " ").result()
 
 
 def test_threads_load_the_checkpoint_once(tmp_path: Path, twice_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,10 +107,9 @@ def test_threads_load_the_checkpoint_once(tmp_path: Path, twice_path: Path, monk
 
 
 def test_restart_keeps_all_data(app: Longview, twice: VideoEntry) -> None:
-    for _ in app.ask([twice], "What happens at 17 seconds?"):
-        pass
+    app.ask([twice], "What happens at 17 seconds?").result()
     restarted = Longview(demo_settings(app.library.folder))
     assert restarted.video(twice.video_id) == app.video(twice.video_id)
     assert restarted.captions(twice) == app.captions(twice)
-    assert restarted.search("green square") == app.search("green square")
+    assert restarted.search("green square").result() == app.search("green square").result()
     assert restarted.answers(twice) == app.answers(twice) != ()

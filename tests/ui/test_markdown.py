@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 from markdown_it import MarkdownIt
 
-from longview.app.progress import Progress
 from longview.indexing.library import AnsweredQuestion, Provenance
 from longview.ui import markdown
+from longview.video.progress import ProgressReport
 from longview.video.timeline import Span
 from tests.ui.parsed_page import HOSTILE, ParsedPage
 
@@ -98,17 +98,16 @@ def test_times_outside_of_the_citations_stay_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reports", "text"),
+    ("report", "text"),
     [
-        ([], "…"),
-        ([Progress("Reading <b>holiday", 0.4, None)], "Reading <b>holiday: 40% …"),
-        ([Progress("Reading a", 0.2, None), Progress("Reading a", 0.5, 61.2)], "Reading a: 50%, 0:01:01 left …"),
+        (ProgressReport("Reading <b>holiday", 0.4, None), "Reading <b>holiday: 40% …"),
+        (ProgressReport("Reading a", 0.5, 61.2), "Reading a: 50%, 0:01:01 left …"),
         # All frames are prefilled; the first word is still to come.
-        ([Progress("Reading a", 1.0, 0.0)], "…"),
+        (ProgressReport("Reading a", 1.0, 0.0), "…"),
     ],
 )
-def test_progress_stands_where_the_answer_will_be(reports: list[Progress], text: str) -> None:
-    assert parse_markdown(markdown.answer_progress(reports)).text.strip() == text
+def test_progress_stands_where_the_answer_will_be(report: ProgressReport, text: str) -> None:
+    assert parse_markdown(markdown.answer_progress(report)).text.strip() == text
 
 
 def test_earlier_questions_and_answers_are_escaped() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from longview.app.jobs import Job
-from longview.app.progress import Progress
+from longview.app.retriever import SearchResults
 from longview.indexing.library import Caption, Provenance, VideoEntry
 from longview.indexing.search import Moment
 from longview.ui import render
+from longview.video.progress import Progress
 from longview.video.timeline import Event, Span
 from tests.indexing.samples import sample_entry
 from tests.ui.parsed_page import HOSTILE, ParsedPage
@@ -21,7 +22,9 @@ def caption(text: str) -> Caption:
 
 
 def job(title: str, stage: str = "Captioning", error: str | None = None) -> Job:
-    return Job(title, progress=Progress(stage, 0.5, 60.0), error=error)
+    progress = Progress()
+    progress.child(0.0, 1.0, stage).update(0.5)
+    return Job(title, progress=progress, error=error)
 
 
 def library_table(title: str, path: str, checkpoint: str) -> str:
@@ -39,6 +42,10 @@ def entry_with_chapter(summary: str, chapter: str) -> VideoEntry:
     return replace(sample_entry("aaaaaaaaaaaa"), summary=summary, chapters=(Event(Span(0, 100), chapter),))
 
 
+def found(*moments: Moment) -> SearchResults:
+    return SearchResults("query", moments)
+
+
 RENDERERS: dict[str, Callable[[str], str]] = {
     "notice": render.notice,
     "failure": render.failure,
@@ -49,8 +56,8 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "summary": lambda text: render.summary(entry_with_chapter(text, "t")),
     "chapter": lambda text: render.summary(entry_with_chapter("t", text)),
     "captions": lambda text: render.captions([caption(text)], is_outdated=True),
-    "moments": lambda text: render.moments([Moment("aaaaaaaaaaaa", "t", Span(1, 2), text, 0.5, "caption")]),
-    "moment's title": lambda text: render.moments([Moment("aaaaaaaaaaaa", text, Span(1, 2), "t", 0.5, "caption")]),
+    "moments": lambda text: render.moments(found(Moment("aaaaaaaaaaaa", "t", Span(1, 2), text, 0.5, "caption"))),
+    "moment's title": lambda text: render.moments(found(Moment("aaaaaaaaaaaa", text, Span(1, 2), "t", 0.5, "caption"))),
     "title": lambda text: library_table(text, "/a", "demo"),
     "path": lambda text: library_table("t", f"/{text}", "demo"),
     "checkpoint": lambda text: library_table("t", "/a", text),
@@ -89,23 +96,25 @@ def test_only_a_video_with_captions_has_exports() -> None:
 
 
 def test_moment_links_to_its_start_and_shows_its_middle() -> None:
-    page = ParsedPage(render.moments([Moment("aaaaaaaaaaaa", "t", Span(60.5, 61.5), "text", 0.5, "caption")]))
+    page = ParsedPage(render.moments(found(Moment("aaaaaaaaaaaa", "t", Span(60.5, 61.5), "text", 0.5, "caption"))))
     assert page.links == ["/?video=aaaaaaaaaaaa&t=60.500", "/thumbnail/aaaaaaaaaaaa/61000.jpg"]
 
 
 def test_moment_says_its_source_and_whether_it_is_verified() -> None:
     moment = Moment("aaaaaaaaaaaa", "t", Span(1, 2), "text", 0.834, "caption")
-    card = render.moments([moment])
+    card = render.moments(found(moment))
     assert ParsedPage(card).words.endswith("t · caption · not verified")
     assert "0.83" not in ParsedPage(card).text and 'title="similarity 0.83"' in card
-    assert ParsedPage(render.moments([replace(moment, verified=True)])).words.endswith("t · caption · verified")
+    assert ParsedPage(render.moments(found(replace(moment, verified=True)))).words.endswith("t · caption · verified")
 
 
 def test_rejected_moments_are_hidden_and_counted() -> None:
-    results = [
-        Moment("aaaaaaaaaaaa", "t", Span(number, number + 1), f"text {number}", 0.5, "caption", verified=verified)
-        for number, verified in enumerate((True, False, None, False))
-    ]
+    results = found(
+        *(
+            Moment("aaaaaaaaaaaa", "t", Span(number, number + 1), f"text {number}", 0.5, "caption", verified=verified)
+            for number, verified in enumerate((True, False, None, False))
+        )
+    )
     text = ParsedPage(render.moments(results)).words
     assert text.startswith("2 results hidden: not confirmed in the video.")
     assert "text 0" in text and "text 1" not in text and "text 2" in text and "text 3" not in text
@@ -120,11 +129,14 @@ def test_library_names_a_checkpoint_without_its_fingerprint() -> None:
     assert " org/a@b " in ParsedPage(library_table("t", "/a", "org/a@b@e5dda8cbe513")).words
 
 
-def test_job_shows_its_progress_and_its_result() -> None:
+def test_job_shows_its_progress_and_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_s = iter([100.0, 100.0, 100.0, 160.0, 160.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock_s))
     running, completed, failed = job("Indexing a"), job("Indexing a"), job("Indexing a", error="It is no video.")
     completed.finished_event.set()
     failed.finished_event.set()
     assert "Captioning · 50% · 0:01:00 left" in ParsedPage(render.job(running)).words
+    assert "0:01:00 left · 2 more waiting" in ParsedPage(render.job(running, waiting=2)).words
     assert ParsedPage(render.job(completed)).words == "Indexing a: done."
     completed.note = "Nothing <b>there</b>."
     assert ParsedPage(render.job(completed)).words == "Indexing a: done. Nothing <b>there</b>."
