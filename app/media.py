@@ -18,7 +18,7 @@ from longview.indexing.library import ID_DIGITS, Library, VideoEntry
 from longview.video.atomic import atomic_write
 from longview.video.clips import (
     CUT_SUFFIXES,
-    SHEET_SUFFIXES,
+    SHEET_FORMATS,
     contact_sheet,
     cut_reencode,
     cut_stream_copy,
@@ -217,13 +217,21 @@ class MediaStore:
         return self._library.folder / "proxies" / f"{entry.video_id}.mp4"
 
     def thumbnail(self, video_id: str, time_s: float) -> Path:
-        """Return a JPEG of the frame at a time."""
+        """Return a JPEG of the frame at a time.
+
+        Raises:
+            NoSpace: the disk is full.
+        """
         # The request may have a prefix of an id and any time: the file is named by the whole id and a whole second.
         entry = self._library.video(video_id)
         inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
         target = self._library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
         with self._thumbnail_lock:
-            return target if target.exists() else thumbnail(self._decoder, self.probe(entry), inside_s, target)
+            if target.exists():
+                return target
+            video = self.probe(entry)
+            with _write_errors(target):
+                return thumbnail(self._decoder, video, inside_s, target)
 
     def delete_derived(self, video_id: str) -> None:
         """Delete the thumbnails and the browser copy of a video."""
@@ -272,7 +280,7 @@ class MediaStore:
         Raises:
             BadRequest: the target exists already. UnreadableVideo: no frame can be decoded.
         """
-        target = _new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), SHEET_SUFFIXES)
+        target = _new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
         with _write_errors(target):
             return target, *contact_sheet(self._decoder, video, target, columns=columns, rows=rows)
 

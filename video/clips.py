@@ -4,6 +4,7 @@ Images come from the decoder, which selects the frame that is on screen at a tim
 program writes the copies.
 """
 
+from io import BytesIO
 from pathlib import Path
 
 import ffmpeg
@@ -34,7 +35,8 @@ MIN_CUT_FPS = 10
 """Minimum frame rate of a re-encoded cut, in frames per second, so that a frame lies near each edge of the cut."""
 CUT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".flv", ".ogv", ".mxf"})
 """File name suffixes of containers that are one file; a playlist, for example, would write further files."""
-SHEET_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+SHEET_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+"""Image format of a contact sheet, by the suffix of its file name."""
 MAX_ENCODING_S_PER_S = 4.0
 """Deadline of a copy or a cut, in seconds per second of video; more than ten times what a slow core needs."""
 
@@ -61,9 +63,16 @@ def thumbnail(decoder: Decoder, video: VideoInfo, time_s: float, target: Path, *
     except UnreadableVideo:
         # The time may be far after the last frame of a file that declares a longer duration.
         image = _frame_at(decoder, video, 0.0, width)
-    with atomic_write(target) as temporary_path:
-        image.save(temporary_path, "JPEG", quality=85)
+    _write_image(image, target, "JPEG", quality=85)
     return target
+
+
+def _write_image(image: Image.Image, target: Path, image_format: str, **options: int) -> None:
+    """Write an image file. It is encoded in memory, because Pillow's encoders ignore a write that a full disk cuts short."""
+    encoded = BytesIO()
+    image.save(encoded, image_format, **options)
+    with atomic_write(target) as temporary_path:
+        temporary_path.write_bytes(encoded.getbuffer())
 
 
 def _frame_at(decoder: Decoder, video: VideoInfo, time_s: float, width: int) -> Image.Image:
@@ -210,8 +219,7 @@ def contact_sheet(
         label = format_time(time_s) + (" undecodable" if time_s in missing_s else "")
         corner = (left + width // 40, top + width // 40)
         draw.text(corner, label, fill="white", font=font, stroke_width=max(1, width // 160), stroke_fill="black")
-    with atomic_write(target) as temporary_path:
-        sheet.save(temporary_path)
+    _write_image(sheet, target, SHEET_FORMATS[target.suffix.lower()])
     return times_s, missing_s
 
 

@@ -1,13 +1,14 @@
 """The files of a library: sources, uploads, and what is derived from videos."""
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from longview.app.errors import BadRequest, VideoGone
+from longview.app.errors import BadRequest, NoSpace, VideoGone
 from longview.app.media import safe_name
 from longview.app.service import Longview
 from longview.indexing.errors import UnknownVideo
@@ -106,6 +107,24 @@ def test_upload_is_imported_once_under_a_safe_name(tmp_path: Path, twice_path: P
     assert copy.read_bytes() == twice_path.read_bytes()
     assert app.media.import_upload(twice_path, "another name.mp4") == copy
     assert file_names(uploads) == [copy.name]
+
+
+@pytest.fixture
+def full_thumbnails(app: Longview) -> Iterator[Path]:
+    """The folder of thumbnails on a full disk, which only root may mount."""
+    folder = app.library.folder / "thumbnails"
+    folder.mkdir(exist_ok=True)
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)], check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    (folder / "filler").write_bytes(bytes(4096))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_is_an_error_and_keeps_no_thumbnail(app: Longview, twice: VideoEntry, full_thumbnails: Path) -> None:
+    with pytest.raises(NoSpace, match=f"no space left for .*{twice.video_id}"):
+        app.media.thumbnail(twice.video_id, 5.0)
+    assert file_names(full_thumbnails) == ["filler"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no video " * 100, b"#EXTM3U\nhttps://evil.example/a.ts\n"])

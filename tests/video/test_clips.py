@@ -1,5 +1,6 @@
 """Tests of thumbnails, contact sheets, cuts and browser copies."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,21 @@ def test_failed_cut_or_contact_sheet_leaves_no_file(tmp_path: Path, decoder: Dec
         cut_stream_copy(video, Span(1, 2), tmp_path / "output" / "part.mp4", key_frames_s=(1.0, 2.0))
     with pytest.raises(NotAVideo):
         contact_sheet(decoder, video, tmp_path / "output" / "sheet.jpg")
+    assert list((tmp_path / "output").iterdir()) == []
+
+
+def test_image_that_does_not_fit_on_the_disk_is_an_error(tmp_path: Path, decoder: Decoder) -> None:
+    video = render_video(tmp_path, "a.mp4")
+    # The first sheet starts the decoding process, and gives it the memory that it needs for the second one.
+    contact_sheet(decoder, video, tmp_path / "sheet.jpg")
+    # A write over this limit is cut short, as on a full disk.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            contact_sheet(decoder, video, tmp_path / "output" / "sheet.jpg")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list((tmp_path / "output").iterdir()) == []
 
 
