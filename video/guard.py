@@ -40,7 +40,7 @@ class Limits:
     """Folders whose files may be opened; if empty, any readable local file may be."""
     size_bytes: int = 1 << 40
     pixels: int = 8192 * 8192
-    """Maximum width times height as stored; a file of 700 KB can declare 16000x16000 pixels."""
+    """Maximum width times height, as stored and as displayed; a file of 700 KB can declare 16000x16000 pixels."""
     frames: int = 10_000_000
     duration_s: float = 48 * 3600.0
     memory_bytes: int = 4 << 30

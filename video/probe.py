@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
-from longview.video.errors import NotAVideo, UnreadableVideo
+from longview.video.errors import NotAVideo, TooLarge, UnreadableVideo
 from longview.video.guard import DEMUXER_OPTIONS, Limits, check_path, check_stream, demuxer_url
 from longview.video.progress import NO_PROGRESS, Progress
 
@@ -35,6 +35,9 @@ MAX_FPS = 240.0
 """Maximum plausible frame rate, in frames per second."""
 MAX_CFR_DEVIATION = 0.1
 """Maximum deviation of a frame period at a constant frame rate, as a fraction of the median period."""
+MAX_PIXEL_ASPECT = 16.0
+"""Maximum plausible ratio between the sides of a stored pixel. Cameras, discs and broadcasts have at most 2; a single flipped bit
+of the ratio in the file makes it thousands, and the displayed frame gigabytes."""
 HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 """Transfer functions of HDR video: PQ and HLG."""
 HEARTBEAT_S = 1.0
@@ -190,8 +193,11 @@ def probe(
         context.options = context.options | {"max_pixels": str(limits.pixels)}
         first_frame = _first_frame(container, stream, checked_path)
         rotation, is_mirrored = _orientation(first_frame)
-        pixel_aspect = float(stream.sample_aspect_ratio or 1)
+        pixel_aspect = _pixel_aspect(stream)
         width, height = _display_size(first_frame, pixel_aspect, rotation)
+        if width * height > limits.pixels:
+            size = f"{width}x{height}"
+            raise TooLarge(f"{checked_path} is displayed as {size} pixels; the setting max_pixels allows {limits.pixels}.")
         start_offset_s = (container.start_time or 0) / av.time_base
         try:
             duration_s = _duration_s(container, stream, start_offset_s, heartbeat)
@@ -307,6 +313,12 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
         # The signs of (a, d) are (-, +) for hflip, (-, -) for 180 degrees, and (+, -) for both.
         return (180 if d < 0 else 0), (a < 0) != (d < 0)
     return (90 if c < 0 else 270), (b < 0) == (c < 0)
+
+
+def _pixel_aspect(stream: VideoStream) -> float:
+    """Return the width of a stored pixel divided by its height; 1 if the file states no plausible ratio."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return aspect if 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT else 1.0
 
 
 def _display_size(frame: VideoFrame, pixel_aspect: float, rotation_deg: int) -> tuple[int, int]:

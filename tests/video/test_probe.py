@@ -95,6 +95,17 @@ def test_non_square_pixels_only_enlarge_the_frame(make: Make, aspect: str, size:
     assert (video.width, video.height) == size
 
 
+def test_displayed_size_is_limited_and_plausible(make: Make, tmp_path: Path) -> None:
+    data = bytearray(make("wide.mp4", *SOURCE, "-vf", "setsar=2/1", *H264).read_bytes())
+    with pytest.raises(TooLarge, match="256x64 .* max_pixels"):
+        probe(tmp_path / "wide.mp4", limits=Limits(pixels=128 * 64))
+    # One bit of the height of a pixel: 1 becomes 2 ** 20 + 1.
+    data[data.index(b"pasp") + 9] ^= 1 << 4
+    (tmp_path / "flipped.mp4").write_bytes(data)
+    flipped = probe(tmp_path / "flipped.mp4")
+    assert (flipped.width, flipped.height, flipped.pixel_aspect) == (128, 64, 1.0)
+
+
 def test_variable_frame_rate_is_detected(make: Make) -> None:
     options = ("-vf", "select='not(between(n,10,30))'", "-fps_mode", "vfr")
     assert probe(make("vfr.mp4", *SOURCE, *H264, *options)).is_vfr
