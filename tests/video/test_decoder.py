@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
 import numpy as np
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from longview.video.backends.base import DecodeRequest
 from longview.video.decoder import BackendName, Decoder, TimedFrames
 from longview.video.errors import NotAVideo, UnreadableVideo, VideoError
 from longview.video.probe import VideoInfo, probe
+from longview.video.timeline import Span
 from tests.barcodes import FRAMES, HEIGHT, WIDTH, encode, number_read, run_ffmpeg
 
 
@@ -305,6 +307,20 @@ def test_damaged_middle_loses_only_its_own_frames(tmp_path: Path, name: str, spa
     number_at = {round(time_s * 25): number for number, time_s in zip(numbers, times_s, strict=True)}
     intact = [number for number in range(1, FRAMES, spacing) if number < 200 or number > 450]
     assert [number_at.get(number) for number in intact] == intact
+
+
+def test_damaged_key_frame_loses_all_frames_up_to_the_next(tmp_path: Path, decoder: Decoder) -> None:
+    path = encode(tmp_path / "key.mkv", *MPEG4)
+    with av.open(str(path)) as container:
+        key = next(packet for packet in container.demux(video=0) if packet.is_keyframe)
+    data = bytearray(path.read_bytes())
+    assert key.pos is not None
+    for index in range(key.pos + key.size // 3, key.pos + key.size, key.size // 6):
+        data[index] ^= 0x55
+    path.write_bytes(data)
+    chunks = list(decoder.frames_played_at(probe(path), [number / 25 for number in range(0, 100, 5)], HEIGHT, WIDTH))
+    assert numbers_of(chunks) == list(range(50, 100, 5))
+    assert [span for chunk in chunks for span in chunk.undecodable] == [Span(0.0, 2.0)]
 
 
 def test_damaged_timestamp_does_not_hide_later_frames(tmp_path: Path, decoder: Decoder) -> None:

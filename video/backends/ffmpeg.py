@@ -3,6 +3,10 @@
 The timestamps of the packets, which are read but not decoded, determine the frames on screen at the requested times. The
 filter `select` passes those frames, and `showinfo` prints their timestamps, so that no two frames can be confused. (The `fps`
 filter is off by half a period at low frame rates.)
+
+Unlike PyAV, the program does not state which frames are damaged: it only logs `corrupt decoded frame`, without a timestamp, and
+no filter exposes the flag. `-err_detect explode` would drop a damaged key frame, but not the frames that copy from it. So frames
+from a damaged key frame to the next one are returned as if they were intact.
 """
 
 import logging

@@ -1,7 +1,9 @@
 """PyAV backend: FFmpeg's libraries in this process. It is the default because it has never returned a wrong frame in the tests.
 
 Packets are inspected before they are decoded. A packet whose frame is not on screen at any requested time is not decoded if
-no other frame refers to it. A requested packet whose frame the decoder does not output is reported as missing.
+no other frame refers to it. A requested packet whose frame the decoder does not output is reported as missing, and so are all
+frames from a damaged key frame to the next undamaged one. Only damage that FFmpeg detects counts: its decoders of HEVC, VP8, VP9
+and AV1 output some damaged frames without a flag.
 """
 
 import bisect
@@ -165,7 +167,7 @@ class _FrameWalker:
         self._ahead: deque[Packet] = deque()
         self._passed_times_s: deque[float] = deque(maxlen=MAX_LOOKAHEAD_PACKETS)
         self._expected_times_s: list[float] = []
-        self._failed_times_s: list[float] = []
+        self._failed_times_s: set[float] = set()
         self._is_broken = False
         self._frames = self._decode()
         self.current, self._next = None, None
@@ -247,7 +249,7 @@ class _FrameWalker:
                 # Later frames may refer to its frame, up to the next key frame.
                 self._is_broken = True
                 if packet.pts is not None:
-                    self._failed_times_s.append(self.time_s(packet))
+                    self._failed_times_s.add(self.time_s(packet))
                 continue
             for frame in frames:
                 if self._uses_dts:
@@ -258,7 +260,9 @@ class _FrameWalker:
                     last_pts = frame.pts
                 if frame.pts is None or self.time_s(frame) >= self._video.duration_s + IMPLAUSIBLE_S:
                     continue
-                self._is_broken = self._is_broken and not frame.key_frame
+                if frame.key_frame:
+                    # Later frames copy from a damaged key frame, and the decoder does not report them as damaged.
+                    self._is_broken = frame.is_corrupt or self.time_s(frame) in self._failed_times_s
                 yield frame, not (self._is_broken or frame.is_corrupt)
 
     def _next_packet(self) -> Packet | None:
