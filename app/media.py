@@ -3,7 +3,6 @@
 `MediaStore.open` is the way from a path of the user to a `VideoInfo`: it checks the file, hashes its content and probes it.
 """
 
-import errno
 import re
 import shutil
 import threading
@@ -27,6 +26,7 @@ from longview.video.clips import (
 )
 from longview.video.decoder import Decoder
 from longview.video.errors import ImpossiblePlan, VideoError
+from longview.video.ffmpeg import FULL_DISK_ERRORS
 from longview.video.guard import check_path
 from longview.video.probe import VideoInfo, content_hash
 from longview.video.progress import NO_PROGRESS, Progress
@@ -180,7 +180,7 @@ class MediaStore:
             with atomic_write(target) as partial:
                 shutil.copyfile(video.path, partial)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in FULL_DISK_ERRORS:
                 raise NoSpace(f"There is no space left in {self._library.folder} for {name}.") from error
             raise
         status = target.stat()
@@ -198,12 +198,13 @@ class MediaStore:
         """Return a file that browsers play: the source, or a light copy that the first call makes.
 
         Raises:
-            FFmpegFailed: ffmpeg cannot read the source. Cancelled: the operation was cancelled.
+            NoSpace: the disk is full. FFmpegFailed: the copy cannot be made. Cancelled: the operation was cancelled.
         """
         if (copy := self.browser_copy(entry)) is not None:
             return copy
         video, target = self.probe(entry, progress), self._browser_copy_path(entry)
-        return make_browser_copy(video, target, max_pixels=self._decoder.limits.pixels, progress=progress)
+        with _write_errors(target):
+            return make_browser_copy(video, target, max_pixels=self._decoder.limits.pixels, progress=progress)
 
     def browser_copy(self, entry: VideoEntry) -> Path | None:
         """Return the same file if it exists already, else None."""
@@ -246,7 +247,7 @@ class MediaStore:
 
         Raises:
             BadRequest: the target exists already. ImpossiblePlan: the video has no such part, or no index to copy by.
-            FFmpegFailed: the part cannot be decoded, or not be written as that kind of file.
+            FFmpegFailed: the part cannot be decoded, or not be written as that kind of file. NoSpace: the disk is full.
         """
         if span.start_s >= video.duration_s or span.end_s > video.duration_s + END_SLACK_S:
             outside_s = span.start_s if span.start_s >= video.duration_s else span.end_s
@@ -308,8 +309,8 @@ def _write_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace(f"There is no space left for {target}.") from error
+        if error.errno in FULL_DISK_ERRORS:
+            raise NoSpace(f"The disk is full: there is no space left for {target}.") from error
         raise BadRequest(f"{target} cannot be written: {error.strerror}.") from error
 
 

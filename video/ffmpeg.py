@@ -1,5 +1,6 @@
 """Selection and execution of the ffmpeg program. A failure becomes an `FFmpegFailed` with a one-line message."""
 
+import errno
 import functools
 import os
 import re
@@ -34,6 +35,8 @@ SDR_FILTERS = ",".join(f"{name}=" + ":".join(f"{key}={value}" for key, value in 
 """`SDR_STEPS` as one ffmpeg filter chain."""
 MAX_STDERR_BYTES = 1 << 14
 """Maximum number of bytes read from the end of a failed ffmpeg's stderr; a damaged file can cause an error per frame."""
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a full disk and an exhausted quota. ffmpeg prints their messages untranslated, as Python has them."""
 MIN_MAJOR_VERSION = 6
 """Minimum major version of the system's ffmpeg; older versions lack required decoders and `-fps_mode` behaviour."""
 
@@ -65,6 +68,7 @@ def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float, progress: Prog
     Raises:
         FFmpegFailed: ffmpeg failed (the message has its last line), or took longer than `timeout_s` seconds.
         Cancelled: the operation was cancelled; ffmpeg is stopped.
+        OSError: the disk or the quota is full; `errno` is as if this process had written the file.
     """
     command = ffmpeg.compile(
         stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True
@@ -83,6 +87,10 @@ def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float, progress: Prog
         stderr = stderr_file.read()
     if process.returncode:
         lines = stderr.decode(errors="replace").strip().splitlines()
+        for code in FULL_DISK_ERRORS:
+            # The last line often is a consequence: "Nothing was written into output file".
+            if any(line.endswith(os.strerror(code)) for line in lines):
+                raise OSError(code, os.strerror(code))
         raise FFmpegFailed(f"ffmpeg failed: {lines[-1] if lines else f'exit code {process.returncode}'}")
 
 

@@ -15,6 +15,7 @@ from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import VideoEntry
 from longview.video.errors import NotAVideo
 from longview.video.synthetic import render
+from longview.video.timeline import Span
 from tests.app.samples import TWICE, demo_settings, file_names
 
 
@@ -121,9 +122,12 @@ def full_thumbnails(app: Longview) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_full_disk_is_an_error_and_keeps_no_thumbnail(app: Longview, twice: VideoEntry, full_thumbnails: Path) -> None:
-    with pytest.raises(NoSpace, match=f"no space left for .*{twice.video_id}"):
+def test_full_disk_is_an_error_and_keeps_no_file(app: Longview, twice: VideoEntry, full_thumbnails: Path) -> None:
+    with pytest.raises(NoSpace, match=f"disk is full.*{twice.video_id}"):
         app.media.thumbnail(twice.video_id, 5.0)
+    for reencode in (False, True):
+        with pytest.raises(NoSpace, match=r"disk is full.*part\.mp4"):
+            app.media.cut("twice", app.media.probe(twice), Span(1.0, 3.0), full_thumbnails / "part.mp4", reencode=reencode)
     assert file_names(full_thumbnails) == ["filler"]
 
 

@@ -1,5 +1,6 @@
 """Tests of the selection and execution of ffmpeg, and of atomic writes."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,14 @@ def test_graph_runs_and_replaces_the_old_file(tmp_path: Path) -> None:
 def test_failure_message_has_the_last_line_of_ffmpeg(tmp_path: Path) -> None:
     with pytest.raises(FFmpegFailed, match="No such file"):
         run(ffmpeg.input(str(tmp_path / "missing.mp4")).output(str(tmp_path / "out.mp4")), timeout_s=30)
+
+
+@pytest.mark.parametrize("container", ["mp4", "mpegts"])
+def test_full_disk_is_the_error_of_the_system(container: str) -> None:
+    graph = ffmpeg.input("testsrc=d=1:s=64x64", f="lavfi").output("/dev/full", f=container)
+    with pytest.raises(OSError, match="No space left") as raised:
+        run(graph, timeout_s=30)
+    assert raised.value.errno == errno.ENOSPC
 
 
 def test_run_is_stopped_after_the_timeout(tmp_path: Path) -> None:
