@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from typing import IO
 
 import ffmpeg
 import imageio_ffmpeg
@@ -33,6 +34,8 @@ SDR_STEPS: tuple[tuple[str, dict[str, object]], ...] = (
 """Filters and their options that tone-map HDR to 8-bit SDR; 203 nits are the reference white of ITU-R BT.2408."""
 SDR_FILTERS = ",".join(f"{name}=" + ":".join(f"{key}={value}" for key, value in options.items()) for name, options in SDR_STEPS)
 """`SDR_STEPS` as one ffmpeg filter chain."""
+INSTALL_HINT = "install ffmpeg, or restore Longview's own copy with `pip install --force-reinstall imageio-ffmpeg`"
+"""What to do if no ffmpeg program can be started; the wheels of imageio-ffmpeg contain one."""
 MAX_STDERR_BYTES = 1 << 14
 """Maximum number of bytes read from the end of a failed ffmpeg's stderr; a damaged file can cause an error per frame."""
 FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
@@ -43,11 +46,18 @@ MIN_MAJOR_VERSION = 6
 
 @functools.cache
 def ffmpeg_path() -> str:
-    """Return the system's ffmpeg program if its version is at least `MIN_MAJOR_VERSION`, else that of imageio-ffmpeg."""
+    """Return the system's ffmpeg program if its version is at least `MIN_MAJOR_VERSION`, else that of imageio-ffmpeg.
+
+    Raises:
+        FFmpegFailed: there is none.
+    """
     system_program = shutil.which("ffmpeg")
     if system_program and ffmpeg_major_version(system_program) >= MIN_MAJOR_VERSION:
         return system_program
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise FFmpegFailed(f"The ffmpeg program is missing; {INSTALL_HINT}.") from error
 
 
 def ffmpeg_major_version(program: str) -> int:
@@ -66,17 +76,14 @@ def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float, progress: Prog
     """Run an ffmpeg-python graph until it finishes.
 
     Raises:
-        FFmpegFailed: ffmpeg failed (the message has its last line), or took longer than `timeout_s` seconds.
+        FFmpegFailed: ffmpeg is missing, failed (the message has its last line), or took longer than `timeout_s` seconds.
         Cancelled: the operation was cancelled; ffmpeg is stopped.
         OSError: the disk or the quota is full; `errno` is as if this process had written the file.
     """
     command = ffmpeg.compile(
         stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path(), overwrite_output=True
     )
-    with (
-        tempfile.TemporaryFile() as stderr_file,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr_file) as process,
-    ):
+    with tempfile.TemporaryFile() as stderr_file, _start(command, stderr_file) as process:
         _limit_memory(process.pid)
         try:
             _wait(process, timeout_s, progress)
@@ -102,6 +109,14 @@ def _wait(process: "subprocess.Popen[bytes]", timeout_s: float, progress: Progre
             process.wait(timeout=CANCEL_POLL_S)
             return
     raise FFmpegFailed(f"ffmpeg did not finish within {timeout_s:.0f} seconds and was stopped.")
+
+
+def _start(command: list[str], stderr_file: IO[bytes]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr_file)
+    except OSError as error:
+        # The caller would take it for an error of the file that ffmpeg writes.
+        raise FFmpegFailed(f"The ffmpeg program {command[0]} cannot be started ({error.strerror}); {INSTALL_HINT}.") from error
 
 
 def _limit_memory(pid: int) -> None:

@@ -57,6 +57,14 @@ def test_system_ffmpeg_is_used_unless_it_is_too_old(
     assert ffmpeg_path() == (str(program) if is_used else imageio_ffmpeg.get_ffmpeg_exe())
 
 
+@pytest.mark.usefixtures("empty_cache")
+def test_missing_program_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "missing"))
+    with pytest.raises(FFmpegFailed, match=r"missing cannot be started .*install ffmpeg"):
+        run(ffmpeg.input("color=d=1:s=64x64", f="lavfi").output(str(tmp_path / "out.mp4")), timeout_s=30)
+
+
 def test_graph_runs_and_replaces_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     target.write_bytes(b"old")

@@ -31,7 +31,7 @@ from longview.video.backends.base import (
     is_seekable,
     uses_dts,
 )
-from longview.video.errors import UnreadableVideo
+from longview.video.errors import FFmpegFailed, UnreadableVideo
 from longview.video.ffmpeg import SDR_FILTERS, ffmpeg_path
 from longview.video.guard import DEMUXER_OPTIONS, demuxer_url
 from longview.video.probe import FFMPEG_ERRORS, VideoInfo, open_container
@@ -51,7 +51,7 @@ def decode(video: VideoInfo, request: DecodeRequest) -> Iterator[DecodedFrame | 
     """See `longview.video.backends.base.Backend`. Reads all packets of the file first.
 
     Raises:
-        UnreadableVideo: the packets have no usable presentation timestamps.
+        UnreadableVideo: the packets have no usable presentation timestamps, or ffmpeg cannot be started.
     """
     with open_container(video.path) as container:
         stream = container.streams[video.stream_index]
@@ -87,7 +87,10 @@ def decode(video: VideoInfo, request: DecodeRequest) -> Iterator[DecodedFrame | 
     last_s = -np.inf
     for first in range(0, len(on_screen_s), MAX_BATCH):
         batch = np.unique(on_screen_s[first : first + MAX_BATCH]).tolist()
-        process = _FFmpegProcess(video, request, batch, has_matrix=has_matrix)
+        try:
+            process = _FFmpegProcess(video, request, batch, has_matrix=has_matrix)
+        except (FFmpegFailed, OSError) as error:
+            raise UnreadableVideo(f"The ffmpeg backend cannot be used. {error}") from error
         try:
             requested_times_s = request.times_s[first : first + MAX_BATCH]
             for requested_s, time_s in zip(requested_times_s, on_screen_s[first : first + MAX_BATCH], strict=True):
