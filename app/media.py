@@ -3,6 +3,7 @@
 `MediaStore.open` is the way from a path of the user to a `VideoInfo`: it checks the file, hashes its content and probes it.
 """
 
+import os
 import re
 import shutil
 import threading
@@ -34,6 +35,8 @@ from longview.video.sampler import PATCH_SIDE_PX
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
 
+MAX_ID_CHARACTERS = 40
+"""Maximum length of a reference that may be an id: the number of digits of a content hash."""
 END_SLACK_S = 0.5
 """How far behind the video's end a requested end may lie, in seconds: lengths are shown rounded."""
 
@@ -80,10 +83,11 @@ class MediaStore:
         """Return the library entry that an id, a unique prefix of one or a path means.
 
         Raises:
-            UnknownVideo: it is not in the library. AmbiguousVideo: several ids have this prefix.
+            UnknownVideo: it is not in the library. AmbiguousVideo: several ids have this prefix. VideoNotFound: it is a path
+                without a file.
         """
         if not is_file_name(reference):
-            return self._library.video(reference)
+            return self._entry(reference)
         checked_path = check_path(reference, self._decoder.limits)
         entry = self._library.video(self._hash(checked_path, progress)[:ID_DIGITS])
         if entry.path.exists():
@@ -93,15 +97,28 @@ class MediaStore:
         return self._library.video(entry.video_id)
 
     def resolve(self, reference: str) -> tuple[str, VideoInfo]:
-        """Return title and file of the video that an id, a prefix or a path means. A path need not be in the library."""
+        """Return title and file of the video that an id, a prefix or a path means. A path need not be in the library.
+
+        Raises:
+            VideoError, BadRequest: as `open`. UnknownVideo, AmbiguousVideo: as `find`. VideoGone: as `source`.
+        """
         if is_file_name(reference):
             video = self.open(reference)
             try:
                 return self._library.video(video.content_hash[:ID_DIGITS]).title, video
             except UnknownVideo:
                 return video.path.stem, video
-        entry = self._library.video(reference)
+        entry = self._entry(reference)
         return entry.title, self.probe(entry)
+
+    def _entry(self, reference: str) -> VideoEntry:
+        """Return the library entry that an id or a prefix means, or say why a path has no file."""
+        try:
+            return self._library.video(reference)
+        except UnknownVideo:
+            if _is_path(reference):
+                check_path(reference, self._decoder.limits)
+            raise
 
     def _hash(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
         """Return the content hash of a checked path. The library remembers it by path, size and time of change."""
@@ -292,6 +309,12 @@ def is_file_name(reference: str) -> bool:
         return Path(reference).expanduser().exists()
     except (OSError, ValueError, RuntimeError):
         return False
+
+
+def _is_path(reference: str) -> bool:
+    """Whether a reference without a file is meant as a path: an id has neither slash nor dot, and is short."""
+    has_separator = "/" in reference or os.sep in reference
+    return has_separator or bool(Path(reference).suffix) or len(reference) > MAX_ID_CHARACTERS or Path(reference).is_symlink()
 
 
 def _new_target(target: Path, suffixes: frozenset[str]) -> Path:

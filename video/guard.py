@@ -1,5 +1,7 @@
 """Checks of untrusted files: only local regular files in self-contained containers, within the limits, are opened."""
 
+import errno
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,10 @@ DEMUXER_OPTIONS = {
     "format_whitelist": CONTAINERS,
     "codec_whitelist": f"{CODECS},{DECODERS}",
 }
+
+WEB_ADDRESS = re.compile(r"(https?|ftps?|rtsp|rtmp):/", re.IGNORECASE)
+SHOWN_CHARACTERS = 60
+"""Maximum number of characters of a path that is too long in a message."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,11 @@ def check_path(path: Path | str, limits: Limits | None = None) -> Path:
     if "\0" in text:
         raise VideoNotFound("A file name cannot contain a NUL character; correct the path.")
     try:
+        # `resolve` does not say which of its errors is a loop of links.
+        status = Path(text).expanduser().stat()
         resolved_path = Path(text).expanduser().resolve()
-        status = resolved_path.stat()
-    except FileNotFoundError as error:
-        raise VideoNotFound(f"There is no file at {text}.") from error
     except (OSError, RuntimeError) as error:
-        raise VideoNotFound(f"{text} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        raise VideoNotFound(_missing_reason(text, error)) from error
     # This check uses the resolved path, because a symbolic link can point outside the folders.
     if limits.folders and not any(resolved_path.is_relative_to(folder.expanduser().resolve()) for folder in limits.folders):
         allowed = ", ".join(map(str, limits.folders))
@@ -88,6 +93,24 @@ def check_path(path: Path | str, limits: Limits | None = None) -> Path:
     except OSError as error:
         raise VideoNotFound(f"{text} cannot be read: {error.strerror}.") from error
     return resolved_path
+
+
+def _missing_reason(text: str, error: OSError | RuntimeError) -> str:
+    """Return a sentence that says why there is no file at a path."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.ENOENT, errno.ENOTDIR) and WEB_ADDRESS.match(text):
+        # A `Path` has joined the two slashes.
+        address = re.sub(r":/+", "://", text, count=1)
+        return f"{address} is a web address; download the video first, and give the path of its file."
+    if code == errno.ENAMETOOLONG:
+        return f"The path {text[:SHOWN_CHARACTERS]}… is too long; no file has that name."
+    if code == errno.ELOOP:
+        return f"{text} is a loop of symbolic links; give the path of the video file itself."
+    if code == errno.ENOENT and Path(text).expanduser().is_symlink():
+        return f"{text} is a symbolic link that leads nowhere; give the path of the video file itself."
+    if code == errno.ENOENT:
+        return f"There is no file at {text}."
+    return f"{text} cannot be read: {getattr(error, 'strerror', None) or error}."
 
 
 def check_stream(path: Path, *, codec: str, width: int, height: int, duration_s: float, frames: int, limits: Limits) -> None:

@@ -13,7 +13,7 @@ from longview.app.media import safe_name
 from longview.app.service import Longview
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import VideoEntry
-from longview.video.errors import NotAVideo
+from longview.video.errors import NotAVideo, VideoNotFound
 from longview.video.synthetic import render
 from longview.video.timeline import Span
 from tests.app.samples import TWICE, demo_settings, file_names
@@ -27,6 +27,28 @@ def test_references_resolve_to_title_and_file(app: Longview, twice: VideoEntry, 
     with pytest.raises(UnknownVideo):
         app.media.resolve("no-such-video")
     assert app.videos() == (twice,)
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("loop", "loop is a loop of symbolic links"),
+        ("dangling", "dangling is a symbolic link that leads nowhere"),
+        ("x" * 300, "^The path x{60}… is too long"),
+        ("https://example.org/a.mp4?v=1", r"^https://example\.org/a\.mp4\?v=1 is a web address; download the video first"),
+        ("missing.mp4", r"^There is no file at missing\.mp4"),
+        ("folder/missing", "^There is no file at folder/missing"),
+    ],
+)
+def test_path_without_a_file_is_described(
+    app: Longview, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("missing.mp4")
+    for resolve in (app.video, app.media.resolve, app.get_or_index, app.media.open):
+        with pytest.raises(VideoNotFound, match=reason):
+            resolve(reference)
 
 
 @pytest.mark.parametrize(
