@@ -121,6 +121,11 @@ class Decoder:
             raise UnreadableVideo(f"{checked_path} cannot be probed. {error}") from error
         finally:
             self.release(process)
+        if info.damaged_duration_s is not None:
+            log.warning(
+                "%s: the last frame ends at %s; damaged timestamps state %s",
+                *(checked_path.name, format_time(info.duration_s), format_time(info.damaged_duration_s)),
+            )
         return replace(info, content_hash=known_hash or content_hash(checked_path, progress))
 
     def key_times(self, video: VideoInfo, times_s: list[float], progress: Progress = NO_PROGRESS) -> list[float]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import statistics
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,17 @@ HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 """Transfer functions of HDR video: PQ and HLG."""
 HEARTBEAT_S = 1.0
 """Interval between two heartbeats, in seconds."""
+INDEXLESS_CONTAINERS = frozenset({"mpegts", "mpeg"})
+"""Containers whose duration FFmpeg estimates from the timestamps of the last packets (`estimate_timings` in
+libavformat/demux.c). One flipped bit in such a timestamp adds up to a minute."""
+TAIL_BYTES = 1 << 22
+"""Size of the end of such a file that is read to check its duration, in bytes; FFmpeg reads a quarter of a megabyte or more."""
+MAX_TIMESTAMP_STEP_S = 5.0
+"""Maximum step back from one timestamp to those of the next packets, in seconds; a packet with a larger one is damaged."""
+MAX_DAMAGED_PACKETS = 64
+"""Maximum number of consecutive packets with damaged timestamps: in a program stream, several frames share one timestamp."""
+MAX_REORDERED_FRAMES = 16
+"""Maximum number of frames that are stored after a frame and shown before it, in H.264 and HEVC."""
 ROUNDING_S = 2e-3
 """Maximum rounding error of a frame period, in seconds: some containers store whole milliseconds."""
 
@@ -72,7 +84,7 @@ class VideoInfo:
     content_hash: str
     """BLAKE2b-160 of the file's bytes, hexadecimal; it identifies a video independently of its path."""
     duration_s: float
-    """Seconds from the container's start to the end of the last frame."""
+    """Seconds from the container's start to the end of the last frame with an undamaged timestamp."""
     width: int
     """Displayed width in pixels: after rotation, with the pixel aspect ratio applied."""
     height: int
@@ -100,6 +112,8 @@ class VideoInfo:
     audio_streams: tuple[StreamInfo, ...] = ()
     subtitle_streams: tuple[StreamInfo, ...] = ()
     chapters: tuple[Chapter, ...] = ()
+    damaged_duration_s: float | None = None
+    """Longer duration that damaged timestamps state, in seconds; None if the last timestamps are plausible."""
 
     @property
     def has_audio(self) -> bool:
@@ -199,8 +213,13 @@ def probe(
             size = f"{width}x{height}"
             raise TooLarge(f"{checked_path} is displayed as {size} pixels; the setting max_pixels allows {limits.pixels}.")
         start_offset_s = (container.start_time or 0) / av.time_base
+        damaged_duration_s = None
         try:
             duration_s = _duration_s(container, stream, start_offset_s, heartbeat)
+            if container.format.name in INDEXLESS_CONTAINERS:
+                last_s = _plausible_end_s(container, stream, checked_path.stat().st_size) - start_offset_s
+                if 0 < last_s < duration_s - MAX_TIMESTAMP_STEP_S:
+                    duration_s, damaged_duration_s = last_s, duration_s
             timing = _timing(container, stream)
         except FFMPEG_ERRORS as error:
             log.info("cannot find the end of %s: %s", checked_path, error)
@@ -235,6 +254,7 @@ def probe(
             audio_streams=tuple(map(_stream_info, container.streams.audio)),
             subtitle_streams=tuple(map(_stream_info, container.streams.subtitles)),
             chapters=tuple(_chapter(item, start_offset_s) for item in container.chapters()),
+            damaged_duration_s=damaged_duration_s,
         )
 
 
@@ -358,4 +378,25 @@ def _measured_end_s(container: InputContainer, stream: VideoStream, *, near_s: f
             heartbeat()
         if packet.pts is not None and packet.time_base is not None:
             end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return end_s
+
+
+def _plausible_end_s(container: InputContainer, stream: VideoStream, size_bytes: int) -> float:
+    """Return the end of the last packet whose timestamp the next packets do not contradict; only the file's end is read."""
+    starts_s, ends_s = [], []
+    with suppress(*FFMPEG_ERRORS):
+        container.seek(max(0, size_bytes - TAIL_BYTES), unsupported_byte_offset=True)
+        for packet in container.demux(stream):
+            if packet.pts is not None and packet.time_base is not None:
+                starts_s.append(float(packet.pts * packet.time_base))
+                ends_s.append(starts_s[-1] + float((packet.duration or 0) * packet.time_base))
+    ordered_s = sorted(starts_s)
+    periods_s = [after - before for before, after in zip(ordered_s, ordered_s[1:], strict=False)]
+    # In a slide show, the reordering of frames steps back further.
+    max_step_s = max(MAX_TIMESTAMP_STEP_S, MAX_REORDERED_FRAMES * statistics.median(periods_s or [0.0]))
+    end_s = 0.0
+    for index, start_s in enumerate(starts_s):
+        next_s = starts_s[index + 1 : index + 1 + MAX_DAMAGED_PACKETS]
+        if start_s - min(next_s, default=start_s) <= max_step_s:
+            end_s = max(end_s, ends_s[index])
     return end_s

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from longview.video.decoder import Decoder
 from longview.video.errors import NotAVideo, TooLarge, UnreadableVideo
 from longview.video.ffmpeg import ffmpeg_path
 from longview.video.guard import Limits
@@ -170,6 +171,24 @@ def encode_to_pipe(*arguments: str) -> bytes:
     """Return what ffmpeg writes to a pipe, where it cannot write the duration into the header at the end."""
     command = [ffmpeg_path(), "-v", "error", *arguments]
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("name", ["stream.ts", "stream.vob"])
+def test_damaged_timestamp_does_not_extend_the_duration(
+    make: Make, decoder: Decoder, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    path = make(name, *SOURCE, "-c:v", "mpeg2video", "-bf", "2", "-q:v", "9")
+    intact = probe(path)
+    data = bytearray(path.read_bytes())
+    headers = [index for index in range(len(data)) if data[index : index + 4] == b"\0\0\1\xe0"]
+    # Flip bit 22 of the presentation timestamp, which adds 46.6 seconds.
+    data[headers[len(headers) * 3 // 4] + 10] ^= 1
+    path.write_bytes(data)
+    video = decoder.probe(path)
+    assert video.duration_s == pytest.approx(intact.duration_s, abs=0.11)
+    assert video.damaged_duration_s == pytest.approx(intact.duration_s + 46, abs=2)
+    assert intact.damaged_duration_s is None
+    assert f"{name}: the last frame ends at 0:00:04" in caplog.text
 
 
 def test_error_for_an_unknown_codec_names_the_file(make: Make, tmp_path: Path) -> None:
