@@ -154,36 +154,45 @@ class Library:
         now = _now()
         with self._transaction() as db:
             old = db.execute("SELECT added_at FROM videos WHERE video_id = ?", (entry.video_id,)).fetchone()
-            db.execute("DELETE FROM captions WHERE video_id = ? AND source = ?", (entry.video_id, source))
-            values = (
-                entry.video_id,
-                entry.content_hash,
-                str(entry.path),
-                entry.title,
-                entry.duration_s,
-                json.dumps(entry.facts),
-                entry.span.start_s,
-                entry.span.end_s,
-                entry.provenance.checkpoint,
-                entry.provenance.prompt_version,
-                json.dumps(entry.provenance.plan),
-                json.dumps([[span.start_s, span.end_s] for span in entry.incomplete]),
-                old["added_at"] if old else now,
-                now,
-                entry.seconds_spent,
-                entry.summary,
-                json.dumps([[chapter.span.start_s, chapter.span.end_s, chapter.text] for chapter in entry.chapters]),
+            db.execute(
+                "DELETE FROM captions WHERE video_id = :video_id AND source = :source",
+                {"video_id": entry.video_id, "source": source},
             )
-            names = (
-                "video_id, content_hash, path, title, duration_s, facts, start_s, end_s, checkpoint, prompt_version, plan, "
-                "incomplete, added_at, indexed_at, seconds_spent, summary, chapters"
-            )
-            changes = ", ".join(f"{name} = excluded.{name}" for name in names.split(", ")[2:])
-            row = f"INSERT INTO videos ({names}) VALUES ({', '.join('?' * len(values))})"
-            db.execute(f"{row} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
+            values = {
+                "video_id": entry.video_id,
+                "content_hash": entry.content_hash,
+                "path": str(entry.path),
+                "title": entry.title,
+                "duration_s": entry.duration_s,
+                "facts": json.dumps(entry.facts),
+                "start_s": entry.span.start_s,
+                "end_s": entry.span.end_s,
+                "checkpoint": entry.provenance.checkpoint,
+                "prompt_version": entry.provenance.prompt_version,
+                "plan": json.dumps(entry.provenance.plan),
+                "incomplete": json.dumps([[span.start_s, span.end_s] for span in entry.incomplete]),
+                "added_at": old["added_at"] if old else now,
+                "indexed_at": now,
+                "seconds_spent": entry.seconds_spent,
+                "summary": entry.summary,
+                "chapters": json.dumps([[chapter.span.start_s, chapter.span.end_s, chapter.text] for chapter in entry.chapters]),
+            }
+            changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("video_id", "content_hash"))
+            db.execute(f"{_insertion('videos', values)} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
+            rows = [
+                {
+                    "video_id": entry.video_id,
+                    "start_s": event.span.start_s,
+                    "end_s": event.span.end_s,
+                    "text": event.text,
+                    "source": source,
+                }
+                for event in events
+            ]
             db.executemany(
-                "INSERT INTO captions (video_id, start_s, end_s, text, source) VALUES (?, ?, ?, ?, ?)",
-                [(entry.video_id, event.span.start_s, event.span.end_s, event.text, source) for event in events],
+                "INSERT INTO captions (video_id, start_s, end_s, text, source) "
+                "VALUES (:video_id, :start_s, :end_s, :text, :source)",
+                rows,
             )
         return self.video(entry.video_id)
 
@@ -196,7 +205,7 @@ class Library:
     def set_path(self, video_id: str, path: Path) -> None:
         """Set the path of a video file that was moved."""
         with self._transaction() as db:
-            db.execute("UPDATE videos SET path = ? WHERE video_id = ?", (str(path), video_id))
+            db.execute("UPDATE videos SET path = :path WHERE video_id = :video_id", {"path": str(path), "video_id": video_id})
 
     def videos(self) -> tuple[VideoEntry, ...]:
         """Return all videos in the order in which they were added."""
@@ -211,7 +220,9 @@ class Library:
         """
         prefix = reference.strip().lower()
         with self._connection() as db:
-            rows = db.execute(f"{_SELECT_VIDEOS} WHERE substr(video_id, 1, ?) = ? LIMIT 3", (len(prefix), prefix)).fetchall()
+            rows = db.execute(
+                f"{_SELECT_VIDEOS} WHERE substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3", {"prefix": prefix}
+            ).fetchall()
         if not prefix or not rows:
             raise UnknownVideo(f"There is no video {reference!r} in the library; `list` shows what there is.")
         if len(rows) > 1:
@@ -237,7 +248,9 @@ class Library:
     def caption_ids(self, video_id: str | None = None) -> frozenset[int]:
         """The ids of all captions, or of one video's."""
         with self._connection() as db:
-            rows = db.execute("SELECT caption_id FROM captions WHERE ? IS NULL OR video_id = ?", (video_id, video_id))
+            rows = db.execute(
+                "SELECT caption_id FROM captions WHERE :video_id IS NULL OR video_id = :video_id", {"video_id": video_id}
+            )
             return frozenset(row[0] for row in rows)
 
     def revision(self) -> int:
@@ -256,8 +269,8 @@ class Library:
         with self._connection() as db:
             rows = db.execute(
                 "SELECT words.rowid FROM words JOIN captions ON caption_id = words.rowid "
-                "WHERE words MATCH ? AND (? IS NULL OR video_id = ?) ORDER BY rank LIMIT ?",
-                (query, video_id, video_id, limit),
+                "WHERE words MATCH :query AND (:video_id IS NULL OR video_id = :video_id) ORDER BY rank LIMIT :limit",
+                {"query": query, "video_id": video_id, "limit": limit},
             )
             return tuple(row[0] for row in rows)
 
@@ -265,28 +278,27 @@ class Library:
         """Return which of these captions have the word in any inflection."""
         with self._connection() as db:
             rows = db.execute(
-                "SELECT rowid FROM words WHERE words MATCH ? AND rowid IN (SELECT value FROM json_each(?))",
-                ('"' + word.replace('"', '""') + '"', json.dumps(list(caption_ids))),
+                "SELECT rowid FROM words WHERE words MATCH :word AND rowid IN (SELECT value FROM json_each(:caption_ids))",
+                {"word": '"' + word.replace('"', '""') + '"', "caption_ids": json.dumps(list(caption_ids))},
             )
             return frozenset(row[0] for row in rows)
 
     def add_answer(self, video_id: str, answer: AnsweredQuestion) -> None:
         """Store a question and its answer, unless the video was removed meanwhile."""
         provenance = answer.provenance
-        values = (
-            video_id,
-            answer.question,
-            answer.answer,
-            json.dumps([[span.start_s, span.end_s] for span in answer.citations]),
-            provenance.checkpoint,
-            provenance.prompt_version,
-            json.dumps(provenance.plan),
-            _now(),
-        )
+        values = {
+            "video_id": video_id,
+            "question": answer.question,
+            "answer": answer.answer,
+            "citations": json.dumps([[span.start_s, span.end_s] for span in answer.citations]),
+            "checkpoint": provenance.checkpoint,
+            "prompt_version": provenance.prompt_version,
+            "plan": json.dumps(provenance.plan),
+            "asked_at": _now(),
+        }
         with self._transaction() as db:
             if db.execute("SELECT 1 FROM videos WHERE video_id = ?", (video_id,)).fetchone():
-                names = "video_id, question, answer, citations, checkpoint, prompt_version, plan, asked_at"
-                db.execute(f"INSERT INTO answers ({names}) VALUES ({', '.join('?' * len(values))})", values)
+                db.execute(_insertion("answers", values), values)
 
     def delete_answers(self, video_id: str) -> None:
         """Delete the conversation about a video."""
@@ -297,7 +309,8 @@ class Library:
         """Return the latest questions about a video and their answers, oldest first."""
         with self._connection() as db:
             rows = db.execute(
-                "SELECT * FROM answers WHERE video_id = ? ORDER BY answer_id DESC LIMIT ?", (video_id, limit)
+                "SELECT * FROM answers WHERE video_id = :video_id ORDER BY answer_id DESC LIMIT :limit",
+                {"video_id": video_id, "limit": limit},
             ).fetchall()
         return tuple(
             AnsweredQuestion(
@@ -313,8 +326,9 @@ class Library:
         """Return the content hash of a file that was hashed before and has not changed; else None."""
         with self._connection() as db:
             row = db.execute(
-                "SELECT content_hash FROM known_files WHERE path = ? AND size_bytes = ? AND modified_ns = ?",
-                (str(path), size_bytes, modified_ns),
+                "SELECT content_hash FROM known_files "
+                "WHERE path = :path AND size_bytes = :size_bytes AND modified_ns = :modified_ns",
+                {"path": str(path), "size_bytes": size_bytes, "modified_ns": modified_ns},
             ).fetchone()
             return row[0] if row else None
 
@@ -322,13 +336,20 @@ class Library:
         """Store a file's content hash, so that it need not be read again."""
         with self._transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO known_files VALUES (?, ?, ?, ?)", (str(path), size_bytes, modified_ns, content_hash)
+                "INSERT OR REPLACE INTO known_files (path, size_bytes, modified_ns, content_hash) "
+                "VALUES (:path, :size_bytes, :modified_ns, :content_hash)",
+                {"path": str(path), "size_bytes": size_bytes, "modified_ns": modified_ns, "content_hash": content_hash},
             )
 
 
 _SELECT_VIDEOS = (
     "SELECT *, (SELECT count(*) FROM captions WHERE captions.video_id = videos.video_id) AS caption_count FROM videos"
 )
+
+
+def _insertion(table: str, values: dict[str, Any]) -> str:
+    """Return the statement that inserts a row of named values."""
+    return f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"
 
 
 def _now() -> str:
