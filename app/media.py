@@ -113,12 +113,9 @@ class MediaStore:
 
     def _entry(self, reference: str) -> VideoEntry:
         """Return the library entry that an id or a prefix means, or say why a path has no file."""
-        try:
-            return self._library.video(reference)
-        except UnknownVideo:
-            if _is_path(reference):
-                check_path(reference, self._decoder.limits)
-            raise
+        if _is_path(reference):
+            check_path(reference, self._decoder.limits)
+        return self._library.video(reference)
 
     def _hash(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
         """Return the content hash of a checked path. The library remembers it by path, size and time of change."""

@@ -38,6 +38,7 @@ def test_references_resolve_to_title_and_file(app: Longview, twice: VideoEntry, 
         ("https://example.org/a.mp4?v=1", r"^https://example\.org/a\.mp4\?v=1 is a web address; download the video first"),
         ("missing.mp4", r"^There is no file at missing\.mp4"),
         ("folder/missing", "^There is no file at folder/missing"),
+        (os.fsdecode(b"caf\xe9.mp4"), "^There is no file at caf"),
     ],
 )
 def test_path_without_a_file_is_described(
