@@ -149,7 +149,7 @@ class Longview:
             try:
                 return self.media.find(reference, progress)
             except UnknownVideo:
-                if not (is_file_name(reference) or "/" in reference or Path(reference).suffix):
+                if not is_file_name(reference):
                     raise
             log.warning("%s is not in the library yet and is indexed first", reference)
             result = yield from self.indexer.index(Path(reference), keep_sessions=True, progress=progress)

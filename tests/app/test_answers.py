@@ -16,7 +16,7 @@ from longview.model.tasks.events import TextDelta
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.progress import Cancelled, Progress, ProgressReport
 from longview.video.synthetic import ShapesEvent, render
-from tests.app.samples import TWICE
+from tests.app.samples import TWICE, cancel_after
 
 CIRCLE = ShapesEvent(6.0, 12.0, "red", "circle", "moves up")
 STAR = ShapesEvent(30.0, 36.0, "yellow", "star", "grows")
@@ -124,9 +124,7 @@ def test_answer_cancelled_at_its_last_words_is_not_stored(app: Longview, first: 
     turns = app.answers(first)
     stream = app.ask([first], f"What happens at {CIRCLE.start_s + 3} seconds?")
     with pytest.raises(Cancelled):
-        for event in stream:
-            if isinstance(event, TextDelta) and event.text.endswith("."):
-                stream.cancel()
+        cancel_after(stream, lambda event: isinstance(event, TextDelta) and event.text.endswith("."))
     assert app.answers(first) == turns
 
 
@@ -142,9 +140,7 @@ def test_first_words_about_each_video_come_with_its_title(app: Longview, first: 
 def test_cancel_ends_the_text(app: Longview, first: VideoEntry) -> None:
     stream = app.ask([first], f"What happens at {CIRCLE.start_s + 2} seconds?")
     with pytest.raises(Cancelled):
-        for event in stream:
-            if isinstance(event, TextDelta):
-                stream.cancel()
+        cancel_after(stream, lambda event: isinstance(event, TextDelta))
     assert app.ask([first], "How many events are in the video?").result().text == "2."
 
 

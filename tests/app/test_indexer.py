@@ -14,6 +14,7 @@ from longview.video.decoder import Decoder, TimedFrames
 from longview.video.errors import ImpossiblePlan, NotAVideo, VideoNotFound
 from longview.video.progress import Cancelled, ProgressReport
 from longview.video.synthetic import ShapesEvent, render
+from tests.app.samples import cancel_after
 
 STAGES = [
     "Probing",
@@ -90,9 +91,7 @@ def test_cancelled_index_keeps_nothing_and_can_be_repeated(app: Longview, short_
     entries = app.videos()
     stream = app.index(short_path)
     with pytest.raises(Cancelled):
-        for event in stream:
-            if isinstance(event, PartialResult):
-                stream.cancel()
+        cancel_after(stream, lambda event: isinstance(event, PartialResult))
     assert app.videos() == entries
     entry = app.index(short_path).result().entry
     assert entry.caption_count == 1
