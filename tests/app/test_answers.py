@@ -188,7 +188,7 @@ def test_videos_with_the_same_title_are_labelled_with_their_ids(app: Longview, t
 def test_answer_about_a_file_that_is_replaced_meanwhile_is_not_kept(
     app: Longview, second: VideoEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = app.index(shutil.copy(second.path, tmp_path / "replaced.mp4")).result().entry
+    entry = app.index(Path(shutil.copy(second.path, tmp_path / "replaced.mp4"))).result().entry
     other = render(tmp_path / "other.mp4", (CIRCLE, STAR), DURATION_S, fps=10)
     decode = Decoder.frames_played_at
 

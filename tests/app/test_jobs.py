@@ -84,12 +84,8 @@ def test_unexpected_error_is_one_sentence_and_the_next_job_runs(
 
 
 def test_videos_with_one_title_get_a_browser_copy_each(app: Longview, tmp_path: Path) -> None:
-    entries = [
-        app.index(render(tmp_path / f"{seed}.avi", [RING], 3.0, fps=5, codec="mpeg4", seed=seed), title="the same title")
-        .result()
-        .entry
-        for seed in (1, 2)
-    ]
+    paths = [render(tmp_path / f"{seed}.avi", [RING], 3.0, fps=5, codec="mpeg4", seed=seed) for seed in (1, 2)]
+    entries = [app.index(path, title="the same title").result().entry for path in paths]
     jobs = Jobs(app)
     # The first job keeps the worker busy until all are requested.
     requests = [jobs.index(entries[0].path), *[jobs.prepare_for_browser(entry) for entry in (*entries, *entries)]]

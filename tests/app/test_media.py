@@ -55,8 +55,8 @@ def test_path_without_a_file_is_described(
 @pytest.mark.parametrize(
     "use",
     [
-        lambda app, entry: app.locate(entry, "a cyan ring"),
-        lambda app, entry: app.ask([entry], "What happens at 2 seconds?"),
+        lambda app, entry: app.locate(entry, "a cyan ring").result(),
+        lambda app, entry: app.ask([entry], "What happens at 2 seconds?").result(),
         lambda app, entry: app.plan(entry.video_id),
         lambda app, entry: app.media.thumbnail(entry.video_id, 2.0),
         lambda app, entry: app.media.ensure_browser_copy(entry),
@@ -76,7 +76,7 @@ def test_changed_or_missing_source_is_an_error(
         use(app, entry)
     # The captions need no frames.
     assert app.captions(entry)[0].event.text in app.export(entry, "srt")
-    assert entry.video_id in {moment.video_id for moment in app.search("cyan ring")}
+    assert entry.video_id in {moment.video_id for moment in app.search("cyan ring", verify=False).result().moments}
     app.remove(app.video(entry.video_id))
 
 
@@ -100,7 +100,7 @@ def test_removal_deletes_derived_files_but_not_the_source(app: Longview, short_p
     app.remove(app.video(entry.video_id))
     assert file_names(app.library.folder / "thumbnails") == file_names(app.library.folder / "proxies") == []
     assert short_path.exists()
-    assert entry.video_id not in {moment.video_id for moment in app.search("cyan ring")}
+    assert entry.video_id not in {moment.video_id for moment in app.search("cyan ring", verify=False).result().moments}
     with pytest.raises(UnknownVideo):
         app.remove(app.video(entry.video_id))
 

@@ -39,7 +39,8 @@ def test_error_of_the_operation_is_raised_by_the_iteration() -> None:
         yield TextDelta("so far")
         raise InvalidQuestion("too long")
 
-    events = iter(Stream(operation))
+    stream: Stream[None] = Stream(operation)
+    events = iter(stream)
     assert next(events) == TextDelta("so far")
     with pytest.raises(InvalidQuestion, match="too long"):
         next(events)
@@ -56,7 +57,7 @@ def test_leaving_the_iteration_cancels_the_operation_and_closes_it() -> None:
         finally:
             closed.set()
 
-    stream = Stream(operation)
+    stream: Stream[None] = Stream(operation)
     events = iter(stream)
     next(events)
     events.close()
@@ -83,7 +84,8 @@ def test_operation_is_never_further_ahead_than_one_event() -> None:
             produced.append(number)
             yield PartialResult(number)
 
-    events = iter(Stream(operation))
+    stream: Stream[None] = Stream(operation)
+    events = iter(stream)
     next(events)
     threading.Event().wait(0.2)
     # One is read, one waits to be read, and one waits for its place.

@@ -38,14 +38,15 @@ def test_first_version_keeps_all_data(folder: Path) -> None:
 
 def test_first_version_can_be_searched_and_written(folder: Path) -> None:
     app = Longview(Settings(library=folder, model="demo", device="cpu", cpu_threads=1))
-    best = app.search("orange triangle")[0]
+    best = app.search("orange triangle", verify=False).result().moments[0]
     assert (best.video_id, best.span, best.text) == ("96e32afdbc9c", Span(7.0, 11.48), "An orange triangle stays still.")
     (entry,) = app.videos()
     assert not app.is_outdated(entry)
     before = app.library.revision()
     app.library.put(entry, [caption.event for caption in app.captions(entry)][:1])
     assert app.library.revision() > before
-    assert [moment.text for moment in app.search("orange triangle")] == ["An orange diamond stays still."]
+    results = app.search("orange triangle", verify=False).result()
+    assert [moment.text for moment in results.moments] == ["An orange diamond stays still."]
 
 
 def test_second_opening_of_a_first_version_changes_nothing(folder: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from longview.indexing.library import DATABASE, Library
 from longview.indexing.vectors import INDEX_FILE, VectorIndex
+from longview.video.progress import Cancelled, Progress
 from tests.indexing.samples import sample_entry, sample_events
 
 
@@ -81,12 +82,24 @@ def test_restart_embeds_only_new_captions(library: Library) -> None:
     assert later.embedded_count == 2
 
 
-def test_progress_increases_to_one(library: Library) -> None:
+def test_cancelled_update_is_continued_by_the_next_one(library: Library) -> None:
     library.put(sample_entry("cccccccccccc"), sample_events(*[f"caption {number}" for number in range(700)]))
-    fractions: list[float] = []
-    VectorIndex(library, WordBags()).update(fractions.append)
-    assert fractions == sorted(fractions)
-    assert len(fractions) > 1 and fractions[-1] == 1.0
+    progress = Progress()
+
+    class CancellingWordBags(WordBags):
+        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            progress.cancel()
+            return super().embed(texts)
+
+    embedder = CancellingWordBags()
+    vectors = VectorIndex(library, embedder)
+    with pytest.raises(Cancelled):
+        vectors.update(progress)
+    assert 0 < embedder.embedded_count < 700
+    second = Progress()
+    vectors.update(second)
+    assert second.report.fraction == 1.0
+    assert embedder.embedded_count == len(library.caption_ids())
 
 
 def delete_file(name: str) -> Callable[[Path], None]:
