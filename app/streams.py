@@ -66,15 +66,15 @@ class Stream(Generic[T]):
 
     def __iter__(self) -> Generator[StreamEvent[T], None, None]:
         self._thread.start()
-        report, has_ended = self.progress.report, False
+        shown, has_ended = ("", 0.0), False
         try:
             while True:
                 try:
                     event = self._events.get(timeout=POLL_S)
                 except queue.Empty:
                     event = None
-                last_report, report = report, self.progress.report
-                if (report.stage, report.fraction) != (last_report.stage, last_report.fraction):
+                report = self.progress.report
+                if shown != (shown := (report.stage, report.fraction)):
                     yield report
                 if isinstance(event, BaseException):
                     has_ended = True

@@ -186,9 +186,10 @@ def test_videos_with_the_same_title_are_labelled_with_their_ids(app: Longview, t
 
 
 def test_answer_about_a_file_that_is_replaced_meanwhile_is_not_kept(
-    app: Longview, second: VideoEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: Longview, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = app.index(Path(shutil.copy(second.path, tmp_path / "replaced.mp4"))).result().entry
+    original = render(tmp_path / "original.mp4", (RING,), DURATION_S, fps=10, seed=5)
+    entry = app.index(Path(shutil.copy(original, tmp_path / "replaced.mp4"))).result().entry
     other = render(tmp_path / "other.mp4", (CIRCLE, STAR), DURATION_S, fps=10)
     decode = Decoder.frames_played_at
 
@@ -203,5 +204,5 @@ def test_answer_about_a_file_that_is_replaced_meanwhile_is_not_kept(
     assert app.answers(entry) == ()
     monkeypatch.undo()
     # The sessions of the other video's frames are gone as well.
-    shutil.copy(second.path, entry.path)
+    shutil.copy(original, entry.path)
     assert "red circle" not in app.ask([entry], "What happens between 5 and 40 seconds?").result().text

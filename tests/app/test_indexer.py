@@ -14,7 +14,7 @@ from longview.video.decoder import Decoder, TimedFrames
 from longview.video.errors import ImpossiblePlan, NotAVideo, VideoNotFound
 from longview.video.progress import Cancelled, ProgressReport
 from longview.video.synthetic import ShapesEvent, render
-from tests.app.samples import cancel_after
+from tests.app.samples import RING, cancel_after
 
 STAGES = [
     "Probing",
@@ -67,6 +67,8 @@ def test_file_that_is_changed_meanwhile_is_not_indexed(
     app: Longview, short_path: Path, tmp_path: Path, is_rewritten: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = app.videos()
+    # No other test has a session of this content.
+    render(short_path, [RING], 5.0, fps=5, seed=int(is_rewritten) + 10)
     other = render(tmp_path / "other.mp4", [ShapesEvent(1, 4, "red", "star", "grows")], 5.0, fps=5)
     content = other.read_bytes()
     decode = Decoder.frames_played_at

@@ -47,7 +47,7 @@ def test_path_without_a_file_is_described(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "dangling").symlink_to("missing.mp4")
-    for resolve in (app.video, app.media.resolve, app.get_or_index, app.media.open):
+    for resolve in (app.video, app.media.resolve, lambda name: app.get_or_index(name).result(), app.media.open):
         with pytest.raises(VideoNotFound, match=reason):
             resolve(reference)
 

@@ -77,20 +77,26 @@ def test_search_has_moments() -> None:
 
 def test_locate_has_spans_and_whether_any_was_found() -> None:
     plan = SamplingPlan.__new__(SamplingPlan)  # the document has the plan of the provenance
-    results = [Localization(occurrences, COVERAGE, plan) for occurrences in ((Occurrence(SPAN, 0.41234),), ())]
-    present, absent = (
+    results = [
+        Localization((Occurrence(SPAN, 0.41234, is_verified=True),), COVERAGE, plan),
+        Localization((), COVERAGE, plan),
+        Localization((), COVERAGE, plan, unresolved=(SPAN,)),
+    ]
+    present, absent, unresolved = (
         schemas.LocateDocument.of("red", VIDEO_ID, result, PROVENANCE, "a notice").model_dump() for result in results
     )
     assert present == {
         "query": "red",
         "video_id": VIDEO_ID,
-        "spans": [SPAN_FIELDS | {"uncertainty_s": 0.412}],
+        "spans": [SPAN_FIELDS | {"uncertainty_s": 0.412, "verified": True}],
         "found": True,
+        "unresolved": [],
         "coverage": COVERAGE_FIELDS,
         "provenance": PROVENANCE_FIELDS,
         "notice": "a notice",
     }
     assert (absent["found"], absent["spans"]) == (False, [])
+    assert (unresolved["found"], unresolved["spans"], unresolved["unresolved"]) == (None, [], [SPAN_FIELDS])
 
 
 def test_ask_has_answer_citations_and_coverage() -> None:
