@@ -36,9 +36,11 @@ def shell(server: Server) -> Shell:
 @pytest.fixture(scope="module")
 def video_id(shell: Shell, client: Client, video: Path) -> str:
     job = client.submit(str(video), api_name="/index")
-    assert "done" in job.result(timeout=120)
+    result, indexed_id = job.result(timeout=120)
+    assert "done" in result
     reports = [str(report) for report in job.outputs()]
     assert any("Captioning" in report and "%" in report for report in reports)
     (row,) = shell.json("list")["videos"]
     assert row["events"] == len(EVENTS)
-    return str(row["video_id"])
+    assert row["video_id"] == indexed_id
+    return str(indexed_id)

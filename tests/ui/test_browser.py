@@ -5,13 +5,16 @@ failure.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 from playwright.sync_api import Page, expect, sync_playwright
 
+from longview.video.synthetic import ShapesEvent, render
 from tests.ui.servers import EVENTS, Server
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -82,6 +85,65 @@ def test_search_results_are_verified(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_text("· verified").first).to_be_visible()
     expect(page.get_by_text("Verifying results …")).to_have_count(0)
+
+
+def test_results_stay_when_verification_is_switched_off(page: Page) -> None:
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_label("Verify results").uncheck()
+    page.get_by_label("Search all captions").fill("yellow star")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("· not verified").first).to_be_visible()
+    button = page.get_by_role("button", name="Verify all results")
+    expect(button).to_be_visible()
+    page.get_by_label("Verify results").check()
+    page.get_by_label("Verify results").uncheck()
+    page.wait_for_timeout(500)
+    expect(page.get_by_text("· not verified").first).to_be_visible()
+    button.click()
+    expect(page.get_by_text("· verified").first).to_be_visible()
+    expect(button).to_be_hidden()
+
+
+def test_search_without_a_result_says_so(page: Page) -> None:
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_label("Search all captions").fill("xylophone quartet")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No caption in the library fits.")).to_be_visible()
+    page.wait_for_timeout(500)
+    expect(page.get_by_text("No caption in the library fits.")).to_be_visible()
+
+
+def test_uploads_are_indexed_one_after_another_and_opened(page: Page, server: Server, tmp_path: Path) -> None:
+    ring = ShapesEvent(1, 4, "cyan", "ring", "moves up")
+    paths = [render(tmp_path / f"upload-{seed}.mp4", [ring], 5.0, fps=5, seed=seed) for seed in (1, 2)]
+    page.get_by_role("tab", name="Library").click()
+    page.locator("input[type=file]").set_input_files(paths)
+    # The page goes to the first new video, and the drop zone was free for more meanwhile.
+    page.wait_for_url(re.compile(r"\?video="))
+    expect(page.locator(".player .facts")).to_contain_text("upload-1")
+    expect(page.locator(".captions tr")).to_have_count(1)
+    page.get_by_role("tab", name="Library").click()
+    expect(page.locator(".videos")).to_contain_text("upload-2")
+    for name in ("upload-1", "upload-2"):
+        page.get_by_label("Remove from the library").click()
+        page.get_by_role("option", name=name).click()
+        page.get_by_role("button", name="Remove").click()
+        expect(page.locator(".videos")).not_to_contain_text(name)
+
+
+def test_idle_page_sends_no_requests_and_sees_the_jobs_of_others(page: Page, server: Server, tmp_path: Path) -> None:
+    page.wait_for_timeout(3000)
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
+    page.wait_for_timeout(3000)
+    assert urls == []
+    path = render(tmp_path / "other.mp4", [ShapesEvent(1, 4, "red", "ring", "grows")], 5.0, fps=5)
+    client = Client(server.url, verbose=False)
+    _, video_id = client.predict(str(path), api_name="/index")
+    expect(page.locator("#longview-jobs")).to_contain_text("other.mp4: done.")
+    page.get_by_role("tab", name="Library").click()
+    expect(page.locator(".videos")).to_contain_text("other")
+    client.predict(video_id, None, api_name="/remove")
 
 
 def test_search_tab_answers_questions_about_the_library(page: Page) -> None:

@@ -189,8 +189,8 @@ def test_only_what_the_upload_route_stored_is_an_upload(server: Server, path: An
         path = path.replace("LIBRARY", str(server.library)).replace("UPLOADED", stored)
     for is_stream in (False, True):
         description = forged_file(path) | {"is_stream": is_stream}
-        assert post_json(server, "/gradio_api/call/upload", {"data": [description]})[0] == 403
-    assert post_json(server, "/gradio_api/call/upload", {"data": [forged_file(stored)]})[0] == 200
+        assert post_json(server, "/gradio_api/call/upload", {"data": [[description]]})[0] == 403
+    assert post_json(server, "/gradio_api/call/upload", {"data": [[forged_file(stored)]]})[0] == 200
 
 
 def test_only_index_reads_a_path_that_is_given_as_text(server: Server, client: Client, video_id: str, tmp_path: Path) -> None:
@@ -236,8 +236,10 @@ def test_unplayable_upload_is_stored_and_gets_a_browser_copy(
     server: Server, client: Client, shell: Shell, video_id: str, tmp_path: Path
 ) -> None:
     source = render(tmp_path / "clip.avi", EVENTS[:1], 10.0, codec="mpeg4")
-    assert "done" in client.predict(handle_file(str(source)), api_name="/upload")
+    _, result, uploaded_id = client.predict([handle_file(str(source))], api_name="/upload")
+    assert "done" in result
     row = next(row for row in shell.json("list")["videos"] if row["title"] == "clip")
+    assert uploaded_id == row["video_id"]
     assert Path(row["path"]).parent == server.library / "uploads"
     assert Path(row["path"]).read_bytes() == source.read_bytes()
     client.predict(row["video_id"], api_name="/open")
@@ -256,7 +258,7 @@ def test_upload_that_is_no_video_is_refused_with_a_reason(
     fake = tmp_path / "fake.mp4"
     fake.write_text("no video " * 100)
     with pytest.raises(Exception, match=r"not a video that can be opened"):
-        client.predict(handle_file(str(fake)), api_name="/upload")
+        client.predict([handle_file(str(fake))], api_name="/upload")
     with pytest.raises(Exception, match=r"no file at"):
         client.predict(str(tmp_path / "missing.mp4"), api_name="/index")
     assert video_ids(shell) == [video_id]
