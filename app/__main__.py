@@ -1,37 +1,30 @@
-"""The command `longview`, also as `python -m app`. `serve` is joined here, because only this module knows the interface."""
+"""The command `longview`, also as `python -m longview.app`."""
 
 import os
-from typing import Annotated
+import sys
 
-import typer
-
-import longview.app.cli.commands
-import longview.app.cli.evaluate
-import longview.app.cli.export  # noqa: F401 (they register their verbs)
-from longview.app.cli.console import Context, command, run
+STOPPED_EXIT_CODE = 130
+"""Exit code after Ctrl-C: 128 plus the number of the signal, as shells have it."""
 
 
-@command("model", "decoding")
-def serve(
-    context: Context,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.", show_default=False)] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Add the sample video if the library is empty.")] = False,
-) -> None:
-    """Open Longview in the browser, on this machine only.
-
-    Example: longview serve
-    """
-    from longview.app.sample import add_sample
-    from longview.ui.server import serve as start
-
-    if sample:
-        context.follow(add_sample(context.app))
-    start(context.app, port)
+def load_verbs() -> None:
+    """Import the modules that register the verbs."""
+    import longview.app.cli.commands
+    import longview.app.cli.evaluate
+    import longview.app.cli.export
+    import longview.app.cli.serve  # noqa: F401
 
 
 def main() -> None:
     """Run the command line."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        # The imports take half a second, in which the user may press Ctrl-C.
+        load_verbs()
+        from longview.app.cli.console import run
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        sys.exit(STOPPED_EXIT_CODE)
     run()
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 STREAM_THREAD = "longview-stream"
 POLL_S = 0.1
 """Interval at which a stream looks for new progress, in seconds."""
-MAX_CANCEL_S = 2.0
+MAX_CANCEL_S = 1.5
 """Time that a cancelled operation gets to end before its stream is left, in seconds."""
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-import longview.app.__main__  # noqa: F401 (it registers the verbs)
+from longview.app.__main__ import load_verbs
 from longview.app.cli.console import cli
 from longview.app.settings import OLD_NAMES, Settings
 
@@ -15,6 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+load_verbs()
 VERBS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
 PACKAGES = ("app", "indexing", "model", "ui", "video")
 

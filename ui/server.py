@@ -226,6 +226,8 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second signal ends all connections at once."""
         self._jobs.close()
+        # Open pages hold connections, and uvicorn reports each of them that it has to end.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 
 

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from longview.app.errors import EXPECTED_ERRORS, AppError, OutputFailed
 from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
 from longview.app.settings import load_settings
-from longview.app.streams import STREAM_THREAD, Done, Stream
+from longview.app.streams import Done, Stream
 from longview.model.tasks.events import TextDelta
 from longview.video.backends import BackendName
 from longview.video.progress import Cancelled, ProgressReport
@@ -289,6 +288,9 @@ def run() -> NoReturn:
         code = 2
     except typer.Abort:
         code = 1
+    except KeyboardInterrupt:
+        print(STOPPED, file=sys.stderr)
+        code = CANCELLED_EXIT_CODE
     _exit(code or 0)
 
 
@@ -317,9 +319,9 @@ def _exit(code: int) -> NoReturn:
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = code or 1
-    if any(thread.name == STREAM_THREAD for thread in threading.enumerate()):
-        # A step that cannot be cancelled, such as loading a checkpoint, would keep the program waiting. Files appear only when
-        # they are complete, so nothing half-written stays.
+    if code == CANCELLED_EXIT_CODE:
+        # A step that cannot be cancelled, such as loading a checkpoint, would keep the program waiting, and PyTorch's threads may
+        # abort it. Files appear only when they are complete, so nothing half-written stays.
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)

@@ -49,11 +49,11 @@ def export(
         context.print_result(schemas.ExportDocument(video_id=entry.video_id, format=format, content=text), text.rstrip("\n"))
         return
     target = output.expanduser()
-    if target.exists() and target.suffix.lower() != f".{format}":
-        raise BadRequest(
-            f"{output} exists and is no {format} file; it was not overwritten. Choose another name, or end it in .{format}."
-        )
     try:
+        if target.exists() and target.suffix.lower() != f".{format}":
+            raise BadRequest(
+                f"{output} exists and is no {format} file; it was not overwritten. Choose another name, or end it in .{format}."
+            )
         with atomic_write(target) as partial:
             partial.write_text(text, encoding="utf-8", newline="")
     except OSError as error:

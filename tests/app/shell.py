@@ -10,8 +10,10 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-import longview.app.__main__  # noqa: F401 (it registers the verbs)
+from longview.app.__main__ import load_verbs
 from longview.app.cli.console import cli
+
+load_verbs()
 
 
 def environment(library: Path, **variables: str) -> dict[str, str]:

@@ -31,6 +31,12 @@ class Server:
 
     url: str
     library: Path
+    process: "subprocess.Popen[str]"
+
+    def first_event(self, path: str) -> str:
+        """Return the first event of a stream of server-sent events."""
+        with urllib.request.urlopen(self.url + path, timeout=60) as response:
+            return str(response.readline().decode())
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes, Any]:
         """Return status, body and headers of a GET request."""
@@ -65,7 +71,7 @@ def running_server(library: Path) -> Iterator[Server]:
             line = process.stdout.readline()
             url = re.search(r"http://127\.0\.0\.1:\d+", line)
             assert url, line
-            server = Server(url[0], library)
+            server = Server(url[0], library, process)
             deadline = time.monotonic() + START_TIMEOUT_S
             while time.monotonic() < deadline:
                 try:

@@ -25,33 +25,31 @@ document.addEventListener('timeupdate', (event) => {
 }, true);
 
 // The jobs of the server. A hidden page closes its connection, because browsers allow six per server.
-let longviewJobs = null;
+let longviewEvents = null;
 let longviewEnded = null;
 function longviewFollowJobs() {
   if (document.hidden) {
-    longviewJobs?.close();
-    longviewJobs = null;
+    longviewEvents?.close();
+    longviewEvents = null;
+  } else if (!longviewEvents) {
+    longviewEvents = new EventSource('/events');
+    longviewEvents.onmessage = (message) => longviewShowJobs(JSON.parse(message.data));
+  }
+}
+function longviewShowJobs(state) {
+  const line = document.getElementById('longview-jobs');
+  const button = document.getElementById('longview-jobs-ended');
+  if (!line || !button) {
+    // The page is still being built.
+    setTimeout(longviewShowJobs, 200, state);
     return;
   }
-  longviewJobs ??= new EventSource('/events');
-  longviewJobs.onmessage = (message) => {
-    const { html, ended } = JSON.parse(message.data);
-    const line = document.getElementById('longview-jobs');
-    const button = document.getElementById('longview-jobs-ended');
-    if (!line || !button) {
-      // The page is still being built: the state is sent again on the next connection.
-      longviewJobs.close();
-      longviewJobs = null;
-      setTimeout(longviewFollowJobs, 200);
-      return;
-    }
-    line.innerHTML = html;
-    if (longviewEnded !== null && ended !== longviewEnded) button.click();
-    longviewEnded = ended;
-  };
+  line.innerHTML = state.html;
+  if (longviewEnded !== null && state.ended !== longviewEnded) button.click();
+  longviewEnded = state.ended;
 }
 document.addEventListener('visibilitychange', longviewFollowJobs);
-document.addEventListener('DOMContentLoaded', longviewFollowJobs);
+longviewFollowJobs();
 // A video that this page has added is opened, unless the user went on to something else.
 function longviewIndexed(id) {
   const tab = document.querySelector('[role=tab][aria-selected=true]');

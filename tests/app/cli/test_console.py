@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import typer
 
-import longview.app.__main__  # noqa: F401 (it registers the verbs)
+from longview.app.__main__ import load_verbs
 from longview.app.cli.console import cli
 from tests.app.shell import Shell
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
+load_verbs()
 VERBS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
 SHARED_OPTIONS = {"--json", "--model", "--server", "--backend", "--key-frames-only", "--library", "--verbose"}
 ALWAYS = {"--library", "--verbose"}
@@ -81,5 +82,5 @@ def test_old_library_variable_never_shows_an_empty_library(shell: Shell, tmp_pat
 
 
 def test_the_command_starts_without_torch_and_gradio() -> None:
-    script = "import sys, longview.app.__main__; print(*{'torch', 'transformers', 'gradio'} & set(sys.modules))"
+    script = "import sys, longview.app.__main__ as main; main.load_verbs(); print(*{'torch', 'transformers', 'gradio'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == ""
