@@ -20,11 +20,13 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.prompts import localize_prompt
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events
+from tests.fakes import CAPTION_CHECKS, LOCATE_CHECKS
 from tests.hf_reference import HFReference
 
 SESSION_MEMORY_BYTES = 1 << 30
@@ -94,18 +96,18 @@ def main() -> None:
                     session_s.append(total_s)
                     reference_s.append(expected_s)
                 start = time.perf_counter()
-                captions = caption(pool, prober, video, pool.planner.plan(video, "caption"))
+                captions = run_to_end(caption(pool, prober, video, pool.planner.plan(video, "caption"), CAPTION_CHECKS))
                 caption_s.append((time.perf_counter() - start) / duration_s)
                 for event in events:
                     candidates = [item.span for item in captions.events if item.text == event.text]
                     caption_ious.append(max((span.iou(event.event.span) for span in candidates), default=0.0))
-                    occurrences = locate(pool, prober, video, event.text, candidates=candidates).occurrences
+                    occurrences = locate(pool, prober, video, event.text, LOCATE_CHECKS, candidates=candidates).occurrences
                     best = max(occurrences, key=lambda item: item.span.iou(event.event.span), default=None)
                     ious.append(best.span.iou(event.event.span) if best else 0.0)
                     if best:
                         edge_errors_s += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
                 absent_rejections += [
-                    not locate(pool, prober, video, query).occurrences for query in absent_queries(events, seed)
+                    not locate(pool, prober, video, query, LOCATE_CHECKS).occurrences for query in absent_queries(events, seed)
                 ]
     print(f"{engine.device}, {torch.get_num_threads()} thread(s), checkpoint {engine.checkpoint.identity}\n")
     print("| measure | figure |\n|---|---|")

@@ -23,12 +23,14 @@ from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
-from longview.model.tasks.answerer import VideoAnswerStream
+from longview.model.tasks.answerer import answer_question
+from longview.model.tasks.events import run_to_end
 from longview.model.tasks.prompts import DENSE_CAPTIONS, localize_prompt
 from longview.model.tasks.replies import TimedCaption
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo
 from longview.video.synthetic import ShapesEvent, render
+from tests.fakes import ANSWER_CHECKS
 from tests.hf_reference import HFReference
 
 DURATION_S = 60.0
@@ -98,10 +100,7 @@ def print_answers(video: VideoInfo, pool: SessionPool) -> None:
     """Print the answers to the questions beside the known ones."""
     print("\n| question | known answer | answer | first token, s | total, s |\n|---|---|---|---|---|")
     for question, known_answer in QUESTIONS:
-        stream = VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), video, question)
-        for _ in stream:
-            pass
-        answer = stream.answer
+        answer = run_to_end(answer_question(pool, prober_for(pool.engine.checkpoint), video, question, ANSWER_CHECKS))
         text = " ".join(answer.text.split())
         print(f"| {question} | {known_answer} | {text[:90]} | {answer.first_token_s:.2f} | {answer.total_s:.2f} |")
 

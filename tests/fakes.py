@@ -1,16 +1,67 @@
-"""Fakes with scripted replies, for tests that need no checkpoint: generations, sessions and pools."""
+"""Scripted replies for tests that need no checkpoint: generations, sessions, pools and an engine. Also options and a progress."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from longview.model.engine.base import TemporalPatch
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, TemporalPatch
+from longview.model.engine.checkpoints import QWEN3_VL, Checkpoint
+from longview.model.engine.prefill import FrameBatcher
+from longview.model.tasks.answerer import AnswerOptions
+from longview.model.tasks.captioner import CaptionOptions
+from longview.model.tasks.localizer import LocateOptions
+from longview.video.decoder import TimedFrames
+from longview.video.errors import UnreadableVideo
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span
+
+T = TypeVar("T")
+EventT = TypeVar("EventT")
+
+CAPTION_CHECKS = CaptionOptions(verify=True, refine=True)
+LOCATE_CHECKS = LocateOptions(verify=True, refine=True)
+ANSWER_CHECKS = AnswerOptions(verify=False, captions=CAPTION_CHECKS, localization=LOCATE_CHECKS)
+"""The default checks of the bundled checkpoint."""
+
+
+def run_to_list(task: Generator[EventT, None, T]) -> tuple[list[EventT], T]:
+    """Run a task; return its events and its result."""
+    events = []
+    while True:
+        try:
+            events.append(next(task))
+        except StopIteration as end:
+            return events, end.value
+
+
+class RecordedProgress(Progress):
+    """A progress that records the fraction of the operation after each update of it or of its children."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fractions = [0.0]
+        recorder = self
+
+        class Operation(type(self._operation)):  # type: ignore[misc]
+            def __setattr__(self, name: str, value: Any) -> None:
+                super().__setattr__(name, value)
+                if name == "fraction":
+                    recorder.fractions.append(value)
+
+        self._operation.__class__ = Operation
+
+    def check_complete(self) -> None:
+        """Check that the fractions grow from 0 to 1 in several steps, and never go back."""
+        assert self.fractions == sorted(self.fractions)
+        assert self.fractions[-1] == 1.0 and len(set(self.fractions)) > 3
 
 
 @dataclass
 class FakeGeneration:
-    """A generation that yields a scripted reply word by word. By default it ends regularly."""
+    """A generation that yields a scripted reply in pieces like tokens. By default it ends regularly."""
 
     reply: str = ""
     is_complete: bool = True
@@ -18,11 +69,14 @@ class FakeGeneration:
     text: str = ""
     first_token_s: float = 0.0
     total_s: float = 0.0
+    progress: Progress = NO_PROGRESS
 
     def __iter__(self) -> Iterator[str]:
-        for word in self.reply.split(" "):
-            self.text += word + " "
-            yield word
+        # Like a tokenizer, words have the space before them, and punctuation is a token of its own.
+        for piece in re.findall(r"\s?\w+|\s?[^\w\s]|\s", self.reply):
+            self.progress.raise_if_cancelled()
+            self.text += piece
+            yield piece
 
 
 @dataclass
@@ -43,6 +97,8 @@ class FakeSession:
     prompt_tokens: int = 0
     prompts: list[str] = field(default_factory=list)
     """The questions so far."""
+    generations: list[FakeGeneration] = field(default_factory=list)
+    """The replies so far."""
 
     def __post_init__(self) -> None:
         if not self.patches:
@@ -51,9 +107,10 @@ class FakeSession:
                 TemporalPatch(round(start + 0.25 - self.clock_offset_s, 1), start, start + 0.5) for start in starts
             )
 
-    def generate(self, question: str, **_: Any) -> FakeGeneration:
+    def generate(self, question: str, *, progress: Progress = NO_PROGRESS, **_: Any) -> FakeGeneration:
         self.prompts.append(question)
-        return FakeGeneration(self.reply)
+        self.generations.append(FakeGeneration(self.reply, progress=progress))
+        return self.generations[-1]
 
     def offload(self) -> None:
         pass
@@ -73,3 +130,100 @@ class FakePool:
         if isinstance(reply, Exception):
             raise reply
         return reply
+
+
+@dataclass
+class ScriptedSession(FakeSession):
+    """A session of a `ScriptedEngine`."""
+
+    engine: "ScriptedEngine | None" = None
+
+    def generate(self, question: str, *, progress: Progress = NO_PROGRESS, **_: Any) -> FakeGeneration:
+        assert self.engine is not None
+        reply = self.engine.script(question, self)
+        is_complete = not reply.endswith(CUT_OFF)
+        generation = FakeGeneration(reply.removesuffix(CUT_OFF), is_complete=is_complete, progress=progress)
+        self.engine.prompts.append(question)
+        self.engine.generations.append(generation)
+        return generation
+
+
+CUT_OFF = "…CUT"
+"""End of a scripted reply that the token limit ended."""
+Script = Callable[[str, FakeSession], str]
+"""A function from a question and the session that it is asked to the reply."""
+
+
+class ScriptedEngine:
+    """An engine of a Qwen3-VL checkpoint, which answers any question; a script gives its replies.
+
+    Everything but the model is real: it consumes the frames of the decoder, and its sessions have their timestamps.
+    """
+
+    device = "cpu"
+    kv_bytes_per_token = 1
+    reserved_tokens = REPLY_RESERVE_TOKENS
+    kv_cache_bytes = 1 << 30
+
+    def __init__(self, script: Script, *, context_tokens: int = 32_768) -> None:
+        self.script = script
+        self.context_tokens = context_tokens
+        self.sessions: list[ScriptedSession] = []
+        """The sessions that were opened, in order."""
+        self.prompts: list[str] = []
+        """The questions to all sessions, in order."""
+        self.generations: list[FakeGeneration] = []
+        """The replies to them."""
+        self.text_prompts: list[str] = []
+        """The prompts without a video so far."""
+        self.checkpoint = Checkpoint(
+            name="Qwen/Qwen3-VL-8B-Instruct",
+            folder=Path(),
+            fingerprint="scripted",
+            trained_range=QWEN3_VL,
+            notice=None,
+            question_templates=(),
+            no_event_replies=(),
+            kv_bytes_per_token=self.kv_bytes_per_token,
+            weight_bytes=0,
+            max_context_tokens=context_tokens,
+        )
+
+    def timestamp_tokens(self, time_s: float) -> int:
+        return len(f"{time_s:.1f}") + 5
+
+    def open_session(
+        self,
+        frames: Iterable[TimedFrames],
+        window: Span,
+        *,
+        capacity_tokens: int,
+        clock_offset_s: float = 0.0,
+        progress: Progress = NO_PROGRESS,
+    ) -> ScriptedSession:
+        batcher = FrameBatcher()
+        times_s: list[float] = []
+        for _, chunk_times_s in batcher.chunks(frames, "cpu"):
+            progress.raise_if_cancelled()
+            times_s += chunk_times_s.tolist()
+        if not times_s:
+            raise UnreadableVideo("No frame of this part of the video can be decoded.")
+        patches = tuple(
+            TemporalPatch(round((first_s + last_s) / 2 - clock_offset_s, 1), first_s, last_s)
+            for first_s, last_s in zip(times_s[::2], times_s[1::2], strict=True)
+        )
+        session = ScriptedSession(
+            window, clock_offset_s, patches=patches, frames=batcher.frames, undecodable=batcher.undecodable, engine=self
+        )
+        self.sessions.append(session)
+        return session
+
+    def estimated_bytes(self, plan: SamplingPlan) -> int:
+        return 0
+
+    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
+        return 0.0
+
+    def generate_text(self, prompt: str, *, progress: Progress = NO_PROGRESS, **_: Any) -> FakeGeneration:
+        self.text_prompts.append(prompt)
+        return FakeGeneration(self.script(prompt, FakeSession()), progress=progress)

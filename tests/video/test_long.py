@@ -5,13 +5,15 @@ import pytest
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
-from longview.model.tasks.answerer import VideoAnswerStream
+from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import Captions, caption
+from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe
 from longview.video.synthetic import render, sample_events
 from longview.video.time_text import format_time
+from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +35,8 @@ def pool(engine: LocalEngine, decoder: Decoder) -> SessionPool:
 
 @pytest.fixture(scope="module")
 def captions(pool: SessionPool, long_video: VideoInfo) -> Captions:
-    return caption(pool, prober_for(pool.engine.checkpoint), long_video, pool.planner.plan(long_video, "caption"))
+    plan = pool.planner.plan(long_video, "caption")
+    return run_to_end(caption(pool, prober_for(pool.engine.checkpoint), long_video, plan, CAPTION_CHECKS))
 
 
 def test_events_are_captioned_once_at_their_times(captions: Captions) -> None:
@@ -67,7 +70,8 @@ def test_late_events_are_located_accurately(pool: SessionPool, long_video: Video
     errors_s = []
     for event in EVENTS[-6:]:
         candidates = [item.span for item in captions.events if item.text == event.text]
-        occurrences = locate(pool, prober_for(pool.engine.checkpoint), long_video, event.text, candidates=candidates).occurrences
+        prober = prober_for(pool.engine.checkpoint)
+        occurrences = locate(pool, prober, long_video, event.text, LOCATE_CHECKS, candidates=candidates).occurrences
         best = max(occurrences, key=lambda item: item.span.iou(event.event.span))
         errors_s += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
     assert sorted(errors_s)[len(errors_s) // 2] < 0.3
@@ -77,10 +81,6 @@ def test_late_events_are_located_accurately(pool: SessionPool, long_video: Video
 
 def test_question_about_a_late_time_is_answered(pool: SessionPool, long_video: VideoInfo) -> None:
     event = EVENTS[45]
-    answer_stream = VideoAnswerStream(
-        pool,
-        prober_for(pool.engine.checkpoint),
-        long_video,
-        f"What happens at {format_time((event.start_s + event.end_s) / 2)[2:]}?",
-    )
-    assert f"{event.color} {event.shape}" in "".join(answer_stream)
+    question = f"What happens at {format_time((event.start_s + event.end_s) / 2)[2:]}?"
+    answer = run_to_end(answer_question(pool, prober_for(pool.engine.checkpoint), long_video, question, ANSWER_CHECKS))
+    assert f"{event.color} {event.shape}" in answer.text

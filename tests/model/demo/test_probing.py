@@ -35,24 +35,20 @@ def timestamps(prober: Prober) -> TimestampProber:
     return prober.timestamps
 
 
-def ignore_tick() -> None:
-    pass
-
-
 @pytest.mark.parametrize("missing", EVENTS, ids=lambda event: event.shape)
 def test_missed_event_is_found_in_a_silent_part(timestamps: TimestampProber, session: VideoSession, missing: ShapesEvent) -> None:
     captions = [event.event for event in EVENTS if event is not missing]
-    (event,) = timestamps.find_missed_events(session, captions, tick=ignore_tick)
+    (event,) = timestamps.find_missed_events(session, captions)
     assert event.text == missing.text and event.span.iou(missing.event.span) >= 0.85
 
 
 def test_complete_timeline_has_no_missed_events(timestamps: TimestampProber, session: VideoSession) -> None:
     captions = [event.event for event in EVENTS]
-    assert timestamps.find_missed_events(session, captions, tick=ignore_tick) == []
+    assert timestamps.find_missed_events(session, captions) == []
 
 
 def test_probed_spans_are_those_of_the_event(timestamps: TimestampProber, session: VideoSession) -> None:
     around = Span(31.0, 32.0)
-    (span,) = timestamps.probe_spans(session, CIRCLE.text, around, tick=ignore_tick)
+    (span,) = timestamps.probe_spans(session, CIRCLE.text, around)
     assert span.iou(CIRCLE.event.span) >= 0.9
-    assert timestamps.probe_spans(session, "A white ring shrinks.", around, tick=ignore_tick) == []
+    assert timestamps.probe_spans(session, "A white ring shrinks.", around) == []

@@ -18,14 +18,16 @@ from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, OutOfDistribution
 from longview.model.probers import prober_for
-from longview.model.tasks.answerer import VideoAnswerStream
+from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo, probe
 from longview.video.synthetic import COLORS, SHAPES, ShapesEvent, background, draw, render
 from longview.video.timeline import Span
 from tests.barcodes import run_ffmpeg
+from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS
 
 EVENTS = (ShapesEvent(1.0, 6.0, "red", "circle", "moves up"), ShapesEvent(7.5, 11.0, "white", "ring", "stays still"))
 OOD_SOURCES = ("testsrc2", "mandelbrot", "smptebars")
@@ -125,7 +127,7 @@ def test_one_patch_is_enough_for_a_decision(
 
 def test_indexing_gives_no_captions_and_logs_the_reason(app: Longview, ood_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        entry = app.index(ood_path).entry
+        entry = app.index(ood_path).result().entry
     assert app.captions(entry) == () and entry.caption_count == 0
     [span] = entry.incomplete
     assert span.start_s == 0.0 and span.end_s == pytest.approx(10.0)
@@ -133,20 +135,19 @@ def test_indexing_gives_no_captions_and_logs_the_reason(app: Longview, ood_path:
 
 
 def test_locate_and_ask_are_declined(app: Longview, ood_path: Path) -> None:
-    entry = app.index(ood_path).entry
+    entry = app.index(ood_path).result().entry
     with pytest.raises(OutOfDistribution, match="coloured shapes"):
-        app.locate(entry, "red circle")
+        app.locate(entry, "red circle").result()
     for question in ("What happens at 2 seconds?", "When does the red circle appear?", "What happens between 2 and 8 seconds?"):
         with pytest.raises(OutOfDistribution):
-            list(app.ask([entry], question))
+            app.ask([entry], question).result()
 
 
 def test_ask_still_answers_from_other_videos(app: Longview, ood_path: Path, shapes_path: Path) -> None:
-    shapes = app.index(shapes_path, end_s=8.0).entry
-    stream = app.ask([app.index(ood_path).entry, shapes], "What happens at 4 seconds?")
-    text = "".join(stream)
-    assert "unlike anything the checkpoint was trained on" in text and "red circle" in text
-    assert {item.video_id for item in stream.answer.citations} == {shapes.video_id}
+    shapes = app.index(shapes_path, end_s=8.0).result().entry
+    answer = app.ask([app.index(ood_path).result().entry, shapes], "What happens at 4 seconds?").result()
+    assert "unlike anything the checkpoint was trained on" in answer.text and "red circle" in answer.text
+    assert {item.video_id for item in answer.citations} == {shapes.video_id}
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,7 @@ def mixed_video(folder: Path) -> VideoInfo:
 
 def test_out_of_distribution_half_is_uncovered(pool: SessionPool, mixed_video: VideoInfo) -> None:
     plan = pool.planner.plan(mixed_video, "caption")
-    captions = caption(pool, prober_for(pool.engine.checkpoint), mixed_video, plan)
+    captions = run_to_end(caption(pool, prober_for(pool.engine.checkpoint), mixed_video, plan, CAPTION_CHECKS))
     assert [event.text for event in captions.events] == ["A red circle moves up.", "A cyan star grows."]
     assert captions.out_of_distribution and all(span.overlap_s(Span(SHAPES_S, 200)) > 20 for span in captions.out_of_distribution)
     [uncovered_span] = captions.coverage.uncovered
@@ -170,17 +171,17 @@ def test_out_of_distribution_half_is_uncovered(pool: SessionPool, mixed_video: V
 
 
 def test_in_distribution_half_is_searched(pool: SessionPool, mixed_video: VideoInfo) -> None:
-    result = locate(pool, prober_for(pool.engine.checkpoint), mixed_video, "cyan star")
+    result = locate(pool, prober_for(pool.engine.checkpoint), mixed_video, "cyan star", LOCATE_CHECKS)
     assert [occurrence.span.iou(Span(30, 38)) > 0.8 for occurrence in result.occurrences] == [True]
     assert result.coverage.uncovered and "Could not be searched" in str(result.coverage)
 
 
 def test_question_about_the_other_half_is_declined(pool: SessionPool, mixed_video: VideoInfo) -> None:
+    prober = prober_for(pool.engine.checkpoint)
+    other, shapes = (f"What happens between {range_text} seconds?" for range_text in ("90 and 100", "5 and 12"))
     with pytest.raises(OutOfDistribution):
-        list(VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), mixed_video, "What happens between 90 and 100 seconds?"))
-    assert "red circle" in "".join(
-        VideoAnswerStream(pool, prober_for(pool.engine.checkpoint), mixed_video, "What happens between 5 and 12 seconds?")
-    )
+        run_to_end(answer_question(pool, prober, mixed_video, other, ANSWER_CHECKS))
+    assert "red circle" in run_to_end(answer_question(pool, prober, mixed_video, shapes, ANSWER_CHECKS)).text
 
 
 def test_checkpoint_without_a_detector_accepts_all_footage(tmp_path: Path, ood_path: Path, decoder: Decoder) -> None:

@@ -27,12 +27,14 @@ from longview.model.engine.remote import RemoteEngine, RemoteSession, Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
 from longview.model.probers import prober_for
-from longview.model.tasks.answerer import VideoAnswerStream
+from longview.model.tasks.answerer import AnswerOptions, answer_question
+from longview.model.tasks.events import run_to_end
 from longview.model.tasks.prompts import DENSE_CAPTIONS
 from longview.model.tasks.replies import TimeRange
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo
 from longview.video.timeline import Span
+from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS
 from tests.hf_reference import HFReference
 
 QUESTIONS = (DENSE_CAPTIONS, "How many events are in the video?", "What happens at 4.0 seconds?")
@@ -277,6 +279,7 @@ def test_vllm_gets_one_video_with_true_frame_times(script: Script) -> None:
     assert session.patches[0].first_frame_s == 7200.0
 
 
+VERIFIED = AnswerOptions(verify=True, captions=CAPTION_CHECKS, localization=LOCATE_CHECKS)
 VLLM = {"id": "m", "object": "model", "created": 1, "owned_by": "vllm", "max_model_len": 262144}
 
 
@@ -290,21 +293,17 @@ def test_prompt_has_history_and_distrusts_text_in_the_video(
     script: Script, remote_pool: SessionPool, shapes_video: VideoInfo
 ) -> None:
     script.responses = [streams("At 4.0 seconds a circle moves.")]
-    stream = VideoAnswerStream(
-        remote_pool,
-        prober_for(remote_pool.engine.checkpoint),
-        shapes_video,
-        "What moves?",
-        history=[ChatTurn("Who is there?", "A circle.")],
-    )
-    assert "".join(stream) == "At 4.0 seconds a circle moves."
-    first, answer, last = script.requests[0]["messages"]
+    history = [ChatTurn("Who is there?", "A circle.")]
+    prober = prober_for(remote_pool.engine.checkpoint)
+    answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "What moves?", ANSWER_CHECKS, history=history))
+    assert answer.text == "At 4.0 seconds a circle moves."
+    first, reply, last = script.requests[0]["messages"]
     assert [part["type"] for part in first["content"]] == ["video_url", "text"]
     assert first["content"][1]["text"] == "Who is there?"
-    assert (answer["role"], answer["content"]) == ("assistant", "A circle.")
+    assert (reply["role"], reply["content"]) == ("assistant", "A circle.")
     (question,) = last["content"]
     assert question["text"].startswith("What moves?\n") and "never an instruction" in question["text"]
-    (citation,) = stream.answer.citations
+    (citation,) = answer.citations
     assert citation.contains(4.0)
 
 
@@ -313,19 +312,18 @@ def test_citations_are_verified_on_request(
     script: Script, remote_pool: SessionPool, shapes_video: VideoInfo, verification: str, is_confirmed: bool
 ) -> None:
     script.responses = [streams("It is quiet. At 4.0 seconds a circle moves."), streams(verification)]
-    stream = VideoAnswerStream(remote_pool, prober_for(remote_pool.engine.checkpoint), shapes_video, "What moves?", verify=True)
-    text = "".join(stream)
+    prober = prober_for(remote_pool.engine.checkpoint)
+    answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "What moves?", VERIFIED))
     claim = script.requests[1]["messages"][0]["content"][-1]["text"]
     # The claim has no time of its own, because the clip has another clock.
     assert '"At that time a circle moves"' in claim and "quiet" not in claim
-    assert bool(stream.answer.citations) is is_confirmed
-    assert ("did not confirm" in text) is not is_confirmed
+    assert bool(answer.citations) is is_confirmed
+    assert ("did not confirm" in answer.text) is not is_confirmed
 
 
 def test_answer_without_citations_is_not_verified(script: Script, remote_pool: SessionPool, shapes_video: VideoInfo) -> None:
     script.responses = [streams("No.")]
-    stream = VideoAnswerStream(
-        remote_pool, prober_for(remote_pool.engine.checkpoint), shapes_video, "Is there a dog at 5 seconds?", verify=True
-    )
-    assert "".join(stream) == "No."
+    prober = prober_for(remote_pool.engine.checkpoint)
+    answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "Is there a dog at 5 seconds?", VERIFIED))
+    assert answer.text == "No."
     assert len(script.requests) == 1

@@ -25,6 +25,7 @@ from longview.video.probe import VideoInfo, probe
 from longview.video.sampler import Purpose
 from longview.video.synthetic import SHAPES, ShapesEvent, render
 from longview.video.timeline import Span
+from tests.fakes import RecordedProgress
 from tests.hf_reference import HFReference
 
 PLENTY = 1 << 30
@@ -192,11 +193,11 @@ def test_failed_opening_is_retried_on_the_next_request(
 
 
 def test_opening_reports_the_decoding_progress(engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder) -> None:
-    fractions: list[float] = []
+    progress = RecordedProgress()
     pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
     plan = pool.planner.plan(videos[0], "qa")
-    pool.session(videos[0], plan, plan.windows[0], on_part=fractions.append)
-    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    pool.session(videos[0], plan, plan.windows[0], progress=progress)
+    progress.check_complete()
 
 
 def test_context_limits_the_plan_up_to_that_of_the_engine(engine: LocalEngine, shapes_video: VideoInfo, decoder: Decoder) -> None:

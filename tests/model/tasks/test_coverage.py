@@ -8,10 +8,12 @@ from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.prober import Prober
 from longview.video.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
+from tests.fakes import CAPTION_CHECKS, LOCATE_CHECKS
 
 EVENTS = (ShapesEvent(1, 6, "red", "circle", "moves up"), ShapesEvent(13, 19, "blue", "star", "grows"))
 DURATION_S = 20.0
@@ -34,7 +36,7 @@ def truncated_video(complete_path: Path) -> VideoInfo:
 
 
 def test_complete_file_is_covered_to_its_end(pool: SessionPool, prober: Prober, complete_path: Path) -> None:
-    result = locate(pool, prober, probe(complete_path), "a white ring")
+    result = locate(pool, prober, probe(complete_path), "a white ring", LOCATE_CHECKS)
     assert result.occurrences == ()
     assert result.coverage.uncovered == ()
     assert result.coverage.seconds == pytest.approx(DURATION_S, abs=0.1)
@@ -48,33 +50,34 @@ def test_missing_part_of_a_truncated_file_is_uncovered(pool: SessionPool, prober
         if len(chunk)
     )
     assert last_s < 16
-    result = locate(pool, prober, truncated_video, "a blue star grows")
+    result = locate(pool, prober, truncated_video, "a blue star grows", LOCATE_CHECKS)
     (uncovered,) = result.coverage.uncovered
     # It begins between the last frame and the next requested time, which is at most half a second later.
     assert last_s <= uncovered.start_s <= last_s + 0.5
     assert uncovered.end_s == pytest.approx(DURATION_S, abs=0.1)
     assert result.coverage.seconds == pytest.approx(uncovered.start_s, abs=0.01)
     assert "Could not be searched" in str(result.coverage)
-    captions = caption(pool, prober, truncated_video, pool.planner.plan(truncated_video, "caption"))
+    plan = pool.planner.plan(truncated_video, "caption")
+    captions = run_to_end(caption(pool, prober, truncated_video, plan, CAPTION_CHECKS))
     assert captions.coverage.uncovered == (uncovered,)
 
 
 def test_static_frames_are_covered(pool: SessionPool, prober: Prober, tmp_path: Path) -> None:
     slow = render(tmp_path / "slow.mp4", EVENTS, DURATION_S, fps=0.2)
-    assert locate(pool, prober, probe(slow), "a white ring").coverage.uncovered == ()
+    assert locate(pool, prober, probe(slow), "a white ring", LOCATE_CHECKS).coverage.uncovered == ()
 
 
 def test_library_stores_uncovered_spans_and_finds_renamed_files(
     truncated_video: VideoInfo, complete_path: Path, tmp_path: Path
 ) -> None:
     app = Longview(Settings(library=tmp_path / "library", model="demo", device="cpu", cpu_threads=1))
-    assert app.index(truncated_video.path).entry.incomplete[0].end_s == pytest.approx(DURATION_S, abs=0.1)
+    assert app.index(truncated_video.path).result().entry.incomplete[0].end_s == pytest.approx(DURATION_S, abs=0.1)
     first = tmp_path / "first.mp4"
     first.write_bytes(complete_path.read_bytes())
-    entry = app.index(first).entry
+    entry = app.index(first).result().entry
     second = first.rename(tmp_path / "second.mp4")
     assert app.video(str(second)).path == second
-    assert app.locate(app.library.video(entry.video_id), EVENTS[0].text).occurrences
+    assert app.locate(app.library.video(entry.video_id), EVENTS[0].text).result().occurrences
 
 
 def test_undecodable_windows_do_not_affect_the_others(pool: SessionPool, prober: Prober, tmp_path: Path) -> None:
@@ -87,9 +90,9 @@ def test_undecodable_windows_do_not_affect_the_others(pool: SessionPool, prober:
     video = probe(truncated)
     plan = pool.planner.plan(video, "caption")
     assert len(plan.windows) >= 3
-    captions = caption(pool, prober, video, plan)
+    captions = run_to_end(caption(pool, prober, video, plan, CAPTION_CHECKS))
     assert [event.text for event in captions.events] == [early.text]
     assert captions.coverage.uncovered[-1].end_s == pytest.approx(150.0, abs=0.1)
-    result = locate(pool, prober, video, "red circle")
+    result = locate(pool, prober, video, "red circle", LOCATE_CHECKS)
     assert [item.span.iou(early.event.span) > 0.8 for item in result.occurrences] == [True]
     assert result.coverage.uncovered == captions.coverage.uncovered

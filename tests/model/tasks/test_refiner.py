@@ -8,17 +8,20 @@ import pytest
 
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
-from longview.model.errors import Cancelled, OutOfMemory
+from longview.model.errors import OutOfMemory
 from longview.model.probers import prober_for
 from longview.model.tasks import refiner
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.events import run_to_end
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.refiner import EventRefiner, crosses_window_boundary, refine_timeline, shares_boundary
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe
+from longview.video.progress import NO_PROGRESS, Cancelled
 from longview.video.sampler import SamplingPlan, window_overlaps
 from longview.video.synthetic import ShapesEvent, render
 from longview.video.timeline import Event, Span
+from tests.fakes import CAPTION_CHECKS, RecordedProgress
 from tests.media_samples import make
 
 SQUARE = ShapesEvent(6.0, 14.0, "green", "square", "moves up")
@@ -63,7 +66,7 @@ def refine(pool: SessionPool, video: VideoInfo, event: Event, *, is_contested: b
     """Return the refined time of an event."""
     plan = pool.planner.plan(video, "caption")
     prober = prober_for(pool.engine.checkpoint)
-    return EventRefiner(pool, prober, video, event, plan, is_contested=is_contested, tick=lambda: None).refine()
+    return EventRefiner(pool, prober, video, event, plan, is_contested=is_contested, progress=NO_PROGRESS).refine()
 
 
 TRUNCATED = [(CIRCLE, Span(30.0, 34.0)), (CIRCLE, Span(51.0, 55.0))]
@@ -127,13 +130,13 @@ def test_only_contested_events_of_a_timeline_are_refined(
         return open_clip(pool, video, around, **options)
 
     monkeypatch.setattr(refiner, "open_clip", record_clip)
-    fractions: list[float] = []
+    progress = RecordedProgress()
     timeline = [SQUARE.event, STAR.event, TRUNCATED_CIRCLE]
-    refined = refine_timeline(pool, prober, long_video, timeline, plan, on_part=fractions.append)
+    refined = refine_timeline(pool, prober, long_video, timeline, plan, progress=progress)
     assert refined[:2] == [SQUARE.event, STAR.event]
     assert refined[2].span.iou(LONG_CIRCLE.event.span) >= 0.85
     assert clips and all(around.start_s > STAR.end_s for around in clips)
-    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    progress.check_complete()
 
 
 def test_failed_refinement_keeps_the_timeline(
@@ -145,19 +148,19 @@ def test_failed_refinement_keeps_the_timeline(
         raise OutOfMemory("No room.")
 
     monkeypatch.setattr(refiner, "open_clip", run_out_of_memory)
-    assert refine_timeline(pool, prober, long_video, timeline, plan, on_part=lambda _: None) == timeline
+    assert refine_timeline(pool, prober, long_video, timeline, plan) == timeline
 
     def cancel(*_: Any, **__: Any) -> Any:
-        raise Cancelled("Stopped.")
+        raise Cancelled
 
     monkeypatch.setattr(refiner, "open_clip", cancel)
     with pytest.raises(Cancelled):
-        refine_timeline(pool, prober, long_video, timeline, plan, on_part=lambda _: None)
+        refine_timeline(pool, prober, long_video, timeline, plan)
 
 
 def test_event_too_long_for_a_clip_is_kept(pool: SessionPool, prober: Prober, long_video: VideoInfo, plan: SamplingPlan) -> None:
     timeline = [Event(Span(10.0, 80.0), CIRCLE.text)]
-    assert refine_timeline(pool, prober, long_video, timeline, plan, on_part=lambda _: None) == timeline
+    assert refine_timeline(pool, prober, long_video, timeline, plan) == timeline
 
 
 def test_captions_are_complete_across_window_boundaries(
@@ -171,7 +174,7 @@ def test_captions_are_complete_across_window_boundaries(
         return refine_event(self)
 
     monkeypatch.setattr(EventRefiner, "refine", record_event)
-    events = caption(pool, prober, long_video, plan).events
+    events = run_to_end(caption(pool, prober, long_video, plan, CAPTION_CHECKS)).events
     assert [event.text for event in events] == [SQUARE.text, STAR.text, CIRCLE.text]
     assert events[2].span.iou(LONG_CIRCLE.event.span) >= 0.85
     assert CIRCLE.text in refined_texts
