@@ -17,7 +17,8 @@ from longview.video.timeline import Event, Span
 MAX_CONFIRM_TOKENS = 256
 MAX_PREAMBLE_CHARACTERS = 80
 """Maximum length of a reply without a yes or a no, after which generation ends."""
-_THINKING = re.compile(r"^.*</think>", re.DOTALL)
+_THINKING = re.compile(r"^\s*<think>(?!.*</think>).*|^.*</think>", re.DOTALL)
+"""Thoughts before a reply. They may still be unfinished."""
 _YES_OR_NO = re.compile(r"\W*(?:(?:the\s+|my\s+)?answer\W+(?:is\W+)?)?(?P<word>yes|no)\b", re.IGNORECASE)
 _UNFINISHED_WORD = re.compile(r"\w$")
 
@@ -108,7 +109,8 @@ class FreeFormProber:
             # The next piece may belong to the same word: "No" and "Nobody".
             if _UNFINISHED_WORD.search(generation.text):
                 continue
-            if parse_yes_or_no(generation.text) is not None or len(generation.text) > MAX_PREAMBLE_CHARACTERS:
+            reply = _THINKING.sub("", generation.text)
+            if parse_yes_or_no(reply) is not None or len(reply) > MAX_PREAMBLE_CHARACTERS:
                 break
         return parse_yes_or_no(generation.text)
 

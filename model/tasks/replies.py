@@ -8,6 +8,8 @@ cannot parse, and never invents one.
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,9 @@ _START_KEYS = ("start", "start_time", "start_s", "begin", "from")
 _END_KEYS = ("end", "end_time", "end_s", "stop", "to")
 _TEXT_KEYS = ("description", "caption", "event", "text", "sentence", "label")
 _RANGE = re.compile(r"^\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*(?:-|–|—|to)\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*$")
+_BEGIN = re.compile(r"[\[{]")
+_PAIR = re.compile(r'"([^"\\]*)"\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL)
+"""A key and its text in a dict, each in quotation marks."""
 
 
 class TimedCaption(BaseModel):
@@ -74,36 +79,53 @@ def parse_entries(text: str) -> list[Any] | None:
     body = re.sub(r"^.*</think>", "", text, flags=re.DOTALL)
     fenced_block = re.search(r"```(?:json)?\s*(.*?)(?:```|$)", body, re.DOTALL)
     body = fenced_block[1] if fenced_block else body
-    begin = re.search(r"[\[{]", body)
-    if begin is None:
-        return None
-    body = body[begin.start() :]
-    try:
-        data, _ = json.JSONDecoder().raw_decode(body)
-    except (ValueError, RecursionError):
-        return _whole_objects(body)
-    if isinstance(data, list):
-        return data
-    if isinstance(data, dict):
-        if any(key in data for key in _START_KEYS):
-            # More objects may follow, one per line, without a list around them.
-            return _whole_objects(body) or [data]
-        lists = [value for value in data.values() if isinstance(value, list)]
-        if len(data) == 1 and lists:
-            return lists[0]
-        return [{"range": key, "description": value} for key, value in data.items()]
-    return None
+    values = list(_whole_values(body))
+    for value in values:
+        if isinstance(value, list) and _has_object(value):
+            return value
+    # Objects one per line, or those before the place where a list is cut off.
+    if entries := [entry for value in values if isinstance(value, dict) for entry in _entries_of(value)]:
+        return entries
+    if pairs := list(_whole_pairs(body)):
+        return pairs
+    return next((value for value in values if isinstance(value, list)), []) if values else None
 
 
-def _whole_objects(body: str) -> list[Any] | None:
-    """Return the complete innermost objects of JSON that is cut off or malformed."""
-    objects = []
-    for match in re.finditer(r"\{[^{}]*\}", body):
+def _whole_values(body: str) -> Iterator[list[Any] | dict[str, Any]]:
+    """Yield the outermost lists and objects of a text that are complete JSON."""
+    decoder = json.JSONDecoder(strict=False)
+    position = 0
+    while begin := _BEGIN.search(body, position):
         try:
-            objects.append(json.loads(match[0]))
+            value, position = decoder.raw_decode(body, begin.start())
         except ValueError:
+            position = begin.end()
             continue
-    return objects or None
+        except RecursionError:
+            return
+        yield value
+
+
+def _whole_pairs(body: str) -> Iterator[dict[str, Any]]:
+    """Yield the complete entries of a dict from ranges to sentences that is cut off or malformed."""
+    for match in _PAIR.finditer(body):
+        if _RANGE.match(match[1]):
+            with suppress(ValueError):
+                yield {"range": match[1], "description": json.loads(match[2], strict=False)}
+
+
+def _has_object(items: list[Any]) -> bool:
+    return any(isinstance(item, dict) for item in items)
+
+
+def _entries_of(data: dict[str, Any]) -> list[Any]:
+    """Return the entries of an object: itself, those in its list, or its pairs of a range and a sentence."""
+    if any(key in data for key in _START_KEYS):
+        return [data]
+    lists = [value for value in data.values() if isinstance(value, list)]
+    if lists:
+        return next(filter(_has_object, lists), lists[0])
+    return [{"range": key, "description": value} for key, value in data.items()]
 
 
 def _event(entry: Any, session: VideoSession) -> Event | None:
@@ -150,7 +172,7 @@ def to_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span 
     """
     patches = session.patches
     period_s = patches[1].timestamp_s - patches[0].timestamp_s if len(patches) > 1 else session.window.duration_s
-    if start_s > patches[-1].timestamp_s + period_s:
+    if start_s > patches[-1].timestamp_s + period_s or end_s < patches[0].timestamp_s - period_s:
         return None
     first = min(patches, key=lambda patch: abs(patch.timestamp_s - start_s))
     last = min(patches, key=lambda patch: abs(patch.timestamp_s - end_s))
