@@ -11,7 +11,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import CaptionOptions, caption
 from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.events import TextDelta, run_to_end
-from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S
+from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, PLANNING_PROGRESS_SHARE
 from longview.model.tasks.localizer import LocateOptions, locate
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.prompts import freeform_prompt
@@ -160,8 +160,10 @@ class _Answerer:
         # A second or two without what surrounds it is too little to caption.
         around = Span(max(0.0, span.start_s - MARGIN_S), min(self.video.duration_s, span.end_s + MARGIN_S)) if is_short else span
         purpose: Purpose = "refine" if is_short else "caption"
-        plan = self.pool.planner.plan(self.video, purpose, span=around, progress=self.progress)
-        captions = run_to_end(caption(self.pool, self.prober, self.video, plan, self.options.captions, progress=self.progress))
+        step = self.progress.child(0.0, PLANNING_PROGRESS_SHARE)
+        plan = self.pool.planner.plan(self.video, purpose, span=around, progress=step)
+        step = self.progress.child(PLANNING_PROGRESS_SHARE, 1.0)
+        captions = run_to_end(caption(self.pool, self.prober, self.video, plan, self.options.captions, progress=step))
         if len(captions.out_of_distribution) == len(plan.windows):
             raise out_of_distribution_error(self.pool.engine.checkpoint)
         min_overlap_s = min(plan.patch_period_s, span.duration_s) / 2
@@ -181,7 +183,7 @@ class _Answerer:
     def _answer_freeform(self) -> Iterator[str]:
         """Let the checkpoint answer about the window that the question needs."""
         plan, window = self._select_window()
-        session = self.pool.session(self.video, plan, window, progress=self.progress)
+        session = self.pool.session(self.video, plan, window, progress=self.progress.child(PLANNING_PROGRESS_SHARE, 1.0))
         if session.is_out_of_distribution:
             raise out_of_distribution_error(self.pool.engine.checkpoint)
         coverage = CoverageTracker(plan, key_frames_only=self.pool.decoder.key_frames_only)
@@ -246,7 +248,7 @@ class _Answerer:
         usual_period_s = 2 * self.pool.engine.checkpoint.trained_range.frame_period_s
         if timestamp_s is not None and plan.patch_period_s > usual_period_s * 1.01:
             # A caption window has a finer patch period, and its session is often still warm after indexing.
-            plan = planner.plan(video, "caption", progress=self.progress)
+            plan = planner.plan(video, "caption", progress=self.progress.child(0.0, PLANNING_PROGRESS_SHARE))
         likely_s = self.likely_span.start_s if self.likely_span else 0.0
         target_s = likely_s if timestamp_s is None else timestamp_s
         return plan, next((window for window in plan.windows if window.span.contains(target_s)), plan.windows[0])

@@ -16,6 +16,8 @@ from longview.video.sampler import Purpose, SamplingPlan, Window
 from longview.video.timeline import Span
 
 MAX_GROUNDING_TOKENS = 512
+PLANNING_PROGRESS_SHARE = 0.05
+"""Share of a task's progress for its sampling plan, which detects shots where windows meet."""
 DECODING_PROGRESS_SHARE = 0.4
 """Share of a window's progress for decoding and prefill; the rest is for the questions."""
 MARGIN_S = 4.0

@@ -8,7 +8,16 @@ from longview.model.engine.ood import out_of_distribution_error
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
 from longview.model.tasks.coverage import Coverage, CoverageTracker
-from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, MIN_SAME_EVENT_IOU, ground, open_clip, open_windows, with_margin
+from longview.model.tasks.grounding import (
+    MARGIN_S,
+    MAX_CLIP_S,
+    MIN_SAME_EVENT_IOU,
+    PLANNING_PROGRESS_SHARE,
+    ground,
+    open_clip,
+    open_windows,
+    with_margin,
+)
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.question import check_length
 from longview.model.tasks.verifier import verify_claim, verify_in
@@ -92,12 +101,13 @@ def locate(
     check_length(query, "query")
     if not query.strip():
         raise InvalidQuestion("The query is empty: say what to look for.")
-    plan = pool.planner.plan(video, "caption", span=span, progress=progress)
+    plan = pool.planner.plan(video, "caption", span=span, progress=progress.child(0.0, PLANNING_PROGRESS_SHARE))
     coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
     coarse: list[list[Span]] = []
     unresolved: list[Span] = []
     coarse_share = len(plan.windows) / (len(plan.windows) + 1)
-    for window, session, step in open_windows(pool, video, plan, coverage, progress=progress.child(0.0, coarse_share)):
+    windows_progress = progress.child(PLANNING_PROGRESS_SHARE, coarse_share)
+    for window, session, step in open_windows(pool, video, plan, coverage, progress=windows_progress):
         spans, is_readable = ground(session, query, progress=step)
         coverage.add(session, is_readable=is_readable)
         coarse.append(spans)

@@ -1,0 +1,139 @@
+"""The costs of captions and localisation are those that were estimated, and progress follows them; with a scripted engine."""
+
+import json
+
+import pytest
+
+from longview.model.engine.sessions import SessionPool
+from longview.model.probers import prober_for
+from longview.model.tasks import costs
+from longview.model.tasks.captioner import CaptionOptions, Captions, caption
+from longview.model.tasks.events import run_to_end
+from longview.model.tasks.localizer import LocateOptions, locate
+from longview.model.tasks.prompts import DENSE_CAPTIONS
+from longview.video.decoder import Decoder
+from longview.video.probe import VideoInfo, probe
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.sampler import SamplingPlan
+from longview.video.synthetic import render
+from longview.video.timeline import Event, Span
+from tests.fakes import FakeSession, RecordedProgress, ScriptedEngine
+from tests.model.tasks.scripts import (
+    CONTEXT_TOKENS,
+    PROBER,
+    check_events,
+    clock,
+    is_localization,
+    is_verification,
+    localization,
+    scripted,
+)
+
+DURATION_S = 180.0
+FREE_CAPTIONS = CaptionOptions(verify=False, refine=False)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
+    return probe(render(tmp_path_factory.mktemp("costs") / "video.mp4", [], DURATION_S, width=160, height=96, fps=5.0))
+
+
+TIMELINE = tuple(
+    Event(Span(start_s, start_s + 8.0), f"Scene {number} of the talk.") for number, start_s in enumerate(range(2, 180, 12))
+)
+
+
+def describe(prompt: str, session: FakeSession) -> str:
+    """Caption the part of the timeline that a window shows; ground any scene; confirm everything."""
+    visible = [event for event in TIMELINE if event.span.overlap_s(session.window) > 0]
+    if is_verification(prompt):
+        return "Yes."
+    if is_localization(prompt):
+        visible = [event for event in visible if event.text.rstrip(".") in prompt]
+        return json.dumps([{"start": event.span.start_s, "end": event.span.end_s} for event in visible])
+    assert prompt == DENSE_CAPTIONS
+    spans = [(event, event.span.clamped(session.window)) for event in visible]
+    return json.dumps({f"{clock(span.start_s)} - {clock(span.end_s)}": event.text for event, span in spans})
+
+
+@pytest.fixture
+def counted_pool(decoder: Decoder) -> SessionPool:
+    return SessionPool(ScriptedEngine(describe, context_tokens=CONTEXT_TOKENS), decoder)
+
+
+@pytest.fixture
+def plan(counted_pool: SessionPool, video: VideoInfo) -> SamplingPlan:
+    plan = counted_pool.planner.plan(video, "caption")
+    assert len(plan.windows) == 4
+    return plan
+
+
+def caption_all(
+    pool: SessionPool, video: VideoInfo, plan: SamplingPlan, options: CaptionOptions, progress: Progress = NO_PROGRESS
+) -> Captions:
+    return run_to_end(caption(pool, prober_for(pool.engine.checkpoint), video, plan, options, progress=progress))
+
+
+def test_captions_without_checks_take_one_reply_per_window(
+    counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan
+) -> None:
+    cost = costs.captions_cost(counted_pool, PROBER, video, plan, FREE_CAPTIONS)
+    captions = caption_all(counted_pool, video, plan, FREE_CAPTIONS)
+    check_events(captions, *TIMELINE)
+    assert len(captions.events) == 15 and captions.coverage.uncovered == ()
+    engine = scripted(counted_pool)
+    assert (len(engine.sessions), len(engine.prompts), engine.text_prompts) == (4, 4, [])
+    assert (cost.sessions, cost.generations, cost.is_exact) == (4, 4, True)
+
+
+def test_checks_of_captions_take_more_replies(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
+    options = CaptionOptions(verify=True, refine=True)
+    cost = costs.captions_cost(counted_pool, PROBER, video, plan, options)
+    check_events(caption_all(counted_pool, video, plan, options), *TIMELINE)
+    engine = scripted(counted_pool)
+    assert len(engine.sessions) > 4 and len(engine.prompts) > 4 + len(TIMELINE)
+    assert cost.sessions > 4 and cost.generations > 4 + len(TIMELINE) - 1 and not cost.is_exact
+
+
+def test_locate_cost_is_that_of_an_absent_query(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
+    engine = scripted(counted_pool)
+    engine.script = localization("[]", "No.")
+    for verify, generations in ((False, 4), (True, 12)):
+        options = LocateOptions(verify=verify, refine=False)
+        cost = costs.locate_cost(counted_pool, plan, options)
+        assert locate(counted_pool, PROBER, video, "a dog", options).is_found is False
+        assert (len(engine.sessions), len(engine.prompts)) == (4, generations)
+        assert (cost.sessions, cost.generations) == (4, 8 if verify else 4)
+
+
+def test_progress_of_all_windows_is_even(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
+    engine = scripted(counted_pool)
+    progress = RecordedProgress()
+    at_questions: list[float] = []
+
+    def script(prompt: str, session: FakeSession) -> str:
+        at_questions.append(progress.report.fraction)
+        return describe(prompt, session)
+
+    engine.script = script
+    caption_all(counted_pool, video, plan, FREE_CAPTIONS, progress)
+    progress.check_complete()
+    # Each window is decoded when its question is asked.
+    assert at_questions == pytest.approx([0.1, 0.35, 0.6, 0.85], abs=0.01)
+
+
+def test_progress_of_localization_does_not_end_with_its_plan(decoder: Decoder, video: VideoInfo) -> None:
+    """The plan of several windows detects shots, which has a progress of its own."""
+    progress = RecordedProgress()
+    at_questions: list[float] = []
+
+    def script(prompt: str, session: FakeSession) -> str:
+        at_questions.append(progress.report.fraction)
+        return describe(prompt, session)
+
+    pool = SessionPool(ScriptedEngine(script, context_tokens=CONTEXT_TOKENS), decoder)
+    options = LocateOptions(verify=True, refine=True)
+    result = locate(pool, PROBER, video, TIMELINE[7].text, options, progress=progress)
+    assert [item.span.iou(TIMELINE[7].span) > 0.8 for item in result.occurrences] == [True]
+    progress.check_complete()
+    assert at_questions[0] < 0.3 and at_questions == sorted(at_questions) and len(set(at_questions)) >= 4
