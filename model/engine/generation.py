@@ -17,7 +17,7 @@ MIN_REPETITIONS = 4
 RETRY_PRESENCE_PENALTY = 1.5
 """Presence penalty for the second attempt after a repetitive reply, as Qwen recommends (Qwen3-VL model cards). transformers
 does not implement it."""
-THINK_END = "</think>"
+THINK_START, THINK_END = "<think>", "</think>"
 MAX_THINKING_TOKENS = 8192
 """Maximum length of the thinking before a reply, in tokens. Thinking is not part of the reply."""
 

@@ -24,12 +24,12 @@ from tenacity import retry, retry_if_exception_type, retry_if_not_exception_type
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
 from longview.model.engine.checkpoints import QWEN3_VL, Checkpoint
-from longview.model.engine.generation import THINK_END, is_repetitive
+from longview.model.engine.generation import THINK_END, THINK_START, is_repetitive
 from longview.model.engine.prefill import MS_PER_SECOND, FrameBatcher
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
-from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Cancelled, Progress
+from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.video.sampler import FRAMES_PER_PATCH, SamplingPlan
 from longview.video.timeline import Span
 
@@ -282,24 +282,33 @@ class RemoteGeneration:
 
     def __iter__(self) -> Iterator[str]:
         start = time.perf_counter()
-        # The thinking of a Thinking checkpoint precedes the reply, unless the server separates them.
-        thinking_text, thinking = "", "thinking" in self._engine.server.model.lower()
+        head = ""
         for piece in self._received():
             self.total_s = time.perf_counter() - start
             self.first_token_s = self.first_token_s or self.total_s
-            if thinking:
-                thinking_text += piece
-                if THINK_END not in thinking_text:
-                    continue
-                thinking, piece = False, thinking_text.partition(THINK_END)[2].lstrip()
-            self.text += piece
-            yield piece
-        if thinking:
-            # The model did not think, or its thinking did not end.
-            self.text = thinking_text if self._finish_reason == "stop" else ""
+            if not self.text:
+                head += piece
+                piece = self._without_thinking(head)
+            if piece:
+                self.text += piece
+                yield piece
+        if not self.text and head and THINK_END not in head and self._finish_reason == "stop":
+            # What seemed to be thinking was the reply.
+            self.text = head.lstrip().removeprefix(THINK_START).lstrip()
             yield self.text
         self.is_complete = self._finish_reason == "stop"
         self.is_repetitive = is_repetitive(self.text.split())
+
+    def _without_thinking(self, head: str) -> str:
+        """Return what follows the thinking at the beginning of a reply; "" while it lasts, or may still begin.
+
+        Thinking precedes the reply, unless the server separates them. The prompt of a Thinking checkpoint contains the tag that
+        begins it; other models write the tag themselves.
+        """
+        if THINK_END in head:
+            return head.rpartition(THINK_END)[2].lstrip()
+        may_begin = THINK_START.startswith(head.lstrip()[: len(THINK_START)])
+        return "" if may_begin or "thinking" in self._engine.server.model.lower() else head
 
     def _received(self) -> Iterator[str]:
         """Yield the text of the reply as the server sends it.
@@ -378,13 +387,15 @@ async def _or_cancelled(pieces: AsyncGenerator[str, None], progress: Progress) -
         return await anext(pieces, None)
 
     task = asyncio.ensure_future(next_piece())
-    while not task.done():
-        await asyncio.wait({task}, timeout=CANCEL_POLL_S)
-        if progress.is_cancelled:
-            task.cancel()
-            await asyncio.wait({task})
-            raise Cancelled
-    return task.result()
+    try:
+        while not task.done():
+            progress.raise_if_cancelled()
+            await asyncio.wait({task}, timeout=CANCEL_POLL_S)
+        return task.result()
+    finally:
+        # Also after Ctrl-C: a generator that still runs cannot be closed.
+        task.cancel()
+        await asyncio.wait({task})
 
 
 def _messages(question: str, history: Sequence[ChatTurn], images: list[dict[str, Any]]) -> list[dict[str, Any]]:

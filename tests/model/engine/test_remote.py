@@ -2,20 +2,15 @@
 
 import base64
 import io
-import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -36,6 +31,7 @@ from longview.video.probe import VideoInfo
 from longview.video.timeline import Span
 from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS
 from tests.hf_reference import HFReference
+from tests.model.engine.scripted_server import BLACK, Script, rejects, streams
 
 QUESTIONS = (DENSE_CAPTIONS, "How many events are in the video?", "What happens at 4.0 seconds?")
 
@@ -139,79 +135,6 @@ def test_missing_server_is_reported_at_once() -> None:
 # -- a scripted server that fails, or that identifies itself as vLLM -----------------------------------------------
 
 
-class Script:
-    """The next responses of the server, and the requests that it received."""
-
-    def __init__(self) -> None:
-        self.models: list[dict[str, Any]] = []
-        self.responses: list[Callable[[BaseHTTPRequestHandler], None]] = []
-        self.requests: list[dict[str, Any]] = []
-        self.url = ""
-
-
-def streams(*pieces: str, is_complete: bool = True) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Stream these pieces, and then end the reply properly or close the connection."""
-
-    def respond(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Type", "text/event-stream")
-        handler.end_headers()
-        deltas: list[tuple[dict[str, str], str | None]] = [({"content": piece}, None) for piece in pieces]
-        if is_complete:
-            deltas.append(({}, "stop"))
-        for delta, finish_reason in deltas:
-            choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-            chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
-            handler.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-        if is_complete:
-            handler.wfile.write(b"data: [DONE]\n\n")
-
-    return respond
-
-
-def rejects(status: int) -> Callable[[BaseHTTPRequestHandler], None]:
-    def respond(handler: BaseHTTPRequestHandler) -> None:
-        body = json.dumps({"error": {"message": "not now", "type": "x", "code": status}}).encode()
-        handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return respond
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
-    script = Script()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({"object": "list", "data": script.models}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_POST(self) -> None:
-            script.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            script.responses.pop(0)(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http_server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    script.url = f"http://127.0.0.1:{http_server.server_address[1]}/v1"
-    threading.Thread(target=http_server.serve_forever, daemon=True).start()
-    yield script
-    http_server.shutdown()
-    http_server.server_close()
-
-
-BLACK = TimedFrames(np.zeros((7, 64, 96, 3), np.uint8), np.array([0.0, 0.467, 0.967, 1.4, 2.25, 2.35, 3.0]))
-
-
 def test_closed_connection_is_an_error_with_partial_text(script: Script) -> None:
     script.responses = [streams("A red", " circle", is_complete=False)]
     generation = open_session(Server(script.url, "m"), BLACK).generate("What?", max_new_tokens=9)
@@ -280,13 +203,6 @@ def test_vllm_gets_one_video_with_true_frame_times(script: Script) -> None:
 
 
 VERIFIED = AnswerOptions(verify=True, captions=CAPTION_CHECKS, localization=LOCATE_CHECKS)
-VLLM = {"id": "m", "object": "model", "created": 1, "owned_by": "vllm", "max_model_len": 262144}
-
-
-@pytest.fixture
-def remote_pool(script: Script, decoder: Decoder) -> SessionPool:
-    script.models = [VLLM]
-    return SessionPool(RemoteEngine(Server(script.url, "m")), decoder)
 
 
 def test_prompt_has_history_and_distrusts_text_in_the_video(
@@ -327,3 +243,37 @@ def test_answer_without_citations_is_not_verified(script: Script, remote_pool: S
     answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "Is there a dog at 5 seconds?", VERIFIED))
     assert answer.text == "No."
     assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "pieces", "expected"),
+    [
+        ("Qwen3-VL-8B-Thinking", ("It is", " red.", "\n</think>", "\n\nA circle", "."), ["A circle", "."]),
+        ("Qwen3-VL-8B-Thinking", ("A circle", "."), ["A circle."]),
+        ("Qwen3.5-9B", ("<th", "ink>", "\nAt 4.0 seconds?", " No.", "</think>\n\nA circle", "."), ["A circle", "."]),
+        ("Qwen3.5-9B", ("<think>\n\n</think>\n\n", "A circle."), ["A circle."]),
+        ("Marlin-2B", ("<think>", "\n", "A circle."), ["A circle."]),
+        ("m", ("A circle", " <think> of it", "."), ["A circle", " <think> of it", "."]),
+        ("m", ("<b>A</b>", " circle."), ["<b>A</b>", " circle."]),
+        ("m", ("<",), ["<"]),
+        ("m", (), []),
+    ],
+)
+def test_thinking_of_served_models_is_not_part_of_the_reply(
+    script: Script, model: str, pieces: tuple[str, ...], expected: list[str]
+) -> None:
+    script.responses = [streams(*pieces)]
+    generation = open_session(Server(script.url, model), BLACK).generate("What?", max_new_tokens=9)
+    assert list(generation) == expected
+    assert generation.text == "".join(expected)
+
+
+def test_citations_of_an_answer_are_not_those_of_the_thinking(
+    script: Script, remote_pool: SessionPool, shapes_video: VideoInfo
+) -> None:
+    script.responses = [streams("<think>Is it at", " 12.0 seconds?", "</think>", "\n\nAt 4.0 seconds", " a circle moves.")]
+    prober = prober_for(remote_pool.engine.checkpoint)
+    answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "What moves?", ANSWER_CHECKS))
+    assert answer.text == "At 4.0 seconds a circle moves."
+    [citation] = answer.citations
+    assert citation.contains(4.0)
