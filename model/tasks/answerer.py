@@ -97,6 +97,7 @@ def answer_question(
         first_token_s = first_token_s or time.perf_counter() - start
         text += piece
         yield TextDelta(piece)
+    progress.update(1.0)
     total_s = time.perf_counter() - start
     return VideoAnswer(text.strip(), answerer.citations, answerer.coverage, answerer.plan, first_token_s, total_s)
 

@@ -114,6 +114,7 @@ def caption(
         timeline = refine_timeline(pool, prober, video, timeline, plan, progress=progress.child(windows_share, 1.0))
         # Two events that were apart may have the same time after the refinement.
         timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
+    progress.update(1.0)
     if spans := merge_spans(coverage.out_of_distribution):
         parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in spans)
         log.warning("%s: no captions for %s. %s", video.path.name, parts, out_of_distribution_error(pool.engine.checkpoint))

@@ -165,7 +165,12 @@ def test_interrupt_while_the_server_is_silent(script: Script) -> None:
     session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
     # A test runner may ignore the signal.
     previous_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    interrupter = threading.Thread(target=lambda: silence.has_begun.wait(30) and os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupt() -> None:
+        silence.has_begun.wait(30)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -183,3 +183,20 @@ def test_thinking_is_not_part_of_the_reply(engine: LocalEngine, monkeypatch: pyt
     list(generation)
     assert "." not in generation.text
     assert generation.is_complete
+
+
+@pytest.mark.parametrize(
+    "text", ["한 남자가 무대 위로 걸어간다.", "一名男子走上舞台。", "naïve 👩‍👩‍👧 \n\n  x", " leading space , and \" ' marks"]
+)
+def test_characters_of_several_tokens_are_yielded_whole(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    black = TimedFrames(np.zeros((4, 64, 64, 3), np.uint8), np.arange(4.0))
+    session = engine.open_session([black], Span(0, 4), capacity_tokens=400)
+    tokenizer = engine.processor.tokenizer
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    for length in range(1, len(ids) + 1):
+        monkeypatch.setattr(session, "tokens", lambda *_: iter(ids[:length]))  # noqa: B023 (it is consumed below)
+        generation = session.generate("What?", max_new_tokens=500)
+        pieces = list(generation)
+        assert all(pieces) and "�" not in generation.text
+        assert generation.text == "".join(pieces) == tokenizer.decode(ids[:length]).rstrip("�")
+    assert generation.text == text

@@ -1,23 +1,27 @@
 """The costs of captions and localisation are those that were estimated, and progress follows them; with a scripted engine."""
 
 import json
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
 from longview.model.tasks import costs
+from longview.model.tasks.answerer import AnswerOptions, answer_question
 from longview.model.tasks.captioner import CaptionOptions, Captions, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import LocateOptions, locate
 from longview.model.tasks.prompts import DENSE_CAPTIONS
-from longview.video.decoder import Decoder
+from longview.video.decoder import Decoder, TimedFrames
+from longview.video.errors import UnreadableVideo
 from longview.video.probe import VideoInfo, probe
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
 from longview.video.synthetic import render
 from longview.video.timeline import Event, Span
-from tests.fakes import FakeSession, RecordedProgress, ScriptedEngine
+from tests.fakes import FakeSession, RecordedProgress, ScriptedEngine, ScriptedSession
 from tests.model.tasks.scripts import (
     CONTEXT_TOKENS,
     PROBER,
@@ -120,6 +124,38 @@ def test_progress_of_all_windows_is_even(counted_pool: SessionPool, video: Video
     progress.check_complete()
     # Each window is decoded when its question is asked.
     assert at_questions == pytest.approx([0.1, 0.35, 0.6, 0.85], abs=0.01)
+
+
+def test_progress_is_complete_if_the_last_window_is_undecodable(
+    counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = scripted(counted_pool)
+    open_session = engine.open_session
+
+    def fail_at_last(frames: Iterable[TimedFrames], window: Span, **options: Any) -> ScriptedSession:
+        if window == plan.windows[-1].span:
+            raise UnreadableVideo("No frame of this part of the video can be decoded.")
+        return open_session(frames, window, **options)
+
+    monkeypatch.setattr(engine, "open_session", fail_at_last)
+    progress = RecordedProgress()
+    captions = caption_all(counted_pool, video, plan, FREE_CAPTIONS, progress)
+    assert captions.coverage.uncovered == (plan.windows[-1].span,)
+    progress.check_complete()
+
+
+@pytest.mark.parametrize("question", ["What is the talk about?", "When does Scene 7 appear?", "What happens at 0:30?"])
+def test_progress_of_answers_is_complete(decoder: Decoder, video: VideoInfo, question: str) -> None:
+    def script(prompt: str, session: FakeSession) -> str:
+        return describe(prompt, session) if is_localization(prompt) or is_verification(prompt) else "About music."
+
+    pool = SessionPool(ScriptedEngine(script), decoder)
+    options = AnswerOptions(verify=False, captions=FREE_CAPTIONS, localization=LocateOptions(verify=True, refine=True))
+    for _ in range(2):
+        # The second time all sessions are warm.
+        progress = RecordedProgress()
+        run_to_end(answer_question(pool, PROBER, video, question, options, progress=progress))
+        assert progress.fractions == sorted(progress.fractions) and progress.fractions[-1] == 1.0
 
 
 def test_progress_of_localization_does_not_end_with_its_plan(decoder: Decoder, video: VideoInfo) -> None:
