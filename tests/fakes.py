@@ -132,6 +132,12 @@ class FakePool:
         return reply
 
 
+CUT_OFF = "…CUT"
+"""End of a scripted reply that the token limit ended."""
+Script = Callable[[str, FakeSession], str]
+"""A function from a question and the session that it is asked to the reply."""
+
+
 @dataclass
 class ScriptedSession(FakeSession):
     """A session of a `ScriptedEngine`."""
@@ -143,15 +149,11 @@ class ScriptedSession(FakeSession):
         reply = self.engine.script(question, self)
         is_complete = not reply.endswith(CUT_OFF)
         generation = FakeGeneration(reply.removesuffix(CUT_OFF), is_complete=is_complete, progress=progress)
+        self.prompts.append(question)
         self.engine.prompts.append(question)
+        self.generations.append(generation)
         self.engine.generations.append(generation)
         return generation
-
-
-CUT_OFF = "…CUT"
-"""End of a scripted reply that the token limit ended."""
-Script = Callable[[str, FakeSession], str]
-"""A function from a question and the session that it is asked to the reply."""
 
 
 class ScriptedEngine:
