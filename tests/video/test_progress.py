@@ -117,7 +117,7 @@ def test_default_progress_has_no_state() -> None:
     NO_PROGRESS.raise_if_cancelled()
 
 
-def test_lock_is_held_during_the_block_and_released_after_an_error() -> None:
+def test_lock_is_released_after_an_error_in_the_block() -> None:
     lock = threading.Lock()
 
     def fail() -> None:
