@@ -82,5 +82,6 @@ def test_old_library_variable_never_shows_an_empty_library(shell: Shell, tmp_pat
 
 
 def test_the_command_starts_without_torch_and_gradio() -> None:
-    script = "import sys, longview.app.__main__ as main; main.load_verbs(); print(*{'torch', 'transformers', 'gradio'} & set(sys.modules))"
+    load = "import sys, longview.app.__main__ as main; main.load_verbs()"
+    script = load + "; print(*{'torch', 'transformers', 'gradio'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == ""
