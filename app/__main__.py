@@ -3,8 +3,7 @@
 import os
 import sys
 
-STOPPED_EXIT_CODE = 130
-"""Exit code after Ctrl-C: 128 plus the number of the signal, as shells have it."""
+from longview.app.cli import CANCELLED_EXIT_CODE
 
 
 def load_verbs() -> None:
@@ -24,7 +23,7 @@ def main() -> None:
         from longview.app.cli.console import run
     except KeyboardInterrupt:
         sys.stderr.write("Stopped.\n")
-        sys.exit(STOPPED_EXIT_CODE)
+        sys.exit(CANCELLED_EXIT_CODE)
     run()
 
 

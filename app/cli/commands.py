@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longview.app import schemas
-from longview.app.cli.console import Context, command, printable, stop, write_out
+from longview.app.cli.console import Context, command, stop
+from longview.app.cli.output import printable, write_out
 from longview.app.cli.params import (
     ContextTokens,
     End,
@@ -65,6 +66,8 @@ def index(
         documents.append(row)
         spent = f"{row.events} events in {row.seconds_spent} s"
         lines.append(f"{row.video_id}  {format_time(row.duration_s)}  {spent}  {printable(row.path)}")
+        if row.incomplete and not row.events:
+            lines.append(f"{row.video_id}  {NO_CAPTIONS}")
     if failures and len(paths) == 1:
         raise failures[0]
     context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.checkpoint.notice), "\n".join(lines))

@@ -2,13 +2,11 @@
 
 import functools
 import inspect
-import io
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +14,9 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 from pydantic import BaseModel
-from tqdm import tqdm
 
+from longview.app.cli import CANCELLED_EXIT_CODE
+from longview.app.cli.output import prepare_standard_streams, printable, progress_bar, to_json, write_out
 from longview.app.errors import EXPECTED_ERRORS, AppError, OutputFailed
 from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
@@ -26,14 +25,11 @@ from longview.app.streams import Done, Stream
 from longview.model.tasks.events import TextDelta
 from longview.video.backends import BackendName
 from longview.video.progress import Cancelled, ProgressReport
-from longview.video.time_text import format_time
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CANCELLED_EXIT_CODE = 130
-"""Exit code after Ctrl-C: 128 plus the number of the signal, as shells have it."""
 STOPPED = "Stopped. Nothing half-finished was kept."
 
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -87,12 +83,12 @@ class Context:
         if self.app.checkpoint.notice:
             print(self.app.checkpoint.notice, file=sys.stderr)
 
-    def follow(self, stream: Stream[T], *, progress: bool = True) -> T:
+    def follow(self, stream: Stream[T]) -> T:
         """Show the progress of a stream on stderr, and its text on stdout; return its result.
 
-        `progress`: whether to show it. It ends with the first piece of text, which is the progress from then on.
+        The progress is shown until the first piece of text.
         """
-        with closing(iter(stream)) as events, _progress_bar(is_shown=progress) as bar:
+        with closing(iter(stream)) as events, progress_bar() as bar:
             for event in events:
                 match event:
                     case ProgressReport():
@@ -104,57 +100,6 @@ class Context:
                     case Done(result):
                         return result
         raise AssertionError("a stream ends with its result or an error")
-
-
-def write_out(text: str) -> None:
-    """Write to stdout at once. This is the one place that writes results.
-
-    Raises:
-        OutputFailed: it cannot be written.
-    """
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputFailed(f"The output cannot be written: {error.strerror}.") from error
-
-
-class _ProgressBar:
-    """A bar with stage and remaining time on stderr; plain lines where that is no terminal."""
-
-    def __init__(self, bar: "tqdm[Any]", *, is_shown: bool) -> None:
-        self._bar, self._is_shown = bar, is_shown
-        self._printed_steps: set[tuple[str, int]] = set()
-
-    def show(self, report: ProgressReport) -> None:
-        """Show the state of an operation."""
-        if not self._is_shown:
-            return
-        remaining = f"{format_time(report.seconds_left)[:-2]} left" if report.seconds_left is not None else ""
-        step = (report.stage, int(report.fraction * 10))
-        if not self._bar.disable:
-            self._bar.set_description_str(report.stage, refresh=False)
-            self._bar.set_postfix_str(remaining, refresh=False)
-            self._bar.n = report.fraction * 100
-            self._bar.refresh()
-        elif step not in self._printed_steps:
-            self._printed_steps.add(step)
-            print(f"{report.fraction:4.0%} {report.stage} {remaining}".rstrip(), file=sys.stderr)
-
-    def close(self) -> None:
-        """Remove the bar, and show no further state."""
-        self._bar.close()
-        self._is_shown = False
-
-
-@contextmanager
-def _progress_bar(*, is_shown: bool) -> Iterator[_ProgressBar]:
-    layout = "{desc} {percentage:3.0f}%|{bar:30}| {postfix}"
-    is_live = is_shown and sys.stderr.isatty()
-    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not is_live) as bar:
-        yield _ProgressBar(bar, is_shown=is_shown)
 
 
 OptionGroup = Literal["json", "model", "decoding", "backend", "key-frames", "index-checks", "ask-checks", "search-checks"]
@@ -260,7 +205,7 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
         log.warning("--key-frames-only: events between two key frames are missed; words and times may be wrong.")
     try:
         function(Context(Longview(load_settings(**settings)), as_json), **values)
-    except (*EXPECTED_ERRORS, OutputFailed) as error:
+    except EXPECTED_ERRORS as error:
         fail(error, as_json=as_json)
     except BrokenPipeError:
         raise typer.Exit(1) from None
@@ -294,24 +239,6 @@ def run() -> NoReturn:
     _exit(code or 0)
 
 
-def prepare_standard_streams() -> None:
-    """Make the standard streams safe to use, whatever they are connected to.
-
-    A closed one is connected to the null device: the next file that is opened would otherwise take its place, and get what is
-    written to it. A character that a terminal cannot show, or that is no valid text, is replaced.
-    """
-    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
-        if getattr(sys, name) is None:
-            # Of a closed stdout nothing can be written, so that the loss of a result is reported.
-            descriptor = os.open(os.devnull, flags)
-            if descriptor != number:
-                os.dup2(descriptor, number)
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
-        stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
 def _exit(code: int) -> NoReturn:
     """End the program. What can no longer be written to stdout is discarded, because Python would complain about it."""
     try:
@@ -339,19 +266,11 @@ def stop(*, as_json: bool) -> NoReturn:
 
 def fail(error: Exception, *, as_json: bool) -> NoReturn:
     """Print an expected error and exit with code 1."""
+    is_written = False
     if as_json and not isinstance(error, OutputFailed):
-        write_out(to_json(ErrorDocument(error=ErrorOut.of(error))) + "\n")
-    else:
+        with suppress(OutputFailed, BrokenPipeError):
+            write_out(to_json(ErrorDocument(error=ErrorOut.of(error))) + "\n")
+            is_written = True
+    if not is_written:
         print(printable(str(error)), file=sys.stderr)
     raise typer.Exit(1)
-
-
-def to_json(document: BaseModel) -> str:
-    """Return a document as JSON text, in ASCII if stdout cannot encode more."""
-    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    return json.dumps(document.model_dump(), ensure_ascii=not is_unicode, indent=2)
-
-
-def printable(text: str) -> str:
-    """Replace what a terminal could interpret, such as line breaks and escape sequences in a file's name."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

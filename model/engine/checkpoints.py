@@ -56,12 +56,6 @@ class Checkpoint:
     fingerprint: str
     """Hash of the configuration, tokenizer, chat template, trained range, out-of-distribution detector and weights."""
     trained_range: TrainedRange
-    notice: str | None
-    """Warning that every user of this checkpoint must see."""
-    question_templates: tuple[str, ...]
-    """The only questions that it can answer, with the placeholders `{time}` and `{thing}`. Empty: any question."""
-    no_event_replies: tuple[str, ...]
-    """Its replies to a question template about a timestamp without an event."""
     kv_bytes_per_token: int
     """KV cache size per token, at two bytes per number."""
     weight_bytes: int
@@ -69,6 +63,12 @@ class Checkpoint:
     """Maximum context: that of the configuration, or a longer one with YaRN."""
     yarn_factor: float = 1.0
     """YaRN factor of the rotary position embeddings (Peng et al. 2023). 1: no extension."""
+    notice: str | None = None
+    """Warning that every user of this checkpoint must see."""
+    question_templates: tuple[str, ...] = ()
+    """The only questions that it can answer, with the placeholders `{time}` and `{thing}`. Empty: any question."""
+    no_event_replies: tuple[str, ...] = ()
+    """Its replies to a question template about a timestamp without an event."""
 
     @property
     def identity(self) -> str:

@@ -177,6 +177,22 @@ def test_stopped_answer_is_not_stored_and_frees_the_model(page: Page) -> None:
     expect(page.get_by_text("What happens between 1 and 29.5 seconds?")).to_have_count(0)
 
 
+def test_answer_has_one_time_format_and_no_notice_of_its_own(page: Page) -> None:
+    question = page.get_by_label("Question", exact=True)
+    question.fill("What happens between 11 and 19 seconds?")
+    page.keyboard.press("Enter")
+    answer = page.locator(".message.bot").last
+    expect(answer).to_contain_text("Evidence:")
+    text = answer.inner_text()
+    assert re.search(r"From 0:00:1\d\.\d to 0:00:1\d\.\d", text) and not re.search(r"\d seconds", text)
+    assert "demo checkpoint" not in text
+    question.fill("When does the white ring appear?")
+    page.keyboard.press("Enter")
+    refusal = page.locator(".message.bot").last
+    expect(refusal).to_contain_text("Not in this video")
+    assert refusal.locator("a").count() == 0
+
+
 def test_cleared_conversation_stays_cleared(page: Page) -> None:
     question = page.get_by_label("Question", exact=True)
     question.fill("When does the yellow star appear?")

@@ -1,0 +1,97 @@
+"""What verbs print: results on stdout, progress on stderr, whatever these are connected to."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import BaseModel
+from tqdm import tqdm
+
+from longview.app.errors import OutputFailed
+from longview.video.progress import ProgressReport
+from longview.video.time_text import format_time
+
+
+def write_out(text: str) -> None:
+    """Write to stdout at once. This is the one place that writes results.
+
+    Raises:
+        OutputFailed: it cannot be written.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(f"The output cannot be written: {error.strerror}.") from error
+
+
+def to_json(document: BaseModel) -> str:
+    """Return a document as JSON text, in ASCII if stdout cannot encode more."""
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    return json.dumps(document.model_dump(), ensure_ascii=not is_unicode, indent=2)
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal could interpret, such as line breaks and escape sequences in a file's name."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+class ProgressBar:
+    """A bar with stage and remaining time on stderr; plain lines where that is no terminal."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self._bar, self._is_closed = bar, False
+        self._printed_steps: set[tuple[str, int]] = set()
+
+    def show(self, report: ProgressReport) -> None:
+        """Show the state of an operation."""
+        if self._is_closed:
+            return
+        remaining = f"{format_time(report.seconds_left)[:-2]} left" if report.seconds_left is not None else ""
+        step = (report.stage, int(report.fraction * 10))
+        if not self._bar.disable:
+            self._bar.set_description_str(report.stage, refresh=False)
+            self._bar.set_postfix_str(remaining, refresh=False)
+            self._bar.n = report.fraction * 100
+            self._bar.refresh()
+        elif step not in self._printed_steps:
+            self._printed_steps.add(step)
+            print(f"{report.fraction:4.0%} {report.stage} {remaining}".rstrip(), file=sys.stderr)
+
+    def close(self) -> None:
+        """Remove the bar, and show no further state."""
+        self._bar.close()
+        self._is_closed = True
+
+
+@contextmanager
+def progress_bar() -> Iterator[ProgressBar]:
+    """Show the progress of an operation on stderr."""
+    layout = "{desc} {percentage:3.0f}%|{bar:30}| {postfix}"
+    is_live = sys.stderr.isatty()
+    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not is_live) as bar:
+        yield ProgressBar(bar)
+
+
+def prepare_standard_streams() -> None:
+    """Make the standard streams safe to use, whatever they are connected to.
+
+    A closed one is connected to the null device: the next file that is opened would otherwise take its place, and get what is
+    written to it. A character that a terminal cannot show, or that is no valid text, is replaced.
+    """
+    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            # Of a closed stdout nothing can be written, so that the loss of a result is reported.
+            descriptor = os.open(os.devnull, flags)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
