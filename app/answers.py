@@ -26,6 +26,8 @@ MAX_LIBRARY_MOMENTS = 5
 """Maximum number of moments of the library that answer one question."""
 MIN_LIBRARY_SCORE_SHARE = 0.6
 """Minimum score of such a moment, as a share of the best one's; a much worse one is about something else."""
+LIBRARY_SEARCH_SHARE = 0.05
+"""Share of the progress for a search of the library."""
 LIBRARY_MARGIN_S = 10.0
 """Time before and after such a moment that is searched too, in seconds: what led to it, and what followed."""
 
@@ -92,7 +94,8 @@ class Answers:
         if not question.strip():
             raise InvalidQuestion("The question is empty: ask something about the video.")
         distinct = list({entry.video_id: entry for entry in entries}.values())
-        parts = [VideoPart(entry) for entry in distinct] or self._likely_parts(question, progress)
+        search_share = 0.0 if distinct else LIBRARY_SEARCH_SHARE
+        parts = [VideoPart(entry) for entry in distinct] or self._likely_parts(question, progress.child(0.0, search_share))
         has_labels = len(parts) > 1 or not distinct
         texts: list[str] = []
         answers: list[VideoAnswer] = []
@@ -100,7 +103,7 @@ class Answers:
         if not parts:
             texts.append(self._nothing_fits())
             yield TextDelta(texts[0])
-        for number, (part, step) in enumerate(zip(parts, progress.steps(len(parts)), strict=True)):
+        for number, (part, step) in enumerate(zip(parts, progress.child(search_share, 1.0).steps(len(parts)), strict=True)):
             # The label comes with the first words, so that whoever waits for them knows that they are still to come.
             label = f"{chr(10) if number else ''}{_label(part, parts)}: " if has_labels else ""
             step = step.child(0.0, 1.0, f"Reading {part.entry.title}")
@@ -170,7 +173,8 @@ class Answers:
         video, pool = self._media.probe(entry, progress), self._runtime.pool
         likely_span = None
         if restrict_to is None and len(pool.planner.plan(video, "qa").windows) > 1:
-            best = self._retriever.rank(question, limit=1, video_id=entry.video_id, progress=progress)
+            step = progress.child(0.0, LIBRARY_SEARCH_SHARE)
+            best = self._retriever.rank(question, limit=1, video_id=entry.video_id, progress=step)
             likely_span = best[0].span if best else None
         return answer_question(
             pool,

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from longview.app.settings import Settings
+from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 
 if TYPE_CHECKING:
-    from longview.model.tasks.answerer import AnswerOptions
-    from longview.model.tasks.captioner import CaptionOptions
-    from longview.model.tasks.localizer import LocateOptions
     from longview.model.tasks.prober import Prober
 
 
@@ -16,19 +14,15 @@ if TYPE_CHECKING:
 class Checks:
     """The checks of every task. A check asks the checkpoint once more, and costs time."""
 
-    captions: "CaptionOptions"
-    localization: "LocateOptions"
-    answers: "AnswerOptions"
+    captions: CaptionOptions
+    localization: LocateOptions
+    answers: AnswerOptions
     hits: bool | None
     """Whether search results are verified; None: those whose video is warm, or whose verification takes little time."""
 
 
 def decide_checks(settings: Settings, prober: "Prober") -> Checks:
     """Return the checks that the settings ask for; a setting that is not set depends on the checkpoint's prober."""
-    from longview.model.tasks.answerer import AnswerOptions
-    from longview.model.tasks.captioner import CaptionOptions
-    from longview.model.tasks.localizer import LocateOptions
-
     by_default = prober.needs_caption_checks
     captions = CaptionOptions(
         verify=by_default if settings.index_verify is None else settings.index_verify,

@@ -1,7 +1,7 @@
 """Search of the library: moments, their verification, and the captions behind a query or an answer."""
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from longview.app.errors import BadRequest, VideoGone
@@ -14,6 +14,7 @@ from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult
 from longview.model.tasks.question import check_length
 from longview.video.errors import VideoError
+from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
@@ -71,11 +72,12 @@ class Retriever:
         """
         moments = list(self.rank(query, limit=limit, video_id=video_id, progress=progress.child(0.0, 0.2, "Searching")))
         yield PartialResult(SearchResults(query, tuple(moments)))
-        steps = progress.child(0.2, 1.0, "Verifying results").steps(len(moments))
-        for number, (moment, step) in enumerate(zip(moments, steps, strict=True)):
-            moments[number] = replace(moment, verified=self._verify(moment, verify, step))
-            step.update(1.0)
-            yield PartialResult(SearchResults(query, tuple(moments)))
+        verify = self._runtime.settings.search_verify if verify is None else verify
+        if moments and verify is not False:
+            progress = progress.child(0.2, 1.0, "Verifying results")
+            for number, moment in enumerate(self._verify(moments, verify, progress)):
+                moments[number] = moment
+                yield PartialResult(SearchResults(query, tuple(moments)))
         return SearchResults(query, tuple(moments))
 
     def rank(
@@ -91,26 +93,34 @@ class Retriever:
         check_length(query, "query")
         return search(self._library, self._runtime.vectors, query, limit=limit, video_id=video_id, progress=progress)
 
-    def _verify(self, moment: Moment, verify: bool | None, progress: Progress) -> bool | None:
-        """Whether the video confirms a moment; None if that cannot or should not be found out."""
+    def _verify(self, moments: Sequence[Moment], verify: bool | None, progress: Progress) -> Iterator[Moment]:
+        """Yield moments with their verification. `verify`: see `Checks.hits`; None also leaves it to the prober."""
+        from longview.model.tasks import verifier
         from longview.model.tasks.costs import VERIFICATION_TOKENS
-        from longview.model.tasks.verifier import estimated_seconds, verify_claim
 
         try:
-            is_requested = self._runtime.checks.hits if verify is None else verify
+            verify = self._runtime.checks.hits if verify is None else verify
             # To load a large checkpoint takes longer than any verification that is worth it by default.
-            if is_requested is False or (is_requested is None and not self._runtime.is_loaded):
-                return None
+            if verify is None and not self._runtime.is_loaded:
+                return
             pool, prober = self._runtime.pool, self._runtime.prober
-            video = self._media.probe(self._library.video(moment.video_id), progress)
-            if is_requested is None:
-                seconds = estimated_seconds(pool, prober, video, moment.span, reply_tokens=VERIFICATION_TOKENS)
-                if seconds > self._runtime.settings.search_verify_s:
-                    return None
-            return verify_claim(pool, prober, video, moment.span, moment.text, progress=progress)
-        except (ModelError, VideoError, VideoGone, UnknownVideo) as error:
-            log.warning("%s at %s was not verified: %s", moment.title, format_time(moment.span.start_s), error)
-            return None
+        except ModelError as error:
+            log.warning("The moments were not verified: %s", error)
+            return
+        videos: dict[str, VideoInfo] = {}
+        limit_s = float("inf") if verify else self._runtime.settings.search_verify_s
+        for moment, step in zip(moments, progress.steps(len(moments)), strict=True):
+            is_verified = None
+            try:
+                if moment.video_id not in videos:
+                    videos[moment.video_id] = self._media.probe(self._library.video(moment.video_id), step)
+                video, span = videos[moment.video_id], moment.span
+                if verifier.estimated_seconds(pool, prober, video, span, reply_tokens=VERIFICATION_TOKENS) <= limit_s:
+                    is_verified = verifier.verify_claim(pool, prober, video, span, moment.text, progress=step)
+            except (ModelError, VideoError, VideoGone, UnknownVideo) as error:
+                log.warning("%s at %s was not verified: %s", moment.title, format_time(moment.span.start_s), error)
+            step.update(1.0)
+            yield replace(moment, verified=is_verified)
 
     def candidate_spans(self, entry: VideoEntry, query: str, within: Span | None = None) -> tuple[Span, ...]:
         """Return the spans of the captions that have all words of a query."""

@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, TemporalPatch
 from longview.model.engine.checkpoints import QWEN3_VL, Checkpoint
 from longview.model.engine.prefill import FrameBatcher
-from longview.model.tasks.answerer import AnswerOptions
-from longview.model.tasks.captioner import CaptionOptions
-from longview.model.tasks.localizer import LocateOptions
+from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress

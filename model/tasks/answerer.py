@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from longview.model.engine.base import ChatTurn, VideoSession
 from longview.model.engine.ood import out_of_distribution_error
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.captioner import CaptionOptions, caption
+from longview.model.tasks.captioner import caption
 from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.events import TextDelta, run_to_end
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, PLANNING_PROGRESS_SHARE
-from longview.model.tasks.localizer import LocateOptions, locate
+from longview.model.tasks.localizer import locate
+from longview.model.tasks.options import AnswerOptions
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.prompts import freeform_prompt
 from longview.model.tasks.question import Question, recent_turns, shift_times, without_times
@@ -40,18 +41,6 @@ class VideoAnswer:
     first_token_s: float
     """Time from the question to the first piece of text, in seconds."""
     total_s: float
-
-
-@dataclass(frozen=True)
-class AnswerOptions:
-    """Which checks the tasks behind an answer make."""
-
-    verify: bool
-    """Verify each span that the answer names, drop the spans that are denied, and say so in the answer."""
-    captions: CaptionOptions
-    """For a question about a range, which is answered by its captions."""
-    localization: LocateOptions
-    """For a question that asks when something happens."""
 
 
 def answer_question(

@@ -17,6 +17,7 @@ from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.events import PartialResult
 from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_windows
 from longview.model.tasks.merging import WindowCaptions, merge_windows
+from longview.model.tasks.options import CaptionOptions
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.prompts import DENSE_CAPTIONS
 from longview.model.tasks.quality import QualityReport, check_captions
@@ -39,16 +40,6 @@ MIN_CONFIRM_IOU = 0.5
 """Minimum tIoU with which grounding an event alone confirms its time."""
 RETRY_FPS_FACTOR = 1.5
 """Frame-rate factor for the second attempt at a window whose captions fail the check. A different rate selects other frames."""
-
-
-@dataclass(frozen=True)
-class CaptionOptions:
-    """Which checks follow the captioning of a window. Each asks the checkpoint again."""
-
-    verify: bool
-    """Verify every event, and caption a window again if its captions fail the check (`longview.model.tasks.quality`)."""
-    refine: bool
-    """Refine the times of contested events in clips of their own (`longview.model.tasks.refiner`)."""
 
 
 @dataclass(frozen=True)

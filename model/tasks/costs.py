@@ -7,10 +7,9 @@ with checks is an estimate.
 from dataclasses import dataclass
 
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.captioner import CaptionOptions
 from longview.model.tasks.chapters import MAX_PART_CHARACTERS
 from longview.model.tasks.grounding import MARGIN_S, clip_plan
-from longview.model.tasks.localizer import LocateOptions
+from longview.model.tasks.options import CaptionOptions, LocateOptions
 from longview.model.tasks.prober import Prober
 from longview.video.probe import VideoInfo
 from longview.video.sampler import SamplingPlan

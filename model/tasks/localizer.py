@@ -18,6 +18,7 @@ from longview.model.tasks.grounding import (
     open_windows,
     with_margin,
 )
+from longview.model.tasks.options import LocateOptions
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.question import check_length
 from longview.model.tasks.verifier import verify_claim, verify_in
@@ -26,16 +27,6 @@ from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
 from longview.video.time_text import format_time
 from longview.video.timeline import Span, merge_spans
-
-
-@dataclass(frozen=True)
-class LocateOptions:
-    """Which checks follow the coarse pass over the whole span. Each asks the checkpoint again."""
-
-    verify: bool
-    """Verify each occurrence, and the absence of the query in each window before "not found" is stated."""
-    refine: bool
-    """Refine the boundaries of each occurrence in a clip of its own."""
 
 
 @dataclass(frozen=True)

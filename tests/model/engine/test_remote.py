@@ -22,8 +22,9 @@ from longview.model.engine.remote import RemoteEngine, RemoteSession, Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
 from longview.model.probers import prober_for
-from longview.model.tasks.answerer import AnswerOptions, answer_question
+from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.events import run_to_end
+from longview.model.tasks.options import AnswerOptions
 from longview.model.tasks.prompts import DENSE_CAPTIONS
 from longview.model.tasks.replies import TimeRange
 from longview.video.decoder import Decoder, TimedFrames

@@ -9,10 +9,11 @@ import pytest
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
 from longview.model.tasks import costs
-from longview.model.tasks.answerer import AnswerOptions, answer_question
-from longview.model.tasks.captioner import CaptionOptions, Captions, caption
+from longview.model.tasks.answerer import answer_question
+from longview.model.tasks.captioner import Captions, caption
 from longview.model.tasks.events import run_to_end
-from longview.model.tasks.localizer import LocateOptions, locate
+from longview.model.tasks.localizer import locate
+from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.prompts import DENSE_CAPTIONS
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.errors import UnreadableVideo

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.answerer import AnswerOptions, VideoAnswer, answer_question
-from longview.model.tasks.captioner import CaptionOptions, Captions, caption
+from longview.model.tasks.answerer import VideoAnswer, answer_question
+from longview.model.tasks.captioner import Captions, caption
 from longview.model.tasks.events import run_to_end
-from longview.model.tasks.localizer import Localization, LocateOptions, locate
+from longview.model.tasks.localizer import Localization, locate
+from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.prober import parse_yes_or_no
 from longview.model.tasks.verifier import verify_claim
 from longview.video.decoder import Decoder
