@@ -22,22 +22,21 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
     verify = gr.Checkbox(True, label="Verify results in the video where this is quick")
     results = gr.HTML()
     verify_all = gr.Button("Verify all results", visible=False)
-    searches = ActiveStreams()
     question = gr.Textbox(label="Ask the whole library", placeholder="When does … appear?", submit_btn=True, max_length=2000)
     answer = gr.Markdown()
     citations = gr.HTML()
 
     def on_search(text: str, is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any]]:
         # The page shows the results of one search: a new one ends the verification of the last.
-        searches.cancel_all(request)
+        streams.cancel(request, "search")
         yield from search(text, None if is_requested else False, request)
 
     def on_verify_all(text: str, request: gr.Request) -> Iterator[tuple[Any, Any]]:
-        searches.cancel_all(request)
+        streams.cancel(request, "search")
         yield from search(text, True, request)
 
     def search(text: str, verify: bool | None, request: gr.Request) -> Iterator[tuple[Any, Any]]:
-        with searches.cancellable(request) as progress:
+        with streams.cancellable(request, "search") as progress:
             has_results = False
             try:
                 for event in app.search(text, limit=MAX_RESULTS, verify=verify, progress=progress):

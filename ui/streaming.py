@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -12,29 +12,37 @@ ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
 IDLE: dict[str, Any] = {"stop_btn": False}
 
 
+Kind = Literal["answer", "search"]
+
+
 class ActiveStreams:
     """The answers and searches that run for all pages; a page is known by its session."""
 
     def __init__(self) -> None:
-        self._progresses: dict[str, list[Progress]] = {}
+        self._progresses: dict[tuple[str, Kind], list[Progress]] = {}
 
     @contextmanager
-    def cancellable(self, request: gr.Request) -> Iterator[Progress]:
-        """Provide the progress that `cancel_all` of the same page cancels while a stream runs, or even before it begins."""
+    def cancellable(self, request: gr.Request, kind: Kind = "answer") -> Iterator[Progress]:
+        """Provide the progress that `cancel` of the same page cancels while a stream runs, or even before it begins."""
         progress = Progress()
-        progresses = self._progresses.setdefault(request.session_hash or "", [])
+        progresses = self._progresses.setdefault((request.session_hash or "", kind), [])
         progresses.append(progress)
         try:
             yield progress
         finally:
             progresses.remove(progress)
 
-    def cancel_all(self, request: gr.Request) -> None:
-        """Cancel all streams of a page. Without it, an abandoned answer would decode its window to the end."""
-        for progress in self._progresses.pop(request.session_hash or "", []):
+    def cancel(self, request: gr.Request, kind: Kind = "answer") -> None:
+        """Cancel the answers or the searches of a page."""
+        for progress in self._progresses.pop((request.session_hash or "", kind), []):
             progress.cancel()
 
+    def cancel_all(self, request: gr.Request) -> None:
+        """Cancel all streams of a page. Without it, an abandoned answer would decode its window to the end."""
+        self.cancel(request, "answer")
+        self.cancel(request, "search")
+
     def stop(self, request: gr.Request) -> dict[str, Any]:
-        """Cancel all streams of a page, and hide its Stop button."""
-        self.cancel_all(request)
+        """Cancel the answers of a page, and hide its Stop button."""
+        self.cancel(request)
         return gr.update(**IDLE)

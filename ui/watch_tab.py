@@ -91,7 +91,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
 
     def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, list[Any]]:
         # An answer that is being generated is cleared too.
-        streams.cancel_all(request)
+        streams.cancel(request)
         entry = find_entry(app, video_id)
         if entry is not None:
             or_toast(lambda: app.delete_answers(entry))

@@ -14,8 +14,11 @@ def page(session_hash: str | None) -> Any:
 def test_cancel_reaches_all_streams_of_one_page_only() -> None:
     streams = ActiveStreams()
     with streams.cancellable(page("a")) as first, streams.cancellable(page("a")) as second:
-        with streams.cancellable(page("b")) as other:
+        with streams.cancellable(page("b")) as other, streams.cancellable(page("a"), "search") as search:
+            streams.stop(page("a"))
+            assert first.is_cancelled and second.is_cancelled
+            assert not search.is_cancelled and not other.is_cancelled
             streams.cancel_all(page("a"))
-            assert first.is_cancelled and second.is_cancelled and not other.is_cancelled
+            assert search.is_cancelled and not other.is_cancelled
         streams.cancel_all(page("b"))
         assert not other.is_cancelled
