@@ -29,17 +29,17 @@ MIN_LIBRARY_SCORE_SHARE = 0.6
 LIBRARY_SEARCH_SHARE = 0.05
 """Share of the progress for a search of the library."""
 LIBRARY_MARGIN_S = 10.0
-"""Time before and after such a moment that is searched too, in seconds: what led to it, and what followed."""
+"""Time before and after such a moment that is searched too, in seconds. It shows what led to the moment, and what followed."""
 
 
 @dataclass(frozen=True)
 class Citation:
-    """A span of a video that an answer is based on, and what its source says there."""
+    """A span of a video that an answer is based on, and the text of its source."""
 
     video_id: str
     span: Span
     source: str
-    """`caption`: a caption of the library; `video`: what the checkpoint saw when it was asked."""
+    """`caption`: a caption of the library; `video`: the reply of the checkpoint."""
     text: str
 
 
@@ -54,7 +54,7 @@ class Answer:
     first_token_s: float
     total_s: float
     coverage: Coverage
-    """What was searched in all videos together; its patch period is the coarsest."""
+    """Coverage of all videos together; its patch period is the coarsest of them."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,18 @@ class Answers:
     ) -> Generator[TextDelta, None, Answer]:
         """Answer a question about each of the videos in turn; without videos, about the whole library.
 
-        If one of several videos cannot be asked, its part says why. Of the library, the moments whose captions fit the question
-        best are opened. An answer about a video is kept in the library as a part of its conversation; an answer about the whole
-        library is not. `history`: see `longview.model.tasks.answerer.answer_question`; several videos have no common history.
+        If one of several videos cannot be read, its part of the answer states the reason. For the whole library, the moments
+        whose captions match the question best are opened. An answer about given videos is stored in their conversations. An
+        answer about the whole library is not stored. `history`: see `longview.model.tasks.answerer.answer_question`; a question
+        about several videos has no history.
 
         Raises:
             InvalidQuestion: the question is empty, too long, or names a time that the only video does not have.
-            VideoGone: the file of the only video is missing, or was changed meanwhile. Cancelled: the operation was cancelled.
+            VideoGone: the file of the only video is missing, or changed meanwhile. Cancelled: the operation was cancelled.
         """
         check_length(question, "question")
         if not question.strip():
-            raise InvalidQuestion("The question is empty: ask something about the video.")
+            raise InvalidQuestion("The question is empty; ask something about the video.")
         distinct = list({entry.video_id: entry for entry in entries}.values())
         search_share = 0.0 if distinct else LIBRARY_SEARCH_SHARE
         parts = [VideoPart(entry) for entry in distinct] or self._likely_parts(question, progress.child(0.0, search_share))
@@ -101,7 +102,7 @@ class Answers:
         answers: list[VideoAnswer] = []
         citations: list[Citation] = []
         if not parts:
-            texts.append(self._nothing_fits())
+            texts.append(self._no_match())
             yield TextDelta(texts[0])
         for number, (part, step) in enumerate(zip(parts, progress.child(search_share, 1.0).steps(len(parts)), strict=True)):
             # The label comes with the first words, so that whoever waits for them knows that they are still to come.
@@ -117,7 +118,7 @@ class Answers:
                     self._runtime.discard_sessions(part.entry.content_hash)
                 if len(parts) == 1:
                     raise
-                # One video that cannot be read does not keep the others from answering.
+                # The other videos are still asked if one video cannot be read.
                 texts.append(label + str(error))
                 yield TextDelta(texts[-1])
                 continue
@@ -126,7 +127,7 @@ class Answers:
             part_citations = [_cite(part.entry, captions, span, answer.text) for span in answer.citations]
             citations += part_citations
             if distinct:
-                # An answer that the user cancelled, or whose conversation was cleared meanwhile, is not kept.
+                # An answer that the user cancelled, or whose conversation was cleared meanwhile, is not stored.
                 progress.raise_if_cancelled()
                 spans = tuple(citation.span for citation in part_citations)
                 turn = AnsweredQuestion(question, answer.text, spans, self._runtime.provenance(answer.plan))
@@ -146,10 +147,12 @@ class Answers:
             ),
         )
 
-    def _nothing_fits(self) -> str:
+    def _no_match(self) -> str:
         videos = self._library.videos()
         captions = sum(entry.caption_count for entry in videos)
-        return f"Nothing in the library fits: {captions} captions of {len(videos)} videos were searched."
+        captions_text = "1 caption" if captions == 1 else f"{captions} captions"
+        videos_text = "1 video" if len(videos) == 1 else f"{len(videos)} videos"
+        return f"No caption in the library matches the question. Searched {captions_text} of {videos_text}."
 
     def _likely_parts(self, question: str, progress: Progress) -> list[VideoPart]:
         """Return the parts of the library in which the answer is most likely, best first, without overlaps."""
@@ -216,7 +219,7 @@ def _label(part: VideoPart, parts: Sequence[VideoPart]) -> str:
 
 
 def _cite(entry: VideoEntry, captions: Sequence[Caption], span: Span, answer: str) -> Citation:
-    """Cite the caption that an answer repeats, else what the checkpoint saw.
+    """Cite the caption that an answer repeats, else the answer itself.
 
     A citation that is a single timestamp is widened to its caption.
     """

@@ -1,4 +1,4 @@
-"""Which checks are on: the one place where settings and the checkpoint's prober decide it."""
+"""Selection of the checks: the one place where settings and the checkpoint's prober enable or disable them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checks:
-    """The checks of every task. A check asks the checkpoint once more, and costs time."""
+    """The checks of every task. Each check sends further questions to the checkpoint, and takes time."""
 
     captions: CaptionOptions
     localization: LocateOptions

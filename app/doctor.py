@@ -16,7 +16,7 @@ MIN_MEMORY_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Facts by name, and problems as sentences. Without problems everything works."""
+    """Facts by name, and problems as sentences."""
 
     facts: dict[str, Any]
     problems: tuple[str, ...]
@@ -41,7 +41,7 @@ def examine(app: Longview) -> Diagnosis:
     if torch.cuda.is_available():
         facts["device_free_bytes"], facts["device_bytes"] = torch.cuda.mem_get_info()
     if memory.available < MIN_MEMORY_BYTES:
-        problems.append(f"Only {memory.available >> 20} MiB of memory are free; close something.")
+        problems.append(f"Only {memory.available >> 20} MiB of memory are free; close other programs.")
     facts["ffmpeg"] = ffmpeg_path()
     facts["ffmpeg_version"] = ffmpeg_major_version(facts["ffmpeg"])
     if not facts["ffmpeg_version"]:
@@ -61,9 +61,9 @@ def examine(app: Longview) -> Diagnosis:
         "disk_free_bytes": free,
     }
     if free < MIN_DISK_BYTES:
-        problems.append(f"Only {free >> 20} MiB are free where the library lies ({app.library.folder}).")
+        problems.append(f"Only {free >> 20} MiB are free on the disk of the library ({app.library.folder}); delete other files.")
     problems += [
-        f"The file of {entry.video_id} ({entry.title}) is no longer at {entry.path}."
+        f"The file of {entry.video_id} ({entry.title}) is no longer at {entry.path}; index it again from where it is now."
         for entry in entries
         if not entry.path.exists()
     ]

@@ -12,7 +12,7 @@ class AppError(Exception):
 
 
 class BadRequest(AppError):
-    """A request that cannot be carried out as it stands."""
+    """A request with a value that is invalid or missing."""
 
     code = "bad_request"
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIN_SLOW_S = 60.0
-"""Estimated time from which the user is warned, in seconds."""
+"""Minimum estimated time at which the user is warned, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class IndexResult:
     entry: VideoEntry
     seconds_spent: float
     estimated_seconds: float
-    """Estimate for the captions before they were made."""
+    """Estimated captioning time, in seconds."""
 
 
 class Indexer:
@@ -57,14 +57,14 @@ class Indexer:
         keep_sessions: bool = True,
         progress: Progress = NO_PROGRESS,
     ) -> Generator["PartialResult[WindowCaptions]", None, IndexResult]:
-        """Caption a file and put it into the library; replace what the library has of the same content.
+        """Caption a file and add it to the library; replace the entry that has the same content.
 
-        Nothing is written before everything is known; the captions of each window are yielded before that. `keep_sessions`: the
-        sessions stay in memory for later questions, as far as the pool has room.
+        The captions of each window are yielded. The library is written once, at the end. `keep_sessions`: the sessions stay in
+        memory for later questions, as far as the pool has room.
 
         Raises:
             VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be satisfied.
-            VideoGone: the file was changed meanwhile. Cancelled: the operation was cancelled.
+            VideoGone: the file changed meanwhile. Cancelled: the operation was cancelled.
             LibraryUnusable: the library cannot be written, for instance because the disk is full.
         """
         from longview.model.tasks.captioner import caption
@@ -83,7 +83,9 @@ class Indexer:
         cost = captions_cost(pool, prober, video, plan, options)
         log.info("%s: %d frames in %d windows, about %.0f s", video.path.name, plan.frames, len(plan.windows), cost.seconds)
         if cost.seconds > MIN_SLOW_S:
-            log.warning("%s will take about %s on this %s", video.path.name, format_time(cost.seconds), pool.engine.device)
+            log.warning(
+                "%s: captioning will take about %s on device %s", video.path.name, format_time(cost.seconds), pool.engine.device
+            )
         step = progress.child(0.04, 0.94, "Captioning")
         try:
             captions = yield from self._caption(
@@ -94,7 +96,7 @@ class Indexer:
                 self._runtime.discard_sessions(video.content_hash)
             raise
         step = progress.child(0.94, 0.97, "Summarizing")
-        # Without frames and events even "no events detected" would be a claim too much.
+        # Without frames and events, even "no events detected" would be an unsupported claim.
         has_summary = captions.events or not captions.coverage.uncovered
         summary = summarize(captions.events, plan.span, pool, prober, progress=step) if has_summary else Summary("", ())
         progress.child(0.97, 0.99, "Writing to the library")
@@ -135,10 +137,10 @@ class Indexer:
         video: VideoInfo,
         file_state: FileState | None,
     ) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
-        """Yield the captions of each window, and check after each that they are about the file that was hashed.
+        """Yield the captions of each window. After each window, check that the file is still the one that was hashed.
 
         Raises:
-            VideoGone: the file was changed meanwhile.
+            VideoGone: the file changed meanwhile.
         """
         while True:
             try:
@@ -151,26 +153,26 @@ class Indexer:
             yield window
 
     def _embed(self, progress: Progress) -> None:
-        """Embed the new captions. The video is in the library by now, so a cancellation comes too late for it."""
+        """Embed the new captions. The video is already in the library, so a cancellation does not remove it."""
         try:
             self._runtime.vectors.update(progress)
         except Cancelled:
-            log.info("The captions are embedded with the next search.")
+            log.info("The captions will be embedded by the next search.")
 
     def _title(self, video_id: str, path: Path) -> str:
         """Return the title that the library has, else the file's name."""
         try:
             return self._library.video(video_id).title
         except UnknownVideo:
-            # A file's name may have anything in it, line breaks and escape sequences too.
+            # A file name may contain any character, also line breaks and escape sequences.
             return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"
 
 
 def check_range(start_s: float | None, end_s: float | None) -> None:
-    """Refuse an end that does not come after its start.
+    """Check that an end comes after its start.
 
     Raises:
-        ImpossiblePlan: it does not.
+        ImpossiblePlan: the end does not come after the start.
     """
     if end_s is not None and end_s <= (start_s or 0.0):
         raise ImpossiblePlan(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s or 0.0)}).")
@@ -180,13 +182,13 @@ def requested_span(video: VideoInfo, start_s: float | None, end_s: float | None)
     """Return the part of a video that is requested; None for all of it.
 
     Raises:
-        ImpossiblePlan: the end lies outside of the video, or not after the start.
+        ImpossiblePlan: the end is outside the video, or does not come after the start.
     """
     check_range(start_s, end_s)
     if not start_s and end_s is None:
         return None
     from_s = start_s or 0.0
     if end_s is not None and end_s > video.duration_s + END_SLACK_S:
-        raise ImpossiblePlan(f"{format_time(end_s)} lies outside the video, which is {format_time(video.duration_s)} long.")
+        raise ImpossiblePlan(f"{format_time(end_s)} is outside the video, which is {format_time(video.duration_s)} long.")
     # The sampler refuses a start beyond the video's end.
     return Span(from_s, max(from_s, video.duration_s if end_s is None else end_s))

@@ -60,9 +60,9 @@ class Jobs:
         return self._jobs[-1] if self._jobs else None
 
     def close(self, *, wait_s: float = 0.0) -> None:
-        """Cancel all jobs. The running one ends at its next chunk of frames or token; nothing of it is kept.
+        """Cancel all jobs. The running job ends at its next chunk of frames or token, and its results are discarded.
 
-        `wait_s`: maximum time to wait for that, in seconds.
+        `wait_s`: maximum time to wait for its end, in seconds.
         """
         self.is_closed = True
         running_jobs = self.running_jobs()
@@ -99,7 +99,7 @@ class Jobs:
         return self._start(f"Indexing {upload_name or path.name}", work)
 
     def prepare_for_browser(self, entry: VideoEntry) -> Job:
-        """Make the browser copy of a video once: return the job that makes it, or that failed to."""
+        """Return the job that makes the browser copy of a video, or that failed to make it; start it if there is none."""
         title = f"Preparing a browser-compatible copy of {entry.title}"
         candidates = (job for job in self._jobs if job.error or not job.finished_event.is_set())
         existing = next((job for job in candidates if (job.title, job.video_id) == (title, entry.video_id)), None)
@@ -117,12 +117,12 @@ class Jobs:
                 work(job)
                 job.progress.child(1.0, 1.0, "Done")
             except Cancelled:
-                job.error = "Cancelled; nothing of it was kept."
+                job.error = "Cancelled; incomplete results were discarded."
             except EXPECTED_ERRORS as error:
                 job.error = str(error)
             except Exception:
                 log.exception("%s failed", title)
-                job.error = "Something unexpected went wrong; the server's log says what."
+                job.error = "An unexpected error occurred; the log of the server has the traceback."
             finally:
                 job.finished_event.set()
 

@@ -38,7 +38,7 @@ from longview.video.timeline import Span
 MAX_ID_CHARACTERS = 40
 """Maximum length of a reference that may be an id: the number of digits of a content hash."""
 END_SLACK_S = 0.5
-"""How far behind the video's end a requested end may lie, in seconds: lengths are shown rounded."""
+"""Maximum time by which a requested end may exceed the video's end, in seconds: displayed lengths are rounded."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Cut:
 
     path: Path
     span: Span
-    """The span that was written; it begins with a key frame, and so earlier than requested, unless it was encoded again."""
+    """The span that was written. Without re-encoding it begins at a key frame, which may be earlier than requested."""
 
 
 @dataclass(frozen=True)
 class FileState:
-    """What changes with the content of a file. The time of its last change of any kind cannot be set by a program."""
+    """Properties of a file that change with its content. A program cannot set the time of the last change of any kind."""
 
     size_bytes: int
     modified_ns: int
@@ -73,14 +73,14 @@ class MediaStore:
         """Check a file, hash its content and probe it.
 
         Raises:
-            VideoError: the file cannot be used. BadRequest: its name cannot be kept.
+            VideoError: the file cannot be used. BadRequest: the library cannot store its name.
         """
         checked_path = check_path(path, self._decoder.limits)
         content_hash = self._hash(checked_path, progress)
         return self._decoder.probe(checked_path, known_hash=content_hash, progress=progress)
 
     def find(self, reference: str, progress: Progress = NO_PROGRESS) -> VideoEntry:
-        """Return the library entry that an id, a unique prefix of one or a path means.
+        """Return the library entry that an id, a unique id prefix or a path names.
 
         Raises:
             UnknownVideo: it is not in the library. AmbiguousVideo: several ids have this prefix. VideoNotFound: it is a path
@@ -92,12 +92,12 @@ class MediaStore:
         entry = self._library.video(self._hash(checked_path, progress)[:ID_DIGITS])
         if entry.path.exists():
             return entry
-        # The same content under another name: the source was moved or renamed.
+        # The source was moved or renamed: this file has the same content under another name.
         self._library.set_path(entry.video_id, checked_path)
         return self._library.video(entry.video_id)
 
     def resolve(self, reference: str) -> tuple[str, VideoInfo]:
-        """Return title and file of the video that an id, a prefix or a path means. A path need not be in the library.
+        """Return title and file of the video that an id, a prefix or a path names. A path need not be in the library.
 
         Raises:
             VideoError, BadRequest: as `open`. UnknownVideo, AmbiguousVideo: as `find`. VideoGone: as `source`.
@@ -112,7 +112,7 @@ class MediaStore:
         return entry.title, self.probe(entry)
 
     def _entry(self, reference: str) -> VideoEntry:
-        """Return the library entry that an id or a prefix means, or say why a path has no file."""
+        """Return the library entry that an id or a prefix names. For a path without a file, raise the reason."""
         if _is_path(reference):
             check_path(reference, self._decoder.limits)
         return self._library.video(reference)
@@ -124,7 +124,7 @@ class MediaStore:
         except UnicodeEncodeError as error:
             printable = str(path).encode(errors="replace").decode()
             raise BadRequest(
-                f"The name of {printable} is not written in UTF-8, which libraries cannot keep; rename it."
+                f"The name of {printable} is not valid UTF-8, so the library cannot store it; rename the file."
             ) from error
         status = path.stat()
         known_hash = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
@@ -135,7 +135,7 @@ class MediaStore:
 
     @staticmethod
     def file_state(path: Path) -> FileState | None:
-        """Return the state of a file, to be compared when something is kept that was read from it; None if it is missing."""
+        """Return the state of a file, to compare before a result from it is stored; None if the file is missing."""
         try:
             status = path.stat()
         except OSError:
@@ -146,12 +146,12 @@ class MediaStore:
         """Compare a file with its state before it was read; read it again only if the state differs.
 
         Raises:
-            VideoGone: the content has changed, so what was read may be about another video.
+            VideoGone: the content has changed, so the result may be about another video.
         """
         if before is not None and self.file_state(path) == before:
             return
         if not path.exists() or content_hash(path) != content_hash_before:
-            raise VideoGone(f"{path} was changed while it was read, so nothing was kept. Run this again.")
+            raise VideoGone(f"{path} changed while it was being read, so the result was discarded; try again.")
 
     def source(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> Path:
         """Return the path of an entry's source file.
@@ -174,7 +174,7 @@ class MediaStore:
     # -- uploads -------------------------------------------------------------------------------------------------------
 
     def import_upload(self, upload: Path, name: str, progress: Progress = NO_PROGRESS) -> Path:
-        """Copy an uploaded file into the library folder and return the copy's path. The same content is kept once.
+        """Copy an uploaded file into the library folder and return the copy's path. The same content is stored once.
 
         Raises:
             NoSpace: the disk is full. VideoError: the file cannot be used.
@@ -195,7 +195,9 @@ class MediaStore:
                 shutil.copyfile(video.path, partial)
         except OSError as error:
             if error.errno in FULL_DISK_ERRORS:
-                raise NoSpace(f"There is no space left in {self._library.folder} for {name}.") from error
+                raise NoSpace(
+                    f"The disk is full: there is no space in {self._library.folder} for {name}; delete other files."
+                ) from error
             raise
         status = target.stat()
         self._library.remember_hash(target, status.st_size, status.st_mtime_ns, video.content_hash)
@@ -237,7 +239,7 @@ class MediaStore:
         Raises:
             NoSpace: the disk is full.
         """
-        # The request may have a prefix of an id and any time: the file is named by the whole id and a whole second.
+        # A request may name an id prefix and any time. The file name has the whole id and a whole second.
         entry = self._library.video(video_id)
         inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
         target = self._library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
@@ -260,14 +262,12 @@ class MediaStore:
         """Write a part of a video to `target`, by default into the current folder under its title and times.
 
         Raises:
-            BadRequest: the target exists already. ImpossiblePlan: the video has no such part, or no index to copy by.
-            FFmpegFailed: the part cannot be decoded, or not be written as that kind of file. NoSpace: the disk is full.
+            BadRequest: the target exists already. ImpossiblePlan: the video has no such part, or no index of key frames.
+            FFmpegFailed: the part cannot be decoded, or cannot be written as that kind of file. NoSpace: the disk is full.
         """
         if span.start_s >= video.duration_s or span.end_s > video.duration_s + END_SLACK_S:
             outside_s = span.start_s if span.start_s >= video.duration_s else span.end_s
-            raise ImpossiblePlan(
-                f"{format_time(outside_s)} lies outside the video, which is {format_time(video.duration_s)} long."
-            )
+            raise ImpossiblePlan(f"{format_time(outside_s)} is outside the video, which is {format_time(video.duration_s)} long.")
         span = Span(span.start_s, min(span.end_s, video.duration_s))
         suffix = ".mp4" if reencode else video.path.suffix
         times = f"{format_time(span.start_s)}-{format_time(span.end_s)}".replace(":", ".")
@@ -279,11 +279,13 @@ class MediaStore:
                 return Cut(target, span)
             key_frames_s = self._decoder.key_frames_around(video, span.start_s)
             if key_frames_s is None:
-                raise ImpossiblePlan(f"{title} has no index of key frames to copy by; add --reencode to cut it exactly.")
+                raise ImpossiblePlan(
+                    f"The file of {title} has no index of key frames, which a copy needs; add --reencode to cut it exactly."
+                )
             return Cut(target, cut_stream_copy(video, span, target, key_frames_s=key_frames_s))
 
     def _frame_start_s(self, video: VideoInfo, time_s: float) -> float:
-        """Return when the frame at a time begins; a little later for a time before the first frame."""
+        """Return the start of the frame at a time, in seconds; the start of the first frame for an earlier time."""
         (chunk,) = self._decoder.frames_played_at(video, [time_s], PATCH_SIDE_PX, PATCH_SIDE_PX)
         return float(chunk.times_s[0])
 
@@ -309,7 +311,7 @@ def is_file_name(reference: str) -> bool:
 
 
 def _is_path(reference: str) -> bool:
-    """Whether a reference without a file is meant as a path: an id has neither slash nor dot, and is short."""
+    """Whether a reference without a file is a path: an id is short and has neither slash nor dot."""
     has_separator = "/" in reference or os.sep in reference
     return has_separator or bool(Path(reference).suffix) or len(reference) > MAX_ID_CHARACTERS or Path(reference).is_symlink()
 
@@ -318,9 +320,9 @@ def _new_target(target: Path, suffixes: frozenset[str]) -> Path:
     target = target.expanduser()
     if target.suffix.lower() not in suffixes:
         kinds = " ".join(sorted(suffixes))
-        raise BadRequest(f"{target.name} is no kind of file that can be written here; end its name in one of {kinds}.")
+        raise BadRequest(f"{target.name} does not have a suffix that can be written here; use one of {kinds}.")
     if target.exists():
-        raise BadRequest(f"{target} exists already and was not overwritten; choose another name.")
+        raise BadRequest(f"{target} already exists and was not overwritten; choose another name.")
     return target
 
 
@@ -330,7 +332,7 @@ def _write_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL_DISK_ERRORS:
-            raise NoSpace(f"The disk is full: there is no space left for {target}.") from error
+            raise NoSpace(f"The disk is full: there is no space for {target}; delete other files.") from error
         raise BadRequest(f"{target} cannot be written: {error.strerror}.") from error
 
 

@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SearchResults:
-    """The moments that fit a query, best first."""
+    """The moments that match a query, best first."""
 
     query: str
     moments: tuple[Moment, ...]
-    """All moments; `verified` of each says what its verification gave."""
+    """All moments; `verified` of each has the result of its verification."""
 
     @property
     def accepted(self) -> tuple[Moment, ...]:
@@ -42,7 +42,7 @@ class SearchResults:
 
     @property
     def rejected_count(self) -> int:
-        """Number of moments whose video does not show what the caption says."""
+        """Number of moments that verification rejected, because the video does not show what the caption says."""
         return len(self.moments) - len(self.accepted)
 
 
@@ -83,13 +83,13 @@ class Retriever:
     def rank(
         self, query: str, *, limit: int = 10, video_id: str | None = None, progress: Progress = NO_PROGRESS
     ) -> tuple[Moment, ...]:
-        """Return the moments of the library, or of one video, whose captions fit a query best, none of them verified.
+        """Return the moments of the library, or of one video, whose captions match a query best. None of them is verified.
 
         Raises:
             BadRequest: the query is empty. InvalidQuestion: it is too long. Cancelled: the operation was cancelled.
         """
         if not query.strip():
-            raise BadRequest("The query is empty: say what to search for.")
+            raise BadRequest("The query is empty; enter what to search for.")
         check_length(query, "query")
         return search(self._library, self._runtime.vectors, query, limit=limit, video_id=video_id, progress=progress)
 

@@ -1,4 +1,4 @@
-"""What takes seconds to load, loaded once and only when something needs it: checkpoint, sessions and caption vectors."""
+"""Lazy loading of what takes seconds to load: checkpoint, sessions and caption vectors. Each is loaded once, on first use."""
 
 import functools
 import threading
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """The loaded parts of one application. Safe for several threads: what two of them need at once is loaded once."""
+    """The loaded parts of one application. Safe for several threads: an object that two threads need at once is loaded once."""
 
     def __init__(self, settings: Settings, library: Library, decoder: Decoder) -> None:
         self.settings, self._library, self.decoder = settings, library, decoder
@@ -33,7 +33,7 @@ class Runtime:
 
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
-        """The chosen checkpoint; found, not loaded.
+        """The chosen checkpoint, without its weights.
 
         Raises:
             CheckpointNotFound, InvalidCheckpoint: see `longview.model.engine.checkpoints.find_checkpoint`.
@@ -45,11 +45,11 @@ class Runtime:
 
     @functools.cached_property
     def _server(self) -> "Server | None":
-        """The server of the model, if the model does not run here."""
+        """The server of the model; None if the model runs in this process."""
         if self.settings.server is None:
             return None
         if self.settings.model in ("auto", "demo"):
-            raise BadRequest("Say which model the server has: --model Qwen/Qwen3-VL-8B-Instruct, for instance.")
+            raise BadRequest("--server needs the name of its model; add it, for example --model Qwen/Qwen3-VL-8B-Instruct.")
         try:
             from longview.model.engine.remote import Server
         except ImportError as error:
@@ -94,14 +94,14 @@ class Runtime:
 
     @functools.cached_property
     def prober(self) -> "Prober":
-        """The prober that suits the chosen checkpoint, which is not loaded for it."""
+        """The prober that suits the chosen checkpoint. It does not load the weights."""
         from longview.model.probers import prober_for
 
         return prober_for(self.checkpoint)
 
     @functools.cached_property
     def checks(self) -> Checks:
-        """The checks that are on for the chosen checkpoint."""
+        """The checks that are enabled for the chosen checkpoint."""
         return decide_checks(self.settings, self.prober)
 
     @property

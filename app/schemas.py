@@ -1,4 +1,4 @@
-"""The documents that programs read: what `--json` prints. Times are seconds on the video's clock, and also text for people."""
+"""The documents that programs read: what `--json` prints. Times are in seconds on the video's clock, and also as text."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -77,7 +77,7 @@ class ErrorDocument(BaseModel):
 
 
 class CoverageOut(BaseModel):
-    """What was searched, and what could not be."""
+    """What was searched, and what could not be searched."""
 
     seconds: float
     frames: int
@@ -119,7 +119,7 @@ class IndexedVideoOut(BaseModel):
     events: int
     seconds_spent: float
     estimated_seconds: float
-    """Estimate for the captions before they were made."""
+    """Estimated captioning time, in seconds."""
     incomplete: list[SpanOut]
 
     @classmethod
@@ -222,7 +222,7 @@ class PlanOut(BaseModel):
 
 
 class CostOut(BaseModel):
-    """What a task would cost."""
+    """The cost of a task before it runs."""
 
     sessions: int
     generations: int
@@ -236,7 +236,7 @@ class CostOut(BaseModel):
 
     @classmethod
     def of(cls, cost: "Cost", *, verify: bool, refine: bool) -> Self:
-        """Return the document of a cost, and which checks are in it."""
+        """Return the document of a cost, with the checks that it includes."""
         return cls(**asdict(cost) | {"seconds": round(cost.seconds, 2)}, verify=verify, refine=refine)
 
 
@@ -264,7 +264,7 @@ class PlanDocument(PlanOut):
     """The document of `plan`."""
 
     estimated_seconds: float
-    """Of an answer."""
+    """Estimated time of an answer, in seconds."""
     estimated_bytes: int
     costs: CostsOut
     video: dict[str, Any]
@@ -317,7 +317,7 @@ class LocateDocument(BaseModel):
     video_id: str
     spans: list[OccurrenceOut]
     found: bool | None
-    """None: nothing was found, but some replies were unreadable or contradict that; see `unresolved`."""
+    """None: the query was not found, but some replies were unreadable or contradict its absence; see `unresolved`."""
     unresolved: list[SpanOut]
     coverage: CoverageOut
     provenance: ProvenanceOut | list[ProvenanceOut]
@@ -343,7 +343,7 @@ class LocateDocument(BaseModel):
 
 
 class CitationOut(SpanOut):
-    """A span that an answer cites, and what its source says there."""
+    """A span that an answer cites, and the text of its source."""
 
     video_id: str
     source: str
@@ -428,7 +428,7 @@ class SearchDocument(BaseModel):
     query: str
     moments: list[MomentOut]
     rejected: int
-    """Number of moments that verification did not confirm."""
+    """Number of moments that verification rejected."""
     notice: str | None
 
 

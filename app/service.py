@@ -45,10 +45,10 @@ __all__ = [  # with the types that the interface needs
 
 log = logging.getLogger(__name__)
 
-NO_CAPTIONS = "There are no captions: its frames could not be decoded, or are unlike anything this checkpoint was trained on."
-"""What is shown for a video without captions that could not be searched."""
+NO_CAPTIONS = "There are no captions: the frames could not be decoded, or are unlike anything this checkpoint was trained on."
+"""Text in place of the captions of a video that could not be captioned."""
 NO_EVENTS = "No events detected."
-"""What is shown for a video that was searched and has no captions."""
+"""Text in place of the captions of a video that was captioned and has no events."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class PlanReport:
     video: VideoInfo
     plan: SamplingPlan
     estimated_bytes: int
-    """Memory, with the checkpoint's weights."""
+    """Peak memory, including the weights of the checkpoint."""
     checks: Checks
-    """The checks that are on, and counted in the costs."""
+    """The checks that are enabled. The costs include them."""
     ask: "Cost"
     """The cost of an answer about the window that a question needs."""
     index: "Cost"
     """The cost of captions, chapters and summary."""
     locate: "Cost"
-    """The cost to find that a query does not occur."""
+    """The cost of `locate` for a query that does not occur."""
     occurrence: "Cost"
     """The cost that each occurrence adds to `locate`."""
 
@@ -100,22 +100,22 @@ class Longview:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The chosen checkpoint; found, not loaded."""
+        """The chosen checkpoint, without its weights."""
         return self._runtime.checkpoint
 
     @property
     def pool(self) -> "SessionPool":
-        """The checkpoint's sessions; loads it."""
+        """The sessions of the checkpoint; the first access loads its weights."""
         return self._runtime.pool
 
     @property
     def prober(self) -> "Prober":
-        """The checkpoint's prober; loads it."""
+        """The prober of the checkpoint."""
         return self._runtime.prober
 
     @property
     def vectors(self) -> "VectorIndex":
-        """The index of caption vectors; loads the encoder."""
+        """The index of caption vectors; the first access loads the sentence encoder."""
         return self._runtime.vectors
 
     @property
@@ -139,11 +139,11 @@ class Longview:
         return self.library.videos()
 
     def video(self, reference: str) -> VideoEntry:
-        """Return the video that an id, a unique prefix of one or a path means; see `MediaStore.find`."""
+        """Return the video that an id, a unique id prefix or a path names; see `MediaStore.find`."""
         return self.media.find(reference)
 
     def get_or_index(self, reference: str, *, progress: Progress | None = None) -> Stream[VideoEntry]:
-        """Return the same video; index a path first that is not in the library. `progress`: see `Stream`."""
+        """Return the video that a reference names; index a file first if it is not in the library. `progress`: see `Stream`."""
 
         def operation(progress: Progress) -> Generator[PartialResult[Any], None, VideoEntry]:
             try:
@@ -151,7 +151,7 @@ class Longview:
             except UnknownVideo:
                 if not is_file_name(reference):
                     raise
-            log.warning("%s is not in the library yet and is indexed first", reference)
+            log.warning("%s is not in the library yet; it is indexed first.", reference)
             result = yield from self.indexer.index(Path(reference), keep_sessions=True, progress=progress)
             return result.entry
 
@@ -182,7 +182,7 @@ class Longview:
         self.library.remove(entry.video_id)
         self.media.delete_derived(entry.video_id)
 
-    # -- reading and asking ------------------------------------------------------------------------------------------
+    # -- indexing and questions ------------------------------------------------------------------------------------------
 
     def plan(
         self,
@@ -196,7 +196,7 @@ class Longview:
     ) -> PlanReport:
         """Plan the session for questions about a video or a part of it, and estimate the cost of each task.
 
-        A path need not be in the library. Frame rate and number of frames count for questions only.
+        A path need not be in the library. `fps` and `max_frames` apply to questions only.
 
         Raises:
             ImpossiblePlan: the options cannot be satisfied together.
@@ -230,7 +230,7 @@ class Longview:
         keep_sessions: bool = True,
         progress: Progress | None = None,
     ) -> Stream[IndexResult]:
-        """Caption a file and put it into the library; see `Indexer.index`. `progress`: see `Stream`."""
+        """Caption a file and add it to the library; see `Indexer.index`. `progress`: see `Stream`."""
         return Stream(
             lambda progress: self.indexer.index(
                 path,

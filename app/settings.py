@@ -1,4 +1,4 @@
-"""All settings, from flags, environment, file and defaults, in that order of weight."""
+"""All settings, from flags, environment, file and defaults, in that order of precedence."""
 
 import os
 import tomllib
@@ -16,13 +16,13 @@ from longview.video.guard import Limits
 CONFIG_FILE = Path(platformdirs.user_config_dir("longview")) / "longview.toml"
 ENV_PREFIX = "LONGVIEW_"
 OLD_NAMES = {"home": "library", "reader": "backend", "fast": "key_frames_only", "threads": "cpu_threads"}
-"""Names of earlier versions. They are errors, because to ignore `home` would show an empty library."""
+"""Names of earlier versions. Their use is an error: if `home` were ignored, the library would seem empty."""
 
 
 class Settings(BaseSettings):
     """Every limit and choice.
 
-    `LONGVIEW_<NAME>` sets one in the environment, `longview.toml` in the user's configuration folder in a file.
+    Each is set by the environment variable `LONGVIEW_<NAME>`, or in `longview.toml` in the user's configuration folder.
     docs/settings.md lists all of them.
     """
 
@@ -35,11 +35,11 @@ class Settings(BaseSettings):
     model: str = "auto"
     """`auto`, `demo`, a Hugging Face id or a folder."""
     server: str | None = None
-    """An OpenAI-compatible server that has `model`, as `http://host:8000/v1`; by default the model runs here."""
+    """An OpenAI-compatible server that serves `model`, as `http://host:8000/v1`; by default the model runs here."""
     server_key: str = "none"
     """The API key for that server."""
     backend: BackendName = "pyav"
-    """The library that decodes videos."""
+    """The decoder backend."""
     key_frames_only: bool = False
     """Decode key frames only: much faster. Times stay accurate, but events between two key frames are missed."""
     decode_processes: int | None = Field(default=None, ge=1, le=64)
@@ -63,20 +63,20 @@ class Settings(BaseSettings):
     device: str | None = None
     """`cuda` or `cpu`; by default CUDA where there is a device."""
     cpu_threads: int | None = Field(default=None, ge=1)
-    """CPU threads of the engine; by default one for small checkpoints, else one per core."""
+    """Number of CPU threads of the engine; by default one for small checkpoints, else one per core."""
     context_tokens: int | None = Field(default=None, ge=1)
-    """Maximum context length (prompt and reply), in tokens; by default what the device can hold. More than a checkpoint was
-    trained on stretches it by YaRN."""
+    """Maximum context length (prompt and reply), in tokens; by default what the device can hold. A context longer
+    than the checkpoint was trained on is extended by YaRN."""
     session_memory_bytes: int | None = Field(default=None, ge=0)
     """Device memory for the KV caches of open videos, in bytes; by default most of what is free."""
     session_host_bytes: int = Field(default=0, ge=0)
-    """Host memory for KV caches that no longer fit on the device, in bytes: they move back without being decoded again."""
+    """Host memory for KV caches that no longer fit on the device, in bytes. They move back without a second decoding."""
     index_verify: bool | None = None
-    """Verify every caption, and caption a window again whose captions fail the check; by default only for the demo checkpoint."""
+    """Verify every caption, and retry a window whose captions fail the check; by default only for the demo checkpoint."""
     index_refine: bool | None = None
     """Refine the times of contested captions in clips of their own; by default only for the demo checkpoint."""
     locate_verify: bool = True
-    """Verify each occurrence that `locate` finds, and the absence of a query before it is stated."""
+    """Verify each occurrence that `locate` finds, and verify the absence of a query before it is stated."""
     locate_refine: bool = True
     """Refine the boundaries of each occurrence that `locate` finds."""
     ask_verify: bool = False
@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic passes it by name)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources by weight: flags, then environment, then file."""
+        """Return the sources in order of precedence: flags, then environment, then file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
@@ -129,16 +129,16 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**flags)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadRequest(f"The setting {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}.") from error
+        raise BadRequest(f"The setting {'.'.join(map(str, first['loc']))} has an invalid value: {first['msg']}.") from error
     except (ValueError, OSError) as error:
-        raise BadRequest(f"{CONFIG_FILE} cannot be read: {error}") from error
+        raise BadRequest(f"The settings in {CONFIG_FILE} or in the environment cannot be read: {error}") from error
 
 
 def _refuse_old_names(flags: dict[str, Any]) -> None:
     in_file = tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8")) if CONFIG_FILE.exists() else {}
     for old, new in OLD_NAMES.items():
         old_variable, new_variable = f"{ENV_PREFIX}{old.upper()}", f"{ENV_PREFIX}{new.upper()}"
-        # Whoever sets both names runs two versions side by side.
+        # A user who sets both names runs two versions side by side.
         if os.environ.get(old_variable) and not os.environ.get(new_variable) and new not in flags:
             raise BadRequest(f"The environment variable {old_variable} is now called {new_variable}; rename it.")
         if old in in_file:

@@ -1,6 +1,6 @@
 """Streams: long operations as iterators of typed events, which command line, page and programs read in the same way.
 
-The operation runs in a thread of its own. This is the only place where a thread that works meets one that waits for it.
+The operation runs in a thread of its own. Only this module passes results between the two threads.
 """
 
 import logging
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 STREAM_THREAD = "longview-stream"
 POLL_S = 0.1
-"""Interval at which a stream looks for new progress, in seconds."""
+"""Interval at which a stream polls the progress, in seconds."""
 MAX_CANCEL_S = 1.5
-"""Time that a cancelled operation gets to end before its stream is left, in seconds."""
+"""Maximum time that a stream waits for the end of a cancelled operation, in seconds."""
 
 T = TypeVar("T")
 
@@ -43,13 +43,12 @@ Operation = Callable[[Progress], Generator[TextDelta | PartialResult[Any], None,
 class Stream(Generic[T]):
     """One operation that begins with the iteration. It can be iterated once.
 
-    The operation is never further ahead than one event. Whoever leaves the iteration cancels it. An error of the operation is
-    raised by the iteration.
+    The operation is at most one event ahead. Leaving the iteration cancels it. The iteration raises the errors of the operation.
     """
 
     def __init__(self, operation: Operation[T], *, progress: Progress | None = None) -> None:
-        """`progress`: by default one of its own. That of a larger operation makes this one a part of it; to cancel it works even
-        before the iteration."""
+        """`progress`: by default a new one. With a child of another operation's progress, this stream is a part of that
+        operation. A caller can cancel it even before the iteration."""
         self._operation = operation
         self.progress = progress or Progress()
         self._events: queue.Queue[TextDelta | PartialResult[Any] | Done[T] | BaseException] = queue.Queue(maxsize=1)
@@ -92,7 +91,7 @@ class Stream(Generic[T]):
                 log.info("the operation was cancelled and is still running")
 
     def result(self) -> T:
-        """Run the operation to its end without looking at its events, and return its result."""
+        """Run the operation to its end, ignore its events, and return its result."""
         for event in self:
             if isinstance(event, Done):
                 result: T = event.result
@@ -110,7 +109,7 @@ class Stream(Generic[T]):
             self._put(error.with_traceback(None))
 
     def _forward(self, events: "Generator[TextDelta | PartialResult[Any], None, T]") -> T:
-        """Hand over all events of an operation, and return its result."""
+        """Put all events of an operation into the queue, and return its result."""
         try:
             while True:
                 self._put(next(events))
@@ -122,7 +121,7 @@ class Stream(Generic[T]):
             events.close()
 
     def _put(self, event: TextDelta | PartialResult[Any] | Done[T] | BaseException) -> None:
-        """Hand an event to the iteration, unless it was left meanwhile."""
+        """Put an event into the queue, unless the operation was cancelled meanwhile."""
         while True:
             with suppress(queue.Full):
                 self._events.put(event, timeout=POLL_S)

@@ -1,4 +1,4 @@
-"""Errors of the library. Each message is a sentence that its owner can act on."""
+"""Errors of the library. Each message states the problem and what the user can do."""
 
 
 class LibraryError(Exception):

@@ -29,7 +29,7 @@ LOCK_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Provenance:
-    """The checkpoint, prompts and plan of a result."""
+    """The checkpoint, the prompts and the plan that produced a result."""
 
     checkpoint: str
     """Name and fingerprint."""
@@ -113,7 +113,9 @@ class Library:
         with self._transaction() as db:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
             if version > len(MIGRATIONS):
-                raise LibraryUnusable(f"The library in {self.folder} was made by a newer version of Longview; update this one.")
+                raise LibraryUnusable(
+                    f"The library in {self.folder} was written by a newer version of Longview; update Longview."
+                )
             for script in MIGRATIONS[version:]:
                 for statement in statements(script):
                     db.execute(statement)
@@ -224,10 +226,10 @@ class Library:
                 f"{_SELECT_VIDEOS} WHERE substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3", {"prefix": prefix}
             ).fetchall()
         if not prefix or not rows:
-            raise UnknownVideo(f"There is no video {reference!r} in the library; `list` shows what there is.")
+            raise UnknownVideo(f"There is no video {reference!r} in the library; `longview list` shows all videos.")
         if len(rows) > 1:
             raise AmbiguousVideo(
-                f"Several video ids begin with {reference!r}: {', '.join(row['video_id'] for row in rows)}; give more digits."
+                f"Several video ids begin with {reference!r}: {', '.join(row['video_id'] for row in rows)}; add more digits."
             )
         return _entry(rows[0])
 
@@ -246,7 +248,7 @@ class Library:
             return {row["caption_id"]: _caption(row) for row in rows}
 
     def caption_ids(self, video_id: str | None = None) -> frozenset[int]:
-        """The ids of all captions, or of one video's."""
+        """Return the ids of all captions, or of the captions of one video."""
         with self._connection() as db:
             rows = db.execute(
                 "SELECT caption_id FROM captions WHERE :video_id IS NULL OR video_id = :video_id", {"video_id": video_id}
@@ -254,7 +256,7 @@ class Library:
             return frozenset(row[0] for row in rows)
 
     def revision(self) -> int:
-        """A number that changes whenever any caption does."""
+        """Return a number that changes whenever a caption changes."""
         with self._connection() as db:
             return int(db.execute("SELECT number FROM revision").fetchone()[0])
 

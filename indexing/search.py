@@ -49,7 +49,7 @@ _STOP_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Moment:
-    """A span of a video that fits a query."""
+    """A span of a video that matches a query."""
 
     video_id: str
     title: str
@@ -82,7 +82,7 @@ def search(
     video_id: str | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> tuple[Moment, ...]:
-    """Return the moments of the library, or of one video, that fit a query in any of the encoder's languages.
+    """Return the moments of the library, or of one video, that match a query in any of the encoder's languages.
 
     Raises:
         Cancelled: the operation was cancelled.

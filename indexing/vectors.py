@@ -1,4 +1,4 @@
-"""Caption vectors in FAISS: a cache beside the database, which can always be built again from it.
+"""Caption vectors in FAISS: a cache beside the database, which can always be rebuilt from it.
 
 The index is exact (inner product with all vectors): with 512 dimensions a search over 100,000 captions takes tens of
 milliseconds, and quantised indexes were measured elsewhere to lose results.
@@ -98,11 +98,11 @@ class VectorIndex:
                 self._texts = dict(zip(ids, label["texts"], strict=True))
                 self._remove(index, self._outdated_ids())
                 return index
-            log.warning("%s does not match its label; the vectors are built again", self._path)
+            log.warning("%s does not match its label; the vectors will be rebuilt", self._path)
         except FileNotFoundError:
             pass
         except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
-            log.warning("%s cannot be read (%s); the vectors are built again", self._path, error)
+            log.warning("%s cannot be read (%s); the vectors will be rebuilt", self._path, error)
         self._texts = {}
         return self._empty()
 

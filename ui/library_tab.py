@@ -29,7 +29,7 @@ class LibraryTab:
 
 
 def library_tab(jobs: Jobs) -> LibraryTab:
-    """Build the tab inside of the blocks that are open."""
+    """Build the tab inside the current Gradio blocks."""
     with gr.Row():
         upload = gr.File(label="Upload videos", file_types=VIDEO_SUFFIXES, type="filepath", file_count="multiple")
         with gr.Column():
@@ -45,7 +45,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
 
     def on_add(text: str) -> Iterator[tuple[str, str]]:
         if not text.strip():
-            raise toast("Type the path of a video on this machine.")
+            raise toast("The path is empty; enter the path of a video on this machine.")
         yield from _follow_jobs([jobs.index(Path(text.strip()).expanduser())])
 
     def on_upload(files: list[str] | None) -> Iterator[tuple[Any, str, str]]:
@@ -80,7 +80,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
 
 
 def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]:
-    """Render what lists all videos: the choices of the watch tab, those of the library tab, and the table."""
+    """Render all lists of videos: the choices of the watch tab, those of the library tab, and the table."""
     entries = app.videos()
     choices = [(f"{entry.title} ({entry.video_id})", entry.video_id) for entry in entries]
     outdated_ids = frozenset(entry.video_id for entry in entries if app.is_outdated(entry))
@@ -92,7 +92,7 @@ def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]
 
 
 def current_job(jobs: Jobs) -> Job | None:
-    """Return the job that runs, else the latest one."""
+    """Return the running job, else the latest job."""
     running_jobs = jobs.running_jobs()
     return running_jobs[0] if running_jobs else jobs.latest_job()
 

@@ -8,17 +8,17 @@ from longview.app.service import AnsweredQuestion, ChatTurn, ProgressReport, Spa
 from longview.ui.render import format_span
 
 CITATION_MARGIN_S = 1.0
-"""Maximum distance from a citation to the times that belong to it, in seconds: models round the times that they name."""
+"""Maximum distance from a citation to the times that belong to it, in seconds. Models round the times that they name."""
 _LENGTH = re.compile(r"(?:first|last)\b|[^\s-]+-(?:hour|minute|second)\b", re.IGNORECASE)
 """A reference to a length, not to a time: "the first 10 seconds", "a 5-second countdown"."""
 _PREPOSITION = re.compile(r"(?:from|between|during|after|since|before|until|till)\b", re.IGNORECASE)
 
 
 def answer(text: str, citations: Sequence[Span] = ()) -> str:
-    """Render an answer as Markdown: its citations and the times that lie in them are links that seek the player.
+    """Render an answer as Markdown. Its citations, and the times inside them, are links that seek the player.
 
-    Other times stay text, because they belong to a refusal or to the coverage. The citations of an answer that is still being
-    generated are not known, so it has no links.
+    Other times remain text, because they belong to a refusal or to the coverage. An answer that is still being generated has no
+    citations yet, and therefore no links.
     """
     parts = [
         escaped_markdown(part) if start_s is None else _link(part, start_s) for part, start_s in _clock_times(text, citations)
@@ -46,7 +46,7 @@ def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
 
 
 def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, float | None]]:
-    """Split a text into the times that lie in citations, as clock times with their seconds, and the text between them."""
+    """Split a text into the times inside citations, as clock times with their seconds, and the text between them."""
     end = 0
     # The end of the video does not matter, but must be finite: it is the end of "after 12.5 seconds".
     for reference in find_times(text, duration_s=sys.float_info.max):

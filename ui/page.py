@@ -1,4 +1,4 @@
-"""The page: its tabs, and what they share. All state comes from the library, so a reload loses nothing."""
+"""The page: its tabs, and the components that they share. All state comes from the library, so a reload loses nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 """A theme with system fonts: the default one would fetch its fonts from the internet."""
 MAX_WAITING_REQUESTS = 64
-"""Maximum number of requests that wait for their turn; Gradio answers further ones with "busy". What loads the page, shows jobs,
-or frees the model is not queued, so that it works on a busy server too."""
+"""Maximum number of requests that wait for their turn; Gradio rejects further requests as "busy". Requests that load the
+page, show jobs or free the model are not queued, so that they also work on a busy server."""
 
 
 def build(app: Longview, jobs: Jobs) -> gr.Blocks:
     """Build the page over one library."""
     streams = ActiveStreams()
     with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
-        gr.Markdown("### Longview · ask long videos questions, find moments, export timestamped captions")
+        gr.Markdown("### Longview · ask questions about long videos, find moments, export captions")
         if app.checkpoint.notice:
             gr.HTML(render.notice(app.checkpoint.notice))
         gr.HTML('<div id="longview-jobs" role="status"></div>')
@@ -63,11 +63,11 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             if not video_id:
-                raise toast("Choose the video that should be removed.")
-            # By its id only: a path would let a client of the page have any file of this machine read.
+                raise toast("No video is selected; choose the video to remove.")
+            # The video is identified by its id only: with a path, a client could make the server read any file.
             video = find_entry(app, video_id)
             if video is None:
-                raise toast("This video is not in the library any more.")
+                raise toast("This video is no longer in the library; reload the page.")
             or_toast(lambda: app.remove(video))
             entry = find_entry(app, current) or next(reversed(app.videos()), None)
             return [*library_lists(app, entry), *video_view(app, jobs, entry)]

@@ -1,4 +1,4 @@
-"""Render dataclasses as HTML, by the templates beside this module. These escape everything, whoever wrote it."""
+"""Render dataclasses as HTML with the templates beside this module, which escape every value."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +46,7 @@ def _render(name: str, **values: Any) -> str:
 
 
 def notice(text: str) -> str:
-    """Render the banner that says what the checkpoint cannot do."""
+    """Render the banner with the limits of the checkpoint."""
     return _render("notice", text=text)
 
 
@@ -97,5 +97,5 @@ def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str]) -
 
 
 def job(current: Job | None, *, waiting: int = 0) -> str:
-    """Render the progress of a job (stage, percent, remaining time) or its result, and how many others wait for it."""
+    """Render the progress of a job (stage, percent, remaining time) or its result, and the number of jobs that wait for it."""
     return _render("job", job=current, waiting=waiting) if current else ""

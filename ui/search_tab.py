@@ -15,11 +15,11 @@ MAX_RESULTS = 24
 
 
 def search_tab(app: Longview, streams: ActiveStreams) -> None:
-    """Build the tab inside of the blocks that are open."""
+    """Build the tab inside the current Gradio blocks."""
     query = gr.Textbox(
         label="Search all captions", placeholder="red circle, 빨간 원, círculo rojo …", submit_btn=True, max_length=1000
     )
-    verify = gr.Checkbox(True, label="Verify results in the video where this is quick")
+    verify = gr.Checkbox(True, label="Verify results where this is quick")
     results = gr.HTML()
     verify_all = gr.Button("Verify all results", visible=False)
     question = gr.Textbox(label="Ask the whole library", placeholder="When does … appear?", submit_btn=True, max_length=2000)

@@ -34,12 +34,12 @@ HOST = "127.0.0.1"
 """The loopback address, because there is no authentication."""
 MAX_PORTS = 50
 EVENTS_POLL_S = 0.25
-"""Interval at which an open page is told of changes of the jobs, in seconds; without a change nothing is sent."""
+"""Interval at which the jobs are checked for changes to send to an open page, in seconds. Without a change nothing is sent."""
 MAX_SHUTDOWN_S = 1
-"""Time that open connections get to end when the server stops, in seconds."""
+"""Maximum time that the server waits for open connections when it stops, in seconds."""
 UPLOAD_ROUTE = "/gradio_api/upload"
 MAX_BODY_BYTES = 1 << 20
-"""Maximum size of a request that is no upload; questions and paths take a few thousand bytes."""
+"""Maximum size of a request that is not an upload; questions and paths take a few thousand bytes."""
 MEDIA_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
 EXPORT_TYPES = {
     "srt": "application/x-subrip",
@@ -79,7 +79,7 @@ class UploadedFilesOnly:
         self._app, self._uploads = app, uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body, and pass the request on or answer 403. Uploads themselves are no JSON, and pass unread."""
+        """Read the body, and pass the request on or answer 403. Uploads themselves are not JSON, and are passed on unread."""
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] == UPLOAD_ROUTE:
             await self._app(scope, receive, send)
             return
@@ -132,7 +132,7 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
     os.environ["GRADIO_TEMP_DIR"] = str(app.library.folder / "cache")
     page = build(app, jobs)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None)
-    # A page of another site cannot reach this server under that site's name (DNS rebinding).
+    # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
     web.add_middleware(UploadedFilesOnly, uploads=page.upload_file_set)
@@ -190,17 +190,17 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
 
 
 def serve(app: Longview, port: int | None) -> None:
-    """Serve until interrupted. Without an explicit port, a busy one gives way to the next free one.
+    """Serve until interrupted. Without an explicit port, the next free port is used if the default port is busy.
 
     Raises:
-        PortBusy: the explicit port is taken; the message names the next free one.
+        PortBusy: the explicit port is in use; the message names the next free port.
     """
     first_choice = port or app.settings.port
     free = next_free_port(first_choice)
     if free != first_choice:
         if port is not None:
             raise PortBusy(f"Port {first_choice} is in use; the next free one is {free}: serve --port {free}")
-        print(f"Port {first_choice} is in use; taking {free}, the next free one.", file=sys.stderr)
+        print(f"Port {first_choice} is in use; using {free}, the next free port.", file=sys.stderr)
     jobs = Jobs(app)
     web = create(app, jobs)
     threading.Thread(target=_warm_up, args=(app,), daemon=True).start()

@@ -16,7 +16,7 @@ Kind = Literal["answer", "search"]
 
 
 class ActiveStreams:
-    """The answers and searches that run for all pages; a page is known by its session."""
+    """The answers and searches that run for all pages; each page is identified by its session."""
 
     def __init__(self) -> None:
         self._progresses: dict[tuple[str, Kind], list[Progress]] = {}

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def toast(text: str) -> gr.Error:
-    """Return an error that the page shows, and the server's log does not."""
+    """Return an error that the page shows and the server does not log."""
     # Gradio shows the text as HTML, and a file's name may be in it.
     return gr.Error(escape(text), duration=10, print_exception=False)
 

@@ -19,9 +19,9 @@ EXAMPLES = [
     "What happens in the last 20 seconds?",
     "How many events are in the video?",
 ]
-"""Questions that suit whatever a video shows, if it is at least five seconds long."""
+"""Example questions that apply to any video of at least five seconds."""
 UNCHECKED: dict[str, Any] = {"preprocess": False}
-"""Gradio would check a selected video against the list that this page got last, but the library changes under it: other pages
+"""Option that disables Gradio's check of a selected video against the list that the page last received. Meanwhile, other pages
 and the command line add and remove videos."""
 
 
@@ -35,7 +35,7 @@ class WatchTab:
 
 
 def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
-    """Build the tab inside of the blocks that are open."""
+    """Build the tab inside the current Gradio blocks."""
     selected_video = gr.Dropdown(label="Video", choices=[], interactive=True)
     with gr.Row():
         with gr.Column(scale=3):
@@ -53,7 +53,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                 placeholder="Ask about this video.",
             )
             question = gr.Textbox(label="Question", placeholder=EXAMPLES[0], submit_btn=True, max_length=2000)
-            gr.Examples(EXAMPLES, question, label="For instance")
+            gr.Examples(EXAMPLES, question, label="Examples")
     view = [player, summary, captions, exports, chat]
 
     def on_select(video_id: str | None) -> list[Any]:
@@ -62,8 +62,8 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     def on_ask(video_id: str | None, text: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
         entry = find_entry(app, video_id)
         if entry is None:
-            raise toast("Choose a video first.")
-        # From the library, not from the page: the page may have sent this question before the last answer was there.
+            raise toast("No video is selected; choose one under “Video”.")
+        # The history comes from the library: the page may have sent this question before it had the last answer.
         earlier = app.answers(entry)
         messages = [
             *markdown.history(earlier),

@@ -82,9 +82,9 @@ def check_path(path: Path | str, limits: Limits | None = None) -> Path:
     if stat.S_ISDIR(status.st_mode):
         raise NotAVideo(f"{text} is a folder; specify the video files in it.")
     if not stat.S_ISREG(status.st_mode):
-        raise NotAVideo(f"{text} is not a regular file.")
+        raise NotAVideo(f"{text} is not a regular file; specify a video file.")
     if status.st_size == 0:
-        raise NotAVideo(f"{text} is empty.")
+        raise NotAVideo(f"{text} is empty; choose another file.")
     if status.st_size > limits.size_bytes:
         raise TooLarge(f"{text} has {status.st_size} bytes; the setting max_file_bytes allows {limits.size_bytes}.")
     try:
@@ -101,13 +101,13 @@ def _missing_reason(text: str, error: OSError | RuntimeError) -> str:
     if code in (errno.ENOENT, errno.ENOTDIR) and WEB_ADDRESS.match(text):
         # A `Path` has joined the two slashes.
         address = re.sub(r":/+", "://", text, count=1)
-        return f"{address} is a web address; download the video first, and give the path of its file."
+        return f"{address} is a web address; download the video first, and and specify the path of its file."
     if code == errno.ENAMETOOLONG:
         return f"The path {text[:SHOWN_CHARACTERS]}… is too long; no file has that name."
     if code == errno.ELOOP:
-        return f"{text} is a loop of symbolic links; give the path of the video file itself."
+        return f"{text} is a loop of symbolic links; specify the path of the video file itself."
     if code == errno.ENOENT and Path(text).expanduser().is_symlink():
-        return f"{text} is a symbolic link that leads nowhere; give the path of the video file itself."
+        return f"{text} is a symbolic link that leads nowhere; specify the path of the video file itself."
     if code == errno.ENOENT:
         return f"There is no file at {text}."
     return f"{text} cannot be read: {getattr(error, 'strerror', None) or error}."

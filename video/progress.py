@@ -1,7 +1,7 @@
 """Progress and cancellation of a long operation.
 
-One `Progress` goes through all layers of an operation, down to the decoder and the generation of single tokens. The thread that
-works updates it. Other threads read its report, and cancel the operation with it.
+One `Progress` goes through all layers of an operation, down to the decoder and the generation of single tokens. The thread
+of the operation updates it. Other threads read its report, and cancel the operation with it.
 """
 
 import threading
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 MIN_FRACTION_FOR_ETA = 0.05
 """Minimum completed fraction from which the remaining time is estimated."""
 CANCEL_POLL_S = 0.2
-"""Maximum time for which a wait does not look for a cancellation, in seconds."""
+"""Maximum time between two checks for a cancellation while an operation waits, in seconds."""
 
 
 class Cancelled(Exception):
-    """The caller cancelled the operation. It is no error of any package, so that no handler takes it for one."""
+    """The caller cancelled the operation. It is not an error of any package, so that no handler treats it as one."""
 
     code = "cancelled"
 
@@ -38,7 +38,7 @@ class ProgressReport:
 
 
 class _Operation:
-    """What all children of one progress share. Single attributes are read and written atomically, so no lock is needed."""
+    """The state that all children of one progress share. Access to single attributes is atomic, so no lock is needed."""
 
     def __init__(self) -> None:
         self.start_s = time.monotonic()
@@ -56,7 +56,7 @@ class Progress:
         self._start, self._end = 0.0, 1.0
 
     def child(self, start: float, end: float, stage: str = "") -> "Progress":
-        """Begin the part of this operation between two fractions. The operation is `stage` from now on, if it has a name.
+        """Begin the part of this operation between two fractions. `stage`: name of a new stage; by default it stays the same.
 
         Raises:
             Cancelled: see `update`.
@@ -123,7 +123,7 @@ class Progress:
 
 
 class _Unfollowed(Progress):
-    """A progress that nobody reads. It holds no state, because all operations of the process share it."""
+    """A progress that is never read. It holds no state, because all operations of the process share it."""
 
     def child(self, start: float, end: float, stage: str = "") -> Progress:  # noqa: ARG002
         return self
@@ -136,4 +136,4 @@ class _Unfollowed(Progress):
 
 
 NO_PROGRESS: Progress = _Unfollowed()
-"""The default progress of an operation that nobody follows or cancels."""
+"""The default progress, for an operation that is neither followed nor cancelled."""

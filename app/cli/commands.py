@@ -1,4 +1,4 @@
-"""The verbs that index, list, ask and search: what each asks of the application, and what it prints."""
+"""The verbs that index, list, ask and search: the calls of each to the application, and its output."""
 
 import logging
 import sys
@@ -54,7 +54,7 @@ def index(
     context.print_notice()
     for path in paths:
         try:
-            # This process ends with its last file, so nobody will ask the sessions.
+            # This process ends after the last file, so no question will need the sessions.
             options: dict[str, Any] = {"start_s": start_s, "end_s": end_s, "context_tokens": context_tokens}
             result = context.follow(context.app.index(path, **options, keep_sessions=False))
         except EXPECTED_ERRORS as error:
@@ -64,7 +64,7 @@ def index(
             continue
         row = schemas.IndexedVideoOut.of(result)
         documents.append(row)
-        spent = f"{row.events} events in {row.seconds_spent} s"
+        spent = f"{_count(row.events, 'event')} in {row.seconds_spent} s"
         lines.append(f"{row.video_id}  {format_time(row.duration_s)}  {spent}  {printable(row.path)}")
         if row.incomplete and not row.events:
             lines.append(f"{row.video_id}  {NO_CAPTIONS}")
@@ -90,7 +90,7 @@ def list_(context: Context) -> None:
         for entry, row in zip(entries, rows, strict=True)
     )
     context.print_result(
-        schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; `index FILE` puts a video into it."
+        schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
     )
 
 
@@ -104,7 +104,7 @@ def remove(context: Context, video: ExistingVideo) -> None:
     context.app.remove(entry)
     context.print_result(
         schemas.RemoveDocument(video_id=entry.video_id, path=str(entry.path)),
-        f"Removed {entry.title}; {printable(str(entry.path))} was not touched.",
+        f"Removed {entry.title} from the library; its file {printable(str(entry.path))} is unchanged.",
     )
 
 
@@ -142,23 +142,23 @@ def plan(
         notice=context.app.checkpoint.notice,
     )
     text = (
-        f"{document.frames} frames of {document.width}x{document.height} in {len(document.windows)} window(s), "
+        f"{_count(document.frames, 'frame')} of {document.width}x{document.height} in {_count(len(document.windows), 'window')}, "
         f"one every {report.plan.patch_period_s / 2:.2f} s\n"
         f"{document.total_tokens} tokens: {document.visual_tokens} visual, {document.timestamp_tokens} for timestamps, "
         f"the rest for question and reply; at most {max(report.plan.window_tokens)} in one window\n"
-        f"Times are accurate to {document.patch_period_s:.2f} s. Frames that do not change are decoded once, so it may be fewer. "
-        f"They need {report.estimated_bytes / 1e9:.1f} GB on this {context.app.device}.\n\n"
+        f"Times are accurate to {document.patch_period_s:.2f} s. Frames that stay on screen are decoded once.\n"
+        f"Estimated memory on device {context.app.device}: {report.estimated_bytes / 1e9:.1f} GB.\n\n"
         + "\n".join(f"{name:8} {cost}" for name, cost in cost_lines(report))
     )
     if key_frames_only:
-        text += "\nWith --key-frames-only only the key frames among these are decoded; events between two of them are missed."
+        text += "\nWith --key-frames-only, only the key frames among these are decoded; events between two key frames are missed."
     context.print_result(document, text)
 
 
 def cost_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
-    """Yield the name of each task, and what it costs."""
+    """Yield the name and the cost of each task, as text."""
     captions, localization = report.checks.captions, report.checks.localization
-    yield "ask", f"{_cost_text(report.ask)}; no session if it is warm"
+    yield "ask", f"{_cost_text(report.ask)}; a warm session is reused"
     index = _cost_text(report.index)
     if report.index.text_generations:
         index += f", {_count(report.index.text_generations, 'reply')} for chapters and summary"
@@ -192,7 +192,7 @@ def caption(context: Context, video: VideoArgument) -> None:
     is_outdated = context.app.is_outdated(entry)
     warn_if_incomplete(entry)
     if is_outdated:
-        log.warning("These captions were made by %s; index the video again to renew them.", entry.provenance.checkpoint)
+        log.warning("These captions are outdated (made by %s); index the video again to renew them.", entry.provenance.checkpoint)
     context.print_notice()
     document = schemas.CaptionDocument(
         video_id=entry.video_id,
@@ -226,15 +226,13 @@ def chapters(context: Context, video: VideoArgument) -> None:
     )
     lines = [f"{format_clock(chapter.span.start_s)} {chapter.text}" for chapter in entry.chapters]
     if not entry.summary:
-        lines = [
-            "There are no chapters: the video has no captions, or it was indexed before there were chapters (index it again)."
-        ]
+        lines = ["There are no chapters: the video has no captions, or an early version of Longview indexed it. Index it again."]
     context.print_result(document, "\n".join([*lines, "", entry.summary]).strip())
 
 
 @command("json", "model", "decoding")
-def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.Argument(help="What to look for.")]) -> None:
-    """Find all occurrences of something, or that it is absent.
+def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.Argument(help="What to find.")]) -> None:
+    """Find all occurrences of a query, or report its absence.
 
     Example: longview locate 3f2a "a red circle"
     """
@@ -256,24 +254,26 @@ def ask(
     context: Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos, then the question; without a video the library is asked."),
+        typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos, then the question; without a video, the whole library."),
     ] = None,
     interactive: Annotated[
-        bool, typer.Option("--interactive", "-i", help="Read questions line by line; the videos stay loaded between them.")
+        bool, typer.Option("--interactive", "-i", help="Read questions line by line and keep the videos loaded between them.")
     ] = False,
 ) -> None:
-    """Ask about a video, several, or the whole library.
+    """Ask about one video, several videos, or the whole library.
 
     Example: longview ask 3f2a "What happens at 0:42?"
     """
     words = words or []
     if not words and not interactive:
-        raise typer.BadParameter("a question is missing.")
+        raise typer.BadParameter("the question is missing; add it after the videos, or use --interactive.")
     videos, question = (words, None) if interactive else (words[:-1], words[-1])
     if question is not None and not question.strip():
-        raise BadRequest("The question is empty: ask something about the video.")
+        raise BadRequest("The question is empty; ask something about the video.")
     if question is not None and not videos and len(question.split()) < 2:
-        raise BadRequest('Name the video before the question: ask VIDEO "What happens at 0:20?"')
+        raise BadRequest(
+            f'“{question}” is not a question of two words or more; write: longview ask VIDEO "What happens at 0:20?"'
+        )
     entries = [resolve_video(context, video) for video in videos]
     if question is not None:
         document, text = _answer(context, entries, question)
@@ -320,7 +320,7 @@ def _read_questions() -> Iterator[str]:
 def _answer(
     context: Context, entries: Sequence[VideoEntry], question: str, *, history: Sequence[ChatTurn] = ()
 ) -> tuple[schemas.AskDocument, str]:
-    """Answer one question, and print the pieces of the answer for people. Return the document and the text that is left."""
+    """Answer one question, and print the pieces of the answer for people. Return the document and the text still to print."""
     answer = context.follow(context.app.ask(entries, question, history=history))
     verified = context.app.settings.ask_verify
     document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.checkpoint.notice)
@@ -345,9 +345,11 @@ def search(
     context.print_notice()
     lines = [_moment_line(moment) for moment in results.accepted]
     if results.rejected_count:
-        lines.append(f"{_count(results.rejected_count, 'result')} hidden: not confirmed in the video (--no-verify shows them).")
+        lines.append(
+            f"{_count(results.rejected_count, 'result')} hidden: verification did not confirm the caption (see --no-verify)."
+        )
     if results.unverified_count and context.app.settings.search_verify is not False:
-        lines.append("Some results are not verified; --verify checks all of them.")
+        lines.append("Some results are not verified; --verify verifies all of them.")
     document = schemas.SearchDocument(
         query=query,
         moments=[schemas.MomentOut.of_moment(moment) for moment in results.accepted],
@@ -355,7 +357,7 @@ def search(
         notice=context.app.checkpoint.notice,
     )
     where = " in this video" if video else " in the library"
-    context.print_result(document, "\n".join(lines) or f"No caption{where} fits “{query}”.")
+    context.print_result(document, "\n".join(lines) or f"No caption{where} matches “{query}”.")
 
 
 def _moment_line(moment: Moment) -> str:
@@ -371,7 +373,7 @@ def doctor(context: Context) -> None:
     """
     diagnosis = examine(context.app)
     lines = [f"{name}: {value}" for name, value in diagnosis.facts.items()]
-    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems] or ["Everything works."]
+    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems] or ["No problems found."]
     context.print_result(schemas.DoctorDocument(**diagnosis.facts, problems=list(diagnosis.problems)), "\n".join(lines))
     if diagnosis.problems:
         raise typer.Exit(1)

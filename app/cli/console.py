@@ -44,7 +44,7 @@ FIRST_STEPS = f"""{DESCRIPTION}
   longview search "red circle"          find moments in all videos
   longview export VIDEO --format srt    write its captions as subtitles
 
-`longview --help` lists all verbs, `longview VERB --help` the options of one."""
+`longview --help` lists all verbs, `longview VERB --help` the options of a verb."""
 
 cli = typer.Typer(name="longview", help=DESCRIPTION, pretty_exceptions_enable=False)
 
@@ -62,7 +62,7 @@ def first_steps(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Print the first steps where no verb is given."""
+    """Print the first steps if no verb is given."""
     if context.invoked_subcommand is None:
         print(FIRST_STEPS)
 
@@ -79,7 +79,7 @@ class Context:
         write_out((to_json(document) if self.as_json else text) + "\n")
 
     def print_notice(self) -> None:
-        """Print on stderr what every user of this checkpoint must know."""
+        """Print the notice of the checkpoint, which names its limits, on stderr."""
         if self.app.checkpoint.notice:
             print(self.app.checkpoint.notice, file=sys.stderr)
 
@@ -104,16 +104,16 @@ class Context:
 
 OptionGroup = Literal["json", "model", "decoding", "backend", "key-frames", "index-checks", "ask-checks", "search-checks"]
 """Options that several verbs have: `--json`; the model and where it runs; how frames are decoded for it, or only the backend, or
-only `--key-frames-only`; the checks of captions, of answers and of search results. Each option sets a setting."""
-_LIBRARY = {
-    "library": Annotated[Path | None, typer.Option(help="The library folder (also LONGVIEW_LIBRARY).", show_default=False)]
-}
+only `--key-frames-only`; the checks of captions, answers and search results. All but `--json` override a setting."""
+_LIBRARY = {"library": Annotated[Path | None, typer.Option(help="Library folder (also LONGVIEW_LIBRARY).", show_default=False)]}
 _VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]}
-_BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="The library that decodes videos.", show_default=False)]}
+_BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="Decoder backend.", show_default=False)]}
 _KEY_FRAMES = {
     "key_frames_only": Annotated[
         bool | None,
-        typer.Option("--key-frames-only", help="Decode key frames only: much faster, but misses what is between them."),
+        typer.Option(
+            "--key-frames-only", help="Decode key frames only: much faster, but events between two key frames are missed."
+        ),
     ]
 }
 _INDEX_CHECKS = {
@@ -142,7 +142,7 @@ _SEARCH_CHECKS = {
         bool | None,
         typer.Option(
             "--verify/--no-verify",
-            help="Check each moment in the video, and hide the moments whose caption is denied; by default where it is quick.",
+            help="Verify each moment, and hide it if the video does not confirm its caption; by default where this is quick.",
             show_default=False,
         ),
     ]
@@ -150,10 +150,12 @@ _SEARCH_CHECKS = {
 _GROUPS: dict[OptionGroup, dict[str, Any]] = {
     "json": {"as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]},
     "model": {
-        "model": Annotated[str | None, typer.Option(help="auto, demo, a Hugging Face id or a folder.", show_default=False)],
+        "model": Annotated[
+            str | None, typer.Option(help="Checkpoint: auto, demo, a Hugging Face id or a folder.", show_default=False)
+        ],
         "server": Annotated[
             str | None,
-            typer.Option(help="An OpenAI-compatible server that has the model: http://host:8000/v1.", show_default=False),
+            typer.Option(help="OpenAI-compatible server of the model: http://host:8000/v1.", show_default=False),
         ],
     },
     "decoding": _BACKEND | _KEY_FRAMES,
@@ -202,7 +204,7 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
     if not verbose:
         logging.getLogger("transformers").setLevel(logging.ERROR)
     if settings.get("key_frames_only"):
-        log.warning("--key-frames-only: events between two key frames are missed; words and times may be wrong.")
+        log.warning("With --key-frames-only, events between two key frames are missed; captions and times may be wrong.")
     try:
         function(Context(Longview(load_settings(**settings)), as_json), **values)
     except EXPECTED_ERRORS as error:
@@ -216,7 +218,7 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
     except Exception as error:
         # A bug: programs still get one document, and people the traceback if they ask for it.
         log.info("unexpected", exc_info=True)
-        message = f"Something unexpected went wrong ({type(error).__name__}: {error}); --verbose prints more."
+        message = f"An unexpected error occurred ({type(error).__name__}: {error}); add --verbose to see the traceback."
         fail(AppError(message), as_json=as_json)
 
 
@@ -226,7 +228,7 @@ def run() -> NoReturn:
     try:
         code = cli(standalone_mode=False)
     except UsageError as error:
-        # Programs get their one document for wrong usage, too.
+        # Programs also get one document for wrong usage.
         if "--json" in sys.argv:
             print(to_json(ErrorDocument(error=ErrorOut(code="usage", message=error.format_message()))))
         error.show()
@@ -240,7 +242,7 @@ def run() -> NoReturn:
 
 
 def _exit(code: int) -> NoReturn:
-    """End the program. What can no longer be written to stdout is discarded, because Python would complain about it."""
+    """End the program. What can no longer be written to stdout is discarded, because Python would report an error."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -248,14 +250,14 @@ def _exit(code: int) -> NoReturn:
         code = code or 1
     if code == CANCELLED_EXIT_CODE:
         # A step that cannot be cancelled, such as loading a checkpoint, would keep the program waiting, and PyTorch's threads may
-        # abort it. Files appear only when they are complete, so nothing half-written stays.
+        # abort it. Files appear only when they are complete, so no partial file remains.
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
 
 def stop(*, as_json: bool) -> NoReturn:
-    """Say that the user has stopped the verb, and exit with the code that shells use for that."""
+    """Report that the user has stopped the verb, and exit with the code that shells use for that."""
     error = Cancelled()
     if as_json:
         with suppress(OutputFailed, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""The verb that measures how accurate captions, moments and answers are."""
+"""The verb that measures the accuracy of captions, moments and answers."""
 
 import logging
 import tempfile
@@ -36,7 +36,12 @@ def eval_(
     suite: Annotated[str, typer.Argument(help="shapes, needle, or a JSON file of your own labels in ActivityNet's form.")],
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.5, max=600, help="Length of each rendered video: 1; of needle the longest: 16.", show_default=False),
+        typer.Option(
+            min=0.5,
+            max=600,
+            help="Minutes of each rendered video (default: 1); for needle, of the longest (default: 16).",
+            show_default=False,
+        ),
     ] = None,
     videos: Annotated[int, typer.Option(min=1, max=1000, help="Number of rendered videos.")] = 3,
     seed: Annotated[int, typer.Option(min=0, max=100_000, help="Seed of the rendered videos.")] = 0,
@@ -51,10 +56,10 @@ def eval_(
     if find_spec("matplotlib") is None:
         raise BadRequest("The chart of `eval` needs matplotlib; install it with: pip install matplotlib")
     if suite not in SUITES:
-        # Labels that cannot be read are reported before anything is written.
+        # Invalid labels are reported before anything is written.
         datasets.read_labels(Path(suite).expanduser())
     try:
-        # What takes hours must not fail at its last step.
+        # An evaluation that takes hours must not fail when it writes its report.
         output.expanduser().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
@@ -63,7 +68,7 @@ def eval_(
         with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
             folder, app = Path(scratch), context.app
             if suite in SUITES:
-                # Rendered videos do not belong into the user's library.
+                # Rendered videos do not belong in the user's library.
                 app = Longview(app.settings.model_copy(update={"library": folder / "library"}))
             if suite == "shapes":
                 facts = _shapes(app, folder, minutes=minutes or SHAPES_MINUTES, videos=videos, seed=seed, progress=progress)
@@ -127,7 +132,7 @@ def _labels(app: Longview, file: Path, progress: Progress) -> dict[str, Any]:
             labels = replace(labels, duration_s=entry.duration_s)
             evaluation.evaluate_video(labels, entry, progress=step.child(0.5, 1.0))
         except EXPECTED_ERRORS as error:
-            log.warning("%s is left out: %s", name, error)
+            log.warning("%s is skipped: %s", name, error)
             missing.append({"video": name, "message": str(error)})
             continue
         evaluated_videos.append((labels, entry))

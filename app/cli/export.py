@@ -26,7 +26,7 @@ from longview.video.time_text import format_time
 log = logging.getLogger(__name__)
 
 MAX_UNMENTIONED_S = 0.05
-"""Maximum time that a cut begins early without mention, in seconds."""
+"""Maximum time by which a cut may begin early without a note, in seconds."""
 
 
 @command("json", "model", "decoding")
@@ -52,7 +52,7 @@ def export(
     try:
         if target.exists() and target.suffix.lower() != f".{format}":
             raise BadRequest(
-                f"{output} exists and is no {format} file; it was not overwritten. Choose another name, or end it in .{format}."
+                f"{output} exists and is not a .{format} file, so it was not overwritten; choose a new name, or one in .{format}."
             )
         with atomic_write(target) as partial:
             partial.write_text(text, encoding="utf-8", newline="")
@@ -67,10 +67,10 @@ def cut(
     video: ExistingVideo,
     start: Annotated[str, typer.Option(help="Start time: 75, 1:15 or 1:02:03.")],
     end: Annotated[str, typer.Option(help="End time.")],
-    reencode: Annotated[bool, typer.Option("--reencode", help="Cut exactly, by encoding again.")] = False,
+    reencode: Annotated[bool, typer.Option("--reencode", help="Cut exactly at the given times, by re-encoding.")] = False,
     output: Output = None,
 ) -> None:
-    """Cut a part out, from the key frame before.
+    """Cut out a part of a video, starting at a key frame.
 
     Example: longview cut 3f2a --start 0:10 --end 0:20
     """
@@ -78,7 +78,7 @@ def cut(
     title, source = context.app.media.resolve(video)
     result = context.app.media.cut(title, source, span, output, reencode=reencode)
     early_s = span.start_s - result.span.start_s
-    note = f" (begins {early_s:.1f} s early, with a key frame; --reencode cuts exactly)" if early_s > MAX_UNMENTIONED_S else ""
+    note = f" (begins {early_s:.1f} s early, at a key frame; --reencode cuts exactly)" if early_s > MAX_UNMENTIONED_S else ""
     document = schemas.CutDocument(
         **schemas.SpanOut.fields_of(result.span), path=str(result.path), reencoded=reencode, requested=schemas.SpanOut.of(span)
     )

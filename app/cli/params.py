@@ -19,7 +19,7 @@ VideoArgument = Annotated[
 ]
 ExistingVideo = Annotated[str, typer.Argument(metavar="VIDEO", help="Video id, unique id prefix, or file path.")]
 ContextTokens = Annotated[
-    int | None, typer.Option(min=1, help="Limit the context (prompt and reply) to so many tokens.", show_default=False)
+    int | None, typer.Option(min=1, help="Maximum context (prompt and reply), in tokens.", show_default=False)
 ]
 Start = Annotated[str | None, typer.Option(help="Start time: 75, 1:15 or 1:02:03.", show_default=False)]
 End = Annotated[str | None, typer.Option(help="End time.", show_default=False)]
@@ -29,7 +29,7 @@ Output = Annotated[
 
 
 def parse_seconds(text: str | None) -> float | None:
-    """Return a time as people write it in seconds; wrong usage if it is none."""
+    """Parse a time as people write it into seconds; text that is not a time is a usage error."""
     try:
         return None if text is None else parse_time(text)
     except ValueError as error:
@@ -55,9 +55,11 @@ def warn_if_incomplete(entry: VideoEntry) -> None:
         spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in entry.incomplete)
         log.warning("Captions may be incomplete from %s.", spans)
     if entry.span.duration_s < entry.duration_s - 0.1:
-        log.warning("Only %s was indexed; index the video again without --start and --end for all of it.", span_text(entry.span))
+        log.warning(
+            "Only %s was indexed; index the video again without --start and --end to caption all of it.", span_text(entry.span)
+        )
 
 
 def resolve_video(context: Context, reference: str) -> VideoEntry:
-    """Return the video that a reference means; index a new file first."""
+    """Return the video that a reference names; index a new file first."""
     return context.follow(context.app.get_or_index(reference))

@@ -1,4 +1,4 @@
-"""The verb that serves the page. Only this module of the application knows the interface."""
+"""The verb that serves the page. Only this module of the application imports the interface."""
 
 from typing import Annotated
 
@@ -10,10 +10,10 @@ from longview.app.cli.console import Context, command
 @command("model", "decoding")
 def serve(
     context: Context,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.", show_default=False)] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Add the sample video if the library is empty.")] = False,
 ) -> None:
-    """Open Longview in the browser, on this machine only.
+    """Serve the browser interface, on this machine only.
 
     Example: longview serve
     """

@@ -132,7 +132,7 @@ def read_labels(file: Path) -> list[tuple[str, LabelledVideo]]:
         raise BadRequest(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(data, dict) or not data:
         raise BadRequest(
-            f'{file} has no videos: it should look like {{"video.mp4": {{"timestamps": [[1.5, 4]], "sentences": ["…"]}}}}.'
+            f'{file} has no videos; write it in this form: {{"video.mp4": {{"timestamps": [[1.5, 4]], "sentences": ["…"]}}}}.'
         )
     return [(name, _labels(file, name, entry)) for name, entry in data.items()]
 
@@ -142,10 +142,10 @@ def _labels(file: Path, name: str, entry: Any) -> LabelledVideo:
         spans = [Span(float(start), float(end)) for start, end in entry["timestamps"]]
         sentences = [str(sentence).strip() for sentence in entry["sentences"]]
         if len(spans) != len(sentences):
-            raise ValueError(f"there are {len(spans)} timestamps, but {len(sentences)} sentences")
+            raise ValueError(f"the numbers of timestamps ({len(spans)}) and sentences ({len(sentences)}) differ")
         events = tuple(map(Event, spans, sentences))
         if not events or not all(sentences):
-            raise ValueError("a video needs at least one moment, and each moment a sentence")
+            raise ValueError("a video needs at least one timestamp, and each timestamp a sentence")
         duration_s = float(entry.get("duration", 0))
     except (KeyError, TypeError, ValueError) as error:
         raise BadRequest(f"In {file} the labels of {name} are wrong: {error}.") from error

@@ -1,4 +1,4 @@
-"""The prober of a checkpoint with question templates: it is asked what happens at single timestamps.
+"""The prober of a checkpoint with question templates. It asks what happens at single timestamps.
 
 Such a checkpoint can misreport the events of a window or their boundaries. At single timestamps beside the events that it got
 most wrong, the bundled checkpoint described 521 of 534 correctly (docs/quality.md).
@@ -20,7 +20,7 @@ PROBE_FRACTIONS = (0.5, 0.25, 0.75)
 PROBE_STRIDE = 2
 """Every second temporal patch is probed first; the patches between two that differ are probed after that."""
 MAX_GAP_PATCHES = 1
-"""Maximum number of temporal patches without the event inside of one span: a single reply may be wrong."""
+"""Maximum number of temporal patches without the event inside one span, because a single reply may be wrong."""
 MIN_SILENT_S = 3.0
 """Minimum length of a part without captions that is probed for missed events, in seconds; longer parts are probed once
 for each such length."""
@@ -47,7 +47,7 @@ class TemplateProber:
         progress: Progress = NO_PROGRESS,
         matches: Callable[[str, str], bool] = contains_query,
     ) -> bool | None:
-        """See `Prober`. Without a template about timestamps there is no second way to ask."""
+        """See `Prober`. Without a template about timestamps, no other question can be asked."""
         if self.timestamps is None:
             return None
         inside = [patch.timestamp_s for patch in session.patches if span.contains((patch.first_frame_s + patch.last_frame_s) / 2)]
@@ -87,7 +87,7 @@ class TemplateProber:
     def find_missed_events(
         self, session: VideoSession, events: Sequence[Event], *, progress: Progress = NO_PROGRESS
     ) -> list[Event]:
-        """See `TimestampProber`. What a probe reports is kept if the session also grounds it at that time."""
+        """See `TimestampProber`. An event that a probe reports is kept if the session also grounds it at that time."""
         missed_events: list[Event] = []
         for silent in subtract_spans(session.window, [event.span for event in events]):
             parts = int(silent.duration_s // MIN_SILENT_S)
@@ -106,7 +106,7 @@ class TemplateProber:
         return missed_events
 
     def _describe_at(self, session: VideoSession, timestamp_s: float, progress: Progress) -> str:
-        """Return what the session says happens at one of its timestamps, on the session's clock."""
+        """Return the session's description of what happens at one of its timestamps, on the session's clock."""
         question = self._templates.at_timestamp(timestamp_s)
         assert question is not None
         generation = session.generate(question, max_new_tokens=MAX_GROUNDING_TOKENS, progress=progress)

@@ -130,7 +130,7 @@ class Engine(Protocol):
 
         Raises:
             OutOfMemory: the device does not have enough memory. UnreadableVideo: no frame can be decoded.
-            Cancelled: the operation was cancelled; it is felt before the next chunk.
+            Cancelled: the operation was cancelled; this is raised before the next chunk.
         """
         ...
 

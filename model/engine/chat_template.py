@@ -1,4 +1,4 @@
-"""The chat template of a checkpoint, parted at the video and at the question.
+"""The chat template of a checkpoint, split at the video and at the question.
 
 The video comes first in the prompt and the question last, so everything up to the end of the video is one prefix for every
 question. Token ids of the prefix are prefilled once, and those of a question after it.

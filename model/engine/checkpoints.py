@@ -122,7 +122,7 @@ def _find(name: str) -> Checkpoint:
         return _read_checkpoint(str(folder.resolve()), folder.resolve())
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith((".", "/", "~")):
         raise CheckpointNotFound(
-            f"There is no checkpoint {name}: give auto, demo, a Hugging Face id (Qwen/Qwen3-VL-8B-Instruct) or a folder."
+            f"There is no checkpoint {name}; use auto, demo, a Hugging Face id (Qwen/Qwen3-VL-8B-Instruct) or a folder."
         )
     return _read_checkpoint(name, _fetch(name))
 
@@ -141,7 +141,7 @@ def _fetch(repo_id: str, *, cached_only: bool = False) -> Path:
     except Exception as error:  # connection, authentication, unknown name, disk: the message is the same
         log.info("cannot download %s: %s", repo_id, error)
         raise CheckpointNotFound(
-            f"{repo_id} is not in the local cache and cannot be downloaded: check the name and the connection, or give a folder."
+            f"{repo_id} is not in the local cache and cannot be downloaded; check the name and the connection, or use a folder."
         ) from error
 
 

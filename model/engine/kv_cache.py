@@ -53,7 +53,7 @@ class PreallocatedKVCacheLayer(CacheLayerMixin):
             return self.keys, self.values
         end = self.length + key_states.shape[-2]
         if end > self.capacity:
-            raise ContextOverflow(f"The context of {self.capacity} tokens is full.")
+            raise ContextOverflow(f"The context of {self.capacity} tokens is full; ask a shorter question.")
         self.keys[:, :, self.length : end].copy_(key_states)
         self.values[:, :, self.length : end].copy_(value_states)
         self.length = end
@@ -125,7 +125,7 @@ class PreallocatedKVCache(Cache):
             ContextOverflow: the cache is full.
         """
         if self.get_seq_length() >= self.capacity:
-            raise ContextOverflow(f"The context of {self.capacity} tokens is full.")
+            raise ContextOverflow(f"The context of {self.capacity} tokens is full; ask a shorter question.")
         for layer in self.layers:
             layer.length += 1
 

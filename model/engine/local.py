@@ -77,7 +77,9 @@ class LocalEngine:
         self.checkpoint = checkpoint
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise DeviceNotFound("There is no CUDA device that this PyTorch can use; choose the device cpu.")
+            raise DeviceNotFound(
+                "There is no CUDA device that this PyTorch can use; set the device to cpu (LONGVIEW_DEVICE=cpu)."
+            )
         small = checkpoint.weight_bytes < MAX_SINGLE_THREAD_WEIGHTS_BYTES
         torch.set_num_threads(cpu_threads or (1 if small else psutil.cpu_count(logical=False) or 1))
         try:
@@ -98,10 +100,10 @@ class LocalEngine:
         text = self.model.config.get_text_config()
         if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
             raise InvalidCheckpoint(
-                f"{checkpoint.name} has layers that cannot be cropped back to the video; use a Qwen3-VL checkpoint."
+                f"{checkpoint.name} has layers whose state cannot be cropped back to the video; use a Qwen3-VL checkpoint."
             )
         self.uses_cuda_graph = self.device == "cuda"
-        """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes would only cost time."""
+        """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
         self.estimates = Estimates(self.model)
         self._ood_detector = load_ood_detector(checkpoint, self.device)
         self.kv_bytes_per_token = self.estimates.kv_bytes_per_token
@@ -202,7 +204,9 @@ class LocalEngine:
         """
         remaining = capacity_tokens - ids.shape[1]
         if remaining < MIN_REPLY_TOKENS:
-            raise InvalidQuestion(f"The question takes {ids.shape[1]:,} tokens, more than there is room for: make it shorter.")
+            raise InvalidQuestion(
+                f"The question has {ids.shape[1]:,} tokens, which do not fit into the context; make it shorter."
+            )
         max_new_tokens = min(config.max_new_tokens, remaining)
         max_thinking_tokens = min(config.max_thinking_tokens, remaining - max_new_tokens)
         return greedy_decode(
@@ -363,7 +367,7 @@ class LocalGeneration:
         reply: list[int] = []
         thoughts: list[int] = []
         is_thinking = engine.think_end is not None
-        # Decoding the whole reply anew with every token takes the square of its length: 2.3 s for 1,792 tokens, this way 2 ms.
+        # Decoding the whole reply again for every token takes quadratic time: 2.3 s for 1,792 tokens, instead of 2 ms.
         detokenizer = DecodeStream(skip_special_tokens=True)
         for token in self._session.tokens(self._question, self._config, self._history, self._progress):
             self.total_s = time.perf_counter() - start
@@ -397,5 +401,5 @@ def _memory_errors(what: str) -> Iterator[None]:
         torch.cuda.empty_cache()
     log.info("out of memory: %s", details)
     raise OutOfMemory(
-        f"The device has not enough memory for {what}; choose a smaller --context-tokens or a smaller checkpoint."
+        f"The device does not have enough memory for {what}; choose a smaller --context-tokens or a smaller checkpoint."
     ) from None

@@ -1,4 +1,4 @@
-"""Sampling plans for one engine: what its checkpoint was trained on and its context, applied to a video."""
+"""Sampling plans within the trained range and the context of one engine."""
 
 from longview.model.engine.base import Engine
 from longview.video.decoder import Decoder

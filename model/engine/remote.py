@@ -41,7 +41,7 @@ CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 300.0
 """Timeout for a silent server, in seconds. A large model prefills a video of two hours for minutes before its first token."""
 MAX_ATTEMPTS = 3
-"""Maximum number of attempts for a request that the server rejects for the moment. A reply that has begun is not retried."""
+"""Maximum number of attempts for a request that the server rejects temporarily. A reply that has begun is not retried."""
 DEFAULT_CONTEXT_TOKENS = 32_768
 """Context length of servers that do not report theirs."""
 TRANSIENT_ERRORS = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
@@ -95,7 +95,9 @@ class RemoteEngine:
             with openai.OpenAI(**self.client_options()) as client:
                 models = {item.id: item for item in client.models.list().data}
         except openai.OpenAIError as error:
-            raise ServerUnreachable(f"There is no model server at {server.url}: {_describe_error(error)}") from error
+            raise ServerUnreachable(
+                f"There is no model server at {server.url} ({_describe_error(error)}); check the address, and start the server."
+            ) from error
         if models and server.model not in models:
             raise InvalidCheckpoint(
                 f"The server at {server.url} has no model {server.model}; it has {', '.join(sorted(models))}."

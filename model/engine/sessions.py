@@ -1,4 +1,4 @@
-"""A pool of sessions: a window is decoded and prefilled once, and answers questions until memory is needed for another."""
+"""A pool of sessions. A window is decoded and prefilled once, and answers questions until its memory is needed for another."""
 
 import logging
 import threading
@@ -20,7 +20,7 @@ from longview.video.timeline import Span
 log = logging.getLogger(__name__)
 
 CONTEXT_BACKOFF = 0.75
-"""Share of the tokens of a window that did not fit, which later plans may use at most."""
+"""Maximum size of later windows, as a share of the tokens of a window that did not fit."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Key:
 
 
 class SessionPool:
-    """The sessions of one engine; the least recently used are evicted when they take more than `memory_bytes` together.
+    """The sessions of one engine. If they need more than `memory_bytes` together, the least recently used sessions are evicted.
 
     By default `memory_bytes` is what the engine reserves for KV caches. Evicted sessions are offloaded to the host's memory, up
     to `host_bytes`, and move back without being decoded again. Safe for several threads.
@@ -99,7 +99,7 @@ class SessionPool:
     ) -> VideoSession:
         """Return the session of one window of a plan; open it if the pool does not hold it. `progress` follows the decoding.
 
-        `pin`: others may need the session later. Without it, `release` ends the session unless another user pinned it.
+        `pin`: keep the session for later questions. Without it, `release` ends the session unless another caller pinned it.
 
         If the device runs out of memory, all other sessions are evicted and the window is opened once more. If that fails too,
         the context of all later plans is lowered.
@@ -140,7 +140,7 @@ class SessionPool:
         return self._lookup(keys[-1], pin=False) if keys else None
 
     def discard(self, content_hash: str) -> None:
-        """End all sessions of a video whose file was changed meanwhile: they may show frames of another video."""
+        """End all sessions of a video whose file changed meanwhile, because they may show frames of another video."""
         with self._lock:
             for sessions in (self._sessions, self._offloaded):
                 for key in [key for key in sessions if key.content_hash == content_hash]:
@@ -148,7 +148,7 @@ class SessionPool:
             self._unpinned &= {*self._sessions, *self._offloaded}
 
     def release(self, session: VideoSession) -> None:
-        """End a session, unless a user pinned it."""
+        """End a session, unless a caller pinned it."""
         with self._lock:
             for sessions in (self._sessions, self._offloaded):
                 for key in [key for key, other in sessions.items() if other is session and key in self._unpinned]:
@@ -163,7 +163,7 @@ class SessionPool:
             return open_session
         with self._lock:
             opening = self._opening.setdefault(key, threading.Lock())
-        # Two users of the same window open it once.
+        # Two callers that request the same window open it once.
         with progress.holding(opening):
             if (open_session := self._lookup(key, pin=pin)) is not None:
                 return open_session

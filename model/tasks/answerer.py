@@ -1,4 +1,4 @@
-"""Answers to questions about one video: which window to open, what the checkpoint is asked, and which spans the answer cites."""
+"""Answer questions about one video: select the window, build the prompt, and cite the spans that the answer is based on."""
 
 import re
 import time
@@ -34,7 +34,7 @@ class VideoAnswer:
 
     text: str
     citations: tuple[Span, ...]
-    """The spans that the answer names, or else the question; on the video's clock."""
+    """Spans that the answer names, or else those that the question names, on the video's clock."""
     coverage: Coverage
     plan: SamplingPlan | None
     """The plan of what was searched; None if no frame had to be decoded."""
@@ -58,8 +58,8 @@ def answer_question(
 ) -> Generator[TextDelta, None, VideoAnswer]:
     """Answer a question about one video; yield the text piece by piece.
 
-    `likely_span`: where the answer is most likely, for a video that is too long for one session.
-    `restrict_to`: the only part that is searched, unless the question names another.
+    `likely_span`: the span in which the answer is most likely, for a video that is too long for one session.
+    `restrict_to`: the only span that is searched, unless the question names another.
     `candidate_spans`: returns the spans in which another source has a query; see `longview.model.tasks.localizer.locate`.
     `history`: earlier turns about this video, on its clock; for checkpoints that can follow a conversation.
 
@@ -93,7 +93,7 @@ def answer_question(
 
 @dataclass
 class _Answerer:
-    """The way to one answer. The last three fields are complete when all pieces were generated."""
+    """The state of one answer. The last three fields are complete after the last piece of text."""
 
     pool: SessionPool
     prober: Prober
@@ -147,7 +147,7 @@ class _Answerer:
     def _answer_range(self, span: Span) -> Iterator[str]:
         """Answer what happens in a span by its captions."""
         is_short = span.duration_s <= MAX_CLIP_S
-        # A second or two without what surrounds it is too little to caption.
+        # A span of a second or two is too short to caption without context.
         around = Span(max(0.0, span.start_s - MARGIN_S), min(self.video.duration_s, span.end_s + MARGIN_S)) if is_short else span
         purpose: Purpose = "refine" if is_short else "caption"
         step = self.progress.child(0.0, PLANNING_PROGRESS_SHARE)
@@ -192,7 +192,7 @@ class _Answerer:
         if session.clock_offset_s == 0:
             yield from generation
         else:
-            # The reply has times on the session's clock: rewrite them before the user sees them.
+            # The reply has times on the session's clock. They are rewritten before they are shown.
             for _ in generation:
                 pass
             yield shift_times(generation.text, session.clock_offset_s)
@@ -207,7 +207,7 @@ class _Answerer:
             yield from self._verify_citations(generation.text, session)
 
     def _verify_citations(self, text: str, session: VideoSession) -> Iterator[str]:
-        """Drop the citations that verification denies, and say which are denied and which could not be verified."""
+        """Drop the citations that verification denies; yield which are denied and which could not be verified."""
         sentences = re.split(r"(?<=[.!?])\s+|\n", text)
 
         def is_verified(span: Span) -> bool | None:
@@ -230,7 +230,7 @@ class _Answerer:
             plan = planner.plan(video, "refine" if span.duration_s <= MAX_CLIP_S else "qa", span=span)
             return plan, plan.windows[0]
         if timestamp_s is not None and self.prober.timestamps:
-            # Such a checkpoint describes one timestamp best where little else is shown.
+            # Such a checkpoint describes one timestamp best if its window shows little else.
             near = Span(max(0.0, timestamp_s - MARGIN_S), min(video.duration_s, timestamp_s + MARGIN_S))
             plan = planner.plan(video, "caption", span=near)
             return plan, plan.windows[0]

@@ -1,7 +1,8 @@
 """Dense captions of a video of any length.
 
-Each window of a plan is captioned and checked, and the windows' captions are merged into one timeline (`merging`). On request
-each event is verified, failed windows are captioned again from other frames, and contested events are refined (`refiner`).
+Each window of a plan is captioned and checked, and the windows' captions are merged into one timeline (`merging`). With the
+checks enabled, each event is verified, windows whose captions fail the quality check are captioned again from other frames, and
+contested events are refined (`refiner`).
 """
 
 import logging
@@ -103,7 +104,7 @@ def caption(
     timeline = merge_windows(windows, patch_period_s=plan.patch_period_s)
     if options.refine:
         timeline = refine_timeline(pool, prober, video, timeline, plan, progress=progress.child(windows_share, 1.0))
-        # Two events that were apart may have the same time after the refinement.
+        # After the refinement, two events that were apart may have the same time.
         timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
     progress.update(1.0)
     if spans := merge_spans(coverage.out_of_distribution):
@@ -190,10 +191,10 @@ def _retry_window(
 
 
 def _best_of(first: _Attempt, second: _Attempt, window: Span, patch_period_s: float) -> _Attempt:
-    """Return the attempt with fewer errors; without errors, the captions of both: if both end early, nothing more happens."""
+    """Return the attempt with fewer errors; without errors, merge both. If both end early, nothing happens after that."""
     if first.quality.errors or second.quality.errors:
         return min(first, second, key=lambda attempt: len(attempt.quality.errors))
-    # Events of the same time are the same event in other words. The first attempt has everything that happens beside it.
+    # Events with the same time are one event in different words. The first attempt already has what happens beside it.
     additional_events = [
         event for event in second.events if all(event.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in first.events)
     ]

@@ -1,8 +1,8 @@
 """Chapters and a summary of a whole video, from its captions.
 
 The checkpoint reads the timeline as text, part by part, and drafts chapters; then it summarizes the chapters, as the Qwen3-VL
-report does for its training data. For a checkpoint that cannot be asked about texts, chapters begin where the captions change,
-and each has its most representative caption as title.
+report does for its training data. For a checkpoint that cannot answer prompts about text, chapters begin where the captions
+change, and the title of each is its most representative caption.
 """
 
 import itertools
@@ -40,7 +40,7 @@ CONTEXT_EVENTS = 3
 
 @dataclass(frozen=True)
 class Chapter:
-    """A part of a video that is about one thing."""
+    """A part of a video that is about one topic."""
 
     span: Span
     title: str
@@ -52,7 +52,7 @@ class Summary:
 
     text: str
     chapters: tuple[Chapter, ...]
-    """Chapters in order, without gaps; none if there is no caption."""
+    """Chapters in order, without gaps; empty if there are no captions."""
 
 
 class ChapterText(BaseModel):
@@ -86,10 +86,10 @@ def summarize(
         chapters = _lay_out(drafts, span) or _extractive(events, span)
         summary = _write_summary(drafts, pool, progress) if drafts else ""
     except ModelError as error:
-        log.warning("Chapters and summary were extracted from the captions, because the checkpoint failed: %s", error)
+        log.warning("Chapters and summary are extracted from the captions, because the checkpoint failed: %s", error)
         return _segment_by_captions(events, span)
     if not drafts:
-        log.warning("The checkpoint wrote no usable chapters; they were extracted from the captions.")
+        log.warning("The checkpoint wrote no usable chapters; they are extracted from the captions.")
     return Summary(summary or _fallback_summary(chapters, len(events)), chapters)
 
 

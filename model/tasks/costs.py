@@ -1,7 +1,7 @@
-"""Costs of tasks before they run: sessions that are opened, replies that are generated, and time.
+"""Cost estimates of tasks before they run: sessions, generated replies, and time.
 
-The counts are exact where the sampling plan alone decides. Checks depend on how many events the checkpoint reports, so a cost
-with checks is an estimate.
+The counts are exact if they depend on the sampling plan only. The number of checks depends on how many events the checkpoint
+reports, so a cost with checks is an estimate.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ CAPTIONS_TOKENS, ANSWER_TOKENS, GROUNDING_TOKENS, VERIFICATION_TOKENS = 300, 100
 CAPTION_CHARACTERS = 80
 """Typical length of one caption in a prompt about chapters, in characters."""
 CONTESTED_SHARE = 0.25
-"""Typical share of the events whose boundaries are refined, for a checkpoint that is asked about timestamps."""
+"""Typical share of the events whose boundaries are refined, for a checkpoint that answers questions about timestamps."""
 CLIP_EVENT_S = 5.0
-"""Typical length of an event, in seconds, for which a clip is opened."""
+"""Typical length of an event for which a clip is opened, in seconds."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How much of a video an answer is based on: stated beside every answer, and above all beside "not in this video"."""
+"""Coverage: the part of a video that an answer is based on. Every answer states it, above all "not in this video"."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class Coverage:
     """The part of a video that was decoded and that a readable reply is about."""
 
     seconds: float
-    """Length of the covered spans together."""
+    """Total length of the covered spans, in seconds."""
     frames: int
     """Number of decoded frames."""
     patch_period_s: float
@@ -22,12 +22,13 @@ class Coverage:
     """Spans that were planned, but have no decodable frames or no readable reply."""
 
     def __str__(self) -> str:
-        """One sentence for users, and a second one where spans are uncovered."""
+        """One sentence for users, and a second one if spans are uncovered."""
         resolution_note = f"events shorter than {self.patch_period_s:.1f} s may have been missed"
-        text = f"Searched {self.frames} frames over {format_time(self.seconds)}; {resolution_note}."
+        frames_text = "1 frame" if self.frames == 1 else f"{self.frames} frames"
+        text = f"Searched {frames_text} over {format_time(self.seconds)}; {resolution_note}."
         if self.uncovered:
             spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in self.uncovered)
-            text += f" Could not be searched: {spans}."
+            text += f" These spans could not be searched: {spans}."
         return text
 
 

@@ -20,13 +20,13 @@ class TextDelta:
 
 @dataclass(frozen=True)
 class PartialResult(Generic[T]):
-    """A part of the result that is known already."""
+    """A part of the result, before the whole result."""
 
     value: T
 
 
 def run_to_end(task: Generator[object, None, T]) -> T:
-    """Run a task without looking at its events, and return its result."""
+    """Run a task to its end, ignore its events, and return its result."""
     while True:
         try:
             next(task)

@@ -1,4 +1,4 @@
-"""Temporal grounding in the windows of a plan and in short clips: where does a session see what a query says?"""
+"""Temporal grounding: find the spans in which a session sees a query, in the windows of a plan and in short clips."""
 
 import math
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ PLANNING_PROGRESS_SHARE = 0.05
 DECODING_PROGRESS_SHARE = 0.4
 """Share of a window's progress for decoding and prefill; the rest is for the questions."""
 MARGIN_S = 4.0
-"""Time before and after a span that a clip shows, in seconds: twice the patch period of a window at the usual rate, and what
-was on screen before."""
+"""Time before and after a span that a clip also shows, in seconds: twice the patch period of a window at the usual rate, plus
+context."""
 MAX_CLIP_S = 60.0
 """Maximum length of a clip with the finest patch period, in seconds."""
 MIN_SAME_EVENT_IOU = 0.2
@@ -38,7 +38,7 @@ def open_windows(
     pin: bool = True,
     progress: Progress = NO_PROGRESS,
 ) -> Iterator[tuple[Window, VideoSession, Progress]]:
-    """Open the windows of a plan; yield each one that the checkpoint can be asked about, its session, and its part of `progress`.
+    """Open the windows of a plan; yield each window that can be questioned, its session, and its part of `progress`.
 
     Windows without decodable frames and out-of-distribution windows are noted in `coverage`. `pin`: see `SessionPool.session`.
 

@@ -31,11 +31,11 @@ from longview.video.timeline import Span, merge_spans
 
 @dataclass(frozen=True)
 class Occurrence:
-    """One span in which the query is seen."""
+    """One span in which the query occurs."""
 
     span: Span
     uncertainty_s: float
-    """Patch period of the session that gave the boundaries: they are accurate to about that, in seconds."""
+    """Patch period of the session that gave the boundaries, in seconds. Their error is about as large."""
     is_verified: bool | None = None
     """Whether verification confirmed the occurrence; None if it was not verified, or if no reply decided it."""
 
@@ -49,23 +49,23 @@ class Localization:
     plan: SamplingPlan
     """The plan of the coarse pass over the whole span."""
     unresolved: tuple[Span, ...] = ()
-    """Spans in which the query was not found, but whose replies were unreadable or contradict that."""
+    """Spans in which the query was not found, but whose replies were unreadable or contradict its absence."""
 
     @property
     def is_found(self) -> bool | None:
-        """Whether the query occurs; None if nothing was found, but some spans are unresolved."""
+        """Whether the query occurs; None if there is no occurrence, but some spans are unresolved."""
         if self.occurrences:
             return True
         return None if self.unresolved else False
 
     def describe_absence(self, query: str, *, is_part: bool = False) -> str:
-        """Say that the query was not found, or that this could not be verified, and what was searched.
+        """Describe in one or more sentences that the query was not found, whether this was verified, and what was searched.
 
         `is_part`: only a part of the video was searched.
         """
         if self.is_found is None:
             spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in self.unresolved)
-            return f"Not found, but this could not be verified from {spans}: {query}. {self.coverage}"
+            return f"Not found: {query}. This could not be verified from {spans}. {self.coverage}"
         return f"Not in this {'part of the ' if is_part else ''}video: {query}. {self.coverage}"
 
 
@@ -82,8 +82,8 @@ def locate(
 ) -> Localization:
     """Find all occurrences of `query` in the video, or in `span` of it, in order of time. There may be none.
 
-    `candidates` are spans in which another source, such as a caption, has the query. An occurrence is kept only if a clip around
-    it confirms it.
+    `candidates`: spans in which another source, such as a caption, has the query. With `options.refine` or `options.verify`, an
+    occurrence is dropped if its clip or its verification denies it.
 
     Raises:
         InvalidQuestion: the query is empty or too long. OutOfDistribution: all of the footage is out-of-distribution.
@@ -91,7 +91,7 @@ def locate(
     """
     check_length(query, "query")
     if not query.strip():
-        raise InvalidQuestion("The query is empty: say what to look for.")
+        raise InvalidQuestion("The query is empty; enter what to find.")
     plan = pool.planner.plan(video, "caption", span=span, progress=progress.child(0.0, PLANNING_PROGRESS_SHARE))
     coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
     coarse: list[list[Span]] = []
@@ -102,7 +102,7 @@ def locate(
         spans, is_readable = ground(session, query, progress=step)
         coverage.add(session, is_readable=is_readable)
         coarse.append(spans)
-        # The absence is verified now, because the session may be evicted before the last window is read.
+        # The absence is verified now, because the session may be evicted before the last window is prefilled.
         if not spans and not (is_readable and _is_absent(session, prober, query, options, step)):
             unresolved.append(window.span)
     if coverage.out_of_distribution and not coarse:
@@ -145,7 +145,7 @@ def _merge_across_windows(windows: Sequence[Sequence[Span]]) -> list[Span]:
 
 @dataclass(frozen=True)
 class _ClipResult:
-    """What grounding the query in one clip gave."""
+    """The result of grounding the query in one clip."""
 
     spans: list[Span]
     sessions: list[VideoSession]

@@ -1,7 +1,7 @@
-"""How a checkpoint is asked for a second opinion about what a session shows.
+"""Probers: the second question with which a checkpoint verifies a claim about a session.
 
-A checkpoint that is asked where an event occurs tends to report one. Asked in another way, it has no reason to. Which other way
-there is depends on the checkpoint: one that answers any question is asked for a yes or a no.
+A checkpoint that is asked where an event occurs tends to report one. A differently worded question does not suggest an answer.
+The wording depends on the checkpoint. A checkpoint that answers any question is asked for a yes or a no.
 """
 
 import re
@@ -31,7 +31,7 @@ class QuestionTemplates(Protocol):
         ...
 
     def at_timestamp(self, timestamp_s: float) -> str | None:
-        """Return the question about what happens at a timestamp; None if no template asks that."""
+        """Return the question about what happens at a timestamp; None without a template for it."""
         ...
 
     def supported_questions(self) -> str:
@@ -43,7 +43,7 @@ class TimestampProber(Protocol):
     """Asks a session what happens at single timestamps."""
 
     def probe_spans(self, session: VideoSession, text: str, around: Span, *, progress: Progress = NO_PROGRESS) -> list[Span]:
-        """Return the spans, in order, in which the session sees what `text` says, on the video's clock.
+        """Return the spans in which the session sees what `text` describes, in order, on the video's clock.
 
         The temporal patch nearest to the middle of `around` is always probed.
         """
@@ -57,7 +57,7 @@ class TimestampProber(Protocol):
 
 
 class Prober(Protocol):
-    """The ways in which one checkpoint can be asked again."""
+    """The further questions that one checkpoint can answer about a session."""
 
     templates: QuestionTemplates | None
     """None: the checkpoint answers any question."""
@@ -86,7 +86,7 @@ class Prober(Protocol):
 
 
 class FreeFormProber:
-    """The prober of a checkpoint that answers any question: it is asked for a yes or a no."""
+    """The prober of a checkpoint that answers any question. It asks for a yes or a no."""
 
     templates: QuestionTemplates | None = None
     timestamps: TimestampProber | None = None

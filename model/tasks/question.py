@@ -1,4 +1,4 @@
-"""What a question asks: the thing whose time it asks for, the times that it names, and the earlier turns that fit beside it."""
+"""Parse a question: the query whose time it asks for, the times that it names, and the earlier turns that fit beside it."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from longview.video.time_text import find_times, format_time
 from longview.video.timeline import Span
 
 MAX_QUESTION_CHARACTERS = 2000
-"""Maximum length of a question or query. Finding times takes the square of the length: a few milliseconds at this one."""
+"""Maximum length of a question or query. Finding times takes time quadratic in the length: a few milliseconds at this length."""
 MAX_HISTORY_BYTES = 2000
 """Maximum size of earlier turns and the question, in bytes of UTF-8: at most 700 tokens, in any script, of the reserve for
 question and reply. The oldest turns are dropped first."""
@@ -33,12 +33,12 @@ class Question:
         """
         check_length(text, "question")
         if not text.strip():
-            raise InvalidQuestion("The question is empty: ask something about the video.")
+            raise InvalidQuestion("The question is empty; ask something about the video.")
         self.text = text.strip()
         self._times = find_times(self.text, duration_s=duration_s)
         for reference in self._times:
             if reference.span.start_s < 0:
-                raise InvalidQuestion("Times count from the start of the video; a negative time is outside of it.")
+                raise InvalidQuestion("The question names a negative time; times count from the start of the video.")
             if reference.span.start_s >= duration_s:
                 raise InvalidQuestion(
                     f"The question names {format_time(reference.span.start_s)}, "
@@ -84,7 +84,7 @@ def check_length(text: str, kind: str) -> None:
     """
     if len(text) > MAX_QUESTION_CHARACTERS:
         raise InvalidQuestion(
-            f"The {kind} is {len(text):,} characters long; at most {MAX_QUESTION_CHARACTERS:,} are read: make it shorter."
+            f"The {kind} is {len(text):,} characters long; at most {MAX_QUESTION_CHARACTERS:,} are allowed; make it shorter."
         )
 
 

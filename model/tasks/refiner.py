@@ -21,8 +21,8 @@ from longview.video.timeline import Event, Span
 log = logging.getLogger(__name__)
 
 MAX_EVENT_S = MAX_CLIP_S - 2 * MARGIN_S - 1.0
-"""Maximum length of an event that is refined, in seconds: a longer one does not fit into a clip, and an error of a second is a
-small part of it."""
+"""Maximum length of an event that is refined, in seconds. A longer event does not fit into a clip, and an error of one second is
+a small part of its length."""
 MAX_ATTEMPTS = 4
 """Maximum number of clips for an event that extends beyond its clip; each has twice the margin of the one before."""
 CLIP_EDGE_S = 1.0
@@ -30,7 +30,7 @@ CLIP_EDGE_S = 1.0
 MIN_AGREEMENT_IOU = 0.7
 """Minimum tIoU with which a clip confirms a time."""
 MIN_PROBE_IOU = 0.1
-"""Minimum tIoU of probed timestamps and the captioned time, which may be many times too long."""
+"""Minimum tIoU of probed timestamps and the captioned span, which may be many times too long."""
 
 
 def refine_timeline(
@@ -44,8 +44,9 @@ def refine_timeline(
 ) -> list[Event]:
     """Return the timeline of a plan's windows with refined times for its contested events.
 
-    Those are the events that cross a window boundary, and, if the checkpoint can be asked about timestamps, the events that share
-    a boundary with another. Only timestamps settle the latter. An event that no timestamp confirms is dropped. An event keeps its
+    Contested events are those that cross a window boundary. If the checkpoint answers questions about timestamps, they are also
+    those that share a boundary with another event, which only timestamps can refine. An event that no timestamp confirms is
+    dropped. An event keeps its
     time if its clip cannot be opened, or if it is too long for a clip.
     """
     boundaries = window_overlaps(plan)
@@ -61,8 +62,8 @@ def refine_timeline(
         try:
             span = refiner.refine()
         except ModelError as error:
-            # The captioned time is better than none.
-            log.warning("%s was not refined: %s", event.text, error)
+            # The event keeps its captioned time.
+            log.warning("The time of “%s” was not refined: %s", event.text, error)
             span = event.span
         events += [Event(span, event.text)] if span else []
     progress.update(1.0)
@@ -98,7 +99,7 @@ class EventRefiner:
     event: Event
     plan: SamplingPlan
     is_contested: bool
-    """Whether the event shares a boundary: then a clip that reports the same time again proves nothing."""
+    """Whether the event shares a boundary. A clip that reports the same time again is then no evidence."""
     progress: Progress
 
     def refine(self) -> Span | None:
@@ -120,8 +121,8 @@ class EventRefiner:
         return best
 
     def _ground_clip(self, around: Span, estimate: Span) -> tuple[Span | None, bool]:
-        """Return where a clip sees the event, and whether it denies it altogether."""
-        # The patch period of the captions is enough: what is wrong here is wrong by seconds.
+        """Return the span in which a clip shows the event, and whether the clip denies the event."""
+        # The patch period of the captions suffices, because the errors that are refined here are errors of seconds.
         sessions, coverage = open_clip(
             self.pool, self.video, around, purpose=self.plan.purpose, pin=False, progress=self.progress
         )
@@ -138,7 +139,7 @@ class EventRefiner:
                 self.pool.release(session)
 
     def _probe_frames(self, prober: TimestampProber, session: VideoSession, estimates: Sequence[Span]) -> list[Span]:
-        """Return where a session sees the event, timestamp by timestamp; of an estimate that agrees, keep the boundaries."""
+        """Probe the timestamps of a session for the event; return its spans. An estimate that agrees gives its boundaries."""
         spans = prober.probe_spans(session, self.event.text, estimates[0], progress=self.progress)
         nearest = [max(estimates, key=span.iou) for span in spans]
         return [one if one.iou(span) >= MIN_AGREEMENT_IOU else span for one, span in zip(nearest, spans, strict=True)]

@@ -48,9 +48,9 @@ class ParsedReply:
     """The entries of a reply that could be parsed."""
 
     events: tuple[Event, ...]
-    """Events in order of time, on the video's clock, inside of the session's window."""
+    """Events in order of time, on the video's clock, inside the session's window."""
     rejected_count: int
-    """Number of entries without times, with times that are no numbers, or entirely outside of the window."""
+    """Number of entries without times, with times that are not numbers, or entirely outside the window."""
     is_json: bool
     """Whether the reply had JSON in one of the forms, whole or cut off."""
     is_in_order: bool = True
@@ -164,7 +164,7 @@ def _seconds(value: Any) -> float | None:
 
 
 def to_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span | None:
-    """Return the span that two timestamps of a reply mean; None if it lies outside of the window.
+    """Return the span of two timestamps of a reply; None if it is outside the window.
 
     A timestamp stands for its whole temporal patch, so the span reaches from the first frame of the first patch to the last
     frame of the last patch. These times are unbiased: an event that is first visible in a frame began after the frame before

@@ -1,4 +1,4 @@
-"""Verify claims about a span: ask in another way than the one that produced the claim."""
+"""Verify claims about a span, with a different question from the one that produced the claim."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from longview.video.sampler import Purpose, SamplingPlan
 from longview.video.timeline import Span
 
 PURPOSE: Purpose = "caption"
-"""Purpose of the clip's plan. Whether something is there needs no finer frames, and many search results are verified."""
+"""Purpose of the clip's plan. Presence can be verified without finer frames, and many search results are verified."""
 PATCH_PERIOD_TOLERANCE = 1.05
 """Maximum patch period of a warm session, as a multiple of that of the clip that would be opened instead."""
 

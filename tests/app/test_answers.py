@@ -49,7 +49,7 @@ def test_library_answer_opens_only_the_likely_moments(
 
 def test_library_without_a_fitting_caption_says_so(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
     answer = app.ask([], "When does the xylophone quartet perform?").result()
-    assert answer.text == "Nothing in the library fits: 3 captions of 2 videos were searched."
+    assert answer.text == "No caption in the library matches the question. Searched 3 captions of 2 videos."
     assert answer.citations == ()
 
 
@@ -199,7 +199,7 @@ def test_answer_about_a_file_that_is_replaced_meanwhile_is_not_kept(
         return decode(self, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Decoder, "frames_played_at", replace_first)
-    with pytest.raises(VideoGone, match="changed while it was read"):
+    with pytest.raises(VideoGone, match="changed while it was being read"):
         app.ask([entry], "What happens between 5 and 40 seconds?").result()
     assert app.answers(entry) == ()
     monkeypatch.undo()

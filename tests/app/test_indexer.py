@@ -82,7 +82,7 @@ def test_file_that_is_changed_meanwhile_is_not_indexed(
         return decode(self, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Decoder, "frames_played_at", change_first)
-    with pytest.raises(VideoGone, match="changed while it was read"):
+    with pytest.raises(VideoGone, match="changed while it was being read"):
         app.index(short_path).result()
     assert app.videos() == entries
     monkeypatch.undo()

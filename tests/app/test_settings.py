@@ -53,7 +53,7 @@ def test_empty_environment_variable_is_no_setting(monkeypatch: pytest.MonkeyPatc
 )
 def test_invalid_value_is_reported_in_one_sentence(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"LONGVIEW_{name.upper()}", value)
-    with pytest.raises(BadRequest, match=f"The setting {name} is wrong") as raised:
+    with pytest.raises(BadRequest, match=f"The setting {name} has an invalid value") as raised:
         load_settings()
     assert "\n" not in str(raised.value)
 

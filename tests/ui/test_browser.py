@@ -108,9 +108,9 @@ def test_search_without_a_result_says_so(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
     page.get_by_label("Search all captions").fill("xylophone quartet")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("No caption in the library fits.")).to_be_visible()
+    expect(page.get_by_text("No caption in the library matches.")).to_be_visible()
     page.wait_for_timeout(500)
-    expect(page.get_by_text("No caption in the library fits.")).to_be_visible()
+    expect(page.get_by_text("No caption in the library matches.")).to_be_visible()
 
 
 def test_uploads_are_indexed_one_after_another_and_opened(page: Page, server: Server, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_rejected_moments_are_hidden_and_counted() -> None:
         )
     )
     text = ParsedPage(render.moments(results)).words
-    assert text.startswith("2 results hidden: not confirmed in the video.")
+    assert text.startswith("2 results hidden: verification did not confirm the caption.")
     assert "text 0" in text and "text 1" not in text and "text 2" in text and "text 3" not in text
     assert text.count("· verified") == 1
     assert ParsedPage(render.moments(results, is_verifying=True)).words.startswith("Verifying results …")

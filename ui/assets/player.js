@@ -1,4 +1,4 @@
-// Everything that names a time seeks the player on the page, without a way over the server.
+// Every element with a time seeks the player on the page, without a request to the server.
 function longviewSeek(seconds) {
   const video = document.querySelector('.player video');
   if (!video) return;

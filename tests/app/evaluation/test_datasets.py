@@ -44,8 +44,8 @@ def test_needle_is_at_the_requested_depth(tmp_path: Path) -> None:
         ('{"a.mp4": {"timestamps": [[1, 2], [3, 4]], "sentences": ["one"]}}', "labels of a.mp4 are wrong"),
         ('{"a.mp4": {"timestamps": [[5, 2]], "sentences": ["one"]}}', "labels of a.mp4 are wrong"),
         ('{"a.mp4": {"timestamps": [["x", 2]], "sentences": ["one"]}}', "labels of a.mp4 are wrong"),
-        ('{"a.mp4": {"timestamps": [], "sentences": []}}', "at least one moment"),
-        ('{"a.mp4": {"timestamps": [[1, 2]], "sentences": [" "]}}', "at least one moment"),
+        ('{"a.mp4": {"timestamps": [], "sentences": []}}', "at least one timestamp"),
+        ('{"a.mp4": {"timestamps": [[1, 2]], "sentences": [" "]}}', "at least one timestamp"),
     ],
 )
 def test_wrong_labels_are_refused_with_their_place(tmp_path: Path, content: str, message: str) -> None:

@@ -173,7 +173,7 @@ def test_out_of_distribution_half_is_uncovered(pool: SessionPool, mixed_video: V
 def test_in_distribution_half_is_searched(pool: SessionPool, mixed_video: VideoInfo) -> None:
     result = locate(pool, prober_for(pool.engine.checkpoint), mixed_video, "cyan star", LOCATE_CHECKS)
     assert [occurrence.span.iou(Span(30, 38)) > 0.8 for occurrence in result.occurrences] == [True]
-    assert result.coverage.uncovered and "Could not be searched" in str(result.coverage)
+    assert result.coverage.uncovered and "could not be searched" in str(result.coverage)
 
 
 def test_question_about_the_other_half_is_declined(pool: SessionPool, mixed_video: VideoInfo) -> None:

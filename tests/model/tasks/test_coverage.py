@@ -56,7 +56,7 @@ def test_missing_part_of_a_truncated_file_is_uncovered(pool: SessionPool, prober
     assert last_s <= uncovered.start_s <= last_s + 0.5
     assert uncovered.end_s == pytest.approx(DURATION_S, abs=0.1)
     assert result.coverage.seconds == pytest.approx(uncovered.start_s, abs=0.01)
-    assert "Could not be searched" in str(result.coverage)
+    assert "could not be searched" in str(result.coverage)
     plan = pool.planner.plan(truncated_video, "caption")
     captions = run_to_end(caption(pool, prober, truncated_video, plan, CAPTION_CHECKS))
     assert captions.coverage.uncovered == (uncovered,)

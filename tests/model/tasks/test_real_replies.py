@@ -287,7 +287,7 @@ def test_absence_is_stated_only_if_it_is_confirmed(
     assert result.unresolved == (() if is_found is False else (MINUTE,))
     assert result.coverage.uncovered == ()
     text = result.describe_absence("a dog runs")
-    assert text.startswith("Not in this video" if is_found is False else "Not found, but this could not be verified from 0:00:00")
+    assert text.startswith("Not in this video" if is_found is False else "Not found: a dog runs. This could not be")
 
 
 @pytest.mark.parametrize("verify", [True, False])
@@ -391,7 +391,7 @@ def test_question_about_a_range_is_asked_of_a_window_of_it(play: Callable[[Scrip
         (json.dumps(SPANS), "Yes.", "From 2"),
         (json.dumps(SPANS), ".", "From 2"),
         ("[]", "No.", "Not in this video: dog. Searched"),
-        ("[]", "是", "Not found, but this could not be verified from 0:00:00.0 to 0:03:00.0: dog."),
+        ("[]", "是", "Not found: dog. This could not be verified from 0:00:00.0 to 0:03:00.0."),
     ],
 )
 def test_answer_when_states_only_what_is_decided(
