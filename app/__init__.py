@@ -1,1 +1,1 @@
-"""Joins video, model and library into the use cases of Longview, and offers them on the command line."""
+"""The use cases of Longview, which combine video, model and library, and their command line."""

@@ -63,7 +63,7 @@ class Retriever:
     ) -> Generator[PartialResult[SearchResults], None, SearchResults]:
         """Search the captions of the library, or of one video; yield all moments at once, and again with each verified one.
 
-        Verification checks whether the video confirms what the caption says. It says nothing about the query. A moment stays
+        Verification checks whether the video confirms the caption, not whether the moment answers the query. A moment stays
         unverified if its video is missing, if the checkpoint cannot be loaded, or if its verification would take long.
         `verify`: which moments are verified (`longview.app.checks.Checks.hits`); by default as the settings say.
 

@@ -1,1 +1,1 @@
-"""The library: videos and their captions, words and vectors to search them, and exports. Knows no model."""
+"""The library: videos and their captions, words and vectors to search them, and exports. The package imports no model."""

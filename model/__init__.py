@@ -1,1 +1,1 @@
-"""From timed frames to text, spans and answers. Knows `video`, but no index and no interface."""
+"""Models: from timed frames to text, spans and answers. The package imports `video`, but no index and no user interface."""

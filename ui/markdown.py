@@ -28,7 +28,7 @@ def answer(text: str, citations: Sequence[Span] = ()) -> str:
 
 
 def answer_progress(report: ProgressReport) -> str:
-    """Render the progress of an answer, which stands where its text will continue."""
+    """Render the progress of an answer, in the place where its text will continue."""
     if report.fraction >= 1.0:
         return " …"
     remaining = f", {format_time(report.seconds_left)[:-2]} left" if report.seconds_left is not None else ""

@@ -43,7 +43,7 @@ def index(
     end: End = None,
     context_tokens: ContextTokens = None,
 ) -> None:
-    """Caption videos and put them into the library.
+    """Caption videos and add them to the library.
 
     Example: longview index holiday.mp4
     """
@@ -299,7 +299,7 @@ def ask(
                 write_out(text + "\n")
     except KeyboardInterrupt:
         if context.as_json:
-            # The answers so far are not lost.
+            # The answers so far are printed.
             context.print_result(schemas.ConversationDocument(answers=documents), "")
         stop(as_json=False)
     if context.as_json:

@@ -39,7 +39,7 @@ DESCRIPTION = "Answer questions about long videos, find moments in a library of 
 FIRST_STEPS = f"""{DESCRIPTION}
 
   longview serve                        open Longview in the browser
-  longview index VIDEO                  caption a video and put it into the library
+  longview index VIDEO                  caption a video and add it to the library
   longview ask VIDEO "What happens?"    answer a question about it
   longview search "red circle"          find moments in all videos
   longview export VIDEO --format srt    write its captions as subtitles

@@ -13,9 +13,9 @@ class Templates:
         self._texts = texts
 
     def match(self, question: str) -> str | None:
-        """Return the question in the wording of the first template that fits it; None if none fits.
+        """Return the question in the wording of the first template that matches it; None if none matches.
 
-        Case, spaces and the closing mark do not matter: `when does the red circle appear` fits `When does the {thing} appear?`.
+        Case, spaces and the closing mark are ignored: `when does the red circle appear` matches `When does the {thing} appear?`.
         """
         plain = " ".join(question.split()).rstrip("?!. ")
         for text in self._texts:

@@ -15,7 +15,7 @@ from longview.model.engine.kv_cache import PreallocatedKVCache
 log = logging.getLogger(__name__)
 
 MIN_EAGER_STEPS = 8
-"""Number of eager steps before the capture. It takes the time of several steps, which short replies do not repay."""
+"""Number of eager steps before the capture. The capture takes as long as several steps, which is too long for short replies."""
 LOGITS_TOLERANCE = 0.05
 """Maximum difference between replayed and eager logits, in standard deviations of the logits. bfloat16 sums depend on order."""
 

@@ -1,1 +1,1 @@
-"""What the application asks a model for: captions, occurrences of a query, answers, chapters."""
+"""Tasks of a model: captions, localisation of a query, answers, verification and chapters."""

@@ -9,7 +9,7 @@ from longview.video.timeline import Event, Span
 MIN_MERGE_IOU = 0.5
 """Minimum tIoU of two paraphrased events of neighbouring windows that are one event."""
 CONTINUATION_OVERLAPS = 2.5
-"""How long before a window an event may end that continues in it, as a multiple of the overlap with the window before."""
+"""Maximum time between the end of an event and the window in which it continues, as a multiple of the windows' overlap."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class WindowCaptions:
 def merge_windows(windows: Sequence[WindowCaptions], *, patch_period_s: float) -> list[Event]:
     """Merge windows in order of time into one timeline: events of two windows that are the same event become one.
 
-    Two events are the same if they have the same text and overlap or lie at most two patch periods apart. With paraphrased texts
-    (`is_paraphrase`) they are the same if they overlap well, or if each window shows a part of the event and the parts meet; the
-    text of the longer part is kept. An event that is in progress when a window begins continues one with the same text that ended
-    a little earlier. An event that covers at most one temporal patch of its window is dropped if the neighbouring window shows
-    more of it and reports an event there. Within one window only overlapping events with the same text are one event.
+    Two events are the same if they have the same text and overlap or are at most two patch periods apart. With paraphrased texts
+    (`is_paraphrase`) they are the same if they overlap with a high tIoU, or if each window shows a part of the event and the
+    parts meet; the text of the longer part is kept. An event that is in progress when a window begins continues one with the
+    same text that ended a little earlier. An event that covers at most one temporal patch of its window is dropped if the
+    neighbouring window shows more of it and reports an event there. Within one window, only overlapping events with the same
+    text are one event.
     """
     timeline: list[Event] = []
     for previous, current, following in zip([None, *windows], windows, [*windows[1:], None], strict=False):

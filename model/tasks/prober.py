@@ -27,7 +27,7 @@ class QuestionTemplates(Protocol):
     """The only questions that a checkpoint can answer."""
 
     def match(self, question: str) -> str | None:
-        """Return the question in the wording of the first template that fits it; None if none fits."""
+        """Return the question in the wording of the first template that matches it; None if none matches."""
         ...
 
     def at_timestamp(self, timestamp_s: float) -> str | None:

@@ -1,7 +1,7 @@
 """Quality check of the captions of one window.
 
-The checks find what users of video language models report: timelines that end early, one sentence at even steps, times outside of
-the video, replies that are cut off or repetitive.
+The checks detect faults that users of video language models report: timelines that end early, one sentence at even steps, times
+outside the video, and replies that are cut off or repetitive.
 """
 
 import statistics
@@ -24,7 +24,7 @@ MIN_EARLY_END_WINDOW_S = 20.0
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What is wrong with the captions of a window, each in a few words."""
+    """The faults in the captions of a window, each in a few words."""
 
     errors: tuple[str, ...]
     """Faults that make the captions unreliable."""

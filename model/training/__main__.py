@@ -26,7 +26,9 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the training state, then for the checkpoint")
     parser.add_argument("--size", choices=("full", "toy"), help="default: full on a CUDA device, else toy")
     parser.add_argument("--loss", choices=("sqrt", "token", "sample"), default="sqrt", help="weight of an answer by its length")
-    parser.add_argument("--timestamps", choices=("text", "none"), default="text", help="none: times only in the positions")
+    parser.add_argument(
+        "--timestamps", choices=("text", "none"), default="text", help="times as text, or (none) in the positions only"
+    )
     parser.add_argument("--seed", type=int, default=0, help=f"seed of weights and scenes, 0 to {MAX_RUNS - 1}")
     return parser
 
@@ -37,13 +39,13 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         if not options.minutes > 0:
-            raise TrainingRefused("--minutes must be more than 0.")
+            raise TrainingRefused(f"--minutes is {options.minutes:g}; it must be more than 0.")
         if not 0 <= options.seed < MAX_RUNS:
-            raise TrainingRefused(f"--seed must be from 0 to {MAX_RUNS - 1}.")
+            raise TrainingRefused(f"--seed is {options.seed}; it must be from 0 to {MAX_RUNS - 1}.")
         if (options.output / WEIGHTS).exists():
             # Weights are written last. A state beside them is left from a run that was stopped just before deleting it.
             delete_state(options.output)
-            raise TrainingRefused(f"{options.output} already contains a checkpoint: choose another folder.")
+            raise TrainingRefused(f"{options.output} already contains a checkpoint; choose another folder.")
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         size: SizeName = options.size or ("full" if device.type == "cuda" else "toy")
         config = TrainingConfig(size, options.seed, options.loss, options.timestamps, max_seconds=60 * options.minutes)
@@ -56,7 +58,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command resumes from the last saved state", file=sys.stderr)
+        print("Stopped. The same command resumes from the last saved state.", file=sys.stderr)
         return 130
     print(format_table(scores))
     print(f"{options.output} is complete; its card is {options.output / CARD}")

@@ -74,7 +74,7 @@ def _load_result(folder: Path, config: TrainingConfig) -> Result | None:
     values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     saved_config = TrainingConfig(**values.pop("config"))
     if saved_config != config:
-        raise TrainingRefused(f"{folder} contains a run of {saved_config}, not of {config}: choose another folder.")
+        raise TrainingRefused(f"{folder} contains a run of {saved_config}, not of {config}; choose another folder.")
     return Result(config, **values | {"scores": tuple(Score(**score) for score in values["scores"])})
 
 
@@ -116,7 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m longview.model.training.ablations", description="Compare variants of the training configuration."
     )
-    parser.add_argument("--steps", type=int, required=True, help="budget of each variant")
+    parser.add_argument("--steps", type=int, required=True, help="budget of each variant, in steps")
     parser.add_argument("--seeds", type=int, default=2, help="runs per variant, to show the random variation (default: 2)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the table and the training states")
     parser.add_argument("--size", choices=("full", "toy"), help="default: full on a CUDA device, else toy")

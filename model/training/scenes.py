@@ -32,7 +32,7 @@ COMMON_FRAME_PERIODS_S = (0.25, 0.5, 0.5, 1.0, 1.0, 2.0, 2.5, 5.0)
 COMMON_PERIOD_SHARE = 0.7
 MIN_FRAME_PERIOD_S, MAX_FRAME_PERIOD_S = 0.2, 5.0
 MAX_REDRAWS = 100
-"""Maximum number of colours that are drawn for an event beside similar ones. If all of them are taken, the last one stays."""
+"""Maximum number of colours that are drawn for an event beside similar ones. If all of them are in use, the last one is kept."""
 MAX_START_S = 3000.0
 """Latest start of a scene, in seconds. A third of the scenes start later than 0, as windows of a long video do."""
 

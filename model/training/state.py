@@ -36,7 +36,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         # Only plain values and tensors are loaded, so that a file from elsewhere cannot run code.
         state: dict[str, Any] = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise TrainingRefused(f"{path} is not a training state ({error}): remove it to start over.") from error
+        raise TrainingRefused(f"{path} is not a training state ({error}); remove it to start again.") from error
     return state
 
 

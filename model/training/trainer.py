@@ -125,7 +125,8 @@ class Trainer:
             log.warning("step %d: skipped, because its gradients are not finite", self.step)
             if self._nonfinite_steps >= MAX_NONFINITE_STEPS:
                 raise TrainingFailed(
-                    f"The gradients of {self._nonfinite_steps} consecutive steps, up to step {self.step}, are not finite."
+                    f"The gradients of {self._nonfinite_steps} consecutive steps, up to step {self.step}, are not finite; "
+                    "choose another --seed."
                 )
             return
         self._nonfinite_steps = 0
@@ -157,7 +158,7 @@ class Trainer:
         saved, own = ({k: v for k, v in config.items() if k not in budget} for config in (state["config"], asdict(self.config)))
         if saved != own:
             raise TrainingRefused(
-                f"The folder contains a run of {saved}, not of {own}: choose another folder or the same options."
+                f"The folder contains a run of {saved}, not of {own}; choose another folder or the same options."
             )
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])

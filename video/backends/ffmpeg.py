@@ -180,7 +180,7 @@ def _read_times(pipe: IO[bytes], times: "queue.Queue[float]") -> None:
 
 
 def _any_of(times_s: Sequence[float], tolerance_s: float) -> str:
-    """Return a filter expression that is true within `tolerance_s` of any of the increasing times, as a tree: it costs log n."""
+    """Return a filter expression that is true within `tolerance_s` of any of the times, which increase, as a balanced tree."""
     if len(times_s) == 1:
         return f"lt(abs(t-{times_s[0]:.6f}),{tolerance_s:.6f})"
     middle = len(times_s) // 2
