@@ -38,7 +38,7 @@ class OutOfMemory(ModelError):
 
 
 class ContextOverflow(ModelError):
-    """The question and the reply do not fit into the context behind the video."""
+    """The question and the reply do not fit into the context after the video."""
 
     code = "context_overflow"
 

@@ -87,7 +87,7 @@ class VideoSession(Protocol):
         A caller that ends the iteration early frees the session at once.
 
         Raises:
-            InvalidQuestion: on iteration, if the question does not fit into the context behind the video.
+            InvalidQuestion: on iteration, if the question does not fit into the context after the video.
             Cancelled: on iteration, before the next token, also while the model thinks or another reply is generated.
         """
         ...
