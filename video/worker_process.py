@@ -222,8 +222,8 @@ class DecodingProcess:
                     continue
                 self.close()
                 if remaining_s < self._limits.stall_s:
-                    raise DecoderDied("Decoding exceeded its time limit and was stopped; see the setting decode_seconds_per_second.")
-                raise DecoderDied(f"Decoding hung for {self._limits.stall_s:.0f} s and was stopped; see the setting decode_stall_s.")
+                    raise DecoderDied("Decoding exceeded the time limit for a video of that duration and was stopped.")
+                raise DecoderDied(f"Decoding hung for {self._limits.stall_s:.0f} s and was stopped (setting decode_stall_s).")
             data = os.read(self._process.stdout.fileno(), 1 << 16)
             if not data or len(self._stdout_bytes) > MAX_LINE_BYTES:
                 raise self._exit_error()
