@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_LIBRARY_MOMENTS = 5
 """Maximum number of moments of the library that answer one question."""
 MIN_LIBRARY_SCORE_SHARE = 0.6
-"""Minimum score of such a moment, as a share of the best one's; a much worse one is about something else."""
+"""Minimum score of such a moment, as a share of the best score. A moment with a much lower score is about something else."""
 LIBRARY_SEARCH_SHARE = 0.05
 """Share of the progress for a search of the library."""
 LIBRARY_MARGIN_S = 10.0
@@ -105,7 +105,7 @@ class Answers:
             texts.append(self._no_match())
             yield TextDelta(texts[0])
         for number, (part, step) in enumerate(zip(parts, progress.child(search_share, 1.0).steps(len(parts)), strict=True)):
-            # The label comes with the first words, so that whoever waits for them knows that they are still to come.
+            # The label comes with the first words, so that no label stands without an answer while the video is being read.
             label = f"{chr(10) if number else ''}{_label(part, parts)}: " if has_labels else ""
             step = step.child(0.0, 1.0, f"Reading {part.entry.title}")
             file_state = self._media.file_state(part.entry.path)

@@ -22,7 +22,7 @@ class Checks:
 
 
 def decide_checks(settings: Settings, prober: "Prober") -> Checks:
-    """Return the checks that the settings ask for; a setting that is not set depends on the checkpoint's prober."""
+    """Return the checks that the settings enable. The default of a setting without a value depends on the prober."""
     by_default = prober.needs_caption_checks
     captions = CaptionOptions(
         verify=by_default if settings.index_verify is None else settings.index_verify,

@@ -100,7 +100,7 @@ class Retriever:
 
         try:
             verify = self._runtime.checks.hits if verify is None else verify
-            # To load a large checkpoint takes longer than any verification that is worth it by default.
+            # Loading a large checkpoint takes longer than the verification that it is loaded for.
             if verify is None and not self._runtime.is_loaded:
                 return
             pool, prober = self._runtime.pool, self._runtime.prober

@@ -50,7 +50,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
 
     def on_upload(files: list[str] | None) -> Iterator[tuple[Any, str, str]]:
         started_jobs = [jobs.index(Path(file), upload_name=Path(file).name) for file in files or []]
-        # The drop zone is empty again at once, so that more can be uploaded while these are indexed.
+        # The drop zone is cleared at once, so that more files can be uploaded while these are indexed.
         yield None, "", ""
         for state in _follow_jobs(started_jobs):
             yield gr.skip(), *state

@@ -27,7 +27,7 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
     citations = gr.HTML()
 
     def on_search(text: str, is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any]]:
-        # The page shows the results of one search: a new one ends the verification of the last.
+        # The page shows the results of one search, so a new search ends the verification of the previous one.
         streams.cancel(request, "search")
         yield from search(text, None if is_requested else False, request)
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STOPPED = "Stopped. Nothing half-finished was kept."
+STOPPED = "Stopped. Incomplete results were discarded."
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """click's own class: Typer has brought a copy of click since 0.26, and exports only this child of it."""

@@ -43,7 +43,7 @@ def printable(text: str) -> str:
 
 
 class ProgressBar:
-    """A bar with stage and remaining time on stderr; plain lines where that is no terminal."""
+    """A bar with stage and remaining time on stderr; plain lines if stderr is not a terminal."""
 
     def __init__(self, bar: "tqdm[Any]") -> None:
         self._bar, self._is_closed = bar, False
@@ -82,12 +82,12 @@ def progress_bar() -> Iterator[ProgressBar]:
 def prepare_standard_streams() -> None:
     """Make the standard streams safe to use, whatever they are connected to.
 
-    A closed one is connected to the null device: the next file that is opened would otherwise take its place, and get what is
-    written to it. A character that a terminal cannot show, or that is no valid text, is replaced.
+    A closed stream is connected to the null device. Otherwise the next file that is opened would get its descriptor, and what is
+    written to the stream. A character that the terminal cannot show, or that is not valid text, is replaced.
     """
     for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
-            # Of a closed stdout nothing can be written, so that the loss of a result is reported.
+            # A closed stdout is opened for reading, so that writing fails and the loss of a result is reported.
             descriptor = os.open(os.devnull, flags)
             if descriptor != number:
                 os.dup2(descriptor, number)

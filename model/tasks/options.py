@@ -1,11 +1,11 @@
-"""Which checks the tasks make. A check asks the checkpoint once more, and costs time."""
+"""The checks of the tasks. Each check sends further questions to the checkpoint, and takes time."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """Which checks follow the captioning of a window. Each asks the checkpoint again."""
+    """The checks that follow the captioning of a window."""
 
     verify: bool
     """Verify every event, and caption a window again if its captions fail the check (`longview.model.tasks.quality`)."""
@@ -15,7 +15,7 @@ class CaptionOptions:
 
 @dataclass(frozen=True)
 class LocateOptions:
-    """Which checks follow the coarse pass over the whole span. Each asks the checkpoint again."""
+    """The checks that follow the coarse pass over the whole span."""
 
     verify: bool
     """Verify each occurrence, and the absence of the query in each window before "not found" is stated."""
@@ -25,10 +25,10 @@ class LocateOptions:
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """Which checks the tasks behind an answer make."""
+    """The checks of an answer, and of the tasks that produce it."""
 
     verify: bool
-    """Verify each span that the answer names, drop the spans that are denied, and say so in the answer."""
+    """Verify each span that the answer names, drop the spans that are denied, and state that in the answer."""
     captions: CaptionOptions
     """For a question about a range, which is answered by its captions."""
     localization: LocateOptions
