@@ -108,14 +108,12 @@ class Answers:
             # The label comes with the first words, so that no label stands without an answer while the video is being read.
             label = f"{chr(10) if number else ''}{_label(part, parts)}: " if has_labels else ""
             step = step.child(0.0, 1.0, f"Reading {part.entry.title}")
-            file_state = self._media.file_state(part.entry.path)
             try:
-                events = self._answer_video(part, question, history if len(distinct) == 1 else (), step)
-                answer = yield from _labelled(events, label, texts)
-                self._media.raise_if_changed(part.entry.path, part.entry.content_hash, file_state)
+                with self._runtime.watching(part.entry.path, part.entry.content_hash) as file:
+                    events = self._answer_video(part, question, history if len(distinct) == 1 else (), step)
+                    answer = yield from _labelled(events, label, texts)
+                    file.check(step)
             except (ModelError, VideoError, VideoGone) as error:
-                if self._media.file_state(part.entry.path) != file_state:
-                    self._runtime.discard_sessions(part.entry.content_hash)
                 if len(parts) == 1:
                     raise
                 # The other videos are still asked if one video cannot be read.

@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longview.app.errors import VideoGone
-from longview.app.media import END_SLACK_S, FileState, MediaStore
+from longview.app.media import END_SLACK_S, MediaStore
 from longview.app.runtime import Runtime
+from longview.app.watched_file import WatchedFile
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
 from longview.video.clips import is_browser_playable
-from longview.video.errors import ImpossiblePlan, VideoError
+from longview.video.errors import ImpossiblePlan
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Cancelled, Progress
+from longview.video.sampler import SamplingPlan
 from longview.video.time_text import format_time
 from longview.video.timeline import Event, Span
 
 if TYPE_CHECKING:
     from longview.model.tasks.captioner import Captions
+    from longview.model.tasks.costs import Cost
     from longview.model.tasks.events import PartialResult
     from longview.model.tasks.merging import WindowCaptions
 
@@ -36,7 +38,7 @@ class IndexResult:
 
     entry: VideoEntry
     seconds_spent: float
-    estimated_seconds: float
+    estimated_seconds: float | None
     """Estimated captioning time, in seconds."""
 
 
@@ -74,27 +76,18 @@ class Indexer:
         check_range(start_s, end_s)
         start = time.monotonic()
         step = progress.child(0.0, 0.02, "Probing")
-        file_state = self._media.file_state(path)
-        video = self._media.open(path, step)
-        step = progress.child(0.02, 0.04, "Loading the checkpoint")
-        pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
-        span = requested_span(video, start_s, end_s)
-        plan = pool.planner.plan(video, "caption", span=span, context_tokens=context_tokens, progress=step)
-        cost = captions_cost(pool, prober, video, plan, options)
-        log.info("%s: %d frames in %d windows, about %.0f s", video.path.name, plan.frames, len(plan.windows), cost.seconds)
-        if cost.seconds > MIN_SLOW_S:
-            log.warning(
-                "%s: captioning will take about %s on device %s", video.path.name, format_time(cost.seconds), pool.engine.device
-            )
-        step = progress.child(0.04, 0.94, "Captioning")
-        try:
-            captions = yield from self._caption(
-                caption(pool, prober, video, plan, options, keep_sessions=keep_sessions, progress=step), video, file_state
-            )
-        except (VideoGone, VideoError):
-            if self._media.file_state(path) != file_state:
-                self._runtime.discard_sessions(video.content_hash)
-            raise
+        with self._runtime.watching(path) as file:
+            video = self._media.open(path, step)
+            file.content_hash = video.content_hash
+            step = progress.child(0.02, 0.04, "Loading the checkpoint")
+            pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
+            span = requested_span(video, start_s, end_s)
+            plan = pool.planner.plan(video, "caption", span=span, context_tokens=context_tokens, progress=step)
+            cost = captions_cost(pool, prober, video, plan, options)
+            _log_cost(video, plan, cost, pool.engine.device)
+            step = progress.child(0.04, 0.94, "Captioning")
+            windows = caption(pool, prober, video, plan, options, keep_sessions=keep_sessions, progress=step)
+            captions = yield from _check_windows(windows, file, progress)
         step = progress.child(0.94, 0.97, "Summarizing")
         # Without frames and events, even "no events detected" would be an unsupported claim.
         has_summary = captions.events or not captions.coverage.uncovered
@@ -128,34 +121,13 @@ class Indexer:
             spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in entry.incomplete)
             log.warning("%s: captions may be incomplete from %s", entry.title, spans)
         entry = self._library.put(entry, captions.events)
-        self._embed(progress.child(0.99, 1.0, "Embedding the captions"))
+        self._embed(progress)
         return IndexResult(entry, time.monotonic() - start, cost.seconds)
-
-    def _caption(
-        self,
-        windows: Generator["PartialResult[WindowCaptions]", None, "Captions"],
-        video: VideoInfo,
-        file_state: FileState | None,
-    ) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
-        """Yield the captions of each window. After each window, check that the file is still the one that was hashed.
-
-        Raises:
-            VideoGone: the file changed meanwhile.
-        """
-        while True:
-            try:
-                window = next(windows)
-            except StopIteration as end:
-                captions: Captions = end.value
-                self._media.raise_if_changed(video.path, video.content_hash, file_state)
-                return captions
-            self._media.raise_if_changed(video.path, video.content_hash, file_state)
-            yield window
 
     def _embed(self, progress: Progress) -> None:
         """Embed the new captions. The video is already in the library, so a cancellation does not remove it."""
         try:
-            self._runtime.vectors.update(progress)
+            self._runtime.vectors.update(progress.child(0.99, 1.0, "Embedding the captions"))
         except Cancelled:
             log.info("The captions will be embedded by the next search.")
 
@@ -166,6 +138,33 @@ class Indexer:
         except UnknownVideo:
             # A file name may contain any character, also line breaks and escape sequences.
             return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"
+
+
+def _log_cost(video: VideoInfo, plan: SamplingPlan, cost: "Cost", device: str) -> None:
+    """Log what captioning will cost, and warn if it will take long."""
+    name, duration = video.path.name, "an unknown time" if cost.seconds is None else format_time(cost.seconds)
+    log.info("%s: %d frames in %d windows, about %s", name, plan.frames, len(plan.windows), duration)
+    if cost.seconds is not None and cost.seconds > MIN_SLOW_S:
+        log.warning("%s: captioning will take about %s on device %s", name, duration, device)
+
+
+def _check_windows(
+    windows: Generator["PartialResult[WindowCaptions]", None, "Captions"], file: WatchedFile, progress: Progress
+) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
+    """Yield the captions of each window. After each window, check that the file is still the one that was hashed.
+
+    Raises:
+        VideoGone: the file changed meanwhile.
+    """
+    while True:
+        try:
+            window = next(windows)
+        except StopIteration as end:
+            captions: Captions = end.value
+            file.check(progress)
+            return captions
+        file.check(progress)
+        yield window
 
 
 def check_range(start_s: float | None, end_s: float | None) -> None:

@@ -65,12 +65,12 @@ class Jobs:
         `wait_s`: maximum time to wait for its end, in seconds.
         """
         self.is_closed = True
-        running_jobs = self.running_jobs()
-        for job in running_jobs:
-            job.progress.cancel()
-        self._worker.shutdown(wait=False, cancel_futures=True)
         deadline = time.monotonic() + wait_s
-        for job in running_jobs[:1]:
+        for job in self.running_jobs():
+            # A job that waits ends as soon as the worker begins it.
+            job.progress.cancel()
+        self._worker.shutdown(wait=False)
+        for job in self.running_jobs():
             job.finished_event.wait(max(0.0, deadline - time.monotonic()))
 
     def index(self, path: Path, *, upload_name: str | None = None) -> Job:
@@ -114,6 +114,8 @@ class Jobs:
 
         def run() -> None:
             try:
+                job.progress.restart_clock()
+                job.progress.raise_if_cancelled()
                 work(job)
                 job.progress.child(1.0, 1.0, "Done")
             except Cancelled:
@@ -127,5 +129,9 @@ class Jobs:
                 job.finished_event.set()
 
         self._jobs.append(job)
-        self._worker.submit(run)
+        if self.is_closed:
+            job.error = "The server is stopping."
+            job.finished_event.set()
+        else:
+            self._worker.submit(run)
         return job

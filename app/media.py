@@ -5,7 +5,6 @@
 
 import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from longview.video.timeline import Span
 
 MAX_ID_CHARACTERS = 40
 """Maximum length of a reference that may be an id: the number of digits of a content hash."""
+COPY_BLOCK_BYTES = 1 << 22
 END_SLACK_S = 0.5
 """Maximum time by which a requested end may exceed the video's end, in seconds: displayed lengths are rounded."""
 
@@ -48,16 +48,6 @@ class Cut:
     path: Path
     span: Span
     """The span that was written. Without re-encoding it begins at a key frame, which may be earlier than requested."""
-
-
-@dataclass(frozen=True)
-class FileState:
-    """Properties of a file that change with its content. A program cannot set the time of the last change of any kind."""
-
-    size_bytes: int
-    modified_ns: int
-    changed_ns: int
-    inode: int
 
 
 class MediaStore:
@@ -133,26 +123,6 @@ class MediaStore:
             self._library.remember_hash(path, status.st_size, status.st_mtime_ns, known_hash)
         return known_hash
 
-    @staticmethod
-    def file_state(path: Path) -> FileState | None:
-        """Return the state of a file, to compare before a result from it is stored; None if the file is missing."""
-        try:
-            status = path.stat()
-        except OSError:
-            return None
-        return FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-    def raise_if_changed(self, path: Path, content_hash_before: str, before: FileState | None) -> None:
-        """Compare a file with its state before it was read; read it again only if the state differs.
-
-        Raises:
-            VideoGone: the content has changed, so the result may be about another video.
-        """
-        if before is not None and self.file_state(path) == before:
-            return
-        if not path.exists() or content_hash(path) != content_hash_before:
-            raise VideoGone(f"{path} changed while it was being read, so the result was discarded; try again.")
-
     def source(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> Path:
         """Return the path of an entry's source file.
 
@@ -177,7 +147,7 @@ class MediaStore:
         """Copy an uploaded file into the library folder and return the copy's path. The same content is stored once.
 
         Raises:
-            NoSpace: the disk is full. VideoError: the file cannot be used.
+            NoSpace: the disk is full. VideoError: the file cannot be used. Cancelled: the operation was cancelled.
         """
         try:
             # The hash of the temporary file is not remembered, that of its copy is.
@@ -191,8 +161,10 @@ class MediaStore:
             return copies[0]
         target = self._library.folder / "uploads" / f"{video_id}-{safe_name(name)}"
         try:
-            with atomic_write(target) as partial:
-                shutil.copyfile(video.path, partial)
+            with atomic_write(target) as partial, video.path.open("rb") as source, partial.open("wb") as copy:
+                while block := source.read(COPY_BLOCK_BYTES):
+                    copy.write(block)
+                    progress.raise_if_cancelled()
         except OSError as error:
             if error.errno in FULL_DISK_ERRORS:
                 raise NoSpace(
@@ -321,8 +293,9 @@ def _new_target(target: Path, suffixes: frozenset[str]) -> Path:
     if target.suffix.lower() not in suffixes:
         kinds = " ".join(sorted(suffixes))
         raise BadRequest(f"{target.name} does not have a suffix that can be written here; use one of {kinds}.")
-    if target.exists():
-        raise BadRequest(f"{target} already exists and was not overwritten; choose another name.")
+    with _write_errors(target):
+        if target.exists():
+            raise BadRequest(f"{target} already exists and was not overwritten; choose another name.")
     return target
 
 

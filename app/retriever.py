@@ -108,15 +108,18 @@ class Retriever:
             log.warning("The moments were not verified: %s", error)
             return
         videos: dict[str, VideoInfo] = {}
-        limit_s = float("inf") if verify else self._runtime.settings.search_verify_s
         for moment, step in zip(moments, progress.steps(len(moments)), strict=True):
             is_verified = None
             try:
                 if moment.video_id not in videos:
                     videos[moment.video_id] = self._media.probe(self._library.video(moment.video_id), step)
                 video, span = videos[moment.video_id], moment.span
-                if verifier.estimated_seconds(pool, prober, video, span, reply_tokens=VERIFICATION_TOKENS) <= limit_s:
-                    is_verified = verifier.verify_claim(pool, prober, video, span, moment.text, progress=step)
+                seconds = verifier.estimated_seconds(pool, prober, video, span, reply_tokens=VERIFICATION_TOKENS)
+                if verify or (seconds is not None and seconds <= self._runtime.settings.search_verify_s):
+                    with self._runtime.watching(video.path, video.content_hash) as file:
+                        result = verifier.verify_claim(pool, prober, video, span, moment.text, progress=step)
+                        file.check(step)
+                    is_verified = result
             except (ModelError, VideoError, VideoGone, UnknownVideo) as error:
                 log.warning("%s at %s was not verified: %s", moment.title, format_time(moment.span.start_s), error)
             step.update(1.0)

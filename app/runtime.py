@@ -2,11 +2,15 @@
 
 import functools
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longview.app.checks import Checks, decide_checks
 from longview.app.errors import BadRequest
 from longview.app.settings import Settings
+from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.model.engine.checkpoints import Checkpoint, find_checkpoint
 from longview.model.tasks.prompts import PROMPT_VERSION
@@ -78,7 +82,17 @@ class Runtime:
                 )
             return self._pool
 
-    def discard_sessions(self, content_hash: str) -> None:
+    @contextmanager
+    def watching(self, path: Path, content_hash: str = "") -> Iterator[WatchedFile]:
+        """Watch a file while sessions are made of it. If it has changed in the end, for any reason, they are discarded."""
+        file = WatchedFile(path, content_hash)
+        try:
+            yield file
+        finally:
+            if file.has_changed:
+                self._discard_sessions(file.content_hash)
+
+    def _discard_sessions(self, content_hash: str) -> None:
         """End the sessions of a video whose file was changed while they were opened."""
         if self._pool is not None:
             self._pool.discard(content_hash)

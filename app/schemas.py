@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from longview.model.tasks.localizer import Localization
 
 
+def rounded(seconds: float | None) -> float | None:
+    """Round an estimated time, in seconds, if it is known."""
+    return None if seconds is None else round(seconds, 2)
+
+
 class SpanOut(BaseModel):
     """A span of time."""
 
@@ -118,7 +123,7 @@ class IndexedVideoOut(BaseModel):
     duration_s: float
     events: int
     seconds_spent: float
-    estimated_seconds: float
+    estimated_seconds: float | None
     """Estimated captioning time, in seconds."""
     incomplete: list[SpanOut]
 
@@ -132,7 +137,7 @@ class IndexedVideoOut(BaseModel):
             duration_s=round(entry.duration_s, 3),
             events=entry.caption_count,
             seconds_spent=round(result.seconds_spent, 2),
-            estimated_seconds=round(result.estimated_seconds, 2),
+            estimated_seconds=rounded(result.estimated_seconds),
             incomplete=[SpanOut.of(span) for span in entry.incomplete],
         )
 
@@ -228,7 +233,8 @@ class CostOut(BaseModel):
     generations: int
     text_generations: int
     """Replies to prompts without a video."""
-    seconds: float
+    seconds: float | None
+    """None: the speed is unknown."""
     is_exact: bool
     """Whether the counts are exact; they are estimates where checks depend on what the checkpoint reports."""
     verify: bool
@@ -237,7 +243,7 @@ class CostOut(BaseModel):
     @classmethod
     def of(cls, cost: "Cost", *, verify: bool, refine: bool) -> Self:
         """Return the document of a cost, with the checks that it includes."""
-        return cls(**asdict(cost) | {"seconds": round(cost.seconds, 2)}, verify=verify, refine=refine)
+        return cls(**asdict(cost) | {"seconds": rounded(cost.seconds)}, verify=verify, refine=refine)
 
 
 class CostsOut(BaseModel):
@@ -263,7 +269,7 @@ class CostsOut(BaseModel):
 class PlanDocument(PlanOut):
     """The document of `plan`."""
 
-    estimated_seconds: float
+    estimated_seconds: float | None
     """Estimated time of an answer, in seconds."""
     estimated_bytes: int
     costs: CostsOut

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from longview.app.answers import Answer, Answers
 from longview.app.checks import Checks
-from longview.app.errors import VideoGone
 from longview.app.indexer import Indexer, IndexResult, requested_span
 from longview.app.media import MediaStore, is_file_name
 from longview.app.retriever import Retriever, SearchResults
@@ -123,6 +122,11 @@ class Longview:
         """The device of the checkpoint: `cuda`, `cpu` or `server`."""
         return self.pool.engine.device
 
+    @property
+    def checks(self) -> Checks:
+        """The checks that are on for the chosen checkpoint, which is not loaded for it."""
+        return self._runtime.checks
+
     def warm_up(self) -> None:
         """Load checkpoint and encoder now, so that the first question does not wait for them."""
         _ = self.pool
@@ -213,10 +217,10 @@ class Longview:
             plan,
             pool.engine.estimated_bytes(plan),
             checks,
-            ask=costs.answer_cost(pool, plan),
+            ask=costs.answer_cost(pool, self.prober, video, plan, checks.answers),
             index=costs.captions_cost(pool, self.prober, video, caption_plan, checks.captions),
-            locate=costs.locate_cost(pool, caption_plan, checks.localization),
-            occurrence=costs.occurrence_cost(pool, video, checks.localization),
+            locate=costs.locate_cost(pool, self.prober, caption_plan, checks.localization),
+            occurrence=costs.occurrence_cost(pool, self.prober, video, checks.localization),
         )
 
     def index(
@@ -253,14 +257,10 @@ class Longview:
             check_length(query, "query")
             progress = progress.child(0.0, 1.0, f"Searching {entry.title}")
             candidates = self._retriever.candidate_spans(entry, query)
-            file_state = self.media.file_state(entry.path)
-            video, options = self.media.probe(entry, progress), self._runtime.checks.localization
-            result = locate(self.pool, self.prober, video, query, options, candidates=candidates, progress=progress)
-            try:
-                self.media.raise_if_changed(entry.path, entry.content_hash, file_state)
-            except VideoGone:
-                self._runtime.discard_sessions(entry.content_hash)
-                raise
+            with self._runtime.watching(entry.path, entry.content_hash) as file:
+                video, options = self.media.probe(entry, progress), self._runtime.checks.localization
+                result = locate(self.pool, self.prober, video, query, options, candidates=candidates, progress=progress)
+                file.check(progress)
             return result
 
         return Stream(operation, progress=progress)

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from longview.app.errors import EXPECTED_ERRORS
 from longview.model.tasks.events import PartialResult, TextDelta
 from longview.video.progress import Cancelled, Progress, ProgressReport
 
@@ -72,6 +71,9 @@ class Stream(Generic[T]):
                     event = self._events.get(timeout=POLL_S)
                 except queue.Empty:
                     event = None
+                    if not self._thread.is_alive() and self._events.empty():
+                        # Its last event found no place before the operation was cancelled.
+                        raise Cancelled from None
                 report = self.progress.report
                 if shown != (shown := (report.stage, report.fraction)):
                     yield report
@@ -102,11 +104,12 @@ class Stream(Generic[T]):
             outcome = self._operation(self.progress)
             self._put(Done(self._forward(outcome) if isinstance(outcome, Generator) else outcome))
         except BaseException as error:
-            if not isinstance(error, (*EXPECTED_ERRORS, Cancelled)):
-                log.info("unexpected", exc_info=True)
-            # The traceback's frames hold the session, which may be gigabytes.
-            traceback.clear_frames(error.__traceback__)
-            self._put(error.with_traceback(None))
+            # The frames of the tracebacks hold the session, which may be gigabytes.
+            chained: BaseException | None = error
+            while chained is not None:
+                traceback.clear_frames(chained.__traceback__)
+                chained = chained.__cause__ or chained.__context__
+            self._put(error)
 
     def _forward(self, events: "Generator[TextDelta | PartialResult[Any], None, T]") -> T:
         """Put all events of an operation into the queue, and return its result."""

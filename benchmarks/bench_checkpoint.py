@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from longview.app.evaluation.datasets import LabelledVideo, render_videos
+from longview.app.evaluation.datasets import LabelledVideo, render_video
 from longview.app.evaluation.report import markdown
 from longview.app.evaluation.runner import Scores
 from longview.model.engine.checkpoints import find_checkpoint
@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     pool = SessionPool(engine, Decoder())
     scores = Scores()
     with tempfile.TemporaryDirectory() as folder:
-        for labels in render_videos(Path(folder), minutes=options.minutes, videos=options.videos, seed=options.seed):
+        for number in range(options.videos):
+            labels = render_video(Path(folder), minutes=options.minutes, number=number, seed=options.seed)
             print(labels.path.name, file=sys.stderr)
             score_video(scores, labels, pool, probe(labels.path))
     facts = {"suite": "shapes, the checkpoint alone", "checkpoint": engine.checkpoint.identity, "device": engine.device}

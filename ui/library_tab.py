@@ -15,6 +15,8 @@ from longview.ui.toasts import toast
 VIDEO_SUFFIXES = (
     ".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mpg .mpeg .flv .ogv .gif .wmv".split()  # noqa: SIM905 (one line for one list)
 )
+MAX_FOLLOWED_UPLOADS = 32
+"""Maximum number of requests that follow their jobs at once. A further upload is added to the jobs when one of these ends."""
 JOB_POLL_S = 0.5
 """Interval at which a page gets the progress of its job, in seconds."""
 
@@ -62,7 +64,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
         [result, indexed_video],
         api_name="index",
         trigger_mode="multiple",
-        concurrency_limit=8,
+        concurrency_limit=MAX_FOLLOWED_UPLOADS,
         show_progress="hidden",
     )
     uploading = upload.upload(
@@ -71,7 +73,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
         [upload, result, indexed_video],
         api_name="upload",
         trigger_mode="multiple",
-        concurrency_limit=8,
+        concurrency_limit=MAX_FOLLOWED_UPLOADS,
         show_progress="hidden",
     )
     for following in (adding, uploading):

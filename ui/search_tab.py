@@ -22,20 +22,21 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
     verify = gr.Checkbox(True, label="Verify results where this is quick")
     results = gr.HTML()
     verify_all = gr.Button("Verify all results", visible=False)
+    searched_query = gr.State("")
     question = gr.Textbox(label="Ask the whole library", placeholder="When does … appear?", submit_btn=True, max_length=2000)
     answer = gr.Markdown()
     citations = gr.HTML()
 
-    def on_search(text: str, is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any]]:
-        # The page shows the results of one search, so a new search ends the verification of the previous one.
-        streams.cancel(request, "search")
-        yield from search(text, None if is_requested else False, request)
+    def on_search(text: str, is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any, str]]:
+        for shown_results, button in search(text, None if is_requested else False, request):
+            yield shown_results, button, text
 
     def on_verify_all(text: str, request: gr.Request) -> Iterator[tuple[Any, Any]]:
-        streams.cancel(request, "search")
         yield from search(text, True, request)
 
     def search(text: str, verify: bool | None, request: gr.Request) -> Iterator[tuple[Any, Any]]:
+        # The page shows the results of one search, so a new search ends the verification of the previous one.
+        streams.cancel(request, "search")
         with streams.cancellable(request, "search") as progress:
             has_results = False
             try:
@@ -78,7 +79,7 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
         yield gr.update(**IDLE), content, cards
 
     search_options: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "hidden", "concurrency_limit": 4}
-    query.submit(on_search, [query, verify], [results, verify_all], api_name="search", **search_options)
-    verify_all.click(on_verify_all, query, [results, verify_all], api_name="search_verified", **search_options)
+    query.submit(on_search, [query, verify], [results, verify_all, searched_query], api_name="search", **search_options)
+    verify_all.click(on_verify_all, searched_query, [results, verify_all], api_name="search_verified", **search_options)
     asking = question.submit(on_ask, question, [question, answer, citations], api_name="ask_library")
     question.stop(streams.stop, None, question, cancels=[asking], api_visibility="private", queue=False)

@@ -85,6 +85,10 @@ class Progress:
         fraction = self._start + (self._end - self._start) * min(1.0, max(0.0, fraction))
         self._operation.fraction = max(self._operation.fraction, fraction)
 
+    def restart_clock(self) -> None:
+        """Measure the time of the operation from now on, for one that waited before it began."""
+        self._operation.start_s = time.monotonic()
+
     def cancel(self) -> None:
         """Cancel the whole operation, from any thread: its next `update` or `raise_if_cancelled` raises `Cancelled`."""
         self._operation.cancel_event.set()

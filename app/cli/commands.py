@@ -133,7 +133,7 @@ def plan(
     key_frames_only = context.app.settings.key_frames_only
     document = schemas.PlanDocument(
         **plan_fields(report.plan),
-        estimated_seconds=round(report.ask.seconds, 2),
+        estimated_seconds=schemas.rounded(report.ask.seconds),
         estimated_bytes=report.estimated_bytes,
         costs=schemas.CostsOut.of(report),
         video=schemas.video_fields(report.video),
@@ -170,7 +170,8 @@ def cost_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
 
 def _cost_text(cost: "Cost") -> str:
     about = "" if cost.is_exact else "about "
-    return f"{about}{_count(cost.sessions, 'session')}, {about}{_count(cost.generations, 'reply')}, about {cost.seconds:.1f} s"
+    duration = "at an unknown speed" if cost.seconds is None else f"about {cost.seconds:.1f} s"
+    return f"{about}{_count(cost.sessions, 'session')}, {about}{_count(cost.generations, 'reply')}, {duration}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -322,7 +323,7 @@ def _answer(
 ) -> tuple[schemas.AskDocument, str]:
     """Answer one question, and print the pieces of the answer for people. Return the document and the text still to print."""
     answer = context.follow(context.app.ask(entries, question, history=history))
-    verified = context.app.settings.ask_verify
+    verified = context.app.checks.answers.verify
     document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.checkpoint.notice)
     several = len({item.video_id for item in answer.citations}) > 1
     evidence = ", ".join((f"{item.video_id} " if several else "") + span_text(item.span) for item in answer.citations)

@@ -230,10 +230,15 @@ def run() -> NoReturn:
     except UsageError as error:
         # Programs also get one document for wrong usage.
         if "--json" in sys.argv:
-            print(to_json(ErrorDocument(error=ErrorOut(code="usage", message=error.format_message()))))
+            with suppress(OutputFailed, BrokenPipeError):
+                write_out(to_json(ErrorDocument(error=ErrorOut(code="usage", message=error.format_message()))) + "\n")
         error.show()
         code = 2
     except typer.Abort:
+        code = 1
+    except OSError as error:
+        # Typer itself prints the help.
+        print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)

@@ -64,12 +64,13 @@ def eval_(
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
 
-    def operation(progress: Progress) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
-            folder, app = Path(scratch), context.app
-            if suite in SUITES:
-                # Rendered videos do not belong in the user's library.
-                app = Longview(app.settings.model_copy(update={"library": folder / "library"}))
+    with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
+        folder, app = Path(scratch), context.app
+        if suite in SUITES:
+            # Rendered videos do not belong in the user's library.
+            app = Longview(app.settings.model_copy(update={"library": folder / "library"}))
+
+        def operation(progress: Progress) -> dict[str, Any]:
             if suite == "shapes":
                 facts = _shapes(app, folder, minutes=minutes or SHAPES_MINUTES, videos=videos, seed=seed, progress=progress)
             elif suite == "needle":
@@ -78,7 +79,7 @@ def eval_(
                 facts = _labels(app, Path(suite).expanduser(), progress)
             return {"suite": suite, "checkpoint": app.checkpoint.identity, "device": app.device, **facts}
 
-    report = context.follow(Stream(operation))
+        report = context.follow(Stream(operation))
     try:
         paths = reports.write(output.expanduser(), Path(suite).stem, report)
     except OSError as error:
@@ -90,12 +91,13 @@ def eval_(
 def _shapes(app: Longview, folder: Path, *, minutes: float, videos: int, seed: int, progress: Progress) -> dict[str, Any]:
     evaluation = Evaluation(app)
     evaluated_videos = []
-    rendered_videos = datasets.render_videos(folder, minutes=minutes, videos=videos, seed=seed)
-    for labels, step in zip(rendered_videos, progress.steps(videos), strict=True):
-        result = app.index(labels.path, progress=step.child(0.0, 0.5)).result()
+    for number, step in enumerate(progress.steps(videos)):
+        rendering = step.child(0.0, 0.1, "Rendering")
+        labels = datasets.render_video(folder, minutes=minutes, number=number, seed=seed, progress=rendering)
+        result = app.index(labels.path, progress=step.child(0.1, 0.5)).result()
         evaluation.evaluate_video(labels, result.entry, spent_s=result.seconds_spent, progress=step.child(0.5, 1.0))
         evaluated_videos.append((labels, result.entry))
-    evaluation.evaluate_search(evaluated_videos)
+    evaluation.evaluate_search(evaluated_videos, progress)
     return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst}
 
 
@@ -108,8 +110,11 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int, progress:
         column = []
         for at, depth in enumerate(NEEDLE_DEPTHS):
             step = next(steps)
-            labels = datasets.render_needle(folder, minutes=length, depth=depth, seed=seed + 100 * number + at)
-            entry = app.index(labels.path, progress=step.child(0.0, 0.7)).result().entry
+            rendering = step.child(0.0, 0.3, "Rendering")
+            labels = datasets.render_needle(
+                folder, minutes=length, depth=depth, seed=seed + 100 * number + at, progress=rendering
+            )
+            entry = app.index(labels.path, progress=step.child(0.3, 0.7)).result().entry
             located = app.locate(entry, labels.queries[0], progress=step.child(0.7, 1.0)).result()
             spans = [item.span for item in located.occurrences]
             column.append(round(min(overlap_ious(spans, labels.truth(labels.queries[0]))), 4))
@@ -138,7 +143,7 @@ def _labels(app: Longview, file: Path, progress: Progress) -> dict[str, Any]:
         evaluated_videos.append((labels, entry))
     if not evaluated_videos:
         raise BadRequest(f"None of the videos in {file} can be evaluated: {missing[0]['message']}")
-    evaluation.evaluate_search(evaluated_videos)
+    evaluation.evaluate_search(evaluated_videos, progress)
     return {"scores": evaluation.scores.summary(), "worst": evaluation.scores.worst, "missing": missing}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from longview.app.errors import BadRequest
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_scene
 from longview.video.timeline import Event, Span
 
@@ -51,24 +52,27 @@ class LabelledVideo:
         return [event.span for event in self.events if event.text == query]
 
 
-def render_videos(folder: Path, *, minutes: float, videos: int, seed: int = 0) -> Iterator[LabelledVideo]:
-    """Render videos of shapes one by one: five events per minute, some of which overlap or occur twice."""
-    for number in range(videos):
-        width, height, fps = FORMATS[number % len(FORMATS)]
-        rng = random.Random(FIRST_SEED + seed + number)
-        duration_s = minutes * 60.0
-        scene = sample_scene(duration_s, round(minutes * EVENTS_PER_MINUTE), seed=rng.randrange(1 << 30))
-        path = folder / f"shapes-{minutes:g}min-{seed + number}.mp4"
-        render(path, scene, duration_s, width=width, height=height, fps=fps, seed=rng.randrange(1 << 30))
-        texts = list(dict.fromkeys(event.text for event in scene))
-        yield LabelledVideo(
-            path,
-            duration_s,
-            tuple(event.event for event in scene),
-            tuple(rng.sample(texts, min(MAX_QUERIES, len(texts)))),
-            tuple(_absent_queries(scene, rng)),
-            tuple(_questions(scene, rng)),
-        )
+def render_video(folder: Path, *, minutes: float, number: int, seed: int = 0, progress: Progress = NO_PROGRESS) -> LabelledVideo:
+    """Render a video of shapes: five events per minute, some of which overlap or occur twice. Videos differ by their number.
+
+    Raises:
+        Cancelled: the operation was cancelled.
+    """
+    width, height, fps = FORMATS[number % len(FORMATS)]
+    rng = random.Random(FIRST_SEED + seed + number)
+    duration_s = minutes * 60.0
+    scene = sample_scene(duration_s, round(minutes * EVENTS_PER_MINUTE), seed=rng.randrange(1 << 30))
+    path = folder / f"shapes-{minutes:g}min-{seed + number}.mp4"
+    render(path, scene, duration_s, width=width, height=height, fps=fps, seed=rng.randrange(1 << 30), progress=progress)
+    texts = list(dict.fromkeys(event.text for event in scene))
+    return LabelledVideo(
+        path,
+        duration_s,
+        tuple(event.event for event in scene),
+        tuple(rng.sample(texts, min(MAX_QUERIES, len(texts)))),
+        tuple(_absent_queries(scene, rng)),
+        tuple(_questions(scene, rng)),
+    )
 
 
 def _absent_queries(scene: tuple[ShapesEvent, ...], rng: random.Random) -> Iterator[str]:
@@ -105,14 +109,14 @@ def _questions(scene: tuple[ShapesEvent, ...], rng: random.Random) -> Iterator[Q
         yield Question(f"When does the {event.color} {event.shape} appear?", spans=spans)
 
 
-def render_needle(folder: Path, *, minutes: float, depth: float, seed: int) -> LabelledVideo:
+def render_needle(folder: Path, *, minutes: float, depth: float, seed: int, progress: Progress = NO_PROGRESS) -> LabelledVideo:
     """Render a long video with a single event at a depth of 0 (the start) to 1 (the end)."""
     rng = random.Random(FIRST_SEED - 1 - seed)
     duration_s = minutes * 60.0
     start_s = round(1.0 + depth * (duration_s - 8.0), 2)
     event = ShapesEvent(start_s, start_s + 6.0, rng.choice(list(COLORS)), rng.choice(SHAPES), rng.choice(ACTIONS))
     path = folder / f"needle-{minutes:g}min-{round(depth * 100)}.mp4"
-    render(path, [event], duration_s, fps=12.5, seed=seed)
+    render(path, [event], duration_s, fps=12.5, seed=seed, progress=progress)
     return LabelledVideo(path, duration_s, (event.event,), (event.text,))
 
 

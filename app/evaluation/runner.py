@@ -41,7 +41,7 @@ class Scores:
     edge_coverage: list[bool] = field(default_factory=list)
     """For each edge: whether its error is within its uncertainty."""
     absent_rejections: list[bool] = field(default_factory=list)
-    """For each query for what does not happen: whether nothing was predicted."""
+    """For each query for what does not happen: whether its absence was stated."""
     event_recall: list[bool] = field(default_factory=list)
     caption_precision: list[bool] = field(default_factory=list)
     """For each caption: whether it describes a true event."""
@@ -146,8 +146,9 @@ class Evaluation:
         scores.elapsed_s["locate"] += time.monotonic() - start
         for query in labels.absent:
             step = next(steps).child(0.0, 1.0, f"{entry.title}: absent queries")
-            spans = [item.span for item in self._app.locate(entry, query, progress=step).result().occurrences]
-            scores.absent_rejections.append(not spans)
+            result = self._app.locate(entry, query, progress=step).result()
+            spans = [item.span for item in result.occurrences]
+            scores.absent_rejections.append(result.is_found is False)
             if spans:
                 scores.worst.append({"video": entry.title, "query": query, "absent": True, "predicted": _span_pairs(spans)})
         for question in labels.questions:
@@ -174,11 +175,11 @@ class Evaluation:
             is_correct = sorted(_sentences(answer.text)) == sorted(question.sentences)
         self.scores.answer_accuracy.setdefault(kind, []).append(is_correct)
 
-    def evaluate_search(self, labels: Iterable[tuple[LabelledVideo, VideoEntry]]) -> None:
+    def evaluate_search(self, labels: Iterable[tuple[LabelledVideo, VideoEntry]], progress: Progress = NO_PROGRESS) -> None:
         """Search the whole library for every labelled moment; a correct result is in the right video and overlaps the moment."""
         for video_labels, entry in labels:
             for query in video_labels.queries:
-                moments = self._app.search(query, limit=max(RETRIEVAL_DEPTHS), verify=False).result().moments
+                moments = self._app.search(query, limit=max(RETRIEVAL_DEPTHS), verify=False, progress=progress).result().moments
                 truth = video_labels.truth(query)
                 for n in RETRIEVAL_DEPTHS:
                     spans = [moment.span for moment in moments[:n] if moment.video_id == entry.video_id]

@@ -35,6 +35,7 @@ class TemplateProber:
         self._templates = Templates(templates)
         self._no_event_replies = no_event_replies
         self.needs_caption_checks = True
+        self.max_verification_replies = len(PROBE_FRACTIONS)
         self.needs_clips = True
         self.timestamps: TimestampProber | None = self if self._templates.at_timestamp(0.0) else None
 

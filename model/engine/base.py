@@ -138,8 +138,8 @@ class Engine(Protocol):
         """Estimate the peak memory of prefilling one window of a plan, including the weights."""
         ...
 
-    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
-        """Estimate the time to prefill all windows of a plan and to generate one reply for each."""
+    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float | None:
+        """Estimate the time to prefill all windows of a plan and to generate one reply for each; None if the speed is unknown."""
         ...
 
     def generate_text(

@@ -144,9 +144,9 @@ class RemoteEngine:
         """Estimate the size of the images on the host. JPEG of this quality takes about 1.5 bits per pixel."""
         return max(len(window.times_s) for window in plan.windows) * plan.height * plan.width * 3 // 16
 
-    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:  # noqa: ARG002
-        """Return 0: the speed of the server is unknown."""
-        return 0.0
+    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float | None:  # noqa: ARG002
+        """Return None: the speed of the server is unknown."""
+        return None
 
     def generate_text(
         self,

@@ -130,7 +130,8 @@ class SessionPool:
         with self._lock:
             keys = [
                 key
-                for sessions in (self._sessions, self._offloaded)
+                # Those on the device last: they are taken first.
+                for sessions in (self._offloaded, self._sessions)
                 for key, session in sessions.items()
                 if key.content_hash == video.content_hash
                 and session.window.start_s <= span.start_s
@@ -182,13 +183,13 @@ class SessionPool:
             finally:
                 with self._lock:
                     del self._reserved_bytes[key]
+                    self._opening.pop(key, None)
             with self._lock:
                 self._sessions[key] = session
                 if pin:
                     self._unpinned.discard(key)
                 else:
                     self._unpinned.add(key)
-                self._opening.pop(key, None)
                 evicted_sessions = self._evict(keep=1)
         _offload(evicted_sessions)
         return session

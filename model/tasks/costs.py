@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.chapters import MAX_PART_CHARACTERS
 from longview.model.tasks.grounding import MARGIN_S, clip_plan
-from longview.model.tasks.options import CaptionOptions, LocateOptions
+from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.prober import Prober
 from longview.video.probe import VideoInfo
 from longview.video.sampler import SamplingPlan
@@ -17,8 +17,8 @@ from longview.video.timeline import Span
 
 EVENTS_PER_MINUTE = 5.0
 """Typical number of captions per minute of video."""
-CAPTIONS_TOKENS, ANSWER_TOKENS, GROUNDING_TOKENS, VERIFICATION_TOKENS = 300, 100, 30, 4
-"""Typical lengths of the replies, in tokens: the captions of one window, an answer, the spans of one event, a yes or a no."""
+CAPTIONS_TOKENS, SUMMARY_TOKENS, ANSWER_TOKENS, GROUNDING_TOKENS, VERIFICATION_TOKENS = 300, 300, 100, 30, 4
+"""Typical lengths of replies, in tokens: captions of a window, chapters or summary, answer, spans of an event, yes or no."""
 CAPTION_CHARACTERS = 80
 """Typical length of one caption in a prompt about chapters, in characters."""
 CONTESTED_SHARE = 0.25
@@ -35,20 +35,24 @@ class Cost:
     """Number of opened sessions."""
     generations: int
     """Number of generated replies about these sessions."""
-    seconds: float
-    """Estimated time to prefill and to generate, in seconds. Decoding usually takes place at the same time."""
+    seconds: float | None
+    """Estimated time to prefill and to generate, in seconds; None if the speed is unknown. Decoding usually takes place at the
+    same time."""
     text_generations: int = 0
-    """Number of generated replies to prompts without a video."""
+    """Estimated number of generated replies to prompts without a video."""
     is_exact: bool = True
-    """Whether the counts are exact."""
+    """Whether the numbers of sessions and of replies about them are exact."""
 
 
 def captions_cost(pool: SessionPool, prober: Prober, video: VideoInfo, plan: SamplingPlan, options: CaptionOptions) -> Cost:
     """Estimate the cost of `longview.model.tasks.captioner.caption`, and of chapters and summary."""
     windows = len(plan.windows)
     events = max(1, round(plan.span.duration_s / 60 * EVENTS_PER_MINUTE))
-    sessions, generations, tokens = windows, windows, windows * CAPTIONS_TOKENS
-    seconds = 0.0
+    parts = -(-events * CAPTION_CHARACTERS // MAX_PART_CHARACTERS)
+    text_generations = 0 if prober.templates else parts + 1
+    sessions, generations = windows, windows
+    tokens = windows * CAPTIONS_TOKENS + text_generations * SUMMARY_TOKENS
+    clips = 0
     if options.verify:
         generations += events
         tokens += events * GROUNDING_TOKENS
@@ -56,34 +60,45 @@ def captions_cost(pool: SessionPool, prober: Prober, video: VideoInfo, plan: Sam
         clips = (windows - 1) + (round(events * CONTESTED_SHARE) if prober.timestamps else 0)
         sessions += clips
         generations += clips
-        seconds += clips * _clip_seconds(pool, video, GROUNDING_TOKENS)
-    seconds += pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows)
-    parts = -(-events * CAPTION_CHARACTERS // MAX_PART_CHARACTERS)
-    text_generations = 0 if prober.templates else parts + 1
+    seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows)
+    if seconds is not None and clips:
+        seconds += clips * (_clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0)
     return Cost(sessions, generations, seconds, text_generations, is_exact=not (options.verify or options.refine))
 
 
-def locate_cost(pool: SessionPool, plan: SamplingPlan, options: LocateOptions) -> Cost:
+def locate_cost(pool: SessionPool, prober: Prober, plan: SamplingPlan, options: LocateOptions) -> Cost:
     """Estimate the cost of `longview.model.tasks.localizer.locate` for a query that does not occur."""
     windows = len(plan.windows)
-    tokens = GROUNDING_TOKENS + (VERIFICATION_TOKENS if options.verify else 0)
-    seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens)
-    return Cost(windows, windows * (2 if options.verify else 1), seconds)
+    replies = prober.max_verification_replies if options.verify else 0
+    seconds = pool.engine.estimated_seconds(plan, reply_tokens=GROUNDING_TOKENS + replies * VERIFICATION_TOKENS)
+    return Cost(windows, windows * (1 + replies), seconds, is_exact=replies <= 1)
 
 
-def occurrence_cost(pool: SessionPool, video: VideoInfo, options: LocateOptions) -> Cost:
-    """Estimate the cost that each occurrence adds to that of `locate`."""
-    tokens = (GROUNDING_TOKENS if options.refine else 0) + (VERIFICATION_TOKENS if options.verify else 0)
-    seconds = _clip_seconds(pool, video, tokens) if options.refine else 0.0
-    return Cost(int(options.refine), int(options.refine) + int(options.verify), seconds)
+def occurrence_cost(pool: SessionPool, prober: Prober, video: VideoInfo, options: LocateOptions) -> Cost:
+    """Estimate the cost that each occurrence adds to that of `locate`. A long occurrence costs twice as much."""
+    replies = prober.max_verification_replies if options.verify else 0
+    has_clip = options.refine or (options.verify and prober.needs_clips)
+    tokens = (GROUNDING_TOKENS if options.refine else 0) + replies * VERIFICATION_TOKENS
+    seconds = _clip_seconds(pool, video, tokens) if has_clip else 0.0
+    return Cost(int(has_clip), int(options.refine) + replies, seconds, is_exact=False)
 
 
-def answer_cost(pool: SessionPool, plan: SamplingPlan) -> Cost:
-    """Estimate the cost of an answer about the window that a question needs; a warm session costs less."""
+def answer_cost(pool: SessionPool, prober: Prober, video: VideoInfo, plan: SamplingPlan, options: AnswerOptions) -> Cost:
+    """Estimate the cost of an answer that names one time, about the window that a question needs.
+
+    A warm session costs less. With verification each further time costs as much as the first.
+    """
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=ANSWER_TOKENS)
-    return Cost(1, 1, seconds / len(plan.windows))
+    if seconds is not None:
+        seconds /= len(plan.windows)
+    if not options.verify:
+        return Cost(1, 1, seconds)
+    tokens = prober.max_verification_replies * VERIFICATION_TOKENS
+    if seconds is not None:
+        seconds += _clip_seconds(pool, video, tokens) or 0.0
+    return Cost(2, 1 + prober.max_verification_replies, seconds, is_exact=False)
 
 
-def _clip_seconds(pool: SessionPool, video: VideoInfo, reply_tokens: int) -> float:
+def _clip_seconds(pool: SessionPool, video: VideoInfo, reply_tokens: int) -> float | None:
     plan = clip_plan(pool, video, Span(0.0, CLIP_EVENT_S + 2 * MARGIN_S))
     return pool.engine.estimated_seconds(plan, reply_tokens=reply_tokens)

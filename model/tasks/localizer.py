@@ -114,6 +114,7 @@ def locate(
     for candidate, step in zip(sorted(spans), steps, strict=True):
         check = _CandidateCheck(pool, prober, video, query, options, step)
         occurrence = check.check(candidate, plan.patch_period_s)
+        unresolved += [candidate] if occurrence is None and not check.is_denied else []
         # Two candidates may be one occurrence.
         if occurrence is not None and all(occurrence.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in occurrences):
             occurrences.append(occurrence)
@@ -166,6 +167,8 @@ class _CandidateCheck:
     ) -> None:
         self._pool, self._prober, self._video, self._query = pool, prober, video, query
         self._options, self._progress = options, progress
+        self.is_denied = True
+        """Whether verification denies a candidate that is no occurrence; without verification, its clip does."""
 
     def check(self, coarse: Span, coarse_period_s: float) -> Occurrence | None:
         """Return the occurrence; None if its clip or its verification denies it."""
@@ -187,16 +190,20 @@ class _CandidateCheck:
             clips = [self._ground_clip(Span(edge_s - half_s, edge_s + half_s)) for edge_s in (coarse.start_s, coarse.end_s)]
             refined_span = _join_edges(coarse, clips[0].spans, clips[1].spans)
         if refined_span is None or refined_span.iou(coarse) < MIN_SAME_EVENT_IOU:
-            # An undecodable clip, or an unreadable reply, does not contradict the coarse pass.
-            return Occurrence(coarse, coarse_period_s) if any(clip.coverage.has_gaps for clip in clips) else None
-        is_verified = None
-        if self._options.verify:
-            sessions = [session for clip in clips for session in clip.sessions]
-            is_verified = verify_in(sessions, self._prober, refined_span, self._query, progress=self._progress)
-            if is_verified is False:
-                return None
+            if any(clip.coverage.has_gaps for clip in clips):
+                # An undecodable clip, or an unreadable reply, does not contradict the coarse pass.
+                return Occurrence(coarse, coarse_period_s)
+            self.is_denied = not self._options.verify or self._verify_in(clips, coarse) is False
+            return None
+        is_verified = self._verify_in(clips, refined_span) if self._options.verify else None
+        if is_verified is False:
+            return None
         patch_period_s = max(clip.coverage.coverage().patch_period_s for clip in clips)
         return Occurrence(refined_span, patch_period_s, is_verified)
+
+    def _verify_in(self, clips: Sequence[_ClipResult], span: Span) -> bool | None:
+        sessions = [session for clip in clips for session in clip.sessions]
+        return verify_in(sessions, self._prober, span, self._query, progress=self._progress)
 
     def _ground_clip(self, around: Span) -> _ClipResult:
         sessions, coverage = open_clip(self._pool, self._video, around, progress=self._progress)

@@ -19,7 +19,11 @@ MAX_PREAMBLE_CHARACTERS = 80
 """Maximum length of a reply without a yes or a no, after which generation ends."""
 _THINKING = re.compile(r"^\s*<think>(?!.*</think>).*|^.*</think>", re.DOTALL)
 """Thoughts before a reply. They may still be unfinished."""
-_YES_OR_NO = re.compile(r"\W*(?:(?:the\s+|my\s+)?answer\W+(?:is\W+)?)?(?P<word>yes|no)\b", re.IGNORECASE)
+_YES_OR_NO = re.compile(
+    r"\W*(?:yes or no\b\W*)?(?:(?:the\s+|my\s+)?answer\b(?:\s+to\s+(?:the|this|that|your)\s+question)?\W*(?:is\W+)?)?"
+    r"(?P<word>yes|no)\b(?!\s+or\s+no\b)",
+    re.IGNORECASE,
+)
 _UNFINISHED_WORD = re.compile(r"\w$")
 
 
@@ -65,6 +69,8 @@ class Prober(Protocol):
     """None: the checkpoint is not asked about single timestamps."""
     needs_caption_checks: bool
     """Whether captions are verified and refined by default. This takes more time than captioning."""
+    max_verification_replies: int
+    """Maximum number of replies for the verification of one claim in one session."""
     needs_clips: bool
     """Whether a claim is verified in a short clip even if a session of a longer window is warm."""
 
@@ -91,6 +97,7 @@ class FreeFormProber:
     templates: QuestionTemplates | None = None
     timestamps: TimestampProber | None = None
     needs_caption_checks = False
+    max_verification_replies = 1
     needs_clips = False
 
     def verify(

@@ -21,6 +21,7 @@ from longview.video.timeline import Event, Span
 
 _START_KEYS = ("start", "start_time", "start_s", "begin", "from")
 _END_KEYS = ("end", "end_time", "end_s", "stop", "to")
+_RANGE_KEYS = ("range", "time", "timestamp", "time_range", "interval")
 _TEXT_KEYS = ("description", "caption", "event", "text", "sentence", "label")
 _RANGE = re.compile(r"^\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*(?:-|–|—|to)\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*$")
 _BEGIN = re.compile(r"[\[{]")
@@ -120,8 +121,11 @@ def _has_object(items: list[Any]) -> bool:
 
 def _entries_of(data: dict[str, Any]) -> list[Any]:
     """Return the entries of an object: itself, those in its list, or its pairs of a range and a sentence."""
-    if any(key in data for key in _START_KEYS):
+    if any(key in data for key in (*_START_KEYS, *_RANGE_KEYS)):
         return [data]
+    if isinstance(spans := data.get("timestamps"), list) and isinstance(texts := data.get("sentences"), list):
+        # The form of ActivityNet's annotations.
+        return [{"range": span, "sentence": text} for span, text in zip(spans, texts, strict=False)]
     lists = [value for value in data.values() if isinstance(value, list)]
     if lists:
         return next(filter(_has_object, lists), lists[0])
@@ -129,11 +133,16 @@ def _entries_of(data: dict[str, Any]) -> list[Any]:
 
 
 def _event(entry: Any, session: VideoSession) -> Event | None:
+    if isinstance(entry, list):
+        entry = {"range": entry}
     if not isinstance(entry, dict):
         return None
     start, end = _first_value(entry, _START_KEYS), _first_value(entry, _END_KEYS)
-    if isinstance(entry.get("range"), str) and (match := _RANGE.match(entry["range"])):
+    range_ = _first_value(entry, _RANGE_KEYS)
+    if isinstance(range_, str) and (match := _RANGE.match(range_)):
         start, end = match[1], match[2]
+    elif isinstance(range_, list) and len(range_) == 2:
+        start, end = range_
     start_s, end_s = _seconds(start), _seconds(end)
     if start_s is None or end_s is None:
         return None
@@ -151,7 +160,8 @@ def _first_value(entry: dict[str, Any], keys: tuple[str, ...]) -> Any:
 def _seconds(value: Any) -> float | None:
     if isinstance(value, str):
         try:
-            value = parse_time(value)
+            # A timestamp of the prompt, `<2.0 seconds>`, may be repeated as it is.
+            value = parse_time(value.strip().strip("<>"))
         except ValueError:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):

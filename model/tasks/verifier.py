@@ -42,7 +42,8 @@ def verify_claim(
         is_confirmed = verify_in(sessions, prober, span, one, progress=progress)
         if is_confirmed is not True:
             break
-    is_unreadable = has_gaps or any(session.undecodable for session in sessions)
+    # A warm session may be long, so only what it cannot show of the span counts.
+    is_unreadable = has_gaps or any(gap.overlap_s(span) > 0 for session in sessions for gap in session.undecodable)
     return None if is_confirmed is False and is_unreadable else is_confirmed
 
 
@@ -65,8 +66,8 @@ def find_warm_session(pool: SessionPool, prober: Prober, video: VideoInfo, span:
     return pool.find_open(video, span, max_patch_period_s=PATCH_PERIOD_TOLERANCE * _plan(pool, video, span).patch_period_s)
 
 
-def estimated_seconds(pool: SessionPool, prober: Prober, video: VideoInfo, span: Span, *, reply_tokens: int) -> float:
-    """Estimate the time to verify a claim about a span, in seconds; 0 if a session is warm."""
+def estimated_seconds(pool: SessionPool, prober: Prober, video: VideoInfo, span: Span, *, reply_tokens: int) -> float | None:
+    """Estimate the time to verify a claim about a span, in seconds; 0 if a session is warm, None if the speed is unknown."""
     if find_warm_session(pool, prober, video, span) is not None:
         return 0.0
     return pool.engine.estimated_seconds(_plan(pool, video, span), reply_tokens=reply_tokens)

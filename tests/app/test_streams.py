@@ -1,6 +1,7 @@
 """Streams: events in order, one result, errors, and cancellation from both sides."""
 
 import threading
+import weakref
 from collections.abc import Generator
 from typing import Any
 
@@ -93,6 +94,42 @@ def test_operation_is_never_further_ahead_than_one_event() -> None:
     # One is read, one waits to be read, and one waits for its place.
     assert len(produced) <= 3
     events.close()
+
+
+def test_cancel_reaches_a_reader_that_is_slower_than_the_operation() -> None:
+    def operation(progress: Progress) -> Generator[PartialResult[int], None, None]:
+        number = 0
+        while True:
+            progress.raise_if_cancelled()
+            yield PartialResult(number := number + 1)
+
+    stream: Stream[None] = Stream(operation)
+    events = iter(stream)
+    next(events)
+    stream.cancel()
+    # The queue is full, so the end of the operation finds no place in it.
+    while stream.is_running:
+        threading.Event().wait(0.05)
+    with pytest.raises(Cancelled):
+        list(events)
+
+
+def test_unexpected_error_keeps_its_traceback_but_no_objects() -> None:
+    class Session:
+        pass
+
+    references = []
+
+    def failing_step(_: Progress) -> None:
+        session = Session()
+        references.append(weakref.ref(session))
+        raise RuntimeError("a bug")
+
+    stream: Stream[None] = Stream(failing_step)
+    with pytest.raises(RuntimeError) as caught:
+        stream.result()
+    assert "failing_step" in [entry.name for entry in caught.traceback]
+    assert references[0]() is None
 
 
 def test_stream_of_a_part_leaves_the_whole_uncancelled() -> None:

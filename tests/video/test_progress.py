@@ -208,3 +208,14 @@ def test_cancel_ends_ffmpeg() -> None:
     start_s = time.monotonic()
     cancel_during(lambda progress: run(endless, timeout_s=60, progress=progress))
     assert time.monotonic() - start_s < 2 * MAX_CANCEL_S
+
+
+def test_restarted_clock_leaves_out_the_time_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_s = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: clock_s)
+    progress = Progress()
+    clock_s = 400.0
+    progress.restart_clock()
+    clock_s = 410.0
+    progress.update(0.5)
+    assert progress.report.seconds_left == pytest.approx(10.0)

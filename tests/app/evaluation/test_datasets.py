@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from longview.app.errors import BadRequest
-from longview.app.evaluation.datasets import FIRST_SEED, LabelledVideo, read_labels, render_needle, render_videos
+from longview.app.evaluation.datasets import FIRST_SEED, LabelledVideo, read_labels, render_needle, render_video
 from longview.video.probe import probe
 
 
 def render_one(folder: Path) -> LabelledVideo:
     folder.mkdir()
-    return next(render_videos(folder, minutes=0.5, videos=1, seed=3))
+    return render_video(folder, minutes=0.5, number=0, seed=3)
 
 
 def test_rendered_videos_follow_from_the_seed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,12 +104,21 @@ def test_checks_of_captions_take_more_replies(counted_pool: SessionPool, video: 
 def test_locate_cost_is_that_of_an_absent_query(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
     engine = scripted(counted_pool)
     engine.script = localization("[]", "No.")
-    for verify, generations in ((False, 4), (True, 12)):
+    for verify in (False, True):
         options = LocateOptions(verify=verify, refine=False)
-        cost = costs.locate_cost(counted_pool, plan, options)
+        cost = costs.locate_cost(counted_pool, PROBER, plan, options)
+        engine.prompts.clear()
         assert locate(counted_pool, PROBER, video, "a dog", options).is_found is False
-        assert (len(engine.sessions), len(engine.prompts)) == (4, generations)
-        assert (cost.sessions, cost.generations) == (4, 8 if verify else 4)
+        assert (cost.sessions, cost.generations, cost.is_exact) == (len(engine.sessions), len(engine.prompts), True)
+        assert cost.generations == (8 if verify else 4)
+
+
+def test_cost_of_a_verified_answer_includes_its_clip(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
+    options = AnswerOptions(verify=True, captions=FREE_CAPTIONS, localization=LocateOptions(verify=True, refine=True))
+    verified = costs.answer_cost(counted_pool, PROBER, video, plan, options)
+    plain = costs.answer_cost(counted_pool, PROBER, video, plan, replace(options, verify=False))
+    assert (plain.sessions, plain.generations, plain.is_exact) == (1, 1, True)
+    assert (verified.sessions, verified.generations, verified.is_exact) == (2, 2, False)
 
 
 def test_progress_of_all_windows_is_even(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:

@@ -117,8 +117,22 @@ def test_captions_of_every_form(
         json.dumps([{"start": "2.0s", "end": "9.0 seconds", "description": WALKS.text}, LIST[1]]),
         json.dumps({"2.0s to 9.0s": WALKS.text, "23 – 48": SPEAKS.text}),
         json.dumps(LIST).replace("walks across", "walks\nacross"),
+        json.dumps([{"timestamp": key, "caption": text} for key, text in RANGES.items()]),
+        json.dumps({"timestamps": [[2.0, 9.0], [23.0, 48.0]], "sentences": [WALKS.text, SPEAKS.text]}),
+        json.dumps([{"start": "<2.0 seconds>", "end": "<9.0 seconds>", "description": WALKS.text}, LIST[1]]),
     ],
-    ids=["lines", "lines of ranges", "named list", "comma at the end", "units", "ranges with units", "line break"],
+    ids=[
+        "lines",
+        "lines of ranges",
+        "named list",
+        "comma at the end",
+        "units",
+        "ranges with units",
+        "line break",
+        "timestamp ranges",
+        "ActivityNet",
+        "timestamps of the prompt",
+    ],
 )
 def test_captions_of_rarer_forms(play: Callable[[Script], SessionPool], video: VideoInfo, reply: str) -> None:
     captions = caption_minute(play(always(reply)), video)
@@ -183,7 +197,18 @@ def test_reply_without_captions_leaves_its_window_uncovered(
 # -- a yes or a no ---------------------------------------------------------------------------------------------------
 
 YES = ["Yes.", "Yes", "yes, a dog runs.", "**Yes**", "Answer: yes", "The answer is yes.", "<think>No dog? Here.</think>\n\nYes."]
-NO = ["No", "**No**", "No, there is no dog.", "no.", "Answer: No", "The answer is no.", "My answer: **no**", "dog?</think>No."]
+NO = [
+    "No",
+    "**No**",
+    "No, there is no dog.",
+    "no.",
+    "Answer: No",
+    "The answer is no.",
+    "My answer: **no**",
+    "dog?</think>No.",
+    "Yes or no? No.",
+    "The answer to the question is no.",
+]
 UNDECIDED = [
     "",
     ".",
@@ -306,6 +331,20 @@ def test_absence_needs_no_verification_where_it_is_off(play: Callable[[Script], 
     assert locate_dog(pool, video, verify=False).is_found is False
     [prompt] = scripted(pool).prompts[asked_count:]
     assert is_localization(prompt)
+
+
+@pytest.mark.parametrize(("verification", "is_found"), [("No.", False), ("Yes.", None), (".", None)])
+def test_candidate_that_its_clip_does_not_show_is_verified(
+    play: Callable[[Script], SessionPool], video: VideoInfo, verification: str, is_found: bool | None
+) -> None:
+    def script(prompt: str, session: FakeSession) -> str:
+        if is_verification(prompt):
+            return verification
+        return json.dumps(SPANS) if session.window == MINUTE else "[]"
+
+    result = locate_dog(play(script), video, refine=True)
+    assert (result.occurrences, result.is_found) == ((), is_found)
+    assert bool(result.unresolved) is (is_found is None)
 
 
 def test_unresolved_spans_are_those_of_undecided_windows(decoder: Decoder, video: VideoInfo) -> None:

@@ -1,0 +1,54 @@
+"""A video file while sessions are made of it: whether its content is still what was hashed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from longview.app.errors import VideoGone
+from longview.video.probe import content_hash
+from longview.video.progress import NO_PROGRESS, Progress
+
+
+@dataclass(frozen=True)
+class _State:
+    """Properties of a file that change with its content. A program cannot set the time of the last change of any kind."""
+
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+
+class WatchedFile:
+    """A file whose state was recorded before it was hashed and read."""
+
+    def __init__(self, path: Path, content_hash: str = "") -> None:
+        """`content_hash`: the hash of the content that is read, if it is known already."""
+        self._path = path
+        self._state = _state_of(path)
+        self.content_hash = content_hash
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the file, but perhaps not its content, has changed since it was recorded or checked."""
+        return _state_of(self._path) != self._state
+
+    def check(self, progress: Progress = NO_PROGRESS) -> None:
+        """Check that the content is still the same. The file is read only if its state has changed.
+
+        Raises:
+            VideoGone: the content has changed, so the result may be about another video. Cancelled: the operation was cancelled.
+        """
+        state = _state_of(self._path)
+        if state is not None and state == self._state:
+            return
+        if state is None or content_hash(self._path, progress) != self.content_hash:
+            raise VideoGone(f"{self._path} changed while it was being read, so the result was discarded; try again.")
+        self._state = state
+
+
+def _state_of(path: Path) -> _State | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return _State(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
