@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: run test test-slow test-gpu bench check check-real clean
 
 run: $(VENV)/.run-ready
-	@$(BIN)/longview serve --sample
+	@$(BIN)/longview serve --sample || [ $$? -eq 130 ]
 
 test: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest -m "not slow and not bench and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -11,7 +11,7 @@ from longview.ui import render
 from longview.ui.library_tab import library_lists, library_tab
 from longview.ui.search_tab import search_tab
 from longview.ui.streaming import ActiveStreams
-from longview.ui.toasts import or_toast, toast
+from longview.ui.toasts import or_toast, show_warning
 from longview.ui.watch_tab import UNCHECKED, find_entry, video_view, watch_tab
 
 ASSETS = Path(__file__).parent / "assets"
@@ -62,12 +62,15 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             return [len(finished), *library_lists(app, entry), *rendered_view]
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
-            if not video_id:
-                raise toast("No video is selected; choose the video to remove.")
             # The video is identified by its id only: with a path, a client could make the server read any file.
             video = find_entry(app, video_id)
             if video is None:
-                raise toast("This video is no longer in the library; reload the page.")
+                show_warning(
+                    "This video is no longer in the library; reload the page."
+                    if video_id
+                    else "No video is selected; choose the video to remove."
+                )
+                return [gr.skip()] * (len(lists) + len(view))
             or_toast(lambda: app.remove(video))
             entry = find_entry(app, current) or next(reversed(app.videos()), None)
             return [*library_lists(app, entry), *video_view(app, jobs, entry)]

@@ -8,8 +8,8 @@ import gradio as gr
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.service import Cancelled, Done, Longview, PartialResult, ProgressReport, TextDelta
 from longview.ui import markdown, render
-from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams
-from longview.ui.toasts import toast
+from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
+from longview.ui.toasts import show_warning
 
 MAX_RESULTS = 24
 
@@ -53,7 +53,8 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
                 # The output belongs to a newer search by now. Without a last event Gradio would clear it.
                 yield gr.skip(), gr.skip()
             except EXPECTED_ERRORS as error:
-                raise toast(str(error)) from error
+                show_warning(str(error))
+                yield "", gr.update(visible=False)
 
     def on_ask(text: str, request: gr.Request) -> Iterator[tuple[Any, str, str]]:
         yield gr.update(**ANSWERING), "…", ""
@@ -74,12 +75,14 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
                 [(item.video_id, titles.get(item.video_id, ""), item.span) for item in result.citations]
             )
             content = markdown.plain_answer(result.text, [item.span for item in result.citations])
-        except (*EXPECTED_ERRORS, Cancelled) as error:
+        except Cancelled:
+            content = STOPPED
+        except EXPECTED_ERRORS as error:
             content = markdown.plain_answer(str(error))
         yield gr.update(**IDLE), content, cards
 
     search_options: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "hidden", "concurrency_limit": 4}
     query.submit(on_search, [query, verify], [results, verify_all, searched_query], api_name="search", **search_options)
     verify_all.click(on_verify_all, searched_query, [results, verify_all], api_name="search_verified", **search_options)
-    asking = question.submit(on_ask, question, [question, answer, citations], api_name="ask_library")
-    question.stop(streams.stop, None, question, cancels=[asking], api_visibility="private", queue=False)
+    question.submit(on_ask, question, [question, answer, citations], api_name="ask_library")
+    question.stop(streams.stop, None, question, api_visibility="private", queue=False)

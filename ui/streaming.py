@@ -10,6 +10,8 @@ from longview.app.service import Progress
 
 ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
 IDLE: dict[str, Any] = {"stop_btn": False}
+STOPPED = "Stopped."
+"""Text in place of an answer that the user has stopped."""
 
 
 Kind = Literal["answer", "search"]

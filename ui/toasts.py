@@ -23,3 +23,8 @@ def or_toast(call: Callable[[], T]) -> T:
         return call()
     except EXPECTED_ERRORS as error:
         raise toast(str(error)) from error
+
+
+def show_warning(text: str) -> None:
+    """Show a notice, and leave the components of the page as they are: an error would cover them."""
+    gr.Warning(escape(text), duration=10)

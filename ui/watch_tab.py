@@ -10,8 +10,8 @@ from longview.app.errors import EXPECTED_ERRORS
 from longview.app.jobs import Jobs
 from longview.app.service import Cancelled, Done, Longview, ProgressReport, TextDelta, VideoEntry
 from longview.ui import markdown, render
-from longview.ui.streaming import ANSWERING, IDLE, ActiveStreams
-from longview.ui.toasts import or_toast, toast
+from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
+from longview.ui.toasts import or_toast, show_warning
 
 EXAMPLES = [
     "What happens at 0:05?",
@@ -62,7 +62,9 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     def on_ask(video_id: str | None, text: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
         entry = find_entry(app, video_id)
         if entry is None:
-            raise toast("No video is selected; choose one under “Video”.")
+            show_warning("No video is selected; choose one under “Video”.")
+            yield gr.skip(), gr.skip()
+            return
         # The history comes from the library: the page may have sent this question before it had the last answer.
         earlier = app.answers(entry)
         messages = [
@@ -85,7 +87,9 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                             spans = [citation.span for citation in result.citations]
                             messages[-1]["content"] = markdown.answer(result.text, spans)
                     yield gr.skip(), messages
-        except (*EXPECTED_ERRORS, Cancelled) as error:
+        except Cancelled:
+            messages[-1]["content"] = STOPPED
+        except EXPECTED_ERRORS as error:
             messages[-1]["content"] = markdown.escaped_markdown(str(error))
         yield gr.update(**IDLE), messages
 
@@ -103,8 +107,8 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     asking = question.submit(
         on_ask, [selected_video, question], [question, chat], api_name="ask", trigger_mode="multiple", **UNCHECKED
     )
-    # Cancelling the answer frees the model for the next question at once.
-    question.stop(streams.stop, None, question, cancels=[asking], api_visibility="private", queue=False)
+    # The stream of the answer ends at its next chunk or token, and frees the model.
+    question.stop(streams.stop, None, question, api_visibility="private", queue=False)
     chat.clear(on_clear, selected_video, [question, chat], cancels=[asking], api_name="clear", queue=False, **UNCHECKED)
     return WatchTab(selected_video, view)
 

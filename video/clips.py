@@ -162,6 +162,8 @@ def cut_reencode(video: VideoInfo, span: Span, target: Path, *, first_frame_s: f
     frames = source[str(video.stream_index)].filter("trim", start=max(0.0, first_frame_s - seek_s - 0.001))
     # The first frame starts before the cut; it is shown from the cut's start.
     frames = frames.filter("setpts", f"max(0,PTS-{start_s:.6f}/TB)")
+    # H.264 in yuv420p has even sizes only.
+    frames = frames.filter("crop", "trunc(iw/2)*2", "trunc(ih/2)*2", 0, 0)
     if video.fps_nominal < MIN_CUT_FPS:
         frames = frames.filter("fps", MIN_CUT_FPS)
     # The last frame is shown until the cut's end, even if the next frame of the original starts later.

@@ -101,7 +101,7 @@ def _missing_reason(text: str, error: OSError | RuntimeError) -> str:
     if code in (errno.ENOENT, errno.ENOTDIR) and WEB_ADDRESS.match(text):
         # A `Path` has joined the two slashes.
         address = re.sub(r":/+", "://", text, count=1)
-        return f"{address} is a web address; download the video first, and and specify the path of its file."
+        return f"{address} is a web address; download the video first, and specify the path of its file."
     if code == errno.ENAMETOOLONG:
         return f"The path {text[:SHOWN_CHARACTERS]}… is too long; no file has that name."
     if code == errno.ELOOP:

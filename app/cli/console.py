@@ -16,7 +16,7 @@ import typer
 from pydantic import BaseModel
 
 from longview.app.cli import CANCELLED_EXIT_CODE
-from longview.app.cli.output import prepare_standard_streams, printable, progress_bar, to_json, write_out
+from longview.app.cli.output import prepare_standard_streams, printable, progress_bar, to_json, write_err, write_out
 from longview.app.errors import EXPECTED_ERRORS, AppError, OutputFailed
 from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
@@ -38,11 +38,11 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 DESCRIPTION = "Answer questions about long videos, find moments in a library of videos, and export timestamped captions."
 FIRST_STEPS = f"""{DESCRIPTION}
 
-  longview serve                        open Longview in the browser
-  longview index VIDEO                  caption a video and add it to the library
-  longview ask VIDEO "What happens?"    answer a question about it
-  longview search "red circle"          find moments in all videos
-  longview export VIDEO --format srt    write its captions as subtitles
+  longview serve                              open Longview in the browser
+  longview index VIDEO                        caption a video and add it to the library
+  longview ask VIDEO "What happens at 0:20?"  answer a question about it
+  longview search "red circle"                find moments in all videos
+  longview export VIDEO --format srt          write its captions as subtitles
 
 `longview --help` lists all verbs, `longview VERB --help` the options of a verb."""
 
@@ -81,7 +81,7 @@ class Context:
     def print_notice(self) -> None:
         """Print the notice of the checkpoint, which names its limits, on stderr."""
         if self.app.checkpoint.notice:
-            print(self.app.checkpoint.notice, file=sys.stderr)
+            write_err(self.app.checkpoint.notice)
 
     def follow(self, stream: Stream[T]) -> T:
         """Show the progress of a stream on stderr, and its text on stdout; return its result.
@@ -238,10 +238,10 @@ def run() -> NoReturn:
         code = 1
     except OSError as error:
         # Typer itself prints the help.
-        print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
+        write_err(f"The output cannot be written: {error.strerror}.")
         code = 1
     except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
+        write_err(STOPPED)
         code = CANCELLED_EXIT_CODE
     _exit(code or 0)
 
@@ -267,7 +267,7 @@ def stop(*, as_json: bool) -> NoReturn:
     if as_json:
         with suppress(OutputFailed, BrokenPipeError):
             write_out(to_json(ErrorDocument(error=ErrorOut(code=error.code, message=STOPPED))) + "\n")
-    print(STOPPED, file=sys.stderr)
+    write_err(STOPPED)
     raise typer.Exit(CANCELLED_EXIT_CODE)
 
 
@@ -279,5 +279,5 @@ def fail(error: Exception, *, as_json: bool) -> NoReturn:
             write_out(to_json(ErrorDocument(error=ErrorOut.of(error))) + "\n")
             is_written = True
     if not is_written:
-        print(printable(str(error)), file=sys.stderr)
+        write_err(printable(str(error)))
     raise typer.Exit(1)

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pydantic import BaseModel
@@ -29,6 +29,12 @@ def write_out(text: str) -> None:
         raise
     except OSError as error:
         raise OutputFailed(f"The output cannot be written: {error.strerror}.") from error
+
+
+def write_err(text: str) -> None:
+    """Write a line to stderr. If that is not possible, the result on stdout is still worth more than an error about it."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def to_json(document: BaseModel) -> str:
@@ -62,7 +68,7 @@ class ProgressBar:
             self._bar.refresh()
         elif step not in self._printed_steps:
             self._printed_steps.add(step)
-            print(f"{report.fraction:4.0%} {report.stage} {remaining}".rstrip(), file=sys.stderr)
+            write_err(f"{report.fraction:4.0%} {report.stage} {remaining}".rstrip())
 
     def close(self) -> None:
         """Remove the bar, and show no further state."""

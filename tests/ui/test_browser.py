@@ -146,6 +146,19 @@ def test_idle_page_sends_no_requests_and_sees_the_jobs_of_others(page: Page, ser
     client.predict(video_id, None, api_name="/remove")
 
 
+def test_empty_input_leaves_no_error_on_the_page(page: Page) -> None:
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_label("Search all captions").fill("  ")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The query is empty").first).to_be_visible()
+    expect(page.get_by_text("Searching ·")).to_have_count(0)
+    page.get_by_role("tab", name="Library").click()
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("No video is selected").first).to_be_visible()
+    page.get_by_label("Remove from the library").click()
+    expect(page.get_by_role("option").first).to_be_visible()
+
+
 def test_search_tab_answers_questions_about_the_library(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
     page.get_by_label("Ask the whole library").fill("When does the blue square appear?")
@@ -168,6 +181,7 @@ def test_stopped_answer_is_not_stored_and_frees_the_model(page: Page) -> None:
     question.fill("What happens between 1 and 29.5 seconds?")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".message.bot").last).to_have_text("Stopped.")
     question.fill("How many events are in the video?")
     page.keyboard.press("Enter")
     expect(page.get_by_text("3.", exact=True).first).to_be_visible()

@@ -53,5 +53,6 @@ longviewFollowJobs();
 // A video that this page has added is opened, unless the user went on to something else.
 function longviewIndexed(id) {
   const tab = document.querySelector('[role=tab][aria-selected=true]');
-  if (id && tab?.textContent.trim() === 'Library') window.location.href = `/?video=${encodeURIComponent(id)}`;
+  // Gradio still handles the event that called this.
+  if (id && tab?.textContent.trim() === 'Library') setTimeout(() => { window.location.href = `/?video=${encodeURIComponent(id)}`; }, 100);
 }
