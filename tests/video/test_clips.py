@@ -220,6 +220,14 @@ def test_cut_drops_audio_in_an_unsupported_codec(tmp_path: Path) -> None:
     assert not probe(tmp_path / "part.mp4").has_audio
 
 
+def test_reencoded_cut_of_an_odd_size_loses_one_pixel(tmp_path: Path) -> None:
+    options: dict[str, object] = {"pix_fmt": "yuv444p"}
+    path = render(tmp_path / "odd.mkv", EVENTS, 6.0, width=333, height=241, fps=10, codec="ffv1", output_options=options)
+    cut_reencode(probe(path), Span(1.0, 4.0), tmp_path / "part.mp4", first_frame_s=1.0)
+    part = probe(tmp_path / "part.mp4")
+    assert (part.width, part.height) == (332, 240) and part.duration_s == pytest.approx(3.0, abs=0.15)
+
+
 def test_cut_contains_audio(tmp_path: Path) -> None:
     video = render_delayed(tmp_path)
     cut_reencode(video, Span(4.0, 9.0), tmp_path / "part.mkv", first_frame_s=4.0)

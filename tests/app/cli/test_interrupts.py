@@ -19,8 +19,8 @@ from tests.ui.servers import running_server
 STOPPED = "Stopped. Incomplete results were discarded."
 
 
-def interrupt(shell: Shell, *words: str, at: str, count: int = 1) -> tuple[str, list[str]]:
-    """Run a verb, interrupt it when stderr shows a text for the given time, and return stdout and the lines of stderr."""
+def interrupt(shell: Shell, *words: str, at: str, after: str = "") -> tuple[str, list[str]]:
+    """Run a verb, interrupt it when stderr shows a text after another one, and return stdout and the lines of stderr."""
     command = [sys.executable, "-m", "app", *words]
     with subprocess.Popen(
         command,
@@ -33,7 +33,7 @@ def interrupt(shell: Shell, *words: str, at: str, count: int = 1) -> tuple[str, 
         lines: list[str] = []
         for line in process.stderr:
             lines.append(line.rstrip())
-            if sum(at in earlier for earlier in lines) == count:
+            if at in line and any(after in earlier for earlier in lines):
                 process.send_signal(signal.SIGINT)
                 break
         watchdog = threading.Timer(60, process.kill)
@@ -54,7 +54,7 @@ def test_interrupted_index_keeps_finished_files_only(tmp_path: Path, long_video:
     shell = Shell(tmp_path / "library")
     short = render(tmp_path / "short.mp4", [RING], 5.0, fps=5)
     # The second file is the one that is interrupted.
-    printed, lines = interrupt(shell, "index", str(short), str(long_video), "--json", at="Probing", count=2)
+    printed, lines = interrupt(shell, "index", str(short), str(long_video), "--json", at="Captioning", after="Embedding")
     assert lines[-1] == STOPPED and "Traceback" not in "".join(lines)
     assert json.loads(printed)["error"]["code"] == "cancelled"
     assert [row["title"] for row in shell.call("list")["videos"]] == ["short"]
