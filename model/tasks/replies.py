@@ -89,7 +89,11 @@ def parse_entries(text: str) -> list[Any] | None:
         return entries
     if pairs := list(_whole_pairs(body)):
         return pairs
-    return next((value for value in values if isinstance(value, list)), []) if values else None
+    items = next((value for value in values if isinstance(value, list)), [])
+    if items and all(isinstance(item, list) and len(item) == 2 for item in items):
+        # Pairs of a start and an end.
+        return [{"range": item} for item in items]
+    return items if values else None
 
 
 def _whole_values(body: str) -> Iterator[list[Any] | dict[str, Any]]:
@@ -133,8 +137,6 @@ def _entries_of(data: dict[str, Any]) -> list[Any]:
 
 
 def _event(entry: Any, session: VideoSession) -> Event | None:
-    if isinstance(entry, list):
-        entry = {"range": entry}
     if not isinstance(entry, dict):
         return None
     start, end = _first_value(entry, _START_KEYS), _first_value(entry, _END_KEYS)

@@ -89,12 +89,14 @@ def test_file_that_is_changed_meanwhile_is_not_indexed(
     assert [item.event.text for item in app.captions(app.index(short_path).result().entry)] == ["A red star grows."]
 
 
-def test_cancelled_index_keeps_nothing_and_can_be_repeated(app: Longview, short_path: Path) -> None:
+def test_cancelled_index_keeps_nothing_and_can_be_repeated(app: Longview, tmp_path: Path) -> None:
     entries = app.videos()
-    stream = app.index(short_path)
+    # The first of two windows ends long before the second.
+    path = render(tmp_path / "long.mp4", [RING], 110.0, fps=5)
+    stream = app.index(path)
     with pytest.raises(Cancelled):
         cancel_after(stream, lambda event: isinstance(event, PartialResult))
     assert app.videos() == entries
-    entry = app.index(short_path).result().entry
+    entry = app.index(path).result().entry
     assert entry.caption_count == 1
     app.remove(entry)

@@ -263,6 +263,7 @@ LOCALIZATION_FORMS = {
     "object": json.dumps(SPANS[0]),
     "prose": f"The dog [a terrier] appears once: {json.dumps(SPANS)}. Nothing else matches.",
     "thoughts": f"<think>Maybe [] or [[1, 2]]?</think>{json.dumps(SPANS)}",
+    "pairs": json.dumps([[DOG.start_s, DOG.end_s]]),
 }
 
 
