@@ -92,7 +92,7 @@ def test_file_that_is_changed_meanwhile_is_not_indexed(
 def test_cancelled_index_keeps_nothing_and_can_be_repeated(app: Longview, tmp_path: Path) -> None:
     entries = app.videos()
     # The first of two windows ends long before the second.
-    path = render(tmp_path / "long.mp4", [RING], 110.0, fps=5)
+    path = render(tmp_path / "long.mp4", [RING], 75.0, fps=5)
     stream = app.index(path)
     with pytest.raises(Cancelled):
         cancel_after(stream, lambda event: isinstance(event, PartialResult))
