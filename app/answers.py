@@ -16,7 +16,7 @@ from longview.model.tasks.events import TextDelta
 from longview.model.tasks.question import check_length, when_query
 from longview.video.errors import VideoError
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.time_text import format_time
+from longview.video.time_text import format_spans
 from longview.video.timeline import Span
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _label(part: VideoPart, parts: Sequence[VideoPart]) -> str:
     label = entry.title if len(namesakes) == 1 else f"{entry.title} ({entry.video_id})"
     if part.restrict_to is None:
         return label
-    return f"{label}, {format_time(part.restrict_to.start_s)} to {format_time(part.restrict_to.end_s)}"
+    return f"{label}, {format_spans(part.restrict_to)}"
 
 
 def _cite(entry: VideoEntry, captions: Sequence[Caption], span: Span, answer: str) -> Citation:

@@ -17,7 +17,7 @@ class Checks:
     captions: CaptionOptions
     localization: LocateOptions
     answers: AnswerOptions
-    hits: bool | None
+    search: bool | None
     """Whether search results are verified; None: those whose video is warm, or whose verification takes little time."""
 
 
@@ -29,5 +29,5 @@ def decide_checks(settings: Settings, prober: "Prober") -> Checks:
         refine=by_default if settings.index_refine is None else settings.index_refine,
     )
     localization = LocateOptions(verify=settings.locate_verify, refine=settings.locate_refine)
-    hits = True if settings.search_verify is None and by_default else settings.search_verify
-    return Checks(captions, localization, AnswerOptions(settings.ask_verify, captions, localization), hits)
+    search = True if settings.search_verify is None and by_default else settings.search_verify
+    return Checks(captions, localization, AnswerOptions(settings.ask_verify, captions, localization), search)

@@ -17,7 +17,7 @@ from longview.video.errors import ImpossiblePlan
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Cancelled, Progress
 from longview.video.sampler import SamplingPlan
-from longview.video.time_text import format_time
+from longview.video.time_text import format_spans, format_time
 from longview.video.timeline import Event, Span
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Indexer:
             seconds_spent=time.monotonic() - start,
         )
         if entry.incomplete:
-            spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in entry.incomplete)
+            spans = format_spans(*entry.incomplete)
             log.warning("%s: captions may be incomplete from %s", entry.title, spans)
         entry = self._library.put(entry, captions.events)
         self._embed(progress)

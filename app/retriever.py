@@ -36,14 +36,14 @@ class SearchResults:
         return tuple(moment for moment in self.moments if moment.verified is not False)
 
     @property
+    def rejected(self) -> tuple[Moment, ...]:
+        """The moments whose video does not show what the caption says."""
+        return tuple(moment for moment in self.moments if moment.verified is False)
+
+    @property
     def unverified_count(self) -> int:
         """Number of moments that were not verified, or whose verification decided nothing."""
         return sum(moment.verified is None for moment in self.moments)
-
-    @property
-    def rejected_count(self) -> int:
-        """Number of moments that verification rejected, because the video does not show what the caption says."""
-        return len(self.moments) - len(self.accepted)
 
 
 class Retriever:
@@ -65,7 +65,7 @@ class Retriever:
 
         Verification checks whether the video confirms the caption, not whether the moment answers the query. A moment stays
         unverified if its video is missing, if the checkpoint cannot be loaded, or if its verification would take long.
-        `verify`: which moments are verified (`longview.app.checks.Checks.hits`); by default as the settings say.
+        `verify`: which moments are verified (`longview.app.checks.Checks.search`); by default as the settings say.
 
         Raises:
             BadRequest: the query is empty. InvalidQuestion: it is too long. Cancelled: the operation was cancelled.
@@ -94,12 +94,12 @@ class Retriever:
         return search(self._library, self._runtime.vectors, query, limit=limit, video_id=video_id, progress=progress)
 
     def _verify(self, moments: Sequence[Moment], verify: bool | None, progress: Progress) -> Iterator[Moment]:
-        """Yield moments with their verification. `verify`: see `Checks.hits`; None also leaves it to the prober."""
+        """Yield moments with their verification. `verify`: see `Checks.search`; None also leaves it to the prober."""
         from longview.model.tasks import verifier
         from longview.model.tasks.costs import VERIFICATION_TOKENS
 
         try:
-            verify = self._runtime.checks.hits if verify is None else verify
+            verify = self._runtime.checks.search if verify is None else verify
             # Loading a large checkpoint takes longer than the verification that it is loaded for.
             if verify is None and not self._runtime.is_loaded:
                 return

@@ -20,7 +20,7 @@ from longview.video.sampler import SamplingPlan
 if TYPE_CHECKING:
     from longview.indexing.vectors import VectorIndex
     from longview.model.engine.base import Engine
-    from longview.model.engine.remote import Server
+    from longview.model.engine.remote_generation import Server
     from longview.model.engine.sessions import SessionPool
     from longview.model.tasks.prober import Prober
 
@@ -55,7 +55,7 @@ class Runtime:
         if self.settings.model in ("auto", "demo"):
             raise BadRequest("--server needs the name of its model; add it, for example --model Qwen/Qwen3-VL-8B-Instruct.")
         try:
-            from longview.model.engine.remote import Server
+            from longview.model.engine.remote_generation import Server
         except ImportError as error:
             raise BadRequest(f"--server needs the package {error.name}; install it with: pip install openai tenacity") from error
         return Server(self.settings.server, self.settings.model, self.settings.server_key)

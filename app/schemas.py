@@ -433,6 +433,7 @@ class SearchDocument(BaseModel):
 
     query: str
     moments: list[MomentOut]
+    """Moments that fit the query, best first, and then those that verification rejected (`verified` is false)."""
     rejected: int
     """Number of moments that verification rejected."""
     notice: str | None

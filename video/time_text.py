@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from longview.video.timeline import Span
 
 
+def format_spans(*spans: Span) -> str:
+    """Format spans as `0:01:15.0 to 0:01:20.0, …`."""
+    return ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in spans)
+
+
 def format_time(time_s: float) -> str:
     """Format seconds as `H:MM:SS.d`, rounded to a tenth of a second: 3723.46 -> `1:02:03.5`."""
     tenths = round(time_s * 10)

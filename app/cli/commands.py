@@ -345,16 +345,16 @@ def search(
     results = context.follow(context.app.search(query, limit=limit, video=video_id))
     context.print_notice()
     lines = [_moment_line(moment) for moment in results.accepted]
-    if results.rejected_count:
+    if results.rejected:
         lines.append(
-            f"{_count(results.rejected_count, 'result')} hidden: verification did not confirm the caption (see --no-verify)."
+            f"{_count(len(results.rejected), 'result')} hidden: verification did not confirm the caption (see --no-verify)."
         )
     if results.unverified_count and context.app.settings.search_verify is not False:
         lines.append("Some results are not verified; --verify verifies all of them.")
     document = schemas.SearchDocument(
         query=query,
-        moments=[schemas.MomentOut.of_moment(moment) for moment in results.accepted],
-        rejected=results.rejected_count,
+        moments=[schemas.MomentOut.of_moment(moment) for moment in (*results.accepted, *results.rejected)],
+        rejected=len(results.rejected),
         notice=context.app.checkpoint.notice,
     )
     where = " in this video" if video else " in the library"

@@ -9,7 +9,7 @@ import typer
 from longview.app.cli.console import Context
 from longview.app.errors import BadRequest
 from longview.indexing.library import VideoEntry
-from longview.video.time_text import format_time, parse_time
+from longview.video.time_text import format_spans, format_time, parse_time
 from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def span_text(span: Span) -> str:
 def warn_if_incomplete(entry: VideoEntry) -> None:
     """Warn if the captions may not cover all of a video."""
     if entry.incomplete:
-        spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in entry.incomplete)
+        spans = format_spans(*entry.incomplete)
         log.warning("Captions may be incomplete from %s.", spans)
     if entry.span.duration_s < entry.duration_s - 0.1:
         log.warning(

@@ -22,7 +22,7 @@ from longview.model.tasks.verifier import verify_claim
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import Purpose, SamplingPlan, Window
-from longview.video.time_text import format_time
+from longview.video.time_text import format_spans
 from longview.video.timeline import Span, merge_spans
 
 MAX_ANSWER_TOKENS = 1024
@@ -197,7 +197,7 @@ class _Answerer:
                 pass
             yield shift_times(generation.text, session.clock_offset_s)
         if len(plan.windows) > 1 and self.question.timestamp_s is None:
-            yield f" (Only {format_time(window.span.start_s)} to {format_time(window.span.end_s)} was searched.)"
+            yield f" (Only {format_spans(window.span)} was searched.)"
         if not generation.is_complete:
             yield " … (The answer was cut off here.)"
         named_spans = merge_spans(cited_spans(generation.text, session))
@@ -218,9 +218,9 @@ class _Answerer:
         results = {span: is_verified(span) for span in self.citations}
         self.citations = tuple(span for span, result in results.items() if result is not False)
         if denied_spans := [span for span, result in results.items() if result is False]:
-            yield f" (Verification did not confirm this at {_spans_text(denied_spans)}.)"
+            yield f" (Verification did not confirm this at {format_spans(*denied_spans)}.)"
         if undecided_spans := [span for span, result in results.items() if result is None]:
-            yield f" (This could not be verified at {_spans_text(undecided_spans)}.)"
+            yield f" (This could not be verified at {format_spans(*undecided_spans)}.)"
 
     def _select_window(self) -> tuple[SamplingPlan, Window]:
         """Select the range that the question names, a window around the time that it names, or the whole video."""
@@ -252,7 +252,3 @@ class _Answerer:
         timestamp_s = self.question.timestamp_s - session.clock_offset_s
         span = to_video_clock(timestamp_s, timestamp_s, session)
         return (span,) if span else ()
-
-
-def _spans_text(spans: Sequence[Span]) -> str:
-    return ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in spans)

@@ -28,7 +28,7 @@ from longview.model.tasks.text_match import has_paraphrase
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan, Window
-from longview.video.time_text import format_time
+from longview.video.time_text import format_spans
 from longview.video.timeline import Event, Span, merge_spans
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def caption(
             second = _retry_window(pool, prober, video, window, options, step, attempt)
             attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
         if errors := attempt.quality.errors:
-            span = f"{format_time(window.span.start_s)} to {format_time(window.span.end_s)}"
+            span = format_spans(window.span)
             log.info("the captions of %s are unreliable: the reply %s", span, ", ".join(errors))
         coverage.add(session, is_readable=not attempt.quality.errors)
         windows.append(WindowCaptions(window.span, attempt.events))
@@ -108,7 +108,7 @@ def caption(
         timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
     progress.update(1.0)
     if spans := merge_spans(coverage.out_of_distribution):
-        parts = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in spans)
+        parts = format_spans(*spans)
         log.warning("%s: no captions for %s. %s", video.path.name, parts, out_of_distribution_error(pool.engine.checkpoint))
     return Captions(tuple(timeline), coverage.coverage(), tuple(coverage.out_of_distribution))
 

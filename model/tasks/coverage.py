@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from longview.model.engine.base import VideoSession
 from longview.video.sampler import SamplingPlan
-from longview.video.time_text import format_time
+from longview.video.time_text import format_spans, format_time
 from longview.video.timeline import Span, merge_spans, subtract_spans
 
 
@@ -27,7 +27,7 @@ class Coverage:
         frames_text = "1 frame" if self.frames == 1 else f"{self.frames} frames"
         text = f"Searched {frames_text} over {format_time(self.seconds)}; {resolution_note}."
         if self.uncovered:
-            spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in self.uncovered)
+            spans = format_spans(*self.uncovered)
             text += f" These spans could not be searched: {spans}."
         return text
 

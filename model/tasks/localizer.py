@@ -25,7 +25,7 @@ from longview.model.tasks.verifier import verify_claim, verify_in
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
-from longview.video.time_text import format_time
+from longview.video.time_text import format_spans
 from longview.video.timeline import Span, merge_spans
 
 
@@ -64,7 +64,7 @@ class Localization:
         `is_part`: only a part of the video was searched.
         """
         if self.is_found is None:
-            spans = ", ".join(f"{format_time(span.start_s)} to {format_time(span.end_s)}" for span in self.unresolved)
+            spans = format_spans(*self.unresolved)
             return f"Not found: {query}. This could not be verified from {spans}. {self.coverage}"
         return f"Not in this {'part of the ' if is_part else ''}video: {query}. {self.coverage}"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from longview.indexing.library import Library
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.timeline import Span
+from longview.video.timeline import Event, Span
 from tests.app.cli.scene import ABSENT_APPEARANCE, ABSENT_QUERIES, DURATION_S, EVENTS, clock, middle_s
 from tests.app.shell import Shell
 from tests.barcodes import run_ffmpeg
@@ -132,6 +133,21 @@ def test_search_verifies_moments_by_default(shell: Shell, video_id: str) -> None
     assert shell.json("search", event.text, "--limit", "1", "--no-verify")["moments"][0]["verified"] is None
 
 
+def test_denied_moment_is_hidden_but_in_the_document(shell: Shell, video_id: str) -> None:
+    event = EVENTS[3]
+    library = Library(shell.library)
+    entry = library.video(video_id)
+    captions = [caption.event for caption in library.captions(video_id)]
+    library.put(entry, [*captions, Event(Span(0.0, 1.0), event.text)])
+    try:
+        document = shell.call("search", event.text, "--limit", "2")
+        assert [moment["verified"] for moment in document["moments"]] == [True, False] and document["rejected"] == 1
+        printed = shell.run("search", event.text, "--limit", "2").stdout
+        assert printed.count(event.text) == 1 and "1 result hidden" in printed
+    finally:
+        library.put(entry, captions)
+
+
 def test_chapters_cover_the_video_and_can_be_pasted(shell: Shell, video_id: str) -> None:
     document = shell.json("chapters", video_id)
     chapters = document["chapters"]
@@ -197,6 +213,20 @@ def test_plan_states_frames_tokens_and_windows(shell: Shell, video: Path) -> Non
     assert smaller["total_tokens"] <= 3000 < plan["total_tokens"]
     assert shell.call("plan", str(video), "--fps", "4")["frames"] == 240
     assert shell.call("plan", str(video), "--fps", "40", code=1)["error"]["code"] == "impossible_plan"
+
+
+def test_plan_states_the_cost_of_each_task_and_its_checks(shell: Shell, video_id: str) -> None:
+    checked = shell.call("plan", video_id)["costs"]
+    free = shell.call("plan", video_id, "--no-verify", "--no-refine")["costs"]
+    assert checked["index"]["verify"] and checked["index"]["refine"] and not checked["index"]["is_exact"]
+    assert checked["index"]["generations"] > free["index"]["generations"]
+    assert (free["index"]["sessions"], free["index"]["generations"], free["index"]["is_exact"]) == (1, 1, True)
+    assert (free["ask"]["sessions"], free["ask"]["generations"], free["ask"]["is_exact"]) == (1, 1, True)
+    assert free["locate"]["verify"] and free["locate"]["refine"]
+    printed = shell.run("plan", video_id, "--no-verify", "--no-refine").stdout
+    assert re.search(
+        r"^index +1 session, 1 reply, about [\d.]+ s; captions are not verified and not refined$", printed, re.MULTILINE
+    )
 
 
 def test_plan_of_a_part_has_at_most_the_requested_frames(shell: Shell, video_id: str) -> None:

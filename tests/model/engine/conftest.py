@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from longview.model.engine.remote import RemoteEngine, Server
+from longview.model.engine.remote import RemoteEngine
+from longview.model.engine.remote_generation import Server
 from longview.model.engine.sessions import SessionPool
 from longview.video.decoder import Decoder
 from tests.model.engine.scripted_server import VLLM, Script

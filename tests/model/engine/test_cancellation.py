@@ -11,7 +11,8 @@ import pytest
 from longview.model.engine.base import VideoSession
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.prefill import Prefill
-from longview.model.engine.remote import RemoteEngine, Server
+from longview.model.engine.remote import RemoteEngine
+from longview.model.engine.remote_generation import Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
 from longview.model.tasks.answerer import answer_question
@@ -183,7 +184,7 @@ def test_interrupt_while_the_server_is_silent(script: Script) -> None:
 
 
 def test_cancel_while_a_request_waits_to_be_repeated(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("longview.model.engine.remote.wait_exponential", lambda **_: lambda state: 60.0)
+    monkeypatch.setattr("longview.model.engine.remote_generation.wait_exponential", lambda **_: lambda state: 60.0)
     script.responses = [rejects(503)]
     session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
     cancel_during(

@@ -15,10 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from longview.model.engine import remote
+from longview.model.engine import remote_generation
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import DEMO
-from longview.model.engine.remote import RemoteEngine, RemoteSession, Server
+from longview.model.engine.remote import RemoteEngine, RemoteSession
+from longview.model.engine.remote_generation import Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
 from longview.model.probers import prober_for
@@ -149,18 +150,18 @@ def test_busy_server_gets_a_limited_number_of_retries(script: Script) -> None:
     script.responses = [rejects(503), rejects(429), streams("Yes.")]
     session = open_session(Server(script.url, "m"), BLACK)
     assert "".join(session.generate("What?", max_new_tokens=9)) == "Yes."
-    script.responses = [rejects(503)] * remote.MAX_ATTEMPTS
+    script.responses = [rejects(503)] * remote_generation.MAX_ATTEMPTS
     with pytest.raises(ServerFailed, match="not now"):
         list(session.generate("What?", max_new_tokens=9))
     assert script.responses == []
     script.responses = [rejects(400)]
     with pytest.raises(ServerFailed, match="not now"):
         list(session.generate("What?", max_new_tokens=9))
-    assert len(script.requests) == 3 + remote.MAX_ATTEMPTS + 1
+    assert len(script.requests) == 3 + remote_generation.MAX_ATTEMPTS + 1
 
 
 def test_silent_server_times_out(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(remote_generation, "READ_TIMEOUT_S", 0.3)
     script.responses = [lambda _: time.sleep(2)]
     session = open_session(Server(script.url, "m"), BLACK)
     with pytest.raises(ServerUnreachable, match="did not answer within"):
