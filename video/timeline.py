@@ -1,4 +1,4 @@
-"""Spans of time and events.
+"""Spans of time, events, and the segments of a video's tracks.
 
 All times are float seconds from the container's start, as players show them: presentation timestamp minus the container's
 start time. Spans are half-open, `[start_s, end_s)`.
@@ -61,6 +61,33 @@ class Event:
 
     span: Span
     text: str
+
+
+@dataclass(frozen=True)
+class Word:
+    """A spoken word with its time."""
+
+    span: Span
+    text: str
+    """The word with its punctuation, without surrounding spaces."""
+    confidence: float | None = None
+    """Probability from 0 to 1; None if the source does not state it."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A span of a video with the text that one source has for it: a caption, a spoken sentence, a subtitle."""
+
+    span: Span
+    text: str
+    source: str
+    """Name of the source, which is also the name of the track: `captions`, `speech` or `subtitles`."""
+    language: str | None = None
+    """Language of the text as an ISO 639-1 code, or ISO 639-2 or 639-3 where there is none; None if it is unknown."""
+    confidence: float | None = None
+    """Probability from 0 to 1; None if the source does not state it."""
+    words: tuple[Word, ...] = ()
+    """The words of the text in order of time; empty if the source has no times of words."""
 
 
 def merge_spans(spans: Iterable[Span], *, gap_s: float = 0.0) -> tuple[Span, ...]:
