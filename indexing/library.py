@@ -1,41 +1,24 @@
-"""The library: one SQLite database in WAL mode, so that several processes may use it at once.
+"""The library: its videos, questions and known files. Their tracks are in `longview.indexing.tracks`.
 
-A video and its captions are written in one transaction. Video files are referenced by path.
+Video files are referenced by path.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from longview.indexing.database import DATABASE, Database
+from longview.indexing.errors import AmbiguousVideo, UnknownVideo
+from longview.indexing.tracks import Provenance, StoredSegment, Track, Tracks, insertion, now, tracks_of
+from longview.video.timeline import Event, Segment, Span
 
-from longview.indexing.errors import AmbiguousVideo, LibraryUnusable, UnknownVideo
-from longview.indexing.schema import MIGRATIONS, statements
-from longview.video.timeline import Event, Span
+__all__ = ["DATABASE", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry"]
 
-DATABASE = "library.db"
-LOCK = "library.lock"
-"""Lock file for the creation and the migration of a library."""
 ID_DIGITS = 12
 """Number of hexadecimal digits of the content hash in a video id: 48 bits, one accidental collision in 10^7 at 7,500 videos."""
-LOCK_TIMEOUT_S = 30.0
-"""Maximum time that a writer waits for another process's transaction, in seconds."""
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """The checkpoint, the prompts and the plan that produced a result."""
-
-    checkpoint: str
-    """Name and fingerprint."""
-    prompt_version: str
-    plan: dict[str, Any]
-    """The sampling plan in numbers."""
 
 
 @dataclass(frozen=True)
@@ -48,34 +31,31 @@ class VideoEntry:
     """The path of the video file, which may no longer exist."""
     title: str
     duration_s: float
-    span: Span
-    """The part that was indexed."""
-    provenance: Provenance
     facts: dict[str, Any] = field(default_factory=dict)
     """Width, height, codec, container and the like, for display."""
-    incomplete: tuple[Span, ...] = ()
-    """Spans in which the captions may be incomplete."""
     summary: str = ""
     """A summary of the whole video."""
     chapters: tuple[Event, ...] = ()
     """Chapters in order, without gaps; their texts are titles."""
     added_at: str = ""
     """ISO 8601, UTC."""
-    indexed_at: str = ""
-    seconds_spent: float = 0.0
-    caption_count: int = 0
+    tracks: tuple[Track, ...] = ()
+    """What each source has found."""
 
+    def track(self, source: str) -> Track | None:
+        """Return the track of a source; None if that source was not run."""
+        return next((track for track in self.tracks if track.source == source), None)
 
-@dataclass(frozen=True)
-class Caption:
-    """A caption of the library."""
+    @property
+    def caption_count(self) -> int:
+        """Number of captions."""
+        track = self.track("captions")
+        return track.segment_count if track else 0
 
-    caption_id: int
-    """An id that is never used for another text."""
-    video_id: str
-    event: Event
-    source: str
-    """Source of the text: `caption`."""
+    @property
+    def has_segments(self) -> bool:
+        """Whether any source has found something."""
+        return any(track.segment_count for track in self.tracks)
 
 
 @dataclass(frozen=True)
@@ -98,121 +78,56 @@ class Library:
             LibraryUnusable: the folder cannot be written, or the database is damaged or of a newer version.
         """
         self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # SQLite does not wait while it switches WAL on: of two processes that create a library, one would fail.
-            with FileLock(folder / LOCK, timeout=LOCK_TIMEOUT_S):
-                self._prepare()
-        except OSError as error:
-            reason = error.strerror or "another process holds its lock"
-            raise LibraryUnusable(f"The library folder {folder} cannot be written: {reason}.") from error
+        self._database = Database(folder)
+        self.tracks = Tracks(self._database)
 
-    def _prepare(self) -> None:
-        with self._connection() as db:
-            db.execute("PRAGMA journal_mode = WAL")
-        with self._transaction() as db:
-            version = int(db.execute("PRAGMA user_version").fetchone()[0])
-            if version > len(MIGRATIONS):
-                raise LibraryUnusable(
-                    f"The library in {self.folder} was written by a newer version of Longview; update Longview."
-                )
-            for script in MIGRATIONS[version:]:
-                for statement in statements(script):
-                    db.execute(statement)
-            if version < len(MIGRATIONS):
-                db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Provide a connection in a write transaction, which is committed, or rolled back on any error."""
-        with self._connection() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                # A full disk makes SQLite roll back by itself.
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        path = self.folder / DATABASE
-        try:
-            db = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
-            try:
-                db.row_factory = sqlite3.Row
-                db.execute("PRAGMA foreign_keys = ON")
-                yield db
-            finally:
-                db.close()
-        except sqlite3.Error as error:
-            full = "full" in str(error)
-            raise LibraryUnusable(f"The library {path} cannot be used: {'the disk is full' if full else error}.") from error
-
-    def put(self, entry: VideoEntry, events: Sequence[Event], *, source: str = "caption") -> VideoEntry:
-        """Write a video and its captions in one transaction; replace its captions of the same source."""
-        now = _now()
-        with self._transaction() as db:
-            old = db.execute("SELECT added_at FROM videos WHERE video_id = ?", (entry.video_id,)).fetchone()
-            db.execute(
-                "DELETE FROM captions WHERE video_id = :video_id AND source = :source",
-                {"video_id": entry.video_id, "source": source},
-            )
-            values = {
-                "video_id": entry.video_id,
-                "content_hash": entry.content_hash,
-                "path": str(entry.path),
-                "title": entry.title,
-                "duration_s": entry.duration_s,
-                "facts": json.dumps(entry.facts),
-                "start_s": entry.span.start_s,
-                "end_s": entry.span.end_s,
-                "checkpoint": entry.provenance.checkpoint,
-                "prompt_version": entry.provenance.prompt_version,
-                "plan": json.dumps(entry.provenance.plan),
-                "incomplete": json.dumps([[span.start_s, span.end_s] for span in entry.incomplete]),
-                "added_at": old["added_at"] if old else now,
-                "indexed_at": now,
-                "seconds_spent": entry.seconds_spent,
-                "summary": entry.summary,
-                "chapters": json.dumps([[chapter.span.start_s, chapter.span.end_s, chapter.text] for chapter in entry.chapters]),
-            }
-            changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("video_id", "content_hash"))
-            db.execute(f"{_insertion('videos', values)} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
-            rows = [
-                {
-                    "video_id": entry.video_id,
-                    "start_s": event.span.start_s,
-                    "end_s": event.span.end_s,
-                    "text": event.text,
-                    "source": source,
-                }
-                for event in events
-            ]
-            db.executemany(
-                "INSERT INTO captions (video_id, start_s, end_s, text, source) "
-                "VALUES (:video_id, :start_s, :end_s, :text, :source)",
-                rows,
-            )
+    def put(self, entry: VideoEntry) -> VideoEntry:
+        """Write a video without its tracks; replace what the library has about it, except when it was added."""
+        values = {
+            "video_id": entry.video_id,
+            "content_hash": entry.content_hash,
+            "path": str(entry.path),
+            "title": entry.title,
+            "duration_s": entry.duration_s,
+            "facts": json.dumps(entry.facts),
+            "summary": entry.summary,
+            "chapters": _chapters_json(entry.chapters),
+            "added_at": now(),
+        }
+        kept = ("video_id", "content_hash", "added_at")
+        changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept)
+        with self._database.transaction() as db:
+            db.execute(f"{insertion('videos', values)} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
         return self.video(entry.video_id)
 
+    def put_captions(
+        self, video_id: str, track: Track, captions: Sequence[Segment], *, summary: str, chapters: Sequence[Event]
+    ) -> None:
+        """Replace a video's captions, summary and chapters, in this order."""
+        self.tracks.replace(video_id, track, captions)
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE videos SET summary = :summary, chapters = :chapters WHERE video_id = :video_id",
+                {"video_id": video_id, "summary": summary, "chapters": _chapters_json(chapters)},
+            )
+
     def remove(self, video_id: str) -> None:
-        """Delete a video, its captions and its conversation; the video file stays."""
-        with self._transaction() as db:
-            db.execute("DELETE FROM captions WHERE video_id = ?", (video_id,))
+        """Delete a video, its tracks and its conversation; the video file stays."""
+        with self._database.transaction() as db:
+            # A cascade would not run the triggers of the word index for passages.
+            db.execute("DELETE FROM passages WHERE video_id = ?", (video_id,))
             db.execute("DELETE FROM videos WHERE video_id = ?", (video_id,))
 
     def set_path(self, video_id: str, path: Path) -> None:
         """Set the path of a video file that was moved."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute("UPDATE videos SET path = :path WHERE video_id = :video_id", {"path": str(path), "video_id": video_id})
 
     def videos(self) -> tuple[VideoEntry, ...]:
         """Return all videos in the order in which they were added."""
-        with self._connection() as db:
-            return tuple(_entry(row) for row in db.execute(f"{_SELECT_VIDEOS} ORDER BY added_at, rowid"))
+        with self._database.connection() as db:
+            rows = db.execute("SELECT * FROM videos ORDER BY added_at, rowid").fetchall()
+            return tuple(_entry(row, tracks_of(db, row["video_id"])) for row in rows)
 
     def video(self, reference: str) -> VideoEntry:
         """Return the video with this id, or the only one whose id has this prefix.
@@ -221,69 +136,16 @@ class Library:
             UnknownVideo, AmbiguousVideo
         """
         prefix = reference.strip().lower()
-        with self._connection() as db:
+        with self._database.connection() as db:
             rows = db.execute(
-                f"{_SELECT_VIDEOS} WHERE substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3", {"prefix": prefix}
+                "SELECT * FROM videos WHERE substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3", {"prefix": prefix}
             ).fetchall()
-        if not prefix or not rows:
-            raise UnknownVideo(f"There is no video {reference!r} in the library; `longview list` shows all videos.")
-        if len(rows) > 1:
-            raise AmbiguousVideo(
-                f"Several video ids begin with {reference!r}: {', '.join(row['video_id'] for row in rows)}; add more digits."
-            )
-        return _entry(rows[0])
-
-    def captions(self, video_id: str) -> tuple[Caption, ...]:
-        """Return a video's captions in order of time."""
-        with self._connection() as db:
-            rows = db.execute("SELECT * FROM captions WHERE video_id = ? ORDER BY start_s, end_s, caption_id", (video_id,))
-            return tuple(_caption(row) for row in rows)
-
-    def captions_by_id(self, caption_ids: Sequence[int]) -> dict[int, Caption]:
-        """Return the captions with these ids, as far as they exist."""
-        with self._connection() as db:
-            rows = db.execute(
-                "SELECT * FROM captions WHERE caption_id IN (SELECT value FROM json_each(?))", (json.dumps(list(caption_ids)),)
-            )
-            return {row["caption_id"]: _caption(row) for row in rows}
-
-    def caption_ids(self, video_id: str | None = None) -> frozenset[int]:
-        """Return the ids of all captions, or of the captions of one video."""
-        with self._connection() as db:
-            rows = db.execute(
-                "SELECT caption_id FROM captions WHERE :video_id IS NULL OR video_id = :video_id", {"video_id": video_id}
-            )
-            return frozenset(row[0] for row in rows)
-
-    def revision(self) -> int:
-        """Return a number that changes whenever a caption changes."""
-        with self._connection() as db:
-            return int(db.execute("SELECT number FROM revision").fetchone()[0])
-
-    def match_words(
-        self, words: Sequence[str], *, limit: int, video_id: str | None = None, require_all: bool = False
-    ) -> tuple[int, ...]:
-        """Return the ids of captions that have any of the words in any inflection (`require_all`: all of them), best first by
-        BM25."""
-        if not words:
-            return ()
-        query = (" AND " if require_all else " OR ").join('"' + word.replace('"', '""') + '"' for word in words)
-        with self._connection() as db:
-            rows = db.execute(
-                "SELECT words.rowid FROM words JOIN captions ON caption_id = words.rowid "
-                "WHERE words MATCH :query AND (:video_id IS NULL OR video_id = :video_id) ORDER BY rank LIMIT :limit",
-                {"query": query, "video_id": video_id, "limit": limit},
-            )
-            return tuple(row[0] for row in rows)
-
-    def filter_containing(self, word: str, caption_ids: Sequence[int]) -> frozenset[int]:
-        """Return which of these captions have the word in any inflection."""
-        with self._connection() as db:
-            rows = db.execute(
-                "SELECT rowid FROM words WHERE words MATCH :word AND rowid IN (SELECT value FROM json_each(:caption_ids))",
-                {"word": '"' + word.replace('"', '""') + '"', "caption_ids": json.dumps(list(caption_ids))},
-            )
-            return frozenset(row[0] for row in rows)
+            if not prefix or not rows:
+                raise UnknownVideo(f"There is no video {reference!r} in the library; `longview list` shows all videos.")
+            if len(rows) > 1:
+                ids = ", ".join(row["video_id"] for row in rows)
+                raise AmbiguousVideo(f"Several video ids begin with {reference!r}: {ids}; add more digits.")
+            return _entry(rows[0], tracks_of(db, rows[0]["video_id"]))
 
     def add_answer(self, video_id: str, answer: AnsweredQuestion) -> None:
         """Store a question and its answer, unless the video was removed meanwhile."""
@@ -296,20 +158,20 @@ class Library:
             "checkpoint": provenance.checkpoint,
             "prompt_version": provenance.prompt_version,
             "plan": json.dumps(provenance.plan),
-            "asked_at": _now(),
+            "asked_at": now(),
         }
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             if db.execute("SELECT 1 FROM videos WHERE video_id = ?", (video_id,)).fetchone():
-                db.execute(_insertion("answers", values), values)
+                db.execute(insertion("answers", values), values)
 
     def delete_answers(self, video_id: str) -> None:
         """Delete the conversation about a video."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute("DELETE FROM answers WHERE video_id = ?", (video_id,))
 
     def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
         """Return the latest questions about a video and their answers, oldest first."""
-        with self._connection() as db:
+        with self._database.connection() as db:
             rows = db.execute(
                 "SELECT * FROM answers WHERE video_id = :video_id ORDER BY answer_id DESC LIMIT :limit",
                 {"video_id": video_id, "limit": limit},
@@ -326,7 +188,7 @@ class Library:
 
     def known_hash(self, path: Path, size_bytes: int, modified_ns: int) -> str | None:
         """Return the content hash of a file that was hashed before and has not changed; else None."""
-        with self._connection() as db:
+        with self._database.connection() as db:
             row = db.execute(
                 "SELECT content_hash FROM known_files "
                 "WHERE path = :path AND size_bytes = :size_bytes AND modified_ns = :modified_ns",
@@ -336,7 +198,7 @@ class Library:
 
     def remember_hash(self, path: Path, size_bytes: int, modified_ns: int, content_hash: str) -> None:
         """Store a file's content hash, so that it need not be read again."""
-        with self._transaction() as db:
+        with self._database.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO known_files (path, size_bytes, modified_ns, content_hash) "
                 "VALUES (:path, :size_bytes, :modified_ns, :content_hash)",
@@ -344,39 +206,20 @@ class Library:
             )
 
 
-_SELECT_VIDEOS = (
-    "SELECT *, (SELECT count(*) FROM captions WHERE captions.video_id = videos.video_id) AS caption_count FROM videos"
-)
+def _chapters_json(chapters: Sequence[Event]) -> str:
+    return json.dumps([[chapter.span.start_s, chapter.span.end_s, chapter.text] for chapter in chapters])
 
 
-def _insertion(table: str, values: dict[str, Any]) -> str:
-    """Return the statement that inserts a row of named values."""
-    return f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _entry(row: sqlite3.Row) -> VideoEntry:
+def _entry(row: sqlite3.Row, tracks: tuple[Track, ...]) -> VideoEntry:
     return VideoEntry(
         video_id=row["video_id"],
         content_hash=row["content_hash"],
         path=Path(row["path"]),
         title=row["title"],
         duration_s=row["duration_s"],
-        span=Span(row["start_s"], row["end_s"]),
-        provenance=Provenance(row["checkpoint"], row["prompt_version"], json.loads(row["plan"])),
         facts=json.loads(row["facts"]),
-        incomplete=tuple(Span(*bounds) for bounds in json.loads(row["incomplete"])),
         summary=row["summary"],
         chapters=tuple(Event(Span(start_s, end_s), title) for start_s, end_s, title in json.loads(row["chapters"])),
         added_at=row["added_at"],
-        indexed_at=row["indexed_at"],
-        seconds_spent=row["seconds_spent"],
-        caption_count=row["caption_count"],
+        tracks=tracks,
     )
-
-
-def _caption(row: sqlite3.Row) -> Caption:
-    return Caption(row["caption_id"], row["video_id"], Event(Span(row["start_s"], row["end_s"]), row["text"]), row["source"])

@@ -92,6 +92,87 @@ MIGRATIONS = (
     UPDATE videos SET checkpoint = 'demo@e5dda8cbe513' WHERE checkpoint = 'demo@ad6fec58ad02';
     UPDATE answers SET checkpoint = 'demo@e5dda8cbe513' WHERE checkpoint = 'demo@ad6fec58ad02';
     """,
+    # A video has tracks of segments. Passages of the tracks are searched.
+    """
+    CREATE TABLE tracks (
+        video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
+        source TEXT NOT NULL,
+        status TEXT NOT NULL,
+        start_s REAL NOT NULL,
+        end_s REAL NOT NULL,
+        done_s REAL NOT NULL,
+        checkpoint TEXT NOT NULL,
+        prompt_version TEXT NOT NULL,
+        plan TEXT NOT NULL,
+        language TEXT,
+        uncovered TEXT NOT NULL,
+        note TEXT NOT NULL,
+        seconds_spent REAL NOT NULL,
+        updated_at TEXT NOT NULL,
+        PRIMARY KEY (video_id, source)
+    );
+    INSERT INTO tracks SELECT
+        video_id, 'captions', CASE
+            WHEN incomplete != '[]' AND NOT EXISTS (SELECT 1 FROM captions WHERE captions.video_id = videos.video_id)
+            THEN 'declined' ELSE 'complete' END,
+        start_s, end_s, end_s, checkpoint, prompt_version, plan, NULL, incomplete, '', seconds_spent, indexed_at
+        FROM videos;
+    CREATE TABLE segments (
+        segment_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
+        source TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        start_s REAL NOT NULL,
+        end_s REAL NOT NULL,
+        text TEXT NOT NULL,
+        language TEXT,
+        confidence REAL,
+        words TEXT
+    );
+    CREATE INDEX segments_by_video ON segments (video_id, source, start_s);
+    INSERT INTO segments SELECT caption_id, video_id, 'captions', '', start_s, end_s, text, NULL, NULL, NULL FROM captions;
+    DROP TRIGGER caption_added;
+    DROP TRIGGER caption_removed;
+    CREATE TABLE passages (
+        passage_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
+        source TEXT NOT NULL,
+        language TEXT,
+        position INTEGER NOT NULL,
+        start_s REAL NOT NULL,
+        end_s REAL NOT NULL,
+        text TEXT NOT NULL
+    );
+    CREATE INDEX passages_by_video ON passages (video_id, source, position);
+    DROP TABLE words;
+    CREATE VIRTUAL TABLE passage_terms USING fts5 (terms, tokenize = 'unicode61 remove_diacritics 0');
+    CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
+        INSERT INTO passage_terms (rowid, terms) VALUES (new.passage_id, index_text(new.text));
+        UPDATE revision SET number = number + 1;
+    END;
+    CREATE TRIGGER passage_removed AFTER DELETE ON passages BEGIN
+        DELETE FROM passage_terms WHERE rowid = old.passage_id;
+        UPDATE revision SET number = number + 1;
+    END;
+    INSERT INTO passages SELECT caption_id, video_id, 'captions', NULL,
+        row_number() OVER (PARTITION BY video_id ORDER BY start_s, end_s, caption_id) - 1, start_s, end_s, text FROM captions;
+    DROP TABLE captions;
+    CREATE TABLE new_videos (
+        video_id TEXT PRIMARY KEY,
+        content_hash TEXT NOT NULL UNIQUE,
+        path TEXT NOT NULL,
+        title TEXT NOT NULL,
+        duration_s REAL NOT NULL,
+        facts TEXT NOT NULL,
+        summary TEXT NOT NULL,
+        chapters TEXT NOT NULL,
+        added_at TEXT NOT NULL
+    );
+    INSERT INTO new_videos SELECT video_id, content_hash, path, title, duration_s, facts, summary, chapters, added_at FROM videos
+        ORDER BY rowid;
+    DROP TABLE videos;
+    ALTER TABLE new_videos RENAME TO videos;
+    """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
 

@@ -1,50 +1,42 @@
-"""Search captions by words and vectors; return moments, best first."""
+"""Search the tracks of videos by words and vectors; return moments, best first, with the segments that speak for them.
 
-import re
+A passage's score is the cosine of the embeddings plus half of its BM25 score, which is divided by the best score that the query's
+terms can have. On 24 questions about three transcripts in one library, the right passage came among the first three for 0.79 of
+them; with sums of z-scores for 0.67, with reciprocal ranks for 0.58 and with cosines alone for 0.71 (docs/quality.md).
+"""
+
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from longview.indexing.library import Library
+from longview.indexing.passages import Passage, is_windowed
+from longview.indexing.terms import match_terms, merge_matches, query_terms
 from longview.indexing.vectors import VectorIndex
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Span
+from longview.video.timeline import Segment, Span
 
 MAX_CANDIDATES = 200
-"""Maximum number of captions that words and vectors propose each."""
+"""Maximum number of passages that terms and vectors propose each."""
 MIN_COSINE = 0.3
-"""Minimum cosine of a caption that shares no word with the query: unrelated English sentences had 0.1 to 0.25 with this
-encoder."""
-_STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "at",
-        "be",
-        "by",
-        "do",
-        "does",
-        "for",
-        "from",
-        "in",
-        "is",
-        "it",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "there",
-        "this",
-        "to",
-        "was",
-        "what",
-        "when",
-        "where",
-        "who",
-        "with",
-    ]
-)
+"""Minimum cosine of a passage that has no term of the query: unrelated English sentences had 0.1 to 0.25 with this encoder."""
+TERM_WEIGHT = 0.5
+"""Weight of the BM25 score, from 0 to 1, beside a cosine with the weight 1."""
+BM25_K1 = 1.2
+"""Saturation parameter of FTS5's BM25; a term contributes at most its IDF times `BM25_K1` + 1."""
+MAX_GROUP_GAP_S = 1.0
+"""Maximum time between segments of different sources that speak for one moment, in seconds."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A segment that speaks for a moment."""
+
+    segment: Segment
+    span: Span
+    """The part of the segment that matches: from the first matching word on, where the source has times of words."""
+    highlights: tuple[tuple[int, int], ...] = ()
+    """Ranges of characters in the segment's text that match words of the query."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +45,48 @@ class Moment:
 
     video_id: str
     title: str
-    span: Span
-    text: str
+    evidence: tuple[Evidence, ...]
+    """Segments of one time, at most one of each source, best first."""
     score: float
-    """Score from 0 to 1: half of it the cosine of the embeddings, half the share of the query's words that the caption has."""
-    source: str
-    """Source of the text: `caption`."""
+    """Score from 0 to 1 of the best passage."""
     verified: bool | None = None
-    """Whether the video confirms the text; None: it was not verified, or could not be."""
+    """Whether the video confirms the caption; None: it was not verified, could not be, or no caption speaks for the moment."""
+
+    @property
+    def span(self) -> Span:
+        """The span of the best evidence."""
+        return self.evidence[0].span
+
+    @property
+    def text(self) -> str:
+        """The text of the best evidence."""
+        return self.evidence[0].segment.text
+
+    @property
+    def source(self) -> str:
+        """The source of the best evidence."""
+        return self.evidence[0].segment.source
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of all evidence, best first."""
+        return tuple(item.segment.source for item in self.evidence)
 
 
-def captions_with_all_words(library: Library, query: str, video_id: str, *, limit: int = 50) -> tuple[int, ...]:
-    """Return the ids of a video's captions that have every word of a query, in any inflection."""
-    words = _words(query)
-    return library.match_words(words, limit=limit, video_id=video_id, require_all=True)
+@dataclass(frozen=True)
+class _Hit:
+    """A passage with its score, and its best segment."""
+
+    passage: Passage
+    score: float
+    evidence: Evidence
 
 
-def _words(query: str) -> list[str]:
-    return [word for word in dict.fromkeys(re.findall(r"\w+", query.lower())) if word not in _STOP_WORDS]
+def captions_with_all_words(library: Library, query: str, video_id: str, *, limit: int = 50) -> tuple[Span, ...]:
+    """Return the spans of a video's captions that have every word of a query, in any inflection."""
+    matches = library.tracks.match_terms(query_terms(query), limit=limit, video_id=video_id, require_all=True)
+    passages = library.tracks.passages_by_id(list(matches)).values()
+    return tuple(passage.span for passage in passages if passage.source == "captions")
 
 
 def search(
@@ -80,28 +96,117 @@ def search(
     *,
     limit: int = 10,
     video_id: str | None = None,
+    sources: Sequence[str] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> tuple[Moment, ...]:
     """Return the moments of the library, or of one video, that match a query in any of the encoder's languages.
 
+    Segments of different sources at one time are one moment. `sources`: the only sources that are searched.
+
     Raises:
         Cancelled: the operation was cancelled.
     """
-    words = _words(query)
-    among = sorted(library.caption_ids(video_id)) if video_id else None
-    cosines = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among, progress=progress))
-    candidate_ids = list(dict.fromkeys([*cosines, *library.match_words(words, limit=MAX_CANDIDATES, video_id=video_id)]))
-    matches = {word: library.filter_containing(word, candidate_ids) for word in words}
+    terms = query_terms(query)
+    scores = _score_passages(library, vectors, query, terms, limit, video_id, sources, progress)
+    passages = library.tracks.passages_by_id(list(scores))
+    ranked = sorted(passages, key=lambda number: (-scores[number], passages[number].video_id, passages[number].span))
     titles = {entry.video_id: entry.title for entry in library.videos()}
-    moments = []
-    for caption_id, caption in library.captions_by_id(candidate_ids).items():
-        share = sum(caption_id in ids for ids in matches.values()) / max(1, len(words))
-        cosine = cosines.get(caption_id, 0.0)
-        if (share == 0 and cosine < MIN_COSINE) or caption.video_id not in titles:
+    moments: list[Moment] = []
+    covered: dict[tuple[str, str, str | None], list[Span]] = {}
+    for number in ranked:
+        passage = passages[number]
+        if passage.video_id not in titles:
             continue
-        score = round(min(1.0, max(0.0, cosine)) / 2 + share / 2, 4)
-        moments.append(
-            Moment(caption.video_id, titles[caption.video_id], caption.event.span, caption.event.text, score, caption.source)
-        )
-    moments.sort(key=lambda moment: (-moment.score, moment.title, moment.span))
-    return tuple(moments[:limit])
+        key = (passage.video_id, passage.source, passage.language)
+        # Windows overlap: a passage whose best window is a result already would be shown twice.
+        if is_windowed(passage.source) and any(span.overlap_s(passage.span) > 0 for span in covered.get(key, [])):
+            continue
+        evidence = _best_evidence(library, vectors, query, terms, passage)
+        if evidence is None:
+            continue
+        covered.setdefault(key, []).append(passage.span)
+        index = next((index for index, moment in enumerate(moments) if _belongs_to(moment, passage, evidence)), None)
+        if index is not None:
+            earlier = moments[index]
+            moments[index] = Moment(earlier.video_id, earlier.title, (*earlier.evidence, evidence), earlier.score)
+        elif len(moments) < limit:
+            moments.append(Moment(passage.video_id, titles[passage.video_id], (evidence,), scores[number]))
+        else:
+            break
+    return tuple(moments)
+
+
+def _score_passages(
+    library: Library,
+    vectors: VectorIndex,
+    query: str,
+    terms: tuple[str, ...],
+    limit: int,
+    video_id: str | None,
+    sources: Sequence[str] | None,
+    progress: Progress,
+) -> dict[int, float]:
+    """Return the scores, from 0 to 1, of the passages that have a term of the query or are similar to it."""
+    tracks = library.tracks
+    allowed_ids = tracks.passage_ids(video_id, sources) if video_id or sources is not None else None
+    among = None if allowed_ids is None else sorted(allowed_ids)
+    cosines = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among, progress=progress))
+    term_scores = tracks.match_terms(terms, limit=max(MAX_CANDIDATES, limit), video_id=video_id)
+    if allowed_ids is not None:
+        term_scores = {number: score for number, score in term_scores.items() if number in allowed_ids}
+    other_ids = [number for number in term_scores if number not in cosines]
+    others = tracks.passages_by_id(other_ids)
+    similarities = vectors.similarities([passage.text for passage in others.values()], query)
+    cosines |= dict(zip(others, map(float, similarities), strict=True))
+    best_possible = _best_possible_score(library, terms) if term_scores else 1.0
+    scores = {}
+    for number, cosine in cosines.items():
+        term_score = min(1.0, term_scores.get(number, 0.0) / best_possible)
+        if term_score > 0 or cosine >= MIN_COSINE:
+            scores[number] = round(min(1.0, max(0.0, cosine + TERM_WEIGHT * term_score) / (1 + TERM_WEIGHT)), 4)
+    return scores
+
+
+def _best_possible_score(library: Library, terms: Sequence[str]) -> float:
+    """Return the BM25 score that a passage with all terms many times would approach. Terms of no passage do not count."""
+    total = library.tracks.passage_count()
+    score = 0.0
+    for term in terms:
+        count = library.tracks.count_with_term(term)
+        if count:
+            # FTS5 bounds the IDF of frequent terms (fts5Bm25GetData in fts5_aux.c).
+            score += max(1e-6, math.log((total - count + 0.5) / (count + 0.5))) * (BM25_K1 + 1)
+    return score or 1.0
+
+
+def _best_evidence(
+    library: Library, vectors: VectorIndex, query: str, terms: tuple[str, ...], passage: Passage
+) -> Evidence | None:
+    """Return the segment of a passage that matches a query best; None if the passage was replaced meanwhile."""
+    if not is_windowed(passage.source):
+        segment = Segment(passage.span, passage.text, passage.source, passage.language)
+        return Evidence(segment, segment.span, merge_matches(match_terms(segment.text, terms)))
+    stored = library.tracks.segments(passage.video_id, passage.source, language=passage.language, within=passage.span)
+    if not stored:
+        return None
+    segments = [item.segment for item in stored]
+    similarities = vectors.similarities([segment.text for segment in segments], query)
+    shares = [len({match.term for match in match_terms(segment.text, terms)}) / max(1, len(terms)) for segment in segments]
+    best = max(range(len(segments)), key=lambda index: (float(similarities[index]) + TERM_WEIGHT * shares[index], -index))
+    return _evidence_of(segments[best], terms)
+
+
+def _evidence_of(segment: Segment, terms: tuple[str, ...]) -> Evidence:
+    highlights = merge_matches(match_terms(segment.text, terms))
+    first_word = next((word for word in segment.words if match_terms(word.text, terms)), None)
+    start_s = first_word.span.start_s if first_word else segment.span.start_s
+    return Evidence(segment, Span(start_s, max(start_s, segment.span.end_s)), highlights)
+
+
+def _belongs_to(moment: Moment, passage: Passage, evidence: Evidence) -> bool:
+    """Whether evidence of another source speaks for a moment at the same time."""
+    return (
+        moment.video_id == passage.video_id
+        and passage.source not in moment.sources
+        and moment.span.overlap_s(evidence.span) >= -MAX_GROUP_GAP_S
+    )

@@ -1,6 +1,6 @@
-"""Caption vectors in FAISS: a cache beside the database, which can always be rebuilt from it.
+"""Passage vectors in FAISS: a cache beside the database, which can always be rebuilt from it.
 
-The index is exact (inner product with all vectors): with 512 dimensions a search over 100,000 captions takes tens of
+The index is exact (inner product with all vectors): with 512 dimensions a search over 100,000 passages takes tens of
 milliseconds, and quantised indexes were measured elsewhere to lose results.
 """
 
@@ -27,7 +27,7 @@ BATCH = 256
 
 
 class VectorIndex:
-    """The vectors of a library's captions, updated before every search."""
+    """The vectors of a library's passages, updated before every search."""
 
     def __init__(self, library: Library, embedder: Embedder) -> None:
         self._library, self._embedder = library, embedder
@@ -40,10 +40,10 @@ class VectorIndex:
     def search(
         self, query: str, *, limit: int, among: Sequence[int] | None = None, progress: Progress = NO_PROGRESS
     ) -> list[tuple[int, float]]:
-        """Return (caption id, cosine) of the captions most similar to a query, best first. `among`: the only ids that count.
+        """Return (passage id, cosine) of the passages most similar to a query, best first. `among`: the only ids that count.
 
         Raises:
-            Cancelled: the operation was cancelled, perhaps while new captions were embedded; see `update`.
+            Cancelled: the operation was cancelled, perhaps while new passages were embedded; see `update`.
         """
         with progress.holding(self._lock):
             self._update(progress)
@@ -51,10 +51,17 @@ class VectorIndex:
             if among is not None:
                 parameters = faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.asarray(among, dtype=np.int64)))
             scores, ids = self._index.search(self._embedder.embed([query]), limit, params=parameters)
-        return [(int(caption_id), float(score)) for caption_id, score in zip(ids[0], scores[0], strict=True) if caption_id >= 0]
+        return [(int(passage_id), float(score)) for passage_id, score in zip(ids[0], scores[0], strict=True) if passage_id >= 0]
+
+    def similarities(self, texts: Sequence[str], query: str) -> NDArray[np.float32]:
+        """Return the cosine of each text and a query, float32 (texts,). The texts need not be in the library."""
+        if not texts:
+            return np.zeros(0, np.float32)
+        vectors = self._embedder.embed([query, *texts])
+        return vectors[1:] @ vectors[0]
 
     def update(self, progress: Progress = NO_PROGRESS) -> None:
-        """Embed new captions and remove deleted ones.
+        """Embed new passages and remove deleted ones.
 
         Raises:
             Cancelled: the operation was cancelled. The vectors so far stay in memory, and the next call embeds the rest.
@@ -63,21 +70,21 @@ class VectorIndex:
             self._update(progress)
 
     def _update(self, progress: Progress) -> None:
-        revision = self._library.revision()
+        revision = self._library.tracks.revision()
         if revision == self._revision:
             return
-        current_ids = self._library.caption_ids()
+        current_ids = self._library.tracks.passage_ids()
         present_ids = frozenset(faiss.vector_to_array(self._index.id_map).tolist())
         deleted_ids, new_ids = present_ids - current_ids, sorted(current_ids - present_ids)
         if deleted_ids:
             self._remove(self._index, sorted(deleted_ids))
         for start in range(0, len(new_ids), BATCH):
-            # A caption that is deleted between the two queries is not added.
-            captions = self._library.captions_by_id(new_ids[start : start + BATCH])
-            if captions:
-                vectors = self._embedder.embed([caption.event.text for caption in captions.values()])
-                self._index.add_with_ids(vectors, np.asarray(list(captions), dtype=np.int64))
-                self._texts |= {caption_id: _digest(caption.event.text) for caption_id, caption in captions.items()}
+            # A passage that is deleted between the two queries is not added.
+            passages = self._library.tracks.passages_by_id(new_ids[start : start + BATCH])
+            if passages:
+                vectors = self._embedder.embed([passage.text for passage in passages.values()])
+                self._index.add_with_ids(vectors, np.asarray(list(passages), dtype=np.int64))
+                self._texts |= {passage_id: _digest(passage.text) for passage_id, passage in passages.items()}
             progress.update((start + BATCH) / len(new_ids))
         self._revision = revision
         if deleted_ids or new_ids:
@@ -107,15 +114,15 @@ class VectorIndex:
         return self._empty()
 
     def _outdated_ids(self) -> list[int]:
-        """Return the ids of captions whose text is not the embedded one: the index belongs to another library, or to a restored
+        """Return the ids of passages whose text is not the embedded one: the index belongs to another library, or to a restored
         one."""
-        captions = self._library.captions_by_id(list(self._texts))
-        return [number for number, caption in captions.items() if _digest(caption.event.text) != self._texts[number]]
+        passages = self._library.tracks.passages_by_id(list(self._texts))
+        return [number for number, passage in passages.items() if _digest(passage.text) != self._texts[number]]
 
-    def _remove(self, index: "faiss.IndexIDMap2", caption_ids: Sequence[int]) -> None:
-        if caption_ids:
-            index.remove_ids(np.asarray(caption_ids, dtype=np.int64))
-        for number in caption_ids:
+    def _remove(self, index: "faiss.IndexIDMap2", passage_ids: Sequence[int]) -> None:
+        if passage_ids:
+            index.remove_ids(np.asarray(passage_ids, dtype=np.int64))
+        for number in passage_ids:
             self._texts.pop(number, None)
 
     def _save(self) -> None:

@@ -1,0 +1,109 @@
+"""Terms of texts and queries: what the word index stores, so that a text and a query are compared in the same form.
+
+A term is a word of a script with spaces, as its stem, or a pair of neighbouring characters of a script without spaces or with
+short words (Chinese, Japanese, Korean, Thai and others). FTS5's own trigram tokenizer finds no query of one or two characters,
+which most Korean and Chinese words are.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import snowballstemmer
+
+_PAIR_SCRIPTS = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
+    "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"  # Hangul
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # Kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+)
+_PAIRED_RUN = re.compile(f"[{_PAIR_SCRIPTS}]+")
+_RUN = re.compile(f"[{_PAIR_SCRIPTS}]+|[^\\W_{_PAIR_SCRIPTS}]+(?:['’][^\\W\\d_{_PAIR_SCRIPTS}]+)*")
+STOP_WORDS = frozenset(
+    "a about am an and are as at be been being bring brings brought but by can could did do does for from had has have he her him "
+    "his how i if in into is it its me mentioned my not of on or our said say says she should so than that the their them then "
+    "there they this to up was we were what when where which who why will with would you your".split()  # noqa: SIM905 (short)
+)
+"""Words of a query that are not searched, unless it has no others. Questions in words other than the transcript's were answered
+better without them: the right passage was among the first three for 0.79 instead of 0.75 of them (docs/quality.md)."""
+_porter = snowballstemmer.stemmer("porter")
+
+
+@dataclass(frozen=True)
+class TermMatch:
+    """A place in a text where a term of a query stands."""
+
+    start: int
+    """Index of its first character."""
+    end: int
+    term: str
+
+
+def index_text(text: str) -> str:
+    """Return the terms of a text, separated by spaces, as the word index stores them."""
+    return " ".join(term for run in _RUN.finditer(text) for term in _stored_terms(run[0]))
+
+
+def query_terms(query: str) -> tuple[str, ...]:
+    """Return the distinct terms of a query without stop words. A term that ends with `*` matches all terms that begin with it."""
+    runs = [run[0] for run in _RUN.finditer(query)]
+    content_runs = [run for run in runs if run.lower() not in STOP_WORDS]
+    return tuple(dict.fromkeys(term for run in content_runs for term in _searched_terms(run)))
+
+
+def match_terms(text: str, terms: tuple[str, ...]) -> list[TermMatch]:
+    """Return the places in a text where terms of a query stand, in order."""
+    searched, prefixes = set(terms), {term[:-1] for term in terms if term.endswith("*")}
+    matches = []
+    for run in _RUN.finditer(text):
+        if not _PAIRED_RUN.match(run[0]):
+            if (stem := _stem(run[0])) in searched:
+                matches.append(TermMatch(run.start(), run.end(), stem))
+            continue
+        for offset in range(len(run[0])):
+            pair = run[0][offset : offset + 2]
+            if pair in searched:
+                matches.append(TermMatch(run.start() + offset, run.start() + offset + len(pair), pair))
+            elif pair[0] in prefixes:
+                matches.append(TermMatch(run.start() + offset, run.start() + offset + 1, f"{pair[0]}*"))
+    return matches
+
+
+def merge_matches(matches: list[TermMatch]) -> tuple[tuple[int, int], ...]:
+    """Merge overlapping and adjacent matches into ranges of characters, for highlighting."""
+    ranges: list[tuple[int, int]] = []
+    for match in matches:
+        if ranges and match.start <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], max(ranges[-1][1], match.end))
+        else:
+            ranges.append((match.start, match.end))
+    return tuple(ranges)
+
+
+def _stored_terms(run: str) -> Iterator[str]:
+    if not _PAIRED_RUN.match(run):
+        yield _stem(run)
+        return
+    # The last character stands alone, so that a query of one character finds it as a prefix of a term.
+    yield from (run[index : index + 2] for index in range(len(run)))
+
+
+def _searched_terms(run: str) -> Iterator[str]:
+    if not _PAIRED_RUN.match(run):
+        yield _stem(run)
+    elif len(run) == 1:
+        yield f"{run}*"
+    else:
+        yield from (run[index : index + 2] for index in range(len(run) - 1))
+
+
+@lru_cache(maxsize=1 << 16)
+def _stem(word: str) -> str:
+    """Return the stem of a word without case, diacritics and possessives."""
+    decomposed = unicodedata.normalize("NFKD", word.casefold())
+    letters = "".join(letter for letter in decomposed if not unicodedata.combining(letter)).replace("’", "'")
+    stem: str = _porter.stemWord(letters.removesuffix("'s").replace("'", ""))
+    return stem
