@@ -24,8 +24,8 @@ _PAIRED_RUN = re.compile(f"[{_PAIR_SCRIPTS}]+")
 _RUN = re.compile(f"[{_PAIR_SCRIPTS}]+|[^\\W_{_PAIR_SCRIPTS}]+(?:['’][^\\W\\d_{_PAIR_SCRIPTS}]+)*")
 _STOP_WORDS = """
     a about am an and are as at be been being bring brings brought but by can could did do does for from had has have he her him
-    his how i if in into is it its me mentioned my not of on or our said say says she should so than that the their them then there
-    they this to up was we were what when where which who why will with would you your
+    his how i if in into is it its me mentioned my not of on or our said say says she should so than that the their them then
+    there they this to up was we were what when where which who why will with would you your
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words of a query that are not searched, unless it has no others. Questions in words other than the transcript's were answered
