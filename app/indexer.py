@@ -1,45 +1,79 @@
-"""Index a file: caption it, summarize it, and write it to the library in one transaction."""
+"""Index a file: run the evidence sources that apply to it, each with its own progress, and write their tracks to the library."""
 
 import logging
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from longview.app.errors import BadRequest
 from longview.app.media import END_SLACK_S, MediaStore
 from longview.app.runtime import Runtime
+from longview.app.sources import SOURCES, Decision, EvidenceSource, SourceJob, SourceReport
 from longview.app.watched_file import WatchedFile
 from longview.indexing.errors import UnknownVideo
-from longview.indexing.library import ID_DIGITS, Library, VideoEntry
+from longview.indexing.library import ID_DIGITS, Library, Provenance, VideoEntry
+from longview.indexing.tracks import Track
+from longview.model.errors import ModelError
+from longview.model.tasks.events import PartialResult
 from longview.video.clips import is_browser_playable
-from longview.video.errors import ImpossiblePlan
+from longview.video.errors import ImpossiblePlan, VideoError
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Cancelled, Progress
-from longview.video.sampler import SamplingPlan
-from longview.video.time_text import format_spans, format_time
-from longview.video.timeline import Event, Span
-
-if TYPE_CHECKING:
-    from longview.model.tasks.captioner import Captions
-    from longview.model.tasks.costs import Cost
-    from longview.model.tasks.events import PartialResult
-    from longview.model.tasks.merging import WindowCaptions
+from longview.video.time_text import format_time
+from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
-MIN_SLOW_S = 60.0
-"""Minimum estimated time at which the user is warned, in seconds."""
+SOURCE_PROGRESS = {"subtitles": 0.05, "speech": 0.4, "captions": 0.55}
+"""Shares of the progress bar; those of sources that are not run go to the others."""
+PREPARATION_SHARE, FINISHING_SHARE = 0.02, 0.01
+"""Shares of the progress bar for hashing and probing, and for embedding."""
+STAGES = {"subtitles": "Reading subtitles", "speech": "Recognising speech", "captions": "Captioning"}
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What is indexed of a file, and how."""
+
+    start_s: float | None = None
+    end_s: float | None = None
+    sources: tuple[str, ...] | None = None
+    """The only sources that are run; None: all that apply to the video."""
+    context_tokens: int | None = None
+    title: str | None = None
+    keep_sessions: bool = True
+    """Whether the sessions stay in memory for later questions, as far as the pool has room."""
 
 
 @dataclass(frozen=True)
 class IndexResult:
-    """The library entry of a file that was indexed, and how long it took."""
+    """The library entry of a file that was indexed, and what came of each source."""
 
     entry: VideoEntry
+    reports: tuple[SourceReport, ...]
     seconds_spent: float
-    estimated_seconds: float | None
-    """Estimated captioning time, in seconds."""
+
+    @property
+    def failures(self) -> tuple[SourceReport, ...]:
+        """The sources that failed."""
+        return tuple(report for report in self.reports if report.status == "failed")
+
+    def report(self, source: str) -> SourceReport | None:
+        """Return what came of a source; None if it was not chosen."""
+        return next((report for report in self.reports if report.source == source), None)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One index run of a file."""
+
+    options: IndexOptions
+    video: VideoInfo
+    span: Span
+    file: WatchedFile
+    reports: list[SourceReport] = field(default_factory=list)
 
 
 class Indexer:
@@ -47,124 +81,181 @@ class Indexer:
 
     def __init__(self, library: Library, media: MediaStore, runtime: Runtime) -> None:
         self._library, self._media, self._runtime = library, media, runtime
+        self.sources: dict[str, EvidenceSource] = {name: create(library, runtime) for name, create in SOURCES.items()}
 
     def index(
-        self,
-        path: Path,
-        *,
-        start_s: float | None = None,
-        end_s: float | None = None,
-        context_tokens: int | None = None,
-        title: str | None = None,
-        keep_sessions: bool = True,
-        progress: Progress = NO_PROGRESS,
-    ) -> Generator["PartialResult[WindowCaptions]", None, IndexResult]:
-        """Caption a file and add it to the library; replace the entry that has the same content.
+        self, path: Path, options: IndexOptions | None = None, *, progress: Progress = NO_PROGRESS
+    ) -> Generator[PartialResult[Any], None, IndexResult]:
+        """Run the sources that apply to a file, and add what they find to the library.
 
-        The captions of each window are yielded. The library is written once, at the end. `keep_sessions`: the sessions stay in
-        memory for later questions, as far as the pool has room.
+        Tracks that are up to date are kept. A track that was interrupted goes on where it stopped. The failure of one source
+        leaves the others. If the video is new and no source has anything to say about it, the error of the first one is raised,
+        and the library stays as it was.
 
         Raises:
             VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be satisfied.
-            VideoGone: the file changed meanwhile. Cancelled: the operation was cancelled.
+            BadRequest: there is no such source. VideoGone: the file changed meanwhile. Cancelled: the operation was cancelled.
             LibraryUnusable: the library cannot be written, for instance because the disk is full.
         """
-        from longview.model.tasks.captioner import caption
-        from longview.model.tasks.chapters import Summary, summarize
-        from longview.model.tasks.costs import captions_cost
-
-        check_range(start_s, end_s)
+        options = options or IndexOptions()
+        check_range(options.start_s, options.end_s)
+        names = self._chosen_sources(options.sources)
         start = time.monotonic()
-        step = progress.child(0.0, 0.02, "Probing")
         with self._runtime.watching(path) as file:
-            video = self._media.open(path, step)
+            video = self._media.open(path, progress.child(0.0, PREPARATION_SHARE, "Probing"))
             file.content_hash = video.content_hash
-            step = progress.child(0.02, 0.04, "Loading the checkpoint")
-            pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
-            span = requested_span(video, start_s, end_s)
-            plan = pool.planner.plan(video, "caption", span=span, context_tokens=context_tokens, progress=step)
-            cost = captions_cost(pool, prober, video, plan, options)
-            _log_cost(video, plan, cost, pool.engine.device)
-            step = progress.child(0.04, 0.94, "Captioning")
-            windows = caption(pool, prober, video, plan, options, keep_sessions=keep_sessions, progress=step)
-            captions = yield from _check_windows(windows, file, progress)
-        step = progress.child(0.94, 0.97, "Summarizing")
-        # Without frames and events, even "no events detected" would be an unsupported claim.
-        has_summary = captions.events or not captions.coverage.uncovered
-        summary = summarize(captions.events, plan.span, pool, prober, progress=step) if has_summary else Summary("", ())
-        progress.child(0.97, 0.99, "Writing to the library")
-        video_id = video.content_hash[:ID_DIGITS]
-        entry = VideoEntry(
-            video_id=video_id,
+            span = requested_span(video, options.start_s, options.end_s) or Span(0.0, video.duration_s)
+            video_id = video.content_hash[:ID_DIGITS]
+            known = self._known_entry(video_id)
+            self._library.put(self._entry(video, known, options.title))
+            run = _Run(options, video, span, file)
+            try:
+                yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0 - FINISHING_SHARE))
+            except BaseException:
+                self._remove_if_empty(video_id, known)
+                raise
+        errors = [report.error for report in run.reports if report.error]
+        if errors and self._remove_if_empty(video_id, known):
+            raise errors[0]
+        self._embed(progress)
+        return IndexResult(self._library.video(video_id), tuple(run.reports), time.monotonic() - start)
+
+    def decisions(self, entry: VideoEntry | None, video: VideoInfo, span: Span) -> dict[str, tuple[Decision, SourceJob]]:
+        """Return what each source would do for a video, which need not be in the library. Nothing is written."""
+        decisions = {}
+        for name, source in self.sources.items():
+            with self._runtime.watching(video.path, video.content_hash) as file:
+                job = SourceJob(entry or self._entry(video, None, None), video, span, is_requested=False, file=file)
+                decisions[name] = source.decide(job), job
+        return decisions
+
+    def _chosen_sources(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        for name in names or ():
+            if name not in self.sources:
+                raise BadRequest(f"There is no source {name!r}; the sources are {', '.join(self.sources)}.")
+        return tuple(name for name in self.sources if names is None or name in names)
+
+    def _run_sources(
+        self, run: _Run, video_id: str, names: Sequence[str], progress: Progress
+    ) -> Generator[PartialResult[Any], None, None]:
+        total = sum(SOURCE_PROGRESS[name] for name in names)
+        done = 0.0
+        for name in names:
+            share = SOURCE_PROGRESS[name] / total
+            step = progress.child(done, done + share, STAGES[name])
+            done += share
+            report = yield from self._run_source(run, video_id, name, step)
+            run.reports.append(report)
+            progress.update(done)
+
+    def _run_source(
+        self, run: _Run, video_id: str, name: str, progress: Progress
+    ) -> Generator[PartialResult[Any], None, SourceReport]:
+        """Run one source and report what came of it; a failure is a report."""
+        source, options = self.sources[name], run.options
+        start = time.monotonic()
+        decision = Decision("run")
+        job = SourceJob(
+            self._library.video(video_id),
+            run.video,
+            run.span,
+            is_requested=options.sources is not None,
+            file=run.file,
+            context_tokens=options.context_tokens,
+            keep_sessions=options.keep_sessions,
+        )
+        try:
+            decision = source.decide(job, progress)
+            if decision.action != "run":
+                return _report_without_run(job, name, decision)
+            track = yield from source.run(job, progress)
+        except (VideoError, ModelError, BadRequest) as error:
+            if isinstance(error, ImpossiblePlan | BadRequest):
+                # The options are wrong, not the video.
+                raise
+            log.info("%s: %s failed", run.video.path.name, name, exc_info=True)
+            self._write_failure(job, name, error)
+            spent_s = time.monotonic() - start
+            return SourceReport(name, "failed", str(error), seconds_spent=spent_s, error=error)
+        stored = self._library.video(video_id).track(name)
+        return SourceReport(
+            name,
+            "declined" if track.status == "declined" else "indexed",
+            track.note,
+            stored.segment_count if stored else 0,
+            track.language,
+            time.monotonic() - start,
+            decision.estimated_seconds,
+        )
+
+    def _write_failure(self, job: SourceJob, name: str, error: Exception) -> None:
+        """Store that a source failed, and why. What it has committed before stays, and the next run goes on."""
+        known = self._library.video(job.entry.video_id).track(name)
+        if known is None:
+            known = Track(name, "failed", job.span, job.span.start_s, Provenance("", "", {}))
+        if known.status != "complete":
+            self._library.tracks.update(job.entry.video_id, replace(known, status="failed", note=str(error)))
+
+    def _entry(self, video: VideoInfo, known: VideoEntry | None, title: str | None) -> VideoEntry:
+        """Return the entry of a file, with the summary and the title that the library has."""
+        facts = {
+            "width": video.width,
+            "height": video.height,
+            "fps": round(video.fps_nominal, 3),
+            "codec": video.codec,
+            "container": video.container,
+            "has_audio": video.has_audio,
+            "size_bytes": video.size_bytes,
+            "browser_plays": is_browser_playable(video),
+        }
+        return VideoEntry(
+            video_id=video.content_hash[:ID_DIGITS],
             content_hash=video.content_hash,
             path=video.path,
-            title=title or self._title(video_id, video.path),
+            title=title or (known.title if known else _printable_name(video.path)),
             duration_s=video.duration_s,
-            span=plan.span,
-            provenance=self._runtime.provenance(plan),
-            facts={
-                "width": video.width,
-                "height": video.height,
-                "fps": round(video.fps_nominal, 3),
-                "codec": video.codec,
-                "container": video.container,
-                "has_audio": video.has_audio,
-                "size_bytes": video.size_bytes,
-                "browser_plays": is_browser_playable(video),
-            },
-            incomplete=captions.coverage.uncovered,
-            summary=summary.text,
-            chapters=tuple(Event(chapter.span, chapter.title) for chapter in summary.chapters),
-            seconds_spent=time.monotonic() - start,
+            facts=facts,
+            summary=known.summary if known else "",
+            chapters=known.chapters if known else (),
         )
-        if entry.incomplete:
-            spans = format_spans(*entry.incomplete)
-            log.warning("%s: captions may be incomplete from %s", entry.title, spans)
-        entry = self._library.put(entry, captions.events)
-        self._embed(progress)
-        return IndexResult(entry, time.monotonic() - start, cost.seconds)
+
+    def _known_entry(self, video_id: str) -> VideoEntry | None:
+        try:
+            return self._library.video(video_id)
+        except UnknownVideo:
+            return None
+
+    def _remove_if_empty(self, video_id: str, known: VideoEntry | None) -> bool:
+        """Remove a video that was added by this run, unless a source has found something in it; return whether it was removed."""
+        if known is not None or self._library.video(video_id).has_segments:
+            return False
+        self._library.remove(video_id)
+        return True
 
     def _embed(self, progress: Progress) -> None:
-        """Embed the new captions. The video is already in the library, so a cancellation does not remove it."""
+        """Embed the new passages. The video is already in the library, so a cancellation does not remove it."""
         try:
-            self._runtime.vectors.update(progress.child(0.99, 1.0, "Embedding the captions"))
+            self._runtime.vectors.update(progress.child(1.0 - FINISHING_SHARE, 1.0, "Preparing the search"))
         except Cancelled:
-            log.info("The captions will be embedded by the next search.")
-
-    def _title(self, video_id: str, path: Path) -> str:
-        """Return the title that the library has, else the file's name."""
-        try:
-            return self._library.video(video_id).title
-        except UnknownVideo:
-            # A file name may contain any character, also line breaks and escape sequences.
-            return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"
+            log.info("The passages will be embedded by the next search.")
 
 
-def _log_cost(video: VideoInfo, plan: SamplingPlan, cost: "Cost", device: str) -> None:
-    """Log what captioning will cost, and warn if it will take long."""
-    name, duration = video.path.name, "an unknown time" if cost.seconds is None else format_time(cost.seconds)
-    log.info("%s: %d frames in %d windows, about %s", name, plan.frames, len(plan.windows), duration)
-    if cost.seconds is not None and cost.seconds > MIN_SLOW_S:
-        log.warning("%s: captioning will take about %s on device %s", name, duration, device)
+def _report_without_run(job: SourceJob, name: str, decision: Decision) -> SourceReport:
+    track = job.entry.track(name)
+    if decision.action == "keep":
+        is_declined = track is not None and track.status == "declined"
+        status = "declined" if is_declined else "up_to_date"
+        return SourceReport(name, status, decision.reason, track.segment_count if track else 0, track.language if track else None)
+    if decision.action == "decline":
+        return SourceReport(name, "declined", decision.reason)
+    if job.is_requested and decision.is_failure:
+        return SourceReport(name, "failed", decision.reason, error=BadRequest(decision.reason))
+    return SourceReport(name, "skipped", decision.reason)
 
 
-def _check_windows(
-    windows: Generator["PartialResult[WindowCaptions]", None, "Captions"], file: WatchedFile, progress: Progress
-) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
-    """Yield the captions of each window. After each window, check that the file is still the one that was hashed.
-
-    Raises:
-        VideoGone: the file changed meanwhile.
-    """
-    while True:
-        try:
-            window = next(windows)
-        except StopIteration as end:
-            captions: Captions = end.value
-            file.check(progress)
-            return captions
-        file.check(progress)
-        yield window
+def _printable_name(path: Path) -> str:
+    # A file name may contain any character, also line breaks and escape sequences.
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"
 
 
 def check_range(start_s: float | None, end_s: float | None) -> None:

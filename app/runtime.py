@@ -1,9 +1,10 @@
-"""Lazy loading of what takes seconds to load: checkpoint, sessions and caption vectors. Each is loaded once, on first use."""
+"""Lazy loading of what takes seconds to load: checkpoint, sessions, speech model and passage vectors, each on first use."""
 
 import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from longview.app.settings import Settings
 from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.model.engine.checkpoints import Checkpoint, find_checkpoint
+from longview.model.speech.weights import SpeechModel, find_speech_model
 from longview.model.tasks.prompts import PROMPT_VERSION
 from longview.video.decoder import Decoder
 from longview.video.sampler import SamplingPlan
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from longview.model.engine.base import Engine
     from longview.model.engine.remote_generation import Server
     from longview.model.engine.sessions import SessionPool
+    from longview.model.speech.recognizer import SpeechRecognizer
     from longview.model.tasks.prober import Prober
 
 
@@ -34,6 +37,7 @@ class Runtime:
         self._lock = threading.RLock()
         self._pool: SessionPool | None = None
         self._vectors: VectorIndex | None = None
+        self._recognizer: SpeechRecognizer | None = None
 
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
@@ -118,9 +122,30 @@ class Runtime:
         """The checks that are enabled for the chosen checkpoint."""
         return decide_checks(self.settings, self.prober)
 
+    @functools.cached_property
+    def speech_model(self) -> SpeechModel:
+        """The chosen speech model, without its weights.
+
+        Raises:
+            SpeechModelNotFound, InvalidSpeechModel: see `longview.model.speech.weights.find_speech_model`.
+        """
+        return find_speech_model(self.settings.speech_model)
+
+    @property
+    def speech_recognizer(self) -> "SpeechRecognizer":
+        """The recogniser of the chosen speech model; the first access loads its weights."""
+        with self._lock:
+            if self._recognizer is None:
+                from longview.model.speech.recognizer import SpeechRecognizer
+
+                self._recognizer = SpeechRecognizer(
+                    self.speech_model, device=self.settings.device, threads=self.settings.cpu_threads or 0
+                )
+            return self._recognizer
+
     @property
     def vectors(self) -> "VectorIndex":
-        """The index of caption vectors; the first access loads the sentence encoder."""
+        """The index of passage vectors; the first access loads the sentence encoder."""
         with self._lock:
             if self._vectors is None:
                 from longview.indexing.embedder import SentenceEncoder
@@ -134,9 +159,22 @@ class Runtime:
         fields = plan_fields(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
         return Provenance(self.checkpoint.identity, PROMPT_VERSION, fields)
 
+    def caption_provenance(self, plan: SamplingPlan) -> Provenance:
+        """Return the provenance of captions that are made now, with the options that change them."""
+        provenance = self.provenance(plan)
+        return Provenance(provenance.checkpoint, provenance.prompt_version, provenance.plan | self.caption_options_fields())
+
+    def caption_options_fields(self) -> dict[str, Any]:
+        """Return the options that change captions."""
+        return asdict(self.checks.captions) | {"key_frames_only": self.settings.key_frames_only}
+
     def is_outdated(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, or another version of the prompts, would now caption this video."""
-        return entry.provenance.checkpoint != self.checkpoint.identity or entry.provenance.prompt_version != PROMPT_VERSION
+        track = entry.track("captions")
+        if track is None:
+            return False
+        provenance = track.provenance
+        return provenance.checkpoint != self.checkpoint.identity or provenance.prompt_version != PROMPT_VERSION
 
 
 def plan_fields(plan: SamplingPlan) -> dict[str, Any]:

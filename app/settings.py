@@ -71,6 +71,14 @@ class Settings(BaseSettings):
     """Device memory for the KV caches of open videos, in bytes; by default most of what is free."""
     session_host_bytes: int = Field(default=0, ge=0)
     """Host memory for KV caches that no longer fit on the device, in bytes. They move back without a second decoding."""
+    speech_model: str = "auto"
+    """The speech model: `auto` (the bundled one), a folder in CTranslate2's form, or the name of a cached model."""
+    speech_language: str | None = None
+    """Language of the speech as a code such as `en`; by default it is detected."""
+    speech_vocabulary: Path | None = None
+    """A text file with names and terms that are likely in the speech, one per line."""
+    audio_track: str | None = None
+    """Audio track for speech recognition: its number from 1, or a language; by default the default track of the file."""
     index_verify: bool | None = None
     """Verify every caption, and retry a window whose captions fail the check; by default only for the demo checkpoint."""
     index_refine: bool | None = None

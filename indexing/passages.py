@@ -6,10 +6,10 @@ fixed windows found the right passage first for 0.54 of 24 questions, and window
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from longview.video.timeline import Segment, Span, Word
+from longview.video.timeline import Segment, Span, Word, join_words
 
 WINDOW_S = 20.0
 """Length of a window, in seconds."""
@@ -17,8 +17,6 @@ WINDOW_STEP_S = 10.0
 """Time from the start of one window to the next, in seconds."""
 SINGLE_SOURCES = frozenset({"captions"})
 """Sources whose segments are searched one by one."""
-UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "yue"})
-"""Languages that are written without spaces between words."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,6 @@ def timed_words(segment: Segment) -> Iterator[Word]:
         start_s = segment.span.start_s + segment.span.duration_s * position / total
         position += len(text) + 1
         yield Word(Span(start_s, segment.span.start_s + segment.span.duration_s * position / total), text)
-
-
-def join_words(texts: Iterable[str], language: str | None) -> str:
-    """Join words into a text, without spaces in the languages that have none."""
-    return ("" if language in UNSPACED_LANGUAGES else " ").join(texts)
 
 
 def _windows(

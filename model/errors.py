@@ -71,3 +71,15 @@ class TrainingFailed(ModelError):
     """A training run diverged."""
 
     code = "training_failed"
+
+
+class SpeechModelNotFound(ModelError):
+    """There is no such speech model here, or the packages that run it are not installed."""
+
+    code = "speech_model_not_found"
+
+
+class InvalidSpeechModel(ModelError):
+    """The files of a speech model are incomplete or damaged, or not those that were checked."""
+
+    code = "invalid_speech_model"

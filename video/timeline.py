@@ -8,6 +8,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "yue"})
+"""Languages that are written without spaces between words."""
+
 
 @dataclass(frozen=True, order=True)
 class Span:
@@ -88,6 +91,11 @@ class Segment:
     """Probability from 0 to 1; None if the source does not state it."""
     words: tuple[Word, ...] = ()
     """The words of the text in order of time; empty if the source has no times of words."""
+
+
+def join_words(texts: Iterable[str], language: str | None) -> str:
+    """Join words into a text, without spaces in the languages that have none."""
+    return ("" if language in UNSPACED_LANGUAGES else " ").join(texts)
 
 
 def merge_spans(spans: Iterable[Span], *, gap_s: float = 0.0) -> tuple[Span, ...]:

@@ -71,6 +71,11 @@ class Checkpoint:
     """Its replies to a question template about a timestamp without an event."""
 
     @property
+    def has_ood_detector(self) -> bool:
+        """Whether the checkpoint declines footage that is out-of-distribution; see `longview.model.engine.ood`."""
+        return (self.folder / OOD_DETECTOR_FILE).exists()
+
+    @property
     def identity(self) -> str:
         """Name and fingerprint, for provenance."""
         return f"{self.name}@{self.fingerprint}"

@@ -25,6 +25,7 @@ from longview.model.tasks.quality import QualityReport, check_captions
 from longview.model.tasks.refiner import refine_timeline
 from longview.model.tasks.replies import TimedCaption, parse_events
 from longview.model.tasks.text_match import has_paraphrase
+from longview.video.errors import UnreadableVideo
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan, Window
@@ -41,6 +42,8 @@ MIN_CONFIRM_IOU = 0.5
 """Minimum tIoU with which grounding an event alone confirms its time."""
 RETRY_FPS_FACTOR = 1.5
 """Frame-rate factor for the second attempt at a window whose captions fail the check. A different rate selects other frames."""
+EXAMINED_WINDOWS = 3
+"""Number of windows that decide whether a checkpoint knows the footage of a longer video."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,28 @@ def caption(
         parts = format_spans(*spans)
         log.warning("%s: no captions for %s. %s", video.path.name, parts, out_of_distribution_error(pool.engine.checkpoint))
     return Captions(tuple(timeline), coverage.coverage(), tuple(coverage.out_of_distribution))
+
+
+def knows_footage(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, progress: Progress = NO_PROGRESS) -> bool:
+    """Whether the first, the middle or the last window of a long plan is in-distribution for the checkpoint.
+
+    Without it, hours of footage would be decoded to find that none of it can be captioned. A short plan is not examined.
+
+    Raises:
+        UnreadableVideo: no frame of these windows can be decoded. Cancelled: the operation was cancelled.
+    """
+    count = len(plan.windows)
+    if count <= EXAMINED_WINDOWS or not pool.engine.checkpoint.has_ood_detector:
+        return True
+    examined = [plan.windows[0], plan.windows[count // 2], plan.windows[-1]]
+    for window, step in zip(examined, progress.steps(len(examined)), strict=True):
+        try:
+            session = pool.session(video, plan, window, pin=False, progress=step)
+        except UnreadableVideo:
+            return True
+        if not session.is_out_of_distribution:
+            return True
+    return False
 
 
 def _caption_window(

@@ -1,0 +1,100 @@
+"""The interface of the evidence sources: each finds segments in a video, and writes them as a track of the library."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from longview.app.watched_file import WatchedFile
+from longview.indexing.library import VideoEntry
+from longview.indexing.tracks import Track
+from longview.model.tasks.events import PartialResult
+from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.timeline import Span
+
+Action = Literal["run", "keep", "skip", "decline"]
+"""`run`; `keep`: the track is up to date; `skip`: not needed or not possible here; `decline`: nothing to find in this video."""
+SourceStatus = Literal["indexed", "up_to_date", "skipped", "declined", "failed"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a source is run for a video, and why not."""
+
+    action: Action
+    reason: str = ""
+    """A clause for people that explains why the source is not run; empty if it is run for the first time."""
+    estimated_seconds: float | None = None
+    """Estimated time, in seconds; None if it is unknown."""
+    is_failure: bool = False
+    """Whether a user who chose this source by name has to be told that it failed: something is missing here."""
+
+
+@dataclass(frozen=True)
+class SourceJob:
+    """The video and the options for which a source is run."""
+
+    entry: VideoEntry
+    """The video in the library, with the tracks that it has now."""
+    video: VideoInfo
+    span: Span
+    """The part of the video that is requested."""
+    is_requested: bool
+    """Whether the user chose this source by name."""
+    file: WatchedFile
+    """The file, which is checked before segments are committed."""
+    context_tokens: int | None = None
+    keep_sessions: bool = True
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether only a part of the video is requested."""
+        return self.span.duration_s < self.video.duration_s
+
+    def has_track(self, source: str, checkpoint: str, prompt_version: str) -> Track | None:
+        """Return the track of a source if it was made from the same span by the same checkpoint and prompts."""
+        track = self.entry.track(source)
+        if track is None or track.span != self.span:
+            return None
+        provenance = track.provenance
+        return track if (provenance.checkpoint, provenance.prompt_version) == (checkpoint, prompt_version) else None
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What came of one source."""
+
+    source: str
+    status: SourceStatus
+    reason: str = ""
+    """A clause or sentence for people: why there is nothing, or what was left out."""
+    segments: int = 0
+    language: str | None = None
+    seconds_spent: float = 0.0
+    estimated_seconds: float | None = None
+    error: Exception | None = None
+    """The error of a source that failed."""
+
+
+class EvidenceSource(Protocol):
+    """One kind of evidence about videos: what they show, what is said, what is written."""
+
+    name: ClassVar[str]
+    """Name of the source and of its track."""
+
+    def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:
+        """Decide whether the source is run. It must not read the whole file, and must not load weights.
+
+        Raises:
+            VideoError, ModelError: the source cannot be run. Cancelled: the operation was cancelled.
+        """
+        ...
+
+    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, Track]:
+        """Find the segments and write the track; return it. Segments that are committed stay if the source is interrupted.
+
+        Raises:
+            VideoError, ModelError: the source failed. VideoGone: the file changed meanwhile. Cancelled: the operation was
+                cancelled.
+        """
+        ...

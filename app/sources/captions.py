@@ -1,0 +1,130 @@
+"""Captions: what the checkpoint sees. They are written together when all windows are captioned."""
+
+import logging
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from longview.app.runtime import Runtime
+from longview.app.sources.base import Decision, SourceJob
+from longview.app.watched_file import WatchedFile
+from longview.indexing.library import Library
+from longview.indexing.tracks import Track
+from longview.model.tasks.events import PartialResult
+from longview.model.tasks.prompts import PROMPT_VERSION
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.time_text import format_spans
+from longview.video.timeline import Event, Segment
+
+if TYPE_CHECKING:
+    from longview.model.tasks.captioner import Captions
+    from longview.model.tasks.costs import Cost
+    from longview.model.tasks.merging import WindowCaptions
+    from longview.video.sampler import SamplingPlan
+
+log = logging.getLogger(__name__)
+
+
+class CaptionSource:
+    """Captions a video with the chosen checkpoint, and summarises the captions."""
+
+    name: ClassVar[str] = "captions"
+
+    def __init__(self, library: Library, runtime: Runtime) -> None:
+        self._library, self._runtime = library, runtime
+
+    def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:  # noqa: ARG002
+        """See `EvidenceSource.decide`."""
+        if not job.video.has_frames:
+            return Decision("decline", "the file has sound but no pictures")
+        checkpoint = self._runtime.checkpoint
+        track = job.has_track(self.name, checkpoint.identity, PROMPT_VERSION)
+        if track and track.status in ("complete", "declined") and self._has_same_options(track):
+            return Decision("keep", track.note or "up to date")
+        return Decision("run")
+
+    def _has_same_options(self, track: Track) -> bool:
+        """Whether a track was made with the present options. Tracks of earlier versions do not state the checks."""
+        options = self._runtime.caption_options_fields()
+        return all(track.provenance.plan.get(name, value) == value for name, value in options.items())
+
+    def plan(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> tuple["SamplingPlan", "Cost"]:
+        """Plan the windows, and estimate the cost of captions, chapters and summary. The checkpoint is loaded.
+
+        Raises:
+            ImpossiblePlan: the span or the context cannot be satisfied.
+        """
+        from longview.model.tasks.costs import captions_cost
+
+        pool, span = self._runtime.pool, job.span if job.is_partial else None
+        plan = pool.planner.plan(job.video, "caption", span=span, context_tokens=job.context_tokens, progress=progress)
+        return plan, captions_cost(pool, self._runtime.prober, job.video, plan, self._runtime.checks.captions)
+
+    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, Track]:
+        """See `EvidenceSource.run`. A checkpoint that does not know such footage declines the video."""
+        from longview.model.tasks.captioner import caption, knows_footage
+        from longview.model.tasks.chapters import Summary, summarize
+
+        start = time.monotonic()
+        step = progress.child(0.0, 0.05)
+        pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
+        plan, _ = self.plan(job, step)
+        provenance = self._runtime.caption_provenance(plan)
+        if not knows_footage(pool, job.video, plan, progress=step):
+            job.file.check(progress)
+            note = self._declined_note()
+            track = Track(self.name, "declined", plan.span, plan.span.end_s, provenance, uncovered=(plan.span,), note=note)
+            self._library.put_captions(job.entry.video_id, track, (), summary="", chapters=())
+            return track
+        windows = caption(
+            pool, prober, job.video, plan, options, keep_sessions=job.keep_sessions, progress=progress.child(0.05, 0.96)
+        )
+        captions = yield from _check_windows(windows, job.file, progress)
+        # Without frames and events, even "no events detected" would be an unsupported claim.
+        has_summary = captions.events or not captions.coverage.uncovered
+        step = progress.child(0.96, 1.0)
+        summary = summarize(captions.events, plan.span, pool, prober, progress=step) if has_summary else Summary("", ())
+        uncovered = captions.coverage.uncovered
+        is_declined = not captions.events and bool(captions.out_of_distribution)
+        if uncovered and not is_declined:
+            log.warning("%s: captions may be incomplete from %s", job.entry.title, format_spans(*uncovered))
+        track = Track(
+            self.name,
+            "declined" if is_declined else "complete",
+            plan.span,
+            plan.span.end_s,
+            provenance,
+            uncovered=uncovered,
+            note=self._declined_note() if is_declined else "",
+            seconds_spent=time.monotonic() - start,
+        )
+        self._library.put_captions(
+            job.entry.video_id,
+            track,
+            [Segment(event.span, event.text, self.name) for event in captions.events],
+            summary=summary.text,
+            chapters=tuple(Event(chapter.span, chapter.title) for chapter in summary.chapters),
+        )
+        return track
+
+    def _declined_note(self) -> str:
+        return f"the {self._runtime.checkpoint.name} checkpoint does not know such footage"
+
+
+def _check_windows(
+    windows: Generator["PartialResult[WindowCaptions]", None, "Captions"], file: WatchedFile, progress: Progress
+) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
+    """Yield the captions of each window. After each window, check that the file is still the one that was hashed.
+
+    Raises:
+        VideoGone: the file changed meanwhile.
+    """
+    while True:
+        try:
+            window = next(windows)
+        except StopIteration as end:
+            captions: Captions = end.value
+            file.check(progress)
+            return captions
+        file.check(progress)
+        yield window

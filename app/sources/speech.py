@@ -1,0 +1,200 @@
+"""Speech: what is said, recognised on this machine and committed chunk by chunk."""
+
+import statistics
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from longview.app.errors import BadRequest
+from longview.app.runtime import Runtime
+from longview.app.sources.base import Decision, SourceJob
+from longview.indexing.library import Library, Provenance
+from longview.indexing.tracks import Track
+from longview.model.errors import ModelError
+from longview.model.speech.weights import BUNDLED_NAME
+from longview.model.tasks.events import PartialResult
+from longview.video.audio import AudioBlock, select_audio_stream
+from longview.video.decoder import Decoder
+from longview.video.errors import VideoError
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.subtitles import language_code
+from longview.video.timeline import Span, merge_spans
+
+VERSION = "1"
+"""Version of the settings of the recognition: voice activity, decoding and filters."""
+BUNDLED_SECONDS_PER_SECOND = 0.15
+"""Typical time per second of sound with the bundled model on one CPU core, in seconds (docs/performance.md)."""
+MAX_VOCABULARY_BYTES = 1 << 16
+
+
+class SpeechSource:
+    """Recognises the speech of a video."""
+
+    name: ClassVar[str] = "speech"
+
+    def __init__(self, library: Library, decoder: Decoder, runtime: Runtime) -> None:
+        self._library, self._decoder, self._runtime = library, decoder, runtime
+
+    def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:
+        """See `EvidenceSource.decide`. Where there are subtitles in the spoken language, it is run only if the user chose it.
+
+        Raises:
+            NoSuchTrack: the video has no audio track of the settings. BadRequest: the vocabulary cannot be read.
+        """
+        if not job.video.has_audio:
+            return Decision("decline", "the video has no sound")
+        try:
+            provenance = self._provenance(job)
+        except ModelError as error:
+            return Decision("skip", str(error), is_failure=True)
+        track = job.has_track(self.name, provenance.checkpoint, provenance.prompt_version)
+        if track and track.provenance != provenance:
+            track = None
+        if track and track.is_complete:
+            return Decision("keep", "up to date")
+        remaining_s = job.span.end_s - (track.done_s if track else job.span.start_s)
+        estimated_seconds = self._estimated_seconds(provenance.checkpoint, remaining_s)
+        if not job.is_requested and track is None and (language := self._subtitle_language(job, progress)):
+            return Decision("skip", f"there are subtitles in the spoken language{language}; --sources speech runs it anyway")
+        return Decision("run", estimated_seconds=estimated_seconds)
+
+    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, Track]:
+        """See `EvidenceSource.run`."""
+        from longview.model.speech.recognizer import Language
+        from longview.model.speech.transcriber import transcribe
+
+        provenance = self._provenance(job)
+        started = time.monotonic()
+        track = job.has_track(self.name, provenance.checkpoint, provenance.prompt_version)
+        if track is None or track.provenance != provenance or track.is_complete:
+            track = Track(self.name, "incomplete", job.span, job.span.start_s, provenance)
+            self._library.tracks.begin(job.entry.video_id, track)
+        spent_before_s = track.seconds_spent
+        damaged = list(track.uncovered)
+        stream = select_audio_stream(job.video, self._runtime.settings.audio_track)
+        recognizer = self._runtime.speech_recognizer
+        chosen = self._runtime.settings.speech_language
+        if chosen and chosen not in recognizer.languages:
+            raise BadRequest(
+                f"The speech model does not know the language {chosen!r}; it knows {' '.join(recognizer.languages)}."
+            )
+        expected = Language(track.language, 1.0) if track.language else None
+        speech_s, sure_s = 0.0, 0.0
+        sound = self._decoder.audio(
+            job.video, stream.index, start_s=track.done_s, end_s=job.span.end_s if job.is_partial else None, progress=progress
+        )
+        chunks = transcribe(
+            recognizer,
+            _note_damage(sound, damaged),
+            language=chosen,
+            expected=expected,
+            vocabulary=self._vocabulary(),
+            progress=progress,
+        )
+        for chunk in chunks:
+            job.file.check(progress)
+            speech_s += chunk.duration_s
+            sure_s += chunk.duration_s * chunk.language.probability
+            track = replace(
+                track,
+                done_s=chunk.done_s,
+                language=track.language or (chunk.language.code if chunk.segments else None),
+                uncovered=merge_spans(damaged),
+                seconds_spent=spent_before_s + time.monotonic() - started,
+            )
+            self._library.tracks.append(job.entry.video_id, track, chunk.segments)
+            yield PartialResult(chunk)
+        job.file.check(progress)
+        track = replace(
+            track,
+            status="complete",
+            done_s=max(track.done_s, job.span.end_s),
+            uncovered=merge_spans(damaged),
+            note=_note(track.language, sure_s / speech_s if speech_s else None, chosen),
+            seconds_spent=spent_before_s + time.monotonic() - started,
+        )
+        self._library.tracks.update(job.entry.video_id, track)
+        return track
+
+    def _provenance(self, job: SourceJob) -> Provenance:
+        """Return what makes this track: the model and all settings that change the words."""
+        settings = self._runtime.settings
+        stream = select_audio_stream(job.video, settings.audio_track)
+        plan = {"audio_stream": stream.index, "language": settings.speech_language, "vocabulary": self._vocabulary()}
+        return Provenance(self._runtime.speech_model.identity, VERSION, plan)
+
+    def _vocabulary(self) -> str | None:
+        """Return the names and terms of the vocabulary file in one line.
+
+        Raises:
+            BadRequest: the file cannot be read.
+        """
+        path = self._runtime.settings.speech_vocabulary
+        if path is None:
+            return None
+        try:
+            with path.expanduser().open("rb") as file:
+                text = file.read(MAX_VOCABULARY_BYTES).decode()
+        except OSError as error:
+            raise BadRequest(f"The vocabulary {path} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"The vocabulary {path} is not UTF-8 text; save it as UTF-8, one name or term per line.") from error
+        return ", ".join(" ".join(line.split()) for line in text.splitlines() if line.strip()) or None
+
+    def _estimated_seconds(self, checkpoint: str, sound_s: float) -> float | None:
+        """Estimate the time from earlier runs of the same model, else from the measured speed of the bundled one."""
+        tracks = (track for entry in self._library.videos() if (track := entry.track(self.name)))
+        speeds = [
+            track.seconds_spent / track.span.duration_s
+            for track in tracks
+            if track.is_complete and track.segment_count and track.provenance.checkpoint == checkpoint
+        ]
+        if speeds:
+            return statistics.median(speeds) * sound_s
+        return BUNDLED_SECONDS_PER_SECOND * sound_s if checkpoint.startswith(f"{BUNDLED_NAME}@") else None
+
+    def _subtitle_language(self, job: SourceJob, progress: Progress) -> str:
+        """Return the language of subtitles that are in the spoken language, in parentheses; empty if there are none."""
+        subtitles = job.entry.track("subtitles")
+        if subtitles is None or not subtitles.segment_count:
+            return ""
+        stream = select_audio_stream(job.video, self._runtime.settings.audio_track)
+        spoken = self._runtime.settings.speech_language or language_code(stream.language or "")
+        if not subtitles.languages:
+            # Files without a language in their name are nearly always in that of the film.
+            return " (of unknown language)"
+        spoken = spoken or self._detect_language(job, stream.index, progress)
+        return f" ({spoken})" if spoken in subtitles.languages else ""
+
+    def _detect_language(self, job: SourceJob, stream_index: int, progress: Progress) -> str | None:
+        """Return the language of the first speech; None if there is no speech."""
+        from longview.model.speech.voice_activity import speech_chunks
+
+        try:
+            sound = self._decoder.audio(job.video, stream_index, start_s=job.span.start_s, progress=progress)
+            chunk = next(speech_chunks(sound), None)
+        except VideoError:
+            return None
+        return self._runtime.speech_recognizer.recognize(chunk.samples, progress=progress).language if chunk else None
+
+
+def _note_damage(blocks: Iterator[AudioBlock], damaged: list[Span]) -> Iterator[AudioBlock]:
+    """Yield blocks of sound, and append their damaged spans to a list."""
+    for block in blocks:
+        damaged += block.damaged
+        yield block
+
+
+def _note(language: str | None, probability: float | None, chosen: str | None) -> str:
+    """Return a sentence about a track without words, or in a language that the model hardly knows."""
+    from longview.model.speech.recognizer import SURE_PROBABILITY
+
+    if language is None:
+        return "no speech was recognised"
+    if chosen is None and probability is not None and probability < SURE_PROBABILITY:
+        return (
+            f"the language was recognised as {language} with a probability of {probability:.0%} only; "
+            "--language sets it, and a larger --speech-model may know it better"
+        )
+    return ""

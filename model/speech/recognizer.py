@@ -1,0 +1,202 @@
+"""A Whisper recogniser (faster-whisper): a chunk of speech -> recognised words with times in the chunk.
+
+One call is one encoder window of at most 30 s, decoded with beam search and without timestamps in the text; the words get their
+times by cross-attention. With timestamps in the text, the library encodes the end of most chunks twice, and is 1.6 times slower.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import Any
+
+import ctranslate2
+import numpy as np
+from faster_whisper import BatchedInferencePipeline, WhisperModel
+from numpy.typing import NDArray
+
+from longview.model.errors import InvalidSpeechModel
+from longview.model.speech.weights import SpeechModel
+from longview.video.audio import SAMPLE_RATE_HZ
+from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
+
+log = logging.getLogger(__name__)
+
+BEAM_SIZE = 5
+SWITCH_PROBABILITY = 0.7
+"""Minimum probability of another language at which a chunk is recognised in it."""
+SURE_PROBABILITY = 0.5
+"""Minimum probability at which a detected language is kept against a later detection below `SWITCH_PROBABILITY`."""
+MIN_DETECTION_S = 3.0
+"""Minimum speech for a change of the language, in seconds."""
+MAX_VOCABULARY_TOKENS = 100
+"""Maximum length of the vocabulary in the prompt, in tokens. Whisper's prompt takes at most 223 tokens, and the reply suffers
+from long prompts."""
+
+
+@dataclass(frozen=True)
+class RecognizedWord:
+    """A word with its times in the chunk."""
+
+    text: str
+    """Begins with a space where the language separates words by spaces."""
+    start_s: float
+    end_s: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """The words of a chunk, and how sure the model is of them."""
+
+    words: tuple[RecognizedWord, ...]
+    language: str
+    language_probability: float
+    mean_logprob: float
+    """Mean log probability of a token."""
+    no_speech_probability: float
+    compression_ratio: float
+    """Length of the text by its length after compression; loops have large ratios."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """The language of the chunks so far."""
+
+    code: str
+    probability: float
+
+
+class _CachingModel(WhisperModel):  # type: ignore[misc]
+    """A Whisper model that encodes the same features once: the detection of the language and the recognition share them."""
+
+    _encoded: tuple[NDArray[np.float32], Any] | None = None
+
+    def encode(self, features: NDArray[np.float32]) -> Any:
+        """Return the encoder output of features, float32 of shape (mels, 3000) or (1, mels, 3000)."""
+        window = np.squeeze(features)
+        if self._encoded is None or not np.array_equal(self._encoded[0], window):
+            self._encoded = window.copy(), super().encode(features)
+        return self._encoded[1]
+
+
+class SpeechRecognizer:
+    """A loaded speech model. One chunk is recognised at a time, in a thread of its own."""
+
+    def __init__(self, model: SpeechModel, *, device: str | None = None, threads: int = 0) -> None:
+        """Load a model: int8 on the CPU, float16 on CUDA. `device`: `cpu` or `cuda`; None: CUDA where there is a device.
+
+        `threads`: number of CPU threads; 0: as OpenMP chooses, at most four.
+
+        Raises:
+            InvalidSpeechModel: its files cannot be loaded.
+        """
+        self.identity = model.identity
+        is_cuda = device != "cpu" and ctranslate2.get_cuda_device_count() > 0
+        files = model.read_files() if model.folder is None else None
+        try:
+            self._model = _CachingModel(
+                str(model.folder or model.name),
+                device="cuda" if is_cuda else "cpu",
+                compute_type="float16" if is_cuda else "int8",
+                cpu_threads=threads,
+                files=files,
+                local_files_only=True,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise InvalidSpeechModel(f"The speech model {model.name} cannot be loaded: {error}") from error
+        self._pipeline = BatchedInferencePipeline(self._model)
+        # A chunk takes seconds and cannot be interrupted: the operation that waits for it can.
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longview-speech")
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """Codes of the languages that the model knows."""
+        codes: list[str] = self._model.supported_languages
+        return codes
+
+    def recognize(
+        self,
+        samples: NDArray[np.float32],
+        *,
+        language: str | None = None,
+        expected: Language | None = None,
+        vocabulary: str | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> Recognition:
+        """Recognise the words of a chunk of at most 30 s, float32 mono of 16 kHz.
+
+        `language`: its language; by default it is detected, and `expected` is the language so far.
+        `vocabulary`: names and terms that are likely.
+
+        Raises:
+            Cancelled: the operation was cancelled. The chunk is finished in the background.
+        """
+        future = self._executor.submit(self._recognize, samples, language, expected, vocabulary)
+        while True:
+            try:
+                return future.result(timeout=CANCEL_POLL_S)
+            except FutureTimeoutError:
+                if progress.is_cancelled:
+                    future.cancel()
+                progress.raise_if_cancelled()
+
+    def _recognize(
+        self, samples: NDArray[np.float32], language: str | None, expected: Language | None, vocabulary: str | None
+    ) -> Recognition:
+        segments, info = self._transcribe(samples, language, vocabulary)
+        chosen = Language(info.language, info.language_probability)
+        if language is None and expected and not _is_change(expected, chosen, samples):
+            chosen = Language(expected.code, dict(info.all_language_probs or ()).get(expected.code, 0.0))
+            if expected.code != info.language:
+                segments, _ = self._transcribe(samples, expected.code, vocabulary)
+        items = list(segments)
+        words = tuple(
+            RecognizedWord(word.word, float(word.start), float(word.end), float(word.probability))
+            for item in items
+            for word in item.words or ()
+        )
+        return Recognition(
+            words,
+            chosen.code,
+            float(chosen.probability),
+            mean_logprob=min((float(item.avg_logprob) for item in items), default=0.0),
+            no_speech_probability=max((float(item.no_speech_prob) for item in items), default=1.0),
+            compression_ratio=max((float(item.compression_ratio) for item in items), default=0.0),
+        )
+
+    def _transcribe(self, samples: NDArray[np.float32], language: str | None, vocabulary: str | None) -> tuple[Any, Any]:
+        """Return the lazy segments of one window, and what is known of its language."""
+        duration_s = len(samples) / SAMPLE_RATE_HZ
+        return self._pipeline.transcribe(  # type: ignore[no-any-return]
+            samples,
+            language=language,
+            beam_size=BEAM_SIZE,
+            word_timestamps=True,
+            vad_filter=False,
+            clip_timestamps=[{"start": 0.0, "end": duration_s}],
+            batch_size=1,
+            hotwords=self._shortened(vocabulary),
+        )
+
+    def _shortened(self, vocabulary: str | None) -> str | None:
+        """Return the part of a vocabulary that fits the prompt."""
+        if not vocabulary:
+            return None
+        tokens = self._model.hf_tokenizer.encode(f" {vocabulary}", add_special_tokens=False).ids
+        if len(tokens) <= MAX_VOCABULARY_TOKENS:
+            return vocabulary
+        log.warning("The vocabulary is longer than %d tokens; the rest of it is ignored.", MAX_VOCABULARY_TOKENS)
+        text: str = self._model.hf_tokenizer.decode(tokens[:MAX_VOCABULARY_TOKENS])
+        return text
+
+
+def _is_change(expected: Language, detected: Language, samples: NDArray[np.float32]) -> bool:
+    """Whether a chunk is in another language than the chunks before it, or confirms their language."""
+    if detected.code == expected.code:
+        return True
+    if len(samples) < MIN_DETECTION_S * SAMPLE_RATE_HZ:
+        return False
+    is_unsure = expected.probability < SURE_PROBABILITY
+    return detected.probability >= (SURE_PROBABILITY if is_unsure else SWITCH_PROBABILITY)

@@ -1,0 +1,116 @@
+"""Transcription: blocks of sound on the video's clock -> segments of speech with words, chunk by chunk."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from longview.model.speech.filters import spoken_words
+from longview.model.speech.recognizer import Language, RecognizedWord, SpeechRecognizer
+from longview.model.speech.voice_activity import SpeechChunk, speech_chunks
+from longview.video.audio import AudioBlock
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.timeline import Segment, Span, Word, join_words
+
+SOURCE = "speech"
+MAX_PAUSE_S = 1.0
+"""Pause that ends a segment, in seconds."""
+MAX_SEGMENT_CHARACTERS = 250
+"""Length from which a segment ends at the next comma or pause, in characters."""
+MIN_PAUSE_S = 0.25
+"""Pause at which a long segment may end, in seconds."""
+MAX_RUN_ON_CHARACTERS = 400
+"""Length at which a segment ends between any two words, in characters."""
+_SENTENCE_END = re.compile(r"[.!?。！？…؟।]['\"”’)\]]*$")
+_CLAUSE_END = re.compile(r"[,;:，、；：]['\"”’)\]]*$")
+
+
+@dataclass(frozen=True)
+class TranscribedChunk:
+    """The segments of one chunk of speech."""
+
+    segments: tuple[Segment, ...]
+    done_s: float
+    """Time up to which the sound is transcribed, in seconds."""
+    language: Language
+    duration_s: float
+    """Speech in the chunk, in seconds."""
+
+
+def transcribe(
+    recognizer: SpeechRecognizer,
+    blocks: Iterable[AudioBlock],
+    *,
+    language: str | None = None,
+    expected: Language | None = None,
+    vocabulary: str | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Iterator[TranscribedChunk]:
+    """Yield the segments of consecutive blocks of sound, in order of time.
+
+    `language`, `expected` and `vocabulary`: see `SpeechRecognizer.recognize`.
+
+    Raises:
+        Cancelled: the operation was cancelled.
+    """
+    for chunk in speech_chunks(blocks):
+        recognition = recognizer.recognize(
+            chunk.samples, language=language, expected=expected, vocabulary=vocabulary, progress=progress
+        )
+        words = _timed_words(spoken_words(recognition), chunk)
+        if words or expected is None:
+            expected = Language(recognition.language, recognition.language_probability)
+        segments = tuple(_segment(part, recognition.language) for part in _divide(words))
+        yield TranscribedChunk(segments, chunk.done_s, expected, chunk.duration_s)
+
+
+def _timed_words(words: Sequence[RecognizedWord], chunk: SpeechChunk) -> list[Word]:
+    """Return words with their times in the video. A piece that does not begin with a space belongs to the word before it."""
+    is_spaced = any(word.text.startswith(" ") for word in words[1:])
+    result: list[Word] = []
+    for word in words:
+        # A word does not reach over a silence that was removed.
+        part = chunk.part_at((word.start_s + word.end_s) / 2)
+        start_s = chunk.time_s(max(word.start_s, part.offset_s))
+        end_s = min(max(part.span.start_s + word.end_s - part.offset_s, start_s), part.span.end_s)
+        start_s = max(start_s, result[-1].span.start_s) if result else start_s
+        text = word.text.strip()
+        if is_spaced and result and not word.text.startswith(" "):
+            before = result[-1]
+            span = Span(before.span.start_s, max(before.span.end_s, end_s))
+            confidence = min(before.confidence or 0.0, word.probability)
+            result[-1] = Word(span, before.text + text, round(confidence, 3))
+        elif text:
+            result.append(Word(Span(start_s, max(start_s, end_s)), text, round(word.probability, 3)))
+    return result
+
+
+def _divide(words: Sequence[Word]) -> Iterator[list[Word]]:
+    """Divide words into sentences: at punctuation and at pauses."""
+    part: list[Word] = []
+    for word in words:
+        if part and _ends_before(part, word):
+            yield part
+            part = []
+        part.append(word)
+    if part:
+        yield part
+
+
+def _ends_before(part: Sequence[Word], word: Word) -> bool:
+    pause_s = word.span.start_s - part[-1].span.end_s
+    length = sum(len(item.text) + 1 for item in part)
+    if pause_s > MAX_PAUSE_S or _SENTENCE_END.search(part[-1].text) or length > MAX_RUN_ON_CHARACTERS:
+        return True
+    return length > MAX_SEGMENT_CHARACTERS and (pause_s > MIN_PAUSE_S or bool(_CLAUSE_END.search(part[-1].text)))
+
+
+def _segment(words: Sequence[Word], language: str) -> Segment:
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    return Segment(
+        Span(words[0].span.start_s, max(word.span.end_s for word in words)),
+        join_words([word.text for word in words], language),
+        SOURCE,
+        language,
+        round(sum(confidences) / len(confidences), 3) if confidences else None,
+        tuple(words),
+    )
