@@ -11,7 +11,9 @@ def load_verbs() -> None:
     import longview.app.cli.commands
     import longview.app.cli.evaluate
     import longview.app.cli.export
-    import longview.app.cli.serve  # noqa: F401
+    import longview.app.cli.indexing
+    import longview.app.cli.serve
+    import longview.app.cli.words  # noqa: F401
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from longview.app.errors import VideoGone
 from longview.app.media import MediaStore
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
-from longview.indexing.library import AnsweredQuestion, Caption, Library, Provenance, VideoEntry
+from longview.indexing.library import AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import InvalidQuestion, ModelError
 from longview.model.tasks.coverage import Coverage
@@ -39,7 +39,7 @@ class Citation:
     video_id: str
     span: Span
     source: str
-    """`caption`: a caption of the library; `video`: the reply of the checkpoint."""
+    """`captions`: a caption of the library; `video`: the reply of the checkpoint."""
     text: str
 
 
@@ -83,7 +83,7 @@ class Answers:
         """Answer a question about each of the videos in turn; without videos, about the whole library.
 
         If one of several videos cannot be read, its part of the answer states the reason. For the whole library, the moments
-        whose captions match the question best are opened. An answer about given videos is stored in their conversations. An
+        that match the question best are opened. An answer about given videos is stored in their conversations. An
         answer about the whole library is not stored. `history`: see `longview.model.tasks.answerer.answer_question`; a question
         about several videos has no history.
 
@@ -121,7 +121,7 @@ class Answers:
                 yield TextDelta(texts[-1])
                 continue
             answers.append(answer)
-            captions = self._library.captions(part.entry.video_id) if answer.citations else ()
+            captions = self._library.tracks.segments(part.entry.video_id, "captions") if answer.citations else ()
             part_citations = [_cite(part.entry, captions, span, answer.text) for span in answer.citations]
             citations += part_citations
             if distinct:
@@ -147,10 +147,12 @@ class Answers:
 
     def _no_match(self) -> str:
         videos = self._library.videos()
-        captions = sum(entry.caption_count for entry in videos)
-        captions_text = "1 caption" if captions == 1 else f"{captions} captions"
+        counts: dict[str, int] = {}
+        for track in (track for entry in videos for track in entry.tracks):
+            counts[track.source] = counts.get(track.source, 0) + track.segment_count
+        searched = ", ".join(f"{count} segments of {source}" for source, count in counts.items() if count) or "nothing"
         videos_text = "1 video" if len(videos) == 1 else f"{len(videos)} videos"
-        return f"No caption in the library matches the question. Searched {captions_text} of {videos_text}."
+        return f"Nothing in the library matches the question. Searched {searched} in {videos_text}."
 
     def _likely_parts(self, question: str, progress: Progress) -> list[VideoPart]:
         """Return the parts of the library in which the answer is most likely, best first, without overlaps."""
@@ -216,15 +218,16 @@ def _label(part: VideoPart, parts: Sequence[VideoPart]) -> str:
     return f"{label}, {format_spans(part.restrict_to)}"
 
 
-def _cite(entry: VideoEntry, captions: Sequence[Caption], span: Span, answer: str) -> Citation:
+def _cite(entry: VideoEntry, captions: Sequence[StoredSegment], span: Span, answer: str) -> Citation:
     """Cite the caption that an answer repeats, else the answer itself.
 
     A citation that is a single timestamp is widened to its caption.
     """
-    overlapping = (caption for caption in captions if caption.event.span.overlap_s(span) > 0)
-    caption = next((caption for caption in overlapping if caption.event.text in answer), None)
+    overlapping = (item.segment for item in captions if item.segment.span.overlap_s(span) > 0)
+    caption = next((caption for caption in overlapping if caption.text in answer), None)
     if caption is None:
         return Citation(entry.video_id, span, "video", answer)
-    if span.duration_s <= float(entry.provenance.plan.get("patch_period_s", 0.0)):
-        span = caption.event.span
-    return Citation(entry.video_id, span, caption.source, caption.event.text)
+    track = entry.track(caption.source)
+    if track and span.duration_s <= float(track.provenance.plan.get("patch_period_s", 0.0)):
+        span = caption.span
+    return Citation(entry.video_id, span, caption.source, caption.text)

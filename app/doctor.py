@@ -3,11 +3,13 @@
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.service import Longview
+from longview.app.service import Longview, Track, VideoEntry
+from longview.app.sources import SOURCES
 from longview.video.ffmpeg import ffmpeg_major_version, ffmpeg_path
 
 MIN_DISK_BYTES = 1 << 30
@@ -52,12 +54,18 @@ def examine(app: Longview) -> Diagnosis:
     except EXPECTED_ERRORS as error:
         facts["checkpoint"] = None
         problems.append(str(error))
+    try:
+        speech_model = app.speech_model
+        facts |= {"speech_model": speech_model.identity, "speech_model_bytes": speech_model.size_bytes}
+    except EXPECTED_ERRORS as error:
+        # Everything but speech works without it.
+        facts |= {"speech_model": None, "speech_model_missing": str(error)}
     entries = app.videos()
     free = shutil.disk_usage(app.library.folder).free
     facts |= {
         "library": str(app.library.folder),
         "videos": len(entries),
-        "captions": sum(entry.caption_count for entry in entries),
+        "segments": {name: sum(track.segment_count for track in _tracks(entries, name)) for name in SOURCES},
         "disk_free_bytes": free,
     }
     if free < MIN_DISK_BYTES:
@@ -70,3 +78,7 @@ def examine(app: Longview) -> Diagnosis:
     if facts["checkpoint"]:
         facts["outdated"] = [entry.video_id for entry in entries if app.is_outdated(entry)]
     return Diagnosis(facts, tuple(problems))
+
+
+def _tracks(entries: Sequence[VideoEntry], source: str) -> list[Track]:
+    return [track for entry in entries if (track := entry.track(source))]

@@ -120,14 +120,17 @@ class Indexer:
         self._embed(progress)
         return IndexResult(self._library.video(video_id), tuple(run.reports), time.monotonic() - start)
 
-    def decisions(self, entry: VideoEntry | None, video: VideoInfo, span: Span) -> dict[str, tuple[Decision, SourceJob]]:
-        """Return what each source would do for a video, which need not be in the library. Nothing is written."""
-        decisions = {}
-        for name, source in self.sources.items():
-            with self._runtime.watching(video.path, video.content_hash) as file:
-                job = SourceJob(entry or self._entry(video, None, None), video, span, is_requested=False, file=file)
-                decisions[name] = source.decide(job), job
-        return decisions
+    def decisions(self, video: VideoInfo, span: Span) -> dict[str, Decision]:
+        """Return what each source would do for a video, which need not be in the library. Nothing is written.
+
+        Raises:
+            VideoError, ModelError: a source cannot be run.
+        """
+        known = self._known_entry(video.content_hash[:ID_DIGITS])
+        entry = known or self._entry(video, None, None)
+        with self._runtime.watching(video.path, video.content_hash) as file:
+            job = SourceJob(entry, video, span, is_requested=False, file=file)
+            return {name: source.decide(job) for name, source in self.sources.items()}
 
     def _chosen_sources(self, names: Sequence[str] | None) -> tuple[str, ...]:
         for name in names or ():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.service import NO_CAPTIONS, Longview
+from longview.app.service import IndexOptions, Longview
 from longview.indexing.library import VideoEntry
 from longview.model.tasks.events import run_to_end
 from longview.video.progress import Cancelled, Progress, ProgressReport
@@ -78,10 +78,9 @@ class Jobs:
 
         def work(job: Job) -> None:
             def index(source: Path, title: str | None = None) -> None:
-                entry = run_to_end(self._app.indexer.index(source, title=title, progress=job.progress)).entry
-                job.video_id = entry.video_id
-                if entry.incomplete and not entry.caption_count:
-                    job.note = NO_CAPTIONS
+                result = run_to_end(self._app.indexer.index(source, IndexOptions(title=title), progress=job.progress))
+                job.video_id = result.entry.video_id
+                job.note = describe_reports(result)
 
             if upload_name is None:
                 index(path)

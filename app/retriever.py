@@ -21,6 +21,9 @@ from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
+VERIFIED_SOURCES = frozenset({"captions"})
+"""Sources whose moments are verified by looking at the video. What is said or written is not put to the checkpoint."""
+
 
 @dataclass(frozen=True)
 class SearchResults:
@@ -37,13 +40,13 @@ class SearchResults:
 
     @property
     def rejected(self) -> tuple[Moment, ...]:
-        """The moments whose video does not show what the caption says."""
+        """The moments whose video does not show what the caption says, and that no other source speaks for."""
         return tuple(moment for moment in self.moments if moment.verified is False)
 
     @property
     def unverified_count(self) -> int:
-        """Number of moments that were not verified, or whose verification decided nothing."""
-        return sum(moment.verified is None for moment in self.moments)
+        """Number of moments from captions that were not verified, or whose verification decided nothing."""
+        return sum(moment.verified is None for moment in self.moments if moment.source in VERIFIED_SOURCES)
 
 
 class Retriever:
@@ -61,9 +64,9 @@ class Retriever:
         verify: bool | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> Generator[PartialResult[SearchResults], None, SearchResults]:
-        """Search the captions of the library, or of one video; yield all moments at once, and again with each verified one.
+        """Search all tracks of the library, or of one video; yield all moments at once, and again with each verified one.
 
-        Verification checks whether the video confirms the caption, not whether the moment answers the query. A moment stays
+        Verification checks whether the video confirms a caption, not whether the moment answers the query. A caption stays
         unverified if its video is missing, if the checkpoint cannot be loaded, or if its verification would take long.
         `verify`: which moments are verified (`longview.app.checks.Checks.search`); by default as the settings say.
 
@@ -73,7 +76,7 @@ class Retriever:
         moments = list(self.rank(query, limit=limit, video_id=video_id, progress=progress.child(0.0, 0.2, "Searching")))
         yield PartialResult(SearchResults(query, tuple(moments)))
         verify = self._runtime.settings.search_verify if verify is None else verify
-        if moments and verify is not False:
+        if verify is not False and any(moment.source in VERIFIED_SOURCES for moment in moments):
             progress = progress.child(0.2, 1.0, "Verifying results")
             for number, moment in enumerate(self._verify(moments, verify, progress)):
                 moments[number] = moment
@@ -83,7 +86,7 @@ class Retriever:
     def rank(
         self, query: str, *, limit: int = 10, video_id: str | None = None, progress: Progress = NO_PROGRESS
     ) -> tuple[Moment, ...]:
-        """Return the moments of the library, or of one video, whose captions match a query best. None of them is verified.
+        """Return the moments of the library, or of one video, that match a query best. None of them is verified.
 
         Raises:
             BadRequest: the query is empty. InvalidQuestion: it is too long. Cancelled: the operation was cancelled.
@@ -110,6 +113,9 @@ class Retriever:
         videos: dict[str, VideoInfo] = {}
         for moment, step in zip(moments, progress.steps(len(moments)), strict=True):
             is_verified = None
+            if moment.source not in VERIFIED_SOURCES:
+                yield moment
+                continue
             try:
                 if moment.video_id not in videos:
                     videos[moment.video_id] = self._media.probe(self._library.video(moment.video_id), step)
@@ -123,10 +129,13 @@ class Retriever:
             except (ModelError, VideoError, VideoGone, UnknownVideo) as error:
                 log.warning("%s at %s was not verified: %s", moment.title, format_time(moment.span.start_s), error)
             step.update(1.0)
-            yield replace(moment, verified=is_verified)
+            if is_verified is False and len(moment.evidence) > 1:
+                # What another source says at this time stays.
+                yield replace(moment, evidence=moment.evidence[1:])
+            else:
+                yield replace(moment, verified=is_verified)
 
     def candidate_spans(self, entry: VideoEntry, query: str, within: Span | None = None) -> tuple[Span, ...]:
         """Return the spans of the captions that have all words of a query."""
-        captions = self._library.captions_by_id(captions_with_all_words(self._library, query, entry.video_id))
-        spans = (caption.event.span for caption in captions.values())
+        spans = captions_with_all_words(self._library, query, entry.video_id)
         return tuple(span for span in spans if within is None or span.overlap_s(within) > 0)

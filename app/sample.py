@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from typing import Any
 
-from longview.app.service import Longview
+from longview.app.service import IndexOptions, Longview
 from longview.app.streams import Stream
 from longview.model.tasks.events import PartialResult
 from longview.video.progress import Progress
@@ -28,6 +28,7 @@ def add_sample(app: Longview) -> Stream[None]:
         step = progress.child(0.0, RENDER_SHARE, "Rendering a sample video of five minutes")
         if not path.exists():
             render(path, sample_events(DURATION_S, EVENTS, seed=SEED), DURATION_S, fps=FPS, seed=SEED, progress=step)
-        yield from app.indexer.index(path, title="Sample: coloured shapes", progress=progress.child(RENDER_SHARE, 1.0))
+        options = IndexOptions(title="Sample: coloured shapes")
+        yield from app.indexer.index(path, options, progress=progress.child(RENDER_SHARE, 1.0))
 
     return Stream(operation)

@@ -1,6 +1,6 @@
 """The documents that programs read: what `--json` prints. Times are in seconds on the video's clock, and also as text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
@@ -8,16 +8,18 @@ from pydantic import BaseModel
 
 from longview.app.answers import Answer, Citation
 from longview.app.indexer import IndexResult
+from longview.app.sources import SourceReport
 from longview.indexing.library import Provenance, VideoEntry
-from longview.indexing.search import Moment
+from longview.indexing.search import Evidence, Moment
+from longview.indexing.tracks import Track
 from longview.model.tasks.coverage import Coverage
 from longview.video.probe import VideoInfo
 from longview.video.time_text import format_time
-from longview.video.timeline import Event, Span
+from longview.video.timeline import Event, Segment, Span
 
 if TYPE_CHECKING:
     # They import torch, which takes seconds.
-    from longview.app.service import PlanReport
+    from longview.app.service import FramePlan
     from longview.model.tasks.costs import Cost
     from longview.model.tasks.localizer import Localization
 
@@ -108,10 +110,44 @@ class ProvenanceOut(BaseModel):
     plan: dict[str, Any]
 
     @classmethod
-    def of(cls, *provenance: Provenance) -> "ProvenanceOut | list[ProvenanceOut]":
+    def of(cls, provenance: Provenance) -> Self:
+        """Return the document of a provenance."""
+        return cls(**asdict(provenance))
+
+    @classmethod
+    def of_all(cls, provenance: Sequence[Provenance]) -> "Self | list[Self]":
         """Return the document of one provenance, or the documents of several."""
-        documents = [ProvenanceOut(**asdict(item)) for item in provenance]
+        documents = [cls.of(item) for item in provenance]
         return documents[0] if len(documents) == 1 else documents
+
+
+class SourceOut(BaseModel):
+    """What came of one source."""
+
+    source: str
+    status: str
+    """`indexed`, `up_to_date`, `skipped`, `declined` (nothing to find in this video) or `failed`."""
+    reason: str
+    """Why the source was not run, failed or found nothing, or what it left out."""
+    segments: int
+    language: str | None
+    seconds_spent: float
+    estimated_seconds: float | None
+    error: ErrorOut | None
+
+    @classmethod
+    def of(cls, report: SourceReport) -> Self:
+        """Return the document of a source's report."""
+        return cls(
+            source=report.source,
+            status=report.status,
+            reason=report.reason,
+            segments=report.segments,
+            language=report.language,
+            seconds_spent=round(report.seconds_spent, 2),
+            estimated_seconds=rounded(report.estimated_seconds),
+            error=ErrorOut.of(report.error) if report.error else None,
+        )
 
 
 class IndexedVideoOut(BaseModel):
@@ -120,25 +156,28 @@ class IndexedVideoOut(BaseModel):
     video_id: str
     path: str
     status: str = "indexed"
+    """`indexed`, or `partial` if a source failed."""
     duration_s: float
     events: int
+    """Number of captions."""
     seconds_spent: float
-    estimated_seconds: float | None
-    """Estimated captioning time, in seconds."""
+    sources: list[SourceOut]
     incomplete: list[SpanOut]
+    """Spans in which captions may be incomplete."""
 
     @classmethod
     def of(cls, result: IndexResult) -> Self:
         """Return the document of the result of `index`."""
-        entry = result.entry
+        entry, captions = result.entry, result.entry.track("captions")
         return cls(
             video_id=entry.video_id,
             path=str(entry.path),
+            status="partial" if result.failures else "indexed",
             duration_s=round(entry.duration_s, 3),
             events=entry.caption_count,
             seconds_spent=round(result.seconds_spent, 2),
-            estimated_seconds=rounded(result.estimated_seconds),
-            incomplete=[SpanOut.of(span) for span in entry.incomplete],
+            sources=[SourceOut.of(report) for report in result.reports],
+            incomplete=[SpanOut.of(span) for span in (captions.uncovered if captions else ())],
         )
 
 
@@ -158,6 +197,39 @@ class IndexDocument(BaseModel):
     notice: str | None
 
 
+class TrackOut(BaseModel):
+    """What one source has found in a video."""
+
+    source: str
+    status: str
+    """`complete`, `incomplete` (interrupted: `index` goes on), `declined` or `failed`."""
+    segments: int
+    languages: list[str]
+    indexed: SpanOut
+    """The part that was requested."""
+    done_s: float
+    """Time up to which it is complete, in seconds."""
+    model: str
+    """Checkpoint or speech model, and its fingerprint."""
+    updated_at: str
+    note: str
+
+    @classmethod
+    def of(cls, track: Track) -> Self:
+        """Return the document of a track."""
+        return cls(
+            source=track.source,
+            status=track.status,
+            segments=track.segment_count,
+            languages=list(track.languages),
+            indexed=SpanOut.of(track.span),
+            done_s=round(track.done_s, 3),
+            model=track.provenance.checkpoint,
+            updated_at=track.updated_at,
+            note=track.note,
+        )
+
+
 class VideoOut(BaseModel):
     """A video of the library."""
 
@@ -165,11 +237,11 @@ class VideoOut(BaseModel):
     title: str
     path: str
     duration_s: float
-    indexed: SpanOut
     events: int
-    indexed_at: str
-    checkpoint: str
+    """Number of captions."""
+    tracks: list[TrackOut]
     outdated: bool
+    """Whether another checkpoint would now caption it."""
 
     @classmethod
     def of(cls, entry: VideoEntry, *, is_outdated: bool) -> Self:
@@ -179,10 +251,8 @@ class VideoOut(BaseModel):
             title=entry.title,
             path=str(entry.path),
             duration_s=round(entry.duration_s, 3),
-            indexed=SpanOut.of(entry.span),
             events=entry.caption_count,
-            indexed_at=entry.indexed_at,
-            checkpoint=entry.provenance.checkpoint,
+            tracks=[TrackOut.of(track) for track in entry.tracks],
             outdated=is_outdated,
         )
 
@@ -251,28 +321,47 @@ class CostsOut(BaseModel):
 
     ask: CostOut
     index: CostOut
+    """The cost of captions; `sources` has that of the other sources."""
     locate: CostOut
     occurrence: CostOut
 
     @classmethod
-    def of(cls, report: "PlanReport") -> Self:
+    def of(cls, frames: "FramePlan") -> Self:
         """Return the document of the costs of a plan."""
-        captions, localization = asdict(report.checks.captions), asdict(report.checks.localization)
+        captions, localization = asdict(frames.checks.captions), asdict(frames.checks.localization)
         return cls(
-            ask=CostOut.of(report.ask, verify=report.checks.answers.verify, refine=False),
-            index=CostOut.of(report.index, **captions),
-            locate=CostOut.of(report.locate, **localization),
-            occurrence=CostOut.of(report.occurrence, **localization),
+            ask=CostOut.of(frames.ask, verify=frames.checks.answers.verify, refine=False),
+            index=CostOut.of(frames.index, **captions),
+            locate=CostOut.of(frames.locate, **localization),
+            occurrence=CostOut.of(frames.occurrence, **localization),
         )
 
 
-class PlanDocument(PlanOut):
-    """The document of `plan`."""
+class PlannedSourceOut(BaseModel):
+    """What `index` would do for one source."""
+
+    source: str
+    action: str
+    """`run`, `keep` (it is up to date), `skip` or `decline`."""
+    reason: str
+    estimated_seconds: float | None
+
+
+class FramePlanOut(PlanOut):
+    """The plan for tasks that look at frames, and their costs."""
 
     estimated_seconds: float | None
     """Estimated time of an answer, in seconds."""
     estimated_bytes: int
     costs: CostsOut
+
+
+class PlanDocument(BaseModel):
+    """The document of `plan`."""
+
+    sources: list[PlannedSourceOut]
+    frames: FramePlanOut | None
+    """None for a file without pictures."""
     video: dict[str, Any]
     key_frames_only: bool
     checkpoint: str
@@ -287,7 +376,8 @@ class CaptionDocument(BaseModel):
     events: list[EventOut]
     outdated: bool
     incomplete: list[SpanOut]
-    provenance: ProvenanceOut | list[ProvenanceOut]
+    provenance: ProvenanceOut | None
+    """None: the video was not captioned."""
     notice: str | None
 
 
@@ -304,7 +394,7 @@ class ChaptersDocument(BaseModel):
     duration_s: float
     summary: str
     chapters: list[ChapterOut]
-    provenance: ProvenanceOut | list[ProvenanceOut]
+    provenance: ProvenanceOut | None
     notice: str | None
 
 
@@ -348,6 +438,58 @@ class LocateDocument(BaseModel):
         )
 
 
+class WordOut(SpanOut):
+    """A spoken word."""
+
+    text: str
+    confidence: float | None
+
+
+class SegmentOut(SpanOut):
+    """A segment of a track."""
+
+    text: str
+    source: str
+    language: str | None
+    confidence: float | None
+    words: list[WordOut]
+
+    @classmethod
+    def of_segment(cls, segment: Segment) -> Self:
+        """Return the document of a segment."""
+        words = [WordOut(**SpanOut.fields_of(word.span), text=word.text, confidence=word.confidence) for word in segment.words]
+        return cls(
+            **cls.fields_of(segment.span),
+            text=segment.text,
+            source=segment.source,
+            language=segment.language,
+            confidence=segment.confidence,
+            words=words,
+        )
+
+
+class TranscriptDocument(BaseModel):
+    """The document of `transcript`."""
+
+    video_id: str
+    duration_s: float
+    segments: list[SegmentOut]
+    tracks: list[TrackOut]
+    """The tracks of speech and subtitles, which say how far they have come."""
+
+
+class SubtitlesDocument(BaseModel):
+    """The document of `subtitles`: what was added."""
+
+    video_id: str
+    path: str
+    segments: int
+    language: str | None
+    unmatched_share: float | None
+    """Share of a transcript's words that do not fit the speech; None for a file with times."""
+    problems: list[str]
+
+
 class CitationOut(SpanOut):
     """A span that an answer cites, and the text of its source."""
 
@@ -386,7 +528,7 @@ class AskDocument(BaseModel):
             total_s=round(answer.total_s, 3),
             coverage=CoverageOut.of(answer.coverage),
             verified=verified,
-            provenance=ProvenanceOut.of(*answer.provenance),
+            provenance=ProvenanceOut.of_all(answer.provenance),
             notice=notice,
         )
 
@@ -404,15 +546,42 @@ class ConversationDocument(BaseModel):
     answers: list[AskDocument | FailedAnswerOut]
 
 
+class EvidenceOut(SpanOut):
+    """A segment that speaks for a search result."""
+
+    source: str
+    text: str
+    language: str | None
+    confidence: float | None
+    highlights: list[tuple[int, int]]
+    """Ranges of characters of the text that match the query."""
+
+    @classmethod
+    def of_evidence(cls, item: Evidence) -> Self:
+        """Return the document of the evidence for a moment."""
+        segment = item.segment
+        return cls(
+            **cls.fields_of(item.span),
+            source=segment.source,
+            text=segment.text,
+            language=segment.language,
+            confidence=segment.confidence,
+            highlights=list(item.highlights),
+        )
+
+
 class MomentOut(SpanOut):
-    """One search result."""
+    """One search result. Its times, text and source are those of the best evidence."""
 
     video_id: str
     title: str
     text: str
     score: float
     source: str
+    evidence: list[EvidenceOut]
+    """Segments of different sources at this time, best first."""
     verified: bool | None
+    """Whether the video confirms the caption; None for what is said or written, which is not verified."""
 
     @classmethod
     def of_moment(cls, moment: Moment) -> Self:
@@ -424,6 +593,7 @@ class MomentOut(SpanOut):
             text=moment.text,
             score=moment.score,
             source=moment.source,
+            evidence=[EvidenceOut.of_evidence(item) for item in moment.evidence],
             verified=moment.verified,
         )
 
@@ -444,6 +614,7 @@ class ExportDocument(BaseModel):
 
     video_id: str
     format: str
+    sources: list[str]
     content: str | None = None
     path: str | None = None
 

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from longview.app.answers import Answer, Answers
 from longview.app.checks import Checks
-from longview.app.indexer import Indexer, IndexResult, requested_span
+from longview.app.indexer import Indexer, IndexOptions, IndexResult, requested_span
 from longview.app.media import MediaStore, is_file_name
 from longview.app.retriever import Retriever, SearchResults
 from longview.app.runtime import Runtime
 from longview.app.settings import Settings
+from longview.app.sources import Decision
 from longview.app.streams import Done, Stream
-from longview.indexing.errors import UnknownVideo
-from longview.indexing.exports import FORMATS, ExportFormat, export_captions
-from longview.indexing.library import AnsweredQuestion, Caption, Library, Provenance, VideoEntry
-from longview.indexing.search import Moment
+from longview.app.subtitle_import import SubtitleImport, import_subtitles
+from longview.indexing.errors import ExportNotPossible, UnknownVideo
+from longview.indexing.exports import FORMATS, ExportFormat, export_segments
+from longview.indexing.library import AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
+from longview.indexing.search import Evidence, Moment
+from longview.indexing.tracks import Track
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import Checkpoint
+from longview.model.speech.weights import SpeechModel
 from longview.model.tasks.events import PartialResult, TextDelta
 from longview.model.tasks.question import check_length
 from longview.video.decoder import Decoder
@@ -27,7 +31,7 @@ from longview.video.probe import VideoInfo
 from longview.video.progress import Cancelled, Progress, ProgressReport
 from longview.video.sampler import SamplingPlan
 from longview.video.time_text import TimeReference, find_times, format_time
-from longview.video.timeline import Event, Span
+from longview.video.timeline import Event, Segment, Span
 
 if TYPE_CHECKING:
     from longview.indexing.vectors import VectorIndex
@@ -37,15 +41,16 @@ if TYPE_CHECKING:
     from longview.model.tasks.prober import Prober
 
 __all__ = [  # with the types that the interface needs
-    "FORMATS", "Answer", "AnsweredQuestion", "Cancelled", "Caption", "ChatTurn", "Done", "Event", "ExportFormat", "IndexResult",
-    "Longview", "Moment", "NO_CAPTIONS", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport",
-    "SearchResults", "Span", "Stream", "TextDelta", "TimeReference", "VideoEntry", "find_times", "format_time",
+    "FORMATS", "Answer", "AnsweredQuestion", "Cancelled", "ChatTurn", "Done", "Event", "Evidence", "ExportFormat", "IndexOptions",
+    "IndexResult", "Longview", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport",
+    "SearchResults", "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "VideoEntry",
+    "find_times", "format_time",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
-NO_CAPTIONS = "There are no captions: the frames could not be decoded, or are unlike anything this checkpoint was trained on."
-"""Text in place of the captions of a video that could not be captioned."""
+EXPORT_ORDER = ("captions", "subtitles", "speech")
+"""Sources that are exported where none is chosen: the first that the video has."""
 NO_EVENTS = "No events detected."
 """Text in place of the captions of a video that was captioned and has no events."""
 
@@ -55,6 +60,16 @@ class PlanReport:
     """A plan and its estimated cost."""
 
     video: VideoInfo
+    sources: dict[str, Decision]
+    """What each source would do when the video is indexed."""
+    frames: "FramePlan | None"
+    """The plan and the costs of tasks that look at frames; None for a file without pictures."""
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """A sampling plan and the estimated costs of the tasks that use the checkpoint."""
+
     plan: SamplingPlan
     estimated_bytes: int
     """Peak memory, including the weights of the checkpoint."""
@@ -114,7 +129,7 @@ class Longview:
 
     @property
     def vectors(self) -> "VectorIndex":
-        """The index of caption vectors; the first access loads the sentence encoder."""
+        """The index of passage vectors; the first access loads the sentence encoder."""
         return self._runtime.vectors
 
     @property
@@ -126,6 +141,15 @@ class Longview:
     def checks(self) -> Checks:
         """The checks that are on for the chosen checkpoint, which is not loaded for it."""
         return self._runtime.checks
+
+    @property
+    def speech_model(self) -> SpeechModel:
+        """The chosen speech model, without its weights.
+
+        Raises:
+            SpeechModelNotFound, InvalidSpeechModel: see `longview.model.speech.weights.find_speech_model`.
+        """
+        return self._runtime.speech_model
 
     def warm_up(self) -> None:
         """Load checkpoint and encoder now, so that the first question does not wait for them."""
@@ -156,7 +180,7 @@ class Longview:
                 if not is_file_name(reference):
                     raise
             log.warning("%s is not in the library yet; it is indexed first.", reference)
-            result = yield from self.indexer.index(Path(reference), keep_sessions=True, progress=progress)
+            result = yield from self.indexer.index(Path(reference), progress=progress)
             return result.entry
 
         return Stream(operation, progress=progress)
@@ -165,13 +189,38 @@ class Longview:
         """Whether another checkpoint, or another version of the prompts, would now caption this video."""
         return self._runtime.is_outdated(entry)
 
-    def captions(self, entry: VideoEntry) -> tuple[Caption, ...]:
-        """Return a video's captions in order of time."""
-        return self.library.captions(entry.video_id)
+    def segments(
+        self, entry: VideoEntry, source: str | None = None, *, language: str | None = None, within: Span | None = None
+    ) -> tuple[Segment, ...]:
+        """Return segments of a video in order of time; see `Tracks.segments`."""
+        stored = self.library.tracks.segments(entry.video_id, source, language=language, within=within)
+        return tuple(item.segment for item in stored)
 
-    def export(self, entry: VideoEntry, format: ExportFormat) -> str:
-        """Return a video's captions as text in a format."""
-        return export_captions(format, entry, [caption.event for caption in self.captions(entry)])
+    def export(
+        self,
+        entry: VideoEntry,
+        format: ExportFormat,
+        sources: Sequence[str],
+        *,
+        language: str | None = None,
+        words: bool = False,
+    ) -> str:
+        """Return tracks of a video as text in a format.
+
+        `language`: only segments in this language. `words`: with the times of words.
+
+        Raises:
+            ExportNotPossible: there is nothing to export, or the format cannot hold it.
+        """
+        segments = [item for name in sources for item in self.segments(entry, name, language=language)]
+        if not segments:
+            what = " or ".join(sources or EXPORT_ORDER) + (f" in the language {language}" if language else "")
+            raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
+        return export_segments(format, entry, segments, words=words)
+
+    def add_subtitles(self, entry: VideoEntry, path: Path, *, offset_s: float = 0.0) -> SubtitleImport:
+        """Add a subtitle file, or a transcript without times, to a video; see `longview.app.subtitle_import`."""
+        return import_subtitles(self.library, self.decoder, entry, path, offset_s=offset_s)
 
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """Return the conversation about a video, oldest turn first."""
@@ -198,22 +247,29 @@ class Longview:
         max_frames: int | None = None,
         context_tokens: int | None = None,
     ) -> PlanReport:
-        """Plan the session for questions about a video or a part of it, and estimate the cost of each task.
+        """Plan what `index` would do and the session for questions about a video or a part of it; estimate the costs.
 
         A path need not be in the library. `fps` and `max_frames` apply to questions only.
 
         Raises:
             ImpossiblePlan: the options cannot be satisfied together.
         """
-        from longview.model.tasks import costs
-
         _, video = self.media.resolve(reference)
         span = requested_span(video, start_s, end_s)
+        sources = self.indexer.decisions(video, span or Span(0.0, video.duration_s))
+        if not video.has_frames:
+            return PlanReport(video, sources, None)
+        return PlanReport(video, sources, self._plan_frames(video, span, fps, max_frames, context_tokens))
+
+    def _plan_frames(
+        self, video: VideoInfo, span: Span | None, fps: float | None, max_frames: int | None, context_tokens: int | None
+    ) -> FramePlan:
+        from longview.model.tasks import costs
+
         pool, checks = self.pool, self._runtime.checks
         plan = pool.planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
         caption_plan = pool.planner.plan(video, "caption", span=span, context_tokens=context_tokens)
-        return PlanReport(
-            video,
+        return FramePlan(
             plan,
             pool.engine.estimated_bytes(plan),
             checks,
@@ -223,30 +279,9 @@ class Longview:
             occurrence=costs.occurrence_cost(pool, self.prober, video, checks.localization),
         )
 
-    def index(
-        self,
-        path: Path,
-        *,
-        start_s: float | None = None,
-        end_s: float | None = None,
-        context_tokens: int | None = None,
-        title: str | None = None,
-        keep_sessions: bool = True,
-        progress: Progress | None = None,
-    ) -> Stream[IndexResult]:
-        """Caption a file and add it to the library; see `Indexer.index`. `progress`: see `Stream`."""
-        return Stream(
-            lambda progress: self.indexer.index(
-                path,
-                start_s=start_s,
-                end_s=end_s,
-                context_tokens=context_tokens,
-                title=title,
-                keep_sessions=keep_sessions,
-                progress=progress,
-            ),
-            progress=progress,
-        )
+    def index(self, path: Path, options: IndexOptions | None = None, *, progress: Progress | None = None) -> Stream[IndexResult]:
+        """Index a file: run the sources that apply to it; see `Indexer.index`. `progress`: see `Stream`."""
+        return Stream(lambda progress: self.indexer.index(path, options, progress=progress), progress=progress)
 
     def locate(self, entry: VideoEntry, query: str, *, progress: Progress | None = None) -> "Stream[Localization]":
         """Find all occurrences of a query in the whole video, whichever part of it was indexed. `progress`: see `Stream`."""
@@ -290,7 +325,7 @@ class Longview:
         verify: bool | None = None,
         progress: Progress | None = None,
     ) -> Stream[SearchResults]:
-        """Search the captions of the library, or of one video, and verify the moments; see `Retriever.search`.
+        """Search all tracks of the library, or of one video, and verify the captions among the moments; see `Retriever.search`.
 
         `progress`: see `Stream`.
         """

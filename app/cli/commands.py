@@ -1,186 +1,32 @@
-"""The verbs that index, list, ask and search: the calls of each to the application, and its output."""
+"""The verbs that show captions and chapters, locate, ask and search: their calls to the application, and their output."""
 
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
-from longview.app.cli.output import printable, write_out
+from longview.app.cli.output import count_text, highlighted, write_out
 from longview.app.cli.params import (
-    ContextTokens,
-    End,
-    ExistingVideo,
-    Start,
     VideoArgument,
-    parse_seconds,
     resolve_video,
     span_text,
     warn_if_incomplete,
 )
 from longview.app.doctor import examine
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
-from longview.app.runtime import plan_fields
-from longview.app.service import NO_CAPTIONS, NO_EVENTS, ChatTurn, Moment, PlanReport
+from longview.app.retriever import VERIFIED_SOURCES
+from longview.app.service import NO_EVENTS, ChatTurn, Moment
 from longview.indexing.library import VideoEntry
-from longview.video.time_text import format_clock, format_time
+from longview.video.time_text import format_clock
 
 if TYPE_CHECKING:
-    from longview.model.tasks.costs import Cost
+    pass
 
 log = logging.getLogger(__name__)
-
-
-@command("json", "model", "decoding", "index-checks")
-def index(
-    context: Context,
-    paths: Annotated[list[Path], typer.Argument(help="Video files.")],
-    start: Start = None,
-    end: End = None,
-    context_tokens: ContextTokens = None,
-) -> None:
-    """Caption videos and add them to the library.
-
-    Example: longview index holiday.mp4
-    """
-    start_s, end_s = parse_seconds(start), parse_seconds(end)
-    documents: list[schemas.IndexedVideoOut | schemas.FailedVideoOut] = []
-    lines: list[str] = []
-    failures: list[Exception] = []
-    context.print_notice()
-    for path in paths:
-        try:
-            # This process ends after the last file, so no question will need the sessions.
-            options: dict[str, Any] = {"start_s": start_s, "end_s": end_s, "context_tokens": context_tokens}
-            result = context.follow(context.app.index(path, **options, keep_sessions=False))
-        except EXPECTED_ERRORS as error:
-            failures.append(error)
-            documents.append(schemas.FailedVideoOut(path=str(path), error=schemas.ErrorOut.of(error)))
-            lines.append(f"failed: {error}")
-            continue
-        row = schemas.IndexedVideoOut.of(result)
-        documents.append(row)
-        spent = f"{_count(row.events, 'event')} in {row.seconds_spent} s"
-        lines.append(f"{row.video_id}  {format_time(row.duration_s)}  {spent}  {printable(row.path)}")
-        if row.incomplete and not row.events:
-            lines.append(f"{row.video_id}  {NO_CAPTIONS}")
-    if failures and len(paths) == 1:
-        raise failures[0]
-    context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.checkpoint.notice), "\n".join(lines))
-    if failures:
-        raise typer.Exit(1)
-
-
-@command("json", "model")
-def list_(context: Context) -> None:
-    """Show the videos of the library.
-
-    Example: longview list
-    """
-    entries = context.app.videos()
-    rows = [schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry)) for entry in entries]
-    lines = (
-        f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.caption_count:>4} events  {entry.title}"
-        + ("" if entry.span.duration_s >= entry.duration_s - 0.1 else f"  (only {span_text(entry.span)})")
-        + ("  (outdated, re-index)" if row.outdated else "")
-        for entry, row in zip(entries, rows, strict=True)
-    )
-    context.print_result(
-        schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
-    )
-
-
-@command("json")
-def remove(context: Context, video: ExistingVideo) -> None:
-    """Remove a video from the library; its file stays.
-
-    Example: longview remove 3f2a
-    """
-    entry = context.app.video(video)
-    context.app.remove(entry)
-    context.print_result(
-        schemas.RemoveDocument(video_id=entry.video_id, path=str(entry.path)),
-        f"Removed {entry.title} from the library; its file {printable(str(entry.path))} is unchanged.",
-    )
-
-
-@command("json", "model", "key-frames", "index-checks")
-def plan(
-    context: Context,
-    video: ExistingVideo,
-    start: Start = None,
-    end: End = None,
-    context_tokens: ContextTokens = None,
-    fps: Annotated[float | None, typer.Option(min=0.001, help="Frames per second.", show_default=False)] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Maximum number of frames.", show_default=False)] = None,
-) -> None:
-    """Show which frames a question would need, and what each task would cost.
-
-    Example: longview plan holiday.mp4
-    """
-    report = context.app.plan(
-        video,
-        start_s=parse_seconds(start),
-        end_s=parse_seconds(end),
-        context_tokens=context_tokens,
-        fps=fps,
-        max_frames=max_frames,
-    )
-    key_frames_only = context.app.settings.key_frames_only
-    document = schemas.PlanDocument(
-        **plan_fields(report.plan),
-        estimated_seconds=schemas.rounded(report.ask.seconds),
-        estimated_bytes=report.estimated_bytes,
-        costs=schemas.CostsOut.of(report),
-        video=schemas.video_fields(report.video),
-        key_frames_only=key_frames_only,
-        checkpoint=context.app.checkpoint.identity,
-        notice=context.app.checkpoint.notice,
-    )
-    text = (
-        f"{_count(document.frames, 'frame')} of {document.width}x{document.height} in {_count(len(document.windows), 'window')}, "
-        f"one every {report.plan.patch_period_s / 2:.2f} s\n"
-        f"{document.total_tokens} tokens: {document.visual_tokens} visual, {document.timestamp_tokens} for timestamps, "
-        f"the rest for question and reply; at most {max(report.plan.window_tokens)} in one window\n"
-        f"Times are accurate to {document.patch_period_s:.2f} s. Frames that stay on screen are decoded once.\n"
-        f"Estimated memory on device {context.app.device}: {report.estimated_bytes / 1e9:.1f} GB.\n\n"
-        + "\n".join(f"{name:8} {cost}" for name, cost in cost_lines(report))
-    )
-    if key_frames_only:
-        text += "\nWith --key-frames-only, only the key frames among these are decoded; events between two key frames are missed."
-    context.print_result(document, text)
-
-
-def cost_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
-    """Yield the name and the cost of each task, as text."""
-    captions, localization = report.checks.captions, report.checks.localization
-    yield "ask", f"{_cost_text(report.ask)}; a warm session is reused"
-    index = _cost_text(report.index)
-    if report.index.text_generations:
-        index += f", {_count(report.index.text_generations, 'reply')} for chapters and summary"
-    yield "index", f"{index}; captions are {_checks_text(verified=captions.verify, refined=captions.refine)}"
-    checks = _checks_text(verified=localization.verify, refined=localization.refine)
-    per_occurrence = _cost_text(report.occurrence)
-    yield "locate", f"{_cost_text(report.locate)}, and {per_occurrence} per occurrence; occurrences are {checks}"
-
-
-def _cost_text(cost: "Cost") -> str:
-    about = "" if cost.is_exact else "about "
-    duration = "at an unknown speed" if cost.seconds is None else f"about {cost.seconds:.1f} s"
-    return f"{about}{_count(cost.sessions, 'session')}, {about}{_count(cost.generations, 'reply')}, {duration}"
-
-
-def _count(number: int, noun: str) -> str:
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number} {noun if number == 1 else plural}"
-
-
-def _checks_text(**checks: bool) -> str:
-    return " and ".join(name if is_on else f"not {name}" for name, is_on in checks.items())
 
 
 @command("json", "model", "decoding")
@@ -190,22 +36,37 @@ def caption(context: Context, video: VideoArgument) -> None:
     Example: longview caption 3f2a
     """
     entry = resolve_video(context, video)
-    is_outdated = context.app.is_outdated(entry)
+    is_outdated, track = context.app.is_outdated(entry), entry.track("captions")
     warn_if_incomplete(entry)
-    if is_outdated:
-        log.warning("These captions are outdated (made by %s); index the video again to renew them.", entry.provenance.checkpoint)
+    if is_outdated and track:
+        log.warning("These captions are outdated (made by %s); index the video again to renew them.", track.provenance.checkpoint)
     context.print_notice()
     document = schemas.CaptionDocument(
         video_id=entry.video_id,
         duration_s=round(entry.duration_s, 3),
-        events=schemas.EventOut.of_events(item.event for item in context.app.captions(entry)),
+        events=[schemas.EventOut(**schemas.SpanOut.fields_of(item.span), text=item.text) for item in _captions(context, entry)],
         outdated=is_outdated,
-        incomplete=[schemas.SpanOut.of(span) for span in entry.incomplete],
-        provenance=schemas.ProvenanceOut.of(entry.provenance),
+        incomplete=[schemas.SpanOut.of(span) for span in (track.uncovered if track else ())],
+        provenance=schemas.ProvenanceOut.of(track.provenance) if track else None,
         notice=context.app.checkpoint.notice,
     )
     text = "\n".join(f"{event.start} - {event.end}  {event.text}" for event in document.events)
-    context.print_result(document, text or (NO_CAPTIONS if entry.incomplete else NO_EVENTS))
+    context.print_result(document, text or _no_captions_text(entry))
+
+
+def _captions(context: Context, entry: VideoEntry) -> Sequence[Segment]:
+    return context.app.segments(entry, "captions")
+
+
+def _no_captions_text(entry: VideoEntry) -> str:
+    """Return why a video has no captions, and by what it can be searched."""
+    track = entry.track("captions")
+    if track is None:
+        return "There are no captions; `longview index` adds them."
+    if track.status == "complete":
+        return NO_EVENTS
+    others = " and ".join(other.source for other in entry.tracks if other.segment_count)
+    return f"There are no captions: {track.note}." + (f" The video is searchable by {others}." if others else "")
 
 
 @command("json", "model", "decoding")
@@ -222,12 +83,12 @@ def chapters(context: Context, video: VideoArgument) -> None:
         duration_s=round(entry.duration_s, 3),
         summary=entry.summary,
         chapters=[schemas.ChapterOut(**schemas.SpanOut.fields_of(item.span), title=item.text) for item in entry.chapters],
-        provenance=schemas.ProvenanceOut.of(entry.provenance),
+        provenance=schemas.ProvenanceOut.of(track.provenance) if (track := entry.track("captions")) else None,
         notice=context.app.checkpoint.notice,
     )
     lines = [f"{format_clock(chapter.span.start_s)} {chapter.text}" for chapter in entry.chapters]
     if not entry.summary:
-        lines = ["There are no chapters: the video has no captions, or an early version of Longview indexed it. Index it again."]
+        lines = [f"There are no chapters. {_no_captions_text(entry)}"]
     context.print_result(document, "\n".join([*lines, "", entry.summary]).strip())
 
 
@@ -337,17 +198,17 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of moments.")] = 10,
     video: Annotated[str | None, typer.Option(help="Search only this video.", show_default=False)] = None,
 ) -> None:
-    """Search the captions of the whole library.
+    """Search what is shown, said and written in the whole library.
 
     Example: longview search "red circle"
     """
     video_id = resolve_video(context, video).video_id if video else None
     results = context.follow(context.app.search(query, limit=limit, video=video_id))
     context.print_notice()
-    lines = [_moment_line(moment) for moment in results.accepted]
+    lines = [_moment_line(moment, is_bold=sys.stdout.isatty()) for moment in results.accepted]
     if results.rejected:
         lines.append(
-            f"{_count(len(results.rejected), 'result')} hidden: verification did not confirm the caption (see --no-verify)."
+            f"{count_text(len(results.rejected), 'result')} hidden: verification did not confirm the caption (see --no-verify)."
         )
     if results.unverified_count and context.app.settings.search_verify is not False:
         lines.append("Some results are not verified; --verify verifies all of them.")
@@ -358,12 +219,16 @@ def search(
         notice=context.app.checkpoint.notice,
     )
     where = " in this video" if video else " in the library"
-    context.print_result(document, "\n".join(lines) or f"No caption{where} matches “{query}”.")
+    context.print_result(document, "\n".join(lines) or f"Nothing{where} matches “{query}”.")
 
 
-def _moment_line(moment: Moment) -> str:
-    note = "" if moment.verified else "  (not verified)"
-    return f"{moment.score:.2f}  {span_text(moment.span)}  {moment.text}  [{moment.title}, {moment.video_id}]{note}"
+def _moment_line(moment: Moment, *, is_bold: bool) -> str:
+    best = moment.evidence[0]
+    text = highlighted(best.segment.text, best.highlights) if is_bold else best.segment.text
+    is_unverified = best.segment.source in VERIFIED_SOURCES and not moment.verified
+    others = "".join(f" + {source}" for source in moment.sources[1:])
+    note = "  (not verified)" if is_unverified else ""
+    return f"{moment.score:.2f}  {span_text(moment.span)}  {moment.source}{others}: {text}  [{moment.title}, {moment.video_id}]{note}"
 
 
 @command("json", "model")

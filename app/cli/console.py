@@ -39,10 +39,10 @@ DESCRIPTION = "Answer questions about long videos, find moments in a library of 
 FIRST_STEPS = f"""{DESCRIPTION}
 
   longview serve                              open Longview in the browser
-  longview index VIDEO                        caption a video and add it to the library
+  longview index VIDEO                        add a video to the library: words and captions
   longview ask VIDEO "What happens at 0:20?"  answer a question about it
-  longview search "red circle"                find moments in all videos
-  longview export VIDEO --format srt          write its captions as subtitles
+  longview search "red circle"                find what is shown or said in all videos
+  longview export VIDEO --format srt          write its captions or words as subtitles
 
 `longview --help` lists all verbs, `longview VERB --help` the options of a verb."""
 
@@ -102,9 +102,11 @@ class Context:
         raise AssertionError("a stream ends with its result or an error")
 
 
-OptionGroup = Literal["json", "model", "decoding", "backend", "key-frames", "index-checks", "ask-checks", "search-checks"]
+OptionGroup = Literal[
+    "json", "model", "decoding", "backend", "key-frames", "speech", "index-checks", "ask-checks", "search-checks"
+]
 """Options that several verbs have: `--json`; the model and where it runs; how frames are decoded for it, or only the backend, or
-only `--key-frames-only`; the checks of captions, answers and search results. All but `--json` override a setting."""
+only `--key-frames-only`; how speech is recognised; the checks of captions, answers and search results. All but `--json` override a setting."""
 _LIBRARY = {"library": Annotated[Path | None, typer.Option(help="Library folder (also LONGVIEW_LIBRARY).", show_default=False)]}
 _VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]}
 _BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="Decoder backend.", show_default=False)]}
@@ -115,6 +117,24 @@ _KEY_FRAMES = {
             "--key-frames-only", help="Decode key frames only: much faster, but events between two key frames are missed."
         ),
     ]
+}
+_SPEECH = {
+    "speech_model": Annotated[
+        str | None,
+        typer.Option(help="Speech model: auto (the bundled one), a folder, or the name of a cached model.", show_default=False),
+    ],
+    "speech_language": Annotated[
+        str | None,
+        typer.Option("--language", help="Language of the speech, such as en; by default it is detected.", show_default=False),
+    ],
+    "speech_vocabulary": Annotated[
+        Path | None,
+        typer.Option("--vocabulary", help="Text file with names and terms that are likely in the speech.", show_default=False),
+    ],
+    "audio_track": Annotated[
+        str | None,
+        typer.Option(help="Audio track to recognise: its number from 1, or a language.", show_default=False),
+    ],
 }
 _INDEX_CHECKS = {
     "index_verify": Annotated[
@@ -161,6 +181,7 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
     "decoding": _BACKEND | _KEY_FRAMES,
     "backend": _BACKEND,
     "key-frames": _KEY_FRAMES,
+    "speech": _SPEECH,
     "index-checks": _INDEX_CHECKS,
     "ask-checks": _ASK_CHECKS,
     "search-checks": _SEARCH_CHECKS,

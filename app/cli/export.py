@@ -19,6 +19,7 @@ from longview.app.cli.params import (
     warn_if_incomplete,
 )
 from longview.app.errors import BadRequest
+from longview.app.service import EXPORT_ORDER, VideoEntry
 from longview.indexing.exports import ExportFormat
 from longview.video.atomic import atomic_write
 from longview.video.time_text import format_time
@@ -34,19 +35,30 @@ def export(
     context: Context,
     video: VideoArgument,
     format: Annotated[ExportFormat, typer.Option(help="File format.")],
+    source: Annotated[
+        str | None,
+        typer.Option(help="captions, speech or subtitles, or several separated by commas.", show_default=False),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", help="Only segments in this language, such as en.", show_default=False)
+    ] = None,
+    words: Annotated[bool, typer.Option("--words", help="Write the times of words (vtt, json).")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.", show_default=False)
     ] = None,
 ) -> None:
-    """Export a video's captions.
+    """Export captions, speech or subtitles of a video; by default the first of captions, subtitles and speech that it has.
 
     Example: longview export 3f2a --format srt -o holiday.srt
     """
     entry = resolve_video(context, video)
-    text = context.app.export(entry, format)
-    warn_if_incomplete(entry)
+    sources = _sources_of(entry, source)
+    text = context.app.export(entry, format, sources, language=language, words=words)
+    if "captions" in sources:
+        warn_if_incomplete(entry)
     if output is None:
-        context.print_result(schemas.ExportDocument(video_id=entry.video_id, format=format, content=text), text.rstrip("\n"))
+        document = schemas.ExportDocument(video_id=entry.video_id, format=format, sources=sources, content=text)
+        context.print_result(document, text.rstrip("\n"))
         return
     target = output.expanduser()
     try:
@@ -58,7 +70,19 @@ def export(
             partial.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
-    context.print_result(schemas.ExportDocument(video_id=entry.video_id, format=format, path=str(output)), f"Wrote {output}.")
+    document = schemas.ExportDocument(video_id=entry.video_id, format=format, sources=sources, path=str(output))
+    context.print_result(document, f"Wrote {output}.")
+
+
+def _sources_of(entry: VideoEntry, choice: str | None) -> list[str]:
+    """Return the sources that are exported: those of the user, else the first that the video has."""
+    if choice is None:
+        return [name for name in EXPORT_ORDER if (track := entry.track(name)) and track.segment_count][:1]
+    names = [name.strip() for name in choice.split(",")]
+    for name in names:
+        if name not in EXPORT_ORDER:
+            raise BadRequest(f"There is no source {name!r}; choose from {', '.join(EXPORT_ORDER)}.")
+    return names
 
 
 @command("json", "backend")

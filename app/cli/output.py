@@ -101,3 +101,18 @@ def prepare_standard_streams() -> None:
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def count_text(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it needs one."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def highlighted(text: str, ranges: Sequence[tuple[int, int]]) -> str:
+    """Return a text for a terminal with ranges of its characters in bold."""
+    parts, position = [], 0
+    for start, end in ranges:
+        parts += [printable(text[position:start]), BOLD, printable(text[start:end]), NOT_BOLD]
+        position = end
+    return "".join([*parts, printable(text[position:])])

@@ -51,12 +51,14 @@ def span_text(span: Span) -> str:
 
 def warn_if_incomplete(entry: VideoEntry) -> None:
     """Warn if the captions may not cover all of a video."""
-    if entry.incomplete:
-        spans = format_spans(*entry.incomplete)
-        log.warning("Captions may be incomplete from %s.", spans)
-    if entry.span.duration_s < entry.duration_s - 0.1:
+    track = entry.track("captions")
+    if track is None or track.status != "complete":
+        return
+    if track.uncovered:
+        log.warning("Captions may be incomplete from %s.", format_spans(*track.uncovered))
+    if track.span.duration_s < entry.duration_s - 0.1:
         log.warning(
-            "Only %s was indexed; index the video again without --start and --end to caption all of it.", span_text(entry.span)
+            "Only %s was captioned; index the video again without --start and --end to caption all of it.", span_text(track.span)
         )
 
 

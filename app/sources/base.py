@@ -12,6 +12,8 @@ from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Span
 
+SAME_SPAN_IOU = 0.999
+"""Minimum IoU of two requested spans that are the same; earlier versions stored the span of the frames."""
 Action = Literal["run", "keep", "skip", "decline"]
 """`run`; `keep`: the track is up to date; `skip`: not needed or not possible here; `decline`: nothing to find in this video."""
 SourceStatus = Literal["indexed", "up_to_date", "skipped", "declined", "failed"]
@@ -54,7 +56,7 @@ class SourceJob:
     def has_track(self, source: str, checkpoint: str, prompt_version: str) -> Track | None:
         """Return the track of a source if it was made from the same span by the same checkpoint and prompts."""
         track = self.entry.track(source)
-        if track is None or track.span != self.span:
+        if track is None or track.span.iou(self.span) < SAME_SPAN_IOU:
             return None
         provenance = track.provenance
         return track if (provenance.checkpoint, provenance.prompt_version) == (checkpoint, prompt_version) else None

@@ -73,7 +73,7 @@ class CaptionSource:
         if not knows_footage(pool, job.video, plan, progress=step):
             job.file.check(progress)
             note = self._declined_note()
-            track = Track(self.name, "declined", plan.span, plan.span.end_s, provenance, uncovered=(plan.span,), note=note)
+            track = Track(self.name, "declined", job.span, job.span.end_s, provenance, uncovered=(job.span,), note=note)
             self._library.put_captions(job.entry.video_id, track, (), summary="", chapters=())
             return track
         windows = caption(
@@ -91,8 +91,8 @@ class CaptionSource:
         track = Track(
             self.name,
             "declined" if is_declined else "complete",
-            plan.span,
-            plan.span.end_s,
+            job.span,
+            job.span.end_s,
             provenance,
             uncovered=uncovered,
             note=self._declined_note() if is_declined else "",

@@ -1,0 +1,264 @@
+"""The verbs that add videos to the library, show it, remove videos, and plan what a video costs."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from longview.app import schemas
+from longview.app.cli.console import Context, command
+from longview.app.cli.output import count_text, printable
+from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds, span_text
+from longview.app.errors import EXPECTED_ERRORS, BadRequest
+from longview.app.indexer import IndexOptions, IndexResult
+from longview.app.runtime import plan_fields
+from longview.app.service import FramePlan, PlanReport, Track, VideoEntry
+from longview.app.sources import SourceReport
+from longview.video.time_text import format_time
+
+if TYPE_CHECKING:
+    from longview.model.tasks.costs import Cost
+
+log = logging.getLogger(__name__)
+
+Sources = Annotated[
+    str | None,
+    typer.Option(help="Only these sources, separated by commas: subtitles, speech, captions.", show_default=False),
+]
+NO_SEGMENTS = {"captions": "no events detected", "speech": "no speech", "subtitles": "no subtitles"}
+
+
+@command("json", "model", "decoding", "index-checks", "speech")
+def index(
+    context: Context,
+    paths: Annotated[list[Path], typer.Argument(help="Video or audio files.")],
+    sources: Sources = None,
+    start: Start = None,
+    end: End = None,
+    context_tokens: ContextTokens = None,
+) -> None:
+    """Read the subtitles of videos, recognise their speech, caption them, and add all of it to the library.
+
+    Example: longview index holiday.mp4
+    """
+    options = IndexOptions(
+        start_s=parse_seconds(start),
+        end_s=parse_seconds(end),
+        sources=None if sources is None else tuple(name.strip() for name in sources.split(",") if name.strip()),
+        context_tokens=context_tokens,
+        # This process ends after the last file, so no question will need the sessions.
+        keep_sessions=False,
+    )
+    if options.sources == ():
+        raise BadRequest("--sources names no source; choose from subtitles, speech and captions.")
+    documents: list[schemas.IndexedVideoOut | schemas.FailedVideoOut] = []
+    lines: list[str] = []
+    failures: list[Exception] = []
+    context.print_notice()
+    for path in paths:
+        try:
+            result = context.follow(context.app.index(path, options))
+        except EXPECTED_ERRORS as error:
+            failures.append(error)
+            documents.append(schemas.FailedVideoOut(path=str(path), error=schemas.ErrorOut.of(error)))
+            lines.append(f"failed: {error}")
+            continue
+        failures += [report.error for report in result.failures if report.error]
+        documents.append(schemas.IndexedVideoOut.of(result))
+        lines += index_lines(result)
+    if len(paths) == 1 and isinstance(documents[0], schemas.FailedVideoOut):
+        raise failures[0]
+    context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.checkpoint.notice), "\n".join(lines))
+    if failures:
+        raise typer.Exit(1)
+
+
+def index_lines(result: IndexResult) -> Iterator[str]:
+    """Yield one line about a file that was indexed, and one about each source."""
+    entry = result.entry
+    yield f"{entry.video_id}  {format_time(entry.duration_s)}  {printable(str(entry.path))}"
+    for report in result.reports:
+        yield f"  {report.source:9}  {source_text(report, entry)}"
+
+
+def source_text(report: SourceReport, entry: VideoEntry) -> str:
+    """Return what came of a source, as text."""
+    if report.status == "failed":
+        return f"failed: {report.reason}"
+    if report.status == "skipped":
+        return f"not run: {report.reason}"
+    if report.status == "declined":
+        others = [track.source for track in entry.tracks if track.segment_count and track.source != report.source]
+        searchable = f"; searchable by {' and '.join(others)}" if others else ""
+        return f"none: {report.reason}{searchable}"
+    what = count_text(report.segments, "segment" if report.source != "captions" else "event")
+    if not report.segments:
+        what = NO_SEGMENTS[report.source]
+    language = f" ({report.language})" if report.language and report.segments else ""
+    if report.status == "up_to_date":
+        return f"{what}{language}, up to date"
+    note = f"; {report.reason}" if report.reason and report.segments else ""
+    return f"{what}{language} in {report.seconds_spent:.1f} s{note}"
+
+
+@command("json", "model")
+def list_(context: Context) -> None:
+    """Show the videos of the library.
+
+    Example: longview list
+    """
+    entries = context.app.videos()
+    rows = [schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry)) for entry in entries]
+    lines = (
+        f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.title}  [{_tracks_text(entry)}]"
+        + ("  (outdated, re-index)" if row.outdated else "")
+        for entry, row in zip(entries, rows, strict=True)
+    )
+    context.print_result(
+        schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
+    )
+
+
+def _tracks_text(entry: VideoEntry) -> str:
+    """Return what the library has of a video, as text."""
+    return ", ".join(_track_text(entry, track) for track in entry.tracks) or "nothing indexed yet"
+
+
+def _track_text(entry: VideoEntry, track: Track) -> str:
+    if track.status == "failed":
+        return f"{track.source}: failed"
+    if track.status == "declined":
+        return f"no {track.source}"
+    text = f"{track.segment_count} {track.source}" if track.source == "captions" else f"{track.source}: {track.segment_count}"
+    if track.status == "incomplete":
+        return f"{text}, up to {format_time(track.done_s)} of {format_time(track.span.end_s)}"
+    is_part = track.span.duration_s < entry.duration_s - 0.1
+    return f"{text}, only {span_text(track.span)}" if is_part else text
+
+
+@command("json")
+def remove(context: Context, video: ExistingVideo) -> None:
+    """Remove a video from the library; its file stays.
+
+    Example: longview remove 3f2a
+    """
+    entry = context.app.video(video)
+    context.app.remove(entry)
+    context.print_result(
+        schemas.RemoveDocument(video_id=entry.video_id, path=str(entry.path)),
+        f"Removed {entry.title} from the library; its file {printable(str(entry.path))} is unchanged.",
+    )
+
+
+@command("json", "model", "key-frames", "index-checks", "speech")
+def plan(
+    context: Context,
+    video: ExistingVideo,
+    start: Start = None,
+    end: End = None,
+    context_tokens: ContextTokens = None,
+    fps: Annotated[float | None, typer.Option(min=0.001, help="Frames per second.", show_default=False)] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Maximum number of frames.", show_default=False)] = None,
+) -> None:
+    """Show what `index` would do, which frames a question would need, and what each task would cost.
+
+    Example: longview plan holiday.mp4
+    """
+    report = context.app.plan(
+        video,
+        start_s=parse_seconds(start),
+        end_s=parse_seconds(end),
+        context_tokens=context_tokens,
+        fps=fps,
+        max_frames=max_frames,
+    )
+    settings = context.app.settings
+    document = schemas.PlanDocument(
+        sources=[
+            schemas.PlannedSourceOut(
+                source=name,
+                action=decision.action,
+                reason=decision.reason,
+                estimated_seconds=schemas.rounded(_source_seconds(name, report)),
+            )
+            for name, decision in report.sources.items()
+        ],
+        frames=frame_plan_document(report.frames) if report.frames else None,
+        video=schemas.video_fields(report.video),
+        key_frames_only=settings.key_frames_only,
+        checkpoint=context.app.checkpoint.identity,
+        notice=context.app.checkpoint.notice,
+    )
+    text = "\n".join(f"{name:9} {line}" for name, line in plan_lines(report))
+    if report.frames:
+        text = frames_text(report.frames, context.app.device) + "\n\n" + text
+        if settings.key_frames_only:
+            text += "\nWith --key-frames-only, only the key frames among these are decoded; events between key frames are missed."
+    context.print_result(document, text)
+
+
+def frame_plan_document(frames: FramePlan) -> schemas.FramePlanOut:
+    """Return the document of a plan for frames."""
+    return schemas.FramePlanOut(
+        **plan_fields(frames.plan),
+        estimated_seconds=schemas.rounded(frames.ask.seconds),
+        estimated_bytes=frames.estimated_bytes,
+        costs=schemas.CostsOut.of(frames),
+    )
+
+
+def frames_text(frames: FramePlan, device: str) -> str:
+    """Return a plan for frames as text."""
+    plan = frames.plan
+    return (
+        f"{count_text(plan.frames, 'frame')} of {plan.width}x{plan.height} in {count_text(len(plan.windows), 'window')}, "
+        f"one every {plan.patch_period_s / 2:.2f} s\n"
+        f"{plan.total_tokens} tokens: {plan.visual_tokens} visual, {plan.timestamp_tokens} for timestamps, "
+        f"the rest for question and reply; at most {max(plan.window_tokens)} in one window\n"
+        f"Times are accurate to {plan.patch_period_s:.2f} s. Frames that stay on screen are decoded once.\n"
+        f"Estimated memory on device {device}: {frames.estimated_bytes / 1e9:.1f} GB."
+    )
+
+
+def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
+    """Yield the name and the cost of each source of `index`, and of each other task, as text."""
+    for name, decision in report.sources.items():
+        if decision.action != "run":
+            yield name, f"{'not run' if decision.action == 'skip' else 'nothing to do'}: {decision.reason}"
+        elif name == "captions" and report.frames:
+            index, captions = report.frames.index, report.frames.checks.captions
+            text = _cost_text(index)
+            if index.text_generations:
+                text += f", {count_text(index.text_generations, 'reply')} for chapters and summary"
+            yield name, f"{text}; captions are {_checks_text(verified=captions.verify, refined=captions.refine)}"
+        else:
+            yield name, _seconds_text(decision.estimated_seconds)
+    if report.frames:
+        localization = report.frames.checks.localization
+        yield "ask", f"{_cost_text(report.frames.ask)}; a warm session is reused"
+        checks = _checks_text(verified=localization.verify, refined=localization.refine)
+        per_occurrence = _cost_text(report.frames.occurrence)
+        yield "locate", f"{_cost_text(report.frames.locate)}, and {per_occurrence} per occurrence; occurrences are {checks}"
+
+
+def _source_seconds(name: str, report: PlanReport) -> float | None:
+    decision = report.sources[name]
+    if name == "captions" and decision.action == "run" and report.frames:
+        return report.frames.index.seconds
+    return decision.estimated_seconds
+
+
+def _cost_text(cost: "Cost") -> str:
+    about = "" if cost.is_exact else "about "
+    sessions, replies = count_text(cost.sessions, "session"), count_text(cost.generations, "reply")
+    return f"{about}{sessions}, {about}{replies}, {_seconds_text(cost.seconds)}"
+
+
+def _seconds_text(seconds: float | None) -> str:
+    return "at an unknown speed" if seconds is None else f"about {seconds:.1f} s"
+
+
+def _checks_text(**checks: bool) -> str:
+    return " and ".join(name if is_on else f"not {name}" for name, is_on in checks.items())

@@ -1,0 +1,97 @@
+"""The verbs about words: print what is said in a video, and add subtitles to it."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longview.app import schemas
+from longview.app.cli.console import Context, command
+from longview.app.cli.output import count_text, printable
+from longview.app.cli.params import End, Start, VideoArgument, parse_seconds, resolve_video, span_text
+from longview.app.errors import BadRequest
+from longview.app.indexer import check_range
+from longview.app.service import VideoEntry
+from longview.video.time_text import format_time
+from longview.video.timeline import Span
+
+log = logging.getLogger(__name__)
+
+WORD_SOURCES = ("speech", "subtitles")
+
+
+@command("json", "model", "decoding", "speech")
+def transcript(
+    context: Context,
+    video: VideoArgument,
+    start: Start = None,
+    end: End = None,
+    source: Annotated[
+        str | None, typer.Option(help="speech or subtitles; by default what the video has.", show_default=False)
+    ] = None,
+) -> None:
+    """Print what is said in a video, with times.
+
+    Example: longview transcript 3f2a --start 10:00 --end 12:00
+    """
+    if source is not None and source not in WORD_SOURCES:
+        raise BadRequest(f"There is no transcript of the source {source!r}; choose speech or subtitles.")
+    start_s, end_s = parse_seconds(start), parse_seconds(end)
+    check_range(start_s, end_s)
+    entry = resolve_video(context, video)
+    sources = [source] if source else _sources_of(entry)
+    within = Span(start_s or 0.0, max(start_s or 0.0, entry.duration_s if end_s is None else end_s))
+    segments = [item for name in sources for item in context.app.segments(entry, name, within=within)]
+    tracks = [track for track in entry.tracks if track.source in WORD_SOURCES]
+    for track in tracks:
+        if track.source in sources and track.status in ("incomplete", "failed"):
+            log.warning("The %s is complete up to %s only; `longview index` goes on.", track.source, format_time(track.done_s))
+    document = schemas.TranscriptDocument(
+        video_id=entry.video_id,
+        duration_s=round(entry.duration_s, 3),
+        segments=[schemas.SegmentOut.of_segment(segment) for segment in segments],
+        tracks=[schemas.TrackOut.of(track) for track in tracks],
+    )
+    lines = [f"{format_time(segment.span.start_s)} - {format_time(segment.span.end_s)}  {segment.text}" for segment in segments]
+    context.print_result(document, "\n".join(lines) or _empty_text(entry, within))
+
+
+def _sources_of(entry: VideoEntry) -> list[str]:
+    """Return the source of the transcript: speech, whose words have times, else subtitles."""
+    return next(([name] for name in WORD_SOURCES if (track := entry.track(name)) and track.segment_count), [])
+
+
+def _empty_text(entry: VideoEntry, within: Span) -> str:
+    notes = [f"{track.source}: {track.note}" for track in entry.tracks if track.source in WORD_SOURCES and track.note]
+    reason = f" ({'; '.join(notes)})" if notes else ""
+    if _sources_of(entry):
+        return f"Nothing is said from {span_text(within)}."
+    return f"The library has no words of {entry.title}{reason}; `longview index --sources speech` recognises its speech."
+
+
+@command("json", "model", "decoding")
+def subtitles(
+    context: Context,
+    video: VideoArgument,
+    file: Annotated[Path, typer.Argument(help="Subtitles (.srt .vtt .ass .ssa), or a transcript without times (.txt .md).")],
+    offset: Annotated[float, typer.Option(help="Seconds that are added to all times.", min=-360_000.0, max=360_000.0)] = 0.0,
+) -> None:
+    """Add a subtitle file to a video. A transcript without times gets those of the recognised speech.
+
+    Example: longview subtitles 3f2a holiday.srt --offset -1.5
+    """
+    entry = resolve_video(context, video)
+    result = context.app.add_subtitles(entry, file.expanduser(), offset_s=offset)
+    document = schemas.SubtitlesDocument(
+        video_id=entry.video_id,
+        path=str(file),
+        segments=result.segments,
+        language=result.language,
+        unmatched_share=None if result.unmatched_share is None else round(result.unmatched_share, 4),
+        problems=list(result.problems),
+    )
+    lines = [f"Added {count_text(result.segments, 'subtitle')} of {printable(str(file))} to {entry.title}.", *result.problems]
+    if result.unmatched_share:
+        lines.append(f"{result.unmatched_share:.0%} of its words do not fit the speech, and were left out.")
+    context.print_result(document, "\n".join(lines))
