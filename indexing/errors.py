@@ -23,3 +23,9 @@ class LibraryUnusable(LibraryError):
     """The library's folder or database cannot be read or written."""
 
     code = "library_unusable"
+
+
+class ExportNotPossible(LibraryError):
+    """The chosen format cannot represent what should be exported."""
+
+    code = "export_not_possible"

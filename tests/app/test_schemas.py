@@ -6,13 +6,13 @@ from longview.app import schemas
 from longview.app.answers import Answer, Citation
 from longview.app.errors import BadRequest
 from longview.app.indexer import IndexResult
-from longview.indexing.exports import export_captions
+from longview.indexing.exports import export_segments
 from longview.indexing.library import Provenance
 from longview.indexing.search import Moment
 from longview.model.tasks.coverage import Coverage
 from longview.model.tasks.localizer import Localization, Occurrence
 from longview.video.sampler import SamplingPlan
-from longview.video.timeline import Event, Span
+from longview.video.timeline import Event, Segment, Span
 from tests.indexing.samples import sample_entry, sample_events
 
 VIDEO_ID = "aaaaaaaaaaaa"
@@ -126,4 +126,8 @@ def test_captions_and_exports_have_the_same_events() -> None:
     events = [Event(SPAN, "A red circle."), *sample_events("A blue ring.")]
     expected = [event.model_dump() for event in schemas.EventOut.of_events(events)]
     assert expected[0] == SPAN_FIELDS | {"text": "A red circle."}
-    assert json.loads(export_captions("json", sample_entry(VIDEO_ID), events))["events"] == expected
+    segments = [Segment(event.span, event.text, "captions") for event in events]
+    exported = json.loads(export_segments("json", sample_entry(VIDEO_ID), segments))["events"]
+    assert [{key: event[key] for key in expected[0]} for event in exported] == sorted(
+        expected, key=lambda event: event["start_s"]
+    )

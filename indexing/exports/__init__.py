@@ -1,0 +1,47 @@
+"""Export captions, speech and subtitles for other programs: SRT, WebVTT, JSON, CSV and plain text."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+from longview.indexing.errors import ExportNotPossible
+from longview.indexing.exports.document import segment_row, to_json
+from longview.indexing.exports.subtitles import to_srt, to_vtt
+from longview.indexing.exports.table import to_csv
+from longview.indexing.exports.transcript import to_text
+from longview.indexing.library import VideoEntry
+from longview.video.timeline import Segment
+
+__all__ = ["FORMATS", "WORD_FORMATS", "ExportFormat", "export_segments", "segment_row"]
+
+ExportFormat = Literal["srt", "vtt", "json", "csv", "txt"]
+FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+WORD_FORMATS: tuple[ExportFormat, ...] = ("vtt", "json")
+"""The formats that can represent the time of each word."""
+
+_WRITERS: dict[ExportFormat, Callable[[VideoEntry, Sequence[Segment], bool], str]] = {
+    "srt": lambda entry, segments, _: to_srt(segments, entry.duration_s),
+    "vtt": lambda entry, segments, words: to_vtt(segments, entry.duration_s, words=words),
+    "json": lambda entry, segments, words: to_json(entry, segments, words=words),
+    "csv": lambda _entry, segments, _: to_csv(segments),
+    "txt": lambda _entry, segments, _: to_text(segments),
+}
+
+
+def export_segments(format: ExportFormat, entry: VideoEntry, segments: Sequence[Segment], *, words: bool = False) -> str:
+    """Return segments of a video as text in a format, in order of time; the text can be encoded as UTF-8.
+
+    Args:
+        format: the file format.
+        entry: the video.
+        segments: segments of one or more sources, in any order. Segments of different sources are never merged.
+        words: whether to include the time of each word.
+
+    Raises:
+        ExportNotPossible: the format cannot represent the times of words, or cannot distinguish several sources.
+    """
+    if words and format not in WORD_FORMATS:
+        raise ExportNotPossible(f"{format.upper()} cannot represent the times of words; export to VTT or JSON instead.")
+    text = _WRITERS[format](entry, sorted(segments, key=lambda segment: (segment.span, segment.source)), words)
+    # A file name that is not valid UTF-8 has lone surrogates too.
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)

@@ -1,0 +1,56 @@
+"""Export segments as a JSON document."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from longview.indexing.library import VideoEntry
+from longview.video.time_text import format_time
+from longview.video.timeline import Segment, Span, Word
+
+
+def to_json(entry: VideoEntry, segments: Sequence[Segment], *, words: bool) -> str:
+    """Return a JSON document of a video and its segments; `words`: whether each event has its words."""
+    document = {
+        "video_id": entry.video_id,
+        "title": entry.title,
+        "path": str(entry.path),
+        "duration_s": entry.duration_s,
+        "provenance": _provenance(entry),
+        "events": [_event(segment, words=words) for segment in segments],
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def segment_row(segment: Segment) -> dict[str, Any]:
+    """Return a segment as JSON and CSV have it: seconds for programs, clock times for people."""
+    return {
+        **_seconds(segment.span),
+        "start": format_time(segment.span.start_s),
+        "end": format_time(segment.span.end_s),
+        "source": segment.source,
+        "language": segment.language,
+        "text": segment.text,
+    }
+
+
+def _event(segment: Segment, *, words: bool) -> dict[str, Any]:
+    event = segment_row(segment) | {"confidence": _rounded(segment.confidence)}
+    return event | {"words": [_word(word) for word in segment.words]} if words else event
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {**_seconds(word.span), "text": word.text, "confidence": _rounded(word.confidence)}
+
+
+def _seconds(span: Span) -> dict[str, float]:
+    return {"start_s": round(span.start_s, 3), "end_s": round(span.end_s, 3)}
+
+
+def _rounded(confidence: float | None) -> float | None:
+    return None if confidence is None else round(confidence, 3)
+
+
+def _provenance(entry: VideoEntry) -> dict[str, Any]:
+    return asdict(entry.provenance)

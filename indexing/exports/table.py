@@ -1,0 +1,35 @@
+"""Export segments as a table in CSV."""
+
+import csv
+import io
+import unicodedata
+from collections.abc import Sequence
+
+from longview.indexing.exports.cleaning import clean_text
+from longview.indexing.exports.document import segment_row
+from longview.video.timeline import Segment
+
+COLUMNS = ("start_s", "end_s", "start", "end", "source", "language", "text")
+_TEXT_COLUMNS = ("source", "language", "text")
+
+
+def to_csv(segments: Sequence[Segment]) -> str:
+    """Return a table with one row for each segment."""
+    target = io.StringIO()
+    writer = csv.DictWriter(target, COLUMNS)
+    writer.writeheader()
+    for segment in segments:
+        row = segment_row(segment)
+        writer.writerow(row | {column: _text_cell(row[column] or "") for column in _TEXT_COLUMNS})
+    return target.getvalue()
+
+
+def _text_cell(text: str) -> str:
+    """Return a text that a spreadsheet does not evaluate: an apostrophe precedes what it may interpret as a formula.
+
+    Spreadsheets ignore spaces and control characters before a formula, and some accept its full-width first character.
+    Source: OWASP, CSV Injection.
+    """
+    text = clean_text(text)
+    first = next((character for character in text if unicodedata.category(character)[0] not in "ZC"), "")
+    return f"'{text}" if first and unicodedata.normalize("NFKC", first) in "=+-@" else text
