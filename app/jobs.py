@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from longview.app.errors import EXPECTED_ERRORS
+from longview.app.reports import describe
 from longview.app.service import IndexOptions, Longview
 from longview.indexing.library import VideoEntry
 from longview.model.tasks.events import run_to_end
@@ -80,7 +81,7 @@ class Jobs:
             def index(source: Path, title: str | None = None) -> None:
                 result = run_to_end(self._app.indexer.index(source, IndexOptions(title=title), progress=job.progress))
                 job.video_id = result.entry.video_id
-                job.note = describe_reports(result)
+                job.note = describe(result)
 
             if upload_name is None:
                 index(path)

@@ -53,6 +53,11 @@ class VideoEntry:
         return track.segment_count if track else 0
 
     @property
+    def has_frames(self) -> bool:
+        """Whether the file has pictures, and not only sound."""
+        return bool(self.facts.get("width", 1))
+
+    @property
     def has_segments(self) -> bool:
         """Whether any source has found something."""
         return any(track.segment_count for track in self.tracks)

@@ -1,20 +1,24 @@
 """Render dataclasses as HTML with the templates beside this module, which escape every value."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from longview.app.jobs import Job
+from longview.app.reports import contents_text
+from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import (
     FORMATS,
-    NO_CAPTIONS,
     NO_EVENTS,
-    Caption,
+    Evidence,
     ProgressReport,
     SearchResults,
+    Segment,
     Span,
+    Track,
     VideoEntry,
     format_time,
 )
@@ -31,14 +35,6 @@ _TEMPLATES = jinja2.Environment(
 def format_span(span: Span) -> str:
     """Format a span as its two times."""
     return f"{format_time(span.start_s)} – {format_time(span.end_s)}"
-
-
-_TEMPLATES.filters |= {
-    "time": format_time,
-    "span": format_span,
-    "seconds": "{:.3f}".format,
-    "percent": "{:.0%}".format,
-}
 
 
 def _render(name: str, **values: Any) -> str:
@@ -60,10 +56,25 @@ def failure(text: str) -> str:
     return _render("failure", text=text)
 
 
-def captions(items: Sequence[Caption], *, is_outdated: bool, incomplete: Sequence[Span] = ()) -> str:
-    """Render a table whose rows seek the player."""
-    empty_note = NO_CAPTIONS if incomplete else NO_EVENTS
-    return _render("captions", items=items, is_outdated=is_outdated, incomplete=incomplete, empty_note=empty_note)
+def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_outdated: bool) -> str:
+    """Render the tracks of a video, each as a table whose rows seek the player. `segments`: those of each source."""
+    return _render("tracks", entry=entry, segments=segments, is_outdated=is_outdated, no_events=NO_EVENTS)
+
+
+def highlight(evidence: Evidence) -> Markup:
+    """Return the text of evidence as HTML with the words of the query in bold."""
+    text, position, parts = evidence.segment.text, 0, []
+    for start, end in evidence.highlights:
+        parts += [escape(text[position:start]), Markup("<mark>"), escape(text[start:end]), Markup("</mark>")]
+        position = end
+    return Markup("").join([*parts, escape(text[position:])])
+
+
+def track_title(track: Track) -> str:
+    """Return the name of a track with its size and languages."""
+    count = f" · {track.segment_count}" if track.segment_count else ""
+    languages = f" · {', '.join(track.languages)}" if track.languages else ""
+    return f"{track.source.capitalize()}{count}{languages}"
 
 
 def summary(entry: VideoEntry) -> str:
@@ -72,13 +83,22 @@ def summary(entry: VideoEntry) -> str:
 
 
 def exports(entry: VideoEntry | None) -> str:
-    """Render one link per format; nothing for a video without captions."""
-    return _render("exports", entry=entry, formats=FORMATS) if entry and entry.caption_count else ""
+    """Render one link per track and format; nothing for a video without segments."""
+    return _render("exports", entry=entry, formats=FORMATS) if entry and entry.has_segments else ""
 
 
-def moments(results: SearchResults, *, is_verifying: bool = False) -> str:
-    """Render search results as cards that open the video at the moment, without those that verification rejected."""
-    return _render("moments", results=results, is_verifying=is_verifying and results.unverified_count > 0)
+def moments(results: SearchResults, *, is_verifying: bool = False, without_frames: Collection[str] = ()) -> str:
+    """Render search results as cards that open the video at the moment, without those that verification rejected.
+
+    `without_frames`: ids of the videos that have sound only.
+    """
+    return _render(
+        "moments",
+        results=results,
+        is_verifying=is_verifying and results.unverified_count > 0,
+        verified_sources=VERIFIED_SOURCES,
+        without_frames=without_frames,
+    )
 
 
 def progress(report: ProgressReport) -> str:
@@ -99,3 +119,14 @@ def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str]) -
 def job(current: Job | None, *, waiting: int = 0) -> str:
     """Render the progress of a job (stage, percent, remaining time) or its result, and the number of jobs that wait for it."""
     return _render("job", job=current, waiting=waiting) if current else ""
+
+
+_TEMPLATES.filters |= {
+    "time": format_time,
+    "span": format_span,
+    "seconds": "{:.3f}".format,
+    "percent": "{:.0%}".format,
+    "highlight": highlight,
+    "track_title": track_title,
+    "contents": contents_text,
+}

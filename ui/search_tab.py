@@ -1,4 +1,4 @@
-"""The tab that searches all captions, and asks the whole library."""
+"""The tab that searches all tracks, and asks the whole library."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,9 +17,12 @@ MAX_RESULTS = 24
 def search_tab(app: Longview, streams: ActiveStreams) -> None:
     """Build the tab inside the current Gradio blocks."""
     query = gr.Textbox(
-        label="Search all captions", placeholder="red circle, 빨간 원, círculo rojo …", submit_btn=True, max_length=1000
+        label="Search what is shown, said and written",
+        placeholder="red circle, 빨간 원, círculo rojo …",
+        submit_btn=True,
+        max_length=1000,
     )
-    verify = gr.Checkbox(True, label="Verify results where this is quick")
+    verify = gr.Checkbox(True, label="Verify captions where this is quick")
     results = gr.HTML()
     verify_all = gr.Button("Verify all results", visible=False)
     searched_query = gr.State("")
@@ -39,6 +42,7 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
         streams.cancel(request, "search")
         with streams.cancellable(request, "search") as progress:
             has_results = False
+            without_frames = {entry.video_id for entry in app.videos() if not entry.has_frames}
             try:
                 for event in app.search(text, limit=MAX_RESULTS, verify=verify, progress=progress):
                     match event:
@@ -46,9 +50,15 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
                             yield render.progress(event), gr.update(visible=False)
                         case PartialResult(results):
                             has_results = True
-                            yield render.moments(results, is_verifying=verify is not False), gr.update(visible=False)
+                            yield (
+                                render.moments(results, is_verifying=verify is not False, without_frames=without_frames),
+                                gr.update(visible=False),
+                            )
                         case Done(results):
-                            yield render.moments(results), gr.update(visible=results.unverified_count > 0)
+                            yield (
+                                render.moments(results, without_frames=without_frames),
+                                gr.update(visible=results.unverified_count > 0),
+                            )
             except Cancelled:
                 # The output belongs to a newer search by now. Without a last event Gradio would clear it.
                 yield gr.skip(), gr.skip()

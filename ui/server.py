@@ -40,7 +40,17 @@ MAX_SHUTDOWN_S = 1
 UPLOAD_ROUTE = "/gradio_api/upload"
 MAX_BODY_BYTES = 1 << 20
 """Maximum size of a request that is not an upload; questions and paths take a few thousand bytes."""
-MEDIA_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
+MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".webm": "video/webm",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+}
 EXPORT_TYPES = {
     "srt": "application/x-subrip",
     "vtt": "text/vtt",
@@ -150,13 +160,14 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         return FileResponse(_or_404(lambda: app.media.thumbnail(video_id, time_ms / 1000)), media_type="image/jpeg")
 
     @web.get("/export/{video_id}.{format}")
-    def export(video_id: str, format: str) -> Response:
+    def export(video_id: str, format: str, source: str = "captions", language: str | None = None) -> Response:
         if format not in FORMATS:
             raise HTTPException(404, f"There is no format {format}.")
         entry = _or_404(lambda: app.library.video(video_id))
         export_format: ExportFormat = format
         headers = {"Content-Disposition": f'attachment; filename="{entry.video_id}.{format}"'}
-        return PlainTextResponse(app.export(entry, export_format), media_type=EXPORT_TYPES[format], headers=headers)
+        text = _or_404(lambda: app.export(entry, export_format, source.split(","), language=language))
+        return PlainTextResponse(text, media_type=EXPORT_TYPES[format], headers=headers)
 
     @web.get("/events")
     async def events() -> StreamingResponse:

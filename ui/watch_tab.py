@@ -1,4 +1,4 @@
-"""The tab that plays one video, with its captions, chapters, exports and questions."""
+"""The tab that plays one video, with its tracks, chapters, exports and questions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class WatchTab:
 
     selected_video: gr.Dropdown
     view: list[Any]
-    """Player, summary, captions, exports and chat; see `video_view`."""
+    """Player, summary, tracks, exports and chat; see `video_view`."""
 
 
 def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
@@ -41,7 +41,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
         with gr.Column(scale=3):
             player = gr.HTML()
             summary = gr.HTML()
-            captions = gr.HTML(label="Captions")
+            tracks = gr.HTML(label="Captions, speech and subtitles")
             exports = gr.HTML()
         with gr.Column(scale=2):
             chat = gr.Chatbot(
@@ -54,7 +54,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
             )
             question = gr.Textbox(label="Question", placeholder=EXAMPLES[0], submit_btn=True, max_length=2000)
             gr.Examples(EXAMPLES, question, label="Examples")
-    view = [player, summary, captions, exports, chat]
+    view = [player, summary, tracks, exports, chat]
 
     def on_select(video_id: str | None) -> list[Any]:
         return video_view(app, jobs, find_entry(app, video_id))
@@ -122,7 +122,7 @@ def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
 
 
 def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
-    """Render player, summary, captions, exports and earlier questions of a video."""
+    """Render player, summary, tracks, exports and earlier questions of a video."""
     if entry is None:
         return [render.player(None, ready=False), "", "", "", []]
     try:
@@ -132,10 +132,11 @@ def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: flo
             jobs.prepare_for_browser(entry)
     except EXPECTED_ERRORS as error:
         player = render.failure(str(error))
+    segments = {track.source: app.segments(entry, track.source) for track in entry.tracks}
     return [
         player,
         render.summary(entry),
-        render.captions(app.captions(entry), is_outdated=app.is_outdated(entry), incomplete=entry.incomplete),
+        render.tracks(entry, segments, is_outdated=app.is_outdated(entry)),
         render.exports(entry),
         markdown.history(app.answers(entry)),
     ]

@@ -9,7 +9,7 @@ import typer
 
 from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
-from longview.app.cli.output import count_text, highlighted, write_out
+from longview.app.cli.output import highlighted, write_out
 from longview.app.cli.params import (
     VideoArgument,
     resolve_video,
@@ -18,8 +18,9 @@ from longview.app.cli.params import (
 )
 from longview.app.doctor import examine
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
+from longview.app.reports import count_text
 from longview.app.retriever import VERIFIED_SOURCES
-from longview.app.service import NO_EVENTS, ChatTurn, Moment
+from longview.app.service import NO_EVENTS, ChatTurn, Moment, Segment
 from longview.indexing.library import VideoEntry
 from longview.video.time_text import format_clock
 
@@ -228,7 +229,8 @@ def _moment_line(moment: Moment, *, is_bold: bool) -> str:
     is_unverified = best.segment.source in VERIFIED_SOURCES and not moment.verified
     others = "".join(f" + {source}" for source in moment.sources[1:])
     note = "  (not verified)" if is_unverified else ""
-    return f"{moment.score:.2f}  {span_text(moment.span)}  {moment.source}{others}: {text}  [{moment.title}, {moment.video_id}]{note}"
+    where = f"[{moment.title}, {moment.video_id}]"
+    return f"{moment.score:.2f}  {span_text(moment.span)}  {moment.source}{others}: {text}  {where}{note}"
 
 
 @command("json", "model")

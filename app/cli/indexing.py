@@ -9,13 +9,13 @@ import typer
 
 from longview.app import schemas
 from longview.app.cli.console import Context, command
-from longview.app.cli.output import count_text, printable
-from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds, span_text
+from longview.app.cli.output import printable
+from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds
 from longview.app.errors import EXPECTED_ERRORS, BadRequest
 from longview.app.indexer import IndexOptions, IndexResult
+from longview.app.reports import contents_text, count_text, source_text
 from longview.app.runtime import plan_fields
-from longview.app.service import FramePlan, PlanReport, Track, VideoEntry
-from longview.app.sources import SourceReport
+from longview.app.service import FramePlan, PlanReport
 from longview.video.time_text import format_time
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ Sources = Annotated[
     str | None,
     typer.Option(help="Only these sources, separated by commas: subtitles, speech, captions.", show_default=False),
 ]
-NO_SEGMENTS = {"captions": "no events detected", "speech": "no speech", "subtitles": "no subtitles"}
 
 
 @command("json", "model", "decoding", "index-checks", "speech")
@@ -83,26 +82,6 @@ def index_lines(result: IndexResult) -> Iterator[str]:
         yield f"  {report.source:9}  {source_text(report, entry)}"
 
 
-def source_text(report: SourceReport, entry: VideoEntry) -> str:
-    """Return what came of a source, as text."""
-    if report.status == "failed":
-        return f"failed: {report.reason}"
-    if report.status == "skipped":
-        return f"not run: {report.reason}"
-    if report.status == "declined":
-        others = [track.source for track in entry.tracks if track.segment_count and track.source != report.source]
-        searchable = f"; searchable by {' and '.join(others)}" if others else ""
-        return f"none: {report.reason}{searchable}"
-    what = count_text(report.segments, "segment" if report.source != "captions" else "event")
-    if not report.segments:
-        what = NO_SEGMENTS[report.source]
-    language = f" ({report.language})" if report.language and report.segments else ""
-    if report.status == "up_to_date":
-        return f"{what}{language}, up to date"
-    note = f"; {report.reason}" if report.reason and report.segments else ""
-    return f"{what}{language} in {report.seconds_spent:.1f} s{note}"
-
-
 @command("json", "model")
 def list_(context: Context) -> None:
     """Show the videos of the library.
@@ -112,30 +91,13 @@ def list_(context: Context) -> None:
     entries = context.app.videos()
     rows = [schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry)) for entry in entries]
     lines = (
-        f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.title}  [{_tracks_text(entry)}]"
+        f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.title}  [{contents_text(entry)}]"
         + ("  (outdated, re-index)" if row.outdated else "")
         for entry, row in zip(entries, rows, strict=True)
     )
     context.print_result(
         schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
     )
-
-
-def _tracks_text(entry: VideoEntry) -> str:
-    """Return what the library has of a video, as text."""
-    return ", ".join(_track_text(entry, track) for track in entry.tracks) or "nothing indexed yet"
-
-
-def _track_text(entry: VideoEntry, track: Track) -> str:
-    if track.status == "failed":
-        return f"{track.source}: failed"
-    if track.status == "declined":
-        return f"no {track.source}"
-    text = f"{track.segment_count} {track.source}" if track.source == "captions" else f"{track.source}: {track.segment_count}"
-    if track.status == "incomplete":
-        return f"{text}, up to {format_time(track.done_s)} of {format_time(track.span.end_s)}"
-    is_part = track.span.duration_s < entry.duration_s - 0.1
-    return f"{text}, only {span_text(track.span)}" if is_part else text
 
 
 @command("json")

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,6 +14,9 @@ from tqdm import tqdm
 from longview.app.errors import OutputFailed
 from longview.video.progress import ProgressReport
 from longview.video.time_text import format_time
+
+BOLD, NOT_BOLD = "\x1b[1m", "\x1b[22m"
+"""Control sequences of terminals."""
 
 
 def write_out(text: str) -> None:
@@ -101,12 +104,6 @@ def prepare_standard_streams() -> None:
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def count_text(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it needs one."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number} {noun if number == 1 else plural}"
 
 
 def highlighted(text: str, ranges: Sequence[tuple[int, int]]) -> str:

@@ -8,10 +8,11 @@ import typer
 
 from longview.app import schemas
 from longview.app.cli.console import Context, command
-from longview.app.cli.output import count_text, printable
+from longview.app.cli.output import printable
 from longview.app.cli.params import End, Start, VideoArgument, parse_seconds, resolve_video, span_text
 from longview.app.errors import BadRequest
 from longview.app.indexer import check_range
+from longview.app.reports import count_text
 from longview.app.service import VideoEntry
 from longview.video.time_text import format_time
 from longview.video.timeline import Span

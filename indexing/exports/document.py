@@ -17,7 +17,7 @@ def to_json(entry: VideoEntry, segments: Sequence[Segment], *, words: bool) -> s
         "title": entry.title,
         "path": str(entry.path),
         "duration_s": entry.duration_s,
-        "provenance": _provenance(entry),
+        "tracks": [_track(entry, source) for source in dict.fromkeys(segment.source for segment in segments)],
         "events": [_event(segment, words=words) for segment in segments],
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
@@ -52,5 +52,7 @@ def _rounded(confidence: float | None) -> float | None:
     return None if confidence is None else round(confidence, 3)
 
 
-def _provenance(entry: VideoEntry) -> dict[str, Any]:
-    return asdict(entry.provenance)
+def _track(entry: VideoEntry, source: str) -> dict[str, Any]:
+    """Return what made a track."""
+    track = entry.track(source)
+    return {"source": source, "provenance": asdict(track.provenance) if track else None}

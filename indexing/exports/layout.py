@@ -13,14 +13,12 @@ from functools import lru_cache
 from itertools import pairwise
 
 from longview.indexing.exports.cleaning import clean_text, one_line
-from longview.video.timeline import Segment, Span, Word
+from longview.video.timeline import Segment, Span, Word, join_words
 
 MAX_LINE_CHARACTERS = 42
 """Maximum length of a line in most languages, in characters. Source: Netflix, Timed Text Style Guides of these languages."""
 MAX_LINES = 2
 """Maximum number of lines of a cue. Source: Netflix, Timed Text Style Guide: General Requirements."""
-UNSPACED_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my"})
-"""ISO 639 codes of the languages that put no spaces between words."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,6 @@ class Piece:
     """Whether the source states its time; it is estimated otherwise."""
 
 
-def join_words(words: Sequence[Word], language: str | None) -> str:
-    """Join words without spaces if their language has none between words, otherwise with single spaces."""
-    return ("" if _primary(language) in UNSPACED_LANGUAGES else " ").join(word.text for word in words if word.text)
-
-
 def convention(language: str | None) -> Convention:
     """Return the limits of subtitles in a language."""
     return _CONVENTIONS.get(_primary(language), _DEFAULT)
@@ -95,7 +88,7 @@ def pieces_of(segment: Segment) -> list[Piece]:
     """Return the pieces of a segment's text in order; none is wider than a line. A segment without text has none."""
     words = [replace(word, text=one_line(word.text)) for word in segment.words]
     words = [word for word in words if word.text]
-    text, joined = one_line(segment.text), join_words(words, segment.language)
+    text, joined = one_line(segment.text), join_words((word.text for word in words if word.text), segment.language)
     # The text has the spaces that a language without spaces puts around foreign words, and may have more punctuation.
     chunks = _chunks(text, words)
     if chunks is None and sum(map(str.isalnum, text)) <= sum(map(str.isalnum, joined)):
