@@ -5,14 +5,14 @@ Video files are referenced by path.
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
-from longview.indexing.tracks import Provenance, StoredSegment, Track, Tracks, insertion, now, tracks_of
+from longview.indexing.tracks import Provenance, StoredSegment, Track, Tracks, insertion, now, replace_segments, tracks_of
 from longview.video.timeline import Event, Segment, Span
 
 __all__ = ["DATABASE", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry"]
@@ -106,11 +106,11 @@ class Library:
         return self.video(entry.video_id)
 
     def put_captions(
-        self, video_id: str, track: Track, captions: Sequence[Segment], *, summary: str, chapters: Sequence[Event]
+        self, video_id: str, track: Track, captions: Iterable[Segment], *, summary: str, chapters: Sequence[Event]
     ) -> None:
-        """Replace a video's captions, summary and chapters, in this order."""
-        self.tracks.replace(video_id, track, captions)
+        """Replace a video's captions, summary and chapters in one transaction."""
         with self._database.transaction() as db:
+            replace_segments(db, video_id, track, captions)
             db.execute(
                 "UPDATE videos SET summary = :summary, chapters = :chapters WHERE video_id = :video_id",
                 {"video_id": video_id, "summary": summary, "chapters": _chapters_json(chapters)},

@@ -110,13 +110,7 @@ class Tracks:
         `origin`: which stream or file of the source they are from; those of other origins stay.
         """
         with self._database.transaction() as db:
-            db.execute(
-                "DELETE FROM segments WHERE video_id = :video_id AND source = :source AND origin = :origin",
-                {"video_id": video_id, "source": track.source, "origin": origin},
-            )
-            _insert_segments(db, video_id, segments, origin)
-            _write_track(db, video_id, track)
-            _rebuild_passages(db, video_id, track.source)
+            replace_segments(db, video_id, track, segments, origin=origin)
 
     def update(self, video_id: str, track: Track) -> None:
         """Store the state of a track; its segments stay."""
@@ -219,6 +213,19 @@ class Tracks:
             return int(row[0])
 
 
+def replace_segments(
+    db: sqlite3.Connection, video_id: str, track: Track, segments: Iterable[Segment], *, origin: str = ""
+) -> None:
+    """Replace the segments of one origin in a track, and store the track; see `Tracks.replace`."""
+    db.execute(
+        "DELETE FROM segments WHERE video_id = :video_id AND source = :source AND origin = :origin",
+        {"video_id": video_id, "source": track.source, "origin": origin},
+    )
+    _insert_segments(db, video_id, segments, origin)
+    _write_track(db, video_id, track)
+    _rebuild_passages(db, video_id, track.source)
+
+
 def tracks_of(db: sqlite3.Connection, video_id: str) -> tuple[Track, ...]:
     """Return the tracks of a video in the order in which they were made."""
     languages: dict[str, list[str]] = {}
@@ -272,7 +279,7 @@ def _write_track(db: sqlite3.Connection, video_id: str, track: Track) -> None:
     db.execute(f"{insertion('tracks', values)} ON CONFLICT (video_id, source) DO UPDATE SET {changes}", values)
 
 
-def _insert_segments(db: sqlite3.Connection, video_id: str, segments: Sequence[Segment], origin: str = "") -> None:
+def _insert_segments(db: sqlite3.Connection, video_id: str, segments: Iterable[Segment], origin: str = "") -> None:
     for segment in segments:
         values = {
             "video_id": video_id,

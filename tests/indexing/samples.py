@@ -1,26 +1,64 @@
-"""Library entries and events for tests."""
+"""Library entries, tracks and events for tests."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from longview.indexing.library import Provenance, VideoEntry
-from longview.video.timeline import Event, Span
+from longview.indexing.library import Library, Provenance, Track, VideoEntry
+from longview.indexing.tracks import TrackStatus
+from longview.video.timeline import Event, Segment, Span, Word
+
+PROVENANCE = Provenance("demo@1", "1", {"patch_period_s": 1.0})
 
 
 def sample_entry(video_id: str, title: str = "a video") -> VideoEntry:
-    """Return an entry of 100 seconds, the last ten of which are incomplete."""
+    """Return an entry of 100 seconds without tracks."""
     return VideoEntry(
         video_id=video_id,
         content_hash=video_id.ljust(40, "0"),
         path=Path("/videos") / f"{video_id}.mp4",
         title=title,
         duration_s=100.0,
-        span=Span(0, 100),
-        provenance=Provenance("demo@1", "1", {"patch_period_s": 1.0}),
-        facts={"codec": "h264"},
-        incomplete=(Span(90, 100),),
+        facts={"codec": "h264", "width": 640, "height": 360},
     )
+
+
+def sample_track(source: str, status: TrackStatus = "complete", *, done_s: float = 100.0, **fields: object) -> Track:
+    """Return a track of all of a sample entry."""
+    return replace(Track(source, status, Span(0, 100), done_s, PROVENANCE), **fields)  # type: ignore[arg-type]
 
 
 def sample_events(*texts: str) -> list[Event]:
     """Return events of half a second, one per second, with these texts."""
     return [Event(Span(number, number + 0.5), text) for number, text in enumerate(texts)]
+
+
+def put_captions(library: Library, entry: VideoEntry, events: Iterable[Event]) -> VideoEntry:
+    """Write a video and its captions, of which those after 90 seconds are incomplete; return it as the library has it."""
+    library.put(entry)
+    captions = (Segment(event.span, event.text, "captions") for event in events)
+    track = sample_track("captions", uncovered=(Span(90, 100),))
+    library.put_captions(entry.video_id, track, captions, summary=entry.summary, chapters=entry.chapters)
+    return library.video(entry.video_id)
+
+
+def spoken(start_s: float, text: str, *, language: str = "en", word_s: float = 0.5) -> Segment:
+    """Return a spoken segment whose words take half a second each."""
+    words = [
+        Word(Span(start_s + number * word_s, start_s + (number + 1) * word_s), word, 0.9)
+        for number, word in enumerate(text.split())
+    ]
+    return Segment(Span(start_s, words[-1].span.end_s), text, "speech", language, 0.9, tuple(words))
+
+
+def put_speech(library: Library, entry: VideoEntry, segments: Sequence[Segment]) -> VideoEntry:
+    """Write a video and its speech; return it as the library has it."""
+    library.put(entry)
+    library.tracks.begin(entry.video_id, sample_track("speech", "incomplete", done_s=0.0))
+    library.tracks.append(entry.video_id, sample_track("speech", language="en"), segments)
+    return library.video(entry.video_id)
+
+
+def caption_texts(library: Library, video_id: str) -> list[str]:
+    """Return the texts of a video's captions in order of time."""
+    return [item.segment.text for item in library.tracks.segments(video_id, "captions")]

@@ -1,0 +1,173 @@
+"""The documents of the verbs that find and answer."""
+
+from typing import TYPE_CHECKING, Self
+
+from pydantic import BaseModel
+
+from longview.app.answers import Answer, Citation
+from longview.app.schemas.base import CoverageOut, ErrorOut, ProvenanceOut, SpanOut
+from longview.indexing.library import Provenance
+from longview.indexing.search import Evidence, Moment
+
+if TYPE_CHECKING:
+    # They import torch, which takes seconds.
+    from longview.model.tasks.localizer import Localization
+
+
+class OccurrenceOut(SpanOut):
+    """One occurrence of a query."""
+
+    uncertainty_s: float
+    verified: bool | None
+    """None: it was not verified, or no reply decided it."""
+
+
+class LocateDocument(BaseModel):
+    """The document of `locate`."""
+
+    query: str
+    video_id: str
+    spans: list[OccurrenceOut]
+    found: bool | None
+    """None: the query was not found, but some replies were unreadable or contradict its absence; see `unresolved`."""
+    unresolved: list[SpanOut]
+    coverage: CoverageOut
+    provenance: ProvenanceOut | list[ProvenanceOut]
+    notice: str | None
+
+    @classmethod
+    def of(cls, query: str, video_id: str, result: "Localization", provenance: Provenance, notice: str | None) -> Self:
+        """Return the document of a localisation."""
+        spans = [
+            OccurrenceOut(**SpanOut.fields_of(item.span), uncertainty_s=round(item.uncertainty_s, 3), verified=item.is_verified)
+            for item in result.occurrences
+        ]
+        return cls(
+            query=query,
+            video_id=video_id,
+            spans=spans,
+            found=result.is_found,
+            unresolved=[SpanOut.of(span) for span in result.unresolved],
+            coverage=CoverageOut.of(result.coverage),
+            provenance=ProvenanceOut.of(provenance),
+            notice=notice,
+        )
+
+
+class CitationOut(SpanOut):
+    """A span that an answer cites, and the text of its source."""
+
+    video_id: str
+    source: str
+    text: str
+
+    @classmethod
+    def of_citation(cls, citation: Citation) -> Self:
+        """Return the document of a citation."""
+        return cls(**cls.fields_of(citation.span), video_id=citation.video_id, source=citation.source, text=citation.text)
+
+
+class AskDocument(BaseModel):
+    """The document of `ask`."""
+
+    question: str
+    answer: str
+    citations: list[CitationOut]
+    first_token_s: float
+    total_s: float
+    coverage: CoverageOut
+    verified: bool
+    """Whether the times that the answer names were verified."""
+    provenance: ProvenanceOut | list[ProvenanceOut]
+    notice: str | None
+
+    @classmethod
+    def of(cls, question: str, answer: Answer, *, verified: bool, notice: str | None) -> Self:
+        """Return the document of an answer."""
+        return cls(
+            question=question,
+            answer=answer.text,
+            citations=[CitationOut.of_citation(item) for item in answer.citations],
+            first_token_s=round(answer.first_token_s, 3),
+            total_s=round(answer.total_s, 3),
+            coverage=CoverageOut.of(answer.coverage),
+            verified=verified,
+            provenance=ProvenanceOut.of_all(answer.provenance),
+            notice=notice,
+        )
+
+
+class FailedAnswerOut(BaseModel):
+    """A question of an interactive conversation that could not be answered."""
+
+    question: str
+    error: ErrorOut
+
+
+class ConversationDocument(BaseModel):
+    """The document of `ask --interactive`."""
+
+    answers: list[AskDocument | FailedAnswerOut]
+
+
+class EvidenceOut(SpanOut):
+    """A segment that speaks for a search result."""
+
+    source: str
+    text: str
+    language: str | None
+    confidence: float | None
+    highlights: list[tuple[int, int]]
+    """Ranges of characters of the text that match the query."""
+
+    @classmethod
+    def of_evidence(cls, item: Evidence) -> Self:
+        """Return the document of the evidence for a moment."""
+        segment = item.segment
+        return cls(
+            **cls.fields_of(item.span),
+            source=segment.source,
+            text=segment.text,
+            language=segment.language,
+            confidence=segment.confidence,
+            highlights=list(item.highlights),
+        )
+
+
+class MomentOut(SpanOut):
+    """One search result. Its times, text and source are those of the best evidence."""
+
+    video_id: str
+    title: str
+    text: str
+    score: float
+    source: str
+    evidence: list[EvidenceOut]
+    """Segments of different sources at this time, best first."""
+    verified: bool | None
+    """Whether the video confirms the caption; None for what is said or written, which is not verified."""
+
+    @classmethod
+    def of_moment(cls, moment: Moment) -> Self:
+        """Return the document of a moment."""
+        return cls(
+            **cls.fields_of(moment.span),
+            video_id=moment.video_id,
+            title=moment.title,
+            text=moment.text,
+            score=moment.score,
+            source=moment.source,
+            evidence=[EvidenceOut.of_evidence(item) for item in moment.evidence],
+            verified=moment.verified,
+        )
+
+
+class SearchDocument(BaseModel):
+    """The document of `search`."""
+
+    query: str
+    moments: list[MomentOut]
+    """Moments that fit the query, best first, and then those that verification rejected (`verified` is false)."""
+    rejected: int
+    """Number of moments that verification rejected."""
+    notice: str | None

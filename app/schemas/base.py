@@ -1,0 +1,98 @@
+"""Documents that others are made of: spans, errors, coverage, provenance."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from longview.indexing.library import Provenance
+from longview.model.tasks.coverage import Coverage
+from longview.video.time_text import format_time
+from longview.video.timeline import Span
+
+
+def rounded(seconds: float | None) -> float | None:
+    """Round an estimated time, in seconds, if it is known."""
+    return None if seconds is None else round(seconds, 2)
+
+
+class SpanOut(BaseModel):
+    """A span of time."""
+
+    start_s: float
+    end_s: float
+    start: str
+    """The start as `H:MM:SS.d`."""
+    end: str
+
+    @classmethod
+    def fields_of(cls, span: Span) -> dict[str, Any]:
+        """Return the fields of a span, for documents that are spans with more fields."""
+        return {
+            "start_s": round(span.start_s, 3),
+            "end_s": round(span.end_s, 3),
+            "start": format_time(span.start_s),
+            "end": format_time(span.end_s),
+        }
+
+    @classmethod
+    def of(cls, span: Span) -> Self:
+        """Return the document of a span."""
+        return cls(**cls.fields_of(span))
+
+
+class ErrorOut(BaseModel):
+    """An expected error: a stable code for programs, and a sentence for people."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return the document of an error."""
+        return cls(code=getattr(error, "code", "error"), message=str(error))
+
+
+class ErrorDocument(BaseModel):
+    """The one document of a call that failed."""
+
+    error: ErrorOut
+
+
+class CoverageOut(BaseModel):
+    """What was searched, and what could not be searched."""
+
+    seconds: float
+    frames: int
+    patch_period_s: float
+    uncovered: list[SpanOut]
+
+    @classmethod
+    def of(cls, coverage: Coverage) -> Self:
+        """Return the document of a coverage."""
+        return cls(
+            seconds=round(coverage.seconds, 3),
+            frames=coverage.frames,
+            patch_period_s=round(coverage.patch_period_s, 4),
+            uncovered=[SpanOut.of(span) for span in coverage.uncovered],
+        )
+
+
+class ProvenanceOut(BaseModel):
+    """What made a result: checkpoint, version of the prompts, sampling plan."""
+
+    checkpoint: str
+    prompt_version: str
+    plan: dict[str, Any]
+
+    @classmethod
+    def of(cls, provenance: Provenance) -> Self:
+        """Return the document of a provenance."""
+        return cls(**asdict(provenance))
+
+    @classmethod
+    def of_all(cls, provenance: Sequence[Provenance]) -> "Self | list[Self]":
+        """Return the document of one provenance, or the documents of several."""
+        documents = [cls.of(item) for item in provenance]
+        return documents[0] if len(documents) == 1 else documents

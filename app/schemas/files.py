@@ -1,0 +1,47 @@
+"""The documents of the verbs that write files, check and measure."""
+
+from pydantic import BaseModel
+
+from longview.app.schemas.base import SpanOut
+
+
+class ExportDocument(BaseModel):
+    """The document of `export`: the content, or the file that has it."""
+
+    video_id: str
+    format: str
+    sources: list[str]
+    content: str | None = None
+    path: str | None = None
+
+
+class CutDocument(SpanOut):
+    """The document of `cut`: the span that was written."""
+
+    path: str
+    reencoded: bool
+    requested: SpanOut
+
+
+class ContactSheetDocument(BaseModel):
+    """The document of `contact-sheet`."""
+
+    path: str
+    times_s: list[float]
+    undecodable_s: list[float]
+
+
+class DoctorDocument(BaseModel, extra="allow"):
+    """The document of `doctor`: facts by name, and problems as sentences."""
+
+    problems: list[str]
+
+
+class EvalDocument(BaseModel, extra="allow"):
+    """The document of `eval`: the report of one suite, and the files that have it."""
+
+    suite: str
+    checkpoint: str
+    device: str
+    paths: list[str]
+    notice: str | None

@@ -1,0 +1,273 @@
+"""The documents of the verbs that add, list, plan and remove videos."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel
+
+from longview.app.indexer import IndexResult
+from longview.app.schemas.base import ErrorOut, SpanOut, rounded
+from longview.app.sources import SourceReport
+from longview.indexing.library import VideoEntry
+from longview.indexing.tracks import Track
+from longview.video.probe import VideoInfo
+
+if TYPE_CHECKING:
+    # They import torch, which takes seconds.
+    from longview.app.service import FramePlan
+    from longview.model.tasks.costs import Cost
+
+
+class SourceOut(BaseModel):
+    """What came of one source."""
+
+    source: str
+    status: str
+    """`indexed`, `up_to_date`, `skipped`, `declined` (nothing to find in this video) or `failed`."""
+    reason: str
+    """Why the source was not run, failed or found nothing, or what it left out."""
+    segments: int
+    language: str | None
+    seconds_spent: float
+    estimated_seconds: float | None
+    error: ErrorOut | None
+
+    @classmethod
+    def of(cls, report: SourceReport) -> Self:
+        """Return the document of a source's report."""
+        return cls(
+            source=report.source,
+            status=report.status,
+            reason=report.reason,
+            segments=report.segments,
+            language=report.language,
+            seconds_spent=round(report.seconds_spent, 2),
+            estimated_seconds=rounded(report.estimated_seconds),
+            error=ErrorOut.of(report.error) if report.error else None,
+        )
+
+
+class IndexedVideoOut(BaseModel):
+    """A file that was indexed."""
+
+    video_id: str
+    path: str
+    status: str = "indexed"
+    """`indexed`, or `partial` if a source failed."""
+    duration_s: float
+    events: int
+    """Number of captions."""
+    seconds_spent: float
+    sources: list[SourceOut]
+    incomplete: list[SpanOut]
+    """Spans in which captions may be incomplete."""
+
+    @classmethod
+    def of(cls, result: IndexResult) -> Self:
+        """Return the document of the result of `index`."""
+        entry, captions = result.entry, result.entry.track("captions")
+        return cls(
+            video_id=entry.video_id,
+            path=str(entry.path),
+            status="partial" if result.failures else "indexed",
+            duration_s=round(entry.duration_s, 3),
+            events=entry.caption_count,
+            seconds_spent=round(result.seconds_spent, 2),
+            sources=[SourceOut.of(report) for report in result.reports],
+            incomplete=[SpanOut.of(span) for span in (captions.uncovered if captions else ())],
+        )
+
+
+class FailedVideoOut(BaseModel):
+    """A file that could not be indexed."""
+
+    video_id: None = None
+    path: str
+    status: str = "failed"
+    error: ErrorOut
+
+
+class IndexDocument(BaseModel):
+    """The document of `index`."""
+
+    videos: list[IndexedVideoOut | FailedVideoOut]
+    notice: str | None
+
+
+class TrackOut(BaseModel):
+    """What one source has found in a video."""
+
+    source: str
+    status: str
+    """`complete`, `incomplete` (interrupted: `index` goes on), `declined` or `failed`."""
+    segments: int
+    languages: list[str]
+    indexed: SpanOut
+    """The part that was requested."""
+    done_s: float
+    """Time up to which it is complete, in seconds."""
+    model: str
+    """Checkpoint or speech model, and its fingerprint."""
+    updated_at: str
+    note: str
+
+    @classmethod
+    def of(cls, track: Track) -> Self:
+        """Return the document of a track."""
+        return cls(
+            source=track.source,
+            status=track.status,
+            segments=track.segment_count,
+            languages=list(track.languages),
+            indexed=SpanOut.of(track.span),
+            done_s=round(track.done_s, 3),
+            model=track.provenance.checkpoint,
+            updated_at=track.updated_at,
+            note=track.note,
+        )
+
+
+class VideoOut(BaseModel):
+    """A video of the library."""
+
+    video_id: str
+    title: str
+    path: str
+    duration_s: float
+    events: int
+    """Number of captions."""
+    tracks: list[TrackOut]
+    outdated: bool
+    """Whether another checkpoint would now caption it."""
+
+    @classmethod
+    def of(cls, entry: VideoEntry, *, is_outdated: bool) -> Self:
+        """Return the document of a library entry."""
+        return cls(
+            video_id=entry.video_id,
+            title=entry.title,
+            path=str(entry.path),
+            duration_s=round(entry.duration_s, 3),
+            events=entry.caption_count,
+            tracks=[TrackOut.of(track) for track in entry.tracks],
+            outdated=is_outdated,
+        )
+
+
+class ListDocument(BaseModel):
+    """The document of `list`."""
+
+    videos: list[VideoOut]
+
+
+class RemoveDocument(BaseModel):
+    """The document of `remove`."""
+
+    video_id: str
+    path: str
+    removed: bool = True
+
+
+class WindowOut(BaseModel):
+    """One window of a plan."""
+
+    start_s: float
+    end_s: float
+    frames: int
+    tokens: int
+
+
+class PlanOut(BaseModel):
+    """A sampling plan in numbers, as provenance keeps it."""
+
+    purpose: str
+    frames: int
+    temporal_patches: int
+    height: int
+    width: int
+    tokens_per_patch: int
+    visual_tokens: int
+    timestamp_tokens: int
+    total_tokens: int
+    patch_period_s: float
+    windows: list[WindowOut]
+
+
+class CostOut(BaseModel):
+    """The cost of a task before it runs."""
+
+    sessions: int
+    generations: int
+    text_generations: int
+    """Replies to prompts without a video."""
+    seconds: float | None
+    """None: the speed is unknown."""
+    is_exact: bool
+    """Whether the counts are exact; they are estimates where checks depend on what the checkpoint reports."""
+    verify: bool
+    refine: bool
+
+    @classmethod
+    def of(cls, cost: "Cost", *, verify: bool, refine: bool) -> Self:
+        """Return the document of a cost, with the checks that it includes."""
+        return cls(**asdict(cost) | {"seconds": rounded(cost.seconds)}, verify=verify, refine=refine)
+
+
+class CostsOut(BaseModel):
+    """The cost of each task: an answer, captions, a query that does not occur, and each occurrence of one."""
+
+    ask: CostOut
+    index: CostOut
+    """The cost of captions; `sources` has that of the other sources."""
+    locate: CostOut
+    occurrence: CostOut
+
+    @classmethod
+    def of(cls, frames: "FramePlan") -> Self:
+        """Return the document of the costs of a plan."""
+        captions, localization = asdict(frames.checks.captions), asdict(frames.checks.localization)
+        return cls(
+            ask=CostOut.of(frames.ask, verify=frames.checks.answers.verify, refine=False),
+            index=CostOut.of(frames.index, **captions),
+            locate=CostOut.of(frames.locate, **localization),
+            occurrence=CostOut.of(frames.occurrence, **localization),
+        )
+
+
+class PlannedSourceOut(BaseModel):
+    """What `index` would do for one source."""
+
+    source: str
+    action: str
+    """`run`, `keep` (it is up to date), `skip` or `decline`."""
+    reason: str
+    estimated_seconds: float | None
+
+
+class FramePlanOut(PlanOut):
+    """The plan for tasks that look at frames, and their costs."""
+
+    estimated_seconds: float | None
+    """Estimated time of an answer, in seconds."""
+    estimated_bytes: int
+    costs: CostsOut
+
+
+class PlanDocument(BaseModel):
+    """The document of `plan`."""
+
+    sources: list[PlannedSourceOut]
+    frames: FramePlanOut | None
+    """None for a file without pictures."""
+    video: dict[str, Any]
+    key_frames_only: bool
+    checkpoint: str
+    notice: str | None
+
+
+def video_fields(video: VideoInfo) -> dict[str, Any]:
+    """Return the fields of a video file, without its path, content hash and stream index."""
+    fields = asdict(video)
+    for internal in ("path", "content_hash", "stream_index"):
+        del fields[internal]
+    return fields

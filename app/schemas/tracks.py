@@ -1,0 +1,103 @@
+"""The documents of the verbs that print or add tracks: captions, chapters, words."""
+
+from collections.abc import Iterable
+from typing import Self
+
+from pydantic import BaseModel
+
+from longview.app.schemas.base import ProvenanceOut, SpanOut
+from longview.app.schemas.indexing import TrackOut
+from longview.video.timeline import Event, Segment
+
+
+class EventOut(SpanOut):
+    """A caption with its time."""
+
+    text: str
+
+    @classmethod
+    def of_events(cls, events: Iterable[Event]) -> list[Self]:
+        """Return the documents of events."""
+        return [cls(**cls.fields_of(event.span), text=event.text) for event in events]
+
+
+class CaptionDocument(BaseModel):
+    """The document of `caption`."""
+
+    video_id: str
+    duration_s: float
+    events: list[EventOut]
+    outdated: bool
+    incomplete: list[SpanOut]
+    provenance: ProvenanceOut | None
+    """None: the video was not captioned."""
+    notice: str | None
+
+
+class ChapterOut(SpanOut):
+    """One chapter of a video."""
+
+    title: str
+
+
+class ChaptersDocument(BaseModel):
+    """The document of `chapters`."""
+
+    video_id: str
+    duration_s: float
+    summary: str
+    chapters: list[ChapterOut]
+    provenance: ProvenanceOut | None
+    notice: str | None
+
+
+class WordOut(SpanOut):
+    """A spoken word."""
+
+    text: str
+    confidence: float | None
+
+
+class SegmentOut(SpanOut):
+    """A segment of a track."""
+
+    text: str
+    source: str
+    language: str | None
+    confidence: float | None
+    words: list[WordOut]
+
+    @classmethod
+    def of_segment(cls, segment: Segment) -> Self:
+        """Return the document of a segment."""
+        words = [WordOut(**SpanOut.fields_of(word.span), text=word.text, confidence=word.confidence) for word in segment.words]
+        return cls(
+            **cls.fields_of(segment.span),
+            text=segment.text,
+            source=segment.source,
+            language=segment.language,
+            confidence=segment.confidence,
+            words=words,
+        )
+
+
+class TranscriptDocument(BaseModel):
+    """The document of `transcript`."""
+
+    video_id: str
+    duration_s: float
+    segments: list[SegmentOut]
+    tracks: list[TrackOut]
+    """The tracks of speech and subtitles, which say how far they have come."""
+
+
+class SubtitlesDocument(BaseModel):
+    """The document of `subtitles`: what was added."""
+
+    video_id: str
+    path: str
+    segments: int
+    language: str | None
+    unmatched_share: float | None
+    """Share of a transcript's words that do not fit the speech; None for a file with times."""
+    problems: list[str]
