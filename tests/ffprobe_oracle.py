@@ -48,7 +48,14 @@ def facts(path: Path) -> dict[str, Any]:
         "start_offset_s": start_s,
         "last_frame_s": round(times_s[-1] - start_s, 3),
         "frames": len(times_s),
-        "audio_codecs": [s["codec_name"] for s in streams if s["codec_type"] == "audio"],
+        "audio_streams": [
+            [
+                *(stream["index"], stream["codec_name"], stream.get("tags", {}).get("language")),
+                *(bool(stream["disposition"]["default"]), stream["channels"], int(stream["sample_rate"])),
+            ]
+            for stream in streams
+            if stream["codec_type"] == "audio"
+        ],
         "subtitle_codecs": [s["codec_name"] for s in streams if s["codec_type"] == "subtitle"],
         "chapters": [
             [round(float(c["start_time"]), 3), round(float(c["end_time"]), 3), c["tags"]["title"]] for c in document["chapters"]

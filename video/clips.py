@@ -16,7 +16,7 @@ from longview.video.decoder import Decoder
 from longview.video.errors import FFmpegFailed, UnreadableVideo
 from longview.video.ffmpeg import SDR_STEPS, run
 from longview.video.guard import DEMUXER_OPTIONS, Limits, demuxer_url, may_decode
-from longview.video.probe import VideoInfo
+from longview.video.probe import VideoInfo, require_frames
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
@@ -26,6 +26,15 @@ BROWSER_CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm"})
 BROWSER_SUFFIXES = frozenset({".mp4", ".m4v", ".webm"})
 """File name suffixes that all browsers play. FFmpeg does not distinguish MP4 from QuickTime, or WebM from Matroska."""
 BROWSER_PIXEL_FORMATS = frozenset({"yuv420p", "yuvj420p"})
+BROWSER_SOUND = {
+    ".mp3": frozenset({"mp3"}),
+    ".m4a": frozenset({"aac"}),
+    ".flac": frozenset({"flac"}),
+    ".wav": frozenset({"pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_f32le"}),
+    ".ogg": frozenset({"opus", "vorbis"}),
+    ".opus": frozenset({"opus"}),
+}
+"""Codecs that current browsers play in files with only sound, by the suffix of the file name."""
 BROWSER_COPY_HEIGHT_PX = 480
 MAX_PIXELS = Limits.pixels
 VFR_OPTIONS: dict[str, object] = {"fps_mode": "vfr", "enc_time_base": "1/90000"}
@@ -43,6 +52,8 @@ MAX_ENCODING_S_PER_S = 4.0
 
 def is_browser_playable(video: VideoInfo) -> bool:
     """Whether all current browsers play the file as it is."""
+    if not video.has_frames:
+        return video.audio_streams[0].codec in BROWSER_SOUND.get(video.path.suffix.lower(), ())
     return (
         video.codec in BROWSER_CODECS
         and video.pixel_format in BROWSER_PIXEL_FORMATS
@@ -55,8 +66,9 @@ def thumbnail(decoder: Decoder, video: VideoInfo, time_s: float, target: Path, *
     """Write the frame that is on screen at a time as a JPEG file. Returns `target`.
 
     Raises:
-        UnreadableVideo: no frame can be decoded.
+        NoFrames: the file has only sound. UnreadableVideo: no frame can be decoded.
     """
+    require_frames(video)
     requested_s = max(0.0, min(time_s, video.duration_s))
     try:
         image = _frame_at(decoder, video, requested_s, width)
@@ -94,22 +106,24 @@ def _to_sdr(frames: "ffmpeg.nodes.FilterableStream", video: VideoInfo) -> "ffmpe
 
 
 def _audio(source: "ffmpeg.nodes.FilterableStream", video: VideoInfo) -> list["ffmpeg.nodes.FilterableStream"]:
-    """Return the first audio stream, if its codec may be decoded."""
-    has_audio = bool(video.audio_streams) and may_decode(video.audio_streams[0].codec)
-    return [source["a:0"]] if has_audio else []
+    """Return the first audio stream whose codec may be decoded, if there is one."""
+    return [source[str(stream.index)] for stream in video.audio_streams if may_decode(stream.codec)][:1]
 
 
 def make_browser_copy(video: VideoInfo, target: Path, *, max_pixels: int = MAX_PIXELS, progress: Progress = NO_PROGRESS) -> Path:
     """Write a small H.264 copy with the same timestamps, for browsers that cannot play the original. Returns `target`.
 
-    Frames of more than `max_pixels` pixels are dropped; the frame size may change within a file.
+    Frames of more than `max_pixels` pixels are dropped; the frame size may change within a file. The copy of a file without
+    pictures has only sound.
 
     Raises:
         FFmpegFailed: ffmpeg cannot read the original.
     """
     source = _input(video, max_pixels=max_pixels)
-    frames = source[str(video.stream_index)].filter("scale", -2, f"min({BROWSER_COPY_HEIGHT_PX},trunc(ih/2)*2)")
-    streams = [_to_sdr(frames, video), *_audio(source, video)]
+    streams = _audio(source, video)
+    if video.has_frames:
+        frames = source[str(video.stream_index)].filter("scale", -2, f"min({BROWSER_COPY_HEIGHT_PX},trunc(ih/2)*2)")
+        streams = [_to_sdr(frames, video), *streams]
     options = {
         "vcodec": "libx264",
         "preset": "veryfast",
@@ -132,8 +146,9 @@ def cut_stream_copy(video: VideoInfo, span: Span, target: Path, *, key_frames_s:
     are stored in decoding order.
 
     Raises:
-        FFmpegFailed: ffmpeg cannot read the original or write the container.
+        NoFrames: the file has only sound. FFmpegFailed: ffmpeg cannot read the original or write the container.
     """
+    require_frames(video)
     key_s, next_key_s = key_frames_s
     # ffmpeg seeks by decoding timestamps, minus 0.13 s in some containers (fftools/ffmpeg_demux.c, `dts_heuristic`), and minus
     # the shift of an edit list in others. A target midway between two key frames always seeks to the first of them.
@@ -152,8 +167,9 @@ def cut_reencode(video: VideoInfo, span: Span, target: Path, *, first_frame_s: f
     `max_pixels`: see `make_browser_copy`.
 
     Raises:
-        FFmpegFailed: ffmpeg cannot read the original or write the container.
+        NoFrames: the file has only sound. FFmpegFailed: ffmpeg cannot read the original or write the container.
     """
+    require_frames(video)
     # In a container without exact seeking, ffmpeg decodes from the beginning, and `trim` drops the frames before the cut.
     seek_s = max(0.0, first_frame_s - 0.5) if is_seekable(video) else 0.0
     seek: dict[str, object] = {"ss": seek_s} if seek_s else {}
@@ -197,8 +213,9 @@ def contact_sheet(
     Returns the times in seconds, and those times whose frames cannot be decoded; their tiles are black.
 
     Raises:
-        UnreadableVideo: no frame can be decoded.
+        NoFrames: the file has only sound. UnreadableVideo: no frame can be decoded.
     """
+    require_frames(video)
     count = columns * rows
     # Each time is in the middle of its part, because the first frame of a video is often black.
     times_s = [video.duration_s * (index + 0.5) / count for index in range(count)]

@@ -18,12 +18,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from longview.video.audio import RATE_HZ, AudioBlock
 from longview.video.backends import FALLBACK, BackendName
 from longview.video.backends.base import DecodedFrame, DecodeRequest
-from longview.video.errors import DecoderDied, UnreadableVideo, VideoError
+from longview.video.errors import DecoderDied, UnreadableSubtitles, UnreadableVideo, VideoError
 from longview.video.guard import Limits, check_path
-from longview.video.probe import VideoInfo, content_hash
+from longview.video.probe import VideoInfo, content_hash, require_frames
 from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.subtitle_streams import collect_cues, text_stream
+from longview.video.subtitles import SubtitleFile
 from longview.video.time_text import format_time
 from longview.video.timeline import Span, merge_spans
 from longview.video.worker_process import DecodingProcess
@@ -129,7 +132,12 @@ class Decoder:
         return replace(info, content_hash=known_hash or content_hash(checked_path, progress))
 
     def key_times(self, video: VideoInfo, times_s: list[float], progress: Progress = NO_PROGRESS) -> list[float]:
-        """See `longview.video.backends.pyav.key_times`; also empty if the file cannot be read."""
+        """See `longview.video.backends.pyav.key_times`; also empty if the file cannot be read.
+
+        Raises:
+            NoFrames: the file has only sound.
+        """
+        require_frames(video)
         process = self.acquire()
         try:
             return process.key_times(video, times_s, progress)
@@ -143,8 +151,10 @@ class Decoder:
         """See `longview.video.backends.pyav.key_frames_around`.
 
         Raises:
+            NoFrames: the file has only sound.
             UnreadableVideo: the file cannot be read, or FFmpeg hangs or crashes on it.
         """
+        require_frames(video)
         process = self.acquire()
         try:
             return process.key_frames_around(video, time_s)
@@ -153,7 +163,54 @@ class Decoder:
         finally:
             self.release(process)
 
+    def subtitles(self, video: VideoInfo, stream_index: int, progress: Progress = NO_PROGRESS) -> SubtitleFile:
+        """Read a stream of text subtitles. `stream_index`: index of one of the `subtitle_streams`, as in `StreamInfo.index`.
+
+        Raises:
+            UnreadableSubtitles: there is no such stream, it contains no text, or FFmpeg hangs or crashes on it.
+            NotAVideo: the file is no longer a video. Cancelled: the operation was cancelled.
+        """
+        stream = text_stream(video, stream_index)
+        process = self.acquire()
+        try:
+            # `closing` ends the request at once if there are too many subtitles.
+            with closing(process.subtitles(video, stream_index, progress)) as batches:
+                return collect_cues(video, stream, batches, progress)
+        except DecoderDied as error:
+            raise UnreadableSubtitles(f"The subtitles of {video.path} cannot be read. {error}") from error
+        finally:
+            self.release(process)
+
     # -- decoding -------------------------------------------------------------------------------------------------
+
+    def audio(
+        self,
+        video: VideoInfo,
+        stream_index: int,
+        *,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> Generator[AudioBlock, None, None]:
+        """Decode the sound from `start_s` to `end_s` or its end, in blocks; see `longview.video.audio.audio_blocks`.
+
+        Raises:
+            UnreadableVideo: no sound can be decoded. NotAVideo: the file is no longer a video.
+            DecoderDied: FFmpeg hung or crashed after the blocks so far.
+            Cancelled: the operation was cancelled; the process is stopped.
+        """
+        progress.update(0.0)
+        total_s = max(1e-3, (video.duration_s if end_s is None else end_s) - start_s)
+        process = self.acquire()
+        try:
+            for block in process.audio(video, stream_index, start_s=start_s, end_s=end_s, progress=progress):
+                progress.update((block.start_s + len(block.samples) / RATE_HZ - start_s) / total_s)
+                yield block
+        except DecoderDied as error:
+            raise DecoderDied(f"The sound of {video.path.name} cannot be decoded further. {error}") from error
+        finally:
+            # `release` ends a process whose responses were not all read.
+            self.release(process)
 
     def frames_played_at(
         self,
@@ -171,9 +228,11 @@ class Decoder:
         `TimedFrames.undecodable`.
 
         Raises:
+            NoFrames: the file has only sound.
             UnreadableVideo: no frame can be decoded. NotAVideo: the file is no longer a video.
             Cancelled: the operation was cancelled; the processes are stopped.
         """
+        require_frames(video)
         request = DecodeRequest(tuple(map(float, times_s)), height, width, self.key_frames_only, max_pixels=self.limits.pixels)
         periods_s = _periods(request.times_s)
         chunk = _Chunk(request, chunk_frames)

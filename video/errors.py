@@ -14,7 +14,7 @@ class VideoNotFound(VideoError):
 
 
 class NotAVideo(VideoError):
-    """The file exists but contains no video that may be opened."""
+    """The file exists but contains no video or sound that may be opened."""
 
     code = "not_a_video"
 
@@ -26,7 +26,7 @@ class TooLarge(VideoError):
 
 
 class UnreadableVideo(VideoError):
-    """The file contains a video, but its frames cannot be decoded."""
+    """The file contains a video or sound that cannot be decoded."""
 
     code = "unreadable_video"
 
@@ -37,10 +37,28 @@ class DecoderDied(UnreadableVideo):
     code = "decoder_died"
 
 
+class UnreadableSubtitles(VideoError):
+    """The file or stream contains no subtitles, or no transcript, that can be read."""
+
+    code = "unreadable_subtitles"
+
+
 class ImpossiblePlan(VideoError):
     """The options of a sampling plan contradict each other, the video or the token budget."""
 
     code = "impossible_plan"
+
+
+class NoFrames(VideoError):
+    """The file has sound but no pictures, and the operation needs frames."""
+
+    code = "no_frames"
+
+
+class NoSuchTrack(VideoError):
+    """The file has no audio or subtitle track that the choice names."""
+
+    code = "no_such_track"
 
 
 class FFmpegFailed(VideoError):

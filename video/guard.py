@@ -9,9 +9,9 @@ from pathlib import Path
 from longview.video.errors import NotAVideo, TooLarge, VideoNotFound
 
 PROTOCOLS = "file"
-CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,mxf,ivf,h264,hevc,mpegvideo,m4v,dv,nut,live_flv"
-"""Names of the FFmpeg demuxers that may be used. Playlists, concat scripts, SDP and image globs reach other files or hosts,
-and `tty` renders any text as video, so they are refused under any file name."""
+CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,mxf,ivf,h264,hevc,mpegvideo,m4v,dv,nut,live_flv,mp3,wav,flac,aac"
+"""Names of the FFmpeg demuxers that may be used; the last four are for files with only sound. Playlists, concat scripts, SDP and
+image globs reach other files or hosts, and `tty` renders any text as video, so they are refused under any file name."""
 CODECS = (
     "h264,hevc,vvc,av1,vp8,vp9,vp6,vp6f,vp6a,mpeg1video,mpeg2video,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4v3,wmv1,wmv2,"
     "wmv3,vc1,h263,flv1,theora,prores,dnxhd,mjpeg,mjpegb,dvvideo,ffv1,huffyuv,ffvhuff,utvideo,rawvideo,v210,cinepak,"
@@ -124,10 +124,19 @@ def check_stream(path: Path, *, codec: str, width: int, height: int, duration_s:
         raise NotAVideo(f"{path} uses the codec {codec}, which is not supported; convert it to H.264 first.")
     if width * height > limits.pixels:
         raise TooLarge(f"{path} declares {width}x{height} pixels; the setting max_pixels allows {limits.pixels}.")
-    if duration_s > limits.duration_s:
-        raise TooLarge(f"{path} declares {duration_s:.0f} seconds; the setting max_duration_s allows {limits.duration_s:.0f}.")
+    check_duration(path, duration_s, limits)
     if frames > limits.frames:
         raise TooLarge(f"{path} declares {frames} frames; the setting max_frames allows {limits.frames}.")
+
+
+def check_duration(path: Path, duration_s: float, limits: Limits) -> None:
+    """Check the duration of a video or of sound, in seconds.
+
+    Raises:
+        TooLarge: it exceeds the limit.
+    """
+    if duration_s > limits.duration_s:
+        raise TooLarge(f"{path} declares {duration_s:.0f} seconds; the setting max_duration_s allows {limits.duration_s:.0f}.")
 
 
 def may_decode(codec: str) -> bool:

@@ -1,4 +1,4 @@
-"""Metadata of a video file: `probe(path)` returns a `VideoInfo`."""
+"""Metadata of a video file, or of one with only sound: `probe(path)` returns a `VideoInfo`."""
 
 import hashlib
 import logging
@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Stream
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
-from longview.video.errors import NotAVideo, TooLarge, UnreadableVideo
-from longview.video.guard import DEMUXER_OPTIONS, Limits, check_path, check_stream, demuxer_url
+from longview.video.errors import NoFrames, NotAVideo, TooLarge, UnreadableVideo
+from longview.video.guard import DEMUXER_OPTIONS, Limits, check_duration, check_path, check_stream, demuxer_url, may_decode
 from longview.video.progress import NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,10 @@ HEARTBEAT_S = 1.0
 INDEXLESS_CONTAINERS = frozenset({"mpegts", "mpeg"})
 """Containers whose duration FFmpeg estimates from the timestamps of the last packets (`estimate_timings` in
 libavformat/demux.c). One flipped bit in such a timestamp adds up to a minute."""
+ESTIMATED_CONTAINERS = frozenset({"mp3", "aac"})
+"""Containers whose duration FFmpeg estimates from the bit rate of the first packets, if it has no header with the duration."""
+SECONDARY_SOUND = Disposition.comment | Disposition.visual_impaired | Disposition.descriptions
+"""Dispositions of commentaries and audio descriptions."""
 TAIL_BYTES = 1 << 22
 """Size of the end of such a file that is read to check its duration, in bytes; FFmpeg reads a quarter of a megabyte or more."""
 MAX_TIMESTAMP_STEP_S = 5.0
@@ -65,6 +71,17 @@ class StreamInfo:
     codec: str
     language: str | None
     """ISO 639-2 code; None if the file does not state it."""
+    index: int
+    """Index of the stream in the container."""
+    is_default: bool
+    title: str | None
+    """Title from the metadata; None if the file does not state it."""
+    is_commentary: bool = False
+    """Whether the stream is a commentary or an audio description, as far as the file states it."""
+    channels: int | None = None
+    """Number of channels of an audio stream; None for subtitles, or if the file does not state it."""
+    sample_rate_hz: int | None = None
+    """Sample rate of an audio stream, in hertz; None for subtitles, or if the file does not state it."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +95,18 @@ class Chapter:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Metadata of a video file and of its selected video stream."""
+    """Metadata of a video file and of its selected video stream.
+
+    A file with sound but no pictures (`has_frames` is False) has the width, height and frame rate 0, the stream index -1, and an
+    empty codec and pixel format.
+    """
 
     path: Path
     content_hash: str
     """BLAKE2b-160 of the file's bytes, hexadecimal; it identifies a video independently of its path."""
     duration_s: float
-    """Seconds from the container's start to the end of the last frame with an undamaged timestamp."""
+    """Seconds from the container's start to the end of the last frame with an undamaged timestamp; without pictures, to the end
+    of the sound."""
     width: int
     """Displayed width in pixels: after rotation, with the pixel aspect ratio applied."""
     height: int
@@ -120,6 +142,21 @@ class VideoInfo:
         """Whether the file has an audio stream."""
         return bool(self.audio_streams)
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether the file has a video stream."""
+        return self.stream_index >= 0
+
+
+def require_frames(video: VideoInfo) -> None:
+    """Check that a file has a video stream, for operations that need frames.
+
+    Raises:
+        NoFrames: the file has only sound.
+    """
+    if not video.has_frames:
+        raise NoFrames(f"{video.path.name} has sound but no pictures; choose a file with a video track for this.")
+
 
 def content_hash(path: Path, progress: Progress = NO_PROGRESS) -> str:
     """Return the BLAKE2b-160 hash of a file's bytes, hexadecimal.
@@ -151,21 +188,10 @@ def open_container(path: Path) -> Iterator[InputContainer]:
         yield container
 
 
-def select_stream(container: InputContainer, path: Path) -> VideoStream:
-    """Select the first default video stream, or else the first one; cover pictures are excluded.
-
-    Raises:
-        NotAVideo: the file has no such stream.
-    """
-    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
-    if streams:
-        return next((stream for stream in streams if stream.disposition & type(stream.disposition).default), streams[0])
-    problem = "audio but no video stream" if container.streams.audio else "no video stream"
-    raise NotAVideo(f"{path} has {problem}; choose another file.")
-
-
-def _is_cover(stream: VideoStream) -> bool:
-    return bool(stream.disposition & type(stream.disposition).attached_pic)
+def _select_stream(container: InputContainer) -> VideoStream | None:
+    """Select the first default video stream, or else the first one, or None; cover pictures are excluded."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return next((stream for stream in streams if stream.disposition & Disposition.default), streams[0] if streams else None)
 
 
 def probe(
@@ -175,21 +201,25 @@ def probe(
     limits: Limits | None = None,
     heartbeat: Callable[[], None] = lambda: None,
 ) -> VideoInfo:
-    """Read a file's metadata and decode its first frame. For untrusted files use `longview.video.decoder.Decoder.probe`.
+    """Read a file's metadata and decode its first frame, or the first of its sound if it has no video stream.
+
+    For untrusted files use `longview.video.decoder.Decoder.probe`.
 
     `known_hash`: content hash, if the caller has it; the file is then not read to compute it. `heartbeat` is called once per
     second while a file without an index is read to its end.
 
     Raises:
         VideoNotFound: the file does not exist.
-        NotAVideo: it is a folder, is empty, contains no video, or uses an unsupported codec.
+        NotAVideo: it is a folder, is empty, contains neither video nor sound, or uses an unsupported codec.
         TooLarge: it exceeds the limits.
         UnreadableVideo: no frame can be decoded.
     """
     limits = limits or Limits()
     checked_path = check_path(path, limits)
     with open_container(checked_path) as container:
-        stream = select_stream(container, checked_path)
+        stream = _select_stream(container)
+        if stream is None:
+            return _probe_sound(container, checked_path, known_hash, limits, heartbeat)
         declared_fps = float(stream.average_rate or stream.base_rate or 25)
         declared_s = (container.duration or 0) / av.time_base
         context = stream.codec_context
@@ -205,7 +235,7 @@ def probe(
         )
         check_limits(duration_s=declared_s, frames=stream.frames or round(declared_s * min(declared_fps, MAX_FPS)))
         context.options = context.options | {"max_pixels": str(limits.pixels)}
-        first_frame = _first_frame(container, stream, checked_path)
+        first_frame = cast(VideoFrame, _first_frame(container, stream, checked_path))
         rotation, is_mirrored = _orientation(first_frame)
         pixel_aspect = _pixel_aspect(stream)
         width, height = _display_size(first_frame, pixel_aspect, rotation)
@@ -251,17 +281,84 @@ def probe(
             pixel_aspect=pixel_aspect,
             is_hdr=first_frame.color_trc in HDR_TRANSFERS,
             has_edit_list=timing.hides_frames,
-            audio_streams=tuple(map(_stream_info, container.streams.audio)),
-            subtitle_streams=tuple(map(_stream_info, container.streams.subtitles)),
-            chapters=tuple(_chapter(item, start_offset_s) for item in container.chapters()),
+            **_other_streams(container, start_offset_s),
             damaged_duration_s=damaged_duration_s,
         )
 
 
+def _probe_sound(
+    container: InputContainer, path: Path, known_hash: str | None, limits: Limits, heartbeat: Callable[[], None]
+) -> VideoInfo:
+    """Return the metadata of a file without a video stream. See `probe`."""
+    streams = container.streams.audio
+    if not streams:
+        raise NotAVideo(f"{path} has no video stream; choose another file.")
+    stream = next((stream for stream in streams if may_decode(_codec(stream))), None)
+    if stream is None:
+        raise NotAVideo(f"{path} has sound in the codec {_codec(streams[0])}, which is not supported; convert it to AAC first.")
+    declared_s = (container.duration or 0) / av.time_base
+    is_estimated = container.format.name in ESTIMATED_CONTAINERS
+    if not is_estimated:
+        check_duration(path, declared_s, limits)
+    _first_frame(container, stream, path)
+    start_offset_s = (container.start_time or 0) / av.time_base
+    try:
+        duration_s = 0.0 if is_estimated else _duration_s(container, stream, start_offset_s, heartbeat)
+        if duration_s <= 0:
+            duration_s = _measured_end_s(container, stream, near_s=0.0, heartbeat=heartbeat) - start_offset_s
+    except FFMPEG_ERRORS as error:
+        log.info("cannot find the end of %s: %s", path, error)
+        duration_s = declared_s
+    if duration_s <= 0:
+        raise UnreadableVideo(f"{path} has no timestamps; convert it to another format (ffmpeg -i IN OUT.m4a).")
+    check_duration(path, duration_s, limits)
+    return VideoInfo(
+        path=path,
+        content_hash=known_hash or content_hash(path),
+        duration_s=duration_s,
+        width=0,
+        height=0,
+        rotation_deg=0,
+        fps_nominal=0.0,
+        is_vfr=False,
+        start_offset_s=start_offset_s,
+        stream_index=-1,
+        codec="",
+        container=container.format.name,
+        pixel_format="",
+        size_bytes=path.stat().st_size,
+        **_other_streams(container, start_offset_s),
+    )
+
+
+def _other_streams(container: InputContainer, start_offset_s: float) -> dict[str, Any]:
+    """Return the fields of `VideoInfo` that describe audio, subtitles and chapters."""
+    return {
+        "audio_streams": tuple(map(_stream_info, container.streams.audio)),
+        "subtitle_streams": tuple(map(_stream_info, container.streams.subtitles)),
+        "chapters": tuple(_chapter(item, start_offset_s) for item in container.chapters()),
+    }
+
+
 def _stream_info(stream: Stream) -> StreamInfo:
+    context = stream.codec_context if isinstance(stream, AudioStream) else None
+    return StreamInfo(
+        _codec(stream),
+        # "und" is the code for an undetermined language.
+        None if stream.language == "und" else stream.language,
+        stream.index,
+        bool(stream.disposition & Disposition.default),
+        stream.metadata.get("title") or None,
+        bool(stream.disposition & SECONDARY_SOUND),
+        # FFmpeg has the value 0 for an unknown number or rate.
+        channels=(context.channels or None) if context else None,
+        sample_rate_hz=(context.sample_rate or None) if context else None,
+    )
+
+
+def _codec(stream: Stream) -> str:
     # Data streams, and codecs that this FFmpeg does not support, have no context.
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
-    return StreamInfo(codec, stream.language)
+    return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
 
 
 def _chapter(chapter: Any, start_offset_s: float) -> Chapter:
@@ -301,12 +398,12 @@ def _timing(container: InputContainer, stream: VideoStream) -> _Timing:
     return _Timing(median_s, max(periods_s[-1] - median_s, median_s - periods_s[0]) > max_deviation_s, hides_frames)
 
 
-def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
+def _first_frame(container: InputContainer, stream: VideoStream | AudioStream, path: Path) -> VideoFrame | AudioFrame:
     failures = 0
     try:
         for packet in container.demux(stream):
             try:
-                for frame in packet.decode():
+                for frame in cast("list[VideoFrame | AudioFrame]", packet.decode()):
                     stream.codec_context.flush_buffers()
                     return frame
             except FFMPEG_ERRORS as error:
@@ -316,7 +413,8 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
                     break
     except FFMPEG_ERRORS as error:
         log.info("%s is truncated or damaged: %s", path, error)
-    raise UnreadableVideo(f"No frame of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
+    content = "frame" if isinstance(stream, VideoStream) else "sound"
+    raise UnreadableVideo(f"No {content} of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
 
 
 def _orientation(frame: VideoFrame) -> tuple[int, bool]:
@@ -350,8 +448,8 @@ def _display_size(frame: VideoFrame, pixel_aspect: float, rotation_deg: int) -> 
     return (height, width) if rotation_deg in (90, 270) else (width, height)
 
 
-def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: float, heartbeat: Callable[[], None]) -> float:
-    """Return the seconds from the container's start to the end of the video stream."""
+def _duration_s(container: InputContainer, stream: Stream, start_offset_s: float, heartbeat: Callable[[], None]) -> float:
+    """Return the seconds from the container's start to the end of the stream."""
     total_s = container.duration / av.time_base if container.duration else None
     if stream.duration and stream.time_base:
         stream_start_s = float((stream.start_time or 0) * stream.time_base)
@@ -367,7 +465,7 @@ def _duration_s(container: InputContainer, stream: VideoStream, start_offset_s: 
     return min(total_s, measured_s) if total_s and measured_s > 0 else total_s or measured_s
 
 
-def _measured_end_s(container: InputContainer, stream: VideoStream, *, near_s: float, heartbeat: Callable[[], None]) -> float:
+def _measured_end_s(container: InputContainer, stream: Stream, *, near_s: float, heartbeat: Callable[[], None]) -> float:
     """Return the end of the last packet, reading from the key frame before `near_s`."""
     container.seek(int(near_s * av.time_base))
     end_s = 0.0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from longview.video.errors import ImpossiblePlan
-from longview.video.probe import VideoInfo
+from longview.video.probe import VideoInfo, require_frames
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
 
@@ -186,7 +186,9 @@ def plan_sampling(
 
     Raises:
         ImpossiblePlan: span, rate, number of frames and budget contradict each other; the message states a possible value.
+        NoFrames: the file has only sound.
     """
+    require_frames(video)
     trained_range = budget.trained_range
     span = _span(video, start_s, end_s)
     period_s, max_period_s = _frame_periods(video, trained_range, purpose, fps)

@@ -1,7 +1,7 @@
 """The decoding process: `python -m longview.video.worker FD`, started and monitored by `longview.video.worker_process`.
 
-The process reads one JSON request per line from stdin, and writes responses as lines of JSON to stdout. Pixels are written to
-the shared memory behind the file descriptor FD. A file that hangs or crashes FFmpeg only affects this process.
+The process reads one JSON request per line from stdin, and writes responses as lines of JSON to stdout. Pixels and samples are
+written to the shared memory behind the file descriptor FD. A file that hangs or crashes FFmpeg only affects this process.
 """
 
 import json
@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from longview.video.audio import BLOCK_SAMPLES, audio_blocks
 from longview.video.backends import load_backend
 from longview.video.backends.base import DecodeRequest
 from longview.video.backends.pyav import key_frames_around, key_times
 from longview.video.errors import UnreadableVideo, VideoError
 from longview.video.guard import Limits
-from longview.video.probe import probe
+from longview.video.probe import VideoInfo, probe
+from longview.video.subtitle_streams import read_cues
 from longview.video.worker_process import video_from
 
 try:
@@ -68,25 +71,60 @@ def _responses(message: dict[str, Any], memory_fd: int, heartbeat: Callable[[], 
     if message["do"] == "key_frames_around":
         yield {"key_frames_s": key_frames_around(video, message["time_s"])}
         return
-    request = DecodeRequest(**message["request"])
-    buffer_frames, frame_bytes = message["buffer_frames"], request.height * request.width * 3
-    with mmap.mmap(memory_fd, buffer_frames * frame_bytes) as memory:
-        written_frames = 0
-        for frame in load_backend(message["backend"])(video, request):
-            if frame is None:
-                yield {"heartbeat": True}
-            elif frame.pixels is None:
-                yield {"requested_s": frame.requested_s, "time_s": None, "end_of_stream_s": frame.end_of_stream_s}
-            else:
-                if written_frames >= buffer_frames:
-                    # The parent writes a line whenever it has copied a frame out of its slot.
-                    sys.stdin.buffer.readline()
-                slot = written_frames % buffer_frames
-                memory[slot * frame_bytes : (slot + 1) * frame_bytes] = np.ascontiguousarray(frame.pixels).data.cast("B")
-                written_frames += 1
-                yield {"requested_s": frame.requested_s, "time_s": frame.time_s, "slot": slot}
+    if message["do"] == "subtitles":
+        yield from (asdict(batch) for batch in read_cues(video, message["stream_index"]))
         yield {"end": True}
-        for _ in range(min(written_frames, buffer_frames)):
+        return
+    if message["do"] == "audio":
+        yield from _audio(video, message, memory_fd)
+        return
+    request = DecodeRequest(**message["request"])
+    slots = _Slots(memory_fd, message["buffer_frames"], request.height * request.width * 3)
+    for frame in load_backend(message["backend"])(video, request):
+        if frame is None:
+            yield {"heartbeat": True}
+        elif frame.pixels is None:
+            yield {"requested_s": frame.requested_s, "time_s": None, "end_of_stream_s": frame.end_of_stream_s}
+        else:
+            yield {"requested_s": frame.requested_s, "time_s": frame.time_s, "slot": slots.write(frame.pixels)}
+    yield {"end": True}
+    slots.close()
+
+
+def _audio(video: VideoInfo, message: dict[str, Any], memory_fd: int) -> Iterator[dict[str, Any]]:
+    slots = _Slots(memory_fd, message["buffer_blocks"], BLOCK_SAMPLES * np.dtype(np.float32).itemsize)
+    for block in audio_blocks(video, message["stream_index"], start_s=message["start_s"], end_s=message["end_s"]):
+        if block is None:
+            yield {"heartbeat": True}
+        else:
+            damaged_s = [(span.start_s, span.end_s) for span in block.damaged]
+            slot = slots.write(block.samples)
+            yield {"start_s": block.start_s, "samples": len(block.samples), "damaged_s": damaged_s, "slot": slot}
+    yield {"end": True}
+    slots.close()
+
+
+class _Slots:
+    """Shared memory for the arrays of one request. The parent writes a line whenever it has copied an array out of its slot."""
+
+    def __init__(self, memory_fd: int, slots: int, slot_bytes: int) -> None:
+        self._slots, self._slot_bytes, self._written_arrays = slots, slot_bytes, 0
+        self._memory = mmap.mmap(memory_fd, slots * slot_bytes)
+
+    def write(self, array: NDArray[Any]) -> int:
+        """Write an array of at most `slot_bytes` bytes to the next free slot; return the number of the slot."""
+        if self._written_arrays >= self._slots:
+            sys.stdin.buffer.readline()
+        slot = self._written_arrays % self._slots
+        begin = slot * self._slot_bytes
+        self._memory[begin : begin + array.nbytes] = np.ascontiguousarray(array).tobytes()
+        self._written_arrays += 1
+        return slot
+
+    def close(self) -> None:
+        """Free the memory, and read the lines that the parent still writes."""
+        self._memory.close()
+        for _ in range(min(self._written_arrays, self._slots)):
             sys.stdin.buffer.readline()
 
 

@@ -14,26 +14,35 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from longview.video import errors
+from longview.video.audio import BLOCK_SAMPLES, AudioBlock
 from longview.video.backends import BackendName
 from longview.video.backends.base import DecodedFrame, DecodeRequest
+from longview.video.cues import Cue
 from longview.video.errors import DecoderDied, UnreadableVideo, VideoError
 from longview.video.guard import Limits
 from longview.video.probe import Chapter, StreamInfo, VideoInfo
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
+from longview.video.subtitle_streams import CueBatch
+from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 MAX_PROBE_S = 60.0
 """Maximum time to probe a file, in seconds, in addition to `stall_s`; a large file without an index is read to its end."""
+BUFFER_BLOCKS = 4
+"""Number of audio blocks that the process decodes ahead, each of 640 KB."""
+SAMPLE_BYTES = 4
 MAX_LINE_BYTES = 1 << 22
 """Maximum length of a response, in bytes; 2,048 timestamps take 40 KB."""
 SIGNAL_CAUSES = {
@@ -101,6 +110,24 @@ class DecodingProcess:
         key_frames_s = self._single_response(self._deadline_s(video), NO_PROGRESS)["key_frames_s"]
         return None if key_frames_s is None else (float(key_frames_s[0]), float(key_frames_s[1]))
 
+    def subtitles(self, video: VideoInfo, stream_index: int, progress: Progress = NO_PROGRESS) -> Generator[CueBatch, None, None]:
+        """See `longview.video.subtitle_streams.read_cues`.
+
+        Raises:
+            UnreadableSubtitles: the stream cannot be read. DecoderDied: the process hung or crashed.
+        """
+        self._send(self._message_about(video) | {"do": "subtitles", "stream_index": stream_index})
+        for response in self._responses(self._deadline_s(video), progress):
+            if "end" in response:
+                self._is_busy = False
+                return
+            try:
+                batch = _cue_batch(response)
+            except MALFORMED_ERRORS as error:
+                self.close()
+                raise DecoderDied(MALFORMED_MESSAGE) from error
+            yield batch
+
     def decode(
         self,
         video: VideoInfo,
@@ -123,24 +150,55 @@ class DecodingProcess:
         request_fields["times_s"] = list(request.times_s)
         message = {"do": "decode", "backend": backend, "request": request_fields, "buffer_frames": buffer_frames}
         self._send(self._message_about(video) | message)
-        return self._frames(buffer_frames, (request.height, request.width, 3), self._deadline_s(video), progress)
+        shape = (request.height, request.width, 3)
+        read = partial(self._frame, shape=shape)
+        return self._from_memory(read, buffer_frames * math.prod(shape), self._deadline_s(video), progress)
 
-    def _frames(
-        self, buffer_frames: int, shape: tuple[int, int, int], deadline_s: float, progress: Progress
-    ) -> Generator[DecodedFrame, None, None]:
-        with mmap.mmap(self._memory_fd, buffer_frames * math.prod(shape), prot=mmap.PROT_READ) as memory:
+    def audio(
+        self,
+        video: VideoInfo,
+        stream_index: int,
+        *,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> Generator[AudioBlock, None, None]:
+        """Yield the blocks of `longview.video.audio.audio_blocks`; at most `BUFFER_BLOCKS` are decoded ahead.
+
+        Decoding starts with this call, not with the first iteration.
+
+        Raises:
+            UnreadableVideo: no sound can be decoded. DecoderDied: the process hung or crashed.
+        """
+        memory_bytes = BUFFER_BLOCKS * BLOCK_SAMPLES * SAMPLE_BYTES
+        os.ftruncate(self._memory_fd, max(os.fstat(self._memory_fd).st_size, memory_bytes))
+        message = {"do": "audio", "stream_index": stream_index, "start_s": start_s, "end_s": end_s}
+        self._send(self._message_about(video) | message | {"buffer_blocks": BUFFER_BLOCKS})
+        return self._from_memory(self._audio_block, memory_bytes, self._deadline_s(video), progress)
+
+    def _audio_block(self, response: dict[str, Any], memory: mmap.mmap) -> AudioBlock:
+        begin, count = int(response["slot"]) * BLOCK_SAMPLES * SAMPLE_BYTES, int(response["samples"])
+        samples = np.frombuffer(memory[begin : begin + count * SAMPLE_BYTES], np.float32, count)
+        self._write(b"released\n")
+        return AudioBlock(float(response["start_s"]), samples, tuple(Span(*span_s) for span_s in response["damaged_s"]))
+
+    def _from_memory(
+        self, read: Callable[[dict[str, Any], mmap.mmap], Item], memory_bytes: int, deadline_s: float, progress: Progress
+    ) -> Generator[Item, None, None]:
+        """Yield what `read` returns for each response."""
+        with mmap.mmap(self._memory_fd, memory_bytes, prot=mmap.PROT_READ) as memory:
             for response in self._responses(deadline_s, progress):
                 if "end" in response:
                     self._is_busy = False
                     return
                 try:
-                    frame = self._frame(response, memory, shape)
+                    item = read(response, memory)
                 except MALFORMED_ERRORS as error:
                     self.close()
                     raise DecoderDied(MALFORMED_MESSAGE) from error
-                yield frame
+                yield item
 
-    def _frame(self, response: dict[str, Any], memory: mmap.mmap, shape: tuple[int, int, int]) -> DecodedFrame:
+    def _frame(self, response: dict[str, Any], memory: mmap.mmap, *, shape: tuple[int, int, int]) -> DecodedFrame:
         if response["time_s"] is None:
             end_s = response["end_of_stream_s"]
             return DecodedFrame(float(response["requested_s"]), None, None, None if end_s is None else float(end_s))
@@ -272,6 +330,14 @@ def video_from(video_fields: dict[str, Any]) -> VideoInfo:
         "chapters": tuple(Chapter(**chapter) for chapter in video_fields["chapters"]),
     }
     return VideoInfo(**video_fields)
+
+
+def _cue_batch(response: dict[str, Any]) -> CueBatch:
+    """Restore a batch from JSON; ValueError if a time is not finite."""
+    cues = [Cue(float(cue["start_s"]), float(cue["end_s"]), str(cue["text"])) for cue in response["cues"]]
+    if not all(math.isfinite(cue.start_s) and math.isfinite(cue.end_s) for cue in cues):
+        raise ValueError("a cue has a time that is not finite")
+    return CueBatch(cues, int(response["lost_packets"]), bool(response["is_cut"]))
 
 
 def _limits_to_json(limits: Limits) -> dict[str, Any]:

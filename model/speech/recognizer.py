@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from longview.model.errors import InvalidSpeechModel
 from longview.model.speech.weights import SpeechModel
-from longview.video.audio import SAMPLE_RATE_HZ
+from longview.video.audio import RATE_HZ
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class SpeechRecognizer:
 
     def _transcribe(self, samples: NDArray[np.float32], language: str | None, vocabulary: str | None) -> tuple[Any, Any]:
         """Return the lazy segments of one window, and what is known of its language."""
-        duration_s = len(samples) / SAMPLE_RATE_HZ
+        duration_s = len(samples) / RATE_HZ
         return self._pipeline.transcribe(  # type: ignore[no-any-return]
             samples,
             language=language,
@@ -196,7 +196,7 @@ def _is_change(expected: Language, detected: Language, samples: NDArray[np.float
     """Whether a chunk is in another language than the chunks before it, or confirms their language."""
     if detected.code == expected.code:
         return True
-    if len(samples) < MIN_DETECTION_S * SAMPLE_RATE_HZ:
+    if len(samples) < MIN_DETECTION_S * RATE_HZ:
         return False
     is_unsure = expected.probability < SURE_PROBABILITY
     return detected.probability >= (SURE_PROBABILITY if is_unsure else SWITCH_PROBABILITY)

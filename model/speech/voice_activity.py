@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from longview.video.audio import SAMPLE_RATE_HZ, AudioBlock
+from longview.video.audio import RATE_HZ, AudioBlock
 from longview.video.timeline import Span
 
 MAX_CHUNK_S = 30.0
@@ -52,7 +52,7 @@ class SpeechChunk:
     @property
     def duration_s(self) -> float:
         """Length of the samples, in seconds."""
-        return len(self.samples) / SAMPLE_RATE_HZ
+        return len(self.samples) / RATE_HZ
 
     def time_s(self, offset_s: float) -> float:
         """Return the time in the video of an offset in the samples, in seconds."""
@@ -93,9 +93,9 @@ def _detect_speech(blocks: Iterable[AudioBlock]) -> Iterator[_Speech]:
     for block in blocks:
         start_s = block.start_s if start_s is None else start_s
         buffer = np.concatenate([buffer, block.samples])
-        if len(buffer) >= MIN_BUFFER_S * SAMPLE_RATE_HZ:
+        if len(buffer) >= MIN_BUFFER_S * RATE_HZ:
             consumed = yield from _pieces(buffer, start_s, is_last=False)
-            buffer, start_s = buffer[consumed:], start_s + consumed / SAMPLE_RATE_HZ
+            buffer, start_s = buffer[consumed:], start_s + consumed / RATE_HZ
     if start_s is not None and len(buffer):
         yield from _pieces(buffer, start_s, is_last=True)
 
@@ -109,13 +109,13 @@ def _pieces(buffer: NDArray[np.float32], start_s: float, *, is_last: bool) -> Ge
         speech_pad_ms=round(PADDING_S * 1000),
         max_speech_duration_s=MAX_CHUNK_S,
     )
-    settled = len(buffer) if is_last else len(buffer) - round(SETTLED_S * SAMPLE_RATE_HZ)
+    settled = len(buffer) if is_last else len(buffer) - round(SETTLED_S * RATE_HZ)
     for item in get_speech_timestamps(buffer, options):
         start, end = int(item["start"]), min(int(item["end"]), len(buffer))
         if end > settled:
             return start
         if end > start:
-            span = Span(start_s + start / SAMPLE_RATE_HZ, start_s + end / SAMPLE_RATE_HZ)
+            span = Span(start_s + start / RATE_HZ, start_s + end / RATE_HZ)
             yield _Speech(buffer[start:end].copy(), span)
     return settled
 
@@ -123,6 +123,6 @@ def _pieces(buffer: NDArray[np.float32], start_s: float, *, is_last: bool) -> Ge
 def _join(pieces: list[_Speech], done_s: float) -> SpeechChunk:
     parts, offset = [], 0
     for piece in pieces:
-        parts.append(SpeechPart(offset / SAMPLE_RATE_HZ, piece.span))
+        parts.append(SpeechPart(offset / RATE_HZ, piece.span))
         offset += len(piece.samples)
     return SpeechChunk(np.concatenate([piece.samples for piece in pieces]), tuple(parts), done_s)

@@ -85,7 +85,7 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize("content", REFERENCES.values(), ids=REFERENCES.keys())
-@pytest.mark.parametrize("name", ["clip.mp4", "clip.m3u8", "clip.txt", "clip.ffconcat", "clip.sdp", "clip.mpd"])
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mp3", "clip.m3u8", "clip.txt", "clip.ffconcat", "clip.sdp", "clip.mpd"])
 def test_reference_to_another_file_is_never_followed(tmp_path: Path, secret: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content.format(secret))
     with pytest.raises(NotAVideo):

@@ -8,11 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from longview.model.engine.checkpoints import QWEN3_VL
+from longview.video.clips import (
+    contact_sheet,
+    cut_reencode,
+    cut_stream_copy,
+    is_browser_playable,
+    make_browser_copy,
+    thumbnail,
+)
 from longview.video.decoder import Decoder
-from longview.video.errors import NotAVideo, TooLarge, UnreadableVideo
+from longview.video.errors import NoFrames, NotAVideo, TooLarge, UnreadableVideo
 from longview.video.ffmpeg import ffmpeg_path
 from longview.video.guard import Limits
 from longview.video.probe import VideoInfo, content_hash, probe
+from longview.video.sampler import Budget, plan_sampling
+from longview.video.timeline import Span
 from tests import ffprobe_oracle, media_samples
 from tests.barcodes import run_ffmpeg
 
@@ -121,8 +132,73 @@ def test_cover_picture_is_not_selected(make: Make) -> None:
     song = make(
         "song.mp4", *AUDIO, "-i", str(cover), "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0", "attached_pic"
     )
-    with pytest.raises(NotAVideo, match="audio but no video stream"):
-        probe(song)
+    assert probe(song).has_frames is False
+
+
+SOUND_FILES = {
+    "a.mp3": ("-c:a", "libmp3lame", "-id3v2_version", "3"),
+    "no header.mp3": ("-c:a", "libmp3lame", "-write_xing", "0", "-q:a", "4"),
+    "a.m4a": ("-c:a", "aac"),
+    "a.wav": ("-c:a", "pcm_s16le"),
+    "a.flac": ("-c:a", "flac"),
+    "a.ogg": ("-c:a", "libvorbis"),
+    "a.opus": ("-c:a", "libopus"),
+    "a.aac": ("-c:a", "aac"),
+    "a.wma": ("-c:a", "wmav2"),
+    "a.mka": ("-c:a", "aac"),
+}
+
+
+@pytest.mark.parametrize("name", SOUND_FILES)
+def test_file_with_only_sound_has_its_duration(make: Make, decoder: Decoder, name: str) -> None:
+    # Loud noise follows near silence, so that the bit rate at the beginning does not reveal the duration.
+    source = ("-f", "lavfi", "-i", "anoisesrc=d=30:r=44100,volume='if(lt(t,10),0.0001,1)':eval=frame")
+    video = decoder.probe(make(name, *source, "-ac", "2", *SOUND_FILES[name]))
+    assert video.duration_s == pytest.approx(30.0, abs=0.12)
+    assert (video.has_frames, video.has_audio, video.width, video.fps_nominal, video.codec) == (False, True, 0, 0.0, "")
+    (stream,) = video.audio_streams
+    assert (stream.index, stream.channels) == (0, 2)
+    assert stream.sample_rate_hz == (48_000 if name == "a.opus" else 44_100)
+    assert is_browser_playable(video) is (video.path.suffix not in (".aac", ".wma", ".mka"))
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.m4a", "a.flac"])
+def test_sound_with_a_cover_picture_has_no_frames(make: Make, decoder: Decoder, name: str, tmp_path: Path) -> None:
+    cover = make("cover.png", *SOURCE, "-frames:v", "1")
+    maps = ("-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0", "attached_pic")
+    video = decoder.probe(make(name, *AUDIO, "-i", str(cover), *maps))
+    assert not video.has_frames
+    assert video.duration_s == pytest.approx(6.0, abs=0.1)
+    span, target = Span(1.0, 2.0), tmp_path / "target.jpg"
+    for operation in (
+        lambda: next(decoder.frames_played_at(video, [0.0], 32, 32)),
+        lambda: decoder.key_times(video, [1.0]),
+        lambda: decoder.key_frames_around(video, 1.0),
+        lambda: thumbnail(decoder, video, 1.0, target),
+        lambda: contact_sheet(decoder, video, target),
+        lambda: cut_reencode(video, span, target, first_frame_s=1.0),
+        lambda: cut_stream_copy(video, span, target, key_frames_s=(1.0, 2.0)),
+        lambda: plan_sampling(video, Budget(100_000, 100, QWEN3_VL, lambda _: 10)),
+    ):
+        with pytest.raises(NoFrames, match=f"{name} has sound but no pictures; "):
+            operation()
+    assert not target.exists()
+    copy = probe(make_browser_copy(video, tmp_path / "copy.mp4"))
+    assert (copy.has_frames, copy.audio_streams[0].codec) == (False, "aac")
+
+
+def test_duration_of_sound_is_limited(make: Make) -> None:
+    for name in ("a.mp3", "a.aac", "a.flac"):
+        path = make(name, *AUDIO)
+        assert probe(path, limits=Limits(duration_s=6.1)).duration_s == pytest.approx(6.0, abs=0.1)
+        with pytest.raises(TooLarge, match=r"declares 6 seconds; the setting max_duration_s"):
+            probe(path, limits=Limits(duration_s=5.0))
+
+
+def test_sound_in_an_unsupported_codec_is_rejected(make: Make) -> None:
+    path = make("a.mka", *AUDIO, "-c:a", "dfpwm")
+    with pytest.raises(NotAVideo, match=r"codec dfpwm, .*convert it"):
+        probe(path)
 
 
 def test_content_hash_is_independent_of_the_name(shapes_path: Path, tmp_path: Path) -> None:
@@ -224,7 +300,11 @@ def test_metadata_equals_that_of_ffprobe(
     assert video.start_offset_s == pytest.approx(expected["start_offset_s"], abs=0.05)
     period_s = 1 / 25 if name != "variable.mkv" else 4 / 25
     assert video.duration_s == pytest.approx(expected["last_frame_s"] + period_s, abs=0.06 if live else 0.1)
-    assert [stream.codec for stream in video.audio_streams] == expected["audio_codecs"]
+    streams = [
+        [item.index, item.codec, item.language, item.is_default, item.channels, item.sample_rate_hz]
+        for item in video.audio_streams
+    ]
+    assert streams == expected["audio_streams"]
     assert [stream.codec for stream in video.subtitle_streams] == expected["subtitle_codecs"]
     chapters = [[round(chapter.start_s, 3), round(chapter.end_s, 3), chapter.title] for chapter in video.chapters]
     assert chapters == [

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -167,6 +168,26 @@ def test_fallback_continues_after_a_crash(video: VideoInfo) -> None:
             (child,) = (process for process in psutil.Process().children() if process not in other_processes)
             child.kill()
     assert numbers == list(range(600))
+    decoder.close()
+
+
+@pytest.mark.usefixtures("no_leaked_process")
+def test_crash_ends_the_sound_with_an_error(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "talk.wav"), "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 8_000 * 120))
+    other_processes = psutil.Process().children()
+    decoder = Decoder(LIMITS, processes=1)
+    sound = decoder.probe(tmp_path / "talk.wav")
+    blocks = decoder.audio(sound, 0)
+    starts_s = [next(blocks).start_s]
+    (child,) = (process for process in psutil.Process().children() if process not in other_processes)
+    child.kill()
+    with pytest.raises(DecoderDied, match=r"talk\.wav.*was killed"):
+        starts_s += [block.start_s for block in blocks]
+    assert starts_s == [10.0 * number for number in range(len(starts_s))]
+    assert len(starts_s) < 12
+    assert [block.start_s for block in decoder.audio(sound, 0)] == [10.0 * number for number in range(12)]
     decoder.close()
 
 
