@@ -137,7 +137,7 @@ class Evaluation:
         scores.videos += 1
         scores.seconds += labels.duration_s or entry.duration_s
         scores.elapsed_s["index"] += spent_s
-        scores.add_captions(labels.events, [caption.event for caption in self._app.captions(entry)])
+        scores.add_captions(labels.events, [Event(item.span, item.text) for item in self._app.segments(entry, "captions")])
         steps = progress.steps(len(labels.queries) + len(labels.absent) + len(labels.questions))
         start = time.monotonic()
         for query in labels.queries:
