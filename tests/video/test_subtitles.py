@@ -43,6 +43,14 @@ def test_text_is_right_in_every_encoding(language: str, encoding: str) -> None:
             assert not subtitles.problems
 
 
+@pytest.mark.parametrize("language", ["pl", "cs", "hu", "ru", "ko"])
+def test_language_in_the_name_decides_for_a_single_sentence(language: str) -> None:
+    (encoding,) = SENTENCES[language][0]
+    for line in lines_of(language):
+        (segment,) = parse_subtitles(srt([line]).encode(encoding), f"film.{language}.srt").segments
+        assert segment.text == line
+
+
 def test_few_damaged_bytes_in_utf8_are_reported() -> None:
     content = srt(["물은 백 도에서 끓습니다."] * 8).encode()
     subtitles = parse_subtitles(content.replace("끓".encode(), b"\xff", 1), "film.srt")
