@@ -56,14 +56,14 @@ def transcribe(
         recognition = recognizer.recognize(
             chunk.samples, language=language, expected=expected, vocabulary=vocabulary, progress=progress
         )
-        words = _timed_words(spoken_words(recognition), chunk)
+        words = timed_words(spoken_words(recognition), chunk)
         if words or expected is None:
             expected = Language(recognition.language, recognition.language_probability)
-        segments = tuple(_segment(part, recognition.language) for part in _divide(words))
+        segments = tuple(_segment(part, recognition.language) for part in divide_words(words))
         yield TranscribedChunk(segments, chunk.done_s, expected, chunk.duration_s)
 
 
-def _timed_words(words: Sequence[RecognizedWord], chunk: SpeechChunk) -> list[Word]:
+def timed_words(words: Sequence[RecognizedWord], chunk: SpeechChunk) -> list[Word]:
     """Return words with their times in the video. A piece that does not begin with a space belongs to the word before it."""
     is_spaced = any(word.text.startswith(" ") for word in words[1:])
     result: list[Word] = []
@@ -84,7 +84,7 @@ def _timed_words(words: Sequence[RecognizedWord], chunk: SpeechChunk) -> list[Wo
     return result
 
 
-def _divide(words: Sequence[Word]) -> Iterator[list[Word]]:
+def divide_words(words: Sequence[Word]) -> Iterator[list[Word]]:
     """Divide words into sentences: at punctuation and at pauses."""
     part: list[Word] = []
     for word in words:

@@ -1,0 +1,170 @@
+"""Speech through the application: recognised in a worker's sound, committed chunk by chunk, found by the word, and resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from longview.app.errors import VideoGone
+from longview.app.indexer import IndexOptions, IndexResult
+from longview.app.service import Longview
+from longview.indexing.library import Track, VideoEntry
+from longview.model.tasks.events import PartialResult
+from longview.video.progress import Cancelled
+from tests.app.samples import cancel_after, demo_settings
+from tests.speech_samples import make_talk, needs_speech_model, spoken_words
+
+pytestmark = needs_speech_model
+SPEECH_ONLY = IndexOptions(sources=("speech",))
+TALK_S = 18.0
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video with pictures that the demo checkpoint does not know, and English and German speech."""
+    return make_talk(tmp_path_factory.mktemp("talk") / "talk.mp4", ("en", TALK_S), ("de", 8.0), pictures=True)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Longview:
+    return Longview(demo_settings(tmp_path_factory.mktemp("library")))
+
+
+@pytest.fixture(scope="module")
+def result(app: Longview, talk: Path) -> IndexResult:
+    return app.index(talk).result()
+
+
+def another_app(folder: Path, **settings: object) -> Longview:
+    return Longview(demo_settings(folder, **settings))
+
+
+def speech_track(entry: VideoEntry) -> Track:
+    track = entry.track("speech")
+    assert track is not None
+    return track
+
+
+def words_of(app: Longview, entry: VideoEntry) -> list[tuple[float, str]]:
+    return [(word.span.start_s, word.text) for segment in app.segments(entry, "speech") for word in segment.words]
+
+
+def test_a_video_that_cannot_be_captioned_is_searchable(app: Longview, result: IndexResult) -> None:
+    statuses = {report.source: report.status for report in result.reports}
+    assert statuses == {"subtitles": "declined", "speech": "indexed", "captions": "declined"}
+    assert not result.failures and result.entry.caption_count == 0
+    assert speech_track(result.entry).languages[:2] == ("en", "de")
+    assert app.segments(result.entry, "captions") == ()
+
+
+def test_search_finds_the_word_within_half_a_second(app: Longview, result: IndexResult) -> None:
+    truth = [word for word in spoken_words("en", TALK_S - 2) if len(word.text.strip(".,?!")) > 5]
+    recognised = {text.strip(".,?!").lower() for _, text in words_of(app, result.entry)}
+    words = [word for word in truth if word.text.strip(".,?!").lower() in recognised][-3:]
+    assert len(words) == 3
+    for word in words:
+        moment = app.search(word.text).result().moments[0]
+        assert moment.source == "speech" and moment.verified is None
+        starts_s = [item.span.start_s for item in truth if item.text == word.text]
+        assert min(abs(moment.span.start_s - start_s) for start_s in starts_s) < 0.5
+        start, end = moment.evidence[0].highlights[0]
+        assert moment.text[start:end].lower() == word.text.strip(".,?!").lower()
+
+
+def test_second_run_changes_nothing(app: Longview, result: IndexResult, talk: Path) -> None:
+    before = app.segments(result.entry), app.library.tracks.revision()
+    again = app.index(talk).result()
+    assert [report.status for report in again.reports] == ["declined", "up_to_date", "declined"]
+    assert (app.segments(result.entry), app.library.tracks.revision()) == before
+
+
+def test_another_language_replaces_the_speech_alone(app: Longview, result: IndexResult, talk: Path, tmp_path: Path) -> None:
+    other = another_app(app.library.folder, speech_language="de")
+    entry = other.index(talk, SPEECH_ONLY).result().entry
+    assert speech_track(entry).languages == ("de",)
+    assert speech_track(entry).provenance.plan["language"] == "de"
+    assert entry.track("captions") == result.entry.track("captions")
+    assert app.index(talk).result().report("speech").status == "indexed"  # type: ignore[union-attr]
+
+
+def test_cancelled_speech_is_kept_and_resumed(app: Longview, result: IndexResult, talk: Path, tmp_path: Path) -> None:
+    other = another_app(tmp_path)
+    with pytest.raises(Cancelled):
+        cancel_after(other.index(talk, SPEECH_ONLY), lambda event: isinstance(event, PartialResult))
+    (entry,) = other.videos()
+    track = speech_track(entry)
+    assert track.status == "incomplete" and 0 < track.done_s < TALK_S + 1 and track.segment_count
+    assert other.search(words_of(other, entry)[-1][1]).result().moments
+    entry = other.index(talk, SPEECH_ONLY).result().entry
+    assert speech_track(entry).status == "complete"
+    assert [text for _, text in words_of(other, entry)] == [text for _, text in words_of(app, app.video(entry.video_id))]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from longview.app.indexer import IndexOptions
+from longview.app.service import Longview
+from longview.model.tasks.events import PartialResult
+from tests.app.samples import demo_settings
+for event in Longview(demo_settings(Path(sys.argv[1]))).index(Path(sys.argv[2]), IndexOptions(sources=("speech",))):
+    if isinstance(event, PartialResult):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_run_leaves_whole_chunks_and_goes_on(talk: Path, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(talk)], cwd=root, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    app = another_app(tmp_path)
+    (entry,) = app.videos()
+    assert speech_track(entry).status == "incomplete"
+    before = words_of(app, entry)
+    assert before and before[-1][0] <= speech_track(entry).done_s
+    entry = app.index(talk, SPEECH_ONLY).result().entry
+    after = words_of(app, entry)
+    assert after[: len(before)] == before and len(after) > len(before)
+    starts_s = [start_s for start_s, _ in after]
+    assert starts_s == sorted(starts_s)
+
+
+def test_file_that_changes_meanwhile_is_not_transcribed_further(talk: Path, tmp_path: Path) -> None:
+    app = another_app(tmp_path / "library")
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(talk.read_bytes())
+
+    def read_and_change() -> None:
+        for event in app.index(copy, SPEECH_ONLY):
+            if isinstance(event, PartialResult):
+                copy.write_bytes(talk.read_bytes()[:-1000])
+
+    with pytest.raises(VideoGone):
+        read_and_change()
+    (entry,) = app.videos()
+    # What was committed before the change is of the file that was hashed.
+    assert speech_track(entry).status == "incomplete" and speech_track(entry).done_s < TALK_S + 1
+
+
+def test_missing_speech_model_is_said_and_the_rest_goes_on(talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    app = another_app(tmp_path, speech_model="nobody/no-such-model")
+    result = app.index(talk).result()
+    report = result.report("speech")
+    assert report is not None and report.status == "skipped" and "nobody/no-such-model" in report.reason
+    assert not result.failures
+    chosen = app.index(talk, SPEECH_ONLY).result()
+    assert [report.status for report in chosen.failures] == ["failed"]
+
+
+def test_missing_audio_track_fails_alone(talk: Path, tmp_path: Path) -> None:
+    app = another_app(tmp_path, audio_track="2")
+    result = app.index(talk).result()
+    assert [report.source for report in result.failures] == ["speech"]
+    assert "1" in result.failures[0].reason
+    assert result.report("captions").status == "declined"  # type: ignore[union-attr]
