@@ -33,10 +33,10 @@ WORDS = Path(longview.app.evaluation.__file__).parent / "words"
 
 def spoken_words(language: str, end_s: float) -> list[Word]:
     """Return the words that are spoken before a time in the sample of a language, with their true times."""
-    (sample,) = [item for item in json.loads((WORDS / "speech.json").read_text("utf-8")) if item["language"] == language]
-    return [
-        Word(Span(start_s, max(start_s, word_end_s)), text) for start_s, word_end_s, text in sample["words"] if start_s < end_s
-    ]
+    samples = json.loads((WORDS / "speech.json").read_text("utf-8"))
+    words = next(item["words"] for item in samples if item["language"] == language)
+    # The end of a word is unknown within a sentence.
+    return [Word(Span(start, end or start), text) for start, end, text in words if start < end_s]
 
 
 def make_talk(target: Path, *pieces: tuple[str, float], gap_s: float = 6.0, pictures: bool = False) -> Path:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from longview.video.audio_frames import Sound, SoundReader
 from longview.video.backends.base import CUT_OFF_S
 from longview.video.errors import NoSuchTrack, UnreadableVideo
+from longview.video.language_tags import language_code
 from longview.video.probe import FFMPEG_ERRORS, StreamInfo, VideoInfo
 from longview.video.timeline import Span, merge_spans
 
@@ -29,30 +30,6 @@ MAX_JITTER_S = 0.05
 timestamps, and encoders write packets early or late."""
 MAX_DAMAGED_JITTER_S = 0.005
 """The same after damage, in seconds: a lost packet may have less than 50 ms of sound, and silence must replace it."""
-LANGUAGE_CODES = (
-    *(
-        {"ar", "ara"},
-        {"cs", "ces", "cze"},
-        {"da", "dan"},
-        {"de", "deu", "ger"},
-        {"el", "ell", "gre"},
-        {"en", "eng"},
-        {"es", "spa"},
-    ),
-    *(
-        {"fi", "fin"},
-        {"fr", "fra", "fre"},
-        {"he", "heb"},
-        {"hi", "hin"},
-        {"hu", "hun"},
-        {"id", "ind"},
-        {"it", "ita"},
-        {"ja", "jpn"},
-    ),
-    *({"ko", "kor"}, {"nl", "nld", "dut"}, {"no", "nor"}, {"pl", "pol"}, {"pt", "por"}, {"ro", "ron", "rum"}, {"ru", "rus"}),
-    *({"sv", "swe"}, {"th", "tha"}, {"tr", "tur"}, {"uk", "ukr"}, {"vi", "vie"}, {"zh", "zho", "chi"}),
-)
-"""Codes of the same language in ISO 639-1 and 639-2."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +237,4 @@ def _description(stream: StreamInfo) -> str:
 
 
 def _is_same_language(tag: str | None, choice: str) -> bool:
-    """Whether two language tags have the same language, such as "en", "eng" and "en-US"."""
-    first, second = ((text or "").strip().lower().split("-")[0] for text in (tag, choice))
-    return bool(first) and (first == second or any({first, second} <= codes for codes in LANGUAGE_CODES))
+    return tag is not None and (tag == choice or (language_code(tag) or tag) == (language_code(choice) or choice))

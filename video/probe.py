@@ -31,6 +31,8 @@ FFMPEG_ERRORS = (av.error.FFmpegError, ValueError, IndexError)
 """Exceptions that PyAV raises for damaged files; IndexError if a stream first appears in the middle of a file."""
 MAX_FAILED_PACKETS = 250
 """Maximum number of undecodable packets before the first frame; a stream with more is unreadable."""
+MAX_FAILED_SOUND_PACKETS = 5_000
+"""The same for sound: about two minutes of AAC, whose packets are shorter than those of video."""
 HASH_BLOCK_BYTES = 1 << 20
 MAX_TIMED_PACKETS = 2_000
 """Maximum number of timestamps that are compared to detect a variable frame rate."""
@@ -400,6 +402,7 @@ def _timing(container: InputContainer, stream: VideoStream) -> _Timing:
 
 def _first_frame(container: InputContainer, stream: VideoStream | AudioStream, path: Path) -> VideoFrame | AudioFrame:
     failures = 0
+    max_failures = MAX_FAILED_PACKETS if isinstance(stream, VideoStream) else MAX_FAILED_SOUND_PACKETS
     try:
         for packet in container.demux(stream):
             try:
@@ -409,7 +412,7 @@ def _first_frame(container: InputContainer, stream: VideoStream | AudioStream, p
             except FFMPEG_ERRORS as error:
                 log.info("cannot decode a packet of %s: %s", path, error)
                 failures += 1
-                if failures > MAX_FAILED_PACKETS:
+                if failures > max_failures:
                     break
     except FFMPEG_ERRORS as error:
         log.info("%s is truncated or damaged: %s", path, error)

@@ -1,4 +1,4 @@
-"""Tests with damaged files: each gives frames or a typed error in time, and leaks neither processes nor memory."""
+"""Tests with damaged files: each gives frames, sound or a typed error in time, and leaks neither processes nor memory."""
 
 import random
 import time
@@ -9,10 +9,12 @@ import numpy as np
 import psutil
 import pytest
 
+from longview.video.audio import RATE_HZ
 from longview.video.decoder import Decoder
 from longview.video.errors import DecoderDied, VideoError
 from longview.video.guard import Limits
 from tests import media_samples
+from tests.barcodes import run_ffmpeg
 
 SOURCES = ("h264.mp4", "hevc10.mkv", "vp9.webm", "mpeg4.avi", "mpeg2.ts", "flash.flv", "theora.ogv")
 LIMITS = Limits(stall_s=10.0, memory_bytes=2 << 30)
@@ -50,6 +52,13 @@ def splice(data: bytes, other: bytes, rng: random.Random) -> bytes:
     return data[:position] + source[begin : begin + length] + data[position + rng.choice([0, length]) :]
 
 
+SOUND_SOURCES = {
+    "a.mp3": ("-c:a", "libmp3lame"),
+    "a.m4a": ("-c:a", "aac"),
+    "a.ts": ("-c:a", "mp2"),
+    "a.opus": ("-c:a", "libopus"),
+    "a.mka": ("-c:a", "flac"),
+}
 DAMAGES: tuple[Damage, ...] = (flip_bytes, flip_header_bytes, truncate, splice)
 
 
@@ -105,3 +114,33 @@ def test_damaged_file_gives_frames_or_a_typed_error(sources: dict[str, bytes], t
     assert len([child for child in parent.children(recursive=True) if child.pid not in before]) <= 2
     decoder.close()
     assert [child for child in parent.children(recursive=True) if child.pid not in before] == []
+
+
+def test_damaged_sound_gives_consecutive_blocks_or_an_error(tmp_path: Path) -> None:
+    sources: dict[str, bytes] = {}
+    for name, options in SOUND_SOURCES.items():
+        run_ffmpeg("-f", "lavfi", "-i", "anoisesrc=d=12:a=0.2:r=44100", *options, str(tmp_path / name))
+        sources[name] = (tmp_path / name).read_bytes()
+    rng, decoder, decoded = random.Random(3), Decoder(LIMITS, processes=1), 0
+    bad_messages: list[str] = []
+    for number in range(60):
+        name = list(sources)[number % len(sources)]
+        damage = DAMAGES[number // len(sources) % len(DAMAGES)]
+        path = tmp_path / f"{number}{Path(name).suffix}"
+        path.write_bytes(damage(sources[name], sources[rng.choice(list(sources))], rng))
+        try:
+            video = decoder.probe(path)
+            blocks = list(decoder.audio(video, video.audio_streams[0].index))
+        except VideoError as error:
+            is_typed = path.name in str(error) and not isinstance(error.__cause__, DecoderDied)
+            bad_messages += [] if is_typed else [f"{damage.__name__} {name}: {error}"]
+            continue
+        decoded += 1
+        assert [block.start_s for block in blocks] == [10.0 * index for index in range(len(blocks))]
+        sound = np.concatenate([block.samples for block in blocks])
+        assert np.isfinite(sound).all() and np.abs(sound).max() <= 1
+        # A damaged header or timestamp must not make hours of silence.
+        assert len(sound) < 60 * RATE_HZ, f"{damage.__name__} {name}"
+    assert bad_messages == []
+    assert decoded > 40
+    decoder.close()
