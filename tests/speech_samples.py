@@ -35,8 +35,8 @@ def spoken_words(language: str, end_s: float) -> list[Word]:
     """Return the words that are spoken before a time in the sample of a language, with their true times."""
     samples = json.loads((WORDS / "speech.json").read_text("utf-8"))
     words = next(item["words"] for item in samples if item["language"] == language)
-    # The end of a word is unknown within a sentence.
-    return [Word(Span(start, end or start), text) for start, end, text in words if start < end_s]
+    # The start or the end of some words is unknown.
+    return [Word(Span(start, end or start), text) for start, end, text in words if start is not None and start < end_s]
 
 
 def make_talk(target: Path, *pieces: tuple[str, float], gap_s: float = 6.0, pictures: bool = False) -> Path:

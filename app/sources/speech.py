@@ -17,6 +17,7 @@ from longview.model.tasks.events import PartialResult
 from longview.video.audio import AudioBlock, select_audio_stream
 from longview.video.decoder import Decoder
 from longview.video.errors import VideoError
+from longview.video.probe import StreamInfo, VideoInfo
 from longview.video.language_tags import language_code
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Span, merge_spans
@@ -72,7 +73,7 @@ class SpeechSource:
             self._library.tracks.begin(job.entry.video_id, track)
         spent_before_s = track.seconds_spent
         damaged = list(track.uncovered)
-        stream = select_audio_stream(job.video, self._runtime.settings.audio_track)
+        stream = self._stream(job.video)
         recognizer = self._runtime.speech_recognizer
         chosen = self._runtime.settings.speech_language
         if chosen and chosen not in recognizer.languages:
@@ -117,10 +118,15 @@ class SpeechSource:
         self._library.tracks.update(job.entry.video_id, track)
         return track
 
+    def _stream(self, video: VideoInfo) -> StreamInfo:
+        """Return the audio track of the settings: its number from 1, a language, or the main one."""
+        choice = self._runtime.settings.audio_track
+        return select_audio_stream(video, int(choice) if choice and choice.isdecimal() else choice)
+
     def _provenance(self, job: SourceJob) -> Provenance:
         """Return what makes this track: the model and all settings that change the words."""
         settings = self._runtime.settings
-        stream = select_audio_stream(job.video, settings.audio_track)
+        stream = self._stream(job.video)
         plan = {"audio_stream": stream.index, "language": settings.speech_language, "vocabulary": self._vocabulary()}
         return Provenance(self._runtime.speech_model.identity, VERSION, plan)
 
@@ -159,7 +165,7 @@ class SpeechSource:
         subtitles = job.entry.track("subtitles")
         if subtitles is None or not subtitles.segment_count:
             return ""
-        stream = select_audio_stream(job.video, self._runtime.settings.audio_track)
+        stream = self._stream(job.video)
         spoken = self._runtime.settings.speech_language or language_code(stream.language or "")
         if not subtitles.languages:
             # Files without a language in their name are nearly always in that of the film.

@@ -5,7 +5,8 @@ times by cross-attention. With timestamps in the text, the library encodes the e
 """
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -25,9 +26,12 @@ log = logging.getLogger(__name__)
 
 BEAM_SIZE = 5
 SWITCH_PROBABILITY = 0.7
-"""Minimum probability of another language at which a chunk is recognised in it."""
+"""Probability of another language from which a chunk is recognised in it."""
+MIN_SWITCH_PROBABILITY, MIN_SWITCH_RATIO = 0.3, 3.0
+"""Probability of another language, and its ratio to that of the language so far, from which a chunk is recognised in both. The
+text with the higher log probability is kept."""
 SURE_PROBABILITY = 0.5
-"""Minimum probability at which a detected language is kept against a later detection below `SWITCH_PROBABILITY`."""
+"""Probability below which a detected language is doubtful."""
 MIN_DETECTION_S = 3.0
 """Minimum speech for a change of the language, in seconds."""
 MAX_VOCABULARY_TOKENS = 100
@@ -146,25 +150,20 @@ class SpeechRecognizer:
         self, samples: NDArray[np.float32], language: str | None, expected: Language | None, vocabulary: str | None
     ) -> Recognition:
         segments, info = self._transcribe(samples, language, vocabulary)
-        chosen = Language(info.language, info.language_probability)
-        if language is None and expected and not _is_change(expected, chosen, samples):
-            chosen = Language(expected.code, dict(info.all_language_probs or ()).get(expected.code, 0.0))
-            if expected.code != info.language:
-                segments, _ = self._transcribe(samples, expected.code, vocabulary)
-        items = list(segments)
-        words = tuple(
-            RecognizedWord(word.word, float(word.start), float(word.end), float(word.probability))
-            for item in items
-            for word in item.words or ()
-        )
-        return Recognition(
-            words,
-            chosen.code,
-            float(chosen.probability),
-            mean_logprob=min((float(item.avg_logprob) for item in items), default=0.0),
-            no_speech_probability=max((float(item.no_speech_prob) for item in items), default=1.0),
-            compression_ratio=max((float(item.compression_ratio) for item in items), default=0.0),
-        )
+        detected = Language(info.language, float(info.language_probability))
+        if language or expected is None or detected.code == expected.code:
+            return _recognition(segments, detected)
+        earlier = Language(expected.code, float(dict(info.all_language_probs or ()).get(expected.code, 0.0)))
+        is_short = len(samples) < MIN_DETECTION_S * RATE_HZ
+        if not is_short and detected.probability >= SWITCH_PROBABILITY:
+            return _recognition(segments, detected)
+        in_expected = _recognition(self._transcribe(samples, expected.code, vocabulary)[0], earlier)
+        is_unlikely = detected.probability < max(MIN_SWITCH_PROBABILITY, MIN_SWITCH_RATIO * earlier.probability)
+        if is_short or is_unlikely:
+            return in_expected
+        # The features are encoded once, so that a second decoding takes half of the time of a chunk.
+        in_detected = _recognition(segments, detected)
+        return max(in_expected, in_detected, key=lambda recognition: recognition.mean_logprob)
 
     def _transcribe(self, samples: NDArray[np.float32], language: str | None, vocabulary: str | None) -> tuple[Any, Any]:
         """Return the lazy segments of one window, and what is known of its language."""
@@ -192,11 +191,19 @@ class SpeechRecognizer:
         return text
 
 
-def _is_change(expected: Language, detected: Language, samples: NDArray[np.float32]) -> bool:
-    """Whether a chunk is in another language than the chunks before it, or confirms their language."""
-    if detected.code == expected.code:
-        return True
-    if len(samples) < MIN_DETECTION_S * RATE_HZ:
-        return False
-    is_unsure = expected.probability < SURE_PROBABILITY
-    return detected.probability >= (SURE_PROBABILITY if is_unsure else SWITCH_PROBABILITY)
+def _recognition(segments: Iterable[Any], language: Language) -> Recognition:
+    """Decode the lazy segments of one window."""
+    items = list(segments)
+    words = tuple(
+        RecognizedWord(word.word, float(word.start), float(word.end), float(word.probability))
+        for item in items
+        for word in item.words or ()
+    )
+    return Recognition(
+        words,
+        language.code,
+        language.probability,
+        mean_logprob=min((float(item.avg_logprob) for item in items), default=-math.inf),
+        no_speech_probability=max((float(item.no_speech_prob) for item in items), default=1.0),
+        compression_ratio=max((float(item.compression_ratio) for item in items), default=0.0),
+    )
