@@ -17,8 +17,8 @@ from longview.model.tasks.events import PartialResult
 from longview.video.audio import AudioBlock, select_audio_stream
 from longview.video.decoder import Decoder
 from longview.video.errors import VideoError
-from longview.video.probe import StreamInfo, VideoInfo
 from longview.video.language_tags import language_code
+from longview.video.probe import StreamInfo, VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Span, merge_spans
 

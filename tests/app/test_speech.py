@@ -62,7 +62,7 @@ def test_a_video_that_cannot_be_captioned_is_searchable(app: Longview, result: I
     statuses = {report.source: report.status for report in result.reports}
     assert statuses == {"subtitles": "declined", "speech": "indexed", "captions": "declined"}
     assert not result.failures and result.entry.caption_count == 0
-    assert speech_track(result.entry).languages[:2] == ("en", "de")
+    assert set(speech_track(result.entry).languages) == {"en", "de"}
     assert app.segments(result.entry, "captions") == ()
 
 
