@@ -1,10 +1,15 @@
-"""Library entries, tracks and events for tests."""
+"""Library entries, tracks, events and an embedder for tests."""
 
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from longview.indexing.library import Library, Provenance, Track, VideoEntry
+from longview.indexing.terms import query_terms
 from longview.indexing.tracks import TrackStatus
 from longview.video.timeline import Event, Segment, Span, Word
 
@@ -33,12 +38,16 @@ def sample_events(*texts: str) -> list[Event]:
     return [Event(Span(number, number + 0.5), text) for number, text in enumerate(texts)]
 
 
+def as_captions(events: Iterable[Event]) -> Iterator[Segment]:
+    """Yield events as segments of captions."""
+    return (Segment(event.span, event.text, "captions") for event in events)
+
+
 def put_captions(library: Library, entry: VideoEntry, events: Iterable[Event]) -> VideoEntry:
     """Write a video and its captions, of which those after 90 seconds are incomplete; return it as the library has it."""
     library.put(entry)
-    captions = (Segment(event.span, event.text, "captions") for event in events)
     track = sample_track("captions", uncovered=(Span(90, 100),))
-    library.put_captions(entry.video_id, track, captions, summary=entry.summary, chapters=entry.chapters)
+    library.put_captions(entry.video_id, track, as_captions(events), summary=entry.summary, chapters=entry.chapters)
     return library.video(entry.video_id)
 
 
@@ -62,3 +71,26 @@ def put_speech(library: Library, entry: VideoEntry, segments: Sequence[Segment])
 def caption_texts(library: Library, video_id: str) -> list[str]:
     """Return the texts of a video's captions in order of time."""
     return [item.segment.text for item in library.tracks.segments(video_id, "captions")]
+
+
+def matching_texts(library: Library, query: str, *, limit: int = 100, require_all: bool = False) -> list[str]:
+    """Return the texts of the passages that have a term of a query, or all of its terms."""
+    scores = library.tracks.match_terms(query_terms(query), limit=limit, require_all=require_all)
+    return [passage.text for passage in library.tracks.passages_by_id(list(scores)).values()]
+
+
+class WordBags:
+    """A small embedder: a text is the sum of its words' directions. It counts the texts that it embeds."""
+
+    def __init__(self, name: str = "word-bags", dimensions: int = 128) -> None:
+        self.name, self.dimensions = name, dimensions
+        self.embedded_count = 0
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.embedded_count += len(texts)
+        vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in text.lower().split():
+                # The seed includes the dimensions, so that embedders of two sizes disagree.
+                row += np.random.default_rng(zlib.crc32(word.encode()) + self.dimensions).normal(size=self.dimensions)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -41,7 +41,7 @@ def spoken(text: str, *, start_s: float = 0.0, characters_per_s: float = 15.0) -
 
 def speech(words: tuple[Word, ...], language: str = "en") -> Segment:
     span = Span(words[0].span.start_s, words[-1].span.end_s)
-    return Segment(span, join_words(words, language), "speech", language, words=words)
+    return Segment(span, join_words((word.text for word in words), language), "speech", language, words=words)
 
 
 def lines(cue: Cue) -> list[str]:
@@ -127,8 +127,7 @@ def test_text_without_spaces_keeps_its_text(language: str, sentence: str) -> Non
 
 
 def test_join_words_puts_spaces_where_the_language_does() -> None:
-    words = [Word(Span(0, 1), "a"), Word(Span(1, 2), "b")]
-    assert [join_words(words, language) for language in ("en", None, "ko", "ja", "zh", "th", "lo", "km", "my")] == [
+    assert [join_words(["a", "b"], language) for language in ("en", None, "ko", "ja", "zh", "th", "lo", "km", "my")] == [
         *["a b"] * 3,
         *["ab"] * 6,
     ]
@@ -142,7 +141,7 @@ def test_words_that_miss_a_part_of_the_text_do_not_hide_it() -> None:
 def test_words_at_one_time_are_all_shown() -> None:
     words = tuple(Word(Span(2, 12), word) for word in ALICE.split()[:40])
     cues = lay_out([speech(words)], 20.0)
-    assert " ".join(map(text, cues)) == join_words(words, "en")
+    assert " ".join(map(text, cues)) == join_words((word.text for word in words), "en")
     assert min(cue.span.duration_s for cue in cues) > 1
 
 

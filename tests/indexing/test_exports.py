@@ -17,7 +17,7 @@ from longview.indexing.exports import FORMATS, ExportFormat, export_segments
 from longview.indexing.exports.layout import MAX_LINE_CHARACTERS, text_columns
 from longview.indexing.exports.subtitles import WORD_JOINER
 from longview.video.timeline import Segment, Span, Word
-from tests.indexing.samples import sample_entry
+from tests.indexing.samples import sample_entry, sample_track
 
 ENTRY = sample_entry("aaaaaaaaaaaa")
 
@@ -111,7 +111,7 @@ def test_csv_keeps_the_text_and_disarms_formulas(text: str) -> None:
 
 def test_json_has_segments_title_path_and_provenance() -> None:
     segments = [caption(*times, text) for times, text in zip(TIMES, AWKWARD, strict=False)]
-    video = sample_entry("aaaaaaaaaaaa", 'a "title"')
+    video = replace(sample_entry("aaaaaaaaaaaa", 'a "title"'), tracks=(sample_track("captions"), sample_track("speech")))
     document = json.loads(export_segments("json", video, segments))
     for row, segment in zip(document["events"], segments, strict=True):
         assert row["text"] == segment.text
@@ -119,7 +119,8 @@ def test_json_has_segments_title_path_and_provenance() -> None:
         assert row["end_s"] == pytest.approx(segment.span.end_s, abs=5e-4)
     assert document["title"] == 'a "title"'
     assert Path(document["path"]) == video.path
-    assert document["provenance"] == {"checkpoint": "demo@1", "prompt_version": "1", "plan": {"patch_period_s": 1.0}}
+    provenance = {"checkpoint": "demo@1", "prompt_version": "1", "plan": {"patch_period_s": 1.0}}
+    assert document["tracks"] == [{"source": "captions", "provenance": provenance}]
 
 
 def test_json_has_source_language_confidence_and_words() -> None:

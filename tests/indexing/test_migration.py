@@ -7,11 +7,16 @@ import pytest
 
 from longview.app.service import Longview
 from longview.app.settings import Settings
+from longview.indexing.embedder import SentenceEncoder
 from longview.indexing.library import Library
+from longview.indexing.vectors import VectorIndex
 from longview.video.timeline import Span
+from tests.indexing.samples import WordBags, caption_texts, matching_texts, sample_track, spoken
 
 FIRST_LIBRARY = Path(__file__).parents[1] / "fixtures" / "library_9caf505"
 """A library of commit 9caf505: one video with three events, one question about it, and the vectors."""
+VIDEO = "96e32afdbc9c"
+TEXTS = ["An orange diamond stays still.", "An orange triangle stays still.", "An orange diamond stays still."]
 
 
 @pytest.fixture
@@ -22,29 +27,58 @@ def folder(tmp_path: Path) -> Path:
 def test_first_version_keeps_all_data(folder: Path) -> None:
     library = Library(folder)
     (entry,) = library.videos()
-    assert (entry.video_id, entry.title, entry.caption_count) == ("96e32afdbc9c", "shapes", 3)
+    assert (entry.video_id, entry.title, entry.caption_count) == (VIDEO, "shapes", 3)
     assert entry.summary == "3 events: An orange diamond stays still."
     assert [(chapter.span, chapter.text) for chapter in entry.chapters] == [(Span(0, 20), "An orange diamond stays still")]
-    plan = entry.provenance.plan
-    assert (plan["patch_period_s"], plan["timestamp_tokens"], plan["purpose"]) == (1.0, 170, "caption")
-    assert "grain_s" not in plan and "stamp_tokens" not in plan
-    captions = [(caption.event.span.start_s, caption.event.text) for caption in library.captions(entry.video_id)]
-    assert captions == [(1, "An orange diamond stays still."), (7, "An orange triangle stays still."), (14, captions[0][1])]
-    (turn,) = library.answers(entry.video_id)
+    segments = [item.segment for item in library.tracks.segments(VIDEO)]
+    assert {segment.source for segment in segments} == {"captions"}
+    assert [(segment.span.start_s, segment.text) for segment in segments] == list(zip((1, 7, 14), TEXTS, strict=True))
+    (turn,) = library.answers(VIDEO)
     assert (turn.question, turn.answer) == ("What happens at 0:05?", "An orange diamond stays still.")
     assert turn.citations == (Span(1.0, 5.48),)
     assert turn.provenance.plan["timestamp_tokens"] == 64
 
 
+def test_captions_of_the_first_version_are_a_track(folder: Path) -> None:
+    (track,) = Library(folder).video(VIDEO).tracks
+    assert (track.source, track.status, track.segment_count, track.uncovered) == ("captions", "complete", 3, ())
+    assert (track.span.start_s, track.span.end_s, track.done_s) == (0, pytest.approx(20, abs=0.1), track.span.end_s)
+    assert track.provenance.checkpoint == "demo@e5dda8cbe513"
+    plan = track.provenance.plan
+    assert (plan["patch_period_s"], plan["timestamp_tokens"], plan["purpose"]) == (1.0, 170, "caption")
+    assert "grain_s" not in plan and "stamp_tokens" not in plan
+
+
+def test_vectors_of_the_first_version_are_used_as_they_are(folder: Path) -> None:
+    library = Library(folder)
+    embedder = WordBags(SentenceEncoder.name, SentenceEncoder.dimensions)
+    vectors = VectorIndex(library, embedder)
+    vectors.update()
+    assert embedder.embedded_count == 0
+    passages = library.tracks.passages_by_id([passage_id for passage_id, _ in vectors.search("", limit=10)]).values()
+    assert sorted(passage.text for passage in passages) == sorted(TEXTS)
+
+
+def test_first_version_gets_speech(folder: Path) -> None:
+    library = Library(folder)
+    assert sorted(matching_texts(library, "triangles")) == [TEXTS[1]]
+    library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
+    library.tracks.append(VIDEO, sample_track("speech"), [spoken(3.0, "the triangle is orange")])
+    assert sorted(matching_texts(library, "triangles")) == [TEXTS[1], "the triangle is orange"]
+    assert [track.source for track in Library(folder).video(VIDEO).tracks] == ["captions", "speech"]
+    assert caption_texts(library, VIDEO) == TEXTS
+
+
 def test_first_version_can_be_searched_and_written(folder: Path) -> None:
     app = Longview(Settings(library=folder, model="demo", device="cpu", cpu_threads=1))
     best = app.search("orange triangle", verify=False).result().moments[0]
-    assert (best.video_id, best.span, best.text) == ("96e32afdbc9c", Span(7.0, 11.48), "An orange triangle stays still.")
+    assert (best.video_id, best.span, best.text) == (VIDEO, Span(7.0, 11.48), "An orange triangle stays still.")
     (entry,) = app.videos()
     assert not app.is_outdated(entry)
-    before = app.library.revision()
-    app.library.put(entry, [caption.event for caption in app.captions(entry)][:1])
-    assert app.library.revision() > before
+    (track,) = entry.tracks
+    before = app.library.tracks.revision()
+    app.library.put_captions(VIDEO, track, app.segments(entry, "captions")[:1], summary=entry.summary, chapters=entry.chapters)
+    assert app.library.tracks.revision() > before
     results = app.search("orange triangle", verify=False).result()
     assert [moment.text for moment in results.moments] == ["An orange diamond stays still."]
 

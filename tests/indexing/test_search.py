@@ -1,4 +1,4 @@
-"""Search of captions with the real encoder: by words, by meaning, and across languages."""
+"""Search with the real encoder: by words, by meaning, across languages and across sources."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from longview.indexing.embedder import SentenceEncoder
 from longview.indexing.library import Library
 from longview.indexing.search import Moment, captions_with_all_words, search
 from longview.indexing.vectors import VectorIndex
-from tests.indexing.samples import sample_entry, sample_events
+from longview.video.timeline import Event, Segment, Span
+from tests.indexing.samples import put_captions, put_speech, sample_entry, sample_events, sample_track, spoken
 
 CAPTIONS = (
     "A red circle moves to the right.",
@@ -23,9 +24,11 @@ LONG_QUERY = " ".join(f"word{number}" for number in range(250)) + " dog"
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     library = Library(tmp_path_factory.mktemp("search"))
-    library.put(sample_entry("aaaaaaaaaaaa", "first"), sample_events(*CAPTIONS))
-    library.put(sample_entry("bbbbbbbbbbbb", "second"), sample_events("A red square moves to the left.", "A dog sleeps."))
-    library.put(sample_entry("cccccccccccc", "no captions"), [])
+    put_captions(library, sample_entry("aaaaaaaaaaaa", "first"), sample_events(*CAPTIONS))
+    put_captions(
+        library, sample_entry("bbbbbbbbbbbb", "second"), sample_events("A red square moves to the left.", "A dog sleeps.")
+    )
+    put_captions(library, sample_entry("cccccccccccc", "no captions"), [])
     return library
 
 
@@ -54,7 +57,7 @@ def test_best_caption_comes_first_in_any_language(library: Library, vectors: Vec
     best = search(library, vectors, query, video_id="aaaaaaaaaaaa")[0]
     assert best.text == CAPTIONS[number]
     assert best.span == sample_events(*CAPTIONS)[number].span
-    assert (best.video_id, best.title, best.source) == ("aaaaaaaaaaaa", "first", "caption")
+    assert (best.video_id, best.title, best.source) == ("aaaaaaaaaaaa", "first", "captions")
     assert 0 < best.score <= 1
 
 
@@ -78,9 +81,8 @@ def test_query_that_fits_no_caption_returns_nothing(library: Library, vectors: V
 
 def test_captions_with_all_words_of_a_query(library: Library) -> None:
     def texts(query: str, video_id: str) -> set[str]:
-        return {
-            caption.event.text for caption in library.captions_by_id(captions_with_all_words(library, query, video_id)).values()
-        }
+        spans = captions_with_all_words(library, query, video_id)
+        return {item.segment.text for span in spans for item in library.tracks.segments(video_id, "captions", within=span)}
 
     assert texts("the red circle", "aaaaaaaaaaaa") == {CAPTIONS[0]}
     assert texts("red circles moving", "aaaaaaaaaaaa") == {CAPTIONS[0]}
@@ -96,10 +98,82 @@ def test_deleted_captions_are_no_longer_returned(tmp_path: Path, vectors: Vector
         moments: tuple[Moment, ...] = search(library, own_vectors, query)
         return [moment.text for moment in moments]
 
-    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("A red circle grows."))
-    library.put(sample_entry("bbbbbbbbbbbb"), sample_events("A red circle shrinks."))
+    put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events("A red circle grows."))
+    put_captions(library, sample_entry("bbbbbbbbbbbb"), sample_events("A red circle shrinks."))
     assert texts("red circle grows") == ["A red circle grows.", "A red circle shrinks."]
-    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("A dog runs."))
+    put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events("A dog runs."))
     assert texts("red circle grows") == ["A red circle shrinks."]
     library.remove("bbbbbbbbbbbb")
     assert texts("red circle grows") == []
+
+
+TALK = "dddddddddddd"
+"""A video whose captions, speech and subtitles are about the same things."""
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Library, VectorIndex]:
+    library = Library(tmp_path_factory.mktemp("talk"))
+    put_captions(
+        library,
+        sample_entry(TALK, "talk"),
+        [
+            Event(Span(2, 6), "A man points at a chart."),
+            Event(Span(40, 46), "A harbour with fishing boats."),
+            Event(Span(80, 85), "A red circle moves to the right."),
+        ],
+    )
+    put_speech(
+        library,
+        sample_entry(TALK),
+        [
+            spoken(1.0, "Welcome everybody to this evening's meeting."),
+            spoken(12.0, "Later in the evening we discuss the budget for schools."),
+            spoken(41.0, "Here you see the fishing boats."),
+        ],
+    )
+    subtitles = [
+        Segment(Span(12, 17), "오늘 저녁에는 학교 예산을 논의합니다", "subtitles", "ko"),
+        Segment(Span(41, 45), "낚시 배들이 항구에 있습니다", "subtitles", "ko"),
+    ]
+    library.tracks.replace(TALK, sample_track("subtitles"), subtitles, origin="talk.ko.srt")
+    return library, VectorIndex(library, SentenceEncoder())
+
+
+def test_spoken_word_is_found_where_it_begins(talk: tuple[Library, VectorIndex]) -> None:
+    best = search(*talk, "budgets")[0]
+    assert best.source == "speech"
+    # "budget" is the eighth word of its segment; each takes half a second.
+    assert best.span.start_s == 12.0 + 7 * 0.5
+    ((start, end),) = best.evidence[0].highlights
+    assert best.text[start:end] == "budget"
+
+
+def test_sources_of_one_time_are_one_moment(talk: tuple[Library, VectorIndex]) -> None:
+    query = "fishing boats in the harbour"
+    best, *others = search(*talk, query)
+    assert sorted(best.sources) == ["captions", "speech", "subtitles"]
+    scores = [search(*talk, query, sources=[source])[0].score for source in best.sources]
+    assert scores == sorted(scores, reverse=True) and best.score == scores[0]
+    assert (best.source, best.text, best.span) == ("captions", "A harbour with fishing boats.", Span(40, 46))
+    assert all(moment.span.overlap_s(best.span) == 0 for moment in others)
+
+
+def test_overlapping_windows_give_one_result(talk: tuple[Library, VectorIndex]) -> None:
+    library, _ = talk
+    assert len(library.tracks.match_terms(["budget"], limit=10)) == 2
+    assert len(search(*talk, "budget", sources=["speech"])) == 1
+
+
+def test_korean_subtitles_are_found_by_a_short_word(talk: tuple[Library, VectorIndex]) -> None:
+    best = search(*talk, "예산", sources=["subtitles"])[0]
+    assert best.text == "오늘 저녁에는 학교 예산을 논의합니다"
+    assert [best.text[start:end] for start, end in best.evidence[0].highlights] == ["예산"]
+    assert "subtitles" in search(*talk, "예산")[0].sources
+
+
+@pytest.mark.parametrize("source", ["captions", "speech", "subtitles"])
+def test_search_can_be_restricted_to_sources(talk: tuple[Library, VectorIndex], source: str) -> None:
+    moments = search(*talk, "fishing boats", sources=[source])
+    assert moments and {name for moment in moments for name in moment.sources} == {source}
+    assert search(*talk, "fishing boats", sources=[]) == ()

@@ -9,7 +9,15 @@ from longview.indexing.library import Library
 from longview.indexing.passages import WINDOW_S, Passage
 from longview.indexing.terms import query_terms
 from longview.video.timeline import Segment, Span
-from tests.indexing.samples import put_captions, put_speech, sample_entry, sample_events, sample_track, spoken
+from tests.indexing.samples import (
+    matching_texts,
+    put_captions,
+    put_speech,
+    sample_entry,
+    sample_events,
+    sample_track,
+    spoken,
+)
 
 VIDEO = "aaaaaaaaaaaa"
 
@@ -24,11 +32,6 @@ def library(tmp_path: Path) -> Library:
 def passages(library: Library, source: str) -> list[Passage]:
     found = library.tracks.passages_by_id(sorted(library.tracks.passage_ids(VIDEO, [source]))).values()
     return sorted(found, key=lambda passage: (passage.language or "", passage.position))
-
-
-def matching_texts(library: Library, query: str) -> set[str]:
-    scores = library.tracks.match_terms(query_terms(query), limit=100)
-    return {passage.text for passage in library.tracks.passages_by_id(list(scores)).values()}
 
 
 def talk(count: int, *, step_s: float = 4.0) -> list[Segment]:
@@ -89,7 +92,7 @@ def test_files_of_one_source_replace_only_themselves(library: Library) -> None:
     library.tracks.replace(VIDEO, sample_track("subtitles"), [newer], origin="film.en.srt")
     assert [item.segment for item in library.tracks.segments(VIDEO, "subtitles")] == [second, newer]
     assert library.tracks.origins(VIDEO, "subtitles") == ("film.de.srt", "film.en.srt")
-    assert matching_texts(library, "one") == set()
+    assert matching_texts(library, "one") == []
 
 
 def test_removal_of_a_video_leaves_no_passage(library: Library) -> None:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import shutil
-import zlib
 from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -14,43 +13,26 @@ from numpy.typing import NDArray
 from longview.indexing.library import DATABASE, Library
 from longview.indexing.vectors import INDEX_FILE, VectorIndex
 from longview.video.progress import Cancelled, Progress
-from tests.indexing.samples import sample_entry, sample_events
-
-
-class WordBags:
-    """A small embedder: a text is the sum of its words' directions. It counts the texts that it embeds."""
-
-    def __init__(self, name: str = "word-bags", dimensions: int = 128) -> None:
-        self.name, self.dimensions = name, dimensions
-        self.embedded_count = 0
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        self.embedded_count += len(texts)
-        vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
-        for row, text in zip(vectors, texts, strict=True):
-            for word in text.lower().split():
-                # The seed includes the dimensions, so that embedders of two sizes disagree.
-                row += np.random.default_rng(zlib.crc32(word.encode()) + self.dimensions).normal(size=self.dimensions)
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+from tests.indexing.samples import WordBags, put_captions, sample_entry, sample_events
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
     library = Library(tmp_path / "library")
-    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a red circle", "a green square", "a blue ring"))
-    library.put(sample_entry("bbbbbbbbbbbb"), sample_events("a dog runs", "a red dog sleeps"))
+    put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events("a red circle", "a green square", "a blue ring"))
+    put_captions(library, sample_entry("bbbbbbbbbbbb"), sample_events("a dog runs", "a red dog sleeps"))
     return library
 
 
-def ranked_captions(library: Library, vectors: VectorIndex, query: str) -> list[tuple[str, float]]:
-    """Return text and cosine of all captions, best first; fail for an id that is not in the library."""
+def ranked_passages(library: Library, vectors: VectorIndex, query: str) -> list[tuple[str, float]]:
+    """Return text and cosine of all passages, best first; fail for an id that is not in the library."""
     hits = vectors.search(query, limit=100)
-    captions = library.captions_by_id([caption_id for caption_id, _ in hits])
-    return [(captions[caption_id].event.text, round(cosine, 5)) for caption_id, cosine in hits]
+    passages = library.tracks.passages_by_id([passage_id for passage_id, _ in hits])
+    return [(passages[passage_id].text, round(cosine, 5)) for passage_id, cosine in hits]
 
 
-def test_search_ranks_all_captions_by_similarity(library: Library) -> None:
-    hits = ranked_captions(library, VectorIndex(library, WordBags()), "a green square")
+def test_search_ranks_all_passages_by_similarity(library: Library) -> None:
+    hits = ranked_passages(library, VectorIndex(library, WordBags()), "a green square")
     assert hits[0] == ("a green square", pytest.approx(1.0))
     assert len(hits) == 5
     assert [cosine for _, cosine in hits] == sorted((cosine for _, cosine in hits), reverse=True)
@@ -59,31 +41,31 @@ def test_search_ranks_all_captions_by_similarity(library: Library) -> None:
 def test_next_search_of_every_index_sees_all_changes(library: Library) -> None:
     indexes = [VectorIndex(library, WordBags()), VectorIndex(Library(library.folder), WordBags())]
     for vectors in indexes:
-        assert len(ranked_captions(library, vectors, "red")) == 5
-    library.put(sample_entry("aaaaaaaaaaaa"), sample_events("a white cross"))
+        assert len(ranked_passages(library, vectors, "red")) == 5
+    put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events("a white cross"))
     library.remove("bbbbbbbbbbbb")
-    library.put(sample_entry("cccccccccccc"), sample_events("a purple star"))
+    put_captions(library, sample_entry("cccccccccccc"), sample_events("a purple star"))
     for vectors in (*indexes, VectorIndex(library, WordBags())):
-        assert {text for text, _ in ranked_captions(library, vectors, "red")} == {"a white cross", "a purple star"}
+        assert {text for text, _ in ranked_passages(library, vectors, "red")} == {"a white cross", "a purple star"}
 
 
-def test_search_can_be_restricted_to_some_captions(library: Library) -> None:
+def test_search_can_be_restricted_to_some_passages(library: Library) -> None:
     vectors = VectorIndex(library, WordBags())
-    caption_ids = sorted(library.caption_ids("bbbbbbbbbbbb"))
-    assert sorted(caption_id for caption_id, _ in vectors.search("a red circle", limit=10, among=caption_ids)) == caption_ids
+    passage_ids = sorted(library.tracks.passage_ids("bbbbbbbbbbbb"))
+    assert sorted(passage_id for passage_id, _ in vectors.search("a red circle", limit=10, among=passage_ids)) == passage_ids
     assert vectors.search("a red circle", limit=10, among=[]) == []
 
 
-def test_restart_embeds_only_new_captions(library: Library) -> None:
+def test_restart_embeds_only_new_passages(library: Library) -> None:
     VectorIndex(library, WordBags()).update()
-    library.put(sample_entry("cccccccccccc"), sample_events("a purple star", "a white cross"))
+    put_captions(library, sample_entry("cccccccccccc"), sample_events("a purple star", "a white cross"))
     later = WordBags()
     VectorIndex(library, later).update()
     assert later.embedded_count == 2
 
 
 def test_cancelled_update_is_continued_by_the_next_one(library: Library) -> None:
-    library.put(sample_entry("cccccccccccc"), sample_events(*[f"caption {number}" for number in range(700)]))
+    put_captions(library, sample_entry("cccccccccccc"), sample_events(*[f"caption {number}" for number in range(700)]))
     progress = Progress()
 
     class CancellingWordBags(WordBags):
@@ -99,7 +81,7 @@ def test_cancelled_update_is_continued_by_the_next_one(library: Library) -> None
     second = Progress()
     vectors.update(second)
     assert second.report.fraction == 1.0
-    assert embedder.embedded_count == len(library.caption_ids())
+    assert embedder.embedded_count == len(library.tracks.passage_ids())
 
 
 def delete_file(name: str) -> Callable[[Path], None]:
@@ -126,9 +108,9 @@ def write_with_another_embedder(folder: Path) -> None:
 
 
 def copy_from_another_library(folder: Path) -> None:
-    """Copy vectors of the same caption ids with other texts."""
+    """Copy vectors of the same passage ids with other texts."""
     other = Library(folder.parent / "other")
-    other.put(sample_entry("dddddddddddd"), sample_events("something", "quite", "else", "albarrier", "here"))
+    put_captions(other, sample_entry("dddddddddddd"), sample_events("something", "quite", "else", "albarrier", "here"))
     VectorIndex(other, WordBags()).update()
     for name in (INDEX_FILE, "vectors.json"):
         shutil.copy(other.folder / name, folder / name)
@@ -162,9 +144,9 @@ def copy_from_another_library(folder: Path) -> None:
     ],
 )
 def test_damaged_or_foreign_index_is_rebuilt(library: Library, damage: Callable[[Path], object]) -> None:
-    expected = ranked_captions(library, VectorIndex(library, WordBags()), "a red circle")
+    expected = ranked_passages(library, VectorIndex(library, WordBags()), "a red circle")
     damage(library.folder)
-    assert ranked_captions(library, VectorIndex(library, WordBags()), "a red circle") == expected
+    assert ranked_passages(library, VectorIndex(library, WordBags()), "a red circle") == expected
     rebuilt = WordBags()
     VectorIndex(library, rebuilt).update()
     assert rebuilt.embedded_count == 0
@@ -174,15 +156,15 @@ def test_vectors_newer_than_a_restored_database_are_ignored(library: Library) ->
     backup = library.folder.parent / "backup"
     backup.mkdir()
     shutil.copy(library.folder / DATABASE, backup)
-    library.put(sample_entry("cccccccccccc"), sample_events("a newer caption"))
+    put_captions(library, sample_entry("cccccccccccc"), sample_events("a newer caption"))
     VectorIndex(library, WordBags()).update()
     for file in library.folder.glob(f"{DATABASE}*"):
         file.unlink()
     shutil.copy(backup / DATABASE, library.folder)
     restored = Library(library.folder)
-    # It gets the id of the caption that the backup does not have.
-    restored.put(sample_entry("cccccccccccc"), sample_events("a purple star"))
-    assert ranked_captions(restored, VectorIndex(restored, WordBags()), "a purple star")[0] == (
+    # It gets the id of the passage that the backup does not have.
+    put_captions(restored, sample_entry("cccccccccccc"), sample_events("a purple star"))
+    assert ranked_passages(restored, VectorIndex(restored, WordBags()), "a purple star")[0] == (
         "a purple star",
         pytest.approx(1.0),
     )
@@ -190,7 +172,7 @@ def test_vectors_newer_than_a_restored_database_are_ignored(library: Library) ->
 
 def test_search_works_if_the_cache_cannot_be_written(library: Library) -> None:
     (library.folder / INDEX_FILE).mkdir()
-    assert ranked_captions(library, VectorIndex(library, WordBags()), "a blue ring")[0][0] == "a blue ring"
+    assert ranked_passages(library, VectorIndex(library, WordBags()), "a blue ring")[0][0] == "a blue ring"
 
 
 def write_and_search(folder: Path, name: str, barrier: Barrier) -> None:
@@ -198,9 +180,9 @@ def write_and_search(folder: Path, name: str, barrier: Barrier) -> None:
     vectors = VectorIndex(library, WordBags())
     barrier.wait()
     for turn in range(15):
-        library.put(sample_entry(name * 12), sample_events(f"{name}thing number{turn}", "and more"))
+        put_captions(library, sample_entry(name * 12), sample_events(f"{name}thing number{turn}", "and more"))
         best, _ = vectors.search(f"{name}thing number{turn}", limit=1)[0]
-        assert library.captions_by_id([best])[best].event.text == f"{name}thing number{turn}"
+        assert library.tracks.passages_by_id([best])[best].text == f"{name}thing number{turn}"
         vectors = vectors if turn % 5 else VectorIndex(library, WordBags())
 
 
@@ -213,7 +195,7 @@ def test_two_processes_write_and_search_at_once(library: Library) -> None:
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0]
-    assert {text for text, _ in ranked_captions(library, VectorIndex(library, WordBags()), "a thing")} >= {
+    assert {text for text, _ in ranked_passages(library, VectorIndex(library, WordBags()), "a thing")} >= {
         "cthing number14",
         "dthing number14",
         "a red circle",
