@@ -275,13 +275,18 @@ def requested_span(video: VideoInfo, start_s: float | None, end_s: float | None)
     """Return the part of a video that is requested; None for all of it.
 
     Raises:
-        ImpossiblePlan: the end is outside the video, or does not come after the start.
+        ImpossiblePlan: the start or the end is outside the video, or the end does not come after the start.
     """
     check_range(start_s, end_s)
     if not start_s and end_s is None:
         return None
     from_s = start_s or 0.0
+    if from_s >= video.duration_s:
+        raise _outside(from_s, video)
     if end_s is not None and end_s > video.duration_s + END_SLACK_S:
-        raise ImpossiblePlan(f"{format_time(end_s)} is outside the video, which is {format_time(video.duration_s)} long.")
-    # The sampler refuses a start beyond the video's end.
-    return Span(from_s, max(from_s, video.duration_s if end_s is None else end_s))
+        raise _outside(end_s, video)
+    return Span(from_s, video.duration_s if end_s is None else end_s)
+
+
+def _outside(time_s: float, video: VideoInfo) -> ImpossiblePlan:
+    return ImpossiblePlan(f"{format_time(time_s)} is outside the video, which is {format_time(video.duration_s)} long.")
