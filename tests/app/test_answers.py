@@ -9,7 +9,7 @@ import pytest
 
 from longview.app.answers import Answer
 from longview.app.errors import VideoGone
-from longview.app.service import Longview
+from longview.app.service import IndexOptions, Longview
 from longview.app.streams import Done, Stream
 from longview.indexing.library import VideoEntry
 from longview.model.tasks.events import TextDelta
@@ -49,7 +49,7 @@ def test_library_answer_opens_only_the_likely_moments(
 
 def test_library_without_a_fitting_caption_says_so(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
     answer = app.ask([], "When does the xylophone quartet perform?").result()
-    assert answer.text == "No caption in the library matches the question. Searched 3 captions of 2 videos."
+    assert answer.text == "Nothing in the library matches the question. Searched 3 segments of captions in 2 videos."
     assert answer.citations == ()
 
 
@@ -99,7 +99,7 @@ def test_undecodable_video_does_not_prevent_other_answers(app: Longview, first: 
     data = intact.read_bytes()
     damaged.write_bytes(data[: data.index(b"mdat") + 8])
     entry = replace(first, video_id="0" * 12, content_hash="0" * 40, path=damaged, title="damaged")
-    app.library.put(entry, [])
+    app.library.put(entry)
     try:
         answer = app.ask([app.library.video("0" * 12), first], "When does the yellow star appear?").result()
         assert answer.text.startswith("damaged: ") and "first: From 3" in answer.text
@@ -159,7 +159,7 @@ def test_answer_cites_the_whole_caption_and_is_stored(app: Longview, twice: Vide
     answer = app.ask([twice], "What happens at 17 seconds?").result()
     assert answer.text == "A blue star grows."
     (citation,) = answer.citations
-    assert (citation.source, citation.text) == ("caption", "A blue star grows.")
+    assert (citation.source, citation.text) == ("captions", "A blue star grows.")
     assert citation.span.iou(TWICE[2].event.span) > 0.7
     turn = app.answers(twice)[-1]
     assert (turn.question, turn.answer) == ("What happens at 17 seconds?", "A blue star grows.")
@@ -168,7 +168,7 @@ def test_answer_cites_the_whole_caption_and_is_stored(app: Longview, twice: Vide
 
 
 def test_several_videos_are_answered_under_their_titles(app: Longview, twice: VideoEntry, short_path: Path) -> None:
-    other = app.index(short_path, title="the other").result().entry
+    other = app.index(short_path, IndexOptions(title="the other")).result().entry
     answer = app.ask([twice, other], "What happens at 3 seconds?").result()
     assert answer.text == f"twice: {TWICE[0].text}\nthe other: A cyan ring moves up."
     assert [item.video_id for item in answer.citations] == [twice.video_id, other.video_id]
@@ -178,7 +178,7 @@ def test_several_videos_are_answered_under_their_titles(app: Longview, twice: Vi
 
 
 def test_videos_with_the_same_title_are_labelled_with_their_ids(app: Longview, twice: VideoEntry, short_path: Path) -> None:
-    other = app.index(short_path, title=twice.title).result().entry
+    other = app.index(short_path, IndexOptions(title=twice.title)).result().entry
     text = app.ask([twice, other], "What happens at 3 seconds?").result().text
     assert f"{twice.title} ({twice.video_id}): " in text
     assert f"{other.title} ({other.video_id}): " in text

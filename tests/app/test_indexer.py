@@ -5,24 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from longview.app.errors import VideoGone
-from longview.app.service import Longview
+from longview.app.errors import BadRequest, VideoGone
+from longview.app.service import IndexOptions, Longview
 from longview.app.streams import Done
 from longview.indexing.library import VideoEntry
 from longview.model.tasks.events import PartialResult
 from longview.video.decoder import Decoder, TimedFrames
-from longview.video.errors import ImpossiblePlan, NotAVideo, VideoNotFound
+from longview.video.errors import ImpossiblePlan, NotAVideo, UnreadableVideo, VideoNotFound
 from longview.video.progress import Cancelled, ProgressReport
 from longview.video.synthetic import ShapesEvent, render
+from longview.video.timeline import Span
 from tests.app.samples import RING, cancel_after
 
 STAGES = [
     "Probing",
-    "Loading the checkpoint",
+    "Reading subtitles",
+    "Recognising speech",
     "Captioning",
+    "Loading the checkpoint",
     "Summarizing",
-    "Writing to the library",
-    "Embedding the captions",
+    "Preparing the search",
 ]
 
 
@@ -39,27 +41,85 @@ def test_index_reports_its_stages_and_stores_captions(app: Longview, short_path:
     assert "Captioning" in stages and stages == [stage for stage in STAGES if stage in stages]
     (window,) = [event.value for event in events if isinstance(event, PartialResult)]
     assert [event.text for event in window.events] == ["A cyan ring moves up."]
-    assert [item.event.text for item in app.captions(result.entry)] == ["A cyan ring moves up."]
-    assert result.entry.provenance.checkpoint == app.checkpoint.identity
-    assert result.entry.provenance.plan["frames"] == 10
+    assert [(item.text, item.source) for item in app.segments(result.entry)] == [("A cyan ring moves up.", "captions")]
+    assert [(report.source, report.status, report.segments) for report in result.reports] == [
+        ("subtitles", "declined", 0),
+        ("speech", "declined", 0),
+        ("captions", "indexed", 1),
+    ]
+    (track,) = result.entry.tracks
+    assert (track.status, track.span, track.done_s) == ("complete", Span(0.0, 5.0), 5.0)
+    assert track.provenance.checkpoint == app.checkpoint.identity
+    assert track.provenance.plan["frames"] == 10
     app.remove(app.video(result.entry.video_id))
 
 
-def test_failed_index_leaves_the_library_unchanged(app: Longview, twice: VideoEntry, twice_path: Path, tmp_path: Path) -> None:
+def test_failed_index_leaves_the_library_unchanged(
+    app: Longview, twice: VideoEntry, twice_path: Path, short_path: Path, tmp_path: Path
+) -> None:
     entries = app.videos()
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(twice_path.read_bytes()[:3000])
     with pytest.raises(NotAVideo):
         app.index(damaged).result()
     with pytest.raises(ImpossiblePlan):
-        app.index(twice_path, start_s=31.0).result()
+        app.index(twice_path, IndexOptions(start_s=31.0)).result()
     with pytest.raises(ImpossiblePlan):
-        app.index(twice_path, start_s=5.0, end_s=2.0).result()
+        app.index(twice_path, IndexOptions(start_s=5.0, end_s=2.0)).result()
     with pytest.raises(ImpossiblePlan):
-        app.index(twice_path, context_tokens=100).result()
+        app.index(twice_path, IndexOptions(end_s=20.0, context_tokens=100)).result()
+    with pytest.raises(ImpossiblePlan):
+        app.index(short_path, IndexOptions(context_tokens=100)).result()
+    with pytest.raises(BadRequest, match="no source 'smell'; the sources are subtitles, speech, captions"):
+        app.index(short_path, IndexOptions(sources=("smell",))).result()
     with pytest.raises(VideoNotFound):
         app.index(tmp_path / "missing.mp4").result()
     assert app.videos() == entries
+
+
+def test_video_that_is_up_to_date_is_not_decoded_again(
+    app: Longview, twice: VideoEntry, twice_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Decoder, "frames_played_at", lambda *_, **__: pytest.fail("frames were decoded"))
+    result = app.index(twice_path).result()
+    report = result.report("captions")
+    assert report is not None and (report.status, report.segments) == ("up_to_date", 4)
+    assert result.entry == twice
+
+
+def test_start_beyond_the_end_keeps_all_tracks(app: Longview, short_path: Path) -> None:
+    short_path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA line.\n")
+    entry = app.index(short_path).result().entry
+    assert [track.source for track in entry.tracks] == ["captions", "subtitles"]
+    with pytest.raises(ImpossiblePlan, match="outside the video"):
+        app.index(short_path, IndexOptions(start_s=5.0)).result()
+    assert app.video(entry.video_id) == entry
+    app.remove(entry)
+
+
+def test_failed_source_does_not_prevent_the_others(app: Longview, tmp_path: Path) -> None:
+    intact = render(tmp_path / "intact.mp4", [RING], 10.0, fps=5, output_options={"movflags": "+faststart", "g": 5})
+    data = intact.read_bytes()
+    path = tmp_path / "damaged.mp4"
+    middle = (data.index(b"mdat") + len(data)) // 2
+    path.write_bytes(data[:middle] + bytes(len(data) - middle))
+    options = IndexOptions(start_s=7.0)
+    entries = app.videos()
+    with pytest.raises(UnreadableVideo, match="decoded"):
+        app.index(path, options).result()
+    assert app.videos() == entries
+    path.with_suffix(".srt").write_text("1\n00:00:08,000 --> 00:00:09,000\nA line about ducks.\n")
+    result = app.index(path, options).result()
+    assert [(report.source, report.status) for report in result.reports] == [
+        ("subtitles", "indexed"),
+        ("speech", "declined"),
+        ("captions", "failed"),
+    ]
+    (failure,) = result.failures
+    track = result.entry.track("captions")
+    assert track is not None and (track.status, track.note) == ("failed", failure.reason) and failure.reason
+    assert app.search("duck", video=result.entry.video_id).result().moments[0].source == "subtitles"
+    app.remove(result.entry)
 
 
 @pytest.mark.parametrize("is_rewritten", [False, True], ids=["replaced", "rewritten"])
@@ -86,7 +146,7 @@ def test_file_that_is_changed_meanwhile_is_not_indexed(
         app.index(short_path).result()
     assert app.videos() == entries
     monkeypatch.undo()
-    assert [item.event.text for item in app.captions(app.index(short_path).result().entry)] == ["A red star grows."]
+    assert [item.text for item in app.segments(app.index(short_path).result().entry)] == ["A red star grows."]
 
 
 def test_cancelled_index_keeps_nothing_and_can_be_repeated(app: Longview, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from longview.app.jobs import Job, Jobs
-from longview.app.service import Longview
+from longview.app.service import IndexOptions, Longview
 from longview.video.synthetic import render
 from tests.app.samples import RING, demo_settings, file_names
 
@@ -67,6 +67,7 @@ def test_failed_upload_leaves_no_files(video: Path, tmp_path: Path) -> None:
 def test_failed_upload_keeps_the_copy_of_an_indexed_video(app: Longview, video: Path, tmp_path: Path) -> None:
     first = wait_for(Jobs(app).index(temporary_upload(video, tmp_path), upload_name="My ring.mp4"))
     assert first.video_id is not None
+    app.library.tracks.delete(first.video_id, "captions")
     failing = Longview(app.settings.model_copy(update={"context_tokens": 600}))
     assert wait_for(Jobs(failing).index(temporary_upload(video, tmp_path), upload_name="Again.mp4")).error is not None
     assert app.video(first.video_id).path.exists()
@@ -85,7 +86,7 @@ def test_unexpected_error_is_one_sentence_and_the_next_job_runs(
 
 def test_videos_with_one_title_get_a_browser_copy_each(app: Longview, tmp_path: Path) -> None:
     paths = [render(tmp_path / f"{seed}.avi", [RING], 3.0, fps=5, codec="mpeg4", seed=seed) for seed in (1, 2)]
-    entries = [app.index(path, title="the same title").result().entry for path in paths]
+    entries = [app.index(path, IndexOptions(title="the same title")).result().entry for path in paths]
     jobs = Jobs(app)
     # The first job keeps the worker busy until all are requested.
     requests = [jobs.index(entries[0].path), *[jobs.prepare_for_browser(entry) for entry in (*entries, *entries)]]

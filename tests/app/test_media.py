@@ -10,7 +10,7 @@ import pytest
 
 from longview.app.errors import BadRequest, NoSpace, VideoGone
 from longview.app.media import safe_name
-from longview.app.service import Longview
+from longview.app.service import IndexOptions, Longview
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import VideoEntry
 from longview.video.errors import NotAVideo, VideoNotFound
@@ -75,13 +75,13 @@ def test_changed_or_missing_source_is_an_error(
     with pytest.raises(VideoGone, match="no longer at .*short.mp4; index it again"):
         use(app, entry)
     # The captions need no frames.
-    assert app.captions(entry)[0].event.text in app.export(entry, "srt")
+    assert app.segments(entry, "captions")[0].text in app.export(entry, "srt", ["captions"])
     assert entry.video_id in {moment.video_id for moment in app.search("cyan ring", verify=False).result().moments}
     app.remove(app.video(entry.video_id))
 
 
 def test_moved_file_is_still_the_same_video(app: Longview, short_path: Path) -> None:
-    entry = app.index(short_path, title="My title").result().entry
+    entry = app.index(short_path, IndexOptions(title="My title")).result().entry
     moved = short_path.rename(short_path.with_name("moved.mp4"))
     assert app.video(str(moved)) == replace(entry, path=moved)
     reindexed = app.index(moved).result().entry

@@ -14,6 +14,7 @@ from longview.video.decoder import Decoder
 from longview.video.synthetic import ShapesEvent, render
 from longview.video.timeline import Event, Span
 from tests.app.samples import TWICE
+from tests.indexing.samples import put_captions
 
 CIRCLE = ShapesEvent(6.0, 12.0, "red", "circle", "moves up")
 
@@ -41,7 +42,7 @@ def test_verification_rejects_captions_without_an_event(app: Longview, tmp_path:
     path = render(tmp_path / "third.mp4", (CIRCLE,), 20.0, fps=10)
     entry = app.index(path).result().entry
     invention = Event(Span(14.0, 18.0), "A red circle moves up.")
-    app.library.put(entry, [CIRCLE.event, invention])
+    put_captions(app.library, entry, [CIRCLE.event, invention])
     try:
         results = app.search("red circle moves up", video=entry.video_id).result()
         assert {moment.span: moment.verified for moment in results.moments} == {CIRCLE.event.span: True, invention.span: False}

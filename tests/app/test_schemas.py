@@ -1,19 +1,21 @@
 """The keys of the JSON documents that programs rely on. They do not change."""
 
 import json
+from dataclasses import replace
 
 from longview.app import schemas
 from longview.app.answers import Answer, Citation
 from longview.app.errors import BadRequest
 from longview.app.indexer import IndexResult
+from longview.app.sources import SourceReport
 from longview.indexing.exports import export_segments
 from longview.indexing.library import Provenance
-from longview.indexing.search import Moment
+from longview.indexing.search import Evidence, Moment
 from longview.model.tasks.coverage import Coverage
 from longview.model.tasks.localizer import Localization, Occurrence
 from longview.video.sampler import SamplingPlan
-from longview.video.timeline import Event, Segment, Span
-from tests.indexing.samples import sample_entry, sample_events
+from longview.video.timeline import Event, Segment, Span, Word
+from tests.indexing.samples import sample_entry, sample_events, sample_track
 
 VIDEO_ID = "aaaaaaaaaaaa"
 SPAN = Span(61.2504, 62.5)
@@ -30,21 +32,47 @@ def test_error_has_code_and_message() -> None:
 
 
 def test_index_and_list_have_videos_with_an_id() -> None:
-    entry = sample_entry(VIDEO_ID)
+    track = sample_track("captions", uncovered=(SPAN,), segment_count=2, updated_at="2025-01-02T03:04:05+00:00")
+    entry = replace(sample_entry(VIDEO_ID), tracks=(track,))
+    reports = (
+        SourceReport("speech", "failed", "no sound.", seconds_spent=0.5, error=BadRequest("no sound.")),
+        SourceReport("captions", "indexed", segments=2, seconds_spent=1.234, estimated_seconds=2.0),
+    )
     failure = schemas.FailedVideoOut(path="/missing.mp4", error=schemas.ErrorOut(code="not_found", message="no file"))
-    index = schemas.IndexDocument(
-        videos=[schemas.IndexedVideoOut.of(IndexResult(entry, 1.234, 2.0)), failure], notice=None
-    ).model_dump()
+    videos = [schemas.IndexedVideoOut.of(IndexResult(entry, reports, 1.734)), failure]
+    index = schemas.IndexDocument(videos=videos, notice=None).model_dump()
     assert index["videos"][0] == {
         "video_id": VIDEO_ID,
         "path": str(entry.path),
-        "status": "indexed",
+        "status": "partial",
         "duration_s": 100.0,
-        "events": 0,
-        "seconds_spent": 1.23,
-        "estimated_seconds": 2.0,
-        "incomplete": [{"start_s": 90.0, "end_s": 100.0, "start": "0:01:30.0", "end": "0:01:40.0"}],
+        "events": 2,
+        "seconds_spent": 1.73,
+        "sources": [
+            {
+                "source": "speech",
+                "status": "failed",
+                "reason": "no sound.",
+                "segments": 0,
+                "language": None,
+                "seconds_spent": 0.5,
+                "estimated_seconds": None,
+                "error": {"code": "bad_request", "message": "no sound."},
+            },
+            {
+                "source": "captions",
+                "status": "indexed",
+                "reason": "",
+                "segments": 2,
+                "language": None,
+                "seconds_spent": 1.23,
+                "estimated_seconds": 2.0,
+                "error": None,
+            },
+        ],
+        "incomplete": [SPAN_FIELDS],
     }
+    assert schemas.IndexedVideoOut.of(IndexResult(entry, reports[1:], 1.0)).status == "indexed"
     assert index["videos"][1] == {
         "video_id": None,
         "path": "/missing.mp4",
@@ -53,25 +81,48 @@ def test_index_and_list_have_videos_with_an_id() -> None:
     }
     listing = schemas.ListDocument(videos=[schemas.VideoOut.of(entry, is_outdated=True)]).model_dump()
     (row,) = listing["videos"]
-    assert (row["video_id"], row["title"], row["outdated"]) == (VIDEO_ID, "a video", True)
+    assert (row["video_id"], row["title"], row["events"], row["outdated"]) == (VIDEO_ID, "a video", 2, True)
+    assert row["tracks"] == [
+        {
+            "source": "captions",
+            "status": "complete",
+            "segments": 2,
+            "languages": [],
+            "indexed": {"start_s": 0.0, "end_s": 100.0, "start": "0:00:00.0", "end": "0:01:40.0"},
+            "done_s": 100.0,
+            "model": "demo@1",
+            "updated_at": "2025-01-02T03:04:05+00:00",
+            "note": "",
+        }
+    ]
 
 
-def test_search_has_moments() -> None:
-    moment = Moment(VIDEO_ID, "a video", SPAN, "A red circle.", 0.5, "caption", verified=True)
+def test_transcript_has_segments_with_words() -> None:
+    word = Word(SPAN, "Hello.", 0.9)
+    segment = Segment(SPAN, "Hello.", "speech", "en", 0.8, (word,))
+    assert schemas.SegmentOut.of_segment(segment).model_dump() == SPAN_FIELDS | {
+        "text": "Hello.",
+        "source": "speech",
+        "language": "en",
+        "confidence": 0.8,
+        "words": [SPAN_FIELDS | {"text": "Hello.", "confidence": 0.9}],
+    }
+
+
+def test_search_has_moments_with_their_evidence() -> None:
+    caption = Evidence(Segment(Span(60, 63), "A red circle.", "captions"), SPAN, ((2, 5),))
+    speech = Evidence(Segment(SPAN, "red", "speech", "en", 0.9), SPAN)
+    moment = Moment(VIDEO_ID, "a video", (caption, speech), 0.5, verified=True)
     document = schemas.SearchDocument(
         query="red", moments=[schemas.MomentOut.of_moment(moment)], rejected=2, notice=None
     ).model_dump()
-    assert document["moments"] == [
-        SPAN_FIELDS
-        | {
-            "video_id": VIDEO_ID,
-            "title": "a video",
-            "text": "A red circle.",
-            "score": 0.5,
-            "source": "caption",
-            "verified": True,
-        }
+    best = SPAN_FIELDS | {"source": "captions", "text": "A red circle."}
+    evidence = [
+        best | {"language": None, "confidence": None, "highlights": [(2, 5)]},
+        SPAN_FIELDS | {"source": "speech", "text": "red", "language": "en", "confidence": 0.9, "highlights": []},
     ]
+    expected = {"video_id": VIDEO_ID, "title": "a video", "score": 0.5, "evidence": evidence, "verified": True}
+    assert document["moments"] == [best | expected]
     assert document["rejected"] == 2
 
 
@@ -100,13 +151,13 @@ def test_locate_has_spans_and_whether_any_was_found() -> None:
 
 
 def test_ask_has_answer_citations_and_coverage() -> None:
-    citation = Citation(VIDEO_ID, SPAN, "caption", "A red circle.")
+    citation = Citation(VIDEO_ID, SPAN, "captions", "A red circle.")
     answer = Answer("A red circle.", (citation,), (PROVENANCE,), 0.12345, 1.0, COVERAGE)
     document = schemas.AskDocument.of("What?", answer, verified=False, notice=None).model_dump()
     assert document == {
         "question": "What?",
         "answer": "A red circle.",
-        "citations": [SPAN_FIELDS | {"video_id": VIDEO_ID, "source": "caption", "text": "A red circle."}],
+        "citations": [SPAN_FIELDS | {"video_id": VIDEO_ID, "source": "captions", "text": "A red circle."}],
         "first_token_s": 0.123,
         "total_s": 1.0,
         "coverage": COVERAGE_FIELDS,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from longview.app.service import Longview
+from longview.app.service import IndexOptions, Longview
 from longview.indexing.library import Provenance, VideoEntry
 from longview.model.engine import local
 from longview.model.engine.checkpoints import DEMO
@@ -30,8 +30,8 @@ def test_locate_finds_all_occurrences_of_a_sentence(app: Longview, twice: VideoE
 
 def test_locate_searches_the_whole_video_if_a_part_was_indexed(twice_path: Path, tmp_path: Path) -> None:
     app = Longview(demo_settings(tmp_path / "part"))
-    entry = app.index(twice_path, start_s=14.0, end_s=20.5).result().entry
-    assert [item.event.text for item in app.captions(entry)] == [TWICE[2].text]
+    entry = app.index(twice_path, IndexOptions(start_s=14.0, end_s=20.5)).result().entry
+    assert [item.text for item in app.segments(entry)] == [TWICE[2].text]
     assert app.locate(entry, "red circle").result().occurrences
     assert app.locate(entry, "blue star").result().occurrences[0].span.iou(TWICE[2].event.span) > 0.9
 
@@ -55,8 +55,11 @@ def test_captions_of_another_checkpoint_or_prompt_are_outdated(
     assert Longview(demo_settings(app.library.folder, model=str(other_model))).is_outdated(twice)
 
     entry = app.index(short_path).result().entry
-    for provenance in (Provenance("other@1", "1", {}), replace(entry.provenance, prompt_version="0")):
-        assert app.is_outdated(app.library.put(replace(entry, provenance=provenance), []))
+    track = entry.track("captions")
+    assert track is not None
+    for provenance in (Provenance("other@1", "1", {}), replace(track.provenance, prompt_version="0")):
+        app.library.tracks.update(entry.video_id, replace(track, provenance=provenance))
+        assert app.is_outdated(app.video(entry.video_id))
         assert not app.is_outdated(app.index(short_path).result().entry)
     app.remove(entry)
 
@@ -110,6 +113,6 @@ def test_restart_keeps_all_data(app: Longview, twice: VideoEntry) -> None:
     app.ask([twice], "What happens at 17 seconds?").result()
     restarted = Longview(demo_settings(app.library.folder))
     assert restarted.video(twice.video_id) == app.video(twice.video_id)
-    assert restarted.captions(twice) == app.captions(twice)
+    assert restarted.segments(twice) == app.segments(twice) != ()
     assert restarted.search("green square").result() == app.search("green square").result()
     assert restarted.answers(twice) == app.answers(twice) != ()
