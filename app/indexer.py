@@ -89,8 +89,8 @@ class Indexer:
         """Run the sources that apply to a file, and add what they find to the library.
 
         Tracks that are up to date are kept. A track that was interrupted goes on where it stopped. The failure of one source
-        leaves the others. If the video is new and no source has anything to say about it, the error of the first one is raised,
-        and the library stays as it was.
+        leaves the others. If the video is new and no source could read it, the error of the first one is raised, and the library
+        stays as it was.
 
         Raises:
             VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be satisfied.
@@ -229,8 +229,9 @@ class Indexer:
             return None
 
     def _remove_if_empty(self, video_id: str, known: VideoEntry | None) -> bool:
-        """Remove a video that was added by this run, unless a source has found something in it; return whether it was removed."""
-        if known is not None or self._library.video(video_id).has_segments:
+        """Remove a video that was added by this run, unless a source has covered it; return whether it was removed."""
+        tracks = self._library.video(video_id).tracks
+        if known is not None or any(track.segment_count or track.status in ("complete", "declined") for track in tracks):
             return False
         self._library.remove(video_id)
         return True

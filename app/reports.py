@@ -35,10 +35,10 @@ def source_text(report: SourceReport, entry: VideoEntry) -> str:
         return f"none: {report.reason}" + (f"; searchable by {others}" if others else "")
     what = count_text(report.segments, "event" if report.source == "captions" else "segment")
     if not report.segments:
-        what = NO_SEGMENTS[report.source]
+        what = report.reason or NO_SEGMENTS[report.source]
     language = f" ({report.language})" if report.language and report.segments else ""
     if report.status == "up_to_date":
-        return f"{what}{language}, up to date"
+        return f"{what}{language}, up to date" if report.segments else f"{NO_SEGMENTS[report.source]}, up to date"
     note = f"; {report.reason}" if report.reason and report.segments else ""
     return f"{what}{language} in {report.seconds_spent:.1f} s{note}"
 

@@ -20,6 +20,7 @@ from longview.video.errors import VideoError
 from longview.video.language_tags import language_code
 from longview.video.probe import StreamInfo, VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.time_text import format_spans
 from longview.video.timeline import Span, merge_spans
 
 VERSION = "1"
@@ -112,9 +113,9 @@ class SpeechSource:
             status="complete",
             done_s=max(track.done_s, job.span.end_s),
             uncovered=merge_spans(damaged),
-            note=_note(track.language, sure_s / speech_s if speech_s else None, chosen),
             seconds_spent=spent_before_s + time.monotonic() - started,
         )
+        track = replace(track, note=_note(track, sure_s / speech_s if speech_s else None, chosen))
         self._library.tracks.update(job.entry.video_id, track)
         return track
 
@@ -192,15 +193,18 @@ def _note_damage(blocks: Iterator[AudioBlock], damaged: list[Span]) -> Iterator[
         yield block
 
 
-def _note(language: str | None, probability: float | None, chosen: str | None) -> str:
-    """Return a sentence about a track without words, or in a language that the model hardly knows."""
+def _note(track: Track, probability: float | None, chosen: str | None) -> str:
+    """Return what people should know about a finished track: no words, a doubtful language, or damaged sound."""
     from longview.model.speech.recognizer import SURE_PROBABILITY
 
-    if language is None:
-        return "no speech was recognised"
-    if chosen is None and probability is not None and probability < SURE_PROBABILITY:
-        return (
-            f"the language was recognised as {language} with a probability of {probability:.0%} only; "
+    notes = []
+    if track.language is None:
+        notes.append("no speech was recognised")
+    elif chosen is None and probability is not None and probability < SURE_PROBABILITY:
+        notes.append(
+            f"the language was recognised as {track.language} with a probability of only {probability:.0%}; "
             "--language sets it, and a larger --speech-model may know it better"
         )
-    return ""
+    if track.uncovered:
+        notes.append(f"the sound is damaged from {format_spans(*track.uncovered)}")
+    return "; ".join(notes)

@@ -74,7 +74,6 @@ class SubtitleSource:
             try:
                 subtitles = self._read(job.video, origin, step).clipped_to(job.video.duration_s)
             except VideoError as error:
-                log.warning("%s", error)
                 errors.append(error)
                 problems.append(str(error))
                 continue
