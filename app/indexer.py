@@ -10,7 +10,7 @@ from typing import Any
 from longview.app.errors import BadRequest
 from longview.app.media import END_SLACK_S, MediaStore
 from longview.app.runtime import Runtime
-from longview.app.sources import SOURCES, Decision, EvidenceSource, SourceJob, SourceReport
+from longview.app.sources import SOURCES, Decision, EvidenceSource, SourceJob, SourceReport, SourceStatus
 from longview.app.watched_file import WatchedFile
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, Provenance, VideoEntry
@@ -248,7 +248,7 @@ def _report_without_run(job: SourceJob, name: str, decision: Decision) -> Source
     track = job.entry.track(name)
     if decision.action == "keep":
         is_declined = track is not None and track.status == "declined"
-        status = "declined" if is_declined else "up_to_date"
+        status: SourceStatus = "declined" if is_declined else "up_to_date"
         return SourceReport(name, status, decision.reason, track.segment_count if track else 0, track.language if track else None)
     if decision.action == "decline":
         return SourceReport(name, "declined", decision.reason)
