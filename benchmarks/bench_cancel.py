@@ -18,7 +18,7 @@ from typing import Any
 from tokenizers.decoders import DecodeStream
 from transformers import AutoTokenizer
 
-from longview.app.service import Longview
+from longview.app.service import IndexOptions, Longview
 from longview.app.settings import Settings
 from longview.app.streams import Stream
 from longview.model.engine.checkpoints import DEMO
@@ -78,9 +78,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         app = Longview(Settings(library=Path(folder) / "library", model="demo", device="cpu", cpu_threads=1))
         path = render(Path(folder) / "scene.mp4", sample_scene(DURATION_S, 10, seed=1), DURATION_S)
-        entry = app.index(path, keep_sessions=False).result().entry
+        index_options = IndexOptions(keep_sessions=False)
+        entry = app.index(path, index_options).result().entry
+
+        def index_again() -> Stream[Any]:
+            # Captions that are up to date are kept.
+            app.library.tracks.delete(entry.video_id, "captions")
+            return app.index(path, index_options)
+
         operations: dict[str, Callable[[], Stream[Any]]] = {
-            "index": lambda: app.index(path, keep_sessions=False),
+            "index": index_again,
             "ask about a range": lambda: app.ask([entry], f"What happens between {rng.randint(1, 20)} and 110 seconds?"),
             "locate": lambda: app.locate(entry, f"a {rng.choice(list(COLORS))} ring"),
         }

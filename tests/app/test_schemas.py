@@ -39,8 +39,8 @@ def test_index_and_list_have_videos_with_an_id() -> None:
         SourceReport("captions", "indexed", segments=2, seconds_spent=1.234, estimated_seconds=2.0),
     )
     failure = schemas.FailedVideoOut(path="/missing.mp4", error=schemas.ErrorOut(code="not_found", message="no file"))
-    videos = [schemas.IndexedVideoOut.of(IndexResult(entry, reports, 1.734)), failure]
-    index = schemas.IndexDocument(videos=videos, notice=None).model_dump()
+    indexed = schemas.IndexedVideoOut.of(IndexResult(entry, reports, 1.734))
+    index = schemas.IndexDocument(videos=[indexed, failure], notice=None).model_dump()
     assert index["videos"][0] == {
         "video_id": VIDEO_ID,
         "path": str(entry.path),

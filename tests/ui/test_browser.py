@@ -73,7 +73,7 @@ def test_answer_has_links_to_times_and_survives_a_reload(page: Page) -> None:
 
 def test_search_result_opens_the_video_at_its_moment(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
-    page.get_by_label("Search all captions").fill("yellow star")
+    page.get_by_label("Search what is shown, said and written").fill("yellow star")
     page.keyboard.press("Enter")
     page.locator(".moments a").first.click()
     page.wait_for_function(f"document.querySelector('.player video') && Math.abs({PLAYER_TIME} - {EVENTS[1].start_s}) < 1")
@@ -81,7 +81,7 @@ def test_search_result_opens_the_video_at_its_moment(page: Page) -> None:
 
 def test_search_results_are_verified(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
-    page.get_by_label("Search all captions").fill("yellow star")
+    page.get_by_label("Search what is shown, said and written").fill("yellow star")
     page.keyboard.press("Enter")
     expect(page.get_by_text("· verified").first).to_be_visible()
     expect(page.get_by_text("Verifying results …")).to_have_count(0)
@@ -89,14 +89,14 @@ def test_search_results_are_verified(page: Page) -> None:
 
 def test_results_stay_when_verification_is_switched_off(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
-    page.get_by_label("Verify results").uncheck()
-    page.get_by_label("Search all captions").fill("yellow star")
+    page.get_by_label("Verify captions where this is quick").uncheck()
+    page.get_by_label("Search what is shown, said and written").fill("yellow star")
     page.keyboard.press("Enter")
     expect(page.get_by_text("· not verified").first).to_be_visible()
     button = page.get_by_role("button", name="Verify all results")
     expect(button).to_be_visible()
-    page.get_by_label("Verify results").check()
-    page.get_by_label("Verify results").uncheck()
+    page.get_by_label("Verify captions where this is quick").check()
+    page.get_by_label("Verify captions where this is quick").uncheck()
     page.wait_for_timeout(500)
     expect(page.get_by_text("· not verified").first).to_be_visible()
     button.click()
@@ -106,11 +106,11 @@ def test_results_stay_when_verification_is_switched_off(page: Page) -> None:
 
 def test_search_without_a_result_says_so(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
-    page.get_by_label("Search all captions").fill("xylophone quartet")
+    page.get_by_label("Search what is shown, said and written").fill("xylophone quartet")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("No caption in the library matches.")).to_be_visible()
+    expect(page.get_by_text("Nothing in the library matches.")).to_be_visible()
     page.wait_for_timeout(500)
-    expect(page.get_by_text("No caption in the library matches.")).to_be_visible()
+    expect(page.get_by_text("Nothing in the library matches.")).to_be_visible()
 
 
 def test_uploads_are_indexed_one_after_another_and_opened(page: Page, server: Server, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_idle_page_sends_no_requests_and_sees_the_jobs_of_others(page: Page, ser
 
 def test_empty_input_leaves_no_error_on_the_page(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
-    page.get_by_label("Search all captions").fill("  ")
+    page.get_by_label("Search what is shown, said and written").fill("  ")
     page.keyboard.press("Enter")
     expect(page.get_by_text("The query is empty").first).to_be_visible()
     expect(page.get_by_text("Searching ·")).to_have_count(0)

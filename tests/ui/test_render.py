@@ -8,17 +8,31 @@ import pytest
 
 from longview.app.jobs import Job
 from longview.app.retriever import SearchResults
-from longview.indexing.library import Caption, Provenance, VideoEntry
-from longview.indexing.search import Moment
+from longview.indexing.library import Provenance, Track, VideoEntry
+from longview.indexing.search import Evidence, Moment
 from longview.ui import render
 from longview.video.progress import Progress
-from longview.video.timeline import Event, Span
-from tests.indexing.samples import sample_entry
+from longview.video.timeline import Event, Segment, Span
+from tests.indexing.samples import sample_entry, sample_track
 from tests.ui.parsed_page import HOSTILE, ParsedPage
 
+CAPTIONS = sample_track("captions", segment_count=1)
+SPEECH = sample_track("speech", segment_count=2, language="en", languages=("en", "de"))
 
-def caption(text: str) -> Caption:
-    return Caption(1, "aaaaaaaaaaaa", Event(Span(61.25, 62.5), text), "caption")
+
+def entry_with(*tracks: Track) -> VideoEntry:
+    return replace(sample_entry("aaaaaaaaaaaa"), tracks=tracks)
+
+
+def tracks(*shown: Track, text: str = "t", is_outdated: bool = False) -> str:
+    """Render tracks, with one segment each if they have any."""
+    segments = {track.source: [Segment(Span(61.25, 62.5), text, track.source)] if track.segment_count else [] for track in shown}
+    return render.tracks(entry_with(*shown), segments, is_outdated=is_outdated)
+
+
+def moment(text: str = "t", start_s: float = 1.0, source: str = "captions", *, title: str = "t") -> Moment:
+    span = Span(start_s, start_s + 1)
+    return Moment("aaaaaaaaaaaa", title, (Evidence(Segment(span, text, source), span),), 0.834)
 
 
 def job(title: str, stage: str = "Captioning", error: str | None = None) -> Job:
@@ -28,10 +42,8 @@ def job(title: str, stage: str = "Captioning", error: str | None = None) -> Job:
 
 
 def library_table(title: str, path: str, checkpoint: str) -> str:
-    provenance = Provenance(checkpoint, "1", {})
-    return render.library_table(
-        [replace(sample_entry("aaaaaaaaaaaa", title), path=Path(path), provenance=provenance)], frozenset()
-    )
+    track = replace(CAPTIONS, provenance=Provenance(checkpoint, "1", {}))
+    return render.library_table([replace(sample_entry("aaaaaaaaaaaa", title), path=Path(path), tracks=(track,))], frozenset())
 
 
 def player_with_facts(**facts: str) -> str:
@@ -55,9 +67,12 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "codec": lambda text: player_with_facts(codec=text),
     "summary": lambda text: render.summary(entry_with_chapter(text, "t")),
     "chapter": lambda text: render.summary(entry_with_chapter("t", text)),
-    "captions": lambda text: render.captions([caption(text)], is_outdated=True),
-    "moments": lambda text: render.moments(found(Moment("aaaaaaaaaaaa", "t", Span(1, 2), text, 0.5, "caption"))),
-    "moment's title": lambda text: render.moments(found(Moment("aaaaaaaaaaaa", text, Span(1, 2), "t", 0.5, "caption"))),
+    "segments": lambda text: tracks(CAPTIONS, text=text, is_outdated=True),
+    "track's note": lambda text: tracks(replace(CAPTIONS, note=text)),
+    "note of an empty track": lambda text: tracks(sample_track("speech", note=text)),
+    "track's language": lambda text: tracks(replace(SPEECH, languages=(text,))),
+    "moments": lambda text: render.moments(found(moment(text))),
+    "moment's title": lambda text: render.moments(found(moment(title=text))),
     "title": lambda text: library_table(text, "/a", "demo"),
     "path": lambda text: library_table("t", f"/{text}", "demo"),
     "checkpoint": lambda text: library_table("t", "/a", text),
@@ -82,36 +97,71 @@ def test_chapters_have_times_in_the_format_of_the_captions() -> None:
     assert "0:00:00.0 A red circle." in ParsedPage(render.summary(entry_with_chapter("One event.", "A red circle."))).words
 
 
-def test_captions_seek_the_player_and_say_if_they_are_outdated() -> None:
-    current, outdated = (render.captions([caption("A red circle.")], is_outdated=is_outdated) for is_outdated in (False, True))
-    assert 'data-seek="61.250" data-until="62.500"' in current
+def test_segments_seek_the_player_and_say_if_they_are_outdated() -> None:
+    current, outdated = (tracks(CAPTIONS, SPEECH, is_outdated=is_outdated) for is_outdated in (False, True))
+    assert current.count('data-seek="61.250" data-until="62.500"') == 2
     assert "index the video again" in outdated and "index the video again" not in current
 
 
-def test_only_a_video_with_captions_has_exports() -> None:
-    entry = sample_entry("aaaaaaaaaaaa")
-    assert render.exports(None) == render.exports(entry) == ""
-    links = ParsedPage(render.exports(replace(entry, caption_count=1))).links
-    assert links == [f"/export/aaaaaaaaaaaa.{format}" for format in ("srt", "vtt", "json", "csv", "txt")]
+def test_tracks_have_size_and_languages_and_the_first_is_open() -> None:
+    page = tracks(CAPTIONS, SPEECH)
+    assert "Captions · 1" in page and "Speech · 2 · en, de" in page
+    assert ParsedPage(page).tags.count(("details", "class", "open")) == 1
+    assert page.index(" open>") < page.index("Speech")
+
+
+def test_track_says_what_is_missing() -> None:
+    partial = tracks(sample_track("speech", "incomplete", done_s=61.0, segment_count=1))
+    assert "Complete up to 0:01:01.0 of 0:01:40.0; index the video again to go on." in ParsedPage(partial).words
+    uncovered = tracks(replace(CAPTIONS, uncovered=(Span(90, 100),)))
+    assert "Captions may be incomplete from 0:01:30.0 – 0:01:40.0." in ParsedPage(uncovered).words
+    assert ParsedPage(tracks(sample_track("captions"))).words == "No events detected."
+    declined = sample_track("captions", "declined", note="the demo checkpoint does not know such footage")
+    assert ParsedPage(tracks(declined)).words == "No captions: the demo checkpoint does not know such footage."
+
+
+def test_only_tracks_with_segments_have_exports() -> None:
+    assert render.exports(None) == render.exports(entry_with(sample_track("captions"))) == ""
+    links = ParsedPage(render.exports(entry_with(sample_track("captions"), SPEECH))).links
+    assert links == [f"/export/aaaaaaaaaaaa.{format}?source=speech" for format in ("srt", "vtt", "json", "csv", "txt")]
+
+
+def test_player_has_a_text_track_for_each_source_and_language() -> None:
+    links = ParsedPage(render.player(entry_with(CAPTIONS, SPEECH), ready=True)).links
+    assert links == [
+        "/media/aaaaaaaaaaaa#t=0.000",
+        "/export/aaaaaaaaaaaa.vtt?source=captions",
+        "/export/aaaaaaaaaaaa.vtt?source=speech&language=en",
+        "/export/aaaaaaaaaaaa.vtt?source=speech&language=de",
+    ]
 
 
 def test_moment_links_to_its_start_and_shows_its_middle() -> None:
-    page = ParsedPage(render.moments(found(Moment("aaaaaaaaaaaa", "t", Span(60.5, 61.5), "text", 0.5, "caption"))))
+    page = ParsedPage(render.moments(found(moment(start_s=60.5))))
     assert page.links == ["/?video=aaaaaaaaaaaa&t=60.500", "/thumbnail/aaaaaaaaaaaa/61000.jpg"]
+    without = render.moments(found(moment(start_s=60.5)), without_frames={"aaaaaaaaaaaa"})
+    assert ParsedPage(without).links == ["/?video=aaaaaaaaaaaa&t=60.500"]
 
 
 def test_moment_says_its_source_and_whether_it_is_verified() -> None:
-    moment = Moment("aaaaaaaaaaaa", "t", Span(1, 2), "text", 0.834, "caption")
-    card = render.moments(found(moment))
-    assert ParsedPage(card).words.endswith("t · caption · not verified")
-    assert "0.83" not in ParsedPage(card).text and 'title="similarity 0.83"' in card
-    assert ParsedPage(render.moments(found(replace(moment, verified=True)))).words.endswith("t · caption · verified")
+    card = render.moments(found(moment()))
+    assert ParsedPage(card).words.endswith("t · captions · not verified")
+    assert "0.83" not in ParsedPage(card).text and 'title="score 0.83"' in card
+    assert ParsedPage(render.moments(found(replace(moment(), verified=True)))).words.endswith("t · captions · verified")
+    assert ParsedPage(render.moments(found(moment(source="speech")))).words.endswith("t · speech")
+
+
+def test_moment_shows_all_evidence_with_the_words_of_the_query() -> None:
+    speech = Evidence(Segment(Span(1, 2), "a <b>red</b> circle", "speech"), Span(1, 2), ((5, 8), (13, 19)))
+    card = render.moments(found(replace(moment("A red ring."), evidence=(speech, *moment("A red ring.").evidence))))
+    assert "a &lt;b&gt;<mark>red</mark>&lt;/b&gt; <mark>circle</mark>" in card
+    assert ParsedPage(card).words.endswith("A red ring. t · speech · captions")
 
 
 def test_rejected_moments_are_hidden_and_counted() -> None:
     results = found(
         *(
-            Moment("aaaaaaaaaaaa", "t", Span(number, number + 1), f"text {number}", 0.5, "caption", verified=verified)
+            replace(moment(f"text {number}", number), verified=verified)
             for number, verified in enumerate((True, False, None, False))
         )
     )

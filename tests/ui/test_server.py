@@ -33,7 +33,7 @@ def test_open_video_has_player_captions_and_exports(client: Client, video_id: st
         assert event.text in captions
     starts = [float(start) for start in re.findall(r'data-seek="([\d.]+)"', captions)]
     assert starts == pytest.approx([event.start_s for event in EVENTS], abs=1)
-    assert f'href="/export/{video_id}.srt"' in exports
+    assert f'href="/export/{video_id}.srt?source=captions"' in exports
 
 
 def test_answer_has_links_to_times_and_survives_a_reload(client: Client, video_id: str) -> None:
@@ -105,6 +105,7 @@ def test_media_supports_ranges_and_exports_downloads(server: Server, video_id: s
     for format in ("srt", "vtt"):
         status, body, _ = server.get(f"/export/{video_id}.{format}")
         assert status == 200
+        assert body == server.get(f"/export/{video_id}.{format}?source=captions")[1]
         lines = pysubs2.SSAFile.from_string(body.decode(), format)
         assert [line.plaintext for line in lines] == [event.text for event in EVENTS]
         for line, event in zip(lines, EVENTS, strict=True):
@@ -113,10 +114,18 @@ def test_media_supports_ranges_and_exports_downloads(server: Server, video_id: s
 
 @pytest.mark.parametrize(
     "path",
-    ["/media/ffff", "/media/..%2f..%2fetc%2fpasswd", "/export/ffff.srt", "/thumbnail/ffff/0.jpg", "/gradio_api/file=/etc/passwd"],
+    [
+        "/media/ffff",
+        "/media/..%2f..%2fetc%2fpasswd",
+        "/export/ffff.srt",
+        "/export/VIDEO.srt?source=speech",
+        "/export/VIDEO.docx",
+        "/thumbnail/ffff/0.jpg",
+        "/gradio_api/file=/etc/passwd",
+    ],
 )
 def test_nothing_but_the_library_is_served(server: Server, video_id: str, path: str) -> None:
-    assert server.get(path)[0] in (403, 404)
+    assert server.get(path.replace("VIDEO", video_id))[0] in (403, 404)
 
 
 def test_other_sites_cannot_reach_the_server_by_their_name(server: Server) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from longview.indexing.library import Library
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.timeline import Event, Span
+from longview.video.timeline import Segment, Span
 from tests.app.cli.scene import ABSENT_APPEARANCE, ABSENT_QUERIES, DURATION_S, EVENTS, clock, middle_s
 from tests.app.shell import Shell
 from tests.barcodes import run_ffmpeg
@@ -61,7 +61,7 @@ def test_answer_about_a_time(shell: Shell, video_id: str) -> None:
     assert f"{event.color} {event.shape}" in document["answer"]
     (citation,) = document["citations"]
     assert citation["video_id"] == video_id
-    assert citation["source"] in ("caption", "video") and citation["text"]
+    assert citation["source"] in ("captions", "video") and citation["text"]
     assert Span(citation["start_s"], citation["end_s"]).iou(event.event.span) > 0.7
     assert 0 < document["first_token_s"] <= document["total_s"]
     assert document["provenance"]["prompt_version"]
@@ -122,7 +122,7 @@ def test_search_returns_the_right_moment_first(shell: Shell, video_id: str) -> N
         assert best["text"] == event.text
         assert best["video_id"] == video_id
         assert best["title"] == "five events"
-        assert best["source"] == "caption"
+        assert best["source"] == "captions"
         assert Span(best["start_s"], best["end_s"]).iou(event.event.span) > 0.7
 
 
@@ -137,15 +137,17 @@ def test_denied_moment_is_hidden_but_in_the_document(shell: Shell, video_id: str
     event = EVENTS[3]
     library = Library(shell.library)
     entry = library.video(video_id)
-    captions = [caption.event for caption in library.captions(video_id)]
-    library.put(entry, [*captions, Event(Span(0.0, 1.0), event.text)])
+    track = entry.track("captions")
+    assert track is not None
+    captions = [item.segment for item in library.tracks.segments(video_id, "captions")]
+    library.tracks.replace(video_id, track, [*captions, Segment(Span(0.0, 1.0), event.text, "captions")])
     try:
         document = shell.call("search", event.text, "--limit", "2")
         assert [moment["verified"] for moment in document["moments"]] == [True, False] and document["rejected"] == 1
         printed = shell.run("search", event.text, "--limit", "2").stdout
         assert printed.count(event.text) == 1 and "1 result hidden" in printed
     finally:
-        library.put(entry, captions)
+        library.tracks.replace(video_id, track, captions)
 
 
 def test_chapters_cover_the_video_and_can_be_pasted(shell: Shell, video_id: str) -> None:
@@ -171,7 +173,7 @@ def test_question_without_a_video_is_about_the_library(shell: Shell, video_id: s
 def test_same_content_is_one_video_and_a_prefix_names_it(shell: Shell, video_id: str, video: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(video.read_bytes())
-    assert shell.call("plan", str(copy))["frames"] == 120
+    assert shell.call("plan", str(copy))["frames"]["frames"] == 120
     assert shell.json("caption", str(copy))["video_id"] == video_id
     (row,) = shell.json("list")["videos"]
     assert row["video_id"] == video_id
@@ -194,7 +196,8 @@ def test_second_index_with_other_options_replaces_the_first(tmp_path: Path, vide
 
 
 def test_plan_states_frames_tokens_and_windows(shell: Shell, video: Path) -> None:
-    plan = shell.call("plan", str(video))
+    document = shell.call("plan", str(video))
+    plan = document["frames"]
     for name in (
         "frames",
         "temporal_patches",
@@ -209,15 +212,20 @@ def test_plan_states_frames_tokens_and_windows(shell: Shell, video: Path) -> Non
         assert name in plan
     assert plan["temporal_patches"] * 2 == plan["frames"]
     assert plan["visual_tokens"] == plan["temporal_patches"] * plan["height"] * plan["width"] // 1024
-    smaller = shell.call("plan", str(video), "--context-tokens", "3000")
+    assert [(item["source"], item["action"]) for item in document["sources"]] == [
+        ("subtitles", "decline"),
+        ("speech", "decline"),
+        ("captions", "run"),
+    ]
+    smaller = shell.call("plan", str(video), "--context-tokens", "3000")["frames"]
     assert smaller["total_tokens"] <= 3000 < plan["total_tokens"]
-    assert shell.call("plan", str(video), "--fps", "4")["frames"] == 240
+    assert shell.call("plan", str(video), "--fps", "4")["frames"]["frames"] == 240
     assert shell.call("plan", str(video), "--fps", "40", code=1)["error"]["code"] == "impossible_plan"
 
 
-def test_plan_states_the_cost_of_each_task_and_its_checks(shell: Shell, video_id: str) -> None:
-    checked = shell.call("plan", video_id)["costs"]
-    free = shell.call("plan", video_id, "--no-verify", "--no-refine")["costs"]
+def test_plan_states_the_cost_of_each_task_and_its_checks(shell: Shell, video: Path, video_id: str) -> None:
+    checked = shell.call("plan", video_id)["frames"]["costs"]
+    free = shell.call("plan", video_id, "--no-verify", "--no-refine")["frames"]["costs"]
     assert checked["index"]["verify"] and checked["index"]["refine"] and not checked["index"]["is_exact"]
     assert checked["index"]["generations"] > free["index"]["generations"]
     assert (free["index"]["sessions"], free["index"]["generations"], free["index"]["is_exact"]) == (1, 1, True)
@@ -230,7 +238,7 @@ def test_plan_states_the_cost_of_each_task_and_its_checks(shell: Shell, video_id
 
 
 def test_plan_of_a_part_has_at_most_the_requested_frames(shell: Shell, video_id: str) -> None:
-    plan = shell.call("plan", video_id, "--start", "0:10", "--end", "30", "--max-frames", "30")
+    plan = shell.call("plan", video_id, "--start", "0:10", "--end", "30", "--max-frames", "30")["frames"]
     (window,) = plan["windows"]
     assert (window["start_s"], window["end_s"]) == (10.0, 30.0)
     assert plan["frames"] == 30

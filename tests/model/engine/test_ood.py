@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import save_file
 
-from longview.app.service import Longview
+from longview.app.service import IndexOptions, Longview
 from longview.app.settings import Settings
 from longview.model.engine.checkpoints import DEMO, OOD_DETECTOR_FILE, find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
@@ -127,9 +127,12 @@ def test_one_patch_is_enough_for_a_decision(
 
 def test_indexing_gives_no_captions_and_logs_the_reason(app: Longview, ood_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        entry = app.index(ood_path).result().entry
-    assert app.captions(entry) == () and entry.caption_count == 0
-    [span] = entry.incomplete
+        result = app.index(ood_path).result()
+    assert app.segments(result.entry) == () and result.entry.caption_count == 0
+    report, track = result.report("captions"), result.entry.track("captions")
+    assert report is not None and track is not None and report.status == track.status == "declined"
+    assert report.reason == track.note == "the demo checkpoint does not know such footage"
+    [span] = track.uncovered
     assert span.start_s == 0.0 and span.end_s == pytest.approx(10.0)
     assert "unlike anything the checkpoint was trained on" in caplog.text and "coloured shapes" in caplog.text
 
@@ -144,7 +147,7 @@ def test_locate_and_ask_are_declined(app: Longview, ood_path: Path) -> None:
 
 
 def test_ask_still_answers_from_other_videos(app: Longview, ood_path: Path, shapes_path: Path) -> None:
-    shapes = app.index(shapes_path, end_s=8.0).result().entry
+    shapes = app.index(shapes_path, IndexOptions(end_s=8.0)).result().entry
     answer = app.ask([app.index(ood_path).result().entry, shapes], "What happens at 4 seconds?").result()
     assert "unlike anything the checkpoint was trained on" in answer.text and "red circle" in answer.text
     assert {item.video_id for item in answer.citations} == {shapes.video_id}
