@@ -173,7 +173,9 @@ class Answers:
         from longview.model.tasks.answerer import answer_question
 
         entry, restrict_to = part.entry, part.restrict_to
-        video, pool = self._media.probe(entry, progress), self._runtime.pool
+        video = self._media.probe(entry, progress)
+        self._runtime.require_known_footage(entry)
+        pool = self._runtime.pool
         likely_span = None
         if restrict_to is None and len(pool.planner.plan(video, "qa").windows) > 1:
             step = progress.child(0.0, LIBRARY_SEARCH_SHARE)

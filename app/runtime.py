@@ -18,6 +18,7 @@ from longview.model.speech.weights import SpeechModel, find_speech_model
 from longview.model.tasks.prompts import PROMPT_VERSION
 from longview.video.decoder import Decoder
 from longview.video.sampler import SamplingPlan
+from longview.video.timeline import Span, subtract_spans
 
 if TYPE_CHECKING:
     from longview.indexing.vectors import VectorIndex
@@ -158,6 +159,20 @@ class Runtime:
         """Return the provenance of a result that is made now."""
         fields = plan_fields(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
         return Provenance(self.checkpoint.identity, PROMPT_VERSION, fields)
+
+    def require_known_footage(self, entry: VideoEntry) -> None:
+        """Check that the chosen checkpoint did not decline all of a video when it was indexed; it would decline it again.
+
+        Raises:
+            OutOfDistribution: it did.
+        """
+        track = entry.track("captions")
+        if track is None or track.status != "declined" or self.is_outdated(entry):
+            return
+        if not any(part.duration_s > 0 for part in subtract_spans(Span(0.0, entry.duration_s), track.uncovered)):
+            from longview.model.engine.ood import out_of_distribution_error
+
+            raise out_of_distribution_error(self.checkpoint)
 
     def caption_provenance(self, plan: SamplingPlan) -> Provenance:
         """Return the provenance of captions that are made now, with the options that change them."""

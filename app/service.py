@@ -294,6 +294,7 @@ class Longview:
             candidates = self._retriever.candidate_spans(entry, query)
             with self._runtime.watching(entry.path, entry.content_hash) as file:
                 video, options = self.media.probe(entry, progress), self._runtime.checks.localization
+                self._runtime.require_known_footage(entry)
                 result = locate(self.pool, self.prober, video, query, options, candidates=candidates, progress=progress)
                 file.check(progress)
             return result
