@@ -1,4 +1,4 @@
-"""The verb that measures the accuracy of captions, moments and answers."""
+"""The verb that measures the accuracy of captions, moments, answers and words."""
 
 import logging
 import tempfile
@@ -16,15 +16,17 @@ from longview.app.evaluation import datasets
 from longview.app.evaluation import report as reports
 from longview.app.evaluation.metrics import overlap_ious
 from longview.app.evaluation.runner import Evaluation
+from longview.app.evaluation.word_runner import WordEvaluation
 from longview.app.schemas import EvalDocument
 from longview.app.service import Longview
 from longview.app.streams import Stream
 from longview.indexing.library import VideoEntry
+from longview.model.errors import ModelError
 from longview.video.progress import Progress
 
 log = logging.getLogger(__name__)
 
-SUITES = ("shapes", "needle")
+SUITES = ("shapes", "needle", "words")
 SHAPES_MINUTES = 1.0
 NEEDLE_MINUTES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NEEDLE_DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -33,7 +35,7 @@ NEEDLE_DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 @command("json", "model", "decoding")
 def eval_(
     context: Context,
-    suite: Annotated[str, typer.Argument(help="shapes, needle, or a JSON file of your own labels in ActivityNet's form.")],
+    suite: Annotated[str, typer.Argument(help="shapes, needle, words, or a JSON file of your own labels in ActivityNet's form.")],
     minutes: Annotated[
         float | None,
         typer.Option(
@@ -49,11 +51,13 @@ def eval_(
         "eval"
     ),
 ) -> None:
-    """Measure accuracy on rendered videos or on your own labels.
+    """Measure accuracy on rendered videos, on synthetic speech, or on your own labels.
 
     Example: longview eval shapes
     """
-    if find_spec("matplotlib") is None:
+    if suite == "words":
+        _require_speech_model(context.app)
+    elif find_spec("matplotlib") is None:
         raise BadRequest("The chart of `eval` needs matplotlib; install it with: pip install matplotlib")
     if suite not in SUITES:
         # Invalid labels are reported before anything is written.
@@ -67,10 +71,13 @@ def eval_(
     with tempfile.TemporaryDirectory(prefix="longview-eval-") as scratch:
         folder, app = Path(scratch), context.app
         if suite in SUITES:
-            # Rendered videos do not belong in the user's library.
-            app = Longview(app.settings.model_copy(update={"library": folder / "library"}))
+            # Rendered videos do not belong in the user's library, and the user's language is not that of the recordings.
+            changes = {"library": folder / "library", "speech_language": None, "speech_vocabulary": None, "audio_track": None}
+            app = Longview(app.settings.model_copy(update=changes))
 
         def operation(progress: Progress) -> dict[str, Any]:
+            if suite == "words":
+                return {"suite": suite, **_words(app, folder, progress)}
             if suite == "shapes":
                 facts = _shapes(app, folder, minutes=minutes or SHAPES_MINUTES, videos=videos, seed=seed, progress=progress)
             elif suite == "needle":
@@ -84,7 +91,8 @@ def eval_(
         paths = reports.write(output.expanduser(), Path(suite).stem, report)
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
-    document = EvalDocument(**report, paths=[str(path) for path in paths], notice=context.app.checkpoint.notice)
+    notice = None if suite == "words" else context.app.checkpoint.notice
+    document = EvalDocument(**report, paths=[str(path) for path in paths], notice=notice)
     context.print_result(document, reports.markdown(report))
 
 
@@ -124,6 +132,27 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int, progress:
         windows.append(len(plan.windows))
         grid.append(column)
     return {"needle": {"minutes": lengths, "tokens": tokens, "windows": windows, "depths": list(NEEDLE_DEPTHS), "overlaps": grid}}
+
+
+def _require_speech_model(app: Longview) -> None:
+    """Check that speech can be recognised before anything is written.
+
+    Raises:
+        BadRequest: faster-whisper or the speech model is not installed. The message says what to install.
+    """
+    try:
+        _ = app.speech_model
+    except ModelError as error:
+        raise BadRequest(f"`eval words` recognises speech. {error}") from error
+
+
+def _words(app: Longview, folder: Path, progress: Progress) -> dict[str, Any]:
+    import ctranslate2
+
+    evaluation = WordEvaluation(app, folder)
+    evaluation.evaluate_all(progress)
+    is_cuda = app.settings.device != "cpu" and ctranslate2.get_cuda_device_count() > 0
+    return {"checkpoint": app.speech_model.identity, "device": "cuda" if is_cuda else "cpu", **evaluation.report()}
 
 
 def _labels(app: Longview, file: Path, progress: Progress) -> dict[str, Any]:

@@ -10,15 +10,16 @@ GOOD, BAD = "#2a9d8f", "#e76f51"
 
 
 def write(folder: Path, name: str, report: dict[str, Any]) -> list[Path]:
-    """Write `name.json`, `name.md` and `name.png` into a folder, each complete or not at all."""
+    """Write `name.json`, `name.md` and `name.png` into a folder, each complete or not at all. Words have no chart."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.{suffix}" for suffix in ("json", "md", "png")]
+    paths = [folder / f"{name}.{suffix}" for suffix in (("json", "md") if "recognition" in report else ("json", "md", "png"))]
     with atomic_write(paths[0]) as partial:
         partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with atomic_write(paths[1]) as partial:
         partial.write_text(markdown(report), encoding="utf-8")
-    with atomic_write(paths[2]) as partial:
-        (_heat_map if "needle" in report else _bars)(report, partial)
+    for path in paths[2:]:
+        with atomic_write(path) as partial:
+            (_heat_map if "needle" in report else _bars)(report, partial)
     return paths
 
 
@@ -27,6 +28,8 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [f"# {report['suite']}", "", f"Checkpoint {report['checkpoint']}, on {report['device']}.", ""]
     if "needle" in report:
         return "\n".join([*lines, *_needle_table(report["needle"]), ""])
+    if "recognition" in report:
+        return "\n".join([*lines, *_word_tables(report), ""])
     scores = report["scores"]
     lines += [f"{scores['videos']} videos, {scores['minutes']} minutes.", "", "| metric | value |", "|---|---|"]
     for group, figures in scores.items():
@@ -50,6 +53,20 @@ def _needle_table(needle: dict[str, Any]) -> list[str]:
     ]
     return ["IoU of the single event, by length of the video and depth of the event.", "",
             "| depth | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|", *rows]  # fmt: skip
+
+
+def _word_tables(report: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for title, head in (("recognition", "speech"), ("no_speech", "sound without speech"), ("search", "questions in")):
+        rows = report[title]
+        names = list(dict.fromkeys(name for row in rows.values() for name in row))
+        lines += [f"| {head} | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+        lines += [f"| {key} | " + " | ".join(_figure(row.get(name, "")) for name in names) + " |" for key, row in rows.items()]
+        lines.append("")
+    lines += ["## Words that were recognised wrongly", ""]
+    lines += [f"- {item['recording']}: {item['said'] or '–'} – {item['recognized'] or '–'}" for item in report["mistakes"]]
+    lines += ["", "## Questions without a correct result", ""]
+    return lines + [f"- {item['video']}: {item['question']}" for item in report["missed"]]
 
 
 def _figure(value: Any) -> str:

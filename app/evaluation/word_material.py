@@ -1,0 +1,79 @@
+"""The material of the words suite: speech with the times of its words, and transcripts with questions about them.
+
+`benchmarks/make_words.py` makes the files in the folder `words`, which are a part of the package.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from longview.app.evaluation.sounds import Sound, silence, write_wav
+from longview.app.evaluation.word_metrics import TimedWord
+from longview.video.decoder import Decoder
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.subtitles import read_subtitles
+from longview.video.timeline import Span
+
+FOLDER = Path(__file__).parent / "words"
+TRANSCRIPT_END_S = 10.0
+"""Silence after the last cue of a transcript, in seconds."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file with speech whose words and times are known."""
+
+    path: Path
+    language: str
+    duration_s: float
+    words: tuple[TimedWord, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about one of the transcripts, and the span of its answer."""
+
+    video: str
+    """Name of the transcript."""
+    language: str
+    text: str
+    truth: Span
+
+
+def recordings() -> list[Recording]:
+    """Return the spoken files, one per language; English comes first."""
+    rows = json.loads((FOLDER / "speech.json").read_text(encoding="utf-8"))
+    return [
+        Recording(
+            FOLDER / row["file"],
+            row["language"],
+            row["duration_s"],
+            tuple(TimedWord(text, start_s, end_s) for start_s, end_s, text in row["words"]),
+        )
+        for row in rows
+    ]
+
+
+def questions() -> list[Question]:
+    """Return the questions about the transcripts."""
+    rows = json.loads((FOLDER / "questions.json").read_text(encoding="utf-8"))
+    return [Question(row["video"], row["language"], row["text"], Span(*row["span"])) for row in rows]
+
+
+def read_sound(decoder: Decoder, path: Path, progress: Progress = NO_PROGRESS) -> Sound:
+    """Return the samples of a file, decoded as speech recognition decodes them."""
+    video = decoder.probe(path)
+    return np.concatenate([block.samples for block in decoder.audio(video, video.audio_streams[0].index, progress=progress)])
+
+
+def write_transcripts(folder: Path) -> Iterator[Path]:
+    """Write each transcript as subtitles of a silent sound file into a folder; yield the sound files."""
+    # Files of the same content would be one video of the library, so each length is another.
+    for number, source in enumerate(sorted(FOLDER.glob("*.srt"))):
+        shutil.copy(source, folder / f"{source.stem}.en.srt")
+        end_s = max(segment.span.end_s for segment in read_subtitles(source).segments)
+        yield write_wav(folder / f"{source.stem}.wav", silence(end_s + TRANSCRIPT_END_S + number))
