@@ -1,10 +1,11 @@
-"""The benchmarks of the engine and of the checkpoint, at small sizes, so that they stay runnable."""
+"""The benchmarks of the engine, of the checkpoint and of speech, at small sizes, so that they stay runnable."""
 
 import re
 
 import pytest
 
-from benchmarks import bench_checkpoint, bench_engine
+from benchmarks import bench_checkpoint, bench_engine, bench_speech
+from tests.speech_samples import needs_speech_model
 
 
 def test_engine_benchmark_measures_both_engines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,3 +25,15 @@ def test_checkpoint_benchmark_prints_the_scores_of_eval(capsys: pytest.CaptureFi
     match = re.search(r"\| grounding: mIoU \| ([\d.]+) \|", table)
     assert match and 0.5 < float(match[1]) <= 1.0
     assert "| captions: recall |" in table and "| grounding: absent_queries | 20 |" in table
+
+
+@pytest.mark.slow
+@needs_speech_model
+def test_speech_benchmark_compares_three_recognisers(capsys: pytest.CaptureFixture[str]) -> None:
+    bench_speech.main(["--minutes", "0.2"])
+    rows = [
+        line.strip("|").split("|") for line in capsys.readouterr().out.splitlines() if re.match(r"\| (faster|Longview)", line)
+    ]
+    assert [row[0].strip() for row in rows] == list(bench_speech.ROWS)
+    for row in rows:
+        assert float(row[1]) > 0 and float(row[4]) > 100 and float(row[6]) <= 0.2
