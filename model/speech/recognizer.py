@@ -72,7 +72,7 @@ class Language:
     probability: float
 
 
-class _CachingModel(WhisperModel):  # type: ignore[misc]
+class _CachingModel(WhisperModel):
     """A Whisper model that encodes the same features once: the detection of the language and the recognition share them."""
 
     _encoded: tuple[NDArray[np.float32], Any] | None = None
@@ -168,7 +168,7 @@ class SpeechRecognizer:
     def _transcribe(self, samples: NDArray[np.float32], language: str | None, vocabulary: str | None) -> tuple[Any, Any]:
         """Return the lazy segments of one window, and what is known of its language."""
         duration_s = len(samples) / RATE_HZ
-        return self._pipeline.transcribe(  # type: ignore[no-any-return]
+        return self._pipeline.transcribe(
             samples,
             language=language,
             beam_size=BEAM_SIZE,

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def result(app: Longview, talk: Path) -> IndexResult:
     return app.index(talk).result()
 
 
-def another_app(folder: Path, **settings: object) -> Longview:
+def another_app(folder: Path, **settings: Any) -> Longview:
     return Longview(demo_settings(folder, **settings))
 
 
@@ -108,6 +109,7 @@ def test_cancelled_speech_is_kept_and_resumed(short: Path, tmp_path: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from longview.app.indexer import IndexOptions
 from longview.app.service import Longview
 from longview.model.tasks.events import PartialResult
