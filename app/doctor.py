@@ -10,6 +10,7 @@ from typing import Any
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.service import Longview, Track, VideoEntry
 from longview.app.sources import SOURCES
+from longview.model.errors import InvalidSpeechModel
 from longview.video.ffmpeg import ffmpeg_major_version, ffmpeg_path
 
 MIN_DISK_BYTES = 1 << 30
@@ -54,12 +55,17 @@ def examine(app: Longview) -> Diagnosis:
     except EXPECTED_ERRORS as error:
         facts["checkpoint"] = None
         problems.append(str(error))
+    facts["speech_model"] = None
     try:
         speech_model = app.speech_model
         facts |= {"speech_model": speech_model.identity, "speech_model_bytes": speech_model.size_bytes}
+        if speech_model.folder is None:
+            speech_model.read_files()
+    except InvalidSpeechModel as error:
+        problems.append(str(error))
     except EXPECTED_ERRORS as error:
         # Everything but speech works without it.
-        facts |= {"speech_model": None, "speech_model_missing": str(error)}
+        facts["speech_model_missing"] = str(error)
     entries = app.videos()
     free = shutil.disk_usage(app.library.folder).free
     facts |= {

@@ -157,7 +157,6 @@ class Indexer:
         """Run one source and report what came of it; a failure is a report."""
         source, options = self.sources[name], run.options
         start = time.monotonic()
-        decision = Decision("run")
         job = SourceJob(
             self._library.video(video_id),
             run.video,
@@ -171,7 +170,7 @@ class Indexer:
             decision = source.decide(job, progress)
             if decision.action != "run":
                 return _report_without_run(job, name, decision)
-            track = yield from source.run(job, progress)
+            result = yield from source.run(job, progress)
         except (VideoError, ModelError, BadRequest) as error:
             if isinstance(error, ImpossiblePlan | BadRequest):
                 # The options are wrong, not the video.
@@ -183,12 +182,12 @@ class Indexer:
         stored = self._library.video(video_id).track(name)
         return SourceReport(
             name,
-            "declined" if track.status == "declined" else "indexed",
-            track.note,
+            "declined" if result.track.status == "declined" else "indexed",
+            result.track.note,
             stored.segment_count if stored else 0,
-            track.language,
+            result.track.language,
             time.monotonic() - start,
-            decision.estimated_seconds,
+            result.estimated_seconds,
         )
 
     def _write_failure(self, job: SourceJob, name: str, error: Exception) -> None:

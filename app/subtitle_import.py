@@ -27,6 +27,8 @@ class SubtitleImport:
     language: str | None
     unmatched_share: float | None
     """Share of a transcript's words that do not fit the speech; None for a file with times."""
+    unmatched: tuple[str, ...]
+    """The passages of a transcript that do not fit the speech."""
     problems: tuple[str, ...]
     """Sentences about what was left out or changed."""
 
@@ -43,7 +45,8 @@ def import_subtitles(
             transcript of a video whose speech is not in the library.
     """
     suffix = path.suffix.lower()
-    unmatched_share = None
+    unmatched_share: float | None = None
+    unmatched: tuple[str, ...] = ()
     if suffix in SUBTITLE_SUFFIXES:
         subtitles = read_subtitles(path, offset_s=offset_s).clipped_to(entry.duration_s)
         segments, language, problems = subtitles.segments, subtitles.language, subtitles.problems
@@ -60,7 +63,7 @@ def import_subtitles(
         alignment = align_transcript(read_transcript(path), words)
         language = next((segment.language for segment in speech if segment.language), None)
         segments = tuple(replace(segment, language=language) for segment in alignment.segments)
-        unmatched_share = alignment.unmatched_share
+        unmatched_share, unmatched = alignment.unmatched_share, alignment.unmatched
         if unmatched_share > 1 - MIN_MATCHED_SHARE:
             raise BadRequest(
                 f"{path.name} does not fit the speech of {entry.title}: {unmatched_share:.0%} of its words are not said there."
@@ -72,4 +75,4 @@ def import_subtitles(
     if not segments:
         raise BadRequest(f"No subtitle of {path.name} is within {entry.title} ({format_time(entry.duration_s)}); see --offset.")
     track = SubtitleSource(library, decoder).add(entry, path.name, segments, language, " ".join(problems))
-    return SubtitleImport(track, len(segments), language, unmatched_share, problems)
+    return SubtitleImport(track, len(segments), language, unmatched_share, unmatched, problems)

@@ -20,6 +20,8 @@ from longview.video.timeline import Span
 log = logging.getLogger(__name__)
 
 WORD_SOURCES = ("speech", "subtitles")
+MAX_SHOWN_PASSAGES, MAX_SHOWN_CHARACTERS = 5, 100
+"""Maximum number of passages that do not fit, and of characters of each, that are shown to people."""
 
 
 @command("json", "model", "decoding", "speech")
@@ -42,7 +44,7 @@ def transcript(
     check_range(start_s, end_s)
     entry = resolve_video(context, video)
     sources = [source] if source else _sources_of(entry)
-    within = Span(start_s or 0.0, max(start_s or 0.0, entry.duration_s if end_s is None else end_s))
+    within = Span(start_s or 0.0, max(start_s or 0.0, _end_s(entry) if end_s is None else end_s))
     segments = [item for name in sources for item in context.app.segments(entry, name, within=within)]
     tracks = [track for track in entry.tracks if track.source in WORD_SOURCES]
     for track in tracks:
@@ -56,6 +58,11 @@ def transcript(
     )
     lines = [f"{format_time(segment.span.start_s)} - {format_time(segment.span.end_s)}  {segment.text}" for segment in segments]
     context.print_result(document, "\n".join(lines) or _empty_text(entry, within))
+
+
+def _end_s(entry: VideoEntry) -> float:
+    """Return the end of the video or of its sound, which may be longer, in seconds."""
+    return max([entry.duration_s, *(track.done_s for track in entry.tracks)]) + 1.0
 
 
 def _sources_of(entry: VideoEntry) -> list[str]:
@@ -90,9 +97,13 @@ def subtitles(
         segments=result.segments,
         language=result.language,
         unmatched_share=None if result.unmatched_share is None else round(result.unmatched_share, 4),
+        unmatched=list(result.unmatched),
         problems=list(result.problems),
     )
     lines = [f"Added {count_text(result.segments, 'subtitle')} of {printable(str(file))} to {entry.title}.", *result.problems]
     if result.unmatched_share:
-        lines.append(f"{result.unmatched_share:.0%} of its words do not fit the speech, and were left out.")
+        lines.append(f"{result.unmatched_share:.0%} of its words do not fit the speech. These passages were left out:")
+        lines += [f"  {printable(text[:MAX_SHOWN_CHARACTERS])}" for text in result.unmatched[:MAX_SHOWN_PASSAGES]]
+        if len(result.unmatched) > MAX_SHOWN_PASSAGES:
+            lines.append(f"  … and {len(result.unmatched) - MAX_SHOWN_PASSAGES} more (see --json)")
     context.print_result(document, "\n".join(lines))

@@ -100,4 +100,6 @@ class SubtitlesDocument(BaseModel):
     language: str | None
     unmatched_share: float | None
     """Share of a transcript's words that do not fit the speech; None for a file with times."""
+    unmatched: list[str]
+    """The passages of a transcript that do not fit."""
     problems: list[str]

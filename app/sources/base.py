@@ -78,6 +78,15 @@ class SourceReport:
     """The error of a source that failed."""
 
 
+@dataclass(frozen=True)
+class SourceResult:
+    """The track that a run has written, and what the run was expected to take."""
+
+    track: Track
+    estimated_seconds: float | None
+    """Time that was estimated beforehand, in seconds; None if it was unknown."""
+
+
 class EvidenceSource(Protocol):
     """One kind of evidence about videos: what they show, what is said, what is written."""
 
@@ -92,8 +101,8 @@ class EvidenceSource(Protocol):
         """
         ...
 
-    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, Track]:
-        """Find the segments and write the track; return it. Segments that are committed stay if the source is interrupted.
+    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
+        """Find the segments and write the track. Segments that are committed stay if the source is interrupted.
 
         Raises:
             VideoError, ModelError: the source failed. VideoGone: the file changed meanwhile. Cancelled: the operation was

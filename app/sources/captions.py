@@ -6,14 +6,14 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longview.app.runtime import Runtime
-from longview.app.sources.base import Decision, SourceJob
+from longview.app.sources.base import Decision, SourceJob, SourceResult
 from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library
 from longview.indexing.tracks import Track
 from longview.model.tasks.events import PartialResult
 from longview.model.tasks.prompts import PROMPT_VERSION
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.time_text import format_spans
+from longview.video.time_text import format_spans, format_time
 from longview.video.timeline import Event, Segment
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from longview.video.sampler import SamplingPlan
 
 log = logging.getLogger(__name__)
+
+MIN_SLOW_S = 60.0
+"""Minimum estimated time at which the user is warned, in seconds."""
 
 
 class CaptionSource:
@@ -60,7 +63,7 @@ class CaptionSource:
         plan = pool.planner.plan(job.video, "caption", span=span, context_tokens=job.context_tokens, progress=progress)
         return plan, captions_cost(pool, self._runtime.prober, job.video, plan, self._runtime.checks.captions)
 
-    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, Track]:
+    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`. A checkpoint that does not know such footage declines the video."""
         from longview.model.tasks.captioner import caption, knows_footage
         from longview.model.tasks.chapters import Summary, summarize
@@ -68,14 +71,15 @@ class CaptionSource:
         start = time.monotonic()
         step = progress.child(0.0, 0.05)
         pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
-        plan, _ = self.plan(job, step)
+        plan, cost = self.plan(job, step)
+        _log_cost(job, plan, cost, pool.engine.device)
         provenance = self._runtime.caption_provenance(plan)
         if not knows_footage(pool, job.video, plan, progress=step):
             job.file.check(progress)
             note = self._declined_note()
             track = Track(self.name, "declined", job.span, job.span.end_s, provenance, uncovered=(job.span,), note=note)
             self._library.put_captions(job.entry.video_id, track, (), summary="", chapters=())
-            return track
+            return SourceResult(track, cost.seconds)
         windows = caption(
             pool, prober, job.video, plan, options, keep_sessions=job.keep_sessions, progress=progress.child(0.05, 0.96)
         )
@@ -105,10 +109,18 @@ class CaptionSource:
             summary=summary.text,
             chapters=tuple(Event(chapter.span, chapter.title) for chapter in summary.chapters),
         )
-        return track
+        return SourceResult(track, cost.seconds)
 
     def _declined_note(self) -> str:
         return f"the {self._runtime.checkpoint.name} checkpoint does not know such footage"
+
+
+def _log_cost(job: SourceJob, plan: "SamplingPlan", cost: "Cost", device: str) -> None:
+    """Log what captioning will cost, and warn if it will take long."""
+    name, duration = job.video.path.name, "an unknown time" if cost.seconds is None else format_time(cost.seconds)
+    log.info("%s: %d frames in %d windows, about %s", name, plan.frames, len(plan.windows), duration)
+    if cost.seconds is not None and cost.seconds > MIN_SLOW_S:
+        log.warning("%s: captioning will take about %s on device %s", name, duration, device)
 
 
 def _check_windows(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from longview.app.errors import BadRequest
 from longview.app.runtime import Runtime
-from longview.app.sources.base import Decision, SourceJob
+from longview.app.sources.base import Decision, SourceJob, SourceResult
 from longview.indexing.library import Library, Provenance
 from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
@@ -55,13 +55,12 @@ class SpeechSource:
             track = None
         if track and track.is_complete:
             return Decision("keep", "up to date")
-        remaining_s = job.span.end_s - (track.done_s if track else job.span.start_s)
-        estimated_seconds = self._estimated_seconds(provenance.checkpoint, remaining_s)
         if not job.is_requested and track is None and (language := self._subtitle_language(job, progress)):
             return Decision("skip", f"there are subtitles in the spoken language{language}; --sources speech runs it anyway")
-        return Decision("run", estimated_seconds=estimated_seconds)
+        remaining_s = job.span.end_s - (track.done_s if track else job.span.start_s)
+        return Decision("run", estimated_seconds=self._estimated_seconds(provenance.checkpoint, remaining_s))
 
-    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, Track]:
+    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`."""
         from longview.model.speech.recognizer import Language
         from longview.model.speech.transcriber import transcribe
@@ -72,6 +71,7 @@ class SpeechSource:
         if track is None or track.provenance != provenance or track.is_complete:
             track = Track(self.name, "incomplete", job.span, job.span.start_s, provenance)
             self._library.tracks.begin(job.entry.video_id, track)
+        estimated_seconds = self._estimated_seconds(provenance.checkpoint, job.span.end_s - track.done_s)
         spent_before_s = track.seconds_spent
         damaged = list(track.uncovered)
         stream = self._stream(job.video)
@@ -117,7 +117,7 @@ class SpeechSource:
         )
         track = replace(track, note=_note(track, sure_s / speech_s if speech_s else None, chosen))
         self._library.tracks.update(job.entry.video_id, track)
-        return track
+        return SourceResult(track, estimated_seconds)
 
     def _stream(self, video: VideoInfo) -> StreamInfo:
         """Return the audio track of the settings: its number from 1, a language, or the main one."""

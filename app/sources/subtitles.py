@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from longview.app.sources.base import Decision, SourceJob
+from longview.app.sources.base import Decision, SourceJob, SourceResult
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.indexing.tracks import Track
 from longview.model.tasks.events import PartialResult
@@ -59,10 +59,9 @@ class SubtitleSource:
         track = job.has_track(self.name, READER, VERSION)
         if track and track.is_complete and track.provenance.plan.get("origins") == _states(origins):
             return Decision("keep", "up to date")
-        has_streams = any(origin.stream for origin in origins)
-        return Decision("run", estimated_seconds=job.video.size_bytes * SECONDS_PER_BYTE if has_streams else 0.0)
+        return Decision("run", estimated_seconds=_estimated_seconds(job.video, origins))
 
-    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, Track]:
+    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`. A file that cannot be read does not prevent the others."""
         start = time.monotonic()
         origins = _origins(job.video)
@@ -87,7 +86,7 @@ class SubtitleSource:
             raise errors[0]
         track = replace(track, note=" ".join(problems), seconds_spent=time.monotonic() - start)
         self._library.tracks.update(job.entry.video_id, track)
-        return track
+        return SourceResult(track, _estimated_seconds(job.video, origins))
 
     def add(self, entry: VideoEntry, name: str, segments: Sequence[Segment], language: str | None, note: str) -> Track:
         """Add the subtitles of one file of the user to a video; replace those of the same file name. Return the track."""
@@ -112,6 +111,11 @@ def _origins(video: VideoInfo) -> list[_Origin]:
         log.warning("%s: of %d text streams, the first %d are read", video.path.name, len(streams), MAX_STREAMS)
     origins = [_Origin(f"stream {stream.index}", stream=stream) for stream in streams[:MAX_STREAMS]]
     return origins + [_Origin(path.name, path=path) for path in find_sidecars(video.path)]
+
+
+def _estimated_seconds(video: VideoInfo, origins: Sequence[_Origin]) -> float:
+    streams = sum(origin.stream is not None for origin in origins)
+    return streams * video.size_bytes * SECONDS_PER_BYTE
 
 
 def _states(origins: Sequence[_Origin]) -> list[list[Any]]:
