@@ -181,6 +181,45 @@ def test_same_content_is_one_video_and_a_prefix_names_it(shell: Shell, video_id:
     assert shell.json("caption", video_id[:4])["video_id"] == video_id
 
 
+def test_second_index_with_the_same_options_changes_nothing(shell: Shell, video_id: str, video: Path) -> None:
+    before = shell.call("list")
+    (row,) = shell.call("index", str(video))["videos"]
+    assert (row["status"], row["events"]) == ("indexed", len(EVENTS))
+    assert [(item["source"], item["status"]) for item in row["sources"]] == [
+        ("subtitles", "declined"),
+        ("speech", "declined"),
+        ("captions", "up_to_date"),
+    ]
+    assert shell.call("list") == before
+
+
+def test_failed_source_beside_another_is_partial(shell: Shell, video_id: str, tmp_path: Path) -> None:
+    options: dict[str, object] = {"movflags": "+faststart", "g": 5}
+    intact = render(tmp_path / "intact.mp4", [ShapesEvent(1, 9, "blue", "ring", "moves up")], 10.0, fps=5, output_options=options)
+    data = intact.read_bytes()
+    path = tmp_path / "damaged.mp4"
+    middle = (data.index(b"mdat") + len(data)) // 2
+    path.write_bytes(data[:middle] + bytes(len(data) - middle))
+    words = ("index", str(path), "--start", "7")
+    assert shell.call(*words, code=1)["error"]["code"] == "unreadable_video"
+    path.with_suffix(".srt").write_text("1\n00:00:08,000 --> 00:00:09,000\nA line about ducks.\n")
+    (row,) = shell.call(*words, code=1)["videos"]
+    shell.call("remove", row["video_id"])
+    assert row["status"] == "partial"
+    errors = {item["source"]: item["error"] for item in row["sources"]}
+    assert errors["subtitles"] is None and errors["captions"]["code"] == "unreadable_video"
+
+
+def test_footage_that_the_checkpoint_does_not_know_is_declined(shell: Shell, video_id: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x192:rate=5:duration=6", "-pix_fmt", "yuv420p", str(path))
+    printed = shell.run("caption", str(path)).stdout
+    document = shell.call("caption", str(path))
+    shell.call("remove", str(path))
+    assert printed == "There are no captions: the demo checkpoint does not know such footage.\n"
+    assert document["events"] == [] and [span["start_s"] for span in document["incomplete"]] == [0.0]
+
+
 def test_second_index_with_other_options_replaces_the_first(tmp_path: Path, video: Path) -> None:
     shell = Shell(tmp_path / "library")
     end_s = EVENTS[1].end_s + 1.5
@@ -196,8 +235,7 @@ def test_second_index_with_other_options_replaces_the_first(tmp_path: Path, vide
 
 
 def test_plan_states_frames_tokens_and_windows(shell: Shell, video: Path) -> None:
-    document = shell.call("plan", str(video))
-    plan = document["frames"]
+    plan = shell.call("plan", str(video))["frames"]
     for name in (
         "frames",
         "temporal_patches",
@@ -212,19 +250,20 @@ def test_plan_states_frames_tokens_and_windows(shell: Shell, video: Path) -> Non
         assert name in plan
     assert plan["temporal_patches"] * 2 == plan["frames"]
     assert plan["visual_tokens"] == plan["temporal_patches"] * plan["height"] * plan["width"] // 1024
-    assert [(item["source"], item["action"]) for item in document["sources"]] == [
-        ("subtitles", "decline"),
-        ("speech", "decline"),
-        ("captions", "run"),
-    ]
     smaller = shell.call("plan", str(video), "--context-tokens", "3000")["frames"]
     assert smaller["total_tokens"] <= 3000 < plan["total_tokens"]
     assert shell.call("plan", str(video), "--fps", "4")["frames"]["frames"] == 240
     assert shell.call("plan", str(video), "--fps", "40", code=1)["error"]["code"] == "impossible_plan"
 
 
-def test_plan_states_the_cost_of_each_task_and_its_checks(shell: Shell, video: Path, video_id: str) -> None:
-    checked = shell.call("plan", video_id)["frames"]["costs"]
+def test_plan_states_the_cost_of_each_task_and_its_checks(shell: Shell, video_id: str) -> None:
+    document = shell.call("plan", video_id)
+    assert [(item["source"], item["action"]) for item in document["sources"]] == [
+        ("subtitles", "decline"),
+        ("speech", "decline"),
+        ("captions", "keep"),
+    ]
+    checked = document["frames"]["costs"]
     free = shell.call("plan", video_id, "--no-verify", "--no-refine")["frames"]["costs"]
     assert checked["index"]["verify"] and checked["index"]["refine"] and not checked["index"]["is_exact"]
     assert checked["index"]["generations"] > free["index"]["generations"]
@@ -233,7 +272,7 @@ def test_plan_states_the_cost_of_each_task_and_its_checks(shell: Shell, video: P
     assert free["locate"]["verify"] and free["locate"]["refine"]
     printed = shell.run("plan", video_id, "--no-verify", "--no-refine").stdout
     assert re.search(
-        r"^index +1 session, 1 reply, about [\d.]+ s; captions are not verified and not refined$", printed, re.MULTILINE
+        r"^captions +1 session, 1 reply, about [\d.]+ s; captions are not verified and not refined$", printed, re.MULTILINE
     )
 
 
@@ -276,7 +315,8 @@ def test_file_names_cannot_control_the_terminal(shell: Shell, video: Path, video
     path.write_bytes(video.read_bytes() + b"\0")
     printed = shell.run("index", str(path)).stdout + shell.run("list").stdout + shell.run("remove", str(path)).stdout
     assert "\x1b" not in printed
-    assert len(printed.splitlines()) == 4
+    # The file and its three sources, both videos, and the removal.
+    assert len(printed.splitlines()) == 4 + 2 + 1
 
 
 def test_backend_is_refused_for_files_that_it_decodes_wrongly(shell: Shell, video: Path, tmp_path: Path) -> None:

@@ -16,15 +16,19 @@ from tests.app.shell import Shell
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 load_verbs()
 VERBS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
-SHARED_OPTIONS = {"--json", "--model", "--server", "--backend", "--key-frames-only", "--library", "--verbose"}
+SHARED_OPTIONS = {"--json", "--model", "--server", "--backend", "--key-frames-only", "--speech-model", "--library", "--verbose"}
 ALWAYS = {"--library", "--verbose"}
 MODEL = {"--model", "--server"}
 DECODING = {"--backend", "--key-frames-only"}
+SPEECH = {"--speech-model"}
 OPTIONS = {
-    **dict.fromkeys(("index", "caption", "chapters", "locate", "ask", "search", "export", "eval"), {"--json"} | MODEL | DECODING),
+    "index": {"--json"} | MODEL | DECODING | SPEECH,
+    "transcript": {"--json"} | MODEL | DECODING | SPEECH,
+    "subtitles": {"--json"} | MODEL | DECODING,
+    **dict.fromkeys(("caption", "chapters", "locate", "ask", "search", "export", "eval"), {"--json"} | MODEL | DECODING),
     **dict.fromkeys(("cut", "contact-sheet"), {"--json", "--backend"}),
     **dict.fromkeys(("list", "doctor"), {"--json"} | MODEL),
-    "plan": {"--json", "--key-frames-only"} | MODEL,
+    "plan": {"--json", "--key-frames-only"} | MODEL | SPEECH,
     "remove": {"--json"},
     "serve": MODEL | DECODING,
 }

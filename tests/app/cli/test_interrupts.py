@@ -54,7 +54,9 @@ def test_interrupted_index_keeps_finished_files_only(tmp_path: Path, long_video:
     shell = Shell(tmp_path / "library")
     short = render(tmp_path / "short.mp4", [RING], 5.0, fps=5)
     # The second file is the one that is interrupted.
-    printed, lines = interrupt(shell, "index", str(short), str(long_video), "--json", at="Captioning", after="Embedding")
+    printed, lines = interrupt(
+        shell, "index", str(short), str(long_video), "--json", at="Captioning", after="Preparing the search"
+    )
     assert lines[-1] == STOPPED and "Traceback" not in "".join(lines)
     assert json.loads(printed)["error"]["code"] == "cancelled"
     assert [row["title"] for row in shell.call("list")["videos"]] == ["short"]
