@@ -12,7 +12,7 @@ from longview.app.media import END_SLACK_S, MediaStore
 from longview.app.runtime import Runtime
 from longview.app.sources import SOURCES, Decision, EvidenceSource, SourceJob, SourceReport, SourceStatus
 from longview.app.watched_file import WatchedFile
-from longview.indexing.errors import UnknownVideo
+from longview.indexing.errors import TrackChanged, UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, Provenance, VideoEntry
 from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
@@ -171,12 +171,13 @@ class Indexer:
             if decision.action != "run":
                 return _report_without_run(job, name, decision)
             result = yield from source.run(job, progress)
-        except (VideoError, ModelError, BadRequest) as error:
-            if isinstance(error, ImpossiblePlan | BadRequest):
-                # The options are wrong, not the video.
-                raise
+        except (ImpossiblePlan, BadRequest):
+            # The options are wrong, not the video.
+            raise
+        except (VideoError, ModelError, TrackChanged) as error:
             log.info("%s: %s failed", run.video.path.name, name, exc_info=True)
-            self._write_failure(job, name, error)
+            if not isinstance(error, TrackChanged):
+                self._write_failure(job, name, error)
             spent_s = time.monotonic() - start
             return SourceReport(name, "failed", str(error), seconds_spent=spent_s, error=error)
         stored = self._library.video(video_id).track(name)

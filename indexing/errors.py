@@ -19,6 +19,12 @@ class AmbiguousVideo(LibraryError):
     code = "ambiguous_video"
 
 
+class TrackChanged(LibraryError):
+    """Another run writes the same track at the same time."""
+
+    code = "track_changed"
+
+
 class LibraryUnusable(LibraryError):
     """The library's folder or database cannot be read or written."""
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from longview.indexing.database import Database
+from longview.indexing.errors import TrackChanged
 from longview.indexing.passages import (
     WINDOW_S,
     Passage,
@@ -94,12 +95,21 @@ class Tracks:
             _delete_segments(db, video_id, track.source)
             _write_track(db, video_id, track)
 
-    def append(self, video_id: str, track: Track, segments: Sequence[Segment]) -> None:
+    def append(self, video_id: str, track: Track, segments: Sequence[Segment], *, after_s: float) -> None:
         """Add the next segments of a track, in order of time, and store how far it has come, in one transaction.
 
-        `track.done_s`: time that the track has reached with these segments.
+        `track.done_s`: time that the track has reached with these segments; `after_s`: time that it had reached before.
+
+        Raises:
+            TrackChanged: another run has begun or continued the track meanwhile; nothing is added.
         """
         with self._database.transaction() as db:
+            row = db.execute(
+                "SELECT done_s FROM tracks WHERE video_id = :video_id AND source = :source",
+                {"video_id": video_id, "source": track.source},
+            ).fetchone()
+            if row is None or row["done_s"] != after_s:
+                raise TrackChanged(f"Another run is writing the {track.source} of this video; its result is kept.")
             _insert_segments(db, video_id, segments)
             _write_track(db, video_id, track)
             _add_passages(db, video_id, track.source, segments)

@@ -28,6 +28,7 @@ VERSION = "1"
 BUNDLED_SECONDS_PER_SECOND = 0.15
 """Typical time per second of sound with the bundled model on one CPU core, in seconds (docs/performance.md)."""
 MAX_VOCABULARY_BYTES = 1 << 16
+"""Maximum size of a vocabulary file, in bytes; the recogniser uses about 100 tokens of it."""
 
 
 class SpeechSource:
@@ -67,6 +68,10 @@ class SpeechSource:
 
         provenance = self._provenance(job)
         started = time.monotonic()
+        # What could fail at once comes before the earlier track is replaced.
+        recognizer = self._runtime.speech_recognizer
+        chosen = self._chosen_language()
+        stream = self._stream(job.video)
         track = job.has_track(self.name, provenance.checkpoint, provenance.prompt_version)
         if track is None or track.provenance != provenance or track.is_complete:
             track = Track(self.name, "incomplete", job.span, job.span.start_s, provenance)
@@ -74,13 +79,6 @@ class SpeechSource:
         estimated_seconds = self._estimated_seconds(provenance.checkpoint, job.span.end_s - track.done_s)
         spent_before_s = track.seconds_spent
         damaged = list(track.uncovered)
-        stream = self._stream(job.video)
-        recognizer = self._runtime.speech_recognizer
-        chosen = self._runtime.settings.speech_language
-        if chosen and chosen not in recognizer.languages:
-            raise BadRequest(
-                f"The speech model does not know the language {chosen!r}; it knows {' '.join(recognizer.languages)}."
-            )
         expected = Language(track.language, 1.0) if track.language else None
         speech_s, sure_s = 0.0, 0.0
         sound = self._decoder.audio(
@@ -96,6 +94,7 @@ class SpeechSource:
         )
         for chunk in chunks:
             job.file.check(progress)
+            before_s = track.done_s
             speech_s += chunk.duration_s
             sure_s += chunk.duration_s * chunk.language.probability
             track = replace(
@@ -105,12 +104,14 @@ class SpeechSource:
                 uncovered=merge_spans(damaged),
                 seconds_spent=spent_before_s + time.monotonic() - started,
             )
-            self._library.tracks.append(job.entry.video_id, track, chunk.segments)
+            self._library.tracks.append(job.entry.video_id, track, chunk.segments, after_s=before_s)
             yield PartialResult(chunk)
         job.file.check(progress)
+        stored = self._library.video(job.entry.video_id).track(self.name)
         track = replace(
             track,
             status="complete",
+            language=stored.languages[0] if stored and stored.languages else None,
             done_s=max(track.done_s, job.span.end_s),
             uncovered=merge_spans(damaged),
             seconds_spent=spent_before_s + time.monotonic() - started,
@@ -118,6 +119,17 @@ class SpeechSource:
         track = replace(track, note=_note(track, sure_s / speech_s if speech_s else None, chosen))
         self._library.tracks.update(job.entry.video_id, track)
         return SourceResult(track, estimated_seconds)
+
+    def _chosen_language(self) -> str | None:
+        """Return the language of the settings; None if it is detected.
+
+        Raises:
+            BadRequest: the speech model does not know it.
+        """
+        language, known = self._runtime.settings.speech_language, self._runtime.speech_recognizer.languages
+        if language and language not in known:
+            raise BadRequest(f"The speech model does not know the language {language!r}; it knows {' '.join(known)}.")
+        return language
 
     def _stream(self, video: VideoInfo) -> StreamInfo:
         """Return the audio track of the settings: its number from 1, a language, or the main one."""
@@ -142,7 +154,10 @@ class SpeechSource:
             return None
         try:
             with path.expanduser().open("rb") as file:
-                text = file.read(MAX_VOCABULARY_BYTES).decode()
+                content = file.read(MAX_VOCABULARY_BYTES + 1)
+            if len(content) > MAX_VOCABULARY_BYTES:
+                raise BadRequest(f"The vocabulary {path} has more than {MAX_VOCABULARY_BYTES >> 10} KiB; keep the rarest terms.")
+            text = content.decode()
         except OSError as error:
             raise BadRequest(f"The vocabulary {path} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:

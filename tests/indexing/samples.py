@@ -64,7 +64,7 @@ def put_speech(library: Library, entry: VideoEntry, segments: Sequence[Segment])
     """Write a video and its speech; return it as the library has it."""
     library.put(entry)
     library.tracks.begin(entry.video_id, sample_track("speech", "incomplete", done_s=0.0))
-    library.tracks.append(entry.video_id, sample_track("speech", language="en"), segments)
+    library.tracks.append(entry.video_id, sample_track("speech", language="en"), segments, after_s=0.0)
     return library.video(entry.video_id)
 
 

@@ -63,7 +63,8 @@ def test_first_version_gets_speech(folder: Path) -> None:
     library = Library(folder)
     assert sorted(matching_texts(library, "triangles")) == [TEXTS[1]]
     library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
-    library.tracks.append(VIDEO, sample_track("speech"), [spoken(3.0, "the triangle is orange")])
+    library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
+    library.tracks.append(VIDEO, sample_track("speech"), [spoken(3.0, "the triangle is orange")], after_s=0.0)
     assert sorted(matching_texts(library, "triangles")) == [TEXTS[1], "the triangle is orange"]
     assert [track.source for track in Library(folder).video(VIDEO).tracks] == ["captions", "speech"]
     assert caption_texts(library, VIDEO) == TEXTS

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from longview.indexing.errors import TrackChanged
 from longview.indexing.library import Library
 from longview.indexing.passages import WINDOW_S, Passage
 from longview.indexing.terms import query_terms
@@ -54,7 +55,8 @@ def test_passages_do_not_depend_on_the_commits(library: Library, cuts: Sequence[
     expected = [(item.position, item.span, item.text) for item in passages(library, "speech")]
     library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
     for start, end in zip((0, *cuts), (*cuts, len(segments)), strict=True):
-        library.tracks.append(VIDEO, sample_track("speech"), segments[start:end])
+        track = sample_track("speech", done_s=float(end))
+        library.tracks.append(VIDEO, track, segments[start:end], after_s=float(start))
     assert [(item.position, item.span, item.text) for item in passages(library, "speech")] == expected
     assert all(item.span.duration_s <= WINDOW_S + 1 for item in passages(library, "speech"))
     for number in range(25):
@@ -65,12 +67,23 @@ def test_passages_do_not_depend_on_the_commits(library: Library, cuts: Sequence[
 def test_resumed_track_goes_on_after_its_segments(library: Library) -> None:
     segments = talk(6)
     library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
-    library.tracks.append(VIDEO, sample_track("speech", "incomplete", done_s=12.0), segments[:3])
+    library.tracks.append(VIDEO, sample_track("speech", "incomplete", done_s=12.0), segments[:3], after_s=0.0)
     reopened = Library(library.folder)
     track = reopened.video(VIDEO).track("speech")
     assert track is not None and (track.status, track.done_s, track.segment_count) == ("incomplete", 12.0, 3)
-    reopened.tracks.append(VIDEO, sample_track("speech"), segments[3:])
+    reopened.tracks.append(VIDEO, sample_track("speech"), segments[3:], after_s=12.0)
     assert [item.segment for item in reopened.tracks.segments(VIDEO)] == segments
+
+
+def test_two_runs_at_once_double_nothing(library: Library) -> None:
+    segments = talk(4)
+    library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
+    library.tracks.append(VIDEO, sample_track("speech", "incomplete", done_s=4.0), segments[:1], after_s=0.0)
+    library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
+    with pytest.raises(TrackChanged, match="Another run"):
+        library.tracks.append(VIDEO, sample_track("speech", "incomplete", done_s=8.0), segments[1:2], after_s=4.0)
+    library.tracks.append(VIDEO, sample_track("speech"), segments, after_s=0.0)
+    assert [item.segment for item in library.tracks.segments(VIDEO)] == segments
 
 
 def test_sources_and_languages_are_separate_passages(library: Library) -> None:
