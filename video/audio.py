@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from longview.video.audio_frames import Sound, SoundReader
 from longview.video.backends.base import CUT_OFF_S
+from longview.video.container import FFMPEG_ERRORS
 from longview.video.errors import NoSuchTrack, UnreadableVideo
 from longview.video.language_tags import language_code
-from longview.video.probe import FFMPEG_ERRORS, StreamInfo, VideoInfo
+from longview.video.probe import StreamInfo, VideoInfo
 from longview.video.timeline import Span, merge_spans
 
 RATE_HZ = 16_000

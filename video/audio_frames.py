@@ -17,16 +17,16 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 
 from longview.video.backends.base import CUT_OFF_S, IMPLAUSIBLE_S, is_seekable
-from longview.video.errors import UnreadableVideo
-from longview.video.guard import may_decode
-from longview.video.probe import (
+from longview.video.container import (
     ESTIMATED_CONTAINERS,
     FFMPEG_ERRORS,
     HEARTBEAT_S,
     INDEXLESS_CONTAINERS,
-    VideoInfo,
     open_container,
 )
+from longview.video.errors import UnreadableVideo
+from longview.video.guard import may_decode
+from longview.video.probe import VideoInfo
 
 log = logging.getLogger(__name__)
 

@@ -2,18 +2,13 @@
 
 import hashlib
 import logging
-import statistics
-import struct
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import av
-from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition, Stream
@@ -21,49 +16,22 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
+from longview.video.container import ESTIMATED_CONTAINERS, FFMPEG_ERRORS, first_frame, open_container
+from longview.video.display_geometry import display_size, orientation, plausible_pixel_aspect
+from longview.video.durations import FrameTiming, frame_timing, sound_duration, video_duration
 from longview.video.errors import NoFrames, NotAVideo, TooLarge, UnreadableVideo
-from longview.video.guard import DEMUXER_OPTIONS, Limits, check_duration, check_path, check_stream, demuxer_url, may_decode
+from longview.video.guard import Limits, check_duration, check_path, check_stream, may_decode
 from longview.video.progress import NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 
-FFMPEG_ERRORS = (av.error.FFmpegError, ValueError, IndexError)
-"""Exceptions that PyAV raises for damaged files; IndexError if a stream first appears in the middle of a file."""
-MAX_FAILED_PACKETS = 250
-"""Maximum number of undecodable packets before the first frame; a stream with more is unreadable."""
-MAX_FAILED_SOUND_PACKETS = 5_000
-"""The same for sound: about two minutes of AAC, whose packets are shorter than those of video."""
 HASH_BLOCK_BYTES = 1 << 20
-MAX_TIMED_PACKETS = 2_000
-"""Maximum number of timestamps that are compared to detect a variable frame rate."""
 MAX_FPS = 240.0
 """Maximum plausible frame rate, in frames per second."""
-MAX_CFR_DEVIATION = 0.1
-"""Maximum deviation of a frame period at a constant frame rate, as a fraction of the median period."""
-MAX_PIXEL_ASPECT = 16.0
-"""Maximum plausible ratio between the sides of a stored pixel. Cameras, discs and broadcasts have at most 2; a single flipped bit
-of the ratio in the file makes it thousands, and the displayed frame gigabytes."""
 HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 """Transfer functions of HDR video: PQ and HLG."""
-HEARTBEAT_S = 1.0
-"""Interval between two heartbeats, in seconds."""
-INDEXLESS_CONTAINERS = frozenset({"mpegts", "mpeg"})
-"""Containers whose duration FFmpeg estimates from the timestamps of the last packets (`estimate_timings` in
-libavformat/demux.c). One flipped bit in such a timestamp adds up to a minute."""
-ESTIMATED_CONTAINERS = frozenset({"mp3", "aac"})
-"""Containers whose duration FFmpeg estimates from the bit rate of the first packets, if it has no header with the duration."""
 SECONDARY_SOUND = Disposition.comment | Disposition.visual_impaired | Disposition.descriptions
 """Dispositions of commentaries and audio descriptions."""
-TAIL_BYTES = 1 << 22
-"""Size of the end of such a file that is read to check its duration, in bytes; FFmpeg reads a quarter of a megabyte or more."""
-MAX_TIMESTAMP_STEP_S = 5.0
-"""Maximum step back from one timestamp to those of the next packets, in seconds; a packet with a larger one is damaged."""
-MAX_DAMAGED_PACKETS = 64
-"""Maximum number of consecutive packets with damaged timestamps: in a program stream, several frames share one timestamp."""
-MAX_REORDERED_FRAMES = 16
-"""Maximum number of frames that are stored after a frame and shown before it, in H.264 and HEVC."""
-ROUNDING_S = 2e-3
-"""Maximum rounding error of a frame period, in seconds: some containers store whole milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -174,22 +142,6 @@ def content_hash(path: Path, progress: Progress = NO_PROGRESS) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def open_container(path: Path) -> Iterator[InputContainer]:
-    """Open the container at a checked path; close it at the end of the block.
-
-    Raises:
-        NotAVideo: FFmpeg finds no container that may be opened.
-    """
-    try:
-        container = av.open(demuxer_url(path), options=dict(DEMUXER_OPTIONS))
-    except FFMPEG_ERRORS as error:
-        log.info("cannot open %s: %s", path, error)
-        raise NotAVideo(f"{path} is not a video that can be opened; it may be damaged or truncated.") from error
-    with container:
-        yield container
-
-
 def _select_stream(container: InputContainer) -> VideoStream | None:
     """Select the first default video stream, or else the first one, or None; cover pictures are excluded."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
@@ -237,25 +189,21 @@ def probe(
         )
         check_limits(duration_s=declared_s, frames=stream.frames or round(declared_s * min(declared_fps, MAX_FPS)))
         context.options = context.options | {"max_pixels": str(limits.pixels)}
-        first_frame = cast(VideoFrame, _first_frame(container, stream, checked_path))
-        rotation, is_mirrored = _orientation(first_frame)
-        pixel_aspect = _pixel_aspect(stream)
-        width, height = _display_size(first_frame, pixel_aspect, rotation)
+        frame = cast(VideoFrame, first_frame(container, stream, checked_path))
+        rotation, is_mirrored = orientation(frame)
+        pixel_aspect = plausible_pixel_aspect(stream)
+        width, height = display_size(frame, pixel_aspect, rotation)
         if width * height > limits.pixels:
             size = f"{width}x{height}"
             raise TooLarge(f"{checked_path} is displayed as {size} pixels; the setting max_pixels allows {limits.pixels}.")
         start_offset_s = (container.start_time or 0) / av.time_base
-        damaged_duration_s = None
         try:
-            duration_s = _duration_s(container, stream, start_offset_s, heartbeat)
-            if container.format.name in INDEXLESS_CONTAINERS:
-                last_s = _plausible_end_s(container, stream, checked_path.stat().st_size) - start_offset_s
-                if 0 < last_s < duration_s - MAX_TIMESTAMP_STEP_S:
-                    duration_s, damaged_duration_s = last_s, duration_s
-            timing = _timing(container, stream)
+            size_bytes = checked_path.stat().st_size
+            duration_s, damaged_duration_s = video_duration(container, stream, start_offset_s, size_bytes, heartbeat)
+            timing = frame_timing(container, stream)
         except FFMPEG_ERRORS as error:
             log.info("cannot find the end of %s: %s", checked_path, error)
-            duration_s, timing = 0.0, _Timing(0.0, False, False)
+            duration_s, damaged_duration_s, timing = 0.0, None, FrameTiming(0.0, False, False)
         if duration_s <= 0:
             raise UnreadableVideo(
                 f"{checked_path} has no timestamps; write it to a container with timestamps (ffmpeg -i IN -c copy OUT.mp4)."
@@ -278,10 +226,10 @@ def probe(
             stream_index=stream.index,
             codec=context.codec.canonical_name,
             container=container.format.name,
-            pixel_format=first_frame.format.name,
+            pixel_format=frame.format.name,
             size_bytes=checked_path.stat().st_size,
             pixel_aspect=pixel_aspect,
-            is_hdr=first_frame.color_trc in HDR_TRANSFERS,
+            is_hdr=frame.color_trc in HDR_TRANSFERS,
             has_edit_list=timing.hides_frames,
             **_other_streams(container, start_offset_s),
             damaged_duration_s=damaged_duration_s,
@@ -299,15 +247,12 @@ def _probe_sound(
     if stream is None:
         raise NotAVideo(f"{path} has sound in the codec {_codec(streams[0])}, which is not supported; convert it to AAC first.")
     declared_s = (container.duration or 0) / av.time_base
-    is_estimated = container.format.name in ESTIMATED_CONTAINERS
-    if not is_estimated:
+    if container.format.name not in ESTIMATED_CONTAINERS:
         check_duration(path, declared_s, limits)
-    _first_frame(container, stream, path)
+    first_frame(container, stream, path)
     start_offset_s = (container.start_time or 0) / av.time_base
     try:
-        duration_s = 0.0 if is_estimated else _duration_s(container, stream, start_offset_s, heartbeat)
-        if duration_s <= 0:
-            duration_s = _measured_end_s(container, stream, near_s=0.0, heartbeat=heartbeat) - start_offset_s
+        duration_s = sound_duration(container, stream, start_offset_s, heartbeat)
     except FFMPEG_ERRORS as error:
         log.info("cannot find the end of %s: %s", path, error)
         duration_s = declared_s
@@ -366,138 +311,3 @@ def _codec(stream: Stream) -> str:
 def _chapter(chapter: Any, start_offset_s: float) -> Chapter:
     start_s, end_s = (float(chapter[edge] * chapter["time_base"]) - start_offset_s for edge in ("start", "end"))
     return Chapter(start_s, end_s, chapter["metadata"].get("title", ""))
-
-
-@dataclass(frozen=True)
-class _Timing:
-    """Frame periods and edit-list flags of the first packets."""
-
-    median_period_s: float
-    """Median time between two frames, in seconds; 0 for a single frame."""
-    is_vfr: bool
-    hides_frames: bool
-
-
-def _timing(container: InputContainer, stream: VideoStream) -> _Timing:
-    # FFmpeg cannot seek to 0 in an FLV file without a frame there; the next packets are as good.
-    with suppress(*FFMPEG_ERRORS):
-        container.seek(0)
-    times_s, hides_frames = [], False
-    for packet in container.demux(stream):
-        hides_frames = hides_frames or packet.is_discard
-        if packet.pts is not None and packet.time_base is not None:
-            times_s.append(float(packet.pts * packet.time_base))
-        if len(times_s) >= MAX_TIMED_PACKETS:
-            break
-    # Frames that precede the last packets in display order may follow them in the file. Encoders often leave a gap after the
-    # first frame.
-    times_s = sorted(times_s)[min(1, len(times_s) // 3) : max(len(times_s) - 16, len(times_s) * 3 // 4)]
-    periods_s = sorted(after - before for before, after in zip(times_s, times_s[1:], strict=False))
-    if not periods_s:
-        return _Timing(0.0, False, hides_frames)
-    median_s = periods_s[len(periods_s) // 2]
-    max_deviation_s = max(MAX_CFR_DEVIATION * median_s, ROUNDING_S)
-    return _Timing(median_s, max(periods_s[-1] - median_s, median_s - periods_s[0]) > max_deviation_s, hides_frames)
-
-
-def _first_frame(container: InputContainer, stream: VideoStream | AudioStream, path: Path) -> VideoFrame | AudioFrame:
-    failures = 0
-    max_failures = MAX_FAILED_PACKETS if isinstance(stream, VideoStream) else MAX_FAILED_SOUND_PACKETS
-    try:
-        for packet in container.demux(stream):
-            try:
-                for frame in cast("list[VideoFrame | AudioFrame]", packet.decode()):
-                    stream.codec_context.flush_buffers()
-                    return frame
-            except FFMPEG_ERRORS as error:
-                log.info("cannot decode a packet of %s: %s", path, error)
-                failures += 1
-                if failures > max_failures:
-                    break
-    except FFMPEG_ERRORS as error:
-        log.info("%s is truncated or damaged: %s", path, error)
-    content = "frame" if isinstance(stream, VideoStream) else "sound"
-    raise UnreadableVideo(f"No {content} of {path} can be decoded ({stream.codec_context.name}); the file is damaged.")
-
-
-def _orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """Return the clockwise rotation for display, in degrees, and whether the frame is mirrored left to right before it.
-
-    The display matrix a, b, u, c, d, v, x, y, w maps a stored point (x, y) to (a x + c y, b x + d y)
-    (libavutil/display.h). The angle alone does not reveal mirroring.
-    """
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 0, False
-    a, b, _, c, d = struct.unpack_from("5i", bytes(cast(Any, data)))
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        # The signs of (a, d) are (-, +) for hflip, (-, -) for 180 degrees, and (+, -) for both.
-        return (180 if d < 0 else 0), (a < 0) != (d < 0)
-    return (90 if c < 0 else 270), (b < 0) == (c < 0)
-
-
-def _pixel_aspect(stream: VideoStream) -> float:
-    """Return the width of a stored pixel divided by its height; 1 if the file states no plausible ratio."""
-    aspect = float(stream.sample_aspect_ratio or 1)
-    return aspect if 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT else 1.0
-
-
-def _display_size(frame: VideoFrame, pixel_aspect: float, rotation_deg: int) -> tuple[int, int]:
-    # Non-square pixels are stretched in one direction, never shrunk in the other, to keep all detail.
-    if pixel_aspect >= 1:
-        width, height = round(frame.width * pixel_aspect), frame.height
-    else:
-        width, height = frame.width, round(frame.height / pixel_aspect)
-    return (height, width) if rotation_deg in (90, 270) else (width, height)
-
-
-def _duration_s(container: InputContainer, stream: Stream, start_offset_s: float, heartbeat: Callable[[], None]) -> float:
-    """Return the seconds from the container's start to the end of the stream."""
-    total_s = container.duration / av.time_base if container.duration else None
-    if stream.duration and stream.time_base:
-        stream_start_s = float((stream.start_time or 0) * stream.time_base)
-        end_s = stream_start_s + float(stream.duration * stream.time_base) - start_offset_s
-        # A stream that declares a longer duration than its container is damaged.
-        if end_s > 0 and (total_s is None or end_s <= total_s + 1):
-            return end_s
-    if total_s and start_offset_s <= 0:
-        return total_s
-    # The last packets are needed if no duration is declared, and in Matroska files that start late: FFmpeg writes their
-    # duration from zero.
-    measured_s = _measured_end_s(container, stream, near_s=total_s or 0.0, heartbeat=heartbeat) - start_offset_s
-    return min(total_s, measured_s) if total_s and measured_s > 0 else total_s or measured_s
-
-
-def _measured_end_s(container: InputContainer, stream: Stream, *, near_s: float, heartbeat: Callable[[], None]) -> float:
-    """Return the end of the last packet, reading from the key frame before `near_s`."""
-    container.seek(int(near_s * av.time_base))
-    end_s = 0.0
-    heartbeat_at_s = time.monotonic()
-    for packet in container.demux(stream):
-        if time.monotonic() - heartbeat_at_s > HEARTBEAT_S:
-            heartbeat_at_s = time.monotonic()
-            heartbeat()
-        if packet.pts is not None and packet.time_base is not None:
-            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    return end_s
-
-
-def _plausible_end_s(container: InputContainer, stream: VideoStream, size_bytes: int) -> float:
-    """Return the end of the last packet whose timestamp the next packets do not contradict; only the file's end is read."""
-    starts_s, ends_s = [], []
-    with suppress(*FFMPEG_ERRORS):
-        container.seek(max(0, size_bytes - TAIL_BYTES), unsupported_byte_offset=True)
-        for packet in container.demux(stream):
-            if packet.pts is not None and packet.time_base is not None:
-                starts_s.append(float(packet.pts * packet.time_base))
-                ends_s.append(starts_s[-1] + float((packet.duration or 0) * packet.time_base))
-    ordered_s = sorted(starts_s)
-    periods_s = [after - before for before, after in zip(ordered_s, ordered_s[1:], strict=False)]
-    # In a slide show, the reordering of frames steps back further.
-    max_step_s = max(MAX_TIMESTAMP_STEP_S, MAX_REORDERED_FRAMES * statistics.median(periods_s or [0.0]))
-    end_s = 0.0
-    for index, start_s in enumerate(starts_s):
-        next_s = starts_s[index + 1 : index + 1 + MAX_DAMAGED_PACKETS]
-        if start_s - min(next_s, default=start_s) <= max_step_s:
-            end_s = max(end_s, ends_s[index])
-    return end_s

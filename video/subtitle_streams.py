@@ -14,10 +14,11 @@ from av import Packet
 from av.container import InputContainer
 from av.stream import Stream
 
+from longview.video.container import FFMPEG_ERRORS, HEARTBEAT_S, open_container
 from longview.video.cues import Cue, ass_text, check_count, count_sentence, html_text, join_sentences, segments_from
 from longview.video.errors import UnreadableSubtitles
 from longview.video.language_tags import language_code
-from longview.video.probe import FFMPEG_ERRORS, HEARTBEAT_S, StreamInfo, VideoInfo, open_container
+from longview.video.probe import StreamInfo, VideoInfo
 from longview.video.progress import Progress
 from longview.video.subtitles import SubtitleFile
 

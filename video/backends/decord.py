@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from longview.video.backends.base import TOLERANCE_S, DecodedFrame, DecodeRequest
+from longview.video.container import FFMPEG_ERRORS, open_container
 from longview.video.errors import UnreadableVideo
-from longview.video.probe import FFMPEG_ERRORS, VideoInfo, open_container
+from longview.video.probe import VideoInfo
 
 CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "avi", "flv"})
 CODECS = frozenset({"h264", "mpeg4", "mjpeg", "vp8", "vp9"})

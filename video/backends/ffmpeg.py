@@ -31,10 +31,11 @@ from longview.video.backends.base import (
     is_seekable,
     uses_dts,
 )
+from longview.video.container import FFMPEG_ERRORS, open_container
 from longview.video.errors import FFmpegFailed, UnreadableVideo
 from longview.video.ffmpeg import SDR_FILTERS, ffmpeg_path
 from longview.video.guard import DEMUXER_OPTIONS, demuxer_url
-from longview.video.probe import FFMPEG_ERRORS, VideoInfo, open_container
+from longview.video.probe import VideoInfo
 
 log = logging.getLogger(__name__)
 

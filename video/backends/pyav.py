@@ -34,7 +34,8 @@ from longview.video.backends.base import (
     is_seekable,
     uses_dts,
 )
-from longview.video.probe import FFMPEG_ERRORS, HDR_TRANSFERS, VideoInfo, open_container
+from longview.video.container import FFMPEG_ERRORS, open_container
+from longview.video.probe import HDR_TRANSFERS, VideoInfo
 
 log = logging.getLogger(__name__)
 
