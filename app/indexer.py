@@ -118,7 +118,7 @@ class Indexer:
         if errors and self._remove_if_empty(video_id, known):
             raise errors[0]
         self._embed(progress)
-        return IndexResult(self._library.video(video_id), tuple(run.reports), time.monotonic() - start)
+        return IndexResult(self._library.pending_video(video_id), tuple(run.reports), time.monotonic() - start)
 
     def decisions(self, video: VideoInfo, span: Span) -> dict[str, Decision]:
         """Return what each source would do for a video, which need not be in the library. Nothing is written.
@@ -158,7 +158,7 @@ class Indexer:
         source, options = self.sources[name], run.options
         start = time.monotonic()
         job = SourceJob(
-            self._library.video(video_id),
+            self._library.pending_video(video_id),
             run.video,
             run.span,
             is_requested=options.sources is not None,
@@ -180,7 +180,7 @@ class Indexer:
                 self._write_failure(job, name, error)
             spent_s = time.monotonic() - start
             return SourceReport(name, "failed", str(error), seconds_spent=spent_s, error=error)
-        stored = self._library.video(video_id).track(name)
+        stored = self._library.pending_video(video_id).track(name)
         return SourceReport(
             name,
             "declined" if result.track.status == "declined" else "indexed",
@@ -193,7 +193,7 @@ class Indexer:
 
     def _write_failure(self, job: SourceJob, name: str, error: Exception) -> None:
         """Store that a source failed, and why. What it has committed before stays, and the next run goes on."""
-        known = self._library.video(job.entry.video_id).track(name)
+        known = self._library.pending_video(job.entry.video_id).track(name)
         if known is None:
             known = Track(name, "failed", job.span, job.span.start_s, Provenance("", "", {}))
         if known.status != "complete":
@@ -230,7 +230,7 @@ class Indexer:
 
     def _remove_if_empty(self, video_id: str, known: VideoEntry | None) -> bool:
         """Remove a video that was added by this run, unless a source has covered it; return whether it was removed."""
-        tracks = self._library.video(video_id).tracks
+        tracks = self._library.pending_video(video_id).tracks
         if known is not None or any(track.segment_count or track.status in ("complete", "declined") for track in tracks):
             return False
         self._library.remove(video_id)

@@ -174,10 +174,11 @@ class Runtime:
 
             raise out_of_distribution_error(self.checkpoint)
 
-    def caption_provenance(self, plan: SamplingPlan) -> Provenance:
+    def caption_provenance(self, plan: SamplingPlan, *, context_tokens: int | None) -> Provenance:
         """Return the provenance of captions that are made now, with the options that change them."""
         provenance = self.provenance(plan)
-        return Provenance(provenance.checkpoint, provenance.prompt_version, provenance.plan | self.caption_options_fields())
+        options = self.caption_options_fields() | {"context_tokens": context_tokens}
+        return Provenance(provenance.checkpoint, provenance.prompt_version, provenance.plan | options)
 
     def caption_options_fields(self) -> dict[str, Any]:
         """Return the options that change captions."""

@@ -103,7 +103,13 @@ class Library:
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept)
         with self._database.transaction() as db:
             db.execute(f"{insertion('videos', values)} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
-        return self.video(entry.video_id)
+        return self.pending_video(entry.video_id)
+
+    def pending_video(self, video_id: str) -> VideoEntry:
+        """Return a video that was put, even if it has no tracks yet: it is being indexed, or its first run was killed."""
+        with self._database.connection() as db:
+            row = db.execute("SELECT * FROM videos WHERE video_id = ?", (video_id,)).fetchone()
+            return _entry(row, tracks_of(db, video_id))
 
     def put_captions(
         self, video_id: str, track: Track, captions: Iterable[Segment], *, summary: str, chapters: Sequence[Event]
@@ -129,9 +135,9 @@ class Library:
             db.execute("UPDATE videos SET path = :path WHERE video_id = :video_id", {"path": str(path), "video_id": video_id})
 
     def videos(self) -> tuple[VideoEntry, ...]:
-        """Return all videos in the order in which they were added."""
+        """Return all videos in the order in which they were added. A video without tracks is not in the library yet."""
         with self._database.connection() as db:
-            rows = db.execute("SELECT * FROM videos ORDER BY added_at, rowid").fetchall()
+            rows = db.execute(f"SELECT * FROM videos WHERE {_HAS_TRACKS} ORDER BY added_at, rowid").fetchall()
             return tuple(_entry(row, tracks_of(db, row["video_id"])) for row in rows)
 
     def video(self, reference: str) -> VideoEntry:
@@ -143,7 +149,8 @@ class Library:
         prefix = reference.strip().lower()
         with self._database.connection() as db:
             rows = db.execute(
-                "SELECT * FROM videos WHERE substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3", {"prefix": prefix}
+                f"SELECT * FROM videos WHERE {_HAS_TRACKS} AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
+                {"prefix": prefix},
             ).fetchall()
             if not prefix or not rows:
                 raise UnknownVideo(f"There is no video {reference!r} in the library; `longview list` shows all videos.")
@@ -209,6 +216,9 @@ class Library:
                 "VALUES (:path, :size_bytes, :modified_ns, :content_hash)",
                 {"path": str(path), "size_bytes": size_bytes, "modified_ns": modified_ns, "content_hash": content_hash},
             )
+
+
+_HAS_TRACKS = "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id)"
 
 
 def _chapters_json(chapters: Sequence[Event]) -> str:

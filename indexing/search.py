@@ -84,9 +84,9 @@ class _Hit:
 
 def captions_with_all_words(library: Library, query: str, video_id: str, *, limit: int = 50) -> tuple[Span, ...]:
     """Return the spans of a video's captions that have every word of a query, in any inflection."""
-    matches = library.tracks.match_terms(query_terms(query), limit=limit, video_id=video_id, require_all=True)
-    passages = library.tracks.passages_by_id(list(matches)).values()
-    return tuple(passage.span for passage in passages if passage.source == "captions")
+    tracks = library.tracks
+    matches = tracks.match_terms(query_terms(query), limit=limit, video_id=video_id, sources=["captions"], require_all=True)
+    return tuple(passage.span for passage in tracks.passages_by_id(list(matches)).values())
 
 
 def search(
@@ -148,12 +148,9 @@ def _score_passages(
 ) -> dict[int, float]:
     """Return the scores, from 0 to 1, of the passages that have a term of the query or are similar to it."""
     tracks = library.tracks
-    allowed_ids = tracks.passage_ids(video_id, sources) if video_id or sources is not None else None
-    among = None if allowed_ids is None else sorted(allowed_ids)
+    among = sorted(tracks.passage_ids(video_id, sources)) if video_id or sources is not None else None
     cosines = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among, progress=progress))
-    term_scores = tracks.match_terms(terms, limit=max(MAX_CANDIDATES, limit), video_id=video_id)
-    if allowed_ids is not None:
-        term_scores = {number: score for number, score in term_scores.items() if number in allowed_ids}
+    term_scores = tracks.match_terms(terms, limit=max(MAX_CANDIDATES, limit), video_id=video_id, sources=sources)
     other_ids = [number for number in term_scores if number not in cosines]
     others = tracks.passages_by_id(other_ids)
     similarities = vectors.similarities([passage.text for passage in others.values()], query)

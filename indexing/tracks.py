@@ -175,7 +175,7 @@ class Tracks:
             rows = db.execute(
                 "SELECT passage_id FROM passages WHERE (:video_id IS NULL OR video_id = :video_id) "
                 "AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))",
-                {"video_id": video_id, "sources": None if sources is None else json.dumps(list(sources))},
+                {"video_id": video_id, "sources": _json_list(sources)},
             )
             return frozenset(row[0] for row in rows)
 
@@ -195,9 +195,18 @@ class Tracks:
     # -- terms ---------------------------------------------------------------------------------------------------------
 
     def match_terms(
-        self, terms: Sequence[str], *, limit: int, video_id: str | None = None, require_all: bool = False
+        self,
+        terms: Sequence[str],
+        *,
+        limit: int,
+        video_id: str | None = None,
+        sources: Iterable[str] | None = None,
+        require_all: bool = False,
     ) -> dict[int, float]:
-        """Return the BM25 scores of the passages that have any of the terms (`require_all`: all of them), by id, best first."""
+        """Return the BM25 scores of the passages that have any of the terms (`require_all`: all of them), by id, best first.
+
+        `video_id`, `sources`: the only video and the only sources that are searched.
+        """
         if not terms:
             return {}
         query = (" AND " if require_all else " OR ").join(map(_fts_term, terms))
@@ -205,8 +214,9 @@ class Tracks:
             rows = db.execute(
                 "SELECT passage_terms.rowid, bm25(passage_terms) FROM passage_terms "
                 "JOIN passages ON passage_id = passage_terms.rowid "
-                "WHERE passage_terms MATCH :query AND (:video_id IS NULL OR video_id = :video_id) ORDER BY rank LIMIT :limit",
-                {"query": query, "video_id": video_id, "limit": limit},
+                "WHERE passage_terms MATCH :query AND (:video_id IS NULL OR video_id = :video_id) "
+                "AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources))) ORDER BY rank LIMIT :limit",
+                {"query": query, "video_id": video_id, "sources": _json_list(sources), "limit": limit},
             )
             # FTS5 returns smaller numbers for better matches.
             return {row[0]: -row[1] for row in rows}
@@ -260,6 +270,10 @@ def insertion(table: str, values: dict[str, Any]) -> str:
 def now() -> str:
     """Return the present time as ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _json_list(values: Iterable[str] | None) -> str | None:
+    return None if values is None else json.dumps(list(values))
 
 
 def _fts_term(term: str) -> str:

@@ -165,8 +165,11 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
             raise HTTPException(404, f"There is no format {format}.")
         entry = _or_404(lambda: app.library.video(video_id))
         export_format: ExportFormat = format
-        headers = {"Content-Disposition": f'attachment; filename="{entry.video_id}.{format}"'}
-        text = _or_404(lambda: app.export(entry, export_format, source.split(","), language=language))
+        sources = source.split(",")
+        # Sources that do not exist are refused here, before they become part of a header.
+        text = _or_404(lambda: app.export(entry, export_format, sources, language=language))
+        name = "-".join([entry.video_id, *sources])
+        headers = {"Content-Disposition": f'attachment; filename="{name}.{format}"'}
         return PlainTextResponse(text, media_type=EXPORT_TYPES[format], headers=headers)
 
     @web.get("/events")

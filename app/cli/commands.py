@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,9 +23,6 @@ from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import NO_EVENTS, ChatTurn, Moment, Segment
 from longview.indexing.library import VideoEntry
 from longview.video.time_text import format_clock
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

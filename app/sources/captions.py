@@ -42,13 +42,13 @@ class CaptionSource:
             return Decision("decline", "the file has sound but no pictures")
         checkpoint = self._runtime.checkpoint
         track = job.has_track(self.name, checkpoint.identity, PROMPT_VERSION)
-        if track and track.status in ("complete", "declined") and self._has_same_options(track):
+        if track and track.status in ("complete", "declined") and self._has_same_options(job, track):
             return Decision("keep", track.note or "up to date")
         return Decision("run")
 
-    def _has_same_options(self, track: Track) -> bool:
+    def _has_same_options(self, job: SourceJob, track: Track) -> bool:
         """Whether a track was made with the present options. Tracks of earlier versions do not state the checks."""
-        options = self._runtime.caption_options_fields()
+        options = self._runtime.caption_options_fields() | {"context_tokens": job.context_tokens}
         return all(track.provenance.plan.get(name, value) == value for name, value in options.items())
 
     def plan(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> tuple["SamplingPlan", "Cost"]:
@@ -73,7 +73,7 @@ class CaptionSource:
         pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
         plan, cost = self.plan(job, step)
         _log_cost(job, plan, cost, pool.engine.device)
-        provenance = self._runtime.caption_provenance(plan)
+        provenance = self._runtime.caption_provenance(plan, context_tokens=job.context_tokens)
         if not knows_footage(pool, job.video, plan, progress=step):
             job.file.check(progress)
             note = self._declined_note()

@@ -107,7 +107,7 @@ class SpeechSource:
             self._library.tracks.append(job.entry.video_id, track, chunk.segments, after_s=before_s)
             yield PartialResult(chunk)
         job.file.check(progress)
-        stored = self._library.video(job.entry.video_id).track(self.name)
+        stored = self._library.pending_video(job.entry.video_id).track(self.name)
         track = replace(
             track,
             status="complete",
