@@ -36,4 +36,4 @@ def test_speech_benchmark_compares_three_recognisers(capsys: pytest.CaptureFixtu
     ]
     assert [row[0].strip() for row in rows] == list(bench_speech.ROWS)
     for row in rows:
-        assert float(row[1]) > 0 and float(row[4]) > 100 and float(row[6]) <= 0.2
+        assert float(row[1]) > 0 and float(row[3]) > 0 and float(row[5]) > 100 and float(row[7]) <= 0.2

@@ -32,7 +32,7 @@ class WordEvaluation:
         self.no_speech: dict[str, dict[str, Any]] = {}
         self.search: dict[str, dict[str, Any]] = {}
         self.mistakes: list[dict[str, Any]] = []
-        """Words that were not recognised, in the order of the recordings."""
+        """Words that were not recognised as they were said, in recordings without background."""
         self.missed: list[dict[str, Any]] = []
         """Questions without a correct result."""
 
@@ -59,7 +59,9 @@ class WordEvaluation:
         steps = progress.child(0.25, 1.0).steps(len(files) + len(BACKGROUNDS))
         for recording in files:
             step = next(steps).child(0.0, 1.0, f"Speech: {recording.language}")
-            total.extend(self.evaluate_recording(recording, recording.language, step))
+            scores = self.evaluate_recording(recording, recording.language, step)
+            self.mistakes += [{"recording": recording.language, **mistake} for mistake in scores.mistakes]
+            total.extend(scores)
         self.recognition["all"] = total.summary()
         speech = read_sound(self._app.decoder, files[0].path)
         for name, synthesize, level_db in BACKGROUNDS:
@@ -77,7 +79,6 @@ class WordEvaluation:
             "language": track.language if track else None,
             "seconds_per_minute": round(60 * spent_s / recording.duration_s, 2),
         }
-        self.mistakes += [{"recording": name, **mistake} for mistake in scores.mistakes]
         return scores
 
     def evaluate_sounds(self, progress: Progress) -> None:
