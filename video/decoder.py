@@ -8,9 +8,7 @@ available while the others still decode, and memory does not grow with the video
 import bisect
 import logging
 import os
-import threading
-import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,17 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.video.audio import RATE_HZ, AudioBlock
-from longview.video.backends import FALLBACK, BackendName
+from longview.video.backend_stream import BackendStream
+from longview.video.backends import BackendName
 from longview.video.backends.base import DecodedFrame, DecodeRequest
 from longview.video.errors import DecoderDied, UnreadableSubtitles, UnreadableVideo, VideoError
 from longview.video.guard import Limits, check_path
 from longview.video.probe import VideoInfo, content_hash, require_frames
+from longview.video.process_pool import ProcessPool
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.subtitle_streams import collect_cues, text_stream
 from longview.video.subtitles import SubtitleFile
 from longview.video.time_text import format_time
 from longview.video.timeline import Span, merge_spans
-from longview.video.worker_process import DecodingProcess
 
 __all__ = ["Decoder", "BackendName", "TimedFrames"]
 
@@ -63,7 +62,7 @@ class TimedFrames:
 
 
 class Decoder:
-    """A pool of sandboxed child processes that probe and decode videos. Thread-safe.
+    """A decoder that probes and decodes videos in a pool of sandboxed child processes. Thread-safe.
 
     Idle processes are kept for the next request; `close` ends them, and so does the exit of the program.
     """
@@ -81,32 +80,11 @@ class Decoder:
         self.backend: BackendName = backend
         self.key_frames_only = key_frames_only
         self._processes = processes or min(os.cpu_count() or 1, MAX_PROCESSES)
-        self._idle: list[DecodingProcess] = []
-        self._lock = threading.Lock()
-        self._finalizer = weakref.finalize(self, _close_all, self._idle)
+        self.pool = ProcessPool(self.limits, self._processes)
 
     def close(self) -> None:
         """End the idle processes; the next request starts new ones."""
-        with self._lock:
-            _close_all(self._idle)
-
-    def acquire(self) -> DecodingProcess:
-        """Return a process for exclusive use; the caller returns it with `release`."""
-        with self._lock:
-            while self._idle:
-                process = self._idle.pop()
-                if process.is_usable:
-                    return process
-                process.close()
-        return DecodingProcess(self.limits)
-
-    def release(self, process: DecodingProcess) -> None:
-        """Keep a process for the next request if it is still usable; end it otherwise."""
-        with self._lock:
-            if process.is_usable and len(self._idle) < self._processes:
-                self._idle.append(process)
-            else:
-                process.close()
+        self.pool.close()
 
     # -- probing --------------------------------------------------------------------------------------------------
 
@@ -117,13 +95,11 @@ class Decoder:
             VideoError: as in `longview.video.probe.probe`; also if FFmpeg hangs or crashes on the file.
         """
         checked_path = check_path(path, self.limits)
-        process = self.acquire()
         try:
-            info = process.probe(checked_path, progress)
+            with self.pool.process() as process:
+                info = process.probe(checked_path, progress)
         except DecoderDied as error:
             raise UnreadableVideo(f"{checked_path} cannot be probed. {error}") from error
-        finally:
-            self.release(process)
         if info.damaged_duration_s is not None:
             log.warning(
                 "%s: the last frame ends at %s; damaged timestamps state %s",
@@ -138,14 +114,12 @@ class Decoder:
             NoFrames: the file has only sound.
         """
         require_frames(video)
-        process = self.acquire()
         try:
-            return process.key_times(video, times_s, progress)
+            with self.pool.process() as process:
+                return process.key_times(video, times_s, progress)
         except VideoError as error:
             log.info("%s: cannot find the key frames: %s", video.path.name, error)
             return []
-        finally:
-            self.release(process)
 
     def key_frames_around(self, video: VideoInfo, time_s: float) -> tuple[float, float] | None:
         """See `longview.video.backends.pyav.key_frames_around`.
@@ -155,13 +129,11 @@ class Decoder:
             UnreadableVideo: the file cannot be read, or FFmpeg hangs or crashes on it.
         """
         require_frames(video)
-        process = self.acquire()
         try:
-            return process.key_frames_around(video, time_s)
+            with self.pool.process() as process:
+                return process.key_frames_around(video, time_s)
         except DecoderDied as error:
             raise UnreadableVideo(f"{video.path} cannot be read. {error}") from error
-        finally:
-            self.release(process)
 
     def subtitles(self, video: VideoInfo, stream_index: int, progress: Progress = NO_PROGRESS) -> SubtitleFile:
         """Read a stream of text subtitles. `stream_index`: index of one of the `subtitle_streams`, as in `StreamInfo.index`.
@@ -171,15 +143,12 @@ class Decoder:
             NotAVideo: the file is no longer a video. Cancelled: the operation was cancelled.
         """
         stream = text_stream(video, stream_index)
-        process = self.acquire()
         try:
             # `closing` ends the request at once if there are too many subtitles.
-            with closing(process.subtitles(video, stream_index, progress)) as batches:
+            with self.pool.process() as process, closing(process.subtitles(video, stream_index, progress)) as batches:
                 return collect_cues(video, stream, batches, progress)
         except DecoderDied as error:
             raise UnreadableSubtitles(f"The subtitles of {video.path} cannot be read. {error}") from error
-        finally:
-            self.release(process)
 
     # -- decoding -------------------------------------------------------------------------------------------------
 
@@ -201,16 +170,14 @@ class Decoder:
         """
         progress.update(0.0)
         total_s = max(1e-3, (video.duration_s if end_s is None else end_s) - start_s)
-        process = self.acquire()
         try:
-            for block in process.audio(video, stream_index, start_s=start_s, end_s=end_s, progress=progress):
-                progress.update((block.start_s + len(block.samples) / RATE_HZ - start_s) / total_s)
-                yield block
+            # The pool ends a process whose responses were not all read.
+            with self.pool.process() as process:
+                for block in process.audio(video, stream_index, start_s=start_s, end_s=end_s, progress=progress):
+                    progress.update((block.start_s + len(block.samples) / RATE_HZ - start_s) / total_s)
+                    yield block
         except DecoderDied as error:
             raise DecoderDied(f"The sound of {video.path.name} cannot be decoded further. {error}") from error
-        finally:
-            # `release` ends a process whose responses were not all read.
-            self.release(process)
 
     def frames_played_at(
         self,
@@ -273,13 +240,13 @@ class Decoder:
         segments = self._segments(video, request, buffer_frames, progress)
         workers = min(self._processes, len(segments))
         threads = self._processes if workers == 1 else 1
-        streams: list[_BackendStream] = []
+        streams: list[BackendStream] = []
         try:
             for worker in range(workers):
                 # Each worker takes every n-th segment, and decodes its next one ahead while another worker's is consumed.
                 share = [time_s for segment in segments[worker::workers] for time_s in segment]
                 share_request = replace(request, times_s=share, threads=threads)
-                streams.append(_BackendStream(self, video, share_request, buffer_frames, progress))
+                streams.append(BackendStream(self.pool, self.backend, video, share_request, buffer_frames, progress))
             for index, segment in enumerate(segments):
                 yield from streams[index % workers].until(segment[-1])
         finally:
@@ -304,75 +271,6 @@ class Decoder:
                 segments.append([])
             segments[-1].append(time_s)
         return list(segments)
-
-
-class _BackendStream:
-    """The frames that one process decodes; decoding starts at once.
-
-    If the chosen backend cannot read the file, or crashes, the fallback backend is tried once.
-    """
-
-    def __init__(
-        self, decoder: Decoder, video: VideoInfo, request: DecodeRequest, buffer_frames: int, progress: Progress
-    ) -> None:
-        self._decoder, self._video, self._buffer_frames, self._progress = decoder, video, buffer_frames, progress
-        # What is still to be decoded.
-        self._request = request
-        self._backends = [decoder.backend, FALLBACK[decoder.backend]]
-        self._process: DecodingProcess | None = None
-        self._pending_frame: DecodedFrame | None = None
-        self._begin()
-
-    def until(self, end_s: float) -> Iterator[DecodedFrame]:
-        """Yield the frames that are requested at times up to `end_s`."""
-        while (frame := self._pending_frame or self._next()) is not None:
-            self._pending_frame = frame if frame.requested_s > end_s else None
-            if self._pending_frame is not None:
-                return
-            yield frame
-
-    def close(self) -> None:
-        """Stop decoding."""
-        if self._process is not None:
-            # `release` ends a process whose responses were not all read.
-            self._decoder.release(self._process)
-            self._process = None
-
-    def _begin(self) -> None:
-        self._process = self._decoder.acquire()
-        try:
-            self._frames = self._process.decode(
-                self._video, self._request, self._backends[0], buffer_frames=self._buffer_frames, progress=self._progress
-            )
-        except BaseException:
-            self._decoder.release(self._process)
-            raise
-
-    def _next(self) -> DecodedFrame | None:
-        while self._process is not None:
-            try:
-                frame = next(self._frames, None)
-            except UnreadableVideo as error:
-                self.close()
-                if self._backends[0] == "decord" and not isinstance(error, DecoderDied):
-                    # A user who chooses decord gets its reason for refusing the file, not another backend's frames.
-                    raise
-                log.info("%s: backend %s: %s", self._video.path.name, self._backends[0], error)
-                del self._backends[0]
-                if self._backends and self._request.times_s:
-                    self._begin()
-                continue
-            if frame is None:
-                self.close()
-                return None
-            after = bisect.bisect_right(self._request.times_s, frame.requested_s)
-            self._request = replace(self._request, times_s=self._request.times_s[after:])
-            return frame
-        # If both backends failed, every remaining time is reported as missing.
-        if not self._request.times_s or self._backends:
-            return None
-        missing_s, self._request = self._request.times_s[0], replace(self._request, times_s=self._request.times_s[1:])
-        return DecodedFrame(missing_s, None, None)
 
 
 class _Chunk:
@@ -412,8 +310,3 @@ def _periods(times_s: Sequence[float]) -> dict[float, float]:
     if times_s:
         periods_s[times_s[-1]] = periods_s[times_s[-2]] if len(times_s) > 1 else 0.0
     return periods_s
-
-
-def _close_all(processes: list[DecodingProcess]) -> None:
-    while processes:
-        processes.pop().close()

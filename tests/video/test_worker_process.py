@@ -126,7 +126,7 @@ def decode_numbers(decoder: Decoder, video: VideoInfo) -> list[int]:
 def test_fallback_decodes_after_a_failure(
     video: VideoInfo, fail_with: Any, failure: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "longview.video.decoder")
+    caplog.set_level("INFO", "longview.video.backend_stream")
     fail_with(failure)
     decoder = Decoder(LIMITS, processes=1)
     assert decode_numbers(decoder, video) == NUMBERS
@@ -215,7 +215,7 @@ def test_malformed_response_is_an_error(video: VideoInfo, fail_with: Any) -> Non
 def test_readahead_is_bounded(video: VideoInfo) -> None:
     """The process must stop decoding while the caller does not read the frames."""
     decoder = Decoder(Limits(stall_s=1.0), processes=1)
-    process = decoder.acquire()
+    process = decoder.pool.acquire()
     request = DecodeRequest([index / 25 for index in range(600)], HEIGHT, WIDTH)
     frames = process.decode(video, request, "pyav", buffer_frames=8)
     first = next(frames)
@@ -232,7 +232,7 @@ def test_readahead_is_bounded(video: VideoInfo) -> None:
     assert first.pixels is not None
     all_pixels = [first.pixels, *(frame.pixels for frame in frames)]
     assert [number_read(pixels) for pixels in all_pixels if pixels is not None] == list(range(600))
-    decoder.release(process)
+    decoder.pool.release(process)
     decoder.close()
 
 
@@ -305,8 +305,8 @@ def test_process_that_crashed_while_idle_is_replaced(video: VideoInfo) -> None:
         lambda: decoder.probe(video.path).codec == "h264",
         lambda: decode_numbers(decoder, video) == NUMBERS,
     ):
-        process = decoder.acquire()
-        decoder.release(process)
+        process = decoder.pool.acquire()
+        decoder.pool.release(process)
         os.kill(process.pid, 9)
         while process.is_usable:
             time.sleep(0.01)
@@ -330,12 +330,12 @@ def test_error_between_frames_does_not_affect_the_next_file(video: VideoInfo, fa
 @pytest.mark.parametrize("is_exit_detected", [True, False])
 def test_crashed_process_is_not_acquired_again(video: VideoInfo, is_exit_detected: bool) -> None:
     decoder = Decoder(LIMITS, processes=1)
-    process = decoder.acquire()
+    process = decoder.pool.acquire()
     os.kill(process.pid, 9)
     while is_exit_detected and process.is_usable:
         time.sleep(0.01)
     with pytest.raises(DecoderDied, match="was killed, perhaps for lack of memory"):
         process.key_times(video, [1.0])
-    decoder.release(process)
-    assert decoder.acquire() is not process
+    decoder.pool.release(process)
+    assert decoder.pool.acquire() is not process
     decoder.close()
