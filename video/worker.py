@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,9 @@ from longview.video.backends import load_backend
 from longview.video.backends.base import DecodeRequest
 from longview.video.backends.pyav import key_frames_around, key_times
 from longview.video.errors import UnreadableVideo, VideoError
-from longview.video.guard import Limits
 from longview.video.probe import VideoInfo, probe
 from longview.video.subtitle_streams import read_cues
-from longview.video.worker_process import video_from
+from longview.video.worker_messages import limits_from, video_from, video_to_json
 
 try:
     import resource
@@ -59,9 +57,9 @@ def main(memory_fd: int) -> None:
 
 def _responses(message: dict[str, Any], memory_fd: int, heartbeat: Callable[[], None]) -> Iterator[dict[str, Any]]:
     if message["do"] == "probe":
-        limits = _limits_from(message["limits"])
+        limits = limits_from(message["limits"])
         _limit_resources(limits.memory_bytes, CPU_GRACE_S)
-        yield {"video": _to_json(asdict(probe(message["path"], known_hash="unread", limits=limits, heartbeat=heartbeat)))}
+        yield {"video": video_to_json(probe(message["path"], known_hash="unread", limits=limits, heartbeat=heartbeat))}
         return
     video = video_from(message["video"])
     _limit_resources(message["memory_bytes"], CPU_GRACE_S + message["cpu_s"])
@@ -137,17 +135,6 @@ def _limit_resources(memory_bytes: int, cpu_s: float) -> None:
     for kind, limit in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, max_cpu_s), (resource.RLIMIT_CORE, 0)):
         hard_limit = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit), hard_limit))
-
-
-def _to_json(value: Any) -> Any:
-    """Replace paths by text, for JSON."""
-    if isinstance(value, dict):
-        return {name: _to_json(item) for name, item in value.items()}
-    return str(value) if isinstance(value, Path) else value
-
-
-def _limits_from(fields: dict[str, Any]) -> Limits:
-    return Limits(**fields | {"folders": tuple(map(Path, fields["folders"]))})
 
 
 if __name__ == "__main__":

@@ -16,24 +16,23 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from longview.video import errors
 from longview.video.audio import BLOCK_SAMPLES, AudioBlock
 from longview.video.backends import BackendName
 from longview.video.backends.base import DecodedFrame, DecodeRequest
-from longview.video.cues import Cue
-from longview.video.errors import DecoderDied, UnreadableVideo, VideoError
+from longview.video.errors import DecoderDied, VideoError
 from longview.video.guard import Limits
-from longview.video.probe import Chapter, StreamInfo, VideoInfo
+from longview.video.probe import VideoInfo
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.video.subtitle_streams import CueBatch
 from longview.video.timeline import Span
+from longview.video.worker_messages import cue_batch_from, error_from, limits_to_json, video_from, video_to_json
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -96,7 +95,7 @@ class DecodingProcess:
         Raises:
             VideoError: as `longview.video.probe.probe`. DecoderDied: the process hung or crashed.
         """
-        self._send({"do": "probe", "path": str(path), "limits": _limits_to_json(self._limits)})
+        self._send({"do": "probe", "path": str(path), "limits": limits_to_json(self._limits)})
         return video_from(self._single_response(self._limits.stall_s + MAX_PROBE_S, progress)["video"])
 
     def key_times(self, video: VideoInfo, times_s: list[float], progress: Progress = NO_PROGRESS) -> list[float]:
@@ -117,16 +116,7 @@ class DecodingProcess:
             UnreadableSubtitles: the stream cannot be read. DecoderDied: the process hung or crashed.
         """
         self._send(self._message_about(video) | {"do": "subtitles", "stream_index": stream_index})
-        for response in self._responses(self._deadline_s(video), progress):
-            if "end" in response:
-                self._is_busy = False
-                return
-            try:
-                batch = _cue_batch(response)
-            except MALFORMED_ERRORS as error:
-                self.close()
-                raise DecoderDied(MALFORMED_MESSAGE) from error
-            yield batch
+        yield from self._items(cue_batch_from, self._deadline_s(video), progress)
 
     def decode(
         self,
@@ -185,18 +175,28 @@ class DecodingProcess:
     def _from_memory(
         self, read: Callable[[dict[str, Any], mmap.mmap], Item], memory_bytes: int, deadline_s: float, progress: Progress
     ) -> Generator[Item, None, None]:
-        """Yield what `read` returns for each response."""
+        """Yield what `read` returns for each response and the shared memory."""
         with mmap.mmap(self._memory_fd, memory_bytes, prot=mmap.PROT_READ) as memory:
-            for response in self._responses(deadline_s, progress):
-                if "end" in response:
-                    self._is_busy = False
-                    return
-                try:
-                    item = read(response, memory)
-                except MALFORMED_ERRORS as error:
-                    self.close()
-                    raise DecoderDied(MALFORMED_MESSAGE) from error
-                yield item
+            yield from self._items(lambda response: read(response, memory), deadline_s, progress)
+
+    def _items(
+        self, read: Callable[[dict[str, Any]], Item], deadline_s: float, progress: Progress
+    ) -> Generator[Item, None, None]:
+        """Yield what `read` returns for each response, up to the end of the request.
+
+        Raises:
+            VideoError: as `_responses`. DecoderDied: also if `read` cannot read a response.
+        """
+        for response in self._responses(deadline_s, progress):
+            if "end" in response:
+                self._is_busy = False
+                return
+            try:
+                item = read(response)
+            except MALFORMED_ERRORS as error:
+                self.close()
+                raise DecoderDied(MALFORMED_MESSAGE) from error
+            yield item
 
     def _frame(self, response: dict[str, Any], memory: mmap.mmap, *, shape: tuple[int, int, int]) -> DecodedFrame:
         if response["time_s"] is None:
@@ -210,9 +210,8 @@ class DecodingProcess:
         return DecodedFrame(float(response["requested_s"]), float(response["time_s"]), pixels)
 
     def _message_about(self, video: VideoInfo) -> dict[str, Any]:
-        video_fields = asdict(video) | {"path": str(video.path)}
         cpu_s = self._limits.seconds_per_second * video.duration_s
-        return {"video": video_fields, "memory_bytes": self._limits.memory_bytes, "cpu_s": cpu_s}
+        return {"video": video_to_json(video), "memory_bytes": self._limits.memory_bytes, "cpu_s": cpu_s}
 
     def _deadline_s(self, video: VideoInfo) -> float:
         """Return the maximum total time to wait for the process, in seconds; time between the waits does not count."""
@@ -263,7 +262,7 @@ class DecodingProcess:
             try:
                 response = json.loads(line)
                 if "error" in response:
-                    raise _remote_error(response)
+                    raise error_from(response)
                 if "heartbeat" not in response:
                     yield response
             except MALFORMED_ERRORS as error:
@@ -311,37 +310,6 @@ class DecodingProcess:
             with suppress(BrokenPipeError):
                 pipe.close()
         os.close(self._memory_fd)
-
-
-def _remote_error(response: dict[str, Any]) -> VideoError:
-    """Return the error that the process reported, or `UnreadableVideo` if its type is unknown."""
-    kind = getattr(errors, str(response["error"]), UnreadableVideo)
-    if not (isinstance(kind, type) and issubclass(kind, VideoError)):
-        kind = UnreadableVideo
-    return kind(str(response["message"]))
-
-
-def video_from(video_fields: dict[str, Any]) -> VideoInfo:
-    """Restore a `VideoInfo` from the JSON of its `dataclasses.asdict`."""
-    video_fields = video_fields | {
-        "path": Path(video_fields["path"]),
-        "audio_streams": tuple(StreamInfo(**stream) for stream in video_fields["audio_streams"]),
-        "subtitle_streams": tuple(StreamInfo(**stream) for stream in video_fields["subtitle_streams"]),
-        "chapters": tuple(Chapter(**chapter) for chapter in video_fields["chapters"]),
-    }
-    return VideoInfo(**video_fields)
-
-
-def _cue_batch(response: dict[str, Any]) -> CueBatch:
-    """Restore a batch from JSON; ValueError if a time is not finite."""
-    cues = [Cue(float(cue["start_s"]), float(cue["end_s"]), str(cue["text"])) for cue in response["cues"]]
-    if not all(math.isfinite(cue.start_s) and math.isfinite(cue.end_s) for cue in cues):
-        raise ValueError("a cue has a time that is not finite")
-    return CueBatch(cues, int(response["lost_packets"]), bool(response["is_cut"]))
-
-
-def _limits_to_json(limits: Limits) -> dict[str, Any]:
-    return asdict(limits) | {"folders": [str(folder) for folder in limits.folders]}
 
 
 def _anonymous_file() -> int:
