@@ -27,6 +27,7 @@ from longview.model.speech.weights import SpeechModel
 from longview.model.tasks.events import PartialResult, TextDelta
 from longview.model.tasks.question import check_length
 from longview.video.decoder import Decoder
+from longview.video.guard import MEDIA_SUFFIXES
 from longview.video.probe import VideoInfo
 from longview.video.progress import Cancelled, Progress, ProgressReport
 from longview.video.sampler import SamplingPlan
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
     from longview.model.tasks.localizer import Localization
     from longview.model.tasks.prober import Prober
 
-__all__ = [  # with the types that the interface needs
+__all__ = [  # with the types and constants that the interface needs
     "FORMATS", "Answer", "AnsweredQuestion", "Cancelled", "ChatTurn", "Done", "Event", "Evidence", "ExportFormat", "IndexOptions",
-    "IndexResult", "Longview", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport",
-    "SearchResults", "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "VideoEntry",
-    "find_times", "format_time",
+    "IndexResult", "Longview", "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress",
+    "ProgressReport", "SearchResults", "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track",
+    "VideoEntry", "find_times", "format_time",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)

@@ -8,13 +8,10 @@ from typing import Any
 import gradio as gr
 
 from longview.app.jobs import Job, Jobs
-from longview.app.service import Longview, VideoEntry
+from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
 from longview.ui import render
 from longview.ui.toasts import toast
 
-_VIDEO_SUFFIXES = ".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mpg .mpeg .flv .ogv .gif .wmv"
-_SOUND_SUFFIXES = ".mp3 .m4a .wav .flac .ogg .opus .aac .wma"
-MEDIA_SUFFIXES = [*_VIDEO_SUFFIXES.split(), *_SOUND_SUFFIXES.split()]
 MAX_FOLLOWED_UPLOADS = 32
 """Maximum number of requests that follow their jobs at once. A further upload is added to the jobs when one of these ends."""
 JOB_POLL_S = 0.5
@@ -33,7 +30,7 @@ class LibraryTab:
 def library_tab(jobs: Jobs) -> LibraryTab:
     """Build the tab inside the current Gradio blocks."""
     with gr.Row():
-        upload = gr.File(label="Upload videos or sound", file_types=MEDIA_SUFFIXES, type="filepath", file_count="multiple")
+        upload = gr.File(label="Upload videos or sound", file_types=list(MEDIA_SUFFIXES), type="filepath", file_count="multiple")
         with gr.Column():
             path = gr.Textbox(label="Or a path on this machine", placeholder="/home/me/holiday.mp4")
             add = gr.Button("Index", variant="primary")

@@ -32,7 +32,16 @@ DEMUXER_OPTIONS = {
     "format_whitelist": CONTAINERS,
     "codec_whitelist": f"{CODECS},{DECODERS}",
 }
-
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts"),
+    *(".mpg", ".mpeg", ".flv", ".ogv", ".gif", ".wmv", ".mxf"),
+)
+"""Usual suffixes of video files in `CONTAINERS`, in lower case. They are for the selection of files; a file is opened by its
+content."""
+SOUND_SUFFIXES = (".mp3", ".m4a", ".wav", ".flac", ".ogg", ".opus", ".aac", ".wma")
+"""Usual suffixes of files with only sound, in lower case."""
+MEDIA_SUFFIXES = VIDEO_SUFFIXES + SOUND_SUFFIXES
+"""Usual suffixes of all files that can be indexed, in lower case."""
 WEB_ADDRESS = re.compile(r"(https?|ftps?|rtsp|rtmp):/", re.IGNORECASE)
 SHOWN_CHARACTERS = 60
 """Maximum number of characters of a path that is too long in a message."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from longview.video.cues import Cue, ass_text, count_sentence, html_text, join_sentences, segments_from
 from longview.video.errors import UnreadableSubtitles
+from longview.video.guard import VIDEO_SUFFIXES
 from longview.video.language_tags import CODES, language_code
 from longview.video.text_encoding import DecodedText, decode_content, read_text_file
 from longview.video.time_text import format_time
@@ -20,10 +21,6 @@ from longview.video.timeline import Segment, Span
 
 SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
 """Suffixes of subtitle files, in lower case."""
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".ogv", ".gif", ".wmv", ".mxf"}
-)
-"""Suffixes of the files that a subtitle file may belong to, in lower case."""
 MAX_SUBTITLE_BYTES = 20 << 20
 """Maximum size of a subtitle file, in bytes. Dialogue takes 0.1 MB per hour; only files with embedded fonts are larger."""
 FLAGS = frozenset({"forced", "sdh", "cc", "default", "full", "signs", "songs", "dialogue", "commentary", "auto", "orig"})
