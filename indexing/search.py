@@ -19,7 +19,10 @@ from longview.video.timeline import Segment, Span
 MAX_CANDIDATES = 200
 """Maximum number of passages that terms and vectors propose each."""
 MIN_COSINE = 0.3
-"""Minimum cosine of a passage that has no term of the query: unrelated English sentences had 0.1 to 0.25 with this encoder."""
+"""Minimum cosine of a caption that has no term of the query: unrelated English sentences had 0.1 to 0.25 with this encoder."""
+MIN_WINDOW_COSINE = 0.1
+"""Minimum cosine of a window of words that has no term of the query. The window that answers a question has 0.12 to 0.33, and the
+best window for an unrelated one 0.17 to 0.39, so that no threshold separates them: weak matches come last instead."""
 TERM_WEIGHT = 0.5
 """Weight of the BM25 score, from 0 to 1, beside a cosine with the weight 1."""
 BM25_K1 = 1.2
@@ -74,12 +77,21 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class _Hit:
-    """A passage with its score, and its best segment."""
+class _Score:
+    """How well a passage matches a query."""
 
-    passage: Passage
-    score: float
-    evidence: Evidence
+    cosine: float
+    terms: float
+    """BM25 score as a share of the best possible one."""
+
+    @property
+    def total(self) -> float:
+        """The score from 0 to 1."""
+        return round(min(1.0, max(0.0, self.cosine + TERM_WEIGHT * self.terms) / (1 + TERM_WEIGHT)), 4)
+
+    def is_match(self, passage: Passage) -> bool:
+        """Whether a passage has a term of the query or is similar to it."""
+        return self.terms > 0 or self.cosine >= (MIN_WINDOW_COSINE if is_windowed(passage.source) else MIN_COSINE)
 
 
 def captions_with_all_words(library: Library, query: str, video_id: str, *, limit: int = 50) -> tuple[Span, ...]:
@@ -108,8 +120,9 @@ def search(
     """
     terms = query_terms(query)
     scores = _score_passages(library, vectors, query, terms, limit, video_id, sources, progress)
-    passages = library.tracks.passages_by_id(list(scores))
-    ranked = sorted(passages, key=lambda number: (-scores[number], passages[number].video_id, passages[number].span))
+    candidates = library.tracks.passages_by_id(list(scores))
+    passages = {number: passage for number, passage in candidates.items() if scores[number].is_match(passage)}
+    ranked = sorted(passages, key=lambda number: (-scores[number].total, passages[number].video_id, passages[number].span))
     titles = {entry.video_id: entry.title for entry in library.videos()}
     moments: list[Moment] = []
     covered: dict[tuple[str, str, str | None], list[Span]] = {}
@@ -130,7 +143,7 @@ def search(
             earlier = moments[index]
             moments[index] = Moment(earlier.video_id, earlier.title, (*earlier.evidence, evidence), earlier.score)
         elif len(moments) < limit:
-            moments.append(Moment(passage.video_id, titles[passage.video_id], (evidence,), scores[number]))
+            moments.append(Moment(passage.video_id, titles[passage.video_id], (evidence,), scores[number].total))
         else:
             break
     return tuple(moments)
@@ -145,8 +158,8 @@ def _score_passages(
     video_id: str | None,
     sources: Sequence[str] | None,
     progress: Progress,
-) -> dict[int, float]:
-    """Return the scores, from 0 to 1, of the passages that have a term of the query or are similar to it."""
+) -> dict[int, _Score]:
+    """Return the scores of the passages that have a term of the query or are most similar to it, by their ids."""
     tracks = library.tracks
     among = sorted(tracks.passage_ids(video_id, sources)) if video_id or sources is not None else None
     cosines = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among, progress=progress))
@@ -156,12 +169,7 @@ def _score_passages(
     similarities = vectors.similarities([passage.text for passage in others.values()], query)
     cosines |= dict(zip(others, map(float, similarities), strict=True))
     best_possible = _best_possible_score(library, terms) if term_scores else 1.0
-    scores = {}
-    for number, cosine in cosines.items():
-        term_score = min(1.0, term_scores.get(number, 0.0) / best_possible)
-        if term_score > 0 or cosine >= MIN_COSINE:
-            scores[number] = round(min(1.0, max(0.0, cosine + TERM_WEIGHT * term_score) / (1 + TERM_WEIGHT)), 4)
-    return scores
+    return {number: _Score(cosine, min(1.0, term_scores.get(number, 0.0) / best_possible)) for number, cosine in cosines.items()}
 
 
 def _best_possible_score(library: Library, terms: Sequence[str]) -> float:
