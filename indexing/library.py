@@ -109,7 +109,7 @@ class Library:
         """Return a video that was put, even if it has no tracks yet: it is being indexed, or its first run was killed."""
         with self._database.connection() as db:
             row = db.execute("SELECT * FROM videos WHERE video_id = ?", (video_id,)).fetchone()
-            return _entry(row, tracks_of(db, video_id))
+            return _entry(row, tracks_of(db, video_id).get(video_id, ()))
 
     def put_captions(
         self, video_id: str, track: Track, captions: Iterable[Segment], *, summary: str, chapters: Sequence[Event]
@@ -138,7 +138,13 @@ class Library:
         """Return all videos in the order in which they were added. A video without tracks is not in the library yet."""
         with self._database.connection() as db:
             rows = db.execute(f"SELECT * FROM videos WHERE {_HAS_TRACKS} ORDER BY added_at, rowid").fetchall()
-            return tuple(_entry(row, tracks_of(db, row["video_id"])) for row in rows)
+            tracks = tracks_of(db)
+            return tuple(_entry(row, tracks.get(row["video_id"], ())) for row in rows)
+
+    def titles(self) -> dict[str, str]:
+        """Return the titles of all videos by their ids."""
+        with self._database.connection() as db:
+            return dict(db.execute("SELECT video_id, title FROM videos").fetchall())
 
     def video(self, reference: str) -> VideoEntry:
         """Return the video with this id, or the only one whose id has this prefix.
@@ -157,7 +163,7 @@ class Library:
             if len(rows) > 1:
                 ids = ", ".join(row["video_id"] for row in rows)
                 raise AmbiguousVideo(f"Several video ids begin with {reference!r}: {ids}; add more digits.")
-            return _entry(rows[0], tracks_of(db, rows[0]["video_id"]))
+            return _entry(rows[0], tracks_of(db, rows[0]["video_id"]).get(rows[0]["video_id"], ()))
 
     def add_answer(self, video_id: str, answer: AnsweredQuestion) -> None:
         """Store a question and its answer, unless the video was removed meanwhile."""

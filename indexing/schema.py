@@ -109,13 +109,15 @@ MIGRATIONS = (
         note TEXT NOT NULL,
         seconds_spent REAL NOT NULL,
         updated_at TEXT NOT NULL,
+        segment_counts TEXT NOT NULL DEFAULT '{}',
         PRIMARY KEY (video_id, source)
     );
     INSERT INTO tracks SELECT
         video_id, 'captions', CASE
             WHEN incomplete != '[]' AND NOT EXISTS (SELECT 1 FROM captions WHERE captions.video_id = videos.video_id)
             THEN 'declined' ELSE 'complete' END,
-        start_s, end_s, end_s, checkpoint, prompt_version, plan, NULL, incomplete, '', seconds_spent, indexed_at
+        start_s, end_s, end_s, checkpoint, prompt_version, plan, NULL, incomplete, '', seconds_spent, indexed_at,
+        json_object('', (SELECT count(*) FROM captions WHERE captions.video_id = videos.video_id))
         FROM videos;
     CREATE TABLE segments (
         segment_id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -123,7 +123,7 @@ def search(
     candidates = library.tracks.passages_by_id(list(scores))
     passages = {number: passage for number, passage in candidates.items() if scores[number].is_match(passage)}
     ranked = sorted(passages, key=lambda number: (-scores[number].total, passages[number].video_id, passages[number].span))
-    titles = {entry.video_id: entry.title for entry in library.videos()}
+    titles = library.titles()
     moments: list[Moment] = []
     covered: dict[tuple[str, str, str | None], list[Span]] = {}
     for number in ranked:

@@ -6,7 +6,8 @@ together with the time that it has reached, so an interrupted run goes on there.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -26,6 +27,10 @@ from longview.video.timeline import Segment, Span, Word
 TrackStatus = Literal["complete", "incomplete", "declined", "failed"]
 """`complete`; `incomplete`: interrupted or running, the next run goes on; `declined`: the source does not apply to this video;
 `failed`: it failed, and the note says why."""
+
+
+UNKNOWN_LANGUAGE = ""
+"""Key of the segments without a language in the counts of a track."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Tracks:
         """Start a track: delete what the source found before, and store the track without segments."""
         with self._database.transaction() as db:
             _delete_segments(db, video_id, track.source)
-            _write_track(db, video_id, track)
+            _write_track(db, video_id, track, {})
 
     def append(self, video_id: str, track: Track, segments: Sequence[Segment], *, after_s: float) -> None:
         """Add the next segments of a track, in order of time, and store how far it has come, in one transaction.
@@ -105,13 +110,15 @@ class Tracks:
         """
         with self._database.transaction() as db:
             row = db.execute(
-                "SELECT done_s FROM tracks WHERE video_id = :video_id AND source = :source",
+                "SELECT done_s, segment_counts FROM tracks WHERE video_id = :video_id AND source = :source",
                 {"video_id": video_id, "source": track.source},
             ).fetchone()
             if row is None or row["done_s"] != after_s:
                 raise TrackChanged(f"Another run is writing the {track.source} of this video; its result is kept.")
             _insert_segments(db, video_id, segments)
-            _write_track(db, video_id, track)
+            counts = Counter(json.loads(row["segment_counts"]))
+            counts.update(segment.language or UNKNOWN_LANGUAGE for segment in segments)
+            _write_track(db, video_id, track, counts)
             _add_passages(db, video_id, track.source, segments)
 
     def replace(self, video_id: str, track: Track, segments: Sequence[Segment], *, origin: str = "") -> None:
@@ -242,24 +249,23 @@ def replace_segments(
         {"video_id": video_id, "source": track.source, "origin": origin},
     )
     _insert_segments(db, video_id, segments, origin)
-    _write_track(db, video_id, track)
+    rows = db.execute(
+        "SELECT coalesce(language, :unknown), count(*) FROM segments WHERE video_id = :video_id AND source = :source GROUP BY 1",
+        {"unknown": UNKNOWN_LANGUAGE, "video_id": video_id, "source": track.source},
+    )
+    _write_track(db, video_id, track, dict(rows.fetchall()))
     _rebuild_passages(db, video_id, track.source)
 
 
-def tracks_of(db: sqlite3.Connection, video_id: str) -> tuple[Track, ...]:
-    """Return the tracks of a video in the order in which they were made."""
-    languages: dict[str, list[str]] = {}
-    counts: dict[str, int] = {}
+def tracks_of(db: sqlite3.Connection, video_id: str | None = None) -> dict[str, tuple[Track, ...]]:
+    """Return the tracks of one video, or of all videos, by the id of the video."""
     rows = db.execute(
-        "SELECT source, language, count(*) FROM segments WHERE video_id = ? GROUP BY source, language ORDER BY count(*) DESC",
-        (video_id,),
+        "SELECT * FROM tracks WHERE :video_id IS NULL OR video_id = :video_id ORDER BY source", {"video_id": video_id}
     )
-    for source, language, count in rows:
-        counts[source] = counts.get(source, 0) + count
-        if language:
-            languages.setdefault(source, []).append(language)
-    rows = db.execute("SELECT * FROM tracks WHERE video_id = ? ORDER BY source", (video_id,))
-    return tuple(_track(row, counts.get(row["source"], 0), tuple(languages.get(row["source"], ()))) for row in rows)
+    tracks: dict[str, list[Track]] = {}
+    for row in rows:
+        tracks.setdefault(row["video_id"], []).append(_track(row))
+    return {number: tuple(items) for number, items in tracks.items()}
 
 
 def insertion(table: str, values: dict[str, Any]) -> str:
@@ -282,7 +288,8 @@ def _fts_term(term: str) -> str:
     return f"{quoted}*" if is_prefix else quoted
 
 
-def _write_track(db: sqlite3.Connection, video_id: str, track: Track) -> None:
+def _write_track(db: sqlite3.Connection, video_id: str, track: Track, segment_counts: Mapping[str, int] | None = None) -> None:
+    """Write a track. `segment_counts`: number of segments by language, if it has changed."""
     values = {
         "video_id": video_id,
         "source": track.source,
@@ -299,6 +306,8 @@ def _write_track(db: sqlite3.Connection, video_id: str, track: Track) -> None:
         "seconds_spent": track.seconds_spent,
         "updated_at": now(),
     }
+    if segment_counts is not None:
+        values["segment_counts"] = json.dumps(segment_counts)
     changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("video_id", "source"))
     db.execute(f"{insertion('tracks', values)} ON CONFLICT (video_id, source) DO UPDATE SET {changes}", values)
 
@@ -377,7 +386,9 @@ def _insert_passages(db: sqlite3.Connection, passages: Sequence[Passage]) -> Non
         db.execute(insertion("passages", values), values)
 
 
-def _track(row: sqlite3.Row, segment_count: int, languages: tuple[str, ...]) -> Track:
+def _track(row: sqlite3.Row) -> Track:
+    counts: dict[str, int] = json.loads(row["segment_counts"])
+    languages = sorted((language for language in counts if language != UNKNOWN_LANGUAGE), key=lambda name: -counts[name])
     return Track(
         source=row["source"],
         status=row["status"],
@@ -389,8 +400,8 @@ def _track(row: sqlite3.Row, segment_count: int, languages: tuple[str, ...]) -> 
         note=row["note"],
         seconds_spent=row["seconds_spent"],
         updated_at=row["updated_at"],
-        segment_count=segment_count,
-        languages=languages,
+        segment_count=sum(counts.values()),
+        languages=tuple(languages),
     )
 
 

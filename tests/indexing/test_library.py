@@ -224,21 +224,21 @@ def test_every_change_of_passages_changes_the_revision(library: Library) -> None
 
 @pytest.mark.parametrize("reference", ["abc1", " ABC1 ", "abc1" + "0" * 8])
 def test_unique_prefix_identifies_a_video(library: Library, reference: str) -> None:
-    library.put(sample_entry("abc1" + "0" * 8))
-    library.put(sample_entry("abc2" + "0" * 8))
+    put_captions(library, sample_entry("abc1" + "0" * 8), [])
+    put_captions(library, sample_entry("abc2" + "0" * 8), [])
     assert library.video(reference).video_id == "abc1" + "0" * 8
 
 
 def test_ambiguous_prefix_lists_all_matching_videos(library: Library) -> None:
     for number in (1, 2):
-        library.put(sample_entry(f"abc{number}" + "0" * 8))
+        put_captions(library, sample_entry(f"abc{number}" + "0" * 8), [])
     with pytest.raises(AmbiguousVideo, match="abc100000000, abc200000000"):
         library.video("abc")
 
 
 @pytest.mark.parametrize("reference", ["", "  ", "ff", "%", "_", "abc10000000000", "'", "\0"])
 def test_reference_to_no_video_is_unknown(library: Library, reference: str) -> None:
-    library.put(sample_entry("abc1" + "0" * 8))
+    put_captions(library, sample_entry("abc1" + "0" * 8), [])
     with pytest.raises(UnknownVideo):
         library.video(reference)
 
