@@ -26,11 +26,8 @@ from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
-SOURCE_PROGRESS = {"subtitles": 0.05, "speech": 0.4, "captions": 0.55}
-"""Shares of the progress bar; those of sources that are not run go to the others."""
 PREPARATION_SHARE, FINISHING_SHARE = 0.02, 0.01
 """Shares of the progress bar for hashing and probing, and for embedding."""
-STAGES = {"subtitles": "Reading subtitles", "speech": "Recognising speech", "captions": "Captioning"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class Indexer:
 
     def __init__(self, library: Library, media: MediaStore, runtime: Runtime) -> None:
         self._library, self._media, self._runtime = library, media, runtime
-        self.sources: dict[str, EvidenceSource] = {name: create(library, runtime) for name, create in SOURCES.items()}
+        self.sources: dict[str, EvidenceSource] = {name: source(library, runtime) for name, source in SOURCES.items()}
 
     def index(
         self, path: Path, options: IndexOptions | None = None, *, progress: Progress = NO_PROGRESS
@@ -112,10 +109,11 @@ class Indexer:
             try:
                 yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0 - FINISHING_SHARE))
             except BaseException:
-                self._remove_if_empty(video_id, known)
+                # A cancellation, too.
+                self._forget_if_empty(video_id, known)
                 raise
         errors = [report.error for report in run.reports if report.error]
-        if errors and self._remove_if_empty(video_id, known):
+        if errors and self._forget_if_empty(video_id, known):
             raise errors[0]
         self._embed(progress)
         return IndexResult(self._library.pending_video(video_id), tuple(run.reports), time.monotonic() - start)
@@ -130,7 +128,11 @@ class Indexer:
         entry = known or self._entry(video, None, None)
         with self._runtime.watching(video.path, video.content_hash) as file:
             job = SourceJob(entry, video, span, is_requested=False, file=file)
-            return {name: source.decide(job) for name, source in self.sources.items()}
+            decisions = {name: source.decide(job) for name, source in self.sources.items()}
+        if decisions["subtitles"].action == decisions["speech"].action == "run":
+            # Only the subtitles themselves show whether they are in the spoken language.
+            decisions["speech"] = replace(decisions["speech"], reason="unless the subtitles are in the spoken language")
+        return decisions
 
     def _chosen_sources(self, names: Sequence[str] | None) -> tuple[str, ...]:
         for name in names or ():
@@ -141,11 +143,11 @@ class Indexer:
     def _run_sources(
         self, run: _Run, video_id: str, names: Sequence[str], progress: Progress
     ) -> Generator[PartialResult[Any], None, None]:
-        total = sum(SOURCE_PROGRESS[name] for name in names)
+        total = sum(SOURCES[name].progress_share for name in names)
         done = 0.0
         for name in names:
-            share = SOURCE_PROGRESS[name] / total
-            step = progress.child(done, done + share, STAGES[name])
+            share = SOURCES[name].progress_share / total
+            step = progress.child(done, done + share, SOURCES[name].stage)
             done += share
             report = yield from self._run_source(run, video_id, name, step)
             run.reports.append(report)
@@ -228,12 +230,15 @@ class Indexer:
         except UnknownVideo:
             return None
 
-    def _remove_if_empty(self, video_id: str, known: VideoEntry | None) -> bool:
-        """Remove a video that was added by this run, unless a source has covered it; return whether it was removed."""
+    def _forget_if_empty(self, video_id: str, known: VideoEntry | None) -> bool:
+        """Leave a new video out of the library if no source could read it; return whether it is left out.
+
+        Its row stays, because another run may be indexing the same file, but a video without tracks is not in the library.
+        """
         tracks = self._library.pending_video(video_id).tracks
-        if known is not None or any(track.segment_count or track.status in ("complete", "declined") for track in tracks):
+        if known or any(track.segment_count or track.status in ("complete", "declined") for track in tracks):
             return False
-        self._library.remove(video_id)
+        self._library.tracks.delete_empty(video_id)
         return True
 
     def _embed(self, progress: Progress) -> None:

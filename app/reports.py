@@ -1,13 +1,10 @@
 """What came of indexing, as text for people: on the command line, and on the page."""
 
 from longview.app.indexer import IndexResult
-from longview.app.sources import SourceReport
+from longview.app.sources import SOURCES, SourceReport
 from longview.indexing.library import VideoEntry
 from longview.indexing.tracks import Track
 from longview.video.time_text import format_spans, format_time
-
-NO_SEGMENTS = {"captions": "no events detected", "speech": "no speech", "subtitles": "no subtitles"}
-"""What a source says that has covered a video without finding anything."""
 
 ROUNDING_S = 0.1
 """Difference between two lengths that is rounding, in seconds."""
@@ -33,12 +30,12 @@ def source_text(report: SourceReport, entry: VideoEntry) -> str:
     if report.status == "declined":
         others = searchable_by(entry, without=report.source) if report.source == "captions" else ""
         return f"none: {report.reason}" + (f"; searchable by {others}" if others else "")
-    what = count_text(report.segments, "event" if report.source == "captions" else "segment")
+    what = count_text(report.segments, SOURCES[report.source].segment_noun)
     if not report.segments:
-        what = report.reason or NO_SEGMENTS[report.source]
+        what = report.reason or SOURCES[report.source].empty_text
     language = f" ({report.language})" if report.language and report.segments else ""
     if report.status == "up_to_date":
-        return f"{what}{language}, up to date" if report.segments else f"{NO_SEGMENTS[report.source]}, up to date"
+        return f"{what}{language}, up to date" if report.segments else f"{SOURCES[report.source].empty_text}, up to date"
     note = f"; {report.reason}" if report.reason and report.segments else ""
     return f"{what}{language} in {report.seconds_spent:.1f} s{note}"
 
@@ -59,8 +56,7 @@ def _track_text(entry: VideoEntry, track: Track) -> str:
         return f"{track.source} failed"
     if track.status == "declined" or not track.segment_count:
         return f"no {track.source}"
-    unit = "event" if track.source == "captions" else "segment"
-    text = f"{track.source}: {count_text(track.segment_count, unit)}"
+    text = f"{track.source}: {count_text(track.segment_count, SOURCES[track.source].segment_noun)}"
     if track.status in ("incomplete", "failed"):
         return f"{text}, up to {format_time(track.done_s)} of {format_time(track.span.end_s)}"
     is_part = track.span.duration_s < entry.duration_s - ROUNDING_S

@@ -214,6 +214,8 @@ class Longview:
             ExportNotPossible: there is nothing to export, or the format cannot hold it.
         """
         segments = [item for name in sources for item in self.segments(entry, name, language=language)]
+        if language is None and format in ("srt", "vtt"):
+            segments = _in_main_language(entry, segments)
         if not segments:
             what = " or ".join(sources or EXPORT_ORDER) + (f" in the language {language}" if language else "")
             raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
@@ -221,7 +223,7 @@ class Longview:
 
     def add_subtitles(self, entry: VideoEntry, path: Path, *, offset_s: float = 0.0) -> SubtitleImport:
         """Add a subtitle file, or a transcript without times, to a video; see `longview.app.subtitle_import`."""
-        return import_subtitles(self.library, self.decoder, entry, path, offset_s=offset_s)
+        return import_subtitles(self.library, entry, path, offset_s=offset_s)
 
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """Return the conversation about a video, oldest turn first."""
@@ -337,3 +339,12 @@ class Longview:
             return self._retriever.search(query, limit=limit, video_id=video_id, verify=verify, progress=progress)
 
         return Stream(operation, progress=progress)
+
+
+def _in_main_language(entry: VideoEntry, segments: Sequence[Segment]) -> list[Segment]:
+    """Leave out the subtitles that are not in the main language: translations would alternate with the original in one file."""
+    track = entry.track("subtitles")
+    if track is None or len(track.languages) < 2 or not any(item.source == "subtitles" for item in segments):
+        return list(segments)
+    log.warning("Only the %s subtitles are exported; --language chooses: %s.", track.languages[0], ", ".join(track.languages))
+    return [item for item in segments if item.source != "subtitles" or item.language == track.languages[0]]

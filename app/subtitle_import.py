@@ -4,10 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longview.app.errors import BadRequest
-from longview.app.sources.subtitles import SubtitleSource
+from longview.app.sources.subtitles import add_subtitles
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.tracks import Track
-from longview.video.decoder import Decoder
 from longview.video.subtitles import SUBTITLE_SUFFIXES, read_subtitles
 from longview.video.time_text import format_time
 from longview.video.transcript import align_transcript, read_transcript
@@ -33,9 +32,7 @@ class SubtitleImport:
     """Sentences about what was left out or changed."""
 
 
-def import_subtitles(
-    library: Library, decoder: Decoder, entry: VideoEntry, path: Path, *, offset_s: float = 0.0
-) -> SubtitleImport:
+def import_subtitles(library: Library, entry: VideoEntry, path: Path, *, offset_s: float = 0.0) -> SubtitleImport:
     """Add a subtitle file to a video; replace subtitles of the same file name. A transcript is aligned with the speech.
 
     `offset_s`: seconds that are added to all times of the file.
@@ -74,5 +71,5 @@ def import_subtitles(
         raise BadRequest(f"{path.name} is not a subtitle file or transcript; use one of {kinds}.")
     if not segments:
         raise BadRequest(f"No subtitle of {path.name} is within {entry.title} ({format_time(entry.duration_s)}); see --offset.")
-    track = SubtitleSource(library, decoder).add(entry, path.name, segments, language, " ".join(problems))
+    track = add_subtitles(library, entry, path.name, segments, language, " ".join(problems))
     return SubtitleImport(track, len(segments), language, unmatched_share, unmatched, problems)

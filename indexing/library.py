@@ -106,15 +106,26 @@ class Library:
         return self.pending_video(entry.video_id)
 
     def pending_video(self, video_id: str) -> VideoEntry:
-        """Return a video that was put, even if it has no tracks yet: it is being indexed, or its first run was killed."""
+        """Return a video that was put, even if it has no tracks yet: it is being indexed, or its first run was stopped.
+
+        Raises:
+            UnknownVideo: it was removed meanwhile.
+        """
         with self._database.connection() as db:
             row = db.execute("SELECT * FROM videos WHERE video_id = ?", (video_id,)).fetchone()
+            if row is None:
+                raise UnknownVideo("The video was removed from the library while it was being indexed.")
             return _entry(row, tracks_of(db, video_id).get(video_id, ()))
 
     def put_captions(
         self, video_id: str, track: Track, captions: Iterable[Segment], *, summary: str, chapters: Sequence[Event]
     ) -> None:
-        """Replace a video's captions, summary and chapters in one transaction."""
+        """Replace a video's captions, summary and chapters in one transaction.
+
+        Raises:
+            UnknownVideo: the video was removed meanwhile.
+        """
+        self.pending_video(video_id)
         with self._database.transaction() as db:
             replace_segments(db, video_id, track, captions)
             db.execute(

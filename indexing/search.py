@@ -14,7 +14,7 @@ from longview.indexing.passages import Passage, is_windowed
 from longview.indexing.terms import match_terms, merge_matches, query_terms
 from longview.indexing.vectors import VectorIndex
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Segment, Span
+from longview.video.timeline import Segment, Span, Word
 
 MAX_CANDIDATES = 200
 """Maximum number of passages that terms and vectors propose each."""
@@ -203,9 +203,22 @@ def _best_evidence(
 
 def _evidence_of(segment: Segment, terms: tuple[str, ...]) -> Evidence:
     highlights = merge_matches(match_terms(segment.text, terms))
-    first_word = next((word for word in segment.words if match_terms(word.text, terms)), None)
-    start_s = first_word.span.start_s if first_word else segment.span.start_s
+    word = _word_at(segment, highlights[0][0]) if highlights else None
+    start_s = word.span.start_s if word else segment.span.start_s
     return Evidence(segment, Span(start_s, max(start_s, segment.span.end_s)), highlights)
+
+
+def _word_at(segment: Segment, position: int) -> Word | None:
+    """Return the word of a segment that has a character of its text; None if the segment has no times of words."""
+    end, last = 0, None
+    for word in segment.words:
+        start = segment.text.find(word.text, end)
+        if start < 0:
+            continue
+        if start > position:
+            return last
+        end, last = start + len(word.text), word
+    return last
 
 
 def _belongs_to(moment: Moment, passage: Passage, evidence: Evidence) -> bool:

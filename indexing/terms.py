@@ -28,7 +28,7 @@ _STOP_WORDS = """
     there they this to up was we were what when where which who why will with would you your
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""Words of a query that are not searched, unless it has no others. Questions in words other than the transcript's were answered
+"""Words of a query that are not searched. Questions in words other than the transcript's were answered
 better without them: the right passage was among the first three for 0.79 instead of 0.75 of them (docs/quality.md)."""
 _porter = snowballstemmer.stemmer("porter")
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from longview.indexing.database import Database
 from longview.indexing.errors import TrackChanged
 from longview.indexing.passages import (
-    WINDOW_S,
     Passage,
     first_window_after,
     is_windowed,
@@ -29,6 +28,8 @@ TrackStatus = Literal["complete", "incomplete", "declined", "failed"]
 `failed`: it failed, and the note says why."""
 
 
+MAX_SEGMENT_S = 60.0
+"""Maximum length of a segment of a track that is written piece by piece, in seconds; a chunk of speech has 30 s."""
 UNKNOWN_LANGUAGE = ""
 """Key of the segments without a language in the counts of a track."""
 
@@ -142,6 +143,15 @@ class Tracks:
                 "DELETE FROM tracks WHERE video_id = :video_id AND source = :source", {"video_id": video_id, "source": source}
             )
 
+    def delete_empty(self, video_id: str) -> None:
+        """Delete the tracks of a video that failed or were interrupted before they had a segment."""
+        with self._database.transaction() as db:
+            db.execute(
+                "DELETE FROM tracks WHERE video_id = :video_id AND status IN ('incomplete', 'failed') AND NOT EXISTS (SELECT 1 "
+                "FROM segments WHERE segments.video_id = tracks.video_id AND segments.source = tracks.source)",
+                {"video_id": video_id},
+            )
+
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def segments(
@@ -151,20 +161,14 @@ class Tracks:
 
         `within`: only those that overlap this span.
         """
-        values = {
-            "video_id": video_id,
-            "source": source,
-            "language": language,
-            "start_s": within.start_s if within else None,
-            "end_s": within.end_s if within else None,
-        }
+        # Conditions that do not apply are left out, so that the others can use the index.
+        values: dict[str, Any] = {"video_id": video_id, "source": source, "language": language}
+        clauses = [f"{name} = :{name}" for name, value in values.items() if value is not None]
+        if within is not None:
+            clauses.append("start_s < :end_s AND end_s > :start_s")
+            values |= {"start_s": within.start_s, "end_s": within.end_s}
         with self._database.connection() as db:
-            rows = db.execute(
-                "SELECT * FROM segments WHERE video_id = :video_id AND (:source IS NULL OR source = :source) "
-                "AND (:language IS NULL OR language = :language) "
-                "AND (:start_s IS NULL OR (start_s < :end_s AND end_s > :start_s)) ORDER BY start_s, end_s, segment_id",
-                values,
-            )
+            rows = db.execute(f"SELECT * FROM segments WHERE {' AND '.join(clauses)} ORDER BY start_s, end_s, segment_id", values)
             return tuple(_segment(row) for row in rows)
 
     def origins(self, video_id: str, source: str) -> tuple[str, ...]:
@@ -357,9 +361,9 @@ def _add_passages(db: sqlite3.Connection, video_id: str, source: str, segments: 
         {"video_id": video_id, "source": source, "first": first},
     )
     rows = db.execute(
-        "SELECT * FROM segments WHERE video_id = :video_id AND source = :source AND end_s >= :start_s "
+        "SELECT * FROM segments WHERE video_id = :video_id AND source = :source AND start_s >= :start_s "
         "ORDER BY start_s, segment_id",
-        {"video_id": video_id, "source": source, "start_s": window_start_s(first) - WINDOW_S},
+        {"video_id": video_id, "source": source, "start_s": window_start_s(first) - MAX_SEGMENT_S},
     ).fetchall()
     affected = [_segment(row).segment for row in rows]
     _insert_passages(db, make_passages(video_id, source, affected, first_position=first))

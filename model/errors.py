@@ -79,6 +79,12 @@ class SpeechModelNotFound(ModelError):
     code = "speech_model_not_found"
 
 
+class SpeechFailed(ModelError):
+    """The speech model failed on a chunk, for instance for lack of memory."""
+
+    code = "speech_failed"
+
+
 class InvalidSpeechModel(ModelError):
     """The files of a speech model are incomplete or damaged, or not those that were checked."""
 

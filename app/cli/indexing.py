@@ -196,7 +196,8 @@ def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
                 text += f", {count_text(index.text_generations, 'reply')} for chapters and summary"
             yield name, f"{text}; captions are {_checks_text(verified=captions.verify, refined=captions.refine)}"
         else:
-            yield name, _seconds_text(decision.estimated_seconds)
+            condition = f", {decision.reason}" if decision.reason else ""
+            yield name, _seconds_text(decision.estimated_seconds) + condition
     if report.frames:
         localization = report.frames.checks.localization
         yield "ask", f"{_cost_text(report.frames.ask)}; a warm session is reused"

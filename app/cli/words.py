@@ -56,7 +56,7 @@ def transcript(
         segments=[schemas.SegmentOut.of_segment(segment) for segment in segments],
         tracks=[schemas.TrackOut.of(track) for track in tracks],
     )
-    lines = [f"{format_time(segment.span.start_s)} - {format_time(segment.span.end_s)}  {segment.text}" for segment in segments]
+    lines = [f"{span_text(segment.span)}  {printable(segment.text)}" for segment in segments]
     context.print_result(document, "\n".join(lines) or _empty_text(entry, within))
 
 

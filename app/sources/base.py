@@ -13,7 +13,10 @@ from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Span
 
 SAME_SPAN_IOU = 0.999
-"""Minimum IoU of two requested spans that are the same; earlier versions stored the span of the frames."""
+"""Minimum IoU of two requested spans that are the same."""
+SPAN_SLACK_S = 0.5
+"""Maximum difference between the requested span and that of a track that covers it, in seconds: earlier versions stored the span
+of the frames."""
 Action = Literal["run", "keep", "skip", "decline"]
 """`run`; `keep`: the track is up to date; `skip`: not needed or not possible here; `decline`: nothing to find in this video."""
 SourceStatus = Literal["indexed", "up_to_date", "skipped", "declined", "failed"]
@@ -25,7 +28,7 @@ class Decision:
 
     action: Action
     reason: str = ""
-    """A clause for people that explains why the source is not run; empty if it is run for the first time."""
+    """A clause for people that explains why the source is not run, or on what its run depends."""
     estimated_seconds: float | None = None
     """Estimated time, in seconds; None if it is unknown."""
     is_failure: bool = False
@@ -53,10 +56,16 @@ class SourceJob:
         """Whether only a part of the video is requested."""
         return self.span.duration_s < self.video.duration_s
 
+    def _covers(self, track: Track) -> bool:
+        """Whether a complete track was requested for all of this span, or an unfinished one for the same span."""
+        if track.status in ("complete", "declined"):
+            return track.span.overlap_s(self.span) >= self.span.duration_s - SPAN_SLACK_S
+        return track.span.iou(self.span) >= SAME_SPAN_IOU
+
     def has_track(self, source: str, checkpoint: str, prompt_version: str) -> Track | None:
-        """Return the track of a source if it was made from the same span by the same checkpoint and prompts."""
+        """Return the track of a source if the same checkpoint and prompts made it, and if it covers the requested span."""
         track = self.entry.track(source)
-        if track is None or track.span.iou(self.span) < SAME_SPAN_IOU:
+        if track is None or not self._covers(track):
             return None
         provenance = track.provenance
         return track if (provenance.checkpoint, provenance.prompt_version) == (checkpoint, prompt_version) else None
@@ -92,6 +101,14 @@ class EvidenceSource(Protocol):
 
     name: ClassVar[str]
     """Name of the source and of its track."""
+    stage: ClassVar[str]
+    """Name of its stage in the progress."""
+    progress_share: ClassVar[float]
+    """Typical share of the time of an index run; those of sources that are not run go to the others."""
+    segment_noun: ClassVar[str]
+    """What one of its segments is called."""
+    empty_text: ClassVar[str]
+    """What is said of a video in which it found nothing."""
 
     def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:
         """Decide whether the source is run. It must not read the whole file, and must not load weights.

@@ -32,6 +32,10 @@ class CaptionSource:
     """Captions a video with the chosen checkpoint, and summarises the captions."""
 
     name: ClassVar[str] = "captions"
+    stage: ClassVar[str] = "Captioning"
+    progress_share: ClassVar[float] = 0.55
+    segment_noun: ClassVar[str] = "event"
+    empty_text: ClassVar[str] = "no events detected"
 
     def __init__(self, library: Library, runtime: Runtime) -> None:
         self._library, self._runtime = library, runtime

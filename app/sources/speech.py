@@ -15,7 +15,6 @@ from longview.model.errors import ModelError
 from longview.model.speech.weights import BUNDLED_NAME
 from longview.model.tasks.events import PartialResult
 from longview.video.audio import AudioBlock, select_audio_stream
-from longview.video.decoder import Decoder
 from longview.video.errors import VideoError
 from longview.video.language_tags import language_code
 from longview.video.probe import StreamInfo, VideoInfo
@@ -27,6 +26,11 @@ VERSION = "1"
 """Version of the settings of the recognition: voice activity, decoding and filters."""
 BUNDLED_SECONDS_PER_SECOND = 0.15
 """Typical time per second of sound with the bundled model on one CPU core, in seconds (docs/performance.md)."""
+DETECTION_SOUND_S = 600.0
+"""Maximum sound that is examined to compare the spoken language with that of subtitles, in seconds."""
+MIN_SUBTITLE_SHARE = 0.1
+"""Minimum share of the video with subtitles in one language that make speech recognition superfluous. Dialogue takes up a third
+of a film and more; files with translated signs or foreign lines only have a few subtitles."""
 MAX_VOCABULARY_BYTES = 1 << 16
 """Maximum size of a vocabulary file, in bytes; the recogniser uses about 100 tokens of it."""
 
@@ -35,9 +39,13 @@ class SpeechSource:
     """Recognises the speech of a video."""
 
     name: ClassVar[str] = "speech"
+    stage: ClassVar[str] = "Recognising speech"
+    progress_share: ClassVar[float] = 0.4
+    segment_noun: ClassVar[str] = "segment"
+    empty_text: ClassVar[str] = "no speech"
 
-    def __init__(self, library: Library, decoder: Decoder, runtime: Runtime) -> None:
-        self._library, self._decoder, self._runtime = library, decoder, runtime
+    def __init__(self, library: Library, runtime: Runtime) -> None:
+        self._library, self._decoder, self._runtime = library, runtime.decoder, runtime
 
     def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:
         """See `EvidenceSource.decide`. Where there are subtitles in the spoken language, it is run only if the user chose it.
@@ -51,9 +59,7 @@ class SpeechSource:
             provenance = self._provenance(job)
         except ModelError as error:
             return Decision("skip", str(error), is_failure=True)
-        track = job.has_track(self.name, provenance.checkpoint, provenance.prompt_version)
-        if track and track.provenance != provenance:
-            track = None
+        track = self._usable_track(job, provenance)
         if track and track.is_complete:
             return Decision("keep", "up to date")
         if not job.is_requested and track is None and (language := self._subtitle_language(job, progress)):
@@ -72,18 +78,18 @@ class SpeechSource:
         recognizer = self._runtime.speech_recognizer
         chosen = self._chosen_language()
         stream = self._stream(job.video)
-        track = job.has_track(self.name, provenance.checkpoint, provenance.prompt_version)
-        if track is None or track.provenance != provenance or track.is_complete:
+        track = self._usable_track(job, provenance)
+        if track is None or track.is_complete:
             track = Track(self.name, "incomplete", job.span, job.span.start_s, provenance)
             self._library.tracks.begin(job.entry.video_id, track)
+        else:
+            track = replace(track, status="incomplete", note="")
         estimated_seconds = self._estimated_seconds(provenance.checkpoint, job.span.end_s - track.done_s)
         spent_before_s = track.seconds_spent
         damaged = list(track.uncovered)
         expected = Language(track.language, 1.0) if track.language else None
         speech_s, sure_s = 0.0, 0.0
-        sound = self._decoder.audio(
-            job.video, stream.index, start_s=track.done_s, end_s=job.span.end_s if job.is_partial else None, progress=progress
-        )
+        sound = self._decoder.audio(job.video, stream.index, start_s=track.done_s, end_s=_sound_end_s(job), progress=progress)
         chunks = transcribe(
             recognizer,
             _note_damage(sound, damaged),
@@ -107,6 +113,7 @@ class SpeechSource:
             self._library.tracks.append(job.entry.video_id, track, chunk.segments, after_s=before_s)
             yield PartialResult(chunk)
         job.file.check(progress)
+        before_s = track.done_s
         stored = self._library.pending_video(job.entry.video_id).track(self.name)
         track = replace(
             track,
@@ -117,8 +124,29 @@ class SpeechSource:
             seconds_spent=spent_before_s + time.monotonic() - started,
         )
         track = replace(track, note=_note(track, sure_s / speech_s if speech_s else None, chosen))
-        self._library.tracks.update(job.entry.video_id, track)
+        self._library.tracks.append(job.entry.video_id, track, (), after_s=before_s)
         return SourceResult(track, estimated_seconds)
+
+    def _usable_track(self, job: SourceJob, provenance: Provenance) -> Track | None:
+        """Return the track that this run would keep or go on with; None if it begins anew.
+
+        An option that the user did not set does not discard what was recognised with it.
+        """
+        checkpoint = provenance.checkpoint
+        known = job.entry.track(self.name)
+        if self._runtime.settings.speech_model == "auto" and known:
+            checkpoint = known.provenance.checkpoint
+        track = job.has_track(self.name, checkpoint, provenance.prompt_version)
+        if track is None:
+            return None
+        if not track.is_complete and track.provenance != provenance:
+            return None
+        made = track.provenance.plan
+        is_same = all(
+            value is None or made.get(name) == value for name, value in provenance.plan.items() if name != "audio_stream"
+        )
+        is_same_stream = self._runtime.settings.audio_track is None or made.get("audio_stream") == provenance.plan["audio_stream"]
+        return track if is_same and is_same_stream else None
 
     def _chosen_language(self) -> str | None:
         """Return the language of the settings; None if it is detected.
@@ -178,27 +206,40 @@ class SpeechSource:
 
     def _subtitle_language(self, job: SourceJob, progress: Progress) -> str:
         """Return the language of subtitles that are in the spoken language, in parentheses; empty if there are none."""
-        subtitles = job.entry.track("subtitles")
-        if subtitles is None or not subtitles.segment_count:
+        durations_s: dict[str | None, float] = {}
+        for item in self._library.tracks.segments(job.entry.video_id, "subtitles"):
+            language = item.segment.language
+            durations_s[language] = durations_s.get(language, 0.0) + item.segment.span.duration_s
+        least_s = MIN_SUBTITLE_SHARE * job.video.duration_s
+        languages = {language for language, duration_s in durations_s.items() if duration_s >= least_s}
+        if not languages:
             return ""
-        stream = self._stream(job.video)
-        spoken = self._runtime.settings.speech_language or language_code(stream.language or "")
-        if not subtitles.languages:
+        if None in languages:
             # Files without a language in their name are nearly always in that of the film.
             return " (of unknown language)"
+        stream = self._stream(job.video)
+        spoken = self._runtime.settings.speech_language or language_code(stream.language or "")
         spoken = spoken or self._detect_language(job, stream.index, progress)
-        return f" ({spoken})" if spoken in subtitles.languages else ""
+        return f" ({spoken})" if spoken in languages else ""
 
     def _detect_language(self, job: SourceJob, stream_index: int, progress: Progress) -> str | None:
         """Return the language of the first speech; None if there is no speech."""
         from longview.model.speech.voice_activity import speech_chunks
 
         try:
-            sound = self._decoder.audio(job.video, stream_index, start_s=job.span.start_s, progress=progress)
+            start_s = job.span.start_s
+            sound = self._decoder.audio(
+                job.video, stream_index, start_s=start_s, end_s=start_s + DETECTION_SOUND_S, progress=progress
+            )
             chunk = next(speech_chunks(sound), None)
         except VideoError:
             return None
         return self._runtime.speech_recognizer.recognize(chunk.samples, progress=progress).language if chunk else None
+
+
+def _sound_end_s(job: SourceJob) -> float | None:
+    """Return where the recognition ends, in seconds; None: at the end of the sound, which may be after that of the pictures."""
+    return job.span.end_s if job.span.end_s < job.video.duration_s else None
 
 
 def _note_damage(blocks: Iterator[AudioBlock], damaged: list[Span]) -> Iterator[AudioBlock]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from longview.app.runtime import Runtime
 from longview.app.sources.base import Decision, SourceJob, SourceResult
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.indexing.tracks import Track
 from longview.model.tasks.events import PartialResult
-from longview.video.decoder import Decoder
 from longview.video.errors import UnreadableSubtitles, VideoError
 from longview.video.probe import StreamInfo, VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
@@ -25,6 +25,8 @@ VERSION = "1"
 """Version of the reading of subtitles."""
 READER = "subtitles"
 """Name in the provenance, in place of a checkpoint."""
+IMPORTED = "import: "
+"""Prefix of the origin of a file that the user has added by hand."""
 MAX_STREAMS = 8
 """Maximum number of text streams that are read; discs have up to 40, in as many languages."""
 SECONDS_PER_BYTE = 4e-9
@@ -45,28 +47,38 @@ class SubtitleSource:
     """Reads the subtitles of a video."""
 
     name: ClassVar[str] = "subtitles"
+    stage: ClassVar[str] = "Reading subtitles"
+    progress_share: ClassVar[float] = 0.05
+    segment_noun: ClassVar[str] = "segment"
+    empty_text: ClassVar[str] = "no subtitles"
 
-    def __init__(self, library: Library, decoder: Decoder) -> None:
-        self._library, self._decoder = library, decoder
+    def __init__(self, library: Library, runtime: Runtime) -> None:
+        self._library, self._decoder = library, runtime.decoder
 
     def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:  # noqa: ARG002
         """See `EvidenceSource.decide`. Files that were added or changed since are read again."""
-        origins = _origins(job.video)
-        if not origins:
-            if (track := job.entry.track(self.name)) and track.segment_count:
-                return Decision("keep", "up to date")
-            return Decision("decline", "the video has no text streams, and there are no subtitle files beside it")
-        track = job.has_track(self.name, READER, VERSION)
-        if track and track.is_complete and track.provenance.plan.get("origins") == _states(origins):
+        track = job.entry.track(self.name)
+        origins = self._origins(job)
+        states = track.provenance.plan.get("origins", []) if track else []
+        if origins and (track is None or not track.is_complete or states != _states(origins)):
+            return Decision("run", estimated_seconds=_estimated_seconds(job.video, origins))
+        if track and states and not origins:
+            # The files beside the video were deleted.
+            return Decision("run", estimated_seconds=0.0)
+        if track and track.segment_count:
             return Decision("keep", "up to date")
-        return Decision("run", estimated_seconds=_estimated_seconds(job.video, origins))
+        return Decision("decline", "the video has no text streams, and there are no subtitle files beside it")
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
-        """See `EvidenceSource.run`. A file that cannot be read does not prevent the others."""
+        """See `EvidenceSource.run`. All of the video is read, whichever part is requested, because this takes little time.
+
+        A file that cannot be read does not prevent the others.
+        """
         start = time.monotonic()
-        origins = _origins(job.video)
-        provenance = Provenance(READER, VERSION, {"origins": _states(origins)})
-        track = Track(self.name, "complete", job.span, job.span.end_s, provenance)
+        video_id, whole = job.entry.video_id, Span(0.0, job.video.duration_s)
+        origins = self._origins(job)
+        track = Track(self.name, "incomplete", whole, 0.0, Provenance(READER, VERSION, {"origins": []}))
+        self._delete_vanished(video_id, track, origins)
         problems: list[str] = []
         errors: list[VideoError] = []
         for origin, step in zip(origins, progress.steps(len(origins)), strict=True):
@@ -78,30 +90,56 @@ class SubtitleSource:
                 continue
             job.file.check(step)
             problems += subtitles.problems
-            segments = [segment for segment in subtitles.segments if segment.span.overlap_s(job.span) > 0]
             track = replace(track, language=track.language or subtitles.language, seconds_spent=time.monotonic() - start)
-            self._library.tracks.replace(job.entry.video_id, track, segments, origin=origin.name)
+            self._library.tracks.replace(video_id, track, subtitles.segments, origin=origin.name)
             yield PartialResult(subtitles)
-        if len(errors) == len(origins):
+        if origins and len(errors) == len(origins):
             raise errors[0]
-        track = replace(track, note=" ".join(problems), seconds_spent=time.monotonic() - start)
-        self._library.tracks.update(job.entry.video_id, track)
+        track = replace(
+            track,
+            status="complete",
+            done_s=whole.end_s,
+            provenance=Provenance(READER, VERSION, {"origins": _states(origins)}),
+            note=" ".join(problems),
+            seconds_spent=time.monotonic() - start,
+        )
+        self._library.tracks.update(video_id, track)
         return SourceResult(track, _estimated_seconds(job.video, origins))
 
-    def add(self, entry: VideoEntry, name: str, segments: Sequence[Segment], language: str | None, note: str) -> Track:
-        """Add the subtitles of one file of the user to a video; replace those of the same file name. Return the track."""
-        known = entry.track(self.name)
-        span = Span(0.0, entry.duration_s)
-        track = known or Track(self.name, "complete", span, span.end_s, Provenance(READER, VERSION, {"origins": []}))
-        track = replace(track, language=track.language or language, note=note or track.note)
-        self._library.tracks.replace(entry.video_id, track, segments, origin=name)
-        return track
+    def _origins(self, job: SourceJob) -> list[_Origin]:
+        """Return the text streams and side-car files of a video, without the files that the user has added by hand."""
+        imported = {name for name in self._library.tracks.origins(job.entry.video_id, self.name) if name.startswith(IMPORTED)}
+        return [origin for origin in _origins(job.video) if IMPORTED + origin.name not in imported]
+
+    def _delete_vanished(self, video_id: str, track: Track, origins: Sequence[_Origin]) -> None:
+        """Delete the segments of streams and files that no longer exist."""
+        names = {origin.name for origin in origins}
+        for name in self._library.tracks.origins(video_id, self.name):
+            if name not in names and not name.startswith(IMPORTED):
+                self._library.tracks.replace(video_id, track, (), origin=name)
 
     def _read(self, video: VideoInfo, origin: _Origin, progress: Progress) -> SubtitleFile:
         if origin.stream:
             return self._decoder.subtitles(video, origin.stream.index, progress=progress)
         assert origin.path is not None
         return read_subtitles(origin.path)
+
+
+def add_subtitles(
+    library: Library, entry: VideoEntry, name: str, segments: Sequence[Segment], language: str | None, note: str
+) -> Track:
+    """Add the subtitles of one file of the user to a video. Return the track.
+
+    They replace those of the same file name, also if that file is beside the video: the user may have shifted its times.
+    """
+    known = entry.track(SubtitleSource.name)
+    span = Span(0.0, entry.duration_s)
+    provenance = known.provenance if known else Provenance(READER, VERSION, {"origins": []})
+    main_language = known.language if known else language
+    track = Track(SubtitleSource.name, "complete", span, span.end_s, provenance, main_language, note=note)
+    library.tracks.replace(entry.video_id, track, (), origin=name)
+    library.tracks.replace(entry.video_id, track, segments, origin=IMPORTED + name)
+    return track
 
 
 def _origins(video: VideoInfo) -> list[_Origin]:

@@ -75,17 +75,21 @@ trained on (openai/whisper, discussions 679 and 928)."""
 
 def spoken_words(recognition: Recognition) -> tuple[RecognizedWord, ...]:
     """Return the words of a recognised chunk that were likely said; none if the text is made up as a whole."""
-    words = remove_repetitions(recognition.words)
+    words = recognition.words
     if not words:
         return ()
+    is_repetitive = recognition.compression_ratio > MAX_COMPRESSION_RATIO
+    if is_repetitive or sum(word.probability for word in words) / len(words) < DOUBTFUL_CONFIDENCE:
+        # People do repeat themselves: only a doubtful text is shortened.
+        words = remove_repetitions(words)
     confidence = sum(word.probability for word in words) / len(words)
     is_silent = recognition.no_speech_probability > MAX_NO_SPEECH_PROBABILITY and recognition.mean_logprob < MIN_LOGPROB
     # Where a repetition was removed, the ratio of the rest is unknown, and the words before it are good.
-    is_loop = recognition.compression_ratio > MAX_COMPRESSION_RATIO and len(words) == len(recognition.words)
+    is_loop = is_repetitive and len(words) == len(recognition.words)
     if is_silent or is_loop or confidence < MIN_CONFIDENCE:
         return ()
     is_doubtful = recognition.no_speech_probability > DOUBTFUL_NO_SPEECH_PROBABILITY or confidence < DOUBTFUL_CONFIDENCE
-    if is_doubtful and _normalized("".join(word.text for word in words)) in CLOSING_PHRASES:
+    if is_doubtful and _are_closing_phrases("".join(word.text for word in words)):
         return ()
     return words
 
@@ -106,6 +110,12 @@ def remove_repetitions(words: Sequence[RecognizedWord]) -> tuple[RecognizedWord,
                 break
         start += 1
     return tuple(result)
+
+
+def _are_closing_phrases(text: str) -> bool:
+    """Whether each sentence of a text is a known closing phrase."""
+    sentences = [_normalized(sentence) for sentence in re.split(r"(?<=[.!?。！？])\s*", text)]
+    return _normalized(text) in CLOSING_PHRASES or all(sentence in CLOSING_PHRASES for sentence in sentences if sentence)
 
 
 def _normalized(text: str) -> str:

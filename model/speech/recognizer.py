@@ -17,7 +17,7 @@ import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 from numpy.typing import NDArray
 
-from longview.model.errors import InvalidSpeechModel
+from longview.model.errors import InvalidSpeechModel, SpeechFailed
 from longview.model.speech.weights import SpeechModel
 from longview.video.audio import RATE_HZ
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
@@ -135,12 +135,14 @@ class SpeechRecognizer:
         `vocabulary`: names and terms that are likely.
 
         Raises:
-            Cancelled: the operation was cancelled. The chunk is finished in the background.
+            SpeechFailed: the model failed. Cancelled: the operation was cancelled. The chunk is finished in the background.
         """
         future = self._executor.submit(self._recognize, samples, language, expected, vocabulary)
         while True:
             try:
                 return future.result(timeout=CANCEL_POLL_S)
+            except RuntimeError as error:
+                raise SpeechFailed(f"The speech model failed: {error}; LONGVIEW_DEVICE=cpu runs it on the CPU.") from error
             except FutureTimeoutError:
                 if progress.is_cancelled:
                     future.cancel()

@@ -9,7 +9,7 @@ from longview.model.speech.recognizer import Language, RecognizedWord, SpeechRec
 from longview.model.speech.voice_activity import SpeechChunk, speech_chunks
 from longview.video.audio import AudioBlock
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Segment, Span, Word, join_words
+from longview.video.timeline import UNSPACED_LANGUAGES, Segment, Span, Word, join_words
 
 SOURCE = "speech"
 MAX_PAUSE_S = 1.0
@@ -56,16 +56,19 @@ def transcribe(
         recognition = recognizer.recognize(
             chunk.samples, language=language, expected=expected, vocabulary=vocabulary, progress=progress
         )
-        words = timed_words(spoken_words(recognition), chunk)
+        words = timed_words(spoken_words(recognition), chunk, recognition.language)
         if words or expected is None:
             expected = Language(recognition.language, recognition.language_probability)
         segments = tuple(_segment(part, recognition.language) for part in divide_words(words))
         yield TranscribedChunk(segments, chunk.done_s, expected, chunk.duration_s)
 
 
-def timed_words(words: Sequence[RecognizedWord], chunk: SpeechChunk) -> list[Word]:
-    """Return words with their times in the video. A piece that does not begin with a space belongs to the word before it."""
-    is_spaced = any(word.text.startswith(" ") for word in words[1:])
+def timed_words(words: Sequence[RecognizedWord], chunk: SpeechChunk, language: str) -> list[Word]:
+    """Return words with their times in the video.
+
+    In languages with spaces, a piece that does not begin with a space belongs to the word before it.
+    """
+    is_spaced = language not in UNSPACED_LANGUAGES
     result: list[Word] = []
     for word in words:
         # A word does not reach over a silence that was removed.

@@ -40,6 +40,8 @@ BUNDLED_FILES = {
 """Package, path and SHA-256 of each bundled file. `model.bin` is its two parts, joined."""
 MODEL_FILE = "model.bin"
 FINGERPRINT_DIGITS = 12
+FINGERPRINT_BYTES = 1 << 20
+"""Bytes at the beginning and at the end of the weights of a folder that its fingerprint covers; the file may have gigabytes."""
 INSTALL_HINT = "install it with: pip install 'longview-video[speech]' (in a checkout: pip install -e '.[speech]')"
 
 
@@ -60,10 +62,14 @@ class SpeechModel:
         if self.folder is None:
             digests = "".join(digest for _, digest in BUNDLED_FILES.values())
             return f"{self.name}@{hashlib.sha256(digests.encode()).hexdigest()[:FINGERPRINT_DIGITS]}"
-        digest = hashlib.blake2b(digest_size=20)
-        with (self.folder / MODEL_FILE).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        digest = hashlib.blake2b(str(self.size_bytes).encode(), digest_size=20)
+        try:
+            with (self.folder / MODEL_FILE).open("rb") as file:
+                digest.update(file.read(FINGERPRINT_BYTES))
+                file.seek(max(0, self.size_bytes - FINGERPRINT_BYTES))
+                digest.update(file.read(FINGERPRINT_BYTES))
+        except OSError as error:
+            raise InvalidSpeechModel(f"{self.folder / MODEL_FILE} cannot be read: {error.strerror}.") from error
         return f"{self.name}@{digest.hexdigest()[:FINGERPRINT_DIGITS]}"
 
     def read_files(self) -> dict[str, bytes]:

@@ -101,7 +101,7 @@ def test_undecodable_video_does_not_prevent_other_answers(app: Longview, first: 
     entry = replace(first, video_id="0" * 12, content_hash="0" * 40, path=damaged, title="damaged")
     app.library.put(entry)
     try:
-        answer = app.ask([app.library.video("0" * 12), first], "When does the yellow star appear?").result()
+        answer = app.ask([app.library.pending_video("0" * 12), first], "When does the yellow star appear?").result()
         assert answer.text.startswith("damaged: ") and "first: From 3" in answer.text
         assert [item.video_id for item in answer.citations] == [first.video_id]
     finally:

@@ -1,6 +1,7 @@
 """Background jobs: progress, errors in one sentence, and no files after a failure."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,9 @@ def test_failed_upload_leaves_no_files(video: Path, tmp_path: Path) -> None:
 def test_failed_upload_keeps_the_copy_of_an_indexed_video(app: Longview, video: Path, tmp_path: Path) -> None:
     first = wait_for(Jobs(app).index(temporary_upload(video, tmp_path), upload_name="My ring.mp4"))
     assert first.video_id is not None
-    app.library.tracks.delete(first.video_id, "captions")
+    track = app.video(first.video_id).track("captions")
+    assert track is not None
+    app.library.tracks.update(first.video_id, replace(track, status="failed"))
     failing = Longview(app.settings.model_copy(update={"context_tokens": 600}))
     assert wait_for(Jobs(failing).index(temporary_upload(video, tmp_path), upload_name="Again.mp4")).error is not None
     assert app.video(first.video_id).path.exists()

@@ -8,7 +8,7 @@ from longview.indexing.embedder import SentenceEncoder
 from longview.indexing.library import Library
 from longview.indexing.search import Moment, captions_with_all_words, search
 from longview.indexing.vectors import VectorIndex
-from longview.video.timeline import Event, Segment, Span
+from longview.video.timeline import Event, Segment, Span, Word
 from tests.indexing.samples import put_captions, put_speech, sample_entry, sample_events, sample_track, spoken
 
 CAPTIONS = (
@@ -177,3 +177,12 @@ def test_search_can_be_restricted_to_sources(talk: tuple[Library, VectorIndex], 
     moments = search(*talk, "fishing boats", sources=[source])
     assert moments and {name for moment in moments for name in moment.sources} == {source}
     assert search(*talk, "fishing boats", sources=[]) == ()
+
+
+def test_moment_of_unspaced_speech_begins_at_the_word(tmp_path: Path, vectors: VectorIndex) -> None:
+    library = Library(tmp_path)
+    characters = "我们明天去东京看樱花"
+    words = tuple(Word(Span(10 + number, 11 + number), character, 0.9) for number, character in enumerate(characters))
+    put_speech(library, sample_entry("aaaaaaaaaaaa"), [Segment(Span(10, 20), characters, "speech", "zh", 0.9, words)])
+    (moment,) = search(library, VectorIndex(library, vectors._embedder), "东京")
+    assert moment.span.start_s == 10 + characters.index("东")

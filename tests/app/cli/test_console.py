@@ -30,7 +30,7 @@ OPTIONS = {
     **dict.fromkeys(("list", "doctor"), {"--json"} | MODEL),
     "plan": {"--json", "--key-frames-only"} | MODEL | SPEECH,
     "remove": {"--json"},
-    "serve": MODEL | DECODING,
+    "serve": MODEL | DECODING | SPEECH,
 }
 """The shared options of each verb, beside `ALWAYS`."""
 

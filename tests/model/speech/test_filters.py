@@ -24,7 +24,7 @@ def text_of(result: tuple[RecognizedWord, ...]) -> str:
     "made_up",
     [
         recognition("Thanks for watching!", no_speech=0.4),
-        recognition("Thank you.", probability=0.5),
+        recognition("Thank you. Thank you.", probability=0.5),
         recognition("ご視聴ありがとうございました", probability=0.4),
         recognition("Subtitles by the Amara.org community", no_speech=0.3),
         recognition("some words about nothing", no_speech=0.8, logprob=-1.3),
@@ -43,7 +43,7 @@ def test_text_for_sound_without_speech_is_removed(made_up: Recognition) -> None:
         recognition("Thank you."),
         recognition("Thanks for watching the birds with us", no_speech=0.4),
         recognition("That is all I know about it", no_speech=0.7, logprob=-0.4),
-        recognition("No, no, no, that is wrong"),
+        recognition("No no no no I said no, pin 0 0 0 0 seven"),
     ],
     ids=lambda item: text_of(item.words)[:25],
 )

@@ -19,7 +19,9 @@ def recognized(*words: tuple[str, float, float]) -> list[RecognizedWord]:
 
 
 def test_words_get_the_times_of_their_own_part() -> None:
-    words = timed_words(recognized((" one", 0.5, 1.0), (" two", 2.5, 3.1), (" three", 2.9, 3.6), (" four", 7.5, 9.0)), CHUNK)
+    words = timed_words(
+        recognized((" one", 0.5, 1.0), (" two", 2.5, 3.1), (" three", 2.9, 3.6), (" four", 7.5, 9.0)), CHUNK, "en"
+    )
     spans = [(word.text, word.span.start_s, word.span.end_s) for word in words]
     # A word that reaches over the removed silence stays in the part that has its middle.
     assert spans == [("one", 10.5, 11.0), ("two", 12.5, 13.0), ("three", 60.0, 60.6), ("four", 64.5, 65.0)]
@@ -27,9 +29,9 @@ def test_words_get_the_times_of_their_own_part() -> None:
 
 def test_pieces_without_a_space_belong_to_the_word_before() -> None:
     pieces = recognized((" by", 0, 0.2), (" 4", 0.2, 0.4), ("%", 0.4, 0.6), (" gym", 0.6, 0.8), ("nasium", 0.8, 1.2))
-    assert [word.text for word in timed_words(pieces, CHUNK)] == ["by", "4%", "gymnasium"]
-    unspaced = recognized(("今日", 0, 0.4), ("は", 0.4, 0.6), ("晴れ", 0.6, 1.0))
-    assert [word.text for word in timed_words(unspaced, CHUNK)] == ["今日", "は", "晴れ"]
+    assert [word.text for word in timed_words(pieces, CHUNK, "en")] == ["by", "4%", "gymnasium"]
+    unspaced = recognized(("今日", 0, 0.4), (" Python", 0.4, 0.6), ("を", 0.6, 0.7), ("使う", 0.7, 1.0))
+    assert [word.text for word in timed_words(unspaced, CHUNK, "ja")] == ["今日", "Python", "を", "使う"]
 
 
 @pytest.mark.parametrize("start_s", [0.0, 3600.0])
