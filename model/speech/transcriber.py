@@ -12,6 +12,11 @@ from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import UNSPACED_LANGUAGES, Segment, Span, Word, join_words
 
 SOURCE = "speech"
+MIN_SHARE_AFTER_PAUSE = 0.25
+"""Minimum share of a word after a pause, by the recogniser's times, at which all of it is after the pause."""
+ONSET_S = 0.15
+"""Time from the start of a piece of speech to its first word, in seconds. The detector's padding is before it, or half of a short
+silence."""
 MAX_PAUSE_S = 1.0
 """Pause that ends a segment, in seconds."""
 MAX_SEGMENT_CHARACTERS = 250
@@ -71,9 +76,9 @@ def timed_words(words: Sequence[RecognizedWord], chunk: SpeechChunk, language: s
     is_spaced = language not in UNSPACED_LANGUAGES
     result: list[Word] = []
     for word in words:
-        # A word does not reach over a silence that was removed.
-        part = chunk.part_at((word.start_s + word.end_s) / 2)
-        start_s = chunk.time_s(max(word.start_s, part.offset_s))
+        # A word does not reach over a silence that was removed. Whisper begins the first word after a pause too early.
+        part = chunk.part_at(word.end_s - (word.end_s - word.start_s) * MIN_SHARE_AFTER_PAUSE)
+        start_s = chunk.time_s(max(word.start_s, part.offset_s + (ONSET_S if part.span.start_s > 0 else 0.0)))
         end_s = min(max(part.span.start_s + word.end_s - part.offset_s, start_s), part.span.end_s)
         start_s = max(start_s, result[-1].span.start_s) if result else start_s
         text = word.text.strip()
