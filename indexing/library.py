@@ -12,7 +12,8 @@ from typing import Any
 
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
-from longview.indexing.tracks import Provenance, StoredSegment, Track, Tracks, insertion, now, replace_segments, tracks_of
+from longview.indexing.track_rows import insertion, now, replace_segments, tracks_of
+from longview.indexing.tracks import Provenance, StoredSegment, Track, Tracks
 from longview.video.timeline import Event, Segment, Span
 
 __all__ = ["DATABASE", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry"]

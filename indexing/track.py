@@ -1,0 +1,63 @@
+"""The types of tracks: what one source has found in one video."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from longview.video.timeline import Segment, Span
+
+TrackStatus = Literal["complete", "incomplete", "declined", "failed"]
+"""`complete`; `incomplete`: interrupted or running, the next run goes on; `declined`: the source does not apply to this video;
+`failed`: it failed, and the note says why."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The checkpoint, the prompts and the plan that produced a result."""
+
+    checkpoint: str
+    """Name and fingerprint."""
+    prompt_version: str
+    plan: dict[str, Any]
+    """The sampling plan in numbers, or the settings of a source that has no such plan."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """What one source has found in a video, without the segments."""
+
+    source: str
+    """Name of the source: `captions`, `speech` or `subtitles`."""
+    status: TrackStatus
+    span: Span
+    """The part of the video that was requested."""
+    done_s: float
+    """Time up to which all segments are in the library, in seconds."""
+    provenance: Provenance
+    language: str | None = None
+    """Main language of the segments."""
+    uncovered: tuple[Span, ...] = ()
+    """Spans that could not be decoded or understood."""
+    note: str = ""
+    """A sentence for people: why a track is empty, or what was left out."""
+    seconds_spent: float = 0.0
+    updated_at: str = ""
+    """ISO 8601, UTC."""
+    segment_count: int = 0
+    """Number of segments, of all languages."""
+    languages: tuple[str, ...] = field(default=())
+    """Languages of the segments, as far as they are known, most frequent first."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the source has covered all that was requested."""
+        return self.status == "complete"
+
+
+@dataclass(frozen=True)
+class StoredSegment:
+    """A segment of the library."""
+
+    segment_id: int
+    """An id that is never used for another text."""
+    video_id: str
+    segment: Segment

@@ -1,0 +1,189 @@
+"""Tracks as rows of the database: functions that write and read them within a transaction."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from longview.indexing.passages import Passage, first_window_after, is_windowed, make_passages, window_start_s
+from longview.indexing.track import Provenance, StoredSegment, Track
+from longview.video.timeline import Segment, Span, Word
+
+MAX_SEGMENT_S = 60.0
+"""Maximum length of a segment of a track that is written piece by piece, in seconds; a chunk of speech has 30 s."""
+UNKNOWN_LANGUAGE = ""
+"""Key of the segments without a language in the counts of a track."""
+
+
+def replace_segments(
+    db: sqlite3.Connection, video_id: str, track: Track, segments: Iterable[Segment], *, origin: str = ""
+) -> None:
+    """Replace the segments of one origin in a track, and store the track; see `Tracks.replace`."""
+    db.execute(
+        "DELETE FROM segments WHERE video_id = :video_id AND source = :source AND origin = :origin",
+        {"video_id": video_id, "source": track.source, "origin": origin},
+    )
+    insert_segments(db, video_id, segments, origin)
+    rows = db.execute(
+        "SELECT coalesce(language, :unknown), count(*) FROM segments WHERE video_id = :video_id AND source = :source GROUP BY 1",
+        {"unknown": UNKNOWN_LANGUAGE, "video_id": video_id, "source": track.source},
+    )
+    write_track(db, video_id, track, dict(rows.fetchall()))
+    _rebuild_passages(db, video_id, track.source)
+
+
+def tracks_of(db: sqlite3.Connection, video_id: str | None = None) -> dict[str, tuple[Track, ...]]:
+    """Return the tracks of one video, or of all videos, by the id of the video."""
+    rows = db.execute(
+        "SELECT * FROM tracks WHERE :video_id IS NULL OR video_id = :video_id ORDER BY source", {"video_id": video_id}
+    )
+    tracks: dict[str, list[Track]] = {}
+    for row in rows:
+        tracks.setdefault(row["video_id"], []).append(_track(row))
+    return {number: tuple(items) for number, items in tracks.items()}
+
+
+def insertion(table: str, values: dict[str, Any]) -> str:
+    """Return the statement that inserts a row of named values."""
+    return f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"
+
+
+def now() -> str:
+    """Return the present time as ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_track(db: sqlite3.Connection, video_id: str, track: Track, segment_counts: Mapping[str, int] | None = None) -> None:
+    """Write a track. `segment_counts`: number of segments by language, if it has changed."""
+    values = {
+        "video_id": video_id,
+        "source": track.source,
+        "status": track.status,
+        "start_s": track.span.start_s,
+        "end_s": track.span.end_s,
+        "done_s": track.done_s,
+        "checkpoint": track.provenance.checkpoint,
+        "prompt_version": track.provenance.prompt_version,
+        "plan": json.dumps(track.provenance.plan),
+        "language": track.language,
+        "uncovered": json.dumps([[span.start_s, span.end_s] for span in track.uncovered]),
+        "note": track.note,
+        "seconds_spent": track.seconds_spent,
+        "updated_at": now(),
+    }
+    if segment_counts is not None:
+        values["segment_counts"] = json.dumps(segment_counts)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("video_id", "source"))
+    db.execute(f"{insertion('tracks', values)} ON CONFLICT (video_id, source) DO UPDATE SET {changes}", values)
+
+
+def insert_segments(db: sqlite3.Connection, video_id: str, segments: Iterable[Segment], origin: str = "") -> None:
+    """Write segments of one origin."""
+    for segment in segments:
+        values = {
+            "video_id": video_id,
+            "source": segment.source,
+            "origin": origin,
+            "start_s": segment.span.start_s,
+            "end_s": segment.span.end_s,
+            "text": segment.text,
+            "language": segment.language,
+            "confidence": segment.confidence,
+            "words": _words_json(segment.words) if segment.words else None,
+        }
+        db.execute(insertion("segments", values), values)
+
+
+def _words_json(words: Sequence[Word]) -> str:
+    rows = [[round(word.span.start_s, 3), round(word.span.end_s, 3), word.text, word.confidence] for word in words]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def delete_segments(db: sqlite3.Connection, video_id: str, source: str) -> None:
+    """Delete all segments of a track, and its passages."""
+    for table in ("segments", "passages"):
+        db.execute(
+            f"DELETE FROM {table} WHERE video_id = :video_id AND source = :source", {"video_id": video_id, "source": source}
+        )
+
+
+def add_passages(db: sqlite3.Connection, video_id: str, source: str, segments: Sequence[Segment]) -> None:
+    """Make the passages of segments that were appended. The windows that they share with earlier ones are made again."""
+    if not segments:
+        return
+    if not is_windowed(source):
+        count = db.execute(
+            "SELECT count(*) FROM passages WHERE video_id = :video_id AND source = :source",
+            {"video_id": video_id, "source": source},
+        ).fetchone()[0]
+        _insert_passages(db, make_passages(video_id, source, segments, first_position=count))
+        return
+    first = first_window_after(min(segment.span.start_s for segment in segments))
+    db.execute(
+        "DELETE FROM passages WHERE video_id = :video_id AND source = :source AND position >= :first",
+        {"video_id": video_id, "source": source, "first": first},
+    )
+    rows = db.execute(
+        "SELECT * FROM segments WHERE video_id = :video_id AND source = :source AND start_s >= :start_s "
+        "ORDER BY start_s, segment_id",
+        {"video_id": video_id, "source": source, "start_s": window_start_s(first) - MAX_SEGMENT_S},
+    ).fetchall()
+    affected = [segment_from(row).segment for row in rows]
+    _insert_passages(db, make_passages(video_id, source, affected, first_position=first))
+
+
+def _rebuild_passages(db: sqlite3.Connection, video_id: str, source: str) -> None:
+    key = {"video_id": video_id, "source": source}
+    db.execute("DELETE FROM passages WHERE video_id = :video_id AND source = :source", key)
+    rows = db.execute("SELECT * FROM segments WHERE video_id = :video_id AND source = :source ORDER BY start_s, segment_id", key)
+    _insert_passages(db, make_passages(video_id, source, [segment_from(row).segment for row in rows.fetchall()]))
+
+
+def _insert_passages(db: sqlite3.Connection, passages: Sequence[Passage]) -> None:
+    for passage in passages:
+        values = {
+            "video_id": passage.video_id,
+            "source": passage.source,
+            "language": passage.language,
+            "position": passage.position,
+            "start_s": passage.span.start_s,
+            "end_s": passage.span.end_s,
+            "text": passage.text,
+        }
+        db.execute(insertion("passages", values), values)
+
+
+def _track(row: sqlite3.Row) -> Track:
+    counts: dict[str, int] = json.loads(row["segment_counts"])
+    languages = sorted((language for language in counts if language != UNKNOWN_LANGUAGE), key=lambda name: -counts[name])
+    return Track(
+        source=row["source"],
+        status=row["status"],
+        span=Span(row["start_s"], row["end_s"]),
+        done_s=row["done_s"],
+        provenance=Provenance(row["checkpoint"], row["prompt_version"], json.loads(row["plan"])),
+        language=row["language"],
+        uncovered=tuple(Span(*bounds) for bounds in json.loads(row["uncovered"])),
+        note=row["note"],
+        seconds_spent=row["seconds_spent"],
+        updated_at=row["updated_at"],
+        segment_count=sum(counts.values()),
+        languages=tuple(languages),
+    )
+
+
+def segment_from(row: sqlite3.Row) -> StoredSegment:
+    """Return the segment of a row."""
+    words = tuple(
+        Word(Span(start_s, end_s), text, confidence) for start_s, end_s, text, confidence in json.loads(row["words"] or "[]")
+    )
+    span = Span(row["start_s"], row["end_s"])
+    segment = Segment(span, row["text"], row["source"], row["language"], row["confidence"], words)
+    return StoredSegment(row["segment_id"], row["video_id"], segment)
+
+
+def passage_from(row: sqlite3.Row) -> Passage:
+    """Return the passage of a row."""
+    span = Span(row["start_s"], row["end_s"])
+    return Passage(row["video_id"], row["source"], row["language"], row["position"], span, row["text"])
