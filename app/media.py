@@ -28,7 +28,7 @@ from longview.video.decoder import Decoder
 from longview.video.errors import ImpossiblePlan, VideoError
 from longview.video.ffmpeg import FULL_DISK_ERRORS
 from longview.video.guard import check_path
-from longview.video.probe import VideoInfo, content_hash
+from longview.video.probe import VideoInfo, content_hash, require_frames
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import PATCH_SIDE_PX
 from longview.video.time_text import format_time
@@ -234,9 +234,11 @@ class MediaStore:
         """Write a part of a video to `target`, by default into the current folder under its title and times.
 
         Raises:
+            NoFrames: the file has only sound.
             BadRequest: the target exists already. ImpossiblePlan: the video has no such part, or no index of key frames.
             FFmpegFailed: the part cannot be decoded, or cannot be written as that kind of file. NoSpace: the disk is full.
         """
+        require_frames(video)
         if span.start_s >= video.duration_s or span.end_s > video.duration_s + END_SLACK_S:
             outside_s = span.start_s if span.start_s >= video.duration_s else span.end_s
             raise ImpossiblePlan(f"{format_time(outside_s)} is outside the video, which is {format_time(video.duration_s)} long.")

@@ -221,9 +221,11 @@ class Longview:
             raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
         return export_segments(format, entry, segments, words=words)
 
-    def add_subtitles(self, entry: VideoEntry, path: Path, *, offset_s: float = 0.0) -> SubtitleImport:
+    def add_subtitles(
+        self, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
+    ) -> SubtitleImport:
         """Add a subtitle file, or a transcript without times, to a video; see `longview.app.subtitle_import`."""
-        return import_subtitles(self.library, entry, path, offset_s=offset_s)
+        return import_subtitles(self.library, entry, path, language=language, offset_s=offset_s)
 
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """Return the conversation about a video, oldest turn first."""
@@ -344,7 +346,8 @@ class Longview:
 def _in_main_language(entry: VideoEntry, segments: Sequence[Segment]) -> list[Segment]:
     """Leave out the subtitles that are not in the main language: translations would alternate with the original in one file."""
     track = entry.track("subtitles")
-    if track is None or len(track.languages) < 2 or not any(item.source == "subtitles" for item in segments):
+    languages = {item.language for item in segments if item.source == "subtitles"}
+    if track is None or not track.languages or len(languages) < 2:
         return list(segments)
     log.warning("Only the %s subtitles are exported; --language chooses: %s.", track.languages[0], ", ".join(track.languages))
     return [item for item in segments if item.source != "subtitles" or item.language == track.languages[0]]

@@ -32,10 +32,13 @@ class SubtitleImport:
     """Sentences about what was left out or changed."""
 
 
-def import_subtitles(library: Library, entry: VideoEntry, path: Path, *, offset_s: float = 0.0) -> SubtitleImport:
+def import_subtitles(
+    library: Library, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
+) -> SubtitleImport:
     """Add a subtitle file to a video; replace subtitles of the same file name. A transcript is aligned with the speech.
 
-    `offset_s`: seconds that are added to all times of the file.
+    `language`: language of the file; by default its name or the speech states it. `offset_s`: seconds that are added to all times
+    of the file.
 
     Raises:
         UnreadableSubtitles: the file cannot be read. BadRequest: it has no segment in the video, is of another kind, or is a
@@ -46,7 +49,7 @@ def import_subtitles(library: Library, entry: VideoEntry, path: Path, *, offset_
     unmatched: tuple[str, ...] = ()
     if suffix in SUBTITLE_SUFFIXES:
         subtitles = read_subtitles(path, offset_s=offset_s).clipped_to(entry.duration_s)
-        segments, language, problems = subtitles.segments, subtitles.language, subtitles.problems
+        segments, language, problems = subtitles.segments, language or subtitles.language, subtitles.problems
     elif suffix in TRANSCRIPT_SUFFIXES:
         if offset_s:
             raise BadRequest("A transcript without times gets those of the speech, so --offset does not apply to it.")
@@ -58,8 +61,8 @@ def import_subtitles(library: Library, entry: VideoEntry, path: Path, *, offset_
                 "run `longview index --sources speech` first."
             )
         alignment = align_transcript(read_transcript(path), words)
-        language = next((segment.language for segment in speech if segment.language), None)
-        segments = tuple(replace(segment, language=language) for segment in alignment.segments)
+        language = language or next((segment.language for segment in speech if segment.language), None)
+        segments = alignment.segments
         unmatched_share, unmatched = alignment.unmatched_share, alignment.unmatched
         if unmatched_share > 1 - MIN_MATCHED_SHARE:
             raise BadRequest(
@@ -71,5 +74,6 @@ def import_subtitles(library: Library, entry: VideoEntry, path: Path, *, offset_
         raise BadRequest(f"{path.name} is not a subtitle file or transcript; use one of {kinds}.")
     if not segments:
         raise BadRequest(f"No subtitle of {path.name} is within {entry.title} ({format_time(entry.duration_s)}); see --offset.")
+    segments = tuple(replace(segment, language=language) for segment in segments)
     track = add_subtitles(library, entry, path.name, segments, language, " ".join(problems))
     return SubtitleImport(track, len(segments), language, unmatched_share, unmatched, problems)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from longview.indexing.library import Library
 from longview.indexing.passages import Passage, is_windowed
-from longview.indexing.terms import match_terms, merge_matches, query_terms
+from longview.indexing.terms import match_terms, merge_matches, phrase_terms, query_terms
 from longview.indexing.vectors import VectorIndex
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Segment, Span, Word
@@ -27,6 +27,9 @@ TERM_WEIGHT = 0.5
 """Weight of the BM25 score, from 0 to 1, beside a cosine with the weight 1."""
 BM25_K1 = 1.2
 """Saturation parameter of FTS5's BM25; a term contributes at most its IDF times `BM25_K1` + 1."""
+PHRASE_BONUS = 0.5
+"""Added to the score of a passage that has the whole query as a phrase, so that a quotation comes before what is similar to it. A
+single occurrence of all terms has a BM25 score of about half of the best possible one."""
 MAX_GROUP_GAP_S = 1.0
 """Maximum time between segments of different sources that speak for one moment, in seconds."""
 
@@ -71,6 +74,11 @@ class Moment:
         return self.evidence[0].segment.source
 
     @property
+    def has_words(self) -> bool:
+        """Whether any evidence has a word of the query; otherwise it is only similar in meaning."""
+        return any(item.highlights for item in self.evidence)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The sources of all evidence, best first."""
         return tuple(item.segment.source for item in self.evidence)
@@ -83,11 +91,14 @@ class _Score:
     cosine: float
     terms: float
     """BM25 score as a share of the best possible one."""
+    has_phrase: bool
+    """Whether the passage has the whole query as a phrase."""
 
     @property
     def total(self) -> float:
         """The score from 0 to 1."""
-        return round(min(1.0, max(0.0, self.cosine + TERM_WEIGHT * self.terms) / (1 + TERM_WEIGHT)), 4)
+        bonus = PHRASE_BONUS if self.has_phrase else 0.0
+        return round(min(1.0, max(0.0, self.cosine + TERM_WEIGHT * self.terms + bonus) / (1 + TERM_WEIGHT)), 4)
 
     def is_match(self, passage: Passage) -> bool:
         """Whether a passage has a term of the query or is similar to it."""
@@ -135,7 +146,7 @@ def search(
         if is_windowed(passage.source) and any(span.overlap_s(passage.span) > 0 for span in covered.get(key, [])):
             continue
         evidence = _best_evidence(library, vectors, query, terms, passage)
-        if evidence is None:
+        if evidence is None or any(_is_shown(moment, passage, evidence) for moment in moments):
             continue
         covered.setdefault(key, []).append(passage.span)
         index = next((index for index, moment in enumerate(moments) if _belongs_to(moment, passage, evidence)), None)
@@ -164,12 +175,17 @@ def _score_passages(
     among = sorted(tracks.passage_ids(video_id, sources)) if video_id or sources is not None else None
     cosines = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among, progress=progress))
     term_scores = tracks.match_terms(terms, limit=max(MAX_CANDIDATES, limit), video_id=video_id, sources=sources)
-    other_ids = [number for number in term_scores if number not in cosines]
+    phrase = phrase_terms(query) if terms else ()
+    with_phrase = tracks.match_phrase(phrase, limit=max(MAX_CANDIDATES, limit), video_id=video_id, sources=sources)
+    other_ids = [number for number in {**term_scores, **dict.fromkeys(with_phrase)} if number not in cosines]
     others = tracks.passages_by_id(other_ids)
     similarities = vectors.similarities([passage.text for passage in others.values()], query)
     cosines |= dict(zip(others, map(float, similarities), strict=True))
     best_possible = _best_possible_score(library, terms) if term_scores else 1.0
-    return {number: _Score(cosine, min(1.0, term_scores.get(number, 0.0) / best_possible)) for number, cosine in cosines.items()}
+    return {
+        number: _Score(cosine, min(1.0, term_scores.get(number, 0.0) / best_possible), number in with_phrase)
+        for number, cosine in cosines.items()
+    }
 
 
 def _best_possible_score(library: Library, terms: Sequence[str]) -> float:
@@ -219,6 +235,11 @@ def _word_at(segment: Segment, position: int) -> Word | None:
             return last
         end, last = start + len(word.text), word
     return last
+
+
+def _is_shown(moment: Moment, passage: Passage, evidence: Evidence) -> bool:
+    """Whether a moment has this evidence already: the best segment of two windows may be one that reaches into both."""
+    return moment.video_id == passage.video_id and any(item.segment == evidence.segment for item in moment.evidence)
 
 
 def _belongs_to(moment: Moment, passage: Passage, evidence: Evidence) -> bool:

@@ -55,6 +55,11 @@ def query_terms(query: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(term for run in content_runs for term in _searched_terms(run)))
 
 
+def phrase_terms(query: str) -> tuple[str, ...]:
+    """Return the stored terms of a whole query in order, with its stop words, to find it as a phrase."""
+    return tuple(index_text(query).split())
+
+
 def match_terms(text: str, terms: tuple[str, ...]) -> list[TermMatch]:
     """Return the places in a text where terms of a query stand, in order."""
     searched, prefixes = set(terms), {term[:-1] for term in terms if term.endswith("*")}

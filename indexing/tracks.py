@@ -173,6 +173,22 @@ class Tracks:
             # FTS5 returns smaller numbers for better matches.
             return {row[0]: -row[1] for row in rows}
 
+    def match_phrase(
+        self, terms: Sequence[str], *, limit: int, video_id: str | None = None, sources: Iterable[str] | None = None
+    ) -> frozenset[int]:
+        """Return the ids of passages that have all of the terms one after another."""
+        phrase = " ".join(terms).replace('"', '""')
+        if not phrase:
+            return frozenset()
+        with self._database.connection() as db:
+            rows = db.execute(
+                "SELECT passage_id FROM passage_terms JOIN passages ON passage_id = passage_terms.rowid "
+                "WHERE passage_terms MATCH :phrase AND (:video_id IS NULL OR video_id = :video_id) "
+                "AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources))) LIMIT :limit",
+                {"phrase": f'"{phrase}"', "video_id": video_id, "sources": _json_list(sources), "limit": limit},
+            )
+            return frozenset(row[0] for row in rows)
+
     def passage_count(self) -> int:
         """Return the number of passages."""
         with self._database.connection() as db:

@@ -59,6 +59,8 @@ def _captions(context: Context, entry: VideoEntry) -> Sequence[Segment]:
 def _no_captions_text(entry: VideoEntry) -> str:
     """Return why a video has no captions, and by what it can be searched."""
     track = entry.track("captions")
+    if not entry.has_frames:
+        return "There are no captions: the file has sound but no pictures."
     if track is None:
         return "There are no captions; `longview index` adds them."
     if track.status == "complete":
@@ -203,7 +205,12 @@ def search(
     video_id = resolve_video(context, video).video_id if video else None
     results = context.follow(context.app.search(query, limit=limit, video=video_id))
     context.print_notice()
-    lines = [_moment_line(moment, is_bold=sys.stdout.isatty()) for moment in results.accepted]
+    with_words = [moment for moment in results.accepted if moment.has_words]
+    similar = [moment for moment in results.accepted if not moment.has_words]
+    lines = [_moment_line(moment, is_bold=sys.stdout.isatty()) for moment in with_words]
+    if with_words and similar:
+        lines.append("Without a word of the query, but perhaps similar:")
+    lines += [_moment_line(moment, is_bold=False) for moment in similar]
     if results.rejected:
         lines.append(
             f"{count_text(len(results.rejected), 'result')} hidden: verification did not confirm the caption (see --no-verify)."

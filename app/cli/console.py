@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STOPPED = "Stopped. Incomplete results were discarded."
+STOPPED = "Stopped. Finished parts are kept, and incomplete results were discarded."
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """click's own class: Typer has brought a copy of click since 0.26, and exports only this child of it."""
@@ -126,7 +126,7 @@ _SPEECH = {
     ],
     "speech_language": Annotated[
         str | None,
-        typer.Option("--language", help="Language of the speech, such as en; by default it is detected.", show_default=False),
+        typer.Option("--language", help="Language of the speech, such as en; auto detects it (the default).", show_default=False),
     ],
     "speech_vocabulary": Annotated[
         Path | None,

@@ -83,6 +83,9 @@ def subtitles(
     context: Context,
     video: VideoArgument,
     file: Annotated[Path, typer.Argument(help="Subtitles (.srt .vtt .ass .ssa), or a transcript without times (.txt .md).")],
+    language: Annotated[
+        str | None, typer.Option(help="Language of the file, such as fr; by default its name states it.", show_default=False)
+    ] = None,
     offset: Annotated[float, typer.Option(help="Seconds that are added to all times.", min=-360_000.0, max=360_000.0)] = 0.0,
 ) -> None:
     """Add a subtitle file to a video. A transcript without times gets those of the recognised speech.
@@ -90,7 +93,7 @@ def subtitles(
     Example: longview subtitles 3f2a holiday.srt --offset -1.5
     """
     entry = resolve_video(context, video)
-    result = context.app.add_subtitles(entry, file.expanduser(), offset_s=offset)
+    result = context.app.add_subtitles(entry, file.expanduser(), language=language, offset_s=offset)
     document = schemas.SubtitlesDocument(
         video_id=entry.video_id,
         path=str(file),

@@ -26,6 +26,8 @@ VERSION = "1"
 """Version of the settings of the recognition: voice activity, decoding and filters."""
 BUNDLED_SECONDS_PER_SECOND = 0.15
 """Typical time per second of sound with the bundled model on one CPU core, in seconds (docs/performance.md)."""
+DETECTED = "auto"
+"""Setting of the language that detects it, also if an earlier run had another setting."""
 DETECTION_SOUND_S = 600.0
 """Maximum sound that is examined to compare the spoken language with that of subtitles, in seconds."""
 MIN_SUBTITLE_SHARE = 0.1
@@ -154,9 +156,13 @@ class SpeechSource:
         Raises:
             BadRequest: the speech model does not know it.
         """
-        language, known = self._runtime.settings.speech_language, self._runtime.speech_recognizer.languages
-        if language and language not in known:
-            raise BadRequest(f"The speech model does not know the language {language!r}; it knows {' '.join(known)}.")
+        language = self._runtime.settings.speech_language
+        if language is None or language == DETECTED:
+            return None
+        if language not in self._runtime.speech_recognizer.languages:
+            raise BadRequest(
+                f"The speech model does not know the language {language!r}; use a code such as en, de or ko, or {DETECTED}."
+            )
         return language
 
     def _stream(self, video: VideoInfo) -> StreamInfo:
@@ -218,7 +224,8 @@ class SpeechSource:
             # Files without a language in their name are nearly always in that of the film.
             return " (of unknown language)"
         stream = self._stream(job.video)
-        spoken = self._runtime.settings.speech_language or language_code(stream.language or "")
+        chosen = self._runtime.settings.speech_language
+        spoken = (chosen if chosen != DETECTED else None) or language_code(stream.language or "")
         spoken = spoken or self._detect_language(job, stream.index, progress)
         return f" ({spoken})" if spoken in languages else ""
 

@@ -62,7 +62,7 @@ class SubtitleSource:
         states = track.provenance.plan.get("origins", []) if track else []
         if origins and (track is None or not track.is_complete or states != _states(origins)):
             return Decision("run", estimated_seconds=_estimated_seconds(job.video, origins))
-        if track and states and not origins:
+        if track and states and not origins and _is_same_folder(track, job.video):
             # The files beside the video were deleted.
             return Decision("run", estimated_seconds=0.0)
         if track and track.segment_count:
@@ -78,7 +78,9 @@ class SubtitleSource:
         video_id, whole = job.entry.video_id, Span(0.0, job.video.duration_s)
         origins = self._origins(job)
         track = Track(self.name, "incomplete", whole, 0.0, Provenance(READER, VERSION, {"origins": []}))
-        self._delete_vanished(video_id, track, origins)
+        known = job.entry.track(self.name)
+        if known and _is_same_folder(known, job.video):
+            self._delete_vanished(video_id, track, origins)
         problems: list[str] = []
         errors: list[VideoError] = []
         for origin, step in zip(origins, progress.steps(len(origins)), strict=True):
@@ -99,7 +101,7 @@ class SubtitleSource:
             track,
             status="complete",
             done_s=whole.end_s,
-            provenance=Provenance(READER, VERSION, {"origins": _states(origins)}),
+            provenance=Provenance(READER, VERSION, {"origins": _states(origins), "folder": str(job.video.path.parent)}),
             note=" ".join(problems),
             seconds_spent=time.monotonic() - start,
         )
@@ -149,6 +151,11 @@ def _origins(video: VideoInfo) -> list[_Origin]:
         log.warning("%s: of %d text streams, the first %d are read", video.path.name, len(streams), MAX_STREAMS)
     origins = [_Origin(f"stream {stream.index}", stream=stream) for stream in streams[:MAX_STREAMS]]
     return origins + [_Origin(path.name, path=path) for path in find_sidecars(video.path)]
+
+
+def _is_same_folder(track: Track, video: VideoInfo) -> bool:
+    """Whether a track was read beside the same file, and not beside a copy in another folder."""
+    return track.provenance.plan.get("folder") == str(video.path.parent)
 
 
 def _estimated_seconds(video: VideoInfo, origins: Sequence[_Origin]) -> float:

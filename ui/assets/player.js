@@ -16,13 +16,20 @@ document.addEventListener('click', (event) => {
 document.addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && event.target.dataset && event.target.dataset.seek) longviewSeek(parseFloat(event.target.dataset.seek));
 });
-// Media events do not bubble, but they can be captured.
-document.addEventListener('timeupdate', (event) => {
-  const now = event.target.currentTime;
+// The row of the present time. After a jump, the list is scrolled to it.
+function longviewMark(now, isJump) {
+  let current = null;
   for (const row of document.querySelectorAll('.captions tr[data-seek]')) {
-    row.classList.toggle('now', now >= parseFloat(row.dataset.seek) && now < parseFloat(row.dataset.until));
+    const isNow = now >= parseFloat(row.dataset.seek) && now < parseFloat(row.dataset.until);
+    row.classList.toggle('now', isNow);
+    if (isNow) current = current ?? row;
   }
-}, true);
+  const list = current?.closest('.captions');
+  if (isJump && list) list.scrollTop = current.offsetTop - list.clientHeight / 3;
+}
+// Media events do not bubble, but they can be captured.
+document.addEventListener('timeupdate', (event) => longviewMark(event.target.currentTime, false), true);
+document.addEventListener('seeked', (event) => longviewMark(event.target.currentTime, true), true);
 
 // The jobs of the server. A hidden page closes its connection, because browsers allow six per server.
 let longviewEvents = null;

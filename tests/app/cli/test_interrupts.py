@@ -16,7 +16,7 @@ from tests.app.samples import RING, file_names
 from tests.app.shell import Shell, environment
 from tests.ui.servers import running_server
 
-STOPPED = "Stopped. Incomplete results were discarded."
+STOPPED = "Stopped. Finished parts are kept, and incomplete results were discarded."
 
 
 def interrupt(shell: Shell, *words: str, at: str, after: str = "") -> tuple[str, list[str]]:
