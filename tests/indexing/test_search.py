@@ -186,3 +186,16 @@ def test_moment_of_unspaced_speech_begins_at_the_word(tmp_path: Path, vectors: V
     put_speech(library, sample_entry("aaaaaaaaaaaa"), [Segment(Span(10, 20), characters, "speech", "zh", 0.9, words)])
     (moment,) = search(library, VectorIndex(library, vectors._embedder), "东京")
     assert moment.span.start_s == 10 + characters.index("东")
+
+
+def test_quotation_comes_before_what_is_similar(tmp_path: Path, vectors: VectorIndex) -> None:
+    library = Library(tmp_path)
+    segments = [
+        spoken(0, "Mount Vesuvius erupted long ago and buried the towns around it in ash and stones"),
+        spoken(40, "the strongest one had a magnitude of nine point five and lasted ten minutes"),
+        spoken(80, "a magnitude tells how strong an earthquake is and nine of them were felt here"),
+    ]
+    put_speech(library, sample_entry("aaaaaaaaaaaa"), segments)
+    moments = search(library, VectorIndex(library, vectors._embedder), "magnitude of nine point five")
+    assert moments[0].span.start_s == pytest.approx(42.5, abs=0.6)
+    assert moments[0].has_words and moments[0].score > moments[1].score
