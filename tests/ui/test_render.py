@@ -148,7 +148,7 @@ def test_moment_says_its_source_and_whether_it_is_verified() -> None:
     assert ParsedPage(card).words.endswith("t · captions · not verified")
     assert "0.83" not in ParsedPage(card).text and 'title="score 0.83"' in card
     assert ParsedPage(render.moments(found(replace(moment(), verified=True)))).words.endswith("t · captions · verified")
-    assert ParsedPage(render.moments(found(moment(source="speech")))).words.endswith("t · speech")
+    assert ParsedPage(render.moments(found(moment(source="speech")))).words.endswith("t · speech · similar in meaning")
 
 
 def test_moment_shows_all_evidence_with_the_words_of_the_query() -> None:
