@@ -229,7 +229,7 @@ def search(
 
 def _moment_line(moment: Moment, *, is_bold: bool) -> str:
     best = moment.evidence[0]
-    text = highlighted(best.segment.text, best.highlights) if is_bold else best.segment.text
+    text = highlighted(best.segment.text, best.highlights if is_bold else ())
     is_unverified = best.segment.source in VERIFIED_SOURCES and not moment.verified
     others = "".join(f" + {source}" for source in moment.sources[1:])
     note = "  (not verified)" if is_unverified else ""

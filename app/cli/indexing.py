@@ -79,7 +79,8 @@ def index_lines(result: IndexResult) -> Iterator[str]:
     entry = result.entry
     yield f"{entry.video_id}  {format_time(entry.duration_s)}  {printable(str(entry.path))}"
     for report in result.reports:
-        yield f"  {report.source:9}  {source_text(report, entry)}"
+        # A reason may have the name of a file, or a line of one.
+        yield f"  {report.source:9}  {printable(source_text(report, entry))}"
 
 
 @command("json", "model")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from longview.app.cli.output import BOLD, NOT_BOLD, highlighted
 from longview.video.synthetic import render
 from tests.app.samples import RING
 from tests.app.shell import Shell, environment
@@ -92,3 +93,9 @@ def test_name_of_an_export_that_is_too_long_is_one_sentence(shell: Shell, entry:
     target = tmp_path / ("x" * 252 + ".jpg")
     error = shell.call("contact-sheet", entry["video_id"], "-o", str(target), code=1)["error"]
     assert error["code"] == "bad_request" and "File name too long" in error["message"]
+
+
+def test_words_of_a_result_cannot_control_the_terminal() -> None:
+    text = "a \x1b[2Jred\x07 circle\n"
+    assert highlighted(text, ()) == "a �[2Jred� circle�"
+    assert highlighted(text, ((6, 9),)) == f"a �[2J{BOLD}red{NOT_BOLD}� circle�"
