@@ -27,6 +27,13 @@ MAX_PAUSE_S = 20.0
 """Maximum time between two recognised words of one sentence, in seconds. Beyond it, one of them matched by chance."""
 MAX_INTERPOLATED_S = 5.0
 """Maximum time between two recognised words, in seconds, in which the words between them get interpolated times."""
+MAX_MISRECOGNISED_WORDS = 25
+"""Maximum number of consecutive words that were all recognised as others: a long sentence."""
+MAX_LENGTH_RATIO = 2.0
+"""Maximum ratio between the lengths of misrecognised words and of what was recognised in their place."""
+ANCHOR_WORDS, MIN_ANCHORS = 4, 5
+"""Number of words before and after them that are looked at, and minimum number of these that must be recognised. In another talk,
+single words match by chance."""
 NEARBY_WORDS = 2
 """Number of words before and after a word in which a recognised one counts as nearby."""
 UNSPACED_SCRIPTS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -134,6 +141,7 @@ def _matched_spans(spoken: Sequence[str], recognised: Sequence[Word]) -> list[Sp
         ranks.append(counts[owner])
         counts[owner] += 1
     spans: list[Span | None] = [None] * len(spoken)
+    matches: dict[int, int] = {}
     for spoken_unit, unit in align(spoken_units, units):
         owner = owners[unit]
         whole = recognised[owner].span
@@ -143,7 +151,30 @@ def _matched_spans(spoken: Sequence[str], recognised: Sequence[Word]) -> list[Sp
         index = spoken_owners[spoken_unit]
         known = spans[index]
         spans[index] = Span(start_s, end_s) if known is None else Span(known.start_s, max(known.start_s, end_s))
+        matches[index] = owner
+    _place_misrecognised(spoken, recognised, spans, matches)
     return spans
+
+
+def _place_misrecognised(
+    spoken: Sequence[str], recognised: Sequence[Word], spans: list[Span | None], matches: dict[int, int]
+) -> None:
+    """Give words that were recognised as others the times of those: both stand between the same two matched words."""
+    for (before, first), (after, last) in pairwise(sorted(matches.items())):
+        words, others = spoken[before + 1 : after], recognised[first + 1 : last]
+        if not words or not others or len(words) > MAX_MISRECOGNISED_WORDS:
+            continue
+        nearby = range(before - ANCHOR_WORDS + 1, after + ANCHOR_WORDS)
+        length, other_length = sum(map(len, words)), sum(len(other.text) for other in others)
+        is_plausible = 1 / MAX_LENGTH_RATIO <= length / max(1, other_length) <= MAX_LENGTH_RATIO
+        if not is_plausible or sum(index in matches for index in nearby) < MIN_ANCHORS:
+            continue
+        start_s, duration_s = others[0].span.start_s, others[-1].span.end_s - others[0].span.start_s
+        position = 0
+        for index, word in enumerate(words, before + 1):
+            begin_s = start_s + duration_s * position / length
+            position += len(word)
+            spans[index] = Span(begin_s, max(begin_s, start_s + duration_s * position / length))
 
 
 def _all_units(words: Sequence[str]) -> tuple[list[str], list[int]]:

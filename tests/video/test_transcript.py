@@ -58,7 +58,7 @@ def test_spoken_sentences_get_the_times_of_their_words() -> None:
     heard = spoken(["hello every body we talk about rivers its over rated if you asked me"], start_s=10)
     alignment = align_transcript(text, heard)
     assert [(segment.text, segment.span) for segment in alignment.segments] == [
-        ("ANNA: Hello, everybody!", Span(10, 10.5)),
+        ("ANNA: Hello, everybody!", Span(10, 11.5)),
         ("We talk about rivers.", Span(11.5, 13.5)),
         ("Dr. Brown: It\u2019s over- rated, if you ask me.", Span(13.5, 17)),
     ]
@@ -69,6 +69,20 @@ def test_spoken_sentences_get_the_times_of_their_words() -> None:
     )
     assert alignment.unmatched_share == pytest.approx(9 / 26)
     assert {segment.source for segment in alignment.segments} == {"subtitles"}
+
+
+def test_misrecognised_sentence_stands_between_its_neighbours() -> None:
+    text = "The ash fell on the town for days.\nPhreatomagmatic Krakatoa!\nThe sound was heard far away from the island."
+    heard = [
+        "the ash fell on the town for days",
+        "free at a magnetic cracker toe",
+        "the sound was heard far away from the island",
+    ]
+    alignment = align_transcript(text, spoken(heard))
+    assert [segment.text for segment in alignment.segments] == text.split("\n")
+    first, second, third = (segment.span for segment in alignment.segments)
+    assert first.end_s <= second.start_s < second.end_s <= third.start_s
+    assert second.duration_s == pytest.approx(3.0)
 
 
 def test_words_between_matched_ones_get_interpolated_times() -> None:
