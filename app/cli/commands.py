@@ -18,7 +18,7 @@ from longview.app.cli.params import (
 )
 from longview.app.doctor import examine
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
-from longview.app.reports import count_text
+from longview.app.reports import count_text, searchable_by
 from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import NO_EVENTS, ChatTurn, Moment, Segment
 from longview.indexing.library import VideoEntry
@@ -65,7 +65,7 @@ def _no_captions_text(entry: VideoEntry) -> str:
         return "There are no captions; `longview index` adds them."
     if track.status == "complete":
         return NO_EVENTS
-    others = " and ".join(other.source for other in entry.tracks if other.segment_count)
+    others = searchable_by(entry)
     return f"There are no captions: {track.note}." + (f" The video is searchable by {others}." if others else "")
 
 
