@@ -143,12 +143,13 @@ class SpeechSource:
             return None
         if not track.is_complete and track.provenance != provenance:
             return None
-        made = track.provenance.plan
-        is_same = all(
-            value is None or made.get(name) == value for name, value in provenance.plan.items() if name != "audio_stream"
-        )
-        is_same_stream = self._runtime.settings.audio_track is None or made.get("audio_stream") == provenance.plan["audio_stream"]
-        return track if is_same and is_same_stream else None
+        settings, made = self._runtime.settings, track.provenance.plan
+        if settings.speech_language == DETECTED and made.get("language") is not None:
+            return None
+        chosen = {name: value for name, value in provenance.plan.items() if value is not None}
+        if settings.audio_track is None:
+            del chosen["audio_stream"]
+        return track if all(made.get(name) == value for name, value in chosen.items()) else None
 
     def _chosen_language(self) -> str | None:
         """Return the language of the settings; None if it is detected.
@@ -174,7 +175,8 @@ class SpeechSource:
         """Return what makes this track: the model and all settings that change the words."""
         settings = self._runtime.settings
         stream = self._stream(job.video)
-        plan = {"audio_stream": stream.index, "language": settings.speech_language, "vocabulary": self._vocabulary()}
+        language = None if settings.speech_language == DETECTED else settings.speech_language
+        plan = {"audio_stream": stream.index, "language": language, "vocabulary": self._vocabulary()}
         return Provenance(self._runtime.speech_model.identity, VERSION, plan)
 
     def _vocabulary(self) -> str | None:

@@ -88,6 +88,12 @@ def test_second_run_changes_nothing(app: Longview, result: IndexResult, talk: Pa
     assert (app.segments(result.entry), app.library.tracks.revision()) == before
 
 
+def test_explicit_detection_keeps_a_detected_language(app: Longview, result: IndexResult, talk: Path) -> None:
+    detected = another_app(app.library.folder, speech_language="auto").index(talk, SPEECH_ONLY).result()
+    assert detected.reports[0].status == "up_to_date"
+    assert speech_track(detected.entry) == speech_track(result.entry)
+
+
 def test_cancelled_speech_is_kept_and_resumed(short: Path, tmp_path: Path) -> None:
     app = another_app(tmp_path)
     with pytest.raises(Cancelled):
