@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,9 @@ class Indexer:
             try:
                 yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0 - FINISHING_SHARE))
             except BaseException:
-                # A cancellation, too.
-                self._forget_if_empty(video_id, known)
+                # A cancellation, too. The user may have removed the video meanwhile.
+                with suppress(UnknownVideo):
+                    self._forget_if_empty(video_id, known)
                 raise
         errors = [report.error for report in run.reports if report.error]
         if errors and self._forget_if_empty(video_id, known):
