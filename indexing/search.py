@@ -207,10 +207,10 @@ def _best_evidence(
     if not is_windowed(passage.source):
         segment = Segment(passage.span, passage.text, passage.source, passage.language)
         return Evidence(segment, segment.span, merge_matches(match_terms(segment.text, terms)))
-    stored = library.tracks.segments(passage.video_id, passage.source, language=passage.language, within=passage.span)
-    if not stored:
+    stored = library.tracks.segments(passage.video_id, passage.source, within=passage.span)
+    segments = [item.segment for item in stored if item.segment.language == passage.language]
+    if not segments:
         return None
-    segments = [item.segment for item in stored]
     similarities = vectors.similarities([segment.text for segment in segments], query)
     shares = [len({match.term for match in match_terms(segment.text, terms)}) / max(1, len(terms)) for segment in segments]
     best = max(range(len(segments)), key=lambda index: (float(similarities[index]) + TERM_WEIGHT * shares[index], -index))
