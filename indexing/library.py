@@ -12,7 +12,7 @@ from typing import Any
 
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
-from longview.indexing.track_rows import insertion, now, replace_segments, tracks_of
+from longview.indexing.track_rows import insertion, now, replace_segments, require_video, tracks_of
 from longview.indexing.tracks import Provenance, StoredSegment, Track, Tracks
 from longview.video.timeline import Event, Segment, Span
 
@@ -114,8 +114,7 @@ class Library:
         """
         with self._database.connection() as db:
             row = db.execute("SELECT * FROM videos WHERE video_id = ?", (video_id,)).fetchone()
-            if row is None:
-                raise UnknownVideo("The video was removed from the library while it was being indexed.")
+            require_video(db, video_id)
             return _entry(row, tracks_of(db, video_id).get(video_id, ()))
 
     def put_captions(
@@ -126,7 +125,6 @@ class Library:
         Raises:
             UnknownVideo: the video was removed meanwhile.
         """
-        self.pending_video(video_id)
         with self._database.transaction() as db:
             replace_segments(db, video_id, track, captions)
             db.execute(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from longview.indexing.errors import UnknownVideo
 from longview.indexing.passages import Passage, first_window_after, is_windowed, make_passages, window_start_s
 from longview.indexing.track import Provenance, StoredSegment, Track
 from longview.video.timeline import Segment, Span, Word
@@ -16,10 +17,21 @@ UNKNOWN_LANGUAGE = ""
 """Key of the segments without a language in the counts of a track."""
 
 
+def require_video(db: sqlite3.Connection, video_id: str) -> None:
+    """Check that a video still exists, within the transaction that writes about it.
+
+    Raises:
+        UnknownVideo: it was removed meanwhile.
+    """
+    if db.execute("SELECT 1 FROM videos WHERE video_id = ?", (video_id,)).fetchone() is None:
+        raise UnknownVideo("The video was removed from the library while it was being indexed.")
+
+
 def replace_segments(
     db: sqlite3.Connection, video_id: str, track: Track, segments: Iterable[Segment], *, origin: str = ""
 ) -> None:
     """Replace the segments of one origin in a track, and store the track; see `Tracks.replace`."""
+    require_video(db, video_id)
     db.execute(
         "DELETE FROM segments WHERE video_id = :video_id AND source = :source AND origin = :origin",
         {"video_id": video_id, "source": track.source, "origin": origin},

@@ -20,6 +20,7 @@ from longview.indexing.track_rows import (
     insert_segments,
     passage_from,
     replace_segments,
+    require_video,
     segment_from,
     write_track,
 )
@@ -29,7 +30,10 @@ __all__ = ["Provenance", "StoredSegment", "Track", "TrackStatus", "Tracks"]
 
 
 class Tracks:
-    """The tracks of one library. Safe to use from several threads and processes."""
+    """The tracks of one library. Safe to use from several threads and processes.
+
+    What writes a track raises `UnknownVideo` if the video was removed meanwhile.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,6 +43,7 @@ class Tracks:
     def begin(self, video_id: str, track: Track) -> None:
         """Start a track: delete what the source found before, and store the track without segments."""
         with self._database.transaction() as db:
+            require_video(db, video_id)
             delete_segments(db, video_id, track.source)
             write_track(db, video_id, track, {})
 
@@ -51,6 +56,7 @@ class Tracks:
             TrackChanged: another run has begun or continued the track meanwhile; nothing is added.
         """
         with self._database.transaction() as db:
+            require_video(db, video_id)
             row = db.execute(
                 "SELECT done_s, segment_counts FROM tracks WHERE video_id = :video_id AND source = :source",
                 {"video_id": video_id, "source": track.source},
@@ -74,6 +80,7 @@ class Tracks:
     def update(self, video_id: str, track: Track) -> None:
         """Store the state of a track; its segments stay."""
         with self._database.transaction() as db:
+            require_video(db, video_id)
             write_track(db, video_id, track)
 
     def delete(self, video_id: str, source: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from longview.indexing.errors import TrackChanged
+from longview.indexing.errors import TrackChanged, UnknownVideo
 from longview.indexing.library import Library
 from longview.indexing.passages import WINDOW_S, Passage
 from longview.indexing.terms import query_terms
@@ -106,6 +106,21 @@ def test_files_of_one_source_replace_only_themselves(library: Library) -> None:
     assert [item.segment for item in library.tracks.segments(VIDEO, "subtitles")] == [second, newer]
     assert library.tracks.origins(VIDEO, "subtitles") == ("film.de.srt", "film.en.srt")
     assert matching_texts(library, "one") == []
+
+
+def test_track_of_a_removed_video_is_not_written(library: Library) -> None:
+    put_speech(library, sample_entry(VIDEO), talk(3))
+    library.remove(VIDEO)
+    track = sample_track("speech")
+    for write in (
+        lambda: library.tracks.begin(VIDEO, track),
+        lambda: library.tracks.append(VIDEO, track, talk(1), after_s=100.0),
+        lambda: library.tracks.replace(VIDEO, track, talk(1)),
+        lambda: library.tracks.update(VIDEO, track),
+    ):
+        with pytest.raises(UnknownVideo, match="removed"):
+            write()
+    assert library.tracks.passage_ids() == frozenset()
 
 
 def test_removal_of_a_video_leaves_no_passage(library: Library) -> None:
