@@ -16,9 +16,14 @@ def count_text(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
+def source_label(source: str) -> str:
+    """Return the name of a source as people read it."""
+    return source.replace("_", " ")
+
+
 def searchable_by(entry: VideoEntry, *, without: str = "") -> str:
     """Return by which sources a video can be searched, as text; empty if by none."""
-    return " and ".join(track.source for track in entry.tracks if track.segment_count and track.source != without)
+    return " and ".join(source_label(track.source) for track in entry.tracks if track.segment_count and track.source != without)
 
 
 def source_text(report: SourceReport, entry: VideoEntry) -> str:
@@ -43,7 +48,7 @@ def source_text(report: SourceReport, entry: VideoEntry) -> str:
 def describe(result: IndexResult) -> str:
     """Return what came of all sources of a video that have something to say, in one line."""
     relevant = (item for item in result.reports if item.segments or item.status == "failed" or item.source == "captions")
-    return "; ".join(f"{report.source}: {source_text(report, result.entry)}" for report in relevant)
+    return "; ".join(f"{source_label(report.source)}: {source_text(report, result.entry)}" for report in relevant)
 
 
 def contents_text(entry: VideoEntry) -> str:
@@ -53,10 +58,10 @@ def contents_text(entry: VideoEntry) -> str:
 
 def _track_text(entry: VideoEntry, track: Track) -> str:
     if track.status == "failed" and not track.segment_count:
-        return f"{track.source} failed"
+        return f"{source_label(track.source)} failed"
     if track.status == "declined" or not track.segment_count:
-        return f"no {track.source}"
-    text = f"{track.source}: {count_text(track.segment_count, SOURCES[track.source].segment_noun)}"
+        return f"no {source_label(track.source)}"
+    text = f"{source_label(track.source)}: {count_text(track.segment_count, SOURCES[track.source].segment_noun)}"
     if track.status in ("incomplete", "failed"):
         return f"{text}, up to {format_time(track.done_s)} of {format_time(track.span.end_s)}"
     is_part = track.span.duration_s < entry.duration_s - ROUNDING_S

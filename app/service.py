@@ -50,7 +50,7 @@ __all__ = [  # with the types and constants that the interface needs
 
 log = logging.getLogger(__name__)
 
-EXPORT_ORDER = ("captions", "subtitles", "speech")
+EXPORT_ORDER = ("captions", "subtitles", "speech", "screen_text")
 """Sources that are exported where none is chosen: the first that the video has."""
 NO_EVENTS = "No events detected."
 """Text in place of the captions of a video that was captioned and has no events."""

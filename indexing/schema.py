@@ -175,6 +175,10 @@ MIGRATIONS = (
     DROP TABLE videos;
     ALTER TABLE new_videos RENAME TO videos;
     """,
+    # Lines of text on screen have a place in the frame.
+    """
+    ALTER TABLE segments ADD COLUMN box TEXT;
+    """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from longview.indexing.library import Library
-from longview.indexing.passages import Passage, is_windowed
+from longview.indexing.passages import SCREEN_GAP_S, Passage, is_screen, is_windowed
 from longview.indexing.terms import match_terms, merge_matches, phrase_terms, query_terms
 from longview.indexing.vectors import VectorIndex
 from longview.video.progress import NO_PROGRESS, Progress
@@ -32,6 +32,9 @@ PHRASE_BONUS = 0.5
 single occurrence of all terms has a BM25 score of about half of the best possible one."""
 MAX_GROUP_GAP_S = 1.0
 """Maximum time between segments of different sources that speak for one moment, in seconds."""
+MAX_GROUP_SPAN_S = 60.0
+"""Length of the first part of a segment in which other sources speak for the same moment, in seconds. A line such as the name of
+a channel may stay on screen for hours."""
 
 
 @dataclass(frozen=True)
@@ -204,11 +207,18 @@ def _best_evidence(
     library: Library, vectors: VectorIndex, query: str, terms: tuple[str, ...], passage: Passage
 ) -> Evidence | None:
     """Return the segment of a passage that matches a query best; None if the passage was replaced meanwhile."""
-    if not is_windowed(passage.source):
+    if not (is_windowed(passage.source) or is_screen(passage.source)):
         segment = Segment(passage.span, passage.text, passage.source, passage.language)
         return Evidence(segment, segment.span, merge_matches(match_terms(segment.text, terms)))
-    stored = library.tracks.segments(passage.video_id, passage.source, within=passage.span)
-    segments = [item.segment for item in stored if item.segment.language == passage.language]
+    within, start_s = passage.span, passage.span.start_s
+    if is_screen(passage.source):
+        # A line that stays on screen for hours makes the passage as long, but the others begin with it.
+        within = Span(start_s, min(within.end_s, start_s + SCREEN_GAP_S))
+    stored = [item.segment for item in library.tracks.segments(passage.video_id, passage.source, within=within)]
+    if is_screen(passage.source):
+        segments = [segment for segment in stored if segment.span.start_s >= start_s]
+    else:
+        segments = [segment for segment in stored if segment.language == passage.language]
     if not segments:
         return None
     similarities = vectors.similarities([segment.text for segment in segments], query)
@@ -247,5 +257,9 @@ def _belongs_to(moment: Moment, passage: Passage, evidence: Evidence) -> bool:
     return (
         moment.video_id == passage.video_id
         and passage.source not in moment.sources
-        and moment.span.overlap_s(evidence.span) >= -MAX_GROUP_GAP_S
+        and _beginning(moment.span).overlap_s(_beginning(evidence.span)) >= -MAX_GROUP_GAP_S
     )
+
+
+def _beginning(span: Span) -> Span:
+    return Span(span.start_s, min(span.end_s, span.start_s + MAX_GROUP_SPAN_S))

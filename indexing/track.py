@@ -26,7 +26,7 @@ class Track:
     """What one source has found in a video, without the segments."""
 
     source: str
-    """Name of the source: `captions`, `speech` or `subtitles`."""
+    """Name of the source: `captions`, `speech`, `subtitles` or `screen_text`."""
     status: TrackStatus
     span: Span
     """The part of the video that was requested."""

@@ -2,14 +2,16 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime
 from typing import Any
 
 from longview.indexing.errors import UnknownVideo
-from longview.indexing.passages import Passage, first_window_after, is_windowed, make_passages, window_start_s
+from longview.indexing.passages import Passage, first_window_after, is_screen, is_windowed, make_passages, window_start_s
 from longview.indexing.track import Provenance, StoredSegment, Track
-from longview.video.timeline import Segment, Span, Word
+from longview.video.timeline import Box, Segment, Span, Word
 
 MAX_SEGMENT_S = 60.0
 """Maximum length of a segment of a track that is written piece by piece, in seconds; a chunk of speech has 30 s."""
@@ -103,6 +105,7 @@ def insert_segments(db: sqlite3.Connection, video_id: str, segments: Iterable[Se
             "language": segment.language,
             "confidence": segment.confidence,
             "words": _words_json(segment.words) if segment.words else None,
+            "box": json.dumps([round(bound, 4) for bound in astuple(segment.box)]) if segment.box else None,
         }
         db.execute(insertion("segments", values), values)
 
@@ -110,6 +113,15 @@ def insert_segments(db: sqlite3.Connection, video_id: str, segments: Iterable[Se
 def _words_json(words: Sequence[Word]) -> str:
     rows = [[round(word.span.start_s, 3), round(word.span.end_s, 3), word.text, word.confidence] for word in words]
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def delete_open_segments(db: sqlite3.Connection, video_id: str, source: str, after_s: float) -> Counter[str]:
+    """Delete the segments of a track that reach a time; return their number by language."""
+    rows = db.execute(
+        "DELETE FROM segments WHERE video_id = :video_id AND source = :source AND end_s >= :after_s RETURNING language",
+        {"video_id": video_id, "source": source, "after_s": after_s},
+    )
+    return Counter(row["language"] or UNKNOWN_LANGUAGE for row in rows.fetchall())
 
 
 def delete_segments(db: sqlite3.Connection, video_id: str, source: str) -> None:
@@ -123,6 +135,9 @@ def delete_segments(db: sqlite3.Connection, video_id: str, source: str) -> None:
 def add_passages(db: sqlite3.Connection, video_id: str, source: str, segments: Sequence[Segment]) -> None:
     """Make the passages of segments that were appended. The windows that they share with earlier ones are made again."""
     if not segments:
+        return
+    if is_screen(source):
+        _update_passages(db, video_id, source)
         return
     if not is_windowed(source):
         count = db.execute(
@@ -150,6 +165,25 @@ def _rebuild_passages(db: sqlite3.Connection, video_id: str, source: str) -> Non
     db.execute("DELETE FROM passages WHERE video_id = :video_id AND source = :source", key)
     rows = db.execute("SELECT * FROM segments WHERE video_id = :video_id AND source = :source ORDER BY start_s, segment_id", key)
     _insert_passages(db, make_passages(video_id, source, [segment_from(row).segment for row in rows.fetchall()]))
+
+
+def _update_passages(db: sqlite3.Connection, video_id: str, source: str) -> None:
+    """Make the passages of a track again, and keep the rows of those whose text is the same, with their vectors."""
+    key = {"video_id": video_id, "source": source}
+    rows = db.execute("SELECT * FROM segments WHERE video_id = :video_id AND source = :source ORDER BY start_s, segment_id", key)
+    passages = make_passages(video_id, source, [segment_from(row).segment for row in rows.fetchall()])
+    rows = db.execute("SELECT * FROM passages WHERE video_id = :video_id AND source = :source", key)
+    known = {(row["position"], row["start_s"], row["text"]): row for row in rows.fetchall()}
+    added = []
+    for passage in passages:
+        row = known.pop((passage.position, passage.span.start_s, passage.text), None)
+        if row is None:
+            added.append(passage)
+        elif row["end_s"] != passage.span.end_s:
+            values = {"end_s": passage.span.end_s, "passage_id": row["passage_id"]}
+            db.execute("UPDATE passages SET end_s = :end_s WHERE passage_id = :passage_id", values)
+    db.executemany("DELETE FROM passages WHERE passage_id = ?", [(row["passage_id"],) for row in known.values()])
+    _insert_passages(db, added)
 
 
 def _insert_passages(db: sqlite3.Connection, passages: Sequence[Passage]) -> None:
@@ -191,7 +225,8 @@ def segment_from(row: sqlite3.Row) -> StoredSegment:
         Word(Span(start_s, end_s), text, confidence) for start_s, end_s, text, confidence in json.loads(row["words"] or "[]")
     )
     span = Span(row["start_s"], row["end_s"])
-    segment = Segment(span, row["text"], row["source"], row["language"], row["confidence"], words)
+    box = Box(*json.loads(row["box"])) if row["box"] else None
+    segment = Segment(span, row["text"], row["source"], row["language"], row["confidence"], words, box)
     return StoredSegment(row["segment_id"], row["video_id"], segment)
 
 

@@ -16,6 +16,7 @@ from longview.indexing.track import Provenance, StoredSegment, Track, TrackStatu
 from longview.indexing.track_rows import (
     UNKNOWN_LANGUAGE,
     add_passages,
+    delete_open_segments,
     delete_segments,
     insert_segments,
     passage_from,
@@ -47,10 +48,13 @@ class Tracks:
             delete_segments(db, video_id, track.source)
             write_track(db, video_id, track, {})
 
-    def append(self, video_id: str, track: Track, segments: Sequence[Segment], *, after_s: float) -> None:
+    def append(
+        self, video_id: str, track: Track, segments: Sequence[Segment], *, after_s: float, replaces_open: bool = False
+    ) -> None:
         """Add the next segments of a track, in order of time, and store how far it has come, in one transaction.
 
         `track.done_s`: time that the track has reached with these segments; `after_s`: time that it had reached before.
+        `replaces_open`: `segments` also has those that reached `after_s` and go on; see `open_segments`.
 
         Raises:
             TrackChanged: another run has begun or continued the track meanwhile; nothing is added.
@@ -63,10 +67,12 @@ class Tracks:
             ).fetchone()
             if row is None or row["done_s"] != after_s:
                 raise TrackChanged(f"Another run is writing the {track.source} of this video; its result is kept.")
-            insert_segments(db, video_id, segments)
             counts = Counter(json.loads(row["segment_counts"]))
+            if replaces_open:
+                counts.subtract(delete_open_segments(db, video_id, track.source, after_s))
+            insert_segments(db, video_id, segments)
             counts.update(segment.language or UNKNOWN_LANGUAGE for segment in segments)
-            write_track(db, video_id, track, counts)
+            write_track(db, video_id, track, +counts)
             add_passages(db, video_id, track.source, segments)
 
     def replace(self, video_id: str, track: Track, segments: Sequence[Segment], *, origin: str = "") -> None:
@@ -118,6 +124,16 @@ class Tracks:
         with self._database.connection() as db:
             rows = db.execute(f"SELECT * FROM segments WHERE {' AND '.join(clauses)} ORDER BY start_s, end_s, segment_id", values)
             return tuple(segment_from(row) for row in rows)
+
+    def open_segments(self, video_id: str, track: Track) -> tuple[Segment, ...]:
+        """Return the segments of a track that reach the time up to which it is done: what they show may go on."""
+        with self._database.connection() as db:
+            rows = db.execute(
+                "SELECT * FROM segments WHERE video_id = :video_id AND source = :source AND end_s >= :done_s "
+                "ORDER BY start_s, segment_id",
+                {"video_id": video_id, "source": track.source, "done_s": track.done_s},
+            )
+            return tuple(segment_from(row).segment for row in rows)
 
     def origins(self, video_id: str, source: str) -> tuple[str, ...]:
         """Return the streams and files that a track's segments are from."""

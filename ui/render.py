@@ -8,7 +8,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from longview.app.jobs import Job
-from longview.app.reports import contents_text
+from longview.app.reports import contents_text, source_label
 from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import (
     FORMATS,
@@ -74,7 +74,7 @@ def track_title(track: Track) -> str:
     """Return the name of a track with its size and languages."""
     count = f" · {track.segment_count}" if track.segment_count else ""
     languages = f" · {', '.join(track.languages)}" if track.languages else ""
-    return f"{track.source.capitalize()}{count}{languages}"
+    return f"{source_label(track.source).capitalize()}{count}{languages}"
 
 
 def summary(entry: VideoEntry) -> str:
@@ -128,5 +128,6 @@ _TEMPLATES.filters |= {
     "percent": "{:.0%}".format,
     "highlight": highlight,
     "track_title": track_title,
+    "label": source_label,
     "contents": contents_text,
 }

@@ -78,19 +78,39 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A rectangle in a frame, in shares of its width and height from the top left corner, 0 to 1.
+
+    Raises:
+        ValueError: a bound is outside the frame, or the right or the bottom precedes the left or the top.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.left <= self.right <= 1.0 and 0.0 <= self.top <= self.bottom <= 1.0):
+            raise ValueError(f"a box needs bounds from 0 to 1, not {self.left}, {self.top}, {self.right}, {self.bottom}")
+
+
+@dataclass(frozen=True)
 class Segment:
-    """A span of a video with the text that one source has for it: a caption, a spoken sentence, a subtitle."""
+    """A span of a video with the text that one source has for it: a caption, a spoken sentence, a subtitle, a line on screen."""
 
     span: Span
     text: str
     source: str
-    """Name of the source, which is also the name of the track: `captions`, `speech` or `subtitles`."""
+    """Name of the source, which is also the name of the track: `captions`, `speech`, `subtitles` or `screen_text`."""
     language: str | None = None
     """Language of the text as an ISO 639-1 code, or ISO 639-2 or 639-3 where there is none; None if it is unknown."""
     confidence: float | None = None
     """Probability from 0 to 1; None if the source does not state it."""
     words: tuple[Word, ...] = ()
     """The words of the text in order of time; empty if the source has no times of words."""
+    box: Box | None = None
+    """Where the text stands in the frame; None for what is not read from frames."""
 
 
 def join_words(texts: Iterable[str], language: str | None) -> str:

@@ -18,7 +18,7 @@ from longview.app.cli.params import (
 )
 from longview.app.doctor import examine
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
-from longview.app.reports import count_text, searchable_by
+from longview.app.reports import count_text, searchable_by, source_label
 from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import NO_EVENTS, ChatTurn, Moment, Segment
 from longview.indexing.library import VideoEntry
@@ -231,10 +231,10 @@ def _moment_line(moment: Moment, *, is_bold: bool) -> str:
     best = moment.evidence[0]
     text = highlighted(best.segment.text, best.highlights if is_bold else ())
     is_unverified = best.segment.source in VERIFIED_SOURCES and not moment.verified
-    others = "".join(f" + {source}" for source in moment.sources[1:])
+    others = "".join(f" + {source_label(source)}" for source in moment.sources[1:])
     note = "  (not verified)" if is_unverified else ""
     where = f"[{moment.title}, {moment.video_id}]"
-    return f"{moment.score:.2f}  {span_text(moment.span)}  {moment.source}{others}: {text}  {where}{note}"
+    return f"{moment.score:.2f}  {span_text(moment.span)}  {source_label(moment.source)}{others}: {text}  {where}{note}"
 
 
 @command("json", "model")

@@ -13,7 +13,7 @@ from longview.app.cli.output import printable
 from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds
 from longview.app.errors import EXPECTED_ERRORS, BadRequest
 from longview.app.indexer import IndexOptions, IndexResult
-from longview.app.reports import contents_text, count_text, source_text
+from longview.app.reports import contents_text, count_text, source_label, source_text
 from longview.app.runtime import plan_fields
 from longview.app.service import FramePlan, PlanReport
 from longview.video.time_text import format_time
@@ -80,7 +80,7 @@ def index_lines(result: IndexResult) -> Iterator[str]:
     yield f"{entry.video_id}  {format_time(entry.duration_s)}  {printable(str(entry.path))}"
     for report in result.reports:
         # A reason may have the name of a file, or a line of one.
-        yield f"  {report.source:9}  {printable(source_text(report, entry))}"
+        yield f"  {source_label(report.source):11}  {printable(source_text(report, entry))}"
 
 
 @command("json", "model")
@@ -154,7 +154,7 @@ def plan(
         checkpoint=context.app.checkpoint.identity,
         notice=context.app.checkpoint.notice,
     )
-    text = "\n".join(f"{name:9} {line}" for name, line in plan_lines(report))
+    text = "\n".join(f"{source_label(name):11} {line}" for name, line in plan_lines(report))
     if report.frames:
         text = frames_text(report.frames, context.app.device) + "\n\n" + text
         if settings.key_frames_only:

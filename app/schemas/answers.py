@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel
 
 from longview.app.answers import Answer, Citation
-from longview.app.schemas.base import CoverageOut, ErrorOut, ProvenanceOut, SpanOut
+from longview.app.schemas.base import BoxOut, CoverageOut, ErrorOut, ProvenanceOut, SpanOut
 from longview.indexing.library import Provenance
 from longview.indexing.search import Evidence, Moment
 
@@ -119,6 +119,7 @@ class EvidenceOut(SpanOut):
     confidence: float | None
     highlights: list[tuple[int, int]]
     """Ranges of characters of the text that match the query."""
+    box: BoxOut | None
 
     @classmethod
     def of_evidence(cls, item: Evidence) -> Self:
@@ -131,6 +132,7 @@ class EvidenceOut(SpanOut):
             language=segment.language,
             confidence=segment.confidence,
             highlights=list(item.highlights),
+            box=BoxOut.of(segment.box),
         )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from longview.indexing.library import Provenance
 from longview.model.tasks.coverage import Coverage
 from longview.video.time_text import format_time
-from longview.video.timeline import Span
+from longview.video.timeline import Box, Span
 
 
 def rounded(seconds: float | None) -> float | None:
@@ -40,6 +40,20 @@ class SpanOut(BaseModel):
     def of(cls, span: Span) -> Self:
         """Return the document of a span."""
         return cls(**cls.fields_of(span))
+
+
+class BoxOut(BaseModel):
+    """A rectangle in the frame, in shares of its width and height from the top left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @classmethod
+    def of(cls, box: Box | None) -> Self | None:
+        """Return the document of a box; None for what is not read from frames."""
+        return cls(**asdict(box)) if box else None
 
 
 class ErrorOut(BaseModel):

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from longview.app.schemas.base import ProvenanceOut, SpanOut
+from longview.app.schemas.base import BoxOut, ProvenanceOut, SpanOut
 from longview.app.schemas.indexing import TrackOut
 from longview.video.timeline import Event, Segment
 
@@ -66,6 +66,7 @@ class SegmentOut(SpanOut):
     language: str | None
     confidence: float | None
     words: list[WordOut]
+    box: BoxOut | None
 
     @classmethod
     def of_segment(cls, segment: Segment) -> Self:
@@ -78,6 +79,7 @@ class SegmentOut(SpanOut):
             language=segment.language,
             confidence=segment.confidence,
             words=words,
+            box=BoxOut.of(segment.box),
         )
 
 

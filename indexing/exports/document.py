@@ -37,6 +37,8 @@ def segment_row(segment: Segment) -> dict[str, Any]:
 
 def _event(segment: Segment, *, words: bool) -> dict[str, Any]:
     event = segment_row(segment) | {"confidence": _rounded(segment.confidence)}
+    if segment.box:
+        event["box"] = asdict(segment.box)
     return event | {"words": [_word(word) for word in segment.words]} if words else event
 
 

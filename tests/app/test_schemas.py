@@ -106,6 +106,7 @@ def test_transcript_has_segments_with_words() -> None:
         "language": "en",
         "confidence": 0.8,
         "words": [SPAN_FIELDS | {"text": "Hello.", "confidence": 0.9}],
+        "box": None,
     }
 
 

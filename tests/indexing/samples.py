@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from longview.indexing.library import Library, Provenance, Track, VideoEntry
 from longview.indexing.terms import query_terms
 from longview.indexing.tracks import TrackStatus
-from longview.video.timeline import Event, Segment, Span, Word
+from longview.video.timeline import Box, Event, Segment, Span, Word
 
 PROVENANCE = Provenance("demo@1", "1", {"patch_period_s": 1.0})
 
@@ -94,3 +94,8 @@ class WordBags:
                 # The seed includes the dimensions, so that embedders of two sizes disagree.
                 row += np.random.default_rng(zlib.crc32(word.encode()) + self.dimensions).normal(size=self.dimensions)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def shown(start_s: float, end_s: float, text: str, *, top: float = 0.1, language: str | None = None) -> Segment:
+    """Return a line of text on screen."""
+    return Segment(Span(start_s, end_s), text, "screen_text", language, 0.95, box=Box(0.1, top, 0.9, top + 0.08))

@@ -1,6 +1,7 @@
 """Tracks: segments are committed as a source goes on, and are found by the passages that are made of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.indexing.samples import (
     sample_entry,
     sample_events,
     sample_track,
+    shown,
     spoken,
 )
 
@@ -128,3 +130,39 @@ def test_removal_of_a_video_leaves_no_passage(library: Library) -> None:
     library.remove(VIDEO)
     assert library.tracks.passage_ids() == frozenset()
     assert library.tracks.match_terms(query_terms("sentence"), limit=10) == {}
+
+
+def test_line_that_stays_on_screen_is_one_segment_over_commits(library: Library) -> None:
+    track = sample_track("screen_text", "incomplete", done_s=0.0)
+    library.tracks.begin(VIDEO, track)
+    for done_s in (20.0, 40.0, 60.0):
+        earlier = library.tracks.open_segments(VIDEO, track)
+        lines = [shown(0.0, done_s, "ACME Television")] if not earlier else [replace(earlier[0], span=Span(0.0, done_s))]
+        new = shown(done_s - 15.0, done_s - 5.0, f"Slide {done_s:.0f}")
+        before_s, track = track.done_s, replace(track, done_s=done_s)
+        library.tracks.append(VIDEO, track, [*lines, new], after_s=before_s, replaces_open=True)
+    stored = library.tracks.segments(VIDEO, "screen_text")
+    assert [(item.segment.span, item.segment.text) for item in stored] == [
+        (Span(0.0, 60.0), "ACME Television"),
+        (Span(5.0, 15.0), "Slide 20"),
+        (Span(25.0, 35.0), "Slide 40"),
+        (Span(45.0, 55.0), "Slide 60"),
+    ]
+    assert stored[0].segment.box == shown(0, 1, "x").box
+    assert library.video(VIDEO).track("screen_text").segment_count == 4  # type: ignore[union-attr]
+    assert [passage.text for passage in passages(library, "screen_text")] == [
+        "ACME Television", "Slide 20", "Slide 40", "Slide 60",
+    ]  # fmt: skip
+
+
+def test_lines_that_appear_together_are_one_passage(library: Library) -> None:
+    lines = [
+        shown(5, 30, "Budget", top=0.1),
+        shown(5, 30, "Schools: 4 million", top=0.3),
+        shown(20, 30, "Roads: 2 million", top=0.5),
+    ]
+    library.tracks.replace(VIDEO, sample_track("screen_text"), lines)
+    assert [(passage.span, passage.text) for passage in passages(library, "screen_text")] == [
+        (Span(5, 30), "Budget\nSchools: 4 million"),
+        (Span(20, 30), "Roads: 2 million"),
+    ]
