@@ -4,11 +4,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from longview.app.citations import Citation, cite
 from longview.app.errors import VideoGone
 from longview.app.media import MediaStore
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
-from longview.indexing.library import AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
+from longview.indexing.library import AnsweredQuestion, Library, Provenance, VideoEntry
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import InvalidQuestion, ModelError
 from longview.model.tasks.coverage import Coverage
@@ -30,17 +31,6 @@ LIBRARY_SEARCH_SHARE = 0.05
 """Share of the progress for a search of the library."""
 LIBRARY_MARGIN_S = 10.0
 """Time before and after such a moment that is searched too, in seconds. It shows what led to the moment, and what followed."""
-
-
-@dataclass(frozen=True)
-class Citation:
-    """A span of a video that an answer is based on, and the text of its source."""
-
-    video_id: str
-    span: Span
-    source: str
-    """`captions`: a caption of the library; `video`: the reply of the checkpoint."""
-    text: str
 
 
 @dataclass(frozen=True)
@@ -122,7 +112,7 @@ class Answers:
                 continue
             answers.append(answer)
             captions = self._library.tracks.segments(part.entry.video_id, "captions") if answer.citations else ()
-            part_citations = [_cite(part.entry, captions, span, answer.text) for span in answer.citations]
+            part_citations = [cite(part.entry, captions, span, answer.text) for span in answer.citations]
             citations += part_citations
             if distinct:
                 # An answer that the user cancelled, or whose conversation was cleared meanwhile, is not stored.
@@ -218,18 +208,3 @@ def _label(part: VideoPart, parts: Sequence[VideoPart]) -> str:
     if part.restrict_to is None:
         return label
     return f"{label}, {format_spans(part.restrict_to)}"
-
-
-def _cite(entry: VideoEntry, captions: Sequence[StoredSegment], span: Span, answer: str) -> Citation:
-    """Cite the caption that an answer repeats, else the answer itself.
-
-    A citation that is a single timestamp is widened to its caption.
-    """
-    overlapping = (item.segment for item in captions if item.segment.span.overlap_s(span) > 0)
-    caption = next((caption for caption in overlapping if caption.text in answer), None)
-    if caption is None:
-        return Citation(entry.video_id, span, "video", answer)
-    track = entry.track(caption.source)
-    if track and span.duration_s <= float(track.provenance.plan.get("patch_period_s", 0.0)):
-        span = caption.span
-    return Citation(entry.video_id, span, caption.source, caption.text)

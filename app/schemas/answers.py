@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel
 
-from longview.app.answers import Answer, Citation
+from longview.app.answers import Answer
+from longview.app.citations import Citation
 from longview.app.schemas.base import BoxOut, CoverageOut, ErrorOut, ProvenanceOut, SpanOut
 from longview.indexing.library import Provenance
 from longview.indexing.search import Evidence, Moment

@@ -4,7 +4,8 @@ import json
 from dataclasses import replace
 
 from longview.app import schemas
-from longview.app.answers import Answer, Citation
+from longview.app.answers import Answer
+from longview.app.citations import Citation
 from longview.app.errors import BadRequest
 from longview.app.indexer import IndexResult
 from longview.app.sources import SourceReport
