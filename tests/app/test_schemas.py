@@ -120,8 +120,8 @@ def test_search_has_moments_with_their_evidence() -> None:
     ).model_dump()
     best = SPAN_FIELDS | {"source": "captions", "text": "A red circle."}
     evidence = [
-        best | {"language": None, "confidence": None, "highlights": [(2, 5)]},
-        SPAN_FIELDS | {"source": "speech", "text": "red", "language": "en", "confidence": 0.9, "highlights": []},
+        best | {"language": None, "confidence": None, "highlights": [(2, 5)], "box": None},
+        SPAN_FIELDS | {"source": "speech", "text": "red", "language": "en", "confidence": 0.9, "highlights": [], "box": None},
     ]
     expected = {"video_id": VIDEO_ID, "title": "a video", "score": 0.5, "evidence": evidence, "verified": True}
     assert document["moments"] == [best | expected]
