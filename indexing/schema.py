@@ -175,9 +175,10 @@ MIGRATIONS = (
     DROP TABLE videos;
     ALTER TABLE new_videos RENAME TO videos;
     """,
-    # Lines of text on screen have a place in the frame.
+    # Lines of text on screen have a place in the frame, and their track counts the frames that were read.
     """
     ALTER TABLE segments ADD COLUMN box TEXT;
+    ALTER TABLE tracks ADD COLUMN frames_read INTEGER NOT NULL DEFAULT 0;
     """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""

@@ -88,7 +88,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class _Score:
+class PassageScore:
     """How well a passage matches a query."""
 
     cosine: float
@@ -133,7 +133,7 @@ def search(
         Cancelled: the operation was cancelled.
     """
     terms = query_terms(query)
-    scores = _score_passages(library, vectors, query, terms, limit, video_id, sources, progress)
+    scores = score_passages(library, vectors, query, terms, limit, video_id, sources, progress)
     candidates = library.tracks.passages_by_id(list(scores))
     passages = {number: passage for number, passage in candidates.items() if scores[number].is_match(passage)}
     ranked = sorted(passages, key=lambda number: (-scores[number].total, passages[number].video_id, passages[number].span))
@@ -163,16 +163,16 @@ def search(
     return tuple(moments)
 
 
-def _score_passages(
+def score_passages(
     library: Library,
     vectors: VectorIndex,
     query: str,
     terms: tuple[str, ...],
     limit: int,
     video_id: str | None,
-    sources: Sequence[str] | None,
-    progress: Progress,
-) -> dict[int, _Score]:
+    sources: Sequence[str] | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> dict[int, PassageScore]:
     """Return the scores of the passages that have a term of the query or are most similar to it, by their ids."""
     tracks = library.tracks
     among = sorted(tracks.passage_ids(video_id, sources)) if video_id or sources is not None else None
@@ -186,7 +186,7 @@ def _score_passages(
     cosines |= dict(zip(others, map(float, similarities), strict=True))
     best_possible = _best_possible_score(library, terms) if term_scores else 1.0
     return {
-        number: _Score(cosine, min(1.0, term_scores.get(number, 0.0) / best_possible), number in with_phrase)
+        number: PassageScore(cosine, min(1.0, term_scores.get(number, 0.0) / best_possible), number in with_phrase)
         for number, cosine in cosines.items()
     }
 

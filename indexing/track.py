@@ -40,6 +40,8 @@ class Track:
     note: str = ""
     """A sentence for people: why a track is empty, or what was left out."""
     seconds_spent: float = 0.0
+    frames_read: int = 0
+    """Number of frames in which text was looked for, with those that were skipped because nothing had changed."""
     updated_at: str = ""
     """ISO 8601, UTC."""
     segment_count: int = 0

@@ -84,6 +84,7 @@ def write_track(db: sqlite3.Connection, video_id: str, track: Track, segment_cou
         "uncovered": json.dumps([[span.start_s, span.end_s] for span in track.uncovered]),
         "note": track.note,
         "seconds_spent": track.seconds_spent,
+        "frames_read": track.frames_read,
         "updated_at": now(),
     }
     if segment_counts is not None:
@@ -213,6 +214,7 @@ def _track(row: sqlite3.Row) -> Track:
         uncovered=tuple(Span(*bounds) for bounds in json.loads(row["uncovered"])),
         note=row["note"],
         seconds_spent=row["seconds_spent"],
+        frames_read=row["frames_read"],
         updated_at=row["updated_at"],
         segment_count=sum(counts.values()),
         languages=tuple(languages),

@@ -212,15 +212,22 @@ class Tracks:
             )
             return frozenset(row[0] for row in rows)
 
-    def passage_count(self) -> int:
-        """Return the number of passages."""
+    def passage_count(self, video_id: str | None = None) -> int:
+        """Return the number of passages, of all videos or of one."""
         with self._database.connection() as db:
-            return int(db.execute("SELECT count(*) FROM passages").fetchone()[0])
+            row = db.execute(
+                "SELECT count(*) FROM passages WHERE :video_id IS NULL OR video_id = :video_id", {"video_id": video_id}
+            )
+            return int(row.fetchone()[0])
 
-    def count_with_term(self, term: str) -> int:
-        """Return the number of passages that have a term."""
+    def count_with_term(self, term: str, video_id: str | None = None) -> int:
+        """Return the number of passages that have a term, in all videos or in one."""
         with self._database.connection() as db:
-            row = db.execute("SELECT count(*) FROM passage_terms WHERE passage_terms MATCH ?", (_fts_term(term),)).fetchone()
+            row = db.execute(
+                "SELECT count(*) FROM passage_terms JOIN passages ON passage_id = passage_terms.rowid "
+                "WHERE passage_terms MATCH :term AND (:video_id IS NULL OR video_id = :video_id)",
+                {"term": _fts_term(term), "video_id": video_id},
+            ).fetchone()
             return int(row[0])
 
 

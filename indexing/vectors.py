@@ -55,10 +55,12 @@ class VectorIndex:
 
     def similarities(self, texts: Sequence[str], query: str) -> NDArray[np.float32]:
         """Return the cosine of each text and a query, float32 (texts,). The texts need not be in the library."""
-        if not texts:
-            return np.zeros(0, np.float32)
-        vectors = self._embedder.embed([query, *texts])
+        vectors = self.embed([query, *texts])
         return vectors[1:] @ vectors[0]
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the unit vectors of texts, float32 (texts, dimensions). The texts need not be in the library."""
+        return self._embedder.embed(texts) if texts else np.zeros((0, self._embedder.dimensions), np.float32)
 
     def update(self, progress: Progress = NO_PROGRESS) -> None:
         """Embed new passages and remove deleted ones.

@@ -1,0 +1,195 @@
+"""Answers from quotes: what is said and shown in a video, for questions that no checkpoint can answer.
+
+Every sentence of such an answer is a quote with its source and time, or says what was listened to and read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from longview.app.citations import Citation
+from longview.app.quote_questions import QuoteQuestion, parse_question
+from longview.app.reports import source_label
+from longview.app.words_coverage import WordsCoverage, words_coverage
+from longview.indexing.library import Library, Provenance, VideoEntry
+from longview.indexing.mentions import find_mentions
+from longview.indexing.quotes import Quote, find_quotes
+from longview.indexing.sentences import sentences_of
+from longview.indexing.topics import find_topics
+from longview.indexing.vectors import VectorIndex
+from longview.model.tasks.question import Question
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.time_text import format_time
+from longview.video.timeline import Span
+
+PROVENANCE = Provenance("quotes", "1", {})
+"""Provenance of answers that consist of quotes."""
+MIN_ANSWER_CONFIDENCE = 0.5
+"""Minimum confidence of quotes that are given as an answer. Of 24 questions that three transcripts answer, 19 reach it, and of 12
+about absent topics 1 (docs/quality.md)."""
+MIN_QUOTE_CONFIDENCE = 0.33
+"""Minimum confidence of quotes that are given as closest passages; below it, the answer is that it is not said or shown."""
+MAX_QUOTES = 3
+MAX_MENTIONS = 100
+MAX_LISTED = 40
+"""Maximum number of quotes for a time."""
+POINT_MARGIN_S = 3.0
+"""Time before and after a single time in which sentences are quoted, in seconds."""
+CONTENT_MARGIN_S = 15.0
+"""Time before and after a single time in which an answer is looked for, in seconds."""
+CHECKPOINT_HINT = "A checkpoint that knows such footage (--model) would also use what is seen, and answer in its own words."
+LOOKS_HINT = "This asks how something looks, which words do not tell. It needs a checkpoint that knows such footage (--model)."
+
+
+@dataclass(frozen=True)
+class QuoteAnswer:
+    """An answer that consists of quotes."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    found: bool | None
+    """Whether the quotes answer the question; None: they are only the closest passages."""
+    confidence: float | None
+    """How much speaks for that, from 0 to 1; None for questions of time, whose answer is certain."""
+    coverage: WordsCoverage
+
+
+class QuoteAnswers:
+    """Answers questions about single videos of one library with quotes."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def answer(
+        self,
+        vectors: VectorIndex,
+        entry: VideoEntry,
+        text: str,
+        *,
+        restrict_to: Span | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> QuoteAnswer:
+        """Answer a question about a video. `restrict_to`: the only part that is quoted, unless the question names another.
+
+        Raises:
+            InvalidQuestion: the question names a time that the video does not have. Cancelled: the operation was cancelled.
+        """
+        question = parse_question(Question(text, duration_s=entry.duration_s), duration_s=entry.duration_s)
+        within = question.span or restrict_to
+        match question.kind:
+            case "time":
+                return self._answer_time(entry, question.span or Span(0.0, entry.duration_s))
+            case "mentions":
+                return self.answer_mentions(entry, question.topic, within)
+            case "summary":
+                return self._answer_summary(vectors, entry, within)
+        return self._answer_content(vectors, entry, question, text, _wider(within), progress)
+
+    def answer_mentions(self, entry: VideoEntry, topic: str, within: Span | None = None) -> QuoteAnswer:
+        """Answer when a topic is mentioned: all mentions, or that there are none, and what was listened to and read."""
+        mentions = find_mentions(self._library, topic, video_id=entry.video_id, within=_wider(within))
+        coverage = words_coverage(entry, within)
+        if not mentions:
+            return QuoteAnswer(_absence(f"“{topic}” is not said or shown", within, coverage), (), False, 0.0, coverage)
+        count = "once" if len(mentions) == 1 else f"{len(mentions)} times"
+        text = "\n".join([f"“{topic}” is mentioned {count}:", *map(quote_line, mentions[:MAX_MENTIONS])])
+        if len(mentions) > MAX_MENTIONS:
+            text += f"\n… and {len(mentions) - MAX_MENTIONS} more times."
+        return QuoteAnswer(text, _cite(entry, mentions[:MAX_MENTIONS]), True, 1.0, coverage)
+
+    def _answer_time(self, entry: VideoEntry, span: Span) -> QuoteAnswer:
+        """Quote all that is said and shown at a time."""
+        is_point = span.duration_s == 0
+        near = Span(max(0.0, span.start_s - POINT_MARGIN_S), span.end_s + POINT_MARGIN_S) if is_point else span
+        stored = self._library.tracks.segments(entry.video_id, within=Span(max(0.0, near.start_s - 20.0), near.end_s + 20.0))
+        said = {item.segment.language for item in stored if item.segment.source == "speech"}
+        # Subtitles in the spoken language say the same once more.
+        segments = [item.segment for item in stored if item.segment.source != "subtitles" or item.segment.language not in said]
+        quotes = [
+            Quote(sentence.span, sentence.text, sentence.source, sentence.language)
+            for sentence in sentences_of(segments)
+            if sentence.span.overlap_s(near) > 0
+        ]
+        coverage = words_coverage(entry, None if is_point else span)
+        when = f"at {format_time(span.start_s)}" if is_point else f"from {format_time(span.start_s)} to {format_time(span.end_s)}"
+        if not quotes:
+            text = f"Nothing is said or shown in words {when}: {coverage}.\n{CHECKPOINT_HINT}"
+            return QuoteAnswer(text, (), False, None, coverage)
+        text = "\n".join([f"Said and shown {when}, quoted:", *map(quote_line, quotes[:MAX_LISTED])])
+        if len(quotes) > MAX_LISTED:
+            text += f"\n… and {len(quotes) - MAX_LISTED} more; the transcript has all of them."
+        return QuoteAnswer(f"{text}\n{CHECKPOINT_HINT}", _cite(entry, quotes[:MAX_LISTED]), True, None, coverage)
+
+    def _answer_summary(self, vectors: VectorIndex, entry: VideoEntry, within: Span | None) -> QuoteAnswer:
+        """Tell what a video is about: its chapters, with a quote each."""
+        coverage = words_coverage(entry, within)
+        if entry.chapters:
+            quotes = [Quote(chapter.span, chapter.text, "captions", None) for chapter in entry.chapters]
+            head = "The chapters of its captions:"
+        else:
+            topics = find_topics(self._library, vectors, entry.video_id, entry.duration_s)
+            quotes = [Quote(topic.span, topic.title, topic.source, None) for topic in topics]
+            head = "Its parts, divided where the topic shifts, with a quote from each:"
+        quotes = [quote for quote in quotes if within is None or quote.span.overlap_s(within) > 0]
+        if not quotes:
+            return QuoteAnswer(_absence("Nothing is said or shown in words", within, coverage), (), False, None, coverage)
+        text = "\n".join([head, *map(quote_line, quotes), CHECKPOINT_HINT])
+        return QuoteAnswer(text, _cite(entry, quotes), True, None, coverage)
+
+    def _answer_content(
+        self,
+        vectors: VectorIndex,
+        entry: VideoEntry,
+        question: QuoteQuestion,
+        text: str,
+        within: Span | None,
+        progress: Progress,
+    ) -> QuoteAnswer:
+        """Quote what answers a question best, and say how sure that is."""
+        matches = find_quotes(
+            self._library,
+            vectors,
+            question.topic or text,
+            video_id=entry.video_id,
+            within=within,
+            limit=MAX_QUOTES,
+            progress=progress,
+        )
+        coverage, confidence = words_coverage(entry, within), matches.confidence
+        lines = [*map(quote_line, matches.quotes)]
+        if not lines or confidence < MIN_QUOTE_CONFIDENCE:
+            absence = _absence("Not said or shown", within, coverage)
+            head = f"{LOOKS_HINT}\n{absence}" if question.kind == "looks" else f"{absence}\n{CHECKPOINT_HINT}"
+            return QuoteAnswer(head, (), False, confidence, coverage)
+        citations = _cite(entry, matches.quotes)
+        if question.kind == "looks":
+            answer = "\n".join([LOOKS_HINT, "The closest words:", *lines])
+            return QuoteAnswer(answer, citations, None, confidence, coverage)
+        if confidence < MIN_ANSWER_CONFIDENCE:
+            answer = "\n".join(
+                ["Closest passages; it may not be answered here:", *lines, f"Searched: {coverage}.", CHECKPOINT_HINT]
+            )
+            return QuoteAnswer(answer, citations, None, confidence, coverage)
+        answer = "\n".join(["Quoted from the video, best match first:", *lines, CHECKPOINT_HINT])
+        return QuoteAnswer(answer, citations, True, confidence, coverage)
+
+
+def quote_line(quote: Quote) -> str:
+    """Return a quote with its time and source, as a line."""
+    times = f"{format_time(quote.span.start_s)} - {format_time(quote.span.end_s)}"
+    return f"{times}  {source_label(quote.source)}: “{quote.text}”"
+
+
+def _absence(what: str, within: Span | None, coverage: WordsCoverage) -> str:
+    where = "in this part of the video" if within else "in this video"
+    return f"{what} {where}: {coverage}."
+
+
+def _wider(span: Span | None) -> Span | None:
+    """Return a span; a single time is widened."""
+    if span is None or span.duration_s > 0:
+        return span
+    return Span(max(0.0, span.start_s - CONTENT_MARGIN_S), span.end_s + CONTENT_MARGIN_S)
+
+
+def _cite(entry: VideoEntry, quotes: Sequence[Quote]) -> tuple[Citation, ...]:
+    return tuple(Citation(entry.video_id, quote.span, quote.source, quote.text) for quote in quotes)

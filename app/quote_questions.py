@@ -1,0 +1,121 @@
+"""Kinds of questions that are answered with quotes: about a time, about all mentions of a topic, about the whole, about looks, or
+about anything else that is said or shown."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from longview.indexing.quotes import QUESTION_WORDS
+from longview.indexing.terms import STOP_WORDS
+from longview.model.tasks.question import Question
+from longview.video.time_text import find_times
+from longview.video.timeline import Span
+
+QuestionKind = Literal["time", "mentions", "summary", "looks", "content"]
+
+_SAYING = (
+    r"mention(?:ed|s)?|said|sa(?:y|ys)|talk(?:ed|s|ing)? about|discuss(?:ed|es)?|br(?:ing|ings|ought) up|c(?:ome|omes|ame) up|"
+    r"named|spoken (?:of|about)|refer(?:red|s)? to|thanked|introduced|described|explained|defined|quoted|cited|shown|displayed|"
+    r"visible|written|on screen|spell(?:ed|s)? out|appears?|happens?|occurs?|shows? up|seen|present|start(?:s|ed)?"
+)
+_MENTIONS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # "When is X mentioned?", "When does she bring up X?", "How often is X mentioned?", "Where do they talk about X?"
+        r"(?:when|where(?: in the video)?|how (?:often|many times)|at (?:what|which) (?:time|point|moment)s?)\s+"
+        rf"(?:is|are|was|were|does|do|did|has|have|gets?)\s+(?P<topic>.+?)\s+(?:been\s+)?(?:{_SAYING})",
+        r"(?:when|where(?: in the video)?|how (?:often|many times)|at (?:what|which) (?:time|point|moment)s?)\s+"
+        r"(?:does|do|did|has|have)\s+(?:he|she|it|they|we|i|you|someone|somebody|anyone|anybody|the \w+)\s+"
+        rf"(?:{_SAYING})\s+(?P<topic>.+)",
+        r"wann (?:wird|werden|wurde|wurden)\s+(?P<topic>.+?)\s+(?:erwähnt|genannt|gesagt|gezeigt|angesprochen|besprochen)",
+        r"wann (?:erwähnt|nennt|sagt|zeigt)\s+(?:er|sie|man|jemand)\s+(?P<topic>.+)",
+        r"¿?\s*cuándo se (?:menciona|habla de|dice|muestra|nombra)n?\s+(?:a\s+)?(?P<topic>.+)",
+        r"quand (?:est-ce qu[’']on |parle-t-on d[e’']\s*|mentionne-t-on |est mentionnée? )\s*(?P<topic>.+)",
+        r"(?P<topic>.+?)(?:은|는|이|가|을|를)?\s*언제\s*(?:언급|말|나오|등장|나와|이야기)\S*",
+        r"(?P<topic>.+?)(?:は|が|を)?(?:いつ|どこで)(?:言及|話|出|登場|触れ)\S*",
+        r"(?:什么时候|何时|哪里)(?:提到|说到|讲到|出现|谈到)(?:了)?(?P<topic>.+)",
+        r"(?P<topic>.+?)(?:是)?(?:在)?(?:什么时候|何时)(?:被)?(?:提到|出现|说到)\S*",
+    )
+)
+_SUMMARY = re.compile(
+    r"\b(?:what(?:['’]s| is| was| are)?\s+(?:it|this|that|they|(?:this|the)\s+\w+(?:\s+\w+)?)\s+(?:all\s+)?about|"
+    r"what(?:['’]s| is) (?:in|the (?:subject|topic|content)s? of) (?:it|this|the video)|"
+    r"summar(?:y|i[sz]e|ies)|overview|outline|main (?:points?|topics?|ideas?)|(?:what|which) topics?|tl;?dr|chapters?|"
+    r"worum geht (?:es|'s)|zusammenfass\w+|de qué (?:se )?trata|resum(?:en|e|ir)|de quoi (?:parle|s['’]agit)|résum\w+)\b"
+    r"|무슨 내용|요약|何について|要約|讲(?:的是|了)?什么|总结|主题",
+    re.IGNORECASE,
+)
+_LOOKS = re.compile(
+    r"\b(?:colou?rs?|colou?red|wear(?:s|ing)?|dressed|look(?:s|ed|ing)? like|what does .{1,60} look|hair|beard|facial|gestures?|"
+    r"how many (?:people|persons?|men|women|children|cars|animals|dogs|cats|objects|hands) (?:are|is|can|do)|"
+    r"in the (?:picture|background|foreground|frame|image)|on the (?:left|right|wall|table|desk|floor)|"
+    r"(?:is|are) (?:\w+ ){1,3}(?:standing|sitting|holding|walking|running|smiling|dancing)|what (?:can|do) (?:i|we|you) see|"
+    r"who (?:is|can be) (?:seen|visible)|farbe|kleidung|couleur|ropa)\b|무슨 색|색깔|何色|什么颜色|颜色",
+    re.IGNORECASE,
+)
+_SAID = re.compile(
+    r"\b(?:say|says|said|saying|mention\w*|according to|tell|tells|told|talk\w*|explain\w*|call\w*|describe[sd]?)\b", re.I
+)
+"""Words of a question about what is said, even if it is about a colour."""
+_TIME_WORDS_TEXT = """
+    about around at between during exactly from heard hear he mark mentions minute minutes moment near next part place point quote
+    read screen second seconds see seen she showing shown slide speaker subtitle subtitles text then they till time transcript
+    until video words written
+"""
+_TIME_WORDS = frozenset(_TIME_WORDS_TEXT.split())
+"""Words of a question that asks for nothing but what is said and shown at a time."""
+_LEADING = re.compile(r"^(?:the|a|an|any|of|about|der|die|das|den|el|la|los|las|le|les)\s+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class QuoteQuestion:
+    """A question, and what has to be quoted for it."""
+
+    kind: QuestionKind
+    topic: str
+    """What is searched: the topic of mentions, or the question without its times."""
+    span: Span | None
+    """The only part of the video that is asked about; a single time has length 0; None: all of it."""
+
+
+def parse_question(question: Question, *, duration_s: float) -> QuoteQuestion:
+    """Return the kind of a question about a video of `duration_s` seconds, its topic and its time.
+
+    A question of which only a time is left is answered with all that is said and shown then.
+    """
+    span = question.range
+    if span is None and question.timestamp_s is not None:
+        span = Span(question.timestamp_s, question.timestamp_s)
+    text = _without_times(question.text, duration_s)
+    if span is not None and not _content_words(text):
+        return QuoteQuestion("time", text, span)
+    plain = " ".join(text.split()).strip("?!.。？！¿¡ ")
+    if topic := _mention_topic(plain):
+        return QuoteQuestion("mentions", topic, span)
+    if _SUMMARY.search(plain) and len(_content_words(plain)) <= 4:
+        return QuoteQuestion("summary", plain, span)
+    if _LOOKS.search(plain) and not _SAID.search(plain):
+        return QuoteQuestion("looks", plain, span)
+    return QuoteQuestion("content", plain, span)
+
+
+def _mention_topic(text: str) -> str | None:
+    for pattern in _MENTIONS:
+        if match := pattern.fullmatch(text):
+            # An explanation in parentheses is not what is said.
+            topic = re.sub(r"\([^)]*\)", " ", match["topic"]).strip(" \"'“”‘’«»「」,")
+            while (shorter := _LEADING.sub("", topic)) != topic:
+                topic = shorter
+            return " ".join(topic.split()) or None
+    return None
+
+
+def _without_times(text: str, duration_s: float) -> str:
+    for reference in reversed(find_times(text, duration_s=duration_s)):
+        text = f"{text[: reference.text_start]} {text[reference.text_end :]}"
+    return text
+
+
+def _content_words(text: str) -> list[str]:
+    words = re.findall(r"[^\W_]+", text.lower())
+    return [word for word in words if word not in STOP_WORDS | QUESTION_WORDS | _TIME_WORDS]
