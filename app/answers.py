@@ -1,20 +1,25 @@
 """Answers about one or more videos, or about the whole library, piece by piece."""
 
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from longview.app.chapters import ChapterFinder
 from longview.app.citations import Citation, cite
 from longview.app.errors import VideoGone
 from longview.app.media import MediaStore
+from longview.app.quote_answers import PROVENANCE, QuoteAnswer, QuoteAnswers
+from longview.app.quote_questions import parse_question
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
+from longview.app.words_coverage import WordsCoverage, add_coverages, has_word_tracks, has_words
 from longview.indexing.library import AnsweredQuestion, Library, Provenance, VideoEntry
 from longview.model.engine.base import ChatTurn
-from longview.model.errors import InvalidQuestion, ModelError
+from longview.model.errors import InvalidQuestion, ModelError, OutOfDistribution
 from longview.model.tasks.coverage import Coverage
 from longview.model.tasks.events import TextDelta
-from longview.model.tasks.question import check_length, when_query
+from longview.model.tasks.question import Question, check_length, when_query
 from longview.video.errors import VideoError
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_spans
@@ -44,7 +49,28 @@ class Answer:
     first_token_s: float
     total_s: float
     coverage: Coverage
-    """Coverage of all videos together; its patch period is the coarsest of them."""
+    """Coverage of the frames of all videos together; its patch period is the coarsest of them."""
+    quoted: bool = False
+    """Whether the answer consists of quotes, because no checkpoint here could answer it."""
+    found: bool | None = None
+    """For quotes: whether they answer the question; None: they are only the closest passages, or a checkpoint answered."""
+    confidence: float | None = None
+    """For quotes: how much speaks for an answer being among them, from 0 to 1; None where it is not estimated."""
+    words: WordsCoverage | None = None
+    """For quotes: what was listened to and read."""
+
+
+@dataclass(frozen=True)
+class _PartAnswer:
+    """The answer about one video, by a checkpoint or from quotes."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    provenance: Provenance
+    first_token_s: float
+    total_s: float
+    coverage: Coverage
+    quotes: QuoteAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +85,11 @@ class VideoPart:
 class Answers:
     """Answers questions about the videos of one library."""
 
-    def __init__(self, library: Library, media: MediaStore, retriever: Retriever, runtime: Runtime) -> None:
+    def __init__(
+        self, library: Library, media: MediaStore, retriever: Retriever, runtime: Runtime, chapters: ChapterFinder
+    ) -> None:
         self._library, self._media, self._retriever, self._runtime = library, media, retriever, runtime
+        self._quotes = QuoteAnswers(library, runtime, chapters)
 
     def answer(
         self,
@@ -89,8 +118,7 @@ class Answers:
         parts = [VideoPart(entry) for entry in distinct] or self._likely_parts(question, progress.child(0.0, search_share))
         has_labels = len(parts) > 1 or not distinct
         texts: list[str] = []
-        answers: list[VideoAnswer] = []
-        citations: list[Citation] = []
+        answers: list[_PartAnswer] = []
         if not parts:
             texts.append(self._no_match())
             yield TextDelta(texts[0])
@@ -99,10 +127,8 @@ class Answers:
             label = f"{chr(10) if number else ''}{_label(part, parts)}: " if has_labels else ""
             step = step.child(0.0, 1.0, f"Reading {part.entry.title}")
             try:
-                with self._runtime.watching(part.entry.path, part.entry.content_hash) as file:
-                    events = self._answer_video(part, question, history if len(distinct) == 1 else (), step)
-                    answer = yield from _labelled(events, label, texts)
-                    file.check(step)
+                events = self._answer_part(part, question, history if len(distinct) == 1 else (), step)
+                answer = yield from _labelled(events, label, texts)
             except (ModelError, VideoError, VideoGone) as error:
                 if len(parts) == 1:
                     raise
@@ -111,29 +137,13 @@ class Answers:
                 yield TextDelta(texts[-1])
                 continue
             answers.append(answer)
-            captions = self._library.tracks.segments(part.entry.video_id, "captions") if answer.citations else ()
-            part_citations = [cite(part.entry, captions, span, answer.text) for span in answer.citations]
-            citations += part_citations
             if distinct:
                 # An answer that the user cancelled, or whose conversation was cleared meanwhile, is not stored.
                 progress.raise_if_cancelled()
-                spans = tuple(citation.span for citation in part_citations)
-                turn = AnsweredQuestion(question, answer.text, spans, self._runtime.provenance(answer.plan))
+                spans = tuple(citation.span for citation in answer.citations)
+                turn = AnsweredQuestion(question, answer.text, spans, answer.provenance)
                 self._library.add_answer(part.entry.video_id, turn)
-        coverages = [answer.coverage for answer in answers]
-        return Answer(
-            text="".join(texts).strip(),
-            citations=tuple(citations),
-            provenance=tuple(self._runtime.provenance(answer.plan) for answer in answers),
-            first_token_s=answers[0].first_token_s if answers else 0.0,
-            total_s=sum(answer.total_s for answer in answers),
-            coverage=Coverage(
-                seconds=sum(coverage.seconds for coverage in coverages),
-                frames=sum(coverage.frames for coverage in coverages),
-                patch_period_s=max((coverage.patch_period_s for coverage in coverages), default=0.0),
-                uncovered=tuple(span for coverage in coverages for span in coverage.uncovered),
-            ),
-        )
+        return _combine(answers, "".join(texts).strip())
 
     def _no_match(self) -> str:
         videos = self._library.videos()
@@ -156,6 +166,55 @@ class Answers:
                 entry = self._library.video(moment.video_id)
                 parts.append((entry, near.clamped(Span(0.0, entry.duration_s))))
         return [VideoPart(entry, span) for entry, span in parts]
+
+    def _answer_part(
+        self, part: VideoPart, question: str, history: Sequence[ChatTurn], progress: Progress
+    ) -> Generator[TextDelta, None, _PartAnswer]:
+        """Answer with the checkpoint where it knows the footage and takes the question, else with quotes."""
+        entry = part.entry
+        if self._needs_quotes(entry, question):
+            return (yield from self._quote(part, question, progress))
+        try:
+            with self._runtime.watching(entry.path, entry.content_hash) as file:
+                answer = yield from self._answer_video(part, question, history, progress)
+                file.check(progress)
+        except OutOfDistribution:
+            if not has_word_tracks(entry):
+                raise
+            return (yield from self._quote(part, question, progress))
+        captions = self._library.tracks.segments(entry.video_id, "captions") if answer.citations else ()
+        citations = tuple(cite(entry, captions, span, answer.text) for span in answer.citations)
+        provenance = self._runtime.provenance(answer.plan)
+        return _PartAnswer(answer.text, citations, provenance, answer.first_token_s, answer.total_s, answer.coverage)
+
+    def _needs_quotes(self, entry: VideoEntry, question: str) -> bool:
+        """Whether quotes answer better than the checkpoint, as far as that is known without opening the video."""
+        if not has_word_tracks(entry):
+            return False
+        if not entry.has_frames:
+            return True
+        parsed = Question(question, duration_s=entry.duration_s)
+        if parse_question(parsed, duration_s=entry.duration_s).asks_for_words:
+            # All mentions are in the words, and a checkpoint would name only some of them.
+            return True
+        templates = self._runtime.prober.templates
+        has_time = parsed.when or parsed.range or parsed.timestamp_s is not None
+        if templates and has_words(entry) and not has_time and templates.match(parsed.in_seconds()) is None:
+            return True
+        try:
+            self._runtime.require_known_footage(entry)
+        except OutOfDistribution:
+            return True
+        return False
+
+    def _quote(self, part: VideoPart, question: str, progress: Progress) -> Generator[TextDelta, None, _PartAnswer]:
+        """Answer with quotes; the file need not exist."""
+        start = time.perf_counter()
+        quotes = self._quotes.answer(part.entry, question, restrict_to=part.restrict_to, progress=progress)
+        total_s = time.perf_counter() - start
+        yield TextDelta(quotes.text)
+        progress.update(1.0)
+        return _PartAnswer(quotes.text, quotes.citations, PROVENANCE, total_s, total_s, Coverage(0.0, 0, 0.0), quotes)
 
     def _answer_video(
         self, part: VideoPart, question: str, history: Sequence[ChatTurn], progress: Progress
@@ -185,15 +244,40 @@ class Answers:
         )
 
 
+def _combine(answers: Sequence[_PartAnswer], text: str) -> Answer:
+    """Return the answers about all videos as one."""
+    coverages = [answer.coverage for answer in answers]
+    quotes = [answer.quotes for answer in answers if answer.quotes]
+    confidences = [item.confidence for item in quotes if item.confidence is not None]
+    founds = {item.found for item in quotes}
+    return Answer(
+        text=text,
+        citations=tuple(citation for answer in answers for citation in answer.citations),
+        provenance=tuple(answer.provenance for answer in answers),
+        first_token_s=answers[0].first_token_s if answers else 0.0,
+        total_s=sum(answer.total_s for answer in answers),
+        coverage=Coverage(
+            seconds=sum(coverage.seconds for coverage in coverages),
+            frames=sum(coverage.frames for coverage in coverages),
+            patch_period_s=max((coverage.patch_period_s for coverage in coverages), default=0.0),
+            uncovered=tuple(span for coverage in coverages for span in coverage.uncovered),
+        ),
+        quoted=bool(quotes) and len(quotes) == len(answers),
+        found=True if True in founds else False if founds == {False} else None,
+        confidence=max(confidences, default=None),
+        words=add_coverages(item.coverage for item in quotes) if quotes else None,
+    )
+
+
 def _labelled(
-    events: Generator[TextDelta, None, "VideoAnswer"], label: str, texts: list[str]
-) -> Generator[TextDelta, None, "VideoAnswer"]:
+    events: Generator[TextDelta, None, _PartAnswer], label: str, texts: list[str]
+) -> Generator[TextDelta, None, _PartAnswer]:
     """Yield the pieces of one video's answer, the first one with its label; append all of them to `texts`."""
     while True:
         try:
             piece = label + next(events).text
         except StopIteration as end:
-            answer: VideoAnswer = end.value
+            answer: _PartAnswer = end.value
             return answer
         label = ""
         texts.append(piece)

@@ -6,16 +6,16 @@ Every sentence of such an answer is a quote with its source and time, or says wh
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from longview.app.chapters import ChapterFinder
 from longview.app.citations import Citation
 from longview.app.quote_questions import QuoteQuestion, parse_question
 from longview.app.reports import source_label
+from longview.app.runtime import Runtime
 from longview.app.words_coverage import WordsCoverage, words_coverage
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.indexing.mentions import find_mentions
 from longview.indexing.quotes import Quote, find_quotes
 from longview.indexing.sentences import sentences_of
-from longview.indexing.topics import find_topics
-from longview.indexing.vectors import VectorIndex
 from longview.model.tasks.question import Question
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
@@ -24,9 +24,9 @@ from longview.video.timeline import Span
 PROVENANCE = Provenance("quotes", "1", {})
 """Provenance of answers that consist of quotes."""
 MIN_ANSWER_CONFIDENCE = 0.5
-"""Minimum confidence of quotes that are given as an answer. Of 24 questions that three transcripts answer, 19 reach it, and of 12
-about absent topics 1 (docs/quality.md)."""
-MIN_QUOTE_CONFIDENCE = 0.33
+"""Minimum confidence of quotes that are given as an answer. Of 24 questions that three transcripts answer, 20 reach it, and of 12
+about absent topics 2 (docs/quality.md)."""
+MIN_QUOTE_CONFIDENCE = 0.37
 """Minimum confidence of quotes that are given as closest passages; below it, the answer is that it is not said or shown."""
 MAX_QUOTES = 3
 MAX_MENTIONS = 100
@@ -56,12 +56,11 @@ class QuoteAnswer:
 class QuoteAnswers:
     """Answers questions about single videos of one library with quotes."""
 
-    def __init__(self, library: Library) -> None:
-        self._library = library
+    def __init__(self, library: Library, runtime: Runtime, chapters: ChapterFinder) -> None:
+        self._library, self._runtime, self._chapters = library, runtime, chapters
 
     def answer(
         self,
-        vectors: VectorIndex,
         entry: VideoEntry,
         text: str,
         *,
@@ -81,8 +80,8 @@ class QuoteAnswers:
             case "mentions":
                 return self.answer_mentions(entry, question.topic, within)
             case "summary":
-                return self._answer_summary(vectors, entry, within)
-        return self._answer_content(vectors, entry, question, text, _wider(within), progress)
+                return self._answer_summary(entry, within)
+        return self._answer_content(entry, question, text, _wider(within), progress)
 
     def answer_mentions(self, entry: VideoEntry, topic: str, within: Span | None = None) -> QuoteAnswer:
         """Answer when a topic is mentioned: all mentions, or that there are none, and what was listened to and read."""
@@ -119,14 +118,14 @@ class QuoteAnswers:
             text += f"\n… and {len(quotes) - MAX_LISTED} more; the transcript has all of them."
         return QuoteAnswer(f"{text}\n{CHECKPOINT_HINT}", _cite(entry, quotes[:MAX_LISTED]), True, None, coverage)
 
-    def _answer_summary(self, vectors: VectorIndex, entry: VideoEntry, within: Span | None) -> QuoteAnswer:
+    def _answer_summary(self, entry: VideoEntry, within: Span | None) -> QuoteAnswer:
         """Tell what a video is about: its chapters, with a quote each."""
         coverage = words_coverage(entry, within)
         if entry.chapters:
             quotes = [Quote(chapter.span, chapter.text, "captions", None) for chapter in entry.chapters]
             head = "The chapters of its captions:"
         else:
-            topics = find_topics(self._library, vectors, entry.video_id, entry.duration_s)
+            topics = self._chapters.topics(entry)
             quotes = [Quote(topic.span, topic.title, topic.source, None) for topic in topics]
             head = "Its parts, divided where the topic shifts, with a quote from each:"
         quotes = [quote for quote in quotes if within is None or quote.span.overlap_s(within) > 0]
@@ -137,7 +136,6 @@ class QuoteAnswers:
 
     def _answer_content(
         self,
-        vectors: VectorIndex,
         entry: VideoEntry,
         question: QuoteQuestion,
         text: str,
@@ -147,7 +145,7 @@ class QuoteAnswers:
         """Quote what answers a question best, and say how sure that is."""
         matches = find_quotes(
             self._library,
-            vectors,
+            self._runtime.vectors,
             question.topic or text,
             video_id=entry.video_id,
             within=within,

@@ -37,6 +37,12 @@ _MENTIONS = tuple(
         r"(?P<topic>.+?)(?:是)?(?:在)?(?:什么时候|何时)(?:被)?(?:提到|出现|说到)\S*",
     )
 )
+_IN_WORDS = re.compile(
+    r"\b(?:mention\w*|said|says?|talk\w*|discuss\w*|bring\w* up|brought up|com(?:e|es) up|came up|named|spoken|refer\w*|thanked|"
+    r"quoted|cited|spell\w*|erwähn\w*|genannt|gesagt|angesprochen|besprochen|menciona\w*|habla\w*|dicen?|mentionn\w*|parle)\b"
+    r"|언급|이야기|言及|話|提到|说到|讲到|谈到",
+    re.IGNORECASE,
+)
 _SUMMARY = re.compile(
     r"\b(?:what(?:['’]s| is| was| are)?\s+(?:it|this|that|they|(?:this|the)\s+\w+(?:\s+\w+)?)\s+(?:all\s+)?about|"
     r"what(?:['’]s| is) (?:in|the (?:subject|topic|content)s? of) (?:it|this|the video)|"
@@ -76,6 +82,8 @@ class QuoteQuestion:
     """What is searched: the topic of mentions, or the question without its times."""
     span: Span | None
     """The only part of the video that is asked about; a single time has length 0; None: all of it."""
+    asks_for_words: bool = False
+    """Whether the mentions are those in words, so that frames cannot show them."""
 
 
 def parse_question(question: Question, *, duration_s: float) -> QuoteQuestion:
@@ -91,7 +99,7 @@ def parse_question(question: Question, *, duration_s: float) -> QuoteQuestion:
         return QuoteQuestion("time", text, span)
     plain = " ".join(text.split()).strip("?!.。？！¿¡ ")
     if topic := _mention_topic(plain):
-        return QuoteQuestion("mentions", topic, span)
+        return QuoteQuestion("mentions", topic, span, asks_for_words=bool(_IN_WORDS.search(plain)))
     if _SUMMARY.search(plain) and len(_content_words(plain)) <= 4:
         return QuoteQuestion("summary", plain, span)
     if _LOOKS.search(plain) and not _SAID.search(plain):

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longview.app.answers import Answer, Answers
+from longview.app.chapters import ChapterFinder, Chapters
 from longview.app.checks import Checks
 from longview.app.indexer import Indexer, IndexOptions, IndexResult, requested_span
+from longview.app.locator import Location, Locator
 from longview.app.media import MediaStore, is_file_name
 from longview.app.retriever import Retriever, SearchResults
 from longview.app.runtime import Runtime
@@ -25,7 +27,6 @@ from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import Checkpoint
 from longview.model.speech.weights import SpeechModel
 from longview.model.tasks.events import PartialResult, TextDelta
-from longview.model.tasks.question import check_length
 from longview.video.decoder import Decoder
 from longview.video.guard import MEDIA_SUFFIXES
 from longview.video.probe import VideoInfo
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from longview.indexing.vectors import VectorIndex
     from longview.model.engine.sessions import SessionPool
     from longview.model.tasks.costs import Cost
-    from longview.model.tasks.localizer import Localization
     from longview.model.tasks.prober import Prober
 
 __all__ = [  # with the types and constants that the interface needs
@@ -109,7 +109,9 @@ class Longview:
         self._runtime = Runtime(settings, self.library, self.decoder)
         self.indexer = Indexer(self.library, self.media, self._runtime)
         self._retriever = Retriever(self.library, self.media, self._runtime)
-        self._answers = Answers(self.library, self.media, self._retriever, self._runtime)
+        self._locator = Locator(self.library, self.media, self._retriever, self._runtime)
+        self._chapter_finder = ChapterFinder(self.library, self._runtime)
+        self._answers = Answers(self.library, self.media, self._retriever, self._runtime, self._chapter_finder)
 
     # -- the checkpoint ----------------------------------------------------------------------------------------------
 
@@ -221,6 +223,10 @@ class Longview:
             raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
         return export_segments(format, entry, segments, words=words)
 
+    def chapters(self, entry: VideoEntry) -> Chapters:
+        """Return the chapters of a video: those of its captions, else those of its words, whose titles are quotes."""
+        return self._chapter_finder.chapters(entry)
+
     def add_subtitles(
         self, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
     ) -> SubtitleImport:
@@ -288,23 +294,9 @@ class Longview:
         """Index a file: run the sources that apply to it; see `Indexer.index`. `progress`: see `Stream`."""
         return Stream(lambda progress: self.indexer.index(path, options, progress=progress), progress=progress)
 
-    def locate(self, entry: VideoEntry, query: str, *, progress: Progress | None = None) -> "Stream[Localization]":
-        """Find all occurrences of a query in the whole video, whichever part of it was indexed. `progress`: see `Stream`."""
-
-        def operation(progress: Progress) -> "Localization":
-            from longview.model.tasks.localizer import locate
-
-            check_length(query, "query")
-            progress = progress.child(0.0, 1.0, f"Searching {entry.title}")
-            candidates = self._retriever.candidate_spans(entry, query)
-            with self._runtime.watching(entry.path, entry.content_hash) as file:
-                video, options = self.media.probe(entry, progress), self._runtime.checks.localization
-                self._runtime.require_known_footage(entry)
-                result = locate(self.pool, self.prober, video, query, options, candidates=candidates, progress=progress)
-                file.check(progress)
-            return result
-
-        return Stream(operation, progress=progress)
+    def locate(self, entry: VideoEntry, query: str, *, progress: Progress | None = None) -> Stream[Location]:
+        """Find all occurrences of a query in a video; see `Locator.locate`. `progress`: see `Stream`."""
+        return Stream(lambda progress: self._locator.locate(entry, query, progress), progress=progress)
 
     def ask(
         self,

@@ -78,6 +78,11 @@ def has_word_tracks(entry: VideoEntry) -> bool:
     return any(track.source in WORD_SOURCES and (track.segment_count or track.status == "complete") for track in entry.tracks)
 
 
+def has_words(entry: VideoEntry) -> bool:
+    """Whether words of a video are known."""
+    return any(track.source in WORD_SOURCES and track.segment_count for track in entry.tracks)
+
+
 def _gaps(entry: VideoEntry) -> list[str]:
     gaps = []
     for source, verb in (("speech", "listened"), ("screen_text", "read")):

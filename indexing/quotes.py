@@ -54,6 +54,9 @@ _QUESTION_WORDS = """
 """
 QUESTION_WORDS = frozenset(_QUESTION_WORDS.split())
 """Words of questions that say nothing about their subject, in the languages with most users."""
+_PRONOUN = re.compile(
+    r"(?:he|she|they|it|his|her|their|this|that|these|those|er|sie|es|él|ella|ellos|ellas|il|elle|ils|elles)", re.IGNORECASE
+)
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
 
 
@@ -221,10 +224,18 @@ def _best_quote(vectors: VectorIndex, question: str, words: _QuestionWords, sent
     texts = [_text(run) for run in runs]
     cosines = vectors.similarities(texts, question)
     scores = [float(cosine) + COVERAGE_WEIGHT * words.coverage(text) for cosine, text in zip(cosines, texts, strict=True)]
-    best = max(range(len(runs)), key=lambda index: scores[index])
-    run = runs[best]
+    run = _with_antecedent(runs[max(range(len(runs)), key=lambda index: scores[index])], sentences)
     span = Span(run[0].span.start_s, max(sentence.span.end_s for sentence in run))
-    return Quote(span, texts[best], run[0].source, run[0].language)
+    return Quote(span, _text(run), run[0].source, run[0].language)
+
+
+def _with_antecedent(run: Sequence[Sentence], sentences: Sequence[Sentence]) -> Sequence[Sentence]:
+    """Return consecutive sentences with the one before them if they begin with a pronoun, which refers to it."""
+    start = sentences.index(run[0])
+    first = _WORD.search(run[0].text)
+    if start == 0 or first is None or not _PRONOUN.fullmatch(first[0]):
+        return run
+    return run if sum(len(item.text) for item in run) > MAX_QUOTE_CHARACTERS else (sentences[start - 1], *run)
 
 
 def _text(run: Sequence[Sentence]) -> str:

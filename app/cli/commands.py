@@ -18,6 +18,7 @@ from longview.app.cli.params import (
 )
 from longview.app.doctor import examine
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
+from longview.app.quote_answers import PROVENANCE, quote_line
 from longview.app.reports import count_text, searchable_by, source_label
 from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import NO_EVENTS, ChatTurn, Moment, Segment
@@ -78,16 +79,22 @@ def chapters(context: Context, video: VideoArgument) -> None:
     entry = resolve_video(context, video)
     warn_if_incomplete(entry)
     context.print_notice()
+    chapters = context.app.chapters(entry)
+    track = None if chapters.is_quoted else entry.track("captions")
     document = schemas.ChaptersDocument(
         video_id=entry.video_id,
         duration_s=round(entry.duration_s, 3),
         summary=entry.summary,
-        chapters=[schemas.ChapterOut(**schemas.SpanOut.fields_of(item.span), title=item.text) for item in entry.chapters],
-        provenance=schemas.ProvenanceOut.of(track.provenance) if (track := entry.track("captions")) else None,
+        chapters=[schemas.ChapterOut(**schemas.SpanOut.fields_of(item.span), title=item.text) for item in chapters.events],
+        quoted=chapters.is_quoted and bool(chapters.events),
+        provenance=schemas.ProvenanceOut.of(track.provenance) if track else None,
         notice=context.app.checkpoint.notice,
     )
-    lines = [f"{format_clock(chapter.span.start_s)} {chapter.text}" for chapter in entry.chapters]
-    if not entry.summary:
+    titles = (f"“{item.text}”" if chapters.is_quoted else item.text for item in chapters.events)
+    lines = [f"{format_clock(item.span.start_s)} {title}" for item, title in zip(chapters.events, titles, strict=True)]
+    if document.quoted:
+        lines += ["", "The chapters are parts of what is said and shown, and their titles are quotes."]
+    elif not entry.summary:
         lines = [f"There are no chapters. {_no_captions_text(entry)}"]
     context.print_result(document, "\n".join([*lines, "", entry.summary]).strip())
 
@@ -101,14 +108,14 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
     entry = resolve_video(context, video)
     result = context.follow(context.app.locate(entry, query))
     context.print_notice()
-    document = schemas.LocateDocument.of(
-        query, entry.video_id, result, context.app.provenance(result.plan), context.app.checkpoint.notice
-    )
+    provenance = context.app.provenance(result.frames.plan) if result.frames else PROVENANCE
+    document = schemas.LocateDocument.of(entry.video_id, result, provenance, context.app.checkpoint.notice)
     lines = [
         f"{span_text(item.span)}  (start and end ±{item.uncertainty_s:.1f} s{'' if item.is_verified else ', not verified'})"
         for item in result.occurrences
     ]
-    context.print_result(document, "\n".join(lines) or result.describe_absence(query))
+    lines += map(quote_line, result.mentions)
+    context.print_result(document, "\n".join(lines) or result.describe_absence())
 
 
 @command("json", "model", "decoding", "ask-checks")
@@ -187,6 +194,9 @@ def _answer(
     verified = context.app.checks.answers.verify
     document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.checkpoint.notice)
     several = len({item.video_id for item in answer.citations}) > 1
+    if answer.quoted:
+        # The quotes have their times.
+        return document, "\n"
     evidence = ", ".join((f"{item.video_id} " if several else "") + span_text(item.span) for item in answer.citations)
     return document, f"\n[evidence: {evidence}]" if evidence else ""
 

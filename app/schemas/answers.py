@@ -1,24 +1,26 @@
 """The documents of the verbs that find and answer."""
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pydantic import BaseModel
 
 from longview.app.answers import Answer
 from longview.app.citations import Citation
-from longview.app.schemas.base import BoxOut, CoverageOut, ErrorOut, ProvenanceOut, SpanOut
+from longview.app.locator import Location
+from longview.app.schemas.base import BoxOut, CoverageOut, ErrorOut, ProvenanceOut, SpanOut, WordsCoverageOut
 from longview.indexing.library import Provenance
 from longview.indexing.search import Evidence, Moment
-
-if TYPE_CHECKING:
-    # They import torch, which takes seconds.
-    from longview.model.tasks.localizer import Localization
 
 
 class OccurrenceOut(SpanOut):
     """One occurrence of a query."""
 
-    uncertainty_s: float
+    source: str
+    """`video`: the frames show it; else the source whose words mention it."""
+    text: str | None
+    """The words that mention it; None for what the frames show."""
+    uncertainty_s: float | None
+    """Uncertainty of start and end, in seconds; None for words, which have the times of their sentence or line."""
     verified: bool | None
     """None: it was not verified, or no reply decided it."""
 
@@ -29,27 +31,46 @@ class LocateDocument(BaseModel):
     query: str
     video_id: str
     spans: list[OccurrenceOut]
+    """Occurrences in the frames, and then those in words, each in order of time."""
     found: bool | None
-    """None: the query was not found, but some replies were unreadable or contradict its absence; see `unresolved`."""
+    """None: the query was not found, but some replies were unreadable or contradict its absence (see `unresolved`), or no
+    checkpoint knows the footage."""
     unresolved: list[SpanOut]
-    coverage: CoverageOut
+    coverage: CoverageOut | None
+    """What was searched of the frames; None if no checkpoint knows the footage."""
+    words: WordsCoverageOut | None
+    """What was listened to and read; None for a video without tracks of words."""
     provenance: ProvenanceOut | list[ProvenanceOut]
     notice: str | None
 
     @classmethod
-    def of(cls, query: str, video_id: str, result: "Localization", provenance: Provenance, notice: str | None) -> Self:
+    def of(cls, video_id: str, result: Location, provenance: Provenance, notice: str | None) -> Self:
         """Return the document of a localisation."""
         spans = [
-            OccurrenceOut(**SpanOut.fields_of(item.span), uncertainty_s=round(item.uncertainty_s, 3), verified=item.is_verified)
+            OccurrenceOut(
+                **SpanOut.fields_of(item.span),
+                source="video",
+                text=None,
+                uncertainty_s=round(item.uncertainty_s, 3),
+                verified=item.is_verified,
+            )
             for item in result.occurrences
         ]
+        spans += [
+            OccurrenceOut(
+                **SpanOut.fields_of(quote.span), source=quote.source, text=quote.text, uncertainty_s=None, verified=None
+            )
+            for quote in result.mentions
+        ]
+        frames = result.frames
         return cls(
-            query=query,
+            query=result.query,
             video_id=video_id,
             spans=spans,
             found=result.is_found,
-            unresolved=[SpanOut.of(span) for span in result.unresolved],
-            coverage=CoverageOut.of(result.coverage),
+            unresolved=[SpanOut.of(span) for span in (frames.unresolved if frames else ())],
+            coverage=CoverageOut.of(frames.coverage) if frames else None,
+            words=WordsCoverageOut.of(result.words) if result.words else None,
             provenance=ProvenanceOut.of(provenance),
             notice=notice,
         )
@@ -79,6 +100,14 @@ class AskDocument(BaseModel):
     coverage: CoverageOut
     verified: bool
     """Whether the times that the answer names were verified."""
+    quoted: bool
+    """Whether the answer consists of quotes, because no checkpoint here could answer it."""
+    found: bool | None
+    """For quotes: whether they answer the question. Null: they are only the closest passages, or a checkpoint answered."""
+    confidence: float | None
+    """For quotes: how much speaks for an answer being among them, from 0 to 1."""
+    words: WordsCoverageOut | None
+    """For quotes: what was listened to and read."""
     provenance: ProvenanceOut | list[ProvenanceOut]
     notice: str | None
 
@@ -93,6 +122,10 @@ class AskDocument(BaseModel):
             total_s=round(answer.total_s, 3),
             coverage=CoverageOut.of(answer.coverage),
             verified=verified,
+            quoted=answer.quoted,
+            found=answer.found,
+            confidence=answer.confidence,
+            words=WordsCoverageOut.of(answer.words) if answer.words else None,
             provenance=ProvenanceOut.of_all(answer.provenance),
             notice=notice,
         )

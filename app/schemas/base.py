@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from longview.app.words_coverage import WordsCoverage
 from longview.indexing.library import Provenance
 from longview.model.tasks.coverage import Coverage
 from longview.video.time_text import format_time
@@ -54,6 +55,25 @@ class BoxOut(BaseModel):
     def of(cls, box: Box | None) -> Self | None:
         """Return the document of a box; None for what is not read from frames."""
         return cls(**asdict(box)) if box else None
+
+
+class WordsCoverageOut(BaseModel):
+    """What was listened to and read for an answer from words."""
+
+    listened_s: float
+    subtitles: int
+    frames_read: int
+    gaps: list[str]
+
+    @classmethod
+    def of(cls, coverage: WordsCoverage) -> Self:
+        """Return the document of the coverage of words."""
+        return cls(
+            listened_s=round(coverage.listened_s, 3),
+            subtitles=coverage.subtitles,
+            frames_read=coverage.frames_read,
+            gaps=list(coverage.gaps),
+        )
 
 
 class ErrorOut(BaseModel):

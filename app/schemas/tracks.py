@@ -47,7 +47,10 @@ class ChaptersDocument(BaseModel):
     duration_s: float
     summary: str
     chapters: list[ChapterOut]
+    quoted: bool
+    """Whether the chapters are parts of what is said and shown, and their titles are quotes."""
     provenance: ProvenanceOut | None
+    """What made the captions; null for quotes, and for a video that was not captioned."""
     notice: str | None
 
 

@@ -8,9 +8,12 @@ from longview.app.answers import Answer
 from longview.app.citations import Citation
 from longview.app.errors import BadRequest
 from longview.app.indexer import IndexResult
+from longview.app.locator import Location
 from longview.app.sources import SourceReport
+from longview.app.words_coverage import WordsCoverage
 from longview.indexing.exports import export_segments
 from longview.indexing.library import Provenance
+from longview.indexing.quotes import Quote
 from longview.indexing.search import Evidence, Moment
 from longview.model.tasks.coverage import Coverage
 from longview.model.tasks.localizer import Localization, Occurrence
@@ -136,20 +139,32 @@ def test_locate_has_spans_and_whether_any_was_found() -> None:
         Localization((), COVERAGE, plan, unresolved=(SPAN,)),
     ]
     present, absent, unresolved = (
-        schemas.LocateDocument.of("red", VIDEO_ID, result, PROVENANCE, "a notice").model_dump() for result in results
+        schemas.LocateDocument.of(VIDEO_ID, Location("red", result), PROVENANCE, "a notice").model_dump() for result in results
     )
     assert present == {
         "query": "red",
         "video_id": VIDEO_ID,
-        "spans": [SPAN_FIELDS | {"uncertainty_s": 0.412, "verified": True}],
+        "spans": [SPAN_FIELDS | {"source": "video", "text": None, "uncertainty_s": 0.412, "verified": True}],
         "found": True,
         "unresolved": [],
         "coverage": COVERAGE_FIELDS,
+        "words": None,
         "provenance": PROVENANCE_FIELDS,
         "notice": "a notice",
     }
     assert (absent["found"], absent["spans"]) == (False, [])
     assert (unresolved["found"], unresolved["spans"], unresolved["unresolved"]) == (None, [], [SPAN_FIELDS])
+
+
+def test_locate_has_mentions_with_their_source() -> None:
+    location = Location("red", None, (Quote(SPAN, "The red one.", "speech", "en"),), WordsCoverage(60.0, 0, 12))
+    document = schemas.LocateDocument.of(VIDEO_ID, location, PROVENANCE, None).model_dump()
+    assert document["spans"] == [
+        SPAN_FIELDS | {"source": "speech", "text": "The red one.", "uncertainty_s": None, "verified": None}
+    ]
+    assert document["found"] is True
+    assert document["coverage"] is None
+    assert document["words"] == {"listened_s": 60.0, "subtitles": 0, "frames_read": 12, "gaps": []}
 
 
 def test_ask_has_answer_citations_and_coverage() -> None:
@@ -164,6 +179,10 @@ def test_ask_has_answer_citations_and_coverage() -> None:
         "total_s": 1.0,
         "coverage": COVERAGE_FIELDS,
         "verified": False,
+        "quoted": False,
+        "found": None,
+        "confidence": None,
+        "words": None,
         "provenance": PROVENANCE_FIELDS,
         "notice": None,
     }

@@ -1,0 +1,90 @@
+"""Localisation of a query in one video: where its frames show it, and where its words mention it."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from longview.app.media import MediaStore
+from longview.app.retriever import Retriever
+from longview.app.runtime import Runtime
+from longview.app.words_coverage import WordsCoverage, has_word_tracks, words_coverage
+from longview.indexing.library import Library, VideoEntry
+from longview.indexing.mentions import find_mentions
+from longview.indexing.quotes import Quote
+from longview.model.errors import InvalidQuestion, OutOfDistribution
+from longview.model.tasks.question import check_length
+from longview.video.progress import Progress
+
+if TYPE_CHECKING:
+    from longview.model.tasks.localizer import Localization, Occurrence
+
+FRAMES_NOT_SEARCHED = "The frames were not searched, because no checkpoint here knows such footage (--model)."
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a query occurs in a video."""
+
+    query: str
+    frames: "Localization | None"
+    """The occurrences in the frames; None if no checkpoint here knows the footage, or if there are none."""
+    mentions: tuple[Quote, ...] = ()
+    """The sentences and lines that have the words of the query, in order of time."""
+    words: WordsCoverage | None = None
+    """What was listened to and read; None if the video has no tracks of words."""
+
+    @property
+    def occurrences(self) -> "tuple[Occurrence, ...]":
+        """The occurrences in the frames."""
+        return self.frames.occurrences if self.frames else ()
+
+    @property
+    def is_found(self) -> bool | None:
+        """Whether the query occurs; None if it was not found, and not all of the frames could be searched."""
+        if self.mentions:
+            return True
+        return self.frames.is_found if self.frames else None
+
+    def describe_absence(self) -> str:
+        """Describe that the query was not found, and what was searched, listened to and read."""
+        words = f"“{self.query}” is not said or shown in words: {self.words}." if self.words else ""
+        frames = self.frames.describe_absence(self.query) if self.frames else FRAMES_NOT_SEARCHED
+        return f"{frames} {words}".strip() if self.frames else f"{words} {frames}"
+
+
+class Locator:
+    """Localises queries in the videos of one library."""
+
+    def __init__(self, library: Library, media: MediaStore, retriever: Retriever, runtime: Runtime) -> None:
+        self._library, self._media, self._retriever, self._runtime = library, media, retriever, runtime
+
+    def locate(self, entry: VideoEntry, query: str, progress: Progress) -> Location:
+        """Find all occurrences of a query in the whole video, whichever part of it was indexed.
+
+        Raises:
+            InvalidQuestion: the query is empty or too long. OutOfDistribution: the checkpoint does not know the footage, and
+                there are no words. VideoGone: the file is missing, or changed meanwhile. Cancelled: the operation was cancelled.
+        """
+        check_length(query, "query")
+        if not query.strip():
+            raise InvalidQuestion("The query is empty; enter what to find.")
+        if not has_word_tracks(entry):
+            return Location(query, self._locate_in_frames(entry, query, progress))
+        frames = None
+        with suppress(OutOfDistribution):
+            frames = self._locate_in_frames(entry, query, progress) if entry.has_frames else None
+        mentions = find_mentions(self._library, query, video_id=entry.video_id)
+        return Location(query, frames, mentions, words_coverage(entry))
+
+    def _locate_in_frames(self, entry: VideoEntry, query: str, progress: Progress) -> "Localization":
+        from longview.model.tasks.localizer import locate
+
+        progress = progress.child(0.0, 1.0, f"Searching {entry.title}")
+        self._runtime.require_known_footage(entry)
+        candidates = self._retriever.candidate_spans(entry, query)
+        pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.localization
+        with self._runtime.watching(entry.path, entry.content_hash) as file:
+            video = self._media.probe(entry, progress)
+            result = locate(pool, prober, video, query, options, candidates=candidates, progress=progress)
+            file.check(progress)
+        return result
