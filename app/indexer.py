@@ -112,7 +112,7 @@ class Indexer:
             except BaseException:
                 # A cancellation, too. The user may have removed the video meanwhile.
                 with suppress(UnknownVideo):
-                    self._forget_if_empty(video_id, known)
+                    self._forget_if_empty(video_id, known, is_interrupted=True)
                 raise
         errors = [report.error for report in run.reports if report.error]
         if errors and self._forget_if_empty(video_id, known):
@@ -232,13 +232,19 @@ class Indexer:
         except UnknownVideo:
             return None
 
-    def _forget_if_empty(self, video_id: str, known: VideoEntry | None) -> bool:
+    def _forget_if_empty(self, video_id: str, known: VideoEntry | None, *, is_interrupted: bool = False) -> bool:
         """Leave a new video out of the library if no source could read it; return whether it is left out.
 
+        `is_interrupted`: the run did not come to its end, so that a video in which nothing was found so far is left out, too.
         Its row stays, because another run may be indexing the same file, but a video without tracks is not in the library.
         """
         tracks = self._library.pending_video(video_id).tracks
-        if known or any(track.segment_count or track.status in ("complete", "declined") for track in tracks):
+        if known or any(track.segment_count for track in tracks):
+            return False
+        if is_interrupted:
+            for track in tracks:
+                self._library.tracks.delete(video_id, track.source)
+        elif any(track.status in ("complete", "declined") for track in tracks):
             return False
         self._library.tracks.delete_empty(video_id)
         return True

@@ -1,4 +1,4 @@
-"""Lazy loading of what takes seconds to load: checkpoint, sessions, speech model and passage vectors, each on first use."""
+"""Lazy loading of what takes seconds to load: checkpoint, sessions, the models of speech and text, and passage vectors."""
 
 import functools
 import threading
@@ -14,6 +14,7 @@ from longview.app.settings import Settings
 from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.model.engine.checkpoints import Checkpoint, find_checkpoint
+from longview.model.screen_text.weights import TextModel, find_text_model
 from longview.model.speech.weights import SpeechModel, find_speech_model
 from longview.model.tasks.prompts import PROMPT_VERSION
 from longview.video.decoder import Decoder
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from longview.model.engine.base import Engine
     from longview.model.engine.remote_generation import Server
     from longview.model.engine.sessions import SessionPool
+    from longview.model.screen_text.recognizer import TextRecognizer
     from longview.model.speech.recognizer import SpeechRecognizer
     from longview.model.tasks.prober import Prober
 
@@ -39,6 +41,7 @@ class Runtime:
         self._pool: SessionPool | None = None
         self._vectors: VectorIndex | None = None
         self._recognizer: SpeechRecognizer | None = None
+        self._text_recognizer: TextRecognizer | None = None
 
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
@@ -143,6 +146,25 @@ class Runtime:
                     self.speech_model, device=self.settings.device, threads=self.settings.cpu_threads or 0
                 )
             return self._recognizer
+
+    @functools.cached_property
+    def text_model(self) -> TextModel:
+        """The bundled text models, without their weights.
+
+        Raises:
+            TextModelNotFound: see `longview.model.screen_text.weights.find_text_model`.
+        """
+        return find_text_model()
+
+    @property
+    def text_recognizer(self) -> "TextRecognizer":
+        """The recogniser of text on screen; the first access loads its weights."""
+        with self._lock:
+            if self._text_recognizer is None:
+                from longview.model.screen_text.recognizer import TextRecognizer
+
+                self._text_recognizer = TextRecognizer(self.text_model, threads=self.settings.cpu_threads or 0)
+            return self._text_recognizer
 
     @property
     def vectors(self) -> "VectorIndex":

@@ -89,3 +89,21 @@ class InvalidSpeechModel(ModelError):
     """The files of a speech model are incomplete or damaged, or not those that were checked."""
 
     code = "invalid_speech_model"
+
+
+class TextModelNotFound(ModelError):
+    """The package of the text models is not installed."""
+
+    code = "text_model_not_found"
+
+
+class InvalidTextModel(ModelError):
+    """The files of the text models are missing or damaged, or not those that were checked."""
+
+    code = "invalid_text_model"
+
+
+class ScreenTextFailed(ModelError):
+    """A text model or the program tesseract failed on a frame."""
+
+    code = "screen_text_failed"

@@ -39,13 +39,25 @@ def shot_starts(
 
 def shot_start_frames(frames: Sequence[np.ndarray]) -> list[int]:
     """Return the indices of the frames, RGB uint8 (H, W, 3), with which a new shot begins."""
-    from scenedetect import FrameTimecode  # imports OpenCV, which takes half a second
-    from scenedetect.detectors import ContentDetector
+    detector = ShotDetector()
+    return [index for index, frame in enumerate(frames) if detector.starts_shot(frame)]
 
-    detector = ContentDetector(min_scene_len=1)
-    indices = [
-        cut.frame_num
-        for index, frame in enumerate(frames)
-        for cut in detector.process_frame(FrameTimecode(index, fps=FPS), np.ascontiguousarray(frame[..., ::-1]))
-    ]
-    return sorted(set(indices))
+
+class ShotDetector:
+    """Finds the first frames of shots among the frames that it is given one after another."""
+
+    def __init__(self) -> None:
+        from scenedetect.detectors import ContentDetector  # imports OpenCV, which takes half a second
+
+        self._detector = ContentDetector(min_scene_len=1)
+        self._count = 0
+
+    def starts_shot(self, frame: np.ndarray) -> bool:
+        """Whether a new shot begins with the next frame, RGB uint8 of shape (H, W, 3)."""
+        import cv2
+        from scenedetect import FrameTimecode
+
+        small = frame if frame.shape[1] <= WIDTH else cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        cuts = self._detector.process_frame(FrameTimecode(self._count, fps=FPS), np.ascontiguousarray(small[..., ::-1]))
+        self._count += 1
+        return any(cut.frame_num == self._count - 1 for cut in cuts)

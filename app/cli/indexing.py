@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 Sources = Annotated[
     str | None,
-    typer.Option(help="Only these sources, separated by commas: subtitles, speech, captions.", show_default=False),
+    typer.Option(help="Only these sources, separated by commas: subtitles, speech, screen_text, captions.", show_default=False),
 ]
 
 
@@ -38,7 +38,7 @@ def index(
     end: End = None,
     context_tokens: ContextTokens = None,
 ) -> None:
-    """Read the subtitles of videos, recognise their speech, caption them, and add all of it to the library.
+    """Read subtitles, recognise speech, read the text on screen, caption the videos, and add all of it to the library.
 
     Example: longview index holiday.mp4
     """
@@ -51,7 +51,7 @@ def index(
         keep_sessions=False,
     )
     if options.sources == ():
-        raise BadRequest("--sources names no source; choose from subtitles, speech and captions.")
+        raise BadRequest("--sources names no source; choose from subtitles, speech, screen_text and captions.")
     documents: list[schemas.IndexedVideoOut | schemas.FailedVideoOut] = []
     lines: list[str] = []
     failures: list[Exception] = []

@@ -6,12 +6,13 @@ Cheap sources come first, because later ones depend on their result: speech is n
 
 from longview.app.sources.base import Decision, EvidenceSource, SourceJob, SourceReport, SourceStatus
 from longview.app.sources.captions import CaptionSource
+from longview.app.sources.screen_text import ScreenTextSource
 from longview.app.sources.speech import SpeechSource
 from longview.app.sources.subtitles import SubtitleSource
 
 __all__ = ["SOURCES", "Decision", "EvidenceSource", "SourceJob", "SourceReport", "SourceStatus"]
 
-SOURCES: dict[str, type[SubtitleSource] | type[SpeechSource] | type[CaptionSource]] = {
-    source.name: source for source in (SubtitleSource, SpeechSource, CaptionSource)
+SOURCES: dict[str, type[SubtitleSource] | type[SpeechSource] | type[ScreenTextSource] | type[CaptionSource]] = {
+    source.name: source for source in (SubtitleSource, SpeechSource, ScreenTextSource, CaptionSource)
 }
 """The class of each source, by its name."""

@@ -21,6 +21,7 @@ STAGES = [
     "Probing",
     "Reading subtitles",
     "Recognising speech",
+    "Reading text on screen",
     "Captioning",
     "Loading the checkpoint",
     "Summarizing",
@@ -39,15 +40,17 @@ def test_index_reports_its_stages_and_stores_captions(app: Longview, short_path:
     # Progress is looked at ten times per second, so a quick stage may not be seen.
     stages = list(dict.fromkeys(report.stage for report in reports))
     assert "Captioning" in stages and stages == [stage for stage in STAGES if stage in stages]
-    (window,) = [event.value for event in events if isinstance(event, PartialResult)]
+    *_, window = [event.value for event in events if isinstance(event, PartialResult)]
     assert [event.text for event in window.events] == ["A cyan ring moves up."]
     assert [(item.text, item.source) for item in app.segments(result.entry)] == [("A cyan ring moves up.", "captions")]
     assert [(report.source, report.status, report.segments) for report in result.reports] == [
         ("subtitles", "declined", 0),
         ("speech", "declined", 0),
+        ("screen_text", "indexed", 0),
         ("captions", "indexed", 1),
     ]
-    (track,) = result.entry.tracks
+    track = result.entry.track("captions")
+    assert track is not None
     assert (track.status, track.span, track.done_s) == ("complete", Span(0.0, 5.0), 5.0)
     assert track.provenance.checkpoint == app.checkpoint.identity
     assert track.provenance.plan["frames"] == 10
@@ -70,7 +73,7 @@ def test_failed_index_leaves_the_library_unchanged(
         app.index(twice_path, IndexOptions(end_s=20.0, context_tokens=100)).result()
     with pytest.raises(ImpossiblePlan):
         app.index(short_path, IndexOptions(context_tokens=100)).result()
-    with pytest.raises(BadRequest, match="no source 'smell'; the sources are subtitles, speech, captions"):
+    with pytest.raises(BadRequest, match="no source 'smell'; the sources are subtitles, speech, screen_text, captions"):
         app.index(short_path, IndexOptions(sources=("smell",))).result()
     with pytest.raises(VideoNotFound):
         app.index(tmp_path / "missing.mp4").result()
@@ -90,7 +93,7 @@ def test_video_that_is_up_to_date_is_not_decoded_again(
 def test_start_beyond_the_end_keeps_all_tracks(app: Longview, short_path: Path) -> None:
     short_path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA line.\n")
     entry = app.index(short_path).result().entry
-    assert [track.source for track in entry.tracks] == ["captions", "subtitles"]
+    assert [track.source for track in entry.tracks] == ["captions", "screen_text", "subtitles"]
     with pytest.raises(ImpossiblePlan, match="outside the video"):
         app.index(short_path, IndexOptions(start_s=5.0)).result()
     assert app.video(entry.video_id) == entry
@@ -113,9 +116,10 @@ def test_failed_source_does_not_prevent_the_others(app: Longview, tmp_path: Path
     assert [(report.source, report.status) for report in result.reports] == [
         ("subtitles", "indexed"),
         ("speech", "declined"),
+        ("screen_text", "failed"),
         ("captions", "failed"),
     ]
-    (failure,) = result.failures
+    *_, failure = result.failures
     track = result.entry.track("captions")
     assert track is not None and (track.status, track.note) == ("failed", failure.reason) and failure.reason
     assert app.search("duck", video=result.entry.video_id).result().moments[0].source == "subtitles"
@@ -153,10 +157,11 @@ def test_cancelled_index_keeps_nothing_and_can_be_repeated(app: Longview, tmp_pa
     entries = app.videos()
     # The first of two windows ends long before the second.
     path = render(tmp_path / "long.mp4", [RING], 75.0, fps=5)
-    stream = app.index(path)
-    with pytest.raises(Cancelled):
-        cancel_after(stream, lambda event: isinstance(event, PartialResult))
-    assert app.videos() == entries
+    for sources in (("captions",), None):
+        stream = app.index(path, IndexOptions(sources=sources))
+        with pytest.raises(Cancelled):
+            cancel_after(stream, lambda event: isinstance(event, PartialResult))
+        assert app.videos() == entries
     entry = app.index(path).result().entry
     assert entry.caption_count == 1
     app.remove(entry)

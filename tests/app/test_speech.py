@@ -61,7 +61,7 @@ def words_of(app: Longview, entry: VideoEntry) -> list[tuple[float, str]]:
 
 def test_a_video_that_cannot_be_captioned_is_searchable(app: Longview, result: IndexResult) -> None:
     statuses = {report.source: report.status for report in result.reports}
-    assert statuses == {"subtitles": "declined", "speech": "indexed", "captions": "declined"}
+    assert statuses == {"subtitles": "declined", "speech": "indexed", "screen_text": "indexed", "captions": "declined"}
     assert not result.failures and result.entry.caption_count == 0
     assert set(speech_track(result.entry).languages) == {"en", "de"}
     assert app.segments(result.entry, "captions") == ()
@@ -84,7 +84,7 @@ def test_search_finds_the_word_within_half_a_second(app: Longview, result: Index
 def test_second_run_changes_nothing(app: Longview, result: IndexResult, talk: Path) -> None:
     before = app.segments(result.entry), app.library.tracks.revision()
     again = app.index(talk).result()
-    assert [report.status for report in again.reports] == ["declined", "up_to_date", "declined"]
+    assert [report.status for report in again.reports] == ["declined", "up_to_date", "up_to_date", "declined"]
     assert (app.segments(result.entry), app.library.tracks.revision()) == before
 
 

@@ -188,6 +188,7 @@ def test_second_index_with_the_same_options_changes_nothing(shell: Shell, video_
     assert [(item["source"], item["status"]) for item in row["sources"]] == [
         ("subtitles", "declined"),
         ("speech", "declined"),
+        ("screen_text", "up_to_date"),
         ("captions", "up_to_date"),
     ]
     assert shell.call("list") == before
@@ -261,6 +262,7 @@ def test_plan_states_the_cost_of_each_task_and_its_checks(shell: Shell, video_id
     assert [(item["source"], item["action"]) for item in document["sources"]] == [
         ("subtitles", "decline"),
         ("speech", "decline"),
+        ("screen_text", "keep"),
         ("captions", "keep"),
     ]
     checked = document["frames"]["costs"]

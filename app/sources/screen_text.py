@@ -1,0 +1,136 @@
+"""Screen text: what slides, signs and captions in the picture say, read on this machine and committed minute by minute."""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from longview.app.runtime import Runtime
+from longview.app.sources.base import Decision, SourceJob, SourceResult
+from longview.indexing.library import Library, Provenance
+from longview.indexing.tracks import Track
+from longview.model.errors import ModelError
+from longview.model.tasks.events import PartialResult
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.time_text import format_spans
+from longview.video.timeline import merge_spans
+
+VERSION = "1"
+"""Version of the settings of the recognition and of the merging over time."""
+SECONDS_PER_SECOND = 0.2
+"""Typical time per second of video on one CPU core, in seconds (docs/performance.md): slides take less, moving pictures more."""
+
+
+class ScreenTextSource:
+    """Reads the text that a video shows."""
+
+    name: ClassVar[str] = "screen_text"
+    stage: ClassVar[str] = "Reading text on screen"
+    progress_share: ClassVar[float] = 0.3
+    segment_noun: ClassVar[str] = "line"
+    empty_text: ClassVar[str] = "no text on screen"
+
+    def __init__(self, library: Library, runtime: Runtime) -> None:
+        self._library, self._decoder, self._runtime = library, runtime.decoder, runtime
+
+    def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:  # noqa: ARG002
+        """See `EvidenceSource.decide`."""
+        if not job.video.has_frames:
+            return Decision("decline", "the video has no pictures")
+        try:
+            provenance = self._provenance()
+        except ModelError as error:
+            return Decision("skip", str(error), is_failure=True)
+        track = self._usable_track(job, provenance)
+        if track and track.is_complete:
+            return Decision("keep", "up to date")
+        remaining_s = job.span.end_s - (track.done_s if track else job.span.start_s)
+        return Decision("run", estimated_seconds=self._estimated_seconds(provenance.checkpoint, remaining_s))
+
+    def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
+        """See `EvidenceSource.run`."""
+        from longview.model.screen_text.frame_text import FrameText
+        from longview.model.screen_text.reader import CHUNK_FRAMES, ScreenReader, frame_size, frame_times_s
+
+        provenance = self._provenance()
+        started = time.monotonic()
+        # What could fail at once comes before the earlier track is replaced.
+        recognizer = self._runtime.text_recognizer
+        video_id = job.entry.video_id
+        track = self._usable_track(job, provenance)
+        if track is None or track.is_complete:
+            track = Track(self.name, "incomplete", job.span, job.span.start_s, provenance)
+            self._library.tracks.begin(video_id, track)
+        else:
+            track = replace(track, status="incomplete", note="")
+        estimated_seconds = self._estimated_seconds(provenance.checkpoint, job.span.end_s - track.done_s)
+        spent_before_s, damaged_before = track.seconds_spent, track.uncovered
+        is_new = track.done_s == job.span.start_s
+        reader = ScreenReader(
+            FrameText(recognizer, recognizer, progress),
+            job.span,
+            done_s=track.done_s,
+            open_segments=() if is_new else self._library.tracks.open_segments(video_id, track),
+        )
+        frames = self._decoder.frames_played_at(
+            job.video,
+            frame_times_s(job.span, track.done_s),
+            *frame_size(job.video),
+            chunk_frames=CHUNK_FRAMES,
+            progress=progress,
+        )
+        with closing(frames):
+            for block in reader.blocks(frames):
+                job.file.check(progress)
+                before_s, track = (
+                    track.done_s,
+                    replace(
+                        track,
+                        done_s=block.done_s,
+                        uncovered=merge_spans([*damaged_before, *block.uncovered]),
+                        seconds_spent=spent_before_s + time.monotonic() - started,
+                    ),
+                )
+                self._library.tracks.append(video_id, track, block.segments, after_s=before_s, replaces_open=True)
+                yield PartialResult(block)
+        track = replace(
+            track,
+            status="complete",
+            language=self._main_language(video_id),
+            note=_note(track),
+            seconds_spent=spent_before_s + time.monotonic() - started,
+        )
+        self._library.tracks.append(video_id, track, (), after_s=track.done_s)
+        return SourceResult(track, estimated_seconds)
+
+    def _usable_track(self, job: SourceJob, provenance: Provenance) -> Track | None:
+        """Return the track that this run would keep or go on with; None if it begins anew."""
+        track = job.has_track(self.name, provenance.checkpoint, provenance.prompt_version)
+        return track if track and track.provenance.plan == provenance.plan else None
+
+    def _provenance(self) -> Provenance:
+        """Return what makes this track: the models and all settings that change the text."""
+        return Provenance(self._runtime.text_model.identity, VERSION, {})
+
+    def _main_language(self, video_id: str) -> str | None:
+        """Return the language of most lines; None if most are in Latin letters, whose language is unknown."""
+        languages = Counter(item.segment.language for item in self._library.tracks.segments(video_id, self.name))
+        return languages.most_common(1)[0][0] if languages else None
+
+    def _estimated_seconds(self, checkpoint: str, video_s: float) -> float:
+        """Estimate the time from earlier runs of the same models, else from the measured speed."""
+        tracks = (track for entry in self._library.videos() if (track := entry.track(self.name)))
+        speeds = [
+            track.seconds_spent / track.span.duration_s
+            for track in tracks
+            if track.is_complete and track.span.duration_s and track.provenance.checkpoint == checkpoint
+        ]
+        return (statistics.median(speeds) if speeds else SECONDS_PER_SECOND) * video_s
+
+
+def _note(track: Track) -> str:
+    """Return what people should know about a finished track."""
+    return f"the pictures are damaged from {format_spans(*track.uncovered)}" if track.uncovered else ""

@@ -1,0 +1,69 @@
+"""Comparison of frames: which parts have changed, and since when.
+
+Frames are compared in grey and at the size of the text detection, in blocks of 8 pixels. A digit of the smallest readable text
+covers most of a block, and the noise of a codec averages out in it.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from longview.model.screen_text.recognizer import reduced
+from longview.video.timeline import Box
+
+BLOCK_PX = 8
+"""Side of a block, in pixels of the reduced frame."""
+CHANGE = 6.0
+"""Mean absolute difference from which a block has changed, in levels of 255. Still parts of videos that x264 and VP9 encoded with
+little bandwidth differ by up to 4; a changed digit of 10 pixels differs by 20 and more."""
+
+Grey = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SmallFrame:
+    """A frame in grey, reduced for comparisons, with the time from which it is on screen."""
+
+    time_s: float
+    grey: Grey
+
+
+def reduce_frame(frame: NDArray[np.uint8], time_s: float) -> SmallFrame:
+    """Return the reduced copy of a frame, RGB uint8 of shape (H, W, 3)."""
+    return SmallFrame(time_s, np.asarray(cv2.cvtColor(reduced(frame), cv2.COLOR_RGB2GRAY), np.uint8))
+
+
+def changed_blocks(before: SmallFrame, after: SmallFrame) -> NDArray[np.bool_]:
+    """Return which blocks have changed between two frames of one size, as bools of shape (rows, columns)."""
+    difference = cv2.absdiff(before.grey, after.grey)
+    height, width = difference.shape
+    size = (max(1, -(-width // BLOCK_PX)), max(1, -(-height // BLOCK_PX)))
+    return np.atleast_2d(cv2.resize(difference.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= CHANGE)
+
+
+def has_changed_in(blocks: NDArray[np.bool_], box: Box) -> bool:
+    """Whether any block in a box has changed."""
+    rows, columns = blocks.shape
+    top, bottom = int(box.top * rows), max(int(box.top * rows) + 1, int(np.ceil(box.bottom * rows)))
+    left, right = int(box.left * columns), max(int(box.left * columns) + 1, int(np.ceil(box.right * columns)))
+    return bool(blocks[top:bottom, left:right].any())
+
+
+def share_of_change(before: SmallFrame, after: SmallFrame, between: SmallFrame, box: Box) -> float:
+    """Return how far the change from one frame to another in a box is done in a third one: 0 for not at all, 1 for all of it.
+
+    It is the projection of the third frame on the line between the other two. Noise is independent of the change, so it cancels
+    out.
+    """
+    first, last, middle = (_cut(frame.grey, box) for frame in (before, after, between))
+    change = last - first
+    return float(np.vdot(middle - first, change) / max(1.0, float(np.vdot(change, change))))
+
+
+def _cut(grey: Grey, box: Box) -> NDArray[np.float32]:
+    height, width = grey.shape
+    top, left = min(int(box.top * height), height - 1), min(int(box.left * width), width - 1)
+    bottom, right = max(top + 1, int(np.ceil(box.bottom * height))), max(left + 1, int(np.ceil(box.right * width)))
+    return grey[top:bottom, left:right].astype(np.float32)
