@@ -191,7 +191,7 @@ class MediaStore:
         if (copy := self.browser_copy(entry)) is not None:
             return copy
         video, target = self.probe(entry, progress), self._browser_copy_path(entry)
-        with _write_errors(target):
+        with write_errors(target):
             return make_browser_copy(video, target, max_pixels=self._decoder.limits.pixels, progress=progress)
 
     def browser_copy(self, entry: VideoEntry) -> Path | None:
@@ -219,7 +219,7 @@ class MediaStore:
             if target.exists():
                 return target
             video = self.probe(entry)
-            with _write_errors(target):
+            with write_errors(target):
                 return thumbnail(self._decoder, video, inside_s, target)
 
     def delete_derived(self, video_id: str) -> None:
@@ -246,7 +246,7 @@ class MediaStore:
         suffix = ".mp4" if reencode else video.path.suffix
         times = f"{format_time(span.start_s)}-{format_time(span.end_s)}".replace(":", ".")
         target = _new_target(target or Path(f"{safe_name(title)}-{times}{suffix}"), CUT_SUFFIXES)
-        with _write_errors(target):
+        with write_errors(target):
             if reencode:
                 first_frame_s = self._frame_start_s(video, span.start_s)
                 cut_reencode(video, span, target, first_frame_s=first_frame_s, max_pixels=self._decoder.limits.pixels)
@@ -272,7 +272,7 @@ class MediaStore:
             BadRequest: the target exists already. UnreadableVideo: no frame can be decoded.
         """
         target = _new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
-        with _write_errors(target):
+        with write_errors(target):
             return target, *contact_sheet(self._decoder, video, target, columns=columns, rows=rows)
 
 
@@ -295,14 +295,19 @@ def _new_target(target: Path, suffixes: frozenset[str]) -> Path:
     if target.suffix.lower() not in suffixes:
         kinds = " ".join(sorted(suffixes))
         raise BadRequest(f"{target.name} does not have a suffix that can be written here; use one of {kinds}.")
-    with _write_errors(target):
+    with write_errors(target):
         if target.exists():
             raise BadRequest(f"{target} already exists and was not overwritten; choose another name.")
     return target
 
 
 @contextmanager
-def _write_errors(target: Path) -> Iterator[None]:
+def write_errors(target: Path) -> Iterator[None]:
+    """Turn the errors of the operating system while a file is written into expected errors.
+
+    Raises:
+        NoSpace: the disk is full. BadRequest: the file cannot be written.
+    """
     try:
         yield
     except OSError as error:

@@ -76,6 +76,7 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
     modules = {f"longview/{name}" for name in files if name.endswith(".py") and not name.startswith(("tests/", "benchmarks/"))}
     assert modules <= names
     for data in (
+        "app/samples/narrated-slides.mp4",
         "model/demo/model.safetensors",
         "model/demo/ood_detector.safetensors",
         "model/demo/chat_template.jinja",

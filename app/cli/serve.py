@@ -11,15 +11,15 @@ from longview.app.cli.console import Context, command
 def serve(
     context: Context,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.", show_default=False)] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Add the sample video if the library is empty.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Add the two sample videos if the library is empty.")] = False,
 ) -> None:
     """Serve the browser interface, on this machine only.
 
     Example: longview serve
     """
-    from longview.app.sample import add_sample
+    from longview.app.sample import add_samples
     from longview.ui.server import serve as start
 
     if sample:
-        context.follow(add_sample(context.app))
+        context.follow(add_samples(context.app))
     start(context.app, port)

@@ -1,0 +1,138 @@
+"""The samples of an empty library: what is said and shown in the slide show is found, and an interrupted start is continued."""
+
+import json
+import wave
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longview.app.sample import FOLDER, PACKAGED, SAMPLES, SLIDES, Sample, add_samples
+from longview.app.service import Longview, PartialResult, VideoEntry
+from longview.app.sources import SOURCES
+from longview.video.progress import Cancelled, Progress
+from tests.app.samples import cancel_after, demo_settings
+from tests.speech_samples import needs_speech_model
+
+MAX_START_ERROR_S = 0.5
+TIMES: dict[str, Any] = json.loads((PACKAGED / SLIDES.name).with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def short_sample(name: str) -> Sample:
+    """A sample without pictures, whose subtitles are beside it: it is indexed at once."""
+
+    def make(path: Path, progress: Progress) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cue = f"1\n00:00:01,000 --> 00:00:03,000\nThis is the {name} sample.\n"
+        path.with_suffix(".srt").write_text(cue, encoding="utf-8")
+        with wave.open(str(path), "wb") as sound:
+            sound.setparams((1, 1, 8000, 0, "NONE", ""))
+            sound.writeframes(name[:1].encode() * 8000 * 4)
+
+    return Sample(f"{name}.wav", f"Sample: {name}", "Making", make)
+
+
+FIRST, SECOND = SHORT = (short_sample("first"), short_sample("second"))
+
+
+def titles(app: Longview) -> list[str]:
+    return [entry.title for entry in app.videos()]
+
+
+# -- the narrated sample ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def slides(app: Longview) -> VideoEntry:
+    add_samples(app, [SLIDES]).result()
+    (entry,) = app.videos()
+    return entry
+
+
+def first_start_s(app: Longview, entry: VideoEntry, query: str, source: str) -> float:
+    moments = app.search(query, video=entry.video_id, verify=False).result().moments
+    assert source in moments[0].sources
+    return moments[0].span.start_s
+
+
+def test_the_page_opens_the_narrated_sample() -> None:
+    # It opens the video that was added last.
+    assert SAMPLES[-1] is SLIDES and len(SAMPLES) == 2
+
+
+@needs_speech_model
+@pytest.mark.parametrize("number", [2, 8, 20])
+def test_a_spoken_sentence_is_found_where_it_is_said(app: Longview, slides: VideoEntry, number: int) -> None:
+    sentence = TIMES["sentences"][number]
+    query = " ".join(sentence["text"].strip(".").split()[:6])
+    assert first_start_s(app, slides, query, "speech") == pytest.approx(sentence["start_s"], abs=MAX_START_ERROR_S)
+
+
+def test_the_german_subtitles_are_found(app: Longview, slides: VideoEntry) -> None:
+    (cue,) = (cue for cue in TIMES["subtitles"] if "Sturm" in cue["text"])
+    assert first_start_s(app, slides, "Sturm", "subtitles") == pytest.approx(cue["start_s"], abs=MAX_START_ERROR_S)
+
+
+@pytest.mark.skipif("screen_text" not in SOURCES, reason="there is no source for text on the screen")
+@pytest.mark.parametrize("line", ["Roter Sand, North Sea", "灯塔照亮夜里的大海", "灯台は船に道を教えます"])
+def test_a_line_that_is_only_shown_is_found(app: Longview, slides: VideoEntry, line: str) -> None:
+    (slide,) = (slide for slide in TIMES["slides"] if line in slide["lines"])
+    assert first_start_s(app, slides, line, "screen_text") == pytest.approx(slide["start_s"], abs=MAX_START_ERROR_S)
+
+
+def test_the_demo_checkpoint_declines_the_slides_and_browsers_play_them(app: Longview, slides: VideoEntry) -> None:
+    captions = slides.track("captions")
+    assert captions is not None and captions.status == "declined"
+    assert app.media.browser_copy(slides) == slides.path
+    # An upgrade of the package must not take the file away.
+    assert slides.path.is_relative_to(app.library.folder)
+
+
+# -- starts that ended early --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh_app(tmp_path: Path) -> Longview:
+    return Longview(demo_settings(tmp_path / "library", speech_model="none"))
+
+
+def test_an_interrupted_start_is_continued_and_removed_samples_stay_removed(fresh_app: Longview) -> None:
+    def interrupt(path: Path, progress: Progress) -> None:
+        raise Cancelled
+
+    # The first sample is complete, and the file of the second one was not written.
+    with pytest.raises(Cancelled):
+        add_samples(fresh_app, [FIRST, replace(SECOND, make=interrupt)]).result()
+    assert titles(fresh_app) == [FIRST.title]
+    # The next start ends while the second one is indexed.
+    with pytest.raises(Cancelled):
+        cancel_after(add_samples(fresh_app, SHORT), lambda event: isinstance(event, PartialResult))
+    add_samples(fresh_app, SHORT).result()
+    assert titles(fresh_app) == [FIRST.title, SECOND.title]
+    assert all(entry.has_segments for entry in fresh_app.videos())
+    for entry in fresh_app.videos():
+        fresh_app.remove(entry)
+        left = titles(fresh_app)
+        add_samples(fresh_app, SHORT).result()
+        assert titles(fresh_app) == left
+    assert left == []
+
+
+def test_a_library_with_other_videos_stays_as_it_is(fresh_app: Longview, tmp_path: Path) -> None:
+    with pytest.raises(Cancelled):
+        cancel_after(add_samples(fresh_app, SHORT), lambda event: isinstance(event, PartialResult))
+    FIRST.make(tmp_path / "own.wav", Progress())
+    fresh_app.index(tmp_path / "own.wav").result()
+    before = titles(fresh_app)
+    add_samples(fresh_app, SHORT).result()
+    assert titles(fresh_app) == before
+
+
+def test_an_older_library_stays_as_it_is(fresh_app: Longview) -> None:
+    # Earlier versions had one sample, and no list of what is pending.
+    path = fresh_app.library.folder / FOLDER / FIRST.name
+    FIRST.make(path, Progress())
+    fresh_app.index(path).result()
+    add_samples(fresh_app, SHORT).result()
+    assert len(titles(fresh_app)) == 1
