@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from longview.app.example_questions import examples_for
 from longview.app.jobs import Job, Jobs
 from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
 from longview.ui import render
@@ -79,7 +80,10 @@ def library_tab(jobs: Jobs) -> LibraryTab:
 
 
 def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]:
-    """Render all lists of videos: the choices of the watch tab, those of the library tab, and the table."""
+    """Render all lists of videos: the choices of the watch tab, those of the library tab, and the table.
+
+    The last update is the placeholder of the search: a query that finds the selected video.
+    """
     entries = app.videos()
     choices = [(f"{entry.title} ({entry.video_id})", entry.video_id) for entry in entries]
     outdated_ids = frozenset(entry.video_id for entry in entries if app.is_outdated(entry))
@@ -87,7 +91,16 @@ def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]
         gr.update(choices=choices, value=selected_video.video_id if selected_video else None),
         gr.update(choices=choices, value=None),
         render.library_table(entries, outdated_ids),
+        gr.update(placeholder=_example_search(app, selected_video)),
     ]
+
+
+def _example_search(app: Longview, entry: VideoEntry | None) -> str:
+    if entry is None:
+        return ""
+    segments = {track.source: app.segments(entry, track.source) for track in entry.tracks}
+    example = examples_for(entry.duration_s, segments).search
+    return f"For example: {example}" if example else ""
 
 
 def current_job(jobs: Jobs) -> Job | None:

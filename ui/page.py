@@ -37,11 +37,11 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             with gr.Tab("Watch"):
                 watch = watch_tab(app, jobs, streams)
             with gr.Tab("Search"):
-                search_tab(app, streams)
+                query = search_tab(app, streams)
             with gr.Tab("Library"):
                 library = library_tab(jobs)
         selected_video, view = watch.selected_video, watch.view
-        lists = [selected_video, library.video_to_remove, library.table]
+        lists = [selected_video, library.video_to_remove, library.table, query]
 
         def on_load(request: gr.Request) -> list[Any]:
             entry = find_entry(app, request.query_params.get("video")) or next(reversed(app.videos()), None)

@@ -23,6 +23,8 @@ from longview.app.service import (
     format_time,
 )
 
+NO_WORDS = "Nothing here can be searched or asked about yet: longview subtitles adds words, another --model adds captions."
+"""Text below the tracks of a video in which no source found anything."""
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -58,7 +60,7 @@ def failure(text: str) -> str:
 
 def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_outdated: bool) -> str:
     """Render the tracks of a video, each as a table whose rows seek the player. `segments`: those of each source."""
-    return _render("tracks", entry=entry, segments=segments, is_outdated=is_outdated, no_events=NO_EVENTS)
+    return _render("tracks", entry=entry, segments=segments, is_outdated=is_outdated, no_events=NO_EVENTS, no_words=NO_WORDS)
 
 
 def highlight(evidence: Evidence) -> Markup:

@@ -14,19 +14,16 @@ from longview.ui.toasts import show_warning
 MAX_RESULTS = 24
 
 
-def search_tab(app: Longview, streams: ActiveStreams) -> None:
-    """Build the tab inside the current Gradio blocks."""
-    query = gr.Textbox(
-        label="Search what is shown, said and written",
-        placeholder="red circle, 빨간 원, círculo rojo …",
-        submit_btn=True,
-        max_length=1000,
-    )
+def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
+    """Build the tab inside the current Gradio blocks; return the box of the query, whose placeholder is an example."""
+    query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=1000)
     verify = gr.Checkbox(True, label="Verify captions where this is quick")
     results = gr.HTML()
     verify_all = gr.Button("Verify all results", visible=False)
     searched_query = gr.State("")
-    question = gr.Textbox(label="Ask the whole library", placeholder="When does … appear?", submit_btn=True, max_length=2000)
+    question = gr.Textbox(
+        label="Ask the whole library", placeholder="When is … mentioned?  When does … appear?", submit_btn=True, max_length=2000
+    )
     answer = gr.Markdown()
     citations = gr.HTML()
 
@@ -96,3 +93,4 @@ def search_tab(app: Longview, streams: ActiveStreams) -> None:
     verify_all.click(on_verify_all, searched_query, [results, verify_all], api_name="search_verified", **search_options)
     question.submit(on_ask, question, [question, answer, citations], api_name="ask_library")
     question.stop(streams.stop, None, question, api_visibility="private", queue=False)
+    return query

@@ -1,25 +1,20 @@
 """The tab that plays one video, with its tracks, chapters, exports and questions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
+from longview.app.example_questions import examples_for
 from longview.app.jobs import Jobs
 from longview.app.service import Cancelled, Done, Longview, ProgressReport, TextDelta, VideoEntry
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
 from longview.ui.toasts import or_toast, show_warning
 
-EXAMPLES = [
-    "What happens at 0:05?",
-    "What happens in the first 20 seconds?",
-    "What happens in the last 20 seconds?",
-    "How many events are in the video?",
-]
-"""Example questions that apply to any video of at least five seconds."""
+PLACEHOLDER = "Ask about this video"
 UNCHECKED: dict[str, Any] = {"preprocess": False}
 """Option that disables Gradio's check of a selected video against the list that the page last received. Meanwhile, other pages
 and the command line add and remove videos."""
@@ -31,7 +26,7 @@ class WatchTab:
 
     selected_video: gr.Dropdown
     view: list[Any]
-    """Player, summary, tracks, exports and chat; see `video_view`."""
+    """Player, summary, tracks, exports, question, examples and chat; see `video_view`."""
 
 
 def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
@@ -50,11 +45,11 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                 feedback_options=None,
                 buttons=[],
                 allow_tags=False,
-                placeholder="Ask about this video.",
+                placeholder=f"{PLACEHOLDER}.",
             )
-            question = gr.Textbox(label="Question", placeholder=EXAMPLES[0], submit_btn=True, max_length=2000)
-            gr.Examples(EXAMPLES, question, label="Examples")
-    view = [player, summary, tracks, exports, chat]
+            question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=2000)
+            examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
+    view = [player, summary, tracks, exports, question, examples, chat]
 
     def on_select(video_id: str | None) -> list[Any]:
         return video_view(app, jobs, find_entry(app, video_id))
@@ -101,9 +96,13 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
             or_toast(lambda: app.delete_answers(entry))
         return gr.update(**IDLE), []
 
+    def on_example(event: gr.SelectData) -> str:
+        return str(event.value[0])
+
     selected_video.input(on_select, selected_video, view, api_name="open", queue=False, **UNCHECKED)
     remember = "id => { history.replaceState(null, '', `?video=${encodeURIComponent(id)}`); }"
     selected_video.input(None, selected_video, None, js=remember)
+    examples.select(on_example, None, question, api_visibility="private", queue=False)
     asking = question.submit(
         on_ask, [selected_video, question], [question, chat], api_name="ask", trigger_mode="multiple", **UNCHECKED
     )
@@ -122,9 +121,9 @@ def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
 
 
 def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
-    """Render player, summary, tracks, exports and earlier questions of a video."""
+    """Render player, summary, tracks, exports, example questions and earlier questions of a video."""
     if entry is None:
-        return [render.player(None, ready=False), "", "", "", []]
+        return [render.player(None, ready=False), "", "", "", *_example_updates(()), []]
     try:
         is_ready = app.media.browser_copy(entry) is not None
         player = render.player(entry, ready=is_ready, start_s=start_s)
@@ -138,5 +137,12 @@ def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: flo
         render.summary(entry),
         render.tracks(entry, segments, is_outdated=app.is_outdated(entry)),
         render.exports(entry),
+        *_example_updates(examples_for(entry.duration_s, segments).questions),
         markdown.history(app.answers(entry)),
     ]
+
+
+def _example_updates(questions: Sequence[str]) -> list[Any]:
+    """Return the updates of the question box, whose text stays, and of the examples."""
+    placeholder = questions[0] if questions else PLACEHOLDER
+    return [gr.update(placeholder=placeholder), gr.update(samples=[[text] for text in questions], visible=bool(questions))]

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from longview.app.example_questions import examples_for
+from longview.app.quote_answers import QuoteAnswers
 from longview.app.sample import FOLDER, PACKAGED, SAMPLES, SLIDES, Sample, add_samples
 from longview.app.service import Longview, PartialResult, VideoEntry
 from longview.app.sources import SOURCES
@@ -87,6 +89,16 @@ def test_the_demo_checkpoint_declines_the_slides_and_browsers_play_them(app: Lon
     assert app.media.browser_copy(slides) == slides.path
     # An upgrade of the package must not take the file away.
     assert slides.path.is_relative_to(app.library.folder)
+
+
+@needs_speech_model
+def test_the_example_questions_have_answers(app: Longview, slides: VideoEntry) -> None:
+    segments = {track.source: app.segments(slides, track.source) for track in slides.tracks}
+    questions = examples_for(slides.duration_s, segments).questions
+    assert "When is “clockwork” mentioned?" in questions
+    for question in questions:
+        answer = QuoteAnswers(app.library).answer(app.vectors, slides, question)
+        assert answer.found and answer.citations, question
 
 
 # -- starts that ended early --------------------------------------------------------------------------------------

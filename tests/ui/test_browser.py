@@ -7,6 +7,7 @@ failure.
 import os
 import re
 import shutil
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,6 +174,32 @@ def test_chapters_seek_the_player(page: Page) -> None:
     chapter.click()
     start_s = float(str(chapter.get_attribute("data-seek")))
     page.wait_for_function(f"Math.abs({PLAYER_TIME} - {start_s}) < 3")
+
+
+def test_examples_fit_the_video_and_sound_has_a_low_player(page: Page, server: Server, tmp_path: Path) -> None:
+    expect(page.get_by_label("Question", exact=True)).to_have_attribute("placeholder", "What happens at 0:05?")
+    with wave.open(str(tmp_path / "talk.wav"), "wb") as sound:
+        sound.setparams((1, 1, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(8000 * 6))
+    cue = "1\n00:00:01,000 --> 00:00:05,000\nA lighthouse has a clockwork.\n"
+    (tmp_path / "talk.srt").write_text(cue, encoding="utf-8")
+    client = Client(server.url, verbose=False)
+    _, video_id = client.predict(str(tmp_path / "talk.wav"), api_name="/index")
+    page.goto(f"{server.url}/?video={video_id}")
+    page.get_by_text("When is “lighthouse” mentioned?").click()
+    expect(page.get_by_label("Question", exact=True)).to_have_value("When is “lighthouse” mentioned?")
+    assert page.get_by_text("What happens at 0:05?").count() == 0
+    box = page.locator(".player video").bounding_box()
+    assert box and box["height"] < 100
+    client.predict(video_id, None, api_name="/remove")
+
+
+def test_the_library_fits_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("tab", name="Library").click()
+    table = page.locator(".videos")
+    expect(table).to_contain_text("three")
+    assert table.evaluate("element => element.scrollWidth <= element.clientWidth")
 
 
 def test_stopped_answer_is_not_stored_and_frees_the_model(page: Page) -> None:

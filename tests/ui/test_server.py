@@ -25,7 +25,7 @@ def video_ids(shell: Shell) -> list[str]:
 
 
 def test_open_video_has_player_captions_and_exports(client: Client, video_id: str) -> None:
-    player, summary, captions, exports, _ = client.predict(video_id, api_name="/open")
+    player, summary, captions, exports, *_ = client.predict(video_id, api_name="/open")
     assert 'data-seek="0.000"' in summary and "3 events" in summary
     assert f'src="/media/{video_id}' in player
     assert "<b>events" not in player
