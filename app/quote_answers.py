@@ -14,8 +14,9 @@ from longview.app.runtime import Runtime
 from longview.app.words_coverage import WordsCoverage, words_coverage
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.indexing.mentions import find_mentions
-from longview.indexing.quotes import Quote, find_quotes
-from longview.indexing.sentences import sentences_of
+from longview.indexing.passages import is_screen
+from longview.indexing.quotes import Quote, find_quotes, screen_quote
+from longview.indexing.sentences import Sentence, sentences_of
 from longview.model.tasks.question import Question
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
@@ -103,11 +104,7 @@ class QuoteAnswers:
         said = {item.segment.language for item in stored if item.segment.source == "speech"}
         # Subtitles in the spoken language say the same once more.
         segments = [item.segment for item in stored if item.segment.source != "subtitles" or item.segment.language not in said]
-        quotes = [
-            Quote(sentence.span, sentence.text, sentence.source, sentence.language)
-            for sentence in sentences_of(segments)
-            if sentence.span.overlap_s(near) > 0
-        ]
+        quotes = _group_screens([sentence for sentence in sentences_of(segments) if sentence.span.overlap_s(near) > 0])
         coverage = words_coverage(entry, None if is_point else span)
         when = f"at {format_time(span.start_s)}" if is_point else f"from {format_time(span.start_s)} to {format_time(span.end_s)}"
         if not quotes:
@@ -169,6 +166,17 @@ class QuoteAnswers:
             return QuoteAnswer(answer, citations, None, confidence, coverage)
         answer = "\n".join(["Quoted from the video, best match first:", *lines, CHECKPOINT_HINT])
         return QuoteAnswer(answer, citations, True, confidence, coverage)
+
+
+def _group_screens(sentences: Sequence[Sentence]) -> list[Quote]:
+    """Return sentences as quotes, with the lines that appear and disappear together as one."""
+    groups: dict[tuple[object, ...], list[Sentence]] = {}
+    for number, sentence in enumerate(sentences):
+        key: tuple[object, ...] = (number,)
+        if is_screen(sentence.source):
+            key = (sentence.source, round(sentence.span.start_s), round(sentence.span.end_s))
+        groups.setdefault(key, []).append(sentence)
+    return [screen_quote(lines) for lines in groups.values()]
 
 
 def quote_line(quote: Quote) -> str:

@@ -118,7 +118,7 @@ def find_quotes(
     for number in ranked:
         if len(quotes) == limit:
             break
-        quote = _best_quote(vectors, question, words, sentences[number])
+        quote = _best_quote(library, vectors, question, words, passages[number], sentences[number])
         if quote and not any(_is_same_place(quote, other) for other in quotes):
             quotes.append(quote)
     support = max(coverages.values()) + SENTENCE_WEIGHT * max(cosines.values(), default=0.0)
@@ -194,6 +194,17 @@ def _count(library: Library, word: str, video_id: str) -> int:
 def sentences_in(library: Library, passage: Passage, within: Span | None) -> tuple[Sentence, ...]:
     """Return the sentences of a passage, also those that begin before it or end after it."""
     span = passage.span
+    return tuple(
+        sentence
+        for sentence in _sentences_around(library, passage)
+        if sentence.span.overlap_s(span) > min(0.5, 0.4 * sentence.span.duration_s)
+        and (within is None or sentence.span.overlap_s(within) > 0)
+    )
+
+
+def _sentences_around(library: Library, passage: Passage) -> tuple[Sentence, ...]:
+    """Return the sentences of a passage and, of what is said, those just before and after it."""
+    span = passage.span
     wider = Span(max(0.0, span.start_s - CONTEXT_S), span.end_s + CONTEXT_S) if is_windowed(passage.source) else span
     segments = [item.segment for item in library.tracks.segments(passage.video_id, passage.source, within=wider)]
     if is_windowed(passage.source):
@@ -202,46 +213,73 @@ def sentences_in(library: Library, passage: Passage, within: Span | None) -> tup
         segments = [segment for segment in segments if segment.text in passage.text.split("\n")]
     else:
         segments = [segment for segment in segments if segment.text == passage.text]
-    return tuple(
-        sentence
-        for sentence in sentences_of(segments)
-        if sentence.span.overlap_s(span) > min(0.5, 0.4 * sentence.span.duration_s)
-        and (within is None or sentence.span.overlap_s(within) > 0)
-    )
+    return sentences_of(segments)
 
 
-def _best_quote(vectors: VectorIndex, question: str, words: _QuestionWords, sentences: Sequence[Sentence]) -> Quote | None:
-    """Return the consecutive sentences that match a question best."""
+def _best_quote(
+    library: Library,
+    vectors: VectorIndex,
+    question: str,
+    words: _QuestionWords,
+    passage: Passage,
+    sentences: Sequence[Sentence],
+) -> Quote | None:
+    """Return the consecutive sentences that match a question best, or all lines of a screen."""
+    if not sentences:
+        return None
+    if is_screen(passage.source):
+        return screen_quote(sentences)
     runs = [
         sentences[start : start + count]
         for start in range(len(sentences))
         for count in range(1, MAX_QUOTE_SENTENCES + 1)
         if start + count <= len(sentences)
     ]
-    runs = [run for run in runs if len(run) == 1 or sum(len(item.text) for item in run) <= MAX_QUOTE_CHARACTERS]
-    if not runs:
-        return None
+    runs = [run for run in runs if len(run) == 1 or _size(run) <= MAX_QUOTE_CHARACTERS]
     texts = [_text(run) for run in runs]
     cosines = vectors.similarities(texts, question)
     scores = [float(cosine) + COVERAGE_WEIGHT * words.coverage(text) for cosine, text in zip(cosines, texts, strict=True)]
-    run = _with_antecedent(runs[max(range(len(runs)), key=lambda index: scores[index])], sentences)
+    run = runs[max(range(len(runs)), key=lambda index: scores[index])]
+    return _quote(_in_context(run, _sentences_around(library, passage)))
+
+
+def screen_quote(lines: Sequence[Sentence]) -> Quote:
+    """Return lines that appear together as one quote, from top to bottom as far as they are stored in that order."""
+    span = Span(min(line.span.start_s for line in lines), max(line.span.end_s for line in lines))
+    return Quote(span, " / ".join(line.text for line in lines), lines[0].source, lines[0].language)
+
+
+def _in_context(run: Sequence[Sentence], around: Sequence[Sentence]) -> Sequence[Sentence]:
+    """Return consecutive sentences with those without which they cannot be understood.
+
+    A pronoun at the beginning refers to the sentence before it. A question is followed by its answer.
+    """
+    run = list(run)
+    start, end = around.index(run[0]), around.index(run[-1]) + 1
+    first = _WORD.search(run[0].text)
+    if start > 0 and first and _PRONOUN.fullmatch(first[0]) and _size(run) <= MAX_QUOTE_CHARACTERS:
+        run.insert(0, around[start - 1])
+    while end < len(around) and _ends_with_question(run[-1].text) and _size(run) <= MAX_QUOTE_CHARACTERS:
+        run += around[end : end + 2]
+        end += 2
+    return run
+
+
+def _ends_with_question(text: str) -> bool:
+    return text.rstrip("\"'”’»)] ").endswith(("?", "？"))
+
+
+def _quote(run: Sequence[Sentence]) -> Quote:
     span = Span(run[0].span.start_s, max(sentence.span.end_s for sentence in run))
     return Quote(span, _text(run), run[0].source, run[0].language)
 
 
-def _with_antecedent(run: Sequence[Sentence], sentences: Sequence[Sentence]) -> Sequence[Sentence]:
-    """Return consecutive sentences with the one before them if they begin with a pronoun, which refers to it."""
-    start = sentences.index(run[0])
-    first = _WORD.search(run[0].text)
-    if start == 0 or first is None or not _PRONOUN.fullmatch(first[0]):
-        return run
-    return run if sum(len(item.text) for item in run) > MAX_QUOTE_CHARACTERS else (sentences[start - 1], *run)
-
-
 def _text(run: Sequence[Sentence]) -> str:
-    if is_screen(run[0].source):
-        return " / ".join(sentence.text for sentence in run)
     return join_words((sentence.text for sentence in run), run[0].language)
+
+
+def _size(run: Sequence[Sentence]) -> int:
+    return sum(len(sentence.text) for sentence in run)
 
 
 def _is_same_place(quote: Quote, other: Quote) -> bool:

@@ -4,6 +4,7 @@ The topic shifts where the vectors of the sentences before and after a time diff
 vectors in place of word counts).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,11 @@ from longview.indexing.sentences import Sentence, sentences_of
 from longview.indexing.vectors import VectorIndex
 from longview.video.timeline import Segment, Span, join_words
 
-CHAPTER_S = 240.0
-"""Typical length of a chapter, in seconds."""
 MIN_CHAPTER_S = 15.0
 MAX_CHAPTERS = 12
+"""Maximum number of chapters. Two minutes have 4, a quarter of an hour has 7, and an hour has 11."""
+HEADING_SHARE = 0.85
+"""Minimum height of a heading, as a share of the tallest line: the box of a line depends on its letters."""
 BLOCK_S = WINDOW_S
 """Length of the pieces whose vectors are compared, in seconds."""
 CONTEXT_BLOCKS = 3
@@ -90,7 +92,7 @@ def _blocks(sentences: Sequence[Sentence]) -> list[_Block]:
 
 def _boundaries(blocks: Sequence[_Block], embedded: NDArray[np.float32], duration_s: float) -> list[int]:
     """Return the indices of the blocks with which a topic begins, without the first one, in order."""
-    count = min(MAX_CHAPTERS, max(2, round(duration_s / CHAPTER_S))) - 1
+    count = min(MAX_CHAPTERS, round(2 + 1.2 * math.sqrt(duration_s / 60))) - 1
     min_s = max(MIN_CHAPTER_S, duration_s / (count + 1) / 3)
     similarities = [
         (_similarity(embedded[max(0, index - CONTEXT_BLOCKS) : index], embedded[index : index + CONTEXT_BLOCKS]), index)
@@ -129,12 +131,13 @@ def _topic(
 
 
 def _largest_line(span: Span, lines: Sequence[Segment], spans: Sequence[Span]) -> Segment | None:
-    """Return the tallest line that begins in a span and is shown in no other one, as the heading of a slide is."""
+    """Return the first of the tallest lines that begins in a span and is shown in no other one, as the heading of a slide is."""
     own = [
         line
         for line in lines
         if line.box
-        and span.contains(line.span.start_s)
+        # A slide is shown some time before it is spoken about.
+        and span.start_s - MIN_SHOWN_S <= line.span.start_s < span.end_s - MIN_SHOWN_S
         and line.span.duration_s >= MIN_SHOWN_S
         and len(line.text) > 2
         and not any(other != span and other.overlap_s(line.span) > MIN_SHOWN_S for other in spans)

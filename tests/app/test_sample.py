@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from longview.app.example_questions import examples_for
-from longview.app.quote_answers import QuoteAnswers
 from longview.app.sample import FOLDER, PACKAGED, SAMPLES, SLIDES, Sample, add_samples
 from longview.app.service import Longview, PartialResult, VideoEntry
 from longview.app.sources import SOURCES
@@ -97,7 +96,7 @@ def test_the_example_questions_have_answers(app: Longview, slides: VideoEntry) -
     questions = examples_for(slides.duration_s, segments).questions
     assert "When is “clockwork” mentioned?" in questions
     for question in questions:
-        answer = QuoteAnswers(app.library).answer(app.vectors, slides, question)
+        answer = app.ask([slides], question).result()
         assert answer.found and answer.citations, question
 
 
