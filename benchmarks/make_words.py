@@ -177,6 +177,10 @@ def shift_s(samples: NDArray[np.int16], path: Path) -> float:
 # -- transcripts --------------------------------------------------------------------------------------------------
 
 
+QUESTION_MARKS = {"??": "plain", "?": "paraphrase", "!": "absent"}
+"""Marks of questions: in words as a person would choose them, without those of the text, and about what is not in the text."""
+
+
 @dataclass
 class Transcript:
     """The cues of one text, and its questions with the times of their answers."""
@@ -186,15 +190,21 @@ class Transcript:
 
 
 def read_text(path: Path) -> Transcript:
-    """Read a text with questions, and give each sentence a time by its length. The first line of each file is its format."""
+    """Read a text with questions, and give each sentence a time by its length. The first line of each file describes it.
+
+    Lines that begin with one of `QUESTION_MARKS` are questions. The answer of a question are the next lines with `>`.
+    """
     result, time_s, is_asked = Transcript(), 2.0, False
     for line in path.read_text(encoding="utf-8").splitlines()[1:]:
         if not line:
             time_s += PARAGRAPH_GAP_S
-        elif line.startswith("? "):
-            _, language, text = line.split(" ", 2)
-            result.questions.append({"video": path.stem, "language": language, "text": text, "span": []})
-            is_asked = True
+        elif line.split(" ")[0] in QUESTION_MARKS:
+            mark, language, text = line.split(" ", 2)
+            span = None if mark == "!" else []
+            result.questions.append(
+                {"video": path.stem, "language": language, "kind": QUESTION_MARKS[mark], "text": text, "span": span}
+            )
+            is_asked = span is not None
         else:
             start_s = time_s
             for piece in _pieces(line.removeprefix("> ")):

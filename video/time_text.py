@@ -99,8 +99,8 @@ _REFERENCES = re.compile(
 _DURATION_PREFIX = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within|over)\s+$", re.IGNORECASE)
 """Words before a duration, which is not a timestamp: "longer than 5 seconds", "for two minutes"."""
 _TIME_PREFIX = re.compile(r"\b(?:at|around|about|near|by)\s+$", re.IGNORECASE)
-_AMBIGUOUS = re.compile(r"an?\s+second|\d+[hm]|\d{4,}s", re.IGNORECASE)
-"""Text that is a time only after a preposition such as "at": "a second dog", "the 100m race", "a 1920s car"."""
+_AMBIGUOUS = re.compile(r"(?:half\s+)?an?\s+(?:second|minute|hour)|\d+[hm]|\d{4,}s", re.IGNORECASE)
+"""Text that is a time only after a preposition such as "at": "a second dog", "ten an hour", "the 100m race", "a 1920s car"."""
 
 
 def _number(text: str) -> float:

@@ -55,9 +55,19 @@ def _needle_table(needle: dict[str, Any]) -> list[str]:
             "| depth | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|", *rows]  # fmt: skip
 
 
+WORD_TABLES = (
+    ("recognition", "speech"),
+    ("no_speech", "sound without speech"),
+    ("search", "searches in"),
+    ("answers", "questions"),
+    ("screen_text", "text on screen"),
+)
+"""The tables of the words suite: their keys in the report, and the head of their first column."""
+
+
 def _word_tables(report: dict[str, Any]) -> list[str]:
     lines: list[str] = []
-    for title, head in (("recognition", "speech"), ("no_speech", "sound without speech"), ("search", "questions in")):
+    for title, head in WORD_TABLES:
         rows = report[title]
         names = list(dict.fromkeys(name for row in rows.values() for name in row))
         lines += [f"| {head} | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from longview.video.subtitles import read_subtitles
 from longview.video.timeline import Span
 
 FOLDER = Path(__file__).parent / "words"
+SLIDES_FILE = Path(__file__).parent.parent / "samples" / "narrated-slides.mp4"
 TRANSCRIPT_END_S = 10.0
 """Silence after the last cue of a transcript, in seconds."""
 
@@ -35,13 +37,24 @@ class Recording:
 
 @dataclass(frozen=True)
 class Question:
-    """A question about one of the transcripts, and the span of its answer."""
+    """A question about one of the transcripts."""
 
     video: str
     """Name of the transcript."""
     language: str
+    kind: Literal["plain", "paraphrase", "absent"]
+    """In words as a person would choose them; without the words of the text; or about what the text does not say."""
     text: str
-    truth: Span
+    truth: Span | None
+    """Span of its answer; None: the transcript does not answer it, though it fits its subject."""
+
+
+@dataclass(frozen=True)
+class ShownLine:
+    """A line of text that is shown for a time."""
+
+    text: str
+    span: Span
 
 
 def recordings() -> list[Recording]:
@@ -61,7 +74,16 @@ def recordings() -> list[Recording]:
 def questions() -> list[Question]:
     """Return the questions about the transcripts."""
     rows = json.loads((FOLDER / "questions.json").read_text(encoding="utf-8"))
-    return [Question(row["video"], row["language"], row["text"], Span(*row["span"])) for row in rows]
+    return [
+        Question(row["video"], row["language"], row["kind"], row["text"], Span(*row["span"]) if row["span"] else None)
+        for row in rows
+    ]
+
+
+def slides() -> list[ShownLine]:
+    """Return the lines of the narrated sample, whose file is `SLIDES_FILE`."""
+    rows = json.loads(SLIDES_FILE.with_suffix(".json").read_text(encoding="utf-8"))["slides"]
+    return [ShownLine(text, Span(row["start_s"], row["end_s"])) for row in rows for text in row["lines"]]
 
 
 def read_sound(decoder: Decoder, path: Path, progress: Progress = NO_PROGRESS) -> Sound:

@@ -1,4 +1,4 @@
-"""Metrics of speech recognition and of the search for passages, as pure functions: word error rate, errors of times, R@n."""
+"""Metrics of speech and text recognition and of the search for passages, as pure functions: error rates, errors of times, R@n."""
 
 import re
 import unicodedata
@@ -128,6 +128,67 @@ def _add_error(errors_s: list[float], true_s: float | None, time_s: float | None
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+@dataclass
+class LineScores:
+    """Errors of lines that were read on screen."""
+
+    lines: int = 0
+    """Number of lines that were shown."""
+    exact: int = 0
+    """Number of lines that were read without an error, at their time."""
+    characters: int = 0
+    """Number of characters that were shown, without spaces."""
+    errors: int = 0
+    """Substituted, inserted and deleted characters of the lines; those of a line that was not read are deleted."""
+    additional: int = 0
+    """Number of lines that were read and not shown."""
+    time_errors_s: list[float] = field(default_factory=list)
+    """Differences between read and true starts and ends, in seconds."""
+
+    def add(self, shown: Sequence[tuple[str, Span]], read: Sequence[tuple[str, Span]]) -> None:
+        """Compare lines with those that were read: each with the most similar one of its time, which counts once."""
+        remaining = list(read)
+        for text, span in shown:
+            plain = _without_spaces(text)
+            self.lines += 1
+            self.characters += len(plain)
+            candidates = [(_edits(plain, _without_spaces(line[0])), line) for line in remaining if line[1].overlap_s(span) > 0]
+            edits, best = min(candidates, key=lambda item: item[0], default=(len(plain), None))
+            if best is None or edits >= len(plain):
+                self.errors += len(plain)
+                continue
+            remaining.remove(best)
+            self.errors += edits
+            self.exact += edits == 0
+            self.time_errors_s += [abs(best[1].start_s - span.start_s), abs(best[1].end_s - span.end_s)]
+        self.additional += len(remaining)
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Return the share of lines without an error, the character error rate, and the errors of times, in seconds."""
+        return {
+            "lines": self.lines,
+            "exact": _rounded(self.exact / self.lines if self.lines else None),
+            "character_error_rate": _rounded(self.errors / self.characters if self.characters else None),
+            "additional": self.additional,
+            "time_median_s": _rounded(percentile(self.time_errors_s, 0.5)),
+            "time_p90_s": _rounded(percentile(self.time_errors_s, 0.9)),
+        }
+
+
+def _without_spaces(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).split())
+
+
+def _edits(text: str, other: str) -> int:
+    return sum(first is None or second is None or text[first] != other[second] for first, second in align(text, other))
+
+
+def roc_auc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
+    """Return the probability that a positive has a higher score than a negative; a tie counts half. None if there is no pair."""
+    pairs = [(first > second) + 0.5 * (first == second) for first in positives for second in negatives]
+    return sum(pairs) / len(pairs) if pairs else None
 
 
 def first_correct(starts_s: Sequence[float | None], truth: Span, *, slack_s: float) -> int | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from longview.app.evaluation.word_metrics import TimedWord, WordScores, align, first_correct, normalize
+from longview.app.evaluation.word_metrics import LineScores, TimedWord, WordScores, align, first_correct, normalize, roc_auc
 from longview.video.timeline import Span
 
 
@@ -49,3 +49,20 @@ def test_first_correct_result_starts_near_the_truth() -> None:
     truth = Span(30.0, 40.0)
     assert first_correct([None, 19.9, 50.1, 20.0, 35.0], truth, slack_s=10.0) == 4
     assert first_correct([None, 19.9], truth, slack_s=10.0) is None
+
+
+def test_errors_of_lines_by_hand() -> None:
+    scores = LineScores()
+    shown = [("Budget 2026", Span(0, 10)), ("灯台は船に", Span(0, 10)), ("Roads", Span(20, 30))]
+    # One line is exact, one has one wrong character of five, and one was not read; another line was not shown.
+    read = [("Budget2026", Span(0.2, 10)), ("灯台は船た", Span(0, 9.8)), ("noise", Span(40, 41))]
+    scores.add(shown, read)
+    summary = scores.summary()
+    assert (summary["lines"], summary["exact"], summary["additional"]) == (3, pytest.approx(1 / 3, abs=1e-4), 1)
+    assert summary["character_error_rate"] == pytest.approx((1 + 5) / 20)
+    assert summary["time_p90_s"] == pytest.approx(0.2)
+
+
+def test_roc_auc_by_hand() -> None:
+    assert roc_auc([0.9, 0.4], [0.4, 0.1]) == pytest.approx((1 + 1 + 0.5 + 1) / 4)
+    assert roc_auc([], [0.1]) is None
