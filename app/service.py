@@ -12,6 +12,7 @@ from longview.app.checks import Checks
 from longview.app.indexer import Indexer, IndexOptions, IndexResult, requested_span
 from longview.app.locator import Location, Locator
 from longview.app.media import MediaStore, is_file_name
+from longview.app.quote_answers import PROVENANCE
 from longview.app.retriever import Retriever, SearchResults
 from longview.app.runtime import Runtime
 from longview.app.settings import Settings
@@ -42,10 +43,10 @@ if TYPE_CHECKING:
     from longview.model.tasks.prober import Prober
 
 __all__ = [  # with the types and constants that the interface needs
-    "FORMATS", "Answer", "AnsweredQuestion", "Cancelled", "ChatTurn", "Done", "Event", "Evidence", "ExportFormat", "IndexOptions",
-    "IndexResult", "Longview", "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress",
-    "ProgressReport", "SearchResults", "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track",
-    "VideoEntry", "find_times", "format_time",
+    "Answer", "AnsweredQuestion", "Cancelled", "Chapters", "ChatTurn", "Done", "Event", "Evidence", "ExportFormat",
+    "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview", "MEDIA_SUFFIXES",
+    "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport", "SearchResults", "Segment", "Span",
+    "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "VideoEntry",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,11 @@ EXPORT_ORDER = ("captions", "subtitles", "speech", "screen_text")
 """Sources that are exported where none is chosen: the first that the video has."""
 NO_EVENTS = "No events detected."
 """Text in place of the captions of a video that was captioned and has no events."""
+
+
+def is_quoted(item: AnsweredQuestion) -> bool:
+    """Whether an answer of a conversation consists of quotes."""
+    return item.provenance.checkpoint == PROVENANCE.checkpoint
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def read_text(path: Path) -> Transcript:
             time_s += PARAGRAPH_GAP_S
         elif line.split(" ")[0] in QUESTION_MARKS:
             mark, language, text = line.split(" ", 2)
-            span = None if mark == "!" else []
+            span: list[float] | None = None if mark == "!" else []
             result.questions.append(
                 {"video": path.stem, "language": language, "kind": QUESTION_MARKS[mark], "text": text, "span": span}
             )

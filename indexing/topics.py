@@ -4,6 +4,7 @@ The topic shifts where the vectors of the sentences before and after a time diff
 vectors in place of word counts).
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.indexing.library import Library
-from longview.indexing.passages import WINDOW_S, is_screen, is_windowed
+from longview.indexing.passages import WINDOW_S, WINDOW_STEP_S, Passage, is_screen, is_windowed
 from longview.indexing.sentences import Sentence, sentences_of
 from longview.indexing.vectors import VectorIndex
-from longview.video.timeline import Segment, Span, join_words
+from longview.video.timeline import Segment, Span
 
 MIN_CHAPTER_S = 15.0
 MAX_CHAPTERS = 12
 """Maximum number of chapters. Two minutes have 4, a quarter of an hour has 7, and an hour has 11."""
 HEADING_SHARE = 0.85
 """Minimum height of a heading, as a share of the tallest line: the box of a line depends on its letters."""
-BLOCK_S = WINDOW_S
-"""Length of the pieces whose vectors are compared, in seconds."""
+WINDOWS_PER_BLOCK = round(WINDOW_S / WINDOW_STEP_S)
+"""Number of windows after which the next one does not overlap the first."""
 CONTEXT_BLOCKS = 3
 """Number of pieces before and after a time that are compared."""
 MAX_TITLE_CHARACTERS = 80
-MIN_TITLE_CHARACTERS = 15
+MIN_TITLE_CHARACTERS = 25
+OVERALL_WEIGHT = 0.7
+"""Weight with which the similarity of a title to the whole video counts against it, from 0 to 1."""
+MAX_TITLE_CANDIDATES = 20
+"""Maximum number of sentences of a chapter that are compared for its title."""
 MIN_SHOWN_S = 3.0
 """Minimum time for which a line on screen is shown that is the title of a chapter, in seconds."""
 
@@ -43,67 +48,85 @@ class Topic:
     """Source of the title."""
 
 
-@dataclass(frozen=True)
-class _Block:
-    span: Span
-    sentences: tuple[Sentence, ...]
-
-
 def find_topics(library: Library, vectors: VectorIndex, video_id: str, duration_s: float) -> tuple[Topic, ...]:
-    """Divide what is said in a video, else what is shown in it, into topics; none if it has no words."""
+    """Divide what is said in a video, else what is shown in it, into topics; none if it has no words.
+
+    The passages of the library are the pieces that are compared, so only the candidates for titles are embedded.
+    """
     segments = [item.segment for item in library.tracks.segments(video_id)]
-    sentences = _main_sentences(segments)
-    if not sentences:
+    main = _main_segments(segments)
+    if not main:
         return ()
+    blocks = _blocks(library, video_id, main[0])
+    try:
+        embedded = vectors.of_passages(list(blocks))
+    except LookupError:
+        # Another process is indexing the video.
+        return ()
+    sentences = sentences_of(main)
     duration_s = max(duration_s, sentences[-1].span.end_s)
-    blocks = _blocks(sentences)
-    texts = [join_words((item.text for item in block.sentences), block.sentences[0].language) for block in blocks]
-    starts = _boundaries(blocks, vectors.embed(texts), duration_s)
-    bounds_s = [0.0, *(blocks[index].span.start_s for index in starts), duration_s]
+    starts_s = _boundaries_s([passage.span.start_s for passage in blocks.values()], embedded, duration_s)
+    bounds_s = [0.0, *(_sentence_start_s(sentences, start_s) for start_s in starts_s), duration_s]
     spans = [Span(start_s, end_s) for start_s, end_s in zip(bounds_s, bounds_s[1:], strict=False)]
     lines = [segment for segment in segments if is_screen(segment.source)]
-    return tuple(topic for span in spans if (topic := _topic(vectors, span, sentences, lines, spans)))
+    times_s = np.array([passage.span.start_s for passage in blocks.values()])
+    topics = []
+    for span in spans:
+        inside = embedded[(times_s >= span.start_s - WINDOW_STEP_S) & (times_s < span.end_s)]
+        center = inside.mean(axis=0) if len(inside) else embedded.mean(axis=0)
+        topics.append(_topic(vectors, span, sentences, lines, spans, center=center, overall=embedded.mean(axis=0)))
+    return tuple(topic for topic in topics if topic)
 
 
-def _main_sentences(segments: Sequence[Segment]) -> tuple[Sentence, ...]:
-    """Return the sentences of the source and language with the most text; lines on screen only where nothing is said."""
-    said = [segment for segment in segments if is_windowed(segment.source)] or [
-        segment for segment in segments if is_screen(segment.source)
-    ]
+def _main_segments(segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments of the source and language with the most text; lines on screen only where nothing is said."""
+    said = [segment for segment in segments if is_windowed(segment.source)]
+    if not said:
+        return [segment for segment in segments if is_screen(segment.source)]
     sizes: dict[tuple[str, str | None], int] = {}
     for segment in said:
-        key = (segment.source, None if is_screen(segment.source) else segment.language)
+        key = (segment.source, segment.language)
         sizes[key] = sizes.get(key, 0) + len(segment.text)
-    if not sizes:
-        return ()
-    source, language = max(sizes, key=lambda key: sizes[key])
-    return sentences_of([item for item in said if item.source == source and (is_screen(source) or item.language == language)])
+    return [segment for segment in said if (segment.source, segment.language) == max(sizes, key=lambda key: sizes[key])]
 
 
-def _blocks(sentences: Sequence[Sentence]) -> list[_Block]:
-    blocks: list[list[Sentence]] = []
-    for sentence in sentences:
-        if blocks and sentence.span.end_s - blocks[-1][0].span.start_s <= BLOCK_S:
-            blocks[-1].append(sentence)
-        else:
-            blocks.append([sentence])
-    return [_Block(Span(items[0].span.start_s, max(item.span.end_s for item in items)), tuple(items)) for items in blocks]
+def _blocks(library: Library, video_id: str, example: Segment) -> dict[int, Passage]:
+    """Return the passages of one source and language by id, in order of time, without those that overlap others."""
+    passages = library.tracks.passages_by_id(sorted(library.tracks.passage_ids(video_id, [example.source])))
+    chosen = {
+        number: passage
+        for number, passage in passages.items()
+        if is_screen(passage.source) or (passage.language == example.language and passage.position % WINDOWS_PER_BLOCK == 0)
+    }
+    return dict(sorted(chosen.items(), key=lambda item: item[1].position))
 
 
-def _boundaries(blocks: Sequence[_Block], embedded: NDArray[np.float32], duration_s: float) -> list[int]:
-    """Return the indices of the blocks with which a topic begins, without the first one, in order."""
+def _boundaries_s(starts_s: Sequence[float], embedded: NDArray[np.float32], duration_s: float) -> list[float]:
+    """Return the starts of the pieces with which a topic begins, without the first one, in order, in seconds."""
     count = min(MAX_CHAPTERS, round(2 + 1.2 * math.sqrt(duration_s / 60))) - 1
     min_s = max(MIN_CHAPTER_S, duration_s / (count + 1) / 3)
     similarities = [
-        (_similarity(embedded[max(0, index - CONTEXT_BLOCKS) : index], embedded[index : index + CONTEXT_BLOCKS]), index)
-        for index in range(1, len(blocks))
+        _similarity(embedded[max(0, index - CONTEXT_BLOCKS) : index], embedded[index : index + CONTEXT_BLOCKS])
+        for index in range(1, len(starts_s))
     ]
-    chosen: list[int] = []
-    for _, index in sorted(similarities):
-        times_s = [0.0, duration_s, *(blocks[other].span.start_s for other in chosen)]
-        if len(chosen) < count and all(abs(blocks[index].span.start_s - time_s) >= min_s for time_s in times_s):
-            chosen.append(index)
-    return sorted(chosen)
+    bounds_s = [0.0, duration_s]
+    for _ in range(count):
+        # The longest part is divided next, so that no chapter becomes much longer than the others.
+        for start_s, end_s in sorted(itertools.pairwise(bounds_s), key=lambda part: part[0] - part[1]):
+            inside = [
+                (similarity, time_s)
+                for similarity, time_s in zip(similarities, starts_s[1:], strict=True)
+                if start_s + min_s <= time_s <= end_s - min_s
+            ]
+            if inside:
+                bounds_s = sorted([*bounds_s, min(inside)[1]])
+                break
+    return bounds_s[1:-1]
+
+
+def _sentence_start_s(sentences: Sequence[Sentence], time_s: float) -> float:
+    """Return the start of the sentence that begins nearest to a time, in seconds."""
+    return min((sentence.span.start_s for sentence in sentences), key=lambda start_s: abs(start_s - time_s))
 
 
 def _similarity(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
@@ -112,7 +135,14 @@ def _similarity(before: NDArray[np.float32], after: NDArray[np.float32]) -> floa
 
 
 def _topic(
-    vectors: VectorIndex, span: Span, sentences: Sequence[Sentence], lines: Sequence[Segment], spans: Sequence[Span]
+    vectors: VectorIndex,
+    span: Span,
+    sentences: Sequence[Sentence],
+    lines: Sequence[Segment],
+    spans: Sequence[Span],
+    *,
+    center: NDArray[np.float32],
+    overall: NDArray[np.float32],
 ) -> Topic | None:
     """Return the topic of a span: its title is the largest line that is shown in it alone, else its most typical sentence."""
     own = [sentence for sentence in sentences if span.contains(sentence.span.start_s)]
@@ -121,12 +151,11 @@ def _topic(
     line = _largest_line(span, lines, spans)
     if line is not None:
         return Topic(span, _shorten(line.text), line.source)
-    candidates = [item for item in own if len(item.text) >= MIN_TITLE_CHARACTERS] or own
+    fitting = [item for item in own if MIN_TITLE_CHARACTERS <= len(item.text) <= MAX_TITLE_CHARACTERS] or own
+    candidates = fitting[:: -(-len(fitting) // MAX_TITLE_CANDIDATES)]
     embedded = vectors.embed([item.text for item in candidates])
-    center = embedded.mean(axis=0)
-    fitting = [float(vector @ center) - (0.1 if len(item.text) > MAX_TITLE_CHARACTERS else 0.0)
-               for vector, item in zip(embedded, candidates, strict=True)]  # fmt: skip
-    best = candidates[int(np.argmax(fitting))]
+    # What is said in all parts, such as greetings and remarks about the talk itself, says nothing about one of them.
+    best = candidates[int(np.argmax(embedded @ (center - OVERALL_WEIGHT * overall)))]
     return Topic(span, _shorten(best.text), best.source)
 
 

@@ -62,6 +62,20 @@ class VectorIndex:
         """Return the unit vectors of texts, float32 (texts, dimensions). The texts need not be in the library."""
         return self._embedder.embed(texts) if texts else np.zeros((0, self._embedder.dimensions), np.float32)
 
+    def of_passages(self, passage_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Return the unit vectors of passages of the library, float32 (passages, dimensions).
+
+        Raises:
+            LookupError: a passage was deleted meanwhile.
+        """
+        with self._lock:
+            self._update(NO_PROGRESS)
+            try:
+                vectors = [self._index.reconstruct(int(number)) for number in passage_ids]
+            except RuntimeError as error:
+                raise LookupError("a passage was deleted meanwhile") from error
+        return np.stack(vectors) if vectors else np.zeros((0, self._embedder.dimensions), np.float32)
+
     def update(self, progress: Progress = NO_PROGRESS) -> None:
         """Embed new passages and remove deleted ones.
 

@@ -4,7 +4,16 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 
-from longview.app.service import AnsweredQuestion, ChatTurn, ProgressReport, Span, TimeReference, find_times, format_time
+from longview.app.service import (
+    AnsweredQuestion,
+    ChatTurn,
+    ProgressReport,
+    Span,
+    TimeReference,
+    find_times,
+    format_time,
+    is_quoted,
+)
 from longview.ui.render import format_span
 
 CITATION_MARGIN_S = 1.0
@@ -14,17 +23,17 @@ _LENGTH = re.compile(r"(?:first|last)\b|[^\s-]+-(?:hour|minute|second)\b", re.IG
 _PREPOSITION = re.compile(r"(?:from|between|during|after|since|before|until|till)\b", re.IGNORECASE)
 
 
-def answer(text: str, citations: Sequence[Span] = ()) -> str:
+def answer(text: str, citations: Sequence[Span] = (), *, are_listed: bool = True) -> str:
     """Render an answer as Markdown. Its citations, and the times inside them, are links that seek the player.
 
     Other times remain text, because they belong to a refusal or to the coverage. An answer that is still being generated has no
-    citations yet, and therefore no links.
+    citations yet, and therefore no links. `are_listed`: the citations follow the answer; quotes have theirs in their lines.
     """
     parts = [
         escaped_markdown(part) if start_s is None else _link(part, start_s) for part, start_s in _clock_times(text, citations)
     ]
     evidence = " ".join(_link(format_span(span), span.start_s) for span in citations)
-    return _with_line_breaks("".join(parts)) + (f"\n\nEvidence: {evidence}" if evidence else "")
+    return _with_line_breaks("".join(parts)) + (f"\n\nEvidence: {evidence}" if evidence and are_listed else "")
 
 
 def answer_progress(report: ProgressReport) -> str:
@@ -93,5 +102,5 @@ def history(answers: Sequence[AnsweredQuestion]) -> list[dict[str, str]]:
     messages = []
     for item in answers:
         messages.append({"role": "user", "content": escaped_markdown(item.question)})
-        messages.append({"role": "assistant", "content": answer(item.answer, item.citations)})
+        messages.append({"role": "assistant", "content": answer(item.answer, item.citations, are_listed=not is_quoted(item))})
     return messages

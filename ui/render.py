@@ -13,6 +13,7 @@ from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import (
     FORMATS,
     NO_EVENTS,
+    Chapters,
     Evidence,
     ProgressReport,
     SearchResults,
@@ -79,9 +80,9 @@ def track_title(track: Track) -> str:
     return f"{source_label(track.source).capitalize()}{count}{languages}"
 
 
-def summary(entry: VideoEntry) -> str:
+def summary(entry: VideoEntry, chapters: Chapters) -> str:
     """Render the summary of a video and its chapters, which seek the player."""
-    return _render("summary", entry=entry) if entry.chapters else ""
+    return _render("summary", entry=entry, chapters=chapters) if chapters.events else ""
 
 
 def exports(entry: VideoEntry | None) -> str:

@@ -80,7 +80,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                             messages[-1]["content"] = markdown.answer(partial)
                         case Done(result):
                             spans = [citation.span for citation in result.citations]
-                            messages[-1]["content"] = markdown.answer(result.text, spans)
+                            messages[-1]["content"] = markdown.answer(result.text, spans, are_listed=not result.quoted)
                     yield gr.skip(), messages
         except Cancelled:
             messages[-1]["content"] = STOPPED
@@ -134,7 +134,7 @@ def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: flo
     segments = {track.source: app.segments(entry, track.source) for track in entry.tracks}
     return [
         player,
-        render.summary(entry),
+        render.summary(entry, app.chapters(entry)),
         render.tracks(entry, segments, is_outdated=app.is_outdated(entry)),
         render.exports(entry),
         *_example_updates(examples_for(entry.duration_s, segments).questions),

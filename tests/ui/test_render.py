@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from longview.app.chapters import Chapters
 from longview.app.jobs import Job
 from longview.app.retriever import SearchResults
 from longview.indexing.library import Provenance, Track, VideoEntry
@@ -50,6 +51,10 @@ def player_with_facts(**facts: str) -> str:
     return render.player(replace(sample_entry("aaaaaaaaaaaa"), facts=facts), ready=True)
 
 
+def summary_of(entry: VideoEntry, *, is_quoted: bool = False) -> str:
+    return render.summary(entry, Chapters(entry.chapters, is_quoted))
+
+
 def entry_with_chapter(summary: str, chapter: str) -> VideoEntry:
     return replace(sample_entry("aaaaaaaaaaaa"), summary=summary, chapters=(Event(Span(0, 100), chapter),))
 
@@ -65,8 +70,9 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "player without its browser copy": lambda text: render.player(sample_entry("aaaaaaaaaaaa", text), ready=False),
     "facts": lambda text: player_with_facts(width=text, height=text, codec=text),
     "codec": lambda text: player_with_facts(codec=text),
-    "summary": lambda text: render.summary(entry_with_chapter(text, "t")),
-    "chapter": lambda text: render.summary(entry_with_chapter("t", text)),
+    "summary": lambda text: summary_of(entry_with_chapter(text, "t")),
+    "chapter": lambda text: summary_of(entry_with_chapter("t", text)),
+    "quoted chapter": lambda text: summary_of(entry_with_chapter("t", text), is_quoted=True),
     "segments": lambda text: tracks(CAPTIONS, text=text, is_outdated=True),
     "track's note": lambda text: tracks(replace(CAPTIONS, note=text)),
     "note of an empty track": lambda text: tracks(sample_track("speech", note=text)),
@@ -94,7 +100,7 @@ def test_text_in_html_is_escaped(renderer: Callable[[str], str], text: str) -> N
 
 
 def test_chapters_have_times_in_the_format_of_the_captions() -> None:
-    assert "0:00:00.0 A red circle." in ParsedPage(render.summary(entry_with_chapter("One event.", "A red circle."))).words
+    assert "0:00:00.0 A red circle." in ParsedPage(summary_of(entry_with_chapter("One event.", "A red circle."))).words
 
 
 def test_segments_seek_the_player_and_say_if_they_are_outdated() -> None:
