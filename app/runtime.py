@@ -156,6 +156,13 @@ class Runtime:
         """
         return find_text_model()
 
+    @functools.cached_property
+    def tesseract_languages(self) -> frozenset[str]:
+        """The languages that the program tesseract of this machine reads, in its own codes."""
+        from longview.model.screen_text.tesseract import installed_languages
+
+        return installed_languages()
+
     @property
     def text_recognizer(self) -> "TextRecognizer":
         """The recogniser of text on screen; the first access loads its weights."""

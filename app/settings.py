@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     """A text file with names and terms that are likely in the speech, one per line."""
     audio_track: str | None = None
     """Audio track for speech recognition: its number from 1, or a language; by default the default track of the file."""
+    screen_text_language: str | None = None
+    """Language of the text on screen as a code such as `ko`; by default that of the speech and the subtitles. It matters only for
+    languages that the bundled model does not read; see `longview.model.screen_text.languages`."""
     index_verify: bool | None = None
     """Verify every caption, and retry a window whose captions fail the check; by default only for the demo checkpoint."""
     index_refine: bool | None = None

@@ -103,10 +103,10 @@ class Context:
 
 
 OptionGroup = Literal[
-    "json", "model", "decoding", "backend", "key-frames", "speech", "index-checks", "ask-checks", "search-checks"
+    "json", "model", "decoding", "backend", "key-frames", "speech", "screen-text", "index-checks", "ask-checks", "search-checks"
 ]
 """Options that several verbs have: `--json`; the model and where it runs; how frames are decoded for it, or only the backend, or
-only `--key-frames-only`; how speech is recognised; the checks of captions, answers and search results. All but `--json` override
+only `--key-frames-only`; how speech is recognised; how text on screen is read; the checks of captions, answers and search results. All but `--json` override
 a setting."""
 _LIBRARY = {"library": Annotated[Path | None, typer.Option(help="Library folder (also LONGVIEW_LIBRARY).", show_default=False)]}
 _VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]}
@@ -135,6 +135,16 @@ _SPEECH = {
     "audio_track": Annotated[
         str | None,
         typer.Option(help="Audio track to recognise: its number from 1, or a language.", show_default=False),
+    ],
+}
+_SCREEN_TEXT = {
+    "screen_text_language": Annotated[
+        str | None,
+        typer.Option(
+            "--screen-language",
+            help="Language of the text on screen, such as ko; by default that of the speech.",
+            show_default=False,
+        ),
     ],
 }
 _INDEX_CHECKS = {
@@ -183,6 +193,7 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
     "backend": _BACKEND,
     "key-frames": _KEY_FRAMES,
     "speech": _SPEECH,
+    "screen-text": _SCREEN_TEXT,
     "index-checks": _INDEX_CHECKS,
     "ask-checks": _ASK_CHECKS,
     "search-checks": _SEARCH_CHECKS,

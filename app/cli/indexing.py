@@ -29,7 +29,7 @@ Sources = Annotated[
 ]
 
 
-@command("json", "model", "decoding", "index-checks", "speech")
+@command("json", "model", "decoding", "index-checks", "speech", "screen-text")
 def index(
     context: Context,
     paths: Annotated[list[Path], typer.Argument(help="Video or audio files.")],
@@ -115,7 +115,7 @@ def remove(context: Context, video: ExistingVideo) -> None:
     )
 
 
-@command("json", "model", "key-frames", "index-checks", "speech")
+@command("json", "model", "key-frames", "index-checks", "speech", "screen-text")
 def plan(
     context: Context,
     video: ExistingVideo,

@@ -6,22 +6,31 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from longview.app.errors import BadRequest
 from longview.app.runtime import Runtime
 from longview.app.sources.base import Decision, SourceJob, SourceResult
 from longview.indexing.library import Library, Provenance
 from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
+from longview.model.screen_text.languages import UNREADABLE_LANGUAGES
 from longview.model.tasks.events import PartialResult
+from longview.video.language_tags import language_code
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_spans
 from longview.video.timeline import merge_spans
+
+if TYPE_CHECKING:
+    from longview.model.screen_text.frame_text import LineRecognizer
 
 VERSION = "1"
 """Version of the settings of the recognition and of the merging over time."""
 SECONDS_PER_SECOND = 0.2
 """Typical time per second of video on one CPU core, in seconds (docs/performance.md): slides take less, moving pictures more."""
+
+LANGUAGE_SOURCES = ("speech", "subtitles")
+"""Sources whose language the text on screen probably has, too."""
 
 
 class ScreenTextSource:
@@ -37,11 +46,15 @@ class ScreenTextSource:
         self._library, self._decoder, self._runtime = library, runtime.decoder, runtime
 
     def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:  # noqa: ARG002
-        """See `EvidenceSource.decide`."""
+        """See `EvidenceSource.decide`.
+
+        Raises:
+            BadRequest: the language of the settings is no language.
+        """
         if not job.video.has_frames:
             return Decision("decline", "the video has no pictures")
         try:
-            provenance = self._provenance()
+            provenance = self._provenance(job)
         except ModelError as error:
             return Decision("skip", str(error), is_failure=True)
         track = self._usable_track(job, provenance)
@@ -55,7 +68,7 @@ class ScreenTextSource:
         from longview.model.screen_text.frame_text import FrameText
         from longview.model.screen_text.reader import CHUNK_FRAMES, ScreenReader, frame_size, frame_times_s
 
-        provenance = self._provenance()
+        provenance = self._provenance(job)
         started = time.monotonic()
         # What could fail at once comes before the earlier track is replaced.
         recognizer = self._runtime.text_recognizer
@@ -70,7 +83,7 @@ class ScreenTextSource:
         spent_before_s, damaged_before = track.seconds_spent, track.uncovered
         is_new = track.done_s == job.span.start_s
         reader = ScreenReader(
-            FrameText(recognizer, recognizer, progress),
+            FrameText(recognizer, self._line_recognizer(provenance), progress),
             job.span,
             done_s=track.done_s,
             open_segments=() if is_new else self._library.tracks.open_segments(video_id, track),
@@ -100,7 +113,7 @@ class ScreenTextSource:
             track,
             status="complete",
             language=self._main_language(video_id),
-            note=_note(track),
+            note=self._note(job, track),
             seconds_spent=spent_before_s + time.monotonic() - started,
         )
         self._library.tracks.append(video_id, track, (), after_s=track.done_s)
@@ -111,9 +124,40 @@ class ScreenTextSource:
         track = job.has_track(self.name, provenance.checkpoint, provenance.prompt_version)
         return track if track and track.provenance.plan == provenance.plan else None
 
-    def _provenance(self) -> Provenance:
-        """Return what makes this track: the models and all settings that change the text."""
-        return Provenance(self._runtime.text_model.identity, VERSION, {})
+    def _provenance(self, job: SourceJob) -> Provenance:
+        """Return what makes this track: the models, and the language that tesseract reads beside them.
+
+        Raises:
+            TextModelNotFound: the package of the bundled model is not installed. BadRequest: the setting is no language.
+        """
+        language = self._unreadable_language(job)
+        is_installed = language is not None and UNREADABLE_LANGUAGES[language] in self._runtime.tesseract_languages
+        return Provenance(self._runtime.text_model.identity, VERSION, {"tesseract": language if is_installed else None})
+
+    def _unreadable_language(self, job: SourceJob) -> str | None:
+        """Return the language of the text on screen if the bundled model does not read it.
+
+        It is that of the settings, else that of the speech or the subtitles.
+        """
+        chosen = self._runtime.settings.screen_text_language
+        if chosen is not None:
+            code = language_code(chosen)
+            if code is None:
+                raise BadRequest(
+                    f"{chosen!r} is not the code of a language; use one such as en, ko or ru for the text on screen."
+                )
+            return code if code in UNREADABLE_LANGUAGES else None
+        tracks = (job.entry.track(source) for source in LANGUAGE_SOURCES)
+        return next((track.language for track in tracks if track and track.language in UNREADABLE_LANGUAGES), None)
+
+    def _line_recognizer(self, provenance: Provenance) -> "LineRecognizer":
+        """Return what reads the lines: the bundled model, with tesseract for a language that it does not read."""
+        bundled, language = self._runtime.text_recognizer, provenance.plan["tesseract"]
+        if language is None:
+            return bundled
+        from longview.model.screen_text.tesseract import ENGLISH, TesseractRecognizer
+
+        return TesseractRecognizer(language, bundled, has_english=ENGLISH in self._runtime.tesseract_languages)
 
     def _main_language(self, video_id: str) -> str | None:
         """Return the language of most lines; None if most are in Latin letters, whose language is unknown."""
@@ -130,7 +174,16 @@ class ScreenTextSource:
         ]
         return (statistics.median(speeds) if speeds else SECONDS_PER_SECOND) * video_s
 
-
-def _note(track: Track) -> str:
-    """Return what people should know about a finished track."""
-    return f"the pictures are damaged from {format_spans(*track.uncovered)}" if track.uncovered else ""
+    def _note(self, job: SourceJob, track: Track) -> str:
+        """Return what people should know about a finished track: a language that was not read, or damaged pictures."""
+        notes = []
+        language = self._unreadable_language(job)
+        if language is not None and track.provenance.plan["tesseract"] is None:
+            code = UNREADABLE_LANGUAGES[language]
+            notes.append(
+                f"text in the script of {language} was not read; install tesseract with its language {code} "
+                f"(Debian: tesseract-ocr-{code}), and index the video again"
+            )
+        if track.uncovered:
+            notes.append(f"the pictures are damaged from {format_spans(*track.uncovered)}")
+        return "; ".join(notes)

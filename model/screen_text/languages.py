@@ -15,6 +15,8 @@ UNREADABLE_LANGUAGES = {
 }  # fmt: skip
 """Languages whose script the bundled model does not read, with their codes in tesseract. Measured: for Hangul and Cyrillic it
 returns empty lines. Its alphabet (the metadata of the file) has Latin, Han and kana."""
+READABLE_LETTER = re.compile(r"LATIN|FULLWIDTH LATIN|CJK|HIRAGANA|KATAKANA|HALFWIDTH KATAKANA|MICRO SIGN|FEMININE|MASCULINE")
+"""Beginnings of the Unicode names of letters that the bundled model reads."""
 HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 KANA = re.compile(r"[\u3041-\u309f\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d]")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
@@ -30,6 +32,11 @@ def text_language(text: str) -> str | None:
     if KANA.search(text):
         return "ja"
     return "zh" if HAN.search(text) else None
+
+
+def text_script_is_unreadable(text: str) -> bool:
+    """Whether a text has letters of a script that the bundled model does not read: neither Latin, nor Han, nor kana."""
+    return any(letter.isalpha() and not READABLE_LETTER.match(unicodedata.name(letter, "")) for letter in text)
 
 
 def printable_line(text: str) -> str:

@@ -40,8 +40,12 @@ ELISION = " … "
 """Text between the first and the last text of a counter."""
 MIN_OVERLAP = 0.5
 """Minimum overlap of two boxes in the same place, as a share of the smaller one, in each direction."""
-MAX_HEIGHT_RATIO = 1.5
-"""Maximum ratio of the heights of a line that moves."""
+MAX_HEIGHT_RATIO = 2.5
+"""Maximum ratio of the heights of a line that moves. The edge of the frame may cut it."""
+EDGE = 0.01
+"""Distance from the edge of the frame within which a line may be cut, as a share of the frame."""
+MIN_FADING_SIMILARITY = 0.5
+"""Minimum share of equal characters of two readings of a line that fades in."""
 MIN_MOVED_CHARACTERS = 3
 """Minimum number of letters and digits by which a line that moved is recognised."""
 MAX_EDGE_SHIFT = 0.02
@@ -250,13 +254,13 @@ def _relation_in_place(line: _Line, recognized: RecognizedLine, key: str, distan
         return _Relation(1, distance, is_grown=True)
     if differs_in_digits(line.key, key):
         is_quick = sight.time_s - line.text_since_s < COUNTER_S
-        return _Relation(2, distance, is_counter=True) if is_quick else None
+        return _Relation(3, distance, is_counter=True) if is_quick else None
     if (text := joined_ticker(earlier.text, recognized.text)) is not None:
-        return _Relation(3, distance, is_grown=True, text=text)
-    is_exact = min(earlier.confidence, recognized.confidence) >= SURE_CONFIDENCE
-    if not is_exact and similarity(line.key, key) >= SIMILARITY:
-        return _Relation(2, distance)
-    return _Relation(5, distance) if line.is_weak else None
+        return _Relation(4, distance, is_grown=True, text=text)
+    alike = similarity(line.key, key)
+    if alike >= SIMILARITY and not _are_exact(earlier, recognized):
+        return _Relation(3, distance)
+    return _Relation(6, distance) if line.is_weak and alike >= MIN_FADING_SIMILARITY else None
 
 
 def _relation_of_moved(line: _Line, recognized: RecognizedLine, key: str, distance: float) -> _Relation | None:
@@ -267,9 +271,16 @@ def _relation_of_moved(line: _Line, recognized: RecognizedLine, key: str, distan
     if len(key) < MIN_MOVED_CHARACTERS:
         return None
     if key == line.key:
-        return _Relation(4, distance)
-    is_exact = min(line.last.confidence, recognized.confidence) >= SURE_CONFIDENCE
-    return _Relation(4, 1.0 + distance) if not is_exact and similarity(line.key, key) >= SIMILARITY else None
+        return _Relation(2, distance)
+    is_alike = not _are_exact(line.last, recognized) and similarity(line.key, key) >= SIMILARITY
+    return _Relation(5, distance) if is_alike else None
+
+
+def _are_exact(first: RecognizedLine, second: RecognizedLine) -> bool:
+    """Whether two readings have no errors: both are sure, and neither is cut by the edge of the frame."""
+    boxes = first.box, second.box
+    is_cut = any(min(box.left, box.top) < EDGE or max(box.right, box.bottom) > 1.0 - EDGE for box in boxes)
+    return not is_cut and min(first.confidence, second.confidence) >= SURE_CONFIDENCE
 
 
 def _has_grown(earlier: Box, later: Box) -> bool:

@@ -10,6 +10,8 @@ from longview.video.timeline import Box
 
 SIMILARITY = 0.8
 """Share of equal characters from which two readings may be of the same text. A misread line differs in one or two characters."""
+MIN_SIMILARITY = 0.5
+"""Share of equal characters below which the share is not computed, because it takes long."""
 SURE_CONFIDENCE = 0.93
 """Confidence from which a reading is exact. Two such readings that differ are of different texts. On rendered slides, readings
 without an error had 0.95 and more, and most of those with one had less than 0.93."""
@@ -77,11 +79,11 @@ def normalized(text: str) -> str:
 
 
 def similarity(first: str, second: str) -> float:
-    """Return the share of equal characters of two normalised texts, from 0 to 1."""
+    """Return the share of equal characters of two normalised texts, from 0 to 1; 0 for less than `MIN_SIMILARITY`."""
     if first == second:
         return 1.0
     matcher = SequenceMatcher(None, first, second, autojunk=False)
-    if matcher.real_quick_ratio() < SIMILARITY or matcher.quick_ratio() < SIMILARITY:
+    if matcher.real_quick_ratio() < MIN_SIMILARITY or matcher.quick_ratio() < MIN_SIMILARITY:
         return 0.0
     return matcher.ratio()
 
@@ -102,8 +104,8 @@ def joined_ticker(earlier: str, later: str) -> str | None:
     match = SequenceMatcher(None, tail, later, autojunk=False).find_longest_match()
     is_at_end = match.a + match.size >= len(tail) - MAX_CUT_CHARACTERS
     is_at_start = match.b <= MAX_CUT_CHARACTERS
-    has_moved = match.a > match.b
+    text = earlier[: start + match.a] + later[match.b :]
+    has_moved = match.a > match.b or len(text) > len(earlier) + MAX_CUT_CHARACTERS
     if match.size < MIN_JOINT_CHARACTERS or not (is_at_end and is_at_start and has_moved):
         return None
-    text = earlier[: start + match.a] + later[match.b :]
     return text if len(text) <= MAX_LINE_CHARACTERS else None

@@ -6,6 +6,7 @@ They are recognised in crops of the larger frame, so that small print is read.
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from longview.model.errors import InvalidTextModel, ScreenTextFailed
 from longview.model.screen_text.languages import printable_line
 from longview.model.screen_text.weights import CLASSIFIER_FILE, DETECTOR_FILE, RECOGNIZER_FILE, TextModel
+from longview.video.progress import NO_PROGRESS, Progress
 
 DETECTION_SIDE_PX = 640
 """Longest side of the frame in which lines are detected, in pixels."""
-DOUBTFUL_CONFIDENCE = 0.75
+DOUBTFUL_CONFIDENCE = 0.85
 """Confidence below which a line may be upside down. Lines of slides have 0.9 and more."""
 UPSIDE_DOWN_PROBABILITY = 0.9
 """Probability from which the classifier's answer that a line is upside down is tried. It is the library's threshold."""
@@ -40,6 +42,12 @@ class Quad:
         """Height of the line, in pixels; lines may be slanted."""
         top_left, top_right, bottom_right, bottom_left = self.corners_px
         return float(np.linalg.norm(top_left - bottom_left) + np.linalg.norm(top_right - bottom_right)) / 2
+
+    @property
+    def bounds_px(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the upright rectangle around the line, in pixels."""
+        (left, top), (right, bottom) = self.corners_px.min(axis=0), self.corners_px.max(axis=0)
+        return float(left), float(top), float(right), float(bottom)
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,18 @@ class TextRecognizer:
             Quad(np.asarray(box, np.float32) * factors, float(score))
             for box, score in zip(output.boxes, output.scores, strict=True)
         )
+
+    def recognize_all(self, crops: Sequence[Pixels], progress: Progress = NO_PROGRESS) -> list[Reading]:
+        """Return the texts of crops of one line each; see `recognize`.
+
+        Raises:
+            ScreenTextFailed: the model failed. Cancelled: the operation was cancelled.
+        """
+        readings = []
+        for crop in crops:
+            progress.raise_if_cancelled()
+            readings.append(self.recognize(crop))
+        return readings
 
     def recognize(self, crop: Pixels) -> Reading:
         """Return the text of a crop of one line, RGB uint8 of shape (H, W, 3). A doubtful line is also tried upside down.
