@@ -16,7 +16,7 @@ LATIN_FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.tt
 MONO_FONT = LATIN_FONT.with_name("DejaVuSansMono.ttf")
 CJK_FONT = Path(__file__).parent / "fixtures" / "noto_sans_cjk_subset.otf"
 """Noto Sans CJK with the characters of these tests only; `noto_sans_cjk_license.txt` is its licence."""
-WIDTH, HEIGHT = 640, 360
+WIDTH, HEIGHT = 448, 256
 
 Draw = Callable[[float], Image.Image]
 """Draws the frame at a time in seconds."""

@@ -106,8 +106,8 @@ OptionGroup = Literal[
     "json", "model", "decoding", "backend", "key-frames", "speech", "screen-text", "index-checks", "ask-checks", "search-checks"
 ]
 """Options that several verbs have: `--json`; the model and where it runs; how frames are decoded for it, or only the backend, or
-only `--key-frames-only`; how speech is recognised; how text on screen is read; the checks of captions, answers and search results. All but `--json` override
-a setting."""
+only `--key-frames-only`; how speech is recognised; how text on screen is read; the checks of captions, answers and search
+results. All but `--json` override a setting."""
 _LIBRARY = {"library": Annotated[Path | None, typer.Option(help="Library folder (also LONGVIEW_LIBRARY).", show_default=False)]}
 _VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]}
 _BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="Decoder backend.", show_default=False)]}

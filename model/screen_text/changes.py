@@ -19,6 +19,9 @@ CHANGE = 6.0
 """Mean absolute difference from which a block has changed, in levels of 255. Still parts of videos that x264 and VP9 encoded with
 little bandwidth differ by up to 4; a changed digit of 10 pixels differs by 20 and more."""
 
+DETAIL_PX = 9
+"""Size of the details that are compared, in pixels: the strokes of letters."""
+
 Grey = NDArray[np.uint8]
 
 
@@ -66,4 +69,6 @@ def _cut(grey: Grey, box: Box) -> NDArray[np.float32]:
     height, width = grey.shape
     top, left = min(int(box.top * height), height - 1), min(int(box.left * width), width - 1)
     bottom, right = max(top + 1, int(np.ceil(box.bottom * height))), max(left + 1, int(np.ceil(box.right * width)))
-    return grey[top:bottom, left:right].astype(np.float32)
+    cut = grey[top:bottom, left:right].astype(np.float32)
+    # The strokes of letters, without the soft background that may move behind them.
+    return cut - cv2.blur(cut, (DETAIL_PX, DETAIL_PX))

@@ -22,10 +22,15 @@ MAX_NEW_CROPS, NEW_CROPS_PER_FRAME = 200, 8
 then takes half an hour on one core; a lecture has less than one new line a second."""
 MAX_CROPS = 512
 """Maximum number of crops whose readings are remembered."""
-JOINED_GAP = 0.8
-"""Maximum gap between two pieces of one line, in line heights. The detection divides long lines at other places in each frame."""
+JOINED_GAP = 2.0
+"""Maximum gap between two pieces of one line, in line heights. The detection divides lines of terminals at other places in each
+frame, and leaves out short words between. The columns of most tables are further apart."""
 MIN_ROW_OVERLAP = 0.6
 """Minimum overlap of the heights of two pieces of one line, as a share of the smaller one."""
+MAX_ROW_RATIO = 2.0
+"""Maximum ratio of the heights of two pieces of one line; a heading may stand beside small print."""
+MAX_SLANT = 0.25
+"""Maximum difference between the height of a piece and that of the rectangle around it, in heights. A slanted line has more."""
 SKETCH_HEIGHT, SKETCH_WIDTH = 6, 48
 """Size of the sketch by which similar crops are sought, in pixels."""
 MAX_SKETCH_DIFFERENCE = 0.6
@@ -35,7 +40,7 @@ MAX_COMPARED = 4
 SHIFT_PX = 4
 """Maximum shift between two crops of one line, in pixels: the detection is not exact to the pixel."""
 CELL = 0.25
-"""Side of the cells in which two crops are compared, in heights of the crops. It is the width of a stroke and its surroundings."""
+"""Side of the cells in which two crops are compared, in heights of the crops: the width of a stroke and its surroundings."""
 MAX_CELL_DIFFERENCE = 0.6
 """Maximum mean difference in any cell of two crops of the same text, in standard deviations. Measured: another digit makes 0.95
 and more, compression up to 0.3, a shift by half a pixel up to 0.9 (the crop is then recognised again)."""
@@ -131,12 +136,13 @@ def joined_quads(quads: Sequence[Quad]) -> list[Quad]:
 
 def _is_continued(first: Quad, second: Quad) -> bool:
     """Whether a second quad, which does not begin further left, is the next piece of the same row."""
-    (left_1, top_1, right_1, bottom_1), (left_2, top_2, right_2, bottom_2) = first.bounds_px, second.bounds_px
+    (_, top_1, right_1, bottom_1), (left_2, top_2, right_2, bottom_2) = first.bounds_px, second.bounds_px
     height_1, height_2 = bottom_1 - top_1, bottom_2 - top_2
-    is_upright = max(height_1 - first.height_px, height_2 - second.height_px) <= 0.25 * min(height_1, height_2)
+    lower = min(height_1, height_2)
+    is_upright = max(height_1 - first.height_px, height_2 - second.height_px) <= MAX_SLANT * lower
     overlap = min(bottom_1, bottom_2) - max(top_1, top_2)
-    is_one_row = overlap >= MIN_ROW_OVERLAP * min(height_1, height_2) and max(height_1, height_2) < 2 * min(height_1, height_2)
-    return is_upright and is_one_row and left_2 - right_1 <= JOINED_GAP * min(height_1, height_2) and right_2 > right_1
+    is_one_row = overlap >= MIN_ROW_OVERLAP * lower and max(height_1, height_2) <= MAX_ROW_RATIO * lower
+    return is_upright and is_one_row and left_2 - right_1 <= JOINED_GAP * lower and right_2 > right_1
 
 
 def _joined(first: Quad, second: Quad) -> Quad:
