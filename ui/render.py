@@ -1,6 +1,7 @@
 """Render dataclasses as HTML with the templates beside this module, which escape every value."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from longview.app.service import (
 
 NO_WORDS = "Nothing here can be searched or asked about yet: longview subtitles adds words, another --model adds captions."
 """Text below the tracks of a video in which no source found anything."""
+SOURCE_ORDER = ("captions", "speech", "subtitles", "screen_text")
+"""Order of tracks on the page: what tells most of a video is open, and lines on the screen come last."""
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -44,6 +47,12 @@ def _render(name: str, **values: Any) -> str:
     return _TEMPLATES.get_template(f"{name}.html").render(values)
 
 
+def _in_order(entry: VideoEntry) -> VideoEntry:
+    ranks = {source: rank for rank, source in enumerate(SOURCE_ORDER)}
+    # Sources that are not listed come last.
+    return replace(entry, tracks=tuple(sorted(entry.tracks, key=lambda track: ranks.get(track.source, len(ranks)))))
+
+
 def notice(text: str) -> str:
     """Render the banner with the limits of the checkpoint."""
     return _render("notice", text=text)
@@ -51,7 +60,7 @@ def notice(text: str) -> str:
 
 def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> str:
     """Render the video element with the captions as its text track, or the reason why there is none."""
-    return _render("player", entry=entry, ready=ready, start_s=start_s)
+    return _render("player", entry=entry and _in_order(entry), ready=ready, start_s=start_s)
 
 
 def failure(text: str) -> str:
@@ -61,7 +70,9 @@ def failure(text: str) -> str:
 
 def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_outdated: bool) -> str:
     """Render the tracks of a video, each as a table whose rows seek the player. `segments`: those of each source."""
-    return _render("tracks", entry=entry, segments=segments, is_outdated=is_outdated, no_events=NO_EVENTS, no_words=NO_WORDS)
+    return _render(
+        "tracks", entry=_in_order(entry), segments=segments, is_outdated=is_outdated, no_events=NO_EVENTS, no_words=NO_WORDS
+    )
 
 
 def highlight(evidence: Evidence) -> Markup:
@@ -87,7 +98,7 @@ def summary(entry: VideoEntry, chapters: Chapters) -> str:
 
 def exports(entry: VideoEntry | None) -> str:
     """Render one link per track and format; nothing for a video without segments."""
-    return _render("exports", entry=entry, formats=FORMATS) if entry and entry.has_segments else ""
+    return _render("exports", entry=_in_order(entry), formats=FORMATS) if entry and entry.has_segments else ""
 
 
 def moments(results: SearchResults, *, is_verifying: bool = False, without_frames: Collection[str] = ()) -> str:

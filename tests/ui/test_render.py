@@ -116,6 +116,11 @@ def test_tracks_have_size_and_languages_and_the_first_is_open() -> None:
     assert page.index(" open>") < page.index("Speech")
 
 
+def test_lines_on_the_screen_come_after_what_is_said() -> None:
+    page = tracks(sample_track("screen_text", segment_count=1), SPEECH)
+    assert page.index(" open>") < page.index("Speech") < page.index("Screen text")
+
+
 def test_track_says_what_is_missing() -> None:
     partial = tracks(sample_track("speech", "incomplete", done_s=61.0, segment_count=1))
     assert "Complete up to 0:01:01.0 of 0:01:40.0; index the video again to go on." in ParsedPage(partial).words
