@@ -66,6 +66,13 @@ def examine(app: Longview) -> Diagnosis:
     except EXPECTED_ERRORS as error:
         # Everything but speech works without it.
         facts["speech_model_missing"] = str(error)
+    try:
+        text_model = app.text_model
+        text_model.check()
+        facts |= {"text_model": text_model.identity, "text_model_bytes": text_model.size_bytes}
+    except EXPECTED_ERRORS as error:
+        facts["text_model"] = None
+        problems.append(str(error))
     entries = app.videos()
     free = shutil.disk_usage(app.library.folder).free
     facts |= {

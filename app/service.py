@@ -26,6 +26,7 @@ from longview.indexing.search import Evidence, Moment
 from longview.indexing.tracks import Track
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import Checkpoint
+from longview.model.screen_text.weights import TextModel
 from longview.model.speech.weights import SpeechModel
 from longview.model.tasks.events import PartialResult, TextDelta
 from longview.video.decoder import Decoder
@@ -159,6 +160,15 @@ class Longview:
             SpeechModelNotFound, InvalidSpeechModel: see `longview.model.speech.weights.find_speech_model`.
         """
         return self._runtime.speech_model
+
+    @property
+    def text_model(self) -> TextModel:
+        """The models that read text on screen, without their weights.
+
+        Raises:
+            TextModelNotFound: see `longview.model.screen_text.weights.find_text_model`.
+        """
+        return self._runtime.text_model
 
     def warm_up(self) -> None:
         """Load checkpoint and encoder now, so that the first question does not wait for them."""

@@ -44,6 +44,15 @@ class TextModel:
         """Size of the files, in bytes."""
         return sum((self.folder / name).stat().st_size for name in FILES)
 
+    def check(self) -> None:
+        """Check the content of all files.
+
+        Raises:
+            InvalidTextModel: see `checked_path`.
+        """
+        for name in FILES:
+            self.checked_path(name)
+
     def checked_path(self, name: str) -> Path:
         """Return the path of a file after a check of its content.
 
