@@ -104,6 +104,7 @@ class ScreenTextSource:
                         track,
                         done_s=block.done_s,
                         uncovered=merge_spans([*damaged_before, *block.uncovered]),
+                        frames_read=track.frames_read + block.read_frames,
                         seconds_spent=spent_before_s + time.monotonic() - started,
                     ),
                 )

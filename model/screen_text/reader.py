@@ -45,6 +45,8 @@ class ScreenBlock:
     """Segments in order of time: those that ended in this block, and those that reach its end."""
     recognized_frames: int
     """Number of frames that were recognised."""
+    read_frames: int
+    """Number of frames that were recognised, or that show what a recognised one shows."""
     uncovered: tuple[Span, ...]
     """Spans without decodable frames."""
 
@@ -119,7 +121,7 @@ class ScreenReader:
         self._tick = round(done_s - span.start_s)
         self._open = tuple(open_segments)
         self._block: _Block | None = None
-        self._recognized_frames = 0
+        self._recognized_frames = self._read_frames = 0
         self._uncovered: list[Span] = []
 
     @property
@@ -169,6 +171,8 @@ class ScreenReader:
     def _begin_block(self, small: SmallFrame, pixels: Pixels) -> Iterator[ScreenBlock]:
         """Begin a block at the tick, with a frame that is recognised anew; yield the block that ends there."""
         self._text.forget()
+        # An interrupted run has counted the first frame of the run that goes on.
+        self._read_frames += self._block is not None or self._tick == 0
         lines = self._recognize(pixels)
         if self._block is not None:
             self._block.update(small, self._tick_s, lines)
@@ -189,6 +193,7 @@ class ScreenReader:
     def _see(self, small: SmallFrame, pixels: Pixels, time_s: float) -> None:
         """Recognise a frame if it differs from the last recognised one."""
         assert self._block is not None
+        self._read_frames += 1
         if changed_blocks(self._block.recognized, small).any():
             self._block.update(small, time_s, self._recognize(pixels))
         else:
@@ -200,8 +205,9 @@ class ScreenReader:
 
     def _ended_block(self, done_s: float, open_segments: Sequence[Segment]) -> ScreenBlock:
         closed = self._block.tracker.take_closed() if self._block else []
-        block = ScreenBlock(done_s, _sorted([*closed, *open_segments]), self._recognized_frames, merge_spans(self._uncovered))
-        self._recognized_frames = 0
+        segments, uncovered = _sorted([*closed, *open_segments]), merge_spans(self._uncovered)
+        block = ScreenBlock(done_s, segments, self._recognized_frames, self._read_frames, uncovered)
+        self._recognized_frames = self._read_frames = 0
         return block
 
 

@@ -105,6 +105,8 @@ def test_killed_run_goes_on_and_nothing_is_doubled(app: Longview, entry: VideoEn
     assert screen_track(other.videos()[0]).status == "incomplete"
     again = other.index(deck, SCREEN_ONLY).result().entry
     assert shown(other, again) == shown(app, entry)
+    # One frame per second, and those after cuts.
+    assert screen_track(again).frames_read == screen_track(entry).frames_read >= DURATION_S - 1
 
 
 def test_language_that_is_not_read_is_said(deck: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
