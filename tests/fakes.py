@@ -142,13 +142,14 @@ class ScriptedSession(FakeSession):
 
     engine: "ScriptedEngine | None" = None
 
-    def generate(self, question: str, *, progress: Progress = NO_PROGRESS, **_: Any) -> FakeGeneration:
+    def generate(self, question: str, *, context: str = "", progress: Progress = NO_PROGRESS, **_: Any) -> FakeGeneration:
         assert self.engine is not None
         reply = self.engine.script(question, self)
         is_complete = not reply.endswith(CUT_OFF)
         generation = FakeGeneration(reply.removesuffix(CUT_OFF), is_complete=is_complete, progress=progress)
         self.prompts.append(question)
         self.engine.prompts.append(question)
+        self.engine.contexts.append(context)
         self.generations.append(generation)
         self.engine.generations.append(generation)
         return generation
@@ -172,6 +173,8 @@ class ScriptedEngine:
         """The sessions that were opened, in order."""
         self.prompts: list[str] = []
         """The questions to all sessions, in order."""
+        self.contexts: list[str] = []
+        """The contexts of these questions."""
         self.generations: list[FakeGeneration] = []
         """The replies to them."""
         self.text_prompts: list[str] = []
@@ -188,6 +191,9 @@ class ScriptedEngine:
 
     def timestamp_tokens(self, time_s: float) -> int:
         return len(f"{time_s:.1f}") + 5
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.encode()) // 3
 
     def open_session(
         self,

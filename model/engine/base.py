@@ -76,6 +76,7 @@ class VideoSession(Protocol):
         max_new_tokens: int,
         schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
+        context: str = "",
         history: Sequence[ChatTurn] = (),
         progress: Progress = NO_PROGRESS,
     ) -> Generation:
@@ -83,11 +84,13 @@ class VideoSession(Protocol):
 
         `schema`: the reply is a JSON list of these. Engines that support it constrain every token.
         `presence_penalty`: see `longview.model.engine.generation.GenerationConfig`.
+        `context`: text between the video and the first turn, in the same message. It stays in the KV cache, so the next question
+        with the same context prefills only its own tokens. Special tokens are removed from it.
         `history`: earlier turns, oldest first. The caller drops turns that do not fit into the context.
         A caller that ends the iteration early frees the session at once.
 
         Raises:
-            InvalidQuestion: on iteration, if the question does not fit into the context after the video.
+            InvalidQuestion: on iteration, if the question does not fit after the video and the context.
             Cancelled: on iteration, before the next token, also while the model thinks or another reply is generated.
         """
         ...
@@ -113,6 +116,10 @@ class Engine(Protocol):
 
     def timestamp_tokens(self, time_s: float) -> int:
         """Count the tokens of the timestamp of `time_s`, with the vision start and end tokens of its patch."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text, or estimate their number from above where the tokenizer is not here."""
         ...
 
     def open_session(

@@ -1,7 +1,8 @@
 """The chat template of a checkpoint, split at the video and at the question.
 
 The video comes first in the prompt and the question last, so everything up to the end of the video is one prefix for every
-question. Token ids of the prefix are prefilled once, and those of a question after it.
+question. Token ids of the prefix are prefilled once, then those of a context that several questions share, then those of a
+question. Each part is tokenised alone, and together they are the ids of the whole prompt.
 """
 
 import re
@@ -11,6 +12,9 @@ from typing import Any
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import InvalidCheckpoint
 
+CONTEXT_END = "\n\n"
+"""End of a context. A tokenizer that splits words from white space joins a line break with what precedes it. A text that begins
+with another character therefore keeps its tokens."""
 QUESTION_PLACEHOLDER = "QUESTION-GOES-HERE"
 THINK_BEGIN = "<think>"
 
@@ -46,21 +50,32 @@ class ChatTemplate:
         """Whether the prompt ends by opening the checkpoint's thoughts."""
         return self._after_question.rstrip().endswith(THINK_BEGIN)
 
-    def after_prefix(self, question: str, history: Sequence[ChatTurn] = ()) -> str:
-        """Return the text that follows the prefix: earlier turns, the question, and the template up to the reply."""
+    def after_context(self, question: str, history: Sequence[ChatTurn] = ()) -> str:
+        """Return the text that follows video and context: earlier turns, the question, and the template up to the reply."""
         if history:
             return self._render(question, history).removeprefix(self.prefix)
-        return self._before_question + _strip_special_tokens(question) + self._after_question
+        return self._before_question + _question_text(question) + self._after_question
 
     def _render(self, question: str, history: Sequence[ChatTurn] = ()) -> str:
         messages: list[dict[str, Any]] = []
         for turn in history:
-            messages.append({"role": "user", "content": [{"type": "text", "text": _strip_special_tokens(turn.question)}]})
+            messages.append({"role": "user", "content": [{"type": "text", "text": _question_text(turn.question)}]})
             messages.append({"role": "assistant", "content": [{"type": "text", "text": _strip_special_tokens(turn.answer)}]})
-        messages.append({"role": "user", "content": [{"type": "text", "text": _strip_special_tokens(question)}]})
+        messages.append({"role": "user", "content": [{"type": "text", "text": _question_text(question)}]})
         messages[0]["content"].insert(0, {"type": "video"})
         text: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return text
+
+
+def clean_context(context: str) -> str:
+    """Return a context without special tokens, with the end that keeps the tokens of the question; "" without a context."""
+    context = _strip_special_tokens(context).strip()
+    return context + CONTEXT_END if context else ""
+
+
+def _question_text(question: str) -> str:
+    """Return a question without white space before it, which would join the line break at the end of a context."""
+    return _strip_special_tokens(question).lstrip()
 
 
 def _strip_special_tokens(text: str) -> str:

@@ -1,14 +1,14 @@
 """The local engine: checkpoints of Qwen3-VL's architecture, loaded by `AutoModelForImageTextToText` and `AutoProcessor`.
 
 The prefix up to the end of the video is prefilled once, while the video is decoded, into a KV cache of fixed size
-(`longview.model.engine.prefill`). Each question is prefilled after it, and cropped from the cache when its reply has ended.
+(`longview.model.engine.prefill`). The context and the question are prefilled after it (`longview.model.engine.session_cache`).
 """
 
+import functools
 import logging
 import threading
 import time
-import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,9 +22,8 @@ from transformers.utils import logging as transformers_logging
 
 from longview.model.engine import attention
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
-from longview.model.engine.chat_template import ChatTemplate
+from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints import Checkpoint
-from longview.model.engine.cuda_graph import CudaGraphDecoder
 from longview.model.engine.estimates import Estimates
 from longview.model.engine.generation import (
     MAX_THINKING_TOKENS,
@@ -37,8 +36,9 @@ from longview.model.engine.generation import (
 from longview.model.engine.grammar import Grammars
 from longview.model.engine.kv_cache import PreallocatedKVCache
 from longview.model.engine.ood import load_ood_detector
-from longview.model.engine.prefill import FrameBatcher, Prefill, next_logits
-from longview.model.errors import DeviceNotFound, InvalidCheckpoint, InvalidQuestion, OutOfMemory
+from longview.model.engine.prefill import FrameBatcher, Prefill
+from longview.model.engine.session_cache import SessionCache, memory_errors
+from longview.model.errors import DeviceNotFound, InvalidCheckpoint, InvalidQuestion
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress
@@ -95,7 +95,7 @@ class LocalEngine:
             )
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
-        with _memory_errors("the weights"):
+        with memory_errors("the weights"):
             self.model = self.model.to(self.device).eval()
         text = self.model.config.get_text_config()
         if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
@@ -132,6 +132,10 @@ class LocalEngine:
         ids = self.processor.tokenizer.encode(f"<{time_s:.1f} seconds>", add_special_tokens=False)
         return len(ids) + 2
 
+    def count_tokens(self, text: str) -> int:
+        """See `longview.model.engine.base.Engine`."""
+        return self._token_ids(text).shape[1]
+
     def open_session(
         self,
         frames: Iterable[TimedFrames],
@@ -146,7 +150,7 @@ class LocalEngine:
         cache = PreallocatedKVCache(int(text.num_hidden_layers), capacity_tokens + TIMESTAMP_SLACK_TOKENS)
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=clock_offset_s, ood_detector=self._ood_detector)
         batcher = FrameBatcher()
-        with _memory_errors(f"{capacity_tokens} tokens"), torch.inference_mode():
+        with memory_errors(f"{capacity_tokens} tokens"), torch.inference_mode():
             prefill.append_text(self.chat_template.before_video)
             for pixels, times_s in batcher.chunks(frames, self.device):
                 progress.raise_if_cancelled()
@@ -168,11 +172,17 @@ class LocalEngine:
             ood_score=ood_score,
         )
 
+    def context_ids(self, context: str) -> torch.Tensor:
+        """Return token ids, int64 (1, n), of a context that follows the video; n is 0 without one."""
+        return self._token_ids(clean_context(context)).to(self.device)
+
     def question_ids(self, question: str, history: Sequence[ChatTurn] = ()) -> torch.Tensor:
-        """Return token ids, int64 (1, n), of all that follows the prefix: earlier turns, the question and the template."""
-        text = self.chat_template.after_prefix(question, history)
+        """Return token ids, int64 (1, n), of all that follows video and context: earlier turns, the question, the template."""
+        return self._token_ids(self.chat_template.after_context(question, history)).to(self.device)
+
+    def _token_ids(self, text: str) -> torch.Tensor:
         ids: torch.Tensor = self.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        return ids.to(self.device)
+        return ids.long()
 
     def generate_text(
         self,
@@ -188,7 +198,7 @@ class LocalEngine:
         needed_tokens = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
         cache = PreallocatedKVCache(int(text.num_hidden_layers), min(needed_tokens, self.context_tokens))
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
-        with _memory_errors(f"{needed_tokens} tokens"), torch.inference_mode():
+        with memory_errors(f"{needed_tokens} tokens"), torch.inference_mode():
             prefill.append_text(self.chat_template.before_text)
         no_window = Span(0.0, 0.0)
         session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), no_window, 0.0, frames=0, undecodable=())
@@ -269,9 +279,8 @@ class LocalSession:
         self.clock_offset_s = clock_offset_s
         self.prompt_tokens = int(prefix_ids.shape[1])
         self.size_bytes = cache.size_bytes
-        self._cache, self._rope_delta = cache, rope_delta
+        self.cache = SessionCache(engine.model, cache, rope_delta=rope_delta)
         self._lock = threading.Lock()
-        self._decoder: CudaGraphDecoder | None = None
 
     def generate(
         self,
@@ -280,47 +289,37 @@ class LocalSession:
         max_new_tokens: int,
         schema: type[BaseModel] | None = None,
         presence_penalty: float = 0.0,
+        context: str = "",
         history: Sequence[ChatTurn] = (),
         progress: Progress = NO_PROGRESS,
     ) -> "LocalGeneration":
         """See `longview.model.engine.base.VideoSession`."""
         config = GenerationConfig(max_new_tokens, schema, presence_penalty=presence_penalty)
-        return LocalGeneration(self, question, config, history, progress)
+        return LocalGeneration(functools.partial(self.tokens, question, config, history, progress, context), self.engine)
 
-    def first_logits(self, question: str) -> torch.Tensor:
+    def first_logits(self, question: str, context: str = "") -> torch.Tensor:
         """Return the logits (vocabulary,) of the first token of a reply, to compare with a reference."""
-        with self._lock:
-            self._restore()
-            try:
-                return self._next_logits(self.engine.question_ids(question))
-            finally:
-                self._cache.crop_to(self.prompt_tokens)
+        with self._prepared(context, NO_PROGRESS) as cache:
+            return cache.next_logits(self.engine.question_ids(question), uses_cuda_graph=self.engine.uses_cuda_graph)
 
     def offload(self) -> None:
         """See `longview.model.engine.base.VideoSession`."""
         if self._lock.acquire(blocking=False):
             try:
-                # A captured CUDA graph holds the addresses of the cache.
-                self._decoder = None
-                self._cache.move_to("cpu", length=self.prompt_tokens)
+                self.cache.offload()
             finally:
                 self._lock.release()
 
-    def _restore(self) -> None:
-        """Move the KV cache to the device, also if it was offloaded just before this reply."""
-        with _memory_errors(f"{self.prompt_tokens} tokens"):
-            self._cache.move_to(self.engine.device, length=self.prompt_tokens)
-
-    def _next_logits(self, ids: torch.Tensor) -> torch.Tensor:
-        """Append token ids (1, n) to the cache; return the logits (vocabulary,) of the next token."""
-        with _memory_errors("the reply"), torch.inference_mode():
-            if not (self.engine.uses_cuda_graph and ids.shape[1] == 1):
-                return next_logits(self.engine.model, ids, self._cache, self._rope_delta)
-            if self._decoder is None:
-                self._decoder = CudaGraphDecoder(
-                    self.engine.model, self._cache, prefix=self.prompt_tokens, rope_delta=self._rope_delta
-                )
-            return self._decoder(ids)
+    @contextmanager
+    def _prepared(self, context: str, progress: Progress) -> Iterator[SessionCache]:
+        """Hold the session and put a context after its video. In the end, crop the cache back to both."""
+        with progress.holding(self._lock):
+            self.cache.restore()
+            try:
+                self.cache.use_context(self.engine.context_ids(context), progress)
+                yield self.cache
+            finally:
+                self.cache.crop()
 
     def tokens(
         self,
@@ -328,48 +327,38 @@ class LocalSession:
         config: GenerationConfig,
         history: Sequence[ChatTurn] = (),
         progress: Progress = NO_PROGRESS,
+        context: str = "",
     ) -> Iterator[int]:
-        """Yield the token ids of a greedy reply. The cache is cropped back to the prefix when the iteration ends in any way."""
-        with progress.holding(self._lock):
-            self._restore()
-            try:
-                capacity_tokens = self._cache.capacity - self.prompt_tokens
-                ids = self.engine.question_ids(question, history)
-                for token in self.engine.generate_tokens(ids, config, self._next_logits, capacity_tokens=capacity_tokens):
-                    yield token
-                    progress.raise_if_cancelled()
-            finally:
-                self._cache.crop_to(self.prompt_tokens)
+        """Yield the token ids of a greedy reply. When the iteration ends in any way, video and context stay in the cache."""
+        with self._prepared(context, progress) as cache:
+            next_logits = functools.partial(cache.next_logits, uses_cuda_graph=self.engine.uses_cuda_graph)
+            ids = self.engine.question_ids(question, history)
+            for token in self.engine.generate_tokens(ids, config, next_logits, capacity_tokens=cache.free_tokens):
+                yield token
+                progress.raise_if_cancelled()
 
 
 class LocalGeneration:
     """See `longview.model.engine.base.Generation`."""
 
-    def __init__(
-        self,
-        session: LocalSession,
-        question: str,
-        config: GenerationConfig,
-        history: Sequence[ChatTurn],
-        progress: Progress,
-    ) -> None:
+    def __init__(self, tokens: Callable[[], Iterator[int]], engine: LocalEngine) -> None:
+        """`tokens`: starts the reply and yields its ids. Only the iteration holds that iterator, so its end frees the session."""
         self.text = ""
         self.is_complete = False
         self.is_repetitive = False
         self.first_token_s = 0.0
         self.total_s = 0.0
-        self._session, self._question, self._config, self._history = session, question, config, history
-        self._progress = progress
+        self._tokens, self._engine = tokens, engine
 
     def __iter__(self) -> Iterator[str]:
-        engine = self._session.engine
+        engine = self._engine
         start = time.perf_counter()
         reply: list[int] = []
         thoughts: list[int] = []
         is_thinking = engine.think_end is not None
         # Decoding the whole reply again for every token takes quadratic time: 2.3 s for 1,792 tokens, instead of 2 ms.
         detokenizer = DecodeStream(skip_special_tokens=True)
-        for token in self._session.tokens(self._question, self._config, self._history, self._progress):
+        for token in self._tokens():
             self.total_s = time.perf_counter() - start
             self.first_token_s = self.first_token_s or self.total_s
             if token in engine.end_tokens:
@@ -385,21 +374,3 @@ class LocalGeneration:
                 self.text += piece
                 yield piece
         self.is_repetitive = is_repetitive(thoughts if is_thinking else reply)
-
-
-@contextmanager
-def _memory_errors(what: str) -> Iterator[None]:
-    """Turn PyTorch's out-of-memory errors into `OutOfMemory`, and free what the failed call held."""
-    try:
-        yield
-        return
-    except torch.OutOfMemoryError as error:
-        details = str(error)
-        # The traceback holds the stack frames that failed, and those hold their tensors.
-        traceback.clear_frames(error.__traceback__)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    log.info("out of memory: %s", details)
-    raise OutOfMemory(
-        f"The device does not have enough memory for {what}; choose a smaller --context-tokens or a smaller checkpoint."
-    ) from None

@@ -188,14 +188,20 @@ def rope_positions(is_visual: torch.Tensor, rows: int, columns: int, *, start: i
     return positions, start + advance
 
 
-def next_logits(model: Any, ids: torch.Tensor, cache: PreallocatedKVCache, rope_delta: int) -> torch.Tensor:
-    """Append tokens (1, n) to a cache, and return the logits (vocabulary,) of the next token."""
+def append_tokens(model: Any, ids: torch.Tensor, cache: PreallocatedKVCache, rope_delta: int) -> torch.Tensor:
+    """Append text tokens (1, n) to a cache, and return their last hidden states (1, n, hidden size)."""
     past = cache.get_seq_length()
     positions = torch.arange(past, past + ids.shape[1], device=ids.device) + rope_delta
     out = model.model.language_model(
         input_ids=ids, position_ids=positions.view(1, 1, -1).expand(3, 1, -1), past_key_values=cache, use_cache=True
     )
-    logits: torch.Tensor = model.lm_head(out.last_hidden_state[0, -1])
+    states: torch.Tensor = out.last_hidden_state
+    return states
+
+
+def next_logits(model: Any, ids: torch.Tensor, cache: PreallocatedKVCache, rope_delta: int) -> torch.Tensor:
+    """Append text tokens (1, n) to a cache, and return the logits (vocabulary,) of the next token."""
+    logits: torch.Tensor = model.lm_head(append_tokens(model, ids, cache, rope_delta)[0, -1])
     return logits
 
 

@@ -60,13 +60,13 @@ def test_offloaded_session_gives_the_same_reply(fixed_engine: LocalEngine) -> No
     session = open_session(fixed_engine, [random_frames(12, 64, 96)])
     before = list(session.tokens(QUESTION, GenerationConfig(12)))
     session.offload()
-    assert session._decoder is None
+    assert session.cache.decoder is None
     assert list(session.tokens(QUESTION, GenerationConfig(12))) == before
 
 
 def test_full_cache_raises_and_keeps_its_content(fixed_engine: LocalEngine) -> None:
     session = open_session(fixed_engine, [random_frames(12, 64, 96)])
-    cache = session._cache
+    cache = session.cache.cache
     with torch.inference_mode():
         step = CudaGraphDecoder(fixed_engine.model, cache, prefix=session.prompt_tokens, rope_delta=0)
         for layer in cache.layers:
@@ -85,6 +85,6 @@ def test_captured_graph_equals_eager_steps() -> None:
     session = open_session(engine, [random_frames(40, 96, 160)])
     captured = list(session.tokens(QUESTION, GenerationConfig(64)))
     replayed = list(session.tokens(QUESTION, GenerationConfig(64)))
-    assert session._decoder is not None and session._decoder._graph is not None
+    assert session.cache.decoder is not None and session.cache.decoder._graph is not None
     engine.uses_cuda_graph = False
     assert captured == replayed == list(session.tokens(QUESTION, GenerationConfig(64)))

@@ -1,0 +1,105 @@
+"""The KV cache of one session in three parts: the video, a context that questions share, and one question with its reply.
+
+The video is never prefilled again. The context (the words of the video) stays until a question has another one. A question and
+its reply are cropped when the reply has ended.
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from longview.model.engine.cuda_graph import CudaGraphDecoder
+from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.engine.prefill import CHUNK_TOKENS, append_tokens, next_logits
+from longview.model.errors import OutOfMemory
+from longview.video.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+class SessionCache:
+    """The KV cache of a session, and the CUDA graph that decodes from it. Only one reply may use it at a time."""
+
+    def __init__(self, model: Any, cache: PreallocatedKVCache, *, rope_delta: int) -> None:
+        """`cache`: filled up to the end of the video. `rope_delta`: see `longview.model.engine.prefill.Prefill`."""
+        self.cache = cache
+        self.decoder: CudaGraphDecoder | None = None
+        """The captured decoding steps; None until the second token of a reply on a GPU."""
+        self.fixed_tokens = cache.get_seq_length()
+        """Length of the video and the context, which stay when a reply ends."""
+        self._model, self._rope_delta = model, rope_delta
+        self._video_tokens = self.fixed_tokens
+        self._context_ids: list[int] = []
+
+    @property
+    def free_tokens(self) -> int:
+        """Tokens that fit after the video and the context."""
+        return self.cache.capacity - self.fixed_tokens
+
+    def use_context(self, ids: torch.Tensor, progress: Progress) -> None:
+        """Put a context (1, n) after the video, unless it is already there; with n = 0, remove the one that is there.
+
+        If the prefill fails or is cancelled, `crop` leaves the video alone in the cache.
+
+        Raises:
+            OutOfMemory: the device does not have enough memory. ContextOverflow: the context does not fit.
+            Cancelled: the operation was cancelled; this is raised before the next chunk.
+        """
+        context_ids = ids[0].tolist()
+        if context_ids == self._context_ids:
+            return
+        self._context_ids, self.fixed_tokens = [], self._video_tokens
+        # Its steps were captured for another length of the part that stays.
+        self.decoder = None
+        self.crop()
+        with memory_errors("the words of the video"), torch.inference_mode():
+            for chunk in ids.split(CHUNK_TOKENS[self._model.device.type], dim=1) if context_ids else ():
+                progress.raise_if_cancelled()
+                append_tokens(self._model, chunk, self.cache, self._rope_delta)
+        self._context_ids, self.fixed_tokens = context_ids, self.cache.get_seq_length()
+
+    def next_logits(self, ids: torch.Tensor, *, uses_cuda_graph: bool) -> torch.Tensor:
+        """Append token ids (1, n) to the cache; return the logits (vocabulary,) of the next token."""
+        with memory_errors("the reply"), torch.inference_mode():
+            if not (uses_cuda_graph and ids.shape[1] == 1):
+                return next_logits(self._model, ids, self.cache, self._rope_delta)
+            if self.decoder is None:
+                self.decoder = CudaGraphDecoder(self._model, self.cache, prefix=self.fixed_tokens, rope_delta=self._rope_delta)
+            return self.decoder(ids)
+
+    def crop(self) -> None:
+        """Remove all that follows the video and the context."""
+        self.cache.crop_to(self.fixed_tokens)
+
+    def offload(self) -> None:
+        """Move the cache to the host's memory."""
+        # A captured CUDA graph holds the addresses of the cache.
+        self.decoder = None
+        self.cache.move_to("cpu", length=self.fixed_tokens)
+
+    def restore(self) -> None:
+        """Move the cache to the device of the model, also if it was offloaded just before this reply."""
+        with memory_errors(f"{self.fixed_tokens} tokens"):
+            self.cache.move_to(self._model.device.type, length=self.fixed_tokens)
+
+
+@contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """Turn PyTorch's out-of-memory errors into `OutOfMemory`, and free what the failed call held."""
+    try:
+        yield
+        return
+    except torch.OutOfMemoryError as error:
+        details = str(error)
+        # The traceback holds the stack frames that failed, and those hold their tensors.
+        traceback.clear_frames(error.__traceback__)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    log.info("out of memory: %s", details)
+    raise OutOfMemory(
+        f"The device does not have enough memory for {what}; choose a smaller --context-tokens or a smaller checkpoint."
+    ) from None
