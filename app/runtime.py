@@ -16,7 +16,6 @@ from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.model.engine.checkpoints import Checkpoint, find_checkpoint
 from longview.model.screen_text.weights import TextModel, find_text_model
 from longview.model.speech.weights import SpeechModel, find_speech_model
-from longview.model.tasks.prompts import PROMPT_VERSION
 from longview.video.decoder import Decoder
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span, subtract_spans
@@ -87,6 +86,7 @@ class Runtime:
                     memory_bytes=self.settings.session_memory_bytes,
                     host_bytes=self.settings.session_host_bytes if engine.device == "cuda" else 0,
                     context_tokens=self.settings.context_tokens,
+                    takes_words=self.prober.takes_words,
                 )
             return self._pool
 
@@ -187,7 +187,7 @@ class Runtime:
     def provenance(self, plan: SamplingPlan | None) -> Provenance:
         """Return the provenance of a result that is made now."""
         fields = plan_fields(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
-        return Provenance(self.checkpoint.identity, PROMPT_VERSION, fields)
+        return Provenance(self.checkpoint.identity, self.prober.prompt_version, fields)
 
     def require_known_footage(self, entry: VideoEntry) -> None:
         """Check that the chosen checkpoint did not decline all of a video when it was indexed; it would decline it again.
@@ -211,7 +211,8 @@ class Runtime:
 
     def caption_options_fields(self) -> dict[str, Any]:
         """Return the options that change captions."""
-        return asdict(self.checks.captions) | {"key_frames_only": self.settings.key_frames_only}
+        options = asdict(self.checks.captions) | {"key_frames_only": self.settings.key_frames_only}
+        return options | ({"words": self.settings.words} if self.prober.takes_words else {})
 
     def is_outdated(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, or another version of the prompts, would now caption this video."""
@@ -219,11 +220,13 @@ class Runtime:
         if track is None:
             return False
         provenance = track.provenance
-        return provenance.checkpoint != self.checkpoint.identity or provenance.prompt_version != PROMPT_VERSION
+        return provenance.checkpoint != self.checkpoint.identity or provenance.prompt_version != self.prober.prompt_version
 
 
 def plan_fields(plan: SamplingPlan) -> dict[str, Any]:
     """Return a plan in numbers, as provenance keeps it and `plan` prints it."""
+    # A checkpoint that does not take words has the plans of earlier versions.
+    words = {"words_tokens": plan.words_tokens} if plan.words_tokens else {}
     return {
         "purpose": plan.purpose,
         "frames": plan.frames,
@@ -233,6 +236,7 @@ def plan_fields(plan: SamplingPlan) -> dict[str, Any]:
         "tokens_per_patch": plan.tokens_per_patch,
         "visual_tokens": plan.visual_tokens,
         "timestamp_tokens": plan.timestamp_tokens,
+        **words,
         "total_tokens": plan.total_tokens,
         "patch_period_s": round(plan.patch_period_s, 4),
         "windows": [

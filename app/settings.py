@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """Verify each occurrence that `locate` finds, and verify the absence of a query before it is stated."""
     locate_refine: bool = True
     """Refine the boundaries of each occurrence that `locate` finds."""
+    words: bool = True
+    """Give the checkpoint what is said and shown in the video, as text beside the frames. The demo checkpoint never gets it."""
     ask_verify: bool = False
     """Verify the times that an answer names."""
     search_verify: bool | None = None

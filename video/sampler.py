@@ -24,6 +24,14 @@ FRAMES_PER_PATCH = 2
 """Frames in one temporal patch."""
 OVERLAP_PATCHES = 4
 """Temporal patches that neighbouring windows share, so that an event at a boundary is complete in one of them."""
+WORDS_SHARE = 0.15
+"""Maximum share of the context for the words of a window: what is said and shown in it, as text after the frames."""
+WORDS_BASE_TOKENS = 128
+"""Tokens for the sentences around the words of a window."""
+WORDS_TOKENS_PER_S = 10.0
+"""Tokens for the words of a second of video. 150 words a minute take 3.5 tokens a second, the times of a line every 4 s take
+4, and a line of screen text every 10 s takes 2.5. (Measured with Qwen3-VL's tokenizer, speech alone takes 6.5 to 8.2 in two
+English transcripts, and 11.2 in a Korean one.)"""
 Purpose = Literal["qa", "caption", "refine"]
 """qa: one session for questions. caption: overlapping windows. refine: a short clip at the highest trained frame rate."""
 
@@ -59,6 +67,22 @@ class Budget:
     trained_range: TrainedRange
     timestamp_tokens: Callable[[float], int]
     """Function that counts the tokens of a timestamp `<t seconds>` with vision start and end, for t in seconds."""
+    takes_words: bool = False
+    """Whether the checkpoint gets the words of a window. Their tokens are reserved whether or not a video has words, so that its
+    frames are the same with and without them."""
+
+    def words_tokens(self, window_s: float) -> int:
+        """Return the tokens that are reserved for the words of a window of `window_s` seconds."""
+        if not self.takes_words:
+            return 0
+        return min(int(WORDS_SHARE * self.context_tokens), WORDS_BASE_TOKENS + math.ceil(WORDS_TOKENS_PER_S * window_s))
+
+    def min_context_tokens(self, window_tokens: int, window_s: float) -> int:
+        """Return the smallest context in which `window_tokens` fit beside what is reserved."""
+        needed = self.reserved_tokens + window_tokens
+        if not self.takes_words:
+            return needed
+        return min(math.ceil(needed / (1 - WORDS_SHARE)), needed + WORDS_BASE_TOKENS + math.ceil(WORDS_TOKENS_PER_S * window_s))
 
 
 @dataclass(frozen=True)
@@ -92,6 +116,8 @@ class SamplingPlan:
     """For each window: tokens of its timestamps, with the vision start and end of each patch."""
     reserved_tokens: int
     """Tokens of each window for template, question and reply."""
+    window_words_tokens: tuple[int, ...]
+    """For each window: tokens that are reserved for its words; 0 for a checkpoint that does not take them."""
 
     @property
     def span(self) -> Span:
@@ -124,17 +150,24 @@ class SamplingPlan:
         return sum(self.window_timestamp_tokens)
 
     @property
+    def words_tokens(self) -> int:
+        """Tokens that are reserved for the words of all windows."""
+        return sum(self.window_words_tokens)
+
+    @property
     def window_tokens(self) -> tuple[int, ...]:
         """For each window: tokens of its prompt and reply, which the budget limits."""
         return tuple(
-            window.temporal_patches * self.tokens_per_patch + timestamp_tokens + self.reserved_tokens
-            for window, timestamp_tokens in zip(self.windows, self.window_timestamp_tokens, strict=True)
+            window.temporal_patches * self.tokens_per_patch + timestamp_tokens + words_tokens + self.reserved_tokens
+            for window, timestamp_tokens, words_tokens in zip(
+                self.windows, self.window_timestamp_tokens, self.window_words_tokens, strict=True
+            )
         )
 
     @property
     def total_tokens(self) -> int:
-        """Visual, timestamp and reserved tokens of all windows."""
-        return self.visual_tokens + self.timestamp_tokens + self.reserved_tokens * len(self.windows)
+        """Visual, timestamp, words and reserved tokens of all windows."""
+        return self.visual_tokens + self.timestamp_tokens + self.words_tokens + self.reserved_tokens * len(self.windows)
 
     @property
     def patch_period_s(self) -> float:
@@ -199,28 +232,30 @@ def plan_sampling(
         max_tokens=min(trained_range.max_tokens_per_patch, trained_range.min_tokens_per_patch * 5 // 4),
     )
     min_patch_tokens = grid[0] * grid[1]
-    available = budget.context_tokens - budget.reserved_tokens
     max_trained_patches = min(
         trained_range.max_patches,
         trained_range.max_frames // FRAMES_PER_PATCH,
         trained_range.max_visual_tokens // min_patch_tokens,
     )
-    # This many patches fit, even if every timestamp is as long as the longest one.
+    max_window_s = min(span.duration_s, trained_range.max_timestamp_s)
+    if purpose == "caption":
+        max_window_s = min(max_window_s, trained_range.caption_window_s)
+    # This many patches fit, even if every timestamp is as long as the longest one, and the window as long as possible.
+    available = budget.context_tokens - budget.reserved_tokens - budget.words_tokens(max_window_s)
     max_timestamp_tokens = budget.timestamp_tokens(max(span.end_s, trained_range.max_timestamp_s) + 0.1)
     max_patches = min(max_trained_patches, available // (min_patch_tokens + max_timestamp_tokens))
     if max_patches < OVERLAP_PATCHES * 2:
-        needed = budget.reserved_tokens + OVERLAP_PATCHES * 2 * (min_patch_tokens + max_timestamp_tokens)
+        min_window_tokens = OVERLAP_PATCHES * 2 * (min_patch_tokens + max_timestamp_tokens)
+        needed = budget.min_context_tokens(min_window_tokens, max_window_s)
         raise ImpossiblePlan(
             f"A context of {budget.context_tokens} tokens is too small; this checkpoint needs at least {needed}."
         )
-    max_window_s = max_patches * FRAMES_PER_PATCH * (period_s if purpose == "caption" else max_period_s)
     # In a longer window, even timestamps that count from the window's start would exceed the maximum.
-    max_window_s = min(max_window_s, trained_range.max_timestamp_s)
-    if purpose == "caption":
-        max_window_s = min(max_window_s, trained_range.caption_window_s)
+    max_window_s = min(max_window_s, max_patches * FRAMES_PER_PATCH * (period_s if purpose == "caption" else max_period_s))
     spans = _window_spans(span, max_window_s, overlap_s=OVERLAP_PATCHES * FRAMES_PER_PATCH * period_s)
     spans = _snap_to_shots(shot_starts_s, spans)
     window_s = max(span.duration_s for span in spans)
+    available = budget.context_tokens - budget.reserved_tokens - budget.words_tokens(window_s)
     target_patches = min(max(1, math.ceil(window_s / (FRAMES_PER_PATCH * period_s) - 1e-6)), max_trained_patches)
     if max_frames is not None:
         target_patches = _limit_frames(max_frames, target_patches, spans, period_s if fps else max_period_s, fps=fps)
@@ -255,7 +290,8 @@ def plan_sampling(
         if larger_grid[0] * larger_grid[1] >= min_patch_tokens:
             grid = larger_grid
     height, width = grid[0] * PATCH_SIDE_PX, grid[1] * PATCH_SIDE_PX
-    return SamplingPlan(purpose, windows, height, width, tuple(timestamp_tokens), budget.reserved_tokens)
+    words_tokens = tuple(budget.words_tokens(window.span.duration_s) for window in windows)
+    return SamplingPlan(purpose, windows, height, width, tuple(timestamp_tokens), budget.reserved_tokens, words_tokens)
 
 
 def _limit_frames(

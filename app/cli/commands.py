@@ -118,10 +118,10 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
     context.print_result(document, "\n".join(lines) or result.describe_absence())
 
 
-@command("json", "model", "decoding", "ask-checks")
+@command("json", "model", "decoding", "ask-checks", "words")
 def ask(
     context: Context,
-    words: Annotated[
+    arguments: Annotated[
         list[str] | None,
         typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos, then the question; without a video, the whole library."),
     ] = None,
@@ -133,10 +133,10 @@ def ask(
 
     Example: longview ask 3f2a "What happens at 0:42?"
     """
-    words = words or []
-    if not words and not interactive:
+    arguments = arguments or []
+    if not arguments and not interactive:
         raise typer.BadParameter("the question is missing; add it after the videos, or use --interactive.")
-    videos, question = (words, None) if interactive else (words[:-1], words[-1])
+    videos, question = (arguments, None) if interactive else (arguments[:-1], arguments[-1])
     if question is not None and not question.strip():
         raise BadRequest("The question is empty; ask something about the video.")
     if question is not None and not videos and len(question.split()) < 2:

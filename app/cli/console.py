@@ -103,11 +103,21 @@ class Context:
 
 
 OptionGroup = Literal[
-    "json", "model", "decoding", "backend", "key-frames", "speech", "screen-text", "index-checks", "ask-checks", "search-checks"
+    "json",
+    "model",
+    "decoding",
+    "backend",
+    "key-frames",
+    "speech",
+    "screen-text",
+    "words",
+    "index-checks",
+    "ask-checks",
+    "search-checks",
 ]
 """Options that several verbs have: `--json`; the model and where it runs; how frames are decoded for it, or only the backend, or
-only `--key-frames-only`; how speech is recognised; how text on screen is read; the checks of captions, answers and search
-results. All but `--json` override a setting."""
+only `--key-frames-only`; how speech is recognised; how text on screen is read; whether the checkpoint gets the words of a video;
+the checks of captions, answers and search results. All but `--json` override a setting."""
 _LIBRARY = {"library": Annotated[Path | None, typer.Option(help="Library folder (also LONGVIEW_LIBRARY).", show_default=False)]}
 _VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]}
 _BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="Decoder backend.", show_default=False)]}
@@ -146,6 +156,16 @@ _SCREEN_TEXT = {
             show_default=False,
         ),
     ],
+}
+_WORDS = {
+    "words": Annotated[
+        bool | None,
+        typer.Option(
+            "--words/--no-words",
+            help="Give the checkpoint what is said and shown, beside the frames; the demo checkpoint never gets it.",
+            show_default=False,
+        ),
+    ]
 }
 _INDEX_CHECKS = {
     "index_verify": Annotated[
@@ -194,6 +214,7 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
     "key-frames": _KEY_FRAMES,
     "speech": _SPEECH,
     "screen-text": _SCREEN_TEXT,
+    "words": _WORDS,
     "index-checks": _INDEX_CHECKS,
     "ask-checks": _ASK_CHECKS,
     "search-checks": _SEARCH_CHECKS,

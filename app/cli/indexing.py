@@ -29,7 +29,7 @@ Sources = Annotated[
 ]
 
 
-@command("json", "model", "decoding", "index-checks", "speech", "screen-text")
+@command("json", "model", "decoding", "index-checks", "speech", "screen-text", "words")
 def index(
     context: Context,
     paths: Annotated[list[Path], typer.Argument(help="Video or audio files.")],
@@ -175,10 +175,11 @@ def frame_plan_document(frames: FramePlan) -> schemas.FramePlanOut:
 def frames_text(frames: FramePlan, device: str) -> str:
     """Return a plan for frames as text."""
     plan = frames.plan
+    words = f"up to {plan.words_tokens} for what is said and shown, " if plan.words_tokens else ""
     return (
         f"{count_text(plan.frames, 'frame')} of {plan.width}x{plan.height} in {count_text(len(plan.windows), 'window')}, "
         f"one every {plan.patch_period_s / 2:.2f} s\n"
-        f"{plan.total_tokens} tokens: {plan.visual_tokens} visual, {plan.timestamp_tokens} for timestamps, "
+        f"{plan.total_tokens} tokens: {plan.visual_tokens} visual, {plan.timestamp_tokens} for timestamps, {words}"
         f"the rest for question and reply; at most {max(plan.window_tokens)} in one window\n"
         f"Times are accurate to {plan.patch_period_s:.2f} s. Frames that stay on screen are decoded once.\n"
         f"Estimated memory on device {device}: {frames.estimated_bytes / 1e9:.1f} GB."

@@ -188,6 +188,8 @@ class PlanOut(BaseModel):
     tokens_per_patch: int
     visual_tokens: int
     timestamp_tokens: int
+    words_tokens: int = 0
+    """Tokens that are reserved for what is said and shown; 0 for a checkpoint that does not take it."""
     total_tokens: int
     patch_period_s: float
     windows: list[WindowOut]

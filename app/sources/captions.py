@@ -11,7 +11,6 @@ from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library
 from longview.indexing.tracks import Track
 from longview.model.tasks.events import PartialResult
-from longview.model.tasks.prompts import PROMPT_VERSION
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_spans, format_time
 from longview.video.timeline import Event, Segment
@@ -45,7 +44,7 @@ class CaptionSource:
         if not job.video.has_frames:
             return Decision("decline", "the file has sound but no pictures")
         checkpoint = self._runtime.checkpoint
-        track = job.has_track(self.name, checkpoint.identity, PROMPT_VERSION)
+        track = job.has_track(self.name, checkpoint.identity, self._runtime.prober.prompt_version)
         if track and track.status in ("complete", "declined") and self._has_same_options(job, track):
             return Decision("keep", track.note or "up to date")
         return Decision("run")

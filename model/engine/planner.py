@@ -12,9 +12,9 @@ from longview.video.timeline import Span
 class Planner:
     """Plans within the context of one engine. Safe for several threads."""
 
-    def __init__(self, engine: Engine, decoder: Decoder, *, context_tokens: int | None = None) -> None:
-        """`context_tokens`: maximum length of prompt and reply, by default the engine's."""
-        self._engine, self._decoder = engine, decoder
+    def __init__(self, engine: Engine, decoder: Decoder, *, context_tokens: int | None = None, takes_words: bool = False) -> None:
+        """`context_tokens`: maximum length of prompt and reply, by default the engine's. `takes_words`: see `Budget`."""
+        self._engine, self._decoder, self._takes_words = engine, decoder, takes_words
         self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)
         """Maximum tokens of one window with question and reply; lowered when the device runs out of memory."""
         self._shot_starts_s: dict[tuple[str, tuple[Span, ...]], tuple[float, ...]] = {}
@@ -43,6 +43,7 @@ class Planner:
             reserved_tokens=self._engine.reserved_tokens,
             trained_range=self._engine.checkpoint.trained_range,
             timestamp_tokens=self._engine.timestamp_tokens,
+            takes_words=self._takes_words,
         )
         start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
         draft = plan_sampling(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)

@@ -51,10 +51,12 @@ class SessionPool:
         memory_bytes: int | None = None,
         host_bytes: int = 0,
         context_tokens: int | None = None,
+        takes_words: bool = False,
     ) -> None:
+        """`takes_words`: whether windows have tokens for the words of the video; see `longview.video.sampler.Budget`."""
         self.engine = engine
         self.decoder = decoder
-        self.planner = Planner(engine, decoder, context_tokens=context_tokens)
+        self.planner = Planner(engine, decoder, context_tokens=context_tokens, takes_words=takes_words)
         self._memory_bytes = engine.kv_cache_bytes if memory_bytes is None else memory_bytes
         self._host_bytes = host_bytes
         self._reserved_bytes: dict[_Key, int] = {}

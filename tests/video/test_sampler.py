@@ -33,8 +33,8 @@ def timestamp_tokens(time_s: float) -> int:
     return len(f"{time_s:.1f}") + 5
 
 
-def make_budget(tokens: int, trained_range: TrainedRange) -> Budget:
-    return Budget(tokens, RESERVED, trained_range, timestamp_tokens)
+def make_budget(tokens: int, trained_range: TrainedRange, *, takes_words: bool = False) -> Budget:
+    return Budget(tokens, RESERVED, trained_range, timestamp_tokens, takes_words)
 
 
 def window_tokens(plan: SamplingPlan, window: Window) -> int:
@@ -44,7 +44,8 @@ def window_tokens(plan: SamplingPlan, window: Window) -> int:
     timestamps_s = [
         (first + second) / 2 - window.clock_offset_s for first, second in zip(times_s[::2], times_s[1::2], strict=True)
     ]
-    return RESERVED + sum(plan.tokens_per_patch + timestamp_tokens(time_s) for time_s in timestamps_s)
+    words_tokens = plan.window_words_tokens[plan.windows.index(window)]
+    return RESERVED + words_tokens + sum(plan.tokens_per_patch + timestamp_tokens(time_s) for time_s in timestamps_s)
 
 
 def plan_or_reject(video: VideoInfo, budget: Budget, purpose: Purpose = "qa", **options: Any) -> SamplingPlan:
@@ -63,22 +64,31 @@ budgets = st.floats(math.log(512), math.log(1_048_576)).map(lambda power: int(ma
 rates = st.sampled_from([1.0, 10.0, 24.0, 25.0, 29.97, 60.0, 240.0])
 checkpoints = st.sampled_from(sorted(TRAINED_RANGES))
 purposes = st.sampled_from(PURPOSES)
+words = st.booleans()
 many = settings(max_examples=100, deadline=None)
 
 
 @many
-@given(durations, sides, sides, rates, budgets, checkpoints, purposes)
-@example(86400.0, 7680, 16, 25.0, 4096, "qwen", "qa")
-@example(0.04, 16, 7680, 25.0, 4096, "demo", "refine")
-@example(7200.0, 1920, 1080, 25.0, 262144, "qwen", "qa")
-@example(7200.1, 1920, 1080, 25.0, 262144, "qwen", "caption")
-@example(3000.1, 1280, 720, 25.0, 8192, "demo", "qa")
-@example(22000.0, 640, 360, 25.0, 26756, "qwen", "qa")
+@given(durations, sides, sides, rates, budgets, checkpoints, purposes, words)
+@example(86400.0, 7680, 16, 25.0, 4096, "qwen", "qa", False)
+@example(0.04, 16, 7680, 25.0, 4096, "demo", "refine", False)
+@example(7200.0, 1920, 1080, 25.0, 262144, "qwen", "qa", True)
+@example(7200.1, 1920, 1080, 25.0, 262144, "qwen", "caption", True)
+@example(3000.1, 1280, 720, 25.0, 8192, "demo", "qa", False)
+@example(22000.0, 640, 360, 25.0, 26756, "qwen", "qa", True)
 def test_every_window_is_within_budget_and_trained_range(
-    duration_s: float, width: int, height: int, fps: float, tokens: int, checkpoint: str, purpose: Purpose
+    duration_s: float,
+    width: int,
+    height: int,
+    fps: float,
+    tokens: int,
+    checkpoint: str,
+    purpose: Purpose,
+    takes_words: bool,
 ) -> None:
     trained_range = TRAINED_RANGES[checkpoint]
-    plan = plan_or_reject(video_info(duration_s, width, height, fps), make_budget(tokens, trained_range), purpose)
+    budget = make_budget(tokens, trained_range, takes_words=takes_words)
+    plan = plan_or_reject(video_info(duration_s, width, height, fps), budget, purpose)
     assert plan.height % 32 == plan.width % 32 == 0
     assert trained_range.min_tokens_per_patch <= plan.tokens_per_patch <= trained_range.max_tokens_per_patch
     token_counts = []
@@ -115,12 +125,14 @@ def test_whole_span_is_covered_in_order_of_time(
 
 
 @many
-@given(durations, sides, sides, budgets, budgets, checkpoints)
+@given(durations, sides, sides, budgets, budgets, checkpoints, words)
 def test_larger_budget_never_reduces_detail(
-    duration_s: float, width: int, height: int, one: int, other: int, checkpoint: str
+    duration_s: float, width: int, height: int, one: int, other: int, checkpoint: str, takes_words: bool
 ) -> None:
     less, more = (
-        plan_or_reject(video_info(duration_s, width, height), make_budget(tokens, TRAINED_RANGES[checkpoint]))
+        plan_or_reject(
+            video_info(duration_s, width, height), make_budget(tokens, TRAINED_RANGES[checkpoint], takes_words=takes_words)
+        )
         for tokens in sorted((one, other))
     )
     assert len(more.windows) <= len(less.windows)
@@ -133,15 +145,16 @@ def test_larger_budget_never_reduces_detail(
 
 
 @many
-@given(durations, st.integers(64, 7680), st.floats(0.4, 2.5), rates, budgets, checkpoints)
-@example(7000.0, 1920, 1.78, 25.0, 60_000, "qwen")
-@example(600.0, 1920, 1.78, 25.0, 262_144, "qwen")
+@given(durations, st.integers(64, 7680), st.floats(0.4, 2.5), rates, budgets, checkpoints, words)
+@example(7000.0, 1920, 1.78, 25.0, 60_000, "qwen", False)
+@example(600.0, 1920, 1.78, 25.0, 262_144, "qwen", False)
 def test_budget_is_used_as_far_as_possible(
-    duration_s: float, width: int, aspect: float, fps: float, tokens: int, checkpoint: str
+    duration_s: float, width: int, aspect: float, fps: float, tokens: int, checkpoint: str, takes_words: bool
 ) -> None:
     height = round(width / aspect)
     trained_range = TRAINED_RANGES[checkpoint]
-    plan = plan_or_reject(video_info(duration_s, width, height, fps), make_budget(tokens, trained_range))
+    budget = make_budget(tokens, trained_range, takes_words=takes_words)
+    plan = plan_or_reject(video_info(duration_s, width, height, fps), budget)
     used_tokens = max(window_tokens(plan, window) for window in plan.windows)
     patches = plan.windows[0].temporal_patches
     rows, columns = plan.height // 32, plan.width // 32
@@ -285,9 +298,26 @@ def test_contradictory_options_are_rejected_with_a_reason(options: dict[str, flo
         plan_sampling(video_info(60), make_budget(65536, QWEN3_VL), **options)  # type: ignore[arg-type]
 
 
-def test_context_size_in_the_error_message_suffices() -> None:
+@pytest.mark.parametrize("takes_words", [False, True])
+@pytest.mark.parametrize("duration_s", [4, 600])
+def test_context_size_in_the_error_message_suffices(duration_s: float, takes_words: bool) -> None:
     with pytest.raises(ImpossiblePlan, match="needs at least") as error:
-        plan_sampling(video_info(600), make_budget(300, QWEN3_VL))
+        plan_sampling(video_info(duration_s), make_budget(200, QWEN3_VL, takes_words=takes_words))
     needed = int(str(error.value).rstrip(".").rsplit(" ", 1)[1])
-    plan = plan_sampling(video_info(600), make_budget(needed, QWEN3_VL))
+    plan = plan_sampling(video_info(duration_s), make_budget(needed, QWEN3_VL, takes_words=takes_words))
     assert all(window_tokens(plan, window) <= needed for window in plan.windows)
+
+
+def test_words_have_their_share_of_the_budget() -> None:
+    def plan(duration_s: float, tokens: int, *, takes_words: bool = True) -> SamplingPlan:
+        return plan_sampling(video_info(duration_s), make_budget(tokens, QWEN3_VL, takes_words=takes_words))
+
+    minute, talk = plan(60, 65_536), plan(3600, 65_536)
+    # Someone who speaks fast says 180 words a minute.
+    assert minute.words_tokens > 180 * 2
+    assert talk.words_tokens == int(0.15 * 65_536) == talk.window_words_tokens[0]
+    assert max(talk.window_tokens) <= 65_536
+    # A short video keeps its frames, and a checkpoint that does not take words keeps its whole context for frames.
+    assert minute.windows == plan(60, 65_536, takes_words=False).windows
+    without = plan(3600, 65_536, takes_words=False)
+    assert without.words_tokens == 0 and without.visual_tokens > talk.visual_tokens
