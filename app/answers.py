@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from longview.app.chapters import ChapterFinder
-from longview.app.citations import Citation, cite
+from longview.app.citations import Citation, cite_all
 from longview.app.errors import VideoGone
 from longview.app.media import MediaStore
 from longview.app.quote_answers import PROVENANCE, QuoteAnswer, QuoteAnswers
 from longview.app.quote_questions import parse_question
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
+from longview.app.session_words import words_in
 from longview.app.words_coverage import WordsCoverage, add_coverages, has_word_tracks, has_words
 from longview.indexing.library import AnsweredQuestion, Library, Provenance, VideoEntry
 from longview.model.engine.base import ChatTurn
@@ -183,7 +184,7 @@ class Answers:
                 raise
             return (yield from self._quote(part, question, progress))
         captions = self._library.tracks.segments(entry.video_id, "captions") if answer.citations else ()
-        citations = tuple(cite(entry, captions, span, answer.text) for span in answer.citations)
+        citations = tuple(cite_all(entry, captions, answer))
         provenance = self._runtime.provenance(answer.plan)
         return _PartAnswer(answer.text, citations, provenance, answer.first_token_s, answer.total_s, answer.coverage)
 
@@ -239,6 +240,7 @@ class Answers:
             likely_span=likely_span,
             restrict_to=restrict_to,
             candidate_spans=lambda query: self._retriever.candidate_spans(entry, query, restrict_to),
+            words=words_in(self._library, self._runtime.settings, entry.video_id),
             history=history,
             progress=progress,
         )

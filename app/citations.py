@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from longview.indexing.library import StoredSegment, VideoEntry
 from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.model.tasks.answerer import VideoAnswer
 
 
 @dataclass(frozen=True)
@@ -14,8 +18,15 @@ class Citation:
     video_id: str
     span: Span
     source: str
-    """`captions`: a caption of the library; `video`: the reply of the checkpoint."""
+    """`captions`, `speech` and the like: a segment of the library; `video`: the reply of the checkpoint."""
     text: str
+
+
+def cite_all(entry: VideoEntry, captions: Sequence[StoredSegment], answer: "VideoAnswer") -> list[Citation]:
+    """Cite the frames that an answer is based on, and the words that it names or quotes, in order of time."""
+    frames = [cite(entry, captions, span, answer.text) for span in answer.citations]
+    words = [Citation(entry.video_id, segment.span, segment.source, segment.text) for segment in answer.words]
+    return sorted([*frames, *words], key=lambda citation: citation.span) if words else frames
 
 
 def cite(entry: VideoEntry, captions: Sequence[StoredSegment], span: Span, answer: str) -> Citation:

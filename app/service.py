@@ -15,13 +15,14 @@ from longview.app.media import MediaStore, is_file_name
 from longview.app.quote_answers import PROVENANCE
 from longview.app.retriever import Retriever, SearchResults
 from longview.app.runtime import Runtime
+from longview.app.session_words import words_in
 from longview.app.settings import Settings
 from longview.app.sources import Decision
 from longview.app.streams import Done, Stream
 from longview.app.subtitle_import import SubtitleImport, import_subtitles
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
 from longview.indexing.exports import FORMATS, ExportFormat, export_segments
-from longview.indexing.library import AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
+from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
 from longview.indexing.search import Evidence, Moment
 from longview.indexing.tracks import Track
 from longview.model.engine.base import ChatTurn
@@ -296,12 +297,14 @@ class Longview:
         pool, checks = self.pool, self._runtime.checks
         plan = pool.planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
         caption_plan = pool.planner.plan(video, "caption", span=span, context_tokens=context_tokens)
+        # A file that is not in the library has no words yet.
+        words = words_in(self.library, self.settings, video.content_hash[:ID_DIGITS])
         return FramePlan(
             plan,
             pool.engine.estimated_bytes(plan),
             checks,
-            ask=costs.answer_cost(pool, self.prober, video, plan, checks.answers),
-            index=costs.captions_cost(pool, self.prober, video, caption_plan, checks.captions),
+            ask=costs.answer_cost(pool, self.prober, video, plan, checks.answers, words=words),
+            index=costs.captions_cost(pool, self.prober, video, caption_plan, checks.captions, words=words),
             locate=costs.locate_cost(pool, self.prober, caption_plan, checks.localization),
             occurrence=costs.occurrence_cost(pool, self.prober, video, checks.localization),
         )

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longview.app.runtime import Runtime
+from longview.app.session_words import words_in
 from longview.app.sources.base import Decision, SourceJob, SourceResult
 from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library
@@ -64,7 +65,8 @@ class CaptionSource:
 
         pool, span = self._runtime.pool, job.span if job.is_partial else None
         plan = pool.planner.plan(job.video, "caption", span=span, context_tokens=job.context_tokens, progress=progress)
-        return plan, captions_cost(pool, self._runtime.prober, job.video, plan, self._runtime.checks.captions)
+        words = words_in(self._library, self._runtime.settings, job.entry.video_id)
+        return plan, captions_cost(pool, self._runtime.prober, job.video, plan, self._runtime.checks.captions, words=words)
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`. A checkpoint that does not know such footage declines the video."""
@@ -84,7 +86,14 @@ class CaptionSource:
             self._library.put_captions(job.entry.video_id, track, (), summary="", chapters=())
             return SourceResult(track, cost.seconds)
         windows = caption(
-            pool, prober, job.video, plan, options, keep_sessions=job.keep_sessions, progress=progress.child(0.05, 0.96)
+            pool,
+            prober,
+            job.video,
+            plan,
+            options,
+            words=words_in(self._library, self._runtime.settings, job.entry.video_id),
+            keep_sessions=job.keep_sessions,
+            progress=progress.child(0.05, 0.96),
         )
         captions = yield from _check_windows(windows, job.file, progress)
         # Without frames and events, even "no events detected" would be an unsupported claim.

@@ -145,8 +145,11 @@ class Engine(Protocol):
         """Estimate the peak memory of prefilling one window of a plan, including the weights."""
         ...
 
-    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float | None:
-        """Estimate the time to prefill all windows of a plan and to generate one reply for each; None if the speed is unknown."""
+    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float | None:
+        """Estimate the time to prefill all windows of a plan and to generate one reply for each; None if the speed is unknown.
+
+        `words_tokens`: tokens of the words in all windows together.
+        """
         ...
 
     def generate_text(

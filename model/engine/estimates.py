@@ -56,7 +56,7 @@ class Estimates:
         weights = sum(p.numel() * p.element_size() for p in self._model.parameters())
         return weights + self.kv_bytes_per_token * max(plan.window_tokens) + self.chunk_bytes
 
-    def seconds_for(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
+    def seconds_for(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float:
         """Estimate time; see `longview.model.engine.base.Engine.estimated_seconds`.
 
         The estimate is the operation count divided by the measured speed, and is within about a factor of two.
@@ -64,7 +64,8 @@ class Estimates:
         flops = 0.0
         for window, timestamp_tokens in zip(plan.windows, plan.window_timestamp_tokens, strict=True):
             visual = window.temporal_patches * plan.tokens_per_patch
-            flops += self.flops(visual + timestamp_tokens, visual, plan.tokens_per_patch)
+            text = timestamp_tokens + words_tokens // len(plan.windows)
+            flops += self.flops(visual + text, visual, plan.tokens_per_patch)
         # A decoding step reads all weights for one token, so memory bandwidth and launches dominate.
         step_s = max(8 * self._weights[0] / self._flops_per_s(), MIN_STEP_S)
         return flops / self._flops_per_s() + len(plan.windows) * reply_tokens * step_s

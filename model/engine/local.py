@@ -232,9 +232,9 @@ class LocalEngine:
         """See `longview.model.engine.base.Engine`."""
         return self.estimates.bytes_for(plan)
 
-    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float:
+    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float:
         """See `longview.model.engine.base.Engine`."""
-        return self.estimates.seconds_for(plan, reply_tokens=reply_tokens)
+        return self.estimates.seconds_for(plan, reply_tokens=reply_tokens, words_tokens=words_tokens)
 
 
 def _configuration(checkpoint: Checkpoint) -> Any:

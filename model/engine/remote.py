@@ -119,7 +119,13 @@ class RemoteEngine:
         """Estimate the size of the images on the host. JPEG of this quality takes about 1.5 bits per pixel."""
         return max(len(window.times_s) for window in plan.windows) * plan.height * plan.width * 3 // 16
 
-    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int) -> float | None:  # noqa: ARG002
+    def estimated_seconds(
+        self,
+        plan: SamplingPlan,  # noqa: ARG002
+        *,
+        reply_tokens: int,  # noqa: ARG002
+        words_tokens: int = 0,  # noqa: ARG002
+    ) -> float | None:
         """Return None: the speed of the server is unknown."""
         return None
 

@@ -19,11 +19,13 @@ from longview.model.tasks.prompts import freeform_prompt
 from longview.model.tasks.question import Question, recent_turns, shift_times, without_times
 from longview.model.tasks.replies import cited_spans, to_video_clock
 from longview.model.tasks.verifier import verify_claim
+from longview.model.tasks.word_citations import find_evidence, with_units
+from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import Purpose, SamplingPlan, Window
-from longview.video.time_text import format_spans
-from longview.video.timeline import Span, merge_spans
+from longview.video.time_text import find_times, format_spans
+from longview.video.timeline import Segment, Span, merge_spans
 
 MAX_ANSWER_TOKENS = 1024
 
@@ -34,13 +36,15 @@ class VideoAnswer:
 
     text: str
     citations: tuple[Span, ...]
-    """Spans that the answer names, or else those that the question names, on the video's clock."""
+    """Spans of the frames that the answer names, or else those that the question names, on the video's clock."""
     coverage: Coverage
     plan: SamplingPlan | None
     """The plan of what was searched; None if no frame had to be decoded."""
     first_token_s: float
     """Time from the question to the first piece of text, in seconds."""
     total_s: float
+    words: tuple[Segment, ...] = ()
+    """Segments of what is said and shown that the answer names or quotes, with their own spans."""
 
 
 def answer_question(
@@ -53,6 +57,7 @@ def answer_question(
     likely_span: Span | None = None,
     restrict_to: Span | None = None,
     candidate_spans: Callable[[str], Sequence[Span]] = lambda _: (),
+    words: SegmentsWithin = no_segments,
     history: Sequence[ChatTurn] = (),
     progress: Progress = NO_PROGRESS,
 ) -> Generator[TextDelta, None, VideoAnswer]:
@@ -61,6 +66,7 @@ def answer_question(
     `likely_span`: the span in which the answer is most likely, for a video that is too long for one session.
     `restrict_to`: the only span that is searched, unless the question names another.
     `candidate_spans`: returns the spans in which another source has a query; see `longview.model.tasks.localizer.locate`.
+    `words`: returns what is said and shown in a span, for a checkpoint that takes it; it is not asked whether it was seen there.
     `history`: earlier turns about this video, on its clock; for checkpoints that can follow a conversation.
 
     Raises:
@@ -77,6 +83,7 @@ def answer_question(
         likely_span=likely_span,
         restrict_to=restrict_to,
         candidate_spans=candidate_spans,
+        words=words,
         history=history,
         progress=progress,
     )
@@ -88,12 +95,14 @@ def answer_question(
         yield TextDelta(piece)
     progress.update(1.0)
     total_s = time.perf_counter() - start
-    return VideoAnswer(text.strip(), answerer.citations, answerer.coverage, answerer.plan, first_token_s, total_s)
+    return VideoAnswer(
+        text.strip(), answerer.citations, answerer.coverage, answerer.plan, first_token_s, total_s, answerer.cited_words
+    )
 
 
 @dataclass
 class _Answerer:
-    """The state of one answer. The last three fields are complete after the last piece of text."""
+    """The state of one answer. The last four fields are complete after the last piece of text."""
 
     pool: SessionPool
     prober: Prober
@@ -103,11 +112,13 @@ class _Answerer:
     likely_span: Span | None
     restrict_to: Span | None
     candidate_spans: Callable[[str], Sequence[Span]]
+    words: SegmentsWithin
     history: Sequence[ChatTurn]
     progress: Progress
     citations: tuple[Span, ...] = ()
     coverage: Coverage = Coverage(0.0, 0, 0.0)
     plan: SamplingPlan | None = None
+    cited_words: tuple[Segment, ...] = ()
 
     def pieces(self) -> Iterator[str]:
         """Yield the text of the answer."""
@@ -179,29 +190,34 @@ class _Answerer:
         coverage = CoverageTracker(plan, key_frames_only=self.pool.decoder.key_frames_only)
         coverage.add(session)
         self.coverage, self.plan = coverage.coverage(), plan
+        words = words_of_window(self.pool, self.prober, plan, window, self.words)
         question, templates = self.question.in_seconds(session), self.prober.templates
         if templates:
             at_timestamp = templates.at_timestamp(self.question.nearest_timestamp(session))
             question = templates.match(question) or at_timestamp or question
             history = []
         else:
-            question = freeform_prompt(question)
+            question = freeform_prompt(question, has_words=bool(words.prompt))
             # The times of earlier turns are on the video's clock and would be wrong on another.
             history = [] if session.clock_offset_s else recent_turns(self.history, question)
-        generation = session.generate(question, max_new_tokens=MAX_ANSWER_TOKENS, history=history, progress=self.progress)
+        generation = session.generate(
+            question, max_new_tokens=MAX_ANSWER_TOKENS, context=words.prompt, history=history, progress=self.progress
+        )
         if session.clock_offset_s == 0:
             yield from generation
         else:
             # The reply has times on the session's clock. They are rewritten before they are shown.
             for _ in generation:
                 pass
-            yield shift_times(generation.text, session.clock_offset_s)
+            yield shift_times(with_units(generation.text), session.clock_offset_s)
         if len(plan.windows) > 1 and self.question.timestamp_s is None:
             yield f" (Only {format_spans(window.span)} was searched.)"
         if not generation.is_complete:
             yield " … (The answer was cut off here.)"
-        named_spans = merge_spans(cited_spans(generation.text, session))
-        self.citations = named_spans or self._default_citations(session)
+        evidence = find_evidence(with_units(generation.text), words.lines)
+        self.cited_words = tuple(line.segment for line in evidence.lines)
+        named_spans = merge_spans(cited_spans(evidence.frame_times, session))
+        self.citations = named_spans or (() if self.cited_words else self._default_citations(session))
         # A timestamp that only the question names needs no verification, unless the reply can only be about it.
         if self.options.verify and (named_spans or templates):
             yield from self._verify_citations(generation.text, session)
@@ -211,7 +227,7 @@ class _Answerer:
         sentences = re.split(r"(?<=[.!?])\s+|\n", text)
 
         def is_verified(span: Span) -> bool | None:
-            about = [one for one in sentences if any(span.overlap_s(named) > 0 for named in cited_spans(one, session))]
+            about = [one for one in sentences if any(span.overlap_s(named) > 0 for named in _named_spans(one, session))]
             claim = without_times(" ".join(about) or text)
             return verify_claim(self.pool, self.prober, self.video, span, claim, progress=self.progress)
 
@@ -252,3 +268,7 @@ class _Answerer:
         timestamp_s = self.question.timestamp_s - session.clock_offset_s
         span = to_video_clock(timestamp_s, timestamp_s, session)
         return (span,) if span else ()
+
+
+def _named_spans(text: str, session: VideoSession) -> list[Span]:
+    return cited_spans(find_times(text, duration_s=float("inf")), session)

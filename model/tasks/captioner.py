@@ -20,11 +20,12 @@ from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_wind
 from longview.model.tasks.merging import WindowCaptions, merge_windows
 from longview.model.tasks.options import CaptionOptions
 from longview.model.tasks.prober import Prober
-from longview.model.tasks.prompts import DENSE_CAPTIONS
+from longview.model.tasks.prompts import captions_prompt
 from longview.model.tasks.quality import QualityReport, check_captions
 from longview.model.tasks.refiner import refine_timeline
 from longview.model.tasks.replies import TimedCaption, parse_events
 from longview.model.tasks.text_match import has_paraphrase
+from longview.model.tasks.words import SegmentsWithin, Words, no_segments, words_of_window
 from longview.video.errors import UnreadableVideo
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
@@ -74,6 +75,7 @@ def caption(
     plan: SamplingPlan,
     options: CaptionOptions,
     *,
+    words: SegmentsWithin = no_segments,
     keep_sessions: bool = True,
     progress: Progress = NO_PROGRESS,
 ) -> Generator[PartialResult[WindowCaptions], None, Captions]:
@@ -81,8 +83,8 @@ def caption(
 
     With `options.verify` every event is grounded once more, and dropped if the checkpoint does not confirm it. A window whose
     captions fail the check is captioned again from other frames. If that fails too, the better attempt is kept and the window is
-    reported as uncovered. An out-of-distribution window is not captioned. `keep_sessions`: the windows' sessions stay in the pool
-    for later questions.
+    reported as uncovered. An out-of-distribution window is not captioned. `words`: returns what is said and shown in a span, for
+    a checkpoint that takes it. `keep_sessions`: the windows' sessions stay in the pool for later questions.
 
     Raises:
         UnreadableVideo: no frame of the video can be decoded. Cancelled: the operation was cancelled.
@@ -92,9 +94,10 @@ def caption(
     windows_share = WINDOWS_PROGRESS_SHARE if options.refine else 1.0
     sessions = open_windows(pool, video, plan, coverage, pin=keep_sessions, progress=progress.child(0.0, windows_share))
     for window, session, step in sessions:
-        attempt = _caption_window(session, prober, options, step)
+        words_here = words_of_window(pool, prober, plan, window, words)
+        attempt = _caption_window(session, prober, options, words_here, step)
         if options.verify and not attempt.quality.has_passed:
-            second = _retry_window(pool, prober, video, window, options, step, attempt)
+            second = _retry_window(pool, prober, video, window, options, words, step, attempt)
             attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
         if errors := attempt.quality.errors:
             span = format_spans(window.span)
@@ -142,12 +145,14 @@ def _caption_window(
     session: VideoSession,
     prober: Prober,
     options: CaptionOptions,
+    words: Words,
     progress: Progress,
     *,
     presence_penalty: float = 0.0,
 ) -> _Attempt:
     generation = session.generate(
-        DENSE_CAPTIONS,
+        captions_prompt(has_words=bool(words.prompt)),
+        context=words.prompt,
         max_new_tokens=MAX_CAPTION_TOKENS,
         schema=TimedCaption,
         presence_penalty=presence_penalty,
@@ -188,6 +193,7 @@ def _retry_window(
     video: VideoInfo,
     window: Window,
     options: CaptionOptions,
+    words: SegmentsWithin,
     progress: Progress,
     first: _Attempt,
 ) -> _Attempt:
@@ -200,7 +206,8 @@ def _retry_window(
     windows: list[WindowCaptions] = []
     attempts = []
     for part, session, step in open_windows(pool, video, plan, coverage, pin=False, progress=progress):
-        attempt = _caption_window(session, prober, options, step, presence_penalty=penalty)
+        words_here = words_of_window(pool, prober, plan, part, words)
+        attempt = _caption_window(session, prober, options, words_here, step, presence_penalty=penalty)
         attempts.append(attempt)
         windows.append(WindowCaptions(part.span, attempt.events))
         pool.release(session)

@@ -11,6 +11,7 @@ from longview.model.tasks.chapters import MAX_PART_CHARACTERS
 from longview.model.tasks.grounding import MARGIN_S, clip_plan
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.prober import Prober
+from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
 from longview.video.probe import VideoInfo
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span
@@ -44,8 +45,19 @@ class Cost:
     """Whether the numbers of sessions and of replies about them are exact."""
 
 
-def captions_cost(pool: SessionPool, prober: Prober, video: VideoInfo, plan: SamplingPlan, options: CaptionOptions) -> Cost:
-    """Estimate the cost of `longview.model.tasks.captioner.caption`, and of chapters and summary."""
+def captions_cost(
+    pool: SessionPool,
+    prober: Prober,
+    video: VideoInfo,
+    plan: SamplingPlan,
+    options: CaptionOptions,
+    *,
+    words: SegmentsWithin = no_segments,
+) -> Cost:
+    """Estimate the cost of `longview.model.tasks.captioner.caption`, and of chapters and summary.
+
+    `words`: returns what is said and shown in a span, as far as it is in the library.
+    """
     windows = len(plan.windows)
     events = max(1, round(plan.span.duration_s / 60 * EVENTS_PER_MINUTE))
     parts = -(-events * CAPTION_CHARACTERS // MAX_PART_CHARACTERS)
@@ -60,7 +72,8 @@ def captions_cost(pool: SessionPool, prober: Prober, video: VideoInfo, plan: Sam
         clips = (windows - 1) + (round(events * CONTESTED_SHARE) if prober.timestamps else 0)
         sessions += clips
         generations += clips
-    seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows)
+    words_tokens = _words_tokens(pool, prober, plan, words)
+    seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows, words_tokens=words_tokens)
     if seconds is not None and clips:
         seconds += clips * (_clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0)
     return Cost(sessions, generations, seconds, text_generations, is_exact=not (options.verify or options.refine))
@@ -83,12 +96,21 @@ def occurrence_cost(pool: SessionPool, prober: Prober, video: VideoInfo, options
     return Cost(int(has_clip), int(options.refine) + replies, seconds, is_exact=False)
 
 
-def answer_cost(pool: SessionPool, prober: Prober, video: VideoInfo, plan: SamplingPlan, options: AnswerOptions) -> Cost:
+def answer_cost(
+    pool: SessionPool,
+    prober: Prober,
+    video: VideoInfo,
+    plan: SamplingPlan,
+    options: AnswerOptions,
+    *,
+    words: SegmentsWithin = no_segments,
+) -> Cost:
     """Estimate the cost of an answer that names one time, about the window that a question needs.
 
-    A warm session costs less. With verification each further time costs as much as the first.
+    A warm session costs less. With verification each further time costs as much as the first. `words`: see `captions_cost`.
     """
-    seconds = pool.engine.estimated_seconds(plan, reply_tokens=ANSWER_TOKENS)
+    words_tokens = _words_tokens(pool, prober, plan, words)
+    seconds = pool.engine.estimated_seconds(plan, reply_tokens=ANSWER_TOKENS, words_tokens=words_tokens)
     if seconds is not None:
         seconds /= len(plan.windows)
     if not options.verify:
@@ -97,6 +119,12 @@ def answer_cost(pool: SessionPool, prober: Prober, video: VideoInfo, plan: Sampl
     if seconds is not None:
         seconds += _clip_seconds(pool, video, tokens) or 0.0
     return Cost(2, 1 + prober.max_verification_replies, seconds, is_exact=False)
+
+
+def _words_tokens(pool: SessionPool, prober: Prober, plan: SamplingPlan, words: SegmentsWithin) -> int:
+    """Count the tokens of the words in all windows. Those that the library does not have yet cannot be counted."""
+    contexts = (words_of_window(pool, prober, plan, window, words).prompt for window in plan.windows)
+    return sum(pool.engine.count_tokens(context) for context in contexts if context)
 
 
 def _clip_seconds(pool: SessionPool, video: VideoInfo, reply_tokens: int) -> float | None:

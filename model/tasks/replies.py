@@ -8,7 +8,7 @@ cannot parse, and never invents one.
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from longview.model.engine.base import VideoSession
-from longview.video.time_text import find_times, parse_time
+from longview.video.time_text import TimeReference, parse_time
 from longview.video.timeline import Event, Span
 
 _START_KEYS = ("start", "start_time", "start_s", "begin", "from")
@@ -195,7 +195,6 @@ def to_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span 
     return Span(first.first_frame_s, end_s).clamped(session.window)
 
 
-def cited_spans(text: str, session: VideoSession) -> list[Span]:
-    """Return the spans that a session's reply names, on the video's clock."""
-    times = find_times(text, duration_s=float("inf"))
+def cited_spans(times: Sequence[TimeReference], session: VideoSession) -> list[Span]:
+    """Return the spans of times that a session's reply names, on the video's clock."""
     return [span for time in times if (span := to_video_clock(time.span.start_s, time.span.end_s, session))]

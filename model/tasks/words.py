@@ -1,0 +1,176 @@
+"""The words of a window as text for a checkpoint: segments of speech, subtitles and screen text -> a fenced block of lines.
+
+Most questions about a real video are about what is said and shown in it, and a checkpoint does not hear and hardly reads. The
+block follows the frames, so that they stay as the checkpoint was trained on them. What others said or wrote is data: it can
+neither end the fence nor begin a line.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from longview.model.engine.sessions import SessionPool
+from longview.model.tasks.prober import Prober
+from longview.model.tasks.prompts import words_prompt
+from longview.video.sampler import SamplingPlan, Window
+from longview.video.timeline import Segment, Span
+from longview.video.transcript import COMPARED_UNIT
+
+SegmentsWithin = Callable[[Span], Sequence[Segment]]
+"""Function that returns what is said and shown in a span of the video, on the video's clock."""
+
+LABELS = {"speech": "speech", "subtitles": "subtitles", "screen_text": "on screen"}
+"""Names of the sources in a line. Another source has its own name."""
+SPOKEN_SOURCES = {"subtitles": 0, "speech": 1}
+"""Sources that another may repeat, each with its rank: a line is compared with those of lower rank."""
+MAX_LINE_CHARACTERS = 400
+"""Maximum length of the text of a line. A sentence has about 100 characters; a page of small print would fill the budget."""
+MIN_LINE_TOKENS = 12
+"""Fewest tokens of a line: its times take about as many. It limits how many lines are counted."""
+REPETITION_S = 60.0
+"""Time within which the same text of one source is a repetition, in seconds."""
+MAX_REPEATING_LINE_S = 15.0
+"""Maximum length of a line that may repeat what another source has, in seconds: a subtitle is on screen for at most 7 s. The
+title of a slide stands longer, and is no repetition of a speech that names it."""
+REPEATED_SHARE = 0.8
+"""Minimum share of the words of a line that another source has at that time. Recognised speech differs from subtitles."""
+
+
+@dataclass(frozen=True)
+class WordLine:
+    """One line of the block: a segment as the checkpoint gets it."""
+
+    segment: Segment
+    """The segment, on the video's clock."""
+    span: Span
+    """The part of it in the window, on the session's clock, to a tenth of a second."""
+    text: str
+    """Its text on one line, without angle brackets."""
+
+    def __str__(self) -> str:
+        """The line, with its times in the unit of the timestamps, so that a reply can repeat them as they are."""
+        source = LABELS.get(self.segment.source, self.segment.source.replace("_", " "))
+        return f"[{self.span.start_s:.1f} - {self.span.end_s:.1f} seconds] {source}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a window, as a checkpoint gets them."""
+
+    prompt: str
+    """The context of a question; see `longview.model.engine.base.VideoSession.generate`. Empty without words."""
+    lines: tuple[WordLine, ...]
+    """The lines in it, in order of time."""
+
+
+NO_WORDS = Words("", ())
+
+
+def no_segments(span: Span) -> Sequence[Segment]:  # noqa: ARG001
+    """Return no words, for a caller without a library."""
+    return ()
+
+
+def words_of_window(pool: SessionPool, prober: Prober, plan: SamplingPlan, window: Window, segments: SegmentsWithin) -> Words:
+    """Return the words of a window, within the tokens that its plan reserves for them."""
+    max_tokens = plan.window_words_tokens[plan.windows.index(window)]
+    if not (prober.takes_words and max_tokens):
+        return NO_WORDS
+    return fit_words(segments(window.span), window, max_tokens=max_tokens, count_tokens=pool.engine.count_tokens)
+
+
+def fit_words(segments: Sequence[Segment], window: Window, *, max_tokens: int, count_tokens: Callable[[str], int]) -> Words:
+    """Return the words of a window in at most `max_tokens` tokens. The same segments always give the same words.
+
+    If they do not fit, first the repetitions are left out, and then the lines with the lowest confidence. A segment without a
+    confidence is certain. Of equal ones, every second, fourth, … line is left out, so that no part of the window loses all.
+    """
+    lines = [line for segment in segments if (line := _line(segment, window))]
+    lines.sort(key=lambda line: (line.span, line.segment.source, line.text))
+    if 0 < len(lines) * MIN_LINE_TOKENS <= max_tokens and count_tokens(prompt := _prompt(lines, 0)) <= max_tokens:
+        return Words(prompt, tuple(lines))
+    by_rank = sorted(enumerate(_without_repetitions(lines)), key=lambda item: (-_confidence(item[1]), _spread(item[0])))
+    fitting_lines: list[tuple[int, WordLine]] = []
+    remaining_tokens = max_tokens - count_tokens(_prompt((), len(lines)))
+    for index, line in by_rank[: max_tokens // MIN_LINE_TOKENS]:
+        remaining_tokens -= count_tokens(f"{line}\n")
+        if remaining_tokens < 0:
+            break
+        fitting_lines.append((index, line))
+    while fitting_lines:
+        in_order = [line for _, line in sorted(fitting_lines, key=lambda item: item[0])]
+        if count_tokens(prompt := _prompt(in_order, len(lines) - len(fitting_lines))) <= max_tokens:
+            return Words(prompt, tuple(in_order))
+        # Together the lines take more tokens than one by one, which is rare.
+        fitting_lines.pop()
+    return NO_WORDS
+
+
+def _line(segment: Segment, window: Window) -> WordLine | None:
+    # Angle brackets could end the fence, begin a special token, or look like a timestamp.
+    text = " ".join(segment.text.translate({ord("<"): "‹", ord(">"): "›"}).split())
+    if len(text) > MAX_LINE_CHARACTERS:
+        text = text[: MAX_LINE_CHARACTERS - 1].rstrip() + "…"
+    span = segment.span.clamped(window.span).shifted(-window.clock_offset_s)
+    return WordLine(segment, Span(round(span.start_s, 1), round(span.end_s, 1)), text) if text else None
+
+
+def _prompt(lines: Sequence[WordLine], left_out_count: int) -> str:
+    return words_prompt([str(line) for line in lines], left_out_count)
+
+
+def _confidence(line: WordLine) -> float:
+    return 1.0 if line.segment.confidence is None else line.segment.confidence
+
+
+def _spread(index: int) -> float:
+    """Return the van der Corput number of an index, 0 to 1. Those of the first 2^n indices in this order are evenly spread."""
+    return int(f"{index:032b}"[::-1], 2) / 2**32
+
+
+def _without_repetitions(lines: Sequence[WordLine]) -> list[WordLine]:
+    """Leave out translations, texts that the same source had shortly before, and lines that repeat another source.
+
+    Subtitles come first, because somebody wrote them, then speech, then the others: text on screen may be burned-in subtitles.
+    """
+    languages = Counter(line.segment.language for line in lines if line.segment.source == "subtitles")
+    main_language = languages.most_common(1)[0][0] if languages else None
+    lines_at: dict[int, list[WordLine]] = {}
+    last_end_s: dict[tuple[str, str], float] = {}
+    new_lines: list[WordLine] = []
+    for line in sorted(lines, key=lambda line: SPOKEN_SOURCES.get(line.segment.source, len(SPOKEN_SOURCES))):
+        segment, units = line.segment, units_of(line.text)
+        key = (segment.source, " ".join(units) or line.text)
+        is_repeated = line.span.start_s - last_end_s.get(key, -REPETITION_S * 2) < REPETITION_S
+        last_end_s[key] = line.span.end_s
+        is_translation = segment.source == "subtitles" and segment.language != main_language
+        if is_repeated or is_translation or _repeats_another_source(line, units, lines_at):
+            continue
+        new_lines.append(line)
+        if segment.source in SPOKEN_SOURCES and line.span.duration_s <= MAX_REPEATING_LINE_S:
+            for second in _seconds(line.span):
+                lines_at.setdefault(second, []).append(line)
+    return sorted(new_lines, key=lambda line: (line.span, line.segment.source, line.text))
+
+
+def _repeats_another_source(line: WordLine, units: Sequence[str], lines_at: dict[int, list[WordLine]]) -> bool:
+    if not units or line.span.duration_s > MAX_REPEATING_LINE_S:
+        return False
+    language = line.segment.language
+    others = {id(other): other for second in _seconds(line.span) for other in lines_at.get(second, ())}.values()
+    known_units = {
+        unit
+        for other in others
+        if other.segment.source != line.segment.source and (language is None or other.segment.language in (None, language))
+        for unit in units_of(other.text)
+    }
+    return sum(unit in known_units for unit in units) >= REPEATED_SHARE * len(units)
+
+
+def _seconds(span: Span) -> Iterator[int]:
+    yield from range(int(span.start_s), int(span.end_s) + 1)
+
+
+def units_of(text: str) -> list[str]:
+    """Return the words of a text for comparison, in lower case; characters where a script does not separate words."""
+    return COMPARED_UNIT.findall(text.casefold())
