@@ -23,6 +23,8 @@ LABELS = {"speech": "speech", "subtitles": "subtitles", "screen_text": "on scree
 """Names of the sources in a line. Another source has its own name."""
 SPOKEN_SOURCES = {"subtitles": 0, "speech": 1}
 """Sources that another may repeat, each with its rank: a line is compared with those of lower rank."""
+SEPARATOR = " / "
+"""Text between the segments of one line: those of a slide, which have the same times."""
 MAX_LINE_CHARACTERS = 400
 """Maximum length of the text of a line. A sentence has about 100 characters; a page of small print would fill the budget."""
 MIN_LINE_TOKENS = 12
@@ -41,7 +43,7 @@ class WordLine:
     """One line of the block: a segment as the checkpoint gets it."""
 
     segment: Segment
-    """The segment, on the video's clock."""
+    """The segment, on the video's clock. Several with the same times are one, with their texts in the order of the screen."""
     span: Span
     """The part of it in the window, on the session's clock, to a tenth of a second."""
     text: str
@@ -82,17 +84,15 @@ def words_of_window(pool: SessionPool, prober: Prober, plan: SamplingPlan, windo
 def fit_words(segments: Sequence[Segment], window: Window, *, max_tokens: int, count_tokens: Callable[[str], int]) -> Words:
     """Return the words of a window in at most `max_tokens` tokens. The same segments always give the same words.
 
-    If they do not fit, first the repetitions are left out, and then the lines with the lowest confidence. A segment without a
-    confidence is certain. Of equal ones, every second, fourth, … line is left out, so that no part of the window loses all.
+    If they do not fit, first the repetitions are left out, and then the lines with the lowest confidence, in the same share of
+    each source. A segment without a confidence is certain. Lines with equal confidences are left out evenly over the window.
     """
-    lines = [line for segment in segments if (line := _line(segment, window))]
-    lines.sort(key=lambda line: (line.span, line.segment.source, line.text))
+    lines = _lines(segments, window)
     if 0 < len(lines) * MIN_LINE_TOKENS <= max_tokens and count_tokens(prompt := _prompt(lines, 0)) <= max_tokens:
         return Words(prompt, tuple(lines))
-    by_rank = sorted(enumerate(_without_repetitions(lines)), key=lambda item: (-_confidence(item[1]), _spread(item[0])))
     fitting_lines: list[tuple[int, WordLine]] = []
     remaining_tokens = max_tokens - count_tokens(_prompt((), len(lines)))
-    for index, line in by_rank[: max_tokens // MIN_LINE_TOKENS]:
+    for index, line in _by_rank(_without_repetitions(lines))[: max_tokens // MIN_LINE_TOKENS]:
         remaining_tokens -= count_tokens(f"{line}\n")
         if remaining_tokens < 0:
             break
@@ -106,21 +106,63 @@ def fit_words(segments: Sequence[Segment], window: Window, *, max_tokens: int, c
     return NO_WORDS
 
 
-def _line(segment: Segment, window: Window) -> WordLine | None:
-    # Angle brackets could end the fence, begin a special token, or look like a timestamp.
-    text = " ".join(segment.text.translate({ord("<"): "‹", ord(">"): "›"}).split())
+def _lines(segments: Sequence[Segment], window: Window) -> list[WordLine]:
+    """Return the lines of segments in order of time. Segments with the same times, as those of one slide, are one line."""
+    groups: dict[tuple[Span, str, str | None], list[list[Segment]]] = {}
+    for segment in sorted(segments, key=_order):
+        text = _clean(segment.text)
+        if not text:
+            continue
+        span = segment.span.clamped(window.span).shifted(-window.clock_offset_s)
+        key = (Span(round(span.start_s, 1), round(span.end_s, 1)), segment.source, segment.language)
+        lines = groups.setdefault(key, [[]])
+        if lines[-1] and sum(len(other.text) for other in lines[-1]) + len(text) > MAX_LINE_CHARACTERS:
+            lines.append([])
+        lines[-1].append(segment)
+    return [_line(span, parts) for (span, _, _), lines in groups.items() for parts in lines]
+
+
+def _order(segment: Segment) -> tuple[Span, str, str, tuple[float, float], str]:
+    """Return the sort key of segments: time, then source, then the place on the screen."""
+    place = (segment.box.top, segment.box.left) if segment.box else (0.0, 0.0)
+    return segment.span, segment.source, segment.language or "", place, segment.text
+
+
+def _line(span: Span, parts: Sequence[Segment]) -> WordLine:
+    text = SEPARATOR.join(_clean(part.text) for part in parts)
     if len(text) > MAX_LINE_CHARACTERS:
         text = text[: MAX_LINE_CHARACTERS - 1].rstrip() + "…"
-    span = segment.span.clamped(window.span).shifted(-window.clock_offset_s)
-    return WordLine(segment, Span(round(span.start_s, 1), round(span.end_s, 1)), text) if text else None
+    segment = parts[0]
+    if len(parts) > 1:
+        confidence = sum(map(_confidence, parts)) / len(parts)
+        segment = Segment(segment.span, SEPARATOR.join(part.text for part in parts), segment.source, segment.language, confidence)
+    return WordLine(segment, span, text)
+
+
+def _clean(text: str) -> str:
+    # Angle brackets could end the fence, begin a special token, or look like a timestamp.
+    return " ".join(text.translate({ord("<"): "‹", ord(">"): "›"}).split())
 
 
 def _prompt(lines: Sequence[WordLine], left_out_count: int) -> str:
     return words_prompt([str(line) for line in lines], left_out_count)
 
 
-def _confidence(line: WordLine) -> float:
-    return 1.0 if line.segment.confidence is None else line.segment.confidence
+def _by_rank(lines: Sequence[WordLine]) -> list[tuple[int, WordLine]]:
+    """Return lines with their indices, the last to be left out first.
+
+    Confidences are compared within a source only: those of screen text are near 1, and all speech would be left out before.
+    """
+    ranks: list[tuple[float, int, WordLine]] = []
+    for source in sorted({line.segment.source for line in lines}):
+        own = [(index, line) for index, line in enumerate(lines) if line.segment.source == source]
+        own.sort(key=lambda item: (-_confidence(item[1].segment), _spread(item[0])))
+        ranks += [((position + 0.5) / len(own), index, line) for position, (index, line) in enumerate(own)]
+    return [(index, line) for _, index, line in sorted(ranks, key=lambda rank: rank[:2])]
+
+
+def _confidence(segment: Segment) -> float:
+    return 1.0 if segment.confidence is None else segment.confidence
 
 
 def _spread(index: int) -> float:
@@ -138,30 +180,39 @@ def _without_repetitions(lines: Sequence[WordLine]) -> list[WordLine]:
     lines_at: dict[int, list[WordLine]] = {}
     last_end_s: dict[tuple[str, str], float] = {}
     new_lines: list[WordLine] = []
-    for line in sorted(lines, key=lambda line: SPOKEN_SOURCES.get(line.segment.source, len(SPOKEN_SOURCES))):
+    for line in sorted(lines, key=lambda line: _precedence(line.segment, main_language)):
         segment, units = line.segment, units_of(line.text)
         key = (segment.source, " ".join(units) or line.text)
         is_repeated = line.span.start_s - last_end_s.get(key, -REPETITION_S * 2) < REPETITION_S
         last_end_s[key] = line.span.end_s
-        is_translation = segment.source == "subtitles" and segment.language != main_language
-        if is_repeated or is_translation or _repeats_another_source(line, units, lines_at):
+        if is_repeated or _repeats_other_lines(line, units, lines_at):
             continue
         new_lines.append(line)
         if segment.source in SPOKEN_SOURCES and line.span.duration_s <= MAX_REPEATING_LINE_S:
             for second in _seconds(line.span):
                 lines_at.setdefault(second, []).append(line)
-    return sorted(new_lines, key=lambda line: (line.span, line.segment.source, line.text))
+    numbers = {id(line): number for number, line in enumerate(lines)}
+    return sorted(new_lines, key=lambda line: numbers[id(line)])
 
 
-def _repeats_another_source(line: WordLine, units: Sequence[str], lines_at: dict[int, list[WordLine]]) -> bool:
+def _precedence(segment: Segment, main_language: str | None) -> tuple[int, bool]:
+    return SPOKEN_SOURCES.get(segment.source, len(SPOKEN_SOURCES)), segment.language not in (None, main_language)
+
+
+def _repeats_other_lines(line: WordLine, units: Sequence[str], lines_at: dict[int, list[WordLine]]) -> bool:
+    """Whether subtitles translate others at that time, or a line has words that another source has then."""
     if not units or line.span.duration_s > MAX_REPEATING_LINE_S:
         return False
-    language = line.segment.language
-    others = {id(other): other for second in _seconds(line.span) for other in lines_at.get(second, ())}.values()
+    segment = line.segment
+    at_that_time = {id(other): other for second in _seconds(line.span) for other in lines_at.get(second, ())}.values()
+    others = [other for other in at_that_time if other.span.overlap_s(line.span) > 0]
+    if segment.source == "subtitles":
+        return segment.language is not None and any(other.segment.language not in (None, segment.language) for other in others)
     known_units = {
         unit
         for other in others
-        if other.segment.source != line.segment.source and (language is None or other.segment.language in (None, language))
+        if other.segment.source != segment.source
+        and (None in (segment.language, other.segment.language) or other.segment.language == segment.language)
         for unit in units_of(other.text)
     }
     return sum(unit in known_units for unit in units) >= REPEATED_SHARE * len(units)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from longview.model.tasks.words import MAX_LINE_CHARACTERS, Words, fit_words
 from longview.video.sampler import Window
-from longview.video.timeline import Segment, Span
+from longview.video.timeline import Box, Segment, Span
 
 WINDOW = Window(Span(0.0, 120.0), (0.0,), 0.5)
 SLIDE = Segment(Span(13.0, 60.0), "Quarterly budget", "screen_text", "en", 0.9)
@@ -76,21 +76,50 @@ def test_hostile_text_stays_inside_the_fence() -> None:
     assert max(map(len, lines)) < MAX_LINE_CHARACTERS + 50
 
 
+def test_lines_of_a_slide_are_one_line_in_the_order_of_the_screen() -> None:
+    places = [Box(0.1, 0.1, 0.9, 0.2), Box(0.1, 0.4, 0.4, 0.5), Box(0.6, 0.4, 0.9, 0.5), Box(0.1, 0.8, 0.4, 0.9)]
+    slide = [replace(SLIDE, text=text, box=box) for text, box in zip(("Title", "B", "A", "< foot"), places, strict=True)]
+    words = fit([*reversed(slide), SUBTITLE, TRANSLATION])
+    assert block(words)[1:] == [
+        "[12.5 - 15.0 seconds] subtitles: The budget has grown.",
+        "[13.0 - 60.0 seconds] on screen: Title / B / A / ‹ foot",
+    ]
+    segment = words.lines[-1].segment
+    assert (segment.span, segment.source, segment.text) == (SLIDE.span, "screen_text", "Title / B / A / < foot")
+    assert segment.confidence == pytest.approx(0.9)
+
+
 def test_repetitions_are_left_out_before_uncertain_lines() -> None:
     repeated = replace(SLIDE, span=Span(62.0, 65.0))
     burned_in = replace(SUBTITLE, source="screen_text", confidence=0.95)
     goodbye = replace(SUBTITLE, span=Span(100.0, 102.0), text="Goodbye.")
-    segments = [SUBTITLE, TRANSLATION, SPEECH, burned_in, SLIDE, repeated, UNSURE, LATER_SLIDE, goodbye]
+    # No other subtitles are there at that time, so it is no translation.
+    song = replace(TRANSLATION, span=Span(104.0, 106.0), text="Alle meine Entchen")
+    the_end = replace(SUBTITLE, span=Span(110.0, 112.0), text="The end")
+    clear = replace(UNSURE, span=Span(48.0, 50.0), text="Order, please", confidence=0.9)
+    segments = [SUBTITLE, TRANSLATION, SPEECH, burned_in, SLIDE, UNSURE, clear, repeated, LATER_SLIDE, goodbye, song, the_end]
     everything = fit(segments)
     assert len(block(everything)) == len(segments) and "left out" not in everything.prompt
 
     distinct = fit(segments, max_tokens=count_tokens(everything.prompt) - 1)
-    assert [line.segment for line in distinct.lines] == [SUBTITLE, SLIDE, UNSURE, LATER_SLIDE, goodbye]
+    assert [line.segment for line in distinct.lines] == [SUBTITLE, SLIDE, UNSURE, clear, LATER_SLIDE, goodbye, song, the_end]
     assert "\n4 other lines are left out here" in distinct.prompt.partition("</words>")[2]
 
-    certain = fit(segments, max_tokens=count_tokens(distinct.prompt) - 1)
-    assert [line.segment for line in certain.lines] == [SUBTITLE, SLIDE, LATER_SLIDE, goodbye]
-    assert "\n5 other lines are left out here" in certain.prompt
+    half = fit(segments, max_tokens=count_tokens(distinct.prompt) - 35)
+    sources = {line.segment.source for line in half.lines}
+    assert sources == {"subtitles", "speech", "screen_text"}
+    assert clear in [line.segment for line in half.lines] and UNSURE not in [line.segment for line in half.lines]
+
+
+def test_screen_text_does_not_displace_speech() -> None:
+    slides = [
+        Segment(Span(second, second + 8.0), f"Slide number {second} of 60", "screen_text", "en", 0.99) for second in range(60)
+    ]
+    talk = [Segment(Span(second, second + 2.0), f"We come to point {second} now", "speech", "en", 0.6) for second in range(60)]
+    everything = fit([*slides, *talk])
+    half = fit([*slides, *talk], max_tokens=count_tokens(everything.prompt) // 2)
+    spoken_count = sum(line.segment.source == "speech" for line in half.lines)
+    assert len(half.lines) * 0.4 < spoken_count < len(half.lines) * 0.6
 
 
 def test_no_part_of_a_long_talk_loses_all_its_words() -> None:
