@@ -4,6 +4,7 @@ Frames are compared in grey and at the size of the text detection, in blocks of 
 covers most of a block, and the noise of a codec averages out in it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -44,6 +45,17 @@ def changed_blocks(before: SmallFrame, after: SmallFrame) -> NDArray[np.bool_]:
     height, width = difference.shape
     size = (max(1, -(-width // BLOCK_PX)), max(1, -(-height // BLOCK_PX)))
     return np.atleast_2d(cv2.resize(difference.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= CHANGE)
+
+
+def replace_regions(frame: SmallFrame, later: SmallFrame, regions: Sequence[Box]) -> SmallFrame:
+    """Return a frame with what a later one shows in some regions, and its time."""
+    grey = frame.grey.copy()
+    height, width = grey.shape
+    for region in regions:
+        rows = slice(round(region.top * height), round(region.bottom * height))
+        columns = slice(round(region.left * width), round(region.right * width))
+        grey[rows, columns] = later.grey[rows, columns]
+    return SmallFrame(later.time_s, grey)
 
 
 def has_changed_in(blocks: NDArray[np.bool_], box: Box) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.model.screen_text.readings import RecognizedLine
-from longview.model.screen_text.recognizer import Pixels, Quad, Reading, TextRecognizer, crop_line
+from longview.model.screen_text.recognizer import WHOLE, Pixels, Quad, Reading, TextRecognizer, crop_line
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Box
 
@@ -78,14 +78,15 @@ class FrameText:
         self._crops.clear()
         self._allowed_crops = MAX_NEW_CROPS
 
-    def read(self, frame: Pixels) -> tuple[RecognizedLine, ...]:
-        """Return the lines of a frame, RGB uint8 of shape (H, W, 3), from the top left.
+    def read(self, frame: Pixels, regions: Sequence[Box] = (WHOLE,)) -> tuple[RecognizedLine, ...]:
+        """Return the lines in regions of a frame, RGB uint8 of shape (H, W, 3), from the top left.
 
         Raises:
             ScreenTextFailed: a model failed. Cancelled: the operation was cancelled.
         """
         self._progress.raise_if_cancelled()
-        quads = [quad for quad in joined_quads(self._detector.detect(frame)) if quad.height_px >= MIN_LINE_PX]
+        detected = [quad for region in regions for quad in joined_quads(self._detector.detect(frame, region))]
+        quads = [quad for quad in detected if quad.height_px >= MIN_LINE_PX]
         quads = sorted(quads, key=lambda quad: -quad.height_px)[:MAX_LINES]
         crops = [crop_line(frame, quad) for quad in quads]
         readings = self._readings(crops)

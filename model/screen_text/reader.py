@@ -11,11 +11,19 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from longview.model.screen_text.changes import SmallFrame, changed_blocks, has_changed_in, reduce_frame, share_of_change
+from longview.model.screen_text.changes import (
+    SmallFrame,
+    changed_blocks,
+    has_changed_in,
+    reduce_frame,
+    replace_regions,
+    share_of_change,
+)
 from longview.model.screen_text.frame_text import FrameText
 from longview.model.screen_text.lines import LineTracker, Sight
 from longview.model.screen_text.readings import RecognizedLine
-from longview.model.screen_text.recognizer import Pixels
+from longview.model.screen_text.recognizer import WHOLE, Pixels
+from longview.model.screen_text.regions import changed_regions, touches
 from longview.video.decoder import TimedFrames
 from longview.video.probe import VideoInfo
 from longview.video.shots import ShotDetector
@@ -71,8 +79,10 @@ class _Block:
         """`lines`: those of the first frame. `segments`: those that reach it, at `tick_s`."""
         self.tracker = LineTracker(segments)
         self.shots = ShotDetector()
+        self.lines = tuple(lines)
+        """The lines of the last frame."""
         self.recognized = first
-        """The last frame that was recognised."""
+        """What was recognised: each region as it was in the last frame in which it was read. Slow changes elsewhere add up."""
         self.before = first
         """The last frame that was recognised or skipped."""
         self.between: list[SmallFrame] = []
@@ -86,8 +96,11 @@ class _Block:
         self.tracker.stay(time_s, sightings=1)
         self.before, self.between = frame, []
 
-    def update(self, frame: SmallFrame, time_s: float, lines: Sequence[RecognizedLine]) -> None:
-        """Go on with the lines of a frame at a time at which it is on screen."""
+    def update(
+        self, frame: SmallFrame, time_s: float, lines: Sequence[RecognizedLine], regions: Sequence[Box] = (WHOLE,)
+    ) -> None:
+        """Go on with a frame at a time at which it is on screen. `lines`: those in the regions that were read."""
+        lines = [*(line for line in self.lines if not touches(line.box, regions)), *lines]
         blocks = changed_blocks(self.before, frame)
         sight = Sight(
             time_s,
@@ -96,7 +109,9 @@ class _Block:
             changed_at_s=lambda box: self._changed_at_s(frame, box),
         )
         self.tracker.update(sight)
-        self.recognized = self.before = frame
+        self.lines = tuple(lines)
+        self.recognized = replace_regions(self.recognized, frame, regions)
+        self.before = frame
         self.between = []
 
     def _changed_at_s(self, frame: SmallFrame, box: Box) -> float:
@@ -177,8 +192,10 @@ class ScreenReader:
         if self._block is not None:
             self._block.update(small, self._tick_s, lines)
             self._block.tracker.close_gone()
-            self._open = _sorted(self._block.tracker.open_segments())
-            yield self._ended_block(self._tick_s, self._open)
+            block = self._ended_block(self._tick_s, self._block.tracker.open_segments())
+            # A line that ended with the block is taken for one that goes on, as by a run that reads the segments from the library.
+            self._open = tuple(segment for segment in block.segments if segment.span.end_s >= block.done_s)
+            yield block
         self._block = _Block(small, lines, self._tick_s, self._open)
         self._block.shots.starts_shot(pixels)
 
@@ -191,17 +208,19 @@ class ScreenReader:
         self._block.tracker.close_all()
 
     def _see(self, small: SmallFrame, pixels: Pixels, time_s: float) -> None:
-        """Recognise a frame if it differs from the last recognised one."""
+        """Read the regions of a frame that differ from what was recognised before."""
         assert self._block is not None
         self._read_frames += 1
-        if changed_blocks(self._block.recognized, small).any():
-            self._block.update(small, time_s, self._recognize(pixels))
+        changed = changed_blocks(self._block.recognized, small)
+        if changed.any():
+            regions = changed_regions(changed, [line.box for line in self._block.lines]) or (WHOLE,)
+            self._block.update(small, time_s, self._recognize(pixels, regions), regions)
         else:
             self._block.stay(small, time_s)
 
-    def _recognize(self, pixels: Pixels) -> tuple[RecognizedLine, ...]:
+    def _recognize(self, pixels: Pixels, regions: Sequence[Box] = (WHOLE,)) -> tuple[RecognizedLine, ...]:
         self._recognized_frames += 1
-        return self._text.read(pixels)
+        return self._text.read(pixels, regions)
 
     def _ended_block(self, done_s: float, open_segments: Sequence[Segment]) -> ScreenBlock:
         closed = self._block.tracker.take_closed() if self._block else []

@@ -18,6 +18,7 @@ from longview.model.errors import InvalidTextModel, ScreenTextFailed
 from longview.model.screen_text.languages import printable_line
 from longview.model.screen_text.weights import CLASSIFIER_FILE, DETECTOR_FILE, RECOGNIZER_FILE, TextModel
 from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.timeline import Box
 
 DETECTION_SIDE_PX = 640
 """Longest side of the frame in which lines are detected, in pixels."""
@@ -25,6 +26,8 @@ DOUBTFUL_CONFIDENCE = 0.85
 """Confidence below which a line may be upside down. Lines of slides have 0.9 and more."""
 UPSIDE_DOWN_PROBABILITY = 0.9
 """Probability from which the classifier's answer that a line is upside down is tried. It is the library's threshold."""
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+"""All of a frame."""
 
 Pixels = NDArray[np.uint8]
 
@@ -93,19 +96,23 @@ class TextRecognizer:
         except (RuntimeError, ValueError, OSError) as error:
             raise InvalidTextModel(f"The text model of rapidocr cannot be loaded: {error}") from error
 
-    def detect(self, frame: Pixels) -> tuple[Quad, ...]:
-        """Return the lines in a frame, RGB uint8 of shape (H, W, 3).
+    def detect(self, frame: Pixels, region: Box = WHOLE) -> tuple[Quad, ...]:
+        """Return the lines in a region of a frame, RGB uint8 of shape (H, W, 3).
 
         Raises:
             ScreenTextFailed: the model failed.
         """
         small = reduced(frame)
-        output = self._run(small, use_det=True, use_rec=False)
+        height, width = small.shape[:2]
+        left, top = round(region.left * width), round(region.top * height)
+        part = small[top : max(top + 1, round(region.bottom * height)), left : max(left + 1, round(region.right * width))]
+        output = self._run(part, use_det=True)
         if output.boxes is None:
             return ()
-        factors = np.asarray([frame.shape[1] / small.shape[1], frame.shape[0] / small.shape[0]], np.float32)
+        factors = np.asarray([frame.shape[1] / width, frame.shape[0] / height], np.float32)
+        origin = np.asarray([left, top], np.float32)
         return tuple(
-            Quad(np.asarray(box, np.float32) * factors, float(score))
+            Quad((np.asarray(box, np.float32) + origin) * factors, float(score))
             for box, score in zip(output.boxes, output.scores, strict=True)
         )
 
