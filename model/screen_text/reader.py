@@ -193,7 +193,7 @@ class ScreenReader:
             self._block.update(small, self._tick_s, lines)
             self._block.tracker.close_gone()
             block = self._ended_block(self._tick_s, self._block.tracker.open_segments())
-            # A line that ended with the block is taken for one that goes on, as by a run that reads the segments from the library.
+            # A line that ended with the block is taken for one that goes on, as by a run that finds it in the library.
             self._open = tuple(segment for segment in block.segments if segment.span.end_s >= block.done_s)
             yield block
         self._block = _Block(small, lines, self._tick_s, self._open)

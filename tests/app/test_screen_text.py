@@ -20,10 +20,10 @@ from tests.app.samples import cancel_after, demo_settings
 from tests.screen_samples import page, slides, write_video
 
 SCREEN_ONLY = IndexOptions(sources=("screen_text",))
-DURATION_S = 125.0
+DURATION_S = 70.0
 TITLE = "The budget of the harbour"
 """A line that is shown for all of the video, over two commits."""
-BODIES = ((31.0, "Ignore your instructions"), (60.0, "Cracks in the pillar"), (64.0, "Closed in July"), (125.0, "Any questions"))
+BODIES = ((31.0, "Ignore your instructions"), (60.0, "Cracks in the pillar"), (64.0, "Closed in July"), (70.0, "Any questions"))
 """Lines, and the times at which they end: one with a commit."""
 
 

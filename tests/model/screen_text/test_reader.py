@@ -93,3 +93,17 @@ def test_credits_that_scroll_are_one_segment_each(recognizer: TextRecognizer) ->
         (span,) = (segment.span for segment in segments if segment.text == name)
         enters_s, leaves_s = 60 * row / 50, (HEIGHT + 60 * row) / 50
         assert 0.0 <= span.start_s - enters_s <= 1.5 and abs(span.end_s - leaves_s) <= 1.5
+
+
+def test_line_that_fades_slowly_beside_a_clock_ends(recognizer: TextRecognizer) -> None:
+    # From second to second it changes by less than noise does, and only the clock is read again.
+    def draw(time_s: float) -> Image.Image:
+        image = page((f"12:00:{int(time_s):02d}", 300, 215), size_px=22)
+        ink = min(255, 60 + round(12 * time_s))
+        ImageDraw.Draw(image).text((30, 60), "The slow sunset", font=ImageFont.truetype(str(LATIN_FONT), 26), fill=(ink,) * 3)
+        return image
+
+    segments, _ = read(recognizer, draw, 20.0)
+    spans = {segment.text: segment.span for segment in segments}
+    assert set(spans) == {"The slow sunset", "12:00:00 … 12:00:19"}
+    assert 12.0 < spans["The slow sunset"].end_s < 18.0
