@@ -1,7 +1,7 @@
 """The regions of a frame that are read again: the parts that have changed, with all lines that they touch.
 
-A clock, a pointer or a speaker beside a slide changes a small part of the frame. The rest keeps its lines, because the time of the
-detection grows with its picture.
+A clock, a pointer or a speaker beside a slide changes a small part of the frame. The rest keeps its lines, because the time of
+the detection grows with the size of its picture.
 """
 
 from collections.abc import Iterable, Sequence
