@@ -81,6 +81,8 @@ class VideoPart:
     entry: VideoEntry
     restrict_to: Span | None = None
     """The only part of the video that is searched; None: all of it."""
+    is_given: bool = True
+    """Whether the question is about this video; otherwise the search of the library proposed it."""
 
 
 class Answers:
@@ -130,6 +132,9 @@ class Answers:
             try:
                 events = self._answer_part(part, question, history if len(distinct) == 1 else (), step)
                 answer = yield from _labelled(events, label, texts)
+                if not distinct and answer.quotes and answer.quotes.found is False:
+                    # Other parts of the library may have the answer.
+                    continue
             except (ModelError, VideoError, VideoGone) as error:
                 if len(parts) == 1:
                     raise
@@ -142,8 +147,15 @@ class Answers:
                 # An answer that the user cancelled, or whose conversation was cleared meanwhile, is not stored.
                 progress.raise_if_cancelled()
                 spans = tuple(citation.span for citation in answer.citations)
-                turn = AnsweredQuestion(question, answer.text, spans, answer.provenance)
-                self._library.add_answer(part.entry.video_id, turn)
+                text = "\n".join(filter(None, (answer.text, answer.quotes.hint if answer.quotes else "")))
+                self._library.add_answer(part.entry.video_id, AnsweredQuestion(question, text, spans, answer.provenance))
+        if parts and not texts:
+            texts.append(self._no_match())
+            yield TextDelta(texts[0])
+        # The hints are the same for all videos.
+        for hint in dict.fromkeys(answer.quotes.hint for answer in answers if answer.quotes and answer.quotes.hint):
+            texts.append(f"\n{hint}")
+            yield TextDelta(texts[-1])
         return _combine(answers, "".join(texts).strip())
 
     def _no_match(self) -> str:
@@ -166,7 +178,7 @@ class Answers:
             if not any(entry.video_id == moment.video_id and span.overlap_s(near) > 0 for entry, span in parts):
                 entry = self._library.video(moment.video_id)
                 parts.append((entry, near.clamped(Span(0.0, entry.duration_s))))
-        return [VideoPart(entry, span) for entry, span in parts]
+        return [VideoPart(entry, span, is_given=False) for entry, span in parts]
 
     def _answer_part(
         self, part: VideoPart, question: str, history: Sequence[ChatTurn], progress: Progress
@@ -213,7 +225,8 @@ class Answers:
         start = time.perf_counter()
         quotes = self._quotes.answer(part.entry, question, restrict_to=part.restrict_to, progress=progress)
         total_s = time.perf_counter() - start
-        yield TextDelta(quotes.text)
+        if part.is_given or quotes.found is not False:
+            yield TextDelta(quotes.text)
         progress.update(1.0)
         return _PartAnswer(quotes.text, quotes.citations, PROVENANCE, total_s, total_s, Coverage(0.0, 0, 0.0), quotes)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from longview.app.media import MediaStore
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
-from longview.app.words_coverage import WordsCoverage, has_word_tracks, words_coverage
+from longview.app.words_coverage import WORD_SOURCES, WordsCoverage, has_word_tracks, words_coverage
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.mentions import find_mentions
 from longview.indexing.quotes import Quote
@@ -73,7 +73,7 @@ class Locator:
         frames = None
         with suppress(OutOfDistribution):
             frames = self._locate_in_frames(entry, query, progress) if entry.has_frames else None
-        mentions = find_mentions(self._library, query, video_id=entry.video_id)
+        mentions = find_mentions(self._library, query, video_id=entry.video_id, sources=WORD_SOURCES)
         return Location(query, frames, mentions, words_coverage(entry))
 
     def _locate_in_frames(self, entry: VideoEntry, query: str, progress: Progress) -> "Localization":

@@ -11,7 +11,7 @@ from longview.app.citations import Citation
 from longview.app.quote_questions import QuoteQuestion, parse_question
 from longview.app.reports import source_label
 from longview.app.runtime import Runtime
-from longview.app.words_coverage import WordsCoverage, words_coverage
+from longview.app.words_coverage import WORD_SOURCES, WordsCoverage, words_coverage
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.indexing.mentions import find_mentions
 from longview.indexing.passages import is_screen
@@ -52,6 +52,8 @@ class QuoteAnswer:
     confidence: float | None
     """How much speaks for that, from 0 to 1; None for questions of time, whose answer is certain."""
     coverage: WordsCoverage
+    hint: str = CHECKPOINT_HINT
+    """A sentence that says what a checkpoint would do better; empty if nothing."""
 
 
 class QuoteAnswers:
@@ -86,15 +88,16 @@ class QuoteAnswers:
 
     def answer_mentions(self, entry: VideoEntry, topic: str, within: Span | None = None) -> QuoteAnswer:
         """Answer when a topic is mentioned: all mentions, or that there are none, and what was listened to and read."""
-        mentions = find_mentions(self._library, topic, video_id=entry.video_id, within=_wider(within))
+        mentions = find_mentions(self._library, topic, video_id=entry.video_id, sources=WORD_SOURCES, within=_wider(within))
         coverage = words_coverage(entry, within)
         if not mentions:
-            return QuoteAnswer(_absence(f"“{topic}” is not said or shown", within, coverage), (), False, 0.0, coverage)
+            text = _absence(f"“{topic}” is not said or shown", within, coverage)
+            return QuoteAnswer(text, (), False, 0.0, coverage, hint="")
         count = "once" if len(mentions) == 1 else f"{len(mentions)} times"
         text = "\n".join([f"“{topic}” is mentioned {count}:", *map(quote_line, mentions[:MAX_MENTIONS])])
         if len(mentions) > MAX_MENTIONS:
             text += f"\n… and {len(mentions) - MAX_MENTIONS} more times."
-        return QuoteAnswer(text, _cite(entry, mentions[:MAX_MENTIONS]), True, 1.0, coverage)
+        return QuoteAnswer(text, _cite(entry, mentions[:MAX_MENTIONS]), True, 1.0, coverage, hint="")
 
     def _answer_time(self, entry: VideoEntry, span: Span) -> QuoteAnswer:
         """Quote all that is said and shown at a time."""
@@ -108,12 +111,12 @@ class QuoteAnswers:
         coverage = words_coverage(entry, None if is_point else span)
         when = f"at {format_time(span.start_s)}" if is_point else f"from {format_time(span.start_s)} to {format_time(span.end_s)}"
         if not quotes:
-            text = f"Nothing is said or shown in words {when}: {coverage}.\n{CHECKPOINT_HINT}"
+            text = f"Nothing is said or shown in words {when}: {coverage}."
             return QuoteAnswer(text, (), False, None, coverage)
         text = "\n".join([f"Said and shown {when}, quoted:", *map(quote_line, quotes[:MAX_LISTED])])
         if len(quotes) > MAX_LISTED:
             text += f"\n… and {len(quotes) - MAX_LISTED} more; the transcript has all of them."
-        return QuoteAnswer(f"{text}\n{CHECKPOINT_HINT}", _cite(entry, quotes[:MAX_LISTED]), True, None, coverage)
+        return QuoteAnswer(text, _cite(entry, quotes[:MAX_LISTED]), True, None, coverage)
 
     def _answer_summary(self, entry: VideoEntry, within: Span | None) -> QuoteAnswer:
         """Tell what a video is about: its chapters, with a quote each."""
@@ -128,7 +131,7 @@ class QuoteAnswers:
         quotes = [quote for quote in quotes if within is None or quote.span.overlap_s(within) > 0]
         if not quotes:
             return QuoteAnswer(_absence("Nothing is said or shown in words", within, coverage), (), False, None, coverage)
-        text = "\n".join([head, *map(quote_line, quotes), CHECKPOINT_HINT])
+        text = "\n".join([head, *map(quote_line, quotes)])
         return QuoteAnswer(text, _cite(entry, quotes), True, None, coverage)
 
     def _answer_content(
@@ -151,20 +154,17 @@ class QuoteAnswers:
         )
         coverage, confidence = words_coverage(entry, within), matches.confidence
         lines = [*map(quote_line, matches.quotes)]
+        hint = LOOKS_HINT if question.kind == "looks" else CHECKPOINT_HINT
         if not lines or confidence < MIN_QUOTE_CONFIDENCE:
             absence = _absence("Not said or shown", within, coverage)
-            head = f"{LOOKS_HINT}\n{absence}" if question.kind == "looks" else f"{absence}\n{CHECKPOINT_HINT}"
-            return QuoteAnswer(head, (), False, confidence, coverage)
+            return QuoteAnswer(absence, (), False, confidence, coverage, hint)
         citations = _cite(entry, matches.quotes)
         if question.kind == "looks":
-            answer = "\n".join([LOOKS_HINT, "The closest words:", *lines])
-            return QuoteAnswer(answer, citations, None, confidence, coverage)
+            return QuoteAnswer("\n".join(["The closest words:", *lines]), citations, None, confidence, coverage, hint)
         if confidence < MIN_ANSWER_CONFIDENCE:
-            answer = "\n".join(
-                ["Closest passages; it may not be answered here:", *lines, f"Searched: {coverage}.", CHECKPOINT_HINT]
-            )
+            answer = "\n".join(["Closest passages; it may not be answered here:", *lines, f"Searched: {coverage}."])
             return QuoteAnswer(answer, citations, None, confidence, coverage)
-        answer = "\n".join(["Quoted from the video, best match first:", *lines, CHECKPOINT_HINT])
+        answer = "\n".join(["Quoted from the video, best match first:", *lines])
         return QuoteAnswer(answer, citations, True, confidence, coverage)
 
 

@@ -21,16 +21,18 @@ MAX_GAP_S = 10.0
 """Maximum time between two sentences of one mention, in seconds."""
 
 
-def find_mentions(library: Library, topic: str, *, video_id: str, within: Span | None = None) -> tuple[Quote, ...]:
+def find_mentions(
+    library: Library, topic: str, *, video_id: str, sources: Sequence[str], within: Span | None = None
+) -> tuple[Quote, ...]:
     """Return all mentions of a topic, in order of time; none if its words do not stand near each other anywhere.
 
-    `within`: the only part of the video that counts.
+    `sources`, `within`: the only sources and the only part of the video that count.
     """
     terms = query_terms(_essential_words(topic))
     total = library.tracks.passage_count(video_id)
     weights = {term: math.log((total + 1) / (library.tracks.count_with_term(term, video_id) + 0.5)) for term in terms}
     least = MIN_COVERAGE * sum(weights.values())
-    matching = library.tracks.match_terms(terms, limit=MAX_PASSAGES, video_id=video_id)
+    matching = library.tracks.match_terms(terms, limit=MAX_PASSAGES, video_id=video_id, sources=sources)
     mentions: list[tuple[float, Quote]] = []
     for passage in sorted(library.tracks.passages_by_id(list(matching)).values(), key=lambda passage: passage.span):
         if _weight(passage.text, weights) >= least and (within is None or passage.span.overlap_s(within) > 0):

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, VideoSession
 from longview.model.engine.generation import RETRY_PRESENCE_PENALTY
-from longview.model.engine.ood import out_of_distribution_error
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.events import PartialResult
@@ -114,8 +113,11 @@ def caption(
         timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
     progress.update(1.0)
     if spans := merge_spans(coverage.out_of_distribution):
-        parts = format_spans(*spans)
-        log.warning("%s: no captions for %s. %s", video.path.name, parts, out_of_distribution_error(pool.engine.checkpoint))
+        # Whoever captions a video of which no window is known says so as the result.
+        is_partial = len(coverage.out_of_distribution) < len(plan.windows)
+        message = "%s: no captions for %s, because the checkpoint %s does not know such footage"
+        level = logging.WARNING if is_partial else logging.INFO
+        log.log(level, message, video.path.name, format_spans(*spans), pool.engine.checkpoint.name)
     return Captions(tuple(timeline), coverage.coverage(), tuple(coverage.out_of_distribution))
 
 

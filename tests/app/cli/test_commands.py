@@ -219,7 +219,9 @@ def test_footage_that_the_checkpoint_does_not_know_is_declined(shell: Shell, vid
     printed = shell.run("caption", str(path)).stdout
     document = shell.call("caption", str(path))
     shell.call("remove", str(path))
-    assert printed == "There are no captions: the demo checkpoint does not know such footage.\n"
+    # The test pattern has a clock.
+    sentence = "There are no captions: the demo checkpoint does not know such footage."
+    assert printed == f"{sentence} The video is searchable by screen text.\n"
     assert document["events"] == [] and [span["start_s"] for span in document["incomplete"]] == [0.0]
 
 
@@ -320,8 +322,8 @@ def test_file_names_cannot_control_the_terminal(shell: Shell, video: Path, video
     path.write_bytes(video.read_bytes() + b"\0")
     printed = shell.run("index", str(path)).stdout + shell.run("list").stdout + shell.run("remove", str(path)).stdout
     assert "\x1b" not in printed
-    # The file and its three sources, both videos, and the removal.
-    assert len(printed.splitlines()) == 4 + 2 + 1
+    # The file and its four sources, both videos, and the removal.
+    assert len(printed.splitlines()) == 5 + 2 + 1
 
 
 def test_backend_is_refused_for_files_that_it_decodes_wrongly(shell: Shell, video: Path, tmp_path: Path) -> None:
