@@ -1,5 +1,6 @@
 """Answers about one or more videos, or about the whole library, piece by piece."""
 
+import sys
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -168,7 +169,15 @@ class Answers:
         return f"Nothing in the library matches the question. Searched {searched} in {videos_text}."
 
     def _likely_parts(self, question: str, progress: Progress) -> list[VideoPart]:
-        """Return the parts of the library in which the answer is most likely, best first, without overlaps."""
+        """Return the parts of the library in which the answer is most likely, best first, without overlaps.
+
+        All mentions of a topic are looked for in all videos with words.
+        """
+        # The end of a video does not matter here, but must be finite.
+        parsed = parse_question(Question(question, duration_s=sys.float_info.max), duration_s=sys.float_info.max)
+        if parsed.asks_for_words:
+            videos = [entry for entry in self._library.videos() if has_words(entry)]
+            return [VideoPart(entry, is_given=False) for entry in videos]
         parts: list[tuple[VideoEntry, Span]] = []
         moments = self._retriever.rank(when_query(question) or question, limit=MAX_LIBRARY_MOMENTS, progress=progress)
         for moment in moments:
@@ -191,8 +200,9 @@ class Answers:
             with self._runtime.watching(entry.path, entry.content_hash) as file:
                 answer = yield from self._answer_video(part, question, history, progress)
                 file.check(progress)
-        except OutOfDistribution:
-            if not has_word_tracks(entry):
+        except (OutOfDistribution, VideoGone) as error:
+            # Quotes need no file.
+            if not (has_words(entry) if isinstance(error, VideoGone) else has_word_tracks(entry)):
                 raise
             return (yield from self._quote(part, question, progress))
         captions = self._library.tracks.segments(entry.video_id, "captions") if answer.citations else ()

@@ -36,7 +36,9 @@ class ChapterFinder:
 
     def topics(self, entry: VideoEntry) -> tuple[Topic, ...]:
         """Return the topics of what is said and shown in a video."""
-        return self._cached_topics(entry.video_id, entry.duration_s, self._library.tracks.revision())
+        # An id is never used again, so that they tell whether anything has changed.
+        passages = hash(self._library.tracks.passage_ids(entry.video_id))
+        return self._cached_topics(entry.video_id, entry.duration_s, passages)
 
-    def _find_topics(self, video_id: str, duration_s: float, revision: int) -> tuple[Topic, ...]:  # noqa: ARG002 (a key)
+    def _find_topics(self, video_id: str, duration_s: float, passages: int) -> tuple[Topic, ...]:  # noqa: ARG002 (a key)
         return find_topics(self._library, self._runtime.vectors, video_id, duration_s)

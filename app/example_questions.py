@@ -4,13 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from longview.app.words_coverage import WORD_SOURCES
 from longview.indexing.quotes import QUESTION_WORDS
 from longview.indexing.terms import query_terms
 from longview.video.time_text import format_clock
 from longview.video.timeline import Segment
 
-WORD_SOURCES = ("speech", "subtitles", "screen_text")
-"""Sources of words. The first that a video has gives the examples."""
 MIN_LETTERS = 5
 """Minimum length of a word that is asked for; longer words are rarer, and tell more of what a video is about."""
 MENTIONS = (2, 4)

@@ -1,13 +1,13 @@
 """Localisation of a query in one video: where its frames show it, and where its words mention it."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from longview.app.errors import VideoGone
 from longview.app.media import MediaStore
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
-from longview.app.words_coverage import WORD_SOURCES, WordsCoverage, has_word_tracks, words_coverage
+from longview.app.words_coverage import WORD_SOURCES, WordsCoverage, has_word_tracks, has_words, words_coverage
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.mentions import find_mentions
 from longview.indexing.quotes import Quote
@@ -18,7 +18,8 @@ from longview.video.progress import Progress
 if TYPE_CHECKING:
     from longview.model.tasks.localizer import Localization, Occurrence
 
-FRAMES_NOT_SEARCHED = "The frames were not searched, because no checkpoint here knows such footage (--model)."
+UNKNOWN_FOOTAGE = "The frames were not searched, because no checkpoint here knows such footage (--model)."
+NO_FRAMES = "The file has no pictures."
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Location:
     """The sentences and lines that have the words of the query, in order of time."""
     words: WordsCoverage | None = None
     """What was listened to and read; None if the video has no tracks of words."""
+    frames_note: str = ""
+    """Why the frames were not searched; empty if they were."""
 
     @property
     def occurrences(self) -> "tuple[Occurrence, ...]":
@@ -40,16 +43,19 @@ class Location:
 
     @property
     def is_found(self) -> bool | None:
-        """Whether the query occurs; None if it was not found, and not all of the frames could be searched."""
+        """Whether the query occurs; None if it was not found, and not all of the video could be searched."""
         if self.mentions:
             return True
-        return self.frames.is_found if self.frames else None
+        if self.frames:
+            return self.frames.is_found
+        return False if self.frames_note == NO_FRAMES and self.words and not self.words.is_empty else None
 
     def describe_absence(self) -> str:
         """Describe that the query was not found, and what was searched, listened to and read."""
         words = f"“{self.query}” is not said or shown in words: {self.words}." if self.words else ""
-        frames = self.frames.describe_absence(self.query) if self.frames else FRAMES_NOT_SEARCHED
-        return f"{frames} {words}".strip() if self.frames else f"{words} {frames}"
+        if self.frames:
+            return f"{self.frames.describe_absence(self.query)} {words}".strip()
+        return f"{words} {self.frames_note}".strip()
 
 
 class Locator:
@@ -70,11 +76,17 @@ class Locator:
             raise InvalidQuestion("The query is empty; enter what to find.")
         if not has_word_tracks(entry):
             return Location(query, self._locate_in_frames(entry, query, progress))
-        frames = None
-        with suppress(OutOfDistribution):
+        frames, note = None, "" if entry.has_frames else NO_FRAMES
+        try:
             frames = self._locate_in_frames(entry, query, progress) if entry.has_frames else None
+        except OutOfDistribution:
+            note = UNKNOWN_FOOTAGE
+        except VideoGone as error:
+            if not has_words(entry):
+                raise
+            note = f"The frames were not searched. {error}"
         mentions = find_mentions(self._library, query, video_id=entry.video_id, sources=WORD_SOURCES)
-        return Location(query, frames, mentions, words_coverage(entry))
+        return Location(query, frames, mentions, words_coverage(entry), note)
 
     def _locate_in_frames(self, entry: VideoEntry, query: str, progress: Progress) -> "Localization":
         from longview.model.tasks.localizer import locate

@@ -27,12 +27,16 @@ PROVENANCE = Provenance("quotes", "1", {})
 MIN_ANSWER_CONFIDENCE = 0.5
 """Minimum confidence of quotes that are given as an answer. Of 24 questions that three transcripts answer, 20 reach it, and of 12
 about absent topics 2 (docs/quality.md)."""
-MIN_QUOTE_CONFIDENCE = 0.37
+MIN_QUOTE_CONFIDENCE = 0.4
 """Minimum confidence of quotes that are given as closest passages; below it, the answer is that it is not said or shown."""
 MAX_QUOTES = 3
+"""Maximum number of quotes that answer a question."""
 MAX_MENTIONS = 100
+"""Maximum number of mentions that are listed."""
 MAX_LISTED = 40
 """Maximum number of quotes for a time."""
+MAX_LISTED_S = 60.0
+"""Maximum length of a span of which all is quoted if a question about it finds no better quotes, in seconds."""
 POINT_MARGIN_S = 3.0
 """Time before and after a single time in which sentences are quoted, in seconds."""
 CONTENT_MARGIN_S = 15.0
@@ -81,18 +85,27 @@ class QuoteAnswers:
             case "time":
                 return self._answer_time(entry, question.span or Span(0.0, entry.duration_s))
             case "mentions":
-                return self.answer_mentions(entry, question.topic, within)
+                return self._answer_mentions(entry, question.topic, within, progress)
             case "summary":
                 return self._answer_summary(entry, within)
         return self._answer_content(entry, question, text, _wider(within), progress)
 
-    def answer_mentions(self, entry: VideoEntry, topic: str, within: Span | None = None) -> QuoteAnswer:
-        """Answer when a topic is mentioned: all mentions, or that there are none, and what was listened to and read."""
+    def _answer_mentions(self, entry: VideoEntry, topic: str, within: Span | None, progress: Progress) -> QuoteAnswer:
+        """Answer when a topic is mentioned: all mentions, or that there are none, and what was listened to and read.
+
+        Mentions have the words of the topic. What only means the same, perhaps in another language, is a closest passage.
+        """
         mentions = find_mentions(self._library, topic, video_id=entry.video_id, sources=WORD_SOURCES, within=_wider(within))
         coverage = words_coverage(entry, within)
         if not mentions:
-            text = _absence(f"“{topic}” is not said or shown", within, coverage)
-            return QuoteAnswer(text, (), False, 0.0, coverage, hint="")
+            absence = _absence(f"“{topic}” is not said or shown", within, coverage)
+            similar = find_quotes(
+                self._library, self._runtime.vectors, topic, video_id=entry.video_id, within=_wider(within), progress=progress
+            )
+            if similar.confidence < MIN_ANSWER_CONFIDENCE:
+                return QuoteAnswer(absence, (), None if coverage.is_empty else False, similar.confidence, coverage, hint="")
+            text = "\n".join([absence, "Closest passages, in other words:", *map(quote_line, similar.quotes)])
+            return QuoteAnswer(text, _cite(entry, similar.quotes), None, similar.confidence, coverage, hint="")
         count = "once" if len(mentions) == 1 else f"{len(mentions)} times"
         text = "\n".join([f"“{topic}” is mentioned {count}:", *map(quote_line, mentions[:MAX_MENTIONS])])
         if len(mentions) > MAX_MENTIONS:
@@ -108,9 +121,11 @@ class QuoteAnswers:
         # Subtitles in the spoken language say the same once more.
         segments = [item.segment for item in stored if item.segment.source != "subtitles" or item.segment.language not in said]
         quotes = _group_screens([sentence for sentence in sentences_of(segments) if sentence.span.overlap_s(near) > 0])
-        coverage = words_coverage(entry, None if is_point else span)
+        coverage = words_coverage(entry, near)
         when = f"at {format_time(span.start_s)}" if is_point else f"from {format_time(span.start_s)} to {format_time(span.end_s)}"
         if not quotes:
+            if coverage.is_empty:
+                return QuoteAnswer(f"What is said and shown {when} is not known: {coverage}.", (), None, None, coverage)
             text = f"Nothing is said or shown in words {when}: {coverage}."
             return QuoteAnswer(text, (), False, None, coverage)
         text = "\n".join([f"Said and shown {when}, quoted:", *map(quote_line, quotes[:MAX_LISTED])])
@@ -122,17 +137,21 @@ class QuoteAnswers:
         """Tell what a video is about: its chapters, with a quote each."""
         coverage = words_coverage(entry, within)
         if entry.chapters:
-            quotes = [Quote(chapter.span, chapter.text, "captions", None) for chapter in entry.chapters]
-            head = "The chapters of its captions:"
-        else:
-            topics = self._chapters.topics(entry)
-            quotes = [Quote(topic.span, topic.title, topic.source, None) for topic in topics]
-            head = "Its parts, divided where the topic shifts, with a quote from each:"
-        quotes = [quote for quote in quotes if within is None or quote.span.overlap_s(within) > 0]
-        if not quotes:
-            return QuoteAnswer(_absence("Nothing is said or shown in words", within, coverage), (), False, None, coverage)
-        text = "\n".join([head, *map(quote_line, quotes)])
-        return QuoteAnswer(text, _cite(entry, quotes), True, None, coverage)
+            chapters = [item for item in entry.chapters if within is None or item.span.overlap_s(within) > 0]
+            lines = [f"{_times(item.span)}  {item.text}" for item in chapters]
+            citations = tuple(Citation(entry.video_id, item.span, "captions", item.text) for item in chapters)
+            return QuoteAnswer("\n".join(["The chapters of its captions:", *lines]), citations, True, None, coverage)
+        topics = [item for item in self._chapters.topics(entry) if within is None or item.span.overlap_s(within) > 0]
+        if not topics:
+            text = _absence("Nothing is said or shown in words", within, coverage)
+            return QuoteAnswer(text, (), None if coverage.is_empty else False, None, coverage)
+        head = "Its parts, divided where the topic shifts, with a quote from each:"
+        lines = [
+            f"{_times(topic.span)}  {source_label(topic.source)} at {format_time(topic.title_span.start_s)}: “{topic.title}”"
+            for topic in topics
+        ]
+        citations = tuple(Citation(entry.video_id, topic.title_span, topic.source, topic.title) for topic in topics)
+        return QuoteAnswer("\n".join([head, *lines]), citations, True, None, coverage)
 
     def _answer_content(
         self,
@@ -155,9 +174,13 @@ class QuoteAnswers:
         coverage, confidence = words_coverage(entry, within), matches.confidence
         lines = [*map(quote_line, matches.quotes)]
         hint = LOOKS_HINT if question.kind == "looks" else CHECKPOINT_HINT
+        is_short = question.span is not None and question.span.duration_s <= MAX_LISTED_S
+        if question.span is not None and is_short and question.kind == "content" and confidence < MIN_ANSWER_CONFIDENCE:
+            # Who asks about a moment wants what is said then, in whichever words the question is.
+            return self._answer_time(entry, question.span)
         if not lines or confidence < MIN_QUOTE_CONFIDENCE:
             absence = _absence("Not said or shown", within, coverage)
-            return QuoteAnswer(absence, (), False, confidence, coverage, hint)
+            return QuoteAnswer(absence, (), None if coverage.is_empty else False, confidence, coverage, hint)
         citations = _cite(entry, matches.quotes)
         if question.kind == "looks":
             return QuoteAnswer("\n".join(["The closest words:", *lines]), citations, None, confidence, coverage, hint)
@@ -181,11 +204,16 @@ def _group_screens(sentences: Sequence[Sentence]) -> list[Quote]:
 
 def quote_line(quote: Quote) -> str:
     """Return a quote with its time and source, as a line."""
-    times = f"{format_time(quote.span.start_s)} - {format_time(quote.span.end_s)}"
-    return f"{times}  {source_label(quote.source)}: “{quote.text}”"
+    return f"{_times(quote.span)}  {source_label(quote.source)}: “{quote.text}”"
+
+
+def _times(span: Span) -> str:
+    return f"{format_time(span.start_s)} - {format_time(span.end_s)}"
 
 
 def _absence(what: str, within: Span | None, coverage: WordsCoverage) -> str:
+    if coverage.is_empty:
+        return f"The words of this {'part of the ' if within else ''}video are not known: {coverage}."
     where = "in this part of the video" if within else "in this video"
     return f"{what} {where}: {coverage}."
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from longview.indexing.quotes import QUESTION_WORDS
-from longview.indexing.terms import STOP_WORDS
+from longview.indexing.terms import STOP_WORDS, query_terms
 from longview.model.tasks.question import Question
 from longview.video.time_text import find_times
 from longview.video.timeline import Span
@@ -15,15 +15,14 @@ QuestionKind = Literal["time", "mentions", "summary", "looks", "content"]
 
 _SAYING = (
     r"mention(?:ed|s)?|said|sa(?:y|ys)|talk(?:ed|s|ing)? about|discuss(?:ed|es)?|br(?:ing|ings|ought) up|c(?:ome|omes|ame) up|"
-    r"named|spoken (?:of|about)|refer(?:red|s)? to|thanked|introduced|described|explained|defined|quoted|cited|shown|displayed|"
-    r"visible|written|on screen|spell(?:ed|s)? out|appears?|happens?|occurs?|shows? up|seen|present|start(?:s|ed)?"
+    r"named|spoken (?:of|about)|refer(?:red|s)? to|quoted|cited|shown|displayed|visible|on screen|appears?|shows? up|seen"
 )
 _MENTIONS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # "When is X mentioned?", "When does she bring up X?", "How often is X mentioned?", "Where do they talk about X?"
         r"(?:when|where(?: in the video)?|how (?:often|many times)|at (?:what|which) (?:time|point|moment)s?)\s+"
-        rf"(?:is|are|was|were|does|do|did|has|have|gets?)\s+(?P<topic>.+?)\s+(?:been\s+)?(?:{_SAYING})",
+        rf"(?:is|are|was|were|does|do|did|has|have|gets?)\s+(?P<topic>.+?)\s+(?:been\s+|get\s+)?(?:{_SAYING})",
         r"(?:when|where(?: in the video)?|how (?:often|many times)|at (?:what|which) (?:time|point|moment)s?)\s+"
         r"(?:does|do|did|has|have)\s+(?:he|she|it|they|we|i|you|someone|somebody|anyone|anybody|the \w+)\s+"
         rf"(?:{_SAYING})\s+(?P<topic>.+)",
@@ -37,9 +36,14 @@ _MENTIONS = tuple(
         r"(?P<topic>.+?)(?:是)?(?:在)?(?:什么时候|何时)(?:被)?(?:提到|出现|说到)\S*",
     )
 )
+_RECORDINGS = frozenset(
+    ["clip", "conversation", "episode", "film", "interview", "lecture", "meeting", "movie", "podcast", "presentation",
+     "recording", "speech", "talk", "give", "please", "short", "whole", "entire", "main", "points", "topics"]
+)  # fmt: skip
+"""Words of a question about the whole of a video. With any other word, a question is about a subject in it."""
 _IN_WORDS = re.compile(
-    r"\b(?:mention\w*|said|says?|talk\w*|discuss\w*|bring\w* up|brought up|com(?:e|es) up|came up|named|spoken|refer\w*|thanked|"
-    r"quoted|cited|spell\w*|erwähn\w*|genannt|gesagt|angesprochen|besprochen|menciona\w*|habla\w*|dicen?|mentionn\w*|parle)\b"
+    r"\b(?:mention\w*|said|says?|talk\w*|discuss\w*|bring\w* up|brought up|com(?:e|es) up|came up|named|spoken|refer\w*|"
+    r"quoted|cited|erwähn\w*|genannt|gesagt|angesprochen|besprochen|menciona\w*|habla\w*|dicen?|mentionn\w*|parle)\b"
     r"|언급|이야기|言及|話|提到|说到|讲到|谈到",
     re.IGNORECASE,
 )
@@ -52,9 +56,8 @@ _SUMMARY = re.compile(
     re.IGNORECASE,
 )
 _LOOKS = re.compile(
-    r"\b(?:colou?rs?|colou?red|wear(?:s|ing)?|dressed|look(?:s|ed|ing)? like|what does .{1,60} look|hair|beard|facial|gestures?|"
-    r"how many (?:people|persons?|men|women|children|cars|animals|dogs|cats|objects|hands) (?:are|is|can|do)|"
-    r"in the (?:picture|background|foreground|frame|image)|on the (?:left|right|wall|table|desk|floor)|"
+    r"\b(?:colou?rs?|colou?red|wear(?:s|ing)?|dressed|look(?:s|ed|ing)? like|what does .{1,60} look|facial expression|"
+    r"how many (?:\w+ ){1,3}(?:(?:are|is) visible|can (?:be seen|(?:i|we|you) see))|in the (?:picture|background|image)|"
     r"(?:is|are) (?:\w+ ){1,3}(?:standing|sitting|holding|walking|running|smiling|dancing)|what (?:can|do) (?:i|we|you) see|"
     r"who (?:is|can be) (?:seen|visible)|farbe|kleidung|couleur|ropa)\b|무슨 색|색깔|何色|什么颜色|颜色",
     re.IGNORECASE,
@@ -98,9 +101,9 @@ def parse_question(question: Question, *, duration_s: float) -> QuoteQuestion:
     if span is not None and not _content_words(text):
         return QuoteQuestion("time", text, span)
     plain = " ".join(text.split()).strip("?!.。？！¿¡ ")
-    if topic := _mention_topic(plain):
+    if (topic := _mention_topic(plain)) and query_terms(topic):
         return QuoteQuestion("mentions", topic, span, asks_for_words=bool(_IN_WORDS.search(plain)))
-    if _SUMMARY.search(plain) and len(_content_words(plain)) <= 4:
+    if _SUMMARY.search(plain) and not set(_content_words(_SUMMARY.sub(" ", plain))) - _RECORDINGS:
         return QuoteQuestion("summary", plain, span)
     if _LOOKS.search(plain) and not _SAID.search(plain):
         return QuoteQuestion("looks", plain, span)

@@ -13,7 +13,7 @@ ROUNDING_S = 0.1
 def count_text(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural where it needs one."""
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number} {noun if number == 1 else plural}"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def source_label(source: str) -> str:

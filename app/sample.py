@@ -42,6 +42,8 @@ class Sample:
     """Name of the stage of the progress in which its file is made."""
     make: Callable[[Path, Progress], object]
     """Function that writes its file, which appears complete or not at all."""
+    sources: tuple[str, ...] | None = None
+    """The only sources that have something to find in it; None: all of them."""
 
 
 def _render_shapes(path: Path, progress: Progress) -> None:
@@ -53,7 +55,9 @@ def _copy_slides(path: Path, progress: Progress) -> None:  # noqa: ARG001
         shutil.copyfile(PACKAGED / path.name, temporary_path)
 
 
-SHAPES = Sample("sample-shapes.mp4", "Sample: coloured shapes", "Rendering a sample video of five minutes", _render_shapes)
+SHAPES = Sample(
+    "sample-shapes.mp4", "Sample: coloured shapes", "Rendering a sample video of five minutes", _render_shapes, ("captions",)
+)
 SLIDES = Sample("narrated-slides.mp4", "Sample: how a lighthouse works", "Copying the narrated sample", _copy_slides)
 SAMPLES = (SHAPES, SLIDES)
 """The samples in the order in which they are added. The page opens the last one: its words are found by a first search."""
@@ -74,7 +78,8 @@ def add_samples(app: Longview, samples: Sequence[Sample] = SAMPLES) -> Stream[No
             making = step.child(0.0, FILE_SHARE, sample.stage)
             if not path.exists():
                 sample.make(path, making)
-            yield from app.indexer.index(path, IndexOptions(title=sample.title), progress=step.child(FILE_SHARE, 1.0))
+            options = IndexOptions(title=sample.title, sources=sample.sources)
+            yield from app.indexer.index(path, options, progress=step.child(FILE_SHARE, 1.0))
             _write_pending(folder, pending[number + 1 :])
 
     return Stream(operation)

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from longview.app.reports import count_text
 from longview.indexing.library import VideoEntry
 from longview.video.time_text import format_clock, format_time
 from longview.video.timeline import Span, subtract_spans
 
-WORD_SOURCES = ("subtitles", "speech", "screen_text")
-"""Sources of words: all but captions."""
+WORD_SOURCES = ("speech", "subtitles", "screen_text")
+"""Sources of words: all but captions. The first ones tell most of what a video is about."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class WordsCoverage:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no words were looked for at all."""
+        """Whether nothing was listened to or read."""
         return not (self.listened_s or self.subtitles or self.frames_read)
 
     def __str__(self) -> str:
@@ -35,9 +36,9 @@ class WordsCoverage:
         if self.listened_s:
             parts.append(f"listened to {format_clock(self.listened_s)} of sound")
         if self.subtitles:
-            parts.append(f"read {self.subtitles:,} subtitles")
+            parts.append(f"read {count_text(self.subtitles, 'subtitle')}")
         if self.frames_read:
-            parts.append(f"read the text of {self.frames_read:,} frames")
+            parts.append(f"read the text of {count_text(self.frames_read, 'frame')}")
         text = ", ".join(parts) or "nothing was listened to or read"
         return f"{text} ({'; '.join(self.gaps)})" if self.gaps else text
 
@@ -91,6 +92,8 @@ def _gaps(entry: VideoEntry) -> list[str]:
             gaps.append(f"{verb} only up to {format_time(track.done_s)}")
         elif track and track.span.duration_s < entry.duration_s - 1.0:
             gaps.append(f"{verb} only from {format_time(track.span.start_s)} to {format_time(track.span.end_s)}")
+    if entry.has_frames and entry.track("screen_text") is None:
+        gaps.append("the text on screen was not read")
     if entry.track("speech") is None and entry.track("subtitles") is None and entry.facts.get("has_audio"):
         gaps.append("the sound was not listened to")
     return gaps

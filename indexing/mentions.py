@@ -2,21 +2,30 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from longview.indexing.library import Library
-from longview.indexing.passages import Passage, is_windowed
+from longview.indexing.passages import is_windowed
 from longview.indexing.quotes import Quote, sentences_in
 from longview.indexing.sentences import Sentence
-from longview.indexing.terms import match_terms, query_terms
+from longview.indexing.terms import match_terms, phrase_terms, query_terms
 from longview.video.timeline import Span
 
-MIN_COVERAGE = 0.6
+MIN_COVERAGE = 0.55
 """Minimum share of a topic's words, by their rarity in the video, that stand near each other where it is mentioned. A question
 may name a topic in more words than the video."""
 MAX_PASSAGES = 10_000
-_NAME = re.compile(r"\b(?:[A-Z][\w'’-]+|\w*\d\w*)(?:\s+(?:[A-Z][\w'’-]+|\w*\d\w*))*")
-"""A run of words that begin with a capital letter or have a digit."""
+"""Maximum number of passages with a word of the topic that are examined."""
+_NAME = re.compile(r"\b[A-Z][^\W\d_]+(?:\s+[A-Z][^\W\d_]+)+")
+"""A name of several words, each with a capital letter."""
+_CAPITALISED = re.compile(r"(?<=\s)[A-Z]\w+")
+"""A word with a capital letter that does not begin a topic: mostly a name."""
+NAME_FACTOR = 2.0
+"""Factor of the weight of a word with a capital letter: "the book of Genesis" may be mentioned as "Genesis"."""
+EXAMINED_PASSAGES = 20
+"""Number of passages that tell the script of a video."""
+_TITLES = ("Mr", "Mrs", "Ms", "Dr", "Prof", "Professor", "Sir", "Lady", "President", "Captain", "Saint", "St")
 MAX_GAP_S = 10.0
 """Maximum time between two sentences of one mention, in seconds."""
 
@@ -28,37 +37,84 @@ def find_mentions(
 
     `sources`, `within`: the only sources and the only part of the video that count.
     """
-    terms = query_terms(_essential_words(topic))
-    total = library.tracks.passage_count(video_id)
-    weights = {term: math.log((total + 1) / (library.tracks.count_with_term(term, video_id) + 0.5)) for term in terms}
-    least = MIN_COVERAGE * sum(weights.values())
-    matching = library.tracks.match_terms(terms, limit=MAX_PASSAGES, video_id=video_id, sources=sources)
+    sought = _Topic.of(library, topic, video_id)
+    matching = library.tracks.match_terms(
+        tuple(sought.weights), limit=MAX_PASSAGES, video_id=video_id, sources=sources, within=within
+    )
     mentions: list[tuple[float, Quote]] = []
     for passage in sorted(library.tracks.passages_by_id(list(matching)).values(), key=lambda passage: passage.span):
-        if _weight(passage.text, weights) >= least and (within is None or passage.span.overlap_s(within) > 0):
-            mentions += _in_passage(library, passage, weights, within)
+        terms = sought.terms_in(passage.text)
+        if sought.weight(terms) < MIN_COVERAGE * sought.weight(sought.weights):
+            continue
+        rarest = max(sought.weights[term] for term in terms)
+        for sentence in sentences_in(library, passage, within):
+            own = sought.terms_in(sentence.text)
+            if any(sought.weights[term] >= rarest - 1e-9 for term in own):
+                mentions.append((sought.weight(own), _quote(sentence)))
     return _merge(mentions)
 
 
-def _essential_words(topic: str) -> str:
-    """Return the last word of each name in a topic, or all of a topic without names: people are mentioned by their last names."""
-    return " ".join(name.split()[-1] for name in _NAME.findall(topic)) or topic
+@dataclass(frozen=True)
+class _Name:
+    """A name of several words, which is often shortened to the last one."""
+
+    words: tuple[str, ...]
+    terms: frozenset[str]
+
+    def is_shortened_in(self, text: str) -> bool:
+        """Whether a text has the last word as a name, and not as a part of another one: "Church Street" for "Upper Street"."""
+        for match in re.finditer(rf"\b{re.escape(self.words[-1])}\b", text):
+            before = text[: match.start()].split()
+            if not before or not before[-1][0].isupper() or before[-1].strip(".") in (*self.words, *_TITLES):
+                return True
+        return False
 
 
-def _in_passage(library: Library, passage: Passage, weights: dict[str, float], within: Span | None) -> list[tuple[float, Quote]]:
-    """Return the sentences of a passage that have the rarest of its words, each with the weight of all its words."""
-    sentences = sentences_in(library, passage, within)
-    present = {match.term for match in match_terms(passage.text, tuple(weights))}
-    rarest = max(weights[term] for term in present)
-    return [
-        (_weight(sentence.text, weights), _quote(sentence))
-        for sentence in sentences
-        if any(weights[match.term] >= rarest - 1e-9 for match in match_terms(sentence.text, tuple(weights)))
-    ]
+@dataclass(frozen=True)
+class _Topic:
+    """The terms of a topic, with their rarity in a video."""
+
+    weights: dict[str, float]
+    names: tuple[_Name, ...]
+    """Names of the topic that the video has as a whole somewhere."""
+
+    @classmethod
+    def of(cls, library: Library, topic: str, video_id: str) -> "_Topic":
+        """Weigh the words of a topic. A word in another script than the video's is left out, if the video does not have it."""
+        total = library.tracks.passage_count(video_id)
+        counts = {term: library.tracks.count_with_term(term, video_id) for term in query_terms(topic)}
+        is_latin = _is_latin(library, [term for term, count in counts.items() if count], video_id)
+        names_terms = {term for word in _CAPITALISED.findall(_NAME.sub(" ", topic)) for term in query_terms(word)}
+        weights = {
+            term: math.log((total + 1) / (count + 0.5)) * (NAME_FACTOR if term in names_terms else 1.0)
+            for term, count in counts.items()
+            if count or term.isascii() == is_latin
+        }
+        names = [
+            _Name(tuple(name.split()), frozenset(query_terms(name)))
+            for name in _NAME.findall(topic)
+            if library.tracks.match_phrase(phrase_terms(name), limit=1, video_id=video_id)
+        ]
+        return cls(weights, tuple(names))
+
+    def terms_in(self, text: str) -> frozenset[str]:
+        """Return the terms that a text has. A shortened name has those of the whole one."""
+        terms = {match.term for match in match_terms(text, tuple(self.weights))}
+        for name in self.names:
+            if name.is_shortened_in(text):
+                terms |= name.terms & self.weights.keys()
+        return frozenset(terms)
+
+    def weight(self, terms: Iterable[str]) -> float:
+        """Return the weight of some of the terms together."""
+        return sum(self.weights[term] for term in terms)
 
 
-def _weight(text: str, weights: dict[str, float]) -> float:
-    return sum(weights[term] for term in {match.term for match in match_terms(text, tuple(weights))})
+def _is_latin(library: Library, terms: Sequence[str], video_id: str) -> bool:
+    """Whether most letters of the passages with any of the terms are Latin."""
+    matching = library.tracks.match_terms(tuple(terms), limit=EXAMINED_PASSAGES, video_id=video_id)
+    letters = [letter for passage in library.tracks.passages_by_id(list(matching)).values() for letter in passage.text]
+    return sum(letter.isascii() for letter in letters if letter.isalpha()) >= sum(map(str.isalpha, letters)) / 2
 
 
 def _quote(sentence: Sentence) -> Quote:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.indexing.library import Library
-from longview.indexing.passages import Passage, is_screen, is_windowed
+from longview.indexing.passages import SCREEN_GAP_S, Passage, is_screen, is_windowed
 from longview.indexing.search import TERM_WEIGHT, score_passages
 from longview.indexing.sentences import Sentence, sentences_of
 from longview.indexing.terms import STOP_WORDS, query_terms
@@ -36,7 +36,7 @@ MIN_WORD_COSINE = 0.3
 SAME_WORD_COSINE = 0.95
 """Cosine from which two words count as the same one: inflections have 0.85 to 0.95."""
 MISSING_NAME_PENALTY = 0.15
-"""Reduction of the confidence for each name or number of the question that the video does not have, for at most two."""
+"""Reduction of the confidence for each name of the question that the video does not have, for at most two."""
 MAX_MISSING_NAMES = 2
 MAX_QUOTE_SENTENCES = 3
 MAX_QUOTE_CHARACTERS = 320
@@ -54,6 +54,10 @@ _QUESTION_WORDS = """
 """
 QUESTION_WORDS = frozenset(_QUESTION_WORDS.split())
 """Words of questions that say nothing about their subject, in the languages with most users."""
+_GERMAN_WORDS = frozenset(
+    ["der", "die", "das", "und", "ist", "wird", "hat", "wer", "wie", "wann", "warum", "wo", "welche", "den"]
+)
+"""Frequent words that tell a German question."""
 _PRONOUN = re.compile(
     r"(?:he|she|they|it|his|her|their|this|that|these|those|er|sie|es|él|ella|ellos|ellas|il|elle|ils|elles)", re.IGNORECASE
 )
@@ -98,10 +102,9 @@ def find_quotes(
         Cancelled: the operation was cancelled.
     """
     terms = query_terms(question)
-    scores = score_passages(library, vectors, question, terms, MAX_RANKED_PASSAGES, video_id, progress=progress)
+    scores = score_passages(library, vectors, question, terms, MAX_RANKED_PASSAGES, video_id, within=within, progress=progress)
     passages = library.tracks.passages_by_id(list(scores))
-    numbers = [number for number in passages if within is None or passages[number].span.overlap_s(within) > 0]
-    numbers = sorted(numbers, key=lambda number: -scores[number].total)[:MAX_RANKED_PASSAGES]
+    numbers = sorted(passages, key=lambda number: -scores[number].total)[:MAX_RANKED_PASSAGES]
     if not numbers:
         return QuoteMatches((), 0.0)
     words = _QuestionWords.of(library, vectors, question, video_id, [passages[number].text for number in numbers])
@@ -111,14 +114,15 @@ def find_quotes(
         for number in numbers
     }
     ranked = sorted(numbers, key=lambda number: (-totals[number], passages[number].span))
-    sentences = {number: sentences_in(library, passages[number], within) for number in ranked}
+    around = {number: _sentences_around(library, passages[number]) for number in ranked}
+    sentences = {number: _inside(around[number], passages[number], within) for number in ranked}
     texts = list(dict.fromkeys(sentence.text for number in ranked for sentence in sentences[number]))
     cosines = dict(zip(texts, map(float, vectors.similarities(texts, question)), strict=True))
     quotes: list[Quote] = []
     for number in ranked:
         if len(quotes) == limit:
             break
-        quote = _best_quote(library, vectors, question, words, passages[number], sentences[number])
+        quote = _best_quote(vectors, question, words, sentences[number], around[number])
         if quote and not any(_is_same_place(quote, other) for other in quotes):
             quotes.append(quote)
     support = max(coverages.values()) + SENTENCE_WEIGHT * max(cosines.values(), default=0.0)
@@ -135,7 +139,7 @@ class _QuestionWords:
     similarities: dict[str, NDArray[np.float64]]
     """For each word of the passages: its similarity to each word of the question, 0 to 1 (words,)."""
     missing_names: int
-    """Number of names and numbers of the question that the video does not have, though it is in the same script."""
+    """Number of names of the question that the video does not have, though it is in the same script."""
 
     @classmethod
     def of(cls, library: Library, vectors: VectorIndex, question: str, video_id: str, texts: Sequence[str]) -> "_QuestionWords":
@@ -153,7 +157,9 @@ class _QuestionWords:
             for column, other in enumerate(vocabulary):
                 if stems[word] and stems[word] <= stems[other]:
                     similarities[row, column] = 1.0
-        names = [word for word in _names(question) if counts.get(word) == 0]
+        # In German all nouns have capital letters.
+        is_german = any(word.lower() in _GERMAN_WORDS for word in _WORD.findall(question))
+        names = [word for word in _names(question) if counts.get(word) == 0 and not is_german]
         has_script = any(_script(word) == "LATIN" for word in vocabulary)
         columns = {word: similarities[:, column] for column, word in enumerate(vocabulary)}
         return cls(weights, columns, len(names) if has_script else 0)
@@ -177,9 +183,9 @@ def _words(text: str) -> list[str]:
 
 
 def _names(question: str) -> list[str]:
-    """Return the words after the first one that begin with a Latin capital letter, and the numbers."""
+    """Return the words after the first one that begin with a Latin capital letter."""
     words = _WORD.findall(question)[1:]
-    return [word for word in words if word.isdecimal() or (word[0].isupper() and len(word) > 1 and _script(word) == "LATIN")]
+    return [word for word in words if word[0].isupper() and len(word) > 1 and _script(word) == "LATIN"]
 
 
 def _script(word: str) -> str:
@@ -193,10 +199,14 @@ def _count(library: Library, word: str, video_id: str) -> int:
 
 def sentences_in(library: Library, passage: Passage, within: Span | None) -> tuple[Sentence, ...]:
     """Return the sentences of a passage, also those that begin before it or end after it."""
+    return _inside(_sentences_around(library, passage), passage, within)
+
+
+def _inside(sentences: Sequence[Sentence], passage: Passage, within: Span | None) -> tuple[Sentence, ...]:
     span = passage.span
     return tuple(
         sentence
-        for sentence in _sentences_around(library, passage)
+        for sentence in sentences
         if sentence.span.overlap_s(span) > min(0.5, 0.4 * sentence.span.duration_s)
         and (within is None or sentence.span.overlap_s(within) > 0)
     )
@@ -210,24 +220,28 @@ def _sentences_around(library: Library, passage: Passage) -> tuple[Sentence, ...
     if is_windowed(passage.source):
         segments = [segment for segment in segments if segment.language == passage.language]
     elif is_screen(passage.source):
-        segments = [segment for segment in segments if segment.text in passage.text.split("\n")]
+        # A line that stays for hours makes the passage as long, but the others begin with it.
+        lines, latest_s = passage.text.split("\n"), span.start_s + SCREEN_GAP_S
+        segments = [item for item in segments if item.text in lines and span.start_s <= item.span.start_s <= latest_s]
     else:
         segments = [segment for segment in segments if segment.text == passage.text]
     return sentences_of(segments)
 
 
 def _best_quote(
-    library: Library,
     vectors: VectorIndex,
     question: str,
     words: _QuestionWords,
-    passage: Passage,
     sentences: Sequence[Sentence],
+    around: Sequence[Sentence],
 ) -> Quote | None:
-    """Return the consecutive sentences that match a question best, or all lines of a screen."""
+    """Return the consecutive sentences that match a question best, or all lines of a screen.
+
+    `around`: the sentences, and those just before and after them.
+    """
     if not sentences:
         return None
-    if is_screen(passage.source):
+    if is_screen(sentences[0].source):
         return screen_quote(sentences)
     runs = [
         sentences[start : start + count]
@@ -240,7 +254,10 @@ def _best_quote(
     cosines = vectors.similarities(texts, question)
     scores = [float(cosine) + COVERAGE_WEIGHT * words.coverage(text) for cosine, text in zip(cosines, texts, strict=True)]
     run = runs[max(range(len(runs)), key=lambda index: scores[index])]
-    return _quote(_in_context(run, _sentences_around(library, passage)))
+    if len(run) > 1 and _ends_with_question(run[-1].text) and words.coverage(_text(run[:-1])) >= words.coverage(_text(run)):
+        # The next question of a talk is no part of an answer.
+        run = run[:-1]
+    return _quote(_in_context(run, around))
 
 
 def screen_quote(lines: Sequence[Sentence]) -> Quote:
@@ -259,9 +276,8 @@ def _in_context(run: Sequence[Sentence], around: Sequence[Sentence]) -> Sequence
     first = _WORD.search(run[0].text)
     if start > 0 and first and _PRONOUN.fullmatch(first[0]) and _size(run) <= MAX_QUOTE_CHARACTERS:
         run.insert(0, around[start - 1])
-    while end < len(around) and _ends_with_question(run[-1].text) and _size(run) <= MAX_QUOTE_CHARACTERS:
+    if all(_ends_with_question(sentence.text) for sentence in run):
         run += around[end : end + 2]
-        end += 2
     return run
 
 

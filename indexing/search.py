@@ -133,7 +133,7 @@ def search(
         Cancelled: the operation was cancelled.
     """
     terms = query_terms(query)
-    scores = score_passages(library, vectors, query, terms, limit, video_id, sources, progress)
+    scores = score_passages(library, vectors, query, terms, limit, video_id, sources, progress=progress)
     candidates = library.tracks.passages_by_id(list(scores))
     passages = {number: passage for number, passage in candidates.items() if scores[number].is_match(passage)}
     ranked = sorted(passages, key=lambda number: (-scores[number].total, passages[number].video_id, passages[number].span))
@@ -171,15 +171,17 @@ def score_passages(
     limit: int,
     video_id: str | None,
     sources: Sequence[str] | None = None,
+    within: Span | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> dict[int, PassageScore]:
     """Return the scores of the passages that have a term of the query or are most similar to it, by their ids."""
     tracks = library.tracks
-    among = sorted(tracks.passage_ids(video_id, sources)) if video_id or sources is not None else None
+    among = sorted(tracks.passage_ids(video_id, sources, within=within)) if video_id or sources is not None else None
     cosines = dict(vectors.search(query, limit=max(MAX_CANDIDATES, limit), among=among, progress=progress))
-    term_scores = tracks.match_terms(terms, limit=max(MAX_CANDIDATES, limit), video_id=video_id, sources=sources)
+    most = max(MAX_CANDIDATES, limit)
+    term_scores = tracks.match_terms(terms, limit=most, video_id=video_id, sources=sources, within=within)
     phrase = phrase_terms(query) if terms else ()
-    with_phrase = tracks.match_phrase(phrase, limit=max(MAX_CANDIDATES, limit), video_id=video_id, sources=sources)
+    with_phrase = tracks.match_phrase(phrase, limit=most, video_id=video_id, sources=sources, within=within)
     other_ids = [number for number in {**term_scores, **dict.fromkeys(with_phrase)} if number not in cosines]
     others = tracks.passages_by_id(other_ids)
     similarities = vectors.similarities([passage.text for passage in others.values()], query)

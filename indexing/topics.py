@@ -46,6 +46,8 @@ class Topic:
     """A quote from the part."""
     source: str
     """Source of the title."""
+    title_span: Span
+    """When the title is said or shown."""
 
 
 def find_topics(library: Library, vectors: VectorIndex, video_id: str, duration_s: float) -> tuple[Topic, ...]:
@@ -150,13 +152,13 @@ def _topic(
         return None
     line = _largest_line(span, lines, spans)
     if line is not None:
-        return Topic(span, _shorten(line.text), line.source)
+        return Topic(span, _shorten(line.text), line.source, line.span)
     fitting = [item for item in own if MIN_TITLE_CHARACTERS <= len(item.text) <= MAX_TITLE_CHARACTERS] or own
     candidates = fitting[:: -(-len(fitting) // MAX_TITLE_CANDIDATES)]
     embedded = vectors.embed([item.text for item in candidates])
     # What is said in all parts, such as greetings and remarks about the talk itself, says nothing about one of them.
     best = candidates[int(np.argmax(embedded @ (center - OVERALL_WEIGHT * overall)))]
-    return Topic(span, _shorten(best.text), best.source)
+    return Topic(span, _shorten(best.text), best.source, best.span)
 
 
 def _largest_line(span: Span, lines: Sequence[Segment], spans: Sequence[Span]) -> Segment | None:

@@ -30,6 +30,13 @@ from longview.video.timeline import Segment, Span
 __all__ = ["Provenance", "StoredSegment", "Track", "TrackStatus", "Tracks"]
 
 
+_CHOSEN = (
+    "(:video_id IS NULL OR video_id = :video_id) AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources))) "
+    "AND (:start_s IS NULL OR (passages.start_s < :end_s AND passages.end_s > :start_s))"
+)
+"""Condition on passages: those of one video, of some sources, and that overlap a span."""
+
+
 class Tracks:
     """The tracks of one library. Safe to use from several threads and processes.
 
@@ -144,14 +151,12 @@ class Tracks:
             )
             return tuple(row[0] for row in rows)
 
-    def passage_ids(self, video_id: str | None = None, sources: Iterable[str] | None = None) -> frozenset[int]:
-        """Return the ids of all passages, or of those of one video, or of some sources."""
+    def passage_ids(
+        self, video_id: str | None = None, sources: Iterable[str] | None = None, *, within: Span | None = None
+    ) -> frozenset[int]:
+        """Return the ids of all passages, or of those of one video, of some sources, or that overlap a span."""
         with self._database.connection() as db:
-            rows = db.execute(
-                "SELECT passage_id FROM passages WHERE (:video_id IS NULL OR video_id = :video_id) "
-                "AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources)))",
-                {"video_id": video_id, "sources": _json_list(sources)},
-            )
+            rows = db.execute(f"SELECT passage_id FROM passages WHERE {_CHOSEN}", _chosen(video_id, sources, within))
             return frozenset(row[0] for row in rows)
 
     def passages_by_id(self, passage_ids: Sequence[int]) -> dict[int, Passage]:
@@ -176,11 +181,12 @@ class Tracks:
         limit: int,
         video_id: str | None = None,
         sources: Iterable[str] | None = None,
+        within: Span | None = None,
         require_all: bool = False,
     ) -> dict[int, float]:
         """Return the BM25 scores of the passages that have any of the terms (`require_all`: all of them), by id, best first.
 
-        `video_id`, `sources`: the only video and the only sources that are searched.
+        `video_id`, `sources`, `within`: the only video, sources and span that are searched.
         """
         if not terms:
             return {}
@@ -189,15 +195,20 @@ class Tracks:
             rows = db.execute(
                 "SELECT passage_terms.rowid, bm25(passage_terms) FROM passage_terms "
                 "JOIN passages ON passage_id = passage_terms.rowid "
-                "WHERE passage_terms MATCH :query AND (:video_id IS NULL OR video_id = :video_id) "
-                "AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources))) ORDER BY rank LIMIT :limit",
-                {"query": query, "video_id": video_id, "sources": _json_list(sources), "limit": limit},
+                f"WHERE passage_terms MATCH :query AND {_CHOSEN} ORDER BY rank LIMIT :limit",
+                {"query": query, "limit": limit, **_chosen(video_id, sources, within)},
             )
             # FTS5 returns smaller numbers for better matches.
             return {row[0]: -row[1] for row in rows}
 
     def match_phrase(
-        self, terms: Sequence[str], *, limit: int, video_id: str | None = None, sources: Iterable[str] | None = None
+        self,
+        terms: Sequence[str],
+        *,
+        limit: int,
+        video_id: str | None = None,
+        sources: Iterable[str] | None = None,
+        within: Span | None = None,
     ) -> frozenset[int]:
         """Return the ids of passages that have all of the terms one after another."""
         phrase = " ".join(terms).replace('"', '""')
@@ -206,9 +217,8 @@ class Tracks:
         with self._database.connection() as db:
             rows = db.execute(
                 "SELECT passage_id FROM passage_terms JOIN passages ON passage_id = passage_terms.rowid "
-                "WHERE passage_terms MATCH :phrase AND (:video_id IS NULL OR video_id = :video_id) "
-                "AND (:sources IS NULL OR source IN (SELECT value FROM json_each(:sources))) LIMIT :limit",
-                {"phrase": f'"{phrase}"', "video_id": video_id, "sources": _json_list(sources), "limit": limit},
+                f"WHERE passage_terms MATCH :phrase AND {_CHOSEN} LIMIT :limit",
+                {"phrase": f'"{phrase}"', "limit": limit, **_chosen(video_id, sources, within)},
             )
             return frozenset(row[0] for row in rows)
 
@@ -229,6 +239,16 @@ class Tracks:
                 {"term": _fts_term(term), "video_id": video_id},
             ).fetchone()
             return int(row[0])
+
+
+def _chosen(video_id: str | None, sources: Iterable[str] | None, within: Span | None) -> dict[str, Any]:
+    """Return the values of `_CHOSEN`."""
+    return {
+        "video_id": video_id,
+        "sources": _json_list(sources),
+        "start_s": within.start_s if within else None,
+        "end_s": within.end_s if within else None,
+    }
 
 
 def _json_list(values: Iterable[str] | None) -> str | None:

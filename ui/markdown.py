@@ -50,8 +50,8 @@ def plain_answer(text: str, citations: Sequence[Span] = ()) -> str:
 
 
 def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
-    """Return earlier questions and answers as turns of the conversation."""
-    return [ChatTurn(item.question, item.answer) for item in answers]
+    """Return earlier turns of the conversation, without quotes, which are data and no words of the model."""
+    return [ChatTurn(item.question, item.answer) for item in answers if not is_quoted(item)]
 
 
 def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, float | None]]:

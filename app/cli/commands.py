@@ -156,7 +156,8 @@ def ask(
         for line in _read_questions():
             try:
                 answer, text = _answer(context, entries, line, history=history)
-                history.append(ChatTurn(line, answer.answer))
+                # Quotes are data, and no words of the model.
+                history += [] if answer.quoted else [ChatTurn(line, answer.answer)]
                 documents.append(answer)
             except EXPECTED_ERRORS as error:
                 if isinstance(error, OutputFailed):

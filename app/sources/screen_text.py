@@ -3,10 +3,12 @@
 import statistics
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from longview.app.errors import BadRequest
 from longview.app.runtime import Runtime
@@ -16,10 +18,12 @@ from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
 from longview.model.screen_text.languages import UNREADABLE_LANGUAGES
 from longview.model.tasks.events import PartialResult
+from longview.video.decoder import TimedFrames
+from longview.video.errors import UnreadableVideo
 from longview.video.language_tags import language_code
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_spans
-from longview.video.timeline import merge_spans
+from longview.video.timeline import Span, merge_spans
 
 if TYPE_CHECKING:
     from longview.model.screen_text.frame_text import LineRecognizer
@@ -95,8 +99,10 @@ class ScreenTextSource:
             chunk_frames=CHUNK_FRAMES,
             progress=progress,
         )
+        is_read = track.done_s >= job.span.end_s
         with closing(frames):
-            for block in reader.blocks(frames):
+            # A run may have been interrupted between its last block and its end.
+            for block in () if is_read else reader.blocks(_without_damaged_end(frames, job.span, track.done_s, is_new=is_new)):
                 job.file.check(progress)
                 before_s, track = (
                     track.done_s,
@@ -188,3 +194,18 @@ class ScreenTextSource:
         if track.uncovered:
             notes.append(f"the pictures are damaged from {format_spans(*track.uncovered)}")
         return "; ".join(notes)
+
+
+def _without_damaged_end(frames: Iterator[TimedFrames], span: Span, done_s: float, *, is_new: bool) -> Iterator[TimedFrames]:
+    """Yield decoded frames. If none can be decoded after an interrupted run, the rest of the video is uncovered.
+
+    Raises:
+        UnreadableVideo: no frame of the whole video can be decoded.
+    """
+    try:
+        yield from frames
+    except UnreadableVideo:
+        if is_new:
+            raise
+        nothing = np.zeros((0, 1, 1, 3), np.uint8)
+        yield TimedFrames(nothing, np.zeros(0), (Span(done_s, span.end_s),))

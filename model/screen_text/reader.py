@@ -157,9 +157,12 @@ class ScreenReader:
                 if held is not None:
                     yield from self._show(*held, until_s=float(time_s))
                 held = float(time_s), pixels
-        if held is not None:
-            yield from self._show(*held, until_s=self._span.end_s)
-            self._end(*held)
+        if held is None:
+            # No frame can be decoded from here on: the open segments stay as they are.
+            yield self._ended_block(self._span.end_s, self._open)
+            return
+        yield from self._show(*held, until_s=self._span.end_s)
+        self._end(*held)
         yield self._ended_block(self._span.end_s, ())
 
     def _show(self, time_s: float, pixels: Pixels, until_s: float) -> Iterator[ScreenBlock]:

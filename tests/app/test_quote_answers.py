@@ -106,6 +106,13 @@ def test_quotes_stand_in_the_video(app: Longview, meeting: VideoEntry, cues: tup
         assert any(first[0] in words_of(cue.text).split() for cue in starts)
 
 
+@pytest.mark.parametrize("question", ["What does the mayor say at 5:00?", "5:00에 뭐라고 말해요?", "¿Qué se dice a las 5:00?"])
+def test_moment_is_quoted_in_whichever_words_it_is_asked_for(app: Longview, meeting: VideoEntry, question: str) -> None:
+    answer = ask(app, meeting, question)
+    assert answer.found
+    assert all(citation.span.overlap_s(Span(285, 315)) > 0 for citation in answer.citations)
+
+
 def test_range_limits_the_quotes(app: Longview, meeting: VideoEntry) -> None:
     answer = ask(app, meeting, "What do they say about children between 4:00 and 6:00?")
     assert answer.citations
@@ -120,6 +127,31 @@ def test_all_mentions_are_listed(app: Longview, meeting: VideoEntry, cues: tuple
     for span, citation in zip(truth, answer.citations, strict=True):
         assert "brigade" in citation.text
         assert citation.span.overlap_s(span) > 0
+
+
+def test_topic_in_another_language_has_closest_passages(app: Longview, meeting: VideoEntry) -> None:
+    answer = ask(app, meeting, "도서관은 언제 언급돼?")
+    assert answer.found is None
+    assert any("library" in citation.text.lower() for citation in answer.citations)
+
+
+def test_name_of_several_words_is_found_by_its_last_word_only_as_a_name(app: Longview, meeting: VideoEntry) -> None:
+    def mentions(topic: str) -> list[str]:
+        return [citation.text for citation in ask(app, meeting, f"When is {topic} mentioned?").citations]
+
+    assert mentions("the fire brigade") == mentions("The fire brigade") != []
+    assert all("Upper Street" in text for text in mentions("Upper Street"))
+    assert mentions("the 2019 budget") == []
+
+
+def test_words_that_were_not_read_are_not_denied(app: Longview, meeting: VideoEntry, tmp_path: Path) -> None:
+    cue = "1\n00:00:01,000 --> 00:00:02,000\nThe bridge is closed.\n"
+    video = tmp_path / "street.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=160x96:rate=5:duration=7", "-pix_fmt", "yuv420p", str(video))
+    (tmp_path / "street.srt").write_text(cue, encoding="utf-8")
+    entry = app.index(video, SUBTITLES_ONLY).result().entry
+    answer = ask(app, entry, "When is the sign mentioned?")
+    assert "read 1 subtitle (the text on screen was not read)" in answer.text
 
 
 def test_absent_topic_is_answered_with_what_was_read(app: Longview, meeting: VideoEntry) -> None:
@@ -167,8 +199,9 @@ def test_locate_finds_words_and_names_their_source(app: Longview, meeting: Video
     assert location.frames is None
     assert {quote.source for quote in location.mentions} == {"subtitles", "screen_text"}
     absent = app.locate(meeting, "vaccination").result()
-    assert (absent.is_found, absent.mentions) == (None, ())
-    assert "910 frames" in absent.describe_absence()
+    # The file has sound only, so that nothing was left out.
+    assert (absent.is_found, absent.mentions) == (False, ())
+    assert "910 frames" in absent.describe_absence() and "no pictures" in absent.describe_absence()
 
 
 def test_answer_needs_no_file_and_is_kept(app: Longview, meeting: VideoEntry, meeting_path: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,18 @@ def test_killed_run_goes_on_and_nothing_is_doubled(app: Longview, entry: VideoEn
     assert shown(other, again) == shown(app, entry)
     # One frame per second, and those after cuts.
     assert screen_track(again).frames_read == screen_track(entry).frames_read >= DURATION_S - 1
+
+
+def test_run_that_ended_after_its_last_line_only_completes(tmp_path: Path) -> None:
+    # The length is no whole number of seconds.
+    video = write_video(tmp_path / "short.mp4", slides((10.6, page(("The end of the harbour", 20, 30)))), 10.6, fps=5)
+    other = Longview(demo_settings(tmp_path / "library"))
+    entry = other.index(video, SCREEN_ONLY).result().entry
+    lines = shown(other, entry)
+    assert [line.text for line in lines] == ["The end of the harbour"]
+    other.library.tracks.update(entry.video_id, replace(screen_track(entry), status="incomplete"))
+    again = other.index(video, SCREEN_ONLY).result().entry
+    assert screen_track(again).status == "complete" and shown(other, again) == lines
 
 
 def test_language_that_is_not_read_is_said(deck: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

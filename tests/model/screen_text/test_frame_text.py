@@ -10,12 +10,11 @@ from PIL import Image, ImageDraw
 from longview.model.errors import InvalidTextModel
 from longview.model.screen_text.frame_text import FrameText
 from longview.model.screen_text.languages import UNREADABLE_LANGUAGES, printable_line, text_language
+from longview.model.screen_text.lines import MIN_CONFIDENCE
 from longview.model.screen_text.recognizer import TextRecognizer
 from longview.model.screen_text.tesseract import TesseractRecognizer, installed_languages
 from longview.model.screen_text.weights import FILES, TextModel, find_text_model
 from tests.screen_samples import CJK_FONT, HEIGHT, MONO_FONT, WIDTH, page
-
-SURE = 0.9
 
 
 def read(recognizer: TextRecognizer, image: Image.Image, *, min_confidence: float = 0.0) -> list[str]:
@@ -45,11 +44,16 @@ def test_upside_down_text_is_read(recognizer: TextRecognizer) -> None:
 
 @pytest.mark.parametrize("kind", ["noise", "blocks", "strokes"])
 def test_nothing_is_read_in_texture(recognizer: TextRecognizer, kind: str) -> None:
-    assert read(recognizer, noise(kind), min_confidence=SURE) == []
+    assert read(recognizer, noise(kind), min_confidence=MIN_CONFIDENCE) == []
 
 
 def test_text_of_4_pixels_is_left_out(recognizer: TextRecognizer) -> None:
-    assert read(recognizer, page(("the letters of this line are four pixels high", 20, 90), size_px=5), min_confidence=SURE) == []
+    assert (
+        read(
+            recognizer, page(("the letters of this line are four pixels high", 20, 90), size_px=5), min_confidence=MIN_CONFIDENCE
+        )
+        == []
+    )
 
 
 def test_scrolling_terminal_costs_its_new_lines_only(recognizer: TextRecognizer) -> None:
