@@ -250,11 +250,11 @@ def _relation_in_place(line: _Line, recognized: RecognizedLine, key: str, distan
     is_visible = line.gone_s is None
     if is_visible and sight.is_unchanged(earlier.box):
         return _Relation(1, distance)
-    if key.startswith(line.key) and (line.is_weak or _has_grown(earlier.box, recognized.box)):
-        return _Relation(1, distance, is_grown=True)
     if differs_in_digits(line.key, key):
         is_quick = sight.time_s - line.text_since_s < COUNTER_S
         return _Relation(3, distance, is_counter=True) if is_quick else None
+    if key.startswith(line.key) and (line.is_weak or _has_grown(earlier.box, recognized.box)):
+        return _Relation(1, distance, is_grown=True)
     if (text := joined_ticker(earlier.text, recognized.text)) is not None:
         return _Relation(4, distance, is_grown=True, text=text)
     alike = similarity(line.key, key)

@@ -97,6 +97,8 @@ def test_ticker_is_joined() -> None:
 def test_clock_is_one_segment() -> None:
     frames = [[line(f"12:00:{second:02d}"), line("Live from Berlin", top=0.5)] for second in range(20)]
     assert sorted(texts(merged(*frames))) == ["12:00:00 … 12:00:19", "Live from Berlin"]
+    (count,) = merged(*[[line(f"Frame {number}")] for number in (1, 5, 10, 100)])
+    assert count.text == "Frame 1 … Frame 100"
 
 
 def test_line_that_fades_in_begins_with_its_first_trace() -> None:
