@@ -31,6 +31,8 @@ MAX_ROW_RATIO = 2.0
 """Maximum ratio of the heights of two pieces of one line; a heading may stand beside small print."""
 MAX_SLANT = 0.25
 """Maximum difference between the height of a piece and that of the rectangle around it, in heights. A slanted line has more."""
+MAX_ASPECT = 1.5
+"""Maximum height of a piece of a horizontal line, in its widths. The library turns narrower ones by 90 degrees."""
 SKETCH_HEIGHT, SKETCH_WIDTH = 6, 48
 """Size of the sketch by which similar crops are sought, in pixels."""
 MAX_SKETCH_DIFFERENCE = 0.6
@@ -137,13 +139,14 @@ def joined_quads(quads: Sequence[Quad]) -> list[Quad]:
 
 def _is_continued(first: Quad, second: Quad) -> bool:
     """Whether a second quad, which does not begin further left, is the next piece of the same row."""
-    (_, top_1, right_1, bottom_1), (left_2, top_2, right_2, bottom_2) = first.bounds_px, second.bounds_px
+    (left_1, top_1, right_1, bottom_1), (left_2, top_2, right_2, bottom_2) = first.bounds_px, second.bounds_px
     height_1, height_2 = bottom_1 - top_1, bottom_2 - top_2
     lower = min(height_1, height_2)
     is_upright = max(height_1 - first.height_px, height_2 - second.height_px) <= MAX_SLANT * lower
     overlap = min(bottom_1, bottom_2) - max(top_1, top_2)
     is_one_row = overlap >= MIN_ROW_OVERLAP * lower and max(height_1, height_2) <= MAX_ROW_RATIO * lower
-    return is_upright and is_one_row and left_2 - right_1 <= JOINED_GAP * lower and right_2 > right_1
+    is_vertical = height_1 > MAX_ASPECT * (right_1 - left_1) or height_2 > MAX_ASPECT * (right_2 - left_2)
+    return is_upright and not is_vertical and is_one_row and left_2 - right_1 <= JOINED_GAP * lower and right_2 > right_1
 
 
 def _joined(first: Quad, second: Quad) -> Quad:

@@ -48,6 +48,8 @@ MIN_FADING_SIMILARITY = 0.5
 """Minimum share of equal characters of two readings of a line that fades in."""
 MIN_MOVED_CHARACTERS = 3
 """Minimum number of letters and digits by which a line that moved is recognised."""
+MIN_GROWTH = 0.01
+"""Minimum growth of a line that is typed, in widths of the frame. The detection varies by less."""
 MAX_EDGE_SHIFT = 0.02
 """Maximum shift of the left edge of a line that is typed, in widths of the frame."""
 
@@ -247,14 +249,14 @@ def _relation_in_place(line: _Line, recognized: RecognizedLine, key: str, distan
     earlier = line.last
     if key == line.key:
         return _Relation(0, distance)
-    is_visible = line.gone_s is None
-    if is_visible and sight.is_unchanged(earlier.box):
-        return _Relation(1, distance)
-    if differs_in_digits(line.key, key):
+    is_still = line.gone_s is None and sight.is_unchanged(earlier.box)
+    if differs_in_digits(line.key, key) and not is_still:
         is_quick = sight.time_s - line.text_since_s < COUNTER_S
         return _Relation(3, distance, is_counter=True) if is_quick else None
     if key.startswith(line.key) and (line.is_weak or _has_grown(earlier.box, recognized.box)):
         return _Relation(1, distance, is_grown=True)
+    if is_still:
+        return _Relation(1, distance)
     if (text := joined_ticker(earlier.text, recognized.text)) is not None:
         return _Relation(4, distance, is_grown=True, text=text)
     alike = similarity(line.key, key)
@@ -285,7 +287,7 @@ def _are_exact(first: RecognizedLine, second: RecognizedLine) -> bool:
 
 def _has_grown(earlier: Box, later: Box) -> bool:
     """Whether a box begins where an earlier one does, and is longer."""
-    return abs(later.left - earlier.left) <= MAX_EDGE_SHIFT and later.right > earlier.right
+    return abs(later.left - earlier.left) <= MAX_EDGE_SHIFT and later.right > earlier.right + MIN_GROWTH
 
 
 def _in_same_place(first: Box, second: Box) -> bool:

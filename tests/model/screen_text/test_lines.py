@@ -62,6 +62,9 @@ def test_missed_line_is_bridged() -> None:
 def test_line_that_is_typed_is_one_segment() -> None:
     (segment,) = merged(*[[line("longview index holiday"[:end])] for end in (4, 8, 13, 22, 22)])
     assert (segment.text, segment.span.start_s) == ("longview index holiday", 0.0)
+    # What is added far behind the rest changes none of its pixels.
+    (segment,) = merged(*[[line("Budget:")]] * 5, [line("Budget: 12 million")], [], is_still=True)
+    assert segment.text == "Budget: 12 million"
 
 
 def test_scrolling_lines_keep_their_identity() -> None:
