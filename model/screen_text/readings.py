@@ -15,8 +15,9 @@ MIN_SIMILARITY = 0.5
 SURE_CONFIDENCE = 0.93
 """Confidence from which a reading is exact. Two such readings that differ are of different texts. On rendered slides, readings
 without an error had 0.95 and more, and most of those with one had less than 0.93."""
-MIN_JOINT_CHARACTERS = 5
-"""Minimum number of equal characters at which two readings of a ticker are joined."""
+MIN_JOINT_CHARACTERS, MIN_JOINT_SHARE = 8, 0.34
+"""Minimum number of equal characters at which two readings of a ticker are joined, and their share of the later one. The next
+line in the same place may begin with the last word of the one before."""
 MAX_CUT_CHARACTERS = 3
 """Maximum number of characters at an end of a ticker that are misread, because they are cut off by its border."""
 MAX_CANDIDATES = 16
@@ -106,6 +107,6 @@ def joined_ticker(earlier: str, later: str) -> str | None:
     is_at_start = match.b <= MAX_CUT_CHARACTERS
     text = earlier[: start + match.a] + later[match.b :]
     has_moved = match.a > match.b or len(text) > len(earlier) + MAX_CUT_CHARACTERS
-    if match.size < MIN_JOINT_CHARACTERS or not (is_at_end and is_at_start and has_moved):
+    if match.size < max(MIN_JOINT_CHARACTERS, MIN_JOINT_SHARE * size) or not (is_at_end and is_at_start and has_moved):
         return None
     return text if len(text) <= MAX_LINE_CHARACTERS else None

@@ -95,6 +95,8 @@ def test_ticker_is_joined() -> None:
     frames = [[line(text[start : start + 40], left=0.0, right=1.0)] for start in range(0, len(text) - 39, 10)]
     (segment,) = merged(*frames)
     assert segment.text == text[: 40 + 10 * (len(frames) - 1)]
+    # A line that begins with the last word of another one is no ticker.
+    assert len(merged(*[[line("a report about the harbour")]] * 3, *[[line("harbour bridge is closed today")]] * 3)) == 2
 
 
 def test_clock_is_one_segment() -> None:
