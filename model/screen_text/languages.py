@@ -13,8 +13,9 @@ UNREADABLE_LANGUAGES = {
     "ta": "tam", "te": "tel", "tg": "tgk", "th": "tha", "ti": "tir", "tt": "tat", "ug": "uig", "uk": "ukr", "ur": "urd",
     "yi": "yid",
 }  # fmt: skip
-"""Languages whose script the bundled model does not read, with their codes in tesseract. Measured: for Hangul and Cyrillic it
-returns empty lines. Its alphabet (the metadata of the file) has Latin, Han and kana."""
+"""Languages that tesseract reads instead of the bundled model, with their codes in tesseract. For Hangul and Cyrillic the model
+returned empty lines; the other scripts were not tried. Its alphabet (metadata of the file) has Latin, Han, kana and some Greek
+letters."""
 READABLE_LETTER = re.compile(r"LATIN|FULLWIDTH LATIN|CJK|HIRAGANA|KATAKANA|HALFWIDTH KATAKANA|MICRO SIGN|FEMININE|MASCULINE")
 """Beginnings of the Unicode names of letters that the bundled model reads."""
 HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")

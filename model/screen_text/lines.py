@@ -27,7 +27,8 @@ from longview.video.timeline import Box, Segment, Span
 
 SOURCE = "screen_text"
 MIN_CONFIDENCE = 0.8
-"""Minimum confidence of a line that becomes a segment. Texture that was taken for text mostly had 0.5 to 0.75."""
+"""Minimum confidence of a line that becomes a segment. All of 122 exact readings of damaged rendered lines had more. Of 6
+readings in five real videos without text, 5 had less than 0.55, and the other was a single character."""
 MIN_SIGHTINGS = 2
 """Minimum number of frames, one a second, in which a line is seen, if it is not sure."""
 MIN_CHARACTERS, MIN_SURE_CHARACTERS = 2, 4

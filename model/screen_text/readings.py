@@ -13,8 +13,9 @@ SIMILARITY = 0.8
 MIN_SIMILARITY = 0.5
 """Share of equal characters below which the share is not computed, because it takes long."""
 SURE_CONFIDENCE = 0.93
-"""Confidence from which a reading is exact. Two such readings that differ are of different texts. On rendered slides, readings
-without an error had 0.95 and more, and most of those with one had less than 0.93."""
+"""Confidence from which a reading is taken as exact: two such readings that differ are of different texts. Of 122 exact
+readings of damaged rendered lines, 99 % had as much, but so had 46 % of 28 wrong ones. A line that is misread so surely becomes
+two segments."""
 MIN_JOINT_CHARACTERS, MIN_JOINT_SHARE = 8, 0.34
 """Minimum number of equal characters at which two readings of a ticker are joined, and their share of the later one. The next
 line in the same place may begin with the last word of the one before."""
