@@ -316,4 +316,5 @@ def _label(part: VideoPart, parts: Sequence[VideoPart]) -> str:
     label = entry.title if len(namesakes) == 1 else f"{entry.title} ({entry.video_id})"
     if part.restrict_to is None:
         return label
-    return f"{label}, {format_spans(part.restrict_to)}"
+    # A colon after a time would be a part of it.
+    return f"{label} ({format_spans(part.restrict_to)})"

@@ -38,7 +38,7 @@ MAX_LISTED = 40
 MAX_LISTED_S = 60.0
 """Maximum length of a span of which all is quoted if a question about it finds no better quotes, in seconds."""
 POINT_MARGIN_S = 3.0
-"""Time before and after a single time in which sentences are quoted, in seconds."""
+"""Time before and after a single time in which the nearest sentences are quoted where there is none, in seconds."""
 CONTENT_MARGIN_S = 15.0
 """Time before and after a single time in which an answer is looked for, in seconds."""
 CHECKPOINT_HINT = "A checkpoint that knows such footage (--model) would also use what is seen, and answer in its own words."
@@ -120,7 +120,11 @@ class QuoteAnswers:
         said = {item.segment.language for item in stored if item.segment.source == "speech"}
         # Subtitles in the spoken language say the same once more.
         segments = [item.segment for item in stored if item.segment.source != "subtitles" or item.segment.language not in said]
-        quotes = _group_screens([sentence for sentence in sentences_of(segments) if sentence.span.overlap_s(near) > 0])
+        sentences = [sentence for sentence in sentences_of(segments) if sentence.span.overlap_s(near) > 0]
+        exact = [
+            sentence for sentence in sentences if sentence.span.start_s <= span.end_s and span.start_s <= sentence.span.end_s
+        ]
+        quotes = _group_screens(exact or sentences)
         coverage = words_coverage(entry, near)
         when = f"at {format_time(span.start_s)}" if is_point else f"from {format_time(span.start_s)} to {format_time(span.end_s)}"
         if not quotes:
@@ -128,10 +132,11 @@ class QuoteAnswers:
                 return QuoteAnswer(f"What is said and shown {when} is not known: {coverage}.", (), None, None, coverage)
             text = f"Nothing is said or shown in words {when}: {coverage}."
             return QuoteAnswer(text, (), False, None, coverage)
-        text = "\n".join([f"Said and shown {when}, quoted:", *map(quote_line, quotes[:MAX_LISTED])])
+        head = f"Said and shown {when}, quoted:" if exact else f"Nothing is said or shown in words {when}. What is nearest:"
+        text = "\n".join([head, *map(quote_line, quotes[:MAX_LISTED])])
         if len(quotes) > MAX_LISTED:
             text += f"\n… and {len(quotes) - MAX_LISTED} more; the transcript has all of them."
-        return QuoteAnswer(text, _cite(entry, quotes[:MAX_LISTED]), True, None, coverage)
+        return QuoteAnswer(text, _cite(entry, quotes[:MAX_LISTED]), True if exact else None, None, coverage)
 
     def _answer_summary(self, entry: VideoEntry, within: Span | None) -> QuoteAnswer:
         """Tell what a video is about: its chapters, with a quote each."""

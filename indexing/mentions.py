@@ -26,8 +26,6 @@ NAME_FACTOR = 2.0
 EXAMINED_PASSAGES = 20
 """Number of passages that tell the script of a video."""
 _TITLES = ("Mr", "Mrs", "Ms", "Dr", "Prof", "Professor", "Sir", "Lady", "President", "Captain", "Saint", "St")
-MAX_GAP_S = 10.0
-"""Maximum time between two sentences of one mention, in seconds."""
 
 
 def find_mentions(
@@ -50,7 +48,7 @@ def find_mentions(
         for sentence in sentences_in(library, passage, within):
             own = sought.terms_in(sentence.text)
             if any(sought.weights[term] >= rarest - 1e-9 for term in own):
-                mentions.append((sought.weight(own), _quote(sentence)))
+                mentions.append((sought.weight(own), _quote(sentence, sought)))
     return _merge(mentions)
 
 
@@ -117,32 +115,27 @@ def _is_latin(library: Library, terms: Sequence[str], video_id: str) -> bool:
     return sum(letter.isascii() for letter in letters if letter.isalpha()) >= sum(map(str.isalpha, letters)) / 2
 
 
-def _quote(sentence: Sentence) -> Quote:
-    return Quote(sentence.span, sentence.text, sentence.source, sentence.language)
+def _quote(sentence: Sentence, sought: _Topic) -> Quote:
+    """Return a sentence as a quote, which begins with the first word of the topic."""
+    starts_s = (word.span.start_s for word in sentence.words if sought.terms_in(word.text))
+    start_s = next(starts_s, sentence.span.start_s)
+    return Quote(Span(start_s, max(start_s, sentence.span.end_s)), sentence.text, sentence.source, sentence.language)
 
 
 def _merge(mentions: Sequence[tuple[float, Quote]]) -> tuple[Quote, ...]:
-    """Merge what is mentioned at one time in one kind of source; the sentence with most of the words stands for it."""
+    """Merge what speech and subtitles have at one time; the sentence with most of the words stands for it."""
     merged: list[tuple[float, Quote]] = []
-    ends_s: dict[int, float] = {}
     for weight, quote in sorted(dict.fromkeys(mentions), key=lambda item: item[1].span):
-        index = next(
-            (
-                index
-                for index in reversed(range(len(merged)))
-                if _is_same_kind(merged[index][1], quote) and quote.span.start_s - ends_s[index] <= MAX_GAP_S
-            ),
-            None,
-        )
+        at_this_time = (index for index, (_, other) in enumerate(merged) if other.span.overlap_s(quote.span) > 0)
+        same = (index for index in at_this_time if _is_same_kind(merged[index][1], quote))
+        index = next(same, None)
         if index is None:
-            index = len(merged)
             merged.append((weight, quote))
         elif weight > merged[index][0]:
             merged[index] = (weight, quote)
-        ends_s[index] = max(ends_s.get(index, 0.0), quote.span.end_s)
     return tuple(quote for _, quote in merged)
 
 
 def _is_same_kind(quote: Quote, other: Quote) -> bool:
     """Whether two quotes at one time say the same: speech and subtitles do."""
-    return quote.source == other.source or (is_windowed(quote.source) and is_windowed(other.source))
+    return quote.source != other.source and is_windowed(quote.source) and is_windowed(other.source)

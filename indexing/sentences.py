@@ -23,6 +23,8 @@ class Sentence:
     text: str
     source: str
     language: str | None
+    words: tuple[Word, ...] = ()
+    """The words of a sentence that is said, with their times; estimated where the source has none."""
 
 
 def sentences_of(segments: Sequence[Segment]) -> tuple[Sentence, ...]:
@@ -39,7 +41,7 @@ def sentences_of(segments: Sequence[Segment]) -> tuple[Sentence, ...]:
     keys = dict.fromkeys((segment.source, segment.language) for segment in segments if is_windowed(segment.source))
     for source, language in keys:
         chosen = [segment for segment in segments if (segment.source, segment.language) == (source, language)]
-        sentences += [Sentence(_span(words), _join(words, language), source, language) for words in _divide(chosen)]
+        sentences += [Sentence(_span(words), _join(words, language), source, language, tuple(words)) for words in _divide(chosen)]
     return tuple(sorted(sentences, key=lambda sentence: (sentence.span, sentence.source)))
 
 

@@ -6,6 +6,7 @@ vectors in place of word counts).
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,10 @@ OVERALL_WEIGHT = 0.7
 """Weight with which the similarity of a title to the whole video counts against it, from 0 to 1."""
 MAX_TITLE_CANDIDATES = 20
 """Maximum number of sentences of a chapter that are compared for its title."""
+MAX_SLIDE_SHIFT_S = 8.0
+"""Maximum time between a shift of the topic and the slide with which it begins, in seconds. Windows of words start every 10 s."""
+MIN_SLIDE_LINES = 2
+"""Minimum number of lines that appear together with a new slide."""
 MIN_SHOWN_S = 3.0
 """Minimum time for which a line on screen is shown that is the title of a chapter, in seconds."""
 
@@ -68,9 +73,10 @@ def find_topics(library: Library, vectors: VectorIndex, video_id: str, duration_
     sentences = sentences_of(main)
     duration_s = max(duration_s, sentences[-1].span.end_s)
     starts_s = _boundaries_s([passage.span.start_s for passage in blocks.values()], embedded, duration_s)
-    bounds_s = [0.0, *(_sentence_start_s(sentences, start_s) for start_s in starts_s), duration_s]
-    spans = [Span(start_s, end_s) for start_s, end_s in zip(bounds_s, bounds_s[1:], strict=False)]
     lines = [segment for segment in segments if is_screen(segment.source)]
+    slides_s = _slide_starts_s(lines)
+    bounds_s = [0.0, *sorted({_topic_start_s(sentences, slides_s, start_s) for start_s in starts_s}), duration_s]
+    spans = [Span(start_s, end_s) for start_s, end_s in zip(bounds_s, bounds_s[1:], strict=False)]
     times_s = np.array([passage.span.start_s for passage in blocks.values()])
     topics = []
     for span in spans:
@@ -126,9 +132,16 @@ def _boundaries_s(starts_s: Sequence[float], embedded: NDArray[np.float32], dura
     return bounds_s[1:-1]
 
 
-def _sentence_start_s(sentences: Sequence[Sentence], time_s: float) -> float:
-    """Return the start of the sentence that begins nearest to a time, in seconds."""
-    return min((sentence.span.start_s for sentence in sentences), key=lambda start_s: abs(start_s - time_s))
+def _topic_start_s(sentences: Sequence[Sentence], slides_s: Sequence[float], time_s: float) -> float:
+    """Return the start of the slide, else of the sentence, that begins nearest to a time, in seconds."""
+    near_s = [start_s for start_s in slides_s if abs(start_s - time_s) <= MAX_SLIDE_SHIFT_S]
+    return min(near_s or [sentence.span.start_s for sentence in sentences], key=lambda start_s: abs(start_s - time_s))
+
+
+def _slide_starts_s(lines: Sequence[Segment]) -> list[float]:
+    """Return the times at which several lines appear together, in seconds, but not the start of the video."""
+    counts = Counter(round(line.span.start_s, 1) for line in lines)
+    return [start_s for start_s, count in counts.items() if count >= MIN_SLIDE_LINES and start_s > 0]
 
 
 def _similarity(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:

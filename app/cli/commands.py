@@ -219,7 +219,7 @@ def search(
     with_words = [moment for moment in results.accepted if moment.has_words]
     similar = [moment for moment in results.accepted if not moment.has_words]
     lines = [_moment_line(moment, is_bold=sys.stdout.isatty()) for moment in with_words]
-    if with_words and similar:
+    if similar:
         lines.append("Without a word of the query, but perhaps similar:")
     lines += [_moment_line(moment, is_bold=False) for moment in similar]
     if results.rejected:
