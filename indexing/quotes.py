@@ -3,7 +3,7 @@
 Passages are ranked by the score of the search plus `COVERAGE_WEIGHT` times their coverage of the question's words. A word counts
 by its rarity in the video, and by the cosine of the most similar word of the passage, so that a paraphrase and another language
 count too. The sum of the best coverage and half of the best cosine of a sentence tells questions that a video answers from those
-about absent topics: on 45 questions about three transcripts its ROC AUC was 0.92, and that of the cosines alone 0.79
+about absent topics: on 36 questions about three transcripts its ROC AUC was 0.92, and that of the cosines alone 0.79
 (docs/quality.md).
 """
 
