@@ -41,7 +41,7 @@ def test_library_answer_opens_only_the_likely_moments(
     app: Longview, first: VideoEntry, second: VideoEntry, question: str
 ) -> None:
     answer = app.ask([], question).result()
-    assert "first, " in answer.text
+    assert "first (" in answer.text
     (star,) = [item for item in answer.citations if item.span.iou(STAR.event.span) > 0.7]
     assert star.video_id == first.video_id
     assert answer.coverage.seconds < DURATION_S

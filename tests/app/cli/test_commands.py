@@ -164,7 +164,7 @@ def test_chapters_cover_the_video_and_can_be_pasted(shell: Shell, video_id: str)
 def test_question_without_a_video_is_about_the_library(shell: Shell, video_id: str) -> None:
     event = EVENTS[1]
     document = shell.json("ask", f"When does the {event.color} {event.shape} appear?")
-    assert document["answer"].startswith("five events, ")
+    assert document["answer"].startswith("five events (")
     assert any(
         item["video_id"] == video_id and Span(item["start_s"], item["end_s"]).iou(event.event.span) > 0.7
         for item in document["citations"]
