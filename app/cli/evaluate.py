@@ -17,6 +17,7 @@ from longview.app.evaluation import report as reports
 from longview.app.evaluation.metrics import overlap_ious
 from longview.app.evaluation.runner import Evaluation
 from longview.app.evaluation.word_runner import WordEvaluation
+from longview.app.indexer import IndexOptions
 from longview.app.schemas import EvalDocument
 from longview.app.service import Longview
 from longview.app.streams import Stream
@@ -26,6 +27,8 @@ from longview.video.progress import Progress
 
 log = logging.getLogger(__name__)
 
+CAPTIONS_ONLY = IndexOptions(sources=("captions",))
+"""Options for rendered videos, which have neither sound nor text. Their time is that of captioning."""
 SUITES = ("shapes", "needle", "words")
 SHAPES_MINUTES = 1.0
 NEEDLE_MINUTES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -102,7 +105,7 @@ def _shapes(app: Longview, folder: Path, *, minutes: float, videos: int, seed: i
     for number, step in enumerate(progress.steps(videos)):
         rendering = step.child(0.0, 0.1, "Rendering")
         labels = datasets.render_video(folder, minutes=minutes, number=number, seed=seed, progress=rendering)
-        result = app.index(labels.path, progress=step.child(0.1, 0.5)).result()
+        result = app.index(labels.path, CAPTIONS_ONLY, progress=step.child(0.1, 0.5)).result()
         evaluation.evaluate_video(labels, result.entry, spent_s=result.seconds_spent, progress=step.child(0.5, 1.0))
         evaluated_videos.append((labels, result.entry))
     evaluation.evaluate_search(evaluated_videos, progress)
@@ -122,7 +125,7 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int, progress:
             labels = datasets.render_needle(
                 folder, minutes=length, depth=depth, seed=seed + 100 * number + at, progress=rendering
             )
-            entry = app.index(labels.path, progress=step.child(0.3, 0.7)).result().entry
+            entry = app.index(labels.path, CAPTIONS_ONLY, progress=step.child(0.3, 0.7)).result().entry
             located = app.locate(entry, labels.queries[0], progress=step.child(0.7, 1.0)).result()
             spans = [item.span for item in located.occurrences]
             column.append(round(min(overlap_ious(spans, labels.truth(labels.queries[0]))), 4))
