@@ -1,11 +1,12 @@
 """The interface of the evidence sources: each finds segments in a video, and writes them as a track of the library."""
 
+import statistics
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 from longview.app.watched_file import WatchedFile
-from longview.indexing.library import VideoEntry
+from longview.indexing.library import Library, VideoEntry
 from longview.indexing.tracks import Track
 from longview.model.tasks.events import PartialResult
 from longview.video.probe import VideoInfo
@@ -94,6 +95,20 @@ class SourceResult:
     track: Track
     estimated_seconds: float | None
     """Time that was estimated beforehand, in seconds; None if it was unknown."""
+
+
+def typical_speed(library: Library, source: str, checkpoint: str) -> float | None:
+    """Return the median time that finished tracks of a source and checkpoint took per second of video, in seconds.
+
+    None: no such track has a segment.
+    """
+    tracks = (track for entry in library.videos() if (track := entry.track(source)))
+    speeds = [
+        track.seconds_spent / track.span.duration_s
+        for track in tracks
+        if track.is_complete and track.segment_count and track.span.duration_s and track.provenance.checkpoint == checkpoint
+    ]
+    return statistics.median(speeds) if speeds else None
 
 
 class EvidenceSource(Protocol):

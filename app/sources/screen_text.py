@@ -1,6 +1,5 @@
 """Screen text: what slides, signs and captions in the picture say, read on this machine and committed minute by minute."""
 
-import statistics
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -12,7 +11,7 @@ import numpy as np
 
 from longview.app.errors import BadRequest
 from longview.app.runtime import Runtime
-from longview.app.sources.base import Decision, SourceJob, SourceResult
+from longview.app.sources.base import Decision, SourceJob, SourceResult, typical_speed
 from longview.indexing.library import Library, Provenance
 from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
@@ -173,13 +172,8 @@ class ScreenTextSource:
 
     def _estimated_seconds(self, checkpoint: str, video_s: float) -> float:
         """Estimate the time from earlier runs of the same models, else from the measured speed."""
-        tracks = (track for entry in self._library.videos() if (track := entry.track(self.name)))
-        speeds = [
-            track.seconds_spent / track.span.duration_s
-            for track in tracks
-            if track.is_complete and track.span.duration_s and track.provenance.checkpoint == checkpoint
-        ]
-        return (statistics.median(speeds) if speeds else SECONDS_PER_SECOND) * video_s
+        speed = typical_speed(self._library, self.name, checkpoint)
+        return (SECONDS_PER_SECOND if speed is None else speed) * video_s
 
     def _note(self, job: SourceJob, track: Track) -> str:
         """Return what people should know about a finished track: a language that was not read, or damaged pictures."""

@@ -1,6 +1,5 @@
 """Speech: what is said, recognised on this machine and committed chunk by chunk."""
 
-import statistics
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -8,7 +7,7 @@ from typing import Any, ClassVar
 
 from longview.app.errors import BadRequest
 from longview.app.runtime import Runtime
-from longview.app.sources.base import Decision, SourceJob, SourceResult
+from longview.app.sources.base import Decision, SourceJob, SourceResult, typical_speed
 from longview.indexing.library import Library, Provenance
 from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
@@ -202,14 +201,9 @@ class SpeechSource:
 
     def _estimated_seconds(self, checkpoint: str, sound_s: float) -> float | None:
         """Estimate the time from earlier runs of the same model, else from the measured speed of the bundled one."""
-        tracks = (track for entry in self._library.videos() if (track := entry.track(self.name)))
-        speeds = [
-            track.seconds_spent / track.span.duration_s
-            for track in tracks
-            if track.is_complete and track.segment_count and track.provenance.checkpoint == checkpoint
-        ]
-        if speeds:
-            return statistics.median(speeds) * sound_s
+        speed = typical_speed(self._library, self.name, checkpoint)
+        if speed is not None:
+            return speed * sound_s
         return BUNDLED_SECONDS_PER_SECOND * sound_s if checkpoint.startswith(f"{BUNDLED_NAME}@") else None
 
     def _subtitle_language(self, job: SourceJob, progress: Progress) -> str:

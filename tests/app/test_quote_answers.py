@@ -59,7 +59,7 @@ def words_of(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def test_time_is_answered_with_what_is_said_and_shown_then(app: Longview, meeting: VideoEntry, cues: tuple[Segment, ...]) -> None:
+def test_time_is_answered_with_its_words(app: Longview, meeting: VideoEntry, cues: tuple[Segment, ...]) -> None:
     answer = ask(app, meeting, "What is said and shown between 8:25 and 8:35?")
     said = [cue for cue in cues if cue.span.overlap_s(Span(505, 515)) > 0.5]
     assert said

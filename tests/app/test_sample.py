@@ -11,7 +11,6 @@ import pytest
 from longview.app.example_questions import examples_for
 from longview.app.sample import FOLDER, PACKAGED, SAMPLES, SLIDES, Sample, add_samples
 from longview.app.service import Longview, PartialResult, VideoEntry
-from longview.app.sources import SOURCES
 from longview.video.progress import Cancelled, Progress
 from tests.app.samples import cancel_after, demo_settings
 from tests.speech_samples import needs_speech_model
@@ -64,7 +63,7 @@ def test_the_page_opens_the_narrated_sample() -> None:
 
 @needs_speech_model
 @pytest.mark.parametrize("number", [2, 8, 20])
-def test_a_spoken_sentence_is_found_where_it_is_said(app: Longview, slides: VideoEntry, number: int) -> None:
+def test_spoken_sentence_is_found_at_its_time(app: Longview, slides: VideoEntry, number: int) -> None:
     sentence = TIMES["sentences"][number]
     query = " ".join(sentence["text"].strip(".").split()[:6])
     assert first_start_s(app, slides, query, "speech") == pytest.approx(sentence["start_s"], abs=MAX_START_ERROR_S)
@@ -75,7 +74,6 @@ def test_the_german_subtitles_are_found(app: Longview, slides: VideoEntry) -> No
     assert first_start_s(app, slides, "Sturm", "subtitles") == pytest.approx(cue["start_s"], abs=MAX_START_ERROR_S)
 
 
-@pytest.mark.skipif("screen_text" not in SOURCES, reason="there is no source for text on the screen")
 @pytest.mark.parametrize("line", ["Roter Sand, North Sea", "灯塔照亮夜里的大海", "灯台は船に道を教えます"])
 def test_a_line_that_is_only_shown_is_found(app: Longview, slides: VideoEntry, line: str) -> None:
     (slide,) = (slide for slide in TIMES["slides"] if line in slide["lines"])

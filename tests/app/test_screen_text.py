@@ -122,7 +122,7 @@ def test_run_that_ended_after_its_last_line_only_completes(tmp_path: Path) -> No
     assert screen_track(again).status == "complete" and shown(other, again) == lines
 
 
-def test_language_that_is_not_read_is_said(deck: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_note_names_the_language_that_was_not_read(deck: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("longview.model.screen_text.tesseract.installed_languages", lambda: frozenset({"eng"}))
     other = Longview(demo_settings(tmp_path, screen_text_language="ru"))
     report = other.index(deck, IndexOptions(end_s=5.0, sources=("screen_text",))).result().reports[0]
@@ -142,3 +142,12 @@ def test_missing_models_fail_alone(deck: Path, tmp_path: Path, monkeypatch: pyte
     result = app.index(deck, IndexOptions(sources=("subtitles", "screen_text"))).result()
     deck.with_suffix(".srt").unlink()
     assert [(report.source, report.status) for report in result.reports] == [("subtitles", "indexed"), ("screen_text", "failed")]
+
+
+@pytest.mark.slow
+def test_frames_of_8k_are_read(tmp_path: Path) -> None:
+    picture = page((TITLE, 20, 30)).resize((7680, 4320))
+    video = write_video(tmp_path / "8k.mp4", slides((3.0, picture)), 3.0, fps=2)
+    app = Longview(demo_settings(tmp_path / "library"))
+    entry = app.index(video, SCREEN_ONLY).result().entry
+    assert [line.text for line in shown(app, entry)] == [TITLE]

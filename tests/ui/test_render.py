@@ -116,7 +116,7 @@ def test_tracks_have_size_and_languages_and_the_first_is_open() -> None:
     assert page.index(" open>") < page.index("Speech")
 
 
-def test_lines_on_the_screen_come_after_what_is_said() -> None:
+def test_screen_text_comes_after_speech() -> None:
     page = tracks(sample_track("screen_text", segment_count=1), SPEECH)
     assert page.index(" open>") < page.index("Speech") < page.index("Screen text")
 

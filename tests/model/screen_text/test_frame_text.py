@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from longview.model.errors import InvalidTextModel
-from longview.model.screen_text.frame_text import FrameText
+from longview.model.screen_text.frame_text import MAX_LINES, FrameText
 from longview.model.screen_text.languages import UNREADABLE_LANGUAGES, printable_line, text_language
 from longview.model.screen_text.lines import MIN_CONFIDENCE
 from longview.model.screen_text.recognizer import TextRecognizer
@@ -66,6 +66,19 @@ def test_scrolling_terminal_costs_its_new_lines_only(recognizer: TextRecognizer)
         exact += len({line.text for line in read_rows} & set(rows[first : first + 10]))
     # The detection leaves out a word now and then. Without a memory, 60 lines would be recognised.
     assert exact >= 54 and text.crop_count <= 40
+
+
+def test_page_of_small_print_is_read_up_to_a_limit(recognizer: TextRecognizer) -> None:
+    image = Image.new("RGB", (1280, 960), (255,) * 3)
+    face = ImageFont.truetype(str(MONO_FONT), 14)
+    rows = [f"clause {number * 7919 % 1000} of part {number}" for number in range(150)]
+    for number, row in enumerate(rows):
+        ImageDraw.Draw(image).text((20 + 420 * (number // 50), 6 + 19 * (number % 50)), row, fill=(0,) * 3, font=face)
+    text = FrameText(recognizer, recognizer)
+    texts = [line.text for line in text.read(np.asarray(image)) if line.confidence >= MIN_CONFIDENCE]
+    assert text.crop_count <= MAX_LINES
+    # Nothing is read that does not stand there.
+    assert len(set(texts) & set(rows)) >= 0.95 * len(texts) >= 60
 
 
 def test_lines_beyond_the_allowance_are_left_out(recognizer: TextRecognizer, monkeypatch: pytest.MonkeyPatch) -> None:
