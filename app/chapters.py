@@ -36,9 +36,14 @@ class ChapterFinder:
 
     def topics(self, entry: VideoEntry) -> tuple[Topic, ...]:
         """Return the topics of what is said and shown in a video."""
-        # An id is never used again, so that they tell whether anything has changed.
-        passages = hash(self._library.tracks.passage_ids(entry.video_id))
-        return self._cached_topics(entry.video_id, entry.duration_s, passages)
+        # Ids are never used again, so that they tell whether anything has changed.
+        passage_ids = self._library.tracks.passage_ids(entry.video_id)
+        return self._cached_topics(entry.video_id, entry.duration_s, passage_ids)
 
-    def _find_topics(self, video_id: str, duration_s: float, passages: int) -> tuple[Topic, ...]:  # noqa: ARG002 (a key)
+    def _find_topics(
+        self,
+        video_id: str,
+        duration_s: float,
+        passage_ids: frozenset[int],  # noqa: ARG002 (a key of the cache)
+    ) -> tuple[Topic, ...]:
         return find_topics(self._library, self._runtime.vectors, video_id, duration_s)

@@ -36,7 +36,7 @@ _MENTIONS = tuple(
         r"(?P<topic>.+?)(?:是)?(?:在)?(?:什么时候|何时)(?:被)?(?:提到|出现|说到)\S*",
     )
 )
-_RECORDINGS = frozenset(
+_OVERVIEW_WORDS = frozenset(
     ["clip", "conversation", "episode", "film", "interview", "lecture", "meeting", "movie", "podcast", "presentation",
      "recording", "speech", "talk", "give", "please", "short", "whole", "entire", "main", "points", "topics"]
 )  # fmt: skip
@@ -103,7 +103,7 @@ def parse_question(question: Question, *, duration_s: float) -> QuoteQuestion:
     plain = " ".join(text.split()).strip("?!.。？！¿¡ ")
     if (topic := _mention_topic(plain)) and query_terms(topic):
         return QuoteQuestion("mentions", topic, span, asks_for_words=bool(_IN_WORDS.search(plain)))
-    if _SUMMARY.search(plain) and not set(_content_words(_SUMMARY.sub(" ", plain))) - _RECORDINGS:
+    if _SUMMARY.search(plain) and not set(_content_words(_SUMMARY.sub(" ", plain))) - _OVERVIEW_WORDS:
         return QuoteQuestion("summary", plain, span)
     if _LOOKS.search(plain) and not _SAID.search(plain):
         return QuoteQuestion("looks", plain, span)
