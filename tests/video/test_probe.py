@@ -152,7 +152,7 @@ SOUND_FILES = {
 @pytest.mark.parametrize("name", SOUND_FILES)
 def test_file_with_only_sound_has_its_duration(make: Make, decoder: Decoder, name: str) -> None:
     # Loud noise follows near silence, so that the bit rate at the beginning does not reveal the duration.
-    source = ("-f", "lavfi", "-i", "anoisesrc=d=30:r=44100,volume='if(lt(t,10),0.0001,1)':eval=frame")
+    source = ("-f", "lavfi", "-i", "anoisesrc=d=30:r=44100:seed=1,volume='if(lt(t,10),0.0001,1)':eval=frame")
     video = decoder.probe(make(name, *source, "-ac", "2", *SOUND_FILES[name]))
     assert video.duration_s == pytest.approx(30.0, abs=0.12)
     assert (video.has_frames, video.has_audio, video.width, video.fps_nominal, video.codec) == (False, True, 0, 0.0, "")
