@@ -27,7 +27,7 @@ from longview.model.engine import attention
 from longview.model.engine.checkpoints import DEMO
 from longview.model.engine.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
 from longview.model.engine.estimates import Estimates
-from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.prefill import CHUNK_TOKENS, FrameBatcher, Prefill, next_logits
 from longview.video.decoder import Decoder, TimedFrames
 from tests.hf_reference import HFReference
@@ -156,25 +156,25 @@ class Bench:
         times = {"prefill": prefill_s, "first": first_s, "second": min(second_question_s), "step": step_s}
         return times | {"tokens": length, "offload": offload_s, "restore": restore_s}
 
-    def _step(self, cache: PreallocatedKVCache, *, prefix: int, rope_delta: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _step(self, cache: PreallocatedCache, *, prefix: int, rope_delta: int) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the decoding step that `longview.model.engine.local` takes on this device."""
         if self.device == "cuda":
             return CudaGraphDecoder(self.model, cache, prefix=prefix, rope_delta=rope_delta)
         return lambda ids: next_logits(self.model, ids, cache, rope_delta)
 
-    def _time_offload(self, cache: PreallocatedKVCache, length: int) -> tuple[float, float]:
+    def _time_offload(self, cache: PreallocatedCache, length: int) -> tuple[float, float]:
         """Return the seconds to move the cache to host memory, and back to the device."""
         seconds = []
-        for device in ("cpu", self.device):
+        for move in (cache.offload, cache.restore):
             start = time.perf_counter()
-            cache.move_to(device, length=length)
+            move(length=length)
             self.synchronize()
             seconds.append(time.perf_counter() - start)
         return seconds[0], seconds[1]
 
-    def _prefill(self, source: Iterator[TimedFrames], frames: int) -> tuple[Prefill, PreallocatedKVCache]:
-        cache = PreallocatedKVCache(
-            self.model.config.text_config.num_hidden_layers, (frames // 2 + 1) * (self.tokens_per_patch + 16) + 256
+    def _prefill(self, source: Iterator[TimedFrames], frames: int) -> tuple[Prefill, PreallocatedCache]:
+        cache = PreallocatedCache(
+            read_layer_types(self.model.config.text_config, "random"), (frames // 2 + 1) * (self.tokens_per_patch + 16) + 256
         )
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
         for pixels, times_s in FrameBatcher().chunks(source, self.device):

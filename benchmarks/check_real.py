@@ -115,7 +115,8 @@ def main() -> None:
     engine = LocalEngine(find_checkpoint(options.model), device=options.device)
     device = torch.cuda.get_device_name() if engine.device == "cuda" else "CPU"
     print(f"{engine.checkpoint.identity} on {device}, {engine.model.dtype}, loaded in {time.perf_counter() - start:.1f} s;")
-    print(f"context {engine.context_tokens:,} tokens, {engine.kv_bytes_per_token / 1024:.0f} KiB of KV cache per token\n")
+    kv_kib = engine.estimates.kv_bytes_per_token / 1024
+    print(f"context {engine.context_tokens:,} tokens, {kv_kib:.0f} KiB of KV cache per token\n")
     decoder = Decoder()
     with tempfile.TemporaryDirectory() as folder:
         video = decoder.probe(render(Path(folder) / "truth.mp4", EVENTS, DURATION_S, width=640, height=384))

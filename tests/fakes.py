@@ -162,7 +162,6 @@ class ScriptedEngine:
     """
 
     device = "cpu"
-    kv_bytes_per_token = 1
     reserved_tokens = REPLY_RESERVE_TOKENS
     kv_cache_bytes = 1 << 30
 
@@ -184,10 +183,13 @@ class ScriptedEngine:
             folder=Path(),
             fingerprint="scripted",
             trained_range=QWEN3_VL,
-            kv_bytes_per_token=self.kv_bytes_per_token,
+            kv_bytes_per_token=1,
             weight_bytes=0,
             max_context_tokens=context_tokens,
         )
+
+    def session_bytes(self, tokens: int) -> int:
+        return tokens
 
     def timestamp_tokens(self, time_s: float) -> int:
         return len(f"{time_s:.1f}") + 5

@@ -107,8 +107,6 @@ class Engine(Protocol):
     device: str
     context_tokens: int
     """Maximum length of prompt and reply on this device."""
-    kv_bytes_per_token: int
-    """KV cache size per token over all layers, in the dtype of this device."""
     reserved_tokens: int
     """Tokens of every context that are reserved for the chat template, the question, the thinking and the reply."""
     kv_cache_bytes: int
@@ -139,6 +137,10 @@ class Engine(Protocol):
             OutOfMemory: the device does not have enough memory. UnreadableVideo: no frame can be decoded.
             Cancelled: the operation was cancelled; this is raised before the next chunk.
         """
+        ...
+
+    def session_bytes(self, tokens: int) -> int:
+        """Return the device memory of a session whose prompt, question and reply have `tokens` tokens; 0 for a served model."""
         ...
 
     def estimated_bytes(self, plan: SamplingPlan) -> int:

@@ -57,7 +57,7 @@ class Checkpoint:
     """Hash of the configuration, tokenizer, chat template, trained range, out-of-distribution detector and weights."""
     trained_range: TrainedRange
     kv_bytes_per_token: int
-    """KV cache size per token, at two bytes per number."""
+    """KV cache size per token over all full-attention layers, at two bytes per number."""
     weight_bytes: int
     max_context_tokens: int
     """Maximum context: that of the configuration, or a longer one with YaRN."""
@@ -174,14 +174,17 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
         notice=range_config.get("notice"),
         question_templates=tuple(range_config.get("question_templates", ())),
         no_event_replies=tuple(range_config.get("no_event_replies", ())),
-        kv_bytes_per_token=2
-        * 2
-        * int(text.get("num_hidden_layers", 1))
-        * int(text.get("num_key_value_heads", heads))
-        * head_size,
+        kv_bytes_per_token=2 * 2 * _count_full_layers(text) * int(text.get("num_key_value_heads", heads)) * head_size,
         weight_bytes=sum(path.stat().st_size for path in weights),
         max_context_tokens=int(text.get("max_position_embeddings", 32768)),
     )
+
+
+def _count_full_layers(text: dict[str, Any]) -> int:
+    """Count the layers with a KV cache. Qwen3.5's linear-attention layers have none."""
+    if layer_types := text.get("layer_types"):
+        return sum(kind == "full_attention" for kind in layer_types)
+    return int(text.get("num_hidden_layers", 1)) // int(text.get("full_attention_interval", 1))
 
 
 def _read_trained_range(folder: Path) -> dict[str, Any]:
@@ -220,7 +223,7 @@ def _fingerprint(folder: Path, weights: list[Path]) -> str:
 
 
 def _best_cached() -> str | None:
-    """Find the largest cached Qwen3-VL Instruct that fits the CUDA device. None: there is no such checkpoint or device."""
+    """Find the largest cached Qwen3-VL Instruct that fits the accelerator. None: there is no such checkpoint or device."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -230,11 +233,13 @@ def _best_cached() -> str | None:
         return None
     if not cached_ids:
         return None
-    import torch  # The import takes seconds and is rarely needed.
+    # Importing PyTorch takes seconds, and is rarely needed here.
+    from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
 
-    if not torch.cuda.is_available():
+    device_type = choose_device_type(None)
+    if device_type == "cpu":
         return None
-    free_bytes, _ = torch.cuda.mem_get_info()
+    free_bytes = sum(memory_bytes(device)[0] for device in devices_of(device_type))
     fitting: list[tuple[int, str]] = []
     for repo_id in cached_ids:
         try:

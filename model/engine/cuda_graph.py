@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.engine.kv_cache import PreallocatedCache
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ LOGITS_TOLERANCE = 0.05
 class CudaGraphDecoder:
     """A decoder that appends one token at a time to one cache, and replays a CUDA graph where it can."""
 
-    def __init__(self, model: Any, cache: PreallocatedKVCache, *, prefix: int, rope_delta: int) -> None:
+    def __init__(self, model: Any, cache: PreallocatedCache, *, prefix: int, rope_delta: int) -> None:
         """`prefix`: number of tokens up to the end of the video, which never change in the cache."""
         self._model, self._cache, self._prefix, self._rope_delta = model, cache, prefix, rope_delta
         self._ids = torch.zeros((1, 1), dtype=torch.long, device=model.device)

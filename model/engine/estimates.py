@@ -1,11 +1,13 @@
 """Cost estimates: a sampling plan -> memory and time on this device, computed from shapes before any frame is decoded."""
 
 import functools
+import itertools
 import time
 from typing import Any
 
 import torch
 
+from longview.model.engine.kv_cache import FULL_ATTENTION, LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.prefill import CHUNK_TOKENS
 from longview.video.sampler import SamplingPlan
 
@@ -13,23 +15,48 @@ MIN_STEP_S = 0.003
 """Minimum time of a decoding step, in seconds: kernel launches and Python dominate for small checkpoints."""
 
 
-class Estimates:
-    """An estimator of time and memory for one loaded model."""
+LINEAR_TENSORS = 12
+"""Number of float32 tensors (tokens, value heads, head size) that a linear-attention layer holds at once in torch operations:
+192 KiB per token for Qwen3.5-9B, of which 180 to 196 KB were measured."""
+SNAPSHOTS = 2
+"""Number of copies of the state of a linear layer: at the end of the video, and at the end of its words."""
+LINEAR_CHUNK = 64
+"""Tokens that the gated delta rule handles at once (transformers `torch_chunk_gated_delta_rule`)."""
 
-    def __init__(self, model: Any) -> None:
+
+class Estimates:
+    """An estimator of time and memory for one model. The weights are not read, so the model may be on the device `meta`."""
+
+    def __init__(self, model: Any, *, device_type: str | None = None) -> None:
+        """`device_type`: of the device that the estimates are for; by default that of the model."""
         self._model = model
         self._text, self._vision = model.config.get_text_config(), model.config.vision_config
+        self._device_type = device_type or model.device.type
+        layer_types = read_layer_types(self._text, "this checkpoint")
+        self._full_layers, self._linear_layers = layer_types.count(FULL_ATTENTION), layer_types.count(LINEAR_ATTENTION)
         self._rate: float | None = None
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """KV cache size per token over all layers, in the dtype of the model."""
+        """KV cache size per token over all full-attention layers, in the dtype of the model."""
         heads = int(getattr(self._text, "num_key_value_heads", None) or self._text.num_attention_heads)
-        return 2 * int(self._text.num_hidden_layers) * heads * self._head_size * self._element_bytes
+        return 2 * self._full_layers * heads * self._head_size * self._element_bytes
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the states of all linear-attention layers with their snapshots. It does not depend on the length."""
+        if not self._linear_layers:
+            return 0
+        text = self._text
+        keys = text.linear_num_key_heads * text.linear_key_head_dim
+        values = text.linear_num_value_heads * text.linear_value_head_dim
+        convolution = (2 * keys + values) * text.linear_conv_kernel_dim * self._element_bytes
+        recurrent = values * text.linear_key_head_dim * torch.float32.itemsize
+        return self._linear_layers * (convolution + recurrent) * (1 + SNAPSHOTS)
 
     @property
     def _element_bytes(self) -> int:
-        return int(torch.finfo(self._model.dtype).bits) // 8
+        return int(self._model.dtype.itemsize)
 
     @property
     def _head_size(self) -> int:
@@ -41,20 +68,41 @@ class Estimates:
         return int(self._vision.spatial_merge_size) ** 2
 
     @property
+    def _feed_forward_width(self) -> int:
+        """Width of the feed-forward layer that one token passes through."""
+        experts = int(getattr(self._text, "num_experts_per_tok", None) or 0) * int(
+            getattr(self._text, "moe_intermediate_size", None) or 0
+        )
+        shared = int(getattr(self._text, "shared_expert_intermediate_size", None) or 0)
+        return experts + shared or int(self._text.intermediate_size)
+
+    @property
     def chunk_bytes(self) -> int:
         """Peak size of the activations of one chunk. It does not depend on the length of the video."""
-        tokens = CHUNK_TOKENS[self._model.device.type]
+        tokens = CHUNK_TOKENS[self._device_type]
         patch_values = 3 * self._vision.temporal_patch_size * self._vision.patch_size**2
         pixels = tokens * self._merged_patches * patch_values * (1 + 4 + 4 + self._element_bytes)
         width = self._vision.intermediate_size + 6 * self._vision.hidden_size
         vision = tokens * self._merged_patches * width * self._element_bytes
-        text = tokens * (3 * self._text.intermediate_size + 8 * self._text.hidden_size) * self._element_bytes
+        text = tokens * (3 * self._feed_forward_width + 8 * self._text.hidden_size) * self._element_bytes
+        if self._linear_layers:
+            head_size = max(self._text.linear_key_head_dim, self._text.linear_value_head_dim)
+            text += tokens * LINEAR_TENSORS * self._text.linear_num_value_heads * head_size * torch.float32.itemsize
         return int(pixels + max(vision, text))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the weights in memory."""
+        tensors = itertools.chain(self._model.parameters(), self._model.buffers())
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def session_bytes(self, tokens: int) -> int:
+        """Return the size of the cache of a session of `tokens` tokens."""
+        return self.kv_bytes_per_token * tokens + self.state_bytes
 
     def bytes_for(self, plan: SamplingPlan) -> int:
         """Estimate memory; see `longview.model.engine.base.Engine.estimated_bytes`."""
-        weights = sum(p.numel() * p.element_size() for p in self._model.parameters())
-        return weights + self.kv_bytes_per_token * max(plan.window_tokens) + self.chunk_bytes
+        return self.weight_bytes + self.session_bytes(max(plan.window_tokens)) + self.chunk_bytes
 
     def seconds_for(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float:
         """Estimate time; see `longview.model.engine.base.Engine.estimated_seconds`.
@@ -74,7 +122,11 @@ class Estimates:
         """Count the floating-point operations that prefill a prompt of `tokens` tokens, `visual` of them visual."""
         text_weights, vision_weights = self._weights
         flops = 2.0 * text_weights * tokens + 2.0 * vision_weights * visual * self._merged_patches
-        flops += 2 * self._text.num_hidden_layers * self._text.num_attention_heads * self._head_size * tokens**2
+        flops += 2 * self._full_layers * self._text.num_attention_heads * self._head_size * tokens**2
+        if self._linear_layers:
+            size = self._text.linear_key_head_dim * self._text.linear_value_head_dim
+            within = 2 * LINEAR_CHUNK * (self._text.linear_key_head_dim + self._text.linear_value_head_dim)
+            flops += tokens * self._linear_layers * self._text.linear_num_value_heads * (6.0 * size + within)
         per_frame = tokens_per_patch * self._merged_patches
         return flops + 4 * self._vision.depth * self._vision.hidden_size * visual * self._merged_patches * per_frame
 
@@ -90,7 +142,7 @@ class Estimates:
     def _flops_per_s(self) -> float:
         """Measure the usable speed: half of that of a square matrix product, because other work takes the rest of the time."""
         if self._rate is None:
-            side = 4096 if self._model.device.type == "cuda" else 1024
+            side = 4096 if self._device_type != "cpu" else 1024
             a = torch.ones(side, side, device=self._model.device, dtype=self._model.dtype)
             (a @ a).sum().item()
             start = time.perf_counter()

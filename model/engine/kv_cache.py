@@ -1,11 +1,37 @@
-"""A KV cache of fixed size. It is allocated once, filled in place, and cropped by moving its end."""
+"""The cache of one session: keys and values of the full-attention layers, and states of the linear-attention layers.
 
+Keys and values are allocated once, filled in place, and cropped by moving their end. The state of a linear layer is a sum over
+all tokens, from which none can be removed. It is therefore copied where the cache will be cropped to (`snapshot`).
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from longview.model.errors import ContextOverflow
+from longview.model.engine.linear_state import LinearState, LinearStateLayer
+from longview.model.errors import ContextOverflow, InvalidCheckpoint
+
+FULL_ATTENTION, LINEAR_ATTENTION = "full_attention", "linear_attention"
+"""Kinds of layers, as transformers names them in `layer_types`."""
+
+
+def read_layer_types(text_config: Any, checkpoint_name: str) -> tuple[str, ...]:
+    """Return the kind of each layer of a language model.
+
+    Raises:
+        InvalidCheckpoint: the cache of one of the layers cannot be cropped to the end of the video.
+    """
+    layer_types = tuple(getattr(text_config, "layer_types", None) or [FULL_ATTENTION] * int(text_config.num_hidden_layers))
+    unknown = sorted({*layer_types} - {FULL_ATTENTION, LINEAR_ATTENTION})
+    if unknown or FULL_ATTENTION not in layer_types:
+        kinds = " and ".join(unknown) or "linear attention alone"
+        raise InvalidCheckpoint(
+            f"{checkpoint_name} has layers with {kinds.replace('_', ' ')}, whose cache Longview cannot crop to the end of the "
+            "video; use a checkpoint with full attention, or full and linear attention, such as Qwen3-VL or Qwen3.5."
+        )
+    return layer_types
 
 
 class PreallocatedKVCacheLayer(CacheLayerMixin):
@@ -76,46 +102,80 @@ class PreallocatedKVCacheLayer(CacheLayerMixin):
         self.length = max(0, self.length - abs(tokens_to_remove))
 
     def move_to(self, device: torch.device, length: int) -> None:
-        """See `PreallocatedKVCache.move_to`."""
-        # "cuda" and "cuda:0" are the same device. A move within it would copy gigabytes.
-        if not self.is_initialized or self.device.type == device.type:
+        """Move the first `length` positions to another device, and allocate the rest there."""
+        if not self.is_initialized or self.device == device:
             return
         assert self.keys is not None and self.values is not None
         for name in ("keys", "values"):
             old: torch.Tensor = getattr(self, name)
             new = torch.empty(old.shape, dtype=old.dtype, device=device)
-            new[:, :, :length].copy_(old[:, :, :length])
+            for head in range(old.shape[1]):
+                # The positions of one head are contiguous. Copies of all heads at once go through contiguous temporaries on
+                # both devices, just when memory is short.
+                new[:, head, :length].copy_(old[:, head, :length])
             # One tensor at a time, so that at most one is on both devices.
             setattr(self, name, new)
         self.device = device
 
 
-class PreallocatedKVCache(Cache):
-    """A KV cache for a model with full attention in all layers."""
+class PreallocatedCache(Cache):
+    """The cache of a model with full attention, or with full and linear attention, in its layers.
 
-    def __init__(self, layers: int, capacity: int) -> None:
-        super().__init__(layers=[PreallocatedKVCacheLayer(capacity) for _ in range(layers)])
+    Each layer is allocated on the device of its first states, which is that of the layer's weights.
+    """
+
+    def __init__(self, layer_types: Sequence[str], capacity: int) -> None:
+        """`layer_types`: see `read_layer_types`. `capacity`: in tokens."""
+        layers = [PreallocatedKVCacheLayer(capacity) if kind == FULL_ATTENTION else LinearStateLayer() for kind in layer_types]
+        super().__init__(layers=layers)
         self.capacity = capacity
+        self._attention = [layer for layer in layers if isinstance(layer, PreallocatedKVCacheLayer)]
+        self._linear = [layer for layer in layers if isinstance(layer, LinearStateLayer)]
+        self._homes: list[torch.device] = []
+        """Devices of the layers before they were offloaded."""
 
     @property
     def size_bytes(self) -> int:
-        """Size of the allocated tensors."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers if layer.is_initialized)
+        """Size of the allocated tensors, with the snapshots of states."""
+        keys = [layer.keys.nbytes + layer.values.nbytes for layer in self._attention if layer.is_initialized]
+        return sum(keys) + sum(layer.size_bytes for layer in self._linear)
 
-    def move_to(self, device: str, *, length: int) -> None:
-        """Move the first `length` tokens to another device, and allocate the rest there."""
+    def snapshot(self) -> None:
+        """Copy the states of linear layers, so that `crop_to` can return to the current length."""
+        for layer in self._linear:
+            layer.snapshot(self.get_seq_length())
+
+    def rewind_step(self, states: Sequence[LinearState]) -> None:
+        """Restore the states that `linear_states` returned. Keys and values of a step need no copy: it writes them again."""
+        for layer, state in zip(self._linear, states, strict=True):
+            layer.restore(state)
+
+    def linear_states(self) -> list[LinearState]:
+        """Return copies of the states of all linear layers."""
+        return [layer.copy_state() for layer in self._linear]
+
+    def offload(self, *, length: int) -> None:
+        """Move the first `length` tokens to the host's memory. `length` is one that `crop_to` can return to."""
+        self._homes = self._homes or [layer.device for layer in self.layers]
         for layer in self.layers:
-            layer.move_to(torch.device(device), length)
+            layer.move_to(torch.device("cpu"), length)
+
+    def restore(self, *, length: int) -> None:
+        """Move what `offload` moved back to its devices."""
+        # There are no homes unless the cache was offloaded.
+        for layer, home in zip(self.layers, self._homes, strict=False):
+            layer.move_to(home, length)
+        self._homes = []
 
     def zero_unwritten(self, length: int) -> None:
         """Zero all positions from `length` on. Attention reads them before it masks them, so they must not be NaN."""
-        for layer in self.layers:
+        for layer in self._attention:
             layer.keys[:, :, length:] = 0
             layer.values[:, :, length:] = 0
 
     def set_write_slot(self, slot: torch.Tensor | None) -> None:
         """Write the following tokens to position `slot`, int64 (1,). None: append again."""
-        for layer in self.layers:
+        for layer in self._attention:
             layer.write_slot = slot
 
     def advance(self) -> None:
@@ -126,10 +186,15 @@ class PreallocatedKVCache(Cache):
         """
         if self.get_seq_length() >= self.capacity:
             raise ContextOverflow(f"The context of {self.capacity} tokens is full; ask a shorter question.")
-        for layer in self.layers:
+        for layer in self._attention:
             layer.length += 1
 
     def crop_to(self, length: int) -> None:
-        """Keep only the first `length` tokens. After a failed step, some layers may hold more tokens than others."""
-        for layer in self.layers:
+        """Keep only the first `length` tokens. After a failed step, some layers may hold more tokens than others.
+
+        A model with linear layers can be cropped only to a length at which `snapshot` was called.
+        """
+        for layer in self._attention:
             layer.crop(-max(0, layer.get_seq_length() - length))
+        for state in self._linear:
+            state.crop_to(length)

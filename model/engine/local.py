@@ -1,13 +1,13 @@
-"""The local engine: checkpoints of Qwen3-VL's architecture, loaded by `AutoModelForImageTextToText` and `AutoProcessor`.
+"""The local engine: checkpoints of the architectures of Qwen3-VL and Qwen3.5, in this process.
 
 The prefix up to the end of the video is prefilled once, while the video is decoded, into a KV cache of fixed size
 (`longview.model.engine.prefill`). The context and the question are prefilled after it (`longview.model.engine.session_cache`).
 """
 
 import functools
-import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,13 +17,11 @@ import psutil
 import torch
 from pydantic import BaseModel
 from tokenizers.decoders import DecodeStream
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-from transformers.utils import logging as transformers_logging
 
-from longview.model.engine import attention
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
 from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints import Checkpoint
+from longview.model.engine.devices import choose_device_type, memory_bytes, memory_errors
 from longview.model.engine.estimates import Estimates
 from longview.model.engine.generation import (
     MAX_THINKING_TOKENS,
@@ -34,18 +32,17 @@ from longview.model.engine.generation import (
     is_repetitive,
 )
 from longview.model.engine.grammar import Grammars
-from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.loading import load_model
 from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.prefill import FrameBatcher, Prefill
-from longview.model.engine.session_cache import SessionCache, memory_errors
-from longview.model.errors import DeviceNotFound, InvalidCheckpoint, InvalidQuestion
+from longview.model.engine.session_cache import SessionCache
+from longview.model.errors import InvalidQuestion
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span
-
-log = logging.getLogger(__name__)
 
 MAX_SINGLE_THREAD_WEIGHTS_BYTES = 200 << 20
 """Maximum size of weights that one CPU thread runs fastest: one step is too little work to share."""
@@ -65,48 +62,28 @@ class LocalEngine:
     def __init__(self, checkpoint: Checkpoint, *, device: str | None = None, cpu_threads: int | None = None) -> None:
         """Load weights and processor.
 
-        `device`: `cuda` or `cpu`; by default CUDA where there is a device. `cpu_threads`: by default one for small checkpoints,
-        else one per core.
+        `device`: `cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one. `cpu_threads`: by default one for
+        small checkpoints, else one per core.
 
         Raises:
-            InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no CUDA device.
+            InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no such device.
             OutOfMemory: the weights do not fit.
         """
-        # The application shows progress itself.
-        transformers_logging.disable_progress_bar()
         self.checkpoint = checkpoint
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise DeviceNotFound(
-                "There is no CUDA device that this PyTorch can use; set the device to cpu (LONGVIEW_DEVICE=cpu)."
-            )
+        self.device = choose_device_type(device)
         small = checkpoint.weight_bytes < MAX_SINGLE_THREAD_WEIGHTS_BYTES
         torch.set_num_threads(cpu_threads or (1 if small else psutil.cpu_count(logical=False) or 1))
-        try:
-            self.processor: Any = AutoProcessor.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-            self.model: Any = AutoModelForImageTextToText.from_pretrained(
-                checkpoint.folder,
-                config=_configuration(checkpoint),
-                dtype=self._dtype(),
-                attn_implementation={"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION},
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
-        with memory_errors("the weights"):
-            self.model = self.model.to(self.device).eval()
+        self.processor: Any
+        self.model: Any
+        self.processor, self.model = load_model(checkpoint, self.device)
         text = self.model.config.get_text_config()
-        if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
-            raise InvalidCheckpoint(
-                f"{checkpoint.name} has layers whose state cannot be cropped back to the video; use a Qwen3-VL checkpoint."
-            )
-        self.uses_cuda_graph = self.device == "cuda"
+        self.layer_types = read_layer_types(text, checkpoint.name)
+        """The kind of each layer; see `longview.model.engine.kv_cache.read_layer_types`."""
+        layer_devices = Counter(next(layer.parameters()).device for layer in self.model.model.language_model.layers)
+        self.uses_cuda_graph = self.device == "cuda" and len(layer_devices) == 1
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
         self.estimates = Estimates(self.model)
-        self._ood_detector = load_ood_detector(checkpoint, self.device)
-        self.kv_bytes_per_token = self.estimates.kv_bytes_per_token
+        self._ood_detector = load_ood_detector(checkpoint, self.model.device)
         self._grammars = Grammars(self.processor.tokenizer, int(text.vocab_size))
         tokenizer = self.processor.tokenizer
         ends = self.model.generation_config.eos_token_id
@@ -115,17 +92,11 @@ class LocalEngine:
         thinks = self.chat_template.begins_thinking
         self.think_end: int | None = tokenizer.convert_tokens_to_ids(THINK_END) if thinks else None
         self.reserved_tokens = REPLY_RESERVE_TOKENS + (MAX_THINKING_TOKENS if thinks else 0)
-        free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else psutil.virtual_memory().available
-        room = max(0, free - self.estimates.chunk_bytes)
-        self.context_tokens = min(checkpoint.max_context_tokens, int(room * MEMORY_SHARE / self.kv_bytes_per_token))
+        room = _cache_room_bytes(layer_devices, self.estimates)
+        kv_room = room * MEMORY_SHARE - self.estimates.state_bytes
+        self.context_tokens = max(0, min(checkpoint.max_context_tokens, int(kv_room / self.estimates.kv_bytes_per_token)))
         # Without a GPU other programs need the same memory.
-        self.kv_cache_bytes = int(room * (MEMORY_SHARE if self.device == "cuda" else MEMORY_SHARE_HOST))
-
-    def _dtype(self) -> torch.dtype:
-        if self.device != "cpu":
-            return torch.bfloat16
-        # float32 is exact, and faster than bfloat16 on most CPUs.
-        return torch.float32 if self.checkpoint.weight_bytes * 2 < psutil.virtual_memory().available * 0.6 else torch.bfloat16
+        self.kv_cache_bytes = int(room * (MEMORY_SHARE_HOST if self.device == "cpu" else MEMORY_SHARE))
 
     def timestamp_tokens(self, time_s: float) -> int:
         """See `longview.model.engine.base.Engine`."""
@@ -146,8 +117,7 @@ class LocalEngine:
         progress: Progress = NO_PROGRESS,
     ) -> "LocalSession":
         """See `longview.model.engine.base.Engine`."""
-        text = self.model.config.get_text_config()
-        cache = PreallocatedKVCache(int(text.num_hidden_layers), capacity_tokens + TIMESTAMP_SLACK_TOKENS)
+        cache = PreallocatedCache(self.layer_types, capacity_tokens + TIMESTAMP_SLACK_TOKENS)
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=clock_offset_s, ood_detector=self._ood_detector)
         batcher = FrameBatcher()
         with memory_errors(f"{capacity_tokens} tokens"), torch.inference_mode():
@@ -193,10 +163,9 @@ class LocalEngine:
         progress: Progress = NO_PROGRESS,
     ) -> "LocalGeneration":
         """See `longview.model.engine.base.Engine`."""
-        text = self.model.config.get_text_config()
         thinking_tokens = MAX_THINKING_TOKENS if self.think_end is not None else 0
         needed_tokens = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
-        cache = PreallocatedKVCache(int(text.num_hidden_layers), min(needed_tokens, self.context_tokens))
+        cache = PreallocatedCache(self.layer_types, min(needed_tokens, self.context_tokens))
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
         with memory_errors(f"{needed_tokens} tokens"), torch.inference_mode():
             prefill.append_text(self.chat_template.before_text)
@@ -228,6 +197,10 @@ class LocalEngine:
             think_end=self.think_end,
         )
 
+    def session_bytes(self, tokens: int) -> int:
+        """See `longview.model.engine.base.Engine`."""
+        return self.estimates.session_bytes(tokens)
+
     def estimated_bytes(self, plan: SamplingPlan) -> int:
         """See `longview.model.engine.base.Engine`."""
         return self.estimates.bytes_for(plan)
@@ -237,17 +210,12 @@ class LocalEngine:
         return self.estimates.seconds_for(plan, reply_tokens=reply_tokens, words_tokens=words_tokens)
 
 
-def _configuration(checkpoint: Checkpoint) -> Any:
-    config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-    if checkpoint.yarn_factor > 1:
-        text = config.get_text_config()
-        text.rope_parameters = text.rope_parameters | {
-            "rope_type": "yarn",
-            "factor": checkpoint.yarn_factor,
-            "original_max_position_embeddings": text.max_position_embeddings,
-        }
-        text.max_position_embeddings = checkpoint.max_context_tokens
-    return config
+def _cache_room_bytes(layer_devices: Counter[torch.device], estimates: Estimates) -> int:
+    """Return the memory for the caches of all sessions. If several devices share the layers, the fullest one limits it."""
+    layers = layer_devices.total()
+    return int(
+        min(max(0, memory_bytes(device)[0] - estimates.chunk_bytes) * layers / count for device, count in layer_devices.items())
+    )
 
 
 class LocalSession:
@@ -257,7 +225,7 @@ class LocalSession:
         self,
         engine: LocalEngine,
         prefix_ids: torch.Tensor,
-        cache: PreallocatedKVCache,
+        cache: PreallocatedCache,
         rope_delta: int,
         patches: tuple[TemporalPatch, ...],
         window: Span,

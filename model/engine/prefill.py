@@ -13,7 +13,7 @@ import torch
 from transformers.video_utils import VideoMetadata
 
 from longview.model.engine.base import TemporalPatch
-from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.engine.kv_cache import PreallocatedCache
 from longview.model.engine.ood import OODDetector, window_score
 from longview.video.decoder import TimedFrames
 from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
@@ -21,8 +21,8 @@ from longview.video.timeline import Span, merge_spans
 
 MS_PER_SECOND = 1000
 """Milliseconds per second. The processor gets frame times as frame indices of a 1,000 fps video, exact for any frame rate."""
-CHUNK_TOKENS = {"cuda": 8192, "cpu": 1024}
-"""Visual tokens per chunk, by device: enough to keep the device busy, and few enough for its memory."""
+CHUNK_TOKENS = {"cuda": 8192, "xpu": 8192, "mps": 2048, "cpu": 1024}
+"""Visual tokens per chunk, by device type: enough to keep the device busy, and few enough for its memory."""
 
 
 class Prefill:
@@ -32,7 +32,7 @@ class Prefill:
         self,
         model: Any,
         processor: Any,
-        cache: PreallocatedKVCache,
+        cache: PreallocatedCache,
         *,
         clock_offset_s: float,
         ood_detector: OODDetector | None = None,
@@ -118,7 +118,8 @@ class Prefill:
         """
         frames = torch.from_numpy(pixels)
         if self._device.type == "cuda":
-            frames = frames.pin_memory().to(self._device, non_blocking=True)
+            frames = frames.pin_memory()
+        frames = frames.to(self._device, non_blocking=self._device.type == "cuda")
         frames = frames.permute(0, 3, 1, 2).float()
         # Rescaling and normalisation are fused, as in transformers: (x - mean / rescale) / (std / rescale).
         frames = (frames - self._mean / self._rescale) / (self._std / self._rescale)
@@ -147,13 +148,14 @@ class Prefill:
             if self._ood_detector:
                 # The scores stay on the device until the video ends. Reading them now would make a GPU wait.
                 self._ood_scores.append(self._ood_detector.score_patches(visual.pooler_output.unflatten(0, (-1, rows * columns))))
-            mask = is_visual.to(self._device).unsqueeze(0)
-            embeds = embeds.masked_scatter(mask.unsqueeze(-1), visual.pooler_output.to(embeds.dtype))
+            # The weights of embeddings and vision tower may be on two devices.
+            mask = is_visual.to(embeds.device).unsqueeze(0)
+            embeds = embeds.masked_scatter(mask.unsqueeze(-1), visual.pooler_output.to(embeds))
             if deepstack := getattr(visual, "deepstack_features", None):
                 arguments = {"visual_pos_masks": mask, "deepstack_visual_embeds": deepstack}
         language(
             inputs_embeds=embeds,
-            position_ids=positions.unsqueeze(1).to(self._device),
+            position_ids=positions.unsqueeze(1).to(embeds.device),
             past_key_values=self._cache,
             use_cache=True,
             **arguments,
@@ -188,7 +190,7 @@ def rope_positions(is_visual: torch.Tensor, rows: int, columns: int, *, start: i
     return positions, start + advance
 
 
-def append_tokens(model: Any, ids: torch.Tensor, cache: PreallocatedKVCache, rope_delta: int) -> torch.Tensor:
+def append_tokens(model: Any, ids: torch.Tensor, cache: PreallocatedCache, rope_delta: int) -> torch.Tensor:
     """Append text tokens (1, n) to a cache, and return their last hidden states (1, n, hidden size)."""
     past = cache.get_seq_length()
     positions = torch.arange(past, past + ids.shape[1], device=ids.device) + rope_delta
@@ -199,7 +201,7 @@ def append_tokens(model: Any, ids: torch.Tensor, cache: PreallocatedKVCache, rop
     return states
 
 
-def next_logits(model: Any, ids: torch.Tensor, cache: PreallocatedKVCache, rope_delta: int) -> torch.Tensor:
+def next_logits(model: Any, ids: torch.Tensor, cache: PreallocatedCache, rope_delta: int) -> torch.Tensor:
     """Append text tokens (1, n) to a cache, and return the logits (vocabulary,) of the next token."""
     logits: torch.Tensor = model.lm_head(append_tokens(model, ids, cache, rope_delta)[0, -1])
     return logits

@@ -48,8 +48,6 @@ class RemoteEngine:
     """See `longview.model.engine.base.Engine`. It holds no weights."""
 
     device = "server"
-    kv_bytes_per_token = 0
-    """The KV cache is on the server."""
     reserved_tokens = REPLY_RESERVE_TOKENS
     kv_cache_bytes = MAX_SESSION_BYTES
 
@@ -114,6 +112,10 @@ class RemoteEngine:
         if not jpegs:
             raise UnreadableVideo("No frame of this part of the video can be decoded.")
         return RemoteSession(self, jpegs, times_s, window, clock_offset_s, frames=batcher.frames, undecodable=batcher.undecodable)
+
+    def session_bytes(self, tokens: int) -> int:  # noqa: ARG002
+        """See `longview.model.engine.base.Engine`. The KV cache is on the server."""
+        return 0
 
     def estimated_bytes(self, plan: SamplingPlan) -> int:
         """Estimate the size of the images on the host. JPEG of this quality takes about 1.5 bits per pixel."""

@@ -4,27 +4,21 @@ The video is never prefilled again. The context (the words of the video) stays u
 its reply are cropped when the reply has ended.
 """
 
-import logging
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from longview.model.engine.cuda_graph import CudaGraphDecoder
-from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.engine.devices import memory_errors
+from longview.model.engine.kv_cache import PreallocatedCache
 from longview.model.engine.prefill import CHUNK_TOKENS, append_tokens, next_logits
-from longview.model.errors import OutOfMemory
 from longview.video.progress import Progress
-
-log = logging.getLogger(__name__)
 
 
 class SessionCache:
     """The KV cache of a session, and the CUDA graph that decodes from it. Only one reply may use it at a time."""
 
-    def __init__(self, model: Any, cache: PreallocatedKVCache, *, rope_delta: int) -> None:
+    def __init__(self, model: Any, cache: PreallocatedCache, *, rope_delta: int) -> None:
         """`cache`: filled up to the end of the video. `rope_delta`: see `longview.model.engine.prefill.Prefill`."""
         self.cache = cache
         self.decoder: CudaGraphDecoder | None = None
@@ -34,6 +28,7 @@ class SessionCache:
         self._model, self._rope_delta = model, rope_delta
         self._video_tokens = self.fixed_tokens
         self._context_ids: list[int] = []
+        cache.snapshot()
 
     @property
     def free_tokens(self) -> int:
@@ -60,6 +55,7 @@ class SessionCache:
             for chunk in ids.split(CHUNK_TOKENS[self._model.device.type], dim=1) if context_ids else ():
                 progress.raise_if_cancelled()
                 append_tokens(self._model, chunk, self.cache, self._rope_delta)
+            self.cache.snapshot()
         self._context_ids, self.fixed_tokens = context_ids, self.cache.get_seq_length()
 
     def next_logits(self, ids: torch.Tensor, *, uses_cuda_graph: bool) -> torch.Tensor:
@@ -79,27 +75,10 @@ class SessionCache:
         """Move the cache to the host's memory."""
         # A captured CUDA graph holds the addresses of the cache.
         self.decoder = None
-        self.cache.move_to("cpu", length=self.fixed_tokens)
+        with memory_errors("the move of a session to the host"):
+            self.cache.offload(length=self.fixed_tokens)
 
     def restore(self) -> None:
-        """Move the cache to the device of the model, also if it was offloaded just before this reply."""
+        """Move the cache back to its devices, also if it was offloaded just before this reply."""
         with memory_errors(f"{self.fixed_tokens} tokens"):
-            self.cache.move_to(self._model.device.type, length=self.fixed_tokens)
-
-
-@contextmanager
-def memory_errors(what: str) -> Iterator[None]:
-    """Turn PyTorch's out-of-memory errors into `OutOfMemory`, and free what the failed call held."""
-    try:
-        yield
-        return
-    except torch.OutOfMemoryError as error:
-        details = str(error)
-        # The traceback holds the stack frames that failed, and those hold their tensors.
-        traceback.clear_frames(error.__traceback__)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    log.info("out of memory: %s", details)
-    raise OutOfMemory(
-        f"The device does not have enough memory for {what}; choose a smaller --context-tokens or a smaller checkpoint."
-    ) from None
+            self.cache.restore(length=self.fixed_tokens)

@@ -171,7 +171,7 @@ class SessionPool:
             if (open_session := self._lookup(key, pin=pin)) is not None:
                 return open_session
             # Evict before the new session allocates, or both would have to fit; `_reserved_bytes` also counts other openings.
-            self._make_room(key, capacity_tokens * self.engine.kv_bytes_per_token)
+            self._make_room(key, self.engine.session_bytes(capacity_tokens))
             decoded = self.decoder.frames_played_at(video, window.times_s, plan.height, plan.width, progress=progress)
             try:
                 with closing(decoded) as frames:

@@ -21,7 +21,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from longview.model.engine.checkpoints import OOD_DETECTOR_FILE, find_checkpoint
-from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.engine.kv_cache import FULL_ATTENTION, PreallocatedCache
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.ood import OODDetector, patch_statistics, window_score
 from longview.model.engine.prefill import Prefill
@@ -117,7 +117,7 @@ class StatisticsReader:
 
     @torch.inference_mode()
     def _statistics(self, pixels: np.ndarray) -> torch.Tensor:
-        prefill = Prefill(self.engine.model, self.engine.processor, PreallocatedKVCache(1, 1), clock_offset_s=0.0)
+        prefill = Prefill(self.engine.model, self.engine.processor, PreallocatedCache([FULL_ATTENTION], 1), clock_offset_s=0.0)
         count, height, width, _ = pixels.shape
         grid = torch.tensor([[count // FRAMES_PER_PATCH, height * 2 // PATCH_SIDE_PX, width * 2 // PATCH_SIDE_PX]])
         tokens = prefill.encode(prefill.patchify(pixels), grid).pooler_output

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from longview.model.engine import attention
 from longview.model.engine.attention import attend
-from longview.model.engine.kv_cache import PreallocatedKVCache
+from longview.model.engine.kv_cache import FULL_ATTENTION, PreallocatedCache
 from longview.model.errors import ContextOverflow
 
 
@@ -72,7 +72,7 @@ def test_a_wrong_kernel_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: pyt
 
 
 def test_cache_is_filled_in_place_and_cropped() -> None:
-    cache = PreallocatedKVCache(2, 10)
+    cache = PreallocatedCache([FULL_ATTENTION] * 2, 10)
     first, second = torch.randn(2, 1, 2, 6, 4), torch.randn(2, 1, 2, 3, 4)
     for layer in range(2):
         cache.update(first[0], first[1], layer)

@@ -8,6 +8,7 @@ import torch
 from longview.model.engine.attention import attend_fixed
 from longview.model.engine.cuda_graph import CudaGraphDecoder
 from longview.model.engine.generation import GenerationConfig
+from longview.model.engine.kv_cache import PreallocatedKVCacheLayer
 from longview.model.engine.local import LocalEngine
 from longview.model.errors import ContextOverflow
 from tests.hf_reference import HFReference
@@ -69,12 +70,13 @@ def test_full_cache_raises_and_keeps_its_content(fixed_engine: LocalEngine) -> N
     cache = session.cache.cache
     with torch.inference_mode():
         step = CudaGraphDecoder(fixed_engine.model, cache, prefix=session.prompt_tokens, rope_delta=0)
-        for layer in cache.layers:
+        full_layers = [layer for layer in cache.layers if isinstance(layer, PreallocatedKVCacheLayer)]
+        for layer in full_layers:
             layer.length = cache.capacity
-        last = cache.layers[0].keys[:, :, -1].clone()
+        last = full_layers[0].keys[:, :, -1].clone()
         with pytest.raises(ContextOverflow):
             step(torch.zeros((1, 1), dtype=torch.long))
-    assert torch.equal(cache.layers[0].keys[:, :, -1], last)
+    assert torch.equal(full_layers[0].keys[:, :, -1], last)
 
 
 @pytest.mark.gpu

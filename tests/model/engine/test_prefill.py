@@ -5,15 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
-    Qwen3VLMoeConfig,
-    Qwen3VLMoeForConditionalGeneration,
-)
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from longview.model.engine import prefill
 from longview.model.engine.checkpoints import DEMO, find_checkpoint
@@ -23,52 +15,16 @@ from longview.model.engine.prefill import rope_positions
 from longview.video.decoder import TimedFrames
 from longview.video.timeline import Span
 from tests.hf_reference import HFReference
+from tests.random_checkpoints import LAYOUTS, save_random_checkpoint
 
 QUESTION = "What happens at 2.5 seconds?"
 
 
-def layouts() -> dict[str, tuple[Any, Any]]:
-    """Small configurations with the features of the published ones: grouped queries, three DeepStack layers, experts."""
-    vision = {
-        "depth": 4, "hidden_size": 48, "num_heads": 3, "intermediate_size": 96, "out_hidden_size": 64, "patch_size": 16,
-        "spatial_merge_size": 2, "temporal_patch_size": 2, "deepstack_visual_indexes": [0, 1, 2], "num_position_embeddings": 64,
-    }  # fmt: skip
-    text = {
-        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 5, "num_attention_heads": 4, "num_key_value_heads": 2,
-        "head_dim": 24, "vocab_size": 562, "max_position_embeddings": 8192,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [4, 4, 4], "mrope_interleaved": True},
-    }  # fmt: skip
-    experts = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "decoder_sparse_step": 1}
-    return {
-        "dense": (Qwen3VLConfig(vision_config=vision, text_config=text), Qwen3VLForConditionalGeneration),
-        "tied": (
-            Qwen3VLConfig(vision_config=vision, text_config=text, tie_word_embeddings=True),
-            Qwen3VLForConditionalGeneration,
-        ),
-        "mixture of experts": (
-            Qwen3VLMoeConfig(vision_config=vision, text_config=text | experts),
-            Qwen3VLMoeForConditionalGeneration,
-        ),
-    }
-
-
-@pytest.fixture(scope="module", params=["dense", "tied", "mixture of experts"])
+@pytest.fixture(scope="module", params=LAYOUTS)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalEngine, HFReference]:
     """The engine and plain transformers with one random checkpoint, and the tokenizer and template of the bundled one."""
     folder = tmp_path_factory.mktemp("checkpoint")
-    config, model_class = layouts()[request.param]
-    bundled = AutoProcessor.from_pretrained(DEMO)
-    for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
-        setattr(config, name, getattr(bundled, name, getattr(config, name)))
-    torch.manual_seed(5)
-    model = model_class(config)
-    # With the default initialisation, the logits hardly depend on the prompt. Larger weights make every part of it count.
-    for name, weight in model.named_parameters():
-        if weight.ndim > 1:
-            weight.data.normal_(std=0.15 if "embed" not in name else 0.5)
-    model.generation_config.eos_token_id = bundled.tokenizer.eos_token_id
-    model.save_pretrained(folder)
-    bundled.save_pretrained(folder)
+    save_random_checkpoint(folder, request.param)
     return LocalEngine(find_checkpoint(str(folder)), device="cpu", cpu_threads=1), HFReference(folder)
 
 

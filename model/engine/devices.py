@@ -1,0 +1,88 @@
+"""The devices that PyTorch can use, and their memory. A call that only CUDA has stays in a branch of its own."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+from longview.model.errors import DeviceNotFound, OutOfMemory
+
+log = logging.getLogger(__name__)
+
+ACCELERATORS = ("cuda", "xpu", "mps")
+"""Types of devices beside the CPU: NVIDIA and AMD, Intel, Apple."""
+DEVICE_TYPES = (*ACCELERATORS, "cpu")
+OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory")
+"""Parts of the messages of PyTorch where memory is short: of MPS, and of the allocator of the host."""
+
+
+def choose_device_type(requested: str | None) -> str:
+    """Return the requested type of device, or that of the accelerator of this machine, or `cpu`.
+
+    Raises:
+        DeviceNotFound: PyTorch has no such device here.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    available = accelerator.type if accelerator is not None and accelerator.type in ACCELERATORS else None
+    if requested in (None, "cpu"):
+        return requested or available or "cpu"
+    if requested not in DEVICE_TYPES:
+        raise DeviceNotFound(f"There is no device {requested}; use {', '.join(DEVICE_TYPES)}.")
+    if requested != available:
+        raise DeviceNotFound(
+            f"There is no {requested.upper() if requested != 'mps' else 'Apple'} device that this PyTorch can use; "
+            f"set the device to {available or 'cpu'} (LONGVIEW_DEVICE={available or 'cpu'})."
+        )
+    return requested
+
+
+def devices_of(device_type: str) -> list[torch.device]:
+    """Return all devices of a type."""
+    if device_type in ("cpu", "mps"):
+        return [torch.device(device_type)]
+    return [torch.device(device_type, index) for index in range(torch.accelerator.device_count())]
+
+
+def memory_bytes(device: torch.device) -> tuple[int, int]:
+    """Return the free and the total memory of a device. Memory that PyTorch keeps for reuse counts as free."""
+    if device.type == "cpu":
+        host = psutil.virtual_memory()
+        return host.available, host.total
+    if device.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        return max(0, total - torch.mps.current_allocated_memory()), total
+    free, total = torch.accelerator.get_memory_info(device)
+    kept = torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(device)
+    return free + kept, total
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has finished all queued work."""
+    if device.type == "mps":
+        torch.mps.synchronize()
+    elif device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+@contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """Turn PyTorch's out-of-memory errors into `OutOfMemory`, and free what the failed call held."""
+    try:
+        yield
+        return
+    except RuntimeError as error:
+        # Only CUDA and XPU have a class for it.
+        if not isinstance(error, torch.OutOfMemoryError) and not any(text in str(error) for text in OUT_OF_MEMORY_TEXTS):
+            raise
+        details = str(error)
+        # The traceback holds the stack frames that failed, and those hold their tensors.
+        traceback.clear_frames(error.__traceback__)
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+    log.info("out of memory: %s", details)
+    raise OutOfMemory(
+        f"The device does not have enough memory for {what}; choose a smaller --context-tokens or a smaller checkpoint."
+    ) from None

@@ -1,0 +1,168 @@
+"""Loading of a checkpoint: files -> processor and model, on one device or divided over several.
+
+What is missing is said before any weight is read: kinds of layers, packages of a quantised checkpoint, memory.
+"""
+
+import importlib.util
+import logging
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers.quantizers import AutoHfQuantizer
+from transformers.utils import logging as transformers_logging
+
+from longview.model.engine import attention, experts
+from longview.model.engine.checkpoints import Checkpoint
+from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
+from longview.model.engine.kv_cache import read_layer_types
+from longview.model.errors import InvalidCheckpoint, OutOfMemory
+
+log = logging.getLogger(__name__)
+
+CACHE_RESERVE_BYTES = 4 << 30
+"""Memory that is kept free on a device beside its weights, for activations and the caches of sessions, in bytes. If the weights
+leave less, they are divided over several devices."""
+FLOAT32_SHARE = 0.6
+"""Maximum share of the host's free memory for weights in float32. Above it they are kept in bfloat16."""
+FP8_METHODS = frozenset({"fp8", "mxfp8"})
+"""Quantisation methods whose kernels come from the package `kernels`; without it the weights are de-quantised."""
+ATTENTION = {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
+
+
+def load_config(checkpoint: Checkpoint) -> Any:
+    """Load the configuration, with the YaRN factor of the checkpoint.
+
+    Raises:
+        InvalidCheckpoint: transformers does not know the architecture, or the engine cannot run its layers.
+    """
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded: {error}") from error
+    text = config.get_text_config()
+    read_layer_types(text, checkpoint.name)
+    if checkpoint.yarn_factor > 1:
+        text.rope_parameters = text.rope_parameters | {
+            "rope_type": "yarn",
+            "factor": checkpoint.yarn_factor,
+            "original_max_position_embeddings": text.max_position_embeddings,
+        }
+        text.max_position_embeddings = checkpoint.max_context_tokens
+    return config
+
+
+def load_model(checkpoint: Checkpoint, device_type: str) -> tuple[Any, Any]:
+    """Load the processor and the model of a checkpoint.
+
+    Raises:
+        InvalidCheckpoint: the folder cannot be loaded by transformers, or a package is missing.
+        OutOfMemory: the weights do not fit.
+    """
+    # The application shows progress itself.
+    transformers_logging.disable_progress_bar()
+    config = load_config(checkpoint)
+    _prepare_quantization(checkpoint, config, device_type)
+    dtype = choose_dtype(checkpoint, device_type)
+    size_bytes = loaded_bytes(checkpoint, config, dtype)
+    placement = place_weights(checkpoint.name, size_bytes, devices_of(device_type))
+    log.info("loading %s (%.1f GB, %s) on %s", checkpoint.name, size_bytes / 1e9, dtype, placement)
+    try:
+        processor = AutoProcessor.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+        with memory_errors("the weights"):
+            model = AutoModelForImageTextToText.from_pretrained(
+                checkpoint.folder,
+                config=config,
+                dtype=dtype,
+                attn_implementation=dict(ATTENTION),
+                experts_implementation=experts.EXPERTS if is_mixture_of_experts(config) else None,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                **placement,
+            )
+            if not placement:
+                model = model.to(device_type)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
+    return processor, model.eval()
+
+
+def is_mixture_of_experts(config: Any) -> bool:
+    """Whether some layers of a language model have experts."""
+    return bool(getattr(config.get_text_config(), "num_experts", None))
+
+
+def choose_dtype(checkpoint: Checkpoint, device_type: str) -> torch.dtype:
+    """Return the number format of the weights on a type of device."""
+    if device_type != "cpu":
+        return torch.bfloat16
+    # float32 is exact, and faster than bfloat16 on most CPUs.
+    free_bytes, _ = memory_bytes(torch.device("cpu"))
+    return torch.float32 if checkpoint.weight_bytes * 2 < free_bytes * FLOAT32_SHARE else torch.bfloat16
+
+
+def loaded_bytes(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> int:
+    """Estimate the size of the weights in memory from that of their files, in bytes."""
+    quantization = quantization_of(config)
+    if not quantization:
+        # Published checkpoints are in bfloat16, the demo checkpoint in float32.
+        stored = getattr(config, "dtype", None) or torch.bfloat16
+        return checkpoint.weight_bytes * dtype.itemsize // stored.itemsize
+    return checkpoint.weight_bytes * (dtype.itemsize if quantization.get("dequantize") else 1)
+
+
+def place_weights(name: str, size_bytes: int, devices: list[torch.device]) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` that place weights on one device or on several; {} for the CPU and Apple's.
+
+    Raises:
+        OutOfMemory: all devices together are too small. Nothing was read yet.
+    """
+    memory = {device: memory_bytes(device) for device in devices}
+    total = sum(total for _, total in memory.values())
+    if size_bytes > total:
+        raise OutOfMemory(
+            f"The weights of {name} take {size_bytes / 1e9:.0f} GB, and the memory of {_name(devices)} is {total / 1e9:.0f} GB; "
+            "choose a smaller or a quantised checkpoint, or a server (--server)."
+        )
+    if devices[0].type in ("cpu", "mps"):
+        return {}
+    roomiest = max(devices, key=lambda device: memory[device][0])
+    if len(devices) == 1 or size_bytes + CACHE_RESERVE_BYTES <= memory[roomiest][0]:
+        return {"device_map": {"": roomiest}}
+    room = {device.index: max(0, free - CACHE_RESERVE_BYTES) for device, (free, _) in memory.items()}
+    # accelerate divides the layers evenly, so that every device has a similar rest for the caches.
+    return {"device_map": "balanced", "max_memory": room}
+
+
+def quantization_of(config: Any) -> dict[str, Any]:
+    """Return the quantisation of a checkpoint as in its configuration; {} for one that is not quantised."""
+    quantization = getattr(config, "quantization_config", None) or {}
+    return quantization if isinstance(quantization, dict) else quantization.to_dict()
+
+
+def _prepare_quantization(checkpoint: Checkpoint, config: Any, device_type: str) -> None:
+    """Check that the packages of a quantised checkpoint are installed; de-quantise FP8 where its kernels cannot run.
+
+    Raises:
+        InvalidCheckpoint: a package or the hardware is missing; the message of transformers names it.
+    """
+    quantization = quantization_of(config)
+    if not quantization:
+        return
+    method = str(quantization.get("quant_method"))
+    if method in FP8_METHODS and (device_type != "cuda" or importlib.util.find_spec("kernels") is None):
+        log.warning("%s is de-quantised to bfloat16 and takes twice its size, because there are no FP8 kernels", checkpoint.name)
+        quantization = quantization | {"dequantize": True}
+        config.quantization_config = quantization
+    try:
+        quantizer = AutoHfQuantizer.from_config(dict(quantization))
+        quantizer.validate_environment(device_map=None)
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise InvalidCheckpoint(f"{checkpoint.name} is quantised ({method}) and cannot be loaded here: {error}") from error
+
+
+def _name(devices: list[torch.device]) -> str:
+    if devices[0].type == "cpu":
+        return "this machine"
+    return "the GPU" if len(devices) == 1 else f"the {len(devices)} GPUs"
