@@ -1,0 +1,176 @@
+"""Tests of loading: quantised files, experts, several devices, and what is said before any weight is read."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import dispatch_model
+from safetensors.torch import load_file, save_file
+
+from longview.model.engine import devices, experts, loading, local
+from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine.devices import choose_device_type, memory_errors
+from longview.model.engine.estimates import Estimates
+from longview.model.engine.generation import GenerationConfig
+from longview.model.engine.loading import place_weights
+from longview.model.engine.local import LocalEngine
+from longview.model.errors import DeviceNotFound, InvalidCheckpoint, OutOfMemory
+from tests.hf_reference import HFReference
+from tests.model.engine.test_prefill import QUESTION, open_session, random_frames
+from tests.random_checkpoints import random_model, save_random_checkpoint
+
+GIB = 1 << 30
+FP8_BLOCK = 32
+
+
+def quantize_to_fp8(folder: Path) -> dict[str, torch.Tensor]:
+    """Rewrite the feed-forward weights of a checkpoint as published FP8 files have them; return all weights de-quantised."""
+    weights = load_file(folder / "model.safetensors")
+    stored, expected = dict(weights), dict(weights)
+    for name, weight in weights.items():
+        if ".mlp." not in name or "visual" in name:
+            continue
+        blocks = weight.unflatten(0, (-1, FP8_BLOCK)).unflatten(2, (-1, FP8_BLOCK))
+        scale = blocks.abs().amax((1, 3), keepdim=True) / torch.finfo(torch.float8_e4m3fn).max
+        quantized = (blocks / scale).to(torch.float8_e4m3fn)
+        stored[name] = quantized.view(weight.shape)
+        stored[f"{name}_scale_inv"] = scale[:, 0, :, 0].clone()
+        expected[name] = (quantized.float() * scale).view(weight.shape)
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    write_quantization(
+        folder,
+        {
+            "quant_method": "fp8",
+            "activation_scheme": "dynamic",
+            "weight_block_size": [FP8_BLOCK, FP8_BLOCK],
+            "modules_to_not_convert": ["model.visual", "lm_head", "self_attn"],
+        },
+    )
+    return expected
+
+
+def write_quantization(folder: Path, quantization: dict[str, Any]) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
+
+
+def test_fp8_files_are_dequantized_where_no_kernel_exists(tmp_path: Path) -> None:
+    save_random_checkpoint(tmp_path, "dense")
+    expected = quantize_to_fp8(tmp_path)
+    engine = LocalEngine(find_checkpoint(str(tmp_path)), device="cpu", cpu_threads=1)
+    video = random_frames(12, 64, 96)
+    logits = open_session(engine, [video]).first_logits(QUESTION)
+    reference = random_model("dense")
+    reference.load_state_dict(expected, strict=False)
+    plain = HFReference.from_loaded(engine.processor, reference.eval())
+    # De-quantised weights are in bfloat16 at some point: 8 bits of mantissa hold what FP8 holds, but not its scale.
+    assert (logits.float() - plain.logits(video, QUESTION)).abs().max() < 0.05 * logits.float().std()
+
+
+@pytest.mark.parametrize(("method", "package"), [("awq", "gptqmodel"), ("gptq", "optimum|gptqmodel|GPU")])
+def test_missing_package_of_a_quantised_checkpoint_is_named_before_loading(tmp_path: Path, method: str, package: str) -> None:
+    save_random_checkpoint(tmp_path, "dense")
+    write_quantization(tmp_path, {"quant_method": method, "bits": 4, "group_size": 128, "zero_point": True, "desc_act": False})
+    # The weights cannot even be read.
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(InvalidCheckpoint, match=rf"is quantised \({method}\) and cannot be loaded here: .*({package})"):
+        LocalEngine(find_checkpoint(str(tmp_path)), device="cpu")
+
+
+@pytest.mark.parametrize("layout", ["mixture of experts", "hybrid mixture of experts"])
+def test_experts_are_gathered_for_one_token_and_grouped_for_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    save_random_checkpoint(tmp_path, layout)
+    engine = LocalEngine(find_checkpoint(str(tmp_path)), device="cpu", cpu_threads=1)
+    calls: Counter[tuple[str, bool]] = Counter()
+
+    def count(name: str) -> Any:
+        forward = getattr(experts, name)
+
+        def count_and_call(self: Any, hidden_states: torch.Tensor, *arguments: Any) -> Any:
+            calls[name, len(hidden_states) == 1] += 1
+            return forward(self, hidden_states, *arguments)
+
+        return count_and_call
+
+    for name in ("batched_mm_experts_forward", "grouped_mm_experts_forward"):
+        monkeypatch.setattr(experts, name, count(name))
+    video = random_frames(8, 64, 96)
+    tokens = list(open_session(engine, [video]).tokens(QUESTION, GenerationConfig(6)))
+    assert set(calls) == {("batched_mm_experts_forward", True), ("grouped_mm_experts_forward", False)}
+    plain = HFReference(tmp_path)
+    inputs = plain.inputs(video, QUESTION)
+    expected = plain.model.generate(**inputs, do_sample=False, max_new_tokens=6)[0, inputs["input_ids"].shape[1] :]
+    assert tokens == expected[: len(tokens)].tolist()
+
+
+def test_weights_are_placed_by_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [torch.device("cuda", index) for index in range(2)]
+    memory = {gpus[0]: (20 * GIB, 24 * GIB), gpus[1]: (23 * GIB, 24 * GIB), torch.device("cpu"): (9 * GIB, 16 * GIB)}
+    monkeypatch.setattr(loading, "memory_bytes", memory.__getitem__)
+    assert place_weights("m", 16 * GIB, gpus) == {"device_map": {"": gpus[1]}}
+    assert place_weights("m", 16 * GIB, gpus[:1]) == {"device_map": {"": gpus[0]}}
+    assert place_weights("m", 30 * GIB, gpus) == {"device_map": "balanced", "max_memory": {0: 16 * GIB, 1: 19 * GIB}}
+    assert place_weights("m", 3 * GIB, [torch.device("cpu")]) == {}
+    with pytest.raises(OutOfMemory, match="The weights of m take 64 GB, and the memory of the 2 GPUs is 52 GB"):
+        place_weights("m", 60 * GIB, gpus)
+    with pytest.raises(OutOfMemory, match="memory of this machine is 17 GB; choose a smaller"):
+        place_weights("m", 60 * GIB, [torch.device("cpu")])
+
+
+def test_fullest_device_limits_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [torch.device("cuda", index) for index in range(2)]
+    estimates = Estimates(random_model("dense"))
+    free = {gpus[0]: 10 * GIB + estimates.chunk_bytes, gpus[1]: 9 * GIB + estimates.chunk_bytes}
+    monkeypatch.setattr(local, "memory_bytes", lambda device: (free[device], 24 * GIB))
+    # Three quarters of the layers, and so of the keys and values, are on the first device.
+    assert local._cache_room_bytes(Counter({gpus[0]: 30, gpus[1]: 10}), estimates) == 10 * GIB * 4 // 3
+    assert local._cache_room_bytes(Counter({gpus[0]: 10, gpus[1]: 30}), estimates) == 9 * GIB * 4 // 3
+
+
+@pytest.mark.parametrize("layout", ["dense", "hybrid"])
+def test_layers_with_the_hooks_of_several_devices_give_the_same_logits(tmp_path: Path, layout: str) -> None:
+    save_random_checkpoint(tmp_path, layout)
+    engine = LocalEngine(find_checkpoint(str(tmp_path)), device="cpu", cpu_threads=1)
+    video = random_frames(12, 64, 96)
+    expected = open_session(engine, [video]).first_logits(QUESTION)
+    language = engine.model.model.language_model
+    parts = ["model.visual", "lm_head", *(f"model.language_model.{name}" for name, _ in language.named_children())]
+    parts.remove("model.language_model.layers")
+    parts += [f"model.language_model.layers.{index}" for index in range(len(language.layers))]
+    # The engine calls parts of the model; each part moves its arguments to its own device, and the cache stays where it is.
+    dispatch_model(engine.model, dict.fromkeys(parts, "cpu"), main_device="cpu", skip_keys=["past_key_values"], force_hooks=True)
+    assert hasattr(language.layers[0], "_hf_hook")
+    assert torch.equal(open_session(engine, [video]).first_logits(QUESTION), expected)
+
+
+def test_unavailable_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeviceNotFound, match="no device tpu; use cuda, xpu, mps, cpu"):
+        choose_device_type("tpu")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("xpu"))
+    assert (choose_device_type(None), choose_device_type("xpu"), choose_device_type("cpu")) == ("xpu", "xpu", "cpu")
+    with pytest.raises(DeviceNotFound, match=r"no CUDA device .*set the device to xpu \(LONGVIEW_DEVICE=xpu\)"):
+        choose_device_type("cuda")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    assert choose_device_type(None) == "cpu"
+
+
+@pytest.mark.parametrize(
+    "message", ["MPS backend out of memory (MPS allocated: 9 GB)", "DefaultCPUAllocator: can't allocate memory: 8 TB"]
+)
+def test_memory_errors_without_a_class_of_their_own_are_recognised(message: str) -> None:
+    with pytest.raises(OutOfMemory, match="enough memory for the reply"), memory_errors("the reply"):
+        raise RuntimeError(message)
+    with pytest.raises(RuntimeError, match="shape"), memory_errors("the reply"):
+        raise RuntimeError("shape mismatch")
+
+
+def test_memory_that_pytorch_keeps_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda _: (3 * GIB, 24 * GIB))
+    monkeypatch.setattr(torch.accelerator, "memory_reserved", lambda _: 20 * GIB)
+    monkeypatch.setattr(torch.accelerator, "memory_allocated", lambda _: 15 * GIB)
+    assert devices.memory_bytes(torch.device("cuda", 0)) == (8 * GIB, 24 * GIB)
