@@ -77,7 +77,7 @@ class FakeGeneration:
             yield piece
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeSession:
     """A session that gives the same reply to every question. It has one temporal patch per second, unless `patches` are given.
 
@@ -92,6 +92,7 @@ class FakeSession:
     undecodable: tuple[Span, ...] = ()
     is_out_of_distribution: bool = False
     size_bytes: int = 0
+    is_busy: bool = False
     prompt_tokens: int = 0
     prompts: list[str] = field(default_factory=list)
     """The questions so far."""

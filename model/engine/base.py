@@ -69,6 +69,11 @@ class VideoSession(Protocol):
     prompt_tokens: int
     """Length of the prefix: chat template, timestamps and visual tokens."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reply is being generated, so that the KV cache can be neither moved nor freed."""
+        ...
+
     def generate(
         self,
         question: str,

@@ -83,6 +83,8 @@ class LocalEngine:
         self.uses_cuda_graph = self.device == "cuda" and len(layer_devices) == 1
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
         self.estimates = Estimates(self.model)
+        self._chunk_lock = threading.Lock()
+        """Memory is reserved for the activations of one chunk, also if several windows are opened at once."""
         self._ood_detector = load_ood_detector(checkpoint, self.model.device)
         self._grammars = Grammars(self.processor.tokenizer, int(text.vocab_size))
         tokenizer = self.processor.tokenizer
@@ -124,7 +126,8 @@ class LocalEngine:
             prefill.append_text(self.chat_template.before_video)
             for pixels, times_s in batcher.chunks(frames, self.device):
                 progress.raise_if_cancelled()
-                prefill.append_frames(pixels, times_s)
+                with progress.holding(self._chunk_lock):
+                    prefill.append_frames(pixels, times_s)
             if not batcher.frames:
                 raise UnreadableVideo("No frame of this part of the video can be decoded.")
             prefill.append_text(self.chat_template.after_video)
@@ -249,6 +252,11 @@ class LocalSession:
         self.size_bytes = cache.size_bytes
         self.cache = SessionCache(engine.model, cache, rope_delta=rope_delta)
         self._lock = threading.Lock()
+
+    @property
+    def is_busy(self) -> bool:
+        """See `longview.model.engine.base.VideoSession`."""
+        return self._lock.locked()
 
     def generate(
         self,

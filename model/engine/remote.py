@@ -162,6 +162,8 @@ class RemoteSession:
 
     is_out_of_distribution = False
     """Served models have no out-of-distribution detector."""
+    is_busy = False
+    """The frames are in host memory, and a server answers several questions at once."""
 
     def __init__(
         self,

@@ -2,9 +2,11 @@
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from contextlib import closing
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from pydantic import BaseModel
 
@@ -13,12 +15,14 @@ from longview.model.engine.planner import Planner
 from longview.model.errors import OutOfMemory
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.video.sampler import FRAMES_PER_PATCH, SamplingPlan, Window
 from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
+MAX_WAIT_S = 300.0
+"""Maximum time that an operation waits for the memory of sessions that are answering, in seconds."""
 CONTEXT_BACKOFF = 0.75
 """Maximum size of later windows, as a share of the tokens of a window that did not fit."""
 
@@ -65,6 +69,8 @@ class SessionPool:
         self._unpinned: set[_Key] = set()
         """Sessions that `release` ends."""
         self._offloaded: OrderedDict[_Key, VideoSession] = OrderedDict()
+        self._evicted: WeakSet[VideoSession] = WeakSet()
+        """Sessions that were evicted without being offloaded. As long as a caller uses one, it still takes device memory."""
         self._lock = threading.Lock()
         self._opening: dict[_Key, threading.Lock] = {}
 
@@ -86,8 +92,7 @@ class SessionPool:
         except OutOfMemory:
             log.warning("out of memory for a prompt; all sessions were evicted")
         # Outside the except block, whose traceback would keep the memory.
-        with self._lock:
-            self._sessions.clear()
+        self._free_device_memory(progress)
         return self._generate_text(prompt, max_new_tokens, schema, progress)
 
     def _generate_text(self, prompt: str, max_new_tokens: int, schema: type[BaseModel] | None, progress: Progress) -> str:
@@ -103,8 +108,9 @@ class SessionPool:
 
         `pin`: keep the session for later questions. Without it, `release` ends the session unless another caller pinned it.
 
-        If the device runs out of memory, all other sessions are evicted and the window is opened once more. If that fails too,
-        the context of all later plans is lowered.
+        If the device runs out of memory, all other sessions are evicted, those that are answering when they have ended, and the
+        window is opened once more. If that fails too, the context of all later plans is lowered, unless other sessions still
+        held memory.
 
         Raises:
             UnreadableVideo: no frame can be decoded.
@@ -112,20 +118,40 @@ class SessionPool:
             Cancelled: the operation was cancelled.
         """
         capacity_tokens = plan.window_tokens[plan.windows.index(window)]
-        for is_last in (False, True):
-            try:
-                return self._open(video, plan, window, capacity_tokens, pin, progress)
-            except OutOfMemory as error:
-                message = str(error)
-            # Outside the except block, whose traceback would keep the memory.
-            with self._lock:
-                self._sessions.clear()
-                if is_last:
-                    reserved_tokens = self.engine.reserved_tokens
-                    lowered_tokens = reserved_tokens + int((capacity_tokens - reserved_tokens) * CONTEXT_BACKOFF)
-                    self.planner.context_tokens = min(self.planner.context_tokens, lowered_tokens)
-            log.warning("out of memory at %d tokens; all other sessions were evicted", capacity_tokens)
+        try:
+            return self._open(video, plan, window, capacity_tokens, pin, progress)
+        except OutOfMemory:
+            log.warning("out of memory at %d tokens; all other sessions are evicted", capacity_tokens)
+        # Outside the except block, whose traceback would keep the memory.
+        is_device_free = self._free_device_memory(progress)
+        try:
+            return self._open(video, plan, window, capacity_tokens, pin, progress)
+        except OutOfMemory as error:
+            message = str(error)
+        if not is_device_free or self._sessions:
+            raise OutOfMemory(f"{message} Other questions are using the memory now; ask again when they are answered.")
+        with self._lock:
+            reserved_tokens = self.engine.reserved_tokens
+            lowered_tokens = reserved_tokens + int((capacity_tokens - reserved_tokens) * CONTEXT_BACKOFF)
+            self.planner.context_tokens = min(self.planner.context_tokens, lowered_tokens)
         raise OutOfMemory(f"{message} The context limit is now {self.planner.context_tokens} tokens. Ask again.")
+
+    def _free_device_memory(self, progress: Progress) -> bool:
+        """Evict all sessions, and wait for those that callers still use. Return whether no session holds memory any more.
+
+        Raises:
+            Cancelled: the operation was cancelled while it waited.
+        """
+        deadline_s = time.monotonic() + MAX_WAIT_S
+        while True:
+            with self._lock:
+                self._evicted.update(self._sessions.values())
+                self._sessions.clear()
+            busy = sum(session.is_busy for session in self._evicted)
+            if not busy or time.monotonic() > deadline_s:
+                return not self._evicted
+            progress.raise_if_cancelled()
+            time.sleep(CANCEL_POLL_S)
 
     def find_open(self, video: VideoInfo, span: Span, *, max_patch_period_s: float) -> VideoSession | None:
         """Return an open session whose window contains a span, with at most this patch period; None if the pool has none."""
@@ -218,26 +244,33 @@ class SessionPool:
         _offload(evicted_sessions)
 
     def _evict(self, *, keep: int) -> list[VideoSession]:
-        """Evict the least recently used sessions until all fit, but never the last `keep`; return those that the host can
-        hold."""
-        evicted_sessions = []
-        while (
-            len(self._sessions) > keep and _total_bytes(self._sessions) + sum(self._reserved_bytes.values()) > self._memory_bytes
-        ):
-            key, session = self._sessions.popitem(last=False)
-            if session.size_bytes <= self._host_bytes:
-                self._offloaded[key] = session
-                evicted_sessions.append(session)
-                while _total_bytes(self._offloaded) > self._host_bytes:
-                    self._offloaded.popitem(last=False)
-        return evicted_sessions
+        """Evict the least recently used sessions until all fit, but never the last `keep` and none that is answering.
+
+        Return those that the host can hold.
+        """
+        offloaded_sessions = []
+        for key in [*self._sessions][: len(self._sessions) - keep]:
+            if self._device_bytes() <= self._memory_bytes:
+                break
+            if self._sessions[key].is_busy:
+                continue
+            if self._sessions[key].size_bytes > self._host_bytes:
+                # A name for it here would keep its memory.
+                self._evicted.add(self._sessions.pop(key))
+                continue
+            self._offloaded[key] = self._sessions.pop(key)
+            offloaded_sessions.append(self._offloaded[key])
+            while sum(other.size_bytes for other in self._offloaded.values()) > self._host_bytes:
+                self._offloaded.popitem(last=False)
+        return offloaded_sessions
+
+    def _device_bytes(self) -> int:
+        """Return the device memory of all sessions: open, being opened, and evicted but still in use by a caller."""
+        sessions = [*self._sessions.values(), *self._evicted]
+        return sum(session.size_bytes for session in sessions) + sum(self._reserved_bytes.values())
 
 
 def _offload(sessions: list[VideoSession]) -> None:
     """Move sessions to the host. Call it without the pool's lock, because it takes seconds."""
     for session in sessions:
         session.offload()
-
-
-def _total_bytes(sessions: OrderedDict[_Key, VideoSession]) -> int:
-    return sum(session.size_bytes for session in sessions.values())

@@ -369,3 +369,74 @@ def test_concurrent_users_of_several_videos_get_their_replies(
     for user in users:
         user.join()
     assert answers == {(number, turn): f"A red {SHAPES[number]} grows." for number in range(3) for turn in range(4)}
+
+
+def test_session_that_is_answering_stays_in_the_accounts(engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder) -> None:
+    one_bytes = open_session(SessionPool(engine, decoder, memory_bytes=PLENTY), videos[0]).size_bytes
+    pool = SessionPool(engine, decoder, memory_bytes=int(1.2 * one_bytes), host_bytes=PLENTY)
+    busy = open_session(pool, videos[0])
+    pieces = iter(busy.generate("What happens at 3.0 seconds?", max_new_tokens=20))
+    next(pieces)
+    open_session(pool, videos[1])
+    # It can be neither moved nor freed, so it counts beside the new session.
+    assert pool._device_bytes() > 1.8 * one_bytes
+    assert open_session(pool, videos[0]) is busy
+    list(pieces)
+    open_session(pool, videos[2])
+    assert pool._device_bytes() <= 1.2 * one_bytes
+
+
+def test_evicted_session_counts_until_its_user_drops_it(engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=1)
+    used = open_session(pool, videos[0])
+    open_session(pool, videos[1])
+    both_bytes = pool._device_bytes()
+    assert both_bytes > used.size_bytes
+    assert reply_text(used, "How many events are in the video?") == "1."
+    del used
+    assert pool._device_bytes() < both_bytes
+
+
+def test_out_of_memory_waits_for_a_reply_and_keeps_the_context(
+    engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
+    context_tokens = pool.planner.context_tokens
+    busy = [open_session(pool, videos[0])]
+    pieces = [iter(busy[0].generate("What happens at 3.0 seconds?", max_new_tokens=20))]
+    next(pieces[0])
+    allocate = PreallocatedKVCacheLayer.lazy_initialization
+
+    def with_memory_for_one(layer: PreallocatedKVCacheLayer, keys: torch.Tensor, values: torch.Tensor) -> None:
+        if busy:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        allocate(layer, keys, values)
+
+    monkeypatch.setattr(PreallocatedKVCacheLayer, "lazy_initialization", with_memory_for_one)
+
+    def finish() -> None:
+        list(pieces.pop())
+        busy.clear()
+
+    timer = threading.Timer(0.5, finish)
+    timer.start()
+    assert reply_text(open_session(pool, videos[1]), "How many events are in the video?") == "1."
+    timer.join()
+    assert pool.planner.context_tokens == context_tokens
+
+
+def test_out_of_memory_beside_a_used_session_keeps_the_context(
+    engine: LocalEngine, videos: list[VideoInfo], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=PLENTY)
+    context_tokens = pool.planner.context_tokens
+    used = open_session(pool, videos[0])
+
+    def without_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(PreallocatedKVCacheLayer, "lazy_initialization", without_memory)
+    with pytest.raises(OutOfMemory, match="Other questions are using the memory now; ask again"):
+        open_session(pool, videos[1])
+    assert pool.planner.context_tokens == context_tokens
+    assert reply_text(used, "How many events are in the video?") == "1."
