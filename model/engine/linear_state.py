@@ -25,6 +25,26 @@ class LinearStateLayer(LinearAttentionLayer):
         pairs = [(self.conv_states[0], self.recurrent_states[0]), *self._snapshots.values()]
         return sum(state.nbytes for pair in pairs for state in pair if state is not None)
 
+    def recent_inputs(self, inputs: torch.Tensor, size: int) -> torch.Tensor:
+        """Return the last inputs of the convolution (channels, size), to be updated in place; zeros before the first token.
+
+        `inputs`: (n, channels), which give number, dtype and device of the channels.
+        """
+        if not self.is_conv_states_initialized[0]:
+            self.lazy_initialization(conv_states=inputs.new_zeros(1, inputs.shape[1], size))
+            self.has_previous_state[0] = True
+        convolution = self.conv_states[0]
+        assert convolution is not None
+        return convolution[0]
+
+    def recurrent(self, heads: int, key_size: int, value_size: int, device: torch.device) -> torch.Tensor:
+        """Return the recurrent matrices (heads, key size, value size), to be updated in place; zeros before the first token."""
+        if not self.is_recurrent_states_initialized[0]:
+            self.lazy_initialization(recurrent_states=torch.zeros(1, heads, key_size, value_size, device=device))
+        recurrent = self.recurrent_states[0]
+        assert recurrent is not None
+        return recurrent[0]
+
     def copy_state(self) -> LinearState:
         """Return a copy of the state."""
         convolution, recurrent = self.conv_states[0], self.recurrent_states[0]

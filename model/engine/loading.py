@@ -16,6 +16,8 @@ from longview.model.engine import attention, experts
 from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
 from longview.model.engine.kv_cache import read_layer_types
+from longview.model.engine.linear_attention import use_cpu_linear_attention
+from longview.model.engine.precision import Precision, quantize_linear_layers
 from longview.model.errors import InvalidCheckpoint, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -52,8 +54,10 @@ def load_config(checkpoint: Checkpoint) -> Any:
     return config
 
 
-def load_model(checkpoint: Checkpoint, device_type: str) -> tuple[Any, Any]:
+def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = "auto") -> tuple[Any, Any]:
     """Load the processor and the model of a checkpoint.
+
+    `precision`: the number format on a CPU; accelerators always use bfloat16.
 
     Raises:
         InvalidCheckpoint: the folder cannot be loaded by transformers, or a package is missing.
@@ -63,7 +67,7 @@ def load_model(checkpoint: Checkpoint, device_type: str) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     config = load_config(checkpoint)
     _prepare_quantization(checkpoint, config, device_type)
-    dtype = choose_dtype(checkpoint, device_type)
+    dtype = choose_dtype(checkpoint, device_type, precision)
     size_bytes = loaded_bytes(checkpoint, config, dtype)
     placement = place_weights(checkpoint.name, size_bytes, devices_of(device_type))
     log.info("loading %s (%.1f GB, %s) on %s", checkpoint.name, size_bytes / 1e9, dtype, placement)
@@ -83,6 +87,10 @@ def load_model(checkpoint: Checkpoint, device_type: str) -> tuple[Any, Any]:
             )
             if not placement:
                 model = model.to(device_type)
+            if device_type == "cpu":
+                use_cpu_linear_attention(model)
+                if precision == "int8":
+                    quantize_linear_layers(model)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
     return processor, model.eval()
@@ -93,13 +101,14 @@ def is_mixture_of_experts(config: Any) -> bool:
     return bool(getattr(config.get_text_config(), "num_experts", None))
 
 
-def choose_dtype(checkpoint: Checkpoint, device_type: str) -> torch.dtype:
-    """Return the number format of the weights on a type of device."""
-    if device_type != "cpu":
+def choose_dtype(checkpoint: Checkpoint, device_type: str, precision: Precision) -> torch.dtype:
+    """Return the number format in which the weights are loaded."""
+    if device_type != "cpu" or precision in ("bfloat16", "int8"):
         return torch.bfloat16
-    # float32 is exact, and faster than bfloat16 on most CPUs.
     free_bytes, _ = memory_bytes(torch.device("cpu"))
-    return torch.float32 if checkpoint.weight_bytes * 2 < free_bytes * FLOAT32_SHARE else torch.bfloat16
+    if precision == "float32" or checkpoint.weight_bytes * 2 < free_bytes * FLOAT32_SHARE:
+        return torch.float32
+    return torch.bfloat16
 
 
 def loaded_bytes(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> int:

@@ -35,6 +35,7 @@ from longview.model.engine.grammar import Grammars
 from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.loading import load_model
 from longview.model.engine.ood import load_ood_detector
+from longview.model.engine.precision import Precision
 from longview.model.engine.prefill import FrameBatcher, Prefill
 from longview.model.engine.session_cache import SessionCache
 from longview.model.errors import InvalidQuestion
@@ -59,11 +60,18 @@ TIMESTAMP_SLACK_TOKENS = 64
 class LocalEngine:
     """See `longview.model.engine.base.Engine`."""
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str | None = None, cpu_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str | None = None,
+        cpu_threads: int | None = None,
+        precision: Precision = "auto",
+    ) -> None:
         """Load weights and processor.
 
         `device`: `cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one. `cpu_threads`: by default one for
-        small checkpoints, else one per core.
+        small checkpoints, else one per core. `precision`: see `longview.model.engine.loading.load_model`.
 
         Raises:
             InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no such device.
@@ -75,7 +83,7 @@ class LocalEngine:
         torch.set_num_threads(cpu_threads or (1 if small else psutil.cpu_count(logical=False) or 1))
         self.processor: Any
         self.model: Any
-        self.processor, self.model = load_model(checkpoint, self.device)
+        self.processor, self.model = load_model(checkpoint, self.device, precision)
         text = self.model.config.get_text_config()
         self.layer_types = read_layer_types(text, checkpoint.name)
         """The kind of each layer; see `longview.model.engine.kv_cache.read_layer_types`."""
