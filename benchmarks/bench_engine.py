@@ -1,6 +1,6 @@
 """Speed and memory of the engine against plain transformers, at the shapes of real checkpoints, with random weights.
 
-    python -m benchmarks.bench_engine --shapes tiny|2B|8B --tokens N [--device cuda] [--video FILE] [--no-peer]
+    python -m benchmarks.bench_engine --shapes tiny|Qwen3-VL-2B|… --tokens N [--device cuda] [--video FILE] [--no-peer]
 
 Prints one table: seconds and tokens per second of prefill; its share of the speed of matrix products on this device in the same
 run; peak memory; time to the first token of question 1 (with prefill) and of question 2; and milliseconds per generated token
@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from transformers import AutoProcessor, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import AutoProcessor
 
 from benchmarks.bench_decode import PeakMemory
+from benchmarks.shapes import SHAPES, shape_model
 from longview.model.engine import attention
 from longview.model.engine.checkpoints import DEMO
 from longview.model.engine.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
@@ -34,47 +35,6 @@ from tests.hf_reference import HFReference
 
 DECODED_TOKENS = 32
 QUESTION = "What happens at 12.5 seconds?"
-SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
-    # Text, vision, and whether input and output embeddings are tied, from the published config.json of each checkpoint.
-    "2B": (
-        {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16},
-        {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "deepstack_visual_indexes": [5, 11, 17]},
-        True,
-    ),
-    "8B": (
-        {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32},
-        {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "deepstack_visual_indexes": [8, 16, 24]},
-        False,
-    ),
-    "tiny": (
-        {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 4, "head_dim": 64,
-         "num_key_value_heads": 2},
-        {"depth": 4, "hidden_size": 128, "intermediate_size": 512, "num_heads": 4, "deepstack_visual_indexes": [0, 1, 2]},
-        True,
-    ),
-}  # fmt: skip
-
-
-def random_model(shapes: str, device: str, dtype: torch.dtype) -> Any:
-    """Return a Qwen3-VL of the published shapes with random weights, created on the device."""
-    text, vision, tied = SHAPES[shapes]
-    sections = [8, 12, 12] if shapes == "tiny" else [24, 20, 20]
-    rope = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": sections, "mrope_interleaved": True}
-    common = {"head_dim": 128, "num_key_value_heads": 8, "vocab_size": 151936, "max_position_embeddings": 262144}
-    config = Qwen3VLConfig(
-        text_config=common | {"rope_parameters": rope} | text,
-        vision_config={"num_heads": 16, "num_position_embeddings": 2304, "out_hidden_size": text["hidden_size"]} | vision,
-        tie_word_embeddings=tied,
-    )
-    tokens = AutoProcessor.from_pretrained(DEMO)
-    for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
-        setattr(config, name, getattr(tokens, name, getattr(config, name)))
-    torch.manual_seed(0)
-    torch.set_default_dtype(dtype)
-    with torch.device(device):
-        model = Qwen3VLForConditionalGeneration(config).eval()
-    torch.set_default_dtype(torch.float32)
-    return model
 
 
 def noise(count: int, height: int, width: int) -> Iterator[TimedFrames]:
@@ -91,7 +51,7 @@ class Bench:
     def __init__(self, shapes: str, device: str, tokens: int) -> None:
         self.device = device
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        self.model = random_model(shapes, device, dtype)
+        self.model = shape_model(shapes, device, dtype)
         self.processor: Any = AutoProcessor.from_pretrained(DEMO)
         self.height, self.width = (96, 128) if shapes == "tiny" else (256, 448)
         self.tokens_per_patch = self.height * self.width // 1024

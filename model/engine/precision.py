@@ -1,8 +1,8 @@
 """Number formats of the weights on a CPU: float32, bfloat16, or linear layers in 8 bits.
 
-In 8 bits, weights are rounded with one scale per output channel, and inputs with one scale per token, as they come (W8A8; Dettmers
-et al. 2022, without the separation of outliers). All other operations are in float32. A decoding step reads a quarter of the
-memory of float32, and a prefill multiplies two to twelve times as fast (docs/performance.md). What this costs in accuracy is
+In 8 bits, weights are rounded with one scale per output channel, and inputs with one scale per token, as they come (W8A8;
+Dettmers et al. 2022, without the separation of outliers). All other operations are in float32. A decoding step reads a quarter of
+the memory of float32, and a prefill multiplies two to twelve times as fast (docs/performance.md). What this costs in accuracy is
 measured on the demo checkpoint only.
 """
 
@@ -39,6 +39,7 @@ class Int8Linear(torch.nn.Module):
             torch.backends.quantized.engine = engine
         # Without VNNI the products of two 8-bit numbers can overflow 16 bits; the inputs then have 7 bits.
         self._reduces_range = not has_vnni
+        self.bias: torch.Tensor | None
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
