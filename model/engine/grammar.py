@@ -7,6 +7,10 @@ from typing import Any
 import torch
 from pydantic import BaseModel, TypeAdapter
 
+MASK_BACKEND = "torch_native"
+"""The implementation of masks in xgrammar that needs only torch, so it works on every device. On a CPU core, it takes 1.5 ms for
+151,936 tokens instead of 0.3 ms, which is about a hundredth of a decoding step of such a checkpoint."""
+
 
 class Grammars:
     """A cache of compiled JSON grammars over one tokenizer."""
@@ -42,11 +46,13 @@ class GrammarState:
         self._mask = library.allocate_token_bitmask(1, vocab_size)
 
     def mask_logits(self, logits: torch.Tensor) -> torch.Tensor:
-        """Set the logits of forbidden tokens to minus infinity."""
+        """Return a float32 copy of the logits (vocabulary,), with those of forbidden tokens at minus infinity."""
         if not self._matcher.fill_next_token_bitmask(self._mask):
             return logits
-        masked = logits.float().unsqueeze(0)
-        self._library.apply_token_bitmask_inplace(masked, self._mask.to(logits.device))
+        # A copy, because the logits may be a tensor of the inference mode, which cannot be changed outside of it.
+        masked = logits.to(torch.float32, copy=True).unsqueeze(0)
+        # The default on a GPU is compiled by a C compiler at the first call, and many machines have none.
+        self._library.apply_token_bitmask_inplace(masked, self._mask.to(logits.device), backend=MASK_BACKEND)
         return masked[0]
 
     def accept(self, token: int) -> None:
