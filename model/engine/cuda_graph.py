@@ -5,7 +5,11 @@ of the cache is the same for every step of a session, and is always read in the 
 and reply, is read whole; a position in device memory masks what is not yet written.
 """
 
+import contextlib
+import functools
 import logging
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,6 +22,8 @@ MIN_EAGER_STEPS = 8
 """Number of eager steps before the capture. The capture takes as long as several steps, which is too long for short replies."""
 LOGITS_TOLERANCE = 0.05
 """Maximum difference between replayed and eager logits, in standard deviations of the logits. bfloat16 sums depend on order."""
+_CAPTURE_LOCK = threading.Lock()
+"""The right to capture: at most one capture may be in progress in a process (torch/cuda/graphs.py, `graph.__init__`)."""
 
 
 class CudaGraphDecoder:
@@ -76,10 +82,8 @@ class CudaGraphDecoder:
         """Capture the step as a graph, and use it if its replay agrees with the eager step."""
         self._can_capture = False
         try:
-            torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
-            # Other threads allocate at the same time; only the work of this thread is captured.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with _capturing(graph, self._ids.device):
                 logits = self._forward()
             graph.replay()
             difference = float((logits.float() - expected.float()).abs().max() / expected.float().std())
@@ -87,9 +91,38 @@ class CudaGraphDecoder:
             # Some layers cannot be captured, such as experts that the host selects.
             log.warning("decoding remains eager, because no graph can be captured: %s", error)
             return
-        if difference > LOGITS_TOLERANCE:
+        # Not `>`, because the difference is NaN if a logit is NaN.
+        if not difference <= LOGITS_TOLERANCE:
             log.warning(
                 "decoding remains eager: the captured graph differs by %.3f standard deviations of the logits", difference
             )
             return
         self._graph, self._logits = graph, logits
+
+
+@functools.cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """Create the stream on which graphs are captured. It is kept, because cuBLAS keeps a workspace for each stream."""
+    return torch.cuda.Stream(device)
+
+
+@contextlib.contextmanager
+def _capturing(graph: torch.cuda.CUDAGraph, device: torch.device) -> Iterator[None]:
+    """Capture the work of this thread in `graph`. In the end, also after an error, the thread is back on its former stream.
+
+    Raises:
+        RuntimeError: the work cannot be captured.
+    """
+    # `torch.cuda.graph` does not restore the stream if the capture fails, so an outer context does it.
+    with _CAPTURE_LOCK, torch.cuda.stream(stream := _capture_stream(device)):
+        pool = torch.cuda.graph_pool_handle()
+        try:
+            # Other threads allocate at the same time; only the work of this thread is captured.
+            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+                yield
+        except RuntimeError:
+            # Before torch 2.13, the allocator remains in the state of a capture if that fails, and no longer frees memory
+            # (pytorch/pytorch#180395). Where torch has ended that state, this call is an error.
+            with contextlib.suppress(RuntimeError):
+                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+            raise

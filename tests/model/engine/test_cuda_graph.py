@@ -1,15 +1,21 @@
 """Decoding steps of fixed shape against eager steps, on random checkpoints with the published layouts."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from longview.model.engine import cuda_graph
 from longview.model.engine.attention import attend_fixed
-from longview.model.engine.cuda_graph import CudaGraphDecoder
+from longview.model.engine.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.kv_cache import PreallocatedKVCacheLayer
-from longview.model.engine.local import LocalEngine
+from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.errors import ContextOverflow
 from tests.hf_reference import HFReference
 from tests.model.engine.test_attention import definition, states
@@ -77,6 +83,115 @@ def test_full_cache_raises_and_keeps_its_content(fixed_engine: LocalEngine) -> N
         with pytest.raises(ContextOverflow):
             step(torch.zeros((1, 1), dtype=torch.long))
     assert torch.equal(full_layers[0].keys[:, :, -1], last)
+
+
+class FakeCuda:
+    """What `torch.cuda` offers for a capture, on the CPU. `torch.cuda.graph` itself is that of torch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.current = threading.local()
+        self.begin: Callable[[], object] = lambda: None
+        self.end: Callable[[], object] = lambda: None
+        self.replay: Callable[[], object] = lambda: None
+        self.capturing_pools: list[tuple[int, int]] = []
+        pool_numbers = count(1)
+        for name, replacement in {
+            "CUDAGraph": lambda: SimpleNamespace(
+                capture_begin=self._capture_begin, capture_end=lambda: self.end(), replay=lambda: self.replay()
+            ),
+            "Stream": lambda *_: "capture stream",
+            "stream": self._stream,
+            "synchronize": lambda *_: None,
+            "current_device": lambda: 0,
+            "graph_pool_handle": lambda: (0, next(pool_numbers)),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, replacement)
+        monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: None, raising=False)
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda _, pool: self.capturing_pools.remove(pool), raising=False)
+        cuda_graph._capture_stream.cache_clear()
+
+    @property
+    def current_stream(self) -> str:
+        return getattr(self.current, "stream", "default stream")
+
+    @contextmanager
+    def _stream(self, stream: str) -> Iterator[None]:
+        previous, self.current.stream = self.current_stream, stream
+        try:
+            yield
+        finally:
+            self.current.stream = previous
+
+    def _capture_begin(self, pool: tuple[int, int], **_: object) -> None:
+        self.capturing_pools.append(pool)
+        self.begin()
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
+    yield FakeCuda(monkeypatch)
+    cuda_graph._capture_stream.cache_clear()
+
+
+@torch.inference_mode()
+def decode_steps(session: LocalSession, *, captures: bool) -> list[torch.Tensor]:
+    """Decode some tokens, the last ones after the capture, and return the logits of each step."""
+    cache = session.cache.cache
+    decoder = CudaGraphDecoder(session.engine.model, cache, prefix=session.prompt_tokens, rope_delta=0)
+    decoder._can_capture = captures
+    logits = [decoder(torch.tensor([[token]])).clone() for token in range(10, 14 + MIN_EAGER_STEPS)]
+    cache.crop_to(session.prompt_tokens)
+    return logits
+
+
+def assert_decodes_eagerly(session: LocalSession) -> None:
+    eager = decode_steps(session, captures=False)
+    assert all(map(torch.equal, decode_steps(session, captures=True), eager))
+
+
+def test_a_failed_capture_restores_stream_and_allocator(
+    engine: LocalEngine, cuda: FakeCuda, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams: list[str] = []
+
+    def fail() -> None:
+        streams.append(cuda.current_stream)
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    cuda.end = fail
+    assert_decodes_eagerly(open_session(engine, [random_frames(4, 64, 96)]))
+    assert streams == ["capture stream"] and cuda.current_stream == "default stream"
+    assert cuda.capturing_pools == []
+    assert "no graph can be captured: operation failed" in caplog.text
+
+
+def test_a_graph_that_gives_nan_is_not_used(engine: LocalEngine, cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
+    outputs: list[torch.Tensor] = []
+    cuda.replay = lambda: outputs[-1].fill_(torch.nan)
+    handle = engine.model.lm_head.register_forward_hook(lambda _, __, logits: outputs.append(logits))
+    try:
+        assert_decodes_eagerly(open_session(engine, [random_frames(4, 64, 96)]))
+    finally:
+        handle.remove()
+    assert "differs by nan" in caplog.text
+
+
+def test_two_sessions_do_not_capture_at_once(engine: LocalEngine, cuda: FakeCuda) -> None:
+    sessions = [open_session(engine, [random_frames(4, 64, 96)]) for _ in range(2)]
+    both_capturing = threading.Barrier(2)
+    outcomes: list[str] = []
+
+    def begin() -> None:
+        try:
+            both_capturing.wait(timeout=0.5)
+            outcomes.append("together")
+        except threading.BrokenBarrierError:
+            outcomes.append("alone")
+
+    cuda.begin = begin
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda session: decode_steps(session, captures=True), sessions))
+    assert outcomes == ["alone", "alone"]
 
 
 @pytest.mark.gpu
