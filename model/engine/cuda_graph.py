@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from longview.model.engine.kv_cache import PreallocatedCache
+from longview.model.engine.linear_state import LinearState
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +58,15 @@ class CudaGraphDecoder:
             self._graph.replay()
             assert self._logits is not None
             return self._logits
+        if not self._can_capture or self._steps <= MIN_EAGER_STEPS:
+            return self._forward()
+        states = self._cache.linear_states()
         logits = self._forward()
-        if self._can_capture and self._steps > MIN_EAGER_STEPS:
-            self._capture(logits)
+        self._capture(logits, states)
+        if self._graph is None:
+            # A wrong graph has written to the cache. The step is the same again from the states before it.
+            self._cache.rewind_step(states)
+            logits = self._forward()
         return logits
 
     def _forward(self) -> torch.Tensor:
@@ -78,13 +85,18 @@ class CudaGraphDecoder:
         finally:
             self._cache.set_write_slot(None)
 
-    def _capture(self, expected: torch.Tensor) -> None:
-        """Capture the step as a graph, and use it if its replay agrees with the eager step."""
+    def _capture(self, expected: torch.Tensor, states: list[LinearState]) -> None:
+        """Capture the step as a graph, and use it if its replay agrees with the eager step.
+
+        `expected`: logits of the eager step. `states`: those of the linear layers before it. The replay writes the same keys and
+        values again, but a state would take the token in twice.
+        """
         self._can_capture = False
         try:
             graph = torch.cuda.CUDAGraph()
             with _capturing(graph, self._ids.device):
                 logits = self._forward()
+            self._cache.rewind_step(states)
             graph.replay()
             difference = float((logits.float() - expected.float()).abs().max() / expected.float().std())
         except RuntimeError as error:

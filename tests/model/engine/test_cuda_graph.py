@@ -12,6 +12,7 @@ import torch
 
 from longview.model.engine import cuda_graph
 from longview.model.engine.attention import attend_fixed
+from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.kv_cache import PreallocatedKVCacheLayer
@@ -20,6 +21,7 @@ from longview.model.errors import ContextOverflow
 from tests.hf_reference import HFReference
 from tests.model.engine.test_attention import definition, states
 from tests.model.engine.test_prefill import QUESTION, both, open_session, random_frames  # noqa: F401 (a fixture)
+from tests.random_checkpoints import save_random_checkpoint
 
 
 @pytest.fixture
@@ -133,6 +135,13 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     cuda_graph._capture_stream.cache_clear()
 
 
+@pytest.fixture(scope="module", params=["dense", "hybrid"])
+def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LocalSession:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_random_checkpoint(folder, request.param)
+    return open_session(LocalEngine(find_checkpoint(str(folder)), device="cpu", cpu_threads=1), [random_frames(4, 64, 96)])
+
+
 @torch.inference_mode()
 def decode_steps(session: LocalSession, *, captures: bool) -> list[torch.Tensor]:
     """Decode some tokens, the last ones after the capture, and return the logits of each step."""
@@ -144,13 +153,36 @@ def decode_steps(session: LocalSession, *, captures: bool) -> list[torch.Tensor]
     return logits
 
 
-def assert_decodes_eagerly(session: LocalSession) -> None:
+def assert_decodes_as_without_a_capture(session: LocalSession) -> None:
     eager = decode_steps(session, captures=False)
     assert all(map(torch.equal, decode_steps(session, captures=True), eager))
 
 
-def test_a_failed_capture_restores_stream_and_allocator(
-    engine: LocalEngine, cuda: FakeCuda, caplog: pytest.LogCaptureFixture
+def test_a_replayed_graph_continues_as_eager_steps(
+    session: LocalSession, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = CudaGraphDecoder._forward
+    decoders: list[CudaGraphDecoder] = []
+    outputs: list[torch.Tensor] = []
+    captured: list[torch.Tensor] = []
+
+    def record(decoder: CudaGraphDecoder) -> torch.Tensor:
+        decoders.append(decoder)
+        outputs.append(forward(decoder))
+        return outputs[-1]
+
+    monkeypatch.setattr(CudaGraphDecoder, "_forward", record)
+    cuda.end = lambda: captured.append(outputs[-1])
+    # As a graph does, repeat the step with what is in its tensors now, and write the logits to those of the capture.
+    cuda.replay = lambda: captured[0].copy_(forward(decoders[-1]))
+    assert_decodes_as_without_a_capture(session)
+    # Eager steps, and the last ones by replay: one eager step and one capture precede them.
+    assert len(outputs) == len(decode_steps(session, captures=False)) + MIN_EAGER_STEPS + 2
+    assert len(captured) == 1
+
+
+def test_a_failed_capture_restores_stream_allocator_and_states(
+    session: LocalSession, cuda: FakeCuda, caplog: pytest.LogCaptureFixture
 ) -> None:
     streams: list[str] = []
 
@@ -159,18 +191,18 @@ def test_a_failed_capture_restores_stream_and_allocator(
         raise RuntimeError("operation failed due to a previous error during capture")
 
     cuda.end = fail
-    assert_decodes_eagerly(open_session(engine, [random_frames(4, 64, 96)]))
+    assert_decodes_as_without_a_capture(session)
     assert streams == ["capture stream"] and cuda.current_stream == "default stream"
     assert cuda.capturing_pools == []
     assert "no graph can be captured: operation failed" in caplog.text
 
 
-def test_a_graph_that_gives_nan_is_not_used(engine: LocalEngine, cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_graph_that_gives_nan_is_not_used(session: LocalSession, cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
     outputs: list[torch.Tensor] = []
     cuda.replay = lambda: outputs[-1].fill_(torch.nan)
-    handle = engine.model.lm_head.register_forward_hook(lambda _, __, logits: outputs.append(logits))
+    handle = session.engine.model.lm_head.register_forward_hook(lambda _, __, logits: outputs.append(logits))
     try:
-        assert_decodes_eagerly(open_session(engine, [random_frames(4, 64, 96)]))
+        assert_decodes_as_without_a_capture(session)
     finally:
         handle.remove()
     assert "differs by nan" in caplog.text
