@@ -184,7 +184,7 @@ def format_row(name: str, bench: Bench, figures: dict[str, float]) -> str:
     """Format one row of the table."""
     tokens = int(figures["tokens"])
     visual = bench.frames // 2 * bench.tokens_per_patch
-    share = bench.estimates.flops(tokens, visual, bench.tokens_per_patch) / figures["prefill"] / bench.max_flops_per_s
+    share = sum(bench.estimates.flops(tokens, visual, bench.tokens_per_patch)) / figures["prefill"] / bench.max_flops_per_s
     return (
         f"| {name} | {tokens:,} ({bench.frames:,}) | {figures['prefill']:.2f} | {tokens / figures['prefill']:,.0f} | {share:.0%} "
         f"| {figures['peak']:.1f} | {figures['first']:.2f} | {figures['second']:.3f} | {figures['step'] * 1000:.1f} |"

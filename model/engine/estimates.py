@@ -1,19 +1,16 @@
-"""Cost estimates: a sampling plan -> memory and time on this device, computed from shapes before any frame is decoded."""
+"""Cost estimates: a sampling plan -> memory and time on this device, from shapes and a measured speed, before any decoding."""
 
 import functools
 import itertools
-import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from longview.model.engine.kv_cache import FULL_ATTENTION, LINEAR_ATTENTION, read_layer_types
+from longview.model.engine.precision import Int8Linear
 from longview.model.engine.prefill import CHUNK_TOKENS
 from longview.video.sampler import SamplingPlan
-
-MIN_STEP_S = 0.003
-"""Minimum time of a decoding step, in seconds: kernel launches and Python dominate for small checkpoints."""
-
 
 LINEAR_TENSORS = 12
 """Number of float32 tensors (tokens, value heads, head size) that a linear-attention layer holds at once in torch operations:
@@ -22,6 +19,20 @@ SNAPSHOTS = 2
 """Number of copies of the state of a linear layer: at the end of the video, and at the end of its words."""
 LINEAR_CHUNK = 64
 """Tokens that the gated delta rule handles at once (transformers `torch_chunk_gated_delta_rule`)."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The speed of one loaded checkpoint on one machine."""
+
+    flops_per_s: float
+    """Operations per second of a prefill without attention to the past."""
+    attention_flops_per_s: float
+    """Operations per second of the attention to a long past."""
+    step_s: float
+    """Time of a decoding step at the beginning of a context, in seconds."""
+    step_s_per_token: float
+    """Time that each token of the context adds to a decoding step, in seconds."""
 
 
 class Estimates:
@@ -34,7 +45,6 @@ class Estimates:
         self._device_type = device_type or model.device.type
         layer_types = read_layer_types(self._text, "this checkpoint")
         self._full_layers, self._linear_layers = layer_types.count(FULL_ATTENTION), layer_types.count(LINEAR_ATTENTION)
-        self._rate: float | None = None
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -94,7 +104,8 @@ class Estimates:
     def weight_bytes(self) -> int:
         """Size of the weights in memory."""
         tensors = itertools.chain(self._model.parameters(), self._model.buffers())
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        quantized = sum(module.weight_bytes for module in self._model.modules() if isinstance(module, Int8Linear))
+        return quantized + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def session_bytes(self, tokens: int) -> int:
         """Return the size of the cache of a session of `tokens` tokens."""
@@ -104,48 +115,51 @@ class Estimates:
         """Estimate memory; see `longview.model.engine.base.Engine.estimated_bytes`."""
         return self.weight_bytes + self.session_bytes(max(plan.window_tokens)) + self.chunk_bytes
 
-    def seconds_for(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float:
-        """Estimate time; see `longview.model.engine.base.Engine.estimated_seconds`.
-
-        The estimate is the operation count divided by the measured speed, and is within about a factor of two.
-        """
-        flops = 0.0
+    def seconds_for(self, plan: SamplingPlan, speed: Speed, *, reply_tokens: int, words_tokens: int = 0) -> float:
+        """Estimate time from a measured speed; see `longview.model.engine.base.Engine.estimated_seconds`."""
+        seconds = 0.0
         for window, timestamp_tokens in zip(plan.windows, plan.window_timestamp_tokens, strict=True):
             visual = window.temporal_patches * plan.tokens_per_patch
-            text = timestamp_tokens + words_tokens // len(plan.windows)
-            flops += self.flops(visual + text, visual, plan.tokens_per_patch)
-        # A decoding step reads all weights for one token, so memory bandwidth and launches dominate.
-        step_s = max(8 * self._weights[0] / self._flops_per_s(), MIN_STEP_S)
-        return flops / self._flops_per_s() + len(plan.windows) * reply_tokens * step_s
+            tokens = visual + timestamp_tokens + words_tokens // len(plan.windows)
+            dense, attention = self.flops(tokens, visual, plan.tokens_per_patch)
+            seconds += dense / speed.flops_per_s + attention / speed.attention_flops_per_s
+            seconds += reply_tokens * (speed.step_s + speed.step_s_per_token * tokens)
+        return seconds
 
-    def flops(self, tokens: int, visual: int, tokens_per_patch: int) -> float:
-        """Count the floating-point operations that prefill a prompt of `tokens` tokens, `visual` of them visual."""
+    def flops(self, tokens: int, visual: int, tokens_per_patch: int) -> tuple[float, float]:
+        """Count the floating-point operations that prefill a prompt of `tokens` tokens, `visual` of them visual.
+
+        Returns those of all layers without attention between tokens of the text model, and those of that attention.
+        """
         text_weights, vision_weights = self._weights
         flops = 2.0 * text_weights * tokens + 2.0 * vision_weights * visual * self._merged_patches
-        flops += 2 * self._full_layers * self._text.num_attention_heads * self._head_size * tokens**2
         if self._linear_layers:
             size = self._text.linear_key_head_dim * self._text.linear_value_head_dim
             within = 2 * LINEAR_CHUNK * (self._text.linear_key_head_dim + self._text.linear_value_head_dim)
             flops += tokens * self._linear_layers * self._text.linear_num_value_heads * (6.0 * size + within)
         per_frame = tokens_per_patch * self._merged_patches
-        return flops + 4 * self._vision.depth * self._vision.hidden_size * visual * self._merged_patches * per_frame
+        flops += 4 * self._vision.depth * self._vision.hidden_size * visual * self._merged_patches * per_frame
+        return flops, self.attention_flops(tokens)
+
+    def attention_flops(self, tokens: int) -> float:
+        """Count the operations of causal attention over `tokens` tokens, in all layers of the text model."""
+        return 2.0 * self._full_layers * self._text.num_attention_heads * self._head_size * tokens**2
 
     @functools.cached_property
     def _weights(self) -> tuple[float, float]:
         """Numbers of weights that a text token and a vision patch are multiplied with. Only active experts count."""
         share = getattr(self._text, "num_experts_per_tok", 1) / (getattr(self._text, "num_experts", None) or 1)
-        vision = sum(p.numel() for p in self._model.model.visual.parameters())
-        language = self._model.model.language_model.named_parameters()
-        text = sum(p.numel() * (share if ".experts." in name else 1) for name, p in language if "embed_tokens" not in name)
-        return text, vision
+        language = self._model.model.language_model.named_modules()
+        text = sum(
+            _count_weights(module) * (share if name.endswith(".experts") or ".experts." in name else 1)
+            for name, module in language
+            if "embed_tokens" not in name
+        )
+        return text, sum(_count_weights(module) for module in self._model.model.visual.modules())
 
-    def _flops_per_s(self) -> float:
-        """Measure the usable speed: half of that of a square matrix product, because other work takes the rest of the time."""
-        if self._rate is None:
-            side = 4096 if self._device_type != "cpu" else 1024
-            a = torch.ones(side, side, device=self._model.device, dtype=self._model.dtype)
-            (a @ a).sum().item()
-            start = time.perf_counter()
-            (a @ a).sum().item()
-            self._rate = side**3 / (time.perf_counter() - start)
-        return self._rate
+
+def _count_weights(module: torch.nn.Module) -> int:
+    """Count the weights of a module without those of its children."""
+    if isinstance(module, Int8Linear):
+        return module.in_features * module.out_features
+    return sum(weight.numel() for weight in module.parameters(recurse=False))

@@ -189,6 +189,12 @@ class PreallocatedCache(Cache):
         for layer in self._attention:
             layer.length += 1
 
+    def skip_to(self, length: int) -> None:
+        """Count positions up to `length` as filled with zeros, to measure the speed after a long past."""
+        self.zero_unwritten(self.get_seq_length())
+        for layer in self._attention:
+            layer.length = length
+
     def crop_to(self, length: int) -> None:
         """Keep only the first `length` tokens. After a failed step, some layers may hold more tokens than others.
 

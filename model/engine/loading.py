@@ -13,10 +13,12 @@ from transformers.quantizers import AutoHfQuantizer
 from transformers.utils import logging as transformers_logging
 
 from longview.model.engine import attention, experts
+from longview.model.engine.calibration import is_bfloat16_faster
 from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
 from longview.model.engine.kv_cache import read_layer_types
 from longview.model.engine.linear_attention import use_cpu_linear_attention
+from longview.model.engine.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.precision import Precision, quantize_linear_layers
 from longview.model.errors import InvalidCheckpoint, OutOfMemory
 
@@ -27,6 +29,8 @@ CACHE_RESERVE_BYTES = 4 << 30
 leave less, they are divided over several devices."""
 FLOAT32_SHARE = 0.6
 """Maximum share of the host's free memory for weights in float32. Above it they are kept in bfloat16."""
+MIN_BFLOAT16_BYTES = 200 << 20
+"""Minimum size of weights that may be in bfloat16 on a CPU, in bytes. float32 is exact, and small checkpoints are fast in it."""
 FP8_METHODS = frozenset({"fp8", "mxfp8"})
 """Quantisation methods whose kernels come from the package `kernels`; without it the weights are de-quantised."""
 ATTENTION = {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
@@ -87,10 +91,11 @@ def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = 
             )
             if not placement:
                 model = model.to(device_type)
+            use_linear_patch_embedding(model)
             if device_type == "cpu":
                 use_cpu_linear_attention(model)
                 if precision == "int8":
-                    quantize_linear_layers(model)
+                    quantize_linear_layers(model, torch.bfloat16 if is_bfloat16_faster() else torch.float32)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
     return processor, model.eval()
@@ -105,10 +110,12 @@ def choose_dtype(checkpoint: Checkpoint, device_type: str, precision: Precision)
     """Return the number format in which the weights are loaded."""
     if device_type != "cpu" or precision in ("bfloat16", "int8"):
         return torch.bfloat16
-    free_bytes, _ = memory_bytes(torch.device("cpu"))
-    if precision == "float32" or checkpoint.weight_bytes * 2 < free_bytes * FLOAT32_SHARE:
+    if precision == "float32" or checkpoint.weight_bytes < MIN_BFLOAT16_BYTES:
         return torch.float32
-    return torch.bfloat16
+    free_bytes, _ = memory_bytes(torch.device("cpu"))
+    if checkpoint.weight_bytes * 2 > free_bytes * FLOAT32_SHARE or is_bfloat16_faster():
+        return torch.bfloat16
+    return torch.float32
 
 
 def loaded_bytes(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> int:

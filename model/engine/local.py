@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,9 +20,10 @@ from pydantic import BaseModel
 from tokenizers.decoders import DecodeStream
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
+from longview.model.engine.calibration import Speed, load_speed, machine_key, measure_speed, save_speed
 from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints import Checkpoint
-from longview.model.engine.devices import choose_device_type, memory_bytes, memory_errors
+from longview.model.engine.devices import choose_device_type, inference, memory_bytes
 from longview.model.engine.estimates import Estimates
 from longview.model.engine.generation import (
     MAX_THINKING_TOKENS,
@@ -67,11 +69,13 @@ class LocalEngine:
         device: str | None = None,
         cpu_threads: int | None = None,
         precision: Precision = "auto",
+        cache: Path | None = None,
     ) -> None:
         """Load weights and processor.
 
         `device`: `cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one. `cpu_threads`: by default one for
         small checkpoints, else one per core. `precision`: see `longview.model.engine.loading.load_model`.
+        `cache`: a folder of this machine that keeps the measured speed; without it each process measures.
 
         Raises:
             InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no such device.
@@ -91,6 +95,8 @@ class LocalEngine:
         self.uses_cuda_graph = self.device == "cuda" and len(layer_devices) == 1
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
         self.estimates = Estimates(self.model)
+        self._speed: Speed | None = None
+        self._cache = cache
         self._chunk_lock = threading.Lock()
         """Memory is reserved for the activations of one chunk, also if several windows are opened at once."""
         self._ood_detector = load_ood_detector(checkpoint, self.model.device)
@@ -130,7 +136,7 @@ class LocalEngine:
         cache = PreallocatedCache(self.layer_types, capacity_tokens + TIMESTAMP_SLACK_TOKENS)
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=clock_offset_s, ood_detector=self._ood_detector)
         batcher = FrameBatcher()
-        with memory_errors(f"{capacity_tokens} tokens"), torch.inference_mode():
+        with inference(f"{capacity_tokens} tokens"):
             prefill.append_text(self.chat_template.before_video)
             for pixels, times_s in batcher.chunks(frames, self.device):
                 progress.raise_if_cancelled()
@@ -178,7 +184,7 @@ class LocalEngine:
         needed_tokens = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
         cache = PreallocatedCache(self.layer_types, min(needed_tokens, self.context_tokens))
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
-        with memory_errors(f"{needed_tokens} tokens"), torch.inference_mode():
+        with inference(f"{needed_tokens} tokens"):
             prefill.append_text(self.chat_template.before_text)
         no_window = Span(0.0, 0.0)
         session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), no_window, 0.0, frames=0, undecodable=())
@@ -218,7 +224,26 @@ class LocalEngine:
 
     def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float:
         """See `longview.model.engine.base.Engine`."""
-        return self.estimates.seconds_for(plan, reply_tokens=reply_tokens, words_tokens=words_tokens)
+        return self.estimates.seconds_for(plan, self.speed(), reply_tokens=reply_tokens, words_tokens=words_tokens)
+
+    def speed(self) -> Speed:
+        """Return the speed of this checkpoint on this machine; the first call ever measures it, which takes seconds."""
+        with self._chunk_lock:
+            if self._speed is None:
+                key = machine_key(self.checkpoint.identity, self.model)
+                self._speed = load_speed(self._cache, key)
+            if self._speed is None:
+                with inference("the measurement of the speed"):
+                    self._speed = measure_speed(
+                        self.model,
+                        self.processor,
+                        self.layer_types,
+                        self.estimates,
+                        uses_cuda_graph=self.uses_cuda_graph,
+                        max_tokens=self.context_tokens,
+                    )
+                save_speed(self._cache, key, self._speed)
+            return self._speed
 
 
 def _cache_room_bytes(layer_devices: Counter[torch.device], estimates: Estimates) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from longview.model.engine.cuda_graph import CudaGraphDecoder
-from longview.model.engine.devices import memory_errors
+from longview.model.engine.devices import inference, memory_errors
 from longview.model.engine.kv_cache import PreallocatedCache
 from longview.model.engine.prefill import CHUNK_TOKENS, append_tokens, next_logits
 from longview.video.progress import Progress
@@ -51,7 +51,7 @@ class SessionCache:
         # Its steps were captured for another length of the part that stays.
         self.decoder = None
         self.crop()
-        with memory_errors("the words of the video"), torch.inference_mode():
+        with inference("the words of the video"):
             for chunk in ids.split(CHUNK_TOKENS[self._model.device.type], dim=1) if context_ids else ():
                 progress.raise_if_cancelled()
                 append_tokens(self._model, chunk, self.cache, self._rope_delta)
@@ -60,7 +60,7 @@ class SessionCache:
 
     def next_logits(self, ids: torch.Tensor, *, uses_cuda_graph: bool) -> torch.Tensor:
         """Append token ids (1, n) to the cache; return the logits (vocabulary,) of the next token."""
-        with memory_errors("the reply"), torch.inference_mode():
+        with inference("the reply"):
             if not (uses_cuda_graph and ids.shape[1] == 1):
                 return next_logits(self._model, ids, self.cache, self._rope_delta)
             if self.decoder is None:

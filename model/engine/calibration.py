@@ -1,0 +1,174 @@
+"""The speed of a checkpoint on this machine, measured once and kept in the cache of the machine.
+
+Two chunks of noise are prefilled and some tokens decoded: at the beginning of a context, and after a long past. The differences
+give the speed of attention and the cost of reading the KV cache. A measurement with the loaded model includes what no table of
+devices knows: number formats, kernels, threads, and other programs.
+"""
+
+import functools
+import json
+import logging
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from longview.model.engine.devices import synchronize
+from longview.model.engine.estimates import Estimates, Speed
+from longview.model.engine.kv_cache import PreallocatedCache
+from longview.model.engine.prefill import Prefill
+from longview.model.engine.session_cache import SessionCache
+from longview.video.atomic import atomic_write
+from longview.video.sampler import FRAMES_PER_PATCH
+
+log = logging.getLogger(__name__)
+
+SPEEDS_FILE = "speeds.json"
+HEIGHT, WIDTH = 224, 384
+"""Size of the measured frames, in pixels: 84 tokens per temporal patch."""
+TOKENS_PER_PATCH = HEIGHT * WIDTH // 1024
+MEASURED_PATCHES = {"cpu": 6, "mps": 24}
+"""Temporal patches of the measured chunk, by device type; for others `MAX_MEASURED_PATCHES`."""
+MAX_MEASURED_PATCHES = 96
+PAST_TOKENS = {"cpu": 4096, "mps": 8192}
+"""Length of the long past, in tokens, by device type; for others `MAX_PAST_TOKENS`."""
+MAX_PAST_TOKENS = 65_536
+WARMUP_STEPS, TIMED_STEPS = 2, 3
+"""Decoding steps before the measured ones, and the measured ones. A GPU captures its graph first."""
+GRAPH_STEPS = 10
+FORMAT_ROWS, FORMAT_WIDTH = 512, 4096
+"""Rows of a prefill and width of the square matrix that compare two number formats: 64 MiB in float32, beyond the caches."""
+FORMAT_STEPS_PER_CHUNK = 24
+"""Decoding steps per 512 tokens of prefill, for a window of captions: 128 tokens of reply for 2,760 tokens of prompt."""
+
+
+def machine_key(checkpoint: str, model: Any) -> str:
+    """Return what the speed of a checkpoint depends on, as the key of its measurement."""
+    device = model.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {_processor_name()}"
+    precision = "int8" if any(type(module).__name__ == "Int8Linear" for module in model.modules()) else str(model.dtype)
+    return " | ".join([checkpoint, name, precision, f"{torch.get_num_threads()} threads", f"torch {torch.__version__}"])
+
+
+def load_speed(cache: Path | None, key: str) -> Speed | None:
+    """Return the speed that was measured before; None without one, or if the file cannot be read."""
+    if cache is None:
+        return None
+    try:
+        return Speed(**json.loads((cache / SPEEDS_FILE).read_text(encoding="utf-8"))[key])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def save_speed(cache: Path | None, key: str, speed: Speed) -> None:
+    """Keep a speed for later processes. A cache that cannot be written is no error: the next process measures again."""
+    if cache is None:
+        return
+    path = cache / SPEEDS_FILE
+    try:
+        speeds = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(speeds, dict)
+    except (OSError, ValueError, AssertionError):
+        speeds = {}
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary_path:
+            temporary_path.write_text(json.dumps(speeds | {key: asdict(speed)}, indent=1), encoding="utf-8")
+    except OSError as error:
+        log.info("cannot keep the measured speed in %s: %s", cache, error)
+
+
+def measure_speed(
+    model: Any, processor: Any, layer_types: tuple[str, ...], estimates: Estimates, *, uses_cuda_graph: bool, max_tokens: int
+) -> Speed:
+    """Measure the speed of a loaded model, in inference mode. `max_tokens`: longest context that fits the device."""
+    device = model.device
+    patches = MEASURED_PATCHES.get(device.type, MAX_MEASURED_PATCHES)
+    chunk_tokens = patches * (TOKENS_PER_PATCH + 10)
+    past_tokens = max(0, min(PAST_TOKENS.get(device.type, MAX_PAST_TOKENS), max_tokens - 4 * chunk_tokens))
+    cache = PreallocatedCache(layer_types, past_tokens + 4 * chunk_tokens)
+    prefill = Prefill(model, processor, cache, clock_offset_s=0.0)
+    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES_PER_PATCH * patches, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+    def chunk_s() -> float:
+        times_s = np.arange(len(pixels), dtype=np.float64)
+        synchronize(device)
+        start_s = time.perf_counter()
+        prefill.append_frames(pixels, times_s)
+        synchronize(device)
+        return time.perf_counter() - start_s
+
+    def step_s() -> float:
+        session = SessionCache(model, cache, rope_delta=prefill.rope_delta)
+        ids = torch.zeros((1, 1), dtype=torch.long, device=device)
+        for _ in range(GRAPH_STEPS if uses_cuda_graph else WARMUP_STEPS):
+            session.next_logits(ids, uses_cuda_graph=uses_cuda_graph)
+        synchronize(device)
+        start_s = time.perf_counter()
+        for _ in range(TIMED_STEPS):
+            session.next_logits(ids, uses_cuda_graph=uses_cuda_graph)
+        synchronize(device)
+        seconds = (time.perf_counter() - start_s) / TIMED_STEPS
+        session.crop()
+        return seconds
+
+    start_s = time.perf_counter()
+    # The first chunk selects the kernels, and makes the memory ready.
+    chunk_s()
+    begin = cache.get_seq_length()
+    short_s, short_step_s = chunk_s(), step_s()
+    cache.skip_to(max(begin, past_tokens))
+    past = cache.get_seq_length()
+    long_s, long_step_s = chunk_s(), step_s()
+    visual = patches * TOKENS_PER_PATCH
+    tokens = begin
+    dense, _ = estimates.flops(tokens, visual, TOKENS_PER_PATCH)
+    attention = estimates.attention_flops(past + tokens) - estimates.attention_flops(past)
+    # Where the past costs nothing measurable, attention is as fast as all else.
+    attention_s = max(long_s - short_s, attention / (dense / short_s), 1e-6)
+    speed = Speed(
+        flops_per_s=dense / short_s,
+        attention_flops_per_s=attention / attention_s,
+        step_s=short_step_s,
+        step_s_per_token=max(0.0, long_step_s - short_step_s) / max(1, past - begin),
+    )
+    log.info("measured in %.1f s: %s", time.perf_counter() - start_s, speed)
+    return speed
+
+
+@functools.cache
+def is_bfloat16_faster() -> bool:
+    """Whether bfloat16 is faster than float32 on this CPU for a window of captions, by matrix products of both kinds of work.
+
+    Processors differ by more than a factor of ten: with AMX bfloat16 was seven times as fast, without it half as fast.
+    """
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        weight = torch.ones(FORMAT_WIDTH, FORMAT_WIDTH, dtype=dtype)
+        many, one = torch.ones(FORMAT_ROWS, FORMAT_WIDTH, dtype=dtype), torch.ones(1, FORMAT_WIDTH, dtype=dtype)
+        with torch.inference_mode():
+            seconds[dtype] = _product_s(many, weight) + FORMAT_STEPS_PER_CHUNK * _product_s(one, weight)
+    return seconds[torch.bfloat16] < seconds[torch.float32]
+
+
+def _product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
+    """Return the shortest of three times of a product, in seconds; the first call prepares the kernel."""
+    times_s = []
+    for _ in range(4):
+        start_s = time.perf_counter()
+        functional.linear(rows, weight)
+        times_s.append(time.perf_counter() - start_s)
+    return min(times_s[1:])
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
