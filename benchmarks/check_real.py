@@ -83,7 +83,9 @@ def check_exactness(engine: LocalEngine, video: VideoInfo, pool: SessionPool) ->
         ids = torch.cat([session.prefix_ids, engine.question_ids(question).cpu()], dim=1)
         has_same_tokens = torch.equal(ids, inputs["input_ids"].cpu())
         difference = float((session.first_logits(question) - expected_logits).abs().max() / expected_logits.float().std())
-        tokens = list(session.tokens(question, GenerationConfig(COMPARED_TOKENS)))
+        config = GenerationConfig(COMPARED_TOKENS, max_thinking_tokens=COMPARED_TOKENS)
+        # The reply follows the thoughts of a checkpoint that thinks, of which only as many are compared.
+        tokens = list(session.tokens(question, config))[:COMPARED_TOKENS]
         pairs = enumerate(zip(tokens, expected, strict=False))
         common = next((position for position, (ours, theirs) in pairs if ours != theirs), len(tokens))
         has_same_reply = bool(tokens) and len(tokens) == len(expected) == common

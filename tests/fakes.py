@@ -65,6 +65,7 @@ class FakeGeneration:
     is_complete: bool = True
     is_repetitive: bool = False
     text: str = ""
+    thoughts: str = ""
     first_token_s: float = 0.0
     total_s: float = 0.0
     progress: Progress = NO_PROGRESS

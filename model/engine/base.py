@@ -40,7 +40,9 @@ class Generation(Protocol):
     """A reply that is generated while it is iterated. Iteration yields pieces of text; the fields are final after it."""
 
     text: str
-    """Text generated so far."""
+    """Text generated so far, without thoughts. If only the end of the thoughts is marked in a reply, it begins anew there."""
+    thoughts: str
+    """What the model thought before its reply. It is no part of captions, of spans or of what is stored."""
     is_complete: bool
     """Whether the model ended the reply itself, before the token limit."""
     is_repetitive: bool
@@ -83,15 +85,20 @@ class VideoSession(Protocol):
         presence_penalty: float = 0.0,
         context: str = "",
         history: Sequence[ChatTurn] = (),
+        thinking: bool = False,
         progress: Progress = NO_PROGRESS,
     ) -> Generation:
-        """Generate a greedy reply to a question about this window. Concurrent calls wait for each other.
+        """Generate a reply to a question about this window. Concurrent calls wait for each other.
+
+        The reply is greedy, unless the model thinks or has a presence penalty: then it is sampled, where the checkpoint's
+        `generation_config.json` asks for it.
 
         `schema`: the reply is a JSON list of these. Engines that support it constrain every token.
         `presence_penalty`: see `longview.model.engine.generation.GenerationConfig`.
         `context`: text between the video and the first turn, in the same message. It stays in the KV cache, so the next question
         with the same context prefills only its own tokens. Special tokens are removed from it.
         `history`: earlier turns, oldest first. The caller drops turns that do not fit into the context.
+        `thinking`: the model thinks first, if its chat template has a switch for it. Without a switch the checkpoint decides.
         A caller that ends the iteration early frees the session at once.
 
         Raises:
@@ -113,7 +120,8 @@ class Engine(Protocol):
     context_tokens: int
     """Maximum length of prompt and reply on this device."""
     reserved_tokens: int
-    """Tokens of every context that are reserved for the chat template, the question, the thinking and the reply."""
+    """Tokens of every context that are reserved for the chat template, the question, the thoughts and the reply. Thoughts count
+    where the checkpoint always thinks, or where questions switch its thinking on."""
     kv_cache_bytes: int
     """Device memory available for the KV caches of all sessions."""
 
@@ -167,7 +175,7 @@ class Engine(Protocol):
         schema: type[BaseModel] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> Generation:
-        """Generate a greedy reply to a prompt without a video. See `VideoSession.generate`.
+        """Generate a reply to a prompt without a video, without switching thoughts on. See `VideoSession.generate`.
 
         Raises:
             InvalidQuestion: on iteration, if the prompt leaves no room for a reply. Cancelled: as for `VideoSession.generate`.

@@ -5,6 +5,7 @@ The prefix up to the end of the video is prefilled once, while the video is deco
 """
 
 import functools
+import logging
 import threading
 import time
 from collections import Counter
@@ -25,27 +26,24 @@ from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.devices import choose_device_type, inference, memory_bytes
 from longview.model.engine.estimates import Estimates
-from longview.model.engine.generation import (
-    MAX_THINKING_TOKENS,
-    THINK_END,
-    GenerationConfig,
-    NextLogits,
-    greedy_decode,
-    is_repetitive,
-)
+from longview.model.engine.generation import MAX_THINKING_TOKENS, GenerationConfig, NextLogits, decode_reply, is_repetitive
 from longview.model.engine.grammar import Grammars
 from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.loading import load_model
 from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.precision import Precision
 from longview.model.engine.prefill import FrameBatcher, Prefill
+from longview.model.engine.sampling import Sampler, sampling_config_of
 from longview.model.engine.session_cache import SessionCache
+from longview.model.engine.thoughts import ThoughtSplitter, thought_end_of, thought_tags_of
 from longview.model.errors import InvalidQuestion
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span
+
+log = logging.getLogger(__name__)
 
 MAX_SINGLE_THREAD_WEIGHTS_BYTES = 200 << 20
 """Maximum size of weights that one CPU thread runs fastest: one step is too little work to share."""
@@ -70,12 +68,15 @@ class LocalEngine:
         cpu_threads: int | None = None,
         precision: Precision = "auto",
         cache: Path | None = None,
+        thinking: bool = False,
+        max_thinking_tokens: int = MAX_THINKING_TOKENS,
     ) -> None:
         """Load weights and processor.
 
         `device`: `cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one. `cpu_threads`: by default one for
-        small checkpoints, else one per core. `precision`: see `longview.model.engine.loading.load_model`.
-        `cache`: a folder of this machine that keeps the measured speed; without it each process measures.
+        small checkpoints, else one per core. `precision`: see `longview.model.engine.loading.load_model`. `cache`: a folder of
+        this machine that keeps the measured speed; without it each process measures. `thinking`: sessions have room for the
+        thoughts of questions that ask for them. `max_thinking_tokens`: token limit of the thoughts before one reply.
 
         Raises:
             InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no such device.
@@ -105,9 +106,16 @@ class LocalEngine:
         ends = self.model.generation_config.eos_token_id
         self.end_tokens = frozenset(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
         self.chat_template = ChatTemplate(self.processor, checkpoint.name)
-        thinks = self.chat_template.begins_thinking
-        self.think_end: int | None = tokenizer.convert_tokens_to_ids(THINK_END) if thinks else None
-        self.reserved_tokens = REPLY_RESERVE_TOKENS + (MAX_THINKING_TOKENS if thinks else 0)
+        self._thought_end = thought_end_of(tokenizer)
+        self.thought_tags = thought_tags_of(tokenizer)
+        """The tags of the thoughts by their tokens, as far as the tokenizer has such tokens."""
+        self._sampling_config = sampling_config_of(self.model.generation_config, checkpoint.name)
+        self.max_thinking_tokens = max_thinking_tokens
+        may_think = self.chat_template.always_thinks or (thinking and self.chat_template.has_thinking_switch)
+        if thinking and not may_think:
+            log.warning("%s has no switch for thinking; it replies without thoughts.", checkpoint.name)
+        # Captions and questions share sessions, so that all of them have the same reserve.
+        self.reserved_tokens = REPLY_RESERVE_TOKENS + (max_thinking_tokens if may_think else 0)
         room = _cache_room_bytes(layer_devices, self.estimates)
         kv_room = room * MEMORY_SHARE - self.estimates.state_bytes
         self.context_tokens = max(0, min(checkpoint.max_context_tokens, int(kv_room / self.estimates.kv_bytes_per_token)))
@@ -163,9 +171,9 @@ class LocalEngine:
         """Return token ids, int64 (1, n), of a context that follows the video; n is 0 without one."""
         return self._token_ids(clean_context(context)).to(self.device)
 
-    def question_ids(self, question: str, history: Sequence[ChatTurn] = ()) -> torch.Tensor:
+    def question_ids(self, question: str, history: Sequence[ChatTurn] = (), *, thinking: bool = False) -> torch.Tensor:
         """Return token ids, int64 (1, n), of all that follows video and context: earlier turns, the question, the template."""
-        return self._token_ids(self.chat_template.after_context(question, history)).to(self.device)
+        return self._token_ids(self.chat_template.after_context(question, history, thinking=thinking)).to(self.device)
 
     def _token_ids(self, text: str) -> torch.Tensor:
         ids: torch.Tensor = self.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
@@ -180,7 +188,7 @@ class LocalEngine:
         progress: Progress = NO_PROGRESS,
     ) -> "LocalGeneration":
         """See `longview.model.engine.base.Engine`."""
-        thinking_tokens = MAX_THINKING_TOKENS if self.think_end is not None else 0
+        thinking_tokens = self.max_thinking_tokens if self.chat_template.always_thinks else 0
         needed_tokens = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
         cache = PreallocatedCache(self.layer_types, min(needed_tokens, self.context_tokens))
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
@@ -191,27 +199,37 @@ class LocalEngine:
         return session.generate(prompt, max_new_tokens=max_new_tokens, schema=schema, progress=progress)
 
     def generate_tokens(
-        self, ids: torch.Tensor, config: GenerationConfig, next_logits: NextLogits, *, capacity_tokens: int
+        self,
+        ids: torch.Tensor,
+        config: GenerationConfig,
+        next_logits: NextLogits,
+        *,
+        capacity_tokens: int,
+        begins_thinking: bool = False,
     ) -> Iterator[int]:
         """Yield the token ids of the reply to a question (1, n), at most `capacity_tokens` together with the question.
+
+        `begins_thinking`: whether the question ends by opening the thoughts.
 
         Raises:
             InvalidQuestion: the question leaves less than `MIN_REPLY_TOKENS` for its reply.
         """
-        remaining = capacity_tokens - ids.shape[1]
+        thought_end = self._thought_end if begins_thinking else None
+        remaining = capacity_tokens - ids.shape[1] - (len(thought_end.forced_tokens) if thought_end else 0)
         if remaining < MIN_REPLY_TOKENS:
             raise InvalidQuestion(
                 f"The question has {ids.shape[1]:,} tokens, which do not fit into the context; make it shorter."
             )
         max_new_tokens = min(config.max_new_tokens, remaining)
         max_thinking_tokens = min(config.max_thinking_tokens, remaining - max_new_tokens)
-        return greedy_decode(
+        return decode_reply(
             next_logits,
             ids,
             replace(config, max_new_tokens=max_new_tokens, max_thinking_tokens=max_thinking_tokens),
             end_tokens=self.end_tokens,
             grammar=self._grammars.matcher(config.schema) if config.schema else None,
-            think_end=self.think_end,
+            thought_end=thought_end,
+            sampler=Sampler(self._sampling_config, ids) if self._sampling_config and config.is_sampled else None,
         )
 
     def session_bytes(self, tokens: int) -> int:
@@ -300,11 +318,21 @@ class LocalSession:
         presence_penalty: float = 0.0,
         context: str = "",
         history: Sequence[ChatTurn] = (),
+        thinking: bool = False,
         progress: Progress = NO_PROGRESS,
     ) -> "LocalGeneration":
         """See `longview.model.engine.base.VideoSession`."""
-        config = GenerationConfig(max_new_tokens, schema, presence_penalty=presence_penalty)
-        return LocalGeneration(functools.partial(self.tokens, question, config, history, progress, context), self.engine)
+        begins_thinking = self.engine.chat_template.begins_thinking(history, thinking=thinking)
+        config = GenerationConfig(
+            max_new_tokens,
+            schema,
+            self.engine.max_thinking_tokens,
+            presence_penalty,
+            thinking,
+            is_sampled=begins_thinking or presence_penalty > 0,
+        )
+        tokens = functools.partial(self.tokens, question, config, history, progress, context)
+        return LocalGeneration(tokens, self.engine, begins_with_thoughts=begins_thinking)
 
     def first_logits(self, question: str, context: str = "") -> torch.Tensor:
         """Return the logits (vocabulary,) of the first token of a reply, to compare with a reference."""
@@ -338,11 +366,18 @@ class LocalSession:
         progress: Progress = NO_PROGRESS,
         context: str = "",
     ) -> Iterator[int]:
-        """Yield the token ids of a greedy reply. When the iteration ends in any way, video and context stay in the cache."""
+        """Yield the token ids of a reply. When the iteration ends in any way, video and context stay in the cache."""
+        engine = self.engine
         with self._prepared(context, progress) as cache:
-            next_logits = functools.partial(cache.next_logits, uses_cuda_graph=self.engine.uses_cuda_graph)
-            ids = self.engine.question_ids(question, history)
-            for token in self.engine.generate_tokens(ids, config, next_logits, capacity_tokens=cache.free_tokens):
+            next_logits = functools.partial(cache.next_logits, uses_cuda_graph=engine.uses_cuda_graph)
+            reply = engine.generate_tokens(
+                engine.question_ids(question, history, thinking=config.thinking),
+                config,
+                next_logits,
+                capacity_tokens=cache.free_tokens,
+                begins_thinking=engine.chat_template.begins_thinking(history, thinking=config.thinking),
+            )
+            for token in reply:
                 yield token
                 progress.raise_if_cancelled()
 
@@ -350,36 +385,44 @@ class LocalSession:
 class LocalGeneration:
     """See `longview.model.engine.base.Generation`."""
 
-    def __init__(self, tokens: Callable[[], Iterator[int]], engine: LocalEngine) -> None:
-        """`tokens`: starts the reply and yields its ids. Only the iteration holds that iterator, so its end frees the session."""
+    def __init__(self, tokens: Callable[[], Iterator[int]], engine: LocalEngine, *, begins_with_thoughts: bool = False) -> None:
+        """`tokens`: starts the reply and yields its ids. Only the iteration holds that iterator, so its end frees the session.
+
+        `begins_with_thoughts`: whether the prompt has opened the thoughts.
+        """
         self.text = ""
+        self.thoughts = ""
         self.is_complete = False
         self.is_repetitive = False
         self.first_token_s = 0.0
         self.total_s = 0.0
         self._tokens, self._engine = tokens, engine
+        self._begins_with_thoughts = begins_with_thoughts
 
     def __iter__(self) -> Iterator[str]:
         engine = self._engine
         start = time.perf_counter()
         reply: list[int] = []
-        thoughts: list[int] = []
-        is_thinking = engine.think_end is not None
+        splitter = ThoughtSplitter(begins_with_thoughts=self._begins_with_thoughts)
         # Decoding the whole reply again for every token takes quadratic time: 2.3 s for 1,792 tokens, instead of 2 ms.
         detokenizer = DecodeStream(skip_special_tokens=True)
         for token in self._tokens():
             self.total_s = time.perf_counter() - start
             self.first_token_s = self.first_token_s or self.total_s
             if token in engine.end_tokens:
-                self.is_complete = not is_thinking
-                return
-            if is_thinking:
-                is_thinking = token != engine.think_end
-                thoughts.append(token)
-                continue
+                self.is_complete = True
+                break
             reply.append(token)
+            # Some tokenizers have the tags of the thoughts among their special tokens.
+            piece = engine.thought_tags.get(token) or detokenizer.step(engine.processor.tokenizer.backend_tokenizer, token)
             # None: the token ends within a character, whose other bytes come with the next token.
-            if piece := detokenizer.step(engine.processor.tokenizer.backend_tokenizer, token):
-                self.text += piece
-                yield piece
-        self.is_repetitive = is_repetitive(thoughts if is_thinking else reply)
+            new_text = splitter.add(piece) if piece else ""
+            self.text, self.thoughts = splitter.text, splitter.thoughts
+            if new_text:
+                yield new_text
+        else:
+            self.is_repetitive = is_repetitive(reply)
+        new_text = splitter.finish(is_complete=self.is_complete)
+        self.text, self.thoughts = splitter.text, splitter.thoughts
+        if new_text:
+            yield new_text

@@ -19,7 +19,8 @@ from PIL import Image
 from pydantic import BaseModel, TypeAdapter
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
-from longview.model.engine.chat_template import clean_context
+from longview.model.engine.chat_template import THINKING_SWITCH, clean_context
+from longview.model.engine.generation import MAX_THINKING_TOKENS
 from longview.model.engine.prefill import MS_PER_SECOND, FrameBatcher
 from longview.model.engine.remote_generation import DEFAULT_CONTEXT_TOKENS, RemoteGeneration, Server, describe_error
 from longview.model.errors import InvalidCheckpoint, ServerUnreachable
@@ -48,16 +49,17 @@ class RemoteEngine:
     """See `longview.model.engine.base.Engine`. It holds no weights."""
 
     device = "server"
-    reserved_tokens = REPLY_RESERVE_TOKENS
     kv_cache_bytes = MAX_SESSION_BYTES
 
-    def __init__(self, server: Server) -> None:
-        """Connect, and request the list of models.
+    def __init__(self, server: Server, *, thinking: bool = False, max_thinking_tokens: int = MAX_THINKING_TOKENS) -> None:
+        """Connect, and request the list of models. `thinking`, `max_thinking_tokens`: as for `LocalEngine`.
 
         Raises:
             ServerUnreachable: there is no server, or its API is not OpenAI's. InvalidCheckpoint: it does not serve the model.
         """
         self.server = server
+        self.max_thinking_tokens = max_thinking_tokens
+        self.reserved_tokens = REPLY_RESERVE_TOKENS + (max_thinking_tokens if thinking else 0)
         try:
             with openai.OpenAI(**server.client_options) as client:
                 models = {item.id: item for item in client.models.list().data}
@@ -142,15 +144,28 @@ class RemoteEngine:
         """See `longview.model.engine.base.Engine`."""
         return RemoteGeneration(self.server, self.request(_messages(prompt, (), []), max_new_tokens, schema), progress)
 
-    def request(self, messages: list[dict[str, Any]], max_new_tokens: int, schema: type[BaseModel] | None) -> dict[str, Any]:
+    def request(
+        self,
+        messages: list[dict[str, Any]],
+        max_new_tokens: int,
+        schema: type[BaseModel] | None,
+        *,
+        thinking: bool = False,
+    ) -> dict[str, Any]:
         """Build the arguments of `chat.completions.create` that every request has."""
         request: dict[str, Any] = {
             "model": self.server.model,
             "messages": messages,
-            "max_tokens": max_new_tokens,
-            "temperature": 0.0,
+            # Servers count the thoughts as a part of the reply.
+            "max_tokens": max_new_tokens + (self.max_thinking_tokens if thinking else 0),
             "stream": True,
         }
+        if not thinking:
+            # Thoughts are sampled as the server does by default: greedy thoughts repeat themselves.
+            request["temperature"] = 0.0
+        if self.kind == "vllm":
+            # Other servers may refuse a request with a field that they do not know.
+            request["extra_body"] = {"chat_template_kwargs": {THINKING_SWITCH: thinking}}
         if schema is not None and self.kind == "vllm":
             json_schema = {"name": "reply", "schema": TypeAdapter(list[schema]).json_schema()}  # type: ignore[valid-type]
             request["response_format"] = {"type": "json_schema", "json_schema": json_schema}
@@ -201,10 +216,11 @@ class RemoteSession:
         presence_penalty: float = 0.0,
         context: str = "",
         history: Sequence[ChatTurn] = (),
+        thinking: bool = False,
         progress: Progress = NO_PROGRESS,
     ) -> "RemoteGeneration":
         """See `longview.model.engine.base.VideoSession`."""
-        request = self.request(question, max_new_tokens, schema, presence_penalty, history, context)
+        request = self.request(question, max_new_tokens, schema, presence_penalty, history, context, thinking=thinking)
         return RemoteGeneration(self.engine.server, request, progress)
 
     def request(
@@ -215,6 +231,8 @@ class RemoteSession:
         presence_penalty: float = 0.0,
         history: Sequence[ChatTurn] = (),
         context: str = "",
+        *,
+        thinking: bool = False,
     ) -> dict[str, Any]:
         """Build the arguments of `chat.completions.create`. The context is a part of its own, so that the prefix cache has it."""
         is_vllm = self.engine.kind == "vllm"
@@ -222,12 +240,12 @@ class RemoteSession:
         if context_text := clean_context(context):
             prefix.append({"type": "text", "text": context_text})
         messages = _messages(question, history, prefix)
-        request = self.engine.request(messages, max_new_tokens, schema)
+        request = self.engine.request(messages, max_new_tokens, schema, thinking=thinking)
         if presence_penalty:
             request["presence_penalty"] = presence_penalty
         if is_vllm:
             # The frames already have the planned size. By default, the processor would shrink the frames of a long video.
-            request["extra_body"] = {
+            request["extra_body"] |= {
                 "media_io_kwargs": {"video": self._metadata()},
                 "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False},
             }

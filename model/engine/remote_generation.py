@@ -13,7 +13,8 @@ from openai.types.chat import ChatCompletionChunk
 from tenacity import retry, retry_if_exception_type, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
 from longview.model.engine.checkpoints import QWEN3_VL, Checkpoint
-from longview.model.engine.generation import THINK_END, THINK_START, is_repetitive
+from longview.model.engine.generation import is_repetitive
+from longview.model.engine.thoughts import ThoughtSplitter
 from longview.model.errors import ServerFailed, ServerUnreachable
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
@@ -64,42 +65,34 @@ class RemoteGeneration:
 
     def __init__(self, server: Server, request: dict[str, Any], progress: Progress = NO_PROGRESS) -> None:
         self.text = ""
+        self.thoughts = ""
         self.is_complete = False
         self.is_repetitive = False
         self.first_token_s = 0.0
         self.total_s = 0.0
         self._server, self._request, self._progress = server, request, progress
         self._finish_reason: str | None = None
+        self._separate_thoughts = ""
+        """Thoughts that the server separates from the reply."""
 
     def __iter__(self) -> Iterator[str]:
         start = time.perf_counter()
-        head = ""
+        # Unless the server separates the thoughts, they precede the reply. The prompt of a Thinking checkpoint contains the tag
+        # that begins them; other models write the tag themselves.
+        splitter = ThoughtSplitter(begins_with_thoughts="thinking" in self._server.model.lower())
         for piece in self._received():
             self.total_s = time.perf_counter() - start
             self.first_token_s = self.first_token_s or self.total_s
-            if not self.text:
-                head += piece
-                piece = self._without_thinking(head)
-            if piece:
-                self.text += piece
-                yield piece
-        if not self.text and head and THINK_END not in head and self._finish_reason == "stop":
-            # What seemed to be thinking was the reply.
-            self.text = head.lstrip().removeprefix(THINK_START).lstrip()
-            yield self.text
+            new_text = splitter.add(piece)
+            self.text = splitter.text
+            if new_text:
+                yield new_text
         self.is_complete = self._finish_reason == "stop"
+        new_text = splitter.finish(is_complete=self.is_complete)
+        self.text, self.thoughts = splitter.text, (self._separate_thoughts + splitter.thoughts).strip()
         self.is_repetitive = is_repetitive(self.text.split())
-
-    def _without_thinking(self, head: str) -> str:
-        """Return what follows the thinking at the beginning of a reply; "" while it lasts, or may still begin.
-
-        Thinking precedes the reply, unless the server separates them. The prompt of a Thinking checkpoint contains the tag that
-        begins it; other models write the tag themselves.
-        """
-        if THINK_END in head:
-            return head.rpartition(THINK_END)[2].lstrip()
-        may_begin = THINK_START.startswith(head.lstrip()[: len(THINK_START)])
-        return "" if may_begin or "thinking" in self._server.model.lower() else head
+        if new_text:
+            yield new_text
 
     def _received(self) -> Iterator[str]:
         """Yield the text of the reply as the server sends it.
@@ -124,7 +117,11 @@ class RemoteGeneration:
                 async for chunk in stream:
                     if chunk.choices:
                         self._finish_reason = chunk.choices[0].finish_reason or self._finish_reason
-                        if piece := chunk.choices[0].delta.content:
+                        delta = chunk.choices[0].delta
+                        # vLLM and SGLang name them in two ways, and the client's types know neither.
+                        separate = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+                        self._separate_thoughts += separate if isinstance(separate, str) else ""
+                        if piece := delta.content:
                             yield piece
             except Exception as error:  # of the client, or of the HTTP library below it
                 log.info("%s closed the connection: %s", url, describe_error(error))

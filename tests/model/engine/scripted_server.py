@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -24,14 +25,24 @@ class Script:
         self.url = ""
 
 
-def streams(*pieces: str, is_complete: bool = True) -> Callable[[BaseHTTPRequestHandler], None]:
+@dataclass(frozen=True)
+class Delta:
+    """A piece of another field than `content`."""
+
+    field: str
+    text: str
+
+
+def streams(*pieces: str | Delta, is_complete: bool = True) -> Callable[[BaseHTTPRequestHandler], None]:
     """Stream these pieces, and then end the reply properly or close the connection."""
 
     def respond(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Type", "text/event-stream")
         handler.end_headers()
-        deltas: list[tuple[dict[str, str], str | None]] = [({"content": piece}, None) for piece in pieces]
+        deltas: list[tuple[dict[str, str], str | None]] = [
+            ({piece.field: piece.text} if isinstance(piece, Delta) else {"content": piece}, None) for piece in pieces
+        ]
         if is_complete:
             deltas.append(({}, "stop"))
         for delta, finish_reason in deltas:

@@ -1,4 +1,4 @@
-"""Tests of greedy decoding: limits, repetition, presence penalty, grammars, thinking, and early exit."""
+"""Tests of decoding: limits, repetition, presence penalty, sampling, grammars, thoughts, and early exit."""
 
 import json
 from collections.abc import Callable
@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from pydantic import BaseModel
+from transformers import GenerationConfig as GenerationFile
 
-from longview.model.engine.generation import MIN_REPETITION_TOKENS, GenerationConfig, greedy_decode, is_repetitive
+from longview.model.engine.generation import MIN_REPETITION_TOKENS, GenerationConfig, decode_reply, is_repetitive
 from longview.model.engine.local import TIMESTAMP_SLACK_TOKENS, LocalEngine, LocalSession
-from longview.model.errors import InvalidQuestion
+from longview.model.engine.sampling import Sampler, SamplingConfig, sampling_config_of
+from longview.model.engine.thoughts import ThoughtEnd
+from longview.model.errors import InvalidCheckpoint, InvalidQuestion
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
 from longview.model.tasks.prompts import DENSE_CAPTIONS, localize_prompt
 from longview.model.tasks.replies import TimedCaption, TimeRange
@@ -43,8 +46,13 @@ def generating(*tokens: int) -> Callable[[torch.Tensor], torch.Tensor]:
 QUESTION = torch.tensor([[1, 2, 3]])
 
 
-def run(model: Callable[[torch.Tensor], torch.Tensor], config: GenerationConfig, think_end: int | None = None) -> list[int]:
-    return list(greedy_decode(model, QUESTION, config, end_tokens=frozenset({END}), think_end=think_end))
+def run(
+    model: Callable[[torch.Tensor], torch.Tensor],
+    config: GenerationConfig,
+    thought_end: ThoughtEnd | None = None,
+    sampler: Sampler | None = None,
+) -> list[int]:
+    return list(decode_reply(model, QUESTION, config, end_tokens=frozenset({END}), thought_end=thought_end, sampler=sampler))
 
 
 def test_reply_ends_with_an_end_token_or_at_its_limit() -> None:
@@ -74,10 +82,74 @@ def test_presence_penalty_prefers_unused_tokens() -> None:
     assert run(model, GenerationConfig(4, presence_penalty=1.5)) == [1, 2, 1, 1]
 
 
-def test_thinking_has_its_own_limit() -> None:
-    thinking = [1, 2, 3, 1, 2, 3, 7]
-    assert run(generating(*thinking, 4, 5, 6, END), GenerationConfig(3), think_end=7) == [*thinking, 4, 5, 6]
-    assert run(generating(*thinking, 4, END), GenerationConfig(3), think_end=7) == [*thinking, 4, END]
+TAG = 7
+THOUGHT_END = ThoughtEnd(TAG, (8, TAG, 8))
+"""The tag that ends the thoughts, and the tokens that force their end."""
+
+
+def test_thoughts_have_their_own_limit() -> None:
+    thoughts = [1, 2, 3, 1, 2, 3, TAG]
+    assert run(generating(*thoughts, 4, 5, 6, END), GenerationConfig(3), THOUGHT_END) == [*thoughts, 4, 5, 6]
+    assert run(generating(*thoughts, 4, END), GenerationConfig(3), THOUGHT_END) == [*thoughts, 4, END]
+
+
+@pytest.mark.parametrize(
+    ("thought_at", "budget", "thoughts"),
+    [
+        (lambda step: 20 + step, 30, 30),
+        (lambda step: 20 + step, 0, 0),
+        (lambda step: 20 + step % 2, 5000, MIN_REPETITION_TOKENS),
+        (lambda step: END if step == 4 else 20 + step, 30, 4),
+    ],
+    ids=["budget", "no budget", "repetition", "end token"],
+)
+def test_endless_thoughts_are_ended_and_the_whole_reply_follows(
+    thought_at: Callable[[int], int], budget: int, thoughts: int
+) -> None:
+    read: list[int] = []
+
+    def next_logits(ids: torch.Tensor) -> torch.Tensor:
+        """Think until the tag is read, and then reply 4 5 6."""
+        read.extend(ids[0].tolist())
+        replied = len(read) - len(QUESTION[0]) - thoughts - len(THOUGHT_END.forced_tokens)
+        token = [4, 5, 6, END][replied] if TAG in read else thought_at(len(read) - len(QUESTION[0]))
+        return torch.nn.functional.one_hot(torch.tensor(token), 100).float()
+
+    tokens = run(next_logits, GenerationConfig(4, max_thinking_tokens=budget), THOUGHT_END)
+    assert tokens == [*map(thought_at, range(thoughts)), *THOUGHT_END.forced_tokens, 4, 5, 6, END]
+    # The checkpoint has read each token once, in order.
+    assert read == [*QUESTION[0].tolist(), *tokens[:-1]]
+
+
+LIKELY = torch.tensor([0.0, 4.0, 3.0, 2.0, 1.0, *[-50.0] * (VOCABULARY - 5)])
+
+
+def sampling(**values: object) -> SamplingConfig | None:
+    return sampling_config_of(GenerationFile(do_sample=True, **values), "a checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("values", "possible"),
+    [({}, 5), ({"top_k": 3}, 3), ({"top_p": 0.7}, 2), ({"min_p": 0.1}, 3), ({"temperature": 0.01}, 1)],
+)
+def test_sample_is_drawn_as_transformers_does(values: dict[str, float], possible: int) -> None:
+    config = sampling(**values)
+    assert config is not None
+    probabilities = config.probabilities(LIKELY)
+    assert int((probabilities > 1e-9).sum()) == possible
+    expected = (LIKELY.double() / values.get("temperature", 1.0)).softmax(-1)[1:3]
+    assert torch.allclose(probabilities[1] / probabilities[2], (expected[0] / expected[1]).float())
+    sampler = Sampler(config, QUESTION)
+    drawn = [run(lambda _: LIKELY, GenerationConfig(20), sampler=sampler) for _ in range(10)]
+    assert len({token for tokens in drawn for token in tokens}) == possible
+
+
+def test_sampling_needs_a_file_that_asks_for_it_and_is_valid() -> None:
+    assert sampling_config_of(GenerationFile(), "a checkpoint") is None
+    assert sampling_config_of(GenerationFile(do_sample=False, top_k=20), "a checkpoint") is None
+    for values in ({"temperature": 0.0}, {"temperature": "hot"}, {"top_k": -1}, {"top_k": 0.5}, {"top_p": 2.0}, {"min_p": -1.0}):
+        with pytest.raises(InvalidCheckpoint, match=r"generation_config\.json of a checkpoint"):
+            sampling(**values)
 
 
 @pytest.fixture(scope="module")
@@ -169,20 +241,6 @@ def test_reply_is_truncated_at_the_capacity(engine: LocalEngine) -> None:
     generation = small.generate(question, max_new_tokens=5000, schema=TimedCaption)
     list(generation)
     assert len(list(small.tokens(question, GenerationConfig(5000, TimedCaption)))) <= 20 + TIMESTAMP_SLACK_TOKENS
-
-
-def test_thinking_is_not_part_of_the_reply(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    black = TimedFrames(np.zeros((4, 64, 64, 3), np.uint8), np.arange(4.0))
-    session = engine.open_session([black], Span(0, 4), capacity_tokens=400)
-    # Treat the reply of the bundled checkpoint up to its first full stop as thinking.
-    stop = engine.processor.tokenizer.convert_tokens_to_ids(".")
-    free = session.generate("What happens at 1.0 seconds?", max_new_tokens=50)
-    assert "." in "".join(free)
-    monkeypatch.setattr(engine, "think_end", stop)
-    generation = session.generate("What happens at 1.0 seconds?", max_new_tokens=50)
-    list(generation)
-    assert "." not in generation.text
-    assert generation.is_complete
 
 
 @pytest.mark.parametrize(

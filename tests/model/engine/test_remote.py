@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from longview.model.engine import remote_generation
-from longview.model.engine.base import ChatTurn
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
 from longview.model.engine.checkpoints import DEMO
 from longview.model.engine.remote import RemoteEngine, RemoteSession
 from longview.model.engine.remote_generation import Server
@@ -33,7 +33,7 @@ from longview.video.probe import VideoInfo
 from longview.video.timeline import Span
 from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS
 from tests.hf_reference import HFReference
-from tests.model.engine.scripted_server import BLACK, Script, rejects, streams
+from tests.model.engine.scripted_server import BLACK, VLLM, Delta, Script, rejects, streams
 
 QUESTIONS = (DENSE_CAPTIONS, "How many events are in the video?", "What happens at 4.0 seconds?")
 
@@ -198,10 +198,28 @@ def test_vllm_gets_one_video_with_true_frame_times(script: Script) -> None:
         "num_frames": -1,
     }
     assert request["mm_processor_kwargs"] == {"do_resize": False, "do_sample_frames": False}
+    assert request["chat_template_kwargs"] == {"enable_thinking": False}
     assert (request["temperature"], request["max_tokens"], request["presence_penalty"]) == (0.0, 50, 1.5)
     assert request["response_format"]["json_schema"]["schema"]["items"]["$ref"].endswith("TimeRange")
     assert [patch.timestamp_s for patch in session.patches] == [0.2, 1.2, 2.3, 3.0]
     assert session.patches[0].first_frame_s == 7200.0
+
+
+def test_thinking_is_switched_on_where_the_server_has_templates(script: Script) -> None:
+    for models, is_vllm in (([VLLM], True), ([], False)):
+        script.models, script.requests = models, []
+        script.responses = [streams(Delta("reasoning", "A dog?"), Delta("reasoning_content", " No."), "A cat.")]
+        engine = RemoteEngine(Server(script.url, "m"), thinking=True, max_thinking_tokens=100)
+        assert engine.reserved_tokens == REPLY_RESERVE_TOKENS + 100
+        generation = engine.open_session([BLACK], Span(0, 4), capacity_tokens=9000).generate(
+            "What?", max_new_tokens=50, thinking=True
+        )
+        assert list(generation) == ["A cat."]
+        assert generation.thoughts == "A dog? No."
+        (request,) = script.requests
+        assert request.get("chat_template_kwargs") == ({"enable_thinking": True} if is_vllm else None)
+        # The thoughts count, and they are not greedy.
+        assert request["max_tokens"] == 150 and "temperature" not in request
 
 
 VERIFIED = AnswerOptions(verify=True, captions=CAPTION_CHECKS, localization=LOCATE_CHECKS)
@@ -270,12 +288,14 @@ def test_thinking_of_served_models_is_not_part_of_the_reply(
     assert generation.text == "".join(expected)
 
 
+@pytest.mark.parametrize("first_piece", ["<think>Is it at", "Is it at"], ids=["both tags", "last tag"])
 def test_citations_of_an_answer_are_not_those_of_the_thinking(
-    script: Script, remote_pool: SessionPool, shapes_video: VideoInfo
+    script: Script, remote_pool: SessionPool, shapes_video: VideoInfo, first_piece: str
 ) -> None:
-    script.responses = [streams("<think>Is it at", " 12.0 seconds?", "</think>", "\n\nAt 4.0 seconds", " a circle moves.")]
+    script.responses = [streams(first_piece, " 12.0 seconds?", "</think>", "\n\nAt 4.0 seconds", " a circle moves.")]
     prober = prober_for(remote_pool.engine.checkpoint)
     answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "What moves?", ANSWER_CHECKS))
     assert answer.text == "At 4.0 seconds a circle moves."
+    assert answer.thoughts == "Is it at 12.0 seconds?"
     [citation] = answer.citations
     assert citation.contains(4.0)
