@@ -60,6 +60,8 @@ class Answer:
     """For quotes: how much speaks for an answer being among them, from 0 to 1; None where it is not estimated."""
     words: WordsCoverage | None = None
     """For quotes: what was listened to and read."""
+    thoughts: str = ""
+    """What the checkpoint thought before its answers. It is not stored in the library."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class _PartAnswer:
     total_s: float
     coverage: Coverage
     quotes: QuoteAnswer | None = None
+    thoughts: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,15 @@ class Answers:
         captions = self._library.tracks.segments(entry.video_id, "captions") if answer.citations else ()
         citations = tuple(cite_all(entry, captions, answer))
         provenance = self._runtime.provenance(answer.plan)
-        return _PartAnswer(answer.text, citations, provenance, answer.first_token_s, answer.total_s, answer.coverage)
+        return _PartAnswer(
+            answer.text,
+            citations,
+            provenance,
+            answer.first_token_s,
+            answer.total_s,
+            answer.coverage,
+            thoughts=answer.thoughts,
+        )
 
     def _needs_quotes(self, entry: VideoEntry, question: str) -> bool:
         """Whether quotes answer better than the checkpoint, as far as that is known without opening the video."""
@@ -291,6 +302,7 @@ def _combine(answers: Sequence[_PartAnswer], text: str) -> Answer:
         found=True if True in founds else False if founds == {False} else None,
         confidence=max(confidences, default=None),
         words=add_coverages(item.coverage for item in quotes) if quotes else None,
+        thoughts="\n\n".join(answer.thoughts for answer in answers if answer.thoughts),
     )
 
 
@@ -298,13 +310,17 @@ def _labelled(
     events: Generator[TextDelta, None, _PartAnswer], label: str, texts: list[str]
 ) -> Generator[TextDelta, None, _PartAnswer]:
     """Yield the pieces of one video's answer, the first one with its label; append all of them to `texts`."""
+    prefix, begin = label, len(texts)
     while True:
         try:
-            piece = label + next(events).text
+            piece = prefix + next(events).text
         except StopIteration as end:
             answer: _PartAnswer = end.value
+            if len(texts) > begin:
+                # The text of the answer may be shorter than its pieces: see `Generation.text`.
+                texts[begin:] = [label + answer.text]
             return answer
-        label = ""
+        prefix = ""
         texts.append(piece)
         yield TextDelta(piece)
 

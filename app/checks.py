@@ -30,4 +30,5 @@ def decide_checks(settings: Settings, prober: "Prober") -> Checks:
     )
     localization = LocateOptions(verify=settings.locate_verify, refine=settings.locate_refine)
     search = True if settings.search_verify is None and by_default else settings.search_verify
-    return Checks(captions, localization, AnswerOptions(settings.ask_verify, captions, localization), search)
+    answers = AnswerOptions(settings.ask_verify, captions, localization, settings.thinking)
+    return Checks(captions, localization, answers, search)

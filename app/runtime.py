@@ -106,13 +106,20 @@ class Runtime:
             self._pool.discard(content_hash)
 
     def _load_engine(self) -> "Engine":
+        settings = self.settings
         if self._server is not None:
             from longview.model.engine.remote import RemoteEngine
 
-            return RemoteEngine(self._server)
+            return RemoteEngine(self._server, thinking=settings.thinking, max_thinking_tokens=settings.thinking_tokens)
         from longview.model.engine.local import LocalEngine
 
-        return LocalEngine(self.checkpoint, device=self.settings.device, cpu_threads=self.settings.cpu_threads)
+        return LocalEngine(
+            self.checkpoint,
+            device=settings.device,
+            cpu_threads=settings.cpu_threads,
+            thinking=settings.thinking,
+            max_thinking_tokens=settings.thinking_tokens,
+        )
 
     @functools.cached_property
     def prober(self) -> "Prober":

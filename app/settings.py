@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     """Refine the boundaries of each occurrence that `locate` finds."""
     words: bool = True
     """Give the checkpoint what is said and shown in the video, as text beside the frames. The demo checkpoint never gets it."""
+    thinking: bool = False
+    """Let the checkpoint think before it answers a question, where its chat template has a switch for it."""
+    thinking_tokens: int = Field(default=8192, ge=1)
+    """Maximum length of the thoughts before one reply, in tokens."""
     ask_verify: bool = False
     """Verify the times that an answer names."""
     search_verify: bool | None = None

@@ -1,5 +1,6 @@
 """Render questions and answers as Markdown. Everything that a user or a model wrote is escaped here."""
 
+import html
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,18 @@ def answer(text: str, citations: Sequence[Span] = (), *, are_listed: bool = True
     ]
     evidence = " ".join(_link(format_span(span), span.start_s) for span in citations)
     return _with_line_breaks("".join(parts)) + (f"\n\nEvidence: {evidence}" if evidence and are_listed else "")
+
+
+def thoughts(text: str) -> str:
+    """Render what a checkpoint thought before its answer as a closed section; "" without thoughts.
+
+    The section is HTML inside Markdown, which an empty line would end.
+    """
+    if not text:
+        return ""
+    # Two dollar signs in a row would begin a formula.
+    lines = "<br>".join(html.escape(line).replace("$", "$<wbr>") for line in text.splitlines())
+    return f"<details><summary>Thoughts</summary>{lines}</details>\n\n"
 
 
 def answer_progress(report: ProgressReport) -> str:

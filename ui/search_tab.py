@@ -82,6 +82,7 @@ def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
                 [(item.video_id, titles.get(item.video_id, ""), item.span) for item in result.citations]
             )
             content = markdown.plain_answer(result.text, [item.span for item in result.citations])
+            content = markdown.thoughts(result.thoughts) + content
         except Cancelled:
             content = STOPPED
         except EXPECTED_ERRORS as error:

@@ -80,7 +80,8 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                             messages[-1]["content"] = markdown.answer(partial)
                         case Done(result):
                             spans = [citation.span for citation in result.citations]
-                            messages[-1]["content"] = markdown.answer(result.text, spans, are_listed=not result.quoted)
+                            content = markdown.answer(result.text, spans, are_listed=not result.quoted)
+                            messages[-1]["content"] = markdown.thoughts(result.thoughts) + content
                     yield gr.skip(), messages
         except Cancelled:
             messages[-1]["content"] = STOPPED

@@ -118,7 +118,7 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
     context.print_result(document, "\n".join(lines) or result.describe_absence())
 
 
-@command("json", "model", "decoding", "ask-checks", "words")
+@command("json", "model", "decoding", "ask-checks", "words", "thinking")
 def ask(
     context: Context,
     arguments: Annotated[

@@ -111,13 +111,14 @@ OptionGroup = Literal[
     "speech",
     "screen-text",
     "words",
+    "thinking",
     "index-checks",
     "ask-checks",
     "search-checks",
 ]
 """Options that several verbs have: `--json`; the model and where it runs; how frames are decoded for it, or only the backend, or
 only `--key-frames-only`; how speech is recognised; how text on screen is read; whether the checkpoint gets the words of a video;
-the checks of captions, answers and search results. All but `--json` override a setting."""
+whether it thinks before an answer; the checks of captions, answers and search results. All but `--json` override a setting."""
 _LIBRARY = {"library": Annotated[Path | None, typer.Option(help="Library folder (also LONGVIEW_LIBRARY).", show_default=False)]}
 _VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]}
 _BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="Decoder backend.", show_default=False)]}
@@ -163,6 +164,16 @@ _WORDS = {
         typer.Option(
             "--words/--no-words",
             help="Give the checkpoint what is said and shown, beside the frames; the demo checkpoint never gets it.",
+            show_default=False,
+        ),
+    ]
+}
+_THINKING = {
+    "thinking": Annotated[
+        bool | None,
+        typer.Option(
+            "--thinking/--no-thinking",
+            help="Let the checkpoint think before it answers, if its chat template has a switch for it; off by default.",
             show_default=False,
         ),
     ]
@@ -215,6 +226,7 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
     "speech": _SPEECH,
     "screen-text": _SCREEN_TEXT,
     "words": _WORDS,
+    "thinking": _THINKING,
     "index-checks": _INDEX_CHECKS,
     "ask-checks": _ASK_CHECKS,
     "search-checks": _SEARCH_CHECKS,

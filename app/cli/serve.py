@@ -7,7 +7,7 @@ import typer
 from longview.app.cli.console import Context, command
 
 
-@command("model", "decoding", "speech", "screen-text")
+@command("model", "decoding", "speech", "screen-text", "thinking")
 def serve(
     context: Context,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.", show_default=False)] = None,

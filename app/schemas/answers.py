@@ -94,6 +94,8 @@ class AskDocument(BaseModel):
 
     question: str
     answer: str
+    thoughts: str
+    """What the checkpoint thought before its answer; empty if it did not think."""
     citations: list[CitationOut]
     first_token_s: float
     total_s: float
@@ -117,6 +119,7 @@ class AskDocument(BaseModel):
         return cls(
             question=question,
             answer=answer.text,
+            thoughts=answer.thoughts,
             citations=[CitationOut.of_citation(item) for item in answer.citations],
             first_token_s=round(answer.first_token_s, 3),
             total_s=round(answer.total_s, 3),

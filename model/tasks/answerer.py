@@ -45,6 +45,8 @@ class VideoAnswer:
     total_s: float
     words: tuple[Segment, ...] = ()
     """Segments of what is said and shown that the answer names or quotes, with their own spans."""
+    thoughts: str = ""
+    """What the checkpoint thought before its answer."""
 
 
 def answer_question(
@@ -94,15 +96,21 @@ def answer_question(
         text += piece
         yield TextDelta(piece)
     progress.update(1.0)
-    total_s = time.perf_counter() - start
     return VideoAnswer(
-        text.strip(), answerer.citations, answerer.coverage, answerer.plan, first_token_s, total_s, answerer.cited_words
+        text.removeprefix(answerer.mistaken_text).strip(),
+        answerer.citations,
+        answerer.coverage,
+        answerer.plan,
+        first_token_s,
+        time.perf_counter() - start,
+        answerer.cited_words,
+        answerer.thoughts,
     )
 
 
 @dataclass
 class _Answerer:
-    """The state of one answer. The last four fields are complete after the last piece of text."""
+    """The state of one answer. The last six fields are complete after the last piece of text."""
 
     pool: SessionPool
     prober: Prober
@@ -119,6 +127,9 @@ class _Answerer:
     coverage: Coverage = Coverage(0.0, 0, 0.0)
     plan: SamplingPlan | None = None
     cited_words: tuple[Segment, ...] = ()
+    thoughts: str = ""
+    mistaken_text: str = ""
+    """The beginning of the text where it turned out to be thoughts: some checkpoints mark only the end of their thoughts."""
 
     def pieces(self) -> Iterator[str]:
         """Yield the text of the answer."""
@@ -201,15 +212,25 @@ class _Answerer:
             # The times of earlier turns are on the video's clock and would be wrong on another.
             history = [] if session.clock_offset_s else recent_turns(self.history, question)
         generation = session.generate(
-            question, max_new_tokens=MAX_ANSWER_TOKENS, context=words.prompt, history=history, progress=self.progress
+            question,
+            max_new_tokens=MAX_ANSWER_TOKENS,
+            context=words.prompt,
+            history=history,
+            thinking=self.options.thinking,
+            progress=self.progress,
         )
         if session.clock_offset_s == 0:
-            yield from generation
+            shown_text = ""
+            for piece in generation:
+                shown_text += piece
+                yield piece
+            self.mistaken_text = shown_text.removesuffix(generation.text)
         else:
             # The reply has times on the session's clock. They are rewritten before they are shown.
             for _ in generation:
                 pass
             yield shift_times(with_units(generation.text), session.clock_offset_s)
+        self.thoughts = generation.thoughts
         if len(plan.windows) > 1 and self.question.timestamp_s is None:
             yield f" (Only {format_spans(window.span)} was searched.)"
         if not generation.is_complete:

@@ -1,4 +1,4 @@
-"""The checks of the tasks. Each check sends further questions to the checkpoint, and takes time."""
+"""The checks and options of the tasks. Each check sends further questions to the checkpoint, and takes time."""
 
 from dataclasses import dataclass
 
@@ -33,3 +33,5 @@ class AnswerOptions:
     """For a question about a range, which is answered by its captions."""
     localization: LocateOptions
     """For a question that asks when something happens."""
+    thinking: bool = False
+    """Whether the checkpoint thinks before an answer in its own words, where its chat template has a switch for it."""

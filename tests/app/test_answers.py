@@ -17,6 +17,7 @@ from longview.video.decoder import Decoder, TimedFrames
 from longview.video.progress import Cancelled, Progress, ProgressReport
 from longview.video.synthetic import ShapesEvent, render
 from tests.app.samples import TWICE, cancel_after
+from tests.model.engine.thinking_samples import THINKING_BY_DEFAULT, write_thinking_checkpoint
 
 CIRCLE = ShapesEvent(6.0, 12.0, "red", "circle", "moves up")
 STAR = ShapesEvent(30.0, 36.0, "yellow", "star", "grows")
@@ -58,6 +59,22 @@ def test_verified_answer_keeps_confirmed_citations(app: Longview, first: VideoEn
     answer = verifying.ask([first], f"What happens at {STAR.start_s + 2} seconds?").result()
     assert answer.text == "A yellow star grows."
     assert [item.span.iou(STAR.event.span) > 0.7 for item in answer.citations] == [True]
+
+
+def test_thoughts_are_beside_the_answer_and_not_in_the_library(app: Longview, first: VideoEntry, tmp_path: Path) -> None:
+    folder = write_thinking_checkpoint(tmp_path / "checkpoint", THINKING_BY_DEFAULT)
+    question = f"What happens at {STAR.start_s + 2} seconds?"
+    answers = {}
+    for thinking in (False, True):
+        settings = {"model": str(folder), "thinking": thinking, "thinking_tokens": 4}
+        one = Longview(app.settings.model_copy(update=settings))
+        answers[thinking] = one.ask([first], question).result()
+        stored = one.answers(first)[-1]
+        assert stored.answer == answers[thinking].text
+    assert (answers[False].text.strip(), answers[False].thoughts) == ("A yellow star grows.", "")
+    thoughts = answers[True].thoughts
+    assert thoughts and thoughts not in answers[True].text
+    app.delete_answers(first)
 
 
 def test_cancel_ends_decoding_within_a_chunk(app: Longview, first: VideoEntry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,10 @@ def test_settings_outweigh_the_checkpoint(is_on: bool) -> None:
         locate_verify=is_on,
         locate_refine=is_on,
         ask_verify=is_on,
+        thinking=is_on,
         search_verify=is_on,
     )
     captions, localization = CaptionOptions(verify=is_on, refine=is_on), LocateOptions(verify=is_on, refine=is_on)
-    expected = Checks(captions, localization, AnswerOptions(is_on, captions, localization), search=is_on)
+    expected = Checks(captions, localization, AnswerOptions(is_on, captions, localization, is_on), search=is_on)
     for prober in (prober_for(find_checkpoint("demo")), FreeFormProber()):
         assert decide_checks(settings, prober) == expected

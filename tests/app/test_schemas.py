@@ -169,11 +169,12 @@ def test_locate_has_mentions_with_their_source() -> None:
 
 def test_ask_has_answer_citations_and_coverage() -> None:
     citation = Citation(VIDEO_ID, SPAN, "captions", "A red circle.")
-    answer = Answer("A red circle.", (citation,), (PROVENANCE,), 0.12345, 1.0, COVERAGE)
+    answer = Answer("A red circle.", (citation,), (PROVENANCE,), 0.12345, 1.0, COVERAGE, thoughts="A circle?")
     document = schemas.AskDocument.of("What?", answer, verified=False, notice=None).model_dump()
     assert document == {
         "question": "What?",
         "answer": "A red circle.",
+        "thoughts": "A circle?",
         "citations": [SPAN_FIELDS | {"video_id": VIDEO_ID, "source": "captions", "text": "A red circle."}],
         "first_token_s": 0.123,
         "total_s": 1.0,

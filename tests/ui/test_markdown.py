@@ -47,6 +47,15 @@ def test_text_in_markdown_is_escaped(renderer: Callable[[str], str], text: str) 
     assert not re.search(r"https?://|www\.|\w@\w", renderer(text), re.IGNORECASE)
 
 
+@pytest.mark.parametrize("text", HOSTILE_MARKDOWN)
+def test_thoughts_are_escaped_in_a_closed_section_before_the_answer(text: str) -> None:
+    thoughts = f"Well,\n\n{text}\r\n\n</details> and"
+    page = parse_markdown(markdown.thoughts(thoughts) + markdown.answer("It is **red**."))
+    assert {tag for tag in page.tags if tag not in {("br",), ("wbr",)}} == {("details",), ("summary",), ("p",)}
+    assert page.words.replace(" ", "") == "".join(f"Thoughts{thoughts}It is **red**.".split())
+    assert markdown.thoughts("") == ""
+
+
 def test_cited_times_and_citations_seek_the_player() -> None:
     page = parse_markdown(
         markdown.answer("At 20.5 seconds, then\nfrom 62.5 to 70 seconds.", [Span(20, 21), Span(62.46, 70), Span(3723.46, 3730)])
