@@ -11,7 +11,7 @@ from typing import Any
 from longview.app.errors import BadRequest
 from longview.app.media import END_SLACK_S, MediaStore
 from longview.app.runtime import Runtime
-from longview.app.sources import SOURCES, Decision, EvidenceSource, SourceJob, SourceReport, SourceStatus
+from longview.app.sources import SOURCES, Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
 from longview.app.watched_file import WatchedFile
 from longview.indexing.errors import TrackChanged, UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, Provenance, VideoEntry
@@ -43,6 +43,8 @@ class IndexOptions:
     title: str | None = None
     keep_sessions: bool = True
     """Whether the sessions stay in memory for later questions, as far as the pool has room."""
+    accepts_long: bool = False
+    """Whether captions are made even if they take long; see `longview.app.sources.captions.MAX_UNASKED_S`."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,15 @@ class Indexer:
             file=run.file,
             context_tokens=options.context_tokens,
             keep_sessions=options.keep_sessions,
+            accepts_long=options.accepts_long,
         )
         try:
             decision = source.decide(job, progress)
             if decision.action != "run":
                 return _report_without_run(job, name, decision)
             result = yield from source.run(job, progress)
+        except NeedsConsent as error:
+            return SourceReport(name, "skipped", str(error), estimated_seconds=error.estimated_seconds)
         except (ImpossiblePlan, BadRequest):
             # The options are wrong, not the video.
             raise

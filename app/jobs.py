@@ -74,12 +74,16 @@ class Jobs:
         for job in self.running_jobs():
             job.finished_event.wait(max(0.0, deadline - time.monotonic()))
 
-    def index(self, path: Path, *, upload_name: str | None = None) -> Job:
-        """Index a file. An upload is first copied into the library folder under its own name."""
+    def index(self, path: Path, *, upload_name: str | None = None, accepts_long: bool = False) -> Job:
+        """Index a file. An upload is first copied into the library folder under its own name.
+
+        `accepts_long`: see `longview.app.indexer.IndexOptions`.
+        """
 
         def work(job: Job) -> None:
             def index(source: Path, title: str | None = None) -> None:
-                result = run_to_end(self._app.indexer.index(source, IndexOptions(title=title), progress=job.progress))
+                options = IndexOptions(title=title, accepts_long=accepts_long)
+                result = run_to_end(self._app.indexer.index(source, options, progress=job.progress))
                 job.video_id = result.entry.video_id
                 job.note = describe(result)
 

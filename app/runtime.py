@@ -117,6 +117,8 @@ class Runtime:
             self.checkpoint,
             device=settings.device,
             cpu_threads=settings.cpu_threads,
+            precision=settings.precision,
+            cache=settings.cache,
             thinking=settings.thinking,
             max_thinking_tokens=settings.thinking_tokens,
         )

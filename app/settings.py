@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from longview.app.errors import BadRequest
+from longview.model.engine.checkpoints import Precision
 from longview.video.backends import BackendName
 from longview.video.guard import Limits
 
@@ -60,8 +61,13 @@ class Settings(BaseSettings):
     """Maximum number of frames of a video."""
     max_duration_s: float = Field(default=48 * 3600.0, gt=0)
     """Maximum length of a video, in seconds."""
+    cache: Path = Field(default_factory=lambda: Path(platformdirs.user_cache_dir("longview")))
+    """The folder for what is measured once on this machine, such as the speed of a checkpoint. It can be deleted at any time."""
     device: str | None = None
-    """`cuda` or `cpu`; by default CUDA where there is a device."""
+    """`cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one."""
+    precision: Precision = "auto"
+    """Number format of the weights on a CPU: `float32`, `bfloat16`, `int8` (linear layers in 8 bits), or `auto`, the faster of the
+    first two."""
     cpu_threads: int | None = Field(default=None, ge=1)
     """Number of CPU threads of the engine; by default one for small checkpoints, else one per core."""
     context_tokens: int | None = Field(default=None, ge=1)

@@ -35,6 +35,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
         with gr.Column():
             path = gr.Textbox(label="Or a path on this machine", placeholder="/home/me/holiday.mp4")
             add = gr.Button("Index", variant="primary")
+            accepts_long = gr.Checkbox(label="Caption even if it takes longer than ten minutes", value=False)
     table = gr.HTML()
     with gr.Row():
         video_to_remove = gr.Dropdown(label="Remove from the library (the file stays)", choices=[], value=None, interactive=True)
@@ -43,13 +44,13 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     result = gr.HTML(visible=False)
     indexed_video = gr.Textbox(visible=False)
 
-    def on_add(text: str) -> Iterator[tuple[str, str]]:
+    def on_add(text: str, accepts_long: bool = False) -> Iterator[tuple[str, str]]:
         if not text.strip():
             raise toast("The path is empty; enter the path of a video on this machine.")
-        yield from _follow_jobs([jobs.index(Path(text.strip()).expanduser())])
+        yield from _follow_jobs([jobs.index(Path(text.strip()).expanduser(), accepts_long=accepts_long)])
 
-    def on_upload(files: list[str] | None) -> Iterator[tuple[Any, str, str]]:
-        started_jobs = [jobs.index(Path(file), upload_name=Path(file).name) for file in files or []]
+    def on_upload(files: list[str] | None, accepts_long: bool = False) -> Iterator[tuple[Any, str, str]]:
+        started_jobs = [jobs.index(Path(file), upload_name=Path(file).name, accepts_long=accepts_long) for file in files or []]
         # The drop zone is cleared at once, so that more files can be uploaded while these are indexed.
         yield None, "", ""
         for state in _follow_jobs(started_jobs):
@@ -58,7 +59,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     adding = gr.on(
         [add.click, path.submit],
         on_add,
-        path,
+        [path, accepts_long],
         [result, indexed_video],
         api_name="index",
         trigger_mode="multiple",
@@ -67,7 +68,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     )
     uploading = upload.upload(
         on_upload,
-        upload,
+        [upload, accepts_long],
         [upload, result, indexed_video],
         api_name="upload",
         trigger_mode="multiple",

@@ -1,7 +1,9 @@
 """The verbs that add videos to the library, show it, remove videos, and plan what a video costs."""
 
 import logging
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +39,9 @@ def index(
     start: Start = None,
     end: End = None,
     context_tokens: ContextTokens = None,
+    accepts_long: Annotated[
+        bool, typer.Option("--yes", "-y", help="Caption even if it takes longer than ten minutes; otherwise a terminal is asked.")
+    ] = False,
 ) -> None:
     """Read subtitles, recognise speech, read the text on screen, caption the videos, and add all of it to the library.
 
@@ -49,6 +54,7 @@ def index(
         context_tokens=context_tokens,
         # This process ends after the last file, so no question will need the sessions.
         keep_sessions=False,
+        accepts_long=accepts_long,
     )
     if options.sources == ():
         raise BadRequest("--sources names no source; choose from subtitles, speech, screen_text and captions.")
@@ -58,7 +64,7 @@ def index(
     context.print_notice()
     for path in paths:
         try:
-            result = context.follow(context.app.index(path, options))
+            result = _index_file(context, path, options)
         except EXPECTED_ERRORS as error:
             failures.append(error)
             documents.append(schemas.FailedVideoOut(path=str(path), error=schemas.ErrorOut.of(error)))
@@ -72,6 +78,27 @@ def index(
     context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.checkpoint.notice), "\n".join(lines))
     if failures:
         raise typer.Exit(1)
+
+
+def _index_file(context: Context, path: Path, options: IndexOptions) -> IndexResult:
+    """Index a file. If its captions would take long, ask on a terminal, and make them if the user agrees.
+
+    All other sources have been run by then, and are kept.
+    """
+    result = context.follow(context.app.index(path, options))
+    captions = result.report("captions")
+    is_long = captions is not None and captions.status == "skipped" and captions.estimated_seconds is not None
+    if not (is_long and captions and captions.estimated_seconds and sys.stdin.isatty() and sys.stderr.isatty()):
+        return result
+    question = f"{path.name}: captioning takes about {format_time(captions.estimated_seconds)} on this machine. Start it now?"
+    if not typer.confirm(question, default=False, err=True):
+        return result
+    again = context.follow(context.app.index(path, replace(options, accepts_long=True)))
+    # The first run states how long the other sources took.
+    reports = (
+        report if report.source == "captions" else first for first, report in zip(result.reports, again.reports, strict=True)
+    )
+    return replace(again, reports=tuple(reports))
 
 
 def index_lines(result: IndexResult) -> Iterator[str]:

@@ -4,13 +4,13 @@ Each source is one module and one row here: it decides whether it is run, finds 
 Cheap sources come first, because later ones depend on their result: speech is not recognised where there are subtitles.
 """
 
-from longview.app.sources.base import Decision, EvidenceSource, SourceJob, SourceReport, SourceStatus
+from longview.app.sources.base import Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
 from longview.app.sources.captions import CaptionSource
 from longview.app.sources.screen_text import ScreenTextSource
 from longview.app.sources.speech import SpeechSource
 from longview.app.sources.subtitles import SubtitleSource
 
-__all__ = ["SOURCES", "Decision", "EvidenceSource", "SourceJob", "SourceReport", "SourceStatus"]
+__all__ = ["SOURCES", "Decision", "EvidenceSource", "NeedsConsent", "SourceJob", "SourceReport", "SourceStatus"]
 
 SOURCES: dict[str, type[SubtitleSource] | type[SpeechSource] | type[ScreenTextSource] | type[CaptionSource]] = {
     source.name: source for source in (SubtitleSource, SpeechSource, ScreenTextSource, CaptionSource)

@@ -51,6 +51,7 @@ class SourceJob:
     """The file, which is checked before segments are committed."""
     context_tokens: int | None = None
     keep_sessions: bool = True
+    accepts_long: bool = False
 
     @property
     def is_partial(self) -> bool:
@@ -70,6 +71,14 @@ class SourceJob:
             return None
         provenance = track.provenance
         return track if (provenance.checkpoint, provenance.prompt_version) == (checkpoint, prompt_version) else None
+
+
+class NeedsConsent(Exception):
+    """A source would take long, and nobody asked for that. The message says how to ask."""
+
+    def __init__(self, message: str, estimated_seconds: float) -> None:
+        super().__init__(message)
+        self.estimated_seconds = estimated_seconds
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Captions: what the checkpoint sees. They are written together when all windows are captioned."""
+"""Captions: what the checkpoint sees. They are written window by window, and once more when all windows are merged and refined."""
 
 import logging
 import time
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
-from longview.app.sources.base import Decision, SourceJob, SourceResult
-from longview.app.watched_file import WatchedFile
-from longview.indexing.library import Library
+from longview.app.sources.base import Decision, NeedsConsent, SourceJob, SourceResult
+from longview.indexing.library import Library, Provenance
 from longview.indexing.tracks import Track
 from longview.model.tasks.events import PartialResult
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_spans, format_time
-from longview.video.timeline import Event, Segment
+from longview.video.timeline import Event, Segment, Span
 
 if TYPE_CHECKING:
     from longview.model.tasks.captioner import Captions
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_UNASKED_S = 600.0
+"""Maximum estimated time of captioning that starts unasked, in seconds."""
 MIN_SLOW_S = 60.0
 """Minimum estimated time at which the user is warned, in seconds."""
 
@@ -69,7 +70,11 @@ class CaptionSource:
         return plan, captions_cost(pool, self._runtime.prober, job.video, plan, self._runtime.checks.captions, words=words)
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
-        """See `EvidenceSource.run`. A checkpoint that does not know such footage declines the video."""
+        """See `EvidenceSource.run`. A checkpoint that does not know such footage declines the video.
+
+        Raises:
+            NeedsConsent: captioning would take longer than `MAX_UNASKED_S`, and was neither requested nor accepted.
+        """
         from longview.model.tasks.captioner import caption, knows_footage
         from longview.model.tasks.chapters import Summary, summarize
 
@@ -77,6 +82,12 @@ class CaptionSource:
         step = progress.child(0.0, 0.05)
         pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
         plan, cost = self.plan(job, step)
+        if cost.seconds is not None and cost.seconds > MAX_UNASKED_S and not (job.accepts_long or job.is_requested):
+            raise NeedsConsent(
+                f"captioning would take about {format_time(cost.seconds)} on this machine; to start it: longview index --yes "
+                f"{job.video.path.name}",
+                cost.seconds,
+            )
         _log_cost(job, plan, cost, pool.engine.device)
         provenance = self._runtime.caption_provenance(plan, context_tokens=job.context_tokens)
         if not knows_footage(pool, job.video, plan, progress=step):
@@ -95,7 +106,7 @@ class CaptionSource:
             keep_sessions=job.keep_sessions,
             progress=progress.child(0.05, 0.96),
         )
-        captions = yield from _check_windows(windows, job.file, progress)
+        captions = yield from self._commit_windows(windows, job, plan, provenance, progress)
         # Without frames and events, even "no events detected" would be an unsupported claim.
         has_summary = captions.events or not captions.coverage.uncovered
         step = progress.child(0.96, 1.0)
@@ -123,6 +134,42 @@ class CaptionSource:
         )
         return SourceResult(track, cost.seconds)
 
+    def _commit_windows(
+        self,
+        windows: Generator["PartialResult[WindowCaptions]", None, "Captions"],
+        job: SourceJob,
+        plan: "SamplingPlan",
+        provenance: Provenance,
+        progress: Progress,
+    ) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
+        """Yield the captions of each window, and write those so far to the library, unless it has a complete track already.
+
+        Raises:
+            VideoGone: the file is no longer the one that was hashed.
+        """
+        from longview.model.tasks.merging import merge_windows
+
+        known = job.entry.track(self.name)
+        finished: list[WindowCaptions] = []
+        while True:
+            try:
+                window = next(windows)
+            except StopIteration as end:
+                captions: Captions = end.value
+                job.file.check(progress)
+                return captions
+            job.file.check(progress)
+            finished.append(window.value)
+            # The last window is followed by the complete track, at once or after its refinement.
+            if len(finished) < len(plan.windows) and (known is None or known.status not in ("complete", "declined")):
+                done_s = window.value.window.end_s
+                left = (Span(done_s, job.span.end_s),)
+                track = Track(self.name, "incomplete", job.span, done_s, provenance, uncovered=left)
+                events = merge_windows(finished, patch_period_s=plan.patch_period_s)
+                segments = [Segment(event.span, event.text, self.name) for event in events]
+                self._library.put_captions(job.entry.video_id, track, segments, summary="", chapters=())
+            yield window
+
     def _declined_note(self) -> str:
         return f"the {self._runtime.checkpoint.name} checkpoint does not know such footage"
 
@@ -133,22 +180,3 @@ def _log_cost(job: SourceJob, plan: "SamplingPlan", cost: "Cost", device: str) -
     log.info("%s: %d frames in %d windows, about %s", name, plan.frames, len(plan.windows), duration)
     if cost.seconds is not None and cost.seconds > MIN_SLOW_S:
         log.warning("%s: captioning will take about %s on device %s", name, duration, device)
-
-
-def _check_windows(
-    windows: Generator["PartialResult[WindowCaptions]", None, "Captions"], file: WatchedFile, progress: Progress
-) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
-    """Yield the captions of each window. After each window, check that the file is still the one that was hashed.
-
-    Raises:
-        VideoGone: the file changed meanwhile.
-    """
-    while True:
-        try:
-            window = next(windows)
-        except StopIteration as end:
-            captions: Captions = end.value
-            file.check(progress)
-            return captions
-        file.check(progress)
-        yield window

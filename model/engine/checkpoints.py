@@ -6,13 +6,15 @@ import logging
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from longview.model.errors import CheckpointNotFound, InvalidCheckpoint
 from longview.video.sampler import TrainedRange
 
 log = logging.getLogger(__name__)
 
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+"""Number format of the weights on a CPU; `int8`: linear layers in 8 bits (`longview.model.engine.precision`)."""
 DEMO = Path(__file__).parents[1] / "demo"
 """Folder of the bundled checkpoint, complete as on the Hugging Face Hub."""
 

@@ -14,12 +14,12 @@ from transformers.utils import logging as transformers_logging
 
 from longview.model.engine import attention, experts
 from longview.model.engine.calibration import is_bfloat16_faster
-from longview.model.engine.checkpoints import Checkpoint
+from longview.model.engine.checkpoints import Checkpoint, Precision
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
 from longview.model.engine.kv_cache import read_layer_types
 from longview.model.engine.linear_attention import use_cpu_linear_attention
 from longview.model.engine.patch_embedding import use_linear_patch_embedding
-from longview.model.engine.precision import Precision, quantize_linear_layers
+from longview.model.engine.precision import quantize_linear_layers
 from longview.model.errors import InvalidCheckpoint, OutOfMemory
 
 log = logging.getLogger(__name__)

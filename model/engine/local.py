@@ -23,7 +23,7 @@ from tokenizers.decoders import DecodeStream
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
 from longview.model.engine.calibration import Speed, load_speed, machine_key, measure_speed, save_speed
 from longview.model.engine.chat_template import ChatTemplate, clean_context
-from longview.model.engine.checkpoints import Checkpoint
+from longview.model.engine.checkpoints import Checkpoint, Precision
 from longview.model.engine.devices import choose_device_type, inference, memory_bytes
 from longview.model.engine.estimates import Estimates
 from longview.model.engine.generation import MAX_THINKING_TOKENS, GenerationConfig, NextLogits, decode_reply, is_repetitive
@@ -31,7 +31,6 @@ from longview.model.engine.grammar import Grammars
 from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.loading import load_model
 from longview.model.engine.ood import load_ood_detector
-from longview.model.engine.precision import Precision
 from longview.model.engine.prefill import FrameBatcher, Prefill
 from longview.model.engine.sampling import Sampler, sampling_config_of
 from longview.model.engine.session_cache import SessionCache

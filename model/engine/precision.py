@@ -6,11 +6,10 @@ decoding step reads half of the memory of bfloat16. What this costs in accuracy 
 (docs/performance.md).
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
 MIN_INT8_FEATURES = 64
 """Minimum number of inputs and of outputs of a linear layer that is quantised. Smaller ones cost nothing."""
 INT8_MAX = 127
