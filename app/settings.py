@@ -66,8 +66,8 @@ class Settings(BaseSettings):
     device: str | None = None
     """`cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one."""
     precision: Precision = "auto"
-    """Number format of the weights on a CPU: `float32`, `bfloat16`, `int8` (linear layers in 8 bits), or `auto`, the faster of the
-    first two."""
+    """Number format of the weights on a CPU: `float32`, `bfloat16`, `int8` (linear layers in 8 bits), or `auto`, the faster of
+    the first two."""
     cpu_threads: int | None = Field(default=None, ge=1)
     """Number of CPU threads of the engine; by default one for small checkpoints, else one per core."""
     context_tokens: int | None = Field(default=None, ge=1)

@@ -24,6 +24,12 @@ SHAPES = (
 """Events of `shapes_video`, which is 20 seconds long."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def machine_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep measured speeds out of the user's cache; processes that the tests start inherit the variable."""
+    os.environ["LONGVIEW_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shapes_events() -> tuple[ShapesEvent, ...]:
     """The true timeline of `shapes_video`."""

@@ -87,18 +87,16 @@ def _index_file(context: Context, path: Path, options: IndexOptions) -> IndexRes
     """
     result = context.follow(context.app.index(path, options))
     captions = result.report("captions")
-    is_long = captions is not None and captions.status == "skipped" and captions.estimated_seconds is not None
-    if not (is_long and captions and captions.estimated_seconds and sys.stdin.isatty() and sys.stderr.isatty()):
+    seconds = captions.estimated_seconds if captions and captions.status == "skipped" else None
+    if seconds is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return result
-    question = f"{path.name}: captioning takes about {format_time(captions.estimated_seconds)} on this machine. Start it now?"
+    question = f"{path.name}: captioning takes about {format_time(seconds)} on this machine. Start it now?"
     if not typer.confirm(question, default=False, err=True):
         return result
     again = context.follow(context.app.index(path, replace(options, accepts_long=True)))
     # The first run states how long the other sources took.
-    reports = (
-        report if report.source == "captions" else first for first, report in zip(result.reports, again.reports, strict=True)
-    )
-    return replace(again, reports=tuple(reports))
+    pairs = zip(result.reports, again.reports, strict=True)
+    return replace(again, reports=tuple(second if second.source == "captions" else first for first, second in pairs))
 
 
 def index_lines(result: IndexResult) -> Iterator[str]:

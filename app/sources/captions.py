@@ -1,4 +1,4 @@
-"""Captions: what the checkpoint sees. They are written window by window, and once more when all windows are merged and refined."""
+"""Captions: what the checkpoint sees. They are written window by window, and again when all windows are merged and refined."""
 
 import logging
 import time

@@ -6,6 +6,7 @@ decoding step reads half of the memory of bfloat16. What this costs in accuracy 
 (docs/performance.md).
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -27,7 +28,10 @@ class Int8Linear(torch.nn.Module):
         """Size of the weights and their scales."""
         weight = linear.weight.detach().float()
         scales = (weight.abs().amax(1) / INT8_MAX).clamp_min(MIN_SCALE).double()
-        quantized = torch.quantize_per_channel(weight, scales, torch.zeros(len(weight), dtype=torch.long), 0, torch.qint8)
+        with warnings.catch_warnings():
+            # The deprecation of quantised tensors, which the operator still takes.
+            warnings.simplefilter("ignore", UserWarning)
+            quantized = torch.quantize_per_channel(weight, scales, torch.zeros(len(weight), dtype=torch.long), 0, torch.qint8)
         has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
         engine = torch.backends.quantized.engine
         if has_vnni and "onednn" in torch.backends.quantized.supported_engines:

@@ -1,12 +1,15 @@
 """Indexing in process, with the bundled checkpoint."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from longview.app.errors import BadRequest, VideoGone
+from longview.app.reports import contents_text
 from longview.app.service import IndexOptions, Longview
+from longview.app.sources import captions
 from longview.app.streams import Done
 from longview.indexing.library import VideoEntry
 from longview.model.tasks.events import PartialResult
@@ -17,6 +20,7 @@ from longview.video.synthetic import ShapesEvent, render
 from longview.video.timeline import Span
 from tests.app.samples import RING, cancel_after
 
+RING_TEXT = "A cyan ring moves up."
 STAGES = [
     "Probing",
     "Reading subtitles",
@@ -153,15 +157,44 @@ def test_file_that_is_changed_meanwhile_is_not_indexed(
     assert [item.text for item in app.segments(app.index(short_path).result().entry)] == ["A red star grows."]
 
 
-def test_cancelled_index_keeps_nothing_and_can_be_repeated(app: Longview, tmp_path: Path) -> None:
-    entries = app.videos()
+def test_cancelled_index_keeps_the_captions_of_finished_windows(app: Longview, tmp_path: Path) -> None:
     # The first of two windows ends long before the second.
     path = render(tmp_path / "long.mp4", [RING], 75.0, fps=5)
-    for sources in (("captions",), None):
-        stream = app.index(path, IndexOptions(sources=sources))
-        with pytest.raises(Cancelled):
-            cancel_after(stream, lambda event: isinstance(event, PartialResult))
-        assert app.videos() == entries
+    stream = app.index(path, IndexOptions(sources=("captions",)))
+    with pytest.raises(Cancelled):
+        # Cancelled before the next window, so what it committed is complete.
+        cancel_after(stream, lambda event: isinstance(event, PartialResult))
+    entry = app.videos()[-1]
+    track = entry.track("captions")
+    assert track is not None and track.status == "incomplete" and 0 < track.done_s < 75
+    assert track.uncovered == (Span(track.done_s, entry.duration_s),)
+    assert [moment.text for moment in app.segments(entry)] == [RING_TEXT]
+    assert app.search(RING_TEXT, video=entry.video_id).result().moments
+    assert "up to" in contents_text(entry)
+    # The next run captions the rest, and nothing is doubled.
     entry = app.index(path).result().entry
     assert entry.caption_count == 1
+    track = entry.track("captions")
+    assert track is not None and track.status == "complete" and not track.uncovered
+    # A complete track is kept until the new one is complete.
+    stream = app.index(path, IndexOptions(sources=("captions",), context_tokens=3000))
+    with pytest.raises(Cancelled):
+        cancel_after(stream, lambda event: isinstance(event, PartialResult))
+    assert app.video(entry.video_id).track("captions") == track
     app.remove(entry)
+
+
+def test_captions_that_take_long_are_not_made_unasked(app: Longview, short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captions, "MAX_UNASKED_S", 0.0)
+    result = app.index(short_path).result()
+    report = result.report("captions")
+    assert report is not None and report.status == "skipped" and report.estimated_seconds
+    assert re.search(r"captioning would take about .* on this machine; to start it: longview index --yes short", report.reason)
+    assert result.entry.track("captions") is None
+    screen_text = result.entry.track("screen_text")
+    assert screen_text is not None and screen_text.status == "complete"
+    assert app.index(short_path, IndexOptions(accepts_long=True)).result().entry.caption_count == 1
+    app.remove(result.entry)
+    # Whoever names the source has asked for it.
+    assert app.index(short_path, IndexOptions(sources=("captions",))).result().entry.caption_count == 1
+    app.remove(result.entry)

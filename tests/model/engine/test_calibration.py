@@ -1,0 +1,83 @@
+"""Tests of the measured speed: what it measures, where it is kept, and what estimates make of it."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from longview.model.engine import local
+from longview.model.engine.calibration import SPEEDS_FILE, load_speed, machine_key, save_speed
+from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine.estimates import Speed
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.sessions import SessionPool
+from longview.video.decoder import Decoder
+from longview.video.probe import VideoInfo
+from tests.random_checkpoints import save_random_checkpoint
+
+SPEED = Speed(flops_per_s=1e9, attention_flops_per_s=5e8, step_s=0.01, step_s_per_token=1e-6)
+
+
+def test_speed_is_measured_once_for_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_random_checkpoint(tmp_path / "checkpoint", "hybrid")
+    checkpoint = find_checkpoint(str(tmp_path / "checkpoint"))
+    first = LocalEngine(checkpoint, device="cpu", cpu_threads=1, cache=tmp_path / "cache")
+    speed = first.speed()
+    assert speed.flops_per_s > 0 and speed.attention_flops_per_s > 0 and 0 < speed.step_s < 1 and speed.step_s_per_token >= 0
+
+    def fail(*_: object, **__: object) -> Speed:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(local, "measure_speed", fail)
+    assert first.speed() == speed
+    assert LocalEngine(checkpoint, device="cpu", cpu_threads=1, cache=tmp_path / "cache").speed() == speed
+    # Another number of threads is another speed, and without a folder nothing is kept.
+    with pytest.raises(AssertionError, match="measured again"):
+        LocalEngine(checkpoint, device="cpu", cpu_threads=2, cache=tmp_path / "cache").speed()
+    with pytest.raises(AssertionError, match="measured again"):
+        LocalEngine(checkpoint, device="cpu", cpu_threads=1).speed()
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [SPEEDS_FILE]
+
+
+@pytest.mark.parametrize("content", ["", "not json", "[]", '{"key": {"flops_per_s": 1}}', '{"key": []}'])
+def test_damaged_file_of_speeds_is_measured_again_and_replaced(tmp_path: Path, content: str) -> None:
+    (tmp_path / SPEEDS_FILE).write_text(content)
+    assert load_speed(tmp_path, "key") is None
+    save_speed(tmp_path, "key", SPEED)
+    assert load_speed(tmp_path, "key") == SPEED
+    save_speed(tmp_path, "other", SPEED)
+    assert set(json.loads((tmp_path / SPEEDS_FILE).read_text())) >= {"key", "other"}
+
+
+def test_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    save_speed(tmp_path / "file", "key", SPEED)
+    assert load_speed(tmp_path / "file", "key") is None
+
+
+def test_estimate_adds_prefill_attention_and_replies(engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo) -> None:
+    plan = SessionPool(engine, decoder, memory_bytes=1 << 30).planner.plan(shapes_video)
+    estimates = engine.estimates
+    seconds = estimates.seconds_for(plan, SPEED, reply_tokens=0)
+    visual, tokens = plan.visual_tokens, plan.visual_tokens + plan.timestamp_tokens
+    dense, attention = estimates.flops(tokens, visual, plan.tokens_per_patch)
+    assert seconds == pytest.approx(dense / 1e9 + attention / 5e8)
+    reply = estimates.seconds_for(plan, SPEED, reply_tokens=100) - seconds
+    assert reply == pytest.approx(100 * (0.01 + 1e-6 * tokens))
+    assert estimates.seconds_for(plan, SPEED, reply_tokens=0, words_tokens=500) > seconds
+
+
+@pytest.mark.bench
+def test_estimate_is_within_a_factor_of_the_truth(engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo) -> None:
+    pool = SessionPool(engine, decoder, memory_bytes=1 << 30)
+    plan = pool.planner.plan(shapes_video)
+    estimate = engine.estimated_seconds(plan, reply_tokens=0)
+    start = time.perf_counter()
+    pool.session(shapes_video, plan, plan.windows[0])
+    assert 1 / 1.5 < estimate / (time.perf_counter() - start) < 1.5
+
+
+def test_key_names_all_that_changes_the_speed(engine: LocalEngine) -> None:
+    key = machine_key("demo@1", engine.model)
+    assert key.startswith("demo@1 | cpu ") and "float32" in key and "thread" in key and "torch" in key
