@@ -243,7 +243,7 @@ def _source_seconds(name: str, report: PlanReport) -> float | None:
 def _cost_text(cost: "Cost") -> str:
     about = "" if cost.is_exact else "about "
     sessions, replies = count_text(cost.sessions, "session"), count_text(cost.generations, "reply")
-    return f"{about}{sessions}, {about}{replies}, {_seconds_text(cost.seconds)}"
+    return f"{about}{sessions}, {about}{cost.prompt_tokens:,} prompt tokens, {about}{replies}, {_seconds_text(cost.seconds)}"
 
 
 def _seconds_text(seconds: float | None) -> str:

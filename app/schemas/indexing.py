@@ -199,6 +199,7 @@ class CostOut(BaseModel):
     """The cost of a task before it runs."""
 
     sessions: int
+    prompt_tokens: int
     generations: int
     text_generations: int
     """Replies to prompts without a video."""

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 MAX_UNASKED_S = 600.0
 """Maximum estimated time of captioning that starts unasked, in seconds."""
-MIN_SLOW_S = 60.0
-"""Minimum estimated time at which the user is warned, in seconds."""
+MIN_SLOW_S = 10.0
+"""Minimum estimated time of captioning that is stated before it begins, in seconds."""
 
 
 class CaptionSource:
@@ -175,8 +175,11 @@ class CaptionSource:
 
 
 def _log_cost(job: SourceJob, plan: "SamplingPlan", cost: "Cost", device: str) -> None:
-    """Log what captioning will cost, and warn if it will take long."""
-    name, duration = job.video.path.name, "an unknown time" if cost.seconds is None else format_time(cost.seconds)
-    log.info("%s: %d frames in %d windows, about %s", name, plan.frames, len(plan.windows), duration)
-    if cost.seconds is not None and cost.seconds > MIN_SLOW_S:
-        log.warning("%s: captioning will take about %s on device %s", name, duration, device)
+    """State what captioning will cost, unless it is quick."""
+    duration = "an unknown time" if cost.seconds is None else format_time(cost.seconds)
+    is_slow = cost.seconds is not None and cost.seconds > MIN_SLOW_S
+    log.log(
+        logging.WARNING if is_slow else logging.INFO,
+        "%s: captioning %d frames takes %d sessions, %s prompt tokens and %d replies, about %s on device %s",
+        job.video.path.name, plan.frames, cost.sessions, f"{cost.prompt_tokens:,}", cost.generations, duration, device,
+    )  # fmt: skip

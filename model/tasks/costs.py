@@ -36,6 +36,8 @@ class Cost:
     """Number of opened sessions."""
     generations: int
     """Number of generated replies about these sessions."""
+    prompt_tokens: int
+    """Number of tokens that are prefilled for these sessions: frames, timestamps and words, without the questions."""
     seconds: float | None
     """Estimated time to prefill and to generate, in seconds; None if the speed is unknown. Decoding usually takes place at the
     same time."""
@@ -65,6 +67,8 @@ def captions_cost(
     sessions, generations = windows, windows
     tokens = windows * CAPTIONS_TOKENS + text_generations * SUMMARY_TOKENS
     clips = 0
+    words_tokens = _words_tokens(pool, prober, plan, words)
+    prompt_tokens = _frame_tokens(plan) + words_tokens
     if options.verify:
         generations += events
         tokens += events * GROUNDING_TOKENS
@@ -72,11 +76,11 @@ def captions_cost(
         clips = (windows - 1) + (round(events * CONTESTED_SHARE) if prober.timestamps else 0)
         sessions += clips
         generations += clips
-    words_tokens = _words_tokens(pool, prober, plan, words)
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows, words_tokens=words_tokens)
-    if seconds is not None and clips:
-        seconds += clips * (_clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0)
-    return Cost(sessions, generations, seconds, text_generations, is_exact=not (options.verify or options.refine))
+    if clips:
+        prompt_tokens += clips * _frame_tokens(_clip_plan(pool, video))
+        seconds = seconds and seconds + clips * (_clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0)
+    return Cost(sessions, generations, prompt_tokens, seconds, text_generations, is_exact=not (options.verify or options.refine))
 
 
 def locate_cost(pool: SessionPool, prober: Prober, plan: SamplingPlan, options: LocateOptions) -> Cost:
@@ -84,7 +88,7 @@ def locate_cost(pool: SessionPool, prober: Prober, plan: SamplingPlan, options: 
     windows = len(plan.windows)
     replies = prober.max_verification_replies if options.verify else 0
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=GROUNDING_TOKENS + replies * VERIFICATION_TOKENS)
-    return Cost(windows, windows * (1 + replies), seconds, is_exact=replies <= 1)
+    return Cost(windows, windows * (1 + replies), _frame_tokens(plan), seconds, is_exact=replies <= 1)
 
 
 def occurrence_cost(pool: SessionPool, prober: Prober, video: VideoInfo, options: LocateOptions) -> Cost:
@@ -93,7 +97,8 @@ def occurrence_cost(pool: SessionPool, prober: Prober, video: VideoInfo, options
     has_clip = options.refine or (options.verify and prober.needs_clips)
     tokens = (GROUNDING_TOKENS if options.refine else 0) + replies * VERIFICATION_TOKENS
     seconds = _clip_seconds(pool, video, tokens) if has_clip else 0.0
-    return Cost(int(has_clip), int(options.refine) + replies, seconds, is_exact=False)
+    prompt_tokens = _frame_tokens(_clip_plan(pool, video)) if has_clip else 0
+    return Cost(int(has_clip), int(options.refine) + replies, prompt_tokens, seconds, is_exact=False)
 
 
 def answer_cost(
@@ -113,12 +118,14 @@ def answer_cost(
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=ANSWER_TOKENS, words_tokens=words_tokens)
     if seconds is not None:
         seconds /= len(plan.windows)
+    prompt_tokens = (_frame_tokens(plan) + words_tokens) // len(plan.windows)
     if not options.verify:
-        return Cost(1, 1, seconds)
+        return Cost(1, 1, prompt_tokens, seconds)
     tokens = prober.max_verification_replies * VERIFICATION_TOKENS
     if seconds is not None:
         seconds += _clip_seconds(pool, video, tokens) or 0.0
-    return Cost(2, 1 + prober.max_verification_replies, seconds, is_exact=False)
+    prompt_tokens += _frame_tokens(_clip_plan(pool, video))
+    return Cost(2, 1 + prober.max_verification_replies, prompt_tokens, seconds, is_exact=False)
 
 
 def _words_tokens(pool: SessionPool, prober: Prober, plan: SamplingPlan, words: SegmentsWithin) -> int:
@@ -128,5 +135,12 @@ def _words_tokens(pool: SessionPool, prober: Prober, plan: SamplingPlan, words: 
 
 
 def _clip_seconds(pool: SessionPool, video: VideoInfo, reply_tokens: int) -> float | None:
-    plan = clip_plan(pool, video, Span(0.0, CLIP_EVENT_S + 2 * MARGIN_S))
-    return pool.engine.estimated_seconds(plan, reply_tokens=reply_tokens)
+    return pool.engine.estimated_seconds(_clip_plan(pool, video), reply_tokens=reply_tokens)
+
+
+def _clip_plan(pool: SessionPool, video: VideoInfo) -> SamplingPlan:
+    return clip_plan(pool, video, Span(0.0, CLIP_EVENT_S + 2 * MARGIN_S))
+
+
+def _frame_tokens(plan: SamplingPlan) -> int:
+    return plan.visual_tokens + plan.timestamp_tokens

@@ -90,6 +90,7 @@ def test_captions_without_checks_take_one_reply_per_window(
     engine = scripted(counted_pool)
     assert (len(engine.sessions), len(engine.prompts), engine.text_prompts) == (4, 4, [])
     assert (cost.sessions, cost.generations, cost.is_exact) == (4, 4, True)
+    assert cost.prompt_tokens == plan.visual_tokens + plan.timestamp_tokens
 
 
 def test_checks_of_captions_take_more_replies(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
