@@ -221,7 +221,10 @@ class Runtime:
     def caption_options_fields(self) -> dict[str, Any]:
         """Return the options that change captions."""
         options = asdict(self.checks.captions) | {"key_frames_only": self.settings.key_frames_only}
-        return options | ({"words": self.settings.words} if self.prober.takes_words else {})
+        words = {"words": self.settings.words} if self.prober.takes_words else {}
+        # Tracks of earlier versions do not state a precision; 8 bits alone change captions.
+        precision = {"precision": "int8"} if self.settings.precision == "int8" else {}
+        return options | words | precision
 
     def is_outdated(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, or another version of the prompts, would now caption this video."""

@@ -22,6 +22,7 @@ from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
 from longview.app.settings import load_settings
 from longview.app.streams import Done, Stream
+from longview.model.engine.checkpoints import Precision
 from longview.model.tasks.events import TextDelta
 from longview.video.backends import BackendName
 from longview.video.progress import Cancelled, ProgressReport
@@ -218,6 +219,12 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
         "server": Annotated[
             str | None,
             typer.Option(help="OpenAI-compatible server of the model: http://host:8000/v1.", show_default=False),
+        ],
+        "precision": Annotated[
+            Precision | None,
+            typer.Option(
+                help="Number format on a CPU: float32, bfloat16, int8, or auto, the faster of the first two.", show_default=False
+            ),
         ],
     },
     "decoding": _BACKEND | _KEY_FRAMES,
