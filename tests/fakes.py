@@ -164,6 +164,7 @@ class ScriptedEngine:
     """
 
     device = "cpu"
+    is_frugal = False
     reserved_tokens = REPLY_RESERVE_TOKENS
     kv_cache_bytes = 1 << 30
 

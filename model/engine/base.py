@@ -119,6 +119,8 @@ class Engine(Protocol):
     device: str
     context_tokens: int
     """Maximum length of prompt and reply on this device."""
+    is_frugal: bool
+    """Whether plans spend few tokens, because every token is slow on this device."""
     reserved_tokens: int
     """Tokens of every context that are reserved for the chat template, the question, the thoughts and the reply. Thoughts count
     where the checkpoint always thinks, or where questions switch its thinking on."""

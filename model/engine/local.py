@@ -34,6 +34,7 @@ from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.prefill import FrameBatcher, Prefill
 from longview.model.engine.sampling import Sampler, sampling_config_of
 from longview.model.engine.session_cache import SessionCache
+from longview.model.engine.static_frames import drop_static_patches
 from longview.model.engine.thoughts import ThoughtSplitter, thought_end_of, thought_tags_of
 from longview.model.errors import InvalidQuestion
 from longview.video.decoder import TimedFrames
@@ -94,6 +95,8 @@ class LocalEngine:
         layer_devices = Counter(next(layer.parameters()).device for layer in self.model.model.language_model.layers)
         self.uses_cuda_graph = self.device == "cuda" and len(layer_devices) == 1
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
+        self.is_frugal = self.device == "cpu" and not small
+        """See `longview.model.engine.base.Engine`. Frames that show nothing new are left out, too."""
         self.estimates = Estimates(self.model)
         self._speed: Speed | None = None
         self._cache = cache
@@ -145,7 +148,7 @@ class LocalEngine:
         batcher = FrameBatcher()
         with inference(f"{capacity_tokens} tokens"):
             prefill.append_text(self.chat_template.before_video)
-            for pixels, times_s in batcher.chunks(frames, self.device):
+            for pixels, times_s in batcher.chunks(drop_static_patches(frames) if self.is_frugal else frames, self.device):
                 progress.raise_if_cancelled()
                 with progress.holding(self._chunk_lock):
                     prefill.append_frames(pixels, times_s)

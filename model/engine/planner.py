@@ -1,12 +1,20 @@
 """Sampling plans within the trained range and the context of one engine."""
 
+from dataclasses import replace
+
 from longview.model.engine.base import Engine
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.sampler import Budget, Purpose, SamplingPlan, plan_sampling, window_overlaps
+from longview.video.sampler import Budget, Purpose, SamplingPlan, TrainedRange, plan_sampling, window_overlaps
 from longview.video.shots import shot_starts
 from longview.video.timeline import Span
+
+FRUGAL_FRAME_PERIOD_S = 1.0
+"""Preferred time between two frames on a slow device, in seconds: a minute of video has 30 temporal patches."""
+FRUGAL_TOKENS_PER_PATCH = 84
+"""Maximum visual tokens of a temporal patch on a slow device: those of 384x224 pixels, nearly 16:9. (Qwen3.5-0.8B with random
+weights needs about 50 s for the captions of a minute of such video on two cores; docs/performance.md.)"""
 
 
 class Planner:
@@ -38,10 +46,11 @@ class Planner:
         Raises:
             ImpossiblePlan: the options cannot be satisfied together. Cancelled: the operation was cancelled.
         """
+        trained_range = self._engine.checkpoint.trained_range
         budget = Budget(
             context_tokens=min(self.context_tokens, context_tokens or self.context_tokens),
             reserved_tokens=self._engine.reserved_tokens,
-            trained_range=self._engine.checkpoint.trained_range,
+            trained_range=_frugal(trained_range) if self._engine.is_frugal else trained_range,
             timestamp_tokens=self._engine.timestamp_tokens,
             takes_words=self._takes_words,
         )
@@ -59,3 +68,14 @@ class Planner:
         if key not in self._shot_starts_s:
             self._shot_starts_s[key] = shot_starts(self._decoder, video, regions, progress)
         return self._shot_starts_s[key]
+
+
+def _frugal(trained_range: TrainedRange) -> TrainedRange:
+    """Return the range that plans for a slow device stay in: fewer frames, and small ones."""
+    return replace(
+        trained_range,
+        frame_period_s=min(max(trained_range.frame_period_s, FRUGAL_FRAME_PERIOD_S), trained_range.max_frame_period_s),
+        max_tokens_per_patch=min(
+            trained_range.max_tokens_per_patch, max(trained_range.min_tokens_per_patch, FRUGAL_TOKENS_PER_PATCH)
+        ),
+    )

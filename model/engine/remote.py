@@ -49,6 +49,7 @@ class RemoteEngine:
     """See `longview.model.engine.base.Engine`. It holds no weights."""
 
     device = "server"
+    is_frugal = False
     kv_cache_bytes = MAX_SESSION_BYTES
 
     def __init__(self, server: Server, *, thinking: bool = False, max_thinking_tokens: int = MAX_THINKING_TOKENS) -> None:

@@ -1,0 +1,86 @@
+"""Tests of the plans and frames for devices on which every token is slow."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from longview.model.engine.checkpoints import QWEN3_VL
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.planner import Planner
+from longview.model.engine.static_frames import MAX_GAP_S, drop_static_patches
+from longview.video.decoder import Decoder, TimedFrames
+from longview.video.probe import VideoInfo, probe
+from longview.video.timeline import Span
+
+NO_FRAMES = np.zeros((0, 64, 96, 3), np.uint8)
+
+
+def picture(seed: int) -> np.ndarray:
+    levels = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    return levels.repeat(16, axis=0).repeat(16, axis=1)
+
+
+def split(frames: TimedFrames, size: int) -> list[TimedFrames]:
+    return [
+        TimedFrames(frames.frames[start : start + size], frames.times_s[start : start + size])
+        for start in range(0, len(frames), size)
+    ]
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 4, 50])
+def test_only_patches_with_something_new_are_kept(chunk_size: int) -> None:
+    # Ten seconds of a picture, a small object for a second, the picture again, then another one; noise as of a codec.
+    frames = np.stack([picture(1)] * 12 + [picture(2)] * 9)
+    frames[10, 24:34, 40:50] = 255
+    noise = np.random.default_rng(0).integers(-2, 3, frames.shape)
+    frames = np.clip(frames.astype(int) + noise, 0, 255).astype(np.uint8)
+    video = TimedFrames(frames, np.arange(21.0))
+    kept = list(drop_static_patches(split(video, chunk_size)))
+    times_s = np.concatenate([chunk.times_s for chunk in kept])
+    # The first patch, one after at most eight seconds, the object, the picture without it, the next picture, the odd last frame.
+    assert times_s.tolist() == [0, 1, 8, 9, 10, 11, 12, 13, 20]
+    for chunk in kept:
+        for frame, time_s in zip(chunk.frames, chunk.times_s, strict=True):
+            assert np.array_equal(frame, frames[int(time_s)])
+    assert np.diff(times_s).max() <= MAX_GAP_S
+
+
+def test_undecodable_spans_are_kept() -> None:
+    chunks = [TimedFrames(NO_FRAMES, np.zeros(0), (Span(0, 5),)), TimedFrames(np.stack([picture(1)] * 2), np.array([5.0, 6.0]))]
+    kept = list(drop_static_patches(chunks))
+    assert kept[0].undecodable == (Span(0, 5),) and [len(chunk) for chunk in kept] == [0, 2]
+
+
+def test_slow_device_gets_fewer_and_smaller_frames(
+    engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = replace(shapes_video, duration_s=600.0, width=1920, height=1080)
+    monkeypatch.setattr(engine, "checkpoint", replace(engine.checkpoint, trained_range=QWEN3_VL))
+    monkeypatch.setattr(engine, "context_tokens", 262_144)
+    usual = Planner(engine, decoder).plan(video, "qa")
+    monkeypatch.setattr(engine, "is_frugal", True)
+    frugal = Planner(engine, decoder).plan(video, "qa")
+    assert frugal.tokens_per_patch == 84 and frugal.patch_period_s == 2.0
+    assert usual.patch_period_s == 1.0 and frugal.visual_tokens < usual.visual_tokens / 4
+    # A rate that the user asks for is used.
+    assert Planner(engine, decoder).plan(video, "qa", fps=2.0).patch_period_s == 1.0
+
+
+def test_frames_of_a_still_video_are_left_out_of_the_prompt(
+    engine: LocalEngine, decoder: Decoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "slides.mp4"
+    source = "testsrc2=s=320x192:r=10:d=1,loop=loop=199:size=1,setpts=N/10/TB"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-f", "lavfi", "-i", source, "-t", "20", str(path)]
+    subprocess.run(command, check=True)
+    video = probe(path)
+    plan = Planner(engine, decoder).plan(video, "qa")
+    monkeypatch.setattr(engine, "is_frugal", True)
+    frames = decoder.frames_played_at(video, plan.windows[0].times_s, plan.height, plan.width)
+    session = engine.open_session(frames, plan.span, capacity_tokens=plan.window_tokens[0])
+    assert len(session.patches) <= 4 < plan.temporal_patches
+    assert session.frames == 2 * len(session.patches) and not session.undecodable
