@@ -221,10 +221,10 @@ class Runtime:
     def caption_options_fields(self) -> dict[str, Any]:
         """Return the options that change captions."""
         options = asdict(self.checks.captions) | {"key_frames_only": self.settings.key_frames_only}
-        words = {"words": self.settings.words} if self.prober.takes_words else {}
-        # Tracks of earlier versions do not state a precision; 8 bits alone change captions.
-        precision = {"precision": "int8"} if self.settings.precision == "int8" else {}
-        return options | words | precision
+        if not self.prober.takes_words:
+            return options
+        # The other number formats differ by rounding only.
+        return options | {"words": self.settings.words, "int8": self.settings.precision == "int8"}
 
     def is_outdated(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, or another version of the prompts, would now caption this video."""
