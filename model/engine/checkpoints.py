@@ -39,7 +39,8 @@ YARN_FACTORS = ((2.0, 2.0), (4.0, 3.0))
 """Pairs of maximum context extension and the YaRN factor that reaches it. The factor may be smaller than the extension, because
 a patch advances positions by its longer side only (Qwen3-VL README, "Processing Ultra-Long Texts": 2 or 3 for 1M tokens)."""
 
-AUTO_PATTERN = re.compile(r"Qwen/Qwen3-VL-\d+B(-A\d+B)?-Instruct")
+AUTO_PATTERN = re.compile(r"Qwen/Qwen3(-VL-\d+B(-A\d+B)?-Instruct|\.\d+-[\d.]+B(-A\d+B)?)")
+"""Names of the checkpoints among which `auto` chooses: Qwen3-VL Instruct, Qwen3.5 and later."""
 AUTO_KV_TOKENS = 64 * 1024
 """Minimum KV cache, in tokens, that must fit beside the weights of the checkpoint that `auto` selects."""
 FINGERPRINT_SAMPLES = 64
@@ -86,7 +87,7 @@ class Checkpoint:
 def find_checkpoint(name: str, *, context_tokens: int | None = None) -> Checkpoint:
     """Find a checkpoint by name, and download a Hugging Face id that is not in the local cache.
 
-    `auto`: on a CUDA device the largest cached Qwen3-VL Instruct that fits, else the bundled demo checkpoint.
+    `auto`: on an accelerator the largest cached Qwen3-VL Instruct or Qwen3.5 that fits, else the bundled demo checkpoint.
     `context_tokens`: a checkpoint of the Qwen3-VL family with a shorter context is extended by YaRN.
 
     Raises:
@@ -225,7 +226,7 @@ def _fingerprint(folder: Path, weights: list[Path]) -> str:
 
 
 def _best_cached() -> str | None:
-    """Find the largest cached Qwen3-VL Instruct that fits the accelerator. None: there is no such checkpoint or device."""
+    """Find the largest cached checkpoint of `AUTO_PATTERN` that fits the accelerator. None: there is none, or no accelerator."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 

@@ -16,7 +16,7 @@ from longview.model.engine import attention, experts
 from longview.model.engine.calibration import is_bfloat16_faster
 from longview.model.engine.checkpoints import Checkpoint, Precision
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
-from longview.model.engine.kv_cache import read_layer_types
+from longview.model.engine.kv_cache import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.linear_attention import use_cpu_linear_attention
 from longview.model.engine.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.precision import quantize_linear_layers
@@ -40,14 +40,13 @@ def load_config(checkpoint: Checkpoint) -> Any:
     """Load the configuration, with the YaRN factor of the checkpoint.
 
     Raises:
-        InvalidCheckpoint: transformers does not know the architecture, or the engine cannot run its layers.
+        InvalidCheckpoint: transformers does not know the architecture.
     """
     try:
         config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded: {error}") from error
     text = config.get_text_config()
-    read_layer_types(text, checkpoint.name)
     if checkpoint.yarn_factor > 1:
         text.rope_parameters = text.rope_parameters | {
             "rope_type": "yarn",
@@ -70,7 +69,14 @@ def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = 
     # The application shows progress itself.
     transformers_logging.disable_progress_bar()
     config = load_config(checkpoint)
+    layer_types = read_layer_types(config.get_text_config(), checkpoint.name)
     _prepare_quantization(checkpoint, config, device_type)
+    if device_type != "cpu" and LINEAR_ATTENTION in layer_types and importlib.util.find_spec("fla") is None:
+        log.warning(
+            "%s has linear-attention layers, which run on torch operations here, slower and with more memory per token; "
+            "install their kernels: pip install flash-linear-attention",
+            checkpoint.name,
+        )
     dtype = choose_dtype(checkpoint, device_type, precision)
     size_bytes = loaded_bytes(checkpoint, config, dtype)
     placement = place_weights(checkpoint.name, size_bytes, devices_of(device_type))

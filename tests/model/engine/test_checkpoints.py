@@ -4,11 +4,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
 import pytest
 
+from longview.model.engine import checkpoints, devices
 from longview.model.engine.checkpoints import DEMO, QWEN3_VL, find_checkpoint
 from longview.model.errors import CheckpointNotFound, InvalidCheckpoint
 
@@ -117,3 +119,28 @@ def test_fingerprint_depends_on_the_content_not_on_the_path(folder: Folder, tmp_
 
 def test_bundled_checkpoint_is_not_extended_by_yarn() -> None:
     assert find_checkpoint("demo", context_tokens=1_000_000) == find_checkpoint("demo")
+
+
+def test_auto_takes_the_largest_cached_checkpoint_that_fits(
+    folder: Folder, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {
+        "Qwen/Qwen3-VL-2B-Instruct": 1_000,
+        "Qwen/Qwen3.5-4B": 2_000,
+        "Qwen/Qwen3.5-35B-A3B": 9_000,
+        "other/Qwen3.5-4B": 3_000,
+    }
+    folders = {}
+    for repo_id, size in sizes.items():
+        folders[repo_id] = Path(shutil.copytree(folder(), tmp_path_factory.mktemp("cache") / "checkpoint"))
+        (folders[repo_id] / "model.safetensors").write_bytes(b"\0" * size)
+    cache = SimpleNamespace(repos=[SimpleNamespace(repo_id=repo_id) for repo_id in sizes])
+    monkeypatch.setattr(huggingface_hub, "scan_cache_dir", lambda: cache)
+    monkeypatch.setattr(checkpoints, "_fetch", lambda repo_id, **_: folders[repo_id])
+    kv_bytes = checkpoints.AUTO_KV_TOKENS * find_checkpoint(str(folders["Qwen/Qwen3.5-4B"])).kv_bytes_per_token
+    monkeypatch.setattr(devices, "choose_device_type", lambda _: "cuda")
+    monkeypatch.setattr(devices, "devices_of", lambda _: [None])
+    monkeypatch.setattr(devices, "memory_bytes", lambda _: (kv_bytes + 5_000, kv_bytes + 5_000))
+    assert find_checkpoint("auto").name == "Qwen/Qwen3.5-4B"
+    monkeypatch.setattr(devices, "choose_device_type", lambda _: "cpu")
+    assert find_checkpoint("auto").name == "demo"
