@@ -23,17 +23,24 @@ import torch
 from transformers import AutoProcessor
 
 from benchmarks.bench_decode import PeakMemory
+from benchmarks.check_report import line
 from benchmarks.shapes import SHAPES, shape_model
-from longview.model.engine import attention
 from longview.model.engine.checkpoints import DEMO
 from longview.model.engine.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
 from longview.model.engine.estimates import Estimates
+from longview.model.engine.experts import EXPERTS
 from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.linear_attention import use_cpu_linear_attention
+from longview.model.engine.loading import ATTENTION, is_mixture_of_experts
+from longview.model.engine.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.prefill import CHUNK_TOKENS, FrameBatcher, Prefill, next_logits
 from longview.video.decoder import Decoder, TimedFrames
-from tests.hf_reference import HFReference
+from tests.hf_reference import HFReference, plain_transformers
 
 DECODED_TOKENS = 32
+COLUMNS = (
+    "engine", "tokens (frames)", "prefill s", "tokens/s", "of maximum", "peak GB", "question 1 s", "question 2 s", "ms/token",
+)  # fmt: skip
 QUESTION = "What happens at 12.5 seconds?"
 
 
@@ -46,20 +53,45 @@ def noise(count: int, height: int, width: int) -> Iterator[TimedFrames]:
 
 
 class Bench:
-    """The benchmark of one model on one device."""
+    """The benchmark of one model on its device."""
 
-    def __init__(self, shapes: str, device: str, tokens: int) -> None:
-        self.device = device
-        dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        self.model = shape_model(shapes, device, dtype)
-        self.processor: Any = AutoProcessor.from_pretrained(DEMO)
-        self.height, self.width = (96, 128) if shapes == "tiny" else (256, 448)
-        self.tokens_per_patch = self.height * self.width // 1024
+    def __init__(
+        self, model: Any, processor: Any, *, height: int = 256, width: int = 448, uses_cuda_graph: bool | None = None
+    ) -> None:
+        """`model`: as `longview.model.engine.loading` prepares it. `height`, `width`: of a frame, in pixels.
+
+        `uses_cuda_graph`: whether tokens are decoded by a CUDA graph; by default, on a GPU they are.
+        """
+        self.model, self.processor = model, processor
+        self.device: str = model.device.type
+        self.uses_cuda_graph = self.device == "cuda" if uses_cuda_graph is None else uses_cuda_graph
+        self.height, self.width = height, width
+        self.tokens_per_patch = height * width // 1024
+        self.question = processor.tokenizer(QUESTION, return_tensors="pt")["input_ids"].to(model.device)
+        self.estimates = Estimates(model)
+        self.max_flops_per_s = self._measure_flops_per_s(model.dtype)
+
+    @classmethod
+    def of_shapes(cls, shapes: str, device: str) -> "Bench":
+        """Make the benchmark of a shape with random weights, and with the layers of the engine."""
+        model = shape_model(shapes, device, torch.bfloat16 if device == "cuda" else torch.float32)
+        model.set_attn_implementation(dict(ATTENTION))
+        if is_mixture_of_experts(model.config):
+            model.set_experts_implementation(EXPERTS)
+        use_linear_patch_embedding(model)
+        if device == "cpu":
+            use_cpu_linear_attention(model)
+        height, width = (96, 128) if shapes == "tiny" else (256, 448)
+        return cls(model, AutoProcessor.from_pretrained(DEMO), height=height, width=width)
+
+    def frames_for(self, tokens: int) -> int:
+        """Return the number of frames that fill a prompt of `tokens` tokens."""
         timestamp_tokens = 2 + len(self.processor.tokenizer("<1234.5 seconds>")["input_ids"])
-        self.frames = 2 * (tokens // (self.tokens_per_patch + timestamp_tokens))
-        self.question = self.processor.tokenizer(QUESTION, return_tensors="pt")["input_ids"].to(device)
-        self.estimates = Estimates(self.model)
-        self.max_flops_per_s = self._measure_flops_per_s(dtype)
+        return 2 * (tokens // (self.tokens_per_patch + timestamp_tokens))
+
+    def noise(self, frames: int) -> Iterator[TimedFrames]:
+        """Yield frames of noise; see `noise`."""
+        return noise(frames, self.height, self.width)
 
     def _measure_flops_per_s(self, dtype: torch.dtype) -> float:
         side = 8192 if self.device == "cuda" else 1024
@@ -78,18 +110,19 @@ class Bench:
         if self.device == "cuda":
             torch.cuda.synchronize()
 
-    def longview(self, source: Callable[[], Iterator[TimedFrames]]) -> dict[str, float]:
-        """Measure the engine: prefill, two questions, and decoding steps."""
-        self.model.set_attn_implementation({"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION})
+    def longview(self, frames: int, source: Callable[[], Iterator[TimedFrames]] | None = None) -> dict[str, float]:
+        """Measure the engine: prefill, two questions, and decoding steps. `source` yields the frames, by default noise."""
         with torch.inference_mode():
             # Attention kernels are checked on their first use in a process, with a cache and for few queries.
             warmup_frames = 4 * CHUNK_TOKENS[self.device] // self.tokens_per_patch
-            prefill, cache = self._prefill(noise(warmup_frames, self.height, self.width), warmup_frames)
+            prefill, cache = self._prefill(self.noise(warmup_frames), warmup_frames)
             next_logits(self.model, self.question, cache, prefill.rope_delta)
             del prefill, cache
             self.synchronize()
             start = time.perf_counter()
-            prefill, cache = self._prefill(source(), self.frames)
+            prefill, cache = self._prefill(source() if source else self.noise(frames), frames)
+            # States of linear-attention layers return only to a copy.
+            cache.snapshot()
             self.synchronize()
             prefill_s = time.perf_counter() - start
             length, delta = cache.get_seq_length(), prefill.rope_delta
@@ -118,7 +151,7 @@ class Bench:
 
     def _step(self, cache: PreallocatedCache, *, prefix: int, rope_delta: int) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the decoding step that `longview.model.engine.local` takes on this device."""
-        if self.device == "cuda":
+        if self.uses_cuda_graph:
             return CudaGraphDecoder(self.model, cache, prefix=prefix, rope_delta=rope_delta)
         return lambda ids: next_logits(self.model, ids, cache, rope_delta)
 
@@ -141,13 +174,16 @@ class Bench:
             prefill.append_frames(pixels, times_s)
         return prefill, cache
 
-    def transformers(self) -> dict[str, float]:
+    def transformers(self, frames: int) -> dict[str, float]:
         """Measure plain transformers: pixels of the processor, and one pass for each question."""
-        self.model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
+        with plain_transformers(self.model):
+            return self._transformers(frames)
+
+    def _transformers(self, frames: int) -> dict[str, float]:
         reference = HFReference.from_loaded(self.processor, self.model)
-        chunks = list(noise(self.frames, self.height, self.width))
-        frames = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
-        inputs = reference.inputs(frames, QUESTION)
+        chunks = list(self.noise(frames))
+        video = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
+        inputs = reference.inputs(video, QUESTION)
         with torch.inference_mode():
             self.synchronize()
             start = time.perf_counter()
@@ -179,36 +215,32 @@ class Bench:
         peak.start()
         return measure() | {"peak": peak.peak_bytes / 1e9}
 
+    def format_row(self, name: str, frames: int, figures: dict[str, float]) -> list[str]:
+        """Format the cells of one row of the table; see `COLUMNS`."""
+        tokens = int(figures["tokens"])
+        flops = sum(self.estimates.flops(tokens, frames // 2 * self.tokens_per_patch, self.tokens_per_patch))
+        return [
+            name, f"{tokens:,} ({frames:,})", f"{figures['prefill']:.2f}", f"{tokens / figures['prefill']:,.0f}",
+            f"{flops / figures['prefill'] / self.max_flops_per_s:.0%}", f"{figures['peak']:.1f}", f"{figures['first']:.2f}",
+            f"{figures['second']:.3f}", f"{figures['step'] * 1000:.1f}",
+        ]  # fmt: skip
 
-def format_row(name: str, bench: Bench, figures: dict[str, float]) -> str:
-    """Format one row of the table."""
-    tokens = int(figures["tokens"])
-    visual = bench.frames // 2 * bench.tokens_per_patch
-    share = sum(bench.estimates.flops(tokens, visual, bench.tokens_per_patch)) / figures["prefill"] / bench.max_flops_per_s
-    return (
-        f"| {name} | {tokens:,} ({bench.frames:,}) | {figures['prefill']:.2f} | {tokens / figures['prefill']:,.0f} | {share:.0%} "
-        f"| {figures['peak']:.1f} | {figures['first']:.2f} | {figures['second']:.3f} | {figures['step'] * 1000:.1f} |"
-    )
+    def file(self, path: Path, frames: int) -> dict[str, float]:
+        """Measure a file: `decode`, the seconds of decoding alone, and with the figures of `longview` all as a pipeline."""
+        decoder = Decoder()
+        try:
+            video = decoder.probe(path)
+            times_s = [index * video.duration_s / frames for index in range(frames)]
 
+            def decode() -> Iterator[TimedFrames]:
+                return decoder.frames_played_at(video, times_s, self.height, self.width)
 
-def measure_file(bench: Bench, path: Path) -> None:
-    """Print the times of decoding alone, of prefill alone, and of both as a pipeline."""
-    decoder = Decoder()
-    video = decoder.probe(path)
-    times_s = [index * video.duration_s / bench.frames for index in range(bench.frames)]
-
-    def decode() -> Iterator[TimedFrames]:
-        return decoder.frames_played_at(video, times_s, bench.height, bench.width)
-
-    start = time.perf_counter()
-    frames = sum(map(len, decode()))
-    decode_s = time.perf_counter() - start
-    prefill_only = bench.longview(lambda: noise(frames, bench.height, bench.width))
-    pipeline = bench.longview(decode)
-    decoder.close()
-    prefill_s, first_s = prefill_only["prefill"], pipeline["first"]
-    print(f"\n{path.name}, {frames} frames: decoding alone {decode_s:.2f} s, prefill alone {prefill_s:.2f} s, from the file")
-    print(f"to the first token {first_s:.2f} s: {first_s / max(decode_s, prefill_s):.2f}x the longer of the two.")
+            start = time.perf_counter()
+            decoded_frames = sum(map(len, decode()))
+            decode_s = time.perf_counter() - start
+            return self.longview(decoded_frames, decode) | {"decode": decode_s, "frames": decoded_frames}
+        finally:
+            decoder.close()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -222,25 +254,32 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.device == "cpu":
         torch.set_num_threads(1)
-    bench = Bench(options.shapes, options.device, options.tokens)
+    bench = Bench.of_shapes(options.shapes, options.device)
+    frames = bench.frames_for(options.tokens)
     device = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {torch.get_num_threads()} thread"
     max_tflops_per_s = bench.max_flops_per_s / 1e12
     print(f"{device}, torch {torch.__version__}, {options.shapes} shapes; matrix products {max_tflops_per_s:.2f} TFLOP/s\n")
-    print("| engine | tokens (frames) | prefill s | tokens/s | of maximum | peak GB | question 1 s | question 2 s | ms/token |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    figures = bench.with_peak_memory(lambda: bench.longview(lambda: noise(bench.frames, bench.height, bench.width)))
-    print(format_row("Longview", bench, figures))
+    print(line(COLUMNS))
+    print("|---" * len(COLUMNS) + "|")
+    figures = bench.with_peak_memory(lambda: bench.longview(frames))
+    print(line(bench.format_row("Longview", frames, figures)))
     if not options.no_peer:
         try:
-            print(format_row("transformers", bench, bench.with_peak_memory(bench.transformers)))
+            peer = bench.with_peak_memory(lambda: bench.transformers(frames))
+            print(line(bench.format_row("transformers", frames, peer)))
         except torch.OutOfMemoryError:
-            print("| transformers | out of memory | | | | | | | |")
+            print("| transformers | out of memory" + " |" * (len(COLUMNS) - 1))
     if options.device == "cuda":
         offload_s, restore_s = figures["offload"], figures["restore"]
         ratio = restore_s / figures["prefill"]
         print(f"\noffloaded in {offload_s:.2f} s, restored in {restore_s:.2f} s: {ratio:.2f}x the time of the prefill")
     if options.video:
-        measure_file(bench, options.video)
+        prefill_s = bench.longview(frames)["prefill"]
+        file = bench.file(options.video, frames)
+        ratio = file["first"] / max(file["decode"], prefill_s)
+        alone = f"decoding alone {file['decode']:.2f} s, prefill alone {prefill_s:.2f} s"
+        print(f"\n{options.video.name}, {int(file['frames'])} frames: {alone}, from the file")
+        print(f"to the first token {file['first']:.2f} s: {ratio:.2f}x the longer of the two.")
 
 
 if __name__ == "__main__":

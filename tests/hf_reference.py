@@ -1,5 +1,7 @@
 """Reference results: plain transformers without the engine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,32 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.video_utils import VideoMetadata
 
 from longview.video.decoder import TimedFrames
+
+
+@contextmanager
+def plain_transformers(model: Any) -> Iterator[None]:
+    """Run a model that the engine loaded as transformers itself would: with its own attention, experts and linear layers."""
+    # The engine replaces functions of single modules. Those of other packages, such as the hooks of accelerate, stay.
+    replaced = {
+        module: module.__dict__["forward"]
+        for module in model.modules()
+        if getattr(module.__dict__.get("forward"), "__module__", "").startswith("longview.")
+    }
+    for module in replaced:
+        del module.forward
+    attention = {name: getattr(model.config, name)._attn_implementation for name in ("text_config", "vision_config")}
+    experts = model.config.get_text_config()._experts_implementation
+    model.set_attn_implementation(dict.fromkeys(attention, "sdpa"))
+    if has_experts := bool(getattr(model.config.get_text_config(), "num_experts", None)):
+        model.set_experts_implementation("grouped_mm")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(attention)
+        if has_experts:
+            model.set_experts_implementation(experts)
+        for module, forward in replaced.items():
+            module.forward = forward
 
 
 class HFReference:
@@ -27,7 +55,9 @@ class HFReference:
     def inputs(self, frames: TimedFrames, question: str) -> Any:
         """Return the tensors of a whole prompt. True times are passed as milliseconds of a 1,000 fps video."""
         messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}]
-        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        # Without thoughts, where the template has a switch for them; transformers warns of a switch that it does not name.
+        switch = {"enable_thinking": False} if "enable_thinking" in str(self.processor.chat_template) else {}
+        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switch)
         milliseconds = [round(time_s * 1000) for time_s in frames.times_s.tolist()]
         batch = self.processor(
             text=[text],
