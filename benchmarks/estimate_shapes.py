@@ -1,0 +1,88 @@
+"""Memory of the published checkpoints on a GPU, from their shapes: no weights, nothing to download.
+
+    python -m benchmarks.estimate_shapes
+
+Prints the table of docs/performance.md: for each shape (`benchmarks.shapes`) and for sessions of 16K, 64K and 256K tokens the KV
+cache and the peak memory as `longview.model.engine.estimates` plans them, and the longest context that the engine would choose on
+cards of three sizes. There is no column for time, because it depends on the card; `make check-gpu` measures it.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.check_report import line
+from benchmarks.shapes import SHAPES, shape_config, shape_model
+from longview.model.engine.estimates import SNAPSHOTS, Estimates
+from longview.model.engine.local import MEMORY_SHARE
+
+SESSION_TOKENS = (16_384, 65_536, 262_144)
+CARDS_GB = (24, 48, 80)
+USABLE_SHARE = 0.97
+"""Share of a card's nominal memory, in GiB, that PyTorch can allocate. The driver and the context of CUDA take the rest (an H100
+with 80 GB has about 78 GiB)."""
+MIN_CONTEXT_TOKENS = 4096
+"""Minimum context that is worth loading a checkpoint for: 2,048 tokens are reserved for the question and the reply."""
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """The memory of one shape in bfloat16 on one CUDA device, in bytes."""
+
+    name: str
+    weight_bytes: int
+    state_bytes: int
+    """States of the linear-attention layers of one session, without the copies that a session keeps of them."""
+    kv_bytes: tuple[int, ...]
+    """KV cache, for each of `SESSION_TOKENS`."""
+    peak_bytes: tuple[int, ...]
+    """Weights, cache, states with their copies, and activations, for each of `SESSION_TOKENS`."""
+    context_tokens: tuple[int, ...]
+    """Longest context of one session, for each of `CARDS_GB`; 0 where the weights leave no room."""
+
+
+@functools.cache
+def estimate_memory(name: str) -> MemoryEstimate:
+    """Estimate the memory of a shape. The model is made on the device `meta`, so this takes no memory itself."""
+    estimates = Estimates(shape_model(name, "meta", torch.bfloat16), device_type="cuda")
+    fixed_bytes = estimates.weight_bytes + estimates.chunk_bytes
+    max_tokens = int(shape_config(name).get_text_config().max_position_embeddings)
+
+    def context_tokens(card_gb: int) -> int:
+        # As `LocalEngine` chooses its context from the free memory.
+        room_bytes = max(0.0, card_gb * USABLE_SHARE * 2**30 - fixed_bytes)
+        tokens = int((room_bytes * MEMORY_SHARE - estimates.state_bytes) / estimates.kv_bytes_per_token)
+        return min(tokens, max_tokens) if tokens >= MIN_CONTEXT_TOKENS else 0
+
+    return MemoryEstimate(
+        name,
+        weight_bytes=estimates.weight_bytes,
+        state_bytes=estimates.state_bytes // (1 + SNAPSHOTS),
+        kv_bytes=tuple(estimates.kv_bytes_per_token * tokens for tokens in SESSION_TOKENS),
+        peak_bytes=tuple(fixed_bytes + estimates.session_bytes(tokens) for tokens in SESSION_TOKENS),
+        context_tokens=tuple(map(context_tokens, CARDS_GB)),
+    )
+
+
+def table() -> list[str]:
+    """Return the lines of the table, one row per published shape."""
+    tokens = [f"{count // 1024}K" for count in SESSION_TOKENS]
+    heads = [
+        "shape", "weights GiB", "states MiB", f"KV GiB {tokens[0]}", *tokens[1:], f"peak GiB {tokens[0]}", *tokens[1:],
+        f"context on {CARDS_GB[0]} GB", *(f"{size} GB" for size in CARDS_GB[1:]),
+    ]  # fmt: skip
+    rows = [line(heads), "|---" * len(heads) + "|"]
+    for name in SHAPES:
+        if name == "tiny":
+            continue
+        estimate = estimate_memory(name)
+        states = f"{estimate.state_bytes / 2**20:.1f}" if estimate.state_bytes else "–"
+        gibibytes = [f"{size / 2**30:.1f}" for size in (*estimate.kv_bytes, *estimate.peak_bytes)]
+        contexts = [f"{count // 1024}K" if count else "–" for count in estimate.context_tokens]
+        rows.append(line([name, f"{estimate.weight_bytes / 2**30:.1f}", states, *gibibytes, *contexts]))
+    return rows
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))
