@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The tests and the engine share small machines: one thread an engine, or they wait for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-slow test-gpu bench check check-real clean
+.PHONY: run test test-slow test-gpu bench check check-gpu check-real clean
 
 run: $(VENV)/.run-ready
 	@$(BIN)/longview serve --sample || [ $$? -eq 130 ]
@@ -24,7 +24,12 @@ bench: $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks.bench_main_job
 	$(BIN)/python -m benchmarks.bench_decode
 
-# For those with a GPU and a checkpoint: make check-real MODEL=Qwen/Qwen3-VL-8B-Instruct
+# For those with a GPU: it writes check-gpu.md, to attach to an issue. More shapes: make check-gpu SHAPES=Qwen3-VL-2B,Qwen3-VL-8B
+SHAPES ?= Qwen3-VL-2B
+check-gpu: $(VENV)/.dev-ready
+	$(BIN)/python -m benchmarks.check_gpu --shapes $(SHAPES)
+
+# For those with a GPU and a checkpoint: make check-real MODEL=Qwen/Qwen3-VL-8B-Instruct; it writes check-real.md
 MODEL ?= auto
 check-real: $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks.check_real --model $(MODEL)
