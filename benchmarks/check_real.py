@@ -1,27 +1,52 @@
-"""Check of a checkpoint on the local hardware: exactness against plain transformers, and ten questions with known answers.
+"""Check of a checkpoint on the local hardware, with its weights. It writes one Markdown file to attach to an issue.
 
     make check-real MODEL=Qwen/Qwen3-VL-8B-Instruct
-    python -m benchmarks.check_real --model MODEL [--device cuda|cpu]
+    python -m benchmarks.check_real --model MODEL [--device cuda|cpu] [--output check-real.md]
 
-Renders a video of one minute. The engine and transformers' own processor and attention prefill it with the same weights; tokens,
-logits and greedy replies are compared. Then ten fixed questions are asked, and each answer is printed with the time to its first
-token. The exit code is 1 if the engine is not exact: if tokens differ, or logits differ by more than the rounding of the dtype.
+Renders a video of one minute. The engine and plain transformers prefill it with the same weights; tokens, logits and greedy
+replies are compared. CUDA graphs, offloading and, on a GPU, a shortage of memory are checked as in `benchmarks.check_gpu`, and
+the same table is measured. Ten questions with known answers are asked, and `longview eval` is run: on rendered shapes with the
+demo checkpoint, on the narrated sample with any other. The exit code is 1 if a row failed; wrong answers are not failures.
 """
 
 import argparse
+import json
+import os
+import shutil
+import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from longview.model.engine import attention
+from benchmarks import machine_facts, time_rows
+from benchmarks.bench_engine import Bench
+from benchmarks.check_gpu import run_report
+from benchmarks.check_report import Row, Section
+from benchmarks.check_steps import Step
+from benchmarks.engine_checks import (
+    MAX_DIFFERENCE,
+    Finding,
+    check_graph_steps,
+    check_offload,
+    check_rows,
+    check_two_recordings,
+    compare_with_transformers,
+    number,
+)
+from benchmarks.memory_checks import check_memory_shortage
+from longview.app.evaluation.word_material import SLIDES_FILE
 from longview.model.engine.checkpoints import find_checkpoint
-from longview.model.engine.generation import GenerationConfig
-from longview.model.engine.local import LocalEngine
+from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.engine.sessions import SessionPool
+from longview.model.errors import ModelError
 from longview.model.probers import prober_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.events import run_to_end
@@ -31,7 +56,6 @@ from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo
 from longview.video.synthetic import ShapesEvent, render
 from tests.fakes import ANSWER_CHECKS
-from tests.hf_reference import HFReference
 
 DURATION_S = 60.0
 EVENTS = (
@@ -53,84 +77,198 @@ QUESTIONS = (
     ("What happens after the green square?", "a blue star grows"),
     ("What happens at 0:50?", "a purple diamond shrinks"),
 )
-LOGITS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
-"""Maximum difference of the logits, in standard deviations of the logits. bfloat16 has eight bits of mantissa, and its rounding
-errors add up over the layers."""
-COMPARED_TOKENS = 48
+COMPARED_QUESTIONS = (DENSE_CAPTIONS, localize_prompt("a red circle"), "What happens at 15.0 seconds?")
+STEP_LIMIT_S, EVALUATION_LIMIT_S = 600.0, 3600.0
+"""Maximum times of one row, in seconds. A large checkpoint takes minutes to load."""
+FACTS = Section("Machine and checkpoint", ("fact", "value"))
+CHECKS = Section(
+    "Checks", ("check", "result", "figures"), "Differences are in standard deviations (std) of the logits of plain transformers."
+)
+ANSWERS = Section(
+    "Answers", ("question", "known answer", "answer", "first token s", "total s"), "About a rendered video of one minute."
+)
+EVALUATION = Section("Evaluation", ("metric", "value"), "`longview eval`; docs/quality.md explains the metrics.")
+SECTIONS = (FACTS, CHECKS, ANSWERS, time_rows.FILE_TIMES, time_rows.TIMES, EVALUATION)
 
 
-def check_exactness(engine: LocalEngine, video: VideoInfo, pool: SessionPool) -> bool:
-    """Print a comparison of the engine with transformers. Returns whether the engine is exact."""
+@dataclass(frozen=True)
+class Target:
+    """The checkpoint that is checked, and its device. Each step loads it in its own process."""
+
+    model: str
+    device: str
+
+    def engine(self) -> LocalEngine:
+        """Load the checkpoint."""
+        return LocalEngine(find_checkpoint(self.model), device=self.device)
+
+
+def steps(target: Target) -> Iterator[Step]:
+    """Yield all steps in their order."""
+    yield Step(FACTS, "machine", partial(machine_facts.fact_rows, target.device))
+    yield Step(FACTS, "checkpoint", partial(checkpoint_rows, target), STEP_LIMIT_S)
+    yield Step(CHECKS, "checks", partial(engine_rows, target), STEP_LIMIT_S)
+    yield Step(ANSWERS, "answers", partial(answer_rows, target), STEP_LIMIT_S)
+    yield Step(time_rows.FILE_TIMES, "file", partial(file_rows, target), STEP_LIMIT_S)
+    yield Step(time_rows.TIMES, "times", partial(bench_rows, target), STEP_LIMIT_S)
+    yield Step(EVALUATION, "longview eval", partial(evaluation_rows, target), EVALUATION_LIMIT_S)
+
+
+def checkpoint_rows(target: Target) -> Iterator[Row]:
+    """Yield what the engine knows about the checkpoint."""
+    engine = target.engine()
+    yield Row(("checkpoint", engine.checkpoint.identity))
+    yield Row(("architecture", f"{engine.model.config.model_type}, {engine.model.dtype}"))
+    yield Row(("weights", f"{engine.estimates.weight_bytes / 1e9:.1f} GB"))
+    yield Row(("context", f"{engine.context_tokens:,} tokens, {engine.estimates.kv_bytes_per_token / 1024:.0f} KiB per token"))
+
+
+def rendered_video(folder: Path, decoder: Decoder) -> VideoInfo:
+    """Render the video with known events."""
+    return decoder.probe(render(folder / "truth.mp4", EVENTS, DURATION_S, width=640, height=384))
+
+
+def engine_rows(target: Target) -> Iterator[Row]:
+    """Compare the engine with transformers, and with itself, on the rendered video."""
+    engine = target.engine()
+    with tempfile.TemporaryDirectory() as folder, closing(Decoder()) as decoder:
+        session, frames = open_captions(engine, decoder, rendered_video(Path(folder), decoder))
+        yield from check_rows(
+            (f"against transformers: {question[:40]}", partial(compare, session, frames, question))
+            for question in COMPARED_QUESTIONS
+        )
+        # The memory check fills the device itself.
+        del session
+        short = TimedFrames(frames.frames[:16], frames.times_s[:16])
+        yield from check_rows([("offload to the host and back", lambda: check_offload(engine, short))])
+        if engine.uses_cuda_graph or engine.device == "cpu":
+            yield from check_rows([("CUDA graph", lambda: check_graph_steps(engine, short))])
+            yield from check_rows([("two sessions record at once", lambda: check_two_recordings(engine, short))])
+        if engine.uses_cuda_graph:
+            # On a CPU the limit would also hit what is no session; of several cards, the ballast would fill only one.
+            yield from check_rows([("memory shortage", lambda: check_memory_shortage(engine, Path(folder)))])
+
+
+def compare(session: LocalSession, frames: TimedFrames, question: str) -> Finding:
+    """Compare a session with plain transformers for one question."""
+    comparison, dtype = compare_with_transformers(session, frames, question), session.engine.model.dtype
+    limit = MAX_DIFFERENCE[dtype]
+    # In bfloat16 two equally likely tokens may change places; in float32 the replies must be equal.
+    is_right = comparison.has_same_tokens and comparison.difference <= limit
+    is_right = is_right and (comparison.has_same_reply or dtype != torch.float32)
+    tokens = f"{comparison.prompt_tokens:,} {'equal' if comparison.has_same_tokens else 'OTHER'} tokens"
+    figures = f"{tokens}, logits differ by {number(comparison.difference)} std (limit {limit:g}), {comparison.reply}"
+    return Finding(is_right, figures)
+
+
+def open_captions(engine: LocalEngine, decoder: Decoder, video: VideoInfo) -> tuple[LocalSession, TimedFrames]:
+    """Open the first caption window of a video; return its session and its frames, with the last one repeated if it is odd."""
+    pool = SessionPool(engine, decoder, memory_bytes=8 << 30)
     plan = pool.planner.plan(video, "caption")
     window = plan.windows[0]
-    chunks = list(pool.decoder.frames_played_at(video, window.times_s, plan.height, plan.width))
+    chunks = list(decoder.frames_played_at(video, window.times_s, plan.height, plan.width))
     frames = TimedFrames(np.concatenate([c.frames for c in chunks]), np.concatenate([c.times_s for c in chunks]))
     if len(frames) % 2:
         frames = TimedFrames(np.concatenate([frames.frames, frames.frames[-1:]]), np.append(frames.times_s, frames.times_s[-1]))
-    session = engine.open_session(chunks, window.span, capacity_tokens=plan.window_tokens[0])
-    reference = HFReference.from_loaded(engine.processor, engine.model)
-    is_exact = True
-    print("| question | tokens | same tokens | difference of logits (std) | greedy reply |\n|---|---|---|---|---|")
-    for question in (DENSE_CAPTIONS, localize_prompt("a red circle"), "What happens at 15.0 seconds?"):
-        engine.model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
-        inputs = reference.inputs(frames, question)
-        expected_logits = reference.logits(frames, question)
-        output = engine.model.generate(**inputs, do_sample=False, max_new_tokens=COMPARED_TOKENS)
-        expected = output[0, inputs["input_ids"].shape[1] :].tolist()
-        engine.model.set_attn_implementation(
-            {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
-        )
-        ids = torch.cat([session.prefix_ids, engine.question_ids(question).cpu()], dim=1)
-        has_same_tokens = torch.equal(ids, inputs["input_ids"].cpu())
-        difference = float((session.first_logits(question) - expected_logits).abs().max() / expected_logits.float().std())
-        config = GenerationConfig(COMPARED_TOKENS, max_thinking_tokens=COMPARED_TOKENS)
-        # The reply follows the thoughts of a checkpoint that thinks, of which only as many are compared.
-        tokens = list(session.tokens(question, config))[:COMPARED_TOKENS]
-        pairs = enumerate(zip(tokens, expected, strict=False))
-        common = next((position for position, (ours, theirs) in pairs if ours != theirs), len(tokens))
-        has_same_reply = bool(tokens) and len(tokens) == len(expected) == common
-        reply = "same" if has_same_reply else f"same for {common} of {len(expected)} tokens"
-        same_tokens = "yes" if has_same_tokens else "NO"
-        print(f"| {question[:40]} | {ids.shape[1]:,} | {same_tokens} | {difference:.2g} | {reply} |")
-        # In bfloat16 two equally likely tokens may change places; in float32 the replies must be equal.
-        is_exact = is_exact and has_same_tokens and difference <= LOGITS_TOLERANCE[engine.model.dtype]
-        is_exact = is_exact and (has_same_reply or engine.model.dtype != torch.float32)
-    return is_exact
+    return engine.open_session(chunks, window.span, capacity_tokens=plan.window_tokens[0]), frames
 
 
-def print_answers(video: VideoInfo, pool: SessionPool) -> None:
-    """Print the answers to the questions beside the known ones."""
-    print("\n| question | known answer | answer | first token, s | total, s |\n|---|---|---|---|---|")
-    for question, known_answer in QUESTIONS:
-        answer = run_to_end(answer_question(pool, prober_for(pool.engine.checkpoint), video, question, ANSWER_CHECKS))
-        text = " ".join(answer.text.split())
-        print(f"| {question} | {known_answer} | {text[:90]} | {answer.first_token_s:.2f} | {answer.total_s:.2f} |")
+def answer_rows(target: Target) -> Iterator[Row]:
+    """Ask the questions, and caption the video."""
+    engine = target.engine()
+    with tempfile.TemporaryDirectory() as folder, closing(Decoder()) as decoder:
+        pool = SessionPool(engine, decoder, memory_bytes=8 << 30)
+        video = rendered_video(Path(folder), decoder)
+        for question, known_answer in QUESTIONS:
+            answer = run_to_end(answer_question(pool, prober_for(engine.checkpoint), video, question, ANSWER_CHECKS))
+            yield Row((question, known_answer, answer.text, f"{answer.first_token_s:.2f}", f"{answer.total_s:.2f}"))
+        plan = pool.planner.plan(video, "caption")
+        generation = pool.session(video, plan, plan.windows[0]).generate(DENSE_CAPTIONS, max_new_tokens=1024, schema=TimedCaption)
+        captions = "".join(generation)
+        known = f"{len(EVENTS)} events"
+        times = (f"{generation.first_token_s:.2f}", f"{generation.total_s:.2f}")
+        yield Row(("captions", known, "see below", *times), output=captions)
 
 
-def main() -> None:
-    """Run the check; exit with 1 if the engine is not exact."""
+def file_rows(target: Target) -> Iterator[Row]:
+    """Measure the time from a file to the first token."""
+    yield time_rows.file_row(target.model, _bench(target.engine()))
+
+
+def bench_rows(target: Target) -> Iterator[Row]:
+    """Measure prefill, questions and decoding at several lengths, as far as the context of the checkpoint reaches."""
+    engine = target.engine()
+    max_tokens = engine.checkpoint.max_context_tokens
+    lengths = [tokens for tokens in time_rows.TOKENS[engine.device] if tokens <= max_tokens] or [max_tokens // 2]
+    yield from time_rows.bench_rows(target.model, _bench(engine), lengths)
+
+
+def _bench(engine: LocalEngine) -> Bench:
+    return Bench(engine.model, engine.processor, uses_cuda_graph=engine.uses_cuda_graph)
+
+
+def evaluation_rows(target: Target) -> Iterator[Row]:
+    """Run `longview eval` in a library of its own, and yield its scores."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        suite = "shapes" if find_checkpoint(target.model).question_templates else str(write_sample_labels(folder))
+        environment = os.environ | {"LONGVIEW_LIBRARY": str(folder / "library"), "LONGVIEW_DEVICE": target.device}
+        if suite == "shapes":
+            _run_longview(["eval", suite, "--videos", "1"], target, folder, environment)
+        else:
+            # `eval` would not start captions that take long.
+            _run_longview(["index", "--yes", str(folder / SLIDES_FILE.name)], target, folder, environment)
+            _run_longview(["eval", suite], target, folder, environment)
+        scores = json.loads((folder / "eval" / f"{Path(suite).stem}.json").read_text(encoding="utf-8"))["scores"]
+        yield Row(("suite", "rendered shapes" if suite == "shapes" else f"slides of {SLIDES_FILE.name}"))
+        yield from _score_rows(scores)
+
+
+def _run_longview(arguments: list[str], target: Target, folder: Path, environment: dict[str, str]) -> None:
+    """Run a verb with the checkpoint in a folder, where `eval` writes its report.
+
+    Raises:
+        RuntimeError: the verb failed; with the end of its output.
+    """
+    command = [sys.executable, "-m", "longview.app", *arguments, "--model", target.model]
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise RuntimeError(f"`longview {arguments[0]}` failed: {(run.stderr or run.stdout).strip()[-300:]}")
+
+
+def _score_rows(scores: dict[str, Any]) -> Iterator[Row]:
+    for group, figures in scores.items():
+        if isinstance(figures, dict):
+            yield from (Row((f"{group}: {name}", str(value))) for name, value in figures.items() if value is not None)
+
+
+def write_sample_labels(folder: Path) -> Path:
+    """Write labels of the narrated sample: when which slide is shown. Return their file, which is beside a copy of the video."""
+    shutil.copyfile(SLIDES_FILE, folder / SLIDES_FILE.name)
+    slides = json.loads(SLIDES_FILE.with_suffix(".json").read_text(encoding="utf-8"))["slides"]
+    labels = {
+        "timestamps": [[slide["start_s"], slide["end_s"]] for slide in slides],
+        "sentences": [f'A slide with the title "{slide["lines"][0]}" is shown.' for slide in slides],
+    }
+    path = folder / "slides.json"
+    path.write_text(json.dumps({SLIDES_FILE.name: labels}), encoding="utf-8")
+    return path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the check; exit with 1 if a row failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="auto")
     parser.add_argument("--device", choices=["cpu", "cuda"])
-    options = parser.parse_args()
-    start = time.perf_counter()
-    engine = LocalEngine(find_checkpoint(options.model), device=options.device)
-    device = torch.cuda.get_device_name() if engine.device == "cuda" else "CPU"
-    print(f"{engine.checkpoint.identity} on {device}, {engine.model.dtype}, loaded in {time.perf_counter() - start:.1f} s;")
-    kv_kib = engine.estimates.kv_bytes_per_token / 1024
-    print(f"context {engine.context_tokens:,} tokens, {kv_kib:.0f} KiB of KV cache per token\n")
-    decoder = Decoder()
-    with tempfile.TemporaryDirectory() as folder:
-        video = decoder.probe(render(Path(folder) / "truth.mp4", EVENTS, DURATION_S, width=640, height=384))
-        pool = SessionPool(engine, decoder, memory_bytes=8 << 30)
-        is_exact = check_exactness(engine, video, pool)
-        print_answers(video, pool)
-        plan = pool.planner.plan(video, "caption")
-        generation = pool.session(video, plan, plan.windows[0]).generate(DENSE_CAPTIONS, max_new_tokens=1024, schema=TimedCaption)
-        print(f"\nCaptions: {''.join(generation)}")
-    decoder.close()
-    print("\nThe engine is exact." if is_exact else "\nNOT EXACT: the engine and transformers differ by more than rounding.")
-    sys.exit(0 if is_exact else 1)
+    parser.add_argument("--output", type=Path, default=Path("check-real.md"))
+    options = parser.parse_args(arguments)
+    try:
+        # A download has no time limit, so it is not part of a step.
+        checkpoint = find_checkpoint(options.model)
+    except ModelError as error:
+        sys.exit(str(error))
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    run_report(options.output, f"{checkpoint.name} on {device}", SECTIONS, steps(Target(checkpoint.name, device)))
 
 
 if __name__ == "__main__":
