@@ -86,7 +86,7 @@ class Runtime:
                     memory_bytes=self.settings.session_memory_bytes,
                     host_bytes=self.settings.session_host_bytes if engine.device == "cuda" else 0,
                     context_tokens=self.settings.context_tokens,
-                    takes_words=self.prober.takes_words,
+                    takes_words=self.checkpoint.profile.takes_words,
                 )
             return self._pool
 
@@ -196,7 +196,7 @@ class Runtime:
     def provenance(self, plan: SamplingPlan | None) -> Provenance:
         """Return the provenance of a result that is made now."""
         fields = plan_fields(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
-        return Provenance(self.checkpoint.identity, self.prober.prompt_version, fields)
+        return Provenance(self.checkpoint.identity, self.checkpoint.profile.version, fields)
 
     def require_known_footage(self, entry: VideoEntry) -> None:
         """Check that the chosen checkpoint did not decline all of a video when it was indexed; it would decline it again.
@@ -221,7 +221,7 @@ class Runtime:
     def caption_options_fields(self) -> dict[str, Any]:
         """Return the options that change captions."""
         options = asdict(self.checks.captions) | {"key_frames_only": self.settings.key_frames_only}
-        if not self.prober.takes_words:
+        if not self.checkpoint.profile.takes_words:
             return options
         # The other number formats differ by rounding only.
         return options | {"words": self.settings.words, "int8": self.settings.precision == "int8"}
@@ -231,8 +231,8 @@ class Runtime:
         track = entry.track("captions")
         if track is None:
             return False
-        provenance = track.provenance
-        return provenance.checkpoint != self.checkpoint.identity or provenance.prompt_version != self.prober.prompt_version
+        made_with = (track.provenance.checkpoint, track.provenance.prompt_version)
+        return made_with != (self.checkpoint.identity, self.checkpoint.profile.version)
 
 
 def plan_fields(plan: SamplingPlan) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
 from longview.model.tasks.grounding import MAX_GROUNDING_TOKENS
-from longview.model.tasks.prompts import DENSE_CAPTIONS, localize_prompt
 from longview.model.tasks.replies import parse_events
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe
@@ -49,12 +48,13 @@ def score_video(scores: Scores, labels: LabelledVideo, pool: SessionPool, video:
     """Add one video to the scores."""
     scores.videos += 1
     scores.seconds += labels.duration_s
-    scores.add_captions(labels.events, reply_events(pool, video, DENSE_CAPTIONS, MAX_CAPTION_TOKENS))
+    prompts = pool.engine.checkpoint.profile.prompts
+    scores.add_captions(labels.events, reply_events(pool, video, prompts.captions(), MAX_CAPTION_TOKENS))
     for query in labels.queries:
-        events = reply_events(pool, video, localize_prompt(query), MAX_GROUNDING_TOKENS)
+        events = reply_events(pool, video, prompts.locate(query), MAX_GROUNDING_TOKENS)
         scores.add_localization(labels.truth(query), [event.span for event in events])
     scores.absent_rejections += [
-        not reply_events(pool, video, localize_prompt(query), MAX_GROUNDING_TOKENS) for query in labels.absent
+        not reply_events(pool, video, prompts.locate(query), MAX_GROUNDING_TOKENS) for query in labels.absent
     ]
 
 

@@ -22,7 +22,6 @@ from longview.model.probers import prober_for
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
-from longview.model.tasks.prompts import localize_prompt
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events
@@ -85,7 +84,7 @@ def main() -> None:
                 video = probe(render(Path(folder) / f"{duration_s:.0f}-{seed}.mp4", events, duration_s, seed=seed))
                 pool = SessionPool(engine, decoder, memory_bytes=SESSION_MEMORY_BYTES)
                 if duration_s == LENGTHS[0][0]:
-                    question = localize_prompt(events[0].text)
+                    question = engine.checkpoint.profile.prompts.locate(events[0].text)
                     first_s, _, _ = time_session(pool, video, question)
                     second_s, total_s, reply = time_session(pool, video, question)
                     expected_s, expected_reply = time_reference(HFReference(DEMO), video, pool, question)

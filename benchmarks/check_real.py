@@ -50,7 +50,6 @@ from longview.model.errors import ModelError
 from longview.model.probers import prober_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.events import run_to_end
-from longview.model.tasks.prompts import DENSE_CAPTIONS, localize_prompt
 from longview.model.tasks.replies import TimedCaption
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo
@@ -77,7 +76,6 @@ QUESTIONS = (
     ("What happens after the green square?", "a blue star grows"),
     ("What happens at 0:50?", "a purple diamond shrinks"),
 )
-COMPARED_QUESTIONS = (DENSE_CAPTIONS, localize_prompt("a red circle"), "What happens at 15.0 seconds?")
 STEP_LIMIT_S, EVALUATION_LIMIT_S = 600.0, 3600.0
 """Maximum times of one row, in seconds. A large checkpoint takes minutes to load."""
 FACTS = Section("Machine and checkpoint", ("fact", "value"))
@@ -128,6 +126,12 @@ def rendered_video(folder: Path, decoder: Decoder) -> VideoInfo:
     return decoder.probe(render(folder / "truth.mp4", EVENTS, DURATION_S, width=640, height=384))
 
 
+def compared_questions(engine: LocalEngine) -> tuple[str, ...]:
+    """Return the questions for which the engine is compared with transformers."""
+    prompts = engine.checkpoint.profile.prompts
+    return prompts.captions(), prompts.locate("a red circle"), "What happens at 15.0 seconds?"
+
+
 def engine_rows(target: Target) -> Iterator[Row]:
     """Compare the engine with transformers, and with itself, on the rendered video."""
     engine = target.engine()
@@ -135,7 +139,7 @@ def engine_rows(target: Target) -> Iterator[Row]:
         session, frames = open_captions(engine, decoder, rendered_video(Path(folder), decoder))
         yield from check_rows(
             (f"against transformers: {question[:40]}", partial(compare, session, frames, question))
-            for question in COMPARED_QUESTIONS
+            for question in compared_questions(engine)
         )
         # The memory check fills the device itself.
         del session
@@ -183,7 +187,9 @@ def answer_rows(target: Target) -> Iterator[Row]:
             answer = run_to_end(answer_question(pool, prober_for(engine.checkpoint), video, question, ANSWER_CHECKS))
             yield Row((question, known_answer, answer.text, f"{answer.first_token_s:.2f}", f"{answer.total_s:.2f}"))
         plan = pool.planner.plan(video, "caption")
-        generation = pool.session(video, plan, plan.windows[0]).generate(DENSE_CAPTIONS, max_new_tokens=1024, schema=TimedCaption)
+        generation = pool.session(video, plan, plan.windows[0]).generate(
+            engine.checkpoint.profile.prompts.captions(), max_new_tokens=1024, schema=TimedCaption
+        )
         captions = "".join(generation)
         known = f"{len(EVENTS)} events"
         times = (f"{generation.first_token_s:.2f}", f"{generation.total_s:.2f}")

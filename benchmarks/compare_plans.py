@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
-from longview.model.engine.checkpoints import QWEN3_VL
+from longview.model.engine.profiles import find_profile
 from longview.video.probe import VideoInfo
 from longview.video.sampler import Budget, plan_sampling
 from longview.video.time_text import format_time
@@ -25,7 +25,9 @@ def timestamp_tokens(time_s: float) -> int:
 
 def longview_cells(video: VideoInfo, context_tokens: int) -> str:
     """Return the cells of a row for Longview."""
-    plan = plan_sampling(video, Budget(context_tokens, REPLY_RESERVE_TOKENS, QWEN3_VL, timestamp_tokens))
+    plan = plan_sampling(
+        video, Budget(context_tokens, REPLY_RESERVE_TOKENS, find_profile("qwen3_vl").trained_range, timestamp_tokens)
+    )
     frames = len(plan.windows[0].times_s)
     windows = f" in each of {len(plan.windows)} windows" if len(plan.windows) > 1 else ""
     return f"{frames} of {plan.width}x{plan.height}{windows} | {max(plan.window_tokens):,} | {plan.patch_period_s:.2f}"

@@ -19,6 +19,12 @@ class InvalidCheckpoint(ModelError):
     code = "invalid_checkpoint"
 
 
+class InvalidProfile(ModelError):
+    """A profile, a file that belongs to Longview itself, cannot be read or is incomplete."""
+
+    code = "invalid_profile"
+
+
 class InvalidQuestion(ModelError):
     """The question is empty or too long, or refers to a time outside the video."""
 

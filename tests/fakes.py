@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, TemporalPatch
-from longview.model.engine.checkpoints import QWEN3_VL, Checkpoint
+from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.prefill import FrameBatcher
+from longview.model.engine.profiles import find_profile
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
@@ -78,6 +79,21 @@ class FakeGeneration:
             yield piece
 
 
+def real_checkpoint(context_tokens: int = 32_768) -> Checkpoint:
+    """Describe a checkpoint of Qwen3-VL, which answers any question, without any files."""
+    profile = find_profile("qwen3_vl")
+    return Checkpoint(
+        name="Qwen/Qwen3-VL-8B-Instruct",
+        folder=Path(),
+        fingerprint="scripted",
+        profile=profile,
+        trained_range=profile.trained_range,
+        kv_bytes_per_token=1,
+        weight_bytes=0,
+        max_context_tokens=context_tokens,
+    )
+
+
 @dataclass(eq=False)
 class FakeSession:
     """A session that gives the same reply to every question. It has one temporal patch per second, unless `patches` are given.
@@ -99,6 +115,7 @@ class FakeSession:
     """The questions so far."""
     generations: list[FakeGeneration] = field(default_factory=list)
     """The replies so far."""
+    checkpoint: Checkpoint = field(default_factory=real_checkpoint)
 
     def __post_init__(self) -> None:
         if not self.patches:
@@ -123,6 +140,9 @@ class FakePool:
     replies: list[str | Exception]
     prompts: list[str] = field(default_factory=list)
     """The prompts so far."""
+
+    def __post_init__(self) -> None:
+        self.engine = ScriptedEngine(lambda prompt, session: "")
 
     def generate_text(self, prompt: str, **_: Any) -> str:
         self.prompts.append(prompt)
@@ -181,15 +201,7 @@ class ScriptedEngine:
         """The replies to them."""
         self.text_prompts: list[str] = []
         """The prompts without a video so far."""
-        self.checkpoint = Checkpoint(
-            name="Qwen/Qwen3-VL-8B-Instruct",
-            folder=Path(),
-            fingerprint="scripted",
-            trained_range=QWEN3_VL,
-            kv_bytes_per_token=1,
-            weight_bytes=0,
-            max_context_tokens=context_tokens,
-        )
+        self.checkpoint = real_checkpoint(context_tokens)
 
     def session_bytes(self, tokens: int) -> int:
         return tokens

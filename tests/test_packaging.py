@@ -80,6 +80,9 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
         "model/demo/model.safetensors",
         "model/demo/ood_detector.safetensors",
         "model/demo/chat_template.jinja",
+        "model/demo/profile.toml",
+        "model/profiles/qwen3-vl.toml",
+        "model/profiles/qwen3.5.toml",
         "ui/assets/player.js",
         "ui/templates/player.html",
     ):

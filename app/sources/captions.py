@@ -46,7 +46,7 @@ class CaptionSource:
         if not job.video.has_frames:
             return Decision("decline", "the file has sound but no pictures")
         checkpoint = self._runtime.checkpoint
-        track = job.has_track(self.name, checkpoint.identity, self._runtime.prober.prompt_version)
+        track = job.has_track(self.name, checkpoint.identity, checkpoint.profile.version)
         if track and track.status in ("complete", "declined") and self._has_same_options(job, track):
             return Decision("keep", track.note or "up to date")
         return Decision("run")

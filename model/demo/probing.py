@@ -15,9 +15,6 @@ from longview.model.tasks.text_match import contains_query, sentences
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Event, Span, subtract_spans
 
-PROMPT_VERSION = "2"
-"""Version of the prompts that the checkpoint was trained on: increase it with a change of one of them in
-`longview.model.tasks.prompts`."""
 PROBE_FRACTIONS = (0.5, 0.25, 0.75)
 """Positions in a span that are probed to confirm a claim, as fractions of it; one confirmation is enough."""
 PROBE_STRIDE = 2
@@ -40,9 +37,6 @@ class TemplateProber:
         self.needs_caption_checks = True
         self.max_verification_replies = len(PROBE_FRACTIONS)
         self.needs_clips = True
-        # It was not trained on a text after the video.
-        self.takes_words = False
-        self.prompt_version = PROMPT_VERSION
         self.timestamps: TimestampProber | None = self if self._templates.at_timestamp(0.0) else None
 
     def verify(

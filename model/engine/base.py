@@ -57,6 +57,8 @@ class Generation(Protocol):
 class VideoSession(Protocol):
     """A prefilled window of a video. Its visual prefix stays in the KV cache, ready for any number of questions."""
 
+    checkpoint: Checkpoint
+    """The checkpoint that answers. Its profile has the prompts."""
     patches: tuple[TemporalPatch, ...]
     frames: int
     """Number of decoded frames. It is below the planned number where frames are static or undecodable."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from longview.model.engine.profiles import Profile, find_profile, read_profile
 from longview.model.errors import CheckpointNotFound, InvalidCheckpoint
 from longview.video.sampler import TrainedRange
 
@@ -17,23 +18,11 @@ Precision = Literal["auto", "float32", "bfloat16", "int8"]
 """Number format of the weights on a CPU; `int8`: linear layers in 8 bits (`longview.model.engine.precision`)."""
 DEMO = Path(__file__).parents[1] / "demo"
 """Folder of the bundled checkpoint, complete as on the Hugging Face Hub."""
+TEMPLATE_PROFILE = DEMO / "profile.toml"
+"""Profile of every checkpoint that answers only question templates: `longview.model.training` trains on its texts."""
 
 OOD_DETECTOR_FILE = "ood_detector.safetensors"
 """Name of the out-of-distribution detector beside a narrowly trained checkpoint; see `longview.model.engine.ood`."""
-
-QWEN3_VL = TrainedRange(
-    max_frames=2048,
-    max_patches=1024,
-    max_visual_tokens=224 * 1024,
-    min_tokens_per_patch=16,
-    max_tokens_per_patch=768,
-    min_frame_period_s=0.125,
-    max_frame_period_s=4.0,
-    max_timestamp_s=7200.0,
-)
-"""Range of the Qwen3-VL family. It was trained and evaluated at 2 frames per second, with at most 2,048 frames and 224K
-visual tokens, up to about two hours (Qwen3-VL technical report), and at most 768 tokens per frame (qwen-vl-utils
-`VIDEO_MAX_TOKEN_NUM`)."""
 
 YARN_FACTORS = ((2.0, 2.0), (4.0, 3.0))
 """Pairs of maximum context extension and the YaRN factor that reaches it. The factor may be smaller than the extension, because
@@ -58,7 +47,10 @@ class Checkpoint:
     folder: Path
     fingerprint: str
     """Hash of the configuration, tokenizer, chat template, trained range, out-of-distribution detector and weights."""
+    profile: Profile
+    """What it is asked, and how it replies."""
     trained_range: TrainedRange
+    """Range of its own, or else that of its profile."""
     kv_bytes_per_token: int
     """KV cache size per token over all full-attention layers, at two bytes per number."""
     weight_bytes: int
@@ -102,16 +94,17 @@ def find_checkpoint(name: str, *, context_tokens: int | None = None) -> Checkpoi
 
 def _with_yarn(checkpoint: Checkpoint, context_tokens: int) -> Checkpoint:
     """Extend the context, up to the limit of the Qwen3-VL family. Checkpoints with their own trained range are not extended."""
-    if checkpoint.trained_range != QWEN3_VL:
+    usual_range = checkpoint.profile.trained_range
+    if checkpoint.trained_range != usual_range:
         return checkpoint
     extension = min(context_tokens / checkpoint.max_context_tokens, YARN_FACTORS[-1][0])
     factor = next(factor for max_extension, factor in YARN_FACTORS if extension <= max_extension)
     trained_range = replace(
-        QWEN3_VL,
-        max_frames=int(QWEN3_VL.max_frames * extension),
-        max_patches=int(QWEN3_VL.max_patches * extension),
-        max_visual_tokens=int((QWEN3_VL.max_visual_tokens or 0) * extension),
-        max_timestamp_s=QWEN3_VL.max_timestamp_s * extension,
+        usual_range,
+        max_frames=int(usual_range.max_frames * extension),
+        max_patches=int(usual_range.max_patches * extension),
+        max_visual_tokens=int(usual_range.max_visual_tokens * extension),
+        max_timestamp_s=usual_range.max_timestamp_s * extension,
     )
     return replace(
         checkpoint,
@@ -166,6 +159,8 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
     if "vision_config" not in config:
         raise InvalidCheckpoint(f"{folder} is not a video language model: its config.json has no vision_config.")
     range_config = _read_trained_range(folder)
+    question_templates = tuple(range_config.get("question_templates", ()))
+    profile = read_profile(TEMPLATE_PROFILE) if question_templates else find_profile(str(config.get("model_type", "")))
     text: dict[str, Any] = config.get("text_config", config)
     heads = int(text.get("num_attention_heads", 1))
     head_size = int(text.get("head_dim") or text.get("hidden_size", 0) // heads)
@@ -173,9 +168,10 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
         name=name,
         folder=folder,
         fingerprint=_fingerprint(folder, weights),
-        trained_range=_parse_trained_range(range_config) if range_config else QWEN3_VL,
+        profile=profile,
+        trained_range=_parse_trained_range(range_config) if range_config else profile.trained_range,
         notice=range_config.get("notice"),
-        question_templates=tuple(range_config.get("question_templates", ())),
+        question_templates=question_templates,
         no_event_replies=tuple(range_config.get("no_event_replies", ())),
         kv_bytes_per_token=2 * 2 * _count_full_layers(text) * int(text.get("num_key_value_heads", heads)) * head_size,
         weight_bytes=sum(path.stat().st_size for path in weights),

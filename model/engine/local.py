@@ -292,6 +292,7 @@ class LocalSession:
         ood_score: float | None = None,
     ) -> None:
         self.engine = engine
+        self.checkpoint = engine.checkpoint
         self.prefix_ids = prefix_ids
         self.patches = patches
         self.frames = frames

@@ -193,6 +193,7 @@ class RemoteSession:
         undecodable: tuple[Span, ...],
     ) -> None:
         self.engine = engine
+        self.checkpoint = engine.checkpoint
         self.window = window
         self.clock_offset_s = clock_offset_s
         self.frames = frames

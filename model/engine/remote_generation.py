@@ -12,8 +12,9 @@ import openai
 from openai.types.chat import ChatCompletionChunk
 from tenacity import retry, retry_if_exception_type, retry_if_not_exception_type, stop_after_attempt, wait_exponential
 
-from longview.model.engine.checkpoints import QWEN3_VL, Checkpoint
+from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.generation import is_repetitive
+from longview.model.engine.profiles import find_profile
 from longview.model.engine.thoughts import ThoughtSplitter
 from longview.model.errors import ServerFailed, ServerUnreachable
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
@@ -49,11 +50,13 @@ class Server:
     @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint as far as it is known without a request to the server."""
+        profile = find_profile()
         return Checkpoint(
             name=f"{self.model} at {self.url}",
             folder=Path(),
             fingerprint="served",
-            trained_range=QWEN3_VL,
+            profile=profile,
+            trained_range=profile.trained_range,
             kv_bytes_per_token=0,
             weight_bytes=0,
             max_context_tokens=DEFAULT_CONTEXT_TOKENS,

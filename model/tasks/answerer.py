@@ -15,7 +15,6 @@ from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, PLANNING_PROGRE
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions
 from longview.model.tasks.prober import Prober
-from longview.model.tasks.prompts import freeform_prompt
 from longview.model.tasks.question import Question, recent_turns, shift_times, without_times
 from longview.model.tasks.replies import cited_spans, to_video_clock
 from longview.model.tasks.verifier import verify_claim
@@ -201,14 +200,14 @@ class _Answerer:
         coverage = CoverageTracker(plan, key_frames_only=self.pool.decoder.key_frames_only)
         coverage.add(session)
         self.coverage, self.plan = coverage.coverage(), plan
-        words = words_of_window(self.pool, self.prober, plan, window, self.words)
+        words = words_of_window(self.pool, plan, window, self.words)
         question, templates = self.question.in_seconds(session), self.prober.templates
         if templates:
             at_timestamp = templates.at_timestamp(self.question.nearest_timestamp(session))
             question = templates.match(question) or at_timestamp or question
             history = []
         else:
-            question = freeform_prompt(question, has_words=bool(words.prompt))
+            question = session.checkpoint.profile.prompts.question(question, has_words=bool(words.prompt))
             # The times of earlier turns are on the video's clock and would be wrong on another.
             history = [] if session.clock_offset_s else recent_turns(self.history, question)
         generation = session.generate(

@@ -19,7 +19,6 @@ from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_wind
 from longview.model.tasks.merging import WindowCaptions, merge_windows
 from longview.model.tasks.options import CaptionOptions
 from longview.model.tasks.prober import Prober
-from longview.model.tasks.prompts import captions_prompt
 from longview.model.tasks.quality import QualityReport, check_captions
 from longview.model.tasks.refiner import refine_timeline
 from longview.model.tasks.replies import TimedCaption, parse_events
@@ -93,7 +92,7 @@ def caption(
     windows_share = WINDOWS_PROGRESS_SHARE if options.refine else 1.0
     sessions = open_windows(pool, video, plan, coverage, pin=keep_sessions, progress=progress.child(0.0, windows_share))
     for window, session, step in sessions:
-        words_here = words_of_window(pool, prober, plan, window, words)
+        words_here = words_of_window(pool, plan, window, words)
         attempt = _caption_window(session, prober, options, words_here, step)
         if options.verify and not attempt.quality.has_passed:
             second = _retry_window(pool, prober, video, window, options, words, step, attempt)
@@ -153,7 +152,7 @@ def _caption_window(
     presence_penalty: float = 0.0,
 ) -> _Attempt:
     generation = session.generate(
-        captions_prompt(has_words=bool(words.prompt)),
+        session.checkpoint.profile.prompts.captions(has_words=bool(words.prompt)),
         context=words.prompt,
         max_new_tokens=MAX_CAPTION_TOKENS,
         schema=TimedCaption,
@@ -208,7 +207,7 @@ def _retry_window(
     windows: list[WindowCaptions] = []
     attempts = []
     for part, session, step in open_windows(pool, video, plan, coverage, pin=False, progress=progress):
-        words_here = words_of_window(pool, prober, plan, part, words)
+        words_here = words_of_window(pool, plan, part, words)
         attempt = _caption_window(session, prober, options, words_here, step, presence_penalty=penalty)
         attempts.append(attempt)
         windows.append(WindowCaptions(part.span, attempt.events))

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ValidationError
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
 from longview.model.tasks.prober import Prober
-from longview.model.tasks.prompts import chapters_prompt, summary_prompt
 from longview.model.tasks.replies import parse_entries
 from longview.model.tasks.text_match import token_f1
 from longview.video.progress import NO_PROGRESS, Progress
@@ -100,7 +99,8 @@ def _segment_by_captions(events: Sequence[Event], span: Span) -> Summary:
 
 def _write_summary(drafts: Sequence[ChapterText], pool: SessionPool, progress: Progress) -> str:
     lines = [f"{format_time(item.start)} {item.title}: {item.summary}" for item in drafts]
-    return " ".join(pool.generate_text(summary_prompt(lines), max_new_tokens=MAX_SUMMARY_TOKENS, progress=progress).split())
+    prompt = pool.engine.checkpoint.profile.prompts.summary(lines)
+    return " ".join(pool.generate_text(prompt, max_new_tokens=MAX_SUMMARY_TOKENS, progress=progress).split())
 
 
 def _target_count(duration_s: float) -> int:
@@ -128,7 +128,7 @@ def _draft_chapters(events: Sequence[Event], span: Span, pool: SessionPool, prog
     covered_span = Span(events[0].span.start_s, max(event.span.end_s for event in events))
     share = max(1, round(_target_count(span.duration_s) * covered_span.duration_s / span.duration_s))
     lines = [f"{event.span.start_s:.1f} {event.text}" for event in events]
-    prompt = chapters_prompt(lines, share)
+    prompt = pool.engine.checkpoint.profile.prompts.chapters(lines, share)
     reply = pool.generate_text(prompt, max_new_tokens=MAX_CHAPTERS_TOKENS, schema=ChapterText, progress=progress)
     chapters = []
     for entry in parse_entries(reply) or []:

@@ -67,7 +67,7 @@ def captions_cost(
     sessions, generations = windows, windows
     tokens = windows * CAPTIONS_TOKENS + text_generations * SUMMARY_TOKENS
     clips = 0
-    words_tokens = _words_tokens(pool, prober, plan, words)
+    words_tokens = _words_tokens(pool, plan, words)
     prompt_tokens = _frame_tokens(plan) + words_tokens
     if options.verify:
         generations += events
@@ -114,7 +114,7 @@ def answer_cost(
 
     A warm session costs less. With verification each further time costs as much as the first. `words`: see `captions_cost`.
     """
-    words_tokens = _words_tokens(pool, prober, plan, words)
+    words_tokens = _words_tokens(pool, plan, words)
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=ANSWER_TOKENS, words_tokens=words_tokens)
     if seconds is not None:
         seconds /= len(plan.windows)
@@ -128,9 +128,9 @@ def answer_cost(
     return Cost(2, 1 + prober.max_verification_replies, prompt_tokens, seconds, is_exact=False)
 
 
-def _words_tokens(pool: SessionPool, prober: Prober, plan: SamplingPlan, words: SegmentsWithin) -> int:
+def _words_tokens(pool: SessionPool, plan: SamplingPlan, words: SegmentsWithin) -> int:
     """Count the tokens of the words in all windows. Those that the library does not have yet cannot be counted."""
-    contexts = (words_of_window(pool, prober, plan, window, words).prompt for window in plan.windows)
+    contexts = (words_of_window(pool, plan, window, words).prompt for window in plan.windows)
     return sum(pool.engine.count_tokens(context) for context in contexts if context)
 
 

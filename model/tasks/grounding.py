@@ -7,7 +7,6 @@ from contextlib import suppress
 from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.coverage import CoverageTracker
-from longview.model.tasks.prompts import localize_prompt
 from longview.model.tasks.replies import TimeRange, parse_events
 from longview.video.errors import UnreadableVideo
 from longview.video.probe import VideoInfo
@@ -93,7 +92,7 @@ def clip_plan(pool: SessionPool, video: VideoInfo, around: Span, *, purpose: Pur
 
 def ground(session: VideoSession, query: str, *, progress: Progress = NO_PROGRESS) -> tuple[list[Span], bool]:
     """Return the spans in which a session sees the query, on the video's clock, and whether its reply was readable."""
-    prompt = localize_prompt(query)
+    prompt = session.checkpoint.profile.prompts.locate(query)
     generation = session.generate(prompt, max_new_tokens=MAX_GROUNDING_TOKENS, schema=TimeRange, progress=progress)
     for _ in generation:
         pass

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from longview.model.engine.base import VideoSession
-from longview.model.tasks.prompts import PROMPT_VERSION, confirm_prompt
 from longview.model.tasks.text_match import contains_query
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Event, Span
@@ -73,10 +72,6 @@ class Prober(Protocol):
     """Maximum number of replies for the verification of one claim in one session."""
     needs_clips: bool
     """Whether a claim is verified in a short clip even if a session of a longer window is warm."""
-    takes_words: bool
-    """Whether the checkpoint gets what is said and shown, as text between the video and the question."""
-    prompt_version: str
-    """Version of the prompts that this checkpoint gets. It is part of the provenance of every caption and answer."""
 
     def verify(
         self,
@@ -103,8 +98,6 @@ class FreeFormProber:
     needs_caption_checks = False
     max_verification_replies = 1
     needs_clips = False
-    takes_words = True
-    prompt_version = PROMPT_VERSION
 
     def verify(
         self,
@@ -117,7 +110,8 @@ class FreeFormProber:
     ) -> bool | None:
         """See `Prober`. Generation ends with the first word that decides."""
         local = span.clamped(session.window).shifted(-session.clock_offset_s)
-        generation = session.generate(confirm_prompt(claim, local), max_new_tokens=MAX_CONFIRM_TOKENS, progress=progress)
+        prompt = session.checkpoint.profile.prompts.confirm(claim, local)
+        generation = session.generate(prompt, max_new_tokens=MAX_CONFIRM_TOKENS, progress=progress)
         for _ in generation:
             # The next piece may belong to the same word: "No" and "Nobody".
             if _UNFINISHED_WORD.search(generation.text):

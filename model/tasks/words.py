@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from longview.model.engine.profiles import Prompts
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.prober import Prober
-from longview.model.tasks.prompts import words_prompt
 from longview.video.sampler import SamplingPlan, Window
 from longview.video.timeline import Segment, Span
 from longview.video.transcript import COMPARED_UNIT
@@ -73,25 +72,33 @@ def no_segments(span: Span) -> Sequence[Segment]:  # noqa: ARG001
     return ()
 
 
-def words_of_window(pool: SessionPool, prober: Prober, plan: SamplingPlan, window: Window, segments: SegmentsWithin) -> Words:
-    """Return the words of a window, within the tokens that its plan reserves for them."""
+def words_of_window(pool: SessionPool, plan: SamplingPlan, window: Window, segments: SegmentsWithin) -> Words:
+    """Return the words of a window, within the tokens that its plan reserves for them. Some checkpoints take none."""
+    engine, profile = pool.engine, pool.engine.checkpoint.profile
     max_tokens = plan.window_words_tokens[plan.windows.index(window)]
-    if not (prober.takes_words and max_tokens):
+    if not (profile.takes_words and max_tokens):
         return NO_WORDS
-    return fit_words(segments(window.span), window, max_tokens=max_tokens, count_tokens=pool.engine.count_tokens)
+    segments_here = segments(window.span)
+    return fit_words(segments_here, window, profile.prompts, max_tokens=max_tokens, count_tokens=engine.count_tokens)
 
 
-def fit_words(segments: Sequence[Segment], window: Window, *, max_tokens: int, count_tokens: Callable[[str], int]) -> Words:
+def fit_words(
+    segments: Sequence[Segment], window: Window, prompts: Prompts, *, max_tokens: int, count_tokens: Callable[[str], int]
+) -> Words:
     """Return the words of a window in at most `max_tokens` tokens. The same segments always give the same words.
 
     If they do not fit, first the repetitions are left out, and then the lines with the lowest confidence, in the same share of
     each source. A segment without a confidence is certain. Lines with equal confidences are left out evenly over the window.
     """
+
+    def render(lines: Sequence[WordLine], omitted_count: int) -> str:
+        return prompts.words([str(line) for line in lines], omitted_count)
+
     lines = _lines(segments, window)
-    if 0 < len(lines) * MIN_LINE_TOKENS <= max_tokens and count_tokens(prompt := _prompt(lines, 0)) <= max_tokens:
+    if 0 < len(lines) * MIN_LINE_TOKENS <= max_tokens and count_tokens(prompt := render(lines, 0)) <= max_tokens:
         return Words(prompt, tuple(lines))
     fitting_lines: list[tuple[int, WordLine]] = []
-    remaining_tokens = max_tokens - count_tokens(_prompt((), len(lines)))
+    remaining_tokens = max_tokens - count_tokens(render((), len(lines)))
     for index, line in _by_rank(_without_repetitions(lines))[: max_tokens // MIN_LINE_TOKENS]:
         remaining_tokens -= count_tokens(f"{line}\n")
         if remaining_tokens < 0:
@@ -99,7 +106,7 @@ def fit_words(segments: Sequence[Segment], window: Window, *, max_tokens: int, c
         fitting_lines.append((index, line))
     while fitting_lines:
         in_order = [line for _, line in sorted(fitting_lines, key=lambda item: item[0])]
-        if count_tokens(prompt := _prompt(in_order, len(lines) - len(fitting_lines))) <= max_tokens:
+        if count_tokens(prompt := render(in_order, len(lines) - len(fitting_lines))) <= max_tokens:
             return Words(prompt, tuple(in_order))
         # Together the lines take more tokens than one by one, which is rare.
         fitting_lines.pop()
@@ -142,10 +149,6 @@ def _line(span: Span, parts: Sequence[Segment]) -> WordLine:
 def _clean(text: str) -> str:
     # Angle brackets could end the fence, begin a special token, or look like a timestamp.
     return " ".join(text.translate({ord("<"): "‹", ord(">"): "›"}).split())
-
-
-def _prompt(lines: Sequence[WordLine], left_out_count: int) -> str:
-    return words_prompt([str(line) for line in lines], left_out_count)
 
 
 def _by_rank(lines: Sequence[WordLine]) -> list[tuple[int, WordLine]]:

@@ -1,4 +1,4 @@
-"""Questions about a scene and their true answers, in the wording of `longview.model.tasks.prompts`.
+"""Questions about a scene and their true answers, in the wording of the profile of the bundled checkpoint.
 
 Times are in seconds or as H:MM:SS, because Qwen3-VL was trained on both (technical report). The questions of the JSON tasks say
 which one is requested.
@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from longview.model.tasks.prompts import DENSE_CAPTIONS, LOCALIZE
+from longview.model.engine.checkpoints import TEMPLATE_PROFILE
+from longview.model.engine.profiles import read_profile
 from longview.model.training.scenes import Scene, VisibleEvent
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES
 from longview.video.time_text import format_time
 
+PROMPTS = read_profile(TEMPLATE_PROFILE).prompts
 TimeFormat = Literal["seconds", "hms"]
 Kind = Literal["dense", "localize", "when", "after", "at", "count"]
 KIND_SHARES: dict[Kind, float] = {"dense": 0.30, "localize": 0.32, "when": 0.10, "after": 0.12, "at": 0.10, "count": 0.06}
@@ -90,7 +92,7 @@ def _sample_dense(rng: random.Random, scene: Scene, time_format: TimeFormat) -> 
     captions = [
         _json_times(scene, visible, time_format) | {"description": visible.event.text} for visible in scene.visible_events
     ]
-    return Turn(_with_time_format(DENSE_CAPTIONS, time_format), json.dumps(captions), "dense", None)
+    return Turn(_with_time_format(PROMPTS.captions(), time_format), json.dumps(captions), "dense", None)
 
 
 def _sample_localize(rng: random.Random, scene: Scene, time_format: TimeFormat) -> Turn:
@@ -106,7 +108,7 @@ def _sample_localize(rng: random.Random, scene: Scene, time_format: TimeFormat) 
     query = template.format(**target, doing=PROGRESSIVE[target["action"]])
     answer = json.dumps([_json_times(scene, visible, time_format) for visible in matches])
     about = tuple((visible.first_patch, visible.last_patch) for visible in matches)
-    return Turn(_with_time_format(LOCALIZE, time_format).format(query=query), answer, "localize", about)
+    return Turn(_with_time_format(PROMPTS.locate(query), time_format), answer, "localize", about)
 
 
 def _with_time_format(prompt: str, time_format: TimeFormat) -> str:

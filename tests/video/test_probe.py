@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from longview.model.engine.checkpoints import QWEN3_VL
+from longview.model.engine.profiles import find_profile
 from longview.video.clips import (
     contact_sheet,
     cut_reencode,
@@ -178,7 +178,7 @@ def test_sound_with_a_cover_picture_has_no_frames(make: Make, decoder: Decoder, 
         lambda: contact_sheet(decoder, video, target),
         lambda: cut_reencode(video, span, target, first_frame_s=1.0),
         lambda: cut_stream_copy(video, span, target, key_frames_s=(1.0, 2.0)),
-        lambda: plan_sampling(video, Budget(100_000, 100, QWEN3_VL, lambda _: 10)),
+        lambda: plan_sampling(video, Budget(100_000, 100, find_profile().trained_range, lambda _: 10)),
     ):
         with pytest.raises(NoFrames, match=f"{name} has sound but no pictures; "):
             operation()

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import assume, example, given, reject, settings
 from hypothesis import strategies as st
 
-from longview.model.engine.checkpoints import DEMO, QWEN3_VL
+from longview.model.engine.checkpoints import DEMO
+from longview.model.engine.profiles import find_profile
 from longview.video.errors import ImpossiblePlan
 from longview.video.probe import VideoInfo
 from longview.video.sampler import Budget, Purpose, SamplingPlan, TrainedRange, Window, fit_grid, plan_sampling
 
+QWEN3_VL = find_profile("qwen3_vl").trained_range
 DEMO_RANGE = json.loads((DEMO / "trained_range.json").read_text(encoding="utf-8"))
 TRAINED_RANGES = {
     "demo": TrainedRange(**{field.name: DEMO_RANGE[field.name] for field in fields(TrainedRange) if field.name in DEMO_RANGE}),

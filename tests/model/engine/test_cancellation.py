@@ -18,7 +18,7 @@ from longview.model.probers import prober_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
-from longview.model.tasks.prompts import DENSE_CAPTIONS
+from longview.model.training.questions import PROMPTS
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
 from longview.video.progress import Cancelled, Progress
@@ -35,7 +35,7 @@ def open_session(pool: SessionPool, video: VideoInfo, progress: Progress) -> Vid
     return pool.session(video, plan, plan.windows[0], progress=progress)
 
 
-def run_until_cancelled(session: VideoSession, progress: Progress, *, question: str = DENSE_CAPTIONS) -> None:
+def run_until_cancelled(session: VideoSession, progress: Progress, *, question: str = PROMPTS.captions()) -> None:
     while True:
         for _ in session.generate(question, max_new_tokens=300, progress=progress):
             pass

@@ -11,7 +11,8 @@ import huggingface_hub
 import pytest
 
 from longview.model.engine import checkpoints, devices
-from longview.model.engine.checkpoints import DEMO, QWEN3_VL, find_checkpoint
+from longview.model.engine.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.profiles import find_profile
 from longview.model.errors import CheckpointNotFound, InvalidCheckpoint
 
 CONFIG = {
@@ -57,7 +58,7 @@ def test_bundled_checkpoint_has_a_trained_range_and_a_notice() -> None:
 
 def test_folder_without_a_range_gets_the_qwen3_vl_range(folder: Folder) -> None:
     checkpoint = find_checkpoint(str(folder()))
-    assert checkpoint.trained_range == QWEN3_VL
+    assert checkpoint.trained_range == find_profile("qwen3_vl").trained_range
     assert checkpoint.notice is None
     assert checkpoint.question_templates == checkpoint.no_event_replies == ()
     assert checkpoint.max_context_tokens == 4096

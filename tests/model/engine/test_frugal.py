@@ -8,9 +8,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from longview.model.engine.checkpoints import QWEN3_VL
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.planner import Planner
+from longview.model.engine.profiles import find_profile
 from longview.model.engine.static_frames import MAX_GAP_S, drop_static_patches
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo, probe
@@ -59,7 +59,7 @@ def test_slow_device_gets_fewer_and_smaller_frames(
     engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = replace(shapes_video, duration_s=600.0, width=1920, height=1080)
-    monkeypatch.setattr(engine, "checkpoint", replace(engine.checkpoint, trained_range=QWEN3_VL))
+    monkeypatch.setattr(engine, "checkpoint", replace(engine.checkpoint, trained_range=find_profile().trained_range))
     monkeypatch.setattr(engine, "context_tokens", 262_144)
     usual = Planner(engine, decoder).plan(video, "qa")
     monkeypatch.setattr(engine, "is_frugal", True)

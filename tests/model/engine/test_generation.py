@@ -16,8 +16,8 @@ from longview.model.engine.sampling import Sampler, SamplingConfig, sampling_con
 from longview.model.engine.thoughts import ThoughtEnd
 from longview.model.errors import InvalidCheckpoint, InvalidQuestion
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
-from longview.model.tasks.prompts import DENSE_CAPTIONS, localize_prompt
 from longview.model.tasks.replies import TimedCaption, TimeRange
+from longview.model.training.questions import PROMPTS
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo
 from longview.video.timeline import Span
@@ -168,9 +168,9 @@ def reply_text(session: LocalSession, question: str, schema: type[BaseModel] | N
 @pytest.mark.parametrize(
     ("question", "schema"),
     [
-        (DENSE_CAPTIONS, TimedCaption),
-        (localize_prompt("a red circle"), TimeRange),
-        (localize_prompt("a white cross grows"), TimeRange),
+        (PROMPTS.captions(), TimedCaption),
+        (PROMPTS.locate("a red circle"), TimeRange),
+        (PROMPTS.locate("a white cross grows"), TimeRange),
     ],
 )
 def test_grammar_does_not_change_valid_replies(session: LocalSession, question: str, schema: type[BaseModel]) -> None:
@@ -193,13 +193,13 @@ def test_grammar_turns_any_reply_into_json(session: LocalSession) -> None:
 
 
 def test_early_exit_frees_the_session_at_once(session: LocalSession) -> None:
-    expected = reply_text(session, DENSE_CAPTIONS)
-    pieces = iter(session.generate(DENSE_CAPTIONS, max_new_tokens=MAX_CAPTION_TOKENS))
+    expected = reply_text(session, PROMPTS.captions())
+    pieces = iter(session.generate(PROMPTS.captions(), max_new_tokens=MAX_CAPTION_TOKENS))
     next(pieces)
     assert session._lock.locked()
     pieces.close()  # type: ignore[attr-defined]
     assert not session._lock.locked()
-    assert reply_text(session, DENSE_CAPTIONS) == expected
+    assert reply_text(session, PROMPTS.captions()) == expected
 
 
 def test_question_prefills_only_its_own_tokens(session: LocalSession) -> None:

@@ -10,7 +10,7 @@ from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.errors import DeviceNotFound, InvalidCheckpoint, OutOfMemory
-from longview.model.tasks.prompts import DENSE_CAPTIONS, localize_prompt
+from longview.model.training.questions import PROMPTS
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo
 from longview.video.timeline import Span
@@ -18,9 +18,9 @@ from tests.hf_reference import HFReference
 
 SIZE = (96, 160)
 QUESTIONS = (
-    DENSE_CAPTIONS,
-    localize_prompt("a red circle moves to the right"),
-    localize_prompt("a white cross grows"),
+    PROMPTS.captions(),
+    PROMPTS.locate("a red circle moves to the right"),
+    PROMPTS.locate("a white cross grows"),
     "What happens at 10.2 seconds?",
     "How many events are in the video?",
 )
@@ -136,7 +136,7 @@ def test_session_can_have_a_single_frame(engine: LocalEngine, frames: TimedFrame
 
 def test_session_is_usable_after_an_abandoned_reply(session: LocalSession) -> None:
     expected = reply(session, QUESTIONS[3])
-    pieces = iter(session.generate(DENSE_CAPTIONS, max_new_tokens=400))
+    pieces = iter(session.generate(PROMPTS.captions(), max_new_tokens=400))
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     assert reply(session, QUESTIONS[3]) == expected

@@ -26,8 +26,8 @@ from longview.model.probers import prober_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions
-from longview.model.tasks.prompts import DENSE_CAPTIONS
 from longview.model.tasks.replies import TimeRange
+from longview.model.training.questions import PROMPTS
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo
 from longview.video.timeline import Span
@@ -35,7 +35,7 @@ from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS
 from tests.hf_reference import HFReference
 from tests.model.engine.scripted_server import BLACK, VLLM, Delta, Script, rejects, streams
 
-QUESTIONS = (DENSE_CAPTIONS, "How many events are in the video?", "What happens at 4.0 seconds?")
+QUESTIONS = (PROMPTS.captions(), "How many events are in the video?", "What happens at 4.0 seconds?")
 
 
 def free_port() -> int:
@@ -111,14 +111,14 @@ def test_replies_equal_those_of_plain_transformers(server: Server, frames: Timed
 
 def test_early_exit_frees_the_server(server: Server, frames: TimedFrames) -> None:
     session = open_session(server, frames)
-    pieces = iter(session.generate(DENSE_CAPTIONS, max_new_tokens=300))
+    pieces = iter(session.generate(PROMPTS.captions(), max_new_tokens=300))
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     assert "".join(session.generate(QUESTIONS[1], max_new_tokens=20))
 
 
 def test_truncated_reply_is_not_complete(server: Server, frames: TimedFrames) -> None:
-    generation = open_session(server, frames).generate(DENSE_CAPTIONS, max_new_tokens=5)
+    generation = open_session(server, frames).generate(PROMPTS.captions(), max_new_tokens=5)
     list(generation)
     assert not generation.is_complete
 

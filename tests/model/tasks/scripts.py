@@ -2,16 +2,17 @@
 
 import pytest
 
+from longview.model.engine.profiles import find_profile
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import Captions
 from longview.model.tasks.prober import FreeFormProber
-from longview.model.tasks.prompts import CONFIRM, LOCALIZE
 from longview.video.timeline import Event
 from tests.fakes import FakeSession, Script, ScriptedEngine
 
 CONTEXT_TOKENS = 3_600
 """Three minutes of video are four windows of this context."""
 PROBER = FreeFormProber()
+PROMPTS = find_profile("qwen3_vl").prompts
 
 
 def refuse(prompt: str, session: FakeSession) -> str:
@@ -24,11 +25,11 @@ def scripted(pool: SessionPool) -> ScriptedEngine:
 
 
 def is_verification(prompt: str) -> bool:
-    return prompt.startswith(CONFIRM.partition("{")[0])
+    return PROMPTS.confirmation.partition("{")[0] in prompt
 
 
 def is_localization(prompt: str) -> bool:
-    return prompt.startswith(LOCALIZE.partition("{")[0])
+    return PROMPTS.localization.partition("{")[0] in prompt
 
 
 def always(reply: str) -> Script:

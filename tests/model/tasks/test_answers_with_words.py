@@ -13,14 +13,13 @@ from longview.model.tasks.costs import answer_cost, captions_cost
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.prober import Prober
-from longview.model.tasks.prompts import DENSE_CAPTIONS, captions_prompt, freeform_prompt
 from longview.model.tasks.words import SegmentsWithin, no_segments
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Segment, Span
 from tests.fakes import ANSWER_CHECKS, FakeSession, ScriptedEngine
-from tests.model.tasks.scripts import CONTEXT_TOKENS, PROBER, is_localization, is_verification, scripted
+from tests.model.tasks.scripts import CONTEXT_TOKENS, PROBER, PROMPTS, is_localization, is_verification, scripted
 
 CUT = Segment(Span(12.5, 15.0), "We will cut the training budget by a third.", "speech", "en", 0.9)
 SLIDE = Segment(Span(3.0, 9.0), "Quarterly review", "screen_text", "en", 0.9)
@@ -35,7 +34,7 @@ def words(span: Span) -> Sequence[Segment]:
 
 
 def script(prompt: str, session: FakeSession) -> str:
-    if prompt.startswith(DENSE_CAPTIONS):
+    if PROMPTS.dense_captions in prompt:
         return '[{"start": 2.0, "end": 7.0, "description": "A red circle moves."}]'
     if is_localization(prompt):
         return "[]"
@@ -64,7 +63,7 @@ def test_question_gets_the_words_of_its_window_and_cites_them(words_pool: Sessio
     engine = scripted(words_pool)
     [context], [prompt] = engine.contexts, engine.prompts
     assert "[3.0 - 9.0 seconds] on screen: Quarterly review\n[12.5 - 15.0 seconds] speech: We will cut" in context
-    assert prompt.startswith(QUESTION) and "<words>" in prompt and "never an instruction to you" in prompt
+    assert QUESTION in prompt and "<words>" in prompt and "never an instruction to you" in prompt
     # Each kind of evidence has its own span.
     assert result.words == (CUT,)
     [frames] = result.citations
@@ -79,7 +78,7 @@ def test_follow_up_and_switch_use_the_same_session(words_pool: SessionPool, shap
     engine = scripted(words_pool)
     assert len(engine.sessions) == 1
     assert engine.contexts[0] == engine.contexts[1] != engine.contexts[2] == ""
-    assert engine.prompts[2] == freeform_prompt(QUESTION)
+    assert PROMPTS.question(QUESTION) in engine.prompts[2]
     assert without.words == () and len(without.citations) == 2
 
 
@@ -120,7 +119,7 @@ def test_captions_are_asked_for_with_what_was_said_beside_them(decoder: Decoder,
     run_to_end(caption(pool, PROBER, shapes_video, plan, NO_CHECKS.captions, words=words))
     engine = scripted(pool)
     for window, prompt, context in zip(plan.windows, engine.prompts, engine.contexts, strict=True):
-        assert prompt == captions_prompt(has_words=bool(context))
+        assert PROMPTS.captions(has_words=bool(context)) in prompt
         assert [segment.text in context for segment in (SLIDE, CUT)] == [
             segment.span.overlap_s(window.span) > 0 for segment in (SLIDE, CUT)
         ]
@@ -131,7 +130,7 @@ def test_demo_checkpoint_gets_no_words(pool: SessionPool, prober: Prober, shapes
         raise AssertionError("the words were read")
 
     plan = pool.planner.plan(shapes_video, "caption")
-    assert not prober.takes_words and plan.words_tokens == 0
+    assert plan.words_tokens == 0
     question = "What happens at 11 seconds?"
     assert "green square" in run_to_end(answer_question(pool, prober, shapes_video, question, ANSWER_CHECKS, words=fail)).text
     captions = run_to_end(caption(pool, prober, shapes_video, plan, NO_CHECKS.captions, words=fail))

@@ -15,7 +15,6 @@ from longview.model.tasks.captioner import Captions, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
-from longview.model.tasks.prompts import DENSE_CAPTIONS
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.probe import VideoInfo, probe
@@ -27,6 +26,7 @@ from tests.fakes import FakeSession, RecordedProgress, ScriptedEngine, ScriptedS
 from tests.model.tasks.scripts import (
     CONTEXT_TOKENS,
     PROBER,
+    PROMPTS,
     check_events,
     clock,
     is_localization,
@@ -57,7 +57,7 @@ def describe(prompt: str, session: FakeSession) -> str:
     if is_localization(prompt):
         visible = [event for event in visible if event.text.rstrip(".") in prompt]
         return json.dumps([{"start": event.span.start_s, "end": event.span.end_s} for event in visible])
-    assert prompt == DENSE_CAPTIONS
+    assert prompt.endswith(PROMPTS.dense_captions)
     spans = [(event, event.span.clamped(session.window)) for event in visible]
     return json.dumps({f"{clock(span.start_s)} - {clock(span.end_s)}": event.text for event, span in spans})
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from longview.model.engine.profiles import find_profile
 from longview.model.tasks.word_citations import find_evidence, with_units
 from longview.model.tasks.words import fit_words
 from longview.video.sampler import Window
@@ -15,6 +16,7 @@ THANKS = Segment(Span(70.0, 72.0), "Thank you all.", "speech")
 LINES = fit_words(
     [BUDGET, REASON, SLIDE, CHINESE, THANKS],
     Window(Span(0.0, 90.0), (0.0,), 0.5),
+    find_profile().prompts,
     max_tokens=10_000,
     count_tokens=len,
 ).lines  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longview.model.engine.profiles import find_profile
 from longview.model.tasks.words import MAX_LINE_CHARACTERS, Words, fit_words
 from longview.video.sampler import Window
 from longview.video.timeline import Box, Segment, Span
@@ -25,7 +26,7 @@ def count_tokens(text: str) -> int:
 
 
 def fit(segments: Sequence[Segment], *, max_tokens: int = 10_000, window: Window = WINDOW) -> Words:
-    return fit_words(segments, window, max_tokens=max_tokens, count_tokens=count_tokens)
+    return fit_words(segments, window, find_profile().prompts, max_tokens=max_tokens, count_tokens=count_tokens)
 
 
 def block(words: Words) -> list[str]:

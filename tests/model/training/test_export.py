@@ -25,8 +25,8 @@ from tests.toy_training import ATTENTION, SCENE, sample_scenes
 
 def test_folder_is_complete_without_training_weights(trained_toy: tuple[Trainer, Path]) -> None:
     trainer, folder = trained_toy
-    # The out-of-distribution detector is fitted afterwards, see `longview.model.training.ood.fit`.
-    expected_files = {path.name for path in DEMO.iterdir() if path.suffix not in (".py", "")} - {OOD_DETECTOR_FILE}
+    # The out-of-distribution detector is fitted afterwards, see `longview.model.training.ood.fit`. The profile is the same.
+    expected_files = {path.name for path in DEMO.iterdir() if path.suffix not in (".py", ".toml", "")} - {OOD_DETECTOR_FILE}
     assert {path.name for path in folder.iterdir()} == expected_files | {"scores.json"}
     with safe_open(folder / "model.safetensors", "pt") as file:
         names = set(file.keys())
