@@ -6,13 +6,16 @@ The difference to the scores of `eval` is the application's: verification, refin
 """
 
 import argparse
+import functools
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from longview.app.evaluation.datasets import LabelledVideo, render_video
 from longview.app.evaluation.report import markdown
 from longview.app.evaluation.runner import Scores
+from longview.model.engine.base import VideoSession
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
@@ -49,22 +52,24 @@ def score_video(scores: Scores, labels: LabelledVideo, pool: SessionPool, video:
     scores.videos += 1
     scores.seconds += labels.duration_s
     prompts = pool.engine.checkpoint.profile.prompts
-    scores.add_captions(labels.events, reply_events(pool, video, prompts.captions(), MAX_CAPTION_TOKENS))
+    scores.add_captions(labels.events, reply_events(pool, video, prompts.captions, MAX_CAPTION_TOKENS))
     for query in labels.queries:
-        events = reply_events(pool, video, prompts.locate(query), MAX_GROUNDING_TOKENS)
+        ask = functools.partial(prompts.locate, query=query)
+        events = reply_events(pool, video, ask, MAX_GROUNDING_TOKENS)
         scores.add_localization(labels.truth(query), [event.span for event in events])
     scores.absent_rejections += [
-        not reply_events(pool, video, prompts.locate(query), MAX_GROUNDING_TOKENS) for query in labels.absent
+        not reply_events(pool, video, functools.partial(prompts.locate, query=query), MAX_GROUNDING_TOKENS)
+        for query in labels.absent
     ]
 
 
-def reply_events(pool: SessionPool, video: VideoInfo, prompt: str, max_new_tokens: int) -> list[Event]:
-    """Return the events of the replies about all windows, unchanged."""
+def reply_events(pool: SessionPool, video: VideoInfo, ask: Callable[[VideoSession], str], max_new_tokens: int) -> list[Event]:
+    """Return the events of the replies about all windows, unchanged. `ask`: returns the prompt for a session."""
     plan = pool.planner.plan(video, "caption")
     events: list[Event] = []
     for window in plan.windows:
         session = pool.session(video, plan, window)
-        generation = session.generate(prompt, max_new_tokens=max_new_tokens)
+        generation = session.generate(ask(session), max_new_tokens=max_new_tokens)
         for _ in generation:
             pass
         events += parse_events(generation.text, session).events

@@ -84,7 +84,7 @@ def main() -> None:
                 video = probe(render(Path(folder) / f"{duration_s:.0f}-{seed}.mp4", events, duration_s, seed=seed))
                 pool = SessionPool(engine, decoder, memory_bytes=SESSION_MEMORY_BYTES)
                 if duration_s == LENGTHS[0][0]:
-                    question = engine.checkpoint.profile.prompts.locate(events[0].text)
+                    question = engine.checkpoint.profile.prompts.localization.format(query=events[0].text)
                     first_s, _, _ = time_session(pool, video, question)
                     second_s, total_s, reply = time_session(pool, video, question)
                     expected_s, expected_reply = time_reference(HFReference(DEMO), video, pool, question)

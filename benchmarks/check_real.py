@@ -126,10 +126,10 @@ def rendered_video(folder: Path, decoder: Decoder) -> VideoInfo:
     return decoder.probe(render(folder / "truth.mp4", EVENTS, DURATION_S, width=640, height=384))
 
 
-def compared_questions(engine: LocalEngine) -> tuple[str, ...]:
+def compared_questions(session: LocalSession) -> tuple[str, ...]:
     """Return the questions for which the engine is compared with transformers."""
-    prompts = engine.checkpoint.profile.prompts
-    return prompts.captions(), prompts.locate("a red circle"), "What happens at 15.0 seconds?"
+    prompts = session.engine.checkpoint.profile.prompts
+    return prompts.captions(session), prompts.locate(session, "a red circle"), "What happens at 15.0 seconds?"
 
 
 def engine_rows(target: Target) -> Iterator[Row]:
@@ -139,7 +139,7 @@ def engine_rows(target: Target) -> Iterator[Row]:
         session, frames = open_captions(engine, decoder, rendered_video(Path(folder), decoder))
         yield from check_rows(
             (f"against transformers: {question[:40]}", partial(compare, session, frames, question))
-            for question in compared_questions(engine)
+            for question in compared_questions(session)
         )
         # The memory check fills the device itself.
         del session
@@ -187,9 +187,9 @@ def answer_rows(target: Target) -> Iterator[Row]:
             answer = run_to_end(answer_question(pool, prober_for(engine.checkpoint), video, question, ANSWER_CHECKS))
             yield Row((question, known_answer, answer.text, f"{answer.first_token_s:.2f}", f"{answer.total_s:.2f}"))
         plan = pool.planner.plan(video, "caption")
-        generation = pool.session(video, plan, plan.windows[0]).generate(
-            engine.checkpoint.profile.prompts.captions(), max_new_tokens=1024, schema=TimedCaption
-        )
+        session = pool.session(video, plan, plan.windows[0])
+        prompt = engine.checkpoint.profile.prompts.captions(session)
+        generation = session.generate(prompt, max_new_tokens=1024, schema=TimedCaption)
         captions = "".join(generation)
         known = f"{len(EVENTS)} events"
         times = (f"{generation.first_token_s:.2f}", f"{generation.total_s:.2f}")

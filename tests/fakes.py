@@ -116,8 +116,11 @@ class FakeSession:
     generations: list[FakeGeneration] = field(default_factory=list)
     """The replies so far."""
     checkpoint: Checkpoint = field(default_factory=real_checkpoint)
+    video_duration_s: float = 0.0
+    """By default the video ends with the window."""
 
     def __post_init__(self) -> None:
+        self.video_duration_s = self.video_duration_s or self.window.end_s
         if not self.patches:
             starts = [self.window.start_s + second for second in range(int(self.window.duration_s))]
             self.patches = tuple(
@@ -219,6 +222,7 @@ class ScriptedEngine:
         *,
         capacity_tokens: int,
         clock_offset_s: float = 0.0,
+        video_duration_s: float | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> ScriptedSession:
         batcher = FrameBatcher()
@@ -233,7 +237,13 @@ class ScriptedEngine:
             for first_s, last_s in zip(times_s[::2], times_s[1::2], strict=True)
         )
         session = ScriptedSession(
-            window, clock_offset_s, patches=patches, frames=batcher.frames, undecodable=batcher.undecodable, engine=self
+            window,
+            clock_offset_s,
+            patches=patches,
+            frames=batcher.frames,
+            undecodable=batcher.undecodable,
+            video_duration_s=video_duration_s or 0.0,
+            engine=self,
         )
         self.sessions.append(session)
         return session

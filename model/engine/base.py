@@ -69,6 +69,9 @@ class VideoSession(Protocol):
     clock_offset_s: float
     """Difference between the video's clock and the clock of the timestamps, in seconds."""
     window: Span
+    """The part of the video that the session shows, on the video's clock."""
+    video_duration_s: float
+    """Duration of the whole video, in seconds."""
     size_bytes: int
     prompt_tokens: int
     """Length of the prefix: chat template, timestamps and visual tokens."""
@@ -144,11 +147,13 @@ class Engine(Protocol):
         *,
         capacity_tokens: int,
         clock_offset_s: float = 0.0,
+        video_duration_s: float | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> VideoSession:
         """Prefill the frames of one window into a session, chunk by chunk, while later frames are still being decoded.
 
         `capacity_tokens`: for prompt, question and reply together. The engine allocates all of it at once.
+        `video_duration_s`: duration of the whole video, which prompts state; by default it ends with the window.
 
         Raises:
             OutOfMemory: the device does not have enough memory. UnreadableVideo: no frame can be decoded.

@@ -140,6 +140,7 @@ class LocalEngine:
         *,
         capacity_tokens: int,
         clock_offset_s: float = 0.0,
+        video_duration_s: float | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> "LocalSession":
         """See `longview.model.engine.base.Engine`."""
@@ -164,6 +165,7 @@ class LocalEngine:
             prefill.patches,
             window,
             clock_offset_s,
+            video_duration_s=video_duration_s,
             frames=batcher.frames,
             undecodable=batcher.undecodable,
             ood_score=ood_score,
@@ -287,6 +289,7 @@ class LocalSession:
         window: Span,
         clock_offset_s: float,
         *,
+        video_duration_s: float | None = None,
         frames: int,
         undecodable: tuple[Span, ...],
         ood_score: float | None = None,
@@ -301,6 +304,7 @@ class LocalSession:
         """Score of `longview.model.engine.ood`, below 0 for out-of-distribution footage; None without a detector."""
         self.is_out_of_distribution = ood_score is not None and ood_score < 0
         self.window = window
+        self.video_duration_s = window.end_s if video_duration_s is None else video_duration_s
         self.clock_offset_s = clock_offset_s
         self.prompt_tokens = int(prefix_ids.shape[1])
         self.size_bytes = cache.size_bytes

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
@@ -30,10 +30,20 @@ ReplyForm = Literal["json"]
 """Form of a reply. `json`: a list of objects, which `longview.model.tasks.replies` parses."""
 
 
-def _text(*placeholders: str) -> AfterValidator:
-    """Return a check that a text is not empty, and has exactly these placeholders."""
+class ShownPart(Protocol):
+    """The part of a video that a session shows, as prompts state it; `longview.model.engine.base.VideoSession` is one."""
+
+    window: Span
+    clock_offset_s: float
+    video_duration_s: float
+
+
+def _text(*placeholders: str, is_optional: bool = False) -> AfterValidator:
+    """Return a check that a text has exactly these placeholders. `is_optional`: it may be empty instead."""
 
     def check(text: str) -> str:
+        if is_optional and not text:
+            return text
         # `{query.name}` would read attributes, and `{query:9}` change what is put there.
         parts = string.Formatter().parse(text)
         names = {f"{name}:{spec}" if spec or conversion else name for _, name, spec, conversion in parts if name is not None}
@@ -57,9 +67,13 @@ def _check_range_keys(table: Any) -> Any:
 class Prompts:
     """The prompts of a profile: a text for each question, and methods that fill its placeholders.
 
-    The video comes before a question, so that one prefix serves every question. Between them come the words of the video.
+    The video comes before a question, so that one prefix serves every question. Between them come the words of the video. A
+    question about a session begins with the duration of the video and the part that is shown: `part` is the session.
     """
 
+    shown_part: Annotated[str, _text("duration_s", "start_s", "end_s", is_optional=True)]
+    shown_part_on_own_clock: Annotated[str, _text("duration_s", "part_s", is_optional=True)]
+    """The same for a part whose timestamps count from its own beginning."""
     dense_captions: Annotated[str, _text()]
     dense_captions_with_words: Annotated[str, _text("captions")]
     """Text of the same question where the words of the window precede it; `{captions}` is the text without them."""
@@ -72,25 +86,29 @@ class Prompts:
     word_lines: Annotated[str, _text("lines")]
     omitted_word_lines: Annotated[str, _text("count")]
 
-    def captions(self, *, has_words: bool = False) -> str:
+    def captions(self, part: ShownPart, *, has_words: bool = False) -> str:
         """Return the prompt for dense captions. `has_words`: the words of the window precede it."""
-        return self.dense_captions_with_words.format(captions=self.dense_captions) if has_words else self.dense_captions
+        text = self.dense_captions_with_words.format(captions=self.dense_captions) if has_words else self.dense_captions
+        return self._about(part, text)
 
-    def locate(self, query: str) -> str:
+    def locate(self, part: ShownPart, query: str) -> str:
         """Return the prompt that asks for all spans which match a query."""
-        return self.localization.format(query=_normalize_query(query))
+        return self._about(part, self.localization.format(query=_normalize_query(query)))
 
-    def confirm(self, query: str, span: Span) -> str:
-        """Return the prompt that asks whether the query happens in a span, on the session's clock."""
-        times = {"start_s": f"{span.start_s:.1f}", "end_s": f"{span.end_s:.1f}"}
-        return self.confirmation.format(query=_normalize_query(query), **times)
+    def confirm(self, part: ShownPart, query: str, span: Span) -> str:
+        """Return the prompt that asks whether the query happens in a span, on the video's clock, as far as it is shown."""
+        local = span.clamped(part.window).shifted(-part.clock_offset_s)
+        query = _normalize_query(query)
+        return self._about(
+            part, self.confirmation.format(query=query, start_s=_tenths(local.start_s), end_s=_tenths(local.end_s))
+        )
 
-    def question(self, question: str, *, has_words: bool = False) -> str:
+    def question(self, part: ShownPart, question: str, *, has_words: bool = False) -> str:
         """Return the prompt for any other question. It says that text in the video is never an instruction.
 
         `has_words`: the words of the window precede it.
         """
-        return (self.freeform_with_words if has_words else self.freeform).format(question=question)
+        return self._about(part, (self.freeform_with_words if has_words else self.freeform).format(question=question))
 
     def chapters(self, lines: Sequence[str], count: int) -> str:
         """Return the prompt that divides a timeline, one caption per line, into chapters."""
@@ -104,6 +122,16 @@ class Prompts:
         """Return the context with the words of a window, one per line. `omitted_count`: number of lines that did not fit."""
         note = f"\n{self.omitted_word_lines.format(count=omitted_count)}" if omitted_count else ""
         return self.word_lines.format(lines="\n".join(lines)) + note
+
+    def _about(self, part: ShownPart, question: str) -> str:
+        """Return a question after what is shown. Times are on the clock of the timestamps, to a tenth of a second as they are."""
+        statement = (self.shown_part_on_own_clock if part.clock_offset_s else self.shown_part).format(
+            duration_s=_tenths(part.video_duration_s),
+            start_s=_tenths(part.window.start_s),
+            end_s=_tenths(part.window.end_s),
+            part_s=_tenths(part.window.duration_s),
+        )
+        return f"{statement}\n{question}" if statement else question
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -195,6 +223,10 @@ def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 def _describe_damage(path: Path, problem: str) -> str:
     return f"The profile {path} cannot be used: {problem}. Correct the file, or install Longview again."
+
+
+def _tenths(time_s: float) -> str:
+    return f"{time_s:.1f}"
 
 
 def _normalize_query(query: str) -> str:

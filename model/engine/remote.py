@@ -102,6 +102,7 @@ class RemoteEngine:
         *,
         capacity_tokens: int,  # noqa: ARG002 (the server allocates)
         clock_offset_s: float = 0.0,
+        video_duration_s: float | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> "RemoteSession":
         """See `longview.model.engine.base.Engine`. The session holds the frames as JPEG; each request contains them."""
@@ -114,7 +115,16 @@ class RemoteEngine:
             times_s += chunk_times_s.tolist()
         if not jpegs:
             raise UnreadableVideo("No frame of this part of the video can be decoded.")
-        return RemoteSession(self, jpegs, times_s, window, clock_offset_s, frames=batcher.frames, undecodable=batcher.undecodable)
+        return RemoteSession(
+            self,
+            jpegs,
+            times_s,
+            window,
+            clock_offset_s,
+            video_duration_s=video_duration_s,
+            frames=batcher.frames,
+            undecodable=batcher.undecodable,
+        )
 
     def session_bytes(self, tokens: int) -> int:  # noqa: ARG002
         """See `longview.model.engine.base.Engine`. The KV cache is on the server."""
@@ -189,12 +199,14 @@ class RemoteSession:
         window: Span,
         clock_offset_s: float,
         *,
+        video_duration_s: float | None = None,
         frames: int,
         undecodable: tuple[Span, ...],
     ) -> None:
         self.engine = engine
         self.checkpoint = engine.checkpoint
         self.window = window
+        self.video_duration_s = window.end_s if video_duration_s is None else video_duration_s
         self.clock_offset_s = clock_offset_s
         self.frames = frames
         self.undecodable = undecodable

@@ -206,6 +206,7 @@ class SessionPool:
                         window.span,
                         capacity_tokens=capacity_tokens,
                         clock_offset_s=window.clock_offset_s,
+                        video_duration_s=video.duration_s,
                         progress=progress,
                     )
             finally:

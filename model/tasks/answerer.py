@@ -207,7 +207,7 @@ class _Answerer:
             question = templates.match(question) or at_timestamp or question
             history = []
         else:
-            question = session.checkpoint.profile.prompts.question(question, has_words=bool(words.prompt))
+            question = session.checkpoint.profile.prompts.question(session, question, has_words=bool(words.prompt))
             # The times of earlier turns are on the video's clock and would be wrong on another.
             history = [] if session.clock_offset_s else recent_turns(self.history, question)
         generation = session.generate(

@@ -152,7 +152,7 @@ def _caption_window(
     presence_penalty: float = 0.0,
 ) -> _Attempt:
     generation = session.generate(
-        session.checkpoint.profile.prompts.captions(has_words=bool(words.prompt)),
+        session.checkpoint.profile.prompts.captions(session, has_words=bool(words.prompt)),
         context=words.prompt,
         max_new_tokens=MAX_CAPTION_TOKENS,
         schema=TimedCaption,

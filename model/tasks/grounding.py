@@ -92,7 +92,7 @@ def clip_plan(pool: SessionPool, video: VideoInfo, around: Span, *, purpose: Pur
 
 def ground(session: VideoSession, query: str, *, progress: Progress = NO_PROGRESS) -> tuple[list[Span], bool]:
     """Return the spans in which a session sees the query, on the video's clock, and whether its reply was readable."""
-    prompt = session.checkpoint.profile.prompts.locate(query)
+    prompt = session.checkpoint.profile.prompts.locate(session, query)
     generation = session.generate(prompt, max_new_tokens=MAX_GROUNDING_TOKENS, schema=TimeRange, progress=progress)
     for _ in generation:
         pass

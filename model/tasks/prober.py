@@ -109,8 +109,7 @@ class FreeFormProber:
         matches: Callable[[str, str], bool] = contains_query,  # noqa: ARG002 (a yes needs no comparison)
     ) -> bool | None:
         """See `Prober`. Generation ends with the first word that decides."""
-        local = span.clamped(session.window).shifted(-session.clock_offset_s)
-        prompt = session.checkpoint.profile.prompts.confirm(claim, local)
+        prompt = session.checkpoint.profile.prompts.confirm(session, claim, span)
         generation = session.generate(prompt, max_new_tokens=MAX_CONFIRM_TOKENS, progress=progress)
         for _ in generation:
             # The next piece may belong to the same word: "No" and "Nobody".

@@ -92,7 +92,7 @@ def _sample_dense(rng: random.Random, scene: Scene, time_format: TimeFormat) -> 
     captions = [
         _json_times(scene, visible, time_format) | {"description": visible.event.text} for visible in scene.visible_events
     ]
-    return Turn(_with_time_format(PROMPTS.captions(), time_format), json.dumps(captions), "dense", None)
+    return Turn(_with_time_format(PROMPTS.dense_captions, time_format), json.dumps(captions), "dense", None)
 
 
 def _sample_localize(rng: random.Random, scene: Scene, time_format: TimeFormat) -> Turn:
@@ -108,7 +108,7 @@ def _sample_localize(rng: random.Random, scene: Scene, time_format: TimeFormat) 
     query = template.format(**target, doing=PROGRESSIVE[target["action"]])
     answer = json.dumps([_json_times(scene, visible, time_format) for visible in matches])
     about = tuple((visible.first_patch, visible.last_patch) for visible in matches)
-    return Turn(_with_time_format(PROMPTS.locate(query), time_format), answer, "localize", about)
+    return Turn(_with_time_format(PROMPTS.localization, time_format).format(query=query), answer, "localize", about)
 
 
 def _with_time_format(prompt: str, time_format: TimeFormat) -> str:

@@ -35,7 +35,7 @@ def open_session(pool: SessionPool, video: VideoInfo, progress: Progress) -> Vid
     return pool.session(video, plan, plan.windows[0], progress=progress)
 
 
-def run_until_cancelled(session: VideoSession, progress: Progress, *, question: str = PROMPTS.captions()) -> None:
+def run_until_cancelled(session: VideoSession, progress: Progress, *, question: str = PROMPTS.dense_captions) -> None:
     while True:
         for _ in session.generate(question, max_new_tokens=300, progress=progress):
             pass

@@ -168,9 +168,9 @@ def reply_text(session: LocalSession, question: str, schema: type[BaseModel] | N
 @pytest.mark.parametrize(
     ("question", "schema"),
     [
-        (PROMPTS.captions(), TimedCaption),
-        (PROMPTS.locate("a red circle"), TimeRange),
-        (PROMPTS.locate("a white cross grows"), TimeRange),
+        (PROMPTS.dense_captions, TimedCaption),
+        (PROMPTS.localization.format(query="a red circle"), TimeRange),
+        (PROMPTS.localization.format(query="a white cross grows"), TimeRange),
     ],
 )
 def test_grammar_does_not_change_valid_replies(session: LocalSession, question: str, schema: type[BaseModel]) -> None:
@@ -193,13 +193,13 @@ def test_grammar_turns_any_reply_into_json(session: LocalSession) -> None:
 
 
 def test_early_exit_frees_the_session_at_once(session: LocalSession) -> None:
-    expected = reply_text(session, PROMPTS.captions())
-    pieces = iter(session.generate(PROMPTS.captions(), max_new_tokens=MAX_CAPTION_TOKENS))
+    expected = reply_text(session, PROMPTS.dense_captions)
+    pieces = iter(session.generate(PROMPTS.dense_captions, max_new_tokens=MAX_CAPTION_TOKENS))
     next(pieces)
     assert session._lock.locked()
     pieces.close()  # type: ignore[attr-defined]
     assert not session._lock.locked()
-    assert reply_text(session, PROMPTS.captions()) == expected
+    assert reply_text(session, PROMPTS.dense_captions) == expected
 
 
 def test_question_prefills_only_its_own_tokens(session: LocalSession) -> None:

@@ -18,9 +18,9 @@ from tests.hf_reference import HFReference
 
 SIZE = (96, 160)
 QUESTIONS = (
-    PROMPTS.captions(),
-    PROMPTS.locate("a red circle moves to the right"),
-    PROMPTS.locate("a white cross grows"),
+    PROMPTS.dense_captions,
+    PROMPTS.localization.format(query="a red circle moves to the right"),
+    PROMPTS.localization.format(query="a white cross grows"),
     "What happens at 10.2 seconds?",
     "How many events are in the video?",
 )
@@ -136,7 +136,7 @@ def test_session_can_have_a_single_frame(engine: LocalEngine, frames: TimedFrame
 
 def test_session_is_usable_after_an_abandoned_reply(session: LocalSession) -> None:
     expected = reply(session, QUESTIONS[3])
-    pieces = iter(session.generate(PROMPTS.captions(), max_new_tokens=400))
+    pieces = iter(session.generate(PROMPTS.dense_captions, max_new_tokens=400))
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     assert reply(session, QUESTIONS[3]) == expected

@@ -11,7 +11,7 @@ from tests.toy_training import SCENE, sample_scenes
 def test_answers_are_true() -> None:
     rng = random.Random(0)
     dense = sample_turn(rng, SCENE, "dense", "seconds")
-    assert dense.question == PROMPTS.captions()
+    assert dense.question == PROMPTS.dense_captions
     assert json.loads(dense.answer) == [
         {"start": 100.5, "end": 104.5, "description": "A red circle moves up."},
         {"start": 108.5, "end": 114.5, "description": "An orange star grows."},
@@ -28,7 +28,7 @@ def test_answers_are_true() -> None:
             "A red circle moves up." if time_s < 106 else "Nothing happens at that time." if time_s < 107 else star
         )
         localize = sample_turn(rng, SCENE, "localize", "seconds")
-        assert localize.question == PROMPTS.locate(re.findall(r'query "(.*?)"', localize.question)[0])
+        assert localize.question == PROMPTS.localization.format(query=re.findall(r'query "(.*?)"', localize.question)[0])
         starts = {SCENE.timestamps_s.index(entry["start"]) for entry in json.loads(localize.answer)}
         assert localize.about is not None and starts == {first for first, _ in localize.about}
 
