@@ -19,6 +19,7 @@ import torch
 from benchmarks.check_report import Row, check_row, failure_row, number
 from benchmarks.check_steps import describe
 from longview.model.engine import cuda_graph, prefill
+from longview.model.engine.chat_template import THINKING_SWITCH
 from longview.model.engine.cuda_graph import MIN_EAGER_STEPS
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.local import LocalEngine, LocalSession
@@ -103,7 +104,7 @@ def compare_with_transformers(
 ) -> Comparison:
     """Compare prompt, first logits and greedy reply of a session with those of plain transformers and the same weights."""
     engine = session.engine
-    reference = HFReference.from_loaded(engine.processor, engine.model)
+    reference = plain_reference(engine)
     with plain_transformers(engine.model), torch.inference_mode():
         inputs = reference.inputs(video, question)
         expected_logits = reference.logits(video, question).float()
@@ -118,6 +119,13 @@ def compare_with_transformers(
         common_tokens=common_length(tokens, expected),
         reply_tokens=max(len(tokens), len(expected)),
     )
+
+
+def plain_reference(engine: LocalEngine) -> HFReference:
+    """Wrap the model of an engine. Prompts do not open thoughts, where the template has a switch for them."""
+    # transformers warns of a variable that the template does not name.
+    switch = {THINKING_SWITCH: False} if THINKING_SWITCH in str(engine.processor.chat_template) else {}
+    return HFReference.from_loaded(engine.processor, engine.model, **switch)
 
 
 def check_exact_float32(engine: LocalEngine) -> Finding:
@@ -148,7 +156,7 @@ def logits_of_engine(engine: LocalEngine) -> torch.Tensor:
 
 def logits_of_transformers(engine: LocalEngine) -> torch.Tensor:
     """Return the first logits of plain transformers, in the order of `logits_of_engine`."""
-    reference = HFReference.from_loaded(engine.processor, engine.model)
+    reference = plain_reference(engine)
     with plain_transformers(engine.model):
         rows = [reference.logits(random_frames(), question).float() for question in QUESTIONS]
     return torch.stack(rows * len(CHUNK_PATCHES))

@@ -43,21 +43,20 @@ class HFReference:
 
     def __init__(self, folder: Any, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.processor: Any = AutoProcessor.from_pretrained(folder)
+        self.template_options: dict[str, Any] = {}
         self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).to(device).eval()
 
     @classmethod
-    def from_loaded(cls, processor: Any, model: Any) -> "HFReference":
-        """Wrap a processor and a model that are already loaded."""
+    def from_loaded(cls, processor: Any, model: Any, **template_options: Any) -> "HFReference":
+        """Wrap a processor and a model that are already loaded. `template_options`: variables of the chat template."""
         reference = cls.__new__(cls)
-        reference.processor, reference.model = processor, model
+        reference.processor, reference.model, reference.template_options = processor, model, template_options
         return reference
 
     def inputs(self, frames: TimedFrames, question: str) -> Any:
         """Return the tensors of a whole prompt. True times are passed as milliseconds of a 1,000 fps video."""
         messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}]
-        # Without thoughts, where the template has a switch for them; transformers warns of a switch that it does not name.
-        switch = {"enable_thinking": False} if "enable_thinking" in str(self.processor.chat_template) else {}
-        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switch)
+        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **self.template_options)
         milliseconds = [round(time_s * 1000) for time_s in frames.times_s.tolist()]
         batch = self.processor(
             text=[text],
