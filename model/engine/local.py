@@ -7,9 +7,8 @@ The prefix up to the end of the video is prefilled once, while the video is deco
 import functools
 import logging
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 import psutil
 import torch
 from pydantic import BaseModel
-from tokenizers.decoders import DecodeStream
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
 from longview.model.engine.calibration import Speed, load_speed, machine_key, measure_speed, save_speed
@@ -26,16 +24,17 @@ from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints import Checkpoint, Precision
 from longview.model.engine.devices import choose_device_type, inference, memory_bytes
 from longview.model.engine.estimates import Estimates
-from longview.model.engine.generation import MAX_THINKING_TOKENS, GenerationConfig, NextLogits, decode_reply, is_repetitive
+from longview.model.engine.generation import MAX_THINKING_TOKENS, GenerationConfig, NextLogits, decode_reply
 from longview.model.engine.grammar import Grammars
 from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.loading import load_model
+from longview.model.engine.local_generation import LocalGeneration
 from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.prefill import FrameBatcher, Prefill
 from longview.model.engine.sampling import Sampler, sampling_config_of
 from longview.model.engine.session_cache import SessionCache
 from longview.model.engine.static_frames import drop_static_patches
-from longview.model.engine.thoughts import ThoughtSplitter, thought_end_of, thought_tags_of
+from longview.model.engine.thoughts import thought_end_of, thought_tags_of
 from longview.model.errors import InvalidQuestion
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
@@ -190,7 +189,7 @@ class LocalEngine:
         max_new_tokens: int,
         schema: type[BaseModel] | None = None,
         progress: Progress = NO_PROGRESS,
-    ) -> "LocalGeneration":
+    ) -> LocalGeneration:
         """See `longview.model.engine.base.Engine`."""
         thinking_tokens = self.max_thinking_tokens if self.chat_template.always_thinks else 0
         needed_tokens = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
@@ -327,7 +326,7 @@ class LocalSession:
         history: Sequence[ChatTurn] = (),
         thinking: bool = False,
         progress: Progress = NO_PROGRESS,
-    ) -> "LocalGeneration":
+    ) -> LocalGeneration:
         """See `longview.model.engine.base.VideoSession`."""
         begins_thinking = self.engine.chat_template.begins_thinking(history, thinking=thinking)
         config = GenerationConfig(
@@ -339,7 +338,13 @@ class LocalSession:
             is_sampled=begins_thinking or presence_penalty > 0,
         )
         tokens = functools.partial(self.tokens, question, config, history, progress, context)
-        return LocalGeneration(tokens, self.engine, begins_with_thoughts=begins_thinking)
+        return LocalGeneration(
+            tokens,
+            self.engine.processor.tokenizer,
+            end_tokens=self.engine.end_tokens,
+            thought_tags=self.engine.thought_tags,
+            begins_with_thoughts=begins_thinking,
+        )
 
     def first_logits(self, question: str, context: str = "") -> torch.Tensor:
         """Return the logits (vocabulary,) of the first token of a reply, to compare with a reference."""
@@ -387,49 +392,3 @@ class LocalSession:
             for token in reply:
                 yield token
                 progress.raise_if_cancelled()
-
-
-class LocalGeneration:
-    """See `longview.model.engine.base.Generation`."""
-
-    def __init__(self, tokens: Callable[[], Iterator[int]], engine: LocalEngine, *, begins_with_thoughts: bool = False) -> None:
-        """`tokens`: starts the reply and yields its ids. Only the iteration holds that iterator, so its end frees the session.
-
-        `begins_with_thoughts`: whether the prompt has opened the thoughts.
-        """
-        self.text = ""
-        self.thoughts = ""
-        self.is_complete = False
-        self.is_repetitive = False
-        self.first_token_s = 0.0
-        self.total_s = 0.0
-        self._tokens, self._engine = tokens, engine
-        self._begins_with_thoughts = begins_with_thoughts
-
-    def __iter__(self) -> Iterator[str]:
-        engine = self._engine
-        start = time.perf_counter()
-        reply: list[int] = []
-        splitter = ThoughtSplitter(begins_with_thoughts=self._begins_with_thoughts)
-        # Decoding the whole reply again for every token takes quadratic time: 2.3 s for 1,792 tokens, instead of 2 ms.
-        detokenizer = DecodeStream(skip_special_tokens=True)
-        for token in self._tokens():
-            self.total_s = time.perf_counter() - start
-            self.first_token_s = self.first_token_s or self.total_s
-            if token in engine.end_tokens:
-                self.is_complete = True
-                break
-            reply.append(token)
-            # Some tokenizers have the tags of the thoughts among their special tokens.
-            piece = engine.thought_tags.get(token) or detokenizer.step(engine.processor.tokenizer.backend_tokenizer, token)
-            # None: the token ends within a character, whose other bytes come with the next token.
-            new_text = splitter.add(piece) if piece else ""
-            self.text, self.thoughts = splitter.text, splitter.thoughts
-            if new_text:
-                yield new_text
-        else:
-            self.is_repetitive = is_repetitive(reply)
-        new_text = splitter.finish(is_complete=self.is_complete)
-        self.text, self.thoughts = splitter.text, splitter.thoughts
-        if new_text:
-            yield new_text
