@@ -72,9 +72,13 @@ class VideoSession(Protocol):
     """The part of the video that the session shows, on the video's clock."""
     video_duration_s: float
     """Duration of the whole video, in seconds."""
-    size_bytes: int
     prompt_tokens: int
     """Length of the prefix: chat template, timestamps and visual tokens."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the KV cache and of all else that the session keeps, in bytes."""
+        ...
 
     @property
     def is_busy(self) -> bool:

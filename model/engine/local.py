@@ -306,9 +306,13 @@ class LocalSession:
         self.video_duration_s = window.end_s if video_duration_s is None else video_duration_s
         self.clock_offset_s = clock_offset_s
         self.prompt_tokens = int(prefix_ids.shape[1])
-        self.size_bytes = cache.size_bytes
         self.cache = SessionCache(engine.model, cache, rope_delta=rope_delta)
         self._lock = threading.Lock()
+
+    @property
+    def size_bytes(self) -> int:
+        """See `longview.model.engine.base.VideoSession`. The states of a hybrid are copied once more for its words."""
+        return self.cache.cache.size_bytes
 
     @property
     def is_busy(self) -> bool:

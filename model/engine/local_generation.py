@@ -24,7 +24,8 @@ class LocalGeneration:
     ) -> None:
         """`tokens`: starts the reply and yields its ids. Only the iteration holds that iterator, so its end frees the session.
 
-        `thought_tags`: texts of the tokens that begin and end thoughts. `begins_with_thoughts`: whether the prompt has opened them.
+        `thought_tags`: texts of the tokens that begin and end thoughts. `begins_with_thoughts`: whether the prompt has opened
+        them.
         """
         self.text = ""
         self.thoughts = ""

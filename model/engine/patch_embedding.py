@@ -12,8 +12,11 @@ from torch.nn import functional
 
 
 def use_linear_patch_embedding(model: Any) -> None:
-    """Replace the forward function of the patch embedding of a model."""
+    """Replace the forward function of the patch embedding of a model on one device."""
     embedding = model.model.visual.patch_embed
+    if hasattr(embedding, "_hf_hook"):
+        # accelerate has replaced it, to move its input to the device of its weights.
+        return
     embedding.forward = MethodType(_forward, embedding)
 
 
