@@ -99,8 +99,7 @@ class Prefill:
         self._prefill(self._tokens(text), (self.patchify(pixels), grid))
         self._limit_queue_depth()
         pairs = zip(times_s[::2].tolist(), times_s[1::2].tolist(), milliseconds[::2], milliseconds[1::2], strict=True)
-        # The timestamp is the mean of the two times in whole milliseconds, to one decimal.
-        self._patches += [TemporalPatch(float(f"{(a + b) / 2 / MS_PER_SECOND:.1f}"), first, last) for first, last, a, b in pairs]
+        self._patches += [TemporalPatch(patch_timestamp_s(a, b), first, last) for first, last, a, b in pairs]
 
     def _limit_queue_depth(self) -> None:
         """Limit the queue of a GPU to two chunks. Their pixels take host memory, and a cancellation waits for them."""
@@ -172,6 +171,15 @@ class Prefill:
         return visual(
             patches.to(visual.dtype), grid_thw=grid.to(self._device), cu_seqlens=bounds, patches_per_frame=rows * columns
         )
+
+
+def patch_timestamp_s(first_ms: int, last_ms: int) -> float:
+    """Return the timestamp in the prompt of a patch whose frames are at these times: their mean in seconds, to one decimal.
+
+    The operations and their order are those of transformers (`Qwen3VLProcessor._calculate_timestamps`). In another order, some
+    means just between two tenths are rounded to the other one.
+    """
+    return float(f"{(first_ms / MS_PER_SECOND + last_ms / MS_PER_SECOND) / 2:.1f}")
 
 
 def rope_positions(is_visual: torch.Tensor, rows: int, columns: int, *, start: int) -> tuple[torch.Tensor, int]:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, TypeAdapter
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
 from longview.model.engine.chat_template import THINKING_SWITCH, clean_context
 from longview.model.engine.generation import MAX_THINKING_TOKENS
-from longview.model.engine.prefill import MS_PER_SECOND, FrameBatcher
+from longview.model.engine.prefill import MS_PER_SECOND, FrameBatcher, patch_timestamp_s
 from longview.model.engine.remote_generation import DEFAULT_CONTEXT_TOKENS, RemoteGeneration, Server, describe_error
 from longview.model.errors import InvalidCheckpoint, ServerUnreachable
 from longview.video.decoder import TimedFrames
@@ -216,7 +216,7 @@ class RemoteSession:
         pairs = zip(times_s[::2], times_s[1::2], self._milliseconds[::2], self._milliseconds[1::2], strict=True)
         # Servers without video input get one image per patch, so that the prompt has no more tokens than planned.
         self.patches = tuple(
-            TemporalPatch(float(f"{((a + b) / 2 if engine.kind == 'vllm' else a) / MS_PER_SECOND:.1f}"), first, last)
+            TemporalPatch(patch_timestamp_s(a, b if engine.kind == "vllm" else a), first, last)
             for first, last, a, b in pairs
         )
         self.prompt_tokens = 0

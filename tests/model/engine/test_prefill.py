@@ -1,5 +1,6 @@
 """Chunked prefill against one pass of plain transformers, on random checkpoints with the published layouts."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,14 @@ def test_longer_context_is_extended_by_yarn(both: tuple[LocalEngine, HFReference
     expected = plain.logits(video, QUESTION)
     assert (open_session(extended, [video]).first_logits(QUESTION) - expected).abs().max() <= 1e-4
     assert (both[1].logits(video, QUESTION) - expected).abs().max() > 1e-2
+
+
+def test_patches_have_the_timestamps_of_the_prompt(engine: LocalEngine) -> None:
+    # Their means are just between two tenths: 0.05, 0.25 and 99.95 seconds.
+    times_s = np.array([0.009, 0.091, 0.2, 0.3, 98.231, 101.669])
+    session = open_session(engine, [TimedFrames(np.zeros((6, 64, 64, 3), np.uint8), times_s)])
+    text = engine.processor.tokenizer.decode(session.prefix_ids[0])
+    assert re.findall(r"<([\d.]+) seconds>", text) == [f"{patch.timestamp_s:.1f}" for patch in session.patches]
 
 
 @pytest.mark.parametrize(("rows", "columns", "patches"), [(1, 1, 3), (3, 5, 4), (7, 2, 2)])
