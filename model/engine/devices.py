@@ -1,6 +1,7 @@
 """The devices that PyTorch can use, and their memory. A call that only CUDA has stays in a branch of its own."""
 
 import logging
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,11 +89,28 @@ def memory_errors(what: str) -> Iterator[None]:
     ) from None
 
 
+class _Depth(threading.local):
+    """Number of `inference` blocks that this thread is in."""
+
+    value = 0
+
+
+_depth = _Depth()
+
+
 @contextmanager
 def inference(what: str) -> Iterator[None]:
-    """Run a model without gradients, and turn out-of-memory errors into `OutOfMemory`. `what`: what the memory is for."""
-    # A setting of the thread. The decays of linear-attention layers underflow, and a CPU is up to five times slower on such
-    # numbers. They are below 1e-38.
+    """Run a model without gradients, and turn out-of-memory errors into `OutOfMemory`. `what`: what the memory is for.
+
+    Numbers below 1e-38 become zero: the decays of linear-attention layers underflow, and a CPU is up to five times slower on such
+    numbers. This is a setting of the thread, so it ends with the outermost block.
+    """
+    _depth.value += 1
     torch.set_flush_denormal(True)
-    with memory_errors(what), torch.inference_mode():
-        yield
+    try:
+        with memory_errors(what), torch.inference_mode():
+            yield
+    finally:
+        _depth.value -= 1
+        if not _depth.value:
+            torch.set_flush_denormal(False)

@@ -216,8 +216,7 @@ class RemoteSession:
         pairs = zip(times_s[::2], times_s[1::2], self._milliseconds[::2], self._milliseconds[1::2], strict=True)
         # Servers without video input get one image per patch, so that the prompt has no more tokens than planned.
         self.patches = tuple(
-            TemporalPatch(patch_timestamp_s(a, b if engine.kind == "vllm" else a), first, last)
-            for first, last, a, b in pairs
+            TemporalPatch(patch_timestamp_s(a, b if engine.kind == "vllm" else a), first, last) for first, last, a, b in pairs
         )
         self.prompt_tokens = 0
 

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import dispatch_model
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from longview.model.engine import devices, experts, loading, local
 from longview.model.engine.checkpoints import find_checkpoint
-from longview.model.engine.devices import choose_device_type, memory_errors
+from longview.model.engine.devices import choose_device_type, inference, memory_errors
 from longview.model.engine.estimates import Estimates
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.loading import place_weights
@@ -167,6 +168,15 @@ def test_memory_errors_without_a_class_of_their_own_are_recognised(message: str)
         raise RuntimeError(message)
     with pytest.raises(RuntimeError, match="shape"), memory_errors("the reply"):
         raise RuntimeError("shape mismatch")
+
+
+def test_small_numbers_are_kept_outside_of_inference() -> None:
+    tiny = float(np.float32(1e-40))
+    with inference("a test"):
+        with inference("a test"):
+            pass
+        assert float(torch.tensor([tiny]) * 1) == 0
+    assert float(torch.tensor([tiny]) * 1) == tiny
 
 
 def test_memory_that_pytorch_keeps_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
