@@ -88,8 +88,8 @@ class Prompts:
 
     def captions(self, part: ShownPart, *, has_words: bool = False) -> str:
         """Return the prompt for dense captions. `has_words`: the words of the window precede it."""
-        text = self.dense_captions_with_words.format(captions=self.dense_captions) if has_words else self.dense_captions
-        return self._about(part, text)
+        text = self.dense_captions.format()
+        return self._about(part, self.dense_captions_with_words.format(captions=text) if has_words else text)
 
     def locate(self, part: ShownPart, query: str) -> str:
         """Return the prompt that asks for all spans which match a query."""

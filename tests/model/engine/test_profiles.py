@@ -104,6 +104,17 @@ def test_the_longest_prompt_for_captions_fits_into_the_reserve() -> None:
     assert 1.2 * tokens + 20 < REPLY_RESERVE_TOKENS - MAX_CAPTION_TOKENS
 
 
+def test_a_brace_of_a_text_is_written_twice_in_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "braces.toml"
+    path.write_text(
+        'extends = "qwen3-vl"\nsource = "a test"\narchitectures = []\n'
+        "[prompts]\ndense_captions = 'Reply with {{\"start\": 1}}.'\n"
+    )
+    prompts = read_profile(path).prompts
+    assert prompts.captions(EARLY).endswith('\nReply with {"start": 1}.')
+    assert '\nReply with {"start": 1}. The lines in <words>' in prompts.captions(EARLY, has_words=True)
+
+
 def test_an_architecture_without_a_profile_gets_the_general_one() -> None:
     assert find_profile("llava_onevision") == find_profile() == read_profile(PROFILES / "qwen3-vl.toml")
 
