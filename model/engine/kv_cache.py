@@ -16,6 +16,9 @@ from longview.model.errors import ContextOverflow, InvalidCheckpoint
 FULL_ATTENTION, LINEAR_ATTENTION = "full_attention", "linear_attention"
 """Kinds of layers, as transformers names them in `layer_types`."""
 
+GATED_DELTANET_SETTING = "linear_num_value_heads"
+"""Setting that only configurations with Gated DeltaNet layers have. Other linear layers keep states that are not copied here."""
+
 
 def read_layer_types(text_config: Any, checkpoint_name: str) -> tuple[str, ...]:
     """Return the kind of each layer of a language model.
@@ -24,7 +27,8 @@ def read_layer_types(text_config: Any, checkpoint_name: str) -> tuple[str, ...]:
         InvalidCheckpoint: the cache of one of the layers cannot be cropped to the end of the video.
     """
     layer_types = tuple(getattr(text_config, "layer_types", None) or [FULL_ATTENTION] * int(text_config.num_hidden_layers))
-    unknown = sorted({*layer_types} - {FULL_ATTENTION, LINEAR_ATTENTION})
+    known = {FULL_ATTENTION} | ({LINEAR_ATTENTION} if hasattr(text_config, GATED_DELTANET_SETTING) else set())
+    unknown = sorted({*layer_types} - known)
     if unknown or FULL_ATTENTION not in layer_types:
         kinds = " and ".join(unknown) or "linear attention alone"
         raise InvalidCheckpoint(

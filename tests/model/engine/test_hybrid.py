@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.estimates import SNAPSHOTS, Estimates
 from longview.model.engine.generation import GenerationConfig
-from longview.model.engine.kv_cache import PreallocatedCache
+from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.local import LocalEngine
 from longview.model.errors import InvalidCheckpoint
 from longview.video.decoder import TimedFrames
@@ -125,6 +126,12 @@ def test_layers_that_cannot_be_cropped_are_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(config.replace('"full_attention"', '"sliding_attention"'))
     with pytest.raises(InvalidCheckpoint, match="layers with sliding attention, whose cache Longview cannot crop"):
         LocalEngine(find_checkpoint(str(tmp_path)), device="cpu")
+
+
+def test_linear_layers_of_another_kind_are_refused() -> None:
+    config = SimpleNamespace(layer_types=["linear_attention", "full_attention"])
+    with pytest.raises(InvalidCheckpoint, match="m has layers with linear attention, whose cache Longview cannot crop"):
+        read_layer_types(config, "m")
 
 
 def test_a_state_returns_only_to_its_snapshots() -> None:
