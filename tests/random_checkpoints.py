@@ -38,9 +38,10 @@ HYBRID = {
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
 
-def random_model(layout: str, **text_options: Any) -> Any:
-    """Make a model of a layout on the current device. `text_options` replace settings of the language model."""
-    deepstack = VISION | {"deepstack_visual_indexes": [0, 1, 2]}
+def random_model(layout: str, vision_options: dict[str, Any] | None = None, **text_options: Any) -> Any:
+    """Make a model of a layout on the current device. The options replace settings of the vision tower and the language model."""
+    vision = VISION | (vision_options or {})
+    deepstack = {"deepstack_visual_indexes": [0, 1, 2]} | vision
     match layout:
         case "dense" | "tied":
             config: Any = Qwen3VLConfig(
@@ -51,11 +52,11 @@ def random_model(layout: str, **text_options: Any) -> Any:
             text = TEXT | ATTENTION | EXPERTS | {"decoder_sparse_step": 1} | text_options
             config, model_class = Qwen3VLMoeConfig(vision_config=deepstack, text_config=text), Qwen3VLMoeForConditionalGeneration
         case "hybrid":
-            config = Qwen3_5Config(vision_config=VISION, text_config=TEXT | HYBRID | text_options)
+            config = Qwen3_5Config(vision_config=vision, text_config=TEXT | HYBRID | text_options)
             model_class = Qwen3_5ForConditionalGeneration
         case "hybrid mixture of experts":
             text = TEXT | HYBRID | EXPERTS | {"shared_expert_intermediate_size": 32} | text_options
-            config, model_class = Qwen3_5MoeConfig(vision_config=VISION, text_config=text), Qwen3_5MoeForConditionalGeneration
+            config, model_class = Qwen3_5MoeConfig(vision_config=vision, text_config=text), Qwen3_5MoeForConditionalGeneration
         case _:
             raise ValueError(layout)
     bundled = AutoProcessor.from_pretrained(DEMO)
@@ -74,7 +75,7 @@ def random_model(layout: str, **text_options: Any) -> Any:
     return model
 
 
-def save_random_checkpoint(folder: Path, layout: str, **text_options: Any) -> None:
+def save_random_checkpoint(folder: Path, layout: str, **options: Any) -> None:
     """Write a checkpoint of a layout; see `random_model`."""
-    random_model(layout, **text_options).save_pretrained(folder)
+    random_model(layout, **options).save_pretrained(folder)
     AutoProcessor.from_pretrained(DEMO).save_pretrained(folder)
