@@ -84,7 +84,7 @@ class Runtime:
                     engine,
                     self.decoder,
                     memory_bytes=self.settings.session_memory_bytes,
-                    host_bytes=self.settings.session_host_bytes if engine.device == "cuda" else 0,
+                    host_bytes=self.settings.session_host_bytes if engine.device in ("cuda", "xpu") else 0,
                     context_tokens=self.settings.context_tokens,
                     takes_words=self.checkpoint.profile.takes_words,
                 )

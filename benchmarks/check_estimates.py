@@ -53,6 +53,7 @@ def run(name: str, engine: LocalEngine, decoder: Decoder, path: Path, purpose: P
     pool = SessionPool(engine, decoder)
     plan: SamplingPlan = pool.planner.plan(video, purpose)
     estimate_s = engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS)
+    assert estimate_s is not None
     start = time.perf_counter()
     for window in plan.windows:
         session = pool.session(video, plan, window, pin=False)

@@ -91,12 +91,15 @@ def _index_file(context: Context, path: Path, options: IndexOptions) -> IndexRes
     if seconds is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return result
     question = f"{path.name}: captioning takes about {format_time(seconds)} on this machine. Start it now?"
-    if not typer.confirm(question, default=False, err=True):
+    try:
+        if not typer.confirm(question, default=False, err=True):
+            return result
+    except typer.Abort:
+        # What was found so far is reported in any case.
         return result
-    again = context.follow(context.app.index(path, replace(options, accepts_long=True)))
-    # The first run states how long the other sources took.
-    pairs = zip(result.reports, again.reports, strict=True)
-    return replace(again, reports=tuple(second if second.source == "captions" else first for first, second in pairs))
+    captioned = context.follow(context.app.index(path, replace(options, sources=("captions",))))
+    others = [report for report in result.reports if report.source != "captions"]
+    return replace(captioned, reports=(*others, *captioned.reports))
 
 
 def index_lines(result: IndexResult) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Captions: what the checkpoint sees. They are written window by window, and again when all windows are merged and refined."""
 
 import logging
+import shlex
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +14,7 @@ from longview.indexing.tracks import Track
 from longview.model.tasks.events import PartialResult
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_spans, format_time
-from longview.video.timeline import Event, Segment, Span
+from longview.video.timeline import Event, Segment, Span, merge_spans
 
 if TYPE_CHECKING:
     from longview.model.tasks.captioner import Captions
@@ -84,8 +85,8 @@ class CaptionSource:
         plan, cost = self.plan(job, step)
         if cost.seconds is not None and cost.seconds > MAX_UNASKED_S and not (job.accepts_long or job.is_requested):
             raise NeedsConsent(
-                f"captioning would take about {format_time(cost.seconds)} on this machine; to start it: longview index --yes "
-                f"{job.video.path.name}",
+                f"captioning would take about {format_time(cost.seconds)} on this machine; to start it: "
+                f"longview index --yes {shlex.quote(str(job.video.path))}",
                 cost.seconds,
             )
         _log_cost(job, plan, cost, pool.engine.device)
@@ -163,7 +164,8 @@ class CaptionSource:
             # The last window is followed by the complete track, at once or after its refinement.
             if len(finished) < len(plan.windows) and (known is None or known.status not in ("complete", "declined")):
                 done_s = window.value.window.end_s
-                left = (Span(done_s, job.span.end_s),)
+                skipped = {window.span for window in plan.windows} - {part.window for part in finished}
+                left = merge_spans([*(span for span in skipped if span.end_s <= done_s), Span(done_s, job.span.end_s)])
                 track = Track(self.name, "incomplete", job.span, done_s, provenance, uncovered=left)
                 events = merge_windows(finished, patch_period_s=plan.patch_period_s)
                 segments = [Segment(event.span, event.text, self.name) for event in events]

@@ -21,6 +21,7 @@ from torch.nn import functional
 from longview.model.engine.devices import synchronize
 from longview.model.engine.estimates import Estimates, Speed
 from longview.model.engine.kv_cache import PreallocatedCache
+from longview.model.engine.precision import Int8Linear
 from longview.model.engine.prefill import Prefill
 from longview.model.engine.session_cache import SessionCache
 from longview.video.atomic import atomic_write
@@ -32,6 +33,8 @@ SPEEDS_FILE = "speeds.json"
 HEIGHT, WIDTH = 224, 384
 """Size of the measured frames, in pixels: 84 tokens per temporal patch."""
 TOKENS_PER_PATCH = HEIGHT * WIDTH // 1024
+PATCH_TOKENS = TOKENS_PER_PATCH + 10
+"""Tokens of a temporal patch with its timestamp."""
 MEASURED_PATCHES = {"cpu": 6, "mps": 24}
 """Temporal patches of the measured chunk, by device type; for others `MAX_MEASURED_PATCHES`."""
 MAX_MEASURED_PATCHES = 96
@@ -50,8 +53,10 @@ FORMAT_STEPS_PER_CHUNK = 24
 def machine_key(checkpoint: str, model: Any) -> str:
     """Return what the speed of a checkpoint depends on, as the key of its measurement."""
     device = model.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {_processor_name()}"
-    precision = "int8" if any(type(module).__name__ == "Int8Linear" for module in model.modules()) else str(model.dtype)
+    name = f"{device.type} {_processor_name()}"
+    if device.type in ("cuda", "xpu"):
+        name = getattr(torch, device.type).get_device_name(device)
+    precision = "int8" if any(isinstance(module, Int8Linear) for module in model.modules()) else str(model.dtype)
     return " | ".join([checkpoint, name, precision, f"{torch.get_num_threads()} threads", f"torch {torch.__version__}"])
 
 
@@ -60,7 +65,9 @@ def load_speed(cache: Path | None, key: str) -> Speed | None:
     if cache is None:
         return None
     try:
-        return Speed(**json.loads((cache / SPEEDS_FILE).read_text(encoding="utf-8"))[key])
+        speed = Speed(**json.loads((cache / SPEEDS_FILE).read_text(encoding="utf-8"))[key])
+        is_valid = min(speed.flops_per_s, speed.attention_flops_per_s, speed.step_s) > 0 and speed.step_s_per_token >= 0
+        return speed if is_valid else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -71,10 +78,10 @@ def save_speed(cache: Path | None, key: str, speed: Speed) -> None:
         return
     path = cache / SPEEDS_FILE
     try:
-        speeds = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(speeds, dict)
-    except (OSError, ValueError, AssertionError):
-        speeds = {}
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        document = None
+    speeds = document if isinstance(document, dict) else {}
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary_path:
@@ -88,8 +95,9 @@ def measure_speed(
 ) -> Speed:
     """Measure the speed of a loaded model, in inference mode. `max_tokens`: longest context that fits the device."""
     device = model.device
-    patches = MEASURED_PATCHES.get(device.type, MAX_MEASURED_PATCHES)
-    chunk_tokens = patches * (TOKENS_PER_PATCH + 10)
+    # Four chunks have to fit.
+    patches = min(MEASURED_PATCHES.get(device.type, MAX_MEASURED_PATCHES), max(1, max_tokens // (4 * PATCH_TOKENS)))
+    chunk_tokens = patches * PATCH_TOKENS
     past_tokens = max(0, min(PAST_TOKENS.get(device.type, MAX_PAST_TOKENS), max_tokens - 4 * chunk_tokens))
     cache = PreallocatedCache(layer_types, past_tokens + 4 * chunk_tokens)
     prefill = Prefill(model, processor, cache, clock_offset_s=0.0)

@@ -29,8 +29,9 @@ CACHE_RESERVE_BYTES = 4 << 30
 leave less, they are divided over several devices."""
 FLOAT32_SHARE = 0.6
 """Maximum share of the host's free memory for weights in float32. Above it they are kept in bfloat16."""
-MIN_BFLOAT16_BYTES = 200 << 20
-"""Minimum size of weights that may be in bfloat16 on a CPU, in bytes. float32 is exact, and small checkpoints are fast in it."""
+MIN_LARGE_BYTES = 200 << 20
+"""Minimum size of the weights of a large checkpoint, in bytes. On a CPU a smaller one runs on one thread, in float32 unless asked
+otherwise, and its plans are not frugal: one step is too little work to share, and fast enough."""
 FP8_METHODS = frozenset({"fp8", "mxfp8"})
 """Quantisation methods whose kernels come from the package `kernels`; without it the weights are de-quantised."""
 ATTENTION = {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
@@ -77,6 +78,11 @@ def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = 
             "install their kernels: pip install flash-linear-attention",
             checkpoint.name,
         )
+    quantization = quantization_of(config)
+    # Experts in FP8 have functions of their own.
+    has_plain_experts = is_mixture_of_experts(config) and (not quantization or bool(quantization.get("dequantize")))
+    if precision == "int8" and is_mixture_of_experts(config):
+        raise InvalidCheckpoint(f"{checkpoint.name} has experts, which cannot be in 8 bits here; use --precision bfloat16.")
     dtype = choose_dtype(checkpoint, device_type, precision)
     size_bytes = loaded_bytes(checkpoint, config, dtype)
     placement = place_weights(checkpoint.name, size_bytes, devices_of(device_type))
@@ -89,7 +95,7 @@ def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = 
                 config=config,
                 dtype=dtype,
                 attn_implementation=dict(ATTENTION),
-                experts_implementation=experts.EXPERTS if is_mixture_of_experts(config) else None,
+                experts_implementation=experts.EXPERTS if has_plain_experts else None,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -116,7 +122,7 @@ def choose_dtype(checkpoint: Checkpoint, device_type: str, precision: Precision)
     """Return the number format in which the weights are loaded."""
     if device_type != "cpu" or precision in ("bfloat16", "int8"):
         return torch.bfloat16
-    if precision == "float32" or checkpoint.weight_bytes < MIN_BFLOAT16_BYTES:
+    if precision == "float32" or checkpoint.weight_bytes < MIN_LARGE_BYTES:
         return torch.float32
     free_bytes, _ = memory_bytes(torch.device("cpu"))
     if checkpoint.weight_bytes * 2 > free_bytes * FLOAT32_SHARE or is_bfloat16_faster():
@@ -144,8 +150,8 @@ def place_weights(name: str, size_bytes: int, devices: list[torch.device]) -> di
     total = sum(total for _, total in memory.values())
     if size_bytes > total:
         raise OutOfMemory(
-            f"The weights of {name} take {size_bytes / 1e9:.0f} GB, and the memory of {_name(devices)} is {total / 1e9:.0f} GB; "
-            "choose a smaller or a quantised checkpoint, or a server (--server)."
+            f"The weights of {name} take {size_bytes / 1e9:.0f} GB, and the memory of {_describe(devices)} is "
+            f"{total / 1e9:.0f} GB; choose a smaller or a quantised checkpoint, or a server (--server)."
         )
     if devices[0].type in ("cpu", "mps"):
         return {}
@@ -153,6 +159,12 @@ def place_weights(name: str, size_bytes: int, devices: list[torch.device]) -> di
     if len(devices) == 1 or size_bytes + CACHE_RESERVE_BYTES <= memory[roomiest][0]:
         return {"device_map": {"": roomiest}}
     room = {device.index: max(0, free - CACHE_RESERVE_BYTES) for device, (free, _) in memory.items()}
+    if size_bytes > sum(room.values()):
+        # accelerate would put the rest on the disk.
+        raise OutOfMemory(
+            f"The weights of {name} take {size_bytes / 1e9:.0f} GB, and {sum(room.values()) / 1e9:.0f} GB are free for weights "
+            f"on {_describe(devices)}; end other programs there, or choose a smaller or a quantised checkpoint."
+        )
     # accelerate divides the layers evenly, so that every device has a similar rest for the caches.
     return {"device_map": "balanced", "max_memory": room}
 
@@ -180,11 +192,14 @@ def _prepare_quantization(checkpoint: Checkpoint, config: Any, device_type: str)
     try:
         quantizer = AutoHfQuantizer.from_config(dict(quantization))
         quantizer.validate_environment(device_map=None)
+        if getattr(quantizer.quantization_config, "dequantize", False):
+            # transformers de-quantises FP8 on older cards by itself.
+            config.quantization_config = quantization | {"dequantize": True}
     except (ImportError, RuntimeError, ValueError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} is quantised ({method}) and cannot be loaded here: {error}") from error
 
 
-def _name(devices: list[torch.device]) -> str:
+def _describe(devices: list[torch.device]) -> str:
     if devices[0].type == "cpu":
         return "this machine"
     return "the GPU" if len(devices) == 1 else f"the {len(devices)} GPUs"

@@ -27,7 +27,7 @@ from longview.model.engine.estimates import Estimates
 from longview.model.engine.generation import MAX_THINKING_TOKENS, GenerationConfig, NextLogits, decode_reply
 from longview.model.engine.grammar import Grammars
 from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
-from longview.model.engine.loading import load_model
+from longview.model.engine.loading import MIN_LARGE_BYTES, load_model
 from longview.model.engine.local_generation import LocalGeneration
 from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.prefill import FrameBatcher, Prefill
@@ -35,7 +35,7 @@ from longview.model.engine.sampling import Sampler, sampling_config_of
 from longview.model.engine.session_cache import SessionCache
 from longview.model.engine.static_frames import drop_static_patches
 from longview.model.engine.thoughts import thought_end_of, thought_tags_of
-from longview.model.errors import InvalidQuestion
+from longview.model.errors import InvalidQuestion, OutOfMemory
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress
@@ -44,8 +44,6 @@ from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
-MAX_SINGLE_THREAD_WEIGHTS_BYTES = 200 << 20
-"""Maximum size of weights that one CPU thread runs fastest: one step is too little work to share."""
 MEMORY_SHARE = 0.8
 """Maximum share of the free memory for one KV cache, and on a GPU for all of them together."""
 MEMORY_SHARE_HOST = 0.25
@@ -83,21 +81,25 @@ class LocalEngine:
         """
         self.checkpoint = checkpoint
         self.device = choose_device_type(device)
-        small = checkpoint.weight_bytes < MAX_SINGLE_THREAD_WEIGHTS_BYTES
-        torch.set_num_threads(cpu_threads or (1 if small else psutil.cpu_count(logical=False) or 1))
+        is_small = checkpoint.weight_bytes < MIN_LARGE_BYTES
+        torch.set_num_threads(cpu_threads or (1 if is_small else psutil.cpu_count(logical=False) or 1))
+        # The threads of PyTorch take this setting from the thread that first needs them; see `longview.model.engine.devices`.
+        torch.set_flush_denormal(True)
         self.processor: Any
         self.model: Any
         self.processor, self.model = load_model(checkpoint, self.device, precision)
+        torch.set_flush_denormal(False)
         text = self.model.config.get_text_config()
         self.layer_types = read_layer_types(text, checkpoint.name)
         """The kind of each layer; see `longview.model.engine.kv_cache.read_layer_types`."""
         layer_devices = Counter(next(layer.parameters()).device for layer in self.model.model.language_model.layers)
         self.uses_cuda_graph = self.device == "cuda" and len(layer_devices) == 1
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
-        self.is_frugal = self.device == "cpu" and not small
+        self.is_frugal = self.device == "cpu" and not is_small
         """See `longview.model.engine.base.Engine`. Frames that show nothing new are left out, too."""
         self.estimates = Estimates(self.model)
         self._speed: Speed | None = None
+        self._is_speed_unknown = False
         self._cache = cache
         self._chunk_lock = threading.Lock()
         """Memory is reserved for the activations of one chunk, also if several windows are opened at once."""
@@ -172,11 +174,11 @@ class LocalEngine:
 
     def context_ids(self, context: str) -> torch.Tensor:
         """Return token ids, int64 (1, n), of a context that follows the video; n is 0 without one."""
-        return self._token_ids(clean_context(context)).to(self.device)
+        return self._token_ids(clean_context(context)).to(self.model.device)
 
     def question_ids(self, question: str, history: Sequence[ChatTurn] = (), *, thinking: bool = False) -> torch.Tensor:
         """Return token ids, int64 (1, n), of all that follows video and context: earlier turns, the question, the template."""
-        return self._token_ids(self.chat_template.after_context(question, history, thinking=thinking)).to(self.device)
+        return self._token_ids(self.chat_template.after_context(question, history, thinking=thinking)).to(self.model.device)
 
     def _token_ids(self, text: str) -> torch.Tensor:
         ids: torch.Tensor = self.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
@@ -243,27 +245,37 @@ class LocalEngine:
         """See `longview.model.engine.base.Engine`."""
         return self.estimates.bytes_for(plan)
 
-    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float:
+    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float | None:
         """See `longview.model.engine.base.Engine`."""
-        return self.estimates.seconds_for(plan, self.speed(), reply_tokens=reply_tokens, words_tokens=words_tokens)
+        speed = self.speed()
+        if speed is None:
+            return None
+        return self.estimates.seconds_for(plan, speed, reply_tokens=reply_tokens, words_tokens=words_tokens)
 
-    def speed(self) -> Speed:
-        """Return the speed of this checkpoint on this machine; the first call ever measures it, which takes seconds."""
+    def speed(self) -> Speed | None:
+        """Return the speed of this checkpoint on this machine; the first call ever measures it, which takes seconds.
+
+        None: the device has no memory for the measurement now.
+        """
+        key = machine_key(self.checkpoint.identity, self.model)
         with self._chunk_lock:
-            if self._speed is None:
-                key = machine_key(self.checkpoint.identity, self.model)
-                self._speed = load_speed(self._cache, key)
-            if self._speed is None:
-                with inference("the measurement of the speed"):
-                    self._speed = measure_speed(
-                        self.model,
-                        self.processor,
-                        self.layer_types,
-                        self.estimates,
-                        uses_cuda_graph=self.uses_cuda_graph,
-                        max_tokens=self.context_tokens,
-                    )
-                save_speed(self._cache, key, self._speed)
+            self._speed = self._speed or load_speed(self._cache, key)
+            if self._speed is None and not self._is_speed_unknown:
+                try:
+                    with inference("the measurement of the speed"):
+                        self._speed = measure_speed(
+                            self.model,
+                            self.processor,
+                            self.layer_types,
+                            self.estimates,
+                            uses_cuda_graph=self.uses_cuda_graph,
+                            max_tokens=self.context_tokens,
+                        )
+                    save_speed(self._cache, key, self._speed)
+                except OutOfMemory as error:
+                    # Each further attempt in this process would take seconds, too.
+                    self._is_speed_unknown = True
+                    log.warning("the speed of %s is not known: %s", self.checkpoint.name, error)
             return self._speed
 
 

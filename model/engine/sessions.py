@@ -147,9 +147,12 @@ class SessionPool:
             with self._lock:
                 self._evicted.update(self._sessions.values())
                 self._sessions.clear()
-            busy = sum(session.is_busy for session in self._evicted)
-            if not busy or time.monotonic() > deadline_s:
-                return not self._evicted
+                used = list(self._evicted)
+            is_busy = any(session.is_busy for session in used)
+            if not is_busy or time.monotonic() > deadline_s:
+                return not used
+            # A name for them here would keep their memory.
+            del used
             progress.raise_if_cancelled()
             time.sleep(CANCEL_POLL_S)
 
@@ -196,10 +199,10 @@ class SessionPool:
         with progress.holding(opening):
             if (open_session := self._lookup(key, pin=pin)) is not None:
                 return open_session
-            # Evict before the new session allocates, or both would have to fit; `_reserved_bytes` also counts other openings.
-            self._make_room(key, self.engine.session_bytes(capacity_tokens))
-            decoded = self.decoder.frames_played_at(video, window.times_s, plan.height, plan.width, progress=progress)
             try:
+                # Evict before the new session allocates, or both would have to fit; `_reserved_bytes` also counts other openings.
+                self._make_room(key, self.engine.session_bytes(capacity_tokens))
+                decoded = self.decoder.frames_played_at(video, window.times_s, plan.height, plan.width, progress=progress)
                 with closing(decoded) as frames:
                     session = self.engine.open_session(
                         frames,
@@ -211,7 +214,7 @@ class SessionPool:
                     )
             finally:
                 with self._lock:
-                    del self._reserved_bytes[key]
+                    self._reserved_bytes.pop(key, None)
                     self._opening.pop(key, None)
             with self._lock:
                 self._sessions[key] = session
@@ -267,7 +270,9 @@ class SessionPool:
 
     def _device_bytes(self) -> int:
         """Return the device memory of all sessions: open, being opened, and evicted but still in use by a caller."""
-        sessions = [*self._sessions.values(), *self._evicted]
+        # A caller that still holds an offloaded session moves it back with its next question.
+        restored = [session for session in self._offloaded.values() if session.is_busy]
+        sessions = [*self._sessions.values(), *self._evicted, *restored]
         return sum(session.size_bytes for session in sessions) + sum(self._reserved_bytes.values())
 
 

@@ -5,6 +5,7 @@ sentences; fenced or not, cut off or not, in seconds or in clock times. The pars
 cannot parse, and never invents one.
 """
 
+import itertools
 import json
 import math
 import re
@@ -183,7 +184,10 @@ def to_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span 
     it, and ended before the frame after its last.
     """
     patches = session.patches
-    period_s = patches[1].timestamp_s - patches[0].timestamp_s if len(patches) > 1 else session.window.duration_s
+    timestamps_s = [patch.timestamp_s for patch in patches]
+    # Patches of an unchanged picture may be left out between two others.
+    gaps_s = (after - before for before, after in itertools.pairwise(timestamps_s))
+    period_s = min(gaps_s, default=session.window.duration_s)
     if start_s > patches[-1].timestamp_s + period_s or end_s < patches[0].timestamp_s - period_s:
         return None
     first = min(patches, key=lambda patch: abs(patch.timestamp_s - start_s))

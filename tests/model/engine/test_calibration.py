@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from longview.model.engine import local
 from longview.model.engine.calibration import SPEEDS_FILE, load_speed, machine_key, save_speed
@@ -24,7 +25,13 @@ def test_speed_is_measured_once_for_a_machine(tmp_path: Path, monkeypatch: pytes
     checkpoint = find_checkpoint(str(tmp_path / "checkpoint"))
     first = LocalEngine(checkpoint, device="cpu", cpu_threads=1, cache=tmp_path / "cache")
     speed = first.speed()
-    assert speed.flops_per_s > 0 and speed.attention_flops_per_s > 0 and 0 < speed.step_s < 1 and speed.step_s_per_token >= 0
+    assert (
+        speed is not None
+        and speed.flops_per_s > 0
+        and speed.attention_flops_per_s > 0
+        and 0 < speed.step_s < 1
+        and speed.step_s_per_token >= 0
+    )
 
     def fail(*_: object, **__: object) -> Speed:
         raise AssertionError("measured again")
@@ -73,9 +80,30 @@ def test_estimate_is_within_a_factor_of_the_truth(engine: LocalEngine, decoder: 
     pool = SessionPool(engine, decoder, memory_bytes=1 << 30)
     plan = pool.planner.plan(shapes_video)
     estimate = engine.estimated_seconds(plan, reply_tokens=0)
+    assert estimate is not None
     start = time.perf_counter()
     pool.session(shapes_video, plan, plan.windows[0])
     assert 1 / 1.5 < estimate / (time.perf_counter() - start) < 1.5
+
+
+def test_measurement_without_memory_leaves_the_time_unknown(
+    engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_speed", None)
+    monkeypatch.setattr(engine, "_is_speed_unknown", False)
+    monkeypatch.setattr(engine, "_cache", None)
+    calls = []
+
+    def run_out_of_memory(*_: object, **__: object) -> Speed:
+        calls.append(1)
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(local, "measure_speed", run_out_of_memory)
+    plan = SessionPool(engine, decoder, memory_bytes=1 << 30).planner.plan(shapes_video)
+    assert engine.estimated_seconds(plan, reply_tokens=10) is None
+    assert engine.estimated_seconds(plan, reply_tokens=10) is None
+    # It is not tried for every estimate.
+    assert calls == [1]
 
 
 def test_key_names_all_that_changes_the_speed(engine: LocalEngine) -> None:

@@ -12,6 +12,7 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.planner import Planner
 from longview.model.engine.profiles import find_profile
 from longview.model.engine.static_frames import MAX_GAP_S, drop_static_patches
+from longview.model.tasks.replies import to_video_clock
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo, probe
 from longview.video.timeline import Span
@@ -41,8 +42,9 @@ def test_only_patches_with_something_new_are_kept(chunk_size: int) -> None:
     video = TimedFrames(frames, np.arange(21.0))
     kept = list(drop_static_patches(split(video, chunk_size)))
     times_s = np.concatenate([chunk.times_s for chunk in kept])
-    # The first patch, one after at most eight seconds, the object, the picture without it, the next picture, the odd last frame.
-    assert times_s.tolist() == [0, 1, 8, 9, 10, 11, 12, 13, 20]
+    # The first patch, one after at most eight seconds, the object with the picture without it, the next picture from its first
+    # to its last patch, and the odd last frame.
+    assert times_s.tolist() == [0, 1, 8, 9, 10, 11, 12, 13, 18, 19, 20]
     for chunk in kept:
         for frame, time_s in zip(chunk.frames, chunk.times_s, strict=True):
             assert np.array_equal(frame, frames[int(time_s)])
@@ -52,7 +54,23 @@ def test_only_patches_with_something_new_are_kept(chunk_size: int) -> None:
 def test_undecodable_spans_are_kept() -> None:
     chunks = [TimedFrames(NO_FRAMES, np.zeros(0), (Span(0, 5),)), TimedFrames(np.stack([picture(1)] * 2), np.array([5.0, 6.0]))]
     kept = list(drop_static_patches(chunks))
-    assert kept[0].undecodable == (Span(0, 5),) and [len(chunk) for chunk in kept] == [0, 2]
+    assert kept[0].undecodable == (Span(0, 5),) and [len(chunk) for chunk in kept] == [0, 2, 0]
+
+
+def test_event_of_a_still_clip_keeps_its_time(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "is_frugal", True)
+    clip = TimedFrames(np.stack([picture(1)] * 12), 100 + np.arange(12.0) / 2)
+    session = engine.open_session([clip], Span(100, 106), capacity_tokens=4000, clock_offset_s=100.0)
+    assert [patch.timestamp_s for patch in session.patches] == [0.2, 5.2]
+    assert to_video_clock(0.0, 5.5, session) == Span(100.0, 105.5)
+
+
+def test_change_of_colour_alone_is_a_change() -> None:
+    # Both have the same grey level.
+    colours = np.zeros((4, 64, 96, 3), np.uint8)
+    colours[:2, ..., 0], colours[2:, ..., 1] = 200, 102
+    kept = list(drop_static_patches([TimedFrames(colours, np.arange(4.0))]))
+    assert [len(chunk) for chunk in kept] == [4, 0]
 
 
 def test_slow_device_gets_fewer_and_smaller_frames(

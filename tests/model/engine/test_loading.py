@@ -116,6 +116,8 @@ def test_weights_are_placed_by_free_memory(monkeypatch: pytest.MonkeyPatch) -> N
     assert place_weights("m", 16 * GIB, gpus) == {"device_map": {"": gpus[1]}}
     assert place_weights("m", 16 * GIB, gpus[:1]) == {"device_map": {"": gpus[0]}}
     assert place_weights("m", 30 * GIB, gpus) == {"device_map": "balanced", "max_memory": {0: 16 * GIB, 1: 19 * GIB}}
+    with pytest.raises(OutOfMemory, match="take 39 GB, and 38 GB are free for weights on the 2 GPUs; end other programs"):
+        place_weights("m", 36 * GIB, gpus)
     assert place_weights("m", 3 * GIB, [torch.device("cpu")]) == {}
     with pytest.raises(OutOfMemory, match="The weights of m take 64 GB, and the memory of the 2 GPUs is 52 GB"):
         place_weights("m", 60 * GIB, gpus)
