@@ -103,7 +103,9 @@ def test_interrupted_server_cancels_its_jobs(tmp_path: Path, long_video: Path) -
     library = tmp_path / "library"
     with running_server(library) as server:
         started = server.post(
-            "/gradio_api/call/index", json.dumps({"data": [str(long_video)]}).encode(), **{"Content-Type": "application/json"}
+            "/gradio_api/call/index",
+            json.dumps({"data": [str(long_video), False]}).encode(),
+            **{"Content-Type": "application/json"},
         )
         assert started[0] == 200
         while "Captioning" not in server.first_event("/events"):
