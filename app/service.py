@@ -295,8 +295,11 @@ class Longview:
         from longview.model.tasks import costs
 
         pool, checks = self.pool, self._runtime.checks
-        plan = pool.planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
-        caption_plan = pool.planner.plan(video, "caption", span=span, context_tokens=context_tokens)
+        planner = pool.planner
+        plan = planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
+        plan = planner.estimate_kept_share(video, plan)
+        caption_plan = planner.plan(video, "caption", span=span, context_tokens=context_tokens)
+        caption_plan = planner.estimate_kept_share(video, caption_plan)
         # A file that is not in the library has no words yet.
         words = words_in(self.library, self.settings, video.content_hash[:ID_DIGITS])
         return FramePlan(

@@ -118,6 +118,8 @@ class SamplingPlan:
     """Tokens of each window for template, question and reply."""
     window_words_tokens: tuple[int, ...]
     """For each window: tokens that are reserved for its words; 0 for a checkpoint that does not take them."""
+    kept_share: float = 1.0
+    """Estimated share of the temporal patches that a frugal engine keeps; see `longview.model.engine.patch_selection`."""
 
     @property
     def span(self) -> Span:
@@ -148,6 +150,11 @@ class SamplingPlan:
     def timestamp_tokens(self) -> int:
         """Tokens of all timestamps, with the vision start and end of each patch."""
         return sum(self.window_timestamp_tokens)
+
+    @property
+    def kept_tokens(self) -> int:
+        """Estimated visual and timestamp tokens that the engine keeps."""
+        return round((self.visual_tokens + self.timestamp_tokens) * self.kept_share)
 
     @property
     def words_tokens(self) -> int:

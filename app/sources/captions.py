@@ -67,6 +67,7 @@ class CaptionSource:
 
         pool, span = self._runtime.pool, job.span if job.is_partial else None
         plan = pool.planner.plan(job.video, "caption", span=span, context_tokens=job.context_tokens, progress=progress)
+        plan = pool.planner.estimate_kept_share(job.video, plan, progress)
         words = words_in(self._library, self._runtime.settings, job.entry.video_id)
         return plan, captions_cost(pool, self._runtime.prober, job.video, plan, self._runtime.checks.captions, words=words)
 

@@ -119,8 +119,8 @@ class Estimates:
         """Estimate time from a measured speed; see `longview.model.engine.base.Engine.estimated_seconds`."""
         seconds = 0.0
         for window, timestamp_tokens in zip(plan.windows, plan.window_timestamp_tokens, strict=True):
-            visual = window.temporal_patches * plan.tokens_per_patch
-            tokens = visual + timestamp_tokens + words_tokens // len(plan.windows)
+            visual = round(window.temporal_patches * plan.kept_share) * plan.tokens_per_patch
+            tokens = visual + round(timestamp_tokens * plan.kept_share) + words_tokens // len(plan.windows)
             dense, attention = self.flops(tokens, visual, plan.tokens_per_patch)
             seconds += dense / speed.flops_per_s + attention / speed.attention_flops_per_s
             seconds += reply_tokens * (speed.step_s + speed.step_s_per_token * tokens)

@@ -18,6 +18,9 @@ BLOCK_TOKENS = 64
 """Tokens per block. Tensors of a block of 16 heads take 512 KiB each."""
 NORM_EPSILON = 1e-6
 """Added to the squared norm of queries and keys, as in transformers' `l2norm`."""
+MIN_LOG_DECAY = -80.0
+"""Least logarithmic decay between two tokens that is computed: e^-80 is 2e-35. The exponential of numbers whose result underflows
+or overflows takes twenty times as long on a CPU."""
 PROJECTIONS = ("in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "conv1d", "out_proj")
 """Parts of a layer that `use_cpu_linear_attention` can replace: that of Qwen3.5, dense and mixture of experts."""
 
@@ -56,9 +59,8 @@ def _forward(
     recurrent = state.recurrent(self.num_v_heads, self.head_k_dim, self.head_v_dim, hidden_states.device)
     rule = _step if count == 1 else _blocks
     out = rule(query, key, value, decay, beta, recurrent)
-    gate = self.in_proj_z(hidden_states).view(-1, self.head_v_dim)
-    out = self.norm(out.to(hidden_states.dtype).view(-1, self.head_v_dim), gate)
-    projected: torch.Tensor = self.out_proj(out.view(1, count, -1))
+    normed = _normalize_gated(out, self.in_proj_z(hidden_states)[0], self.norm.weight, self.norm.variance_epsilon)
+    projected: torch.Tensor = self.out_proj(normed.unsqueeze(0))
     return projected
 
 
@@ -66,6 +68,21 @@ def _normalize(states: torch.Tensor) -> torch.Tensor:
     """Divide vectors (n, heads, size) by their norms, in float32."""
     states = states.float()
     return states * torch.rsqrt(states.square().sum(-1, keepdim=True) + NORM_EPSILON)
+
+
+def _normalize_gated(states: torch.Tensor, gates: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Divide outputs (n, heads, size) by their root mean square, and multiply by weights and SiLU of gates (n, heads * size).
+
+    Computes in float32, and returns (n, heads * size) in the dtype of the gates.
+    """
+    out = torch.empty_like(gates)
+    for start in range(0, len(states), BLOCK_TOKENS):
+        rows = slice(start, start + BLOCK_TOKENS)
+        block = states[rows]
+        scale = torch.rsqrt(block.square().mean(-1, keepdim=True) + epsilon)
+        gate = functional.silu(gates[rows].float()).view_as(block)
+        out[rows] = gate.mul_(block).mul_(scale).mul_(weight.float()).flatten(1)
+    return out
 
 
 def _convolve(inputs: torch.Tensor, recent: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -105,8 +122,8 @@ def _blocks(
         q, k = (states[rows].transpose(0, 1).repeat_interleave(groups, dim=0) for states in (query, key))
         gain = beta[rows].t().unsqueeze(-1)
         total_decay = decay[rows].cumsum(0).t()
-        # From one token of the block to a later one. Above the diagonal the exponential may overflow, and is not used.
-        between = (total_decay.unsqueeze(-1) - total_decay.unsqueeze(-2)).exp_().tril_()
+        # From one token of the block to a later one. Above the diagonal it is not used.
+        between = (total_decay.unsqueeze(-1) - total_decay.unsqueeze(-2)).clamp_(MIN_LOG_DECAY, 0.0).exp_().tril_()
         from_state = total_decay.exp().unsqueeze(-1)
         to_end = (total_decay[:, -1:] - total_decay).exp_().unsqueeze(-1)
         keys = k.transpose(-1, -2)

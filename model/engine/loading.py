@@ -19,7 +19,7 @@ from longview.model.engine.devices import devices_of, memory_bytes, memory_error
 from longview.model.engine.kv_cache import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.linear_attention import use_cpu_linear_attention
 from longview.model.engine.patch_embedding import use_linear_patch_embedding
-from longview.model.engine.precision import quantize_linear_layers
+from longview.model.engine.precision import quantize_linear_layers, use_matrix_vector_products
 from longview.model.errors import InvalidCheckpoint, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,7 @@ def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = 
                 use_cpu_linear_attention(model)
                 if precision == "int8":
                     quantize_linear_layers(model, torch.bfloat16 if is_bfloat16_faster() else torch.float32)
+                use_matrix_vector_products(model)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
     return processor, model.eval()

@@ -30,10 +30,10 @@ from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.loading import MIN_LARGE_BYTES, load_model
 from longview.model.engine.local_generation import LocalGeneration
 from longview.model.engine.ood import load_ood_detector
+from longview.model.engine.patch_selection import select_patches
 from longview.model.engine.prefill import FrameBatcher, Prefill
 from longview.model.engine.sampling import Sampler, sampling_config_of
 from longview.model.engine.session_cache import SessionCache
-from longview.model.engine.static_frames import drop_static_patches
 from longview.model.engine.thoughts import thought_end_of, thought_tags_of
 from longview.model.errors import InvalidQuestion, OutOfMemory
 from longview.video.decoder import TimedFrames
@@ -96,7 +96,7 @@ class LocalEngine:
         self.uses_cuda_graph = self.device == "cuda" and len(layer_devices) == 1
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
         self.is_frugal = self.device == "cpu" and not is_small
-        """See `longview.model.engine.base.Engine`. Frames that show nothing new are left out, too."""
+        """See `longview.model.engine.base.Engine`. Frames that show little new are left out, too."""
         self.estimates = Estimates(self.model)
         self._speed: Speed | None = None
         self._is_speed_unknown = False
@@ -150,7 +150,7 @@ class LocalEngine:
         batcher = FrameBatcher()
         with inference(f"{capacity_tokens} tokens"):
             prefill.append_text(self.chat_template.before_video)
-            for pixels, times_s in batcher.chunks(drop_static_patches(frames) if self.is_frugal else frames, self.device):
+            for pixels, times_s in batcher.chunks(select_patches(frames) if self.is_frugal else frames, self.device):
                 progress.raise_if_cancelled()
                 with progress.holding(self._chunk_lock):
                     prefill.append_frames(pixels, times_s)

@@ -1,12 +1,15 @@
 """Sampling plans within the trained range and the context of one engine."""
 
+import logging
 from dataclasses import replace
 
 from longview.model.engine.base import Engine
+from longview.model.engine.patch_selection import select_patches
 from longview.video.decoder import Decoder
+from longview.video.errors import VideoError
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.sampler import Budget, Purpose, SamplingPlan, TrainedRange, plan_sampling, window_overlaps
+from longview.video.sampler import FRAMES_PER_PATCH, Budget, Purpose, SamplingPlan, TrainedRange, plan_sampling, window_overlaps
 from longview.video.shots import shot_starts
 from longview.video.timeline import Span
 
@@ -15,6 +18,13 @@ FRUGAL_FRAME_PERIOD_S = 1.0
 FRUGAL_TOKENS_PER_PATCH = 84
 """Maximum visual tokens of a temporal patch on a slow device: those of 384x224 pixels, nearly 16:9. (Qwen3.5-0.8B with random
 weights needs about 50 s for the captions of a minute of such video on two cores; docs/performance.md.)"""
+
+EXAMPLES = 3
+"""Parts of a video of which the share of kept patches is measured for an estimate."""
+EXAMPLE_PATCHES = 12
+"""Temporal patches of each part: 24 seconds. Decoding them took about two seconds for a part of a video of 1920x1080."""
+
+log = logging.getLogger(__name__)
 
 
 class Planner:
@@ -26,6 +36,7 @@ class Planner:
         self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)
         """Maximum tokens of one window with question and reply; lowered when the device runs out of memory."""
         self._shot_starts_s: dict[tuple[str, tuple[Span, ...]], tuple[float, ...]] = {}
+        self._kept_shares: dict[tuple[str, Span, float], float] = {}
 
     def plan(
         self,
@@ -68,6 +79,35 @@ class Planner:
         if key not in self._shot_starts_s:
             self._shot_starts_s[key] = shot_starts(self._decoder, video, regions, progress)
         return self._shot_starts_s[key]
+
+    def estimate_kept_share(self, video: VideoInfo, plan: SamplingPlan, progress: Progress = NO_PROGRESS) -> SamplingPlan:
+        """Return a plan with the share of its patches that a frugal engine keeps, measured on some parts of the video.
+
+        Raises:
+            Cancelled: the operation was cancelled.
+        """
+        key = (video.content_hash, plan.span, plan.patch_period_s)
+        if self._engine.is_frugal and key not in self._kept_shares:
+            self._kept_shares[key] = self._measure_kept_share(video, plan, progress)
+        return replace(plan, kept_share=self._kept_shares.get(key, 1.0))
+
+    def _measure_kept_share(self, video: VideoInfo, plan: SamplingPlan, progress: Progress) -> float:
+        times_s = [time_s for window in plan.windows for time_s in window.times_s]
+        size = EXAMPLE_PATCHES * FRAMES_PER_PATCH
+        starts = range(0, len(times_s), max(size, len(times_s) // EXAMPLES + 1))
+        kept = total = 0
+        for start, part in zip(starts, progress.steps(len(starts)), strict=True):
+            example_s = sorted(set(times_s[start : start + size]))
+            try:
+                chunks = list(self._decoder.frames_played_at(video, example_s, plan.height, plan.width, progress=part))
+            except VideoError as error:
+                log.info("%s: no frames from %.1f s for the estimate: %s", video.path.name, example_s[0], error)
+                continue
+            total += sum(len(chunk) for chunk in chunks)
+            kept += sum(len(chunk) for chunk in select_patches(chunks))
+        # The first and the last patch are always kept, of each part and of the video.
+        ends = FRAMES_PER_PATCH * len(starts)
+        return max(0, kept - ends) / (total - ends) if total > ends else 1.0
 
 
 def _frugal(trained_range: TrainedRange) -> TrainedRange:

@@ -2,59 +2,114 @@
 
 In 8 bits, weights are rounded with one scale per output channel, and inputs with one scale per token, as they come (W8A8;
 Dettmers et al. 2022, without the separation of outliers). All other operations are in the faster of the two other formats. A
-decoding step reads half of the memory of bfloat16. What this costs in accuracy is measured on the demo checkpoint only
-(docs/performance.md).
+decoding step reads half of the memory of bfloat16. Where bfloat16 is the faster format, the prefill multiplies in it, with the
+weights converted back, because it is bound by the multiplications, and rounding its inputs would take time and accuracy. What 8
+bits cost in accuracy is measured on the demo checkpoint only (docs/performance.md).
 """
 
 import warnings
-from typing import Any
+from types import MethodType
+from typing import Any, Literal
 
 import torch
+from torch.nn import functional
 
 MIN_INT8_FEATURES = 64
 """Minimum number of inputs and of outputs of a linear layer that is quantised. Smaller ones cost nothing."""
 INT8_MAX = 127
+MAX_INT8_ROWS = 32
+"""Maximum number of tokens that are multiplied in 8 bits where the prefill is in bfloat16. For so few, converting the weights
+would take most of the time."""
 MIN_SCALE = 1e-12
 """Minimum scale, for rows that are zero."""
+ROUNDED_CHANNELS = 4096
+"""Output channels that are rounded at once: those of a layer with a large vocabulary would take gigabytes in float32."""
 
 
 class Int8Linear(torch.nn.Module):
     """A linear layer with weights in 8 bits, and inputs that are rounded to 8 bits when they come."""
 
-    def __init__(self, linear: torch.nn.Linear) -> None:
+    def __init__(self, linear: torch.nn.Linear, prefill: Literal["int8", "bfloat16", "never"] = "int8") -> None:
+        """`prefill`: the format in which several tokens at once are multiplied. `never`: tokens mostly come one by one."""
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.weight_bytes = linear.weight.numel() + 4 * linear.out_features
-        """Size of the weights and their scales."""
-        weight = linear.weight.detach().float()
-        scales = (weight.abs().amax(1) / INT8_MAX).clamp_min(MIN_SCALE).double()
-        with warnings.catch_warnings():
-            # The deprecation of quantised tensors, which the operator still takes.
-            warnings.simplefilter("ignore", UserWarning)
-            quantized = torch.quantize_per_channel(weight, scales, torch.zeros(len(weight), dtype=torch.long), 0, torch.qint8)
+        weight, scales = _round_channels(linear.weight.detach())
         has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
-        engine = torch.backends.quantized.engine
-        if has_vnni and "onednn" in torch.backends.quantized.supported_engines:
-            torch.backends.quantized.engine = "onednn"
-        try:
-            self._packed = torch.ops.quantized.linear_prepack(quantized, None)
-        finally:
-            torch.backends.quantized.engine = engine
+        # oneDNN multiplies many tokens faster. For one token FBGEMM reads the weights faster (8.0 and 6.6 GB/s of one core with
+        # AMX), and keeps them once instead of twice.
+        engine = "fbgemm" if prefill != "int8" else "onednn" if has_vnni else None
+        self._packed = _pack(weight, scales, engine)
+        self.weight_bytes = weight.numel() * (2 if engine == "onednn" else 1)
+        """Size of the packed weights, without the buffers."""
         # Without VNNI the products of two 8-bit numbers can overflow 16 bits; the inputs then have 7 bits.
         self._reduces_range = not has_vnni
+        self.weight: torch.Tensor | None
         self.bias: torch.Tensor | None
+        self.scales: torch.Tensor
+        self.register_buffer("weight", weight if prefill == "bfloat16" else None)
+        self.register_buffer("scales", scales)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Multiply inputs (…, in) with the weights; (…, out) in the dtype of the inputs."""
-        # The operator has one scale for all rows. Rows that are scaled to the same maximum have one scale each.
-        rows = inputs.reshape(-1, self.in_features).float()
-        scales = torch.maximum(rows.amax(-1, keepdim=True), -rows.amin(-1, keepdim=True)).clamp_min_(MIN_SCALE)
-        out: torch.Tensor = torch.ops.quantized.linear_dynamic(rows / scales, self._packed, self._reduces_range)
-        out = out.mul_(scales)
+        rows = inputs.reshape(-1, self.in_features)
+        if self.weight is not None and len(rows) > MAX_INT8_ROWS:
+            out = functional.linear(rows.bfloat16(), self.weight.bfloat16()).mul_(self.scales)
+        else:
+            # The operator has one scale for all rows. Rows that are scaled to the same maximum have one scale each.
+            rows = rows.float()
+            scales = torch.maximum(rows.amax(-1, keepdim=True), -rows.amin(-1, keepdim=True)).clamp_min_(MIN_SCALE)
+            out = torch.ops.quantized.linear_dynamic(rows / scales, self._packed, self._reduces_range)
+            out.mul_(scales)
         if self.bias is not None:
             out.add_(self.bias)
         return out.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
+
+
+def _round_channels(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Round weights (out, in) to int8 (out, in) with one scale per output channel, float32 (out,)."""
+    rounded = torch.empty(weight.shape, dtype=torch.int8)
+    scales = torch.empty(len(weight))
+    for start in range(0, len(weight), ROUNDED_CHANNELS):
+        channels = slice(start, start + ROUNDED_CHANNELS)
+        values = weight[channels].float()
+        scales[channels] = (values.abs().amax(1) / INT8_MAX).clamp_min_(MIN_SCALE)
+        rounded[channels] = (values / scales[channels, None]).round_()
+    return rounded, scales
+
+
+def _pack(weight: torch.Tensor, scales: torch.Tensor, engine: str | None) -> Any:
+    """Return weights, int8 (out, in), in the layout of an operator; None: that of the default engine."""
+    with warnings.catch_warnings():
+        # The deprecation of quantised tensors, which the operator still takes.
+        warnings.simplefilter("ignore", UserWarning)
+        zeros = torch.zeros(len(weight), dtype=torch.long)
+        quantized = torch._make_per_channel_quantized_tensor(weight, scales.double(), zeros, 0)
+    default = torch.backends.quantized.engine
+    if engine in torch.backends.quantized.supported_engines:
+        torch.backends.quantized.engine = engine
+    try:
+        return torch.ops.quantized.linear_prepack(quantized, None)
+    finally:
+        torch.backends.quantized.engine = default
+
+
+def use_matrix_vector_products(model: Any) -> None:
+    """Multiply single tokens with bfloat16 weights by matrix-vector products, which read the memory faster on a CPU.
+
+    On one core with AMX, a linear layer read 7.2 GB/s, and the same product as a matrix and a vector 9.5 GB/s.
+    """
+    for module in model.modules():
+        if type(module) is torch.nn.Linear and module.weight.dtype == torch.bfloat16:
+            module.forward = MethodType(_linear, module)  # type: ignore[method-assign]
+
+
+def _linear(self: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+    if inputs.numel() != self.in_features:
+        return functional.linear(inputs, self.weight, self.bias)
+    vector = inputs.reshape(-1)
+    out = torch.mv(self.weight, vector) if self.bias is None else torch.addmv(self.bias, self.weight, vector)
+    return out.view(*inputs.shape[:-1], self.out_features)
 
 
 class _Float32Embedding(torch.nn.Module):
@@ -70,15 +125,20 @@ class _Float32Embedding(torch.nn.Module):
 
 
 def quantize_linear_layers(model: Any, dtype: torch.dtype) -> None:
-    """Replace the linear layers of a model by `Int8Linear`, one at a time, and convert all else to `dtype`.
+    """Replace linear layers of a model by `Int8Linear`, one at a time, and convert all else to `dtype`.
 
-    A model in bfloat16 keeps its table of embeddings, which is the largest part that is not a linear layer.
+    A model in float32 keeps its table of embeddings in its format, because it is the largest part that is not a linear layer. A
+    model in bfloat16 keeps its vision tower: it has no decoding steps.
     """
-    for module in list(model.modules()):
+    is_bfloat16 = dtype == torch.bfloat16
+    for module in list((model.model.language_model if is_bfloat16 else model).modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, torch.nn.Linear) and min(child.in_features, child.out_features) >= MIN_INT8_FEATURES:
-                setattr(module, name, Int8Linear(child))
-    if dtype == torch.float32:
+                setattr(module, name, Int8Linear(child, "bfloat16" if is_bfloat16 else "int8"))
+    if is_bfloat16:
+        # Logits are computed for one token at a time.
+        model.lm_head = Int8Linear(model.lm_head, "never")
+    else:
         language = model.model.language_model
         embedding, language.embed_tokens = language.embed_tokens, torch.nn.Identity()
         model.float()

@@ -1,7 +1,7 @@
 """Cost estimates of tasks before they run: sessions, generated replies, and time.
 
-The counts are exact if they depend on the sampling plan only. The number of checks depends on how many events the checkpoint
-reports, so a cost with checks is an estimate.
+The counts are exact if they depend on the sampling plan only. Tokens and time follow `SamplingPlan.kept_share`. The number of
+checks depends on how many events the checkpoint reports, so a cost with checks is an estimate.
 """
 
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def captions_cost(
     tokens = windows * CAPTIONS_TOKENS + text_generations * SUMMARY_TOKENS
     clips = 0
     words_tokens = _words_tokens(pool, plan, words)
-    prompt_tokens = _frame_tokens(plan) + words_tokens
+    prompt_tokens = plan.kept_tokens + words_tokens
     if options.verify:
         generations += events
         tokens += events * GROUNDING_TOKENS
@@ -78,7 +78,7 @@ def captions_cost(
         generations += clips
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows, words_tokens=words_tokens)
     if clips:
-        prompt_tokens += clips * _frame_tokens(_clip_plan(pool, video))
+        prompt_tokens += clips * _clip_plan(pool, video).kept_tokens
         seconds = seconds and seconds + clips * (_clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0)
     return Cost(sessions, generations, prompt_tokens, seconds, text_generations, is_exact=not (options.verify or options.refine))
 
@@ -88,7 +88,7 @@ def locate_cost(pool: SessionPool, prober: Prober, plan: SamplingPlan, options: 
     windows = len(plan.windows)
     replies = prober.max_verification_replies if options.verify else 0
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=GROUNDING_TOKENS + replies * VERIFICATION_TOKENS)
-    return Cost(windows, windows * (1 + replies), _frame_tokens(plan), seconds, is_exact=replies <= 1)
+    return Cost(windows, windows * (1 + replies), plan.kept_tokens, seconds, is_exact=replies <= 1)
 
 
 def occurrence_cost(pool: SessionPool, prober: Prober, video: VideoInfo, options: LocateOptions) -> Cost:
@@ -97,7 +97,7 @@ def occurrence_cost(pool: SessionPool, prober: Prober, video: VideoInfo, options
     has_clip = options.refine or (options.verify and prober.needs_clips)
     tokens = (GROUNDING_TOKENS if options.refine else 0) + replies * VERIFICATION_TOKENS
     seconds = _clip_seconds(pool, video, tokens) if has_clip else 0.0
-    prompt_tokens = _frame_tokens(_clip_plan(pool, video)) if has_clip else 0
+    prompt_tokens = _clip_plan(pool, video).kept_tokens if has_clip else 0
     return Cost(int(has_clip), int(options.refine) + replies, prompt_tokens, seconds, is_exact=False)
 
 
@@ -118,13 +118,13 @@ def answer_cost(
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=ANSWER_TOKENS, words_tokens=words_tokens)
     if seconds is not None:
         seconds /= len(plan.windows)
-    prompt_tokens = (_frame_tokens(plan) + words_tokens) // len(plan.windows)
+    prompt_tokens = (plan.kept_tokens + words_tokens) // len(plan.windows)
     if not options.verify:
         return Cost(1, 1, prompt_tokens, seconds)
     tokens = prober.max_verification_replies * VERIFICATION_TOKENS
     if seconds is not None:
         seconds += _clip_seconds(pool, video, tokens) or 0.0
-    prompt_tokens += _frame_tokens(_clip_plan(pool, video))
+    prompt_tokens += _clip_plan(pool, video).kept_tokens
     return Cost(2, 1 + prober.max_verification_replies, prompt_tokens, seconds, is_exact=False)
 
 
@@ -140,7 +140,3 @@ def _clip_seconds(pool: SessionPool, video: VideoInfo, reply_tokens: int) -> flo
 
 def _clip_plan(pool: SessionPool, video: VideoInfo) -> SamplingPlan:
     return clip_plan(pool, video, Span(0.0, CLIP_EVENT_S + 2 * MARGIN_S))
-
-
-def _frame_tokens(plan: SamplingPlan) -> int:
-    return plan.visual_tokens + plan.timestamp_tokens

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from longview.model.engine.local import LocalEngine
+from longview.model.engine.patch_selection import MAX_STILL_GAP_S, select_patches
 from longview.model.engine.planner import Planner
 from longview.model.engine.profiles import find_profile
-from longview.model.engine.static_frames import MAX_GAP_S, drop_static_patches
 from longview.model.tasks.replies import to_video_clock
 from longview.video.decoder import Decoder, TimedFrames
 from longview.video.probe import VideoInfo, probe
@@ -40,7 +40,7 @@ def test_only_patches_with_something_new_are_kept(chunk_size: int) -> None:
     noise = np.random.default_rng(0).integers(-2, 3, frames.shape)
     frames = np.clip(frames.astype(int) + noise, 0, 255).astype(np.uint8)
     video = TimedFrames(frames, np.arange(21.0))
-    kept = list(drop_static_patches(split(video, chunk_size)))
+    kept = list(select_patches(split(video, chunk_size)))
     times_s = np.concatenate([chunk.times_s for chunk in kept])
     # The first patch, one after at most eight seconds, the object with the picture without it, the next picture from its first
     # to its last patch, and the odd last frame.
@@ -48,12 +48,25 @@ def test_only_patches_with_something_new_are_kept(chunk_size: int) -> None:
     for chunk in kept:
         for frame, time_s in zip(chunk.frames, chunk.times_s, strict=True):
             assert np.array_equal(frame, frames[int(time_s)])
-    assert np.diff(times_s).max() <= MAX_GAP_S
+    assert np.diff(times_s).max() <= MAX_STILL_GAP_S
+
+
+def test_moving_shot_has_every_second_patch_and_both_sides_of_a_cut() -> None:
+    # An object moves through a picture for 12 seconds, then through another one.
+    frames = np.stack([picture(1)] * 12 + [picture(9)] * 12)
+    for index, frame in enumerate(frames):
+        frame[8:24, 3 * index : 3 * index + 16] = 255
+    video = TimedFrames(frames, np.arange(24.0))
+    times_s = np.concatenate([chunk.times_s for chunk in select_patches(split(video, 5))])
+    assert times_s[::2].tolist() == [0, 4, 8, 10, 12, 16, 20, 22]
+    # The clips of refinement are denser, and keep all patches.
+    dense = TimedFrames(frames, np.arange(24.0) / 4)
+    assert sum(len(chunk) for chunk in select_patches([dense])) == len(frames)
 
 
 def test_undecodable_spans_are_kept() -> None:
     chunks = [TimedFrames(NO_FRAMES, np.zeros(0), (Span(0, 5),)), TimedFrames(np.stack([picture(1)] * 2), np.array([5.0, 6.0]))]
-    kept = list(drop_static_patches(chunks))
+    kept = list(select_patches(chunks))
     assert kept[0].undecodable == (Span(0, 5),) and [len(chunk) for chunk in kept] == [0, 2, 0]
 
 
@@ -69,7 +82,7 @@ def test_change_of_colour_alone_is_a_change() -> None:
     # Both have the same grey level.
     colours = np.zeros((4, 64, 96, 3), np.uint8)
     colours[:2, ..., 0], colours[2:, ..., 1] = 200, 102
-    kept = list(drop_static_patches([TimedFrames(colours, np.arange(4.0))]))
+    kept = list(select_patches([TimedFrames(colours, np.arange(4.0))]))
     assert [len(chunk) for chunk in kept] == [4, 0]
 
 
@@ -88,14 +101,34 @@ def test_slow_device_gets_fewer_and_smaller_frames(
     assert Planner(engine, decoder).plan(video, "qa", fps=2.0).patch_period_s == 1.0
 
 
-def test_frames_of_a_still_video_are_left_out_of_the_prompt(
-    engine: LocalEngine, decoder: Decoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_estimate_follows_the_patches_that_are_kept(
+    engine: LocalEngine, decoder: Decoder, still_path: Path, shapes_video: VideoInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    planner, still = Planner(engine, decoder), probe(still_path)
+    plan = planner.plan(still, "qa")
+    assert planner.estimate_kept_share(still, plan).kept_share == 1
+    monkeypatch.setattr(engine, "is_frugal", True)
+    estimate = planner.estimate_kept_share(still, plan)
+    assert estimate.kept_share <= 0.3 and estimate.kept_tokens < 0.3 * (plan.visual_tokens + plan.timestamp_tokens)
+    seconds = [engine.estimated_seconds(one, reply_tokens=0) for one in (plan, estimate)]
+    assert seconds[0] and seconds[1] and seconds[1] < 0.4 * seconds[0]
+    # A moving video with frames at the trained rate keeps all of them.
+    assert planner.estimate_kept_share(shapes_video, planner.plan(shapes_video, "qa", fps=2.0)).kept_share > 0.5
+
+
+@pytest.fixture
+def still_path(tmp_path: Path) -> Path:
     path = tmp_path / "slides.mp4"
     source = "testsrc2=s=320x192:r=10:d=1,loop=loop=199:size=1,setpts=N/10/TB"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-f", "lavfi", "-i", source, "-t", "20", str(path)]
     subprocess.run(command, check=True)
-    video = probe(path)
+    return path
+
+
+def test_frames_of_a_still_video_are_left_out_of_the_prompt(
+    engine: LocalEngine, decoder: Decoder, still_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = probe(still_path)
     plan = Planner(engine, decoder).plan(video, "qa")
     monkeypatch.setattr(engine, "is_frugal", True)
     frames = decoder.frames_played_at(video, plan.windows[0].times_s, plan.height, plan.width)

@@ -17,10 +17,10 @@ from tests.model.engine.test_prefill import QUESTION, open_session, random_frame
 from tests.random_checkpoints import save_random_checkpoint
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("dtype", "prefill"), [(torch.float32, "int8"), (torch.bfloat16, "bfloat16"), (torch.bfloat16, "never")])
 @pytest.mark.parametrize("has_vnni", [True, False])
 def test_one_large_token_does_not_cost_the_others_their_precision(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, has_vnni: bool
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, prefill: Any, has_vnni: bool
 ) -> None:
     if not has_vnni:
         monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False, raising=False)
@@ -30,11 +30,14 @@ def test_one_large_token_does_not_cost_the_others_their_precision(
     inputs[0, 0] *= 1000
     inputs[1, 4] = 0
     expected = linear(inputs)
-    out = Int8Linear(linear)(inputs.to(dtype))
+    out = Int8Linear(linear, prefill)(inputs.to(dtype))
     assert out.dtype == dtype and out.shape == expected.shape
     errors = (out.float() - expected).norm(dim=-1) / expected.norm(dim=-1)
     assert errors.max() < (0.03 if has_vnni else 0.05)
     assert torch.allclose(out[1, 4].float(), linear.bias, atol=1e-2)
+    # A single token has kernels of its own.
+    one = Int8Linear(linear, prefill)(inputs[:1, :1].to(dtype))
+    assert (one.float() - expected[:1, :1]).norm() < 0.03 * expected[:1, :1].norm()
 
 
 @pytest.mark.parametrize("layout", ["dense", "hybrid"])
@@ -57,7 +60,7 @@ def test_eight_bits_stay_close_to_float32(
     assert torch.equal(session.first_logits(QUESTION), session.first_logits(QUESTION))
     # The estimate counts the quantised weights.
     plain = LocalEngine(find_checkpoint(str(tmp_path)), device="cpu", cpu_threads=1)
-    assert engine.estimates.weight_bytes < 0.55 * plain.estimates.weight_bytes
+    assert engine.estimates.weight_bytes < 0.6 * plain.estimates.weight_bytes
     assert engine.estimates._weights[0] == pytest.approx(plain.estimates._weights[0], rel=0.02)
 
 

@@ -1,0 +1,106 @@
+"""Selection of the temporal patches that show something new, for devices on which every token is slow.
+
+Around a cut, and where a still picture begins to move, all patches are kept. Within a shot that moves a patch every four seconds
+is kept, and of a still picture one every eight seconds. Each patch has its own timestamp in the prompt, so leaving some out moves
+no time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from longview.video.decoder import TimedFrames
+from longview.video.sampler import FRAMES_PER_PATCH
+from longview.video.shots import ShotDetector
+from longview.video.timeline import Span
+
+MAX_STILL_GAP_S = 8.0
+"""Maximum time between two patches of an unchanged picture, in seconds. The checkpoint has to see that time passes."""
+MAX_SHOT_GAP_S = 4.0
+"""Maximum time between two patches of a moving shot, in seconds, where patches are further apart than `MIN_SPARSE_PERIOD_S`."""
+MIN_SPARSE_PERIOD_S = 1.9
+"""Minimum time between the starts of two patches, in seconds, from which some of a moving shot are left out. A denser grid was
+chosen for its resolution in time: the clips of refinement, or a rate that the user asks for."""
+BLOCK_PX = 8
+"""Side of the blocks that are compared, in pixels of the frames that the checkpoint gets. The noise of a codec averages out."""
+CHANGE = 6.0
+"""Mean absolute difference from which a block has changed, in levels of 255. A still slide of 1280x720 differed by up to 2 (x264,
+CRF 23) and 4 (MPEG-4); see `longview.model.screen_text.changes`."""
+
+Means = NDArray[np.float32]
+"""Mean of each colour in each block, (rows, columns, 3)."""
+
+
+def select_patches(chunks: Iterable[TimedFrames]) -> Iterator[TimedFrames]:
+    """Yield the chunks without the temporal patches that show little new.
+
+    The first and the last patch of a shot and of a still picture are kept, so that the times at which they change are known as
+    without this. An odd last frame is yielded as it is.
+    """
+    selection = _Selection()
+    rest = TimedFrames(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0))
+    for chunk in chunks:
+        joined = _join([part for part in (rest, chunk) if len(part)], ())
+        frames, times_s = joined.frames, joined.times_s
+        whole = len(times_s) - len(times_s) % FRAMES_PER_PATCH
+        rest = TimedFrames(frames[whole:], times_s[whole:])
+        patches: list[TimedFrames] = []
+        for first in range(0, whole, FRAMES_PER_PATCH):
+            pair = slice(first, first + FRAMES_PER_PATCH)
+            patches += selection.add(TimedFrames(frames[pair], times_s[pair]))
+        yield _join(patches, chunk.undecodable)
+    yield _join([part for part in (selection.left_out, rest) if part is not None and len(part)], ())
+
+
+class _Selection:
+    """The patches of a video so far, one after another."""
+
+    def __init__(self) -> None:
+        self.left_out: TimedFrames | None = None
+        """The last patch, if it was left out."""
+        self._shots = ShotDetector()
+        self._blocks: Means | None = None
+        self._kept_s = self._last_s = 0.0
+        self._moves = False
+
+    def add(self, patch: TimedFrames) -> list[TimedFrames]:
+        """Return the patches that are kept now: none, this one, or the one before and this one."""
+        blocks = [_block_means(frame) for frame in patch.frames]
+        # The detector has to see each frame.
+        cuts = [self._shots.starts_shot(frame) for frame in patch.frames]
+        moves = self._blocks is None or any(_differ(self._blocks, one) for one in blocks)
+        start_s, end_s = float(patch.times_s[0]), float(patch.times_s[-1])
+        period_s = start_s - self._last_s
+        is_boundary = any(cuts) or (moves and not self._moves)
+        if moves:
+            is_due = period_s < MIN_SPARSE_PERIOD_S or end_s + period_s - self._kept_s > MAX_SHOT_GAP_S
+        else:
+            is_due = end_s - self._kept_s >= MAX_STILL_GAP_S
+        self._last_s, self._moves = start_s, moves
+        if self._blocks is not None and not is_boundary and not is_due:
+            self.left_out = patch
+            return []
+        kept = [self.left_out] if self.left_out is not None and is_boundary else []
+        self._blocks, self._kept_s, self.left_out = blocks[-1], end_s, None
+        return [*kept, patch]
+
+
+def _join(parts: Sequence[TimedFrames], undecodable: tuple[Span, ...]) -> TimedFrames:
+    if not parts:
+        return TimedFrames(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0), undecodable)
+    return TimedFrames(
+        np.concatenate([part.frames for part in parts]), np.concatenate([part.times_s for part in parts]), undecodable
+    )
+
+
+def _block_means(frame: NDArray[np.uint8]) -> Means:
+    """Return the mean of each colour in each block of a frame, RGB uint8 (H, W, 3)."""
+    height, width = frame.shape[:2]
+    size = (width // BLOCK_PX, height // BLOCK_PX)
+    return np.asarray(cv2.resize(frame.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _differ(before: Means, after: Means) -> bool:
+    return before.shape != after.shape or bool((np.abs(before - after) >= CHANGE).any())
