@@ -23,7 +23,7 @@ from longview.model.engine.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.video.decoder import Decoder
-from longview.video.sampler import Purpose, SamplingPlan
+from longview.video.sampler import Purpose
 from longview.video.synthetic import render, sample_events
 
 REPLY_TOKENS = 128
@@ -51,7 +51,7 @@ def run(name: str, engine: LocalEngine, decoder: Decoder, path: Path, purpose: P
     """Estimate one plan, then run it."""
     video = decoder.probe(path)
     pool = SessionPool(engine, decoder)
-    plan: SamplingPlan = pool.planner.plan(video, purpose)
+    plan = pool.planner.estimate_kept_share(video, pool.planner.plan(video, purpose))
     estimate_s = engine.estimated_seconds(plan, reply_tokens=REPLY_TOKENS)
     assert estimate_s is not None
     start = time.perf_counter()
@@ -60,8 +60,7 @@ def run(name: str, engine: LocalEngine, decoder: Decoder, path: Path, purpose: P
         assert isinstance(session, LocalSession)
         generate(engine, session, REPLY_TOKENS)
         pool.release(session)
-    tokens = plan.visual_tokens + plan.timestamp_tokens
-    return Case(f"{name}, {minutes:g} min, {tokens:,} tokens", estimate_s, time.perf_counter() - start)
+    return Case(f"{name}, {minutes:g} min, {plan.kept_tokens:,} tokens", estimate_s, time.perf_counter() - start)
 
 
 def cases(folder: Path, threads: int) -> Iterator[Case]:

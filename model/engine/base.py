@@ -61,7 +61,7 @@ class VideoSession(Protocol):
     """The checkpoint that answers. Its profile has the prompts."""
     patches: tuple[TemporalPatch, ...]
     frames: int
-    """Number of decoded frames. It is below the planned number where frames are static or undecodable."""
+    """Number of decoded frames. It is below the planned number where frames show little new or are undecodable."""
     undecodable: tuple[Span, ...]
     """Spans of the window whose frames are damaged or missing."""
     is_out_of_distribution: bool
