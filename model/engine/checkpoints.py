@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from longview.model.engine.profiles import Profile, find_profile, read_profile
-from longview.model.errors import CheckpointNotFound, InvalidCheckpoint
+from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint
 from longview.video.sampler import TrainedRange
 
 log = logging.getLogger(__name__)
@@ -76,17 +76,18 @@ class Checkpoint:
         return f"{self.name}@{self.fingerprint}"
 
 
-def find_checkpoint(name: str, *, context_tokens: int | None = None) -> Checkpoint:
+def find_checkpoint(name: str, *, context_tokens: int | None = None, device: str | None = None) -> Checkpoint:
     """Find a checkpoint by name, and download a Hugging Face id that is not in the local cache.
 
-    `auto`: on an accelerator the largest cached Qwen3-VL Instruct or Qwen3.5 that fits, else the bundled demo checkpoint.
-    `context_tokens`: a checkpoint of the Qwen3-VL family with a shorter context is extended by YaRN.
+    `auto`: on an accelerator, the largest cached Qwen3-VL Instruct or Qwen3.5 that fits, else the bundled demo checkpoint.
+    `context_tokens`: a checkpoint of the Qwen3-VL family with a shorter context is extended by YaRN. `device`: the type of device
+    that `auto` chooses for; by default the accelerator, where there is one.
 
     Raises:
         CheckpointNotFound: the checkpoint is not in the local cache and cannot be downloaded.
         InvalidCheckpoint: the folder is not a complete safetensors checkpoint of a video language model.
     """
-    checkpoint = _find(_best_cached() or "demo" if name == "auto" else name)
+    checkpoint = _find(_best_cached(device) or "demo" if name == "auto" else name)
     if context_tokens and context_tokens > checkpoint.max_context_tokens:
         return _with_yarn(checkpoint, context_tokens)
     return checkpoint
@@ -221,8 +222,13 @@ def _fingerprint(folder: Path, weights: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _best_cached() -> str | None:
-    """Find the largest cached checkpoint of `AUTO_PATTERN` that fits the accelerator. None: there is none, or no accelerator."""
+def _best_cached(device: str | None) -> str | None:
+    """Find the largest cached checkpoint of `AUTO_PATTERN` that fits the accelerator.
+
+    None: there is none, or no accelerator, or another device was requested.
+    """
+    if device == "cpu":
+        return None
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -235,7 +241,11 @@ def _best_cached() -> str | None:
     # Importing PyTorch takes seconds, and is rarely needed here.
     from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
 
-    device_type = choose_device_type(None)
+    try:
+        device_type = choose_device_type(device)
+    except DeviceNotFound:
+        # The library can be read without the device. Loading the checkpoint says that it is missing.
+        return None
     if device_type == "cpu":
         return None
     free_bytes = sum(memory_bytes(device)[0] for device in devices_of(device_type))

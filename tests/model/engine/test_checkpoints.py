@@ -9,11 +9,13 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
 
 from longview.model.engine import checkpoints, devices
 from longview.model.engine.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.local import LocalEngine
 from longview.model.engine.profiles import find_profile
-from longview.model.errors import CheckpointNotFound, InvalidCheckpoint
+from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint
 
 CONFIG = {
     "vision_config": {},
@@ -139,9 +141,15 @@ def test_auto_takes_the_largest_cached_checkpoint_that_fits(
     monkeypatch.setattr(huggingface_hub, "scan_cache_dir", lambda: cache)
     monkeypatch.setattr(checkpoints, "_fetch", lambda repo_id, **_: folders[repo_id])
     kv_bytes = checkpoints.AUTO_KV_TOKENS * find_checkpoint(str(folders["Qwen/Qwen3.5-4B"])).kv_bytes_per_token
-    monkeypatch.setattr(devices, "choose_device_type", lambda _: "cuda")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
     monkeypatch.setattr(devices, "devices_of", lambda _: [None])
     monkeypatch.setattr(devices, "memory_bytes", lambda _: (kv_bytes + 5_000, kv_bytes + 5_000))
-    assert find_checkpoint("auto").name == "Qwen/Qwen3.5-4B"
-    monkeypatch.setattr(devices, "choose_device_type", lambda _: "cpu")
+    assert find_checkpoint("auto").name == find_checkpoint("auto", device="cuda").name == "Qwen/Qwen3.5-4B"
+    # The device of the settings counts, not the one that the machine has.
+    assert find_checkpoint("auto", device="cpu").name == "demo"
+    # The library can be read without the requested device; the engine refuses it.
+    assert find_checkpoint("auto", device="xpu").name == "demo"
+    with pytest.raises(DeviceNotFound):
+        LocalEngine(find_checkpoint("auto", device="xpu"), device="xpu")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
     assert find_checkpoint("auto").name == "demo"
