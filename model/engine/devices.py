@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 ACCELERATORS = ("cuda", "xpu", "mps")
 """Types of devices beside the CPU: NVIDIA and AMD, Intel, Apple."""
 DEVICE_TYPES = (*ACCELERATORS, "cpu")
+SESSION_ADVICE = "choose a smaller --context-tokens or a smaller checkpoint"
+"""What a user can do if a session does not fit."""
 OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory")
 """Parts of the messages of PyTorch where memory is short: of MPS, and of the allocator of the host."""
 
@@ -69,8 +71,11 @@ def synchronize(device: torch.device) -> None:
 
 
 @contextmanager
-def memory_errors(what: str) -> Iterator[None]:
-    """Turn PyTorch's out-of-memory errors into `OutOfMemory`, and free what the failed call held."""
+def memory_errors(what: str, advice: str = SESSION_ADVICE) -> Iterator[None]:
+    """Turn PyTorch's out-of-memory errors into `OutOfMemory`, and free what the failed call held.
+
+    `what`: what the memory is for. `advice`: what the user can do.
+    """
     try:
         yield
         return
@@ -84,9 +89,7 @@ def memory_errors(what: str) -> Iterator[None]:
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()
     log.info("out of memory: %s", details)
-    raise OutOfMemory(
-        f"The device does not have enough memory for {what}; choose a smaller --context-tokens or a smaller checkpoint."
-    ) from None
+    raise OutOfMemory(f"The device does not have enough memory for {what}; {advice}.") from None
 
 
 class _Depth(threading.local):

@@ -34,6 +34,8 @@ MIN_LARGE_BYTES = 200 << 20
 otherwise, and its plans are not frugal: one step is too little work to share, and fast enough."""
 FP8_METHODS = frozenset({"fp8", "mxfp8"})
 """Quantisation methods whose kernels come from the package `kernels`; without it the weights are de-quantised."""
+WEIGHTS_ADVICE = "choose a smaller or a quantised checkpoint, --precision bfloat16 on a CPU, or a server (--server)"
+"""What a user can do if the weights do not fit. A shorter context would not help."""
 ATTENTION = {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
 
 
@@ -89,7 +91,7 @@ def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = 
     log.info("loading %s (%.1f GB, %s) on %s", checkpoint.name, size_bytes / 1e9, dtype, placement)
     try:
         processor = AutoProcessor.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-        with memory_errors("the weights"):
+        with memory_errors("the weights", WEIGHTS_ADVICE):
             model = AutoModelForImageTextToText.from_pretrained(
                 checkpoint.folder,
                 config=config,
@@ -152,7 +154,7 @@ def place_weights(name: str, size_bytes: int, devices: list[torch.device]) -> di
     if size_bytes > total:
         raise OutOfMemory(
             f"The weights of {name} take {size_bytes / 1e9:.0f} GB, and the memory of {_describe(devices)} is "
-            f"{total / 1e9:.0f} GB; choose a smaller or a quantised checkpoint, or a server (--server)."
+            f"{total / 1e9:.0f} GB; {WEIGHTS_ADVICE}."
         )
     if devices[0].type in ("cpu", "mps"):
         return {}
@@ -164,7 +166,7 @@ def place_weights(name: str, size_bytes: int, devices: list[torch.device]) -> di
         # accelerate would put the rest on the disk.
         raise OutOfMemory(
             f"The weights of {name} take {size_bytes / 1e9:.0f} GB, and {sum(room.values()) / 1e9:.0f} GB are free for weights "
-            f"on {_describe(devices)}; end other programs there, or choose a smaller or a quantised checkpoint."
+            f"on {_describe(devices)}; end other programs there, or {WEIGHTS_ADVICE}."
         )
     # accelerate divides the layers evenly, so that every device has a similar rest for the caches.
     return {"device_map": "balanced", "max_memory": room}

@@ -172,6 +172,18 @@ def test_memory_errors_without_a_class_of_their_own_are_recognised(message: str)
         raise RuntimeError("shape mismatch")
 
 
+def test_weights_that_do_not_fit_have_advice_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_random_checkpoint(tmp_path, "dense")
+
+    def run_out_of_memory(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 TB")
+
+    monkeypatch.setattr(loading.AutoModelForImageTextToText, "from_pretrained", run_out_of_memory)
+    with pytest.raises(OutOfMemory, match=r"for the weights; .* quantised checkpoint, --precision bfloat16") as caught:
+        LocalEngine(find_checkpoint(str(tmp_path)), device="cpu")
+    assert "--context-tokens" not in str(caught.value)
+
+
 def test_small_numbers_are_kept_outside_of_inference() -> None:
     tiny = float(np.float32(1e-40))
     with inference("a test"):
