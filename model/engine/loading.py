@@ -85,7 +85,7 @@ def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = 
     has_plain_experts = is_mixture_of_experts(config) and (not quantization or bool(quantization.get("dequantize")))
     if precision == "int8" and is_mixture_of_experts(config):
         raise InvalidCheckpoint(f"{checkpoint.name} has experts, which cannot be in 8 bits here; use --precision bfloat16.")
-    dtype = choose_dtype(checkpoint, device_type, precision)
+    dtype = choose_dtype(checkpoint, config, device_type, precision)
     size_bytes = loaded_bytes(checkpoint, config, dtype)
     placement = place_weights(checkpoint.name, size_bytes, devices_of(device_type))
     log.info("loading %s (%.1f GB, %s) on %s", checkpoint.name, size_bytes / 1e9, dtype, placement)
@@ -121,14 +121,14 @@ def is_mixture_of_experts(config: Any) -> bool:
     return bool(getattr(config.get_text_config(), "num_experts", None))
 
 
-def choose_dtype(checkpoint: Checkpoint, device_type: str, precision: Precision) -> torch.dtype:
-    """Return the number format in which the weights are loaded."""
+def choose_dtype(checkpoint: Checkpoint, config: Any, device_type: str, precision: Precision) -> torch.dtype:
+    """Return the number format in which the weights are loaded. `config`: states whether they are de-quantised."""
     if device_type != "cpu" or precision in ("bfloat16", "int8"):
         return torch.bfloat16
     if precision == "float32" or checkpoint.weight_bytes < MIN_LARGE_BYTES:
         return torch.float32
     free_bytes, _ = memory_bytes(torch.device("cpu"))
-    if checkpoint.weight_bytes * 2 > free_bytes * FLOAT32_SHARE or is_bfloat16_faster():
+    if loaded_bytes(checkpoint, config, torch.float32) > free_bytes * FLOAT32_SHARE or is_bfloat16_faster():
         return torch.bfloat16
     return torch.float32
 

@@ -1,13 +1,15 @@
 """Tests of the number formats on a CPU: 8 bits against float32, and the choice between the others."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from longview.model.engine import loading, precision
-from longview.model.engine.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.loading import choose_dtype
 from longview.model.engine.local import LocalEngine
@@ -74,16 +76,30 @@ def test_demo_checkpoint_gives_nearly_the_same_captions_in_eight_bits(engine: Lo
 
 def test_number_format_is_the_faster_one_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     demo = find_checkpoint("demo")
-    large: Any = find_checkpoint(str(DEMO)).__class__(**{**demo.__dict__, "weight_bytes": 2 << 30})
+    large = replace(demo, weight_bytes=2 << 30)
+    config = SimpleNamespace(dtype=torch.bfloat16)
     monkeypatch.setattr(loading, "memory_bytes", lambda _: (16 << 30, 32 << 30))
     monkeypatch.setattr(loading, "is_bfloat16_faster", lambda: False)
-    assert choose_dtype(large, "cpu", "auto") == torch.float32
-    assert choose_dtype(large, "cpu", "bfloat16") == torch.bfloat16
-    assert choose_dtype(large, "cuda", "auto") == torch.bfloat16
+    assert choose_dtype(large, config, "cpu", "auto") == torch.float32
+    assert choose_dtype(large, config, "cpu", "bfloat16") == torch.bfloat16
+    assert choose_dtype(large, config, "cuda", "auto") == torch.bfloat16
     monkeypatch.setattr(loading, "is_bfloat16_faster", lambda: True)
-    assert choose_dtype(large, "cpu", "auto") == torch.bfloat16
-    assert choose_dtype(large, "cpu", "float32") == torch.float32
-    assert choose_dtype(demo, "cpu", "auto") == torch.float32
+    assert choose_dtype(large, config, "cpu", "auto") == torch.bfloat16
+    assert choose_dtype(large, config, "cpu", "float32") == torch.float32
+    assert choose_dtype(demo, config, "cpu", "auto") == torch.float32
     monkeypatch.setattr(loading, "is_bfloat16_faster", lambda: False)
     monkeypatch.setattr(loading, "memory_bytes", lambda _: (6 << 30, 32 << 30))
-    assert choose_dtype(large, "cpu", "auto") == torch.bfloat16
+    assert choose_dtype(large, config, "cpu", "auto") == torch.bfloat16
+
+
+def test_weights_that_are_dequantised_take_four_times_their_file_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda: False)
+    checkpoint = replace(find_checkpoint("demo"), weight_bytes=2 << 30)
+    config = SimpleNamespace(quantization_config={"quant_method": "fp8", "dequantize": True})
+    monkeypatch.setattr(loading, "memory_bytes", lambda _: (13 << 30, 32 << 30))
+    assert choose_dtype(checkpoint, config, "cpu", "auto") == torch.bfloat16
+    monkeypatch.setattr(loading, "memory_bytes", lambda _: (14 << 30, 32 << 30))
+    assert choose_dtype(checkpoint, config, "cpu", "auto") == torch.float32
+    # Weights that are stored in float32 do not grow.
+    monkeypatch.setattr(loading, "memory_bytes", lambda _: (4 << 30, 32 << 30))
+    assert choose_dtype(checkpoint, SimpleNamespace(dtype=torch.float32), "cpu", "auto") == torch.float32
