@@ -226,7 +226,21 @@ class Runtime:
         if not self.checkpoint.profile.takes_words:
             return options
         # The other number formats differ by rounding only.
-        return options | {"words": self.settings.words, "int8": self.settings.precision == "int8"}
+        return options | {"words": self.settings.words, "int8": self._uses_int8}
+
+    @property
+    def _uses_int8(self) -> bool:
+        """Whether linear layers are in 8 bits. The setting has an effect on a CPU only.
+
+        Raises:
+            DeviceNotFound: there is no such device as in the settings.
+        """
+        if self.settings.precision != "int8" or self.settings.server is not None:
+            return False
+        # Importing PyTorch takes seconds.
+        from longview.model.engine.devices import choose_device_type
+
+        return choose_device_type(self.settings.device) == "cpu"
 
     def is_outdated(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, or another version of the prompts, would now caption this video."""
