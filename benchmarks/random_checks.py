@@ -28,11 +28,10 @@ from benchmarks.engine_checks import (
 )
 from benchmarks.memory_checks import LARGE_HEADS, check_memory_shortage
 from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine.loading import LINEAR_ATTENTION_PACKAGES
 from longview.model.engine.local import LocalEngine
 from tests.random_checkpoints import save_random_checkpoint
 
-LINEAR_PACKAGES = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}
-"""Modules with the fast kernels of linear-attention layers, and the names of their packages."""
 LINEAR_FUNCTIONS = (
     "torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule", "causal_conv1d_fn", "causal_conv1d_update",
 )  # fmt: skip
@@ -88,8 +87,8 @@ def memory_rows(device: str) -> Iterator[Row]:
 def linear_kernel_rows(device: str) -> Iterator[Row]:
     """Compare the fast kernels of linear-attention layers with transformers' own torch operations, where they are installed."""
     name = "kernels of linear attention"
-    missing = [package for module, package in LINEAR_PACKAGES.items() if importlib.util.find_spec(module) is None]
-    if len(missing) == len(LINEAR_PACKAGES) or device != "cuda":
+    missing = [package for module, package in LINEAR_ATTENTION_PACKAGES.items() if importlib.util.find_spec(module) is None]
+    if len(missing) == len(LINEAR_ATTENTION_PACKAGES) or device != "cuda":
         reason = f"not installed: {', '.join(missing)}" if missing else "they need a GPU"
         yield Row((name, NOT_RUN, reason))
         return
