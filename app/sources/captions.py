@@ -146,6 +146,9 @@ class CaptionSource:
     ) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
         """Yield the captions of each window, and write those so far to the library, unless it has a complete track already.
 
+        An older complete track, and one that was declined, stay until the new one is complete: a run that is cancelled would
+        replace the captions of a whole video by those of a part.
+
         Raises:
             VideoGone: the file is no longer the one that was hashed.
         """
