@@ -52,9 +52,7 @@ class Runtime:
         if self._server is not None:
             return self._server.checkpoint
         with self._lock:
-            return find_checkpoint(
-                self.settings.model, context_tokens=self.settings.context_tokens, device=self.settings.device
-            )
+            return find_checkpoint(self.settings.model, context_tokens=self.settings.context_tokens, device=self.settings.device)
 
     @functools.cached_property
     def _server(self) -> "Server | None":

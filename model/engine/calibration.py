@@ -6,11 +6,10 @@ devices knows: number formats, kernels, threads, and other programs.
 """
 
 import functools
-import json
 import logging
 import platform
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,14 @@ from torch.nn import functional
 from longview.model.engine.devices import synchronize
 from longview.model.engine.estimates import Estimates, Speed
 from longview.model.engine.kv_cache import PreallocatedCache
+from longview.model.engine.machine_cache import load_measurement, save_measurement
 from longview.model.engine.precision import Int8Linear
 from longview.model.engine.prefill import Prefill
 from longview.model.engine.session_cache import SessionCache
-from longview.video.atomic import atomic_write
 from longview.video.sampler import FRAMES_PER_PATCH
 
 log = logging.getLogger(__name__)
 
-SPEEDS_FILE = "speeds.json"
 HEIGHT, WIDTH = 224, 384
 """Size of the measured frames, in pixels: 84 tokens per temporal patch."""
 TOKENS_PER_PATCH = HEIGHT * WIDTH // 1024
@@ -44,6 +42,8 @@ MAX_PAST_TOKENS = 65_536
 WARMUP_STEPS, TIMED_STEPS = 2, 3
 """Decoding steps before the measured ones, and the measured ones. A GPU captures its graph first."""
 GRAPH_STEPS = 10
+FORMATS = {"float32_s": torch.float32, "bfloat16_s": torch.bfloat16}
+"""Number formats that are compared on a CPU, by the names of their times in the cache."""
 FORMAT_ROWS, FORMAT_WIDTH = 512, 4096
 """Rows of a prefill and width of the square matrix that compare two number formats: 64 MiB in float32, beyond the caches."""
 FORMAT_STEPS_PER_CHUNK = 24
@@ -57,37 +57,22 @@ def machine_key(checkpoint: str, model: Any) -> str:
     if device.type in ("cuda", "xpu"):
         name = getattr(torch, device.type).get_device_name(device)
     precision = "int8" if any(isinstance(module, Int8Linear) for module in model.modules()) else str(model.dtype)
-    return " | ".join([checkpoint, name, precision, f"{torch.get_num_threads()} threads", f"torch {torch.__version__}"])
+    return " | ".join([checkpoint, name, precision, *_software()])
 
 
 def load_speed(cache: Path | None, key: str) -> Speed | None:
-    """Return the speed that was measured before; None without one, or if the file cannot be read."""
-    if cache is None:
+    """Return the speed that was measured before; None without one, or if the file cannot be used."""
+    numbers = load_measurement(cache, key)
+    if numbers is None or set(numbers) != {field.name for field in fields(Speed)}:
         return None
-    try:
-        speed = Speed(**json.loads((cache / SPEEDS_FILE).read_text(encoding="utf-8"))[key])
-        is_valid = min(speed.flops_per_s, speed.attention_flops_per_s, speed.step_s) > 0 and speed.step_s_per_token >= 0
-        return speed if is_valid else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    speed = Speed(**numbers)
+    is_valid = min(speed.flops_per_s, speed.attention_flops_per_s, speed.step_s) > 0 and speed.step_s_per_token >= 0
+    return speed if is_valid else None
 
 
 def save_speed(cache: Path | None, key: str, speed: Speed) -> None:
-    """Keep a speed for later processes. A cache that cannot be written is no error: the next process measures again."""
-    if cache is None:
-        return
-    path = cache / SPEEDS_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        document = None
-    speeds = document if isinstance(document, dict) else {}
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary_path:
-            temporary_path.write_text(json.dumps(speeds | {key: asdict(speed)}, indent=1), encoding="utf-8")
-    except OSError as error:
-        log.info("cannot keep the measured speed in %s: %s", cache, error)
+    """Keep a speed for later processes; see `longview.model.engine.machine_cache.save_measurement`."""
+    save_measurement(cache, key, asdict(speed))
 
 
 def measure_speed(
@@ -149,19 +134,37 @@ def measure_speed(
     return speed
 
 
-@functools.cache
-def is_bfloat16_faster() -> bool:
+def is_bfloat16_faster(cache: Path | None = None) -> bool:
     """Whether bfloat16 is faster than float32 on this CPU for a window of captions, by matrix products of both kinds of work.
 
-    Processors differ by more than a factor of ten: with AMX bfloat16 was seven times as fast, without it half as fast.
+    Processors differ by more than a factor of ten: with AMX bfloat16 was seven times as fast, without it half as fast. `cache`: a
+    folder of this machine that keeps the times; without it each process measures.
     """
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        weight = torch.ones(FORMAT_WIDTH, FORMAT_WIDTH, dtype=dtype)
-        many, one = torch.ones(FORMAT_ROWS, FORMAT_WIDTH, dtype=dtype), torch.ones(1, FORMAT_WIDTH, dtype=dtype)
-        with torch.inference_mode():
-            seconds[dtype] = _product_s(many, weight) + FORMAT_STEPS_PER_CHUNK * _product_s(one, weight)
-    return seconds[torch.bfloat16] < seconds[torch.float32]
+    key = " | ".join(["number formats", f"cpu {_processor_name()}", *_software()])
+    kept = load_measurement(cache, key) or {}
+    seconds = [kept.get(name, 0.0) for name in FORMATS]
+    if min(seconds) <= 0:
+        seconds = [_format_s(key, dtype) for dtype in FORMATS.values()]
+        save_measurement(cache, key, dict(zip(FORMATS, seconds, strict=True)))
+    float32_s, bfloat16_s = seconds
+    return bfloat16_s < float32_s
+
+
+@functools.cache
+def _format_s(key: str, dtype: torch.dtype) -> float:  # noqa: ARG001
+    """Return the time of the work of a chunk of prompt and its share of the reply in a number format, in seconds.
+
+    `key`: all that the time depends on, so that a process measures once.
+    """
+    weight = torch.ones(FORMAT_WIDTH, FORMAT_WIDTH, dtype=dtype)
+    many, one = torch.ones(FORMAT_ROWS, FORMAT_WIDTH, dtype=dtype), torch.ones(1, FORMAT_WIDTH, dtype=dtype)
+    with torch.inference_mode():
+        return _product_s(many, weight) + FORMAT_STEPS_PER_CHUNK * _product_s(one, weight)
+
+
+def _software() -> list[str]:
+    """Return what the speed of a processor depends on beside itself."""
+    return [f"{torch.get_num_threads()} threads", f"torch {torch.__version__}"]
 
 
 def _product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:

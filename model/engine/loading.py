@@ -5,6 +5,7 @@ What is missing is said before any weight is read: kinds of layers, packages of 
 
 import importlib.util
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,10 +64,12 @@ def load_config(checkpoint: Checkpoint) -> Any:
     return config
 
 
-def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = "auto") -> tuple[Any, Any]:
+def load_model(
+    checkpoint: Checkpoint, device_type: str, precision: Precision = "auto", cache: Path | None = None
+) -> tuple[Any, Any]:
     """Load the processor and the model of a checkpoint.
 
-    `precision`: the number format on a CPU; accelerators always use bfloat16.
+    `precision`: the number format on a CPU; accelerators always use bfloat16. `cache`: see `is_bfloat16_faster`.
 
     Raises:
         InvalidCheckpoint: the folder cannot be loaded by transformers, or a package is missing.
@@ -91,7 +94,7 @@ def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = 
     has_plain_experts = is_mixture_of_experts(config) and (not quantization or bool(quantization.get("dequantize")))
     if precision == "int8" and is_mixture_of_experts(config):
         raise InvalidCheckpoint(f"{checkpoint.name} has experts, which cannot be in 8 bits here; use --precision bfloat16.")
-    dtype = choose_dtype(checkpoint, config, device_type, precision)
+    dtype = choose_dtype(checkpoint, config, device_type, precision, cache)
     size_bytes = loaded_bytes(checkpoint, config, dtype)
     placement = place_weights(checkpoint.name, size_bytes, devices_of(device_type))
     log.info("loading %s (%.1f GB, %s) on %s", checkpoint.name, size_bytes / 1e9, dtype, placement)
@@ -115,7 +118,7 @@ def load_model(checkpoint: Checkpoint, device_type: str, precision: Precision = 
             if device_type == "cpu":
                 use_cpu_linear_attention(model)
                 if precision == "int8":
-                    quantize_linear_layers(model, torch.bfloat16 if is_bfloat16_faster() else torch.float32)
+                    quantize_linear_layers(model, torch.bfloat16 if is_bfloat16_faster(cache) else torch.float32)
                 use_matrix_vector_products(model)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
@@ -127,14 +130,19 @@ def is_mixture_of_experts(config: Any) -> bool:
     return bool(getattr(config.get_text_config(), "num_experts", None))
 
 
-def choose_dtype(checkpoint: Checkpoint, config: Any, device_type: str, precision: Precision) -> torch.dtype:
-    """Return the number format in which the weights are loaded. `config`: states whether they are de-quantised."""
+def choose_dtype(
+    checkpoint: Checkpoint, config: Any, device_type: str, precision: Precision, cache: Path | None = None
+) -> torch.dtype:
+    """Return the number format in which the weights are loaded.
+
+    `config`: states whether they are de-quantised. `cache`: see `is_bfloat16_faster`.
+    """
     if device_type != "cpu" or precision in ("bfloat16", "int8"):
         return torch.bfloat16
     if precision == "float32" or checkpoint.weight_bytes < MIN_LARGE_BYTES:
         return torch.float32
     free_bytes, _ = memory_bytes(torch.device("cpu"))
-    if loaded_bytes(checkpoint, config, torch.float32) > free_bytes * FLOAT32_SHARE or is_bfloat16_faster():
+    if loaded_bytes(checkpoint, config, torch.float32) > free_bytes * FLOAT32_SHARE or is_bfloat16_faster(cache):
         return torch.bfloat16
     return torch.float32
 

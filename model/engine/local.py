@@ -72,8 +72,9 @@ class LocalEngine:
 
         `device`: `cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one. `cpu_threads`: by default one for
         small checkpoints, else one per core. `precision`: see `longview.model.engine.loading.load_model`. `cache`: a folder of
-        this machine that keeps the measured speed; without it each process measures. `thinking`: sessions have room for the
-        thoughts of questions that ask for them. `max_thinking_tokens`: token limit of the thoughts before one reply.
+        this machine that keeps what is measured (number format, speed); without it each process measures. `thinking`: sessions
+        have room for the thoughts of questions that ask for them. `max_thinking_tokens`: token limit of the thoughts before one
+        reply.
 
         Raises:
             InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no such device.
@@ -87,7 +88,7 @@ class LocalEngine:
         torch.set_flush_denormal(True)
         self.processor: Any
         self.model: Any
-        self.processor, self.model = load_model(checkpoint, self.device, precision)
+        self.processor, self.model = load_model(checkpoint, self.device, precision, cache)
         torch.set_flush_denormal(False)
         text = self.model.config.get_text_config()
         self.layer_types = read_layer_types(text, checkpoint.name)

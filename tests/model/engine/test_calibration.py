@@ -2,16 +2,18 @@
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
-from longview.model.engine import local
-from longview.model.engine.calibration import SPEEDS_FILE, load_speed, machine_key, save_speed
+from longview.model.engine import calibration, loading, local
+from longview.model.engine.calibration import is_bfloat16_faster, load_speed, machine_key, save_speed
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.estimates import Speed
 from longview.model.engine.local import LocalEngine
+from longview.model.engine.machine_cache import SPEEDS_FILE
 from longview.model.engine.sessions import SessionPool
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
@@ -47,7 +49,29 @@ def test_speed_is_measured_once_for_a_machine(tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [SPEEDS_FILE]
 
 
-@pytest.mark.parametrize("content", ["", "not json", "[]", '{"key": {"flops_per_s": 1}}', '{"key": []}'])
+def speed_text(**values: object) -> str:
+    return json.dumps({"key": asdict(SPEED) | values})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "not json",
+        "[]",
+        "[" * 100_000,
+        '{"key": {"flops_per_s": 1}}',
+        '{"key": []}',
+        speed_text(step_s="0.01"),
+        speed_text(step_s=0.0),
+        speed_text(flops_per_s=float("nan")),
+        speed_text(attention_flops_per_s=float("inf")),
+        speed_text(flops_per_s=10**400),
+        speed_text(step_s=None),
+        speed_text(other=1.0),
+        speed_text(filler="x" * (1 << 20)),
+    ],
+)
 def test_damaged_file_of_speeds_is_measured_again_and_replaced(tmp_path: Path, content: str) -> None:
     (tmp_path / SPEEDS_FILE).write_text(content)
     assert load_speed(tmp_path, "key") is None
@@ -55,6 +79,44 @@ def test_damaged_file_of_speeds_is_measured_again_and_replaced(tmp_path: Path, c
     assert load_speed(tmp_path, "key") == SPEED
     save_speed(tmp_path, "other", SPEED)
     assert set(json.loads((tmp_path / SPEEDS_FILE).read_text())) >= {"key", "other"}
+
+
+def test_number_format_is_measured_once_for_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured_dtypes: list[torch.dtype] = []
+
+    def product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
+        measured_dtypes.append(weight.dtype)
+        return 1.0 if weight.dtype == torch.float32 else 2.0
+
+    monkeypatch.setattr(calibration, "_product_s", product_s)
+    calibration._format_s.cache_clear()
+    assert not is_bfloat16_faster(tmp_path) and set(measured_dtypes) == {torch.float32, torch.bfloat16}
+    # Another process on this machine has nothing in its memory. The kept times decide.
+    calibration._format_s.cache_clear()
+    measured_dtypes.clear()
+    assert not is_bfloat16_faster(tmp_path)
+    document = json.loads((tmp_path / SPEEDS_FILE).read_text())
+    ((key, times),) = document.items()
+    times["bfloat16_s"] = times["float32_s"] / 2
+    (tmp_path / SPEEDS_FILE).write_text(json.dumps(document))
+    assert is_bfloat16_faster(tmp_path) and not measured_dtypes
+    # Times that cannot be true are measured again.
+    for times["bfloat16_s"] in (-1.0, "fast", None):
+        (tmp_path / SPEEDS_FILE).write_text(json.dumps({key: times}))
+        assert not is_bfloat16_faster(tmp_path)
+    # So are those of another number of threads, by loading too.
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    monkeypatch.setattr(loading, "MIN_LARGE_BYTES", 0)
+    save_random_checkpoint(tmp_path / "checkpoint", "dense")
+    engine = LocalEngine(find_checkpoint(str(tmp_path / "checkpoint")), device="cpu", cpu_threads=1, cache=tmp_path)
+    assert engine.model.dtype == torch.float32
+    assert any("7 threads" in key for key in json.loads((tmp_path / SPEEDS_FILE).read_text()))
+    # Without a folder each process measures once.
+    calibration._format_s.cache_clear()
+    measured_dtypes.clear()
+    assert not is_bfloat16_faster() and not is_bfloat16_faster()
+    assert len(measured_dtypes) == 4
+    calibration._format_s.cache_clear()
 
 
 def test_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_one_large_token_does_not_cost_the_others_their_precision(
 def test_eight_bits_stay_close_to_float32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, is_bfloat16_faster: bool
 ) -> None:
-    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda: is_bfloat16_faster)
+    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda _: is_bfloat16_faster)
     monkeypatch.setattr(precision, "MIN_INT8_FEATURES", 32)
     save_random_checkpoint(tmp_path, layout)
     engine = LocalEngine(find_checkpoint(str(tmp_path)), device="cpu", cpu_threads=1, precision="int8")
@@ -79,21 +79,21 @@ def test_number_format_is_the_faster_one_that_fits(monkeypatch: pytest.MonkeyPat
     large = replace(demo, weight_bytes=2 << 30)
     config = SimpleNamespace(dtype=torch.bfloat16)
     monkeypatch.setattr(loading, "memory_bytes", lambda _: (16 << 30, 32 << 30))
-    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda: False)
+    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda _: False)
     assert choose_dtype(large, config, "cpu", "auto") == torch.float32
     assert choose_dtype(large, config, "cpu", "bfloat16") == torch.bfloat16
     assert choose_dtype(large, config, "cuda", "auto") == torch.bfloat16
-    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda: True)
+    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda _: True)
     assert choose_dtype(large, config, "cpu", "auto") == torch.bfloat16
     assert choose_dtype(large, config, "cpu", "float32") == torch.float32
     assert choose_dtype(demo, config, "cpu", "auto") == torch.float32
-    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda: False)
+    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda _: False)
     monkeypatch.setattr(loading, "memory_bytes", lambda _: (6 << 30, 32 << 30))
     assert choose_dtype(large, config, "cpu", "auto") == torch.bfloat16
 
 
 def test_weights_that_are_dequantised_take_four_times_their_file_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda: False)
+    monkeypatch.setattr(loading, "is_bfloat16_faster", lambda _: False)
     checkpoint = replace(find_checkpoint("demo"), weight_bytes=2 << 30)
     config = SimpleNamespace(quantization_config={"quant_method": "fp8", "dequantize": True})
     monkeypatch.setattr(loading, "memory_bytes", lambda _: (13 << 30, 32 << 30))
