@@ -120,7 +120,7 @@ class Retriever:
                 if moment.video_id not in videos:
                     videos[moment.video_id] = self._media.probe(self._library.video(moment.video_id), step)
                 video, span = videos[moment.video_id], moment.span
-                seconds = verifier.estimated_seconds(pool, prober, video, span, reply_tokens=VERIFICATION_TOKENS)
+                seconds = verifier.estimated_seconds(pool, prober, video, span, reply_tokens=VERIFICATION_TOKENS, progress=step)
                 if verify or (seconds is not None and seconds <= self._runtime.settings.search_verify_s):
                     with self._runtime.watching(video.path, video.content_hash) as file:
                         result = verifier.verify_claim(pool, prober, video, span, moment.text, progress=step)

@@ -251,7 +251,9 @@ class ScriptedEngine:
     def estimated_bytes(self, plan: SamplingPlan) -> int:
         return 0
 
-    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float:
+    def estimated_seconds(
+        self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0, progress: Progress = NO_PROGRESS
+    ) -> float:
         return 0.0
 
     def generate_text(self, prompt: str, *, progress: Progress = NO_PROGRESS, **_: Any) -> FakeGeneration:

@@ -61,7 +61,7 @@ class CaptionSource:
         """Plan the windows, and estimate the cost of captions, chapters and summary. The checkpoint is loaded.
 
         Raises:
-            ImpossiblePlan: the span or the context cannot be satisfied.
+            ImpossiblePlan: the span or the context cannot be satisfied. Cancelled: the operation was cancelled.
         """
         from longview.model.tasks.costs import captions_cost
 
@@ -69,7 +69,8 @@ class CaptionSource:
         plan = pool.planner.plan(job.video, "caption", span=span, context_tokens=job.context_tokens, progress=progress)
         plan = pool.planner.estimate_kept_share(job.video, plan, progress)
         words = words_in(self._library, self._runtime.settings, job.entry.video_id)
-        return plan, captions_cost(pool, self._runtime.prober, job.video, plan, self._runtime.checks.captions, words=words)
+        prober, options = self._runtime.prober, self._runtime.checks.captions
+        return plan, captions_cost(pool, prober, job.video, plan, options, words=words, progress=progress)
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`. A checkpoint that does not know such footage declines the video.

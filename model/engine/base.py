@@ -173,10 +173,16 @@ class Engine(Protocol):
         """Estimate the peak memory of prefilling one window of a plan, including the weights."""
         ...
 
-    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float | None:
+    def estimated_seconds(
+        self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0, progress: Progress = NO_PROGRESS
+    ) -> float | None:
         """Estimate the time to prefill all windows of a plan and to generate one reply for each; None if the speed is unknown.
 
+        The first call ever on a machine measures the speed, which takes seconds, or minutes for a large checkpoint on a CPU.
         `words_tokens`: tokens of the words in all windows together.
+
+        Raises:
+            Cancelled: the operation was cancelled before the next step of the measurement.
         """
         ...
 

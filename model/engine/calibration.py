@@ -24,6 +24,7 @@ from longview.model.engine.machine_cache import load_measurement, save_measureme
 from longview.model.engine.precision import Int8Linear
 from longview.model.engine.prefill import Prefill
 from longview.model.engine.session_cache import SessionCache
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import FRAMES_PER_PATCH
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,9 @@ MAX_MEASURED_PATCHES = 96
 PAST_TOKENS = {"cpu": 4096, "mps": 8192}
 """Length of the long past, in tokens, by device type; for others `MAX_PAST_TOKENS`."""
 MAX_PAST_TOKENS = 65_536
+MODEL_OVERHEAD = 2.5
+"""Time of a model, as a multiple of the time of its products of matrices alone. (Qwen3.5-0.8B, one thread of an x86-64 core: 1.6 in
+float32, 2.8 in bfloat16, 3.2 with linear layers in 8 bits.)"""
 WARMUP_STEPS, TIMED_STEPS = 2, 3
 """Decoding steps before the measured ones, and the measured ones. A GPU captures its graph first."""
 GRAPH_STEPS = 10
@@ -75,20 +79,49 @@ def save_speed(cache: Path | None, key: str, speed: Speed) -> None:
     save_measurement(cache, key, asdict(speed))
 
 
+def _measured_sizes(device_type: str, max_tokens: int) -> tuple[int, int]:
+    """Return the temporal patches of a measured chunk, and the tokens of the long past. Four chunks have to fit."""
+    patches = min(MEASURED_PATCHES.get(device_type, MAX_MEASURED_PATCHES), max(1, max_tokens // (4 * PATCH_TOKENS)))
+    past_tokens = min(PAST_TOKENS.get(device_type, MAX_PAST_TOKENS), max_tokens - 4 * patches * PATCH_TOKENS)
+    return patches, max(0, past_tokens)
+
+
+def measurement_s(model: Any, estimates: Estimates, *, max_tokens: int) -> float:
+    """Estimate roughly how long `measure_speed` takes on a CPU, in seconds, from two products of matrices of its format."""
+    patches, past_tokens = _measured_sizes("cpu", max_tokens)
+    tokens, visual = patches * PATCH_TOKENS, patches * TOKENS_PER_PATCH
+    dense, _ = estimates.flops(tokens, visual, TOKENS_PER_PATCH)
+    attention = estimates.attention_flops(past_tokens + tokens) - estimates.attention_flops(past_tokens)
+    many_s, one_s = _format_times_s(model.dtype)
+    flops_per_s = 2 * FORMAT_ROWS * FORMAT_WIDTH**2 / many_s
+    bytes_per_s = FORMAT_WIDTH**2 * model.dtype.itemsize / one_s
+    steps_bytes = 2 * (WARMUP_STEPS + TIMED_STEPS) * estimates.weight_bytes
+    return MODEL_OVERHEAD * ((3 * dense + attention) / flops_per_s + steps_bytes / bytes_per_s)
+
+
 def measure_speed(
-    model: Any, processor: Any, layer_types: tuple[str, ...], estimates: Estimates, *, uses_cuda_graph: bool, max_tokens: int
+    model: Any,
+    processor: Any,
+    layer_types: tuple[str, ...],
+    estimates: Estimates,
+    *,
+    uses_cuda_graph: bool,
+    max_tokens: int,
+    progress: Progress = NO_PROGRESS,
 ) -> Speed:
-    """Measure the speed of a loaded model, in inference mode. `max_tokens`: longest context that fits the device."""
+    """Measure the speed of a loaded model, in inference mode. `max_tokens`: longest context that fits the device.
+
+    Raises:
+        Cancelled: the operation was cancelled before the next chunk or token.
+    """
     device = model.device
-    # Four chunks have to fit.
-    patches = min(MEASURED_PATCHES.get(device.type, MAX_MEASURED_PATCHES), max(1, max_tokens // (4 * PATCH_TOKENS)))
-    chunk_tokens = patches * PATCH_TOKENS
-    past_tokens = max(0, min(PAST_TOKENS.get(device.type, MAX_PAST_TOKENS), max_tokens - 4 * chunk_tokens))
-    cache = PreallocatedCache(layer_types, past_tokens + 4 * chunk_tokens)
+    patches, past_tokens = _measured_sizes(device.type, max_tokens)
+    cache = PreallocatedCache(layer_types, past_tokens + 4 * patches * PATCH_TOKENS)
     prefill = Prefill(model, processor, cache, clock_offset_s=0.0)
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES_PER_PATCH * patches, HEIGHT, WIDTH, 3), dtype=np.uint8)
 
     def chunk_s() -> float:
+        progress.raise_if_cancelled()
         times_s = np.arange(len(pixels), dtype=np.float64)
         synchronize(device)
         start_s = time.perf_counter()
@@ -100,10 +133,12 @@ def measure_speed(
         session = SessionCache(model, cache, rope_delta=prefill.rope_delta)
         ids = torch.zeros((1, 1), dtype=torch.long, device=device)
         for _ in range(GRAPH_STEPS if uses_cuda_graph else WARMUP_STEPS):
+            progress.raise_if_cancelled()
             session.next_logits(ids, uses_cuda_graph=uses_cuda_graph)
         synchronize(device)
         start_s = time.perf_counter()
         for _ in range(TIMED_STEPS):
+            progress.raise_if_cancelled()
             session.next_logits(ids, uses_cuda_graph=uses_cuda_graph)
         synchronize(device)
         seconds = (time.perf_counter() - start_s) / TIMED_STEPS
@@ -156,10 +191,16 @@ def _format_s(key: str, dtype: torch.dtype) -> float:  # noqa: ARG001
 
     `key`: all that the time depends on, so that a process measures once.
     """
+    many_s, one_s = _format_times_s(dtype)
+    return many_s + FORMAT_STEPS_PER_CHUNK * one_s
+
+
+def _format_times_s(dtype: torch.dtype) -> tuple[float, float]:
+    """Return the times of products with `FORMAT_ROWS` rows and with one, in seconds."""
     weight = torch.ones(FORMAT_WIDTH, FORMAT_WIDTH, dtype=dtype)
     many, one = torch.ones(FORMAT_ROWS, FORMAT_WIDTH, dtype=dtype), torch.ones(1, FORMAT_WIDTH, dtype=dtype)
     with torch.inference_mode():
-        return _product_s(many, weight) + FORMAT_STEPS_PER_CHUNK * _product_s(one, weight)
+        return _product_s(many, weight), _product_s(one, weight)
 
 
 def _software() -> list[str]:

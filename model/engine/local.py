@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
-from longview.model.engine.calibration import Speed, load_speed, machine_key, measure_speed, save_speed
+from longview.model.engine.calibration import Speed, machine_key, measure_speed, measurement_s
 from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints import Checkpoint, Precision
 from longview.model.engine.devices import choose_device_type, inference, memory_bytes
@@ -34,8 +34,9 @@ from longview.model.engine.patch_selection import select_patches
 from longview.model.engine.prefill import FrameBatcher, Prefill
 from longview.model.engine.sampling import Sampler, sampling_config_of
 from longview.model.engine.session_cache import SessionCache
+from longview.model.engine.speed_meter import RunningReplies, SpeedMeter
 from longview.model.engine.thoughts import thought_end_of, thought_tags_of
-from longview.model.errors import InvalidQuestion, OutOfMemory
+from longview.model.errors import InvalidQuestion
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress
@@ -99,11 +100,11 @@ class LocalEngine:
         self.is_frugal = self.device == "cpu" and not is_small
         """See `longview.model.engine.base.Engine`. Frames that show little new are left out, too."""
         self.estimates = Estimates(self.model)
-        self._speed: Speed | None = None
-        self._is_speed_unknown = False
         self._cache = cache
         self._chunk_lock = threading.Lock()
         """Memory is reserved for the activations of one chunk, also if several windows are opened at once."""
+        self.replies = RunningReplies()
+        self._speed_meter = SpeedMeter(checkpoint.name, self._measure_speed, self.replies, self._chunk_lock)
         self._ood_detector = load_ood_detector(checkpoint, self.model.device)
         self._grammars = Grammars(self.processor.tokenizer, int(text.vocab_size))
         tokenizer = self.processor.tokenizer
@@ -246,38 +247,37 @@ class LocalEngine:
         """See `longview.model.engine.base.Engine`."""
         return self.estimates.bytes_for(plan)
 
-    def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float | None:
+    def estimated_seconds(
+        self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0, progress: Progress = NO_PROGRESS
+    ) -> float | None:
         """See `longview.model.engine.base.Engine`."""
-        speed = self.speed()
+        speed = self.speed(progress)
         if speed is None:
             return None
         return self.estimates.seconds_for(plan, speed, reply_tokens=reply_tokens, words_tokens=words_tokens)
 
-    def speed(self) -> Speed | None:
-        """Return the speed of this checkpoint on this machine; the first call ever measures it, which takes seconds.
+    def speed(self, progress: Progress = NO_PROGRESS) -> Speed | None:
+        """Return the speed of this checkpoint on this machine; the first call ever measures it, which takes seconds or minutes.
 
-        None: the device has no memory for the measurement now.
+        A measurement waits until no reply is generated. None: the device has no memory for it now.
+
+        Raises:
+            Cancelled: the operation was cancelled before the next step of the measurement.
         """
         key = machine_key(self.checkpoint.identity, self.model)
-        with self._chunk_lock:
-            self._speed = self._speed or load_speed(self._cache, key)
-            if self._speed is None and not self._is_speed_unknown:
-                try:
-                    with inference("the measurement of the speed"):
-                        self._speed = measure_speed(
-                            self.model,
-                            self.processor,
-                            self.layer_types,
-                            self.estimates,
-                            uses_cuda_graph=self.uses_cuda_graph,
-                            max_tokens=self.context_tokens,
-                        )
-                    save_speed(self._cache, key, self._speed)
-                except OutOfMemory as error:
-                    # Each further attempt in this process would take seconds, too.
-                    self._is_speed_unknown = True
-                    log.warning("the speed of %s is not known: %s", self.checkpoint.name, error)
-            return self._speed
+        expected_s = functools.partial(measurement_s, self.model, self.estimates, max_tokens=self.context_tokens)
+        return self._speed_meter.speed(self._cache, key, expected_s if self.is_frugal else None, progress)
+
+    def _measure_speed(self, progress: Progress) -> Speed:
+        return measure_speed(
+            self.model,
+            self.processor,
+            self.layer_types,
+            self.estimates,
+            uses_cuda_graph=self.uses_cuda_graph,
+            max_tokens=self.context_tokens,
+            progress=progress,
+        )
 
 
 def _cache_room_bytes(layer_devices: Counter[torch.device], estimates: Estimates) -> int:
@@ -379,7 +379,7 @@ class LocalSession:
     @contextmanager
     def _prepared(self, context: str, progress: Progress) -> Iterator[SessionCache]:
         """Hold the session and put a context after its video. In the end, crop the cache back to both."""
-        with progress.holding(self._lock):
+        with progress.holding(self._lock), self.engine.replies.one(progress):
             self.cache.restore()
             try:
                 self.cache.use_context(self.engine.context_ids(context), progress)

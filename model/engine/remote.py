@@ -140,6 +140,7 @@ class RemoteEngine:
         *,
         reply_tokens: int,  # noqa: ARG002
         words_tokens: int = 0,  # noqa: ARG002
+        progress: Progress = NO_PROGRESS,  # noqa: ARG002
     ) -> float | None:
         """Return None: the speed of the server is unknown."""
         return None

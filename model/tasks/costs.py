@@ -13,6 +13,7 @@ from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOp
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span
 
@@ -55,10 +56,14 @@ def captions_cost(
     options: CaptionOptions,
     *,
     words: SegmentsWithin = no_segments,
+    progress: Progress = NO_PROGRESS,
 ) -> Cost:
     """Estimate the cost of `longview.model.tasks.captioner.caption`, and of chapters and summary.
 
     `words`: returns what is said and shown in a span, as far as it is in the library.
+
+    Raises:
+        Cancelled: see `longview.model.engine.base.Engine.estimated_seconds`.
     """
     windows = len(plan.windows)
     events = max(1, round(plan.span.duration_s / 60 * EVENTS_PER_MINUTE))
@@ -76,7 +81,7 @@ def captions_cost(
         clips = (windows - 1) + (round(events * CONTESTED_SHARE) if prober.timestamps else 0)
         sessions += clips
         generations += clips
-    seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows, words_tokens=words_tokens)
+    seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows, words_tokens=words_tokens, progress=progress)
     if clips:
         prompt_tokens += clips * _clip_plan(pool, video).kept_tokens
         seconds = seconds and seconds + clips * (_clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0)

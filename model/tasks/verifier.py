@@ -66,11 +66,17 @@ def find_warm_session(pool: SessionPool, prober: Prober, video: VideoInfo, span:
     return pool.find_open(video, span, max_patch_period_s=PATCH_PERIOD_TOLERANCE * _plan(pool, video, span).patch_period_s)
 
 
-def estimated_seconds(pool: SessionPool, prober: Prober, video: VideoInfo, span: Span, *, reply_tokens: int) -> float | None:
-    """Estimate the time to verify a claim about a span, in seconds; 0 if a session is warm, None if the speed is unknown."""
+def estimated_seconds(
+    pool: SessionPool, prober: Prober, video: VideoInfo, span: Span, *, reply_tokens: int, progress: Progress = NO_PROGRESS
+) -> float | None:
+    """Estimate the time to verify a claim about a span, in seconds; 0 if a session is warm, None if the speed is unknown.
+
+    Raises:
+        Cancelled: see `longview.model.engine.base.Engine.estimated_seconds`.
+    """
     if find_warm_session(pool, prober, video, span) is not None:
         return 0.0
-    return pool.engine.estimated_seconds(_plan(pool, video, span), reply_tokens=reply_tokens)
+    return pool.engine.estimated_seconds(_plan(pool, video, span), reply_tokens=reply_tokens, progress=progress)
 
 
 def _plan(pool: SessionPool, video: VideoInfo, span: Span) -> SamplingPlan:

@@ -1,9 +1,12 @@
 """Tests of the measured speed: what it measures, where it is kept, and what estimates make of it."""
 
 import json
+import re
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +15,17 @@ from longview.model.engine import calibration, loading, local
 from longview.model.engine.calibration import is_bfloat16_faster, load_speed, machine_key, save_speed
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.estimates import Speed
+from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.machine_cache import SPEEDS_FILE
+from longview.model.engine.prefill import Prefill
 from longview.model.engine.sessions import SessionPool
+from longview.model.engine.speed_meter import SpeedMeter
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
+from longview.video.progress import Cancelled, Progress
+from tests.cancelling import cancel_during
+from tests.model.engine.test_prefill import QUESTION, open_session, random_frames
 from tests.random_checkpoints import save_random_checkpoint
 
 SPEED = Speed(flops_per_s=1e9, attention_flops_per_s=5e8, step_s=0.01, step_s_per_token=1e-6)
@@ -151,8 +160,8 @@ def test_estimate_is_within_a_factor_of_the_truth(engine: LocalEngine, decoder: 
 def test_measurement_without_memory_leaves_the_time_unknown(
     engine: LocalEngine, decoder: Decoder, shapes_video: VideoInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_speed", None)
-    monkeypatch.setattr(engine, "_is_speed_unknown", False)
+    meter = SpeedMeter("demo", engine._measure_speed, engine.replies, engine._chunk_lock)
+    monkeypatch.setattr(engine, "_speed_meter", meter)
     monkeypatch.setattr(engine, "_cache", None)
     calls = []
 
@@ -166,6 +175,85 @@ def test_measurement_without_memory_leaves_the_time_unknown(
     assert engine.estimated_seconds(plan, reply_tokens=10) is None
     # It is not tried for every estimate.
     assert calls == [1]
+
+
+@pytest.fixture
+def new_engine(tmp_path: Path) -> LocalEngine:
+    """An engine whose speed is not known."""
+    save_random_checkpoint(tmp_path / "checkpoint", "dense")
+    return LocalEngine(find_checkpoint(str(tmp_path / "checkpoint")), device="cpu", cpu_threads=1, cache=tmp_path / "cache")
+
+
+def test_cancelled_measurement_ends_before_its_next_step(new_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress, append_frames = Progress(), Prefill.append_frames
+    chunks = []
+
+    def append_and_cancel(self: Prefill, *frames: Any) -> None:
+        chunks.append(len(frames[0]))
+        append_frames(self, *frames)
+        progress.cancel()
+
+    monkeypatch.setattr(Prefill, "append_frames", append_and_cancel)
+    with pytest.raises(Cancelled):
+        new_engine.speed(progress)
+    assert len(chunks) == 1
+    monkeypatch.undo()
+    # Nothing was kept, and the next estimate measures.
+    assert new_engine.speed(Progress()) is not None
+
+
+def test_replies_and_the_measurement_wait_for_each_other(new_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = open_session(new_engine, [random_frames(8, 64, 96)])
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def measure(*_: object, **__: object) -> Speed:
+        has_begun.set()
+        may_end.wait(60)
+        return SPEED
+
+    monkeypatch.setattr(local, "measure_speed", measure)
+    reply = session.tokens(QUESTION, GenerationConfig(4))
+    next(reply)
+    cancel_during(new_engine.speed)
+    assert not has_begun.is_set()
+    list(reply)
+    speeds: list[Speed | None] = []
+    measuring = threading.Thread(target=lambda: speeds.append(new_engine.speed()))
+    measuring.start()
+    try:
+        assert has_begun.wait(30)
+        cancel_during(lambda progress: list(session.tokens(QUESTION, GenerationConfig(4), progress=progress)))
+    finally:
+        may_end.set()
+        measuring.join()
+    assert speeds == [SPEED]
+    assert list(session.tokens(QUESTION, GenerationConfig(4)))
+
+
+def test_slow_measurement_is_stated_before_it_begins(
+    new_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    new_engine.speed()
+    # A small checkpoint takes a second.
+    assert not caplog.records
+    texts: list[str] = []
+
+    def measure(*_: object, **__: object) -> Speed:
+        texts.append(caplog.text)
+        return SPEED
+
+    monkeypatch.setattr(local, "measure_speed", measure)
+    # As if it were a large checkpoint, in two new processes: with the kept speed, and without.
+    monkeypatch.setattr(new_engine, "is_frugal", True)
+    for cache in (new_engine._cache, None):
+        meter = SpeedMeter("large", new_engine._measure_speed, new_engine.replies, new_engine._chunk_lock)
+        monkeypatch.setattr(new_engine, "_speed_meter", meter)
+        monkeypatch.setattr(new_engine, "_cache", cache)
+        assert not texts
+        new_engine.speed()
+    assert new_engine.speed() == SPEED
+    (text,) = texts
+    assert re.search(r"the speed of large on this machine is measured now, once.* about \d+ s", text)
 
 
 def test_key_names_all_that_changes_the_speed(engine: LocalEngine) -> None:

@@ -16,6 +16,7 @@ from longview.model.tasks.prober import Prober
 from longview.model.tasks.words import SegmentsWithin, no_segments
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo
+from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Segment, Span
 from tests.fakes import ANSWER_CHECKS, FakeSession, ScriptedEngine
@@ -140,7 +141,9 @@ def test_demo_checkpoint_gets_no_words(pool: SessionPool, prober: Prober, shapes
 
 def test_costs_include_the_words_that_the_library_has(decoder: Decoder, shapes_video: VideoInfo) -> None:
     class CountingEngine(ScriptedEngine):
-        def estimated_seconds(self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0) -> float:
+        def estimated_seconds(
+            self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0, progress: Progress = NO_PROGRESS
+        ) -> float:
             return float(words_tokens)
 
     pool = SessionPool(CountingEngine(script), decoder, takes_words=True)

@@ -1,0 +1,112 @@
+"""The speed of an engine: kept from an earlier process, or measured when it is first needed, while no reply runs beside it."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from longview.model.engine.calibration import load_speed, save_speed
+from longview.model.engine.devices import inference
+from longview.model.engine.estimates import Speed
+from longview.model.errors import OutOfMemory
+from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
+
+log = logging.getLogger(__name__)
+
+
+class RunningReplies:
+    """The replies that an engine generates now. A measurement waits for their end, and a reply for that of a measurement.
+
+    They would slow each other down, and the measured speed is kept for all later processes.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+        self._is_measuring = False
+
+    @contextmanager
+    def one(self, progress: Progress) -> Iterator[None]:
+        """Count one reply as running.
+
+        Raises:
+            Cancelled: the operation was cancelled before the end of a measurement.
+        """
+        with self._changed:
+            while self._is_measuring:
+                self._wait(progress)
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._count -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def none(self, progress: Progress) -> Iterator[None]:
+        """Hold off all replies.
+
+        Raises:
+            Cancelled: the operation was cancelled before the end of the running replies.
+        """
+        with self._changed:
+            while self._count or self._is_measuring:
+                self._wait(progress)
+            self._is_measuring = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_measuring = False
+                self._changed.notify_all()
+
+    def _wait(self, progress: Progress) -> None:
+        progress.raise_if_cancelled()
+        self._changed.wait(CANCEL_POLL_S)
+
+
+class SpeedMeter:
+    """A meter of one engine. Safe for several threads: they wait for one measurement."""
+
+    def __init__(
+        self, name: str, measure: Callable[[Progress], Speed], replies: RunningReplies, chunk_lock: threading.Lock
+    ) -> None:
+        """`name`: of the checkpoint. `measure`: measures the speed now. `chunk_lock`: held while a chunk of frames is prefilled."""
+        self._name, self._measure, self._replies, self._chunk_lock = name, measure, replies, chunk_lock
+        self._speed: Speed | None = None
+        self._is_unknown = False
+
+    def speed(
+        self, cache: Path | None, key: str, expected_s: Callable[[], float] | None, progress: Progress = NO_PROGRESS
+    ) -> Speed | None:
+        """Return the speed; None if the device has no memory for the measurement now.
+
+        `cache` and `key`: where it is kept; see `longview.model.engine.calibration`. `expected_s`: estimates the time of a slow
+        measurement, in seconds, which is then stated before it begins.
+
+        Raises:
+            Cancelled: the operation was cancelled before the next step of the measurement. Nothing is kept.
+        """
+        self._speed = self._speed or load_speed(cache, key)
+        if self._speed is not None or self._is_unknown:
+            return self._speed
+        with self._replies.none(progress), progress.holding(self._chunk_lock):
+            # Another thread may have measured it meanwhile.
+            if self._speed is None and not self._is_unknown:
+                if expected_s is not None:
+                    log.warning(
+                        "the speed of %s on this machine is measured now, once, for the estimates of time; this takes about %.0f s",
+                        self._name,
+                        expected_s(),
+                    )
+                try:
+                    with inference("the measurement of the speed"):
+                        self._speed = self._measure(progress)
+                    save_speed(cache, key, self._speed)
+                except OutOfMemory as error:
+                    # Each further attempt in this process would take seconds, too.
+                    self._is_unknown = True
+                    log.warning("the speed of %s is not known: %s", self._name, error)
+        return self._speed
