@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers.integrations.finegrained_fp8 import FP8Linear
 from transformers.quantizers import AutoHfQuantizer
 from transformers.utils import logging as transformers_logging
 
@@ -40,6 +41,10 @@ WEIGHTS_ADVICE = "choose a smaller or a quantised checkpoint, --precision bfloat
 LINEAR_ATTENTION_PACKAGES = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}
 """Modules with the kernels of linear-attention layers, and their packages. transformers uses torch operations for what is
 missing: the gated delta rule of the first, the convolution of the second (`modeling_qwen3_5`)."""
+FP8_BLOCK = 128
+"""Rows and columns that share a scale in published FP8 weights."""
+FP8_TOLERANCE = 0.1
+"""Maximum relative error of a product of ones. FP8 (e4m3) and bfloat16 hold it exactly."""
 ATTENTION = {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
 
 
@@ -203,17 +208,45 @@ def _prepare_quantization(checkpoint: Checkpoint, config: Any, device_type: str)
         return
     method = str(quantization.get("quant_method"))
     if method in FP8_METHODS and (device_type != "cuda" or importlib.util.find_spec("kernels") is None):
-        log.warning("%s is de-quantised to bfloat16 and takes twice its size, because there are no FP8 kernels", checkpoint.name)
-        quantization = quantization | {"dequantize": True}
-        config.quantization_config = quantization
+        _dequantize(checkpoint, config)
     try:
-        quantizer = AutoHfQuantizer.from_config(dict(quantization))
+        quantizer = AutoHfQuantizer.from_config(dict(quantization_of(config)))
         quantizer.validate_environment(device_map=None)
-        if getattr(quantizer.quantization_config, "dequantize", False):
-            # transformers de-quantises FP8 on older cards by itself.
-            config.quantization_config = quantization | {"dequantize": True}
     except (ImportError, RuntimeError, ValueError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} is quantised ({method}) and cannot be loaded here: {error}") from error
+    if getattr(quantizer.quantization_config, "dequantize", False):
+        # transformers de-quantises FP8 on older cards by itself.
+        config.quantization_config = quantization | {"dequantize": True}
+    elif method in FP8_METHODS and not _can_multiply_fp8(devices_of(device_type)[0]):
+        _dequantize(checkpoint, config)
+
+
+def _dequantize(checkpoint: Checkpoint, config: Any) -> None:
+    """Let transformers de-quantise the weights of a checkpoint while it loads them."""
+    log.warning("%s is de-quantised to bfloat16 and takes twice its size, because there are no FP8 kernels", checkpoint.name)
+    config.quantization_config = quantization_of(config) | {"dequantize": True}
+
+
+def _can_multiply_fp8(device: torch.device) -> bool:
+    """Whether the FP8 kernels run on a device and are right, by one product of ones.
+
+    The package `kernels` may be of another version than transformers needs, may have no build for this PyTorch, and may be unable
+    to fetch or compile a kernel. transformers would find that out at the first question. This loads what it would load then.
+    """
+    size, rows = 2 * FP8_BLOCK, 16
+    try:
+        with torch.inference_mode():
+            layer = FP8Linear(size, size, block_size=(FP8_BLOCK, FP8_BLOCK)).to(device)
+            layer.weight.copy_(torch.ones(size, size))
+            layer.weight_scale_inv.fill_(1.0)
+            product = layer(torch.ones(rows, size, dtype=torch.bfloat16, device=device))
+            is_right = bool(((product - size).abs() < FP8_TOLERANCE * size).all())
+    except Exception as error:  # the hub, Triton and a compiler raise many kinds; each means "no kernel"
+        log.info("FP8 kernels cannot be used: %s", error)
+        return False
+    if not is_right:
+        log.info("FP8 kernels give wrong products on %s", device)
+    return is_right
 
 
 def _describe(devices: list[torch.device]) -> str:

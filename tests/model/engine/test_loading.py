@@ -4,6 +4,7 @@ import importlib.util
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from accelerate import dispatch_model
 from safetensors.torch import load_file, save_file
+from transformers.integrations import finegrained_fp8
 
 from longview.model.engine import devices, experts, loading, local
 from longview.model.engine.checkpoints import find_checkpoint
@@ -70,6 +72,38 @@ def test_fp8_files_are_dequantized_where_no_kernel_exists(tmp_path: Path) -> Non
     plain = HFReference.from_loaded(engine.processor, reference.eval())
     # De-quantised weights are in bfloat16 at some point: 8 bits of mantissa hold what FP8 holds, but not its scale.
     assert (logits.float() - plain.logits(video, QUESTION)).abs().max() < 0.05 * logits.float().std()
+
+
+def without_kernel(*_: object, **__: object) -> None:
+    raise FileNotFoundError("no build for this version of torch")
+
+
+def multiply(inputs: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+    """Multiply as the kernel does, for one scale in all blocks."""
+    return (inputs.float() @ weight.float().T * scales.float()[0, 0]).to(inputs.dtype)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "is_usable"),
+    [(multiply, True), (without_kernel, False), (lambda inputs, *_, **__: inputs * torch.nan, False)],
+    ids=["right", "not loadable", "wrong"],
+)
+def test_fp8_kernels_are_tried_before_the_first_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kernel: Any, is_usable: bool
+) -> None:
+    save_random_checkpoint(tmp_path, "dense")
+    write_quantization(tmp_path, {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]})
+    # A GPU that has FP8, with the package `kernels`, as far as transformers can see.
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 9))
+    monkeypatch.setattr(loading, "devices_of", lambda _: [torch.device("cpu")])
+    monkeypatch.setattr(finegrained_fp8, "_FINEGRAINED_FP8", SimpleNamespace(matmul=kernel))
+    checkpoint = find_checkpoint(str(tmp_path))
+    config = loading.load_config(checkpoint)
+    loading._prepare_quantization(checkpoint, config, "cuda")
+    assert bool(loading.quantization_of(config).get("dequantize")) is not is_usable
+    assert ("is de-quantised to bfloat16 and takes twice its size" in caplog.text) is not is_usable
 
 
 @pytest.mark.parametrize(("method", "package"), [("awq", "gptqmodel"), ("gptq", "optimum|gptqmodel|GPU")])
