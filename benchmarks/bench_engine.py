@@ -34,6 +34,7 @@ from longview.model.engine.linear_attention import use_cpu_linear_attention
 from longview.model.engine.loading import ATTENTION, is_mixture_of_experts
 from longview.model.engine.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.prefill import CHUNK_TOKENS, FrameBatcher, Prefill, next_logits
+from longview.model.engine.visual_inputs import use_indexed_deepstack
 from longview.video.decoder import Decoder, TimedFrames
 from tests.hf_reference import HFReference, plain_transformers
 
@@ -79,6 +80,7 @@ class Bench:
         if is_mixture_of_experts(model.config):
             model.set_experts_implementation(EXPERTS)
         use_linear_patch_embedding(model)
+        use_indexed_deepstack(model)
         if device == "cpu":
             use_cpu_linear_attention(model)
         height, width = (96, 128) if shapes == "tiny" else (256, 448)

@@ -41,8 +41,8 @@ PAST_TOKENS = {"cpu": 4096, "mps": 8192}
 """Length of the long past, in tokens, by device type; for others `MAX_PAST_TOKENS`."""
 MAX_PAST_TOKENS = 65_536
 MODEL_OVERHEAD = 2.5
-"""Time of a model, as a multiple of the time of its products of matrices alone. (Qwen3.5-0.8B, one thread of an x86-64 core: 1.6 in
-float32, 2.8 in bfloat16, 3.2 with linear layers in 8 bits.)"""
+"""Time of a model, as a multiple of the time of its products of matrices alone. (Qwen3.5-0.8B, one thread of an x86-64 core: 1.6
+in float32, 2.8 in bfloat16, 3.2 with linear layers in 8 bits.)"""
 WARMUP_STEPS, TIMED_STEPS = 2, 3
 """Decoding steps before the measured ones, and the measured ones. A GPU captures its graph first."""
 GRAPH_STEPS = 10

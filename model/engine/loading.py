@@ -22,6 +22,7 @@ from longview.model.engine.kv_cache import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.linear_attention import use_cpu_linear_attention
 from longview.model.engine.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.precision import quantize_linear_layers, use_matrix_vector_products
+from longview.model.engine.visual_inputs import use_indexed_deepstack
 from longview.model.errors import InvalidCheckpoint, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ def load_model(
             if not placement:
                 model = model.to(device_type)
             use_linear_patch_embedding(model)
+            use_indexed_deepstack(model)
             if device_type == "cpu":
                 use_cpu_linear_attention(model)
                 if precision == "int8":

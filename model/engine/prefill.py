@@ -1,8 +1,10 @@
 """Chunked prefill: decoded frames and text -> a KV cache, while later frames are still being decoded.
 
 Visual attention stays inside a temporal patch and text attention is causal. Chunked prefill therefore gives the same result as
-one pass over the whole prompt. On a GPU, a chunk is only queued, so that the next one is decoded at the same time. The host
-holds at most one chunk of 8-bit frames besides the read-ahead of the decoder.
+one pass over the whole prompt. On one GPU, a chunk is only queued, so that the host prepares the next one at the same time:
+nothing is read back from it (tested without a GPU). The exceptions are the first chunk, for which kernels are chosen, and experts
+on GPUs that are neither SM90 nor SM100, whose sizes PyTorch reads back. Over several GPUs, accelerate moves inputs to a GPU that
+the layers of the vision tower read back. The host holds at most two chunks of 8-bit frames besides the read-ahead of the decoder.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,6 +17,7 @@ from transformers.video_utils import VideoMetadata
 from longview.model.engine.base import TemporalPatch
 from longview.model.engine.kv_cache import PreallocatedCache
 from longview.model.engine.ood import OODDetector, window_score
+from longview.model.engine.visual_inputs import send, vision_positions
 from longview.video.decoder import TimedFrames
 from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
 from longview.video.timeline import Span, merge_spans
@@ -115,11 +118,7 @@ class Prefill:
 
         The order of patches is that of `Qwen3VLVideoProcessor`: by temporal patch, then merge block, row and column.
         """
-        frames = torch.from_numpy(pixels)
-        if self._device.type == "cuda":
-            frames = frames.pin_memory()
-        frames = frames.to(self._device, non_blocking=self._device.type == "cuda")
-        frames = frames.permute(0, 3, 1, 2).float()
+        frames = send(torch.from_numpy(pixels), self._device).permute(0, 3, 1, 2).float()
         # Rescaling and normalisation are fused, as in transformers: (x - mean / rescale) / (std / rescale).
         frames = (frames - self._mean / self._rescale) / (self._std / self._rescale)
         count, channels, height, width = frames.shape
@@ -140,7 +139,7 @@ class Prefill:
         is_visual = ids == self._processor.video_token_id
         rows, columns = (int(side) // self._merge for side in video[1][0, 1:]) if video else (1, 1)
         positions, self._position = rope_positions(is_visual, rows, columns, start=self._position)
-        embeds = language.embed_tokens(ids.to(self._device)).unsqueeze(0)
+        embeds = language.embed_tokens(send(ids, self._device)).unsqueeze(0)
         arguments: dict[str, Any] = {}
         if video:
             visual = self.encode(*video)
@@ -148,13 +147,13 @@ class Prefill:
                 # The scores stay on the device until the video ends. Reading them now would make a GPU wait.
                 self._ood_scores.append(self._ood_detector.score_patches(visual.pooler_output.unflatten(0, (-1, rows * columns))))
             # The weights of embeddings and vision tower may be on two devices.
-            mask = is_visual.to(embeds.device).unsqueeze(0)
-            embeds = embeds.masked_scatter(mask.unsqueeze(-1), visual.pooler_output.to(embeds))
+            indices = send(is_visual.nonzero()[:, 0], embeds.device)
+            embeds[0].index_copy_(0, indices, visual.pooler_output.to(embeds))
             if deepstack := getattr(visual, "deepstack_features", None):
-                arguments = {"visual_pos_masks": mask, "deepstack_visual_embeds": deepstack}
+                arguments = {"visual_pos_masks": indices, "deepstack_visual_embeds": deepstack}
         language(
             inputs_embeds=embeds,
-            position_ids=positions.unsqueeze(1).to(embeds.device),
+            position_ids=send(positions.unsqueeze(1), embeds.device),
             past_key_values=self._cache,
             use_cache=True,
             **arguments,
@@ -169,7 +168,11 @@ class Prefill:
         # layer reads its values.
         bounds = torch.tensor([0, len(patches)], dtype=torch.int32)
         return visual(
-            patches.to(visual.dtype), grid_thw=grid.to(self._device), cu_seqlens=bounds, patches_per_frame=rows * columns
+            patches.to(visual.dtype),
+            grid_thw=grid,
+            cu_seqlens=bounds,
+            patches_per_frame=rows * columns,
+            **vision_positions(visual, grid, self._device),
         )
 
 

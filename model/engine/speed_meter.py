@@ -73,7 +73,7 @@ class SpeedMeter:
     def __init__(
         self, name: str, measure: Callable[[Progress], Speed], replies: RunningReplies, chunk_lock: threading.Lock
     ) -> None:
-        """`name`: of the checkpoint. `measure`: measures the speed now. `chunk_lock`: held while a chunk of frames is prefilled."""
+        """`name`: of the checkpoint. `measure`: measures the speed. `chunk_lock`: held while a chunk of frames is prefilled."""
         self._name, self._measure, self._replies, self._chunk_lock = name, measure, replies, chunk_lock
         self._speed: Speed | None = None
         self._is_unknown = False
@@ -97,7 +97,7 @@ class SpeedMeter:
             if self._speed is None and not self._is_unknown:
                 if expected_s is not None:
                     log.warning(
-                        "the speed of %s on this machine is measured now, once, for the estimates of time; this takes about %.0f s",
+                        "the speed of %s on this machine is measured now, once, for estimates of time; this takes about %.0f s",
                         self._name,
                         expected_s(),
                     )

@@ -6,17 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from longview.model.engine import prefill
 from longview.model.engine.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.generation import GenerationConfig
+from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.loading import ATTENTION
 from longview.model.engine.local import LocalEngine, LocalSession
-from longview.model.engine.prefill import rope_positions
+from longview.model.engine.patch_embedding import use_linear_patch_embedding
+from longview.model.engine.prefill import Prefill, rope_positions
+from longview.model.engine.visual_inputs import use_indexed_deepstack
 from longview.video.decoder import TimedFrames
 from longview.video.timeline import Span
 from tests.hf_reference import HFReference
-from tests.random_checkpoints import LAYOUTS, save_random_checkpoint
+from tests.random_checkpoints import LAYOUTS, random_model, save_random_checkpoint
 
 QUESTION = "What happens at 2.5 seconds?"
 
@@ -38,6 +42,41 @@ def random_frames(frames: int, height: int, width: int, *, first_s: float = 0.0)
 def open_session(engine: LocalEngine, chunks: list[TimedFrames], **options: Any) -> LocalSession:
     last_s = float(chunks[-1].times_s[-1])
     return engine.open_session(chunks, Span(0, last_s + 1), capacity_tokens=6000, **options)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_prefill_reads_nothing_back_from_the_device(layout: str) -> None:
+    # A tensor on this device has no values, so that reading one is an error: a number, a mask's size, a copy to the host.
+    with torch.device("meta"):
+        model = random_model(layout).bfloat16().eval()
+    model.set_attn_implementation(dict(ATTENTION))
+    use_linear_patch_embedding(model)
+    use_indexed_deepstack(model)
+    cache = PreallocatedCache(read_layer_types(model.config.get_text_config(), layout), 200)
+    prefilled = Prefill(model, AutoProcessor.from_pretrained(DEMO), cache, clock_offset_s=0.0)
+    video = random_frames(8, 64, 96)
+    with torch.inference_mode():
+        prefilled.append_text("Look:")
+        for part in (slice(0, 4), slice(4, 8)):
+            prefilled.append_frames(video.frames[part], video.times_s[part])
+    assert cache.get_seq_length() == prefilled.ids.shape[1] > 24
+
+
+@pytest.mark.gpu
+def test_host_does_not_wait_for_a_chunk_on_a_gpu() -> None:
+    engine = LocalEngine(find_checkpoint("demo"), device="cuda")
+    cache = PreallocatedCache(engine.layer_types, 2000)
+    prefilled = Prefill(engine.model, engine.processor, cache, clock_offset_s=0.0)
+    video = random_frames(24, 96, 160)
+    with torch.inference_mode():
+        # The first chunks choose the kernels.
+        for start in range(0, 16, 8):
+            prefilled.append_frames(video.frames[start : start + 8], video.times_s[start : start + 8])
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            prefilled.append_frames(video.frames[16:], video.times_s[16:])
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize(
