@@ -3,16 +3,18 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from longview.app.errors import EXPECTED_ERRORS
+from longview.app.indexer import IndexResult
 from longview.app.reports import describe
 from longview.app.service import IndexOptions, Longview
 from longview.indexing.library import VideoEntry
-from longview.model.tasks.events import run_to_end
+from longview.model.tasks.events import PartialResult
 from longview.video.progress import Cancelled, Progress, ProgressReport
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,9 @@ class Job:
     title: str
     progress: Progress = field(default_factory=Progress)
     video_id: str | None = None
-    """The video that the job is about, once it is known."""
+    """The video that the job is about, once it is known and in the library."""
+    parts: int = 0
+    """Number of times that a source had further segments of the video."""
     note: str = ""
     """A sentence for the user about the result."""
     error: str | None = None
@@ -56,6 +60,14 @@ class Jobs:
         """Return the jobs that wait or run."""
         return tuple(job for job in self._jobs if not job.finished_event.is_set())
 
+    def is_indexing(self, video_id: str) -> bool:
+        """Whether a running job adds segments to a video."""
+        return any(job.video_id == video_id and job.parts for job in self.running_jobs())
+
+    def committed_parts(self) -> int:
+        """Return a number that grows whenever a job has committed further segments."""
+        return sum(job.parts for job in self._jobs)
+
     def latest_job(self) -> Job | None:
         """Return the job that was started last."""
         return self._jobs[-1] if self._jobs else None
@@ -83,7 +95,7 @@ class Jobs:
         def work(job: Job) -> None:
             def index(source: Path, title: str | None = None) -> None:
                 options = IndexOptions(title=title, accepts_long=accepts_long)
-                result = run_to_end(self._app.indexer.index(source, options, progress=job.progress))
+                result = self._follow(job, source, self._app.indexer.index(source, options, progress=job.progress))
                 job.video_id = result.entry.video_id
                 job.note = describe(result)
 
@@ -101,6 +113,20 @@ class Jobs:
                 raise
 
         return self._start(f"Indexing {upload_name or path.name}", work)
+
+    def _follow(self, job: Job, source: Path, run: Generator[PartialResult[object], None, IndexResult]) -> IndexResult:
+        """Run an index run to its end, and note in its job what it has committed."""
+        while True:
+            try:
+                next(run)
+            except StopIteration as end:
+                result: IndexResult = end.value
+                return result
+            if job.video_id is None:
+                # A new video is in the library once it has a segment.
+                with suppress(*EXPECTED_ERRORS):
+                    job.video_id = self._app.media.find(str(source.absolute()), job.progress).video_id
+            job.parts += 1
 
     def prepare_for_browser(self, entry: VideoEntry) -> Job:
         """Return the job that makes the browser copy of a video, or that failed to make it; start it if there is none."""

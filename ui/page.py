@@ -12,7 +12,7 @@ from longview.ui.library_tab import library_lists, library_tab
 from longview.ui.search_tab import search_tab
 from longview.ui.streaming import ActiveStreams
 from longview.ui.toasts import or_toast, show_warning
-from longview.ui.watch_tab import UNCHECKED, find_entry, video_view, watch_tab
+from longview.ui.watch_tab import UNCHECKED, find_entry, tracks_view, video_view, watch_tab
 
 ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -33,6 +33,8 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         finished_count = gr.Number(0, visible="hidden")
         # The script of the page clicks it when a job has ended.
         jobs_ended = gr.Button(visible="hidden", elem_id="longview-jobs-ended")
+        # And this one when a job has committed segments.
+        segments_added = gr.Button(visible="hidden", elem_id="longview-segments-added")
         with gr.Tabs():
             with gr.Tab("Watch"):
                 watch = watch_tab(app, jobs, streams)
@@ -61,6 +63,15 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             rendered_view = video_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view)
             return [len(finished), *library_lists(app, entry), *rendered_view]
 
+        def on_segments_added(video_id: str | None) -> list[Any]:
+            entry = find_entry(app, video_id)
+            if entry is None:
+                # The first video of the library is opened as soon as there is something to see.
+                entry = next(reversed(app.videos()), None)
+                return [*library_lists(app, entry), *video_view(app, jobs, entry)]
+            is_affected = jobs.is_indexing(entry.video_id)
+            return [gr.skip()] * len(lists) + (tracks_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view))
+
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             # The video is identified by its id only: with a path, a client could make the server read any file.
             video = find_entry(app, video_id)
@@ -86,6 +97,17 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             queue=False,
             **UNCHECKED,
         )
+        adding = segments_added.click(
+            on_segments_added,
+            selected_video,
+            [*lists, *view],
+            show_progress="hidden",
+            trigger_mode="always_last",
+            api_visibility="private",
+            queue=False,
+            **UNCHECKED,
+        )
+        adding.then(None, None, None, js="() => longviewRestoreTracks()")
         page.unload(streams.cancel_all)
         library.remove.click(
             on_remove, [library.video_to_remove, selected_video], [*lists, *view], api_name="remove", **UNCHECKED

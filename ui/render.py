@@ -68,10 +68,19 @@ def failure(text: str) -> str:
     return _render("failure", text=text)
 
 
-def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_outdated: bool) -> str:
-    """Render the tracks of a video, each as a table whose rows seek the player. `segments`: those of each source."""
+def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_outdated: bool, is_running: bool = False) -> str:
+    """Render the tracks of a video, each as a table whose rows seek the player.
+
+    `segments`: those of each source. `is_running`: whether a job adds segments now.
+    """
     return _render(
-        "tracks", entry=_in_order(entry), segments=segments, is_outdated=is_outdated, no_events=NO_EVENTS, no_words=NO_WORDS
+        "tracks",
+        entry=_in_order(entry),
+        segments=segments,
+        is_outdated=is_outdated,
+        is_running=is_running,
+        no_events=NO_EVENTS,
+        no_words=NO_WORDS,
     )
 
 

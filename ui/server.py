@@ -179,7 +179,8 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         async def changes() -> AsyncIterator[str]:
             sent = ""
             while not jobs.is_closed:
-                state = json.dumps({"html": jobs_status(jobs), "ended": len(jobs.finished_jobs())})
+                counts = {"ended": len(jobs.finished_jobs()), "parts": jobs.committed_parts()}
+                state = json.dumps({"html": jobs_status(jobs), **counts})
                 if state != sent:
                     sent = state
                     yield f"data: {state}\n\n"

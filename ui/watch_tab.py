@@ -9,7 +9,7 @@ import gradio as gr
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.example_questions import examples_for
 from longview.app.jobs import Jobs
-from longview.app.service import Cancelled, Done, Longview, ProgressReport, TextDelta, VideoEntry
+from longview.app.service import Cancelled, Done, Longview, ProgressReport, Segment, TextDelta, VideoEntry
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
 from longview.ui.toasts import or_toast, show_warning
@@ -132,15 +132,29 @@ def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: flo
             jobs.prepare_for_browser(entry)
     except EXPECTED_ERRORS as error:
         player = render.failure(str(error))
-    segments = {track.source: app.segments(entry, track.source) for track in entry.tracks}
+    segments = _segments(app, entry)
     return [
         player,
         render.summary(entry, app.chapters(entry)),
-        render.tracks(entry, segments, is_outdated=app.is_outdated(entry)),
-        render.exports(entry),
+        *_tracks_and_exports(app, jobs, entry, segments),
         *_example_updates(examples_for(entry.duration_s, segments).questions),
         markdown.history(app.answers(entry)),
     ]
+
+
+def tracks_view(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
+    """Render tracks and exports of a video, and leave the rest of `video_view` as it is: the video may be playing."""
+    return [gr.skip(), gr.skip(), *_tracks_and_exports(app, jobs, entry, _segments(app, entry)), gr.skip(), gr.skip(), gr.skip()]
+
+
+def _segments(app: Longview, entry: VideoEntry) -> dict[str, Sequence[Segment]]:
+    return {track.source: app.segments(entry, track.source) for track in entry.tracks}
+
+
+def _tracks_and_exports(app: Longview, jobs: Jobs, entry: VideoEntry, segments: dict[str, Sequence[Segment]]) -> list[str]:
+    is_running = jobs.is_indexing(entry.video_id)
+    tracks = render.tracks(entry, segments, is_outdated=app.is_outdated(entry), is_running=is_running)
+    return [tracks, render.exports(entry)]
 
 
 def _example_updates(questions: Sequence[str]) -> list[Any]:

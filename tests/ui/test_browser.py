@@ -147,6 +147,31 @@ def test_idle_page_sends_no_requests_and_sees_the_jobs_of_others(page: Page, ser
     client.predict(video_id, None, api_name="/remove")
 
 
+def test_captions_are_shown_while_the_video_is_captioned(page: Page, server: Server, tmp_path: Path) -> None:
+    # The first of two windows of captions ends long before the second.
+    rings = [ShapesEvent(start_s, start_s + 4, "cyan", "ring", "moves up") for start_s in (5, 65)]
+    path = render(tmp_path / "long.mp4", rings, 75.0, fps=5)
+    path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA first line.\n", encoding="utf-8")
+    client = Client(server.url, verbose=False)
+    job = client.submit(str(path), api_name="/index")
+    page.locator("#longview-jobs", has_text="long.mp4").get_by_text("Open it").click()
+    subtitles, captions = (page.locator(f"details[data-source={source}]") for source in ("subtitles", "captions"))
+    expect(subtitles).to_contain_text("A first line.")
+    subtitles.locator("summary").click()
+    assert not subtitles.evaluate("track => track.open")
+    page.evaluate("document.querySelector('.player video').dataset.isSame = 'yes'")
+    expect(captions).to_contain_text("A cyan ring")
+    expect(captions).to_contain_text("Complete up to")
+    expect(captions).not_to_contain_text("index the video again")
+    # What plays goes on, and what the user has closed stays closed.
+    assert page.evaluate("document.querySelector('.player video').dataset.isSame") == "yes"
+    page.wait_for_function("!document.querySelector('details[data-source=subtitles]').open")
+    _, video_id = job.result(timeout=60)
+    expect(captions.locator("tr")).to_have_count(2)
+    expect(captions).not_to_contain_text("Complete up to")
+    client.predict(video_id, None, api_name="/remove")
+
+
 def test_empty_input_leaves_no_error_on_the_page(page: Page) -> None:
     page.get_by_role("tab", name="Search").click()
     page.get_by_label("Search what is shown, said and written").fill("  ")

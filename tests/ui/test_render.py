@@ -25,10 +25,10 @@ def entry_with(*tracks: Track) -> VideoEntry:
     return replace(sample_entry("aaaaaaaaaaaa"), tracks=tracks)
 
 
-def tracks(*shown: Track, text: str = "t", is_outdated: bool = False) -> str:
+def tracks(*shown: Track, text: str = "t", is_outdated: bool = False, is_running: bool = False) -> str:
     """Render tracks, with one segment each if they have any."""
     segments = {track.source: [Segment(Span(61.25, 62.5), text, track.source)] if track.segment_count else [] for track in shown}
-    return render.tracks(entry_with(*shown), segments, is_outdated=is_outdated)
+    return render.tracks(entry_with(*shown), segments, is_outdated=is_outdated, is_running=is_running)
 
 
 def moment(text: str = "t", start_s: float = 1.0, source: str = "captions", *, title: str = "t") -> Moment:
@@ -112,7 +112,7 @@ def test_segments_seek_the_player_and_say_if_they_are_outdated() -> None:
 def test_tracks_have_size_and_languages_and_the_first_is_open() -> None:
     page = tracks(CAPTIONS, SPEECH)
     assert "Captions · 1" in page and "Speech · 2 · en, de" in page
-    assert ParsedPage(page).tags.count(("details", "class", "open")) == 1
+    assert ParsedPage(page).tags.count(("details", "class", "data-source", "open")) == 1
     assert page.index(" open>") < page.index("Speech")
 
 
@@ -124,6 +124,8 @@ def test_screen_text_comes_after_speech() -> None:
 def test_track_says_what_is_missing() -> None:
     partial = tracks(sample_track("speech", "incomplete", done_s=61.0, segment_count=1))
     assert "Complete up to 0:01:01.0 of 0:01:40.0; index the video again to go on." in ParsedPage(partial).words
+    growing = tracks(sample_track("captions", "incomplete", done_s=61.0, segment_count=1), is_running=True)
+    assert ParsedPage(growing).words.count("Complete up to 0:01:01.0 of 0:01:40.0.") == 1 and "again" not in growing
     uncovered = tracks(replace(CAPTIONS, uncovered=(Span(90, 100),)))
     assert "Captions may be incomplete from 0:01:30.0 – 0:01:40.0." in ParsedPage(uncovered).words
     assert ParsedPage(tracks(sample_track("captions"))).words == "No events detected."

@@ -34,6 +34,9 @@ document.addEventListener('seeked', (event) => longviewMark(event.target.current
 // The jobs of the server. A hidden page closes its connection, because browsers allow six per server.
 let longviewEvents = null;
 let longviewEnded = null;
+// Segments that a job has committed are shown at most once a second.
+let longviewParts = null;
+let longviewRefresh = null;
 function longviewFollowJobs() {
   if (document.hidden) {
     longviewEvents?.close();
@@ -54,6 +57,25 @@ function longviewShowJobs(state) {
   line.innerHTML = state.html;
   if (longviewEnded !== null && state.ended !== longviewEnded) button.click();
   longviewEnded = state.ended;
+  if (longviewParts !== null && state.parts !== longviewParts && !longviewRefresh) longviewRefresh = setTimeout(longviewShowSegments, 1000);
+  longviewParts = state.parts;
+}
+// New segments replace the tracks. What is open stays open, and each list stays where it is.
+let longviewTracks = new Map();
+function longviewShowSegments() {
+  longviewRefresh = null;
+  longviewTracks = new Map();
+  for (const track of document.querySelectorAll('details.track'))
+    longviewTracks.set(track.dataset.source, { open: track.open, top: track.querySelector('.captions').scrollTop });
+  document.getElementById('longview-segments-added').click();
+}
+function longviewRestoreTracks() {
+  for (const track of document.querySelectorAll('details.track')) {
+    const before = longviewTracks.get(track.dataset.source);
+    if (!before) continue;
+    track.open = before.open;
+    track.querySelector('.captions').scrollTop = before.top;
+  }
 }
 document.addEventListener('visibilitychange', longviewFollowJobs);
 longviewFollowJobs();
