@@ -43,6 +43,8 @@ MAX_PAST_TOKENS = 65_536
 MODEL_OVERHEAD = 2.5
 """Time of a model, as a multiple of the time of its products of matrices alone. (Qwen3.5-0.8B, one thread of an x86-64 core: 1.6
 in float32, 2.8 in bfloat16, 3.2 with linear layers in 8 bits.)"""
+ENGINE_SPEED_VERSION = 2
+"""Version of the engine's speed, which grows when a change makes earlier measurements wrong."""
 WARMUP_STEPS, TIMED_STEPS = 2, 3
 """Decoding steps before the measured ones, and the measured ones. A GPU captures its graph first."""
 GRAPH_STEPS = 10
@@ -204,8 +206,8 @@ def _format_times_s(dtype: torch.dtype) -> tuple[float, float]:
 
 
 def _software() -> list[str]:
-    """Return what the speed of a processor depends on beside itself."""
-    return [f"{torch.get_num_threads()} threads", f"torch {torch.__version__}"]
+    """Return what a speed depends on beside the device."""
+    return [f"{torch.get_num_threads()} threads", f"torch {torch.__version__}", f"engine {ENGINE_SPEED_VERSION}"]
 
 
 def _product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
@@ -213,7 +215,8 @@ def _product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
     times_s = []
     for _ in range(4):
         start_s = time.perf_counter()
-        functional.linear(rows, weight)
+        # As the layers do; see `longview.model.engine.precision.use_matrix_vector_products`.
+        torch.mv(weight, rows[0]) if len(rows) == 1 else functional.linear(rows, weight)
         times_s.append(time.perf_counter() - start_s)
     return min(times_s[1:])
 
