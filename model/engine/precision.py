@@ -25,6 +25,9 @@ MIN_SCALE = 1e-12
 ROUNDED_CHANNELS = 4096
 """Output channels that are rounded at once: those of a layer with a large vocabulary would take gigabytes in float32."""
 
+CONVERTED_CHANNELS = 2048
+"""Output channels whose weights are converted to bfloat16 at once."""
+
 
 class Int8Linear(torch.nn.Module):
     """A linear layer with weights in 8 bits, and inputs that are rounded to 8 bits when they come."""
@@ -54,16 +57,33 @@ class Int8Linear(torch.nn.Module):
         """Multiply inputs (…, in) with the weights; (…, out) in the dtype of the inputs."""
         rows = inputs.reshape(-1, self.in_features)
         if self.weight is not None and len(rows) > MAX_INT8_ROWS:
-            out = functional.linear(rows.bfloat16(), self.weight.bfloat16()).mul_(self.scales)
+            out = self._multiply_bfloat16(rows.bfloat16(), self.weight)
         else:
-            # The operator has one scale for all rows. Rows that are scaled to the same maximum have one scale each.
-            rows = rows.float()
-            scales = torch.maximum(rows.amax(-1, keepdim=True), -rows.amin(-1, keepdim=True)).clamp_min_(MIN_SCALE)
-            out = torch.ops.quantized.linear_dynamic(rows / scales, self._packed, self._reduces_range)
-            out.mul_(scales)
+            out = self._multiply_int8(rows.float())
         if self.bias is not None:
             out.add_(self.bias)
         return out.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
+
+    def _multiply_bfloat16(self, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Multiply rows, bfloat16 (n, in), with the weights in bfloat16; (n, out) of the same dtype."""
+        out = rows.new_empty(len(rows), self.out_features)
+        # Blocks of converted weights, and of the results until they are scaled, stay in the cache of a core.
+        for start in range(0, self.out_features, CONVERTED_CHANNELS):
+            channels = slice(start, start + CONVERTED_CHANNELS)
+            block = functional.linear(rows, weight[channels].bfloat16())
+            torch.mul(block, self.scales[channels], out=out[:, channels])
+        return out
+
+    def _multiply_int8(self, rows: torch.Tensor) -> torch.Tensor:
+        """Multiply rows, float32 (n, in), rounded to 8 bits, with the weights; (n, out) of the same dtype."""
+        out: torch.Tensor
+        if len(rows) == 1:
+            out = torch.ops.quantized.linear_dynamic(rows, self._packed, self._reduces_range)
+            return out
+        # The operator has one scale for all rows. Rows that are scaled to the same maximum have one scale each.
+        scales = torch.maximum(rows.amax(-1, keepdim=True), -rows.amin(-1, keepdim=True)).clamp_min_(MIN_SCALE)
+        out = torch.ops.quantized.linear_dynamic(rows / scales, self._packed, self._reduces_range)
+        return out.mul_(scales)
 
 
 def _round_channels(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
