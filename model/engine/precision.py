@@ -7,6 +7,7 @@ weights converted back, because it is bound by the multiplications, and rounding
 bits cost in accuracy is measured on the demo checkpoint only (docs/performance.md).
 """
 
+import itertools
 import warnings
 from types import MethodType
 from typing import Any, Literal
@@ -151,10 +152,15 @@ def quantize_linear_layers(model: Any, dtype: torch.dtype) -> None:
     model in bfloat16 keeps its vision tower: it has no decoding steps.
     """
     is_bfloat16 = dtype == torch.bfloat16
-    for module in list((model.model.language_model if is_bfloat16 else model).modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, torch.nn.Linear) and min(child.in_features, child.out_features) >= MIN_INT8_FEATURES:
-                setattr(module, name, Int8Linear(child, "bfloat16" if is_bfloat16 else "int8"))
+    # The list must not hold the layers, so that each is freed when it is replaced.
+    places = [
+        (module, name)
+        for module in (model.model.language_model if is_bfloat16 else model).modules()
+        for name, child in module.named_children()
+        if isinstance(child, torch.nn.Linear) and min(child.in_features, child.out_features) >= MIN_INT8_FEATURES
+    ]
+    for module, name in places:
+        setattr(module, name, Int8Linear(getattr(module, name), "bfloat16" if is_bfloat16 else "int8"))
     if is_bfloat16:
         # Logits are computed for one token at a time.
         model.lm_head = Int8Linear(model.lm_head, "never")
@@ -163,3 +169,6 @@ def quantize_linear_layers(model: Any, dtype: torch.dtype) -> None:
         embedding, language.embed_tokens = language.embed_tokens, torch.nn.Identity()
         model.float()
         language.embed_tokens = _Float32Embedding(embedding)
+    # The tensors that remain are parts of the mapped file. Copies let go of its pages, which hold the replaced weights, too.
+    for tensor in itertools.chain(model.parameters(), model.buffers()):
+        tensor.data = tensor.data.clone()
