@@ -118,6 +118,8 @@ class SamplingPlan:
     """Tokens of each window for template, question and reply."""
     window_words_tokens: tuple[int, ...]
     """For each window: tokens that are reserved for its words; 0 for a checkpoint that does not take them."""
+    kept_period_s: float | None = None
+    """Time between the temporal patches that a frugal engine keeps of a moving shot, in seconds; None: it keeps all."""
     kept_share: float = 1.0
     """Estimated share of the temporal patches that a frugal engine keeps; see `longview.model.engine.patch_selection`."""
 
@@ -178,8 +180,8 @@ class SamplingPlan:
 
     @property
     def patch_period_s(self) -> float:
-        """Time between two temporal patches, in seconds: the time resolution of one pass."""
-        return FRAMES_PER_PATCH * self.windows[0].frame_period_s
+        """Time between two temporal patches of a moving shot, in seconds: the time resolution of one pass."""
+        return self.kept_period_s or FRAMES_PER_PATCH * self.windows[0].frame_period_s
 
 
 def fit_grid(width: int, height: int, *, min_tokens: int, max_tokens: int) -> tuple[int, int]:

@@ -5,9 +5,7 @@ give the speed of attention and the cost of reading the KV cache. A measurement 
 devices knows: number formats, kernels, threads, and other programs.
 """
 
-import functools
 import logging
-import platform
 import time
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from longview.model.engine.devices import synchronize
 from longview.model.engine.estimates import Estimates, Speed
 from longview.model.engine.kv_cache import PreallocatedCache
 from longview.model.engine.machine_cache import load_measurement, save_measurement
+from longview.model.engine.number_formats import ROWS, WIDTH, processor_name, product_times_s, software
 from longview.model.engine.precision import Int8Linear
 from longview.model.engine.prefill import Prefill
 from longview.model.engine.session_cache import SessionCache
@@ -29,9 +27,9 @@ from longview.video.sampler import FRAMES_PER_PATCH
 
 log = logging.getLogger(__name__)
 
-HEIGHT, WIDTH = 224, 384
+FRAME_HEIGHT, FRAME_WIDTH = 224, 384
 """Size of the measured frames, in pixels: 84 tokens per temporal patch."""
-TOKENS_PER_PATCH = HEIGHT * WIDTH // 1024
+TOKENS_PER_PATCH = FRAME_HEIGHT * FRAME_WIDTH // 1024
 PATCH_TOKENS = TOKENS_PER_PATCH + 10
 """Tokens of a temporal patch with its timestamp."""
 MEASURED_PATCHES = {"cpu": 6, "mps": 24}
@@ -43,27 +41,20 @@ MAX_PAST_TOKENS = 65_536
 MODEL_OVERHEAD = 2.5
 """Time of a model, as a multiple of the time of its products of matrices alone. (Qwen3.5-0.8B, one thread of an x86-64 core: 1.6
 in float32, 2.8 in bfloat16, 3.2 with linear layers in 8 bits.)"""
-ENGINE_SPEED_VERSION = 2
-"""Version of the engine's speed, which grows when a change makes earlier measurements wrong."""
 WARMUP_STEPS, TIMED_STEPS = 2, 3
 """Decoding steps before the measured ones, and the measured ones. A GPU captures its graph first."""
 GRAPH_STEPS = 10
-FORMATS = {"float32_s": torch.float32, "bfloat16_s": torch.bfloat16}
-"""Number formats that are compared on a CPU, by the names of their times in the cache."""
-FORMAT_ROWS, FORMAT_WIDTH = 512, 4096
-"""Rows of a prefill and width of the square matrix that compare two number formats: 64 MiB in float32, beyond the caches."""
-FORMAT_STEPS_PER_CHUNK = 24
-"""Decoding steps per 512 tokens of prefill, for a window of captions: 128 tokens of reply for 2,760 tokens of prompt."""
 
 
 def machine_key(checkpoint: str, model: Any) -> str:
     """Return what the speed of a checkpoint depends on, as the key of its measurement."""
     device = model.device
-    name = f"{device.type} {_processor_name()}"
+    name = f"{device.type} {processor_name()}"
     if device.type in ("cuda", "xpu"):
         name = getattr(torch, device.type).get_device_name(device)
-    precision = "int8" if any(isinstance(module, Int8Linear) for module in model.modules()) else str(model.dtype)
-    return " | ".join([checkpoint, name, precision, *_software()])
+    is_int8 = any(isinstance(module, Int8Linear) for module in model.modules())
+    precision = f"int8 and {model.dtype}" if is_int8 else str(model.dtype)
+    return " | ".join([checkpoint, name, precision, *software()])
 
 
 def load_speed(cache: Path | None, key: str) -> Speed | None:
@@ -94,9 +85,9 @@ def measurement_s(model: Any, estimates: Estimates, *, max_tokens: int) -> float
     tokens, visual = patches * PATCH_TOKENS, patches * TOKENS_PER_PATCH
     dense, _ = estimates.flops(tokens, visual, TOKENS_PER_PATCH)
     attention = estimates.attention_flops(past_tokens + tokens) - estimates.attention_flops(past_tokens)
-    many_s, one_s = _format_times_s(model.dtype)
-    flops_per_s = 2 * FORMAT_ROWS * FORMAT_WIDTH**2 / many_s
-    bytes_per_s = FORMAT_WIDTH**2 * model.dtype.itemsize / one_s
+    rows_s, row_s = product_times_s(model.dtype)
+    flops_per_s = 2 * ROWS * WIDTH**2 / rows_s
+    bytes_per_s = WIDTH**2 * model.dtype.itemsize / row_s
     steps_bytes = 2 * (WARMUP_STEPS + TIMED_STEPS) * estimates.weight_bytes
     return MODEL_OVERHEAD * ((3 * dense + attention) / flops_per_s + steps_bytes / bytes_per_s)
 
@@ -120,7 +111,7 @@ def measure_speed(
     patches, past_tokens = _measured_sizes(device.type, max_tokens)
     cache = PreallocatedCache(layer_types, past_tokens + 4 * patches * PATCH_TOKENS)
     prefill = Prefill(model, processor, cache, clock_offset_s=0.0)
-    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES_PER_PATCH * patches, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES_PER_PATCH * patches, FRAME_HEIGHT, FRAME_WIDTH, 3), dtype=np.uint8)
 
     def chunk_s() -> float:
         progress.raise_if_cancelled()
@@ -169,61 +160,3 @@ def measure_speed(
     )
     log.info("measured in %.1f s: %s", time.perf_counter() - start_s, speed)
     return speed
-
-
-def is_bfloat16_faster(cache: Path | None = None) -> bool:
-    """Whether bfloat16 is faster than float32 on this CPU for a window of captions, by matrix products of both kinds of work.
-
-    Processors differ by more than a factor of ten: with AMX bfloat16 was seven times as fast, without it half as fast. `cache`: a
-    folder of this machine that keeps the times; without it each process measures.
-    """
-    key = " | ".join(["number formats", f"cpu {_processor_name()}", *_software()])
-    kept = load_measurement(cache, key) or {}
-    seconds = [kept.get(name, 0.0) for name in FORMATS]
-    if min(seconds) <= 0:
-        seconds = [_format_s(key, dtype) for dtype in FORMATS.values()]
-        save_measurement(cache, key, dict(zip(FORMATS, seconds, strict=True)))
-    float32_s, bfloat16_s = seconds
-    return bfloat16_s < float32_s
-
-
-@functools.cache
-def _format_s(key: str, dtype: torch.dtype) -> float:  # noqa: ARG001
-    """Return the time of the work of a chunk of prompt and its share of the reply in a number format, in seconds.
-
-    `key`: all that the time depends on, so that a process measures once.
-    """
-    many_s, one_s = _format_times_s(dtype)
-    return many_s + FORMAT_STEPS_PER_CHUNK * one_s
-
-
-def _format_times_s(dtype: torch.dtype) -> tuple[float, float]:
-    """Return the times of products with `FORMAT_ROWS` rows and with one, in seconds."""
-    weight = torch.ones(FORMAT_WIDTH, FORMAT_WIDTH, dtype=dtype)
-    many, one = torch.ones(FORMAT_ROWS, FORMAT_WIDTH, dtype=dtype), torch.ones(1, FORMAT_WIDTH, dtype=dtype)
-    with torch.inference_mode():
-        return _product_s(many, weight), _product_s(one, weight)
-
-
-def _software() -> list[str]:
-    """Return what a speed depends on beside the device."""
-    return [f"{torch.get_num_threads()} threads", f"torch {torch.__version__}", f"engine {ENGINE_SPEED_VERSION}"]
-
-
-def _product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
-    """Return the shortest of three times of a product, in seconds; the first call prepares the kernel."""
-    times_s = []
-    for _ in range(4):
-        start_s = time.perf_counter()
-        # As the layers do; see `longview.model.engine.precision.use_matrix_vector_products`.
-        torch.mv(weight, rows[0]) if len(rows) == 1 else functional.linear(rows, weight)
-        times_s.append(time.perf_counter() - start_s)
-    return min(times_s[1:])
-
-
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

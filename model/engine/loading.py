@@ -15,11 +15,11 @@ from transformers.quantizers import AutoHfQuantizer
 from transformers.utils import logging as transformers_logging
 
 from longview.model.engine import attention, experts
-from longview.model.engine.calibration import is_bfloat16_faster
 from longview.model.engine.checkpoints import Checkpoint, Precision
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
 from longview.model.engine.kv_cache import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.linear_attention import use_cpu_linear_attention
+from longview.model.engine.number_formats import format_times
 from longview.model.engine.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.precision import quantize_linear_layers, use_matrix_vector_products
 from longview.model.engine.visual_inputs import use_indexed_deepstack
@@ -75,7 +75,7 @@ def load_model(
 ) -> tuple[Any, Any]:
     """Load the processor and the model of a checkpoint.
 
-    `precision`: the number format on a CPU; accelerators always use bfloat16. `cache`: see `is_bfloat16_faster`.
+    `precision`: the number format on a CPU; accelerators always use bfloat16. `cache`: see `format_times`.
 
     Raises:
         InvalidCheckpoint: the folder cannot be loaded by transformers, or a package is missing.
@@ -125,7 +125,8 @@ def load_model(
             if device_type == "cpu":
                 use_cpu_linear_attention(model)
                 if precision == "int8":
-                    quantize_linear_layers(model, torch.bfloat16 if is_bfloat16_faster(cache) else torch.float32)
+                    is_bfloat16 = format_times(cache).is_bfloat16_faster_than_int8
+                    quantize_linear_layers(model, torch.bfloat16 if is_bfloat16 else torch.float32)
                 use_matrix_vector_products(model)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
@@ -142,14 +143,14 @@ def choose_dtype(
 ) -> torch.dtype:
     """Return the number format in which the weights are loaded.
 
-    `config`: states whether they are de-quantised. `cache`: see `is_bfloat16_faster`.
+    `config`: states whether they are de-quantised. `cache`: see `format_times`.
     """
     if device_type != "cpu" or precision in ("bfloat16", "int8"):
         return torch.bfloat16
     if precision == "float32" or checkpoint.weight_bytes < MIN_LARGE_BYTES:
         return torch.float32
     free_bytes, _ = memory_bytes(torch.device("cpu"))
-    if loaded_bytes(checkpoint, config, torch.float32) > free_bytes * FLOAT32_SHARE or is_bfloat16_faster(cache):
+    if loaded_bytes(checkpoint, config, torch.float32) > free_bytes * FLOAT32_SHARE or format_times(cache).is_bfloat16_faster:
         return torch.bfloat16
     return torch.float32
 

@@ -1,8 +1,8 @@
 """Selection of the temporal patches that show something new, for devices on which every token is slow.
 
-Around a cut, and where a still picture begins to move, all patches are kept. Within a shot that moves a patch every four seconds
-is kept, and of a still picture one every eight seconds. Each patch has its own timestamp in the prompt, so leaving some out moves
-no time.
+Both sides of a cut are kept, and of the moments at which a picture begins or ceases to move. Within a moving shot a patch every
+four seconds is kept, so that shorter events can be missed, and of a still picture one every eight seconds. Each patch has its own
+timestamp in the prompt, so leaving some out moves no time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +17,14 @@ from longview.video.shots import ShotDetector
 from longview.video.timeline import Span
 
 MAX_STILL_GAP_S = 8.0
-"""Maximum time between two patches of an unchanged picture, in seconds. The checkpoint has to see that time passes."""
+"""Time between two patches of an unchanged picture, in seconds. The checkpoint has to see that time passes."""
 MAX_SHOT_GAP_S = 4.0
-"""Maximum time between two patches of a moving shot, in seconds, where patches are further apart than `MIN_SPARSE_PERIOD_S`."""
+"""Time between two patches of a moving shot, in seconds, where patches are further apart than `MIN_SPARSE_PERIOD_S`."""
 MIN_SPARSE_PERIOD_S = 1.9
-"""Minimum time between the starts of two patches, in seconds, from which some of a moving shot are left out. A denser grid was
-chosen for its resolution in time: the clips of refinement, or a rate that the user asks for."""
+"""Minimum time between two patches, in seconds, from which some of a moving shot are left out. A denser grid was chosen for its
+resolution in time: the clips of refinement, or a rate that the user asks for."""
+GAP_SLACK = 0.25
+"""Part of the time between two patches by which a gap may be longer, because frames are displayed at times beside the grid."""
 BLOCK_PX = 8
 """Side of the blocks that are compared, in pixels of the frames that the checkpoint gets. The noise of a codec averages out."""
 CHANGE = 6.0
@@ -33,11 +35,17 @@ Means = NDArray[np.float32]
 """Mean of each colour in each block, (rows, columns, 3)."""
 
 
+def kept_patches_period_s(period_s: float) -> float:
+    """Return the time between the patches that are kept of a moving shot, in seconds. `period_s`: that between all patches."""
+    if period_s < MIN_SPARSE_PERIOD_S:
+        return period_s
+    return period_s * max(1, int(MAX_SHOT_GAP_S / period_s + GAP_SLACK))
+
+
 def select_patches(chunks: Iterable[TimedFrames]) -> Iterator[TimedFrames]:
     """Yield the chunks without the temporal patches that show little new.
 
-    The first and the last patch of a shot and of a still picture are kept, so that the times at which they change are known as
-    without this. An odd last frame is yielded as it is.
+    The first and the last patch of the video are kept. An odd last frame is yielded as it is.
     """
     selection = _Selection()
     rest = TimedFrames(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0))
@@ -61,7 +69,8 @@ class _Selection:
         self.left_out: TimedFrames | None = None
         """The last patch, if it was left out."""
         self._shots = ShotDetector()
-        self._blocks: Means | None = None
+        self._kept: Means | None = None
+        self._last: Means | None = None
         self._kept_s = self._last_s = 0.0
         self._moves = False
 
@@ -70,21 +79,26 @@ class _Selection:
         blocks = [_block_means(frame) for frame in patch.frames]
         # The detector has to see each frame.
         cuts = [self._shots.starts_shot(frame) for frame in patch.frames]
-        moves = self._blocks is None or any(_differ(self._blocks, one) for one in blocks)
-        start_s, end_s = float(patch.times_s[0]), float(patch.times_s[-1])
+        start_s = float(patch.times_s[0])
         period_s = start_s - self._last_s
-        is_boundary = any(cuts) or (moves and not self._moves)
-        if moves:
-            is_due = period_s < MIN_SPARSE_PERIOD_S or end_s + period_s - self._kept_s > MAX_SHOT_GAP_S
-        else:
-            is_due = end_s - self._kept_s >= MAX_STILL_GAP_S
-        self._last_s, self._moves = start_s, moves
-        if self._blocks is not None and not is_boundary and not is_due:
-            self.left_out = patch
+        has_changed = self._last is not None and _change([self._last, *blocks])
+        # What changes from one patch to the next, but not within them, does not move: each such change is kept.
+        is_boundary = any(cuts) or has_changed != self._moves
+        is_kept = self._kept is None or is_boundary or self._is_due(blocks, start_s, period_s, moves=has_changed)
+        patches = [self.left_out] if self.left_out is not None and is_boundary else []
+        self._last, self._last_s, self._moves = blocks[-1], start_s, _change(blocks)
+        self.left_out = None if is_kept else patch
+        if not is_kept:
             return []
-        kept = [self.left_out] if self.left_out is not None and is_boundary else []
-        self._blocks, self._kept_s, self.left_out = blocks[-1], end_s, None
-        return [*kept, patch]
+        self._kept, self._kept_s = blocks[-1], start_s
+        return [*patches, patch]
+
+    def _is_due(self, blocks: Sequence[Means], start_s: float, period_s: float, *, moves: bool) -> bool:
+        """Whether the gap would be too long without a patch, or whether a picture has changed slowly since the last kept one."""
+        gap_s = start_s + period_s * (1 - GAP_SLACK) - self._kept_s
+        if moves:
+            return period_s < MIN_SPARSE_PERIOD_S or gap_s > MAX_SHOT_GAP_S
+        return gap_s > MAX_STILL_GAP_S or (self._kept is not None and _change([self._kept, *blocks]))
 
 
 def _join(parts: Sequence[TimedFrames], undecodable: tuple[Span, ...]) -> TimedFrames:
@@ -102,5 +116,7 @@ def _block_means(frame: NDArray[np.uint8]) -> Means:
     return np.asarray(cv2.resize(frame.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _differ(before: Means, after: Means) -> bool:
-    return before.shape != after.shape or bool((np.abs(before - after) >= CHANGE).any())
+def _change(pictures: Sequence[Means]) -> bool:
+    """Whether a block of the first picture has another colour in a later one."""
+    first = pictures[0]
+    return any(first.shape != one.shape or bool((np.abs(first - one) >= CHANGE).any()) for one in pictures[1:])

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 
 from longview.model.engine.base import Engine
-from longview.model.engine.patch_selection import select_patches
+from longview.model.engine.patch_selection import kept_patches_period_s, select_patches
 from longview.video.decoder import Decoder
 from longview.video.errors import VideoError
 from longview.video.probe import VideoInfo
@@ -17,7 +17,7 @@ FRUGAL_FRAME_PERIOD_S = 1.0
 """Preferred time between two frames on a slow device, in seconds: a minute of video has 30 temporal patches."""
 FRUGAL_TOKENS_PER_PATCH = 84
 """Maximum visual tokens of a temporal patch on a slow device: those of 384x224 pixels, nearly 16:9. (Qwen3.5-0.8B with random
-weights needs about 50 s for the captions of a minute of such video on two cores; docs/performance.md.)"""
+weights needs about 40 s of a core for the captions of a minute of such video; docs/performance.md.)"""
 
 EXAMPLES = 3
 """Parts of a video of which the share of kept patches is measured for an estimate."""
@@ -68,11 +68,18 @@ class Planner:
         start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
         draft = plan_sampling(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
         if purpose != "caption" or len(draft.windows) == 1 or self._decoder.key_frames_only:
-            return draft
+            return self._with_kept_period(draft)
         starts_s = self._find_shot_starts(video, tuple(window_overlaps(draft)), progress)
-        return plan_sampling(
+        plan = plan_sampling(
             video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames, shot_starts_s=starts_s
         )
+        return self._with_kept_period(plan)
+
+    def _with_kept_period(self, plan: SamplingPlan) -> SamplingPlan:
+        """Return a plan whose time resolution is that of the patches that the engine keeps."""
+        kept_period_s = kept_patches_period_s(plan.patch_period_s)
+        is_sparser = self._engine.is_frugal and kept_period_s > plan.patch_period_s
+        return replace(plan, kept_period_s=kept_period_s) if is_sparser else plan
 
     def _find_shot_starts(self, video: VideoInfo, regions: tuple[Span, ...], progress: Progress) -> tuple[float, ...]:
         key = (video.content_hash, regions)
@@ -94,7 +101,9 @@ class Planner:
     def _measure_kept_share(self, video: VideoInfo, plan: SamplingPlan, progress: Progress) -> float:
         times_s = [time_s for window in plan.windows for time_s in window.times_s]
         size = EXAMPLE_PATCHES * FRAMES_PER_PATCH
-        starts = range(0, len(times_s), max(size, len(times_s) // EXAMPLES + 1))
+        starts, first_frames = range(0, len(times_s), len(times_s) // EXAMPLES + 1), FRAMES_PER_PATCH
+        if len(times_s) <= size * EXAMPLES:
+            starts, size, first_frames = range(1), len(times_s), 0
         kept = total = 0
         for start, part in zip(starts, progress.steps(len(starts)), strict=True):
             example_s = sorted(set(times_s[start : start + size]))
@@ -103,11 +112,10 @@ class Planner:
             except VideoError as error:
                 log.info("%s: no frames from %.1f s for the estimate: %s", video.path.name, example_s[0], error)
                 continue
-            total += sum(len(chunk) for chunk in chunks)
-            kept += sum(len(chunk) for chunk in select_patches(chunks))
-        # The first and the last patch are always kept, of each part and of the video.
-        ends = FRAMES_PER_PATCH * len(starts)
-        return max(0, kept - ends) / (total - ends) if total > ends else 1.0
+            # The first patch of an example would be left out within the video.
+            total += sum(len(chunk) for chunk in chunks) - first_frames
+            kept += sum(len(chunk) for chunk in select_patches(chunks)) - first_frames
+        return max(0, kept) / total if total > 0 else 1.0
 
 
 def _frugal(trained_range: TrainedRange) -> TrainedRange:

@@ -4,20 +4,21 @@ import json
 import re
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from longview.model.engine import calibration, loading, local
-from longview.model.engine.calibration import is_bfloat16_faster, load_speed, machine_key, save_speed
+from longview.model.engine import loading, local, number_formats
+from longview.model.engine.calibration import load_speed, machine_key, save_speed
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.estimates import Speed
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.machine_cache import SPEEDS_FILE
+from longview.model.engine.number_formats import FormatTimes, format_times
 from longview.model.engine.prefill import Prefill
 from longview.model.engine.sessions import SessionPool
 from longview.model.engine.speed_meter import SpeedMeter
@@ -90,42 +91,43 @@ def test_damaged_file_of_speeds_is_measured_again_and_replaced(tmp_path: Path, c
     assert set(json.loads((tmp_path / SPEEDS_FILE).read_text())) >= {"key", "other"}
 
 
-def test_number_format_is_measured_once_for_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured_dtypes: list[torch.dtype] = []
-
-    def product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
-        measured_dtypes.append(weight.dtype)
-        return 1.0 if weight.dtype == torch.float32 else 2.0
-
-    monkeypatch.setattr(calibration, "_product_s", product_s)
-    calibration._format_s.cache_clear()
-    assert not is_bfloat16_faster(tmp_path) and set(measured_dtypes) == {torch.float32, torch.bfloat16}
+def test_number_formats_are_measured_once_for_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    number_formats._measure.cache_clear()
+    times = format_times(tmp_path)
+    assert min(astuple(times)) > 0 and times.float32_rows_s > times.float32_row_s
     # Another process on this machine has nothing in its memory. The kept times decide.
-    calibration._format_s.cache_clear()
-    measured_dtypes.clear()
-    assert not is_bfloat16_faster(tmp_path)
+    number_formats._measure.cache_clear()
+    assert format_times(tmp_path) == times
     document = json.loads((tmp_path / SPEEDS_FILE).read_text())
-    ((key, times),) = document.items()
-    times["bfloat16_s"] = times["float32_s"] / 2
+    ((key, kept),) = document.items()
+    kept["bfloat16_rows_s"] = kept["bfloat16_row_s"] = 1e-9
     (tmp_path / SPEEDS_FILE).write_text(json.dumps(document))
-    assert is_bfloat16_faster(tmp_path) and not measured_dtypes
-    # Times that cannot be true are measured again.
-    for times["bfloat16_s"] in (-1.0, "fast", None):
-        (tmp_path / SPEEDS_FILE).write_text(json.dumps({key: times}))
-        assert not is_bfloat16_faster(tmp_path)
-    # So are those of another number of threads, by loading too.
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert format_times(tmp_path).is_bfloat16_faster and format_times(tmp_path).is_bfloat16_faster_than_int8
+    # Loading uses them, too.
     monkeypatch.setattr(loading, "MIN_LARGE_BYTES", 0)
     save_random_checkpoint(tmp_path / "checkpoint", "dense")
-    engine = LocalEngine(find_checkpoint(str(tmp_path / "checkpoint")), device="cpu", cpu_threads=1, cache=tmp_path)
-    assert engine.model.dtype == torch.float32
-    assert any("7 threads" in key for key in json.loads((tmp_path / SPEEDS_FILE).read_text()))
-    # Without a folder each process measures once.
-    calibration._format_s.cache_clear()
-    measured_dtypes.clear()
-    assert not is_bfloat16_faster() and not is_bfloat16_faster()
-    assert len(measured_dtypes) == 4
-    calibration._format_s.cache_clear()
+    checkpoint = find_checkpoint(str(tmp_path / "checkpoint"))
+    assert LocalEngine(checkpoint, device="cpu", cpu_threads=1, cache=tmp_path).model.dtype == torch.bfloat16
+    # Without a folder a process measures once.
+    assert format_times() is format_times()
+
+
+@pytest.mark.parametrize("time_s", [-1.0, 0.0, "fast", None, True])
+def test_times_of_formats_that_cannot_be_true_are_measured_again(tmp_path: Path, time_s: object) -> None:
+    format_times(tmp_path)
+    document = json.loads((tmp_path / SPEEDS_FILE).read_text())
+    ((_, kept),) = document.items()
+    kept["bfloat16_rows_s"] = time_s
+    (tmp_path / SPEEDS_FILE).write_text(json.dumps(document))
+    assert min(astuple(format_times(tmp_path))) > 0
+
+
+def test_formats_follow_the_times() -> None:
+    # Without AMX bfloat16 may win by its decoding steps alone. A prefill is then faster in 8 bits.
+    times = FormatTimes(float32_rows_s=0.06, float32_row_s=0.005, bfloat16_rows_s=0.09, bfloat16_row_s=0.003)
+    assert times.is_bfloat16_faster and not times.is_bfloat16_faster_than_int8
+    amx = replace(times, bfloat16_rows_s=0.01)
+    assert amx.is_bfloat16_faster and amx.is_bfloat16_faster_than_int8
 
 
 def test_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

@@ -51,17 +51,39 @@ def test_only_patches_with_something_new_are_kept(chunk_size: int) -> None:
     assert np.diff(times_s).max() <= MAX_STILL_GAP_S
 
 
-def test_moving_shot_has_every_second_patch_and_both_sides_of_a_cut() -> None:
-    # An object moves through a picture for 12 seconds, then through another one.
+@pytest.mark.parametrize("fps", [24, 25, 30, 30_000 / 1001, 24_000 / 1001, 60_000 / 1001])
+def test_moving_shot_has_every_second_patch_and_both_sides_of_a_cut(fps: float) -> None:
+    # An object moves through a picture for 12 seconds, then through another one. Frames are displayed just before the grid.
     frames = np.stack([picture(1)] * 12 + [picture(9)] * 12)
     for index, frame in enumerate(frames):
         frame[8:24, 3 * index : 3 * index + 16] = 255
-    video = TimedFrames(frames, np.arange(24.0))
-    times_s = np.concatenate([chunk.times_s for chunk in select_patches(split(video, 5))])
-    assert times_s[::2].tolist() == [0, 4, 8, 10, 12, 16, 20, 22]
+    times_s = (np.floor(np.arange(24) * fps + 1e-6) / fps).astype(np.float64)
+    kept_s = np.concatenate([chunk.times_s for chunk in select_patches(split(TimedFrames(frames, times_s), 5))])
+    assert kept_s[::2] == pytest.approx([0, 4, 8, 10, 12, 16, 20, 22], abs=0.05)
     # The clips of refinement are denser, and keep all patches.
     dense = TimedFrames(frames, np.arange(24.0) / 4)
     assert sum(len(chunk) for chunk in select_patches([dense])) == len(frames)
+
+
+@pytest.mark.parametrize("start_s", [2, 6, 10])
+def test_object_that_is_there_for_a_moment_is_kept_with_the_picture_around_it(start_s: int) -> None:
+    frames = np.stack([picture(1)] * 24)
+    frames[start_s : start_s + 2, 24:34, 40:50] = 255
+    kept = np.concatenate([chunk.times_s for chunk in select_patches([TimedFrames(frames, np.arange(24.0))])])[::2]
+    assert {start_s - 2, start_s, start_s + 2} <= {*kept.tolist()} and len(kept) < 9
+
+
+@pytest.mark.parametrize("period_s", [1.0, 1.25, 1.5, 1.75])
+def test_gaps_of_a_still_picture_are_limited(period_s: float) -> None:
+    times_s = np.arange(60, dtype=np.float64) * period_s
+    kept = np.concatenate([chunk.times_s for chunk in select_patches([TimedFrames(np.stack([picture(1)] * 60), times_s)])])
+    assert 4 < np.diff(kept[::2]).max() <= MAX_STILL_GAP_S + period_s
+
+
+def test_slow_change_is_kept() -> None:
+    frames = np.stack([np.full((64, 96, 3), 2 * index, np.uint8) for index in range(40)])
+    kept = np.concatenate([chunk.times_s for chunk in select_patches([TimedFrames(frames, np.arange(40.0))])])[::2]
+    assert np.diff(kept).max() <= 4
 
 
 def test_undecodable_spans_are_kept() -> None:
@@ -95,8 +117,9 @@ def test_slow_device_gets_fewer_and_smaller_frames(
     usual = Planner(engine, decoder).plan(video, "qa")
     monkeypatch.setattr(engine, "is_frugal", True)
     frugal = Planner(engine, decoder).plan(video, "qa")
-    assert frugal.tokens_per_patch == 84 and frugal.patch_period_s == 2.0
-    assert usual.patch_period_s == 1.0 and frugal.visual_tokens < usual.visual_tokens / 4
+    assert frugal.tokens_per_patch == 84 and frugal.windows[0].frame_period_s == 1.0
+    # What lies between two patches that are kept may be missed.
+    assert usual.patch_period_s == 1.0 and frugal.patch_period_s == 4.0 and frugal.visual_tokens < usual.visual_tokens / 4
     # A rate that the user asks for is used.
     assert Planner(engine, decoder).plan(video, "qa", fps=2.0).patch_period_s == 1.0
 
@@ -109,11 +132,15 @@ def test_estimate_follows_the_patches_that_are_kept(
     assert planner.estimate_kept_share(still, plan).kept_share == 1
     monkeypatch.setattr(engine, "is_frugal", True)
     estimate = planner.estimate_kept_share(still, plan)
-    assert estimate.kept_share <= 0.3 and estimate.kept_tokens < 0.3 * (plan.visual_tokens + plan.timestamp_tokens)
+    session = engine.open_session(
+        decoder.frames_played_at(still, plan.windows[0].times_s, plan.height, plan.width), plan.span, capacity_tokens=9000
+    )
+    assert estimate.kept_share == pytest.approx(session.frames / plan.frames, abs=0.01) and estimate.kept_share < 0.3
+    assert estimate.kept_tokens < 0.3 * (plan.visual_tokens + plan.timestamp_tokens)
     seconds = [engine.estimated_seconds(one, reply_tokens=0) for one in (plan, estimate)]
     assert seconds[0] and seconds[1] and seconds[1] < 0.4 * seconds[0]
-    # A moving video with frames at the trained rate keeps all of them.
-    assert planner.estimate_kept_share(shapes_video, planner.plan(shapes_video, "qa", fps=2.0)).kept_share > 0.5
+    # Of a moving video with frames at the rate of a refinement all are kept.
+    assert planner.estimate_kept_share(shapes_video, planner.plan(shapes_video, "refine", span=Span(2, 6))).kept_share == 1
 
 
 @pytest.fixture

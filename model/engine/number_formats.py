@@ -1,0 +1,97 @@
+"""Which number format is the faster one on this CPU, by products of matrices. The times are kept in the cache of the machine.
+
+Processors differ by more than a factor of ten: with AMX bfloat16 was seven times as fast as float32, without it half as fast. The
+name of a processor does not tell that, so it is measured.
+"""
+
+import functools
+import platform
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from longview.model.engine.machine_cache import load_measurement, save_measurement
+
+ROWS, WIDTH = 512, 4096
+"""Rows of a prefill, and width of the square matrix: 64 MiB in float32, beyond the caches."""
+STEPS_PER_CHUNK = 24
+"""Decoding steps per 512 tokens of prefill, for a window of captions: 128 tokens of reply for 2,760 tokens of prompt."""
+ENGINE_SPEED_VERSION = 2
+"""Version of the engine's speed, which grows when a change makes earlier measurements wrong."""
+INT8_SPEED = 2.5
+"""Speed of products in 8 bits, as a multiple of that in float32: 2.3 to 2.7 (x86-64 with AVX-512 VNNI, without AMX, oneDNN)."""
+
+
+@dataclass(frozen=True)
+class FormatTimes:
+    """Times of products on this machine, in seconds: with the rows of a prefill, and with one row."""
+
+    float32_rows_s: float
+    float32_row_s: float
+    bfloat16_rows_s: float
+    bfloat16_row_s: float
+
+    @property
+    def is_bfloat16_faster(self) -> bool:
+        """Whether bfloat16 is faster than float32 for a window of captions."""
+        float32_s = self.float32_rows_s + STEPS_PER_CHUNK * self.float32_row_s
+        return self.bfloat16_rows_s + STEPS_PER_CHUNK * self.bfloat16_row_s < float32_s
+
+    @property
+    def is_bfloat16_faster_than_int8(self) -> bool:
+        """Whether a prefill is faster in bfloat16 than in 8 bits, whose inputs must be rounded first."""
+        return self.bfloat16_rows_s * INT8_SPEED < self.float32_rows_s
+
+
+def format_times(cache: Path | None = None) -> FormatTimes:
+    """Return the times of this machine. `cache`: its folder that keeps them; without it each process measures."""
+    key = " | ".join(["number formats", f"cpu {processor_name()}", *software()])
+    kept = load_measurement(cache, key)
+    if kept and set(kept) == {field.name for field in fields(FormatTimes)} and min(kept.values()) > 0:
+        return FormatTimes(**kept)
+    times = _measure(key)
+    save_measurement(cache, key, asdict(times))
+    return times
+
+
+@functools.cache
+def _measure(key: str) -> FormatTimes:  # noqa: ARG001
+    """Measure once in a process for each key, which is all that the times depend on."""
+    return FormatTimes(*product_times_s(torch.float32), *product_times_s(torch.bfloat16))
+
+
+def product_times_s(dtype: torch.dtype) -> tuple[float, float]:
+    """Measure a product with `ROWS` rows and one with a single row, in seconds."""
+    weight = torch.ones(WIDTH, WIDTH, dtype=dtype)
+    rows, row = torch.ones(ROWS, WIDTH, dtype=dtype), torch.ones(1, WIDTH, dtype=dtype)
+    with torch.inference_mode():
+        return _product_s(rows, weight), _product_s(row, weight)
+
+
+def _product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
+    """Return the shortest of three times of a product, in seconds; the first call prepares the kernel."""
+    # See `longview.model.engine.precision.use_matrix_vector_products`.
+    is_vector = len(rows) == 1 and weight.dtype == torch.bfloat16
+    times_s = []
+    for _ in range(4):
+        start_s = time.perf_counter()
+        torch.mv(weight, rows[0]) if is_vector else functional.linear(rows, weight)
+        times_s.append(time.perf_counter() - start_s)
+    return min(times_s[1:])
+
+
+def software() -> list[str]:
+    """Return what a speed depends on beside the device."""
+    return [f"{torch.get_num_threads()} threads", f"torch {torch.__version__}", f"engine {ENGINE_SPEED_VERSION}"]
+
+
+def processor_name() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
