@@ -85,6 +85,16 @@ class Progress:
         fraction = self._start + (self._end - self._start) * min(1.0, max(0.0, fraction))
         self._operation.fraction = max(self._operation.fraction, fraction)
 
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Name another stage while a block runs, such as a wait. In the end the stage before it is the current one again."""
+        operation = self._operation
+        earlier_stage, operation.stage = operation.stage, name
+        try:
+            yield
+        finally:
+            operation.stage = earlier_stage
+
     def restart_clock(self) -> None:
         """Measure the time of the operation from now on, for one that waited before it began."""
         self._operation.start_s = time.monotonic()
@@ -134,6 +144,10 @@ class _Unfollowed(Progress):
 
     def update(self, fraction: float) -> None:
         """Do nothing."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:  # noqa: ARG002
+        yield
 
     def cancel(self) -> None:
         raise AssertionError("an operation without a progress of its own cannot be cancelled")

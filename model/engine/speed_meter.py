@@ -14,16 +14,24 @@ from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 
+MEASUREMENT_STAGE = "Waiting for the measurement of the speed"
+"""The stage of an operation that waits for a measurement."""
+REPLIES_STAGE = "Waiting for running replies"
+"""The stage of an operation that waits to measure."""
+
 
 class RunningReplies:
-    """The replies that an engine generates now. A measurement waits for their end, and a reply for that of a measurement.
+    """A count of the replies that an engine generates now.
 
-    They would slow each other down, and the measured speed is kept for all later processes.
+    A measurement waits for their end, and a reply for the end of a measurement: each would slow the other down, and the measured
+    speed is kept for all later processes. New replies also wait for a measurement that waits itself, because a busy server would
+    never measure otherwise. So no task may begin a reply while it iterates over another one, nor ask for the speed.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._count = 0
+        self._waiting_measurements = 0
         self._is_measuring = False
 
     @contextmanager
@@ -34,8 +42,7 @@ class RunningReplies:
             Cancelled: the operation was cancelled before the end of a measurement.
         """
         with self._changed:
-            while self._is_measuring:
-                self._wait(progress)
+            self._wait_while(lambda: self._is_measuring or self._waiting_measurements > 0, MEASUREMENT_STAGE, progress)
             self._count += 1
         try:
             yield
@@ -52,8 +59,13 @@ class RunningReplies:
             Cancelled: the operation was cancelled before the end of the running replies.
         """
         with self._changed:
-            while self._count or self._is_measuring:
-                self._wait(progress)
+            self._waiting_measurements += 1
+            try:
+                self._wait_while(lambda: self._is_measuring, MEASUREMENT_STAGE, progress)
+                self._wait_while(lambda: self._is_measuring or self._count > 0, REPLIES_STAGE, progress)
+            finally:
+                self._waiting_measurements -= 1
+                self._changed.notify_all()
             self._is_measuring = True
         try:
             yield
@@ -62,9 +74,13 @@ class RunningReplies:
                 self._is_measuring = False
                 self._changed.notify_all()
 
-    def _wait(self, progress: Progress) -> None:
-        progress.raise_if_cancelled()
-        self._changed.wait(CANCEL_POLL_S)
+    def _wait_while(self, is_blocked: Callable[[], bool], stage: str, progress: Progress) -> None:
+        if not is_blocked():
+            return
+        with progress.stage(stage):
+            while is_blocked():
+                progress.raise_if_cancelled()
+                self._changed.wait(CANCEL_POLL_S)
 
 
 class SpeedMeter:

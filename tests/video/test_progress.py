@@ -78,6 +78,16 @@ def test_stage_is_that_of_the_last_named_child() -> None:
     assert progress.report.stage == "Decoding"
 
 
+def test_stage_of_a_block_ends_with_it() -> None:
+    progress = Progress()
+    part = progress.child(0.0, 0.5, "Captioning")
+    with part.stage("Waiting"):
+        assert progress.report.stage == "Waiting"
+    assert progress.report.stage == "Captioning"
+    with NO_PROGRESS.stage("Waiting"):
+        assert NO_PROGRESS.report.stage == ""
+
+
 def test_remaining_time_is_estimated_from_the_elapsed_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [100.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now_s[0])
