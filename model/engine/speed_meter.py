@@ -105,9 +105,13 @@ class SpeedMeter:
         Raises:
             Cancelled: the operation was cancelled before the next step of the measurement. Nothing is kept.
         """
-        self._speed = self._speed or load_speed(cache, key)
         if self._speed is not None or self._is_unknown:
             return self._speed
+        # Another thread may set the speed meanwhile, so nothing is assigned if the file does not have it yet.
+        kept_speed = load_speed(cache, key)
+        if kept_speed is not None:
+            self._speed = kept_speed
+            return kept_speed
         with self._replies.none(progress), progress.holding(self._chunk_lock):
             # Another thread may have measured it meanwhile.
             if self._speed is None and not self._is_unknown:

@@ -3,6 +3,9 @@
 import threading
 from contextlib import AbstractContextManager
 
+import pytest
+
+from longview.model.engine import speed_meter
 from longview.model.engine.estimates import Speed
 from longview.model.engine.speed_meter import REPLIES_STAGE, RunningReplies, SpeedMeter
 from longview.video.progress import NO_PROGRESS, Progress
@@ -47,3 +50,25 @@ def test_cancelled_measurement_no_longer_holds_off_replies() -> None:
         cancel_during(lambda progress: meter.speed(None, "key", None, progress), after_s=0.1)
         enter(replies.one(NO_PROGRESS))
     assert meter.speed(None, "key", None) == SPEED
+
+
+def test_speed_that_another_thread_measures_meanwhile_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    measurements: list[Speed] = []
+
+    def measure(_: Progress) -> Speed:
+        measurements.append(SPEED)
+        return SPEED
+
+    meter = SpeedMeter("m", measure, RunningReplies(), threading.Lock())
+
+    def load_before_a_measurement(*_: object) -> None:
+        """Find no speed, and return only when another thread has measured it."""
+        monkeypatch.setattr(speed_meter, "load_speed", lambda *_: None)
+        other = threading.Thread(target=meter.speed, args=(None, "key", None))
+        other.start()
+        other.join(30)
+        assert measurements
+
+    monkeypatch.setattr(speed_meter, "load_speed", load_before_a_measurement)
+    assert meter.speed(None, "key", None) == SPEED
+    assert measurements == [SPEED]
