@@ -28,8 +28,9 @@ class Job:
     progress: Progress = field(default_factory=Progress)
     video_id: str | None = None
     """The video that the job is about, once it is known and in the library."""
-    parts: int = 0
-    """Number of times that a source had further segments of the video."""
+    partial_results: int = 0
+    """Number of partial results of its sources so far, such as windows of captions. An older complete track stays until the new
+    one is complete, so not every partial result changes the library."""
     note: str = ""
     """A sentence for the user about the result."""
     error: str | None = None
@@ -61,12 +62,12 @@ class Jobs:
         return tuple(job for job in self._jobs if not job.finished_event.is_set())
 
     def is_indexing(self, video_id: str) -> bool:
-        """Whether a running job adds segments to a video."""
-        return any(job.video_id == video_id and job.parts for job in self.running_jobs())
+        """Whether a running job has partial results of a video."""
+        return any(job.video_id == video_id and job.partial_results for job in self.running_jobs())
 
-    def committed_parts(self) -> int:
-        """Return a number that grows whenever a job has committed further segments."""
-        return sum(job.parts for job in self._jobs)
+    def partial_results(self) -> int:
+        """Return the number of partial results of all jobs; it grows whenever the library may have further segments."""
+        return sum(job.partial_results for job in self._jobs)
 
     def latest_job(self) -> Job | None:
         """Return the job that was started last."""
@@ -115,7 +116,7 @@ class Jobs:
         return self._start(f"Indexing {upload_name or path.name}", work)
 
     def _follow(self, job: Job, source: Path, run: Generator[PartialResult[object], None, IndexResult]) -> IndexResult:
-        """Run an index run to its end, and note in its job what it has committed."""
+        """Run an index run to its end, and count its partial results in its job."""
         while True:
             try:
                 next(run)
@@ -126,7 +127,7 @@ class Jobs:
                 # A new video is in the library once it has a segment.
                 with suppress(*EXPECTED_ERRORS):
                     job.video_id = self._app.media.find(str(source.absolute()), job.progress).video_id
-            job.parts += 1
+            job.partial_results += 1
 
     def prepare_for_browser(self, entry: VideoEntry) -> Job:
         """Return the job that makes the browser copy of a video, or that failed to make it; start it if there is none."""

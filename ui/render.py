@@ -71,7 +71,7 @@ def failure(text: str) -> str:
 def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_outdated: bool, is_running: bool = False) -> str:
     """Render the tracks of a video, each as a table whose rows seek the player.
 
-    `segments`: those of each source. `is_running`: whether a job adds segments now.
+    `segments`: those of each source. `is_running`: whether a job is indexing the video now.
     """
     return _render(
         "tracks",

@@ -179,7 +179,7 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         async def changes() -> AsyncIterator[str]:
             sent = ""
             while not jobs.is_closed:
-                counts = {"ended": len(jobs.finished_jobs()), "parts": jobs.committed_parts()}
+                counts = {"ended": len(jobs.finished_jobs()), "partial_results": jobs.partial_results()}
                 state = json.dumps({"html": jobs_status(jobs), **counts})
                 if state != sent:
                     sent = state

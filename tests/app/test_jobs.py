@@ -48,14 +48,14 @@ def test_running_job_names_its_video_as_soon_as_there_is_something_to_see(app: L
     path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA line.\n")
     jobs = Jobs(app)
     job = jobs.index(path)
-    while not job.parts:
+    while not job.partial_results:
         assert not job.finished_event.wait(0.01)
     assert job.video_id is not None and jobs.is_indexing(job.video_id)
     assert [item.text for item in app.segments(app.video(job.video_id), "subtitles")] == ["A line."]
-    parts = jobs.committed_parts()
+    partial_results = jobs.partial_results()
     assert wait_for(job).error is None
-    # The captions of the only window are a part of their own.
-    assert jobs.committed_parts() > parts and not jobs.is_indexing(job.video_id)
+    # The captions of the only window are a partial result of their own.
+    assert jobs.partial_results() > partial_results and not jobs.is_indexing(job.video_id)
 
 
 def test_upload_is_indexed_under_its_own_name_and_stored(app: Longview, video: Path, tmp_path: Path) -> None:

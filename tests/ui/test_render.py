@@ -124,10 +124,14 @@ def test_screen_text_comes_after_speech() -> None:
 def test_track_says_what_is_missing() -> None:
     partial = tracks(sample_track("speech", "incomplete", done_s=61.0, segment_count=1))
     assert "Complete up to 0:01:01.0 of 0:01:40.0; index the video again to go on." in ParsedPage(partial).words
-    growing = tracks(sample_track("captions", "incomplete", done_s=61.0, segment_count=1), is_running=True)
-    assert ParsedPage(growing).words.count("Complete up to 0:01:01.0 of 0:01:40.0.") == 1 and "again" not in growing
-    uncovered = tracks(replace(CAPTIONS, uncovered=(Span(90, 100),)))
-    assert "Captions may be incomplete from 0:01:30.0 – 0:01:40.0." in ParsedPage(uncovered).words
+    growing_track = sample_track("captions", "incomplete", done_s=61.0, segment_count=1, uncovered=(Span(61, 100),))
+    growing = tracks(growing_track, is_running=True)
+    assert ParsedPage(growing).words.count("Complete up to 0:01:01.0 of 0:01:40.0.") == 1
+    assert "again" not in growing and "may be incomplete" not in growing
+    # A job that runs fills the gaps of an incomplete track only.
+    for is_running in (False, True):
+        gap = tracks(replace(CAPTIONS, uncovered=(Span(90, 100),)), is_running=is_running)
+        assert "Captions may be incomplete from 0:01:30.0 – 0:01:40.0." in ParsedPage(gap).words
     assert ParsedPage(tracks(sample_track("captions"))).words == "No events detected."
     declined = sample_track("captions", "declined", note="the demo checkpoint does not know such footage")
     words = ParsedPage(tracks(declined)).words

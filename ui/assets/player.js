@@ -35,7 +35,7 @@ document.addEventListener('seeked', (event) => longviewMark(event.target.current
 let longviewEvents = null;
 let longviewEnded = null;
 // Segments that a job has committed are shown at most once a second.
-let longviewParts = null;
+let longviewPartialResults = null;
 let longviewRefresh = null;
 function longviewFollowJobs() {
   if (document.hidden) {
@@ -57,8 +57,9 @@ function longviewShowJobs(state) {
   line.innerHTML = state.html;
   if (longviewEnded !== null && state.ended !== longviewEnded) button.click();
   longviewEnded = state.ended;
-  if (longviewParts !== null && state.parts !== longviewParts && !longviewRefresh) longviewRefresh = setTimeout(longviewShowSegments, 1000);
-  longviewParts = state.parts;
+  if (longviewPartialResults !== null && state.partial_results !== longviewPartialResults && !longviewRefresh)
+    longviewRefresh = setTimeout(longviewShowSegments, 1000);
+  longviewPartialResults = state.partial_results;
 }
 // New segments replace the tracks. What is open stays open, and each list stays where it is.
 let longviewTracks = new Map();
