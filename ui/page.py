@@ -12,7 +12,7 @@ from longview.ui.library_tab import library_lists, library_tab
 from longview.ui.search_tab import search_tab
 from longview.ui.streaming import ActiveStreams
 from longview.ui.toasts import or_toast, show_warning
-from longview.ui.watch_tab import UNCHECKED, find_entry, tracks_view, video_view, watch_tab
+from longview.ui.watch_tab import UNCHECKED, find_entry, indexed_view, tracks_view, video_view, watch_tab
 
 ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -33,7 +33,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         finished_count = gr.Number(0, visible="hidden")
         # The script of the page clicks it when a job has ended.
         jobs_ended = gr.Button(visible="hidden", elem_id="longview-jobs-ended")
-        # And this one when a job has committed segments.
+        # The script clicks this one when a job has further partial results.
         segments_added = gr.Button(visible="hidden", elem_id="longview-segments-added")
         with gr.Tabs():
             with gr.Tab("Watch"):
@@ -53,14 +53,14 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 len(jobs.finished_jobs()),
             ]
 
-        def on_jobs_ended(video_id: str | None, known_count: int) -> list[Any]:
+        def on_jobs_ended(video_id: str | None, known_count: int, rendered_player: str | None) -> list[Any]:
             finished = jobs.finished_jobs()
             entry = find_entry(app, video_id) or next(reversed(app.videos()), None)
-            # Only a video that a job was about is rendered again: another one may be playing.
-            is_affected = entry is not None and (
-                entry.video_id != video_id or any(job.video_id == entry.video_id for job in finished[int(known_count or 0) :])
-            )
-            rendered_view = video_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view)
+            # Only a video that a job was about is rendered again.
+            ended_ids = {job.video_id for job in finished[int(known_count or 0) :]}
+            rendered_view = [gr.skip()] * len(view)
+            if entry is not None and (entry.video_id != video_id or entry.video_id in ended_ids):
+                rendered_view = indexed_view(app, jobs, entry, rendered_player)
             return [len(finished), *library_lists(app, entry), *rendered_view]
 
         def on_segments_added(video_id: str | None) -> list[Any]:
@@ -87,9 +87,9 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             return [*library_lists(app, entry), *video_view(app, jobs, entry)]
 
         page.load(on_load, None, [*lists, *view, finished_count], api_visibility="private", queue=False)
-        jobs_ended.click(
+        ending = jobs_ended.click(
             on_jobs_ended,
-            [selected_video, finished_count],
+            [selected_video, finished_count, view[0]],
             [finished_count, *lists, *view],
             show_progress="hidden",
             trigger_mode="always_last",
@@ -107,7 +107,8 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             queue=False,
             **UNCHECKED,
         )
-        adding.then(None, None, None, js="() => longviewRestoreTracks()")
+        for rendering in (ending, adding):
+            rendering.then(None, None, None, js="() => longviewRestoreSections()")
         page.unload(streams.cancel_all)
         library.remove.click(
             on_remove, [library.video_to_remove, selected_video], [*lists, *view], api_name="remove", **UNCHECKED

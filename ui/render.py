@@ -63,13 +63,18 @@ def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> st
     return _render("player", entry=entry and _in_order(entry), ready=ready, start_s=start_s)
 
 
+def has_video(rendered_player: str | None, entry: VideoEntry) -> bool:
+    """Whether a rendered player has the video element of a video, so that the user may be watching it."""
+    return f'src="/media/{entry.video_id}#' in (rendered_player or "")
+
+
 def failure(text: str) -> str:
     """Render one sentence in place of something that cannot be shown."""
     return _render("failure", text=text)
 
 
 def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_outdated: bool, is_running: bool = False) -> str:
-    """Render the tracks of a video, each as a table whose rows seek the player.
+    """Render the tracks of a video, each as a table whose rows seek the player, and as text tracks for the player.
 
     `segments`: those of each source. `is_running`: whether a job is indexing the video now.
     """

@@ -132,19 +132,29 @@ def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: flo
             jobs.prepare_for_browser(entry)
     except EXPECTED_ERRORS as error:
         player = render.failure(str(error))
-    segments = _segments(app, entry)
-    return [
-        player,
-        render.summary(entry, app.chapters(entry)),
-        *_tracks_and_exports(app, jobs, entry, segments),
-        *_example_updates(examples_for(entry.duration_s, segments).questions),
-        markdown.history(app.answers(entry)),
-    ]
+    return [player, *_view_without_player(app, jobs, entry), markdown.history(app.answers(entry))]
+
+
+def indexed_view(app: Longview, jobs: Jobs, entry: VideoEntry, rendered_player: str | None) -> list[Any]:
+    """Render a video whose job has ended. A player that has the video stays, because it may be playing, and so does the chat."""
+    if not render.has_video(rendered_player, entry):
+        return video_view(app, jobs, entry)
+    return [gr.skip(), *_view_without_player(app, jobs, entry), gr.skip()]
 
 
 def tracks_view(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
-    """Render tracks and exports of a video, and leave the rest of `video_view` as it is: the video may be playing."""
+    """Render tracks and exports of a video, and leave the rest of `video_view` as it is, because the video may be playing."""
     return [gr.skip(), gr.skip(), *_tracks_and_exports(app, jobs, entry, _segments(app, entry)), gr.skip(), gr.skip(), gr.skip()]
+
+
+def _view_without_player(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
+    """Render summary, tracks, exports and example questions of a video."""
+    segments = _segments(app, entry)
+    return [
+        render.summary(entry, app.chapters(entry)),
+        *_tracks_and_exports(app, jobs, entry, segments),
+        *_example_updates(examples_for(entry.duration_s, segments).questions),
+    ]
 
 
 def _segments(app: Longview, entry: VideoEntry) -> dict[str, Sequence[Segment]]:

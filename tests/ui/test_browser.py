@@ -30,6 +30,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 # The default of five seconds is too short while other tests use the same two cores.
 expect.set_options(timeout=30_000)
+SUBTITLES_TRACK = "document.querySelector('.player video track[label=Subtitles]')"
 PLAYER_TIME = "document.querySelector('.player video').currentTime"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None and "LONGVIEW_NEED_BROWSER" not in os.environ, reason="no Chromium is installed")
@@ -160,15 +161,19 @@ def test_captions_are_shown_while_the_video_is_captioned(page: Page, server: Ser
     subtitles.locator("summary").click()
     assert not subtitles.evaluate("track => track.open")
     page.evaluate("document.querySelector('.player video').dataset.isSame = 'yes'")
+    page.evaluate(f"{SUBTITLES_TRACK}.track.mode = 'showing'")
     expect(captions).to_contain_text("A cyan ring")
     expect(captions).to_contain_text("Complete up to")
     expect(captions).not_to_contain_text("index the video again")
-    # What plays goes on, and what the user has closed stays closed.
-    assert page.evaluate("document.querySelector('.player video').dataset.isSame") == "yes"
-    page.wait_for_function("!document.querySelector('details[data-source=subtitles]').open")
     _, video_id = job.result(timeout=60)
     expect(captions.locator("tr")).to_have_count(2)
     expect(captions).not_to_contain_text("Complete up to")
+    expect(page.locator(".summary")).to_have_count(1)
+    # What plays goes on, with the new captions, and what the user has closed stays closed.
+    page.wait_for_function("document.querySelector('.player video track[label=Captions]')")
+    assert page.evaluate("document.querySelector('.player video').dataset.isSame") == "yes"
+    assert page.evaluate(f"{SUBTITLES_TRACK}.track.mode") == "showing"
+    page.wait_for_function("!document.querySelector('details[data-source=subtitles]').open")
     client.predict(video_id, None, api_name="/remove")
 
 

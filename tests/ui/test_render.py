@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -95,7 +96,8 @@ RENDERERS: dict[str, Callable[[str], str]] = {
 def test_text_in_html_is_escaped(renderer: Callable[[str], str], text: str) -> None:
     page, harmless = ParsedPage(renderer(text)), ParsedPage(renderer("harmless"))
     assert page.tags == harmless.tags
-    assert page.links == harmless.links
+    # A link may have the text as a value of its query only.
+    assert [link.replace(quote(text), "harmless") for link in page.links] == harmless.links
     assert text in page.text
 
 

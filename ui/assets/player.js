@@ -55,28 +55,52 @@ function longviewShowJobs(state) {
     return;
   }
   line.innerHTML = state.html;
-  if (longviewEnded !== null && state.ended !== longviewEnded) button.click();
+  if (longviewEnded !== null && state.ended !== longviewEnded) {
+    longviewRememberSections();
+    button.click();
+  }
   longviewEnded = state.ended;
   if (longviewPartialResults !== null && state.partial_results !== longviewPartialResults && !longviewRefresh)
     longviewRefresh = setTimeout(longviewShowSegments, 1000);
   longviewPartialResults = state.partial_results;
 }
-// New segments replace the tracks. What is open stays open, and each list stays where it is.
-let longviewTracks = new Map();
+// New segments replace the tracks, and the end of a job the summary, too. What is open stays open, and each list stays where it is.
+let longviewSections = new Map();
 function longviewShowSegments() {
   longviewRefresh = null;
-  longviewTracks = new Map();
-  for (const track of document.querySelectorAll('details.track'))
-    longviewTracks.set(track.dataset.source, { open: track.open, top: track.querySelector('.captions').scrollTop });
+  longviewRememberSections();
   document.getElementById('longview-segments-added').click();
 }
-function longviewRestoreTracks() {
-  for (const track of document.querySelectorAll('details.track')) {
-    const before = longviewTracks.get(track.dataset.source);
+function longviewAllSections() {
+  return document.querySelectorAll('details.track, details.summary');
+}
+function longviewRememberSections() {
+  longviewSections = new Map();
+  for (const section of longviewAllSections())
+    longviewSections.set(section.dataset.source ?? '', { open: section.open, top: section.querySelector('.captions')?.scrollTop });
+}
+function longviewRestoreSections() {
+  for (const section of longviewAllSections()) {
+    const before = longviewSections.get(section.dataset.source ?? '');
     if (!before) continue;
-    track.open = before.open;
-    track.querySelector('.captions').scrollTop = before.top;
+    section.open = before.open;
+    const list = section.querySelector('.captions');
+    if (list) list.scrollTop = before.top;
   }
+  longviewRenewTextTracks();
+}
+// The video element stays while its tracks grow. What it shows goes on with the new segments.
+function longviewRenewTextTracks() {
+  const video = document.querySelector('.player video');
+  const rendered = document.querySelector('template.text-tracks');
+  if (!video || !rendered || !video.getAttribute('src').startsWith(`/media/${rendered.dataset.video}#`)) return;
+  const modes = new Map();
+  for (const element of [...video.querySelectorAll('track')]) {
+    modes.set(element.getAttribute('src'), element.track.mode);
+    element.remove();
+  }
+  video.append(rendered.content.cloneNode(true));
+  for (const element of video.querySelectorAll('track')) element.track.mode = modes.get(element.getAttribute('src')) ?? 'disabled';
 }
 document.addEventListener('visibilitychange', longviewFollowJobs);
 longviewFollowJobs();
