@@ -98,7 +98,7 @@ def load_model(
     quantization = quantization_of(config)
     # Experts in FP8 have functions of their own.
     has_plain_experts = is_mixture_of_experts(config) and (not quantization or bool(quantization.get("dequantize")))
-    if precision == "int8" and is_mixture_of_experts(config):
+    if device_type == "cpu" and precision == "int8" and is_mixture_of_experts(config):
         raise InvalidCheckpoint(f"{checkpoint.name} has experts, which cannot be in 8 bits here; use --precision bfloat16.")
     dtype = choose_dtype(checkpoint, config, device_type, precision, cache)
     size_bytes = loaded_bytes(checkpoint, config, dtype)

@@ -229,6 +229,20 @@ def test_packages_of_linear_attention_that_are_missing_are_named(
     assert not warning("fla", "causal_conv1d")
 
 
+def test_experts_in_8_bits_are_refused_only_where_the_precision_has_an_effect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_random_checkpoint(tmp_path, "mixture of experts")
+    checkpoint = find_checkpoint(str(tmp_path))
+    with pytest.raises(InvalidCheckpoint, match="has experts, which cannot be in 8 bits here; use --precision bfloat16"):
+        loading.load_model(checkpoint, "cpu", "int8")
+    monkeypatch.setattr(loading, "devices_of", lambda _: [torch.device("cuda", 0)])
+    # The weights are not read.
+    monkeypatch.setattr(loading, "memory_bytes", lambda _: (0, 0))
+    with pytest.raises(OutOfMemory, match="the memory of the GPU is 0 GB"):
+        loading.load_model(checkpoint, "cuda", "int8")
+
+
 def test_weights_that_do_not_fit_have_advice_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_random_checkpoint(tmp_path, "dense")
 
