@@ -26,7 +26,9 @@ def load_measurement(cache: Path | None, key: str) -> dict[str, float] | None:
     if not isinstance(entry, dict):
         return None
     try:
-        numbers = {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
+        # In Python, true and false are numbers, too.
+        values = {name: value for name, value in entry.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+        numbers = {name: float(value) for name, value in values.items()}
     except OverflowError:
         return None
     return numbers if len(numbers) == len(entry) and all(map(math.isfinite, numbers.values())) else None

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from longview.app.service import Longview
+from longview.app.runtime import Runtime
 from longview.app.settings import Settings
-from tests.fakes import real_checkpoint
+from longview.indexing.library import Library
+from longview.video.decoder import Decoder
+from tests.random_checkpoints import save_random_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -23,10 +25,15 @@ from tests.fakes import real_checkpoint
     ids=["cpu", "cpu beside a GPU", "GPU", "server", "other format"],
 )
 def test_eight_bits_count_only_where_they_have_an_effect(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], accelerator: str | None, is_int8: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    decoder: Decoder,
+    settings: dict[str, Any],
+    accelerator: str | None,
+    is_int8: bool,
 ) -> None:
+    save_random_checkpoint(tmp_path / "checkpoint", "dense")
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: accelerator and torch.device(accelerator))
-    runtime = Longview(Settings(library=tmp_path, **settings))._runtime
-    # Without its files, or the server that would describe it.
-    runtime.__dict__["checkpoint"] = real_checkpoint()
+    chosen = Settings(library=tmp_path / "library", **{"model": str(tmp_path / "checkpoint")} | settings)
+    runtime = Runtime(chosen, Library(chosen.library), decoder)
     assert runtime.caption_options_fields()["int8"] is is_int8

@@ -78,6 +78,7 @@ def speed_text(**values: object) -> str:
         speed_text(attention_flops_per_s=float("inf")),
         speed_text(flops_per_s=10**400),
         speed_text(step_s=None),
+        speed_text(step_s=True),
         speed_text(other=1.0),
         speed_text(filler="x" * (1 << 20)),
     ],
