@@ -379,7 +379,7 @@ class LocalSession:
     @contextmanager
     def _prepared(self, context: str, progress: Progress) -> Iterator[SessionCache]:
         """Hold the session and put a context after its video. In the end, crop the cache back to both."""
-        with progress.holding(self._lock), self.engine.replies.one(progress):
+        with progress.holding(self._lock), self.engine.replies.running_reply(progress):
             self.cache.restore()
             try:
                 self.cache.use_context(self.engine.context_ids(context), progress)

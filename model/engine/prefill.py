@@ -17,7 +17,7 @@ from transformers.video_utils import VideoMetadata
 from longview.model.engine.base import TemporalPatch
 from longview.model.engine.kv_cache import PreallocatedCache
 from longview.model.engine.ood import OODDetector, window_score
-from longview.model.engine.visual_inputs import send, vision_positions
+from longview.model.engine.visual_inputs import send_to_device, vision_positions
 from longview.video.decoder import TimedFrames
 from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
 from longview.video.timeline import Span, merge_spans
@@ -118,7 +118,7 @@ class Prefill:
 
         The order of patches is that of `Qwen3VLVideoProcessor`: by temporal patch, then merge block, row and column.
         """
-        frames = send(torch.from_numpy(pixels), self._device).permute(0, 3, 1, 2).float()
+        frames = send_to_device(torch.from_numpy(pixels), self._device).permute(0, 3, 1, 2).float()
         # Rescaling and normalisation are fused, as in transformers: (x - mean / rescale) / (std / rescale).
         frames = (frames - self._mean / self._rescale) / (self._std / self._rescale)
         count, channels, height, width = frames.shape
@@ -139,7 +139,7 @@ class Prefill:
         is_visual = ids == self._processor.video_token_id
         rows, columns = (int(side) // self._merge for side in video[1][0, 1:]) if video else (1, 1)
         positions, self._position = rope_positions(is_visual, rows, columns, start=self._position)
-        embeds = language.embed_tokens(send(ids, self._device)).unsqueeze(0)
+        embeds = language.embed_tokens(send_to_device(ids, self._device)).unsqueeze(0)
         arguments: dict[str, Any] = {}
         if video:
             visual = self.encode(*video)
@@ -147,13 +147,13 @@ class Prefill:
                 # The scores stay on the device until the video ends. Reading them now would make a GPU wait.
                 self._ood_scores.append(self._ood_detector.score_patches(visual.pooler_output.unflatten(0, (-1, rows * columns))))
             # The weights of embeddings and vision tower may be on two devices.
-            indices = send(is_visual.nonzero()[:, 0], embeds.device)
+            indices = send_to_device(is_visual.nonzero()[:, 0], embeds.device)
             embeds[0].index_copy_(0, indices, visual.pooler_output.to(embeds))
             if deepstack := getattr(visual, "deepstack_features", None):
                 arguments = {"visual_pos_masks": indices, "deepstack_visual_embeds": deepstack}
         language(
             inputs_embeds=embeds,
-            position_ids=send(positions.unsqueeze(1), embeds.device),
+            position_ids=send_to_device(positions.unsqueeze(1), embeds.device),
             past_key_values=self._cache,
             use_cache=True,
             **arguments,

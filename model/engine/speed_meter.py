@@ -1,4 +1,4 @@
-"""The speed of an engine: kept from an earlier process, or measured when it is first needed, while no reply runs beside it."""
+"""Measure the speed of an engine when it is first needed, while no reply runs beside it, or load it from an earlier process."""
 
 import logging
 import threading
@@ -35,7 +35,7 @@ class RunningReplies:
         self._is_measuring = False
 
     @contextmanager
-    def one(self, progress: Progress) -> Iterator[None]:
+    def running_reply(self, progress: Progress) -> Iterator[None]:
         """Count one reply as running.
 
         Raises:
@@ -52,7 +52,7 @@ class RunningReplies:
                 self._changed.notify_all()
 
     @contextmanager
-    def none(self, progress: Progress) -> Iterator[None]:
+    def without_replies(self, progress: Progress) -> Iterator[None]:
         """Hold off all replies.
 
         Raises:
@@ -84,12 +84,16 @@ class RunningReplies:
 
 
 class SpeedMeter:
-    """A meter of one engine. Safe for several threads: they wait for one measurement."""
+    """A meter of the speed of one engine. Several threads can use it: they wait for one measurement."""
 
     def __init__(
         self, name: str, measure: Callable[[Progress], Speed], replies: RunningReplies, chunk_lock: threading.Lock
     ) -> None:
-        """`name`: of the checkpoint. `measure`: measures the speed. `chunk_lock`: held while a chunk of frames is prefilled."""
+        """Make a meter that has not measured yet.
+
+        `name`: the name of the checkpoint. `measure`: measures the speed. `chunk_lock`: the engine holds it while it prefills one
+        chunk of frames.
+        """
         self._name, self._measure, self._replies, self._chunk_lock = name, measure, replies, chunk_lock
         self._speed: Speed | None = None
         self._is_unknown = False
@@ -99,8 +103,8 @@ class SpeedMeter:
     ) -> Speed | None:
         """Return the speed; None if the device has no memory for the measurement now.
 
-        `cache` and `key`: where it is kept; see `longview.model.engine.calibration`. `expected_s`: estimates the time of a slow
-        measurement, in seconds, which is then stated before it begins.
+        `cache` and `key`: where the speed is kept (`longview.model.engine.calibration`). `expected_s`: estimates the time of a
+        slow measurement, in seconds; the meter states this time before it begins. None: the measurement is quick.
 
         Raises:
             Cancelled: the operation was cancelled before the next step of the measurement. Nothing is kept.
@@ -112,7 +116,7 @@ class SpeedMeter:
         if kept_speed is not None:
             self._speed = kept_speed
             return kept_speed
-        with self._replies.none(progress), progress.holding(self._chunk_lock):
+        with self._replies.without_replies(progress), progress.holding(self._chunk_lock):
             # Another thread may have measured it meanwhile.
             if self._speed is None and not self._is_unknown:
                 if expected_s is not None:

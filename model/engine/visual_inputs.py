@@ -10,7 +10,7 @@ import torch
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 
-def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+def send_to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy a tensor from the host to a device. The host does not wait for a GPU."""
     if device.type != "cuda":
         return tensor.to(device)
@@ -31,7 +31,7 @@ def vision_positions(visual: Any, grid: torch.Tensor, device: torch.device) -> d
     )
     positions = get_vision_position_ids(grid, visual.spatial_merge_size)
     inputs = {"interp_indices": indices, "interp_weights": weights, "position_ids": positions}
-    return {name: send(tensor, device) for name, tensor in inputs.items()}
+    return {name: send_to_device(tensor, device) for name, tensor in inputs.items()}
 
 
 def use_indexed_deepstack(model: Any) -> None:

@@ -63,7 +63,7 @@ def captions_cost(
     `words`: returns what is said and shown in a span, as far as it is in the library.
 
     Raises:
-        Cancelled: see `longview.model.engine.base.Engine.estimated_seconds`.
+        Cancelled: the operation was cancelled before the next step of the measurement of the speed.
     """
     windows = len(plan.windows)
     events = max(1, round(plan.span.duration_s / 60 * EVENTS_PER_MINUTE))

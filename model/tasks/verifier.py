@@ -72,7 +72,7 @@ def estimated_seconds(
     """Estimate the time to verify a claim about a span, in seconds; 0 if a session is warm, None if the speed is unknown.
 
     Raises:
-        Cancelled: see `longview.model.engine.base.Engine.estimated_seconds`.
+        Cancelled: the operation was cancelled before the next step of the measurement of the speed.
     """
     if find_warm_session(pool, prober, video, span) is not None:
         return 0.0

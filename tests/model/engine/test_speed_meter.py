@@ -31,24 +31,24 @@ def test_waiting_measurement_comes_before_new_replies() -> None:
     progress = Progress()
     progress.child(0.0, 1.0, "Captioning")
     measuring = threading.Thread(target=meter.speed, args=(None, "key", None, progress))
-    with replies.one(NO_PROGRESS):
+    with replies.running_reply(NO_PROGRESS):
         measuring.start()
         while progress.report.stage != REPLIES_STAGE:
             assert measuring.is_alive()
-        cancel_during(lambda reply: enter(replies.one(reply)), after_s=0.1)
+        cancel_during(lambda reply: enter(replies.running_reply(reply)), after_s=0.1)
         assert not measurements
     measuring.join(30)
     assert measurements == [SPEED]
     assert progress.report.stage == "Captioning"
-    enter(replies.one(NO_PROGRESS))
+    enter(replies.running_reply(NO_PROGRESS))
 
 
 def test_cancelled_measurement_no_longer_holds_off_replies() -> None:
     replies = RunningReplies()
     meter = SpeedMeter("m", lambda _: SPEED, replies, threading.Lock())
-    with replies.one(NO_PROGRESS):
+    with replies.running_reply(NO_PROGRESS):
         cancel_during(lambda progress: meter.speed(None, "key", None, progress), after_s=0.1)
-        enter(replies.one(NO_PROGRESS))
+        enter(replies.running_reply(NO_PROGRESS))
     assert meter.speed(None, "key", None) == SPEED
 
 
