@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-from transformers.integrations.finegrained_fp8 import FP8Linear
 from transformers.quantizers import AutoHfQuantizer
 from transformers.utils import logging as transformers_logging
 
 from longview.model.engine import attention, experts
 from longview.model.engine.checkpoints import Checkpoint, Precision
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
+from longview.model.engine.fp8 import FP8_METHODS, can_multiply_fp8, may_have_fp8_kernels
 from longview.model.engine.kv_cache import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.linear_attention import use_cpu_linear_attention
 from longview.model.engine.number_formats import format_times
@@ -35,17 +35,11 @@ FLOAT32_SHARE = 0.6
 MIN_LARGE_BYTES = 200 << 20
 """Minimum size of the weights of a large checkpoint, in bytes. On a CPU a smaller one runs on one thread, in float32 unless asked
 otherwise, and its plans are not frugal: one step is too little work to share, and fast enough."""
-FP8_METHODS = frozenset({"fp8", "mxfp8"})
-"""Quantisation methods whose kernels come from the package `kernels`; without it the weights are de-quantised."""
 WEIGHTS_ADVICE = "choose a smaller or a quantised checkpoint, --precision bfloat16 on a CPU, or a server (--server)"
 """What a user can do if the weights do not fit. A shorter context would not help."""
 LINEAR_ATTENTION_PACKAGES = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}
 """Modules with the kernels of linear-attention layers, and their packages. transformers uses torch operations for what is
 missing: the gated delta rule of the first, the convolution of the second (`modeling_qwen3_5`)."""
-FP8_BLOCK = 128
-"""Rows and columns that share a scale in published FP8 weights."""
-FP8_TOLERANCE = 0.1
-"""Maximum relative error of a product of ones. FP8 (e4m3) and bfloat16 hold it exactly."""
 ATTENTION = {"text_config": attention.TEXT_ATTENTION, "vision_config": attention.VISION_ATTENTION}
 
 
@@ -210,7 +204,7 @@ def _prepare_quantization(checkpoint: Checkpoint, config: Any, device_type: str)
     if not quantization:
         return
     method = str(quantization.get("quant_method"))
-    if method in FP8_METHODS and (device_type != "cuda" or importlib.util.find_spec("kernels") is None):
+    if method in FP8_METHODS and not may_have_fp8_kernels(device_type):
         _dequantize(checkpoint, config)
     try:
         quantizer = AutoHfQuantizer.from_config(dict(quantization_of(config)))
@@ -220,7 +214,7 @@ def _prepare_quantization(checkpoint: Checkpoint, config: Any, device_type: str)
     if getattr(quantizer.quantization_config, "dequantize", False):
         # transformers de-quantises FP8 on older cards by itself.
         config.quantization_config = quantization | {"dequantize": True}
-    elif method in FP8_METHODS and not _can_multiply_fp8(devices_of(device_type)[0]):
+    elif method in FP8_METHODS and not can_multiply_fp8(devices_of(device_type)[0]):
         _dequantize(checkpoint, config)
 
 
@@ -228,28 +222,6 @@ def _dequantize(checkpoint: Checkpoint, config: Any) -> None:
     """Let transformers de-quantise the weights of a checkpoint while it loads them."""
     log.warning("%s is de-quantised to bfloat16 and takes twice its size, because there are no FP8 kernels", checkpoint.name)
     config.quantization_config = quantization_of(config) | {"dequantize": True}
-
-
-def _can_multiply_fp8(device: torch.device) -> bool:
-    """Whether the FP8 kernels run on a device and are right, by one product of ones.
-
-    The package `kernels` may be of another version than transformers needs, may have no build for this PyTorch, and may be unable
-    to fetch or compile a kernel. transformers would find that out at the first question. This loads what it would load then.
-    """
-    size, rows = 2 * FP8_BLOCK, 16
-    try:
-        with torch.inference_mode():
-            layer = FP8Linear(size, size, block_size=(FP8_BLOCK, FP8_BLOCK)).to(device)
-            layer.weight.copy_(torch.ones(size, size))
-            layer.weight_scale_inv.fill_(1.0)
-            product = layer(torch.ones(rows, size, dtype=torch.bfloat16, device=device))
-            is_right = bool(((product - size).abs() < FP8_TOLERANCE * size).all())
-    except Exception as error:  # the hub, Triton and a compiler raise many kinds; each means "no kernel"
-        log.info("FP8 kernels cannot be used: %s", error)
-        return False
-    if not is_right:
-        log.info("FP8 kernels give wrong products on %s", device)
-    return is_right
 
 
 def _describe(devices: list[torch.device]) -> str:
