@@ -79,7 +79,7 @@ def load_model(
     transformers_logging.disable_progress_bar()
     config = load_config(checkpoint)
     layer_types = read_layer_types(config.get_text_config(), checkpoint.name)
-    _prepare_quantization(checkpoint, config, device_type)
+    prepare_quantization(checkpoint, config, device_type)
     missing = [name for module, name in LINEAR_ATTENTION_PACKAGES.items() if importlib.util.find_spec(module) is None]
     if device_type != "cpu" and LINEAR_ATTENTION in layer_types and missing:
         log.warning(
@@ -89,15 +89,14 @@ def load_model(
             checkpoint.name,
             " ".join(missing),
         )
-    quantization = quantization_of(config)
-    # Experts in FP8 have functions of their own.
-    has_plain_experts = is_mixture_of_experts(config) and (not quantization or bool(quantization.get("dequantize")))
     if device_type == "cpu" and precision == "int8" and is_mixture_of_experts(config):
         raise InvalidCheckpoint(f"{checkpoint.name} has experts, which cannot be in 8 bits here; use --precision bfloat16.")
     dtype = choose_dtype(checkpoint, config, device_type, precision, cache)
-    size_bytes = loaded_bytes(checkpoint, config, dtype)
-    placement = place_weights(checkpoint.name, size_bytes, devices_of(device_type))
-    log.info("loading %s (%.1f GB, %s) on %s", checkpoint.name, size_bytes / 1e9, dtype, placement)
+    placement = place_checkpoint(checkpoint, config, dtype, devices_of(device_type))
+    log.info("loading %s (%.1f GB, %s) on %s", checkpoint.name, loaded_bytes(checkpoint, config, dtype) / 1e9, dtype, placement)
+    quantization = quantization_of(config)
+    # Experts in FP8 have functions of their own.
+    has_plain_experts = is_mixture_of_experts(config) and (not quantization or bool(quantization.get("dequantize")))
     try:
         processor = AutoProcessor.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
         with memory_errors("the weights", WEIGHTS_ADVICE):
@@ -159,6 +158,25 @@ def loaded_bytes(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> int
     return checkpoint.weight_bytes * (dtype.itemsize if quantization.get("dequantize") else 1)
 
 
+def place_checkpoint(checkpoint: Checkpoint, config: Any, dtype: torch.dtype, devices: list[torch.device]) -> dict[str, Any]:
+    """Place the weights of a checkpoint; see `place_weights`. De-quantise FP8 weights whose kernels do not run where they are.
+
+    Raises:
+        OutOfMemory: all devices together are too small. Nothing was read yet.
+    """
+    placement = place_weights(checkpoint.name, loaded_bytes(checkpoint, config, dtype), devices)
+    quantization = quantization_of(config)
+    if quantization.get("quant_method") not in FP8_METHODS or quantization.get("dequantize"):
+        return placement
+    # The kernels are loaded for one device: no other device of this process may use them later.
+    device_map = placement.get("device_map")
+    used_devices = [device_map[""]] if isinstance(device_map, dict) else devices
+    if can_multiply_fp8(config.get_text_config(), quantization, used_devices):
+        return placement
+    _dequantize(checkpoint, config)
+    return place_weights(checkpoint.name, loaded_bytes(checkpoint, config, dtype), devices)
+
+
 def place_weights(name: str, size_bytes: int, devices: list[torch.device]) -> dict[str, Any]:
     """Return the arguments of `from_pretrained` that place weights on one device or on several; {} for the CPU and Apple's.
 
@@ -194,8 +212,8 @@ def quantization_of(config: Any) -> dict[str, Any]:
     return quantization if isinstance(quantization, dict) else quantization.to_dict()
 
 
-def _prepare_quantization(checkpoint: Checkpoint, config: Any, device_type: str) -> None:
-    """Check that the packages of a quantised checkpoint are installed; de-quantise FP8 where its kernels cannot run.
+def prepare_quantization(checkpoint: Checkpoint, config: Any, device_type: str) -> None:
+    """Check that the packages of a quantised checkpoint are installed; de-quantise FP8 where there can be no kernels.
 
     Raises:
         InvalidCheckpoint: a package or the hardware is missing; the message of transformers names it.
@@ -214,8 +232,6 @@ def _prepare_quantization(checkpoint: Checkpoint, config: Any, device_type: str)
     if getattr(quantizer.quantization_config, "dequantize", False):
         # transformers de-quantises FP8 on older cards by itself.
         config.quantization_config = quantization | {"dequantize": True}
-    elif method in FP8_METHODS and not can_multiply_fp8(devices_of(device_type)[0]):
-        _dequantize(checkpoint, config)
 
 
 def _dequantize(checkpoint: Checkpoint, config: Any) -> None:

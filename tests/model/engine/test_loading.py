@@ -18,6 +18,7 @@ from longview.model.engine import devices, experts, loading, local
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.devices import choose_device_type, inference, memory_errors
 from longview.model.engine.estimates import Estimates
+from longview.model.engine.fp8 import can_multiply_fp8
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.loading import place_weights
 from longview.model.engine.local import LocalEngine
@@ -78,32 +79,105 @@ def without_kernel(*_: object, **__: object) -> None:
     raise FileNotFoundError("no build for this version of torch")
 
 
-def multiply(inputs: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-    """Multiply as the kernel does, for one scale in all blocks."""
-    return (inputs.float() @ weight.float().T * scales.float()[0, 0]).to(inputs.dtype)
+def multiply(inputs: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, block_size: Any, *_: object, **__: object) -> Any:
+    """Multiply as the kernel of linear layers does, for blocks of 128 and scales in float32."""
+    if list(block_size) != [128, 128] or scales.dtype != torch.float32:
+        raise NotImplementedError("no kernel for these blocks or scales")
+    each_scale = scales.float().repeat_interleave(128, 0).repeat_interleave(128, 1)
+    return (inputs.float() @ (weight.float() * each_scale).T).to(inputs.dtype)
+
+
+def multiply_groups(
+    inputs: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, *, offsets: torch.Tensor, block_size: Any, **_: object
+) -> Any:
+    """Multiply the tokens of each expert as the kernel of experts does."""
+    groups = torch.tensor_split(inputs, offsets[:-1].tolist())
+    return torch.cat([multiply(*group, block_size) for group in zip(groups, weight, scales, strict=True)])
+
+
+def multiply_by_the_first_expert(
+    inputs: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, *, block_size: Any, **_: object
+) -> Any:
+    return multiply(inputs, weight[0], scales[0], block_size)
+
+
+def multiply_to_nan(inputs: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+    return inputs * torch.nan
 
 
 @pytest.mark.parametrize(
-    ("kernel", "is_usable"),
-    [(multiply, True), (without_kernel, False), (lambda inputs, *_, **__: inputs * torch.nan, False)],
-    ids=["right", "not loadable", "wrong"],
-)
+    ("layout", "options", "kernel", "experts_kernel", "is_usable"),
+    [
+        ("dense", {}, multiply, without_kernel, True),
+        ("dense", {}, without_kernel, multiply_groups, False),
+        ("dense", {}, multiply_to_nan, multiply_groups, False),
+        ("dense", {"weight_block_size": [64, 64]}, multiply, multiply_groups, False),
+        ("dense", {"scale_fmt": "ue8m0"}, multiply, multiply_groups, False),
+        ("mixture of experts", {}, multiply, multiply_groups, True),
+        ("mixture of experts", {}, multiply, without_kernel, False),
+        ("mixture of experts", {}, multiply, multiply_by_the_first_expert, False),
+        ("hybrid mixture of experts", {}, multiply, multiply_groups, True),
+        ("hybrid mixture of experts", {"activation_scheme": "static"}, multiply, multiply_groups, False),
+    ],
+    ids=[
+        "right", "not loadable", "wrong", "other blocks", "other scales", "right experts", "experts not loadable",
+        "wrong experts", "hybrid with right experts", "experts with static scales",
+    ],
+)  # fmt: skip
 def test_fp8_kernels_are_tried_before_the_first_question(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kernel: Any, is_usable: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    layout: str,
+    options: dict[str, Any],
+    kernel: Any,
+    experts_kernel: Any,
+    is_usable: bool,
 ) -> None:
-    save_random_checkpoint(tmp_path, "dense")
-    write_quantization(tmp_path, {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]})
+    save_random_checkpoint(tmp_path, layout)
+    quantization = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
+    write_quantization(tmp_path, quantization | options)
     # A GPU that has FP8, with the package `kernels`, as far as transformers can see.
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 9))
-    monkeypatch.setattr(loading, "devices_of", lambda _: [torch.device("cpu")])
-    monkeypatch.setattr(finegrained_fp8, "_FINEGRAINED_FP8", SimpleNamespace(matmul=kernel))
+    monkeypatch.setattr(finegrained_fp8, "_FINEGRAINED_FP8", SimpleNamespace(matmul=kernel, grouped_matmul=experts_kernel))
     checkpoint = find_checkpoint(str(tmp_path))
     config = loading.load_config(checkpoint)
-    loading._prepare_quantization(checkpoint, config, "cuda")
+    loading.prepare_quantization(checkpoint, config, "cuda")
+    loading.place_checkpoint(checkpoint, config, torch.bfloat16, [torch.device("cpu")])
     assert bool(loading.quantization_of(config).get("dequantize")) is not is_usable
     assert ("is de-quantised to bfloat16 and takes twice its size" in caplog.text) is not is_usable
+
+
+def test_fp8_kernels_are_tried_where_the_weights_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_random_checkpoint(tmp_path, "dense")
+    quantization = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
+    write_quantization(tmp_path, quantization)
+    checkpoint = find_checkpoint(str(tmp_path))
+    config = loading.load_config(checkpoint)
+    tried_devices: list[list[torch.device]] = []
+
+    def try_devices(*arguments: Any) -> bool:
+        tried_devices.append(arguments[-1])
+        return True
+
+    monkeypatch.setattr(loading, "can_multiply_fp8", try_devices)
+    gpus = [torch.device("cuda", index) for index in range(2)]
+    for free_bytes in (8 * GIB, 4 * GIB + checkpoint.weight_bytes * 3 // 4):
+        memory = {gpus[0]: (4 * GIB + checkpoint.weight_bytes * 2 // 3, 24 * GIB), gpus[1]: (free_bytes, 24 * GIB)}
+        monkeypatch.setattr(loading, "memory_bytes", memory.__getitem__)
+        loading.place_checkpoint(checkpoint, config, torch.bfloat16, gpus)
+    assert tried_devices == [gpus[1:], gpus]
+    monkeypatch.undo()
+    # DeepGEMM gives wrong results on several devices, where transformers does without it.
+    monkeypatch.setattr(finegrained_fp8, "_FINEGRAINED_FP8", SimpleNamespace(matmul=multiply))
+    monkeypatch.setattr(finegrained_fp8, "is_deepgemm_loadable", lambda: True)
+    monkeypatch.setattr(finegrained_fp8, "is_sm100", lambda: False)
+    monkeypatch.setattr(finegrained_fp8, "deepgemm_fp8_fp4_linear", multiply_to_nan)
+    cpu = torch.device("cpu")
+    assert not can_multiply_fp8(config.get_text_config(), quantization, [cpu])
+    assert can_multiply_fp8(config.get_text_config(), quantization, [cpu, cpu])
 
 
 @pytest.mark.parametrize(("method", "package"), [("awq", "gptqmodel"), ("gptq", "optimum|gptqmodel|GPU")])
