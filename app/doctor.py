@@ -49,6 +49,10 @@ def examine(app: Longview) -> Diagnosis:
     facts["ffmpeg_version"] = ffmpeg_major_version(facts["ffmpeg"])
     if not facts["ffmpeg_version"]:
         problems.append(f"ffmpeg at {facts['ffmpeg']} does not run; install imageio-ffmpeg again.")
+    if app.settings.server is not None:
+        server_facts, server_problems = _examine_server(app)
+        facts |= server_facts
+        problems += server_problems
     try:
         checkpoint = app.checkpoint
         facts |= {"checkpoint": checkpoint.identity, "checkpoint_bytes": checkpoint.weight_bytes, "notice": checkpoint.notice}
@@ -91,6 +95,29 @@ def examine(app: Longview) -> Diagnosis:
     if facts["checkpoint"]:
         facts["outdated"] = [entry.video_id for entry in entries if app.is_outdated(entry)]
     return Diagnosis(facts, tuple(problems))
+
+
+def _examine_server(app: Longview) -> tuple[dict[str, Any], list[str]]:
+    """Contact the server of the model; return what it takes, and what would not work."""
+    from longview.model.engine.remote.engine import RemoteEngine
+
+    facts: dict[str, Any] = {"server": app.settings.server, "server_software": None}
+    try:
+        engine = app.pool.engine
+    except EXPECTED_ERRORS as error:
+        return facts, [str(error)]
+    assert isinstance(engine, RemoteEngine)
+    found = engine.facts
+    facts |= {
+        "server_software": " ".join(filter(None, (found.software, found.version))),
+        "server_context_tokens": engine.context_tokens,
+        "server_input": "one video with its own times" if found.takes_video else "images with timestamps between them",
+        "server_max_video_tokens": engine.checkpoint.trained_range.max_visual_tokens if found.takes_video else None,
+        "server_json_schema": found.has_json_schema,
+        "server_thinking_switch": found.has_thinking_switch,
+        "server_notes": list(found.notes),
+    }
+    return facts, []
 
 
 def _tracks(entries: Sequence[VideoEntry], source: str) -> list[Track]:

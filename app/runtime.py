@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from longview.app.checks import Checks, decide_checks
 from longview.app.errors import BadRequest
-from longview.app.settings import Settings
+from longview.app.settings import Settings, read_server_key
 from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library, Provenance, VideoEntry
-from longview.model.engine.checkpoints import Checkpoint, find_checkpoint
+from longview.model.engine.checkpoints import Checkpoint, find_checkpoint, is_same_checkpoint
 from longview.model.screen_text.weights import TextModel, find_text_model
 from longview.model.speech.weights import SpeechModel, find_speech_model
 from longview.video.decoder import Decoder
@@ -23,7 +23,7 @@ from longview.video.timeline import Span, subtract_spans
 if TYPE_CHECKING:
     from longview.indexing.vectors import VectorIndex
     from longview.model.engine.base import Engine
-    from longview.model.engine.remote_generation import Server
+    from longview.model.engine.remote.server import Server
     from longview.model.engine.sessions import SessionPool
     from longview.model.screen_text.recognizer import TextRecognizer
     from longview.model.speech.recognizer import SpeechRecognizer
@@ -42,30 +42,40 @@ class Runtime:
         self._recognizer: SpeechRecognizer | None = None
         self._text_recognizer: TextRecognizer | None = None
 
-    @functools.cached_property
+    @property
     def checkpoint(self) -> Checkpoint:
-        """The chosen checkpoint, without its weights.
+        """The chosen checkpoint, without its weights. What a server says of its model is known once it was contacted.
 
         Raises:
             CheckpointNotFound, InvalidCheckpoint: see `longview.model.engine.checkpoints.find_checkpoint`.
         """
         if self._server is not None:
-            return self._server.checkpoint
+            return self._pool.engine.checkpoint if self._pool else self._server.checkpoint
+        return self._local_checkpoint
+
+    @functools.cached_property
+    def _local_checkpoint(self) -> Checkpoint:
         with self._lock:
             return find_checkpoint(self.settings.model, context_tokens=self.settings.context_tokens, device=self.settings.device)
 
     @functools.cached_property
     def _server(self) -> "Server | None":
         """The server of the model; None if the model runs in this process."""
-        if self.settings.server is None:
+        settings = self.settings
+        if settings.server is None:
             return None
         if self.settings.model in ("auto", "demo"):
             raise BadRequest("--server needs the name of its model; add it, for example --model Qwen/Qwen3-VL-8B-Instruct.")
-        try:
-            from longview.model.engine.remote_generation import Server
-        except ImportError as error:
-            raise BadRequest(f"--server needs the package {error.name}; install it with: pip install openai tenacity") from error
-        return Server(self.settings.server, self.settings.model, self.settings.server_key)
+        from longview.model.engine.remote.server import Server
+
+        return Server(
+            settings.server,
+            settings.model,
+            read_server_key(settings),
+            context_tokens=settings.context_tokens,
+            max_silence_s=settings.server_silence_s,
+            max_video_tokens=settings.server_video_tokens,
+        )
 
     @property
     def is_loaded(self) -> bool:
@@ -108,7 +118,7 @@ class Runtime:
     def _load_engine(self) -> "Engine":
         settings = self.settings
         if self._server is not None:
-            from longview.model.engine.remote import RemoteEngine
+            from longview.model.engine.remote.engine import RemoteEngine
 
             return RemoteEngine(self._server, thinking=settings.thinking, max_thinking_tokens=settings.thinking_tokens)
         from longview.model.engine.local import LocalEngine
@@ -245,8 +255,8 @@ class Runtime:
         track = entry.track("captions")
         if track is None:
             return False
-        made_with = (track.provenance.checkpoint, track.provenance.prompt_version)
-        return made_with != (self.checkpoint.identity, self.checkpoint.profile.version)
+        is_same = is_same_checkpoint(track.provenance.checkpoint, self.checkpoint.identity)
+        return not is_same or track.provenance.prompt_version != self.checkpoint.profile.version
 
 
 def plan_fields(plan: SamplingPlan) -> dict[str, Any]:

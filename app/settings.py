@@ -37,8 +37,14 @@ class Settings(BaseSettings):
     """`auto`, `demo`, a Hugging Face id or a folder."""
     server: str | None = None
     """An OpenAI-compatible server that serves `model`, as `http://host:8000/v1`; by default the model runs here."""
-    server_key: str = "none"
-    """The API key for that server."""
+    server_key: str = Field(default="none", repr=False)
+    """The API key for that server. It is better kept in the environment or in a file than in a command."""
+    server_key_file: Path | None = None
+    """A file that contains the API key for that server, instead of `server_key`."""
+    server_silence_s: float = Field(default=300.0, gt=0)
+    """Maximum time without a token from that server, in seconds. A large model prefills a long video for minutes."""
+    server_video_tokens: int | None = Field(default=None, ge=1)
+    """Maximum tokens of one video on a vLLM server that was started with a larger limit than vLLM's own; see README."""
     backend: BackendName = "pyav"
     """The decoder backend."""
     key_frames_only: bool = False
@@ -138,6 +144,20 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in order of precedence: flags, then environment, then file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def read_server_key(settings: Settings) -> str:
+    """Return the API key of the server, from its file where one is set.
+
+    Raises:
+        BadRequest: the file cannot be read.
+    """
+    if settings.server_key_file is None:
+        return settings.server_key
+    try:
+        return settings.server_key_file.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise BadRequest(f"The file of the API key, {settings.server_key_file}, cannot be read: {error}") from error
 
 
 def load_settings(**flags: Any) -> Settings:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.tracks import Track
+from longview.model.engine.checkpoints import is_same_checkpoint
 from longview.model.tasks.events import PartialResult
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
@@ -70,7 +71,8 @@ class SourceJob:
         if track is None or not self._covers(track):
             return None
         provenance = track.provenance
-        return track if (provenance.checkpoint, provenance.prompt_version) == (checkpoint, prompt_version) else None
+        is_same = is_same_checkpoint(provenance.checkpoint, checkpoint) and provenance.prompt_version == prompt_version
+        return track if is_same else None
 
 
 class NeedsConsent(Exception):

@@ -21,6 +21,9 @@ DEMO = Path(__file__).parents[1] / "demo"
 TEMPLATE_PROFILE = DEMO / "profile.toml"
 """Profile of every checkpoint that answers only question templates: `longview.model.training` trains on its texts."""
 
+SERVED = "served"
+"""Fingerprint of a served model whose weights the server does not identify, and of one that was not contacted yet."""
+_OLD_ADDRESS = re.compile(r" at https?://\S+$")
 OOD_DETECTOR_FILE = "ood_detector.safetensors"
 """Name of the out-of-distribution detector beside a narrowly trained checkpoint; see `longview.model.engine.ood`."""
 
@@ -74,6 +77,18 @@ class Checkpoint:
     def identity(self) -> str:
         """Name and fingerprint, for provenance."""
         return f"{self.name}@{self.fingerprint}"
+
+
+def is_same_checkpoint(made_with: str, identity: str) -> bool:
+    """Whether two identities are of one checkpoint, as far as that is known.
+
+    A server does not always say which weights it serves, and is not asked while nothing is made. Earlier versions kept its
+    address with the name of the model.
+    """
+    (name, _, fingerprint), (other_name, _, other_fingerprint) = made_with.rpartition("@"), identity.rpartition("@")
+    if SERVED in (fingerprint, other_fingerprint):
+        return _OLD_ADDRESS.sub("", name) == _OLD_ADDRESS.sub("", other_name)
+    return made_with == identity
 
 
 def find_checkpoint(name: str, *, context_tokens: int | None = None, device: str | None = None) -> Checkpoint:

@@ -7,11 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from longview.model.engine.remote import RemoteEngine
-from longview.model.engine.remote_generation import Server
+from longview.model.engine.remote.engine import RemoteEngine
+from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
 from longview.video.decoder import Decoder
-from tests.model.engine.scripted_server import VLLM, Script
+from tests.model.engine.scripted_server import VLLM, Script, answers, rejects
 
 
 @pytest.fixture
@@ -21,15 +21,20 @@ def script() -> Iterator[Script]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps({"object": "list", "data": script.models}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            script.headers.append(dict(self.headers))
+            if self.path == "/v1/models" and self.path not in script.documents:
+                answers(200, {"object": "list", "data": script.models})(self)
+            else:
+                script.documents.get(self.path, rejects(404))(self)
 
         def do_POST(self) -> None:
-            script.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if request["messages"][0]["content"] == "?":
+                # vLLM says so since 0.31, unless it was started with the option.
+                refusal = {"error": {"message": "mm_processor_kwargs need --trust-request-mm-kwargs", "code": 400}}
+                answers(200 if script.trusts_requests else 400, {} if script.trusts_requests else refusal)(self)
+                return
+            script.requests.append(request)
             script.responses.pop(0)(self)
 
         def log_message(self, *_: object) -> None:

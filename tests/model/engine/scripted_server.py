@@ -22,6 +22,12 @@ class Script:
         self.models: list[dict[str, Any]] = []
         self.responses: list[Callable[[BaseHTTPRequestHandler], None]] = []
         self.requests: list[dict[str, Any]] = []
+        self.documents: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
+        """What the server publishes besides the list of models, by path."""
+        self.headers: list[dict[str, str]] = []
+        """The headers of the requests for documents."""
+        self.trusts_requests = True
+        """Whether it takes settings of its processor from requests."""
         self.url = ""
 
 
@@ -55,14 +61,35 @@ def streams(*pieces: str | Delta, is_complete: bool = True) -> Callable[[BaseHTT
     return respond
 
 
-def rejects(status: int) -> Callable[[BaseHTTPRequestHandler], None]:
+def answers(status: int, document: Any, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Send a whole document: bytes as they are, else as JSON."""
+
     def respond(handler: BaseHTTPRequestHandler) -> None:
-        body = json.dumps({"error": {"message": "not now", "type": "x", "code": status}}).encode()
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(body)
+
+    return respond
+
+
+def rejects(status: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    return answers(status, {"error": {"message": "not now", "type": "x", "code": status}}, **headers)
+
+
+def streams_lines(*lines: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Stream these lines as they are, and close the connection."""
+
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.end_headers()
+        for line in lines:
+            handler.wfile.write(line)
 
     return respond
 

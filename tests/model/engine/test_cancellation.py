@@ -11,8 +11,8 @@ import pytest
 from longview.model.engine.base import VideoSession
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.prefill import Prefill
-from longview.model.engine.remote import RemoteEngine
-from longview.model.engine.remote_generation import Server
+from longview.model.engine.remote.engine import RemoteEngine
+from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
 from longview.model.tasks.answerer import answer_question
@@ -183,9 +183,8 @@ def test_interrupt_while_the_server_is_silent(script: Script) -> None:
     assert "".join(session.generate("What?", max_new_tokens=9)) == "Yes."
 
 
-def test_cancel_while_a_request_waits_to_be_repeated(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("longview.model.engine.remote_generation.wait_exponential", lambda **_: lambda state: 60.0)
-    script.responses = [rejects(503)]
+def test_cancel_while_a_request_waits_to_be_repeated(script: Script) -> None:
+    script.responses = [rejects(503, Retry_After="60")]
     session = RemoteEngine(Server(script.url, "m")).open_session([BLACK], Span(0, 4), capacity_tokens=4096)
     cancel_during(
         lambda progress: list(session.generate("What?", max_new_tokens=9, progress=progress)),

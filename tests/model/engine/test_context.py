@@ -10,8 +10,8 @@ import torch
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.local import LocalEngine, LocalSession
-from longview.model.engine.remote import RemoteEngine
-from longview.model.engine.remote_generation import Server
+from longview.model.engine.remote.engine import RemoteEngine
+from longview.model.engine.remote.server import Server
 from longview.model.engine.session_cache import CHUNK_TOKENS
 from longview.model.errors import OutOfMemory
 from longview.video.decoder import TimedFrames

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -15,11 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
-from longview.model.engine import remote_generation
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
 from longview.model.engine.checkpoints import DEMO
-from longview.model.engine.remote import RemoteEngine, RemoteSession
-from longview.model.engine.remote_generation import Server
+from longview.model.engine.remote import generation as remote_generation
+from longview.model.engine.remote.engine import RemoteEngine, RemoteSession
+from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
 from longview.model.probers import prober_for
@@ -33,7 +35,7 @@ from longview.video.probe import VideoInfo
 from longview.video.timeline import Span
 from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS
 from tests.hf_reference import HFReference
-from tests.model.engine.scripted_server import BLACK, VLLM, Delta, Script, rejects, streams
+from tests.model.engine.scripted_server import BLACK, VLLM, Delta, Script, rejects, streams, streams_lines
 
 QUESTIONS = (PROMPTS.dense_captions, "How many events are in the video?", "What happens at 4.0 seconds?")
 
@@ -160,11 +162,78 @@ def test_busy_server_gets_a_limited_number_of_retries(script: Script) -> None:
     assert len(script.requests) == 3 + remote_generation.MAX_ATTEMPTS + 1
 
 
-def test_silent_server_times_out(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_generation, "READ_TIMEOUT_S", 0.3)
-    script.responses = [lambda _: time.sleep(2)]
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            (b'data: {"error": {"message": "The video item has 12768 tokens", "code": 400}}\n\n', b"data: [DONE]\n\n"),
+            "12768 tokens",
+        ),
+        ((b"event: error\n", b'data: {"error": "out of memory"}\n\n'), "out of memory"),
+        ((b'data: {"object": "error", "message": "too long", "code": 400}\n\n',), "too long"),
+        ((b'data: {"error": {"code": "server_error", "message": "gone"}, "choices": [{"finish_reason": "error"}]}\n\n',), "gone"),
+        ((b'data: {"error": "it said "no""}\n\n',), "it said"),
+    ],
+)
+def test_errors_within_a_stream_are_passed_on_in_the_servers_words(
+    script: Script, lines: tuple[bytes, ...], message: str
+) -> None:
+    script.responses = [streams_lines(*lines)]
+    with pytest.raises(ServerFailed, match=f"ended the reply: .*{message}"):
+        list(open_session(Server(script.url, "m"), BLACK).generate("What?", max_new_tokens=9))
+
+
+def test_halves_of_surrogate_pairs_are_replaced(script: Script) -> None:
+    script.responses = [streams("A \ud800 circle", " \U0001f534")]
+    generation = open_session(Server(script.url, "m"), BLACK).generate("What?", max_new_tokens=9)
+    list(generation)
+    assert generation.text == "A \ufffd circle \U0001f534" and generation.text.encode()
+
+
+def test_reply_ends_where_the_request_limits_it(script: Script) -> None:
+    script.responses = [streams(*["and so on "] * 500)]
+    with pytest.raises(ServerFailed, match="more than the 9 tokens"):
+        list(open_session(Server(script.url, "m"), BLACK).generate("What?", max_new_tokens=9))
+
+
+def test_line_without_end_is_not_read_into_memory(script: Script) -> None:
+    script.responses = [streams_lines(b"data: ", *[b"x" * (1 << 16)] * 40)]
+    with pytest.raises(ServerFailed, match="does not end"):
+        list(open_session(Server(script.url, "m"), BLACK).generate("What?", max_new_tokens=9))
+
+
+def test_comments_that_keep_a_connection_open_are_silence(script: Script) -> None:
+    def comment(handler: BaseHTTPRequestHandler) -> None:
+        streams_lines()(handler)
+        with suppress(OSError):
+            while True:
+                handler.wfile.write(b": ping\n\n")
+                time.sleep(0.05)
+
+    script.responses = [comment]
+    with pytest.raises(ServerUnreachable, match="sent nothing"):
+        list(open_session(Server(script.url, "m", max_silence_s=0.5), BLACK).generate("What?", max_new_tokens=9))
+
+
+def test_busy_server_is_asked_again_when_it_says(script: Script) -> None:
+    script.responses = [rejects(429, Retry_After="1"), streams("Yes.")]
     session = open_session(Server(script.url, "m"), BLACK)
-    with pytest.raises(ServerUnreachable, match="did not answer within"):
+    start_s = time.monotonic()
+    assert "".join(session.generate("What?", max_new_tokens=9)) == "Yes."
+    assert time.monotonic() - start_s >= 1
+
+
+def test_stream_may_end_without_a_mark(script: Script) -> None:
+    line = b'data: {"choices": [{"delta": {"content": "Yes."}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 9}}\n\n'
+    script.responses = [streams_lines(line)]
+    generation = open_session(Server(script.url, "m"), BLACK).generate("What?", max_new_tokens=9)
+    assert list(generation) == ["Yes."] and generation.is_complete
+
+
+def test_silent_server_times_out(script: Script) -> None:
+    script.responses = [lambda _: time.sleep(2)]
+    session = open_session(Server(script.url, "m", max_silence_s=0.3), BLACK)
+    with pytest.raises(ServerUnreachable, match="sent nothing for 0 seconds"):
         list(session.generate("What?", max_new_tokens=9))
 
 

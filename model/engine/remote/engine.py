@@ -11,23 +11,27 @@ import io
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Literal
 
-import openai
 from PIL import Image
 from pydantic import BaseModel, TypeAdapter
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
 from longview.model.engine.chat_template import THINKING_SWITCH, clean_context
+from longview.model.engine.checkpoints import SERVED
 from longview.model.engine.generation import MAX_THINKING_TOKENS
 from longview.model.engine.prefill import MS_PER_SECOND, FrameBatcher, patch_timestamp_s
-from longview.model.engine.remote_generation import DEFAULT_CONTEXT_TOKENS, RemoteGeneration, Server, describe_error
-from longview.model.errors import InvalidCheckpoint, ServerUnreachable
+from longview.model.engine.remote.contact import Contact
+from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS, read_facts
+from longview.model.engine.remote.generation import RemoteGeneration
+from longview.model.engine.remote.server import Server
+from longview.model.errors import ServerFailed
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.sampler import FRAMES_PER_PATCH, SamplingPlan
+from longview.video.sampler import FRAMES_PER_PATCH, SamplingPlan, TrainedRange
 from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
@@ -53,32 +57,44 @@ class RemoteEngine:
     kv_cache_bytes = MAX_SESSION_BYTES
 
     def __init__(self, server: Server, *, thinking: bool = False, max_thinking_tokens: int = MAX_THINKING_TOKENS) -> None:
-        """Connect, and request the list of models. `thinking`, `max_thinking_tokens`: as for `LocalEngine`.
+        """Contact the server, and find out what it takes. `thinking`, `max_thinking_tokens`: as for `LocalEngine`.
 
         Raises:
-            ServerUnreachable: there is no server, or its API is not OpenAI's. InvalidCheckpoint: it does not serve the model.
+            ServerUnreachable: there is no server. InvalidCheckpoint: it does not serve the model.
+            ServerFailed: it has no API of a model server, refuses the key, or would not work.
         """
         self.server = server
         self.max_thinking_tokens = max_thinking_tokens
         self.reserved_tokens = REPLY_RESERVE_TOKENS + (max_thinking_tokens if thinking else 0)
-        try:
-            with openai.OpenAI(**server.client_options) as client:
-                models = {item.id: item for item in client.models.list().data}
-        except openai.OpenAIError as error:
-            raise ServerUnreachable(
-                f"There is no model server at {server.url} ({describe_error(error)}); check the address, and start the server."
-            ) from error
-        if models and server.model not in models:
-            raise InvalidCheckpoint(
-                f"The server at {server.url} has no model {server.model}; it has {', '.join(sorted(models))}."
-            )
-        model_info = models[server.model].model_dump() if models else {}
-        self.kind: ServerKind = "vllm" if model_info.get("owned_by") == "vllm" else "images"
-        self.context_tokens = int(model_info.get("max_model_len") or DEFAULT_CONTEXT_TOKENS)
-        self.checkpoint = server.checkpoint
+        with closing(Contact(server)) as contact:
+            self.facts = read_facts(contact)
+        if self.facts.problems:
+            raise ServerFailed(" ".join(self.facts.problems))
+        for note in self.facts.notes:
+            log.warning("%s", note)
+        self.kind: ServerKind = "vllm" if self.facts.takes_video else "images"
+        self.context_tokens = server.context_tokens or self.facts.context_tokens or SAFE_CONTEXT_TOKENS
+        if not (server.context_tokens or self.facts.context_tokens):
+            log.warning(
+                "The server at %s does not say how long its context is; %s tokens are assumed. If it is longer, set it with "
+                "LONGVIEW_CONTEXT_TOKENS.",
+                server.url, f"{SAFE_CONTEXT_TOKENS:,}",
+            )  # fmt: skip
+        checkpoint = server.checkpoint
+        self.checkpoint = replace(
+            checkpoint,
+            fingerprint=self.facts.fingerprint or SERVED,
+            trained_range=self._fit_range(checkpoint.trained_range),
+            max_context_tokens=self.context_tokens,
+        )
+
+    def _fit_range(self, trained_range: TrainedRange) -> TrainedRange:
+        """Return the range that plans for this server stay in."""
         if self.kind == "images":
-            trained_range = replace(self.checkpoint.trained_range, min_tokens_per_patch=MIN_IMAGE_TOKENS)
-            self.checkpoint = replace(self.checkpoint, trained_range=trained_range)
+            max_patches = min(trained_range.max_patches, self.facts.max_images or trained_range.max_patches)
+            return replace(trained_range, min_tokens_per_patch=MIN_IMAGE_TOKENS, max_patches=max_patches)
+        max_tokens = self.server.max_video_tokens or self.facts.max_video_tokens or trained_range.max_visual_tokens
+        return replace(trained_range, max_visual_tokens=min(trained_range.max_visual_tokens, max_tokens))
 
     def timestamp_tokens(self, time_s: float) -> int:
         """Count as Qwen's tokenizer does: one token per character of the number, three around it, and vision start and end."""
@@ -164,7 +180,7 @@ class RemoteEngine:
         *,
         thinking: bool = False,
     ) -> dict[str, Any]:
-        """Build the arguments of `chat.completions.create` that every request has."""
+        """Build what the body of every chat completion has."""
         request: dict[str, Any] = {
             "model": self.server.model,
             "messages": messages,
@@ -175,10 +191,10 @@ class RemoteEngine:
         if not thinking:
             # Thoughts are sampled as the server does by default: greedy thoughts repeat themselves.
             request["temperature"] = 0.0
-        if self.kind == "vllm":
-            # Other servers may refuse a request with a field that they do not know.
-            request["extra_body"] = {"chat_template_kwargs": {THINKING_SWITCH: thinking}}
-        if schema is not None and self.kind == "vllm":
+        # Other servers may refuse a request with a field that they do not know.
+        if self.facts.has_thinking_switch:
+            request["chat_template_kwargs"] = {THINKING_SWITCH: thinking}
+        if schema is not None and self.facts.has_json_schema:
             json_schema = {"name": "reply", "schema": TypeAdapter(list[schema]).json_schema()}  # type: ignore[valid-type]
             request["response_format"] = {"type": "json_schema", "json_schema": json_schema}
         return request
@@ -248,7 +264,7 @@ class RemoteSession:
         *,
         thinking: bool = False,
     ) -> dict[str, Any]:
-        """Build the arguments of `chat.completions.create`. The context is a part of its own, so that the prefix cache has it."""
+        """Build the body of a chat completion. The context is a part of its own, so that the prefix cache has it."""
         is_vllm = self.engine.kind == "vllm"
         prefix = [*(self._video() if is_vllm else self._images())]
         if context_text := clean_context(context):
@@ -259,10 +275,8 @@ class RemoteSession:
             request["presence_penalty"] = presence_penalty
         if is_vllm:
             # The frames already have the planned size. By default, the processor would shrink the frames of a long video.
-            request["extra_body"] |= {
-                "media_io_kwargs": {"video": self._metadata()},
-                "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False},
-            }
+            request["media_io_kwargs"] = {"video": self._metadata()}
+            request["mm_processor_kwargs"] = {"do_resize": False, "do_sample_frames": False}
         return request
 
     def _video(self) -> list[dict[str, Any]]:

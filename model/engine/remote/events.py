@@ -1,0 +1,50 @@
+"""What a server streams, as events: pieces of text and thoughts, the reason of the end, and the tokens that it counted."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The tokens that a server counted for one request."""
+
+    prompt_tokens: int
+    """Tokens of the prompt that the model read, also those whose keys and values were in the server's cache."""
+    cached_tokens: int | None = None
+    """Tokens of the prompt that came from the server's cache; None if the server does not state them."""
+    reply_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class ReplyEvent:
+    """One piece of a streamed reply."""
+
+    text: str = ""
+    thoughts: str = ""
+    """Thoughts that the server separates from the reply."""
+    finish_reason: str | None = None
+    """`stop`: the model ended its reply. `length`: the token limit did. Only the last pieces have one."""
+    usage: Usage | None = None
+    error: str | None = None
+    """The server's text of an error that ended the reply."""
+
+
+def clean_text(value: Any) -> str:
+    """Return a text of a server without halves of surrogate pairs, which cannot be stored; "" for what is no text."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else ""
+
+
+def as_count(value: Any) -> int | None:
+    """Return a count that a server states; None for what is none."""
+    is_count = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 40
+    return int(value) if is_count else None
+
+
+def as_table(value: Any) -> dict[str, Any]:
+    """Return a JSON object of a server; {} for what is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a JSON list of a server; [] for what is none."""
+    return value if isinstance(value, list) else []

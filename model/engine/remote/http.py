@@ -1,0 +1,165 @@
+"""Bounded HTTP: the size of what a server sends is limited before anything reads it, and redirects are not followed."""
+
+import functools
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from longview.model.engine.remote.server import Server
+from longview.model.errors import ServerFailed, ServerUnreachable
+
+CONNECT_TIMEOUT_S = 10.0
+PROBE_TIMEOUT_S = 30.0
+"""Maximum time of one of the short requests of the first contact, in seconds."""
+MAX_LINE_BYTES = 1 << 20
+"""Maximum size of one line of a streamed reply. A line has one token or a few, and in the end the usage."""
+MAX_DOCUMENT_BYTES = 32 << 20
+"""Maximum size of a document that is not streamed. The list of models of a hosted service has about a megabyte."""
+MAX_MESSAGE_CHARACTERS = 400
+"""Maximum length of what is quoted from a server."""
+MESSAGE_KEYS = ("message", "detail", "error", "msg", "title")
+"""Keys under which servers put the text of an error."""
+
+
+class TooLong(httpx.StreamError):
+    """The server sent more than a server that works ever sends."""
+
+    def __init__(self) -> None:
+        super().__init__("the server sends a line or a document that does not end")
+
+
+class _BoundedStream(httpx.AsyncByteStream, httpx.SyncByteStream):
+    """A response whose lines, or whose whole size, are limited."""
+
+    def __init__(self, stream: Any, max_bytes: int | None) -> None:
+        """`max_bytes`: of the whole response; None: only its lines are limited."""
+        self._stream, self._max_bytes = stream, max_bytes
+        self._size = 0
+        """Size of the response so far, or of its last line."""
+
+    def _counted(self, chunk: bytes) -> bytes:
+        if self._max_bytes is not None:
+            self._size += len(chunk)
+            if self._size > self._max_bytes:
+                raise TooLong
+            return chunk
+        for line in chunk.splitlines(keepends=True):
+            self._size += len(line)
+            if self._size > MAX_LINE_BYTES:
+                raise TooLong
+            if line.endswith((b"\n", b"\r")):
+                self._size = 0
+        return chunk
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            yield self._counted(chunk)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield self._counted(chunk)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def limit_size(response: httpx.Response, max_bytes: int) -> None:
+    """Limit the size of a response that is not read yet."""
+    response.stream = _BoundedStream(response.stream, max_bytes)
+
+
+def limit_lines(response: httpx.Response) -> None:
+    """Limit the lines of a response that is not read yet."""
+    response.stream = _BoundedStream(response.stream, None)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole response to a short request."""
+
+    status: int
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the server did what was asked."""
+        return 200 <= self.status < 300
+
+    @functools.cached_property
+    def data(self) -> Any:
+        """The JSON of the response; None if it is none."""
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def message(self) -> str:
+        """What the response says, in one line."""
+        return describe(self.content)
+
+
+def describe(content: bytes) -> str:
+    """Return what a response says, in one line: the text of its error, or its beginning."""
+    text = content.decode("utf-8", "replace")
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        data = None
+    while isinstance(data, dict | list) and data:
+        values = data if isinstance(data, list) else [data[key] for key in MESSAGE_KEYS if data.get(key)]
+        if not values:
+            break
+        data = values[0]
+    if isinstance(data, str):
+        text = data
+    elif text.lstrip()[:1] == "<":
+        text = "a web page, not the API of a model server"
+    return " ".join(text.split())[:MAX_MESSAGE_CHARACTERS]
+
+
+def fetch(client: httpx.Client, server: Server, method: str, url: str, json: Any = None) -> Document:
+    """Send a short request, and return the whole response, whatever its status.
+
+    Raises:
+        ServerUnreachable: the server does not answer. ServerFailed: the response is too large, or it redirects elsewhere.
+    """
+    try:
+        with client.stream(method, url, json=json) as response:
+            limit_size(response, MAX_DOCUMENT_BYTES)
+            refuse_redirect(server, response)
+            return Document(response.status_code, response.read())
+    except (TooLong, httpx.DecodingError) as error:
+        raise ServerFailed(f"The server at {server.url} cannot be used: {error}.") from error
+    except httpx.TimeoutException as error:
+        raise ServerUnreachable(f"The server at {server.url} did not answer within {PROBE_TIMEOUT_S:.0f} seconds.") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ServerUnreachable(
+            f"There is no model server at {server.url} ({connection_error(error)}); check the address, and start the server."
+        ) from error
+
+
+def refuse_redirect(server: Server, response: httpx.Response) -> None:
+    """Check that a response does not send the request elsewhere: neither key nor frames may go to another server.
+
+    Raises:
+        ServerFailed: it does.
+    """
+    if response.is_redirect:
+        target = str(response.headers.get("location", "another address"))[:MAX_MESSAGE_CHARACTERS]
+        raise ServerFailed(
+            f"The server at {server.url} redirects to {server.redacted(target)}. Longview does not follow it; if you trust that "
+            "address, give it to --server."
+        )
+
+
+def connection_error(error: Exception) -> str:
+    """Return the first line of what went wrong with a connection."""
+    lines = str(error.__cause__ or error).strip().splitlines()
+    return lines[0][:MAX_MESSAGE_CHARACTERS] if lines else type(error).__name__

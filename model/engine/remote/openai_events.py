@@ -1,0 +1,60 @@
+"""The stream of OpenAI's chat completions, as servers send it: server-sent events with one JSON object each.
+
+Servers differ in how they end a stream and in how they state an error; all their ways are read. Lines without data are comments,
+with which some servers keep a connection open.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from longview.model.engine.remote.events import ReplyEvent, Usage, as_count, as_list, as_table, clean_text
+from longview.model.engine.remote.http import describe
+
+END = "[DONE]"
+THOUGHT_KEYS = ("reasoning_content", "reasoning")
+"""Fields of the thoughts that a server separates from the reply: those of SGLang and llama.cpp, and of vLLM and OpenRouter."""
+
+
+async def read_events(response: httpx.Response) -> AsyncIterator[ReplyEvent]:
+    """Yield the pieces of a streamed reply. A line that is no JSON object has an error, which some servers do not escape."""
+    async for line in response.aiter_lines():
+        field, _, value = line.partition(":")
+        value = value.strip()
+        if field != "data" or not value:
+            continue
+        if value == END:
+            return
+        try:
+            data = json.loads(value)
+        except (ValueError, RecursionError):
+            data = None
+        if isinstance(data, dict):
+            yield parse_event(data)
+        else:
+            yield ReplyEvent(error=clean_text(describe(value.encode(errors="replace"))))
+
+
+def parse_event(data: dict[str, Any]) -> ReplyEvent:
+    """Read one object of a stream."""
+    if data.get("error") or data.get("object") == "error":
+        return ReplyEvent(error=clean_text(describe(json.dumps(data).encode())) or "an error without a message")
+    choice = as_table(next(iter(as_list(data.get("choices"))), None))
+    delta = as_table(choice.get("delta"))
+    finish_reason = choice.get("finish_reason")
+    return ReplyEvent(
+        text=clean_text(delta.get("content")),
+        thoughts=next((text for key in THOUGHT_KEYS if (text := clean_text(delta.get(key)))), ""),
+        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        usage=_usage(as_table(data.get("usage"))),
+    )
+
+
+def _usage(usage: dict[str, Any]) -> Usage | None:
+    prompt_tokens = as_count(usage.get("prompt_tokens"))
+    if prompt_tokens is None:
+        return None
+    details = as_table(usage.get("prompt_tokens_details"))
+    return Usage(prompt_tokens, as_count(details.get("cached_tokens")), as_count(usage.get("completion_tokens")))
