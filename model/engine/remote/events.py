@@ -1,18 +1,7 @@
-"""What a server streams, as events: pieces of text and thoughts, the reason of the end, and the tokens that it counted."""
+"""What a server streams, as events: pieces of text and thoughts, and the reason of the end. What it sends is checked here."""
 
 from dataclasses import dataclass
 from typing import Any
-
-
-@dataclass(frozen=True)
-class Usage:
-    """The tokens that a server counted for one request."""
-
-    prompt_tokens: int
-    """Tokens of the prompt that the model read, also those whose keys and values were in the server's cache."""
-    cached_tokens: int | None = None
-    """Tokens of the prompt that came from the server's cache; None if the server does not state them."""
-    reply_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -24,7 +13,6 @@ class ReplyEvent:
     """Thoughts that the server separates from the reply."""
     finish_reason: str | None = None
     """`stop`: the model ended its reply. `length`: the token limit did. Only the last pieces have one."""
-    usage: Usage | None = None
     error: str | None = None
     """The server's text of an error that ended the reply."""
 

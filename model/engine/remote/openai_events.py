@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from longview.model.engine.remote.events import ReplyEvent, Usage, as_count, as_list, as_table, clean_text
+from longview.model.engine.remote.events import ReplyEvent, as_list, as_table, clean_text
 from longview.model.engine.remote.http import describe
 
 END = "[DONE]"
@@ -48,13 +48,4 @@ def parse_event(data: dict[str, Any]) -> ReplyEvent:
         text=clean_text(delta.get("content")),
         thoughts=next((text for key in THOUGHT_KEYS if (text := clean_text(delta.get(key)))), ""),
         finish_reason=finish_reason if isinstance(finish_reason, str) else None,
-        usage=_usage(as_table(data.get("usage"))),
     )
-
-
-def _usage(usage: dict[str, Any]) -> Usage | None:
-    prompt_tokens = as_count(usage.get("prompt_tokens"))
-    if prompt_tokens is None:
-        return None
-    details = as_table(usage.get("prompt_tokens_details"))
-    return Usage(prompt_tokens, as_count(details.get("cached_tokens")), as_count(usage.get("completion_tokens")))
