@@ -118,8 +118,10 @@ class Runtime:
     def _load_engine(self) -> "Engine":
         settings = self.settings
         if self._server is not None:
-            from longview.model.engine.remote.engine import RemoteEngine
-
+            try:
+                from longview.model.engine.remote.engine import RemoteEngine
+            except ImportError as error:
+                raise BadRequest(f"--server needs the package {error.name}; install it with: pip install {error.name}") from error
             return RemoteEngine(self._server, thinking=settings.thinking, max_thinking_tokens=settings.thinking_tokens)
         from longview.model.engine.local import LocalEngine
 
