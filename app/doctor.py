@@ -115,7 +115,7 @@ def _examine_server(app: Longview) -> tuple[dict[str, Any], list[str]]:
         "server_max_video_tokens": engine.checkpoint.trained_range.max_visual_tokens if found.takes_video else None,
         "server_json_schema": found.has_json_schema,
         "server_thinking_switch": found.has_thinking_switch,
-        "server_notes": list(found.notes),
+        "server_notes": [*found.warnings, *found.notes],
     }
     return facts, []
 

@@ -70,8 +70,8 @@ class RemoteEngine:
             self.facts = read_facts(contact)
         if self.facts.problems:
             raise ServerFailed(" ".join(self.facts.problems))
-        for note in self.facts.notes:
-            log.warning("%s", note)
+        for warning in self.facts.warnings:
+            log.warning("%s", warning)
         self.kind: ServerKind = "vllm" if self.facts.takes_video else "images"
         self.context_tokens = server.context_tokens or self.facts.context_tokens or SAFE_CONTEXT_TOKENS
         if not (server.context_tokens or self.facts.context_tokens):

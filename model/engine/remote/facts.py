@@ -7,6 +7,7 @@ from typing import Any
 
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.events import as_count, as_list, as_table
+from longview.model.errors import ServerUnreachable
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class ServerFacts:
     """What has to be changed for a longer context."""
     notes: tuple[str, ...] = ()
     """Sentences: what is limited, and what lifts the limit."""
+    warnings: tuple[str, ...] = ()
+    """Sentences that every user of this server must see."""
     problems: tuple[str, ...] = ()
     """Sentences: what would not work."""
 
@@ -71,9 +74,10 @@ def read_facts(contact: Contact) -> ServerFacts:
 def _vllm(contact: Contact, entry: dict[str, Any]) -> ServerFacts | None:
     if entry.get("owned_by") != "vllm":
         return None
-    trusts, notes = _is_trusted(contact), []
+    trusts = _is_trusted(contact)
+    notes, warnings = [], []
     if not trusts:
-        notes.append(
+        warnings.append(
             "This vLLM does not take the times of frames from requests, so that images with timestamps between them are sent. "
             "An image shows one instant where a part of a video shows two, so that motion is seen less well. To send videos, "
             f"start it with {VLLM_TRUST_OPTION}, if you trust all who can reach it."
@@ -95,6 +99,7 @@ def _vllm(contact: Contact, entry: dict[str, Any]) -> ServerFacts | None:
         has_thinking_switch=True,
         context_setting="--max-model-len of vllm serve",
         notes=tuple(notes),
+        warnings=tuple(warnings),
     )
 
 
@@ -106,7 +111,12 @@ def _is_trusted(contact: Contact) -> bool:
         "max_tokens": 1,
         "mm_processor_kwargs": {"do_resize": False},
     }
-    return contact.post(f"{contact.server.url}/chat/completions", body).is_success
+    try:
+        document = contact.post(f"{contact.server.url}/chat/completions", body)
+    except ServerUnreachable:
+        # A refusal comes at once. A request that is taken may wait for its turn.
+        return True
+    return document.is_success or "mm_processor_kwargs" not in document.message
 
 
 def _sglang(contact: Contact, entry: dict[str, Any]) -> ServerFacts | None:
@@ -162,7 +172,7 @@ def _ollama(contact: Contact, _: dict[str, Any]) -> ServerFacts | None:
         context_tokens=as_count(running.get("context_length")),
         takes_images="vision" in capabilities if isinstance(capabilities, list) else None,
         context_setting="OLLAMA_CONTEXT_LENGTH of ollama serve",
-        notes=("Ollama cuts a prompt that is longer than its context without saying so, from the front.",),
+        warnings=("Ollama cuts a prompt that is longer than its context without saying so, from the front.",),
     )
 
 

@@ -177,7 +177,7 @@ class RemoteGeneration:
         async def send() -> httpx.Response:
             try:
                 response = await client.send(request, stream=True)
-            except httpx.ConnectError as error:
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 raise _Busy(f"The server at {url} cannot be reached: {connection_error(error)}", None) from error
             if response.status_code in TRANSIENT_STATUSES:
                 raise _Busy(await self._rejection(response), _retry_after_s(response))
@@ -186,7 +186,7 @@ class RemoteGeneration:
         try:
             response = await send()
         except _Busy as error:
-            is_connection = isinstance(error.__cause__, httpx.ConnectError)
+            is_connection = isinstance(error.__cause__, httpx.HTTPError)
             raise (ServerUnreachable if is_connection else ServerFailed)(str(error)) from error
         except httpx.TimeoutException as error:
             # It is not retried: the server would prefill the whole video again.

@@ -31,7 +31,10 @@ def script() -> Iterator[Script]:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if request["messages"][0]["content"] == "?":
                 # vLLM says so since 0.31, unless it was started with the option.
-                refusal = {"error": {"message": "mm_processor_kwargs need --trust-request-mm-kwargs", "code": 400}}
+                sentence = (
+                    "Per-request mm_processor_kwargs are disabled by default because they can change multimodal preprocessing"
+                )
+                refusal = {"error": {"message": sentence, "type": "BadRequestError", "code": 400}}
                 answers(200 if script.trusts_requests else 400, {} if script.trusts_requests else refusal)(self)
                 return
             script.requests.append(request)

@@ -49,7 +49,7 @@ def test_vllm_that_does_not_trust_requests_gets_images_and_says_how_to_change_it
     script.models, script.trusts_requests = [VLLM], False
     engine = contact(script)
     assert engine.kind == "images" and engine.checkpoint.trained_range.max_patches <= 999
-    assert any("--trust-request-mm-kwargs" in note for note in engine.facts.notes)
+    assert any("--trust-request-mm-kwargs" in warning for warning in engine.facts.warnings)
     script.responses = [streams("Yes.")]
     session = engine.open_session([BLACK], Span(0, 4), capacity_tokens=4096)
     assert "".join(session.generate("What?", max_new_tokens=9)) == "Yes."
