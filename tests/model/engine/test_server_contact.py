@@ -167,12 +167,6 @@ def test_captions_stay_up_to_date_at_another_address_and_not_with_another_model(
     assert not is_same_checkpoint("m@sha256:1", "m@sha256:2") and is_same_checkpoint("m@sha256:1", "m@sha256:1")
 
 
-def test_published_json_is_not_trusted_to_be_small(script: Script) -> None:
-    script.models = [LLAMA]
-    script.documents = {"/props": answers(200, json.dumps({"build_info": "x" * (1 << 20)}).encode()), "/version": rejects(500)}
-    assert contact(script).facts.software == "llama.cpp"
-
-
 def test_doctor_contacts_the_server_and_says_what_it_takes(script: Script, tmp_path: Path) -> None:
     script.models, script.trusts_requests = [VLLM], False
     shell, options = Shell(tmp_path), ("--server", script.url, "--model", "m")
