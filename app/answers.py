@@ -15,6 +15,7 @@ from longview.app.quote_questions import parse_question
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
+from longview.app.smaller_plan import stream_with_smaller_plan
 from longview.app.words_coverage import WordsCoverage, add_coverages, has_word_tracks, has_words
 from longview.indexing.library import AnsweredQuestion, Library, Provenance, VideoEntry
 from longview.model.engine.base import ChatTurn
@@ -201,7 +202,7 @@ class Answers:
             return (yield from self._quote(part, question, progress))
         try:
             with self._runtime.watching(entry.path, entry.content_hash) as file:
-                answer = yield from self._answer_video(part, question, history, progress)
+                answer = yield from stream_with_smaller_plan(lambda: self._answer_video(part, question, history, progress))
                 file.check(progress)
         except (OutOfDistribution, VideoGone) as error:
             # Quotes need no file.

@@ -7,6 +7,7 @@ from longview.app.errors import VideoGone
 from longview.app.media import MediaStore
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
+from longview.app.smaller_plan import retry_with_smaller_plan
 from longview.app.words_coverage import WORD_SOURCES, WordsCoverage, has_word_tracks, has_words, words_coverage
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.mentions import find_mentions
@@ -97,6 +98,8 @@ class Locator:
         pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.localization
         with self._runtime.watching(entry.path, entry.content_hash) as file:
             video = self._media.probe(entry, progress)
-            result = locate(pool, prober, video, query, options, candidates=candidates, progress=progress)
+            result = retry_with_smaller_plan(
+                lambda: locate(pool, prober, video, query, options, candidates=candidates, progress=progress)
+            )
             file.check(progress)
         return result

@@ -63,8 +63,10 @@ class Runtime:
         """The server of the model; None if the model runs in this process."""
         settings = self.settings
         if settings.server is None:
+            if settings.profile is not None:
+                raise BadRequest("--profile needs --server: a checkpoint that runs here has the profile of its architecture.")
             return None
-        if self.settings.model in ("auto", "demo"):
+        if settings.model == "auto":
             raise BadRequest("--server needs the name of its model; add it, for example --model Qwen/Qwen3-VL-8B-Instruct.")
         from longview.model.engine.remote.server import Server
 
@@ -75,6 +77,7 @@ class Runtime:
             context_tokens=settings.context_tokens,
             max_silence_s=settings.server_silence_s,
             max_video_tokens=settings.server_video_tokens,
+            profile=settings.profile,
         )
 
     @property

@@ -17,6 +17,7 @@ from longview.app.retriever import Retriever, SearchResults
 from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
 from longview.app.settings import Settings
+from longview.app.smaller_plan import retry_with_smaller_plan
 from longview.app.sources import Decision
 from longview.app.streams import Done, Stream
 from longview.app.subtitle_import import SubtitleImport, import_subtitles
@@ -287,7 +288,8 @@ class Longview:
         sources = self.indexer.decisions(video, span or Span(0.0, video.duration_s))
         if not video.has_frames:
             return PlanReport(video, sources, None)
-        return PlanReport(video, sources, self._plan_frames(video, span, fps, max_frames, context_tokens))
+        frames = retry_with_smaller_plan(lambda: self._plan_frames(video, span, fps, max_frames, context_tokens))
+        return PlanReport(video, sources, frames)
 
     def _plan_frames(
         self, video: VideoInfo, span: Span | None, fps: float | None, max_frames: int | None, context_tokens: int | None

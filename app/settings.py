@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     """The library folder."""
     model: str = "auto"
     """`auto`, `demo`, a Hugging Face id or a folder."""
+    profile: str | None = None
+    """Profile of a served model, which decides what it is asked and how long its videos are: a file of `model/profiles/` by its
+    name, or `demo`; by default as the model's name says."""
     server: str | None = None
     """An OpenAI-compatible server that serves `model`, as `http://host:8000/v1`; by default the model runs here."""
     server_key: str = Field(default="none", repr=False)

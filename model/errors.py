@@ -67,6 +67,12 @@ class ServerFailed(ModelError):
     code = "server_failed"
 
 
+class PromptTooLong(ModelError):
+    """A served model takes less than was planned. Later plans are smaller, so the same request may be made once more."""
+
+    code = "prompt_too_long"
+
+
 class TrainingRefused(ModelError):
     """A training run cannot start or resume with the given arguments."""
 

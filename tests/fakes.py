@@ -69,6 +69,7 @@ class FakeGeneration:
     thoughts: str = ""
     first_token_s: float = 0.0
     total_s: float = 0.0
+    has_read_prompt: bool = True
     progress: Progress = NO_PROGRESS
 
     def __iter__(self) -> Iterator[str]:
@@ -250,6 +251,12 @@ class ScriptedEngine:
 
     def estimated_bytes(self, plan: SamplingPlan) -> int:
         return 0
+
+    def prefix_tokens(self, plan: SamplingPlan) -> int:
+        return plan.kept_tokens
+
+    def request_cost(self, plan: SamplingPlan, **_: int) -> None:
+        return None
 
     def estimated_seconds(
         self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0, progress: Progress = NO_PROGRESS

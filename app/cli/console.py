@@ -218,7 +218,11 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
         ],
         "server": Annotated[
             str | None,
-            typer.Option(help="OpenAI-compatible server of the model: http://host:8000/v1.", show_default=False),
+            typer.Option(help="Server of the model: http://host:8000/v1.", show_default=False),
+        ],
+        "profile": Annotated[
+            str | None,
+            typer.Option(help="Profile of a served model; by default as its name says.", show_default=False),
         ],
         "precision": Annotated[
             Precision | None,

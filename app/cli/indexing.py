@@ -246,7 +246,10 @@ def _source_seconds(name: str, report: PlanReport) -> float | None:
 def _cost_text(cost: "Cost") -> str:
     about = "" if cost.is_exact else "about "
     sessions, replies = count_text(cost.sessions, "session"), count_text(cost.generations, "reply")
-    return f"{about}{sessions}, {about}{cost.prompt_tokens:,} prompt tokens, {about}{replies}, {_seconds_text(cost.seconds)}"
+    sent = "" if cost.sent_bytes is None else f", about {cost.sent_bytes / 1e6:.1f} MB to send"
+    price = "" if cost.usd is None else f", about {cost.usd:.4f} US dollars"
+    tokens = f"{about}{cost.prompt_tokens:,} prompt tokens"
+    return f"{about}{sessions}, {tokens}, {about}{replies}, {_seconds_text(cost.seconds)}{sent}{price}"
 
 
 def _seconds_text(seconds: float | None) -> str:

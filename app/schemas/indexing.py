@@ -207,6 +207,10 @@ class CostOut(BaseModel):
     """None: the speed is unknown."""
     is_exact: bool
     """Whether the counts are exact; they are estimates where checks depend on what the checkpoint reports."""
+    sent_bytes: int | None
+    """Estimated size of the frames that are sent to a server; None for a model that runs here."""
+    usd: float | None
+    """Estimated price of the model's host, in US dollars; None where no price is known."""
     verify: bool
     refine: bool
 

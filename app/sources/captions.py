@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
+from longview.app.smaller_plan import stream_with_smaller_plan
 from longview.app.sources.base import Decision, NeedsConsent, SourceJob, SourceResult
 from longview.indexing.library import Library, Provenance
 from longview.indexing.tracks import Track
@@ -78,6 +79,9 @@ class CaptionSource:
         Raises:
             NeedsConsent: captioning would take longer than `MAX_UNASKED_S`, and was neither requested nor accepted.
         """
+        return stream_with_smaller_plan(lambda: self._run(job, progress))
+
+    def _run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         from longview.model.tasks.captioner import caption, knows_footage
         from longview.model.tasks.chapters import Summary, summarize
 

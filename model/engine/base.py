@@ -51,6 +51,11 @@ class Generation(Protocol):
     """Seconds from the call to the first token."""
     total_s: float
 
+    @property
+    def has_read_prompt(self) -> bool:
+        """Whether it is known that the model has read the whole prompt. Most servers report it with the last token only."""
+        ...
+
     def __iter__(self) -> Iterator[str]: ...
 
 
@@ -73,7 +78,8 @@ class VideoSession(Protocol):
     video_duration_s: float
     """Duration of the whole video, in seconds."""
     prompt_tokens: int
-    """Length of the prefix: chat template, timestamps and visual tokens."""
+    """Length of the prefix: chat template, timestamps and visual tokens. For a served model, it is the length of the last whole
+    prompt, as the server reported it; 0 before the first reply."""
 
     @property
     def size_bytes(self) -> int:
@@ -121,13 +127,20 @@ class VideoSession(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class RequestCost:
+    """What the requests of a task send to a server, and what they cost there."""
+
+    sent_bytes: int
+    """Estimated size of the frames in all requests."""
+    usd: float | None
+    """Estimated price in US dollars; None: no price is known."""
+
+
 class Engine(Protocol):
     """A loaded checkpoint that opens sessions."""
 
-    checkpoint: Checkpoint
     device: str
-    context_tokens: int
-    """Maximum length of prompt and reply on this device."""
     is_frugal: bool
     """Whether plans spend few tokens, because every token is slow on this device."""
     reserved_tokens: int
@@ -135,6 +148,16 @@ class Engine(Protocol):
     where the checkpoint always thinks, or where questions switch its thinking on."""
     kv_cache_bytes: int
     """Device memory available for the KV caches of all sessions."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint. The limits of a served one can become smaller."""
+        ...
+
+    @property
+    def context_tokens(self) -> int:
+        """Maximum length of prompt and reply on this device, in tokens."""
+        ...
 
     def timestamp_tokens(self, time_s: float) -> int:
         """Count the tokens of the timestamp of `time_s`, with the vision start and end tokens of its patch."""
@@ -183,6 +206,20 @@ class Engine(Protocol):
 
         Raises:
             Cancelled: the operation was cancelled before the next step of the measurement.
+        """
+        ...
+
+    def prefix_tokens(self, plan: SamplingPlan) -> int:
+        """Estimate the tokens of the frames of all windows of a plan, with their timestamps."""
+        ...
+
+    def request_cost(
+        self, plan: SamplingPlan, *, prompt_tokens: int, sessions: int, replies: int, reply_tokens: int
+    ) -> RequestCost | None:
+        """Estimate what the requests of a task send and cost; None for a model that runs here.
+
+        `plan`: the windows of the task, or some like them. `prompt_tokens`: tokens of frames and words of all `sessions`.
+        `replies`, `reply_tokens`: number of replies about the sessions, and all tokens of these replies.
         """
         ...
 

@@ -186,6 +186,13 @@ class LocalEngine:
         ids: torch.Tensor = self.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         return ids.long()
 
+    def prefix_tokens(self, plan: SamplingPlan) -> int:
+        """See `longview.model.engine.base.Engine`."""
+        return plan.kept_tokens
+
+    def request_cost(self, plan: SamplingPlan, **_: int) -> None:
+        """See `longview.model.engine.base.Engine`."""
+
     def generate_text(
         self,
         prompt: str,

@@ -13,6 +13,8 @@ from longview.model.engine.thoughts import ThoughtSplitter
 class LocalGeneration:
     """See `longview.model.engine.base.Generation`."""
 
+    has_read_prompt = True
+
     def __init__(
         self,
         tokens: Callable[[], Iterator[int]],

@@ -59,7 +59,8 @@ class Planner:
         """
         trained_range = self._engine.checkpoint.trained_range
         budget = Budget(
-            context_tokens=min(self.context_tokens, context_tokens or self.context_tokens),
+            # That of a served model may have been lowered meanwhile.
+            context_tokens=min(self.context_tokens, self._engine.context_tokens, context_tokens or self.context_tokens),
             reserved_tokens=self._engine.reserved_tokens,
             trained_range=_frugal(trained_range) if self._engine.is_frugal else trained_range,
             timestamp_tokens=self._engine.timestamp_tokens,

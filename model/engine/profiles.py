@@ -6,6 +6,7 @@ text with placeholders, so that a query cannot change the prompt around it.
 """
 
 import functools
+import re
 import string
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ PROFILES = Path(__file__).parents[1] / "profiles"
 """Folder of the profiles of families."""
 GENERAL = "qwen3-vl"
 """Name of the profile of every architecture without one of its own: its texts say all that a checkpoint has to know."""
-OWN_KEYS = frozenset({"source", "architectures"})
+OWN_KEYS = frozenset({"source", "architectures", "names"})
 """Keys that a profile does not take from the profile that it extends."""
 
 ReplyForm = Literal["json"]
@@ -152,6 +153,8 @@ class Profile:
     """Origin of the texts."""
     architectures: tuple[str, ...]
     """The `model_type`s of the `config.json`s of its checkpoints."""
+    names: tuple[str, ...]
+    """Parts of the names of its checkpoints, without capitals and marks: a server states the name, and not the architecture."""
     version: str
     """Version of the prompts, a part of the provenance of every caption and answer."""
     takes_words: bool
@@ -173,6 +176,29 @@ def find_profile(architecture: str = "") -> Profile:
     """
     profiles = _read_profiles()
     return next((profile for profile in profiles.values() if architecture in profile.architectures), profiles[GENERAL])
+
+
+def find_profile_by_name(model: str) -> Profile:
+    """Return the profile of a model that is known by its name only, or else the general profile.
+
+    Raises:
+        InvalidProfile: see `read_profile`.
+    """
+    name = re.sub(r"[^a-z0-9]", "", model.lower())
+    profiles = _read_profiles()
+    return next((one for one in profiles.values() if any(part in name for part in one.names)), profiles[GENERAL])
+
+
+def read_named_profile(name: str) -> Profile:
+    """Return a profile of `model/profiles/` by its name.
+
+    Raises:
+        InvalidProfile: there is no such profile; the message names those that there are. See also `read_profile`.
+    """
+    profiles = _read_profiles()
+    if name not in profiles:
+        raise InvalidProfile(f"There is no profile {name}; choose one of these: demo, {', '.join(profiles)}.")
+    return profiles[name]
 
 
 @functools.cache

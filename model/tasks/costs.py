@@ -4,7 +4,7 @@ The counts are exact if they depend on the sampling plan only. Tokens and time f
 checks depends on how many events the checkpoint reports, so a cost with checks is an estimate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.chapters import MAX_PART_CHARACTERS
@@ -46,6 +46,10 @@ class Cost:
     """Estimated number of generated replies to prompts without a video."""
     is_exact: bool = True
     """Whether the numbers of sessions and of replies about them are exact."""
+    sent_bytes: int | None = None
+    """Estimated size of the frames that are sent to a server; None for a model that runs here."""
+    usd: float | None = None
+    """Estimated price of the model's host, in US dollars; None where no price is known."""
 
 
 def captions_cost(
@@ -73,7 +77,7 @@ def captions_cost(
     tokens = windows * CAPTIONS_TOKENS + text_generations * SUMMARY_TOKENS
     clips = 0
     words_tokens = _words_tokens(pool, plan, words)
-    prompt_tokens = plan.kept_tokens + words_tokens
+    prompt_tokens = pool.engine.prefix_tokens(plan) + words_tokens
     if options.verify:
         generations += events
         tokens += events * GROUNDING_TOKENS
@@ -83,9 +87,10 @@ def captions_cost(
         generations += clips
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows, words_tokens=words_tokens, progress=progress)
     if clips:
-        prompt_tokens += clips * _clip_plan(pool, video).kept_tokens
+        prompt_tokens += clips * pool.engine.prefix_tokens(_clip_plan(pool, video))
         seconds = seconds and seconds + clips * (_clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0)
-    return Cost(sessions, generations, prompt_tokens, seconds, text_generations, is_exact=not (options.verify or options.refine))
+    cost = Cost(sessions, generations, prompt_tokens, seconds, text_generations, is_exact=not (options.verify or options.refine))
+    return _with_requests(cost, pool, plan, tokens)
 
 
 def locate_cost(pool: SessionPool, prober: Prober, plan: SamplingPlan, options: LocateOptions) -> Cost:
@@ -93,7 +98,8 @@ def locate_cost(pool: SessionPool, prober: Prober, plan: SamplingPlan, options: 
     windows = len(plan.windows)
     replies = prober.max_verification_replies if options.verify else 0
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=GROUNDING_TOKENS + replies * VERIFICATION_TOKENS)
-    return Cost(windows, windows * (1 + replies), plan.kept_tokens, seconds, is_exact=replies <= 1)
+    cost = Cost(windows, windows * (1 + replies), pool.engine.prefix_tokens(plan), seconds, is_exact=replies <= 1)
+    return _with_requests(cost, pool, plan, windows * (GROUNDING_TOKENS + replies * VERIFICATION_TOKENS))
 
 
 def occurrence_cost(pool: SessionPool, prober: Prober, video: VideoInfo, options: LocateOptions) -> Cost:
@@ -102,8 +108,10 @@ def occurrence_cost(pool: SessionPool, prober: Prober, video: VideoInfo, options
     has_clip = options.refine or (options.verify and prober.needs_clips)
     tokens = (GROUNDING_TOKENS if options.refine else 0) + replies * VERIFICATION_TOKENS
     seconds = _clip_seconds(pool, video, tokens) if has_clip else 0.0
-    prompt_tokens = _clip_plan(pool, video).kept_tokens if has_clip else 0
-    return Cost(int(has_clip), int(options.refine) + replies, prompt_tokens, seconds, is_exact=False)
+    plan = _clip_plan(pool, video)
+    prompt_tokens = pool.engine.prefix_tokens(plan) if has_clip else 0
+    cost = Cost(int(has_clip), int(options.refine) + replies, prompt_tokens, seconds, is_exact=False)
+    return _with_requests(cost, pool, plan, tokens)
 
 
 def answer_cost(
@@ -123,14 +131,27 @@ def answer_cost(
     seconds = pool.engine.estimated_seconds(plan, reply_tokens=ANSWER_TOKENS, words_tokens=words_tokens)
     if seconds is not None:
         seconds /= len(plan.windows)
-    prompt_tokens = (plan.kept_tokens + words_tokens) // len(plan.windows)
+    prompt_tokens = (pool.engine.prefix_tokens(plan) + words_tokens) // len(plan.windows)
     if not options.verify:
-        return Cost(1, 1, prompt_tokens, seconds)
+        return _with_requests(Cost(1, 1, prompt_tokens, seconds), pool, plan, ANSWER_TOKENS)
     tokens = prober.max_verification_replies * VERIFICATION_TOKENS
     if seconds is not None:
         seconds += _clip_seconds(pool, video, tokens) or 0.0
-    prompt_tokens += _clip_plan(pool, video).kept_tokens
-    return Cost(2, 1 + prober.max_verification_replies, prompt_tokens, seconds, is_exact=False)
+    prompt_tokens += pool.engine.prefix_tokens(_clip_plan(pool, video))
+    cost = Cost(2, 1 + prober.max_verification_replies, prompt_tokens, seconds, is_exact=False)
+    return _with_requests(cost, pool, plan, ANSWER_TOKENS + tokens)
+
+
+def _with_requests(cost: Cost, pool: SessionPool, plan: SamplingPlan, reply_tokens: int) -> Cost:
+    """Return a cost with what its requests to a server send and cost. `plan`: the windows of most of its sessions."""
+    requests = pool.engine.request_cost(
+        plan,
+        prompt_tokens=cost.prompt_tokens,
+        sessions=cost.sessions,
+        replies=cost.generations,
+        reply_tokens=reply_tokens,
+    )
+    return replace(cost, sent_bytes=requests.sent_bytes, usd=requests.usd) if requests else cost
 
 
 def _words_tokens(pool: SessionPool, plan: SamplingPlan, words: SegmentsWithin) -> int:

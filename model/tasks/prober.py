@@ -108,7 +108,7 @@ class FreeFormProber:
         progress: Progress = NO_PROGRESS,
         matches: Callable[[str, str], bool] = contains_query,  # noqa: ARG002 (a yes needs no comparison)
     ) -> bool | None:
-        """See `Prober`. Generation ends with the first word that decides."""
+        """See `Prober`. Generation ends with the first word that decides, once it is known that all frames were read."""
         prompt = session.checkpoint.profile.prompts.confirm(session, claim, span)
         generation = session.generate(prompt, max_new_tokens=MAX_CONFIRM_TOKENS, progress=progress)
         for _ in generation:
@@ -116,7 +116,9 @@ class FreeFormProber:
             if _UNFINISHED_WORD.search(generation.text):
                 continue
             reply = _THINKING.sub("", generation.text)
-            if parse_yes_or_no(reply) is not None or len(reply) > MAX_PREAMBLE_CHARACTERS:
+            is_decided = parse_yes_or_no(reply) is not None or len(reply) > MAX_PREAMBLE_CHARACTERS
+            # A server that has cut the prompt says so with the last token. A no would then be about frames that nothing has seen.
+            if is_decided and generation.has_read_prompt:
                 break
         return parse_yes_or_no(generation.text)
 

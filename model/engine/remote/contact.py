@@ -1,4 +1,4 @@
-"""First contact with a server: which software it is, which model it serves, and what it takes.
+"""First contact with a server: what it publishes, and how it answers short requests.
 
 All is read from what servers publish, and from short requests without frames. Nothing is assumed of a server that does not say
 it, but a small context.
@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from longview.model.engine.remote.events import as_list, as_table
-from longview.model.engine.remote.http import CONNECT_TIMEOUT_S, PROBE_TIMEOUT_S, Document, fetch
+from longview.model.engine.remote.http import PROBE_TIMEOUT_S, Document, fetch
 from longview.model.engine.remote.server import Server
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
 
@@ -24,7 +24,7 @@ class Contact:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._client = httpx.Client(headers=server.headers, timeout=httpx.Timeout(PROBE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S))
+        self._client = httpx.Client(headers=server.headers)
         self._documents: dict[str, Document | None] = {}
 
     def close(self) -> None:
@@ -41,13 +41,17 @@ class Contact:
         document = self._documents[path]
         return as_table(document.data) if document and document.is_success else {}
 
-    def post(self, url: str, body: Mapping[str, Any]) -> Document:
-        """Send a short request.
+    def forget(self, path: str) -> None:
+        """Request a document anew when it is needed again."""
+        self._documents.pop(path, None)
+
+    def post(self, url: str, body: Mapping[str, Any], *, timeout_s: float = PROBE_TIMEOUT_S) -> Document:
+        """Send a short request. `timeout_s`: maximum time until the server answers, in seconds.
 
         Raises:
             ServerUnreachable: the server does not answer. ServerFailed: the response is too large, or it redirects elsewhere.
         """
-        return fetch(self._client, self.server, "POST", url, json=body)
+        return fetch(self._client, self.server, "POST", url, json=body, timeout_s=timeout_s)
 
     @functools.cached_property
     def models(self) -> dict[str, dict[str, Any]]:

@@ -1,51 +1,51 @@
-"""The remote engine: frames and questions -> replies of a model on any OpenAI-compatible server.
+"""The remote engine: frames and questions -> replies of a model on a server.
 
-Frames are decoded locally; the requests contain JPEG images of them with their true times. vLLM takes the frames as one video
-with its times beside it, which is what `Qwen3VLProcessor` gets here (`media_io_kwargs`, vLLM 0.18 and newer,
-vllm-project/vllm#40133). Its prefix cache identifies the video by its hash, so that later questions are fast. Other servers
-get every timestamp as text before its image, as in the prompt of the model.
+Frames are decoded locally; the requests contain JPEG images of them with their true times. vLLM takes them as one video with its
+times beside it. Other servers get every timestamp as text before its image, as in the prompt of the model: each frame, or where
+the context is too short for that, the first one of each temporal patch.
 """
 
-import base64
-import io
 import logging
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Literal
 
-from PIL import Image
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
-from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
-from longview.model.engine.chat_template import THINKING_SWITCH, clean_context
-from longview.model.engine.checkpoints import SERVED
+from longview.model.engine.base import REPLY_RESERVE_TOKENS, RequestCost
+from longview.model.engine.checkpoints import SERVED, Checkpoint
 from longview.model.engine.generation import MAX_THINKING_TOKENS
-from longview.model.engine.prefill import MS_PER_SECOND, FrameBatcher, patch_timestamp_s
+from longview.model.engine.prefill import MS_PER_SECOND, FrameBatcher
+from longview.model.engine.remote.adapters.choice import find_adapter
 from longview.model.engine.remote.contact import Contact
-from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS, read_facts
+from longview.model.engine.remote.conversation import Conversation, SentImage
+from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS
+from longview.model.engine.remote.frame_costs import FrameCosts, min_text_tokens
 from longview.model.engine.remote.generation import RemoteGeneration
+from longview.model.engine.remote.image_format import BITS_PER_PIXEL, encode
+from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.server import Server
+from longview.model.engine.remote.session import RemoteSession
 from longview.model.errors import ServerFailed
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.sampler import FRAMES_PER_PATCH, SamplingPlan, TrainedRange
+from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX, SamplingPlan, TrainedRange
 from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
-ServerKind = Literal["vllm", "images"]
-JPEG_QUALITY = 90
-MIN_IMAGE_TOKENS = 64
-"""Minimum number of tokens per image. The image processors of Qwen3-VL enlarge smaller images (`shortest_edge` 65,536 pixels)."""
 MAX_SESSION_BYTES = 4 << 30
-"""Maximum size of the JPEG images of all sessions."""
+"""Maximum size of the images of all sessions."""
 LETTERS_PER_TOKEN = 2
 """Minimum number of letters in one token of a word in Latin script; in transcripts it is about four."""
 BYTES_PER_TOKEN = 2
 """Minimum number of bytes of UTF-8 in one token of other characters; in transcripts it is two to seven."""
+BASE64_RATIO = 4 / 3
+UNEXPECTED_RATIO = 1.15
+"""Ratio of the measured cost of a frame to that of Qwen3-VL from which on plans follow the measured one."""
 _LATIN_WORD = re.compile("[A-Za-z]+")
 
 
@@ -67,34 +67,65 @@ class RemoteEngine:
         self.max_thinking_tokens = max_thinking_tokens
         self.reserved_tokens = REPLY_RESERVE_TOKENS + (max_thinking_tokens if thinking else 0)
         with closing(Contact(server)) as contact:
-            self.facts = read_facts(contact)
+            self.adapter = find_adapter(contact)
+        self.facts = self.adapter.facts
         if self.facts.problems:
             raise ServerFailed(" ".join(self.facts.problems))
         for warning in self.facts.warnings:
             log.warning("%s", warning)
-        self.kind: ServerKind = "vllm" if self.facts.takes_video else "images"
-        self.context_tokens = server.context_tokens or self.facts.context_tokens or SAFE_CONTEXT_TOKENS
+        context_tokens = server.context_tokens or self.facts.context_tokens or SAFE_CONTEXT_TOKENS
         if not (server.context_tokens or self.facts.context_tokens):
             log.warning(
                 "The server at %s does not say how long its context is; %s tokens are assumed. If it is longer, set it with "
                 "LONGVIEW_CONTEXT_TOKENS.",
                 server.url, f"{SAFE_CONTEXT_TOKENS:,}",
             )  # fmt: skip
-        checkpoint = server.checkpoint
-        self.checkpoint = replace(
-            checkpoint,
-            fingerprint=self.facts.fingerprint or SERVED,
-            trained_range=self._fit_range(checkpoint.trained_range),
-            max_context_tokens=self.context_tokens,
-        )
+        self._checkpoint = replace(server.checkpoint, fingerprint=self.facts.fingerprint or SERVED)
+        self.limits = PromptLimits(server, self.facts, context_tokens, self._checkpoint.trained_range)
+        self.frame_costs = FrameCosts(server, self.facts, self.adapter.frames_per_unit, self._count_tokens)
+        self.limits.trained_range = self._fit_range(self._checkpoint.trained_range)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """See `longview.model.engine.base.Engine`. Its limits are those of the server, as far as they are known by now."""
+        limits = self.limits
+        return replace(self._checkpoint, trained_range=limits.trained_range, max_context_tokens=limits.context_tokens)
+
+    @property
+    def context_tokens(self) -> int:
+        """See `longview.model.engine.base.Engine`."""
+        return self.limits.context_tokens
 
     def _fit_range(self, trained_range: TrainedRange) -> TrainedRange:
-        """Return the range that plans for this server stay in."""
-        if self.kind == "images":
-            max_patches = min(trained_range.max_patches, self.facts.max_images or trained_range.max_patches)
-            return replace(trained_range, min_tokens_per_patch=MIN_IMAGE_TOKENS, max_patches=max_patches)
-        max_tokens = self.server.max_video_tokens or self.facts.max_video_tokens or trained_range.max_visual_tokens
-        return replace(trained_range, max_visual_tokens=min(trained_range.max_visual_tokens, max_tokens))
+        """Return the range that plans for this server stay in.
+
+        Raises:
+            ServerFailed: see `FrameCosts.measure`.
+        """
+        if self.facts.takes_video:
+            max_tokens = self.server.max_video_tokens or self.facts.max_video_tokens or trained_range.max_visual_tokens
+            return replace(trained_range, max_visual_tokens=min(trained_range.max_visual_tokens, max_tokens))
+        max_patches = min(trained_range.max_patches, self.facts.max_images or trained_range.max_patches)
+        # Servers enlarge small images: Qwen3-VL's image processor to 64 tokens by default, Ollama to 1,024.
+        min_tokens = max(trained_range.min_tokens_per_patch, self._min_image_tokens(trained_range.min_tokens_per_patch))
+        return replace(
+            trained_range,
+            max_patches=max_patches,
+            min_tokens_per_patch=min_tokens,
+            max_tokens_per_patch=max(trained_range.max_tokens_per_patch, min_tokens),
+        )
+
+    def _min_image_tokens(self, tokens: int) -> int:
+        """Return the tokens of the smallest image; `tokens`: those that it has in Qwen3-VL."""
+        side_px = math.ceil(math.sqrt(tokens)) * PATCH_SIDE_PX
+        measured = self.frame_costs.measure(side_px, side_px).further_tokens - self.timestamp_tokens(0.0)
+        return measured if measured > UNEXPECTED_RATIO * (side_px // PATCH_SIDE_PX) ** 2 else tokens
+
+    def _count_tokens(self, conversation: Conversation, progress: Progress) -> int | None:
+        generation = RemoteGeneration(self.adapter, self.limits, conversation, progress=progress)
+        for _ in generation:
+            pass
+        return generation.prompt_tokens
 
     def timestamp_tokens(self, time_s: float) -> int:
         """Count as Qwen's tokenizer does: one token per character of the number, three around it, and vision start and end."""
@@ -116,39 +147,105 @@ class RemoteEngine:
         frames: Iterable[TimedFrames],
         window: Span,
         *,
-        capacity_tokens: int,  # noqa: ARG002 (the server allocates)
+        capacity_tokens: int,
         clock_offset_s: float = 0.0,
         video_duration_s: float | None = None,
         progress: Progress = NO_PROGRESS,
-    ) -> "RemoteSession":
-        """See `longview.model.engine.base.Engine`. The session holds the frames as JPEG; each request contains them."""
+    ) -> RemoteSession:
+        """See `longview.model.engine.base.Engine`. The session holds the frames as JPEG; each request contains them.
+
+        Raises:
+            PromptTooLong: the frames take more tokens on this server than was planned. Later plans are smaller.
+            ServerFailed: see `FrameCosts.measure`.
+        """
         batcher = FrameBatcher()
-        jpegs: list[bytes] = []
+        images: list[SentImage] = []
         times_s: list[float] = []
+        height = width = 0
         for pixels, chunk_times_s in batcher.chunks(frames, "cpu"):
             progress.raise_if_cancelled()
-            jpegs += [_encode_jpeg(Image.fromarray(frame)) for frame in pixels]
+            height, width = pixels.shape[1:3]
             times_s += chunk_times_s.tolist()
-        if not jpegs:
+            images += [
+                SentImage.of(encode(frame), time_s - clock_offset_s)
+                for frame, time_s in zip(pixels, chunk_times_s.tolist(), strict=True)
+            ]
+        if not images:
             raise UnreadableVideo("No frame of this part of the video can be decoded.")
+        shown_s = [image.time_ms / MS_PER_SECOND for image in images]
+        kept = self._choose_frames(shown_s, height, width, capacity_tokens, progress)
+        cost = self.frame_costs.measure(height, width)
         return RemoteSession(
             self,
-            jpegs,
-            times_s,
+            [images[index] for index in kept],
+            [times_s[index] for index in kept],
             window,
             clock_offset_s,
             video_duration_s=video_duration_s,
-            frames=batcher.frames,
+            # The last frame may be repeated to complete a patch.
+            frames=min(batcher.frames, len(kept)),
             undecodable=batcher.undecodable,
+            min_tokens=cost.tokens(len(kept) // self.adapter.frames_per_unit),
         )
+
+    def _choose_frames(
+        self, times_s: Sequence[float], height: int, width: int, capacity_tokens: int, progress: Progress = NO_PROGRESS
+    ) -> Sequence[int]:
+        """Return the indices of the frames that are sent: all, or the first one of each patch where all are too many.
+
+        `times_s`: times of the frames on the window's clock, two for each patch.
+
+        Raises:
+            PromptTooLong: even the first ones take more tokens than the context has.
+        """
+        cost, trained_range = self.frame_costs.measure(height, width, progress), self.limits.trained_range
+        patch_tokens = height * width // PATCH_SIDE_PX**2
+        firsts = range(0, len(times_s), FRAMES_PER_PATCH)
+        text_tokens = capacity_tokens - sum(patch_tokens + self.timestamp_tokens(times_s[index]) for index in firsts)
+
+        def needed(indices: Sequence[int]) -> int:
+            units = indices[:: self.adapter.frames_per_unit]
+            longer = sum(self.timestamp_tokens(times_s[index]) - self.timestamp_tokens(0.0) for index in units)
+            return text_tokens + len(units) * cost.further_tokens + longer
+
+        chosen: Sequence[int] = range(len(times_s)) if self.facts.takes_video else firsts
+        # The last frame may be repeated to complete a patch.
+        every = [index for index, time_s in enumerate(times_s) if not index or time_s > times_s[index - 1]]
+        is_sparse = times_s[-1] - times_s[0] >= (len(every) - 1) * FRAMES_PER_PATCH * trained_range.min_frame_period_s
+        is_within_range = len(every) <= trained_range.max_patches and len(every) * patch_tokens <= trained_range.max_visual_tokens
+        if is_sparse and is_within_range and needed(every) <= self.context_tokens:
+            chosen = chosen if self.facts.takes_video else every
+        if needed(chosen) > self.context_tokens:
+            raise self.limits.overestimated(needed(chosen))
+        return chosen
+
+    def _chosen_frames(self, plan: SamplingPlan) -> Iterator[Sequence[float]]:
+        """Yield the times of the frames of each window of a plan that would be sent."""
+        for window, tokens in zip(plan.windows, plan.window_tokens, strict=True):
+            times_s = [time_s - window.clock_offset_s for time_s in window.times_s]
+            times_s += times_s[-1:] * (len(times_s) % FRAMES_PER_PATCH)
+            yield [times_s[index] for index in self._choose_frames(times_s, plan.height, plan.width, tokens)]
+
+    def prefix_tokens(self, plan: SamplingPlan) -> int:
+        """See `longview.model.engine.base.Engine`.
+
+        Raises:
+            PromptTooLong, ServerFailed: as for `open_session`.
+        """
+        cost = self.frame_costs.measure(plan.height, plan.width)
+        units = [time_s for times_s in self._chosen_frames(plan) for time_s in times_s[:: self.adapter.frames_per_unit]]
+        return sum(cost.further_tokens + self.timestamp_tokens(time_s) - self.timestamp_tokens(0.0) for time_s in units)
 
     def session_bytes(self, tokens: int) -> int:  # noqa: ARG002
         """See `longview.model.engine.base.Engine`. The KV cache is on the server."""
         return 0
 
     def estimated_bytes(self, plan: SamplingPlan) -> int:
-        """Estimate the size of the images on the host. JPEG of this quality takes about 1.5 bits per pixel."""
-        return max(len(window.times_s) for window in plan.windows) * plan.height * plan.width * 3 // 16
+        """Estimate the size of the images on the host."""
+        return max(self._image_bytes(plan, len(window.times_s)) for window in plan.windows)
+
+    def _image_bytes(self, plan: SamplingPlan, frames: int) -> int:
+        return round(frames * plan.height * plan.width * BITS_PER_PIXEL / 8 * BASE64_RATIO)
 
     def estimated_seconds(
         self,
@@ -161,6 +258,18 @@ class RemoteEngine:
         """Return None: the speed of the server is unknown."""
         return None
 
+    def request_cost(
+        self, plan: SamplingPlan, *, prompt_tokens: int, sessions: int, replies: int, reply_tokens: int
+    ) -> RequestCost:
+        """See `longview.model.engine.base.Engine`."""
+        window_bytes = self._image_bytes(plan, sum(map(len, self._chosen_frames(plan)))) / len(plan.windows)
+        sent_bytes = round(window_bytes * (sessions if self.facts.keeps_media else replies))
+        price = self.facts.price
+        if price is None:
+            return RequestCost(sent_bytes, None)
+        paid_tokens = prompt_tokens * (1 if self.facts.keeps_prefix else replies / max(1, sessions))
+        return RequestCost(sent_bytes, paid_tokens * price.prompt_usd + reply_tokens * price.reply_usd)
+
     def generate_text(
         self,
         prompt: str,
@@ -168,153 +277,9 @@ class RemoteEngine:
         max_new_tokens: int,
         schema: type[BaseModel] | None = None,
         progress: Progress = NO_PROGRESS,
-    ) -> "RemoteGeneration":
+    ) -> RemoteGeneration:
         """See `longview.model.engine.base.Engine`."""
-        return RemoteGeneration(self.server, self.request(_messages(prompt, (), []), max_new_tokens, schema), progress)
-
-    def request(
-        self,
-        messages: list[dict[str, Any]],
-        max_new_tokens: int,
-        schema: type[BaseModel] | None,
-        *,
-        thinking: bool = False,
-    ) -> dict[str, Any]:
-        """Build what the body of every chat completion has."""
-        request: dict[str, Any] = {
-            "model": self.server.model,
-            "messages": messages,
-            # Servers count the thoughts as a part of the reply.
-            "max_tokens": max_new_tokens + (self.max_thinking_tokens if thinking else 0),
-            "stream": True,
-        }
-        if not thinking:
-            # Thoughts are sampled as the server does by default: greedy thoughts repeat themselves.
-            request["temperature"] = 0.0
-        # Other servers may refuse a request with a field that they do not know.
-        if self.facts.has_thinking_switch:
-            request["chat_template_kwargs"] = {THINKING_SWITCH: thinking}
-        if schema is not None and self.facts.has_json_schema:
-            json_schema = {"name": "reply", "schema": TypeAdapter(list[schema]).json_schema()}  # type: ignore[valid-type]
-            request["response_format"] = {"type": "json_schema", "json_schema": json_schema}
-        return request
-
-
-class RemoteSession:
-    """See `longview.model.engine.base.VideoSession`."""
-
-    is_out_of_distribution = False
-    """Served models have no out-of-distribution detector."""
-    is_busy = False
-    """The frames are in host memory, and a server answers several questions at once."""
-
-    def __init__(
-        self,
-        engine: RemoteEngine,
-        images: Sequence[bytes],
-        times_s: Sequence[float],
-        window: Span,
-        clock_offset_s: float,
-        *,
-        video_duration_s: float | None = None,
-        frames: int,
-        undecodable: tuple[Span, ...],
-    ) -> None:
-        self.engine = engine
-        self.checkpoint = engine.checkpoint
-        self.window = window
-        self.video_duration_s = window.end_s if video_duration_s is None else video_duration_s
-        self.clock_offset_s = clock_offset_s
-        self.frames = frames
-        self.undecodable = undecodable
-        self.size_bytes = sum(map(len, images))
-        self._milliseconds = [round(max(time_s - clock_offset_s, 0.0) * MS_PER_SECOND) for time_s in times_s]
-        self._jpegs = images
-        pairs = zip(times_s[::2], times_s[1::2], self._milliseconds[::2], self._milliseconds[1::2], strict=True)
-        # Servers without video input get one image per patch, so that the prompt has no more tokens than planned.
-        self.patches = tuple(
-            TemporalPatch(patch_timestamp_s(a, b if engine.kind == "vllm" else a), first, last) for first, last, a, b in pairs
+        conversation = Conversation(prompt, max_new_tokens, schema=schema)
+        return RemoteGeneration(
+            self.adapter, self.limits, conversation, min_prompt_tokens=min_text_tokens(prompt), progress=progress
         )
-        self.prompt_tokens = 0
-
-    def generate(
-        self,
-        question: str,
-        *,
-        max_new_tokens: int,
-        schema: type[BaseModel] | None = None,
-        presence_penalty: float = 0.0,
-        context: str = "",
-        history: Sequence[ChatTurn] = (),
-        thinking: bool = False,
-        progress: Progress = NO_PROGRESS,
-    ) -> "RemoteGeneration":
-        """See `longview.model.engine.base.VideoSession`."""
-        request = self.request(question, max_new_tokens, schema, presence_penalty, history, context, thinking=thinking)
-        return RemoteGeneration(self.engine.server, request, progress)
-
-    def request(
-        self,
-        question: str,
-        max_new_tokens: int,
-        schema: type[BaseModel] | None = None,
-        presence_penalty: float = 0.0,
-        history: Sequence[ChatTurn] = (),
-        context: str = "",
-        *,
-        thinking: bool = False,
-    ) -> dict[str, Any]:
-        """Build the body of a chat completion. The context is a part of its own, so that the prefix cache has it."""
-        is_vllm = self.engine.kind == "vllm"
-        prefix = [*(self._video() if is_vllm else self._images())]
-        if context_text := clean_context(context):
-            prefix.append({"type": "text", "text": context_text})
-        messages = _messages(question, history, prefix)
-        request = self.engine.request(messages, max_new_tokens, schema, thinking=thinking)
-        if presence_penalty:
-            request["presence_penalty"] = presence_penalty
-        if is_vllm:
-            # The frames already have the planned size. By default, the processor would shrink the frames of a long video.
-            request["media_io_kwargs"] = {"video": self._metadata()}
-            request["mm_processor_kwargs"] = {"do_resize": False, "do_sample_frames": False}
-        return request
-
-    def _video(self) -> list[dict[str, Any]]:
-        frames = ",".join(base64.b64encode(jpeg).decode() for jpeg in self._jpegs)
-        return [{"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{frames}"}}]
-
-    def _metadata(self) -> dict[str, Any]:
-        return {
-            "fps": float(MS_PER_SECOND),
-            "frames_indices": self._milliseconds,
-            "total_num_frames": self._milliseconds[-1] + 1,
-            "duration": (self._milliseconds[-1] + 1) / MS_PER_SECOND,
-            "do_sample_frames": False,
-            # The default of 32 would silently drop all later frames.
-            "num_frames": -1,
-        }
-
-    def _images(self) -> Iterator[dict[str, Any]]:
-        for patch, jpeg in zip(self.patches, self._jpegs[::FRAMES_PER_PATCH], strict=True):
-            yield {"type": "text", "text": f"<{patch.timestamp_s:.1f} seconds>"}
-            yield {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"}}
-
-    def offload(self) -> None:
-        """Do nothing: the frames are already in host memory."""
-
-
-def _messages(question: str, history: Sequence[ChatTurn], prefix: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Build a conversation whose first message starts with the images and the context."""
-    turns: list[dict[str, Any]] = []
-    for turn in history:
-        turns.append({"role": "user", "content": [{"type": "text", "text": turn.question}]})
-        turns.append({"role": "assistant", "content": turn.answer})
-    turns.append({"role": "user", "content": [{"type": "text", "text": question}]})
-    turns[0]["content"] = [*prefix, *turns[0]["content"]]
-    return turns
-
-
-def _encode_jpeg(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()

@@ -13,6 +13,8 @@ class ReplyEvent:
     """Thoughts that the server separates from the reply."""
     finish_reason: str | None = None
     """`stop`: the model ended its reply. `length`: the token limit did. Only the last pieces have one."""
+    prompt_tokens: int | None = None
+    """Number of tokens of the prompt, as the server counted them; most servers report it with the last piece."""
     error: str | None = None
     """The server's text of an error that ended the reply."""
 
@@ -20,6 +22,11 @@ class ReplyEvent:
 def clean_text(value: Any) -> str:
     """Return a text of a server without halves of surrogate pairs, which cannot be stored; "" for what is no text."""
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else ""
+
+
+def as_name(value: Any) -> str | None:
+    """Return a name that a server states; None for what is none."""
+    return value if isinstance(value, str) and value else None
 
 
 def as_count(value: Any) -> int | None:

@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 
 import httpx
 from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_attempt
 
 from longview.model.engine.generation import is_repetitive
+from longview.model.engine.remote.adapters.base import Adapter
+from longview.model.engine.remote.conversation import Conversation
+from longview.model.engine.remote.frame_costs import TOLERANCE
 from longview.model.engine.remote.http import (
     CONNECT_TIMEOUT_S,
     MAX_DOCUMENT_BYTES,
@@ -21,10 +23,9 @@ from longview.model.engine.remote.http import (
     limit_size,
     refuse_redirect,
 )  # fmt: skip
-from longview.model.engine.remote.openai_events import read_events
-from longview.model.engine.remote.server import Server
+from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.thoughts import ThoughtSplitter
-from longview.model.errors import ServerFailed, ServerUnreachable
+from longview.model.errors import ModelError, ServerFailed, ServerUnreachable
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,10 @@ MAX_RETRY_S = 60.0
 TRANSIENT_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
 MAX_CHARACTERS_PER_TOKEN = 64
 """Maximum mean length of the tokens of a reply, in characters. A longer reply ignores the token limit of the request."""
+
+
+class _Rejected(Exception):
+    """The server rejects a request; its message says why."""
 
 
 class _Busy(Exception):
@@ -50,21 +55,42 @@ class _Busy(Exception):
 class RemoteGeneration:
     """See `longview.model.engine.base.Generation`."""
 
-    def __init__(self, server: Server, request: dict[str, Any], progress: Progress = NO_PROGRESS) -> None:
-        """`request`: the body of a chat completion."""
+    def __init__(
+        self,
+        adapter: Adapter,
+        limits: PromptLimits,
+        conversation: Conversation,
+        *,
+        min_prompt_tokens: int = 0,
+        report: Callable[[int], None] | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> None:
+        """`min_prompt_tokens`: the least tokens of the whole prompt. If the server reports fewer, it has cut the prompt.
+
+        `report`: is called with the number of tokens of the prompt that the server reports.
+        """
         self.text = ""
         self.thoughts = ""
         self.is_complete = False
         self.is_repetitive = False
         self.first_token_s = 0.0
         self.total_s = 0.0
-        self._server, self._request, self._progress = server, request, progress
+        self.prompt_tokens: int | None = None
+        """Number of tokens of the prompt that the server reports; None before it does."""
+        self._adapter, self._limits, self._conversation = adapter, limits, conversation
+        self._report = report
+        self._server, self._min_prompt_tokens, self._progress = adapter.server, min_prompt_tokens, progress
         self._finish_reason: str | None = None
         self._separate_thoughts = ""
         """Thoughts that the server separates from the reply."""
         self._is_accepted = False
         self._last_event_s = 0.0
         """Time of the last piece, or of the acceptance of the request, on the monotonic clock. Comments do not count."""
+
+    @property
+    def has_read_prompt(self) -> bool:
+        """See `longview.model.engine.base.Generation`."""
+        return self.prompt_tokens is not None
 
     def __iter__(self) -> Iterator[str]:
         start = time.perf_counter()
@@ -124,10 +150,28 @@ class RemoteGeneration:
             await asyncio.wait({task})
 
     async def _stream(self) -> AsyncGenerator[str, None]:
+        """Send the request, and once more if the adapter can change what the server rejects; yield the text of the reply."""
+        while True:
+            try:
+                async with aclosing(self._reply()) as reply:
+                    async for piece in reply:
+                        yield piece
+                return
+            except _Rejected as error:
+                message = str(error)
+                if not self._adapter.amend(self._conversation, message):
+                    raise self._rejection_error(message) from error
+                log.info("the request is sent once more in another form: %s", message)
+
+    async def _reply(self) -> AsyncGenerator[str, None]:
+        """Send the request, and yield the text of the reply.
+
+        Raises:
+            _Rejected: before the first piece, the server rejects the request, with its status or within the stream.
+        """
         url = self._server.url
         closed = f"The server at {url} closed the connection during its reply; ask again."
-        max_tokens = int(self._request["max_tokens"])
-        max_characters = MAX_CHARACTERS_PER_TOKEN * max_tokens
+        max_tokens = self._conversation.max_tokens
         received = 0
         timeout = httpx.Timeout(self._server.max_silence_s, connect=CONNECT_TIMEOUT_S)
         async with (
@@ -135,14 +179,18 @@ class RemoteGeneration:
             self._open(client) as response,
         ):
             try:
-                async for event in read_events(response):
+                async for event in self._adapter.read_events(response):
                     self._last_event_s = time.monotonic()
                     if event.error is not None:
+                        if not received:
+                            raise _Rejected(event.error)
                         raise ServerFailed(f"The server at {url} ended the reply: {self._server.redacted(event.error)}")
+                    if event.prompt_tokens is not None:
+                        self._check_prompt(event.prompt_tokens)
                     self._finish_reason = event.finish_reason or self._finish_reason
                     self._separate_thoughts += event.thoughts
                     received += len(event.text) + len(event.thoughts)
-                    if received > max_characters:
+                    if received > MAX_CHARACTERS_PER_TOKEN * max_tokens:
                         raise ServerFailed(f"The server at {url} sends more than the {max_tokens:,} tokens that were requested.")
                     if event.text or event.thoughts:
                         # "": a thought; the caller waits no longer than for a token.
@@ -156,16 +204,43 @@ class RemoteGeneration:
                 raise ServerFailed(closed) from error
         if self._finish_reason is None:
             raise ServerFailed(closed)
+        if self.prompt_tokens is None and self._min_prompt_tokens:
+            raise ServerFailed(
+                f"The server at {url} did not report how many tokens of the prompt it read, so that nothing proves its reply."
+            )
+        self._adapter.accept(self._conversation)
+
+    def _check_prompt(self, tokens: int) -> None:
+        """Note how many tokens of the prompt the server has read.
+
+        Raises:
+            ServerFailed: it has not read all of it.
+        """
+        if tokens < (1 - TOLERANCE) * self._min_prompt_tokens:
+            raise ServerFailed(
+                f"The server at {self._server.url} read {tokens:,} tokens of a prompt of at least {self._min_prompt_tokens:,}: "
+                f"it cuts long prompts, and the model has not seen all frames. Change {self._adapter.facts.context_setting}, "
+                "or set LONGVIEW_CONTEXT_TOKENS to its real context length."
+            )
+        self.prompt_tokens = tokens
+        if self._report:
+            self._report(tokens)
+
+    def _rejection_error(self, message: str) -> ModelError:
+        """Return the error for a request that the server rejects for good."""
+        text = f"The server at {self._server.url} rejected the request: {self._server.redacted(message)}"
+        return self._limits.overflow(message) or ServerFailed(text)
 
     @asynccontextmanager
     async def _open(self, client: httpx.AsyncClient) -> AsyncIterator[httpx.Response]:
         """Send the request, and return the response when the server has accepted it.
 
         Raises:
-            ServerUnreachable: the server does not answer. ServerFailed: the server rejects the request.
+            ServerUnreachable: the server does not answer. _Rejected: the server rejects the request.
+            ServerFailed: it is busy for too long, or redirects elsewhere.
         """
         url = self._server.url
-        request = client.build_request("POST", f"{url}/chat/completions", json=self._request)
+        request = client.build_request("POST", self._adapter.url, json=self._adapter.body(self._conversation))
 
         @retry(
             retry=retry_if_exception_type(_Busy),
@@ -180,14 +255,15 @@ class RemoteGeneration:
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 raise _Busy(f"The server at {url} cannot be reached: {connection_error(error)}", None) from error
             if response.status_code in TRANSIENT_STATUSES:
-                raise _Busy(await self._rejection(response), _retry_after_s(response))
+                raise _Busy(await self._message(response), _retry_after_s(response))
             return response
 
         try:
             response = await send()
         except _Busy as error:
-            is_connection = isinstance(error.__cause__, httpx.HTTPError)
-            raise (ServerUnreachable if is_connection else ServerFailed)(str(error)) from error
+            if isinstance(error.__cause__, httpx.HTTPError):
+                raise ServerUnreachable(str(error)) from error
+            raise self._rejection_error(str(error)) from error
         except httpx.TimeoutException as error:
             # It is not retried: the server would prefill the whole video again.
             raise self._silent() from error
@@ -196,7 +272,7 @@ class RemoteGeneration:
         try:
             refuse_redirect(self._server, response)
             if not response.is_success:
-                raise ServerFailed(await self._rejection(response))
+                raise _Rejected(await self._message(response))
             limit_lines(response)
             self._is_accepted, self._last_event_s = True, time.monotonic()
             yield response
@@ -204,8 +280,8 @@ class RemoteGeneration:
             # A closed stream makes the server stop, so that it is free for the next request.
             await response.aclose()
 
-    async def _rejection(self, response: httpx.Response) -> str:
-        """Read the response to a rejected request, and return the sentence that says why."""
+    async def _message(self, response: httpx.Response) -> str:
+        """Read the response to a rejected request, and return what it says."""
         limit_size(response, MAX_DOCUMENT_BYTES)
         try:
             content = await response.aread()
@@ -213,8 +289,7 @@ class RemoteGeneration:
             content = b""
         finally:
             await response.aclose()
-        message = self._server.redacted(describe(content)) or f"status {response.status_code}"
-        return f"The server at {self._server.url} rejected the request: {message}"
+        return describe(content) or f"status {response.status_code}"
 
     async def _wait(self, seconds: float) -> None:
         with self._progress.stage(f"Waiting for the server, {seconds:.0f} s"):

@@ -124,21 +124,23 @@ def describe(content: bytes) -> str:
     return " ".join(text.split())[:MAX_MESSAGE_CHARACTERS]
 
 
-def fetch(client: httpx.Client, server: Server, method: str, url: str, json: Any = None) -> Document:
+def fetch(
+    client: httpx.Client, server: Server, method: str, url: str, json: Any = None, *, timeout_s: float = PROBE_TIMEOUT_S
+) -> Document:
     """Send a short request, and return the whole response, whatever its status.
 
     Raises:
         ServerUnreachable: the server does not answer. ServerFailed: the response is too large, or it redirects elsewhere.
     """
     try:
-        with client.stream(method, url, json=json) as response:
+        with client.stream(method, url, json=json, timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)) as response:
             limit_size(response, MAX_DOCUMENT_BYTES)
             refuse_redirect(server, response)
             return Document(response.status_code, response.read())
     except (TooLong, httpx.DecodingError) as error:
         raise ServerFailed(f"The server at {server.url} cannot be used: {error}.") from error
     except httpx.TimeoutException as error:
-        raise ServerUnreachable(f"The server at {server.url} did not answer within {PROBE_TIMEOUT_S:.0f} seconds.") from error
+        raise ServerUnreachable(f"The server at {server.url} did not answer within {timeout_s:.0f} seconds.") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServerUnreachable(
             f"There is no model server at {server.url} ({connection_error(error)}); check the address, and start the server."

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from longview.model.engine.remote.events import ReplyEvent, as_list, as_table, clean_text
+from longview.model.engine.remote.events import ReplyEvent, as_count, as_list, as_table, clean_text
 from longview.model.engine.remote.http import describe
 
 END = "[DONE]"
@@ -48,4 +48,5 @@ def parse_event(data: dict[str, Any]) -> ReplyEvent:
         text=clean_text(delta.get("content")),
         thoughts=next((text for key in THOUGHT_KEYS if (text := clean_text(delta.get(key)))), ""),
         finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        prompt_tokens=as_count(as_table(data.get("usage")).get("prompt_tokens")),
     )

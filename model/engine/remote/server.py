@@ -1,12 +1,13 @@
 """The address of a model on a server, and the limits of what it may send."""
 
+import functools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from longview.model.engine.checkpoints import SERVED, Checkpoint
-from longview.model.engine.profiles import find_profile
+from longview.model.engine.checkpoints import SERVED, Checkpoint, find_checkpoint
+from longview.model.engine.profiles import find_profile_by_name, read_named_profile
 from longview.model.errors import ServerUnreachable
 
 MAX_SILENCE_S = 300.0
@@ -30,6 +31,8 @@ class Server:
     """Maximum time without a token, in seconds."""
     max_video_tokens: int | None = None
     """Maximum number of tokens of one video that the user sets by hand; None: as the server takes by default."""
+    profile: str | None = None
+    """Name of the profile that the user sets by hand: a file of `model/profiles/`, or `demo`; None: as the model's name says."""
 
     def __post_init__(self) -> None:
         """Check the address.
@@ -62,10 +65,17 @@ class Server:
         """Return a text of the server without the key, which some servers repeat."""
         return text if self.key == NO_KEY else text.replace(self.key, "[key]")
 
-    @property
+    @functools.cached_property
     def checkpoint(self) -> Checkpoint:
-        """The checkpoint as far as it is known without a request to the server."""
-        profile = find_profile()
+        """The checkpoint as far as it is known without a request to the server.
+
+        Raises:
+            InvalidProfile: there is no such profile.
+        """
+        if "demo" in (self.profile, self.profile or self.model):
+            bundled = find_checkpoint("demo")
+            return replace(bundled, name=self.model, folder=Path(), fingerprint=SERVED, kv_bytes_per_token=0, weight_bytes=0)
+        profile = find_profile_by_name(self.model) if self.profile is None else read_named_profile(self.profile)
         return Checkpoint(
             name=self.model,
             folder=Path(),

@@ -11,7 +11,7 @@ from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
 from longview.video.decoder import Decoder
-from tests.model.engine.scripted_server import VLLM, Script, answers, rejects
+from tests.model.engine.scripted_server import VLLM, Script, answers, is_measurement, rejects, streams
 
 
 @pytest.fixture
@@ -20,16 +20,18 @@ def script() -> Iterator[Script]:
     script = Script()
 
     class Handler(BaseHTTPRequestHandler):
+        script: Script
+
         def do_GET(self) -> None:
-            script.headers.append(dict(self.headers))
-            if self.path == "/v1/models" and self.path not in script.documents:
-                answers(200, {"object": "list", "data": script.models})(self)
+            self.script.headers.append(dict(self.headers))
+            if self.path == "/v1/models" and self.path not in self.script.documents:
+                answers(200, {"object": "list", "data": self.script.models})(self)
             else:
-                script.documents.get(self.path, rejects(404))(self)
+                self.script.documents.get(self.path, rejects(404))(self)
 
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if request["messages"][0]["content"] == "?":
+            if not request.get("stream"):
                 # vLLM says so since 0.31, unless it was started with the option.
                 sentence = (
                     "Per-request mm_processor_kwargs are disabled by default because they can change multimodal preprocessing"
@@ -37,12 +39,21 @@ def script() -> Iterator[Script]:
                 refusal = {"error": {"message": sentence, "type": "BadRequestError", "code": 400}}
                 answers(200 if script.trusts_requests else 400, {} if script.trusts_requests else refusal)(self)
                 return
-            script.requests.append(request)
-            script.responses.pop(0)(self)
+            self.script.last_request = self.script.with_media(request)
+            if self.script.last_request is None:
+                answers(400, {"error": {"message": "Expected a cached item for mm_hash", "code": 400}})(self)
+                return
+            if is_measurement(request):
+                self.script.measurements.append(request)
+                streams(".")(self)
+                return
+            self.script.requests.append(request)
+            self.script.responses.pop(0)(self)
 
         def log_message(self, *_: object) -> None:
             pass
 
+    Handler.script = script
     http_server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     script.url = f"http://127.0.0.1:{http_server.server_address[1]}/v1"
     threading.Thread(target=http_server.serve_forever, daemon=True).start()

@@ -1,5 +1,10 @@
-"""An OpenAI-compatible server whose responses are scripted. It fails, or identifies itself as vLLM."""
+"""A model server whose responses are scripted. It fails, cuts prompts, or identifies itself as vLLM.
 
+It counts the tokens of a prompt as Qwen3-VL does, in the chat completions of OpenAI and in Ollama's API.
+"""
+
+import base64
+import io
 import json
 import threading
 from collections.abc import Callable
@@ -8,7 +13,9 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from longview.model.engine.remote.frame_costs import MEASURED_QUESTION
 from longview.video.decoder import TimedFrames
 
 VLLM = {"id": "m", "object": "model", "created": 1, "owned_by": "vllm", "max_model_len": 262144}
@@ -28,7 +35,78 @@ class Script:
         """The headers of the requests for documents."""
         self.trusts_requests = True
         """Whether it takes settings of its processor from requests."""
+        self.measurements: list[dict[str, Any]] = []
+        """The requests with which the cost of a frame is measured."""
+        self.last_request: dict[str, Any] | None = None
+        """The last request, with the frames that it only names."""
+        self.media: dict[str, dict[str, Any]] = {}
+        """The parts of earlier requests that have a name, by their names, as vLLM keeps them."""
+        self.min_image_tokens = 0
+        """Images with fewer tokens are enlarged."""
+        self.cut_tokens: int | None = None
+        """Length to which longer prompts are cut without a word."""
+        self.reports_tokens = True
         self.url = ""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Number of tokens of the last request, as far as they are read."""
+        tokens = count_tokens(self.last_request or {}, self.min_image_tokens)
+        return tokens if self.cut_tokens is None else min(tokens, self.cut_tokens)
+
+
+    def with_media(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Return a request with the frames that it only names; None if one of them is not here."""
+        request = json.loads(json.dumps(request))
+        for message in request["messages"]:
+            for part in message["content"] if isinstance(message["content"], list) else []:
+                name, kind = part.get("uuid"), part["type"]
+                if not name:
+                    continue
+                if part[kind]:
+                    self.media[name] = part[kind]
+                elif name not in self.media:
+                    return None
+                part[kind] = self.media[name]
+        return request
+
+
+def frames_of(request: dict[str, Any]) -> list[list[str]]:
+    """Return the frames of a request as base64, those of a video together."""
+    frames = []
+    for message in request["messages"]:
+        frames += [[image] for image in message.get("images", [])]
+        for part in message["content"] if isinstance(message["content"], list) else []:
+            url = (part.get("video_url") or part.get("image_url") or {}).get("url")
+            if url:
+                frames.append(url.partition("base64,")[2].split(","))
+    return frames
+
+
+def text_of(request: dict[str, Any]) -> str:
+    """Return the text of a request."""
+    texts = []
+    for message in request["messages"]:
+        content = message["content"]
+        texts += [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+    return "\n".join(texts)
+
+
+def count_tokens(request: dict[str, Any], min_image_tokens: int = 0) -> int:
+    """Count the tokens of a prompt: 32x32 pixels for one, two frames of a video together."""
+    tokens = len(text_of(request)) // 2
+    for images in frames_of(request):
+        width, height = Image.open(io.BytesIO(base64.b64decode(images[0]))).size
+        is_video = len(images) > 1
+        # The timestamps of a video are not in the text.
+        unit_tokens = max(width * height // 1024, min_image_tokens) + (9 if is_video else 2)
+        tokens += unit_tokens * (-(-len(images) // 2))
+    return tokens
+
+
+def is_measurement(request: dict[str, Any]) -> bool:
+    """Whether a request measures the cost of a frame."""
+    return bool(frames_of(request)) and text_of(request).splitlines()[-1] == MEASURED_QUESTION
 
 
 @dataclass(frozen=True)
@@ -46,6 +124,15 @@ def streams(*pieces: str | Delta, is_complete: bool = True) -> Callable[[BaseHTT
         handler.send_response(200)
         handler.send_header("Content-Type", "text/event-stream")
         handler.end_headers()
+        if handler.path == "/api/chat":
+            for piece in pieces:
+                message = {piece.field: piece.text} if isinstance(piece, Delta) else {"content": piece}
+                handler.wfile.write(json.dumps({"message": message, "done": False}).encode() + b"\n")
+            if is_complete:
+                tokens = handler.script.prompt_tokens  # type: ignore[attr-defined]
+                end = {"message": {"content": ""}, "done": True, "done_reason": "stop", "prompt_eval_count": tokens}
+                handler.wfile.write(json.dumps(end).encode() + b"\n")
+            return
         deltas: list[tuple[dict[str, str], str | None]] = [
             ({piece.field: piece.text} if isinstance(piece, Delta) else {"content": piece}, None) for piece in pieces
         ]
@@ -54,6 +141,8 @@ def streams(*pieces: str | Delta, is_complete: bool = True) -> Callable[[BaseHTT
         for delta, finish_reason in deltas:
             choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
             chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+            if finish_reason and handler.script.reports_tokens:  # type: ignore[attr-defined]
+                chunk["usage"] = {"prompt_tokens": handler.script.prompt_tokens}  # type: ignore[attr-defined]
             handler.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         if is_complete:
             handler.wfile.write(b"data: [DONE]\n\n")

@@ -190,8 +190,9 @@ def test_remote_request_has_the_context_between_video_and_question(script: Scrip
     first, second = (request["messages"][0]["content"] for request in script.requests)
     assert [part["type"] for part in first] == ["video_url", "text", "text"]
     assert (first[1]["text"], first[2]["text"]) == (OTHER, "Where?")
-    # The server finds its cached prefix up to the question.
-    assert first[:2] == second[:2]
+    # The server finds its cached prefix up to the question; it has the video of the first request.
+    assert first[0]["uuid"] == second[0]["uuid"] and second[0]["video_url"] is None
+    assert first[1] == second[1]
 
 
 @pytest.mark.parametrize(

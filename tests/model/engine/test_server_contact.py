@@ -8,7 +8,8 @@ import pytest
 
 from longview.model.engine.checkpoints import is_same_checkpoint
 from longview.model.engine.remote.engine import RemoteEngine
-from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS, VLLM_VIDEO_TOKENS
+from longview.model.engine.remote.adapters.vllm import VIDEO_TOKENS
+from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS
 from longview.model.engine.remote.server import Server
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
 from longview.video.timeline import Span
@@ -39,16 +40,16 @@ def test_vllm_that_trusts_requests_gets_videos_within_its_encoder_cache(script: 
     script.models = [VLLM | {"root": "/models/m"}]
     script.documents = {"/version": answers(200, {"version": "0.32.0"})}
     engine = contact(script)
-    assert (engine.facts.software, engine.facts.version, engine.kind) == ("vLLM", "0.32.0", "vllm")
+    assert (engine.facts.software, engine.facts.version, engine.facts.takes_video) == ("vLLM", "0.32.0", True)
     assert engine.context_tokens == 262144 and engine.checkpoint.identity == "m@/models/m"
-    assert engine.checkpoint.trained_range.max_visual_tokens == VLLM_VIDEO_TOKENS
+    assert engine.checkpoint.trained_range.max_visual_tokens == VIDEO_TOKENS
     assert contact(script, max_video_tokens=200_000).checkpoint.trained_range.max_visual_tokens == 200_000
 
 
 def test_vllm_that_does_not_trust_requests_gets_images_and_says_how_to_change_it(script: Script) -> None:
     script.models, script.trusts_requests = [VLLM], False
     engine = contact(script)
-    assert engine.kind == "images" and engine.checkpoint.trained_range.max_patches <= 999
+    assert not engine.facts.takes_video and engine.checkpoint.trained_range.max_patches <= 999
     assert any("--trust-request-mm-kwargs" in warning for warning in engine.facts.warnings)
     script.responses = [streams("Yes.")]
     session = engine.open_session([BLACK], Span(0, 4), capacity_tokens=4096)

@@ -1,0 +1,104 @@
+"""The cost of a frame on a server, in tokens of the prompt, and the proof that a model has read all frames that it was sent.
+
+A server may cut a prompt that is longer than its context, shrink frames or leave some out, and answer all the same. "It is not in
+this video" would then be about frames that no model has seen. The cost is therefore measured with one and with two frames of each
+size, and each reply is compared with it.
+"""
+
+import io
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import Image
+
+from longview.model.engine.remote.conversation import Conversation, SentImage
+from longview.model.engine.remote.facts import ServerFacts
+from longview.model.engine.remote.server import Server
+from longview.model.errors import ServerFailed
+from longview.video.progress import NO_PROGRESS, Progress
+
+TOLERANCE = 0.02
+"""Maximum share by which a server may count fewer tokens than were measured. A prompt that is cut loses whole frames or more."""
+MAX_BYTES_PER_TOKEN = 16
+"""Maximum mean length of the tokens of a text, in bytes of UTF-8. In transcripts, tokens have two to seven."""
+MEASURED_QUESTION = "?"
+MEASURED_PERIOD_S = 0.1
+"""Time between the frames with which the cost is measured, in seconds: their timestamps are the shortest that there are."""
+
+Ask = Callable[[Conversation, Progress], int | None]
+"""Sends a conversation, and returns the number of prompt tokens that the server reports, if it reports one."""
+
+
+@dataclass(frozen=True)
+class FrameCost:
+    """The cost of frames of one size. A unit is what has one timestamp: an image, or two frames of a video."""
+
+    first_tokens: int
+    """Tokens of a prompt with one unit and hardly any text."""
+    further_tokens: int
+    """Tokens that each further unit adds, with its timestamp."""
+
+    def tokens(self, units: int) -> int:
+        """Return the least tokens of a prompt with so many units."""
+        return self.first_tokens + (units - 1) * self.further_tokens
+
+
+class FrameCosts:
+    """The measured costs of one server. Safe for several threads."""
+
+    def __init__(self, server: Server, facts: ServerFacts, frames_per_unit: int, ask: Ask) -> None:
+        self._server, self._facts, self._frames_per_unit, self._ask = server, facts, frames_per_unit, ask
+        self._lock = threading.Lock()
+        self._costs: dict[tuple[int, int], FrameCost] = {}
+
+    def measure(self, height: int, width: int, progress: Progress = NO_PROGRESS) -> FrameCost:
+        """Return the cost of frames of this size in pixels; measure it if it is not known yet.
+
+        Raises:
+            ServerFailed: the server does not report tokens, or its number does not grow with the frames.
+            Cancelled: the operation was cancelled.
+        """
+        with self._lock:
+            if (height, width) not in self._costs:
+                self._costs[height, width] = self._measure(height, width, progress)
+            return self._costs[height, width]
+
+    def _measure(self, height: int, width: int, progress: Progress) -> FrameCost:
+        buffer = io.BytesIO()
+        Image.new("RGB", (width, height), "grey").save(buffer, "JPEG")
+        one, two = (
+            self._count(
+                Conversation(
+                    MEASURED_QUESTION,
+                    max_new_tokens=1,
+                    images=tuple(
+                        SentImage.of(buffer.getvalue(), index * MEASURED_PERIOD_S)
+                        for index in range(units * self._frames_per_unit)
+                    ),
+                ),
+                progress,
+            )
+            for units in (1, 2)
+        )
+        if two <= one:
+            raise ServerFailed(
+                f"The server at {self._server.url} counts {one:,} tokens for one frame of {width}x{height} and {two:,} for two, "
+                f"so that it does not show the model all frames. Its context may be too short: change "
+                f"{self._facts.context_setting}."
+            )
+        return FrameCost(one, two - one)
+
+    def _count(self, conversation: Conversation, progress: Progress) -> int:
+        tokens = self._ask(conversation, progress)
+        if tokens is None:
+            raise ServerFailed(
+                f"The server at {self._server.url} does not report how many tokens of a prompt it reads (usage.prompt_tokens), "
+                "so that nothing proves that the model sees the video. Use another server, or a version that reports it."
+            )
+        return tokens
+
+
+def min_text_tokens(text: str) -> int:
+    """Return the least tokens that a text can have."""
+    return len(text.encode(errors="replace")) // MAX_BYTES_PER_TOKEN

@@ -1,0 +1,135 @@
+"""A session of a served model: the frames of one window as they are sent, with each question."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from longview.model.engine.base import ChatTurn, TemporalPatch
+from longview.model.engine.chat_template import clean_context
+from longview.model.engine.prefill import patch_timestamp_s
+from longview.model.engine.remote.conversation import Conversation, SentImage
+from longview.model.engine.remote.frame_costs import min_text_tokens
+from longview.model.engine.remote.generation import RemoteGeneration
+from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.model.engine.remote.engine import RemoteEngine
+
+MIN_REPLY_TOKENS = 256
+"""Minimum length of a reply that is requested, in tokens. The tokens of a text are estimated from above."""
+
+
+class RemoteSession:
+    """See `longview.model.engine.base.VideoSession`."""
+
+    is_out_of_distribution = False
+    """Served models have no out-of-distribution detector."""
+    is_busy = False
+    """The frames are in host memory, and a server answers several questions at once."""
+
+    def __init__(
+        self,
+        engine: "RemoteEngine",
+        images: Sequence[SentImage],
+        times_s: Sequence[float],
+        window: Span,
+        clock_offset_s: float,
+        *,
+        video_duration_s: float | None = None,
+        frames: int,
+        undecodable: tuple[Span, ...],
+        min_tokens: int,
+    ) -> None:
+        """`min_tokens`: the least tokens of a prompt with these images."""
+        self.engine = engine
+        self.checkpoint = engine.checkpoint
+        self.window = window
+        self.video_duration_s = window.end_s if video_duration_s is None else video_duration_s
+        self.clock_offset_s = clock_offset_s
+        self.frames = frames
+        self.undecodable = undecodable
+        self.size_bytes = sum(len(image.data) for image in images)
+        self.min_tokens = min_tokens
+        self.prompt_tokens = 0
+        self._images = tuple(images)
+        unit = engine.adapter.frames_per_unit
+        self.patches = tuple(
+            TemporalPatch(
+                patch_timestamp_s(images[first].time_ms, images[first + unit - 1].time_ms),
+                times_s[first],
+                times_s[first + unit - 1],
+            )
+            for first in range(0, len(images), unit)
+        )
+
+    def generate(
+        self,
+        question: str,
+        *,
+        max_new_tokens: int,
+        schema: type[BaseModel] | None = None,
+        presence_penalty: float = 0.0,
+        context: str = "",
+        history: Sequence[ChatTurn] = (),
+        thinking: bool = False,
+        progress: Progress = NO_PROGRESS,
+    ) -> RemoteGeneration:
+        """See `longview.model.engine.base.VideoSession`.
+
+        Raises:
+            PromptTooLong: on iteration, if the server takes less than was planned. Later plans are smaller.
+            ServerUnreachable, ServerFailed: on iteration, if the server does not answer, or did not read the whole prompt.
+        """
+        conversation = self.conversation(
+            question,
+            max_new_tokens,
+            schema=schema,
+            presence_penalty=presence_penalty,
+            context=context,
+            history=history,
+            thinking=thinking,
+        )
+        return RemoteGeneration(
+            self.engine.adapter,
+            self.engine.limits,
+            conversation,
+            min_prompt_tokens=self.min_tokens + min_text_tokens(conversation.text),
+            report=self._note_tokens,
+            progress=progress,
+        )
+
+    def conversation(
+        self,
+        question: str,
+        max_new_tokens: int,
+        *,
+        schema: type[BaseModel] | None = None,
+        presence_penalty: float = 0.0,
+        context: str = "",
+        history: Sequence[ChatTurn] = (),
+        thinking: bool = False,
+    ) -> Conversation:
+        """Return what the model is asked, with a reply that fits into the rest of the context."""
+        engine = self.engine
+        conversation = Conversation(
+            question,
+            max_new_tokens,
+            self._images,
+            clean_context(context),
+            history,
+            schema,
+            presence_penalty,
+            thinking,
+            engine.max_thinking_tokens if thinking else 0,
+        )
+        # Some servers refuse a reply that may be longer than the rest of their context.
+        room = engine.context_tokens - self.min_tokens - engine.count_tokens(conversation.text) - conversation.max_thinking_tokens
+        return conversation.limited(max(room, MIN_REPLY_TOKENS))
+
+    def _note_tokens(self, tokens: int) -> None:
+        self.prompt_tokens = tokens
+
+    def offload(self) -> None:
+        """Do nothing: the frames are already in host memory."""
