@@ -78,7 +78,7 @@ def test_a_wheel_has_all_modules_weights_and_assets(folder: Path, tmp_path: Path
     for data in (
         "app/samples/narrated-slides.mp4",
         "model/demo/model.safetensors",
-        "model/demo/ood_detector.safetensors",
+        "model/demo/detector/ood_detector.safetensors",
         "model/demo/chat_template.jinja",
         "model/demo/profile.toml",
         "model/profiles/qwen3-vl.toml",

@@ -25,7 +25,10 @@ SERVED = "served"
 """Fingerprint of a served model whose weights the server does not identify, and of one that was not contacted yet."""
 _OLD_ADDRESS = re.compile(r" at https?://\S+$")
 OOD_DETECTOR_FILE = "ood_detector.safetensors"
-"""Name of the out-of-distribution detector beside a narrowly trained checkpoint; see `longview.model.engine.ood`."""
+"""Name of the file with the out-of-distribution detector of a narrowly trained checkpoint; see `longview.model.engine.ood`."""
+OOD_DETECTOR_FOLDER = "detector"
+"""Folder of `OOD_DETECTOR_FILE` in the checkpoint. The file is not beside the weights, because vLLM loads every safetensors file
+there as weights of the model. Earlier versions wrote it there; their checkpoints are still read."""
 
 YARN_FACTORS = ((2.0, 2.0), (4.0, 3.0))
 """Pairs of maximum context extension and the YaRN factor that reaches it. The factor may be smaller than the extension, because
@@ -69,9 +72,9 @@ class Checkpoint:
     """Its replies to a question template about a timestamp without an event."""
 
     @property
-    def has_ood_detector(self) -> bool:
-        """Whether the checkpoint declines footage that is out-of-distribution; see `longview.model.engine.ood`."""
-        return (self.folder / OOD_DETECTOR_FILE).exists()
+    def ood_detector_file(self) -> Path | None:
+        """The file with its out-of-distribution detector; None: it accepts all footage. See `longview.model.engine.ood`."""
+        return _find_ood_detector(self.folder)
 
     @property
     def identity(self) -> str:
@@ -195,6 +198,11 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
     )
 
 
+def _find_ood_detector(folder: Path) -> Path | None:
+    paths = (folder / OOD_DETECTOR_FOLDER / OOD_DETECTOR_FILE, folder / OOD_DETECTOR_FILE)
+    return next((path for path in paths if path.exists()), None)
+
+
 def _count_full_layers(text: dict[str, Any]) -> int:
     """Count the layers with a KV cache. Qwen3.5's linear-attention layers have none."""
     if layer_types := text.get("layer_types"):
@@ -224,8 +232,11 @@ def _fingerprint(folder: Path, weights: list[Path]) -> str:
     Reading tens of gigabytes at every start is too slow. Samples suffice, because training changes every tensor.
     """
     digest = hashlib.blake2b(digest_size=6)
-    small_files = [path for pattern in ("*.json", "*.jinja", "*.txt", OOD_DETECTOR_FILE) for path in folder.glob(pattern)]
-    for path in sorted(small_files):
+    small_files = [path for pattern in ("*.json", "*.jinja", "*.txt") for path in folder.glob(pattern)]
+    if detector := _find_ood_detector(folder):
+        small_files.append(detector)
+    # By name, so that the folder of the detector does not change the hash.
+    for path in sorted(small_files, key=lambda path: path.name):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for path in weights:
         size = path.stat().st_size

@@ -1,7 +1,7 @@
 """Out-of-distribution detection: tokens of the vision tower -> a score per window, computed during prefill.
 
 A checkpoint with narrow training data generates fluent replies about any footage, and the text does not reveal that they are
-invented. An `ood_detector.safetensors` beside the checkpoint separates its training distribution from other footage. Scores
+invented. A `detector/ood_detector.safetensors` in its folder separates its training distribution from other footage. Scores
 above 0 are in-distribution. Checkpoints without the file accept all footage, as Qwen3-VL does.
 
 The detector is a network with one hidden layer. Its inputs are the mean and the standard deviation of each feature over the
@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import gelu
 
-from longview.model.engine.checkpoints import OOD_DETECTOR_FILE, Checkpoint
+from longview.model.engine.checkpoints import OOD_DETECTOR_FILE, OOD_DETECTOR_FOLDER, Checkpoint
 from longview.model.errors import InvalidCheckpoint, OutOfDistribution
+from longview.video.atomic import atomic_write
 
 MAX_DEVIATIONS = 10.0
 """Maximum deviation of a statistic, in standard deviations. Larger ones are clipped, so that one cannot outweigh all others."""
@@ -52,9 +53,12 @@ class OODDetector:
         deviations = ((statistics - self.mean) / self.scale).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
         return gelu(deviations @ self.hidden + self.hidden_bias) @ self.weight + self.bias
 
-    def save(self, path: Path) -> None:
-        """Write the detector as safetensors."""
-        save_file({field.name: getattr(self, field.name).contiguous() for field in fields(self)}, path)
+    def save(self, checkpoint_folder: Path) -> None:
+        """Write the detector into the folder of its checkpoint, in place of one that is there, also beside the weights."""
+        path = checkpoint_folder / OOD_DETECTOR_FOLDER / OOD_DETECTOR_FILE
+        with atomic_write(path) as partial:
+            save_file({field.name: getattr(self, field.name).contiguous() for field in fields(self)}, partial)
+        (checkpoint_folder / OOD_DETECTOR_FILE).unlink(missing_ok=True)
 
 
 def patch_statistics(tokens: torch.Tensor) -> torch.Tensor:
@@ -72,13 +76,13 @@ def window_score(patch_scores: list[torch.Tensor]) -> float:
 
 
 def load_ood_detector(checkpoint: Checkpoint, device: torch.device | str) -> OODDetector | None:
-    """Load the detector beside a checkpoint onto a device. None: the checkpoint has no detector and accepts all footage.
+    """Load the detector of a checkpoint onto a device. None: the checkpoint has no detector and accepts all footage.
 
     Raises:
         InvalidCheckpoint: the file is not an out-of-distribution detector.
     """
-    path = checkpoint.folder / OOD_DETECTOR_FILE
-    if not path.exists():
+    path = checkpoint.ood_detector_file
+    if path is None:
         return None
     try:
         detector = OODDetector(**load_file(path, device=str(device)))

@@ -129,7 +129,7 @@ def knows_footage(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, pr
         UnreadableVideo: no frame of these windows can be decoded. Cancelled: the operation was cancelled.
     """
     count = len(plan.windows)
-    if count <= EXAMINED_WINDOWS or not pool.engine.checkpoint.has_ood_detector:
+    if count <= EXAMINED_WINDOWS or not pool.engine.checkpoint.ood_detector_file:
         return True
     examined = [plan.windows[0], plan.windows[count // 2], plan.windows[-1]]
     for window, step in zip(examined, progress.steps(len(examined)), strict=True):

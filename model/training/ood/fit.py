@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("videos", nargs="*", type=Path, help="other videos, only for the measurement")
     parser.add_argument("--clips", type=Path, help="folder in which the clips stay for the next run")
     parser.add_argument("--model", default="demo", help="demo, or the folder of another checkpoint that was trained on shapes")
-    parser.add_argument("--write", action="store_true", help=f"write {OOD_DETECTOR_FILE} beside the checkpoint")
+    parser.add_argument("--write", action="store_true", help="write the detector into the folder of the checkpoint")
     options = parser.parse_args()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as temporary:
@@ -210,7 +210,7 @@ def main() -> None:
         )
         detector = fit_detector(in_distribution, synthetic, calibration)
         if options.write:
-            detector.save(find_checkpoint(options.model).folder / OOD_DETECTOR_FILE)
+            detector.save(find_checkpoint(options.model).folder)
         report("rendered clips", clips[2], window_scores(detector, clips[2]), in_distribution=True)
         report("rendered patches", patches[2], window_scores(detector, patches[2]), in_distribution=True)
         left_out: list[ClipStatistics] = []

@@ -58,6 +58,11 @@ def test_bundled_checkpoint_has_a_trained_range_and_a_notice() -> None:
     assert demo.weight_bytes == (DEMO / "model.safetensors").stat().st_size
 
 
+def test_only_weights_are_beside_the_weights_of_the_bundled_checkpoint() -> None:
+    # vLLM loads every safetensors file of the folder as weights.
+    assert [path.name for path in DEMO.glob("*.safetensors")] == ["model.safetensors"]
+
+
 def test_folder_without_a_range_gets_the_qwen3_vl_range(folder: Folder) -> None:
     checkpoint = find_checkpoint(str(folder()))
     assert checkpoint.trained_range == find_profile("qwen3_vl").trained_range

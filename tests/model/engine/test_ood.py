@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from longview.app.service import IndexOptions, Longview
 from longview.app.settings import Settings
-from longview.model.engine.checkpoints import DEMO, OOD_DETECTOR_FILE, find_checkpoint
+from longview.model.engine.checkpoints import DEMO, OOD_DETECTOR_FILE, OOD_DETECTOR_FOLDER, find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.sessions import SessionPool
@@ -208,12 +208,30 @@ def test_detector_counts_for_the_fingerprint_not_as_weights(tmp_path: Path) -> N
         find_checkpoint(str(tmp_path / "bare"))
 
 
+def test_detector_beside_the_weights_is_read_like_one_in_its_folder(tmp_path: Path) -> None:
+    # Earlier versions wrote it there. Libraries have the fingerprint of the checkpoint.
+    earlier = Path(shutil.copytree(DEMO, tmp_path / "earlier"))
+    (earlier / OOD_DETECTOR_FOLDER / OOD_DETECTOR_FILE).rename(earlier / OOD_DETECTOR_FILE)
+    (earlier / OOD_DETECTOR_FOLDER).rmdir()
+    demo, checkpoint = find_checkpoint("demo"), find_checkpoint(str(earlier))
+    assert (checkpoint.fingerprint, checkpoint.weight_bytes) == (demo.fingerprint, demo.weight_bytes)
+    detector, expected = load_ood_detector(checkpoint, "cpu"), load_ood_detector(demo, "cpu")
+    assert detector is not None and expected is not None
+    patches = torch.randn(3, 5, len(detector.mean) // 2, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(detector.score_patches(patches), expected.score_patches(patches))
+
+    detector.save(earlier)
+    assert [path.name for path in earlier.glob("*.safetensors")] == ["model.safetensors"]
+    assert find_checkpoint(str(earlier)).ood_detector_file == earlier / OOD_DETECTOR_FOLDER / OOD_DETECTOR_FILE
+
+
 @pytest.mark.parametrize("damage", ["no safetensors", "other tensors"])
 def test_damaged_detector_is_rejected(tmp_path: Path, damage: str) -> None:
     copy = Path(shutil.copytree(DEMO, tmp_path / "damaged"))
+    file = copy / OOD_DETECTOR_FOLDER / OOD_DETECTOR_FILE
     if damage == "no safetensors":
-        (copy / OOD_DETECTOR_FILE).write_bytes(b"not safetensors")
+        file.write_bytes(b"not safetensors")
     else:
-        save_file({"mean": torch.zeros(3)}, copy / OOD_DETECTOR_FILE)
+        save_file({"mean": torch.zeros(3)}, file)
     with pytest.raises(InvalidCheckpoint, match="out-of-distribution detector"):
         load_ood_detector(find_checkpoint(str(copy)), "cpu")

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from longview.model.engine.checkpoints import DEMO, OOD_DETECTOR_FILE, find_checkpoint
+from longview.model.engine.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.training.modeling import hidden_states
 from longview.model.training.questions import KIND_SHARES, sample_conversation
@@ -26,7 +26,7 @@ from tests.toy_training import ATTENTION, SCENE, sample_scenes
 def test_folder_is_complete_without_training_weights(trained_toy: tuple[Trainer, Path]) -> None:
     trainer, folder = trained_toy
     # The out-of-distribution detector is fitted afterwards, see `longview.model.training.ood.fit`. The profile is the same.
-    expected_files = {path.name for path in DEMO.iterdir() if path.suffix not in (".py", ".toml", "")} - {OOD_DETECTOR_FILE}
+    expected_files = {path.name for path in DEMO.iterdir() if path.suffix not in (".py", ".toml", "")}
     assert {path.name for path in folder.iterdir()} == expected_files | {"scores.json"}
     with safe_open(folder / "model.safetensors", "pt") as file:
         names = set(file.keys())
