@@ -7,7 +7,6 @@ the context is too short for that, the first one of each temporal patch.
 
 import logging
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -22,12 +21,13 @@ from longview.model.engine.remote.adapters.choice import find_adapter
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.conversation import Conversation, SentImage
 from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS
-from longview.model.engine.remote.frame_costs import FrameCosts, min_text_tokens
+from longview.model.engine.remote.frame_costs import FrameCosts
 from longview.model.engine.remote.generation import RemoteGeneration
 from longview.model.engine.remote.image_format import BITS_PER_PIXEL, encode
 from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.server import Server
 from longview.model.engine.remote.session import RemoteSession
+from longview.model.engine.remote.token_estimates import max_text_tokens, min_text_tokens, timestamp_tokens
 from longview.model.errors import ServerFailed
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
@@ -39,14 +39,9 @@ log = logging.getLogger(__name__)
 
 MAX_SESSION_BYTES = 4 << 30
 """Maximum size of the images of all sessions."""
-LETTERS_PER_TOKEN = 2
-"""Minimum number of letters in one token of a word in Latin script; in transcripts it is about four."""
-BYTES_PER_TOKEN = 2
-"""Minimum number of bytes of UTF-8 in one token of other characters; in transcripts it is two to seven."""
 BASE64_RATIO = 4 / 3
 UNEXPECTED_RATIO = 1.15
 """Ratio of the measured cost of a frame to that of Qwen3-VL from which on plans follow the measured one."""
-_LATIN_WORD = re.compile("[A-Za-z]+")
 
 
 class RemoteEngine:
@@ -118,7 +113,7 @@ class RemoteEngine:
     def _min_image_tokens(self, tokens: int) -> int:
         """Return the tokens of the smallest image; `tokens`: those that it has in Qwen3-VL."""
         side_px = math.ceil(math.sqrt(tokens)) * PATCH_SIDE_PX
-        measured = self.frame_costs.measure(side_px, side_px).further_tokens - self.timestamp_tokens(0.0)
+        measured = self.frame_costs.measure(side_px, side_px).further_tokens - timestamp_tokens(0.0)
         return measured if measured > UNEXPECTED_RATIO * (side_px // PATCH_SIDE_PX) ** 2 else tokens
 
     def _count_tokens(self, conversation: Conversation, progress: Progress) -> int | None:
@@ -128,19 +123,12 @@ class RemoteEngine:
         return generation.prompt_tokens
 
     def timestamp_tokens(self, time_s: float) -> int:
-        """Count as Qwen's tokenizer does: one token per character of the number, three around it, and vision start and end."""
-        return len(f"{time_s:.1f}") + 5
+        """See `longview.model.engine.base.Engine`."""
+        return timestamp_tokens(time_s)
 
     def count_tokens(self, text: str) -> int:
-        """Estimate the tokens of a text from above, because the tokenizer is on the server.
-
-        Qwen's tokenizer gives a digit or a mark at most one token. For text of words the other counts are upper limits: the
-        estimate for transcripts in English and Korean is 1.7 to 1.8 times the real number. Random letters can have a quarter
-        more tokens than estimated.
-        """
-        letters = sum(-(-len(word) // LETTERS_PER_TOKEN) for word in _LATIN_WORD.findall(text))
-        others = _LATIN_WORD.sub(" ", text).split()
-        return letters + sum(1 if mark.isascii() else -(-len(mark.encode()) // BYTES_PER_TOKEN) for mark in "".join(others))
+        """See `longview.model.engine.base.Engine`. The tokenizer is on the server."""
+        return max_text_tokens(text)
 
     def open_session(
         self,
@@ -176,7 +164,9 @@ class RemoteEngine:
         kept = self._choose_frames(shown_s, height, width, capacity_tokens, progress)
         cost = self.frame_costs.measure(height, width)
         return RemoteSession(
-            self,
+            self.adapter,
+            self.limits,
+            self.checkpoint,
             [images[index] for index in kept],
             [times_s[index] for index in kept],
             window,
@@ -185,6 +175,7 @@ class RemoteEngine:
             # The last frame may be repeated to complete a patch.
             frames=min(batcher.frames, len(kept)),
             undecodable=batcher.undecodable,
+            max_thinking_tokens=self.max_thinking_tokens,
             min_tokens=cost.tokens(len(kept) // self.adapter.frames_per_unit),
         )
 
@@ -201,11 +192,11 @@ class RemoteEngine:
         cost, trained_range = self.frame_costs.measure(height, width, progress), self.limits.trained_range
         patch_tokens = height * width // PATCH_SIDE_PX**2
         firsts = range(0, len(times_s), FRAMES_PER_PATCH)
-        text_tokens = capacity_tokens - sum(patch_tokens + self.timestamp_tokens(times_s[index]) for index in firsts)
+        text_tokens = capacity_tokens - sum(patch_tokens + timestamp_tokens(times_s[index]) for index in firsts)
 
         def needed(indices: Sequence[int]) -> int:
             units = indices[:: self.adapter.frames_per_unit]
-            longer = sum(self.timestamp_tokens(times_s[index]) - self.timestamp_tokens(0.0) for index in units)
+            longer = sum(timestamp_tokens(times_s[index]) - timestamp_tokens(0.0) for index in units)
             return text_tokens + len(units) * cost.further_tokens + longer
 
         chosen: Sequence[int] = range(len(times_s)) if self.facts.takes_video else firsts
@@ -234,7 +225,7 @@ class RemoteEngine:
         """
         cost = self.frame_costs.measure(plan.height, plan.width)
         units = [time_s for times_s in self._chosen_frames(plan) for time_s in times_s[:: self.adapter.frames_per_unit]]
-        return sum(cost.further_tokens + self.timestamp_tokens(time_s) - self.timestamp_tokens(0.0) for time_s in units)
+        return sum(cost.further_tokens + timestamp_tokens(time_s) - timestamp_tokens(0.0) for time_s in units)
 
     def session_bytes(self, tokens: int) -> int:  # noqa: ARG002
         """See `longview.model.engine.base.Engine`. The KV cache is on the server."""

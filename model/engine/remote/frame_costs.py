@@ -20,8 +20,6 @@ from longview.video.progress import NO_PROGRESS, Progress
 
 TOLERANCE = 0.02
 """Maximum share by which a server may count fewer tokens than were measured. A prompt that is cut loses whole frames or more."""
-MAX_BYTES_PER_TOKEN = 16
-"""Maximum mean length of the tokens of a text, in bytes of UTF-8. In transcripts, tokens have two to seven."""
 MEASURED_QUESTION = "?"
 MEASURED_PERIOD_S = 0.1
 """Time between the frames with which the cost is measured, in seconds: their timestamps are the shortest that there are."""
@@ -97,8 +95,3 @@ class FrameCosts:
                 "so that nothing proves that the model sees the video. Use another server, or a version that reports it."
             )
         return tokens
-
-
-def min_text_tokens(text: str) -> int:
-    """Return the least tokens that a text can have."""
-    return len(text.encode(errors="replace")) // MAX_BYTES_PER_TOKEN

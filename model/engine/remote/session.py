@@ -1,21 +1,20 @@
 """A session of a served model: the frames of one window as they are sent, with each question."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from longview.model.engine.base import ChatTurn, TemporalPatch
 from longview.model.engine.chat_template import clean_context
+from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.prefill import patch_timestamp_s
+from longview.model.engine.remote.adapters.base import Adapter
 from longview.model.engine.remote.conversation import Conversation, SentImage
-from longview.model.engine.remote.frame_costs import min_text_tokens
 from longview.model.engine.remote.generation import RemoteGeneration
+from longview.model.engine.remote.limits import PromptLimits
+from longview.model.engine.remote.token_estimates import max_text_tokens, min_text_tokens
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Span
-
-if TYPE_CHECKING:
-    from longview.model.engine.remote.engine import RemoteEngine
 
 MIN_REPLY_TOKENS = 256
 """Minimum length of a reply that is requested, in tokens. The tokens of a text are estimated from above."""
@@ -31,7 +30,9 @@ class RemoteSession:
 
     def __init__(
         self,
-        engine: "RemoteEngine",
+        adapter: Adapter,
+        limits: PromptLimits,
+        checkpoint: Checkpoint,
         images: Sequence[SentImage],
         times_s: Sequence[float],
         window: Span,
@@ -40,11 +41,15 @@ class RemoteSession:
         video_duration_s: float | None = None,
         frames: int,
         undecodable: tuple[Span, ...],
+        max_thinking_tokens: int,
         min_tokens: int,
     ) -> None:
-        """`min_tokens`: the least tokens of a prompt with these images."""
-        self.engine = engine
-        self.checkpoint = engine.checkpoint
+        """`max_thinking_tokens`: maximum length of the thoughts before a reply, in tokens.
+
+        `min_tokens`: the least tokens of a prompt with these images.
+        """
+        self.adapter, self.checkpoint = adapter, checkpoint
+        self._limits, self._max_thinking_tokens = limits, max_thinking_tokens
         self.window = window
         self.video_duration_s = window.end_s if video_duration_s is None else video_duration_s
         self.clock_offset_s = clock_offset_s
@@ -54,7 +59,7 @@ class RemoteSession:
         self.min_tokens = min_tokens
         self.prompt_tokens = 0
         self._images = tuple(images)
-        unit = engine.adapter.frames_per_unit
+        unit = adapter.frames_per_unit
         self.patches = tuple(
             TemporalPatch(
                 patch_timestamp_s(images[first].time_ms, images[first + unit - 1].time_ms),
@@ -92,8 +97,8 @@ class RemoteSession:
             thinking=thinking,
         )
         return RemoteGeneration(
-            self.engine.adapter,
-            self.engine.limits,
+            self.adapter,
+            self._limits,
             conversation,
             min_prompt_tokens=self.min_tokens + min_text_tokens(conversation.text),
             report=self._note_tokens,
@@ -112,7 +117,6 @@ class RemoteSession:
         thinking: bool = False,
     ) -> Conversation:
         """Return what the model is asked, with a reply that fits into the rest of the context."""
-        engine = self.engine
         conversation = Conversation(
             question,
             max_new_tokens,
@@ -122,10 +126,11 @@ class RemoteSession:
             schema,
             presence_penalty,
             thinking,
-            engine.max_thinking_tokens if thinking else 0,
+            self._max_thinking_tokens if thinking else 0,
         )
         # Some servers refuse a reply that may be longer than the rest of their context.
-        room = engine.context_tokens - self.min_tokens - engine.count_tokens(conversation.text) - conversation.max_thinking_tokens
+        text_tokens = max_text_tokens(conversation.text) + conversation.max_thinking_tokens
+        room = self._limits.context_tokens - self.min_tokens - text_tokens
         return conversation.limited(max(room, MIN_REPLY_TOKENS))
 
     def _note_tokens(self, tokens: int) -> None:

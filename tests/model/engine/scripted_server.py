@@ -54,7 +54,6 @@ class Script:
         tokens = count_tokens(self.last_request or {}, self.min_image_tokens)
         return tokens if self.cut_tokens is None else min(tokens, self.cut_tokens)
 
-
     def with_media(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """Return a request with the frames that it only names; None if one of them is not here."""
         request = json.loads(json.dumps(request))

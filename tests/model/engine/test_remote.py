@@ -84,7 +84,7 @@ def open_session(server: Server, frames: TimedFrames) -> RemoteSession:
 def plain_reply(session: RemoteSession, question: str) -> str:
     """Return the reply of plain transformers to the same message."""
     plain = HFReference(DEMO)
-    (message,) = session.engine.adapter.body(session.conversation(question, 300))["messages"]
+    (message,) = session.adapter.body(session.conversation(question, 300))["messages"]
     images, content = [], []
     for part in message["content"]:
         if part["type"] == "image_url":

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from longview.model.engine.checkpoints import is_same_checkpoint
-from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.adapters.vllm import VIDEO_TOKENS
+from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS
 from longview.model.engine.remote.server import Server
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
