@@ -43,12 +43,18 @@ def script() -> Iterator[Script]:
             if self.script.last_request is None:
                 answers(400, {"error": {"message": "Expected a cached item for mm_hash", "code": 400}})(self)
                 return
+            for tokens, message in self.script.refused.items():
+                if self.script.prompt_tokens > tokens:
+                    answers(400, {"error": {"message": message, "code": 400}})(self)
+                    return
             if is_measurement(request):
                 self.script.measurements.append(request)
                 streams(".")(self)
                 return
             self.script.requests.append(request)
-            self.script.responses.pop(0)(self)
+            response = self.script.responses.pop(0) if self.script.responses else self.script.fallback
+            assert response is not None
+            response(self)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -28,6 +28,8 @@ class Script:
     def __init__(self) -> None:
         self.models: list[dict[str, Any]] = []
         self.responses: list[Callable[[BaseHTTPRequestHandler], None]] = []
+        self.fallback: Callable[[BaseHTTPRequestHandler], None] | None = None
+        """The response when there is no next one."""
         self.requests: list[dict[str, Any]] = []
         self.documents: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
         """What the server publishes besides the list of models, by path."""
@@ -45,6 +47,8 @@ class Script:
         """Images with fewer tokens are enlarged."""
         self.cut_tokens: int | None = None
         """Length to which longer prompts are cut without a word."""
+        self.refused: dict[int, str] = {}
+        """Messages with which prompts of more than so many tokens are refused."""
         self.reports_tokens = True
         self.url = ""
 
