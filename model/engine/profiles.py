@@ -153,8 +153,6 @@ class Profile:
     """Origin of the texts."""
     architectures: tuple[str, ...]
     """The `model_type`s of the `config.json`s of its checkpoints."""
-    names: tuple[str, ...]
-    """Parts of the names of its checkpoints, without capitals and marks: a server states the name, and not the architecture."""
     version: str
     """Version of the prompts, a part of the provenance of every caption and answer."""
     takes_words: bool
@@ -163,6 +161,8 @@ class Profile:
     """Range of a checkpoint without a `trained_range.json` beside its weights."""
     replies: Replies
     prompts: Prompts
+    names: tuple[str, ...] = ()
+    """Parts of the names of its checkpoints, without capitals and marks: a server states the name, and not the architecture."""
 
 
 _ADAPTER = TypeAdapter(Profile)
