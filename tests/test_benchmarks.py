@@ -1,10 +1,10 @@
-"""The benchmarks of the engine, of the checkpoint and of speech, at small sizes, so that they stay runnable."""
+"""The benchmarks of the engine, of the checkpoint, of image formats and of speech, at small sizes, so that they stay runnable."""
 
 import re
 
 import pytest
 
-from benchmarks import bench_checkpoint, bench_engine, bench_speech
+from benchmarks import bench_checkpoint, bench_engine, bench_speech, compare_image_formats
 from tests.speech_samples import needs_speech_model
 
 
@@ -25,6 +25,20 @@ def test_checkpoint_benchmark_prints_the_scores_of_eval(capsys: pytest.CaptureFi
     match = re.search(r"\| grounding: mIoU \| ([\d.]+) \|", table)
     assert match and 0.5 < float(match[1]) <= 1.0
     assert "| captions: recall |" in table and "| grounding: absent_queries | 20 |" in table
+
+
+@pytest.mark.slow
+def test_comparison_of_image_formats_measures_each_format(capsys: pytest.CaptureFixture[str]) -> None:
+    compare_image_formats.main(["--minutes", "0.3", "--videos", "1", "--frames", "2"])
+    captions, footage = (
+        [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
+        for table in capsys.readouterr().out.strip().split("\n\n")
+    )
+    names = list(compare_image_formats.FORMATS)
+    assert [row[0] for row in captions] == names and [row[2] for row in footage] == 6 * names
+    untouched_bytes = int(captions[0][1].replace(",", ""))
+    for _, size, encoding_ms, psnr_db, *_ in captions[1:]:
+        assert 0 < int(size.replace(",", "")) < untouched_bytes and float(encoding_ms) > 0 and float(psnr_db) > 30
 
 
 @pytest.mark.slow
