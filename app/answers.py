@@ -298,6 +298,7 @@ def _combine(answers: Sequence[_PartAnswer], text: str) -> Answer:
             frames=sum(coverage.frames for coverage in coverages),
             patch_period_s=max((coverage.patch_period_s for coverage in coverages), default=0.0),
             uncovered=tuple(span for coverage in coverages for span in coverage.uncovered),
+            prompt_tokens=sum(coverage.prompt_tokens for coverage in coverages),
         ),
         quoted=bool(quotes) and len(quotes) == len(answers),
         found=True if True in founds else False if founds == {False} else None,

@@ -101,6 +101,8 @@ class CoverageOut(BaseModel):
     frames: int
     patch_period_s: float
     uncovered: list[SpanOut]
+    prompt_tokens: int
+    """Number of tokens of the prompts with these frames, as the engine or the server counted them."""
 
     @classmethod
     def of(cls, coverage: Coverage) -> Self:
@@ -110,6 +112,7 @@ class CoverageOut(BaseModel):
             frames=coverage.frames,
             patch_period_s=round(coverage.patch_period_s, 4),
             uncovered=[SpanOut.of(span) for span in coverage.uncovered],
+            prompt_tokens=coverage.prompt_tokens,
         )
 
 

@@ -197,9 +197,6 @@ class _Answerer:
         session = self.pool.session(self.video, plan, window, progress=self.progress.child(PLANNING_PROGRESS_SHARE, 1.0))
         if session.is_out_of_distribution:
             raise out_of_distribution_error(self.pool.engine.checkpoint)
-        coverage = CoverageTracker(plan, key_frames_only=self.pool.decoder.key_frames_only)
-        coverage.add(session)
-        self.coverage, self.plan = coverage.coverage(), plan
         words = words_of_window(self.pool, plan, window, self.words)
         question, templates = self.question.in_seconds(session), self.prober.templates
         if templates:
@@ -230,6 +227,9 @@ class _Answerer:
                 pass
             yield shift_times(with_units(generation.text), session.clock_offset_s)
         self.thoughts = generation.thoughts
+        coverage = CoverageTracker(plan, key_frames_only=self.pool.decoder.key_frames_only)
+        coverage.add(session)
+        self.coverage, self.plan = coverage.coverage(), plan
         if len(plan.windows) > 1 and self.question.timestamp_s is None:
             yield f" (Only {format_spans(window.span)} was searched.)"
         if not generation.is_complete:

@@ -20,6 +20,8 @@ class Coverage:
     """Time between two temporal patches, in seconds: a shorter event may have been missed."""
     uncovered: tuple[Span, ...] = ()
     """Spans that were planned, but have no decodable frames or no readable reply."""
+    prompt_tokens: int = 0
+    """Number of tokens of the prompts with these frames, as the engine or the server counted them."""
 
     def __str__(self) -> str:
         """One sentence for users, and a second one if spans are uncovered."""
@@ -44,6 +46,7 @@ class CoverageTracker:
         self.out_of_distribution: list[Span] = []
         """Windows that are out-of-distribution for the checkpoint."""
         self._frames = 0
+        self._prompt_tokens = 0
 
     @property
     def has_gaps(self) -> bool:
@@ -55,8 +58,9 @@ class CoverageTracker:
         (self.out_of_distribution if out_of_distribution else self._uncovered).append(span)
 
     def add(self, session: VideoSession, *, is_readable: bool = True) -> None:
-        """Add the window of a session; `is_readable`: its reply was complete and could be parsed."""
+        """Add the window of a session after its reply; `is_readable`: the reply was complete and could be parsed."""
         self._frames += session.frames
+        self._prompt_tokens += session.prompt_tokens
         window = session.window
         if self._key_frames_only:
             self._patch_period_s = max(self._patch_period_s, max_gap_s(session))
@@ -70,7 +74,8 @@ class CoverageTracker:
     def coverage(self) -> Coverage:
         """Return the coverage of all added windows. Seconds that several windows share count once."""
         seconds = sum(span.duration_s for span in merge_spans(self._covered))
-        return Coverage(seconds, self._frames, self._patch_period_s, merge_spans([*self._uncovered, *self.out_of_distribution]))
+        uncovered = merge_spans([*self._uncovered, *self.out_of_distribution])
+        return Coverage(seconds, self._frames, self._patch_period_s, uncovered, self._prompt_tokens)
 
 
 def max_gap_s(session: VideoSession) -> float:

@@ -24,8 +24,8 @@ from tests.indexing.samples import sample_entry, sample_events, sample_track
 VIDEO_ID = "aaaaaaaaaaaa"
 SPAN = Span(61.2504, 62.5)
 SPAN_FIELDS = {"start_s": 61.25, "end_s": 62.5, "start": "0:01:01.3", "end": "0:01:02.5"}
-COVERAGE = Coverage(seconds=100.0, frames=200, patch_period_s=1.0, uncovered=(SPAN,))
-COVERAGE_FIELDS = {"seconds": 100.0, "frames": 200, "patch_period_s": 1.0, "uncovered": [SPAN_FIELDS]}
+COVERAGE = Coverage(seconds=100.0, frames=200, patch_period_s=1.0, uncovered=(SPAN,), prompt_tokens=900)
+COVERAGE_FIELDS = {"seconds": 100.0, "frames": 200, "patch_period_s": 1.0, "uncovered": [SPAN_FIELDS], "prompt_tokens": 900}
 PROVENANCE = Provenance("demo@1", "1", {"frames": 200})
 PROVENANCE_FIELDS = {"checkpoint": "demo@1", "prompt_version": "1", "plan": {"frames": 200}}
 
