@@ -210,8 +210,15 @@ def frames_text(frames: FramePlan, device: str) -> str:
         f"{plan.total_tokens} tokens: {plan.visual_tokens} visual, {plan.timestamp_tokens} for timestamps, {words}"
         f"the rest for question and reply; at most {max(plan.window_tokens)} in one window\n"
         f"Times are accurate to {plan.patch_period_s:.2f} s. Frames that stay on screen are decoded once.\n"
-        f"Estimated memory on device {device}: {frames.estimated_bytes / 1e9:.1f} GB."
+        f"{memory_text(frames.estimated_bytes, device)}"
     )
+
+
+def memory_text(estimated_bytes: int, device: str) -> str:
+    """Return the estimated memory as a sentence. A model on a server takes no memory here but that of the frames."""
+    if device == "server":
+        return f"Estimated size of the frames that are sent at once: {estimated_bytes / 1e6:.1f} MB."
+    return f"Estimated memory on device {device}: {estimated_bytes / 1e9:.1f} GB."
 
 
 def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The limits of a served model: its context and its largest video, lowered where the server turns out to take less.
+"""The limits of a served model: its context, its largest video and its images, lowered where the server turns out to take less.
 
 A gateway may hide how much the model behind it takes, and a server may spend more tokens on a frame than its family usually does.
 Both are found out by a request that is too long. Longview plans with what the server then says.
@@ -26,6 +26,8 @@ _TOO_LONG = re.compile(
 _CONTEXT = re.compile(r"(?:context[ _](?:length|size|window)|maximum model length)\D{0,40}?(\d[\d,]*)", re.IGNORECASE)
 """How servers state their context: "maximum context length is 4096 tokens" (vLLM, OpenAI, OpenRouter), "model's context length
 (4096 tokens)" (SGLang), "available context size (4096 tokens)" (llama.cpp, Ollama), "context length of only 4096" (LM Studio)."""
+_IMAGES = re.compile(r"at most (\d+) image", re.IGNORECASE)
+"""How vLLM states its `--limit-mm-per-prompt`: "At most 4 image(s) may be provided in one prompt"."""
 _VIDEO = re.compile(r"encoder cache size\D{0,40}?(\d[\d,]*)", re.IGNORECASE)
 
 
@@ -41,19 +43,24 @@ class PromptLimits:
 
     def overflow(self, message: str) -> PromptTooLong | None:
         """Lower the limits after a rejection; return the error to raise. None: the message is about something else."""
-        if not _TOO_LONG.search(message):
+        images = _IMAGES.search(message)
+        if not (images or _TOO_LONG.search(message)):
             return None
         with self._lock:
-            if "encoder cache" in message.lower():
+            if images:
+                max_images = _lowered(self.trained_range.max_patches, images)
+                self.trained_range = replace(self.trained_range, max_patches=max_images)
+                what = f"{max_images} images"
+            elif "encoder cache" in message.lower():
                 tokens = _lowered(self.trained_range.max_visual_tokens, _VIDEO.search(message))
                 self.trained_range = replace(self.trained_range, max_visual_tokens=tokens)
-                what = f"videos of at most {tokens:,} tokens"
+                what = f"{tokens:,} tokens in one video"
             else:
                 self.context_tokens = _lowered(self.context_tokens, _CONTEXT.search(message))
-                what = f"at most {self.context_tokens:,} tokens, for more of which {self._setting} has to be changed"
+                what = f"{self.context_tokens:,} tokens, for more of which {self._setting} has to be changed"
         return PromptTooLong(
             f"The prompt was too long for the server at {self._server.url} ({self._server.redacted(message)}). Longview now "
-            f"plans with {what}. Ask again."
+            f"plans with at most {what}. Ask again."
         )
 
     def overestimated(self, tokens: int) -> PromptTooLong:

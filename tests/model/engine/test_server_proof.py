@@ -140,6 +140,12 @@ def test_limits_are_read_from_what_servers_say(message: str, context_tokens: int
     assert limits.context_tokens == (context_tokens or 65_536)
 
 
+def test_images_are_limited_to_what_a_server_takes_at_once() -> None:
+    limits = PromptLimits(Server("http://h/v1", "m"), ServerFacts("x"), 65_536, real_checkpoint().trained_range)
+    assert "plans with at most 32 images" in str(limits.overflow("At most 32 image(s) may be provided in one prompt."))
+    assert limits.trained_range.max_patches == 32 and limits.context_tokens == 65_536
+
+
 def test_video_that_exceeds_the_encoder_cache_leads_to_smaller_windows(
     script: Script, decoder: Decoder, shapes_video: VideoInfo
 ) -> None:
@@ -148,7 +154,7 @@ def test_video_that_exceeds_the_encoder_cache_leads_to_smaller_windows(
     plan = pool.planner.plan(shapes_video)
     session = pool.session(shapes_video, plan, plan.windows[0])
     script.refused = {0: "The video item with length 9000 exceeds the pre-allocated encoder cache size 800."}
-    with pytest.raises(PromptTooLong, match="videos of at most 800 tokens"):
+    with pytest.raises(PromptTooLong, match="at most 800 tokens in one video"):
         list(session.generate("Where?", max_new_tokens=50))
     assert pool.planner.plan(shapes_video).visual_tokens <= 800 < plan.visual_tokens
 
