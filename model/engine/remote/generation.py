@@ -3,53 +3,26 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
 
 import httpx
-from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_attempt
 
 from longview.model.engine.generation import is_repetitive
 from longview.model.engine.remote.adapters.base import Adapter
 from longview.model.engine.remote.conversation import Conversation
 from longview.model.engine.remote.frame_costs import TOLERANCE
-from longview.model.engine.remote.http import (
-    CONNECT_TIMEOUT_S,
-    MAX_DOCUMENT_BYTES,
-    TooLong,
-    connection_error,
-    describe,
-    limit_lines,
-    limit_size,
-    refuse_redirect,
-)  # fmt: skip
+from longview.model.engine.remote.http import CONNECT_TIMEOUT_S, TooLong, connection_error, silence_error
 from longview.model.engine.remote.limits import PromptLimits
+from longview.model.engine.remote.sending import Rejected, open_response
 from longview.model.engine.thoughts import ThoughtSplitter
-from longview.model.errors import ModelError, ServerFailed, ServerUnreachable
+from longview.model.errors import ModelError, ServerFailed
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 3
-"""Maximum number of attempts for a request that the server rejects temporarily. A reply that has begun is not retried."""
-MAX_RETRY_S = 60.0
-"""Maximum time that a busy server may ask to wait for, in seconds."""
-TRANSIENT_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
 MAX_CHARACTERS_PER_TOKEN = 64
 """Maximum mean length of the tokens of a reply, in characters. A longer reply ignores the token limit of the request."""
-
-
-class _Rejected(Exception):
-    """The server rejects a request; its message says why."""
-
-
-class _Busy(Exception):
-    """The server rejects a request temporarily."""
-
-    def __init__(self, message: str, wait_s: float | None) -> None:
-        """`wait_s`: how long it asks to wait, in seconds; None: it does not say."""
-        super().__init__(message)
-        self.wait_s = wait_s
 
 
 class RemoteGeneration:
@@ -141,7 +114,7 @@ class RemoteGeneration:
             while not task.done():
                 self._progress.raise_if_cancelled()
                 if self._is_accepted and time.monotonic() - self._last_event_s > self._server.max_silence_s:
-                    raise self._silent()
+                    raise silence_error(self._server)
                 await asyncio.wait({task}, timeout=CANCEL_POLL_S)
             return task.result()
         finally:
@@ -157,7 +130,7 @@ class RemoteGeneration:
                     async for piece in reply:
                         yield piece
                 return
-            except _Rejected as error:
+            except Rejected as error:
                 message = str(error)
                 if not self._adapter.amend(self._conversation, message):
                     raise self._rejection_error(message) from error
@@ -167,7 +140,7 @@ class RemoteGeneration:
         """Send the request, and yield the text of the reply.
 
         Raises:
-            _Rejected: before the first piece, the server rejects the request, with its status or within the stream.
+            Rejected: before the first piece, the server rejects the request, with its status or within the stream.
         """
         url = self._server.url
         closed = f"The server at {url} closed the connection during its reply; ask again."
@@ -176,14 +149,17 @@ class RemoteGeneration:
         timeout = httpx.Timeout(self._server.max_silence_s, connect=CONNECT_TIMEOUT_S)
         async with (
             httpx.AsyncClient(headers=self._server.headers, timeout=timeout) as client,
-            self._open(client) as response,
+            open_response(
+                client, self._server, self._adapter.url, self._adapter.body(self._conversation), self._wait
+            ) as response,
         ):
+            self._is_accepted, self._last_event_s = True, time.monotonic()
             try:
                 async for event in self._adapter.read_events(response):
                     self._last_event_s = time.monotonic()
                     if event.error is not None:
                         if not received:
-                            raise _Rejected(event.error)
+                            raise Rejected(event.error)
                         raise ServerFailed(f"The server at {url} ended the reply: {self._server.redacted(event.error)}")
                     if event.prompt_tokens is not None:
                         self._check_prompt(event.prompt_tokens)
@@ -198,7 +174,7 @@ class RemoteGeneration:
             except TooLong as error:
                 raise ServerFailed(f"The server at {url} cannot be used: {error}.") from error
             except httpx.ReadTimeout as error:
-                raise self._silent() from error
+                raise silence_error(self._server) from error
             except httpx.HTTPError as error:
                 log.info("%s closed the connection: %s", url, connection_error(error))
                 raise ServerFailed(closed) from error
@@ -231,88 +207,6 @@ class RemoteGeneration:
         text = f"The server at {self._server.url} rejected the request: {self._server.redacted(message)}"
         return self._limits.overflow(message) or ServerFailed(text)
 
-    @asynccontextmanager
-    async def _open(self, client: httpx.AsyncClient) -> AsyncIterator[httpx.Response]:
-        """Send the request, and return the response when the server has accepted it.
-
-        Raises:
-            ServerUnreachable: the server does not answer. _Rejected: the server rejects the request.
-            ServerFailed: it is busy for too long, or redirects elsewhere.
-        """
-        url = self._server.url
-        request = client.build_request("POST", self._adapter.url, json=self._adapter.body(self._conversation))
-
-        @retry(
-            retry=retry_if_exception_type(_Busy),
-            stop=stop_after_attempt(MAX_ATTEMPTS),
-            wait=_wait_s,
-            sleep=self._wait,
-            reraise=True,
-        )
-        async def send() -> httpx.Response:
-            try:
-                response = await client.send(request, stream=True)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                raise _Busy(f"The server at {url} cannot be reached: {connection_error(error)}", None) from error
-            if response.status_code in TRANSIENT_STATUSES:
-                raise _Busy(await self._message(response), _retry_after_s(response))
-            return response
-
-        try:
-            response = await send()
-        except _Busy as error:
-            if isinstance(error.__cause__, httpx.HTTPError):
-                raise ServerUnreachable(str(error)) from error
-            raise self._rejection_error(str(error)) from error
-        except httpx.TimeoutException as error:
-            # It is not retried: the server would prefill the whole video again.
-            raise self._silent() from error
-        except httpx.HTTPError as error:
-            raise ServerUnreachable(f"The server at {url} cannot be reached: {connection_error(error)}") from error
-        try:
-            refuse_redirect(self._server, response)
-            if not response.is_success:
-                raise _Rejected(await self._message(response))
-            limit_lines(response)
-            self._is_accepted, self._last_event_s = True, time.monotonic()
-            yield response
-        finally:
-            # A closed stream makes the server stop, so that it is free for the next request.
-            await response.aclose()
-
-    async def _message(self, response: httpx.Response) -> str:
-        """Read the response to a rejected request, and return what it says."""
-        limit_size(response, MAX_DOCUMENT_BYTES)
-        try:
-            content = await response.aread()
-        except (httpx.HTTPError, TooLong):
-            content = b""
-        finally:
-            await response.aclose()
-        return describe(content) or f"status {response.status_code}"
-
     async def _wait(self, seconds: float) -> None:
         with self._progress.stage(f"Waiting for the server, {seconds:.0f} s"):
             await asyncio.sleep(seconds)
-
-    def _silent(self) -> ServerUnreachable:
-        return ServerUnreachable(
-            f"The server at {self._server.url} sent nothing for {self._server.max_silence_s:.0f} seconds; ask again later, or "
-            "set a longer time with LONGVIEW_SERVER_SILENCE_S."
-        )
-
-
-def _wait_s(state: RetryCallState) -> float:
-    """Return the time until the next attempt: what the server asks for, else 0.5 s and more."""
-    error = state.outcome.exception() if state.outcome else None
-    asked_s = error.wait_s if isinstance(error, _Busy) else None
-    return min(asked_s, MAX_RETRY_S) if asked_s is not None else 0.5 * 2.0 ** (state.attempt_number - 1)
-
-
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """Return how long a busy server asks to wait, in seconds; None if it does not say so in seconds."""
-    try:
-        seconds = float(response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return seconds if 0 <= seconds < float("inf") else None

@@ -165,3 +165,11 @@ def connection_error(error: Exception) -> str:
     """Return the first line of what went wrong with a connection."""
     lines = str(error.__cause__ or error).strip().splitlines()
     return lines[0][:MAX_MESSAGE_CHARACTERS] if lines else type(error).__name__
+
+
+def silence_error(server: Server) -> ServerUnreachable:
+    """Return the error about a server that sends no token for too long."""
+    return ServerUnreachable(
+        f"The server at {server.url} sent nothing for {server.max_silence_s:.0f} seconds; ask again later, or set a longer time with "
+        "LONGVIEW_SERVER_SILENCE_S."
+    )

@@ -19,7 +19,7 @@ from PIL import Image
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
 from longview.model.engine.checkpoints import DEMO
-from longview.model.engine.remote import generation as remote_generation
+from longview.model.engine.remote import sending
 from longview.model.engine.remote.engine import RemoteEngine, RemoteSession
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
@@ -151,14 +151,14 @@ def test_busy_server_gets_a_limited_number_of_retries(script: Script) -> None:
     script.responses = [rejects(503), rejects(429), streams("Yes.")]
     session = open_session(Server(script.url, "m"), BLACK)
     assert "".join(session.generate("What?", max_new_tokens=9)) == "Yes."
-    script.responses = [rejects(503)] * remote_generation.MAX_ATTEMPTS
+    script.responses = [rejects(503)] * sending.MAX_ATTEMPTS
     with pytest.raises(ServerFailed, match="not now"):
         list(session.generate("What?", max_new_tokens=9))
     assert script.responses == []
     script.responses = [rejects(400)]
     with pytest.raises(ServerFailed, match="not now"):
         list(session.generate("What?", max_new_tokens=9))
-    assert len(script.requests) == 3 + remote_generation.MAX_ATTEMPTS + 1
+    assert len(script.requests) == 3 + sending.MAX_ATTEMPTS + 1
 
 
 @pytest.mark.parametrize(
