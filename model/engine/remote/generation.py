@@ -146,16 +146,15 @@ class RemoteGeneration:
         closed = f"The server at {url} closed the connection during its reply; ask again."
         max_tokens = self._conversation.max_tokens
         received = 0
+        adapter, body = self._adapter, self._adapter.body(self._conversation)
         timeout = httpx.Timeout(self._server.max_silence_s, connect=CONNECT_TIMEOUT_S)
         async with (
             httpx.AsyncClient(headers=self._server.headers, timeout=timeout) as client,
-            open_response(
-                client, self._server, self._adapter.url, self._adapter.body(self._conversation), self._wait
-            ) as response,
+            open_response(client, self._server, adapter.url, body, self._wait) as response,
         ):
             self._is_accepted, self._last_event_s = True, time.monotonic()
             try:
-                async for event in self._adapter.read_events(response):
+                async for event in adapter.read_events(response):
                     self._last_event_s = time.monotonic()
                     if event.error is not None:
                         if not received:

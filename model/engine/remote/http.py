@@ -170,6 +170,6 @@ def connection_error(error: Exception) -> str:
 def silence_error(server: Server) -> ServerUnreachable:
     """Return the error about a server that sends no token for too long."""
     return ServerUnreachable(
-        f"The server at {server.url} sent nothing for {server.max_silence_s:.0f} seconds; ask again later, or set a longer time with "
-        "LONGVIEW_SERVER_SILENCE_S."
+        f"The server at {server.url} sent nothing for {server.max_silence_s:.0f} seconds; ask again later, or set a longer "
+        "time with LONGVIEW_SERVER_SILENCE_S."
     )
