@@ -1,0 +1,78 @@
+"""A relay between Longview and a model server, which calls a function in the middle of a streamed reply."""
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+EVENT = b"data: "
+"""What begins each event of a stream."""
+READ_SIZE_BYTES = 1 << 16
+CONNECT_TIMEOUT_S = 10.0
+
+
+class ReplyRelay:
+    """Forwards connections to a port of this machine, and counts the events of the streams that come back.
+
+    When a reply has reached its `event`th event, and `replies` other replies were streamed before, the relay refuses further
+    connections and calls `act`, once.
+    """
+
+    def __init__(self, port: int, *, replies: int, event: int, act: Callable[[], None]) -> None:
+        self.has_acted = False
+        self._target, self._replies, self._event, self._act = port, replies, event, act
+        self._streams = 0
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """The address of the API of the server through the relay."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def close(self) -> None:
+        """Refuse further connections."""
+        # Without the shutdown, the thread that waits for a connection would keep the port open.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), timeout=CONNECT_TIMEOUT_S)
+            except OSError:
+                client.close()
+                continue
+            server.settimeout(None)
+            threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._return, args=(server, client), daemon=True).start()
+
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(READ_SIZE_BYTES):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _return(self, server: socket.socket, client: socket.socket) -> None:
+        events = 0
+        with server, client, suppress(OSError):
+            while data := server.recv(READ_SIZE_BYTES):
+                client.sendall(data)
+                if found := data.count(EVENT):
+                    self._count(is_new=events == 0, events=(events := events + found))
+
+    def _count(self, *, is_new: bool, events: int) -> None:
+        with self._lock:
+            self._streams += is_new
+            if self.has_acted or self._streams <= self._replies or events < self._event:
+                return
+            self.has_acted = True
+        self.close()
+        self._act()

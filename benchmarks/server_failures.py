@@ -1,0 +1,108 @@
+"""Checks of what Longview says and keeps when a server is killed in the middle of a reply, and when its context is too small."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from benchmarks import server_results
+from benchmarks.engine_checks import Finding
+from benchmarks.longview_verbs import Outcome, Verbs
+from benchmarks.model_servers import ModelServer, ServerKind, Start, free_port, running
+from benchmarks.reply_relay import ReplyRelay
+from benchmarks.server_checks import Check, Reference, server_options
+
+SMALL_CONTEXTS = (3072, 1024)
+"""Lengths of a context in which a smaller plan fits, and none, in tokens: 2,048 are reserved for the question and the reply."""
+KILLED_REPLIES, KILLED_EVENT = 2, 4
+"""Number of whole replies before the one in which the server is killed, and the event of that one."""
+
+
+def checks(kind: ServerKind, environment: Path, start: Start, reference: Reference, folder: Path) -> Iterator[Check]:
+    """Yield the checks. Each starts a server of its own."""
+    yield "killed during captions", lambda: check_killed_index(kind, environment, start, reference, folder / "killed")
+    yield "killed during locate", lambda: check_killed_locate(kind, environment, start, reference, folder / "killed-locate")
+    if kind.context_setting:
+        for tokens in SMALL_CONTEXTS:
+            small, library = replace(start, port=free_port(), context_tokens=tokens), folder / f"context-{tokens}"
+            yield f"context of {tokens:,} tokens", partial(check_context, kind, environment, small, reference, library)
+
+
+def check_killed_index(kind: ServerKind, environment: Path, start: Start, reference: Reference, library: Path) -> Finding:
+    """Kill the server during the captions of a video, and index the video again with a new server."""
+    video = reference.five_minutes
+    with running(kind, environment, start) as server:
+        outcome = _run_and_kill(server, KILLED_REPLIES, library, "index", str(video.path), "--sources", "captions")
+    if problem := _problem(outcome):
+        return Finding(False, problem)
+    left = Verbs(library, server_options(server.url, server))
+    status = server_results.caption_status(left, video)
+    kept = server_results.stored_captions(left, video)
+    if status == "complete":
+        return Finding(
+            False, f"expected captions that are incomplete, got {status} ones up to {max(c.end_s for c in kept):.0f} s"
+        )
+    with running(kind, environment, replace(start, port=free_port())) as server:
+        again = server_results.index(Verbs(library, server_options(server.url, server)), video)
+    whole = len(reference.captions[video.path.name].items)
+    figures = f"“{outcome.error}” {len(kept)} captions kept ({status}); {len(again.items)} of {whole} after a second `index`"
+    return Finding(len(again.items) == whole, figures)
+
+
+def check_killed_locate(kind: ServerKind, environment: Path, start: Start, reference: Reference, library: Path) -> Finding:
+    """Kill the server while `locate` reads a reply, and look whether the query is then called absent."""
+    query = next(iter(reference.occurrences))
+    minute = str(reference.minute.path)
+    with running(kind, environment, start) as server:
+        server_results.index(Verbs(library, server_options(server.url, server)), reference.minute)
+        outcome = _run_and_kill(server, 0, library, "locate", minute, query)
+    problem = _problem(outcome)
+    return Finding(not problem, problem or f"“{outcome.error}”")
+
+
+def _run_and_kill(server: ModelServer, replies: int, library: Path, *words: str) -> Outcome:
+    """Run a verb, and kill the server in the middle of a reply.
+
+    Raises:
+        RuntimeError: the verb ended before.
+    """
+    relay = ReplyRelay(server.start.port, replies=replies, event=KILLED_EVENT, act=server.kill)
+    try:
+        outcome = Verbs(library, server_options(relay.url, server)).run(*words)
+    finally:
+        relay.close()
+    if not relay.has_acted:
+        raise RuntimeError(f"`{words[0]}` ended before a reply had {KILLED_EVENT} events: {outcome.error or outcome.document}")
+    return outcome
+
+
+def _problem(outcome: Outcome) -> str:
+    """Return what is wrong with the end of a verb whose server was killed; empty if it failed with a clear error."""
+    if not outcome.status:
+        return f"expected an error, got exit status 0: {outcome.document}"
+    is_clear = "server" in outcome.error and "unexpected" not in outcome.error and "Traceback" not in outcome.message
+    return "" if is_clear else f"expected an error that names the server, got: {outcome.error}"
+
+
+def check_context(kind: ServerKind, environment: Path, start: Start, reference: Reference, library: Path) -> Finding:
+    """Use a server with too small a context: plans must fit it, or the error must name its setting."""
+    assert kind.context_setting
+    video, query = reference.minute, next(iter(reference.occurrences))
+    with running(kind, environment, start) as server:
+        verbs = Verbs(library, server_options(server.url, server))
+        outcome = verbs.run("index", str(video.path), "--sources", "captions")
+        if outcome.status:
+            # Without captions, `locate` would index the video first, and fail alike.
+            is_right = kind.context_setting in outcome.error
+            expected = "" if is_right else f"; expected an error that names {kind.context_setting}"
+            return Finding(is_right, f"“{outcome.error}”{expected}")
+        captions = server_results.stored_captions(verbs, video)
+        found = verbs.run("locate", str(video.path), query)
+    true = server_results.compare(captions, server_results.truth(video))
+    figures = f"{true.same_subject} of {len(video.events)} events captioned, `locate` {query}: "
+    if found.status:
+        return Finding(kind.context_setting in found.error, f"{figures}“{found.error}”")
+    is_right = bool(found.document["found"]) and true.same_subject * 2 > len(video.events)
+    return Finding(
+        is_right, f"{figures}found {found.document['found']}" + ("" if is_right else "; expected most events, and true")
+    )
