@@ -24,7 +24,7 @@ from longview.model.engine.checkpoints import DEMO
 INSTALL_LIMIT_S, START_LIMIT_S, STOP_LIMIT_S = 1800.0, 300.0, 20.0
 """Maximum times of an installation, of a start and of a stop, in seconds."""
 CONTEXT_TOKENS = 16_384
-SERVED_NAME = "longview-demo"
+SERVED_NAME = "demo"
 """Name of the model on the servers whose models have names."""
 VLLM_VERSION = "0.32.0"
 THREADS = 2

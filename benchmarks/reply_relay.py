@@ -14,14 +14,14 @@ CONNECT_TIMEOUT_S = 10.0
 class ReplyRelay:
     """Forwards connections to a port of this machine, and counts the events of the streams that come back.
 
-    When a reply has reached its `event`th event, and `replies` other replies were streamed before, the relay refuses further
-    connections and calls `act`, once.
+    When a reply reaches its `event`th event, and `replies` other replies have reached theirs before, the relay refuses further
+    connections and calls `act`, once. Shorter replies do not count.
     """
 
     def __init__(self, port: int, *, replies: int, event: int, act: Callable[[], None]) -> None:
         self.has_acted = False
         self._target, self._replies, self._event, self._act = port, replies, event, act
-        self._streams = 0
+        self._long_replies = 0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -65,13 +65,14 @@ class ReplyRelay:
         with server, client, suppress(OSError):
             while data := server.recv(READ_SIZE_BYTES):
                 client.sendall(data)
-                if found := data.count(EVENT):
-                    self._count(is_new=events == 0, events=(events := events + found))
+                before, events = events, events + data.count(EVENT)
+                if before < self._event <= events:
+                    self._count()
 
-    def _count(self, *, is_new: bool, events: int) -> None:
+    def _count(self) -> None:
         with self._lock:
-            self._streams += is_new
-            if self.has_acted or self._streams <= self._replies or events < self._event:
+            self._long_replies += 1
+            if self.has_acted or self._long_replies <= self._replies:
                 return
             self.has_acted = True
         self.close()

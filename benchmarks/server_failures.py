@@ -14,8 +14,9 @@ from benchmarks.server_checks import Check, Reference, server_options
 
 SMALL_CONTEXTS = (3072, 1024)
 """Lengths of a context in which a smaller plan fits, and none, in tokens: 2,048 are reserved for the question and the reply."""
-KILLED_REPLIES, KILLED_EVENT = 2, 4
-"""Number of whole replies before the one in which the server is killed, and the event of that one."""
+KILLED_REPLIES, KILLED_EVENT = 2, 8
+"""Number of whole replies before the one in which the server is killed, and the event of that one. Replies to short requests,
+with which Longview finds out what a server takes, have fewer events."""
 
 
 def checks(kind: ServerKind, environment: Path, start: Start, reference: Reference, folder: Path) -> Iterator[Check]:

@@ -8,9 +8,7 @@ from typing import Any
 from benchmarks.longview_verbs import Outcome, UnexpectedResult, Verbs
 from longview.video.synthetic import COLORS, SHAPES, ShapesEvent, render, sample_events
 
-MINUTE_S, FIVE_MINUTES_S = 60.0, 300.0
 EVENTS_PER_MINUTE = 6
-SEED = 11
 FPS = 15.0
 SUBJECT_WORDS = 3
 """Number of words of a caption that name what is seen, such as "A red circle"."""
@@ -78,14 +76,10 @@ class Agreement:
     """Maximum difference of a start or an end, among captions of the same subject."""
 
 
-def render_videos(folder: Path) -> tuple[Video, Video]:
-    """Render a video of a minute and one of five minutes."""
-    return _render(folder / "minute.mp4", MINUTE_S), _render(folder / "five-minutes.mp4", FIVE_MINUTES_S)
-
-
-def _render(path: Path, duration_s: float) -> Video:
-    events = sample_events(duration_s, round(duration_s / 60.0 * EVENTS_PER_MINUTE), seed=SEED)
-    return Video(render(path, events, duration_s, fps=FPS, seed=SEED), events)
+def render_video(path: Path, duration_s: float, *, seed: int) -> Video:
+    """Render a video with events that follow from a seed."""
+    events = sample_events(duration_s, round(duration_s / 60.0 * EVENTS_PER_MINUTE), seed=seed)
+    return Video(render(path, events, duration_s, fps=FPS, seed=seed), events)
 
 
 def name_of(event: ShapesEvent) -> str:
