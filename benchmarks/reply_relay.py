@@ -62,12 +62,16 @@ class ReplyRelay:
 
     def _return(self, server: socket.socket, client: socket.socket) -> None:
         events = 0
-        with server, client, suppress(OSError):
-            while data := server.recv(READ_SIZE_BYTES):
-                client.sendall(data)
-                before, events = events, events + data.count(EVENT)
-                if before < self._event <= events:
-                    self._count()
+        with server, client:
+            with suppress(OSError):
+                while data := server.recv(READ_SIZE_BYTES):
+                    client.sendall(data)
+                    before, events = events, events + data.count(EVENT)
+                    if before < self._event <= events:
+                        self._count()
+            # The other thread reads from the client; a mere close would leave the connection open for as long.
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
     def _count(self) -> None:
         with self._lock:
