@@ -32,7 +32,7 @@ from longview.model.errors import ServerFailed
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX, SamplingPlan, TrainedRange
+from longview.video.sampler import FRAMES_PER_PATCH, OVERLAP_PATCHES, PATCH_SIDE_PX, SamplingPlan, TrainedRange
 from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 MAX_SESSION_BYTES = 4 << 30
 """Maximum size of the images of all sessions."""
 BASE64_RATIO = 4 / 3
+MIN_PATCHES = 2 * OVERLAP_PATCHES
+"""Minimum number of temporal patches of a window."""
 UNEXPECTED_RATIO = 1.15
 """Ratio of the measured cost of a frame to that of Qwen3-VL from which on plans follow the measured one."""
 
@@ -79,6 +81,23 @@ class RemoteEngine:
         self.limits = PromptLimits(server, self.facts, context_tokens, self._checkpoint.trained_range)
         self.frame_costs = FrameCosts(server, self.facts, self.adapter.frames_per_unit, self._count_tokens)
         self.limits.trained_range = self._fit_range(self._checkpoint.trained_range)
+        self._require_context()
+
+    def _require_context(self) -> None:
+        """Check that the shortest window fits into the context.
+
+        Raises:
+            ServerFailed: it does not.
+        """
+        patch_tokens = self.limits.trained_range.min_tokens_per_patch + timestamp_tokens(
+            self.limits.trained_range.max_timestamp_s
+        )
+        needed = self.reserved_tokens + MIN_PATCHES * patch_tokens
+        if self.context_tokens < needed:
+            raise ServerFailed(
+                f"The context of the server at {self.server.url} has {self.context_tokens:,} tokens, and {needed:,} are needed at "
+                f"least: change {self.facts.context_setting}."
+            )
 
     @property
     def checkpoint(self) -> Checkpoint:

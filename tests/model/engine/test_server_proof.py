@@ -67,6 +67,14 @@ def test_count_that_does_not_grow_with_the_frames_is_no_proof(script: Script) ->
         RemoteEngine(Server(script.url, "m"))
 
 
+def test_context_without_room_for_frames_is_an_error_that_names_the_setting(script: Script) -> None:
+    script.models = [VLLM | {"max_model_len": 1024}]
+    with pytest.raises(
+        ServerFailed, match="has 1,024 tokens, and 2,.* are needed at least: change --max-model-len of vllm serve"
+    ):
+        RemoteEngine(Server(script.url, "m"))
+
+
 def test_server_that_reports_no_tokens_is_refused(script: Script) -> None:
     script.reports_tokens = False
     with pytest.raises(ServerFailed, match="does not report how many tokens"):
