@@ -95,8 +95,8 @@ class RemoteEngine:
         needed = self.reserved_tokens + MIN_PATCHES * patch_tokens
         if self.context_tokens < needed:
             raise ServerFailed(
-                f"The context of the server at {self.server.url} has {self.context_tokens:,} tokens, and {needed:,} are needed at "
-                f"least: change {self.facts.context_setting}."
+                f"The context of the server at {self.server.url} has {self.context_tokens:,} tokens, and {needed:,} are needed "
+                f"at least: change {self.facts.context_setting}."
             )
 
     @property
