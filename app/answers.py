@@ -202,7 +202,9 @@ class Answers:
             return (yield from self._quote(part, question, progress))
         try:
             with self._runtime.watching(entry.path, entry.content_hash) as file:
-                answer = yield from stream_with_smaller_plan(lambda: self._answer_video(part, question, history, progress))
+                answer = yield from stream_with_smaller_plan(
+                    self._runtime, lambda: self._answer_video(part, question, history, progress)
+                )
                 file.check(progress)
         except (OutOfDistribution, VideoGone) as error:
             # Quotes need no file.

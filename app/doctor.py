@@ -114,6 +114,7 @@ def _examine_server(app: Longview) -> tuple[dict[str, Any], list[str]]:
         "server_input": "one video with its own times" if found.takes_video else "images with timestamps between them",
         "server_min_frame_tokens": engine.checkpoint.trained_range.min_tokens_per_patch,
         "server_max_video_tokens": engine.checkpoint.trained_range.max_visual_tokens if found.takes_video else None,
+        "server_max_images": None if found.takes_video else found.max_images,
         "server_json_schema": found.has_json_schema,
         "server_thinking_switch": found.has_thinking_switch,
         "server_notes": [*found.warnings, *found.notes],

@@ -99,7 +99,8 @@ class Locator:
         with self._runtime.watching(entry.path, entry.content_hash) as file:
             video = self._media.probe(entry, progress)
             result = retry_with_smaller_plan(
-                lambda: locate(pool, prober, video, query, options, candidates=candidates, progress=progress)
+                self._runtime,
+                lambda: locate(pool, prober, video, query, options, candidates=candidates, progress=progress),
             )
             file.check(progress)
         return result

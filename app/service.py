@@ -288,7 +288,7 @@ class Longview:
         sources = self.indexer.decisions(video, span or Span(0.0, video.duration_s))
         if not video.has_frames:
             return PlanReport(video, sources, None)
-        frames = retry_with_smaller_plan(lambda: self._plan_frames(video, span, fps, max_frames, context_tokens))
+        frames = retry_with_smaller_plan(self._runtime, lambda: self._plan_frames(video, span, fps, max_frames, context_tokens))
         return PlanReport(video, sources, frames)
 
     def _plan_frames(

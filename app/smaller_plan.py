@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
+from longview.app.runtime import Runtime
 from longview.model.errors import PromptTooLong
-from longview.video.errors import ImpossiblePlan
 
 EventT = TypeVar("EventT")
 ResultT = TypeVar("ResultT")
@@ -13,35 +13,32 @@ ResultT = TypeVar("ResultT")
 log = logging.getLogger(__name__)
 
 
-def retry_with_smaller_plan(operation: Callable[[], ResultT]) -> ResultT:
+def retry_with_smaller_plan(runtime: Runtime, operation: Callable[[], ResultT]) -> ResultT:
     """Run an operation that plans and asks; run it once more if a prompt was too long, and say so.
 
     Raises:
-        PromptTooLong: a prompt of the second attempt was too long, too, or no smaller plan is possible.
+        PromptTooLong: a prompt of the second attempt was too long, too.
+        ContextTooShort: no smaller plan is possible.
     """
     try:
         return operation()
     except PromptTooLong as error:
-        first_error = error
-    _announce(first_error)
-    try:
-        return operation()
-    except ImpossiblePlan as error:
-        raise PromptTooLong(f"{first_error} {error}") from error
+        _prepare_retry(runtime, error)
+    return operation()
 
 
-def stream_with_smaller_plan(operation: Callable[[], Generator[EventT, None, ResultT]]) -> Generator[EventT, None, ResultT]:
+def stream_with_smaller_plan(
+    runtime: Runtime, operation: Callable[[], Generator[EventT, None, ResultT]]
+) -> Generator[EventT, None, ResultT]:
     """Run an operation that yields events; see `retry_with_smaller_plan`."""
     try:
         return (yield from operation())
     except PromptTooLong as error:
-        first_error = error
-    _announce(first_error)
-    try:
-        return (yield from operation())
-    except ImpossiblePlan as error:
-        raise PromptTooLong(f"{first_error} {error}") from error
+        _prepare_retry(runtime, error)
+    return (yield from operation())
 
 
-def _announce(error: PromptTooLong) -> None:
-    log.warning("%s", str(error).removesuffix("Ask again.") + "It tries once more.")
+def _prepare_retry(runtime: Runtime, error: PromptTooLong) -> None:
+    """End the sessions whose frames were too many, and say why the operation starts again."""
+    runtime.pool.discard()
+    log.warning("%s It starts again.", error.reason)

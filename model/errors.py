@@ -72,6 +72,11 @@ class PromptTooLong(ModelError):
 
     code = "prompt_too_long"
 
+    def __init__(self, reason: str) -> None:
+        """`reason`: what was too long, and what is planned now."""
+        super().__init__(f"{reason} Ask again.")
+        self.reason = reason
+
 
 class TrainingRefused(ModelError):
     """A training run cannot start or resume with the given arguments."""

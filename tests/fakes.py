@@ -191,6 +191,7 @@ class ScriptedEngine:
     is_frugal = False
     reserved_tokens = REPLY_RESERVE_TOKENS
     kv_cache_bytes = 1 << 30
+    context_advice = ""
 
     def __init__(self, script: Script, *, context_tokens: int = 32_768) -> None:
         self.script = script

@@ -49,6 +49,10 @@ class ImpossiblePlan(VideoError):
     code = "impossible_plan"
 
 
+class ContextTooShort(ImpossiblePlan):
+    """The shortest window does not fit into the context."""
+
+
 class NoFrames(VideoError):
     """The file has sound but no pictures, and the operation needs frames."""
 

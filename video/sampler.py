@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from longview.video.errors import ImpossiblePlan
+from longview.video.errors import ContextTooShort, ImpossiblePlan
 from longview.video.probe import VideoInfo, require_frames
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
@@ -256,7 +256,7 @@ def plan_sampling(
     if max_patches < OVERLAP_PATCHES * 2:
         min_window_tokens = OVERLAP_PATCHES * 2 * (min_patch_tokens + max_timestamp_tokens)
         needed = budget.min_context_tokens(min_window_tokens, max_window_s)
-        raise ImpossiblePlan(
+        raise ContextTooShort(
             f"A context of {budget.context_tokens} tokens is too small; this checkpoint needs at least {needed}."
         )
     # In a longer window, even timestamps that count from the window's start would exceed the maximum.

@@ -79,7 +79,7 @@ class CaptionSource:
         Raises:
             NeedsConsent: captioning would take longer than `MAX_UNASKED_S`, and was neither requested nor accepted.
         """
-        return stream_with_smaller_plan(lambda: self._run(job, progress))
+        return stream_with_smaller_plan(self._runtime, lambda: self._run(job, progress))
 
     def _run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         from longview.model.tasks.captioner import caption, knows_footage

@@ -159,6 +159,11 @@ class Engine(Protocol):
         """Maximum length of prompt and reply on this device, in tokens."""
         ...
 
+    @property
+    def context_advice(self) -> str:
+        """What a user does for a longer context, as a sentence; "" where nothing can be done."""
+        ...
+
     def timestamp_tokens(self, time_s: float) -> int:
         """Count the tokens of the timestamp of `time_s`, with the vision start and end tokens of its patch."""
         ...

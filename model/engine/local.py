@@ -186,6 +186,11 @@ class LocalEngine:
         ids: torch.Tensor = self.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         return ids.long()
 
+    @property
+    def context_advice(self) -> str:
+        """See `longview.model.engine.base.Engine`. The device has no memory for more."""
+        return ""
+
     def prefix_tokens(self, plan: SamplingPlan) -> int:
         """See `longview.model.engine.base.Engine`."""
         return plan.kept_tokens

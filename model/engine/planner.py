@@ -6,7 +6,7 @@ from dataclasses import replace
 from longview.model.engine.base import Engine
 from longview.model.engine.patch_selection import kept_patches_period_s, select_patches
 from longview.video.decoder import Decoder
-from longview.video.errors import VideoError
+from longview.video.errors import ContextTooShort, VideoError
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import FRAMES_PER_PATCH, Budget, Purpose, SamplingPlan, TrainedRange, plan_sampling, window_overlaps
@@ -67,7 +67,10 @@ class Planner:
             takes_words=self._takes_words,
         )
         start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
-        draft = plan_sampling(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
+        try:
+            draft = plan_sampling(video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames)
+        except ContextTooShort as error:
+            raise ContextTooShort(" ".join(filter(None, (str(error), self._engine.context_advice)))) from error
         if purpose != "caption" or len(draft.windows) == 1 or self._decoder.key_frames_only:
             return self._with_kept_period(draft)
         starts_s = self._find_shot_starts(video, tuple(window_overlaps(draft)), progress)

@@ -171,11 +171,14 @@ class SessionPool:
             ]
         return self._lookup(keys[-1], pin=False) if keys else None
 
-    def discard(self, content_hash: str) -> None:
-        """End all sessions of a video whose file changed meanwhile, because they may show frames of another video."""
+    def discard(self, content_hash: str | None = None) -> None:
+        """End all sessions of a video whose file changed meanwhile, because they may show frames of another video.
+
+        None: all sessions, because a served model turned out to take less than they send.
+        """
         with self._lock:
             for sessions in (self._sessions, self._offloaded):
-                for key in [key for key in sessions if key.content_hash == content_hash]:
+                for key in [key for key in sessions if content_hash in (None, key.content_hash)]:
                     del sessions[key]
             self._unpinned &= {*self._sessions, *self._offloaded}
 

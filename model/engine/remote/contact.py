@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from longview.model.engine.remote.events import as_list, as_table
-from longview.model.engine.remote.http import PROBE_TIMEOUT_S, Document, fetch
+from longview.model.engine.remote.http import KEY_STATUSES, PROBE_TIMEOUT_S, Document, describe, fetch, key_error
 from longview.model.engine.remote.server import Server
 from longview.model.errors import InvalidCheckpoint, ServerFailed, ServerUnreachable
 
@@ -62,12 +62,9 @@ class Contact:
         """
         server = self.server
         document = fetch(self._client, server, "GET", f"{server.url}/models")
-        if document.status in (401, 403):
-            given = "refuses the API key" if "Authorization" in server.headers else "needs an API key"
-            raise ServerFailed(
-                f"The server at {server.url} {given} ({self._quote(document)}); set the key with LONGVIEW_SERVER_KEY or "
-                "LONGVIEW_SERVER_KEY_FILE."
-            )
+        message = describe(server, document.content)
+        if document.status in KEY_STATUSES:
+            raise key_error(server, message)
         entries = as_list(as_table(document.data).get("data"))
         names = {entry["id"]: entry for entry in entries if isinstance(as_table(entry).get("id"), str)}
         if document.is_success and (names or isinstance(as_table(document.data).get("data"), list)):
@@ -75,7 +72,7 @@ class Contact:
         hint = "" if server.has_version else f" Its API may be at {server.url}/v1: give that address to --server."
         raise ServerFailed(
             f"{server.url} is not the API of a model server: {server.url}/models answers {document.status} "
-            f"({self._quote(document) or 'nothing'}).{hint}"
+            f"({message or 'nothing'}).{hint}"
         )
 
     def model(self) -> dict[str, Any]:
@@ -85,13 +82,11 @@ class Contact:
             InvalidCheckpoint: the server has other models. ServerUnreachable, ServerFailed: see `models`.
         """
         models, name = self.models, self.server.model
-        if models and name not in models:
+        # Ollama lists a model without a tag by the tag that it stands for.
+        if models and name not in models and f"{name}:latest" not in models:
             listed = sorted(models)[:MAX_LISTED_MODELS]
             more = f" and {len(models) - len(listed)} more" if len(models) > len(listed) else ""
             raise InvalidCheckpoint(
                 f"The server at {self.server.url} has no model {name}; it has {', '.join(listed)}{more}. Choose one with --model."
             )
         return models.get(name, {})
-
-    def _quote(self, document: Document) -> str:
-        return self.server.redacted(document.message)

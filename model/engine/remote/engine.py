@@ -21,7 +21,7 @@ from longview.model.engine.remote.adapters.choice import find_adapter
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.conversation import Conversation, SentImage
 from longview.model.engine.remote.facts import SAFE_CONTEXT_TOKENS
-from longview.model.engine.remote.frame_costs import FrameCosts
+from longview.model.engine.remote.frame_costs import FrameCost, FrameCosts
 from longview.model.engine.remote.generation import RemoteGeneration
 from longview.model.engine.remote.image_format import BITS_PER_PIXEL, encode
 from longview.model.engine.remote.limits import PromptLimits
@@ -32,7 +32,7 @@ from longview.model.errors import ServerFailed
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.sampler import FRAMES_PER_PATCH, OVERLAP_PATCHES, PATCH_SIDE_PX, SamplingPlan, TrainedRange
+from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX, SamplingPlan, TrainedRange
 from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 MAX_SESSION_BYTES = 4 << 30
 """Maximum size of the images of all sessions."""
 BASE64_RATIO = 4 / 3
-MIN_PATCHES = 2 * OVERLAP_PATCHES
-"""Minimum number of temporal patches of a window."""
 UNEXPECTED_RATIO = 1.15
 """Ratio of the measured cost of a frame to that of Qwen3-VL from which on plans follow the measured one."""
 
@@ -79,25 +77,8 @@ class RemoteEngine:
             )  # fmt: skip
         self._checkpoint = replace(server.checkpoint, fingerprint=self.facts.fingerprint or SERVED)
         self.limits = PromptLimits(server, self.facts, context_tokens, self._checkpoint.trained_range)
-        self.frame_costs = FrameCosts(server, self.facts, self.adapter.frames_per_unit, self._count_tokens)
+        self.frame_costs = FrameCosts(server, self.facts, self.adapter.frames_per_timestamp, self._count_tokens)
         self.limits.trained_range = self._fit_range(self._checkpoint.trained_range)
-        self._require_context()
-
-    def _require_context(self) -> None:
-        """Check that the shortest window fits into the context.
-
-        Raises:
-            ServerFailed: it does not.
-        """
-        patch_tokens = self.limits.trained_range.min_tokens_per_patch + timestamp_tokens(
-            self.limits.trained_range.max_timestamp_s
-        )
-        needed = self.reserved_tokens + MIN_PATCHES * patch_tokens
-        if self.context_tokens < needed:
-            raise ServerFailed(
-                f"The context of the server at {self.server.url} has {self.context_tokens:,} tokens, and {needed:,} are needed "
-                f"at least: change {self.facts.context_setting}."
-            )
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -107,33 +88,44 @@ class RemoteEngine:
 
     @property
     def context_tokens(self) -> int:
+        """See `longview.model.engine.base.Engine`. Plans count frames as Qwen3-VL does, and a server may spend more on them."""
+        room = max(0, self.limits.context_tokens - self.reserved_tokens)
+        return min(self.limits.context_tokens, self.reserved_tokens + int(room / self.limits.frame_ratio))
+
+    @property
+    def context_advice(self) -> str:
         """See `longview.model.engine.base.Engine`."""
-        return self.limits.context_tokens
+        return f"To use more, change {self.facts.context_setting}."
 
     def _fit_range(self, trained_range: TrainedRange) -> TrainedRange:
-        """Return the range that plans for this server stay in.
+        """Return the range that plans for this server stay in. The cost of the smallest frames is measured for it.
 
         Raises:
             ServerFailed: see `FrameCosts.measure`.
         """
+        tokens = trained_range.min_tokens_per_patch
+        measured, planned = self._measure_tokens(tokens)
         if self.facts.takes_video:
             max_tokens = self.server.max_video_tokens or self.facts.max_video_tokens or trained_range.max_visual_tokens
             return replace(trained_range, max_visual_tokens=min(trained_range.max_visual_tokens, max_tokens))
-        max_patches = min(trained_range.max_patches, self.facts.max_images or trained_range.max_patches)
-        # Servers enlarge small images: Qwen3-VL's image processor to 64 tokens by default, Ollama to 1,024.
-        min_tokens = max(trained_range.min_tokens_per_patch, self._min_image_tokens(trained_range.min_tokens_per_patch))
+        if measured > UNEXPECTED_RATIO * planned:
+            # Either the server enlarges small images (Qwen3-VL's image processor to 64 tokens by default, Ollama to 1,024), or a
+            # token of its model is a smaller square. Then larger images have more tokens than planned, too.
+            larger_measured, larger_planned = self._measure_tokens(measured)
+            self.limits.frame_ratio = max(1.0, larger_measured / larger_planned)
+            tokens = max(tokens, math.ceil(measured / self.limits.frame_ratio))
         return replace(
             trained_range,
-            max_patches=max_patches,
-            min_tokens_per_patch=min_tokens,
-            max_tokens_per_patch=max(trained_range.max_tokens_per_patch, min_tokens),
+            max_patches=min(trained_range.max_patches, self.facts.max_images or trained_range.max_patches),
+            min_tokens_per_patch=tokens,
+            max_tokens_per_patch=max(trained_range.max_tokens_per_patch, tokens),
         )
 
-    def _min_image_tokens(self, tokens: int) -> int:
-        """Return the tokens of the smallest image; `tokens`: those that it has in Qwen3-VL."""
-        side_px = math.ceil(math.sqrt(tokens)) * PATCH_SIDE_PX
-        measured = self.frame_costs.measure(side_px, side_px).further_tokens - timestamp_tokens(0.0)
-        return measured if measured > UNEXPECTED_RATIO * (side_px // PATCH_SIDE_PX) ** 2 else tokens
+    def _measure_tokens(self, tokens: int) -> tuple[int, int]:
+        """Return the tokens of a square frame on the server, and those in Qwen3-VL, which are at least `tokens`."""
+        side = math.ceil(math.sqrt(tokens))
+        cost = self.frame_costs.measure(side * PATCH_SIDE_PX, side * PATCH_SIDE_PX)
+        return cost.further_tokens - timestamp_tokens(0.0), side**2
 
     def _count_tokens(self, conversation: Conversation, progress: Progress) -> int | None:
         generation = RemoteGeneration(self.adapter, self.limits, conversation, progress=progress)
@@ -195,7 +187,7 @@ class RemoteEngine:
             frames=min(batcher.frames, len(kept)),
             undecodable=batcher.undecodable,
             max_thinking_tokens=self.max_thinking_tokens,
-            min_tokens=cost.tokens(len(kept) // self.adapter.frames_per_unit),
+            min_tokens=cost.tokens(len(kept) // self.adapter.frames_per_timestamp),
         )
 
     def _choose_frames(
@@ -208,26 +200,31 @@ class RemoteEngine:
         Raises:
             PromptTooLong: even the first ones take more tokens than the context has.
         """
-        cost, trained_range = self.frame_costs.measure(height, width, progress), self.limits.trained_range
-        patch_tokens = height * width // PATCH_SIDE_PX**2
+        cost = self.frame_costs.measure(height, width, progress)
         firsts = range(0, len(times_s), FRAMES_PER_PATCH)
-        text_tokens = capacity_tokens - sum(patch_tokens + timestamp_tokens(times_s[index]) for index in firsts)
+        patch_tokens = height * width // PATCH_SIDE_PX**2
+        planned_tokens = sum(patch_tokens + timestamp_tokens(times_s[index]) for index in firsts)
+        room_tokens = self.limits.context_tokens - (capacity_tokens - planned_tokens)
+        if not self.facts.takes_video:
+            # The last frame may be repeated to complete a patch.
+            every = [index for index, time_s in enumerate(times_s) if not index or time_s > times_s[index - 1]]
+            image_times_s = [times_s[index] for index in every]
+            if self._is_trained_for(image_times_s, patch_tokens) and _frame_tokens(cost, image_times_s) <= room_tokens:
+                return every
+        frame_tokens = _frame_tokens(cost, [times_s[index] for index in firsts])
+        if frame_tokens > room_tokens:
+            raise self.limits.overestimate(frame_tokens, planned_tokens)
+        return range(len(times_s)) if self.facts.takes_video else firsts
 
-        def needed(indices: Sequence[int]) -> int:
-            units = indices[:: self.adapter.frames_per_unit]
-            longer = sum(timestamp_tokens(times_s[index]) - timestamp_tokens(0.0) for index in units)
-            return text_tokens + len(units) * cost.further_tokens + longer
-
-        chosen: Sequence[int] = range(len(times_s)) if self.facts.takes_video else firsts
-        # The last frame may be repeated to complete a patch.
-        every = [index for index, time_s in enumerate(times_s) if not index or time_s > times_s[index - 1]]
-        is_sparse = times_s[-1] - times_s[0] >= (len(every) - 1) * FRAMES_PER_PATCH * trained_range.min_frame_period_s
-        is_within_range = len(every) <= trained_range.max_patches and len(every) * patch_tokens <= trained_range.max_visual_tokens
-        if is_sparse and is_within_range and needed(every) <= self.context_tokens:
-            chosen = chosen if self.facts.takes_video else every
-        if needed(chosen) > self.context_tokens:
-            raise self.limits.overestimated(needed(chosen))
-        return chosen
+    def _is_trained_for(self, times_s: Sequence[float], image_tokens: int) -> bool:
+        """Whether images at these times are within the trained range, in which each counts as a temporal patch."""
+        trained_range = self.limits.trained_range
+        min_period_s = FRAMES_PER_PATCH * trained_range.min_frame_period_s
+        return (
+            len(times_s) <= trained_range.max_patches
+            and len(times_s) * image_tokens <= trained_range.max_visual_tokens
+            and times_s[-1] - times_s[0] >= (len(times_s) - 1) * min_period_s
+        )
 
     def _chosen_frames(self, plan: SamplingPlan) -> Iterator[Sequence[float]]:
         """Yield the times of the frames of each window of a plan that would be sent."""
@@ -243,8 +240,7 @@ class RemoteEngine:
             PromptTooLong, ServerFailed: as for `open_session`.
         """
         cost = self.frame_costs.measure(plan.height, plan.width)
-        units = [time_s for times_s in self._chosen_frames(plan) for time_s in times_s[:: self.adapter.frames_per_unit]]
-        return sum(cost.further_tokens + timestamp_tokens(time_s) - timestamp_tokens(0.0) for time_s in units)
+        return sum(_frame_tokens(cost, times_s[:: self.adapter.frames_per_timestamp]) for times_s in self._chosen_frames(plan))
 
     def session_bytes(self, tokens: int) -> int:  # noqa: ARG002
         """See `longview.model.engine.base.Engine`. The KV cache is on the server."""
@@ -293,3 +289,9 @@ class RemoteEngine:
         return RemoteGeneration(
             self.adapter, self.limits, conversation, min_prompt_tokens=min_text_tokens(prompt), progress=progress
         )
+
+
+def _frame_tokens(cost: FrameCost, timestamps_s: Sequence[float]) -> int:
+    """Return the tokens of frames of one cost with their timestamps, of which longer ones have more."""
+    longer_tokens = sum(timestamp_tokens(time_s) - timestamp_tokens(0.0) for time_s in timestamps_s)
+    return len(timestamps_s) * cost.further_tokens + longer_tokens

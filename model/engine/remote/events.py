@@ -19,14 +19,19 @@ class ReplyEvent:
     """The server's text of an error that ended the reply."""
 
 
-def clean_text(value: Any) -> str:
-    """Return a text of a server without halves of surrogate pairs, which cannot be stored; "" for what is no text."""
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else ""
+def as_text(value: Any) -> str:
+    """Return a text of a server; "" for what is none."""
+    return value if isinstance(value, str) else ""
 
 
 def as_name(value: Any) -> str | None:
     """Return a name that a server states; None for what is none."""
     return value if isinstance(value, str) and value else None
+
+
+def last_part(path: str | None) -> str:
+    """Return the last part of an absolute path, because the same weights may lie elsewhere on another machine; else the text."""
+    return (path or "").rstrip("/").rpartition("/")[2] if path and path.startswith("/") else path or ""
 
 
 def as_count(value: Any) -> int | None:

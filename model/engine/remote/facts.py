@@ -1,9 +1,16 @@
 """What is known about a server after the first contact: which software it is, and what it takes."""
 
+import re
 from dataclasses import dataclass
 
 SAFE_CONTEXT_TOKENS = 8192
 """Context length that is assumed of a server that does not publish it, and for which none was set, in tokens."""
+
+
+def parse_version(text: str | None) -> tuple[int, ...]:
+    """Return the numbers of a version such as `0.32.0rc1+cpu`; () where it is not known."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text or "")
+    return tuple(int(number) for number in match[1].split(".")) if match else ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class ServerFacts:
     """Whether the server keeps the prefix of a prompt for the next one, so that it is neither computed nor paid again."""
     keeps_media: bool = False
     """Whether frames that the server still has can be named instead of sent."""
+    reports_tokens_first: bool = False
+    """Whether the server reports the tokens of the prompt with the first piece of a reply, and not with the last."""
     price: Price | None = None
     """None: the server publishes none, or asks none."""
     context_setting: str = "its context length"

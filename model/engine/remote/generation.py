@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 import httpx
 
@@ -12,7 +13,14 @@ from longview.model.engine.generation import is_repetitive
 from longview.model.engine.remote.adapters.base import Adapter
 from longview.model.engine.remote.conversation import Conversation
 from longview.model.engine.remote.frame_costs import TOLERANCE
-from longview.model.engine.remote.http import CONNECT_TIMEOUT_S, TooLong, connection_error, silence_error
+from longview.model.engine.remote.http import (
+    CONNECT_TIMEOUT_S,
+    KEY_STATUSES,
+    BadResponse,
+    connection_error,
+    key_error,
+    silence_error,
+)
 from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.sending import Rejected, open_response
 from longview.model.engine.thoughts import ThoughtSplitter
@@ -35,11 +43,14 @@ class RemoteGeneration:
         conversation: Conversation,
         *,
         min_prompt_tokens: int = 0,
+        is_proved: bool = False,
         report: Callable[[int], None] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> None:
         """`min_prompt_tokens`: the least tokens of the whole prompt. If the server reports fewer, it has cut the prompt.
 
+        `is_proved`: whether an earlier reply has shown that the server reads prompts with these frames. Otherwise nothing of this
+        reply is yielded before the server has reported its tokens, because it might be about frames that no model has seen.
         `report`: is called with the number of tokens of the prompt that the server reports.
         """
         self.text = ""
@@ -51,7 +62,7 @@ class RemoteGeneration:
         self.prompt_tokens: int | None = None
         """Number of tokens of the prompt that the server reports; None before it does."""
         self._adapter, self._limits, self._conversation = adapter, limits, conversation
-        self._report = report
+        self._planned, self._is_proved, self._report = limits.present, is_proved, report
         self._server, self._min_prompt_tokens, self._progress = adapter.server, min_prompt_tokens, progress
         self._finish_reason: str | None = None
         self._separate_thoughts = ""
@@ -63,26 +74,28 @@ class RemoteGeneration:
     @property
     def has_read_prompt(self) -> bool:
         """See `longview.model.engine.base.Generation`."""
-        return self.prompt_tokens is not None
+        return self._is_proved
 
     def __iter__(self) -> Iterator[str]:
         start = time.perf_counter()
         # Unless the server separates the thoughts, they precede the reply. The prompt of a Thinking checkpoint contains the tag
         # that begins them; other models write the tag themselves.
         splitter = ThoughtSplitter(begins_with_thoughts="thinking" in self._server.model.lower())
+        held_text = ""
         for piece in self._received():
             self.total_s = time.perf_counter() - start
             self.first_token_s = self.first_token_s or self.total_s
-            new_text = splitter.add(piece)
+            held_text += splitter.add(piece)
             self.text = splitter.text
-            if new_text:
-                yield new_text
+            if held_text and self._is_proved:
+                yield held_text
+                held_text = ""
         self.is_complete = self._finish_reason == "stop"
-        new_text = splitter.finish(is_complete=self.is_complete)
+        held_text += splitter.finish(is_complete=self.is_complete)
         self.text, self.thoughts = splitter.text, (self._separate_thoughts + splitter.thoughts).strip()
         self.is_repetitive = is_repetitive(self.text.split())
-        if new_text:
-            yield new_text
+        if held_text:
+            yield held_text
 
     def _received(self) -> Iterator[str]:
         """Yield the text of the reply as the server sends it.
@@ -123,88 +136,104 @@ class RemoteGeneration:
             await asyncio.wait({task})
 
     async def _stream(self) -> AsyncGenerator[str, None]:
-        """Send the request, and once more if the adapter can change what the server rejects; yield the text of the reply."""
-        while True:
+        """Send the conversation, and once more if the adapter can change what the server rejects; yield the text of the reply."""
+        conversation: Conversation | None = self._conversation
+        while conversation is not None:
+            body = self._adapter.body(conversation)
             try:
-                async with aclosing(self._reply()) as reply:
+                async with aclosing(self._reply(conversation, body)) as reply:
                     async for piece in reply:
                         yield piece
                 return
             except Rejected as error:
-                message = str(error)
-                if not self._adapter.amend(self._conversation, message):
-                    raise self._rejection_error(message) from error
-                log.info("the request is sent once more in another form: %s", message)
+                conversation = self._adapter.amend(conversation, body, str(error))
+                if conversation is None:
+                    raise self._rejection_error(error) from error
+                log.info("the request is sent once more in another form: %s", error)
 
-    async def _reply(self) -> AsyncGenerator[str, None]:
-        """Send the request, and yield the text of the reply.
+    async def _reply(self, conversation: Conversation, body: Mapping[str, Any]) -> AsyncGenerator[str, None]:
+        """Send a request, and yield the text of the reply.
 
         Raises:
             Rejected: before the first piece, the server rejects the request, with its status or within the stream.
         """
         url = self._server.url
         closed = f"The server at {url} closed the connection during its reply; ask again."
-        max_tokens = self._conversation.max_tokens
+        max_tokens = conversation.max_tokens
         received = 0
-        adapter, body = self._adapter, self._adapter.body(self._conversation)
         timeout = httpx.Timeout(self._server.max_silence_s, connect=CONNECT_TIMEOUT_S)
         async with (
             httpx.AsyncClient(headers=self._server.headers, timeout=timeout) as client,
-            open_response(client, self._server, adapter.url, body, self._wait) as response,
+            open_response(client, self._server, self._adapter.url, body, self._wait) as response,
         ):
             self._is_accepted, self._last_event_s = True, time.monotonic()
             try:
-                async for event in adapter.read_events(response):
-                    self._last_event_s = time.monotonic()
+                async for event in self._adapter.read_events(response):
                     if event.error is not None:
                         if not received:
                             raise Rejected(event.error)
-                        raise ServerFailed(f"The server at {url} ended the reply: {self._server.redacted(event.error)}")
-                    if event.prompt_tokens is not None:
-                        self._check_prompt(event.prompt_tokens)
+                        raise ServerFailed(f"The server at {url} ended the reply: {event.error}")
+                    self._note_tokens(event.prompt_tokens)
                     self._finish_reason = event.finish_reason or self._finish_reason
                     self._separate_thoughts += event.thoughts
                     received += len(event.text) + len(event.thoughts)
                     if received > MAX_CHARACTERS_PER_TOKEN * max_tokens:
                         raise ServerFailed(f"The server at {url} sends more than the {max_tokens:,} tokens that were requested.")
                     if event.text or event.thoughts:
+                        # Pieces without content keep a connection open, and are no progress.
+                        self._last_event_s = time.monotonic()
+                        self._adapter.accept(conversation, self._conversation)
                         # "": a thought; the caller waits no longer than for a token.
                         yield event.text
-            except TooLong as error:
+            except BadResponse as error:
                 raise ServerFailed(f"The server at {url} cannot be used: {error}.") from error
             except httpx.ReadTimeout as error:
                 raise silence_error(self._server) from error
             except httpx.HTTPError as error:
-                log.info("%s closed the connection: %s", url, connection_error(error))
+                log.info("%s closed the connection: %s", url, connection_error(self._server, error))
                 raise ServerFailed(closed) from error
         if self._finish_reason is None:
             raise ServerFailed(closed)
-        if self.prompt_tokens is None and self._min_prompt_tokens:
+        self._check_prompt()
+
+    def _note_tokens(self, tokens: int | None) -> None:
+        """Note how many tokens of the prompt the server has read. Some servers report 0 before they know it."""
+        if not tokens:
+            return
+        self.prompt_tokens = max(self.prompt_tokens or 0, tokens)
+        self._is_proved = self._is_proved or self.prompt_tokens >= self._required_tokens
+        if self._report:
+            self._report(self.prompt_tokens)
+
+    @property
+    def _required_tokens(self) -> float:
+        return (1 - TOLERANCE) * self._min_prompt_tokens
+
+    def _check_prompt(self) -> None:
+        """Check in the end that the server has read the whole prompt.
+
+        Raises:
+            ServerFailed: it has not, or it does not report it.
+        """
+        url, tokens = self._server.url, self.prompt_tokens
+        if tokens is None and self._min_prompt_tokens:
             raise ServerFailed(
                 f"The server at {url} did not report how many tokens of the prompt it read, so that nothing proves its reply."
             )
-        self._adapter.accept(self._conversation)
-
-    def _check_prompt(self, tokens: int) -> None:
-        """Note how many tokens of the prompt the server has read.
-
-        Raises:
-            ServerFailed: it has not read all of it.
-        """
-        if tokens < (1 - TOLERANCE) * self._min_prompt_tokens:
+        if tokens is not None and tokens < self._required_tokens:
             raise ServerFailed(
-                f"The server at {self._server.url} read {tokens:,} tokens of a prompt of at least {self._min_prompt_tokens:,}: "
-                f"it cuts long prompts, and the model has not seen all frames. Change {self._adapter.facts.context_setting}, "
-                "or set LONGVIEW_CONTEXT_TOKENS to its real context length."
+                f"The server at {url} read {tokens:,} tokens of a prompt of at least {self._min_prompt_tokens:,}: it cuts long "
+                f"prompts, and the model has not seen all frames. Change {self._adapter.facts.context_setting}, or set "
+                "LONGVIEW_CONTEXT_TOKENS to its real context length."
             )
-        self.prompt_tokens = tokens
-        if self._report:
-            self._report(tokens)
+        self._is_proved = True
 
-    def _rejection_error(self, message: str) -> ModelError:
+    def _rejection_error(self, error: Rejected) -> ModelError:
         """Return the error for a request that the server rejects for good."""
-        text = f"The server at {self._server.url} rejected the request: {self._server.redacted(message)}"
-        return self._limits.overflow(message) or ServerFailed(text)
+        if error.status in KEY_STATUSES:
+            return key_error(self._server, str(error))
+        overflow = self._limits.overflow(str(error), self._planned)
+        return overflow or ServerFailed(f"The server at {self._server.url} rejected the request: {error}")
 
     async def _wait(self, seconds: float) -> None:
         with self._progress.stage(f"Waiting for the server, {seconds:.0f} s"):

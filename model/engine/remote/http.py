@@ -2,6 +2,8 @@
 
 import functools
 import json
+import math
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,38 +20,42 @@ MAX_LINE_BYTES = 1 << 20
 """Maximum size of one line of a streamed reply. A line has one token or a few, and in the end the usage."""
 MAX_DOCUMENT_BYTES = 32 << 20
 """Maximum size of a document that is not streamed. The list of models of a hosted service has about a megabyte."""
+KEY_STATUSES = frozenset({401, 403})
+"""Statuses with which a server refuses a key, or asks for one."""
 MAX_MESSAGE_CHARACTERS = 400
 """Maximum length of what is quoted from a server."""
 MESSAGE_KEYS = ("message", "detail", "error", "msg", "title")
 """Keys under which servers put the text of an error."""
 
 
-class TooLong(httpx.StreamError):
-    """The server sent more than a server that works ever sends."""
+class BadResponse(httpx.StreamError):
+    """The server sends what no server that works ever sends."""
 
-    def __init__(self) -> None:
-        super().__init__("the server sends a line or a document that does not end")
+
+TOO_LONG = "the server sends a line or a document that does not end"
 
 
 class _BoundedStream(httpx.AsyncByteStream, httpx.SyncByteStream):
-    """A response whose lines, or whose whole size, are limited."""
+    """A response whose lines, or whose whole size and time, are limited."""
 
-    def __init__(self, stream: Any, max_bytes: int | None) -> None:
-        """`max_bytes`: of the whole response; None: only its lines are limited."""
-        self._stream, self._max_bytes = stream, max_bytes
+    def __init__(self, stream: Any, max_bytes: int | None, deadline_s: float = math.inf) -> None:
+        """`max_bytes`: of the whole response; None: only its lines are limited. `deadline_s`: on the monotonic clock."""
+        self._stream, self._max_bytes, self._deadline_s = stream, max_bytes, deadline_s
         self._size = 0
         """Size of the response so far, or of its last line."""
 
     def _counted(self, chunk: bytes) -> bytes:
+        if time.monotonic() > self._deadline_s:
+            raise httpx.ReadTimeout("the whole response takes too long")
         if self._max_bytes is not None:
             self._size += len(chunk)
             if self._size > self._max_bytes:
-                raise TooLong
+                raise BadResponse(TOO_LONG)
             return chunk
         for line in chunk.splitlines(keepends=True):
             self._size += len(line)
             if self._size > MAX_LINE_BYTES:
-                raise TooLong
+                raise BadResponse(TOO_LONG)
             if line.endswith((b"\n", b"\r")):
                 self._size = 0
         return chunk
@@ -69,14 +75,29 @@ class _BoundedStream(httpx.AsyncByteStream, httpx.SyncByteStream):
         await self._stream.aclose()
 
 
-def limit_size(response: httpx.Response, max_bytes: int) -> None:
-    """Limit the size of a response that is not read yet."""
-    response.stream = _BoundedStream(response.stream, max_bytes)
+def limit_size(response: httpx.Response, max_bytes: int, deadline_s: float = math.inf) -> None:
+    """Limit the size and the time of a response that is not read yet. `deadline_s`: on the monotonic clock.
+
+    Raises:
+        BadResponse: it is compressed, so that its size is not known.
+    """
+    _refuse_compression(response)
+    response.stream = _BoundedStream(response.stream, max_bytes, deadline_s)
 
 
 def limit_lines(response: httpx.Response) -> None:
-    """Limit the lines of a response that is not read yet."""
+    """Limit the lines of a response that is not read yet.
+
+    Raises:
+        BadResponse: it is compressed, so that their size is not known.
+    """
+    _refuse_compression(response)
     response.stream = _BoundedStream(response.stream, None)
+
+
+def _refuse_compression(response: httpx.Response) -> None:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise BadResponse("the server sends compressed text, which was not asked for")
 
 
 @dataclass(frozen=True)
@@ -94,24 +115,31 @@ class Document:
     @functools.cached_property
     def data(self) -> Any:
         """The JSON of the response; None if it is none."""
-        try:
-            return json.loads(self.content)
-        except (ValueError, RecursionError):
-            return None
-
-    @property
-    def message(self) -> str:
-        """What the response says, in one line."""
-        return describe(self.content)
+        return read_json(self.content)
 
 
-def describe(content: bytes) -> str:
-    """Return what a response says, in one line: the text of its error, or its beginning."""
-    text = content.decode("utf-8", "replace")
+def read_json(content: bytes | str) -> Any:
+    """Return the JSON of a server, without halves of surrogate pairs, which cannot be stored; None for what is no JSON."""
     try:
-        data = json.loads(content)
+        return _cleaned(json.loads(content))
     except (ValueError, RecursionError):
-        data = None
+        return None
+
+
+def _cleaned(data: Any) -> Any:
+    if isinstance(data, str):
+        return data.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(data, list):
+        return [_cleaned(item) for item in data]
+    if isinstance(data, dict):
+        return {_cleaned(key): _cleaned(value) for key, value in data.items()}
+    return data
+
+
+def describe(server: Server, content: bytes) -> str:
+    """Return what a response says, in one line and without the key: the text of its error, or its beginning."""
+    text = content.decode("utf-8", "replace")
+    data = read_json(content)
     while isinstance(data, dict | list) and data:
         values = data if isinstance(data, list) else [data[key] for key in MESSAGE_KEYS if data.get(key)]
         if not values:
@@ -121,7 +149,12 @@ def describe(content: bytes) -> str:
         text = data
     elif text.lstrip()[:1] == "<":
         text = "a web page, not the API of a model server"
-    return " ".join(text.split())[:MAX_MESSAGE_CHARACTERS]
+    return _quoted(server, text)
+
+
+def _quoted(server: Server, text: str) -> str:
+    """Return the beginning of a text of a server in one line. The key goes first, because a cut might leave a part of it."""
+    return " ".join(server.redacted(text).split())[:MAX_MESSAGE_CHARACTERS]
 
 
 def fetch(
@@ -132,18 +165,20 @@ def fetch(
     Raises:
         ServerUnreachable: the server does not answer. ServerFailed: the response is too large, or it redirects elsewhere.
     """
+    deadline_s = time.monotonic() + timeout_s
     try:
         with client.stream(method, url, json=json, timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)) as response:
-            limit_size(response, MAX_DOCUMENT_BYTES)
             refuse_redirect(server, response)
+            limit_size(response, MAX_DOCUMENT_BYTES, deadline_s)
             return Document(response.status_code, response.read())
-    except (TooLong, httpx.DecodingError) as error:
+    except BadResponse as error:
         raise ServerFailed(f"The server at {server.url} cannot be used: {error}.") from error
     except httpx.TimeoutException as error:
         raise ServerUnreachable(f"The server at {server.url} did not answer within {timeout_s:.0f} seconds.") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServerUnreachable(
-            f"There is no model server at {server.url} ({connection_error(error)}); check the address, and start the server."
+            f"There is no model server at {server.url} ({connection_error(server, error)}); check the address, and start "
+            "the server."
         ) from error
 
 
@@ -154,17 +189,25 @@ def refuse_redirect(server: Server, response: httpx.Response) -> None:
         ServerFailed: it does.
     """
     if response.is_redirect:
-        target = str(response.headers.get("location", "another address"))[:MAX_MESSAGE_CHARACTERS]
+        target = _quoted(server, str(response.headers.get("location", "another address")))
         raise ServerFailed(
-            f"The server at {server.url} redirects to {server.redacted(target)}. Longview does not follow it; if you trust that "
+            f"The server at {server.url} redirects to {target}. Longview does not follow it; if you trust that "
             "address, give it to --server."
         )
 
 
-def connection_error(error: Exception) -> str:
-    """Return the first line of what went wrong with a connection."""
+def connection_error(server: Server, error: Exception) -> str:
+    """Return the first line of what went wrong with a connection, without the key."""
     lines = str(error.__cause__ or error).strip().splitlines()
-    return lines[0][:MAX_MESSAGE_CHARACTERS] if lines else type(error).__name__
+    return _quoted(server, lines[0]) if lines else type(error).__name__
+
+
+def key_error(server: Server, message: str) -> ServerFailed:
+    """Return the error for a server that refuses the key, or asks for one. `message`: what it says."""
+    given = "refuses the API key" if "Authorization" in server.headers else "needs an API key"
+    return ServerFailed(
+        f"The server at {server.url} {given} ({message}); set the key with LONGVIEW_SERVER_KEY or LONGVIEW_SERVER_KEY_FILE."
+    )
 
 
 def silence_error(server: Server) -> ServerUnreachable:

@@ -10,15 +10,16 @@ from typing import Any
 
 import httpx
 
-from longview.model.engine.remote.events import ReplyEvent, as_count, as_list, as_table, clean_text
-from longview.model.engine.remote.http import describe
+from longview.model.engine.remote.events import ReplyEvent, as_count, as_list, as_table, as_text
+from longview.model.engine.remote.http import describe, read_json
+from longview.model.engine.remote.server import Server
 
 END = "[DONE]"
 THOUGHT_KEYS = ("reasoning_content", "reasoning")
 """Fields of the thoughts that a server separates from the reply: those of SGLang and llama.cpp, and of vLLM and OpenRouter."""
 
 
-async def read_events(response: httpx.Response) -> AsyncIterator[ReplyEvent]:
+async def read_events(server: Server, response: httpx.Response) -> AsyncIterator[ReplyEvent]:
     """Yield the pieces of a streamed reply. A line that is no JSON object has an error, which some servers do not escape."""
     async for line in response.aiter_lines():
         field, _, value = line.partition(":")
@@ -27,26 +28,20 @@ async def read_events(response: httpx.Response) -> AsyncIterator[ReplyEvent]:
             continue
         if value == END:
             return
-        try:
-            data = json.loads(value)
-        except (ValueError, RecursionError):
-            data = None
-        if isinstance(data, dict):
-            yield parse_event(data)
-        else:
-            yield ReplyEvent(error=clean_text(describe(value.encode(errors="replace"))))
+        data = read_json(value)
+        yield parse_event(server, data) if isinstance(data, dict) else ReplyEvent(error=describe(server, value.encode()))
 
 
-def parse_event(data: dict[str, Any]) -> ReplyEvent:
+def parse_event(server: Server, data: dict[str, Any]) -> ReplyEvent:
     """Read one object of a stream."""
     if data.get("error") or data.get("object") == "error":
-        return ReplyEvent(error=clean_text(describe(json.dumps(data).encode())) or "an error without a message")
+        return ReplyEvent(error=describe(server, json.dumps(data).encode()) or "an error without a message")
     choice = as_table(next(iter(as_list(data.get("choices"))), None))
     delta = as_table(choice.get("delta"))
     finish_reason = choice.get("finish_reason")
     return ReplyEvent(
-        text=clean_text(delta.get("content")),
-        thoughts=next((text for key in THOUGHT_KEYS if (text := clean_text(delta.get(key)))), ""),
+        text=as_text(delta.get("content")),
+        thoughts=next((text for key in THOUGHT_KEYS if (text := as_text(delta.get(key)))), ""),
         finish_reason=finish_reason if isinstance(finish_reason, str) else None,
         prompt_tokens=as_count(as_table(data.get("usage")).get("prompt_tokens")),
     )

@@ -1,5 +1,6 @@
 """Requests to a server: one is sent until the server takes it, or rejects it for good."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +10,8 @@ from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_
 
 from longview.model.engine.remote.http import (
     MAX_DOCUMENT_BYTES,
-    TooLong,
+    PROBE_TIMEOUT_S,
+    BadResponse,
     connection_error,
     describe,
     limit_lines,
@@ -18,7 +20,7 @@ from longview.model.engine.remote.http import (
     silence_error,
 )
 from longview.model.engine.remote.server import Server
-from longview.model.errors import ServerUnreachable
+from longview.model.errors import ServerFailed, ServerUnreachable
 
 MAX_ATTEMPTS = 3
 """Maximum number of attempts for a request that the server rejects temporarily. A reply that has begun is not retried."""
@@ -29,6 +31,11 @@ TRANSIENT_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
 
 class Rejected(Exception):
     """The server rejects a request; the message is what it says."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        """`status`: of the response; 0 for a rejection within a stream."""
+        super().__init__(message)
+        self.status = status
 
 
 class _Busy(Exception):
@@ -63,9 +70,9 @@ async def open_response(
         try:
             response = await client.send(request, stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _Busy(f"The server at {server.url} cannot be reached: {connection_error(error)}", None) from error
+            raise _Busy(f"The server at {server.url} cannot be reached: {connection_error(server, error)}", None) from error
         if response.status_code in TRANSIENT_STATUSES:
-            raise _Busy(await _read_message(response), _retry_after_s(response))
+            raise _Busy(await _read_message(server, response), _retry_after_s(response))
         return response
 
     try:
@@ -78,28 +85,31 @@ async def open_response(
         # It is not retried: the server would prefill the whole video again.
         raise silence_error(server) from error
     except httpx.HTTPError as error:
-        raise ServerUnreachable(f"The server at {server.url} cannot be reached: {connection_error(error)}") from error
+        raise ServerUnreachable(f"The server at {server.url} cannot be reached: {connection_error(server, error)}") from error
     try:
         refuse_redirect(server, response)
         if not response.is_success:
-            raise Rejected(await _read_message(response))
-        limit_lines(response)
+            raise Rejected(await _read_message(server, response), response.status_code)
+        try:
+            limit_lines(response)
+        except BadResponse as error:
+            raise ServerFailed(f"The server at {server.url} cannot be used: {error}.") from error
         yield response
     finally:
         # A closed stream makes the server stop, so that it is free for the next request.
         await response.aclose()
 
 
-async def _read_message(response: httpx.Response) -> str:
+async def _read_message(server: Server, response: httpx.Response) -> str:
     """Read the response to a rejected request, and return what it says."""
-    limit_size(response, MAX_DOCUMENT_BYTES)
     try:
+        limit_size(response, MAX_DOCUMENT_BYTES, time.monotonic() + PROBE_TIMEOUT_S)
         content = await response.aread()
-    except (httpx.HTTPError, TooLong):
+    except (httpx.HTTPError, BadResponse):
         content = b""
     finally:
         await response.aclose()
-    return describe(content) or f"status {response.status_code}"
+    return describe(server, content) or f"status {response.status_code}"
 
 
 def _wait_s(state: RetryCallState) -> float:

@@ -72,7 +72,7 @@ class Server:
         Raises:
             InvalidProfile: there is no such profile.
         """
-        if "demo" in (self.profile, self.profile or self.model):
+        if (self.profile or self.model) == "demo":
             bundled = find_checkpoint("demo")
             return replace(bundled, name=self.model, folder=Path(), fingerprint=SERVED, kv_bytes_per_token=0, weight_bytes=0)
         profile = find_profile_by_name(self.model) if self.profile is None else read_named_profile(self.profile)

@@ -58,15 +58,17 @@ class RemoteSession:
         self.size_bytes = sum(len(image.data) for image in images)
         self.min_tokens = min_tokens
         self.prompt_tokens = 0
+        self._is_proved = False
+        """Whether a reply has shown that the server reads prompts with these frames."""
         self._images = tuple(images)
-        unit = adapter.frames_per_unit
+        step = adapter.frames_per_timestamp
         self.patches = tuple(
             TemporalPatch(
-                patch_timestamp_s(images[first].time_ms, images[first + unit - 1].time_ms),
+                patch_timestamp_s(images[first].time_ms, images[first + step - 1].time_ms),
                 times_s[first],
-                times_s[first + unit - 1],
+                times_s[first + step - 1],
             )
-            for first in range(0, len(images), unit)
+            for first in range(0, len(images), step)
         )
 
     def generate(
@@ -96,14 +98,34 @@ class RemoteSession:
             history=history,
             thinking=thinking,
         )
+        required_tokens = self.min_tokens + min_text_tokens(conversation.text)
+        facts = self.adapter.facts
+        if not self._is_proved and facts.keeps_prefix and not facts.reports_tokens_first:
+            # It costs hardly anything: the server keeps the prefix for the reply.
+            self._prove(conversation.limited(1), required_tokens, progress)
         return RemoteGeneration(
             self.adapter,
             self._limits,
             conversation,
-            min_prompt_tokens=self.min_tokens + min_text_tokens(conversation.text),
+            min_prompt_tokens=required_tokens,
+            is_proved=self._is_proved,
             report=self._note_tokens,
             progress=progress,
         )
+
+    def _prove(self, conversation: Conversation, required_tokens: int, progress: Progress) -> None:
+        """Let the server read a prompt, and check that it reads all of it, before a reply is shown."""
+        generation = RemoteGeneration(
+            self.adapter,
+            self._limits,
+            conversation,
+            min_prompt_tokens=required_tokens,
+            report=self._note_tokens,
+            progress=progress,
+        )
+        for _ in generation:
+            pass
+        self._is_proved = True
 
     def conversation(
         self,
@@ -135,6 +157,7 @@ class RemoteSession:
 
     def _note_tokens(self, tokens: int) -> None:
         self.prompt_tokens = tokens
+        self._is_proved = self._is_proved or tokens >= self.min_tokens
 
     def offload(self) -> None:
         """Do nothing: the frames are already in host memory."""

@@ -41,7 +41,9 @@ def script() -> Iterator[Script]:
                 return
             self.script.last_request = self.script.with_media(request)
             if self.script.last_request is None:
-                answers(400, {"error": {"message": "Expected a cached item for mm_hash", "code": 400}})(self)
+                answers(400, {"error": {"message": "Cache miss for video at index 0 but data is not provided.", "code": 400}})(
+                    self
+                )
                 return
             for tokens, message in self.script.refused.items():
                 if self.script.prompt_tokens > tokens:

@@ -45,6 +45,10 @@ class Script:
         """The parts of earlier requests that have a name, by their names, as vLLM keeps them."""
         self.min_image_tokens = 0
         """Images with fewer tokens are enlarged."""
+        self.token_side_px = 32
+        """Side of the square that is one token, in pixels; that of other families than Qwen3-VL is another."""
+        self.shows_images = True
+        """Whether the tokens of images are in the prompt."""
         self.cut_tokens: int | None = None
         """Length to which longer prompts are cut without a word."""
         self.refused: dict[int, str] = {}
@@ -55,7 +59,10 @@ class Script:
     @property
     def prompt_tokens(self) -> int:
         """Number of tokens of the last request, as far as they are read."""
-        tokens = count_tokens(self.last_request or {}, self.min_image_tokens)
+        request = self.last_request or {"messages": []}
+        tokens = len(text_of(request)) // 2
+        if self.shows_images:
+            tokens = count_tokens(request, self.min_image_tokens, self.token_side_px)
         return tokens if self.cut_tokens is None else min(tokens, self.cut_tokens)
 
     def with_media(self, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -95,21 +102,21 @@ def text_of(request: dict[str, Any]) -> str:
     return "\n".join(texts)
 
 
-def count_tokens(request: dict[str, Any], min_image_tokens: int = 0) -> int:
-    """Count the tokens of a prompt: 32x32 pixels for one, two frames of a video together."""
+def count_tokens(request: dict[str, Any], min_image_tokens: int = 0, side_px: int = 32) -> int:
+    """Count the tokens of a prompt: a square of pixels for one, two frames of a video together."""
     tokens = len(text_of(request)) // 2
     for images in frames_of(request):
         width, height = Image.open(io.BytesIO(base64.b64decode(images[0]))).size
         is_video = len(images) > 1
         # The timestamps of a video are not in the text.
-        unit_tokens = max(width * height // 1024, min_image_tokens) + (9 if is_video else 2)
+        unit_tokens = max(width * height // side_px**2, min_image_tokens) + (9 if is_video else 2)
         tokens += unit_tokens * (-(-len(images) // 2))
     return tokens
 
 
 def is_measurement(request: dict[str, Any]) -> bool:
-    """Whether a request measures the cost of a frame."""
-    return bool(frames_of(request)) and text_of(request).splitlines()[-1] == MEASURED_QUESTION
+    """Whether a request measures the cost of a frame or of a timestamp."""
+    return text_of(request).splitlines()[-1] == MEASURED_QUESTION
 
 
 @dataclass(frozen=True)

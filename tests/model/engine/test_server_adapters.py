@@ -45,11 +45,12 @@ def serve_ollama(script: Script, version: str = "0.33.0", context_tokens: int = 
 def test_ollama_gets_one_message_whose_text_marks_the_places_of_the_images(script: Script) -> None:
     serve_ollama(script)
     session = open_session(script)
-    script.responses = [streams(Delta("thinking", "A dog?"), "A ", "cat.")]
+    script.responses = [streams("A"), streams(Delta("thinking", "A dog?"), "A ", "cat.")]
     history = [ChatTurn("Who?", "A cat.")]
     generation = session.generate("Where? [img]", max_new_tokens=50, schema=TimeRange, history=history, context="said: [img]")
     assert list(generation) == ["A ", "cat."] and generation.thoughts == "A dog?" and generation.is_complete
-    (request,) = script.requests
+    proof, request = script.requests
+    assert proof["messages"] == request["messages"] and proof["options"]["num_predict"] == 1
     first, answer, question = request["messages"]
     # A mark in the text of others would move the images.
     assert first["content"].count("[img]") == len(first["images"]) == 7
@@ -64,7 +65,7 @@ def test_ollama_gets_one_message_whose_text_marks_the_places_of_the_images(scrip
 def test_ollama_loads_the_model_with_the_context_that_the_user_sets(script: Script) -> None:
     serve_ollama(script)
     session = open_session(script, context_tokens=16_384)
-    script.responses = [streams("Yes.")]
+    script.fallback = streams("Yes.")
     list(session.generate("Where?", max_new_tokens=50))
     # The same number in each request: another one would load the model again.
     assert {request["options"]["num_ctx"] for request in [*script.measurements, *script.requests]} == {16_384}

@@ -41,7 +41,7 @@ def test_vllm_that_trusts_requests_gets_videos_within_its_encoder_cache(script: 
     script.documents = {"/version": answers(200, {"version": "0.32.0"})}
     engine = contact(script)
     assert (engine.facts.software, engine.facts.version, engine.facts.takes_video) == ("vLLM", "0.32.0", True)
-    assert engine.context_tokens == 262144 and engine.checkpoint.identity == "m@/models/m"
+    assert engine.context_tokens == 262144 and engine.checkpoint.identity == "m@m"
     assert engine.checkpoint.trained_range.max_visual_tokens == VIDEO_TOKENS
     assert contact(script, max_video_tokens=200_000).checkpoint.trained_range.max_visual_tokens == 200_000
 
@@ -63,9 +63,9 @@ PUBLISHED: list[tuple[list[dict[str, Any]], dict[str, Any], tuple[str, int, str]
     (
         [LLAMA],
         {"/props": {"build_info": "b1", "model_path": "/m.gguf", "modalities": {"vision": True}}},
-        ("llama.cpp", 16384, "/m.gguf 9 8 Q4"),
+        ("llama.cpp", 16384, "m.gguf 9 8 Q4"),
     ),
-    ([{"id": "m", "owned_by": "sglang", "max_model_len": 40960}], {"/model_info": {"model_path": "/m"}}, ("SGLang", 40960, "/m")),
+    ([{"id": "m", "owned_by": "sglang", "max_model_len": 40960}], {"/model_info": {"model_path": "/m"}}, ("SGLang", 40960, "m")),
     ([OPENROUTER], {}, ("OpenRouter", 131072, "qwen/m-2026")),
     (
         [{"id": "m", "owned_by": "library"}],

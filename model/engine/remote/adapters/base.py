@@ -1,6 +1,6 @@
 """The interface of adapters."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import httpx
@@ -18,7 +18,7 @@ class Adapter(Protocol):
     facts: ServerFacts
 
     @property
-    def frames_per_unit(self) -> int:
+    def frames_per_timestamp(self) -> int:
         """Number of frames with one timestamp: one where frames are sent as images, two in a video."""
         ...
 
@@ -31,12 +31,15 @@ class Adapter(Protocol):
         """Build the body of a request."""
         ...
 
-    def amend(self, conversation: Conversation, message: str) -> bool:
-        """Change what is sent after a rejection with this message. Return whether to send the request once more."""
+    def amend(self, conversation: Conversation, body: Mapping[str, Any], message: str) -> Conversation | None:
+        """Return what to ask instead of a conversation that was rejected; None if nothing can be changed.
+
+        `body`: what was sent. `message`: what the server says.
+        """
         ...
 
-    def accept(self, conversation: Conversation) -> None:
-        """Note that the server has taken the frames of a request."""
+    def accept(self, conversation: Conversation, original: Conversation) -> None:
+        """Note that the server has taken a conversation, which stands for the original one."""
         ...
 
     def read_events(self, response: httpx.Response) -> AsyncIterator[ReplyEvent]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from longview.model.engine.remote.adapters.openai import ThinkingSwitchAdapter
 from longview.model.engine.remote.contact import Contact
-from longview.model.engine.remote.events import as_count, as_name, as_table
+from longview.model.engine.remote.events import as_count, as_name, as_table, last_part
 from longview.model.engine.remote.facts import ServerFacts
 
 
@@ -19,7 +19,7 @@ class LlamaCppAdapter(ThinkingSwitchAdapter):
         meta, properties = as_table(entry.get("meta")), contact.get("/props")
         vision = as_table(properties.get("modalities")).get("vision")
         settings = as_table(properties.get("default_generation_settings"))
-        weights = [properties.get("model_path"), meta.get("size"), meta.get("n_params"), meta.get("ftype")]
+        weights = [last_part(as_name(properties.get("model_path"))), meta.get("size"), meta.get("n_params"), meta.get("ftype")]
         return ServerFacts(
             "llama.cpp",
             version=as_name(properties.get("build_info")),

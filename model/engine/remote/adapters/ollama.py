@@ -5,18 +5,17 @@ a message a turn of its own. The native one takes one message with all images, w
 refuse to cut (`truncate`, `shift`; Ollama's docs/api.md).
 """
 
-import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
 
 import httpx
 
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.conversation import Conversation
-from longview.model.engine.remote.events import ReplyEvent, as_count, as_list, as_name, as_table, clean_text
-from longview.model.engine.remote.facts import ServerFacts
-from longview.model.engine.remote.http import describe
+from longview.model.engine.remote.events import ReplyEvent, as_count, as_list, as_name, as_table, as_text
+from longview.model.engine.remote.facts import ServerFacts, parse_version
+from longview.model.engine.remote.http import describe, read_json
 from longview.model.engine.remote.server import Server
 from longview.model.errors import ServerFailed, ServerUnreachable
 
@@ -26,6 +25,8 @@ IMAGE_PLACE = "[img]"
 """Mark of the place of an image in the text of a message."""
 KEPT_FOR = "30m"
 """Time for which Ollama keeps a model loaded after a reply, instead of five minutes."""
+FIRST_WITH_PLACES = (0, 23, 4)
+"""First version that puts the images of Qwen's models at their places in the text (model/renderers/image_tags.go)."""
 MISCOUNTING_VERSIONS = ("0.30.0",)
 """Versions that do not count the tokens of a prompt that are in their prefix cache."""
 
@@ -33,7 +34,7 @@ MISCOUNTING_VERSIONS = ("0.30.0",)
 class OllamaAdapter:
     """See `OpenAIAdapter`."""
 
-    frames_per_unit: ClassVar[int] = 1
+    frames_per_timestamp: ClassVar[int] = 1
 
     def __init__(self, server: Server, facts: ServerFacts) -> None:
         self.server, self.facts = server, facts
@@ -51,7 +52,11 @@ class OllamaAdapter:
         if context_tokens is None:
             context_tokens = _load(contact)
         capabilities = tag.get("capabilities")
-        is_miscounting = version in MISCOUNTING_VERSIONS
+        problems = []
+        if version in MISCOUNTING_VERSIONS:
+            problems.append(f"Ollama {version} miscounts prompts; install a newer version.")
+        if () < parse_version(version) < FIRST_WITH_PLACES:
+            problems.append(f"Ollama {version} puts all images before the timestamps; install 0.23.4 or a newer version.")
         return ServerFacts(
             "Ollama",
             version=version,
@@ -62,7 +67,7 @@ class OllamaAdapter:
             has_thinking_switch="thinking" in as_list(capabilities),
             keeps_prefix=True,
             context_setting="OLLAMA_CONTEXT_LENGTH of ollama serve, or LONGVIEW_CONTEXT_TOKENS",
-            problems=(f"Ollama {version} miscounts prompts; install a newer version.",) if is_miscounting else (),
+            problems=tuple(problems),
         )
 
     @property
@@ -95,11 +100,11 @@ class OllamaAdapter:
             body["format"] = schema
         return body
 
-    def amend(self, conversation: Conversation, message: str) -> bool:  # noqa: ARG002
-        """Return False: nothing can be changed."""
-        return False
+    def amend(self, conversation: Conversation, body: Mapping[str, Any], message: str) -> Conversation | None:  # noqa: ARG002
+        """Return None: nothing can be changed."""
+        return None
 
-    def accept(self, conversation: Conversation) -> None:
+    def accept(self, conversation: Conversation, original: Conversation) -> None:
         """Do nothing: each request has its images."""
 
     async def read_events(self, response: httpx.Response) -> AsyncIterator[ReplyEvent]:
@@ -107,18 +112,15 @@ class OllamaAdapter:
         async for line in response.aiter_lines():
             if not line.strip():
                 continue
-            try:
-                data = as_table(json.loads(line))
-            except (ValueError, RecursionError):
-                data = {}
+            data = as_table(read_json(line))
             if data.get("error") or not data:
-                yield ReplyEvent(error=clean_text(describe(line.encode(errors="replace"))) or "an error without a message")
+                yield ReplyEvent(error=describe(self.server, line.encode()) or "an error without a message")
                 return
             message = as_table(data.get("message"))
             is_done = data.get("done") is True
             yield ReplyEvent(
-                text=clean_text(message.get("content")),
-                thoughts=clean_text(message.get("thinking")),
+                text=as_text(message.get("content")),
+                thoughts=as_text(message.get("thinking")),
                 finish_reason=(as_name(data.get("done_reason")) or "stop") if is_done else None,
                 prompt_tokens=as_count(data.get("prompt_eval_count")),
             )

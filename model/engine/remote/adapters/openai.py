@@ -3,7 +3,8 @@
 Each frame is an image after its timestamp, as text. The text between them keeps llama.cpp from joining two images of one size.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import httpx
@@ -16,12 +17,15 @@ from longview.model.engine.remote.facts import ServerFacts
 from longview.model.engine.remote.openai_events import read_events
 from longview.model.engine.remote.server import Server
 
+SCHEMA_WORDS = ("response_format", "json_schema", "schema", "grammar", "structured", "guided")
+"""Words of the message with which a server refuses a JSON schema."""
+
 
 class OpenAIAdapter:
     """What is sent to a server, and how its replies are read."""
 
-    frames_per_unit: ClassVar[int] = 1
-    """Frames with one timestamp: one where frames are sent as images, two in a video."""
+    frames_per_timestamp: ClassVar[int] = 1
+    """Number of frames with one timestamp: one where frames are sent as images, two in a video."""
     stream_options: ClassVar[dict[str, Any]] = {"include_usage": True}
     """Without it, most servers do not report the tokens of a streamed reply."""
 
@@ -58,23 +62,23 @@ class OpenAIAdapter:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
         return body
 
-    def amend(self, conversation: Conversation, message: str) -> bool:
-        """Change what is sent after a rejection. Return whether the request should be sent once more.
+    def amend(self, conversation: Conversation, body: Mapping[str, Any], message: str) -> Conversation | None:
+        """Return what to ask instead of a conversation that was rejected; None if nothing can be changed.
 
-        A server may refuse a JSON schema, or one of this form. Replies are parsed in any case.
+        `body`: what was sent. `message`: what the server says. It may refuse a JSON schema; replies are parsed in any case.
         """
-        has_refused_schema = self._sends_schema and conversation.schema is not None
-        if has_refused_schema and any(word in message.lower() for word in ("response_format", "schema", "grammar", "structured")):
-            self._sends_schema = False
-            return True
-        return False
+        if "response_format" in body and any(word in message.lower() for word in SCHEMA_WORDS):
+            return replace(conversation, schema=None)
+        return None
 
-    def accept(self, conversation: Conversation) -> None:
-        """Note that the server has taken the frames of a request."""
+    def accept(self, conversation: Conversation, original: Conversation) -> None:
+        """Note that the server has taken a conversation, which stands for the original one."""
+        if original.schema is not None and conversation.schema is None:
+            self._sends_schema = False
 
     def read_events(self, response: httpx.Response) -> AsyncIterator[ReplyEvent]:
         """Yield the pieces of a streamed reply."""
-        return read_events(response)
+        return read_events(self.server, response)
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         """Build the turns; the first one starts with frames and context, which the server's prefix cache then has."""

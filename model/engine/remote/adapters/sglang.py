@@ -4,7 +4,7 @@ from typing import Any
 
 from longview.model.engine.remote.adapters.openai import ThinkingSwitchAdapter
 from longview.model.engine.remote.contact import Contact
-from longview.model.engine.remote.events import as_count, as_name
+from longview.model.engine.remote.events import as_count, as_name, last_part
 from longview.model.engine.remote.facts import ServerFacts
 
 
@@ -18,11 +18,12 @@ class SglangAdapter(ThinkingSwitchAdapter):
             return None
         model, settings = contact.get("/model_info") or contact.get("/get_model_info"), contact.get("/server_info")
         seen = model.get("has_image_understanding")
+        weights = last_part(as_name(model.get("model_path"))), as_name(model.get("weight_version"))
         truncation = "It was started with --allow-auto-truncate, which cuts the end of a long prompt, its question."
         return ServerFacts(
             "SGLang",
             version=as_name(settings.get("version")),
-            fingerprint=" ".join(filter(None, (as_name(model.get("model_path")), as_name(model.get("weight_version"))))),
+            fingerprint=" ".join(filter(None, weights)),
             context_tokens=as_count(entry.get("max_model_len")),
             takes_images=seen if isinstance(seen, bool) else None,
             has_json_schema=True,

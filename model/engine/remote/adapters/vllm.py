@@ -5,15 +5,17 @@ Since 0.31 it takes them only with `--trust-request-mm-kwargs`; without it, fram
 under a name that the client chooses (`uuid`): later questions send the name alone.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from longview.model.engine.prefill import MS_PER_SECOND
 from longview.model.engine.remote.adapters.openai import ThinkingSwitchAdapter
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.conversation import Conversation
-from longview.model.engine.remote.events import as_count, as_name
-from longview.model.engine.remote.facts import ServerFacts
-from longview.model.errors import ServerUnreachable
+from longview.model.engine.remote.events import as_count, as_name, last_part
+from longview.model.engine.remote.facts import ServerFacts, parse_version
+from longview.model.engine.remote.http import KEY_STATUSES, describe, key_error
+from longview.model.errors import ServerFailed, ServerUnreachable
 from longview.video.sampler import FRAMES_PER_PATCH
 
 MAX_IMAGES = 999
@@ -24,6 +26,12 @@ not publish (vLLM 0.32)."""
 VIDEO_OPTION = '--mm-processor-kwargs \'{"size": {"longest_edge": 469762048, "shortest_edge": 4096}}\''
 """Option of `vllm serve` with which a video may have 229,376 tokens."""
 TRUST_OPTION = "--trust-request-mm-kwargs"
+FIRST_WITH_TIMES = (0, 18)
+"""First version that passes the times of frames to the processor (vllm-project/vllm#40133)."""
+WHY_IMAGES = (
+    "images with timestamps between them are sent. An image shows one instant where a part of a video shows two, so that motion "
+    "is seen less well."
+)
 PROCESSOR_SETTINGS = {"do_resize": False, "do_sample_frames": False}
 """The frames already have the planned size. By default, the processor would shrink the frames of a long video."""
 
@@ -43,23 +51,26 @@ class VllmImagesAdapter(ThinkingSwitchAdapter):
         """See `OpenAIAdapter.recognize`."""
         if entry.get("owned_by") != "vllm":
             return None
-        trusts = _is_trusted(contact)
+        version = as_name(contact.get("/version").get("version"))
+        is_old = () < parse_version(version) < FIRST_WITH_TIMES
+        trusts = not is_old and _is_trusted(contact)
         notes, warnings = [], []
-        if trusts:
+        if is_old:
+            warnings.append(f"vLLM {version} does not take the times of frames: {WHY_IMAGES} Newer ones take videos.")
+        elif trusts:
             notes.append(
                 f"A video of more than {VIDEO_TOKENS:,} tokens may exceed vLLM's encoder cache, so that longer ones are planned "
                 f"in parts. To lift the limit, start it with {VIDEO_OPTION}, and set LONGVIEW_SERVER_VIDEO_TOKENS=229376."
             )
         else:
             warnings.append(
-                "This vLLM does not take the times of frames from requests, so that images with timestamps between them are "
-                "sent. An image shows one instant where a part of a video shows two, so that motion is seen less well. To send "
-                f"videos, start it with {TRUST_OPTION}, if you trust all who can reach it."
+                f"This vLLM does not take the times of frames from requests: {WHY_IMAGES} To send videos, start it with "
+                f"{TRUST_OPTION}, if you trust all who can reach it."
             )
         return ServerFacts(
             "vLLM",
-            version=as_name(contact.get("/version").get("version")),
-            fingerprint=as_name(entry.get("root")) or "",
+            version=version,
+            fingerprint=last_part(as_name(entry.get("root"))),
             context_tokens=as_count(entry.get("max_model_len")),
             takes_video=trusts,
             max_images=MAX_IMAGES,
@@ -68,28 +79,31 @@ class VllmImagesAdapter(ThinkingSwitchAdapter):
             has_thinking_switch=True,
             keeps_prefix=True,
             keeps_media=True,
+            reports_tokens_first=True,
             context_setting="--max-model-len of vllm serve",
             notes=tuple(notes),
             warnings=tuple(warnings),
         )
 
-    def accept(self, conversation: Conversation) -> None:
-        """Note that the server has the frames of a request."""
+    def accept(self, conversation: Conversation, original: Conversation) -> None:
+        """Note that the server has the frames of a conversation. See also `OpenAIAdapter.accept`."""
+        super().accept(conversation, original)
         if conversation.images:
             self._kept.add(conversation.digest)
 
-    def amend(self, conversation: Conversation, message: str) -> bool:
-        """Send the frames again: the server has dropped those that were named only. See also `OpenAIAdapter.amend`."""
-        if conversation.digest in self._kept:
-            self._kept.remove(conversation.digest)
-            return True
-        return super().amend(conversation, message)
+    def amend(self, conversation: Conversation, body: Mapping[str, Any], message: str) -> Conversation | None:
+        """Send the frames themselves if the server has dropped those that were named. See also `OpenAIAdapter.amend`."""
+        parts = [part for turn in body["messages"] if isinstance(turn["content"], list) for part in turn["content"]]
+        if any("uuid" in part and part[part["type"]] is None for part in parts):
+            self._kept.discard(conversation.digest)
+            return conversation
+        return super().amend(conversation, body, message)
 
     def _frame_parts(self, conversation: Conversation) -> list[dict[str, Any]]:
-        parts = super()._frame_parts(conversation)
+        parts, is_kept = super()._frame_parts(conversation), conversation.digest in self._kept
         for image, part in zip(conversation.images, parts[1::2], strict=True):
             part["uuid"] = image.digest
-            if conversation.digest in self._kept:
+            if is_kept:
                 part["image_url"] = None
         return parts
 
@@ -97,7 +111,7 @@ class VllmImagesAdapter(ThinkingSwitchAdapter):
 class VllmVideoAdapter(VllmImagesAdapter):
     """The adapter of a vLLM that gets videos."""
 
-    frames_per_unit: ClassVar[int] = FRAMES_PER_PATCH
+    frames_per_timestamp: ClassVar[int] = FRAMES_PER_PATCH
 
     def body(self, conversation: Conversation) -> dict[str, Any]:
         """See `OpenAIAdapter.body`."""
@@ -129,7 +143,11 @@ def _video_metadata(conversation: Conversation) -> dict[str, Any]:
 
 
 def _is_trusted(contact: Contact) -> bool:
-    """Whether vLLM takes settings of its processor from requests. Since 0.31 it refuses them unless it was started so."""
+    """Whether vLLM takes settings of its processor from requests. Since 0.31 it refuses them unless it was started so.
+
+    Raises:
+        ServerFailed: it rejects the request for another reason, for instance because its engine is dead.
+    """
     body = {
         "model": contact.server.model,
         "messages": [{"role": "user", "content": "?"}],
@@ -141,4 +159,11 @@ def _is_trusted(contact: Contact) -> bool:
     except ServerUnreachable:
         # A refusal comes at once. A request that is taken may wait for its turn.
         return True
-    return document.is_success or "mm_processor_kwargs" not in document.message
+    if document.is_success:
+        return True
+    message = describe(contact.server, document.content)
+    if document.status in KEY_STATUSES:
+        raise key_error(contact.server, message)
+    if "mm_processor_kwargs" not in message:
+        raise ServerFailed(f"The server at {contact.server.url} rejected a short request: {message or document.status}")
+    return False
