@@ -37,7 +37,8 @@ def script() -> Iterator[Script]:
                     "Per-request mm_processor_kwargs are disabled by default because they can change multimodal preprocessing"
                 )
                 refusal = {"error": {"message": sentence, "type": "BadRequestError", "code": 400}}
-                answers(200 if script.trusts_requests else 400, {} if script.trusts_requests else refusal)(self)
+                refused_or_taken = answers(200 if script.trusts_requests else 400, {} if script.trusts_requests else refusal)
+                (self.script.short_response or refused_or_taken)(self)
                 return
             self.script.last_request = self.script.with_media(request)
             if self.script.last_request is None:

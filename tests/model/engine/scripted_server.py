@@ -35,6 +35,8 @@ class Script:
         """What the server publishes besides the list of models, by path."""
         self.headers: list[dict[str, str]] = []
         """The headers of the requests for documents."""
+        self.short_response: Callable[[BaseHTTPRequestHandler], None] | None = None
+        """The response to the short request with which vLLM is asked for that; None: as `trusts_requests` says."""
         self.trusts_requests = True
         """Whether it takes settings of its processor from requests."""
         self.measurements: list[dict[str, Any]] = []
