@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     """Profile of a served model, which decides what it is asked and how long its videos are: a file of `model/profiles/` by its
     name, or `demo`; by default as the model's name says."""
     server: str | None = None
-    """An OpenAI-compatible server that serves `model`, as `http://host:8000/v1`; by default the model runs here."""
+    """A server of `model`, as `http://host:8000/v1`; by default the model runs here."""
     server_key: str = Field(default="none", repr=False)
     """The API key for that server. It is better kept in the environment or in a file than in a command."""
     server_key_file: Path | None = None
