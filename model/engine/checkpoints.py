@@ -179,7 +179,7 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
         raise InvalidCheckpoint(f"{folder} is not a video language model: its config.json has no vision_config.")
     range_config = _read_trained_range(folder)
     question_templates = tuple(range_config.get("question_templates", ()))
-    profile = read_profile(TEMPLATE_PROFILE) if question_templates else find_profile(str(config.get("model_type", "")))
+    profile = read_profile(TEMPLATE_PROFILE) if question_templates else find_profile(str(config.get("model_type", "")), name)
     text: dict[str, Any] = config.get("text_config", config)
     heads = int(text.get("num_attention_heads", 1))
     head_size = int(text.get("head_dim") or text.get("hidden_size", 0) // heads)

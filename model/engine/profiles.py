@@ -27,8 +27,11 @@ GENERAL = "qwen3-vl"
 OWN_KEYS = frozenset({"source", "architectures", "names"})
 """Keys that a profile does not take from the profile that it extends."""
 
-ReplyForm = Literal["json"]
-"""Form of a reply. `json`: a list of objects, which `longview.model.tasks.replies` parses."""
+CaptionForm = Literal["json", "event lines"]
+"""Form of captions. `json`: a list of objects. `event lines`: `<start - end> description` in a line of its own."""
+SpanForm = Literal["json", "pairs", "sentence", "from to"]
+"""Form of spans. `json`: a list of objects. `pairs`: a JSON list of `[start, end]`. `sentence`: `The event happens in START - END
+seconds`. `from to`: `From START to END.`"""
 
 
 class ShownPart(Protocol):
@@ -138,10 +141,24 @@ class Prompts:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Replies:
-    """The forms of the replies of a profile."""
+    """The forms of the replies of a profile. `longview.model.tasks.reply_forms` parses them."""
 
-    captions: ReplyForm
-    spans: ReplyForm
+    captions: CaptionForm
+    spans: SpanForm
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class Capabilities:
+    """What the checkpoints of a profile were trained for."""
+
+    spans: Literal["all", "one", "none"]
+    """Whether they find all spans of a query in a window, or a single one."""
+    absence: bool
+    """Whether they say that a query does not occur. Others name a span in any case."""
+    captions: bool
+    answers: bool
+    """Whether they answer questions, and confirm claims."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -160,6 +177,7 @@ class Profile:
     trained_range: Annotated[TrainedRange, BeforeValidator(_check_range_keys)]
     """Range of a checkpoint without a `trained_range.json` beside its weights."""
     replies: Replies
+    capabilities: Capabilities
     prompts: Prompts
     names: tuple[str, ...] = ()
     """Parts of the names of its checkpoints, without capitals and marks: a server states the name, and not the architecture."""
@@ -168,13 +186,19 @@ class Profile:
 _ADAPTER = TypeAdapter(Profile)
 
 
-def find_profile(architecture: str = "") -> Profile:
-    """Return the profile of an architecture, which is the `model_type` of a `config.json`, or else the general profile.
+def find_profile(architecture: str = "", name: str = "") -> Profile:
+    """Return the profile of a checkpoint: that of its name, if it is a fine-tuned one, else that of its architecture.
+
+    `architecture`: the `model_type` of a `config.json`; one without a profile gets the general one. `name`: a Hugging Face id, or a
+    folder, of which the last part counts.
 
     Raises:
         InvalidProfile: see `read_profile`.
     """
     profiles = _read_profiles()
+    named = _match_name(name.rstrip("/").rpartition("/")[2])
+    if named is not None and not named.architectures:
+        return named
     return next((profile for profile in profiles.values() if architecture in profile.architectures), profiles[GENERAL])
 
 
@@ -184,9 +208,14 @@ def find_profile_by_name(model: str) -> Profile:
     Raises:
         InvalidProfile: see `read_profile`.
     """
+    return _match_name(model) or _read_profiles()[GENERAL]
+
+
+def _match_name(model: str) -> Profile | None:
+    """Return the profile with the longest part of a model's name; None without one."""
     name = re.sub(r"[^a-z0-9]", "", model.lower())
-    profiles = _read_profiles()
-    return next((one for one in profiles.values() if any(part in name for part in one.names)), profiles[GENERAL])
+    matches = [(len(part), profile) for profile in _read_profiles().values() for part in profile.names if part in name]
+    return max(matches, key=lambda match: match[0])[1] if matches else None
 
 
 def read_named_profile(name: str) -> Profile:

@@ -21,7 +21,8 @@ from longview.model.tasks.options import CaptionOptions
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.quality import QualityReport, check_captions
 from longview.model.tasks.refiner import refine_timeline
-from longview.model.tasks.replies import TimedCaption, parse_events
+from longview.model.tasks.replies import TimedCaption
+from longview.model.tasks.reply_forms import parse_captions
 from longview.model.tasks.text_match import has_paraphrase
 from longview.model.tasks.words import SegmentsWithin, Words, no_segments, words_of_window
 from longview.video.errors import UnreadableVideo
@@ -151,17 +152,18 @@ def _caption_window(
     *,
     presence_penalty: float = 0.0,
 ) -> _Attempt:
+    profile = session.checkpoint.profile
     generation = session.generate(
-        session.checkpoint.profile.prompts.captions(session, has_words=bool(words.prompt)),
+        profile.prompts.captions(session, has_words=bool(words.prompt)),
         context=words.prompt,
         max_new_tokens=MAX_CAPTION_TOKENS,
-        schema=TimedCaption,
+        schema=TimedCaption if profile.replies.captions == "json" else None,
         presence_penalty=presence_penalty,
         progress=progress,
     )
     for _ in generation:
         progress.update(_reply_progress(generation.text, session))
-    reply = parse_events(generation.text, session)
+    reply = parse_captions(generation.text, session, profile.replies.captions)
     events = [event for event in reply.events if event.text]
     if options.verify:
         verified_events = (_verify_event(session, prober, event, progress) for event in events)

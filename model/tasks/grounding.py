@@ -7,7 +7,8 @@ from contextlib import suppress
 from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.coverage import CoverageTracker
-from longview.model.tasks.replies import TimeRange, parse_events
+from longview.model.tasks.replies import TimeRange
+from longview.model.tasks.reply_forms import parse_spans
 from longview.video.errors import UnreadableVideo
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
@@ -92,12 +93,17 @@ def clip_plan(pool: SessionPool, video: VideoInfo, around: Span, *, purpose: Pur
 
 def ground(session: VideoSession, query: str, *, progress: Progress = NO_PROGRESS) -> tuple[list[Span], bool]:
     """Return the spans in which a session sees the query, on the video's clock, and whether its reply was readable."""
-    prompt = session.checkpoint.profile.prompts.locate(session, query)
-    generation = session.generate(prompt, max_new_tokens=MAX_GROUNDING_TOKENS, schema=TimeRange, progress=progress)
+    profile = session.checkpoint.profile
+    generation = session.generate(
+        profile.prompts.locate(session, query),
+        max_new_tokens=MAX_GROUNDING_TOKENS,
+        schema=TimeRange if profile.replies.spans == "json" else None,
+        progress=progress,
+    )
     for _ in generation:
         pass
-    reply = parse_events(generation.text, session)
-    return [event.span for event in reply.events], generation.is_complete and reply.is_json
+    reply = parse_spans(generation.text, session, profile.replies.spans)
+    return [event.span for event in reply.events], generation.is_complete and reply.has_form
 
 
 def with_margin(span: Span) -> Span:

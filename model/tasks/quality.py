@@ -44,7 +44,7 @@ def check_captions(generation: Generation, reply: ParsedReply, session: VideoSes
         errors.append("is repetitive")
     elif not generation.is_complete:
         errors.append("is cut off")
-    if not reply.is_json:
+    if not reply.has_form:
         errors.append("cannot be parsed")
     if reply.rejected_count:
         errors.append("has times outside of the window")

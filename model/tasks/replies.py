@@ -53,8 +53,8 @@ class ParsedReply:
     """Events in order of time, on the video's clock, inside the session's window."""
     rejected_count: int
     """Number of entries without times, with times that are not numbers, or entirely outside the window."""
-    is_json: bool
-    """Whether the reply had JSON in one of the forms, whole or cut off."""
+    has_form: bool
+    """Whether the reply was in the expected form, whole or cut off."""
     is_in_order: bool = True
     """Whether the reply had its events in order of time."""
 
@@ -62,8 +62,11 @@ class ParsedReply:
 def parse_events(text: str, session: VideoSession) -> ParsedReply:
     """Parse a reply about a session's window; localisation replies give events without text."""
     entries = parse_entries(text)
-    if entries is None:
-        return ParsedReply((), 0, is_json=False)
+    return ParsedReply((), 0, has_form=False) if entries is None else to_events(entries, session)
+
+
+def to_events(entries: Sequence[Any], session: VideoSession) -> ParsedReply:
+    """Turn the entries of a reply, objects with two times and perhaps a text, into events on the video's clock."""
     events, rejected = [], 0
     for entry in entries:
         event = _event(entry, session)
@@ -73,7 +76,7 @@ def parse_events(text: str, session: VideoSession) -> ParsedReply:
             events.append(event)
     starts_s = [event.span.start_s for event in events]
     in_time = tuple(sorted(events, key=lambda event: event.span))
-    return ParsedReply(in_time, rejected, is_json=True, is_in_order=starts_s == sorted(starts_s))
+    return ParsedReply(in_time, rejected, has_form=True, is_in_order=starts_s == sorted(starts_s))
 
 
 def parse_entries(text: str) -> list[Any] | None:
@@ -87,14 +90,17 @@ def parse_entries(text: str) -> list[Any] | None:
             return value
     # Objects one per line, or those before the place where a list is cut off.
     if entries := [entry for value in values if isinstance(value, dict) for entry in _entries_of(value)]:
-        return entries
+        return _with_ranges(entries)
     if pairs := list(_whole_pairs(body)):
         return pairs
     items = next((value for value in values if isinstance(value, list)), [])
-    if items and all(isinstance(item, list) and len(item) == 2 for item in items):
-        # Pairs of a start and an end.
-        return [{"range": item} for item in items]
-    return items if values else None
+    return _with_ranges(items) if values else None
+
+
+def _with_ranges(items: list[Any]) -> list[Any]:
+    """Return a list of pairs of a start and an end as objects; any other list as it is."""
+    is_pairs = all(isinstance(item, list) and len(item) == 2 for item in items)
+    return [{"range": item} for item in items] if is_pairs else items
 
 
 def _whole_values(body: str) -> Iterator[list[Any] | dict[str, Any]]:

@@ -29,11 +29,11 @@ def check(
     generation: FakeGeneration | None = None,
     *,
     rejected: int = 0,
-    is_json: bool = True,
+    has_form: bool = True,
     is_in_order: bool = True,
     window_end_s: float = 60.0,
 ) -> QualityReport:
-    reply = ParsedReply(events, rejected, is_json, is_in_order)
+    reply = ParsedReply(events, rejected, has_form, is_in_order)
     return check_captions(generation or FakeGeneration(), reply, FakeSession(Span(0.0, window_end_s)))
 
 
@@ -51,7 +51,7 @@ def test_events_out_of_order_give_a_warning() -> None:
     [
         ({"generation": FakeGeneration(is_complete=False)}, "is cut off"),
         ({"generation": FakeGeneration(is_complete=False, is_repetitive=True)}, "is repetitive"),
-        ({"is_json": False, "events": ()}, "cannot be parsed"),
+        ({"has_form": False, "events": ()}, "cannot be parsed"),
         ({"rejected": 1}, "has times outside of the window"),
         ({"events": make_uniform_events(10)}, "has uniform events"),
         # The window's end cuts the last event short.

@@ -44,7 +44,7 @@ TWO_EVENTS = (Event(Span(3.0, 5.5), "A dog runs."), Event(Span(10.0, 12.5), "It 
 )
 def test_every_reply_form_gives_the_same_events(reply: str) -> None:
     parsed = parse_events(reply, session())
-    assert (parsed.events, parsed.rejected_count, parsed.is_json) == (TWO_EVENTS, 0, True)
+    assert (parsed.events, parsed.rejected_count, parsed.has_form) == (TWO_EVENTS, 0, True)
     assert parsed.is_in_order == (reply != json.dumps(TWO[::-1]))
 
 
@@ -52,11 +52,11 @@ def test_every_reply_form_gives_the_same_events(reply: str) -> None:
     "reply", ["", "The dog runs from 3 to 5 seconds.", "[", "```json", '[{"start": 3.2, "en', "12.5", '"text"', "[" * 100_000]
 )
 def test_reply_without_json_is_not_json(reply: str) -> None:
-    assert parse_events(reply, session()) == ParsedReply((), 0, is_json=False)
+    assert parse_events(reply, session()) == ParsedReply((), 0, has_form=False)
 
 
 def test_empty_list_is_a_valid_reply() -> None:
-    assert parse_events("[]", session()) == ParsedReply((), 0, is_json=True)
+    assert parse_events("[]", session()) == ParsedReply((), 0, has_form=True)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_empty_list_is_a_valid_reply() -> None:
 )
 def test_malformed_entry_is_counted_and_others_are_kept(entry: object) -> None:
     parsed = parse_events(json.dumps([TWO[0], entry, TWO[1]]), session())
-    assert parsed == ParsedReply(TWO_EVENTS, 1, is_json=True)
+    assert parsed == ParsedReply(TWO_EVENTS, 1, has_form=True)
 
 
 def test_timestamp_means_its_whole_patch() -> None:
