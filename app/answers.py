@@ -260,6 +260,7 @@ class Answers:
         from longview.model.tasks.answerer import answer_question
 
         entry, restrict_to = part.entry, part.restrict_to
+        self._runtime.require_answers()
         video = self._media.probe(entry, progress)
         self._runtime.require_known_footage(entry)
         pool = self._runtime.pool
@@ -279,6 +280,7 @@ class Answers:
             candidate_spans=lambda query: self._retriever.candidate_spans(entry, query, restrict_to),
             words=words_in(self._library, self._runtime.settings, entry.video_id),
             history=history,
+            grounding_pool=self._runtime.grounding_pool,
             progress=progress,
         )
 

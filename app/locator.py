@@ -95,12 +95,22 @@ class Locator:
         progress = progress.child(0.0, 1.0, f"Searching {entry.title}")
         self._runtime.require_known_footage(entry)
         candidates = self._retriever.candidate_spans(entry, query)
+        grounding_pool = self._runtime.grounding_pool
         pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.localization
         with self._runtime.watching(entry.path, entry.content_hash) as file:
             video = self._media.probe(entry, progress)
             result = retry_with_smaller_plan(
                 self._runtime,
-                lambda: locate(pool, prober, video, query, options, candidates=candidates, progress=progress),
+                lambda: locate(
+                    pool,
+                    prober,
+                    video,
+                    query,
+                    options,
+                    candidates=candidates,
+                    grounding_pool=grounding_pool,
+                    progress=progress,
+                ),
             )
             file.check(progress)
         return result

@@ -13,7 +13,7 @@ from longview.app.errors import BadRequest
 from longview.app.settings import Settings, read_server_key
 from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library, Provenance, VideoEntry
-from longview.model.engine.checkpoints import Checkpoint, find_checkpoint, is_same_checkpoint
+from longview.model.engine.checkpoints import Checkpoint, find_checkpoint, is_same_checkpoint, with_profile
 from longview.model.screen_text.weights import TextModel, find_text_model
 from longview.model.speech.weights import SpeechModel, find_speech_model
 from longview.video.decoder import Decoder
@@ -38,6 +38,7 @@ class Runtime:
         # From Python 3.12 on a cached property has no lock of its own.
         self._lock = threading.RLock()
         self._pool: SessionPool | None = None
+        self._grounding_pool: SessionPool | None = None
         self._vectors: VectorIndex | None = None
         self._recognizer: SpeechRecognizer | None = None
         self._text_recognizer: TextRecognizer | None = None
@@ -55,29 +56,61 @@ class Runtime:
 
     @functools.cached_property
     def _local_checkpoint(self) -> Checkpoint:
+        settings = self.settings
         with self._lock:
-            return find_checkpoint(self.settings.model, context_tokens=self.settings.context_tokens, device=self.settings.device)
+            checkpoint = find_checkpoint(settings.model, context_tokens=settings.context_tokens, device=settings.device)
+            return checkpoint if settings.profile is None else with_profile(checkpoint, settings.profile)
+
+    @property
+    def grounding_checkpoint(self) -> Checkpoint | None:
+        """The checkpoint that locates, without its weights; None: `checkpoint` does.
+
+        Raises:
+            BadRequest: it was not trained to locate. CheckpointNotFound, InvalidCheckpoint: as for `checkpoint`.
+        """
+        if self._grounding_pool is not None:
+            return self._grounding_pool.engine.checkpoint
+        return self._grounding_server.checkpoint if self._grounding_server else self._local_grounding_checkpoint
+
+    @functools.cached_property
+    def _local_grounding_checkpoint(self) -> Checkpoint | None:
+        settings = self.settings
+        if settings.grounding_model is None:
+            return None
+        with self._lock:
+            return find_checkpoint(settings.grounding_model, device=settings.device)
+
+    @functools.cached_property
+    def _grounding_server(self) -> "Server | None":
+        settings = self.settings
+        if settings.grounding_server is None:
+            return None
+        if settings.grounding_model is None:
+            raise BadRequest("--grounding-server needs the name of its model; add it with --grounding-model.")
+        return self._server_of(settings.grounding_server, settings.grounding_model, None)
 
     @functools.cached_property
     def _server(self) -> "Server | None":
         """The server of the model; None if the model runs in this process."""
         settings = self.settings
         if settings.server is None:
-            if settings.profile is not None:
-                raise BadRequest("--profile needs --server: a checkpoint that runs here has the profile of its architecture.")
             return None
         if settings.model == "auto":
             raise BadRequest("--server needs the name of its model; add it, for example --model Qwen/Qwen3-VL-8B-Instruct.")
+        return self._server_of(settings.server, settings.model, settings.profile)
+
+    def _server_of(self, url: str, model: str, profile: str | None) -> "Server":
         from longview.model.engine.remote.server import Server
 
+        settings = self.settings
         return Server(
-            settings.server,
-            settings.model,
+            url,
+            model,
             read_server_key(settings),
             context_tokens=settings.context_tokens,
             max_silence_s=settings.server_silence_s,
             max_video_tokens=settings.server_video_tokens,
-            profile=settings.profile,
+            profile=profile,
         )
 
     @property
@@ -90,18 +123,45 @@ class Runtime:
         """The sessions of the chosen checkpoint; the first access loads its weights."""
         with self._lock:
             if self._pool is None:
-                from longview.model.engine.sessions import SessionPool
-
-                engine = self._load_engine()
-                self._pool = SessionPool(
-                    engine,
-                    self.decoder,
-                    memory_bytes=self.settings.session_memory_bytes,
-                    host_bytes=self.settings.session_host_bytes if engine.device in ("cuda", "xpu") else 0,
-                    context_tokens=self.settings.context_tokens,
-                    takes_words=self.checkpoint.profile.takes_words,
-                )
+                self._pool = self._open_pool(self.checkpoint, self._server, context_tokens=self.settings.context_tokens)
             return self._pool
+
+    @property
+    def grounding_pool(self) -> "SessionPool | None":
+        """The sessions of the checkpoint that locates; the first access loads its weights. None: that of `pool` does.
+
+        Raises:
+            BadRequest: it was not trained to locate.
+        """
+        with self._lock:
+            if self._grounding_pool is None and (checkpoint := self.grounding_checkpoint) is not None:
+                if checkpoint.profile.capabilities.spans == "none":
+                    raise BadRequest(f"{checkpoint.name} was not trained to locate; choose another --grounding-model.")
+                self._grounding_pool = self._open_pool(checkpoint, self._grounding_server)
+            return self._grounding_pool
+
+    def _open_pool(self, checkpoint: Checkpoint, server: "Server | None", *, context_tokens: int | None = None) -> "SessionPool":
+        from longview.model.engine.sessions import SessionPool
+
+        settings = self.settings
+        engine = self._load_engine(checkpoint, server)
+        memory_bytes = settings.session_memory_bytes
+        if memory_bytes is None and server is None and self._are_both_local:
+            # Each of the two engines takes what is free for its own.
+            memory_bytes = engine.kv_cache_bytes // 2
+        return SessionPool(
+            engine,
+            self.decoder,
+            memory_bytes=memory_bytes,
+            host_bytes=settings.session_host_bytes if engine.device in ("cuda", "xpu") else 0,
+            context_tokens=context_tokens,
+            takes_words=checkpoint.profile.takes_words,
+        )
+
+    @property
+    def _are_both_local(self) -> bool:
+        settings = self.settings
+        return settings.grounding_model is not None and settings.server is None and settings.grounding_server is None
 
     @contextmanager
     def watching(self, path: Path, content_hash: str = "") -> Iterator[WatchedFile]:
@@ -115,21 +175,22 @@ class Runtime:
 
     def _discard_sessions(self, content_hash: str) -> None:
         """End the sessions of a video whose file was changed while they were opened."""
-        if self._pool is not None:
-            self._pool.discard(content_hash)
+        for pool in (self._pool, self._grounding_pool):
+            if pool is not None:
+                pool.discard(content_hash)
 
-    def _load_engine(self) -> "Engine":
+    def _load_engine(self, checkpoint: Checkpoint, server: "Server | None") -> "Engine":
         settings = self.settings
-        if self._server is not None:
+        if server is not None:
             try:
                 from longview.model.engine.remote.engine import RemoteEngine
             except ImportError as error:
                 raise BadRequest(f"--server needs the package {error.name}; install it with: pip install {error.name}") from error
-            return RemoteEngine(self._server, thinking=settings.thinking, max_thinking_tokens=settings.thinking_tokens)
+            return RemoteEngine(server, thinking=settings.thinking, max_thinking_tokens=settings.thinking_tokens)
         from longview.model.engine.local import LocalEngine
 
         return LocalEngine(
-            self.checkpoint,
+            checkpoint,
             device=settings.device,
             cpu_threads=settings.cpu_threads,
             precision=settings.precision,
@@ -212,6 +273,31 @@ class Runtime:
         """Return the provenance of a result that is made now."""
         fields = plan_fields(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
         return Provenance(self.checkpoint.identity, self.checkpoint.profile.version, fields)
+
+    def require_answers(self) -> None:
+        """Check that the chosen checkpoint was trained to answer questions.
+
+        Raises:
+            BadRequest: it was not.
+        """
+        if not self.checkpoint.profile.capabilities.answers:
+            raise BadRequest(
+                f"{self.checkpoint.name} was trained to locate, and not to answer; choose it with --grounding-model, and another "
+                "checkpoint with --model."
+            )
+
+    def localization_provenance(self, plan: SamplingPlan | None) -> Provenance:
+        """Return the provenance of spans that are located now."""
+        provenance, checkpoint = self.provenance(plan), self.grounding_checkpoint
+        if checkpoint is None:
+            return provenance
+        return Provenance(checkpoint.identity, checkpoint.profile.version, provenance.plan)
+
+    def discard_sessions(self) -> None:
+        """End all sessions, because a served model turned out to take less than they send."""
+        for pool in (self._pool, self._grounding_pool):
+            if pool is not None:
+                pool.discard()
 
     def require_known_footage(self, entry: VideoEntry) -> None:
         """Check that the chosen checkpoint did not decline all of a video when it was indexed; it would decline it again.

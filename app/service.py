@@ -181,6 +181,10 @@ class Longview:
         """Return the provenance of a result that is made now."""
         return self._runtime.provenance(plan)
 
+    def localization_provenance(self, plan: SamplingPlan | None) -> Provenance:
+        """Return the provenance of spans that are located now."""
+        return self._runtime.localization_provenance(plan)
+
     # -- the library -------------------------------------------------------------------------------------------------
 
     def videos(self) -> tuple[VideoEntry, ...]:
@@ -296,7 +300,7 @@ class Longview:
     ) -> FramePlan:
         from longview.model.tasks import costs
 
-        pool, checks = self.pool, self._runtime.checks
+        pool, checks, grounding = self.pool, self._runtime.checks, self._runtime.grounding_pool
         planner = pool.planner
         plan = planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
         plan = planner.estimate_kept_share(video, plan)
@@ -310,8 +314,8 @@ class Longview:
             checks,
             ask=costs.answer_cost(pool, self.prober, video, plan, checks.answers, words=words),
             index=costs.captions_cost(pool, self.prober, video, caption_plan, checks.captions, words=words),
-            locate=costs.locate_cost(pool, self.prober, caption_plan, checks.localization),
-            occurrence=costs.occurrence_cost(pool, self.prober, video, checks.localization),
+            locate=costs.locate_cost(pool, self.prober, video, caption_plan, checks.localization, grounding),
+            occurrence=costs.occurrence_cost(pool, self.prober, video, checks.localization, grounding),
         )
 
     def index(self, path: Path, options: IndexOptions | None = None, *, progress: Progress | None = None) -> Stream[IndexResult]:

@@ -36,10 +36,15 @@ class Settings(BaseSettings):
     model: str = "auto"
     """`auto`, `demo`, a Hugging Face id or a folder."""
     profile: str | None = None
-    """Profile of a served model, which decides what it is asked and how long its videos are: a file of `model/profiles/` by its
-    name, or `demo`; by default as the model's name says."""
+    """Profile of the model, which decides what it is asked and how long its videos are: a file of `model/profiles/` by its name,
+    or `demo`; by default as the model's name and architecture say."""
     server: str | None = None
     """A server of `model`, as `http://host:8000/v1`; by default the model runs here."""
+    grounding_model: str | None = None
+    """A second checkpoint, which locates and refines times while `model` captions, answers and verifies; by default `model` does
+    all."""
+    grounding_server: str | None = None
+    """A server of `grounding_model`, with the same key; by default it runs here."""
     server_key: str = Field(default="none", repr=False)
     """The API key for that server. It is better kept in the environment or in a file than in a command."""
     server_key_file: Path | None = None

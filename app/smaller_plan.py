@@ -40,5 +40,5 @@ def stream_with_smaller_plan(
 
 def _prepare_retry(runtime: Runtime, error: PromptTooLong) -> None:
     """End the sessions whose frames were too many, and say why the operation starts again."""
-    runtime.pool.discard()
+    runtime.discard_sessions()
     log.warning("%s It starts again.", error.reason)

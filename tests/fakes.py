@@ -245,6 +245,7 @@ class ScriptedEngine:
             frames=batcher.frames,
             undecodable=batcher.undecodable,
             video_duration_s=video_duration_s or 0.0,
+            checkpoint=self.checkpoint,
             engine=self,
         )
         self.sessions.append(session)

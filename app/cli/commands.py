@@ -108,7 +108,7 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
     entry = resolve_video(context, video)
     result = context.follow(context.app.locate(entry, query))
     context.print_notice()
-    provenance = context.app.provenance(result.frames.plan) if result.frames else PROVENANCE
+    provenance = context.app.localization_provenance(result.frames.plan) if result.frames else PROVENANCE
     document = schemas.LocateDocument.of(entry.video_id, result, provenance, context.app.checkpoint.notice)
     lines = [
         f"{span_text(item.span)}  (start and end ±{item.uncertainty_s:.1f} s{'' if item.is_verified else ', not verified'})"

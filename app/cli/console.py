@@ -220,9 +220,16 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
             str | None,
             typer.Option(help="Server of the model: http://host:8000/v1.", show_default=False),
         ],
+        "grounding_model": Annotated[
+            str | None,
+            typer.Option(help="Second checkpoint, which locates and refines times; by default --model does.", show_default=False),
+        ],
+        "grounding_server": Annotated[
+            str | None, typer.Option(help="Server of --grounding-model; by default it runs here.", show_default=False)
+        ],
         "profile": Annotated[
             str | None,
-            typer.Option(help="Profile of a served model; by default as its name says.", show_default=False),
+            typer.Option(help="Profile of the model; by default as its name and architecture say.", show_default=False),
         ],
         "precision": Annotated[
             Precision | None,

@@ -48,6 +48,8 @@ class CaptionSource:
         if not job.video.has_frames:
             return Decision("decline", "the file has sound but no pictures")
         checkpoint = self._runtime.checkpoint
+        if not checkpoint.profile.capabilities.captions:
+            return Decision("decline", f"{checkpoint.name} was not trained to caption; choose another checkpoint with --model")
         track = job.has_track(self.name, checkpoint.identity, checkpoint.profile.version)
         if track and track.status in ("complete", "declined") and self._has_same_options(job, track):
             return Decision("keep", track.note or "up to date")
@@ -111,6 +113,7 @@ class CaptionSource:
             options,
             words=words_in(self._library, self._runtime.settings, job.entry.video_id),
             keep_sessions=job.keep_sessions,
+            grounding_pool=self._runtime.grounding_pool if options.refine else None,
             progress=progress.child(0.05, 0.96),
         )
         captions = yield from self._commit_windows(windows, job, plan, provenance, progress)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from longview.model.engine.profiles import Profile, find_profile, read_profile
+from longview.model.engine.profiles import Profile, find_profile, read_named_profile, read_profile
 from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint
 from longview.video.sampler import TrainedRange
 
@@ -109,6 +109,19 @@ def find_checkpoint(name: str, *, context_tokens: int | None = None, device: str
     if context_tokens and context_tokens > checkpoint.max_context_tokens:
         return _with_yarn(checkpoint, context_tokens)
     return checkpoint
+
+
+def with_profile(checkpoint: Checkpoint, name: str) -> Checkpoint:
+    """Return a checkpoint with another profile: `demo`, or a file of `model/profiles/` by its name.
+
+    Raises:
+        InvalidProfile: there is no such profile.
+    """
+    profile = read_profile(TEMPLATE_PROFILE) if name == "demo" else read_named_profile(name)
+    # A range beside the weights is that of the weights.
+    has_own_range = checkpoint.trained_range != checkpoint.profile.trained_range
+    trained_range = checkpoint.trained_range if has_own_range else profile.trained_range
+    return replace(checkpoint, profile=profile, trained_range=trained_range)
 
 
 def _with_yarn(checkpoint: Checkpoint, context_tokens: int) -> Checkpoint:

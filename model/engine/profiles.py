@@ -189,8 +189,8 @@ _ADAPTER = TypeAdapter(Profile)
 def find_profile(architecture: str = "", name: str = "") -> Profile:
     """Return the profile of a checkpoint: that of its name, if it is a fine-tuned one, else that of its architecture.
 
-    `architecture`: the `model_type` of a `config.json`; one without a profile gets the general one. `name`: a Hugging Face id, or a
-    folder, of which the last part counts.
+    `architecture`: the `model_type` of a `config.json`; one without a profile gets the general one. `name`: a Hugging Face id, or
+    a folder, of which the last part counts.
 
     Raises:
         InvalidProfile: see `read_profile`.

@@ -60,6 +60,7 @@ def answer_question(
     candidate_spans: Callable[[str], Sequence[Span]] = lambda _: (),
     words: SegmentsWithin = no_segments,
     history: Sequence[ChatTurn] = (),
+    grounding_pool: SessionPool | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Generator[TextDelta, None, VideoAnswer]:
     """Answer a question about one video; yield the text piece by piece.
@@ -69,6 +70,7 @@ def answer_question(
     `candidate_spans`: returns the spans in which another source has a query; see `longview.model.tasks.localizer.locate`.
     `words`: returns what is said and shown in a span, for a checkpoint that takes it; it is not asked whether it was seen there.
     `history`: earlier turns about this video, on its clock; for checkpoints that can follow a conversation.
+    `grounding_pool`: sessions of the checkpoint that locates; see `longview.model.tasks.localizer.locate`.
 
     Raises:
         InvalidQuestion: the question is empty or too long, or names a time that the video does not have.
@@ -86,6 +88,7 @@ def answer_question(
         candidate_spans=candidate_spans,
         words=words,
         history=history,
+        grounding_pool=grounding_pool,
         progress=progress,
     )
     first_token_s = 0.0
@@ -121,6 +124,7 @@ class _Answerer:
     candidate_spans: Callable[[str], Sequence[Span]]
     words: SegmentsWithin
     history: Sequence[ChatTurn]
+    grounding_pool: SessionPool | None
     progress: Progress
     citations: tuple[Span, ...] = ()
     coverage: Coverage = Coverage(0.0, 0, 0.0)
@@ -155,6 +159,7 @@ class _Answerer:
             self.options.localization,
             span=self.restrict_to,
             candidates=candidates,
+            grounding_pool=self.grounding_pool,
             progress=self.progress,
         )
         self.coverage, self.plan = result.coverage, result.plan

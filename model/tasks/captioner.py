@@ -76,6 +76,7 @@ def caption(
     *,
     words: SegmentsWithin = no_segments,
     keep_sessions: bool = True,
+    grounding_pool: SessionPool | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Generator[PartialResult[WindowCaptions], None, Captions]:
     """Caption every window of a plan; yield the captions of each window before all are merged.
@@ -84,6 +85,7 @@ def caption(
     captions fail the check is captioned again from other frames. If that fails too, the better attempt is kept and the window is
     reported as uncovered. An out-of-distribution window is not captioned. `words`: returns what is said and shown in a span, for
     a checkpoint that takes it. `keep_sessions`: the windows' sessions stay in the pool for later questions.
+    `grounding_pool`: sessions of a checkpoint that refines the times.
 
     Raises:
         UnreadableVideo: no frame of the video can be decoded. Cancelled: the operation was cancelled.
@@ -108,7 +110,9 @@ def caption(
         yield PartialResult(windows[-1])
     timeline = merge_windows(windows, patch_period_s=plan.patch_period_s)
     if options.refine:
-        timeline = refine_timeline(pool, prober, video, timeline, plan, progress=progress.child(windows_share, 1.0))
+        # Timestamps are probed by the checkpoint that has captioned.
+        refining = pool if prober.timestamps else grounding_pool or pool
+        timeline = refine_timeline(refining, prober, video, timeline, plan, progress=progress.child(windows_share, 1.0))
         # After the refinement, two events that were apart may have the same time.
         timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
     progress.update(1.0)

@@ -4,7 +4,10 @@ The counts are exact if they depend on the sampling plan only. Tokens and time f
 checks depends on how many events the checkpoint reports, so a cost with checks is an estimate.
 """
 
+import functools
+import operator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.chapters import MAX_PART_CHARACTERS
@@ -51,6 +54,19 @@ class Cost:
     usd: float | None = None
     """Estimated price of the model's host, in US dollars; None where no price is known."""
 
+    def __add__(self, other: "Cost") -> "Cost":
+        """Return the cost of both. The time is unknown if one of them is."""
+        return Cost(
+            self.sessions + other.sessions,
+            self.generations + other.generations,
+            self.prompt_tokens + other.prompt_tokens,
+            None if self.seconds is None or other.seconds is None else self.seconds + other.seconds,
+            self.text_generations + other.text_generations,
+            is_exact=self.is_exact and other.is_exact,
+            sent_bytes=_add_known(self.sent_bytes, other.sent_bytes),
+            usd=_add_known(self.usd, other.usd),
+        )
+
 
 def captions_cost(
     pool: SessionPool,
@@ -93,24 +109,59 @@ def captions_cost(
     return _with_requests(cost, pool, plan, tokens)
 
 
-def locate_cost(pool: SessionPool, prober: Prober, plan: SamplingPlan, options: LocateOptions) -> Cost:
-    """Estimate the cost of `longview.model.tasks.localizer.locate` for a query that does not occur."""
+def locate_cost(
+    pool: SessionPool,
+    prober: Prober,
+    video: VideoInfo,
+    plan: SamplingPlan,
+    options: LocateOptions,
+    grounding: SessionPool | None = None,
+) -> Cost:
+    """Estimate the cost of `longview.model.tasks.localizer.locate` for a query that does not occur.
+
+    `plan`: the windows of the checkpoint that verifies. `grounding`: sessions of the one that locates, if it is another.
+    """
     windows = len(plan.windows)
     replies = prober.max_verification_replies if options.verify else 0
-    seconds = pool.engine.estimated_seconds(plan, reply_tokens=GROUNDING_TOKENS + replies * VERIFICATION_TOKENS)
-    cost = Cost(windows, windows * (1 + replies), pool.engine.prefix_tokens(plan), seconds, is_exact=replies <= 1)
-    return _with_requests(cost, pool, plan, windows * (GROUNDING_TOKENS + replies * VERIFICATION_TOKENS))
+    if grounding is None:
+        seconds = pool.engine.estimated_seconds(plan, reply_tokens=GROUNDING_TOKENS + replies * VERIFICATION_TOKENS)
+        cost = Cost(windows, windows * (1 + replies), pool.engine.prefix_tokens(plan), seconds, is_exact=replies <= 1)
+        return _with_requests(cost, pool, plan, windows * (GROUNDING_TOKENS + replies * VERIFICATION_TOKENS))
+    own_plan = grounding.planner.plan(video, "caption", span=plan.span)
+    own_windows, tokens = len(own_plan.windows), grounding.engine.prefix_tokens(own_plan)
+    seconds = grounding.engine.estimated_seconds(own_plan, reply_tokens=GROUNDING_TOKENS)
+    cost = _with_requests(Cost(own_windows, own_windows, tokens, seconds), grounding, own_plan, own_windows * GROUNDING_TOKENS)
+    if not options.verify:
+        return cost
+    if not grounding.engine.checkpoint.profile.capabilities.absence:
+        # It names a span in each window, and each is denied in a clip.
+        return cost + _times(_clip_cost(pool, video, 0, replies, has_clip=True), own_windows)
+    seconds = pool.engine.estimated_seconds(plan, reply_tokens=replies * VERIFICATION_TOKENS)
+    verification = Cost(windows, windows * replies, pool.engine.prefix_tokens(plan), seconds, is_exact=False)
+    return cost + _with_requests(verification, pool, plan, windows * replies * VERIFICATION_TOKENS)
 
 
-def occurrence_cost(pool: SessionPool, prober: Prober, video: VideoInfo, options: LocateOptions) -> Cost:
-    """Estimate the cost that each occurrence adds to that of `locate`. A long occurrence costs twice as much."""
+def occurrence_cost(
+    pool: SessionPool, prober: Prober, video: VideoInfo, options: LocateOptions, grounding: SessionPool | None = None
+) -> Cost:
+    """Estimate the cost that each occurrence adds to that of `locate`. A long occurrence costs twice as much.
+
+    `grounding`: see `locate_cost`.
+    """
     replies = prober.max_verification_replies if options.verify else 0
-    has_clip = options.refine or (options.verify and prober.needs_clips)
-    tokens = (GROUNDING_TOKENS if options.refine else 0) + replies * VERIFICATION_TOKENS
+    if grounding is None:
+        has_clip = options.refine or (options.verify and prober.needs_clips)
+        return _clip_cost(pool, video, int(options.refine), replies, has_clip=has_clip)
+    refinement = _clip_cost(grounding, video, int(options.refine), 0, has_clip=options.refine)
+    return refinement + _clip_cost(pool, video, 0, replies, has_clip=options.verify)
+
+
+def _clip_cost(pool: SessionPool, video: VideoInfo, groundings: int, verifications: int, *, has_clip: bool) -> Cost:
+    """Estimate the cost of replies about one clip. `has_clip`: whether it is opened for them."""
+    plan, tokens = _clip_plan(pool, video), groundings * GROUNDING_TOKENS + verifications * VERIFICATION_TOKENS
     seconds = _clip_seconds(pool, video, tokens) if has_clip else 0.0
-    plan = _clip_plan(pool, video)
     prompt_tokens = pool.engine.prefix_tokens(plan) if has_clip else 0
-    cost = Cost(int(has_clip), int(options.refine) + replies, prompt_tokens, seconds, is_exact=False)
+    cost = Cost(int(has_clip), groundings + verifications, prompt_tokens, seconds, is_exact=False)
     return _with_requests(cost, pool, plan, tokens)
 
 
@@ -140,6 +191,18 @@ def answer_cost(
     prompt_tokens += pool.engine.prefix_tokens(_clip_plan(pool, video))
     cost = Cost(2, 1 + prober.max_verification_replies, prompt_tokens, seconds, is_exact=False)
     return _with_requests(cost, pool, plan, ANSWER_TOKENS + tokens)
+
+
+def _times(cost: Cost, count: int) -> Cost:
+    return functools.reduce(operator.add, [cost] * count)
+
+
+NumberT = TypeVar("NumberT", int, float)
+
+
+def _add_known(first: NumberT | None, second: NumberT | None) -> NumberT | None:
+    """Add what one or both of two checkpoints send or cost; one that runs here has none."""
+    return second if first is None else first if second is None else first + second
 
 
 def _with_requests(cost: Cost, pool: SessionPool, plan: SamplingPlan, reply_tokens: int) -> Cost:

@@ -21,7 +21,7 @@ from longview.model.tasks.grounding import (
 from longview.model.tasks.options import LocateOptions
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.question import check_length
-from longview.model.tasks.verifier import verify_claim, verify_in
+from longview.model.tasks.verifier import deny_in_windows, verify_claim, verify_in
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
@@ -78,12 +78,14 @@ def locate(
     *,
     span: Span | None = None,
     candidates: Sequence[Span] = (),
+    grounding_pool: SessionPool | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Localization:
     """Find all occurrences of `query` in the video, or in `span` of it, in order of time. There may be none.
 
     `candidates`: spans in which another source, such as a caption, has the query. With `options.refine` or `options.verify`, an
-    occurrence is dropped if its clip or its verification denies it.
+    occurrence is dropped if its clip or its verification denies it. `grounding_pool`: sessions of a checkpoint that locates and
+    refines; the one of `pool` then only verifies, because most checkpoints that were trained for grounding deny nothing.
 
     Raises:
         InvalidQuestion: the query is empty or too long. OutOfDistribution: all of the footage is out-of-distribution.
@@ -92,27 +94,34 @@ def locate(
     check_length(query, "query")
     if not query.strip():
         raise InvalidQuestion("The query is empty; enter what to find.")
-    plan = pool.planner.plan(video, "caption", span=span, progress=progress.child(0.0, PLANNING_PROGRESS_SHARE))
-    coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
+    locating = grounding_pool or pool
+    plan = locating.planner.plan(video, "caption", span=span, progress=progress.child(0.0, PLANNING_PROGRESS_SHARE))
+    coverage = CoverageTracker(plan, key_frames_only=locating.decoder.key_frames_only)
     coarse: list[list[Span]] = []
     unresolved: list[Span] = []
     coarse_share = len(plan.windows) / (len(plan.windows) + 1)
     windows_progress = progress.child(PLANNING_PROGRESS_SHARE, coarse_share)
-    for window, session, step in open_windows(pool, video, plan, coverage, progress=windows_progress):
+    for window, session, step in open_windows(locating, video, plan, coverage, progress=windows_progress):
         spans, is_readable = ground(session, query, progress=step)
         coverage.add(session, is_readable=is_readable)
         coarse.append(spans)
         # The absence is verified now, because the session may be evicted before the last window is prefilled.
-        if not spans and not (is_readable and _is_absent(session, prober, query, options, step)):
+        if spans:
+            continue
+        if grounding_pool is None:
+            is_absent = is_readable and _is_absent(session, prober, query, options, step)
+        else:
+            is_absent = is_readable and (not options.verify or deny_in_windows(pool, prober, video, window.span, query, step))
+        if not is_absent:
             unresolved.append(window.span)
     if coverage.out_of_distribution and not coarse:
-        raise out_of_distribution_error(pool.engine.checkpoint)
+        raise out_of_distribution_error(locating.engine.checkpoint)
     spans = _merge_across_windows(coarse)
     spans += [candidate for candidate in candidates if all(candidate.iou(known) < MIN_SAME_EVENT_IOU for known in spans)]
     occurrences: list[Occurrence] = []
     steps = progress.child(coarse_share, 1.0).steps(len(spans))
     for candidate, step in zip(sorted(spans), steps, strict=True):
-        check = _CandidateCheck(pool, prober, video, query, options, step)
+        check = _CandidateCheck(pool, prober, video, query, options, step, grounding_pool)
         occurrence = check.check(candidate, plan.patch_period_s)
         unresolved += [candidate] if occurrence is None and not check.is_denied else []
         # Two candidates may be one occurrence.
@@ -164,8 +173,10 @@ class _CandidateCheck:
         query: str,
         options: LocateOptions,
         progress: Progress,
+        grounding_pool: SessionPool | None,
     ) -> None:
         self._pool, self._prober, self._video, self._query = pool, prober, video, query
+        self._grounding_pool = grounding_pool
         self._options, self._progress = options, progress
         self.is_denied = True
         """Whether verification denies a candidate that is no occurrence; without verification, its clip does."""
@@ -202,11 +213,14 @@ class _CandidateCheck:
         return Occurrence(refined_span, patch_period_s, is_verified)
 
     def _verify_in(self, clips: Sequence[_ClipResult], span: Span) -> bool | None:
+        if self._grounding_pool is not None:
+            return verify_claim(self._pool, self._prober, self._video, span, self._query, progress=self._progress)
         sessions = [session for clip in clips for session in clip.sessions]
         return verify_in(sessions, self._prober, span, self._query, progress=self._progress)
 
     def _ground_clip(self, around: Span) -> _ClipResult:
-        sessions, coverage = open_clip(self._pool, self._video, around, progress=self._progress)
+        locating = self._grounding_pool or self._pool
+        sessions, coverage = open_clip(locating, self._video, around, progress=self._progress)
         spans: list[Span] = []
         for session in sessions:
             found_spans, is_readable = ground(session, self._query, progress=self._progress)

@@ -108,7 +108,12 @@ class FreeFormProber:
         progress: Progress = NO_PROGRESS,
         matches: Callable[[str, str], bool] = contains_query,  # noqa: ARG002 (a yes needs no comparison)
     ) -> bool | None:
-        """See `Prober`. Generation ends with the first word that decides, once it is known that all frames were read."""
+        """See `Prober`. Generation ends with the first word that decides, once it is known that all frames were read.
+
+        A checkpoint that was trained to locate only confirms and denies nothing.
+        """
+        if not session.checkpoint.profile.capabilities.answers:
+            return None
         prompt = session.checkpoint.profile.prompts.confirm(session, claim, span)
         generation = session.generate(prompt, max_new_tokens=MAX_CONFIRM_TOKENS, progress=progress)
         for _ in generation:

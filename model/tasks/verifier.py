@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.grounding import clip_plan, open_clip, with_margin
+from longview.model.tasks.coverage import CoverageTracker
+from longview.model.tasks.grounding import clip_plan, open_clip, open_windows, with_margin
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.text_match import sentences
 from longview.video.probe import VideoInfo
@@ -57,6 +58,19 @@ def verify_in(
         if replies[-1]:
             return True
     return False if replies and None not in replies else None
+
+
+def deny_in_windows(
+    pool: SessionPool, prober: Prober, video: VideoInfo, span: Span, claim: str, progress: Progress = NO_PROGRESS
+) -> bool:
+    """Whether each window of a span denies a claim. All frames of the span must be readable for it."""
+    plan = pool.planner.plan(video, "caption", span=span, progress=progress)
+    coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
+    for window, session, step in open_windows(pool, video, plan, coverage, progress=progress):
+        if prober.verify(session, window.span, claim, progress=step) is not False:
+            return False
+        coverage.add(session)
+    return not coverage.has_gaps
 
 
 def find_warm_session(pool: SessionPool, prober: Prober, video: VideoInfo, span: Span) -> VideoSession | None:

@@ -107,7 +107,7 @@ def test_locate_cost_is_that_of_an_absent_query(counted_pool: SessionPool, video
     engine.script = localization("[]", "No.")
     for verify in (False, True):
         options = LocateOptions(verify=verify, refine=False)
-        cost = costs.locate_cost(counted_pool, PROBER, plan, options)
+        cost = costs.locate_cost(counted_pool, PROBER, video, plan, options)
         engine.prompts.clear()
         assert locate(counted_pool, PROBER, video, "a dog", options).is_found is False
         assert (cost.sessions, cost.generations, cost.is_exact) == (len(engine.sessions), len(engine.prompts), True)
