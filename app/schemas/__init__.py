@@ -31,6 +31,7 @@ from longview.app.schemas.indexing import (
     WindowOut,
     video_fields,
 )
+from longview.app.schemas.models import LocalModelOut, ModelsDocument
 from longview.app.schemas.tracks import (
     CaptionDocument,
     ChapterOut,
@@ -67,7 +68,9 @@ __all__ = [
     "IndexDocument",
     "IndexedVideoOut",
     "ListDocument",
+    "LocalModelOut",
     "LocateDocument",
+    "ModelsDocument",
     "MomentOut",
     "OccurrenceOut",
     "PlanDocument",

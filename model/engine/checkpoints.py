@@ -76,6 +76,10 @@ class Checkpoint:
         """The file with its out-of-distribution detector; None: it accepts all footage. See `longview.model.engine.ood`."""
         return _find_ood_detector(self.folder)
 
+    def bytes_with(self, tokens: int) -> int:
+        """Return the memory of the weights beside a KV cache of so many tokens, as the files have them."""
+        return self.weight_bytes + tokens * self.kv_bytes_per_token
+
     @property
     def identity(self) -> str:
         """Name and fingerprint, for provenance."""
@@ -261,6 +265,24 @@ def _fingerprint(folder: Path, weights: list[Path]) -> str:
     return digest.hexdigest()
 
 
+def cached_checkpoints() -> tuple[Checkpoint, ...]:
+    """Return the complete video language models of the local Hugging Face cache, in order of their names."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return ()
+    checkpoints = []
+    for repo_id in sorted(repo.repo_id for repo in repositories if repo.repo_type == "model"):
+        try:
+            checkpoints.append(_read_checkpoint(repo_id, _fetch(repo_id, cached_only=True)))
+        except (InvalidCheckpoint, CheckpointNotFound) as error:
+            log.info("skipped %s: %s", repo_id, error)
+    return tuple(checkpoints)
+
+
 def _best_cached(device: str | None) -> str | None:
     """Find the largest cached checkpoint of `AUTO_PATTERN` that fits the accelerator.
 
@@ -268,14 +290,8 @@ def _best_cached(device: str | None) -> str | None:
     """
     if device == "cpu":
         return None
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        cached_ids = sorted(repo.repo_id for repo in scan_cache_dir().repos if AUTO_PATTERN.fullmatch(repo.repo_id))
-    except CacheNotFound:
-        return None
-    if not cached_ids:
+    candidates = [checkpoint for checkpoint in cached_checkpoints() if AUTO_PATTERN.fullmatch(checkpoint.name)]
+    if not candidates:
         return None
     # Importing PyTorch takes seconds, and is rarely needed here.
     from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
@@ -288,13 +304,5 @@ def _best_cached(device: str | None) -> str | None:
     if device_type == "cpu":
         return None
     free_bytes = sum(memory_bytes(device)[0] for device in devices_of(device_type))
-    fitting: list[tuple[int, str]] = []
-    for repo_id in cached_ids:
-        try:
-            checkpoint = _read_checkpoint(repo_id, _fetch(repo_id, cached_only=True))
-        except (InvalidCheckpoint, CheckpointNotFound) as error:
-            log.info("skipped %s: %s", repo_id, error)
-            continue
-        if checkpoint.weight_bytes + AUTO_KV_TOKENS * checkpoint.kv_bytes_per_token < free_bytes:
-            fitting.append((checkpoint.weight_bytes, repo_id))
-    return max(fitting)[1] if fitting else None
+    fitting = [checkpoint for checkpoint in candidates if checkpoint.bytes_with(AUTO_KV_TOKENS) < free_bytes]
+    return max(fitting, key=lambda checkpoint: (checkpoint.weight_bytes, checkpoint.name)).name if fitting else None

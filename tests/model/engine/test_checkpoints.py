@@ -142,7 +142,7 @@ def test_auto_takes_the_largest_cached_checkpoint_that_fits(
     for repo_id, size in sizes.items():
         folders[repo_id] = Path(shutil.copytree(folder(), tmp_path_factory.mktemp("cache") / "checkpoint"))
         (folders[repo_id] / "model.safetensors").write_bytes(b"\0" * size)
-    cache = SimpleNamespace(repos=[SimpleNamespace(repo_id=repo_id) for repo_id in sizes])
+    cache = SimpleNamespace(repos=[SimpleNamespace(repo_id=repo_id, repo_type="model") for repo_id in sizes])
     monkeypatch.setattr(huggingface_hub, "scan_cache_dir", lambda: cache)
     monkeypatch.setattr(checkpoints, "_fetch", lambda repo_id, **_: folders[repo_id])
     kv_bytes = checkpoints.AUTO_KV_TOKENS * find_checkpoint(str(folders["Qwen/Qwen3.5-4B"])).kv_bytes_per_token

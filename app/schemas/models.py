@@ -1,0 +1,42 @@
+"""The document of the verb that lists checkpoints."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from longview.app.local_models import LocalModel
+
+
+class LocalModelOut(BaseModel):
+    """A checkpoint on this machine."""
+
+    name: str
+    chosen: bool
+    """Whether it is the one that `--model` means."""
+    tasks: list[str]
+    """What it was trained for."""
+    weight_bytes: int
+    memory_bytes: dict[int, int]
+    """Memory of weights and KV cache, by the length of the context in tokens."""
+    fits: dict[int, bool]
+    """Whether the device has this memory."""
+
+    @classmethod
+    def of(cls, model: "LocalModel", contexts: Sequence[int]) -> Self:
+        """Return the document of a checkpoint."""
+        return cls(
+            name=model.checkpoint.name,
+            chosen=model.is_chosen,
+            tasks=list(model.tasks),
+            weight_bytes=model.checkpoint.weight_bytes,
+            memory_bytes=dict(zip(contexts, model.memory_bytes, strict=True)),
+            fits=dict(zip(contexts, model.fits, strict=True)),
+        )
+
+
+class ModelsDocument(BaseModel):
+    """The document of `models`."""
+
+    models: list[LocalModelOut]
