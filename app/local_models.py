@@ -14,12 +14,16 @@ class LocalModel:
     """A checkpoint on this machine."""
 
     checkpoint: Checkpoint
-    memory_bytes: tuple[int, ...]
-    """Memory of the weights with a KV cache of each of `CONTEXTS`."""
-    fits: tuple[bool, ...]
-    """Whether the device has this memory, free at the moment or not."""
+    memory_bytes: dict[int, int]
+    """Memory of the weights and a KV cache, by the length of the context in tokens: those of `CONTEXTS` that it takes."""
+    device_bytes: int
+    """Memory of the device, free at the moment or not."""
     is_chosen: bool
     """Whether it is the one that `--model` means."""
+
+    def fits(self, tokens: int) -> bool:
+        """Whether the device has the memory for a context of `memory_bytes`."""
+        return self.memory_bytes[tokens] < self.device_bytes
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -47,9 +51,10 @@ def local_models(settings: Settings) -> tuple[LocalModel, ...]:
     total_bytes = _device_bytes(settings.device)
     models = []
     for checkpoint in found.values():
-        memory_bytes = tuple(checkpoint.bytes_with(tokens) for tokens in CONTEXTS)
-        fits = tuple(needed < total_bytes for needed in memory_bytes)
-        models.append(LocalModel(checkpoint, memory_bytes, fits, checkpoint.name == chosen))
+        limit = checkpoint.max_context_tokens
+        contexts = [tokens for tokens in CONTEXTS if tokens <= limit] or [limit]
+        memory_bytes = {tokens: checkpoint.bytes_with(tokens) for tokens in contexts}
+        models.append(LocalModel(checkpoint, memory_bytes, total_bytes, checkpoint.name == chosen))
     return tuple(models)
 
 

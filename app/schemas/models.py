@@ -1,6 +1,5 @@
 """The document of the verb that lists checkpoints."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel
@@ -24,15 +23,15 @@ class LocalModelOut(BaseModel):
     """Whether the device has this memory."""
 
     @classmethod
-    def of(cls, model: "LocalModel", contexts: Sequence[int]) -> Self:
+    def of(cls, model: "LocalModel") -> Self:
         """Return the document of a checkpoint."""
         return cls(
             name=model.checkpoint.name,
             chosen=model.is_chosen,
             tasks=list(model.tasks),
             weight_bytes=model.checkpoint.weight_bytes,
-            memory_bytes=dict(zip(contexts, model.memory_bytes, strict=True)),
-            fits=dict(zip(contexts, model.fits, strict=True)),
+            memory_bytes=model.memory_bytes,
+            fits={tokens: model.fits(tokens) for tokens in model.memory_bytes},
         )
 
 

@@ -11,7 +11,13 @@ from tests.app.shell import Shell
 CONFIG = {
     "model_type": "qwen3_vl",
     "vision_config": {},
-    "text_config": {"num_hidden_layers": 10, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 128},
+    "text_config": {
+        "max_position_embeddings": 131_072,
+        "num_hidden_layers": 10,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "head_dim": 128,
+    },
 }
 KV_BYTES = 2 * 2 * 10 * 2 * 128
 """Keys and values of a token in ten layers with two heads of 128 numbers of two bytes."""
@@ -50,6 +56,8 @@ def test_checkpoints_are_listed_with_what_they_need_and_what_they_are_for(tmp_pa
     general, grounding = models["Qwen/Qwen3-VL-2B-Instruct"], models["TencentARC/TimeLens-8B"]
     assert general["tasks"] == ["captions", "answers", "locates all"] and grounding["tasks"] == ["locates one"]
     assert general["memory_bytes"]["65536"] == 4_000_000_000 + 65_536 * KV_BYTES
+    # It takes no context of 256K.
+    assert [*general["memory_bytes"]] == ["16384", "65536"]
     # No machine has eight terabytes of memory.
     assert not any(grounding["fits"].values())
     assert [name for name, model in models.items() if model["chosen"]] == ["Qwen/Qwen3-VL-2B-Instruct"]
