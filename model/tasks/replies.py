@@ -200,8 +200,9 @@ def to_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span 
     last = min(patches, key=lambda patch: abs(patch.timestamp_s - end_s))
     end_s = max(first.last_frame_s, last.last_frame_s)
     if end_s <= first.first_frame_s:
-        # A single frame stays on screen until the window ends.
-        end_s = session.window.end_s
+        # A single frame stays on screen until the next one, the last frame until the window ends.
+        later_s = (patch.first_frame_s for patch in patches if patch.first_frame_s > first.first_frame_s)
+        end_s = min(later_s, default=session.window.end_s)
     return Span(first.first_frame_s, end_s).clamped(session.window)
 
 

@@ -102,6 +102,12 @@ def test_single_frame_lasts_until_the_window_ends() -> None:
     assert to_video_clock(0.0, 0.0, single) == Span(0.0, 0.04)
 
 
+def test_one_image_among_others_lasts_until_the_next() -> None:
+    images = FakeSession(Span(0.0, 60.0), patches=tuple(TemporalPatch(time_s, time_s, time_s) for time_s in (1.0, 1.5, 2.0)))
+    assert to_video_clock(1.5, 1.5, images) == Span(1.5, 2.0)
+    assert to_video_clock(2.0, 2.0, images) == Span(2.0, 60.0)
+
+
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
 keys = st.sampled_from(["start", "end", "start_time", "end_time", "description", "events", "0-5", "1:00 - 2:00", ""])
 nested = st.recursive(
