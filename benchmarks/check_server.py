@@ -5,8 +5,9 @@
 It installs the server in an environment of its own, which stays in FOLDER with the log of the server; none of its packages is a
 requirement of Longview. It starts the server with the bundled checkpoint, runs Longview's command line against it on rendered
 videos, and compares the results with those of the local engine. The server is also killed in the middle of a reply, and started
-with too small a context. vLLM is checked twice: with frames sent as a video, and as images. The report is one Markdown file; the
-exit code is 1 if a check failed.
+with too small a context, which it publishes or a gateway hides. vLLM is checked twice: with frames sent as a video, whose results
+must be equal to the local engine's, and as images, which show no motion (`server_checks.COMPARISONS` states what must be equal
+then). The report is one Markdown file; the exit code is 1 if a check failed.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from benchmarks.model_servers import (
     make_environment,
     running,
 )  # fmt: skip
-from benchmarks.server_checks import Reference
+from benchmarks.server_checks import COMPARISONS, Reference
 
 COLUMNS = ("check", "result", "figures")
 
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         environment = make_environment(kind, options.folder.expanduser().absolute())
         name = f"{kind.distribution} {installed_version(kind, environment)}"
-        sections = {input_kind: Section(f"{name}, {input_kind}", COLUMNS) for input_kind in inputs}
+        sections = {input_kind: Section(f"{name}, {input_kind}", COLUMNS, COMPARISONS[input_kind]) for input_kind in inputs}
         report = CheckReport(options.output or Path(f"check-{kind.name}.md"), f"Longview with {name}", list(sections.values()))
         with tempfile.TemporaryDirectory(prefix="longview-") as temporary_name:
             folder = Path(temporary_name).resolve()

@@ -41,6 +41,8 @@ class Verbs:
 
     library: Path
     model_options: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...] = ()
+    """Further settings, as environment variables."""
 
     def run(self, *words: str) -> Outcome:
         """Run a verb with `--json`, and return how it ended.
@@ -50,7 +52,7 @@ class Verbs:
         """
         start = time.monotonic()
         command = [sys.executable, "-m", "longview.app", *words, "--library", str(self.library), *self.model_options, "--json"]
-        environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+        environment = os.environ | {"HF_HUB_OFFLINE": "1"} | dict(self.settings)
         try:
             run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=VERB_LIMIT_S, check=False)
         except subprocess.TimeoutExpired as error:

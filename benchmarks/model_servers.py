@@ -63,8 +63,10 @@ class ServerKind:
     variables: tuple[tuple[str, str], ...] = ()
     context_setting: str | None = None
     """The setting of its context length that a message for users must name; None: it has none."""
+    context_field: str = ""
+    """The field of what it publishes that has its context length."""
     token_metrics: tuple[str, str] | None = None
-    """Names of the metrics for the prompt tokens that were computed and for those from the cache; None: it publishes none."""
+    """Metrics of the prompt tokens that were computed and of those from the prefix cache; None: it has no prefix cache."""
     counts_cached_tokens: bool = False
     """Whether the first metric counts the cached tokens, too."""
 
@@ -125,6 +127,7 @@ SERVERS = {
             inputs=("video", "images"),
             finish=_finish_vllm,
             context_setting="--max-model-len",
+            context_field="max_model_len",
             variables=(("VLLM_CPU_KVCACHE_SPACE", "2"), ("VLLM_NO_USAGE_STATS", "1")),
             token_metrics=("vllm:prompt_tokens_total", "vllm:prompt_tokens_cached_total"),
             counts_cached_tokens=True,
@@ -143,6 +146,7 @@ SERVERS = {
             _llama_cpp_command,
             finish=_finish_llama_cpp,
             context_setting="-c",
+            context_field="n_ctx",
             token_metrics=("llamacpp:prompt_tokens_total", "llamacpp:prompt_tokens_cached_total"),
         ),
     )
@@ -226,7 +230,7 @@ class ModelServer:
             time.sleep(0.3)
 
     def prompt_tokens(self) -> tuple[int, int] | None:
-        """Return how many prompt tokens there were so far, and how many came from the cache; None if it does not publish it."""
+        """Return how many prompt tokens there were so far, and how many came from the cache; None if it has no cache."""
         if self.kind.token_metrics is None:
             return None
         lines = httpx.get(f"{self.root}/metrics", timeout=10).text.splitlines()

@@ -1,6 +1,7 @@
 """Checks of what Longview says and keeps when a server is killed in the middle of a reply, and when its context is too small."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,16 @@ from pathlib import Path
 from benchmarks import server_results
 from benchmarks.engine_checks import Finding
 from benchmarks.longview_verbs import Outcome, Verbs
-from benchmarks.model_servers import ModelServer, ServerKind, Start, free_port, running
-from benchmarks.reply_relay import ReplyRelay
+from benchmarks.model_servers import CONTEXT_TOKENS, ModelServer, ServerKind, Start, free_port, running
 from benchmarks.server_checks import Check, Reference, server_options
+from benchmarks.server_relay import ReplyRelay, ServerRelay
 
 SMALL_CONTEXTS = (3072, 1024)
 """Lengths of a context in which a smaller plan fits, and none, in tokens: 2,048 are reserved for the question and the reply."""
+HIDDEN_CONTEXT = 4096
+"""Length of a context of which a gateway does not tell, in tokens."""
+SMALLER_PLAN = "plans with at most"
+"""Part of what Longview says when it plans for a shorter context."""
 KILLED_REPLIES, KILLED_EVENT = 16, 8
 """Number of whole replies before the one in which the server is killed, and the event of that one. Replies to short requests,
 with which Longview finds out what a server takes, have fewer events."""
@@ -27,6 +32,9 @@ def checks(kind: ServerKind, environment: Path, start: Start, reference: Referen
         for tokens in SMALL_CONTEXTS:
             small, library = replace(start, port=free_port(), context_tokens=tokens), folder / f"context-{tokens}"
             yield f"context of {tokens:,} tokens", partial(check_context, kind, environment, small, reference, library)
+        hidden = replace(start, port=free_port(), context_tokens=HIDDEN_CONTEXT)
+        name = f"hidden context of {HIDDEN_CONTEXT:,} tokens"
+        yield name, lambda: check_hidden_context(kind, environment, hidden, reference, folder / "context-hidden")
 
 
 def check_killed_index(kind: ServerKind, environment: Path, start: Start, reference: Reference, library: Path) -> Finding:
@@ -69,11 +77,8 @@ def _run_and_kill(server: ModelServer, replies: int, library: Path, *words: str)
     Raises:
         RuntimeError: the verb ended before.
     """
-    relay = ReplyRelay(server.start.port, replies=replies, event=KILLED_EVENT, act=server.kill)
-    try:
+    with closing(ReplyRelay(server.start.port, replies=replies, event=KILLED_EVENT, act=server.kill)) as relay:
         outcome = Verbs(library, server_options(relay.url, server)).run(*words)
-    finally:
-        relay.close()
     if not relay.has_acted:
         raise RuntimeError(f"`{words[0]}` ended before a reply had {KILLED_EVENT} events: {outcome.error or outcome.document}")
     return outcome
@@ -109,3 +114,32 @@ def check_context(kind: ServerKind, environment: Path, start: Start, reference: 
     return Finding(
         is_right, f"{figures}found {found.document['found']}" + ("" if is_right else "; expected most events, and true")
     )
+
+
+def check_hidden_context(kind: ServerKind, environment: Path, start: Start, reference: Reference, library: Path) -> Finding:
+    """Use a server through a gateway that hides its context, which is shorter than Longview was told.
+
+    A question about five minutes exceeds it: Longview must say so, plan smaller, and answer.
+    """
+    video = reference.five_minutes
+    event = video.events[len(video.events) // 2]
+    question = f"What happens at {(event.start_s + event.end_s) / 2:.1f} seconds?"
+    settings = (("LONGVIEW_CONTEXT_TOKENS", str(CONTEXT_TOKENS)),)
+    with (
+        running(kind, environment, start) as server,
+        closing(ServerRelay(start.port, hidden_fields=[kind.context_field])) as relay,
+    ):
+        verbs = Verbs(library, server_options(relay.url, server), settings)
+        captions = server_results.index(verbs, video).items
+        outcome = verbs.run("ask", str(video.path), question)
+    true = server_results.compare(captions, server_results.truth(video))
+    figures = f"{true.same_subject} of {len(video.events)} events captioned; "
+    if outcome.status:
+        return Finding(False, f"{figures}expected an answer, got “{outcome.error}”")
+    answer, frames = outcome.document["answer"], outcome.document["coverage"]["frames"]
+    says_so = SMALLER_PLAN in outcome.message
+    is_right = says_so and server_results.subject(answer) == server_results.subject(event.text)
+    figures += (
+        f"`ask` {'says' if says_so else 'does not say'} that it {SMALLER_PLAN}, sees {frames} frames, and answers {answer!r}"
+    )
+    return Finding(is_right, figures if is_right else f"{figures}; expected {event.text!r}: {outcome.message}")

@@ -11,7 +11,7 @@ from longview.video.synthetic import COLORS, SHAPES, ShapesEvent, render, sample
 EVENTS_PER_MINUTE = 6
 FPS = 15.0
 SUBJECT_WORDS = 3
-"""Number of words of a caption that name what is seen, such as "A red circle"."""
+"""Number of words at the beginning of a caption that name what is seen."""
 MIN_OVERLAP = 0.5
 """Minimum ratio of the overlap of a caption with an event to both together, so that the caption is about the event."""
 
@@ -35,7 +35,7 @@ class Caption:
     @property
     def subject(self) -> str:
         """What is seen, without what it does."""
-        return " ".join(self.text.split()[:SUBJECT_WORDS])
+        return subject(self.text)
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,14 @@ class Occurrences:
 
 
 @dataclass(frozen=True)
+class Reply:
+    """An answer, and what it cost."""
+
+    text: str
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
 class Agreement:
     """How captions agree with others."""
 
@@ -80,6 +88,11 @@ def render_video(path: Path, duration_s: float, *, seed: int) -> Video:
     """Render a video with events that follow from a seed."""
     events = sample_events(duration_s, round(duration_s / 60.0 * EVENTS_PER_MINUTE), seed=seed)
     return Video(render(path, events, duration_s, fps=FPS, seed=seed), events)
+
+
+def subject(text: str) -> str:
+    """Return what a caption or an answer is about, such as "A red circle", without what it does."""
+    return " ".join(text.split()[:SUBJECT_WORDS])
 
 
 def name_of(event: ShapesEvent) -> str:
@@ -145,13 +158,14 @@ def locate(verbs: Verbs, video: Video, query: str) -> Occurrences:
     return Occurrences(document["found"], tuple((span["start_s"], span["end_s"]) for span in document["spans"]))
 
 
-def ask(verbs: Verbs, video: Video, question: str) -> str:
+def ask(verbs: Verbs, video: Video, question: str) -> Reply:
     """Answer a question about a video.
 
     Raises:
         UnexpectedResult: it failed.
     """
-    return str(verbs.read("ask", str(video.path), question)["answer"])
+    document = verbs.read("ask", str(video.path), question)
+    return Reply(document["answer"], document["coverage"]["prompt_tokens"])
 
 
 def compare(captions: Sequence[Caption], others: Sequence[Caption]) -> Agreement:

@@ -1,11 +1,14 @@
 """Reference results: plain transformers without the engine."""
 
-from collections.abc import Iterator
+import base64
+import io
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.video_utils import VideoMetadata
 
@@ -81,6 +84,24 @@ class HFReference:
     @torch.inference_mode()
     def reply(self, frames: TimedFrames, question: str, *, max_new_tokens: int = 400) -> str:
         """Return the greedy reply."""
-        inputs = self.inputs(frames, question)
+        return self._generate(self.inputs(frames, question), max_new_tokens)
+
+    @torch.inference_mode()
+    def reply_to_images(self, content: Sequence[dict[str, Any]], *, max_new_tokens: int = 400) -> str:
+        """Return the greedy reply to a message with images. `content`: texts and images in the form of OpenAI's API."""
+        images, parts = [], []
+        for part in content:
+            if part["type"] == "image_url":
+                data = part["image_url"]["url"].partition("base64,")[2]
+                images.append(Image.open(io.BytesIO(base64.b64decode(data))))
+                parts.append({"type": "image"})
+            else:
+                parts.append(part)
+        messages = [{"role": "user", "content": parts}]
+        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **self.template_options)
+        inputs = self.processor(text=[text], images=images, return_tensors="pt").to(self.model.device)
+        return self._generate(inputs, max_new_tokens)
+
+    def _generate(self, inputs: Any, max_new_tokens: int) -> str:
         ids = self.model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
         return str(self.processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])

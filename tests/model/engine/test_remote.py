@@ -14,7 +14,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import torch
 from PIL import Image
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
@@ -83,21 +82,8 @@ def open_session(server: Server, frames: TimedFrames) -> RemoteSession:
 
 def plain_reply(session: RemoteSession, question: str) -> str:
     """Return the reply of plain transformers to the same message."""
-    plain = HFReference(DEMO)
     (message,) = session.adapter.body(session.conversation(question, 300))["messages"]
-    images, content = [], []
-    for part in message["content"]:
-        if part["type"] == "image_url":
-            data = part["image_url"]["url"].partition("base64,")[2]
-            images.append(Image.open(io.BytesIO(base64.b64decode(data))))
-            content.append({"type": "image"})
-        else:
-            content.append(part)
-    text = plain.processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
-    inputs = plain.processor(text=[text], images=images, return_tensors="pt")
-    with torch.inference_mode():
-        ids = plain.model.generate(**inputs, do_sample=False, max_new_tokens=300)
-    return str(plain.processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])
+    return HFReference(DEMO).reply_to_images(message["content"], max_new_tokens=300)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
