@@ -122,10 +122,12 @@ class RemoteEngine:
         )
 
     def _measure_tokens(self, tokens: int) -> tuple[int, int]:
-        """Return the tokens of a square frame on the server, and those in Qwen3-VL, which are at least `tokens`."""
-        side = math.ceil(math.sqrt(tokens))
-        cost = self.frame_costs.measure(side * PATCH_SIDE_PX, side * PATCH_SIDE_PX)
-        return cost.further_tokens - timestamp_tokens(0.0), side**2
+        """Return the tokens of a frame on the server, and those in Qwen3-VL, which are at least `tokens`."""
+        # As few more as possible, and nearly a square: a larger frame may be one that the server does not enlarge.
+        rows = math.isqrt(tokens)
+        columns = math.ceil(tokens / rows)
+        cost = self.frame_costs.measure(rows * PATCH_SIDE_PX, columns * PATCH_SIDE_PX)
+        return cost.further_tokens - timestamp_tokens(0.0), rows * columns
 
     def _count_tokens(self, conversation: Conversation, progress: Progress) -> int | None:
         generation = RemoteGeneration(self.adapter, self.limits, conversation, progress=progress)

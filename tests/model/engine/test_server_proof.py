@@ -102,6 +102,13 @@ def test_plans_follow_a_server_that_enlarges_images(script: Script, decoder: Dec
     assert plan.tokens_per_patch >= 1000 and session.prompt_tokens < 32_768
 
 
+def test_plans_follow_a_server_that_enlarges_only_the_smallest_images(script: Script) -> None:
+    # A square of the smallest size of the bundled checkpoint, six tokens, would have nine.
+    script.min_image_tokens = 9
+    engine = RemoteEngine(Server(script.url, "m", profile="demo"))
+    assert engine.checkpoint.trained_range.min_tokens_per_patch >= 8
+
+
 def test_plans_follow_a_model_whose_frames_cost_more(script: Script, decoder: Decoder, shapes_video: VideoInfo) -> None:
     script.token_side_px = 18
     pool = open_pool(script, decoder, context_tokens=6000)
