@@ -135,6 +135,18 @@ def test_vllm_is_not_sent_again_what_it_keeps(script: Script) -> None:
             assert len(set(names)) == 2
 
 
+def test_vllm_is_sent_its_frames_again_once_when_it_has_lost_them(script: Script) -> None:
+    script.models, script.trusts_requests = [VLLM], False
+    session = open_session(script)
+    lost = streams_lines(b'data: {"error": {"message": "Internal server error", "code": 500}}\n\n')
+    script.responses = [lost, streams("One."), lost, lost]
+    assert "".join(session.generate("1?", max_new_tokens=9)) == "One."
+    other = open_session(script, TimedFrames(BLACK.frames, BLACK.times_s + 0.1))
+    with pytest.raises(ServerFailed, match="Internal server error"):
+        list(other.generate("1?", max_new_tokens=9))
+    assert script.responses == [] and all(len(frames_of(request)) == len(BLACK) for request in script.requests)
+
+
 def test_json_schema_is_left_out_where_the_server_refuses_it(script: Script) -> None:
     session = open_session(script)
     refusal = answers(400, {"error": {"message": "response_format.type must be 'text'"}})

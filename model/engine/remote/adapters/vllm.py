@@ -32,6 +32,8 @@ WHY_IMAGES = (
     "images with timestamps between them are sent. An image shows one instant where a part of a video shows two, so that motion "
     "is seen less well."
 )
+INTERNAL_ERROR = "Internal server error"
+"""All that vLLM says when it has lost frames that it believes to have."""
 PROCESSOR_SETTINGS = {"do_resize": False, "do_sample_frames": False}
 """The frames already have the planned size. By default, the processor would shrink the frames of a long video."""
 
@@ -45,6 +47,8 @@ class VllmImagesAdapter(ThinkingSwitchAdapter):
         super().__init__(*args)
         self._kept: set[str] = set()
         """Digests of the frames that the server has seen."""
+        self._resent: set[str] = set()
+        """Digests of the frames that are sent again after an error of the server."""
 
     @classmethod
     def recognize(cls, contact: Contact, entry: dict[str, Any]) -> ServerFacts | None:
@@ -90,13 +94,23 @@ class VllmImagesAdapter(ThinkingSwitchAdapter):
         super().accept(conversation, original)
         if conversation.images:
             self._kept.add(conversation.digest)
+            self._resent.discard(conversation.digest)
 
     def amend(self, conversation: Conversation, body: Mapping[str, Any], message: str) -> Conversation | None:
-        """Send the frames themselves if the server has dropped those that were named. See also `OpenAIAdapter.amend`."""
+        """Send the frames themselves if the server has dropped those that were named. See also `OpenAIAdapter.amend`.
+
+        Frames that were sent are sent again once after an internal error: the two processes of vLLM differ in what they have
+        seen after a prompt that was refused as too long, and agree after that error (vLLM 0.32, `_handle_mm_cache_miss`).
+        """
         parts = [part for turn in body["messages"] if isinstance(turn["content"], list) for part in turn["content"]]
         if any("uuid" in part and part[part["type"]] is None for part in parts):
             self._kept.discard(conversation.digest)
             return conversation
+        if conversation.images and INTERNAL_ERROR in message:
+            if conversation.digest not in self._resent:
+                self._resent.add(conversation.digest)
+                return conversation
+            self._resent.discard(conversation.digest)
         return super().amend(conversation, body, message)
 
     def _frame_parts(self, conversation: Conversation) -> list[dict[str, Any]]:
