@@ -200,12 +200,15 @@ class ModelServer:
         self.root = f"http://127.0.0.1:{start.port}"
         self.url = f"{self.root}/v1"
         self._log_path = log_path
-        settings = {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **dict(kind.variables)}
+        # A cache of its own: transformers serve lists the models in it, and fails where there is none.
+        cache = environment / "cache"
+        (cache / "hub").mkdir(parents=True, exist_ok=True)
+        settings = {"OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "PYTHONUNBUFFERED": "1"}
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 kind.command(environment, start),
                 cwd=environment,
-                env=os.environ | settings,
+                env=os.environ | settings | dict(kind.variables),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
