@@ -112,7 +112,8 @@ class RemoteEngine:
             # Either the server enlarges small images (Qwen3-VL's image processor to 64 tokens by default, Ollama to 1,024), or a
             # token of its model is a smaller square. Then larger images have more tokens than planned, too.
             larger_measured, larger_planned = self._measure_tokens(measured)
-            self.limits.frame_ratio = max(1.0, larger_measured / larger_planned)
+            # By the difference of the two, because some servers add a few tokens to each image.
+            self.limits.frame_ratio = max(1.0, (larger_measured - measured) / max(1, larger_planned - planned))
             tokens = max(tokens, math.ceil(measured / self.limits.frame_ratio))
         return replace(
             trained_range,
