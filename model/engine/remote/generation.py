@@ -44,6 +44,7 @@ class RemoteGeneration:
         *,
         min_prompt_tokens: int = 0,
         is_proved: bool = False,
+        proof: "RemoteGeneration | None" = None,
         report: Callable[[int], None] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> None:
@@ -51,6 +52,7 @@ class RemoteGeneration:
 
         `is_proved`: whether an earlier reply has shown that the server reads prompts with these frames. Otherwise nothing of this
         reply is yielded before the server has reported its tokens, because it might be about frames that no model has seen.
+        `proof`: a reply that shows it, and is generated first.
         `report`: is called with the number of tokens of the prompt that the server reports.
         """
         self.text = ""
@@ -62,7 +64,7 @@ class RemoteGeneration:
         self.prompt_tokens: int | None = None
         """Number of tokens of the prompt that the server reports; None before it does."""
         self._adapter, self._limits, self._conversation = adapter, limits, conversation
-        self._planned, self._is_proved, self._report = limits.present, is_proved, report
+        self._planned, self._is_proved, self._proof, self._report = limits.present, is_proved, proof, report
         self._server, self._min_prompt_tokens, self._progress = adapter.server, min_prompt_tokens, progress
         self._finish_reason: str | None = None
         self._separate_thoughts = ""
@@ -78,6 +80,10 @@ class RemoteGeneration:
 
     def __iter__(self) -> Iterator[str]:
         start = time.perf_counter()
+        if self._proof is not None:
+            for _ in self._proof:
+                pass
+            self._is_proved = True
         # Unless the server separates the thoughts, they precede the reply. The prompt of a Thinking checkpoint contains the tag
         # that begins them; other models write the tag themselves.
         splitter = ThoughtSplitter(begins_with_thoughts="thinking" in self._server.model.lower())

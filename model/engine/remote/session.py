@@ -99,33 +99,25 @@ class RemoteSession:
             thinking=thinking,
         )
         required_tokens = self.min_tokens + min_text_tokens(conversation.text)
-        facts = self.adapter.facts
+        facts, proof = self.adapter.facts, None
         if not self._is_proved and facts.keeps_prefix and not facts.reports_tokens_first:
-            # It costs hardly anything: the server keeps the prefix for the reply.
-            self._prove(conversation.limited(1), required_tokens, progress)
+            # The whole prompt with a reply of one token. It costs hardly anything: the server keeps the prefix for the reply.
+            proof = self._generation(conversation.limited(1), required_tokens, None, progress)
+        return self._generation(conversation, required_tokens, proof, progress)
+
+    def _generation(
+        self, conversation: Conversation, required_tokens: int, proof: RemoteGeneration | None, progress: Progress
+    ) -> RemoteGeneration:
         return RemoteGeneration(
             self.adapter,
             self._limits,
             conversation,
             min_prompt_tokens=required_tokens,
             is_proved=self._is_proved,
+            proof=proof,
             report=self._note_tokens,
             progress=progress,
         )
-
-    def _prove(self, conversation: Conversation, required_tokens: int, progress: Progress) -> None:
-        """Let the server read a prompt, and check that it reads all of it, before a reply is shown."""
-        generation = RemoteGeneration(
-            self.adapter,
-            self._limits,
-            conversation,
-            min_prompt_tokens=required_tokens,
-            report=self._note_tokens,
-            progress=progress,
-        )
-        for _ in generation:
-            pass
-        self._is_proved = True
 
     def conversation(
         self,

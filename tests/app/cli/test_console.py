@@ -27,7 +27,7 @@ OPTIONS = {
     "subtitles": {"--json"} | MODEL | DECODING,
     **dict.fromkeys(("caption", "chapters", "locate", "ask", "search", "export", "eval"), {"--json"} | MODEL | DECODING),
     **dict.fromkeys(("cut", "contact-sheet"), {"--json", "--backend"}),
-    **dict.fromkeys(("list", "doctor"), {"--json"} | MODEL),
+    **dict.fromkeys(("list", "models", "doctor"), {"--json"} | MODEL),
     "plan": {"--json", "--key-frames-only"} | MODEL | SPEECH,
     "remove": {"--json"},
     "serve": MODEL | DECODING | SPEECH,
