@@ -61,12 +61,12 @@ class VllmImagesAdapter(ThinkingSwitchAdapter):
         notes, warnings = [], []
         if is_old:
             warnings.append(f"vLLM {version} does not take the times of frames: {WHY_IMAGES} Newer ones take videos.")
-        elif trusts:
+        elif trusts and contact.server.max_video_tokens is None:
             notes.append(
                 f"A video of more than {VIDEO_TOKENS:,} tokens may exceed vLLM's encoder cache, so that longer ones are planned "
                 f"in parts. To lift the limit, start it with {VIDEO_OPTION}, and set LONGVIEW_SERVER_VIDEO_TOKENS=229376."
             )
-        else:
+        elif not trusts:
             warnings.append(
                 f"This vLLM does not take the times of frames from requests: {WHY_IMAGES} To send videos, start it with "
                 f"{TRUST_OPTION}, if you trust all who can reach it."
