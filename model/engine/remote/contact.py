@@ -87,6 +87,6 @@ class Contact:
             listed = sorted(models)[:MAX_LISTED_MODELS]
             more = f" and {len(models) - len(listed)} more" if len(models) > len(listed) else ""
             raise InvalidCheckpoint(
-                f"The server at {self.server.url} has no model {name}; it has {', '.join(listed)}{more}. Choose one with --model."
+                f"The server at {self.server.url} has no model {name}; it has {', '.join(listed)}{more}. Name one of these."
             )
         return models.get(name, {})
