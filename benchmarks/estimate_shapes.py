@@ -1,21 +1,26 @@
 """Memory of the published checkpoints on a GPU, from their shapes: no weights, nothing to download.
 
-    python -m benchmarks.estimate_shapes
+    python -m benchmarks.estimate_shapes [--catalog]
 
-Prints the table of docs/performance.md: for each shape (`benchmarks.shapes`) and for sessions of 16K, 64K and 256K tokens the KV
-cache and the peak memory as `longview.model.engine.estimates` plans them, and the longest context that the engine would choose on
-cards of three sizes. There is no column for time, because it depends on the card; `make check-gpu` measures it.
+`--catalog` prints the tables `shapes` of `model/catalog.toml`. Without it, this prints the table of docs/performance.md: for each
+shape (`benchmarks.shapes`) and for sessions of 16K, 64K and 256K tokens the KV cache and the peak memory as
+`longview.model.engine.estimates` plans them, and the longest context that the engine would choose on cards of three sizes. There is
+no column for time, because it depends on the card; `make check-gpu` measures it.
 """
 
 import functools
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
 from benchmarks.check_report import line
 from benchmarks.shapes import SHAPES, shape_config, shape_model
+from longview.model.catalog import read_catalog
 from longview.model.engine.estimates import SNAPSHOTS, Estimates
 from longview.model.engine.local import MEMORY_SHARE
+from longview.model.engine.model_shape import ModelShape
 
 SESSION_TOKENS = (16_384, 65_536, 262_144)
 CARDS_GB = (24, 48, 80)
@@ -65,6 +70,36 @@ def estimate_memory(name: str) -> MemoryEstimate:
     )
 
 
+def shape_costs(name: str) -> ModelShape:
+    """Return the cost of a shape in bfloat16 on a CUDA device; of a name that ends in `-FP8`, with linear layers in 8 bits.
+
+    The published FP8 checkpoints keep embeddings, head, vision tower, norms and convolutions in bfloat16. Their scales, one for
+    each block of 128 x 128 weights, are left out here.
+    """
+    model = shape_model(name.removesuffix("-FP8"), "meta", torch.bfloat16)
+    estimates = Estimates(model, device_type="cuda")
+    if not name.endswith("-FP8"):
+        return estimates.shape
+    text = model.config.get_text_config()
+    active_share = getattr(text, "num_experts_per_tok", 1) / (getattr(text, "num_experts", None) or 1)
+    quantized = [
+        (parameter.numel(), active_share if ".experts." in key else 1.0)
+        for key, parameter in model.model.language_model.layers.named_parameters()
+        if parameter.ndim > 1 and "conv" not in key
+    ]
+    shape = estimates.shape
+    saved, active_saved = sum(count for count, _ in quantized), sum(count * share for count, share in quantized)
+    return replace(shape, weight_bytes=shape.weight_bytes - saved, active_bytes=shape.active_bytes - int(active_saved))
+
+
+def catalog_tables(names: tuple[str, ...]) -> Iterator[str]:
+    """Yield the lines of the shapes of the catalogue, as TOML."""
+    for name in names:
+        yield f'[shapes."{name}"]'
+        yield from (f"{key} = {round(value)}" for key, value in asdict(shape_costs(name)).items())
+        yield ""
+
+
 def table() -> list[str]:
     """Return the lines of the table, one row per published shape."""
     tokens = [f"{count // 1024}K" for count in SESSION_TOKENS]
@@ -85,4 +120,4 @@ def table() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(table()))
+    print("\n".join(catalog_tables(tuple(read_catalog().shapes)) if "--catalog" in sys.argv else table()))

@@ -1,7 +1,8 @@
 """Shapes of the published checkpoints, to measure with random weights, and to estimate without any.
 
 Sources: the `config.json` of Qwen3-VL-2B and -8B and of Qwen3.5-0.8B and -9B; for the others the tables of the Qwen3 and Qwen3.5
-reports and cards. The vision towers of Qwen3.5-2B and -4B are not published there; they are assumed to be that of Qwen3-VL-2B.
+reports and cards. Qwen3.6-35B-A3B has the shape of Qwen3.5-35B-A3B. The vision towers of Qwen3.5-2B and -4B are not published there;
+they are assumed to be that of Qwen3-VL-2B.
 """
 
 from typing import Any
@@ -42,8 +43,8 @@ def _linear(key_heads: int, value_heads: int) -> dict[str, Any]:
     return {"linear_num_key_heads": key_heads, "linear_num_value_heads": value_heads}
 
 
-def _experts(count: int, width: int) -> dict[str, Any]:
-    return {"num_experts": count, "num_experts_per_tok": 8, "moe_intermediate_size": width}
+def _experts(count: int, width: int, active: int = 8) -> dict[str, Any]:
+    return {"num_experts": count, "num_experts_per_tok": active, "moe_intermediate_size": width}
 
 
 SHAPES: dict[str, Shape] = {
@@ -62,9 +63,16 @@ SHAPES: dict[str, Shape] = {
     "Qwen3.5-2B": ("qwen3_5", _text(24, 2048, 6144, 8, 2, **_linear(16, 16)), SMALL_VISION, True),
     "Qwen3.5-4B": ("qwen3_5", _text(32, 2560, 9216, 16, 4, **_linear(16, 32)), SMALL_VISION, True),
     "Qwen3.5-9B": ("qwen3_5", _text(32, 4096, 12288, 16, 4, **_linear(16, 32)), LARGE_VISION, False),
+    "Qwen3.5-27B": ("qwen3_5", _text(64, 5120, 17408, 24, 4, **_linear(16, 48)), LARGE_VISION, False),
     "Qwen3.5-35B-A3B": (
         "qwen3_5_moe",
         _text(40, 2048, 512, 16, 2, **_linear(16, 32), **_experts(256, 512), shared_expert_intermediate_size=512),
+        LARGE_VISION,
+        False,
+    ),
+    "Qwen3.5-397B-A17B": (
+        "qwen3_5_moe",
+        _text(60, 4096, 1024, 32, 2, **_linear(16, 64), **_experts(512, 1024, 10), shared_expert_intermediate_size=1024),
         LARGE_VISION,
         False,
     ),

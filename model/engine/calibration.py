@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from longview.model.engine.devices import synchronize
-from longview.model.engine.estimates import Estimates, Speed
+from longview.model.engine.estimates import Estimates
 from longview.model.engine.kv_cache import PreallocatedCache
 from longview.model.engine.machine_cache import load_measurement, save_measurement
-from longview.model.engine.number_formats import ROWS, WIDTH, processor_name, product_times_s, software
+from longview.model.engine.model_shape import ModelShape, Speed
+from longview.model.engine.number_formats import processor_name, product_speed, software
 from longview.model.engine.precision import Int8Linear
 from longview.model.engine.prefill import Prefill
 from longview.model.engine.session_cache import SessionCache
@@ -38,9 +39,15 @@ MAX_MEASURED_PATCHES = 96
 PAST_TOKENS = {"cpu": 4096, "mps": 8192}
 """Length of the long past, in tokens, by device type; for others `MAX_PAST_TOKENS`."""
 MAX_PAST_TOKENS = 65_536
-MODEL_OVERHEAD = 2.5
-"""Time of a model, as a multiple of the time of its products of matrices alone. (Qwen3.5-0.8B, one thread of an x86-64 core: 1.6
-in float32, 2.8 in bfloat16, 3.2 with linear layers in 8 bits.)"""
+PREFILL_OVERHEAD = {"cpu": 1.7}
+"""Time of a prefill, as a multiple of the time of its products of matrices alone, by device type; for others
+`ACCELERATOR_OVERHEAD`. (1.4 to 1.8 for Qwen3.5-0.8B and -2B in bfloat16 on one and two x86-64 cores with AMX.)"""
+STEP_OVERHEAD = {"cpu": 1.5}
+"""Time of a decoding step, as a multiple of the time that one product needs to read its weights, by device type; for others
+`ACCELERATOR_OVERHEAD`. (1.3 to 1.5, as above.)"""
+ACCELERATOR_OVERHEAD = 2.5
+"""The same on accelerators: 2.4 to 2.9 for prefills of 33K to 262K tokens of Qwen3-VL-2B and -8B on an H100, by a simple
+implementation (docs/performance.md). Decoding steps were not measured."""
 WARMUP_STEPS, TIMED_STEPS = 2, 3
 """Decoding steps before the measured ones, and the measured ones. A GPU captures its graph first."""
 GRAPH_STEPS = 10
@@ -79,17 +86,25 @@ def _measured_sizes(device_type: str, max_tokens: int) -> tuple[int, int]:
     return patches, max(0, past_tokens)
 
 
+def expected_speed(shape: ModelShape, device_type: str, flops_per_s: float, bytes_per_s: float) -> Speed:
+    """Estimate the speed of a model that is not loaded, from that of products of matrices in its format.
+
+    `flops_per_s`: operations per second of a product with many rows; `bytes_per_s`: weights that one with a single row reads.
+    """
+    flops_per_s /= PREFILL_OVERHEAD.get(device_type, ACCELERATOR_OVERHEAD)
+    bytes_per_s /= STEP_OVERHEAD.get(device_type, ACCELERATOR_OVERHEAD)
+    return Speed(flops_per_s, flops_per_s, shape.active_bytes / bytes_per_s, shape.kv_bytes_per_token / bytes_per_s)
+
+
 def measurement_s(model: Any, estimates: Estimates, *, max_tokens: int) -> float:
     """Estimate roughly how long `measure_speed` takes on a CPU, in seconds, from two products of matrices of its format."""
     patches, past_tokens = _measured_sizes("cpu", max_tokens)
     tokens, visual = patches * PATCH_TOKENS, patches * TOKENS_PER_PATCH
     dense, _ = estimates.flops(tokens, visual, TOKENS_PER_PATCH)
     attention = estimates.attention_flops(past_tokens + tokens) - estimates.attention_flops(past_tokens)
-    rows_s, row_s = product_times_s(model.dtype)
-    flops_per_s = 2 * ROWS * WIDTH**2 / rows_s
-    bytes_per_s = WIDTH**2 * model.dtype.itemsize / row_s
-    steps_bytes = 2 * (WARMUP_STEPS + TIMED_STEPS) * estimates.weight_bytes
-    return MODEL_OVERHEAD * ((3 * dense + attention) / flops_per_s + steps_bytes / bytes_per_s)
+    speed = expected_speed(estimates.shape, "cpu", *product_speed(model.dtype))
+    steps_s = 2 * (WARMUP_STEPS + TIMED_STEPS) * speed.step_s
+    return (3 * dense + attention) / speed.flops_per_s + steps_s
 
 
 def measure_speed(

@@ -2,12 +2,12 @@
 
 import functools
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from longview.model.engine.kv_cache import FULL_ATTENTION, LINEAR_ATTENTION, read_layer_types
+from longview.model.engine.model_shape import ModelShape, Speed
 from longview.model.engine.precision import Int8Linear
 from longview.model.engine.prefill import CHUNK_TOKENS
 from longview.video.sampler import SamplingPlan
@@ -19,20 +19,6 @@ SNAPSHOTS = 2
 """Number of copies of the state of a linear layer: at the end of the video, and at the end of its words."""
 LINEAR_CHUNK = 64
 """Tokens that the gated delta rule handles at once (transformers `torch_chunk_gated_delta_rule`)."""
-
-
-@dataclass(frozen=True)
-class Speed:
-    """The speed of one loaded checkpoint on one machine."""
-
-    flops_per_s: float
-    """Operations per second of a prefill without attention to the past."""
-    attention_flops_per_s: float
-    """Operations per second of the attention to a long past."""
-    step_s: float
-    """Time of a decoding step at the beginning of a context, in seconds."""
-    step_s_per_token: float
-    """Time that each token of the context adds to a decoding step, in seconds."""
 
 
 class Estimates:
@@ -89,15 +75,18 @@ class Estimates:
     @property
     def chunk_bytes(self) -> int:
         """Peak size of the activations of one chunk. It does not depend on the length of the video."""
-        tokens = CHUNK_TOKENS[self._device_type]
+        return self._chunk_bytes_per_token * CHUNK_TOKENS[self._device_type]
+
+    @property
+    def _chunk_bytes_per_token(self) -> int:
         patch_values = 3 * self._vision.temporal_patch_size * self._vision.patch_size**2
-        pixels = tokens * self._merged_patches * patch_values * (1 + 4 + 4 + self._element_bytes)
+        pixels = self._merged_patches * patch_values * (1 + 4 + 4 + self._element_bytes)
         width = self._vision.intermediate_size + 6 * self._vision.hidden_size
-        vision = tokens * self._merged_patches * width * self._element_bytes
-        text = tokens * (3 * self._feed_forward_width + 8 * self._text.hidden_size) * self._element_bytes
+        vision = self._merged_patches * width * self._element_bytes
+        text = (3 * self._feed_forward_width + 8 * self._text.hidden_size) * self._element_bytes
         if self._linear_layers:
             head_size = max(self._text.linear_key_head_dim, self._text.linear_value_head_dim)
-            text += tokens * LINEAR_TENSORS * self._text.linear_num_value_heads * head_size * torch.float32.itemsize
+            text += LINEAR_TENSORS * self._text.linear_num_value_heads * head_size * torch.float32.itemsize
         return int(pixels + max(vision, text))
 
     @property
@@ -117,33 +106,37 @@ class Estimates:
 
     def seconds_for(self, plan: SamplingPlan, speed: Speed, *, reply_tokens: int, words_tokens: int = 0) -> float:
         """Estimate time from a measured speed; see `longview.model.engine.base.Engine.estimated_seconds`."""
-        seconds = 0.0
-        for window, timestamp_tokens in zip(plan.windows, plan.window_timestamp_tokens, strict=True):
-            visual = round(window.temporal_patches * plan.kept_share) * plan.tokens_per_patch
-            tokens = visual + round(timestamp_tokens * plan.kept_share) + words_tokens // len(plan.windows)
-            dense, attention = self.flops(tokens, visual, plan.tokens_per_patch)
-            seconds += dense / speed.flops_per_s + attention / speed.attention_flops_per_s
-            seconds += reply_tokens * (speed.step_s + speed.step_s_per_token * tokens)
-        return seconds
+        return self.shape.seconds_for(plan, speed, reply_tokens=reply_tokens, words_tokens=words_tokens)
 
     def flops(self, tokens: int, visual: int, tokens_per_patch: int) -> tuple[float, float]:
-        """Count the floating-point operations that prefill a prompt of `tokens` tokens, `visual` of them visual.
+        """Count the operations of a prefill; see `ModelShape.flops`."""
+        return self.shape.flops(tokens, visual, tokens_per_patch)
 
-        Returns those of all layers without attention between tokens of the text model, and those of that attention.
-        """
+    def attention_flops(self, tokens: int) -> float:
+        """Count the operations of causal attention over `tokens` tokens, in all layers of the language model."""
+        return self.shape.attention_flops * tokens**2
+
+    @functools.cached_property
+    def shape(self) -> ModelShape:
+        """The cost of the model as numbers."""
         text_weights, vision_weights = self._weights
-        flops = 2.0 * text_weights * tokens + 2.0 * vision_weights * visual * self._merged_patches
+        text_flops = 2.0 * text_weights
         if self._linear_layers:
             size = self._text.linear_key_head_dim * self._text.linear_value_head_dim
             within = 2 * LINEAR_CHUNK * (self._text.linear_key_head_dim + self._text.linear_value_head_dim)
-            flops += tokens * self._linear_layers * self._text.linear_num_value_heads * (6.0 * size + within)
-        per_frame = tokens_per_patch * self._merged_patches
-        flops += 4 * self._vision.depth * self._vision.hidden_size * visual * self._merged_patches * per_frame
-        return flops, self.attention_flops(tokens)
-
-    def attention_flops(self, tokens: int) -> float:
-        """Count the operations of causal attention over `tokens` tokens, in all layers of the text model."""
-        return 2.0 * self._full_layers * self._text.num_attention_heads * self._head_size * tokens**2
+            text_flops += self._linear_layers * self._text.linear_num_value_heads * (6.0 * size + within)
+        head_weights = int(self._text.vocab_size) * int(self._text.hidden_size)
+        return ModelShape(
+            weight_bytes=self.weight_bytes,
+            active_bytes=int((text_weights + head_weights) * self._element_bytes),
+            kv_bytes_per_token=self.kv_bytes_per_token,
+            state_bytes=self.state_bytes,
+            chunk_bytes_per_token=self._chunk_bytes_per_token,
+            text_flops=text_flops,
+            vision_flops=2.0 * vision_weights * self._merged_patches,
+            vision_attention_flops=4.0 * self._vision.depth * self._vision.hidden_size * self._merged_patches**2,
+            attention_flops=2.0 * self._full_layers * self._text.num_attention_heads * self._head_size,
+        )
 
     @functools.cached_property
     def _weights(self) -> tuple[float, float]:

@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
-from longview.model.engine.calibration import Speed, machine_key, measure_speed, measurement_s
+from longview.model.engine.calibration import machine_key, measure_speed, measurement_s
 from longview.model.engine.chat_template import ChatTemplate, clean_context
 from longview.model.engine.checkpoints import Checkpoint, Precision
 from longview.model.engine.devices import choose_device_type, inference, memory_bytes
@@ -29,6 +29,7 @@ from longview.model.engine.grammar import Grammars
 from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.loading import MIN_LARGE_BYTES, load_model
 from longview.model.engine.local_generation import LocalGeneration
+from longview.model.engine.model_shape import Speed
 from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.patch_selection import select_patches
 from longview.model.engine.prefill import FrameBatcher, Prefill

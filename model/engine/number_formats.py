@@ -13,10 +13,14 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
+from longview.model.engine.devices import synchronize
 from longview.model.engine.machine_cache import load_measurement, save_measurement
 
 ROWS, WIDTH = 512, 4096
 """Rows of a prefill, and width of the square matrix: 64 MiB in float32, beyond the caches."""
+ACCELERATOR_PRODUCTS = 50
+"""Products that are timed together on an accelerator."""
+CPU = torch.device("cpu")
 STEPS_PER_CHUNK = 24
 """Decoding steps per 512 tokens of prefill, for a window of captions: 128 tokens of reply for 2,760 tokens of prompt."""
 ENGINE_SPEED_VERSION = 2
@@ -41,6 +45,13 @@ class FormatTimes:
         return self.bfloat16_rows_s + STEPS_PER_CHUNK * self.bfloat16_row_s < float32_s
 
     @property
+    def faster_speed(self) -> tuple[float, float]:
+        """Speed of the faster format, as `product_speed` has it."""
+        if self.is_bfloat16_faster:
+            return _speed(torch.bfloat16, self.bfloat16_rows_s, self.bfloat16_row_s)
+        return _speed(torch.float32, self.float32_rows_s, self.float32_row_s)
+
+    @property
     def is_bfloat16_faster_than_int8(self) -> bool:
         """Whether a prefill is faster in bfloat16 than in 8 bits, whose inputs must be rounded first."""
         return self.bfloat16_rows_s * INT8_SPEED < self.float32_rows_s
@@ -63,23 +74,37 @@ def _measure(key: str) -> FormatTimes:  # noqa: ARG001
     return FormatTimes(*product_times_s(torch.float32), *product_times_s(torch.bfloat16))
 
 
-def product_times_s(dtype: torch.dtype) -> tuple[float, float]:
-    """Measure a product with `ROWS` rows and one with a single row, in seconds."""
-    weight = torch.ones(WIDTH, WIDTH, dtype=dtype)
-    rows, row = torch.ones(ROWS, WIDTH, dtype=dtype), torch.ones(1, WIDTH, dtype=dtype)
+def product_times_s(dtype: torch.dtype, device: torch.device = CPU) -> tuple[float, float]:
+    """Measure a product with `ROWS` rows and one with a single row on a device, in seconds."""
+    weight = torch.ones(WIDTH, WIDTH, dtype=dtype, device=device)
+    rows, row = weight[:1].expand(ROWS, WIDTH).contiguous(), weight[:1]
     with torch.inference_mode():
         return _product_s(rows, weight), _product_s(row, weight)
+
+
+def product_speed(dtype: torch.dtype, device: torch.device = CPU) -> tuple[float, float]:
+    """Measure products on a device: operations per second with many rows, and bytes of weights per second with one row."""
+    return _speed(dtype, *product_times_s(dtype, device))
+
+
+def _speed(dtype: torch.dtype, rows_s: float, row_s: float) -> tuple[float, float]:
+    return 2 * ROWS * WIDTH**2 / rows_s, WIDTH**2 * dtype.itemsize / row_s
 
 
 def _product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
     """Return the shortest of three times of a product, in seconds; the first call prepares the kernel."""
     # See `longview.model.engine.precision.use_matrix_vector_products`.
     is_vector = len(rows) == 1 and weight.dtype == torch.bfloat16
+    # One product takes an accelerator about as long as to start it.
+    products = 1 if weight.device.type == "cpu" else ACCELERATOR_PRODUCTS
     times_s = []
     for _ in range(4):
+        synchronize(weight.device)
         start_s = time.perf_counter()
-        torch.mv(weight, rows[0]) if is_vector else functional.linear(rows, weight)
-        times_s.append(time.perf_counter() - start_s)
+        for _ in range(products):
+            torch.mv(weight, rows[0]) if is_vector else functional.linear(rows, weight)
+        synchronize(weight.device)
+        times_s.append((time.perf_counter() - start_s) / products)
     return min(times_s[1:])
 
 

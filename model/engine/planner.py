@@ -62,7 +62,7 @@ class Planner:
             # That of a served model may have been lowered meanwhile.
             context_tokens=min(self.context_tokens, self._engine.context_tokens, context_tokens or self.context_tokens),
             reserved_tokens=self._engine.reserved_tokens,
-            trained_range=_frugal(trained_range) if self._engine.is_frugal else trained_range,
+            trained_range=frugal_range(trained_range) if self._engine.is_frugal else trained_range,
             timestamp_tokens=self._engine.timestamp_tokens,
             takes_words=self._takes_words,
         )
@@ -122,7 +122,7 @@ class Planner:
         return max(0, kept) / total if total > 0 else 1.0
 
 
-def _frugal(trained_range: TrainedRange) -> TrainedRange:
+def frugal_range(trained_range: TrainedRange) -> TrainedRange:
     """Return the range that plans for a slow device stay in: fewer frames, and small ones."""
     return replace(
         trained_range,

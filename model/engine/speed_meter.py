@@ -8,7 +8,7 @@ from pathlib import Path
 
 from longview.model.engine.calibration import load_speed, save_speed
 from longview.model.engine.devices import inference
-from longview.model.engine.estimates import Speed
+from longview.model.engine.model_shape import Speed
 from longview.model.errors import OutOfMemory
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 

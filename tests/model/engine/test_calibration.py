@@ -14,10 +14,10 @@ import torch
 from longview.model.engine import loading, local, number_formats
 from longview.model.engine.calibration import load_speed, machine_key, save_speed
 from longview.model.engine.checkpoints import find_checkpoint
-from longview.model.engine.estimates import Speed
 from longview.model.engine.generation import GenerationConfig
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.machine_cache import SPEEDS_FILE
+from longview.model.engine.model_shape import Speed
 from longview.model.engine.number_formats import FormatTimes, format_times
 from longview.model.engine.prefill import Prefill
 from longview.model.engine.sessions import SessionPool

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from longview.model.engine import speed_meter
-from longview.model.engine.estimates import Speed
+from longview.model.engine.model_shape import Speed
 from longview.model.engine.speed_meter import REPLIES_STAGE, RunningReplies, SpeedMeter
 from longview.video.progress import NO_PROGRESS, Progress
 from tests.cancelling import cancel_during
