@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from longview.app.checks import Checks, decide_checks
 from longview.app.errors import BadRequest
 from longview.app.settings import Settings, read_server_key
@@ -23,11 +25,16 @@ from longview.video.timeline import Span, subtract_spans
 if TYPE_CHECKING:
     from longview.indexing.vectors import VectorIndex
     from longview.model.engine.base import Engine
+    from longview.model.engine.local import LocalEngine
     from longview.model.engine.remote.server import Server
     from longview.model.engine.sessions import SessionPool
+    from longview.model.engine.turns import DeviceTurns
     from longview.model.screen_text.recognizer import TextRecognizer
     from longview.model.speech.recognizer import SpeechRecognizer
     from longview.model.tasks.prober import Prober
+
+TURNS_HOST_SHARE = 0.25
+"""Share of the host's free memory for the sessions of each of two checkpoints that take turns on a device."""
 
 
 class Runtime:
@@ -144,19 +151,47 @@ class Runtime:
         from longview.model.engine.sessions import SessionPool
 
         settings = self.settings
-        engine = self._load_engine(checkpoint, server)
-        memory_bytes = settings.session_memory_bytes
-        if memory_bytes is None and server is None and self._are_both_local:
+        if server is not None:
+            engine = self._contact_engine(server)
+            return SessionPool(
+                engine,
+                self.decoder,
+                memory_bytes=settings.session_memory_bytes,
+                context_tokens=context_tokens,
+                takes_words=checkpoint.profile.takes_words,
+            )
+        turns = self._turns
+        local_engine = self._load_engine(checkpoint, turns)
+        memory_bytes, host_bytes = settings.session_memory_bytes, settings.session_host_bytes
+        if turns is not None:
+            # Without room on the host, each turn of the other checkpoint would end all sessions.
+            host_bytes = host_bytes or int(TURNS_HOST_SHARE * psutil.virtual_memory().available)
+        elif memory_bytes is None and self._are_both_local:
             # Each of the two engines takes what is free for its own.
-            memory_bytes = engine.kv_cache_bytes // 2
-        return SessionPool(
-            engine,
+            memory_bytes = local_engine.kv_cache_bytes // 2
+        pool = SessionPool(
+            local_engine,
             self.decoder,
             memory_bytes=memory_bytes,
-            host_bytes=settings.session_host_bytes if engine.device in ("cuda", "xpu") else 0,
+            host_bytes=host_bytes if local_engine.device in ("cuda", "xpu") else 0,
             context_tokens=context_tokens,
             takes_words=checkpoint.profile.takes_words,
         )
+        local_engine.before_leaving = pool.vacate
+        return pool
+
+    @functools.cached_property
+    def _turns(self) -> "DeviceTurns | None":
+        """The turns of the two local checkpoints on a device that cannot hold both; None: it can, or there is only one."""
+        grounding = self.grounding_checkpoint
+        if grounding is None or not self._are_both_local:
+            return None
+        from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
+        from longview.model.engine.turns import DeviceTurns, needs_turns
+
+        device_type = choose_device_type(self.settings.device)
+        device_bytes = [memory_bytes(device)[1] for device in devices_of(device_type)]
+        return DeviceTurns() if needs_turns((self.checkpoint, grounding), device_type, device_bytes) else None
 
     @property
     def _are_both_local(self) -> bool:
@@ -179,25 +214,30 @@ class Runtime:
             if pool is not None:
                 pool.discard(content_hash)
 
-    def _load_engine(self, checkpoint: Checkpoint, server: "Server | None") -> "Engine":
-        settings = self.settings
-        if server is not None:
-            try:
-                from longview.model.engine.remote.engine import RemoteEngine
-            except ImportError as error:
-                raise BadRequest(f"--server needs the package {error.name}; install it with: pip install {error.name}") from error
-            return RemoteEngine(server, thinking=settings.thinking, max_thinking_tokens=settings.thinking_tokens)
+    def _contact_engine(self, server: "Server") -> "Engine":
+        try:
+            from longview.model.engine.remote.engine import RemoteEngine
+        except ImportError as error:
+            raise BadRequest(f"--server needs the package {error.name}; install it with: pip install {error.name}") from error
+        return RemoteEngine(server, thinking=self.settings.thinking, max_thinking_tokens=self.settings.thinking_tokens)
+
+    def _load_engine(self, checkpoint: Checkpoint, turns: "DeviceTurns | None") -> "LocalEngine":
         from longview.model.engine.local import LocalEngine
 
-        return LocalEngine(
-            checkpoint,
-            device=settings.device,
-            cpu_threads=settings.cpu_threads,
-            precision=settings.precision,
-            cache=settings.cache,
-            thinking=settings.thinking,
-            max_thinking_tokens=settings.thinking_tokens,
-        )
+        def load() -> LocalEngine:
+            settings = self.settings
+            return LocalEngine(
+                checkpoint,
+                device=settings.device,
+                cpu_threads=settings.cpu_threads,
+                precision=settings.precision,
+                cache=settings.cache,
+                thinking=settings.thinking,
+                max_thinking_tokens=settings.thinking_tokens,
+                turns=turns,
+            )
+
+        return load() if turns is None else turns.load(load)
 
     @functools.cached_property
     def prober(self) -> "Prober":

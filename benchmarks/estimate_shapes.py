@@ -4,8 +4,8 @@
 
 `--catalog` prints the tables `shapes` of `model/catalog.toml`. Without it, this prints the table of docs/performance.md: for each
 shape (`benchmarks.shapes`) and for sessions of 16K, 64K and 256K tokens the KV cache and the peak memory as
-`longview.model.engine.estimates` plans them, and the longest context that the engine would choose on cards of three sizes. There is
-no column for time, because it depends on the card; `make check-gpu` measures it.
+`longview.model.engine.estimates` plans them, and the longest context that the engine would choose on cards of three sizes. There
+is no column for time, because it depends on the card; `make check-gpu` measures it.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """Shapes of the published checkpoints, to measure with random weights, and to estimate without any.
 
 Sources: the `config.json` of Qwen3-VL-2B and -8B and of Qwen3.5-0.8B and -9B; for the others the tables of the Qwen3 and Qwen3.5
-reports and cards. Qwen3.6-35B-A3B has the shape of Qwen3.5-35B-A3B. The vision towers of Qwen3.5-2B and -4B are not published there;
-they are assumed to be that of Qwen3-VL-2B.
+reports and cards. Qwen3.6-35B-A3B has the shape of Qwen3.5-35B-A3B. The vision towers of Qwen3.5-2B and -4B are not published
+there; they are assumed to be that of Qwen3-VL-2B.
 """
 
 from typing import Any

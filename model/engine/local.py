@@ -8,11 +8,12 @@ import functools
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import psutil
 import torch
@@ -37,6 +38,7 @@ from longview.model.engine.sampling import Sampler, sampling_config_of
 from longview.model.engine.session_cache import SessionCache
 from longview.model.engine.speed_meter import RunningReplies, SpeedMeter
 from longview.model.engine.thoughts import thought_end_of, thought_tags_of
+from longview.model.engine.turns import DeviceTurns, MovableWeights
 from longview.model.errors import InvalidQuestion
 from longview.video.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
@@ -69,6 +71,7 @@ class LocalEngine:
         cache: Path | None = None,
         thinking: bool = False,
         max_thinking_tokens: int = MAX_THINKING_TOKENS,
+        turns: DeviceTurns | None = None,
     ) -> None:
         """Load weights and processor.
 
@@ -76,13 +79,17 @@ class LocalEngine:
         small checkpoints, else one per core. `precision`: see `longview.model.engine.loading.load_model`. `cache`: a folder of
         this machine that keeps what is measured (number format, speed); without it each process measures. `thinking`: sessions
         have room for the thoughts of questions that ask for them. `max_thinking_tokens`: token limit of the thoughts before one
-        reply.
+        reply. `turns`: those of the engines that share the device one after the other; None: the weights stay there.
 
         Raises:
             InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no such device.
             OutOfMemory: the weights do not fit.
         """
         self.checkpoint = checkpoint
+        self._turns = turns
+        self._open_sessions: WeakSet[LocalSession] = WeakSet()
+        self.before_leaving: Callable[[], None] = lambda: None
+        """Called before the weights leave the device, for the pool that decides which sessions the host keeps."""
         self.device = choose_device_type(device)
         is_small = checkpoint.weight_bytes < MIN_LARGE_BYTES
         torch.set_num_threads(cpu_threads or (1 if is_small else psutil.cpu_count(logical=False) or 1))
@@ -92,6 +99,7 @@ class LocalEngine:
         self.model: Any
         self.processor, self.model = load_model(checkpoint, self.device, precision, cache)
         torch.set_flush_denormal(False)
+        self._weights = MovableWeights(self.model)
         text = self.model.config.get_text_config()
         self.layer_types = read_layer_types(text, checkpoint.name)
         """The kind of each layer; see `longview.model.engine.kv_cache.read_layer_types`."""
@@ -102,10 +110,11 @@ class LocalEngine:
         """See `longview.model.engine.base.Engine`. Frames that show little new are left out, too."""
         self.estimates = Estimates(self.model)
         self._cache = cache
+        self._machine_key = machine_key(checkpoint.identity, self.model)
         self._chunk_lock = threading.Lock()
         """Memory is reserved for the activations of one chunk, also if several windows are opened at once."""
         self.replies = RunningReplies()
-        self._speed_meter = SpeedMeter(checkpoint.name, self._measure_speed, self.replies, self._chunk_lock)
+        self._speed_meter = SpeedMeter(checkpoint.name, self._measure_speed, self.replies, self._chunk_lock, self.turn)
         self._ood_detector = load_ood_detector(checkpoint, self.model.device)
         self._grammars = Grammars(self.processor.tokenizer, int(text.vocab_size))
         tokenizer = self.processor.tokenizer
@@ -128,6 +137,22 @@ class LocalEngine:
         # Without a GPU other programs need the same memory.
         self.kv_cache_bytes = int(room * (MEMORY_SHARE_HOST if self.device == "cpu" else MEMORY_SHARE))
 
+    def turn(self, progress: Progress = NO_PROGRESS) -> AbstractContextManager[None]:
+        """Hold the device while this engine uses it; see `longview.model.engine.turns`."""
+        return nullcontext() if self._turns is None else self._turns.turn(self, progress)
+
+    def leave_device(self) -> None:
+        """See `longview.model.engine.turns.Movable`. No session is in use, because no turn is held."""
+        self.before_leaving()
+        # Those that the pool has evicted may still be in the hands of a caller.
+        for session in list(self._open_sessions):
+            session.offload()
+        self._weights.leave()
+
+    def enter_device(self) -> None:
+        """See `longview.model.engine.turns.Movable`."""
+        self._weights.enter()
+
     def timestamp_tokens(self, time_s: float) -> int:
         """See `longview.model.engine.base.Engine`."""
         ids = self.processor.tokenizer.encode(f"<{time_s:.1f} seconds>", add_special_tokens=False)
@@ -148,6 +173,20 @@ class LocalEngine:
         progress: Progress = NO_PROGRESS,
     ) -> "LocalSession":
         """See `longview.model.engine.base.Engine`."""
+        with self.turn(progress):
+            session = self._open_session(frames, window, capacity_tokens, clock_offset_s, video_duration_s, progress)
+        self._open_sessions.add(session)
+        return session
+
+    def _open_session(
+        self,
+        frames: Iterable[TimedFrames],
+        window: Span,
+        capacity_tokens: int,
+        clock_offset_s: float,
+        video_duration_s: float | None,
+        progress: Progress,
+    ) -> "LocalSession":
         cache = PreallocatedCache(self.layer_types, capacity_tokens + TIMESTAMP_SLACK_TOKENS)
         prefill = Prefill(self.model, self.processor, cache, clock_offset_s=clock_offset_s, ood_detector=self._ood_detector)
         batcher = FrameBatcher()
@@ -211,11 +250,12 @@ class LocalEngine:
         thinking_tokens = self.max_thinking_tokens if self.chat_template.always_thinks else 0
         needed_tokens = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
         cache = PreallocatedCache(self.layer_types, min(needed_tokens, self.context_tokens))
-        prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
-        with inference(f"{needed_tokens} tokens"):
+        with self.turn(progress), inference(f"{needed_tokens} tokens"):
+            prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
             prefill.append_text(self.chat_template.before_text)
-        no_window = Span(0.0, 0.0)
-        session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), no_window, 0.0, frames=0, undecodable=())
+            no_window = Span(0.0, 0.0)
+            session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), no_window, 0.0, frames=0, undecodable=())
+        self._open_sessions.add(session)
         return session.generate(prompt, max_new_tokens=max_new_tokens, schema=schema, progress=progress)
 
     def generate_tokens(
@@ -277,9 +317,8 @@ class LocalEngine:
         Raises:
             Cancelled: the operation was cancelled before the next step of the measurement.
         """
-        key = machine_key(self.checkpoint.identity, self.model)
         expected_s = functools.partial(measurement_s, self.model, self.estimates, max_tokens=self.context_tokens)
-        return self._speed_meter.speed(self._cache, key, expected_s if self.is_frugal else None, progress)
+        return self._speed_meter.speed(self._cache, self._machine_key, expected_s if self.is_frugal else None, progress)
 
     def _measure_speed(self, progress: Progress) -> Speed:
         return measure_speed(
@@ -392,10 +431,12 @@ class LocalSession:
     @contextmanager
     def _prepared(self, context: str, progress: Progress) -> Iterator[SessionCache]:
         """Hold the session and put a context after its video. In the end, crop the cache back to both."""
-        with progress.holding(self._lock), self.engine.replies.running_reply(progress):
+        engine = self.engine
+        # The turn comes first: the cache of a session that waits for it can leave the device.
+        with engine.turn(progress), progress.holding(self._lock), engine.replies.running_reply(progress):
             self.cache.restore()
             try:
-                self.cache.use_context(self.engine.context_ids(context), progress)
+                self.cache.use_context(engine.context_ids(context), progress)
                 yield self.cache
             finally:
                 self.cache.crop()

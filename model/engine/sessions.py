@@ -182,6 +182,12 @@ class SessionPool:
                     del sessions[key]
             self._unpinned &= {*self._sessions, *self._offloaded}
 
+    def vacate(self) -> None:
+        """Free the device of all sessions that do not answer now. The host keeps those for which it has room."""
+        with self._lock:
+            evicted_sessions = self._evict(keep=0, memory_bytes=0)
+        _offload(evicted_sessions)
+
     def release(self, session: VideoSession) -> None:
         """End a session, unless a caller pinned it."""
         with self._lock:
@@ -250,14 +256,15 @@ class SessionPool:
             evicted_sessions = self._evict(keep=0)
         _offload(evicted_sessions)
 
-    def _evict(self, *, keep: int) -> list[VideoSession]:
+    def _evict(self, *, keep: int, memory_bytes: int | None = None) -> list[VideoSession]:
         """Evict the least recently used sessions until all fit, but never the last `keep` and none that is answering.
 
-        Return those that the host can hold.
+        `memory_bytes`: what they may take; by default the memory of the pool. Return those that the host can hold.
         """
+        memory_bytes = self._memory_bytes if memory_bytes is None else memory_bytes
         offloaded_sessions = []
         for key in [*self._sessions][: len(self._sessions) - keep]:
-            if self._device_bytes() <= self._memory_bytes:
+            if self._device_bytes() <= memory_bytes:
                 break
             if self._sessions[key].is_busy:
                 continue

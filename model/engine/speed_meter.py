@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from longview.model.engine.calibration import load_speed, save_speed
@@ -87,14 +87,20 @@ class SpeedMeter:
     """A meter of the speed of one engine. Several threads can use it: they wait for one measurement."""
 
     def __init__(
-        self, name: str, measure: Callable[[Progress], Speed], replies: RunningReplies, chunk_lock: threading.Lock
+        self,
+        name: str,
+        measure: Callable[[Progress], Speed],
+        replies: RunningReplies,
+        chunk_lock: threading.Lock,
+        turn: Callable[[Progress], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         """Make a meter that has not measured yet.
 
         `name`: the name of the checkpoint. `measure`: measures the speed. `chunk_lock`: the engine holds it while it prefills one
-        chunk of frames.
+        chunk of frames. `turn`: holds the device for the engine (`longview.model.engine.turns`).
         """
         self._name, self._measure, self._replies, self._chunk_lock = name, measure, replies, chunk_lock
+        self._turn = turn
         self._speed: Speed | None = None
         self._is_unknown = False
 
@@ -116,7 +122,7 @@ class SpeedMeter:
         if kept_speed is not None:
             self._speed = kept_speed
             return kept_speed
-        with self._replies.without_replies(progress), progress.holding(self._chunk_lock):
+        with self._turn(progress), self._replies.without_replies(progress), progress.holding(self._chunk_lock):
             # Another thread may have measured it meanwhile.
             if self._speed is None and not self._is_unknown:
                 if expected_s is not None:
