@@ -33,6 +33,8 @@ def source_text(report: SourceReport, entry: VideoEntry) -> str:
     if report.status == "skipped":
         return f"not run: {report.reason}"
     if report.status == "declined":
+        if report.segments:
+            return f"kept: {report.reason}"
         others = searchable_by(entry, without=report.source) if report.source == "captions" else ""
         return f"none: {report.reason}" + (f"; searchable by {others}" if others else "")
     what = count_text(report.segments, SOURCES[report.source].segment_noun)

@@ -4,7 +4,7 @@ import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -312,7 +312,7 @@ class Runtime:
     def provenance(self, plan: SamplingPlan | None) -> Provenance:
         """Return the provenance of a result that is made now."""
         fields = plan_fields(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
-        return Provenance(self.checkpoint.identity, self.checkpoint.profile.version, fields)
+        return _provenance_of(self.checkpoint, fields)
 
     def require_answers(self) -> None:
         """Check that the chosen checkpoint was trained to answer questions.
@@ -331,7 +331,7 @@ class Runtime:
         provenance, checkpoint = self.provenance(plan), self.grounding_checkpoint
         if checkpoint is None:
             return provenance
-        return Provenance(checkpoint.identity, checkpoint.profile.version, provenance.plan)
+        return _provenance_of(checkpoint, provenance.plan)
 
     def discard_sessions(self) -> None:
         """End all sessions, because a served model turned out to take less than they send."""
@@ -357,7 +357,7 @@ class Runtime:
         """Return the provenance of captions that are made now, with the options that change them."""
         provenance = self.provenance(plan)
         options = self.caption_options_fields() | {"context_tokens": context_tokens}
-        return Provenance(provenance.checkpoint, provenance.prompt_version, provenance.plan | options)
+        return replace(provenance, plan=provenance.plan | options)
 
     def caption_options_fields(self) -> dict[str, Any]:
         """Return the options that change captions."""
@@ -382,12 +382,18 @@ class Runtime:
         return choose_device_type(self.settings.device) == "cpu"
 
     def is_outdated(self, entry: VideoEntry) -> bool:
-        """Whether another checkpoint, or another version of the prompts, would now caption this video."""
+        """Whether another checkpoint, another profile, or another version of the prompts would now caption this video."""
         track = entry.track("captions")
         if track is None:
             return False
-        is_same = is_same_checkpoint(track.provenance.checkpoint, self.checkpoint.identity)
-        return not is_same or track.provenance.prompt_version != self.checkpoint.profile.version
+        made, profile = track.provenance, self.checkpoint.profile
+        is_same = is_same_checkpoint(made.checkpoint, self.checkpoint.identity) and made.has_profile(profile.name)
+        return not is_same or made.prompt_version != profile.version
+
+
+def _provenance_of(checkpoint: Checkpoint, plan: dict[str, Any]) -> Provenance:
+    profile = checkpoint.profile
+    return Provenance(checkpoint.identity, profile.version, plan, checkpoint.revision or "", profile.name)
 
 
 def plan_fields(plan: SamplingPlan) -> dict[str, Any]:

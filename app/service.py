@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longview.app.answers import Answer, Answers
+from longview.app.caption_offer import CaptionOffer, caption_offer
 from longview.app.chapters import ChapterFinder, Chapters
 from longview.app.checks import Checks
 from longview.app.indexer import Indexer, IndexOptions, IndexResult, requested_span
@@ -25,6 +26,7 @@ from longview.indexing.errors import ExportNotPossible, UnknownVideo
 from longview.indexing.exports import FORMATS, ExportFormat, export_segments
 from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
 from longview.indexing.search import Evidence, Moment
+from longview.indexing.track import TrackVersion
 from longview.indexing.tracks import Track
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import Checkpoint
@@ -46,10 +48,11 @@ if TYPE_CHECKING:
     from longview.model.tasks.prober import Prober
 
 __all__ = [  # with the types and constants that the interface needs
-    "Answer", "AnsweredQuestion", "Cancelled", "Chapters", "ChatTurn", "Done", "Event", "Evidence", "ExportFormat",
-    "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview", "MEDIA_SUFFIXES",
-    "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport", "SearchResults", "Segment", "Span",
-    "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "VideoEntry",
+    "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "Done", "Event", "Evidence",
+    "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
+    "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport", "SearchResults", "Segment", "Span",
+    "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion",
+    "VideoEntry",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -211,8 +214,24 @@ class Longview:
         return Stream(operation, progress=progress)
 
     def is_outdated(self, entry: VideoEntry) -> bool:
-        """Whether another checkpoint, or another version of the prompts, would now caption this video."""
+        """Whether another checkpoint, another profile, or another version of the prompts would now caption this video."""
         return self._runtime.is_outdated(entry)
+
+    def caption_offer(self, entry: VideoEntry) -> CaptionOffer | None:
+        """Return the offer to caption a video again with the default of now; see `longview.app.caption_offer`."""
+        return caption_offer(entry, self._runtime)
+
+    def versions(self, entry: VideoEntry) -> tuple[TrackVersion, ...]:
+        """Return all tracks of a video, current and earlier, in the order in which they were begun."""
+        return self.library.versions.of_video(entry.video_id)
+
+    def version(self, entry: VideoEntry, number: int) -> TrackVersion:
+        """Return the track of a video with this number.
+
+        Raises:
+            UnknownVersion: there is none, or it belongs to another video.
+        """
+        return self.library.versions.version(entry.video_id, number)
 
     def segments(
         self, entry: VideoEntry, source: str | None = None, *, language: str | None = None, within: Span | None = None
@@ -238,6 +257,36 @@ class Longview:
             ExportNotPossible: there is nothing to export, or the format cannot hold it.
         """
         segments = [item for name in sources for item in self.segments(entry, name, language=language)]
+        return self._export(entry, format, segments, sources, language=language, words=words)
+
+    def export_version(
+        self,
+        entry: VideoEntry,
+        format: ExportFormat,
+        version: TrackVersion,
+        *,
+        language: str | None = None,
+        words: bool = False,
+    ) -> str:
+        """Return one version of a track as text in a format; see `export`.
+
+        Raises:
+            ExportNotPossible: there is nothing to export, or the format cannot hold it.
+        """
+        segments = [item for item in self.library.versions.segments(version) if language in (None, item.language)]
+        entry = replace(entry, tracks=(version.track,))
+        return self._export(entry, format, segments, [version.track.source], language=language, words=words)
+
+    def _export(
+        self,
+        entry: VideoEntry,
+        format: ExportFormat,
+        segments: Sequence[Segment],
+        sources: Sequence[str],
+        *,
+        language: str | None,
+        words: bool,
+    ) -> str:
         if language is None and format in ("srt", "vtt"):
             segments = _in_main_language(entry, segments)
         if not segments:

@@ -25,6 +25,12 @@ class TrackChanged(LibraryError):
     code = "track_changed"
 
 
+class UnknownVersion(LibraryError):
+    """No track of this video has this number."""
+
+    code = "unknown_version"
+
+
 class LibraryUnusable(LibraryError):
     """The library's folder or database cannot be read or written."""
 

@@ -12,8 +12,17 @@ from typing import Any
 
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
-from longview.indexing.track_rows import insertion, now, replace_segments, require_video, tracks_of
+from longview.indexing.track_rows import (
+    insertion,
+    now,
+    provenance_columns,
+    provenance_from,
+    replace_segments,
+    require_video,
+    tracks_of,
+)
 from longview.indexing.tracks import Provenance, StoredSegment, Track, Tracks
+from longview.indexing.versions import Versions, chapters_from
 from longview.video.timeline import Event, Segment, Span
 
 __all__ = ["DATABASE", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry"]
@@ -86,6 +95,7 @@ class Library:
         self.folder = folder
         self._database = Database(folder)
         self.tracks = Tracks(self._database)
+        self.versions = Versions(self._database)
 
     def put(self, entry: VideoEntry) -> VideoEntry:
         """Write a video without its tracks; replace what the library has about it, except when it was added."""
@@ -120,7 +130,7 @@ class Library:
     def put_captions(
         self, video_id: str, track: Track, captions: Iterable[Segment], *, summary: str, chapters: Sequence[Event]
     ) -> None:
-        """Replace a video's captions, summary and chapters in one transaction.
+        """Replace a video's captions, summary and chapters in one transaction; keep those of another checkpoint as earlier ones.
 
         Raises:
             UnknownVideo: the video was removed meanwhile.
@@ -133,7 +143,7 @@ class Library:
             )
 
     def remove(self, video_id: str) -> None:
-        """Delete a video, its tracks and its conversation; the video file stays."""
+        """Delete a video, its tracks, also the earlier ones, and its conversation; the video file stays."""
         with self._database.transaction() as db:
             # A cascade would not run the triggers of the word index for passages.
             db.execute("DELETE FROM passages WHERE video_id = ?", (video_id,))
@@ -177,15 +187,12 @@ class Library:
 
     def add_answer(self, video_id: str, answer: AnsweredQuestion) -> None:
         """Store a question and its answer, unless the video was removed meanwhile."""
-        provenance = answer.provenance
         values = {
             "video_id": video_id,
             "question": answer.question,
             "answer": answer.answer,
             "citations": json.dumps([[span.start_s, span.end_s] for span in answer.citations]),
-            "checkpoint": provenance.checkpoint,
-            "prompt_version": provenance.prompt_version,
-            "plan": json.dumps(provenance.plan),
+            **provenance_columns(answer.provenance),
             "asked_at": now(),
         }
         with self._database.transaction() as db:
@@ -209,7 +216,7 @@ class Library:
                 row["question"],
                 row["answer"],
                 tuple(Span(*bounds) for bounds in json.loads(row["citations"])),
-                Provenance(row["checkpoint"], row["prompt_version"], json.loads(row["plan"])),
+                provenance_from(row),
             )
             for row in reversed(rows)
         )
@@ -250,7 +257,7 @@ def _entry(row: sqlite3.Row, tracks: tuple[Track, ...]) -> VideoEntry:
         duration_s=row["duration_s"],
         facts=json.loads(row["facts"]),
         summary=row["summary"],
-        chapters=tuple(Event(Span(start_s, end_s), title) for start_s, end_s, title in json.loads(row["chapters"])),
+        chapters=chapters_from(row),
         added_at=row["added_at"],
         tracks=tracks,
     )

@@ -180,6 +180,77 @@ MIGRATIONS = (
     ALTER TABLE segments ADD COLUMN box TEXT;
     ALTER TABLE tracks ADD COLUMN frames_read INTEGER NOT NULL DEFAULT 0;
     """,
+    # Tracks have numbers, and remember more of what made them. Tracks that were replaced are kept.
+    """
+    CREATE TABLE new_tracks (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
+        source TEXT NOT NULL,
+        status TEXT NOT NULL,
+        start_s REAL NOT NULL,
+        end_s REAL NOT NULL,
+        done_s REAL NOT NULL,
+        checkpoint TEXT NOT NULL,
+        revision TEXT NOT NULL DEFAULT '',
+        profile TEXT NOT NULL DEFAULT '',
+        prompt_version TEXT NOT NULL,
+        plan TEXT NOT NULL,
+        language TEXT,
+        uncovered TEXT NOT NULL,
+        note TEXT NOT NULL,
+        seconds_spent REAL NOT NULL,
+        frames_read INTEGER NOT NULL,
+        updated_at TEXT NOT NULL,
+        segment_counts TEXT NOT NULL DEFAULT '{}',
+        UNIQUE (video_id, source)
+    );
+    INSERT INTO new_tracks (video_id, source, status, start_s, end_s, done_s, checkpoint, prompt_version, plan, language,
+        uncovered, note, seconds_spent, frames_read, updated_at, segment_counts)
+        SELECT video_id, source, status, start_s, end_s, done_s, checkpoint, prompt_version, plan, language,
+        uncovered, note, seconds_spent, frames_read, updated_at, segment_counts FROM tracks ORDER BY rowid;
+    DROP TABLE tracks;
+    ALTER TABLE new_tracks RENAME TO tracks;
+    CREATE TABLE earlier_tracks (
+        number INTEGER PRIMARY KEY,
+        video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
+        source TEXT NOT NULL,
+        status TEXT NOT NULL,
+        start_s REAL NOT NULL,
+        end_s REAL NOT NULL,
+        done_s REAL NOT NULL,
+        checkpoint TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        prompt_version TEXT NOT NULL,
+        plan TEXT NOT NULL,
+        language TEXT,
+        uncovered TEXT NOT NULL,
+        note TEXT NOT NULL,
+        seconds_spent REAL NOT NULL,
+        frames_read INTEGER NOT NULL,
+        updated_at TEXT NOT NULL,
+        segment_counts TEXT NOT NULL,
+        summary TEXT NOT NULL,
+        chapters TEXT NOT NULL,
+        replaced_at TEXT NOT NULL
+    );
+    CREATE INDEX earlier_tracks_by_video ON earlier_tracks (video_id, source);
+    CREATE TABLE earlier_segments (
+        segment_id INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL REFERENCES earlier_tracks ON DELETE CASCADE,
+        origin TEXT NOT NULL,
+        start_s REAL NOT NULL,
+        end_s REAL NOT NULL,
+        text TEXT NOT NULL,
+        language TEXT,
+        confidence REAL,
+        words TEXT,
+        box TEXT
+    );
+    CREATE INDEX earlier_segments_by_track ON earlier_segments (number, start_s);
+    ALTER TABLE answers ADD COLUMN revision TEXT NOT NULL DEFAULT '';
+    ALTER TABLE answers ADD COLUMN profile TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
 

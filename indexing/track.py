@@ -1,9 +1,10 @@
 """The types of tracks: what one source has found in one video."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from longview.video.timeline import Segment, Span
+from longview.video.timeline import Event, Segment, Span
 
 TrackStatus = Literal["complete", "incomplete", "declined", "failed"]
 """`complete`; `incomplete`: interrupted or running, the next run goes on; `declined`: the source does not apply to this video;
@@ -19,6 +20,27 @@ class Provenance:
     prompt_version: str
     plan: dict[str, Any]
     """The sampling plan in numbers, or the settings of a source that has no such plan."""
+    revision: str = ""
+    """Commit of the Hugging Face Hub; empty if it is unknown: a folder, a bundled model, a server, or an earlier version."""
+    profile: str = ""
+    """Name of the checkpoint's profile; empty for other models, and for results of earlier versions."""
+
+    def is_same(self, other: "Provenance") -> bool:
+        """Whether both are the same, as far as it is known: earlier versions kept neither revision nor profile."""
+        return (
+            (self.checkpoint, self.prompt_version) == (other.checkpoint, other.prompt_version)
+            and _is_same_name(self.revision, other.revision)
+            and self.has_profile(other.profile)
+            and json.dumps(self.plan, sort_keys=True) == json.dumps(other.plan, sort_keys=True)
+        )
+
+    def has_profile(self, name: str) -> bool:
+        """Whether the result was made with this profile, as far as both are known."""
+        return _is_same_name(self.profile, name)
+
+
+def _is_same_name(one: str, other: str) -> bool:
+    return not one or not other or one == other
 
 
 @dataclass(frozen=True)
@@ -63,3 +85,24 @@ class StoredSegment:
     """An id that is never used for another text."""
     video_id: str
     segment: Segment
+
+
+@dataclass(frozen=True)
+class TrackVersion:
+    """A track of a video that is searched now, or an earlier one that it has replaced."""
+
+    number: int
+    """Number that stays with the track when another one replaces it, and is never used for another track."""
+    video_id: str
+    track: Track
+    replaced_at: str = ""
+    """Time at which another track replaced it, as ISO 8601, UTC; empty for a current track."""
+    summary: str = ""
+    """The summary that belongs to captions."""
+    chapters: tuple[Event, ...] = ()
+    """The chapters that belong to captions."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the track that is searched, shown and quoted."""
+        return not self.replaced_at

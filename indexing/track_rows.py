@@ -15,6 +15,10 @@ from longview.video.timeline import Box, Segment, Span, Word
 
 MAX_SEGMENT_S = 60.0
 """Maximum length of a segment of a track that is written piece by piece, in seconds; a chunk of speech has 30 s."""
+SEGMENT_COLUMNS = "origin, start_s, end_s, text, language, confidence, words, box"
+"""Columns that `segments` and `earlier_segments` have in common."""
+UNVERSIONED_SOURCES = frozenset({"subtitles"})
+"""Sources whose earlier tracks are not kept: files have the subtitles, and no model makes them."""
 UNKNOWN_LANGUAGE = ""
 """Key of the segments without a language in the counts of a track."""
 
@@ -32,8 +36,13 @@ def require_video(db: sqlite3.Connection, video_id: str) -> None:
 def replace_segments(
     db: sqlite3.Connection, video_id: str, track: Track, segments: Iterable[Segment], *, origin: str = ""
 ) -> None:
-    """Replace the segments of one origin in a track, and store the track; see `Tracks.replace`."""
+    """Replace the segments of one origin in a track, and store the track; see `Tracks.replace`.
+
+    Raises:
+        UnknownVideo: the video was removed meanwhile.
+    """
     require_video(db, video_id)
+    keep_replaced_track(db, video_id, track)
     db.execute(
         "DELETE FROM segments WHERE video_id = :video_id AND source = :source AND origin = :origin",
         {"video_id": video_id, "source": track.source, "origin": origin},
@@ -54,7 +63,7 @@ def tracks_of(db: sqlite3.Connection, video_id: str | None = None) -> dict[str, 
     )
     tracks: dict[str, list[Track]] = {}
     for row in rows:
-        tracks.setdefault(row["video_id"], []).append(_track(row))
+        tracks.setdefault(row["video_id"], []).append(track_from(row))
     return {number: tuple(items) for number, items in tracks.items()}
 
 
@@ -68,6 +77,23 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def provenance_columns(provenance: Provenance) -> dict[str, Any]:
+    """Return a provenance as named values of a row."""
+    return {
+        "checkpoint": provenance.checkpoint,
+        "revision": provenance.revision,
+        "profile": provenance.profile,
+        "prompt_version": provenance.prompt_version,
+        "plan": json.dumps(provenance.plan),
+    }
+
+
+def provenance_from(row: sqlite3.Row) -> Provenance:
+    """Return the provenance of a row."""
+    plan = json.loads(row["plan"])
+    return Provenance(row["checkpoint"], row["prompt_version"], plan, row["revision"], row["profile"])
+
+
 def write_track(db: sqlite3.Connection, video_id: str, track: Track, segment_counts: Mapping[str, int] | None = None) -> None:
     """Write a track. `segment_counts`: number of segments by language, if it has changed."""
     values = {
@@ -77,9 +103,7 @@ def write_track(db: sqlite3.Connection, video_id: str, track: Track, segment_cou
         "start_s": track.span.start_s,
         "end_s": track.span.end_s,
         "done_s": track.done_s,
-        "checkpoint": track.provenance.checkpoint,
-        "prompt_version": track.provenance.prompt_version,
-        "plan": json.dumps(track.provenance.plan),
+        **provenance_columns(track.provenance),
         "language": track.language,
         "uncovered": json.dumps([[span.start_s, span.end_s] for span in track.uncovered]),
         "note": track.note,
@@ -114,6 +138,51 @@ def insert_segments(db: sqlite3.Connection, video_id: str, segments: Iterable[Se
 def _words_json(words: Sequence[Word]) -> str:
     rows = [[round(word.span.start_s, 3), round(word.span.end_s, 3), word.text, word.confidence] for word in words]
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def keep_replaced_track(db: sqlite3.Connection, video_id: str, track: Track) -> None:
+    """Move what a track replaces to the earlier tracks, if it has segments and something else made it or its span is another.
+
+    A track of the same provenance and span stays where it is: it is the same version, which is written again. Of two earlier
+    tracks that are the same version, the more complete one is kept, so that they do not grow without limit.
+    """
+    key = {"video_id": video_id, "source": track.source}
+    row = db.execute("SELECT * FROM tracks WHERE video_id = :video_id AND source = :source", key).fetchone()
+    if track.source in UNVERSIONED_SOURCES or row is None or _is_same_version(replaced := track_from(row), track):
+        return
+    earlier = db.execute("SELECT * FROM earlier_tracks WHERE video_id = :video_id AND source = :source", key).fetchall()
+    same = [item for item in earlier if _is_same_version(track_from(item), replaced)]
+    is_kept = replaced.segment_count and all(_completeness(track_from(item)) <= _completeness(replaced) for item in same)
+    if is_kept:
+        db.executemany("DELETE FROM earlier_tracks WHERE number = ?", [(item["number"],) for item in same])
+        _copy_to_earlier(db, row)
+    db.execute("DELETE FROM segments WHERE video_id = :video_id AND source = :source", key)
+    # The track that replaces it gets a number of its own.
+    db.execute("DELETE FROM tracks WHERE number = ?", (row["number"],))
+
+
+def _is_same_version(one: Track, other: Track) -> bool:
+    return one.span == other.span and one.provenance.is_same(other.provenance)
+
+
+def _completeness(track: Track) -> tuple[bool, float]:
+    return track.is_complete, track.done_s
+
+
+def _copy_to_earlier(db: sqlite3.Connection, row: sqlite3.Row) -> None:
+    columns = ", ".join(row.keys())
+    is_captions = row["source"] == "captions"
+    text, chapters = ("summary", "chapters") if is_captions else ("''", "'[]'")
+    db.execute(
+        f"INSERT INTO earlier_tracks ({columns}, summary, chapters, replaced_at) "
+        f"SELECT {columns}, {text}, {chapters}, :now FROM tracks JOIN videos USING (video_id) WHERE number = :number",
+        {"now": now(), "number": row["number"]},
+    )
+    db.execute(
+        f"INSERT INTO earlier_segments (segment_id, number, {SEGMENT_COLUMNS}) SELECT segment_id, :number, {SEGMENT_COLUMNS} "
+        "FROM segments WHERE video_id = :video_id AND source = :source",
+        {"number": row["number"], "video_id": row["video_id"], "source": row["source"]},
+    )
 
 
 def delete_open_segments(db: sqlite3.Connection, video_id: str, source: str, after_s: float) -> Counter[str]:
@@ -201,7 +270,8 @@ def _insert_passages(db: sqlite3.Connection, passages: Sequence[Passage]) -> Non
         db.execute(insertion("passages", values), values)
 
 
-def _track(row: sqlite3.Row) -> Track:
+def track_from(row: sqlite3.Row) -> Track:
+    """Return the track of a row."""
     counts: dict[str, int] = json.loads(row["segment_counts"])
     languages = sorted((language for language in counts if language != UNKNOWN_LANGUAGE), key=lambda name: -counts[name])
     return Track(
@@ -209,7 +279,7 @@ def _track(row: sqlite3.Row) -> Track:
         status=row["status"],
         span=Span(row["start_s"], row["end_s"]),
         done_s=row["done_s"],
-        provenance=Provenance(row["checkpoint"], row["prompt_version"], json.loads(row["plan"])),
+        provenance=provenance_from(row),
         language=row["language"],
         uncovered=tuple(Span(*bounds) for bounds in json.loads(row["uncovered"])),
         note=row["note"],

@@ -19,6 +19,7 @@ from longview.indexing.track_rows import (
     delete_open_segments,
     delete_segments,
     insert_segments,
+    keep_replaced_track,
     passage_from,
     replace_segments,
     require_video,
@@ -49,9 +50,10 @@ class Tracks:
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def begin(self, video_id: str, track: Track) -> None:
-        """Start a track: delete what the source found before, and store the track without segments."""
+        """Start a track without segments. What the source found before with other settings becomes an earlier track."""
         with self._database.transaction() as db:
             require_video(db, video_id)
+            keep_replaced_track(db, video_id, track)
             delete_segments(db, video_id, track.source)
             write_track(db, video_id, track, {})
 

@@ -9,7 +9,7 @@ import typer
 
 from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
-from longview.app.cli.output import highlighted, write_out
+from longview.app.cli.output import highlighted, printable, write_out
 from longview.app.cli.params import (
     VideoArgument,
     resolve_video,
@@ -35,16 +35,16 @@ def caption(context: Context, video: VideoArgument) -> None:
     Example: longview caption 3f2a
     """
     entry = resolve_video(context, video)
-    is_outdated, track = context.app.is_outdated(entry), entry.track("captions")
+    track = entry.track("captions")
     warn_if_incomplete(entry)
-    if is_outdated and track:
-        log.warning("These captions are outdated (made by %s); index the video again to renew them.", track.provenance.checkpoint)
+    if offer := context.app.caption_offer(entry):
+        log.warning("%s `%s` captions it again; the older captions stay.", offer.text, printable(offer.command))
     context.print_notice()
     document = schemas.CaptionDocument(
         video_id=entry.video_id,
         duration_s=round(entry.duration_s, 3),
         events=[schemas.EventOut(**schemas.SpanOut.fields_of(item.span), text=item.text) for item in _captions(context, entry)],
-        outdated=is_outdated,
+        outdated=context.app.is_outdated(entry),
         incomplete=[schemas.SpanOut.of(span) for span in (track.uncovered if track else ())],
         provenance=schemas.ProvenanceOut.of(track.provenance) if track else None,
         notice=context.app.checkpoint.notice,

@@ -1,6 +1,7 @@
 """The verbs that write files: exports, cuts and contact sheets."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,10 @@ def export(
         str | None, typer.Option("--language", help="Only segments in this language, such as en.", show_default=False)
     ] = None,
     words: Annotated[bool, typer.Option("--words", help="Write the times of words (vtt, json).")] = False,
+    version: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of the only track, current or earlier; see `longview versions`.", show_default=False),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.", show_default=False)
     ] = None,
@@ -52,12 +57,20 @@ def export(
     Example: longview export 3f2a --format srt -o holiday.srt
     """
     entry = resolve_video(context, video)
-    sources = _sources_of(entry, source)
-    text = context.app.export(entry, format, sources, language=language, words=words)
+    if version is None:
+        sources = _sources_of(entry, source)
+        text = context.app.export(entry, format, sources, language=language, words=words)
+    else:
+        if source is not None:
+            raise BadRequest("--version names one track, which has one source; leave out --source.")
+        exported = context.app.version(entry, version)
+        sources = [exported.track.source]
+        text = context.app.export_version(entry, format, exported, language=language, words=words)
+        entry = replace(entry, tracks=(exported.track,))
     if "captions" in sources:
         warn_if_incomplete(entry)
     if output is None:
-        document = schemas.ExportDocument(video_id=entry.video_id, format=format, sources=sources, content=text)
+        document = schemas.ExportDocument(video_id=entry.video_id, format=format, sources=sources, version=version, content=text)
         context.print_result(document, text.rstrip("\n"))
         return
     target = output.expanduser()
@@ -70,7 +83,7 @@ def export(
             partial.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
-    document = schemas.ExportDocument(video_id=entry.video_id, format=format, sources=sources, path=str(output))
+    document = schemas.ExportDocument(video_id=entry.video_id, format=format, sources=sources, version=version, path=str(output))
     context.print_result(document, f"Wrote {output}.")
 
 

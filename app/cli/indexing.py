@@ -1,4 +1,4 @@
-"""The verbs that add videos to the library, show it, remove videos, and plan what a video costs."""
+"""The verbs that add videos to the library, show it and the versions of tracks, remove videos, and plan what a video costs."""
 
 import logging
 import sys
@@ -17,7 +17,9 @@ from longview.app.errors import EXPECTED_ERRORS, BadRequest
 from longview.app.indexer import IndexOptions, IndexResult
 from longview.app.reports import contents_text, count_text, source_label, source_text
 from longview.app.runtime import plan_fields
-from longview.app.service import FramePlan, PlanReport
+from longview.app.service import FramePlan, PlanReport, TrackVersion
+from longview.app.sources import SOURCES
+from longview.indexing.made_by import made_by
 from longview.video.time_text import format_time
 
 if TYPE_CHECKING:
@@ -119,14 +121,36 @@ def list_(context: Context) -> None:
     """
     entries = context.app.videos()
     rows = [schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry)) for entry in entries]
-    lines = (
-        f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.title}  [{contents_text(entry)}]"
-        + ("  (outdated, re-index)" if row.outdated else "")
-        for entry, row in zip(entries, rows, strict=True)
-    )
+    lines = []
+    for entry in entries:
+        lines.append(f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.title}  [{contents_text(entry)}]")
+        if offer := context.app.caption_offer(entry):
+            lines.append(printable(f"{'':14}{offer.text} `{offer.command}` captions it again; the older captions stay."))
     context.print_result(
         schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
     )
+
+
+@command("json")
+def versions(context: Context, video: ExistingVideo) -> None:
+    """Show what made the tracks of a video: those that are searched, and earlier ones, which `export --version` writes.
+
+    Example: longview versions 3f2a
+    """
+    entry = context.app.video(video)
+    found = context.app.versions(entry)
+    document = schemas.VersionsDocument(video_id=entry.video_id, versions=[schemas.VersionOut.of(item) for item in found])
+    context.print_result(document, "\n".join(map(_version_line, found)))
+
+
+def _version_line(version: TrackVersion) -> str:
+    track = version.track
+    state = "current" if version.is_current else "earlier"
+    if not track.is_complete:
+        state += f", {track.status}"
+    contents = count_text(track.segment_count, SOURCES[track.source].segment_noun)
+    line = f"{source_label(track.source):11}  {made_by(track, is_detailed=True)}; {contents}; {state}"
+    return f"{version.number:>4}  {printable(line)}"
 
 
 @command("json")

@@ -40,6 +40,8 @@ from longview.app.schemas.tracks import (
     SegmentOut,
     SubtitlesDocument,
     TranscriptDocument,
+    VersionOut,
+    VersionsDocument,
     WordOut,
 )
 
@@ -85,6 +87,8 @@ __all__ = [
     "SubtitlesDocument",
     "TrackOut",
     "TranscriptDocument",
+    "VersionOut",
+    "VersionsDocument",
     "VideoOut",
     "WindowOut",
     "WordOut",

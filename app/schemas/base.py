@@ -122,6 +122,10 @@ class ProvenanceOut(BaseModel):
     checkpoint: str
     prompt_version: str
     plan: dict[str, Any]
+    revision: str
+    """Commit of the Hugging Face Hub; empty if it is unknown."""
+    profile: str
+    """Name of the checkpoint's profile; empty if it is unknown, and for models without one."""
 
     @classmethod
     def of(cls, provenance: Provenance) -> Self:

@@ -11,6 +11,8 @@ class ExportDocument(BaseModel):
     video_id: str
     format: str
     sources: list[str]
+    version: int | None = None
+    """Number of the track; None if the current tracks of `sources` were exported."""
     content: str | None = None
     path: str | None = None
 

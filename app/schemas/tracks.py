@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from longview.app.schemas.base import BoxOut, ProvenanceOut, SpanOut
 from longview.app.schemas.indexing import TrackOut
+from longview.indexing.track import TrackVersion
 from longview.video.timeline import Event, Segment
 
 
@@ -94,6 +95,54 @@ class TranscriptDocument(BaseModel):
     segments: list[SegmentOut]
     tracks: list[TrackOut]
     """The tracks of speech and subtitles, which say how far they have come."""
+
+
+class VersionOut(BaseModel):
+    """A track of a video that is searched now, or an earlier one."""
+
+    number: int
+    """The number by which `export --version` writes it."""
+    source: str
+    current: bool
+    """Whether it is searched; a newer track has replaced it otherwise."""
+    status: str
+    """As in the tracks of `list`."""
+    segments: int
+    languages: list[str]
+    indexed: SpanOut
+    """The part that was requested."""
+    provenance: ProvenanceOut
+    made_at: str
+    replaced_at: str | None
+    summary: str
+    """For captions: the summary that was made of them."""
+    chapters: list[ChapterOut]
+
+    @classmethod
+    def of(cls, version: TrackVersion) -> Self:
+        """Return the document of a version."""
+        track = version.track
+        return cls(
+            number=version.number,
+            source=track.source,
+            current=version.is_current,
+            status=track.status,
+            segments=track.segment_count,
+            languages=list(track.languages),
+            indexed=SpanOut.of(track.span),
+            provenance=ProvenanceOut.of(track.provenance),
+            made_at=track.updated_at,
+            replaced_at=version.replaced_at or None,
+            summary=version.summary,
+            chapters=[ChapterOut(**SpanOut.fields_of(item.span), title=item.text) for item in version.chapters],
+        )
+
+
+class VersionsDocument(BaseModel):
+    """The document of `versions`: the tracks of a video in the order in which they were begun."""
+
+    video_id: str
+    versions: list[VersionOut]
 
 
 class SubtitlesDocument(BaseModel):

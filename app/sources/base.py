@@ -65,14 +65,17 @@ class SourceJob:
             return track.span.overlap_s(self.span) >= self.span.duration_s - SPAN_SLACK_S
         return track.span.iou(self.span) >= SAME_SPAN_IOU
 
-    def has_track(self, source: str, checkpoint: str, prompt_version: str) -> Track | None:
-        """Return the track of a source if the same checkpoint and prompts made it, and if it covers the requested span."""
+    def has_track(self, source: str, checkpoint: str, prompt_version: str, profile: str = "") -> Track | None:
+        """Return the track of a source if the same checkpoint and prompts made it, and if it covers the requested span.
+
+        `profile`: the profile of the checkpoint, if it has one.
+        """
         track = self.entry.track(source)
         if track is None or not self._covers(track):
             return None
         provenance = track.provenance
         is_same = is_same_checkpoint(provenance.checkpoint, checkpoint) and provenance.prompt_version == prompt_version
-        return track if is_same else None
+        return track if is_same and provenance.has_profile(profile) else None
 
 
 class NeedsConsent(Exception):

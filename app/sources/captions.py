@@ -11,6 +11,7 @@ from longview.app.session_words import words_in
 from longview.app.smaller_plan import stream_with_smaller_plan
 from longview.app.sources.base import Decision, NeedsConsent, SourceJob, SourceResult
 from longview.indexing.library import Library, Provenance
+from longview.indexing.made_by import model_name
 from longview.indexing.tracks import Track
 from longview.model.tasks.events import PartialResult
 from longview.video.progress import NO_PROGRESS, Progress
@@ -50,7 +51,7 @@ class CaptionSource:
         checkpoint = self._runtime.checkpoint
         if not checkpoint.profile.capabilities.captions:
             return Decision("decline", f"{checkpoint.name} was not trained to caption; choose another checkpoint with --model")
-        track = job.has_track(self.name, checkpoint.identity, checkpoint.profile.version)
+        track = job.has_track(self.name, checkpoint.identity, checkpoint.profile.version, checkpoint.profile.name)
         if track and track.status in ("complete", "declined") and self._has_same_options(job, track):
             return Decision("keep", track.note or "up to date")
         return Decision("run")
@@ -101,10 +102,7 @@ class CaptionSource:
         provenance = self._runtime.caption_provenance(plan, context_tokens=job.context_tokens)
         if not knows_footage(pool, job.video, plan, progress=step):
             job.file.check(progress)
-            note = self._declined_note()
-            track = Track(self.name, "declined", job.span, job.span.end_s, provenance, uncovered=(job.span,), note=note)
-            self._library.put_captions(job.entry.video_id, track, (), summary="", chapters=())
-            return SourceResult(track, cost.seconds)
+            return SourceResult(self._decline(job, provenance, uncovered=(job.span,)), cost.seconds)
         windows = caption(
             pool,
             prober,
@@ -117,22 +115,24 @@ class CaptionSource:
             progress=progress.child(0.05, 0.96),
         )
         captions = yield from self._commit_windows(windows, job, plan, provenance, progress)
+        uncovered = captions.coverage.uncovered
+        if not captions.events and captions.out_of_distribution:
+            seconds_spent = time.monotonic() - start
+            track = self._decline(job, provenance, uncovered=uncovered, seconds_spent=seconds_spent)
+            return SourceResult(track, cost.seconds)
         # Without frames and events, even "no events detected" would be an unsupported claim.
-        has_summary = captions.events or not captions.coverage.uncovered
+        has_summary = captions.events or not uncovered
         step = progress.child(0.96, 1.0)
         summary = summarize(captions.events, plan.span, pool, prober, progress=step) if has_summary else Summary("", ())
-        uncovered = captions.coverage.uncovered
-        is_declined = not captions.events and bool(captions.out_of_distribution)
-        if uncovered and not is_declined:
+        if uncovered:
             log.warning("%s: captions may be incomplete from %s", job.entry.title, format_spans(*uncovered))
         track = Track(
             self.name,
-            "declined" if is_declined else "complete",
+            "complete",
             job.span,
             job.span.end_s,
             provenance,
             uncovered=uncovered,
-            note=self._declined_note() if is_declined else "",
             seconds_spent=time.monotonic() - start,
         )
         self._library.put_captions(
@@ -184,8 +184,29 @@ class CaptionSource:
                 self._library.put_captions(job.entry.video_id, track, segments, summary="", chapters=())
             yield window
 
-    def _declined_note(self) -> str:
-        return f"the {self._runtime.checkpoint.name} checkpoint does not know such footage"
+    def _decline(
+        self, job: SourceJob, provenance: Provenance, *, uncovered: tuple[Span, ...], seconds_spent: float = 0.0
+    ) -> Track:
+        """Return the track of a video that the checkpoint does not know. It does not replace captions of another checkpoint."""
+        name = self._runtime.checkpoint.name
+        note = f"the {name} checkpoint does not know such footage"
+        known = job.entry.track(self.name)
+        is_kept = known is not None and known.segment_count > 0 and model_name(known.provenance.checkpoint) != name
+        if known and is_kept:
+            note += f"; the captions of {model_name(known.provenance.checkpoint)} stay"
+        track = Track(
+            self.name,
+            "declined",
+            job.span,
+            job.span.end_s,
+            provenance,
+            uncovered=uncovered,
+            note=note,
+            seconds_spent=seconds_spent,
+        )
+        if not is_kept:
+            self._library.put_captions(job.entry.video_id, track, (), summary="", chapters=())
+        return track
 
 
 def _log_cost(job: SourceJob, plan: "SamplingPlan", cost: "Cost", device: str) -> None:

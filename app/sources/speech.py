@@ -140,7 +140,7 @@ class SpeechSource:
         track = job.has_track(self.name, checkpoint, provenance.prompt_version)
         if track is None:
             return None
-        if not track.is_complete and track.provenance != provenance:
+        if not track.is_complete and not track.provenance.is_same(provenance):
             return None
         settings, made = self._runtime.settings, track.provenance.plan
         if settings.speech_language == DETECTED and made.get("language") is not None:
@@ -176,7 +176,8 @@ class SpeechSource:
         stream = self._stream(job.video)
         language = None if settings.speech_language == DETECTED else settings.speech_language
         plan = {"audio_stream": stream.index, "language": language, "vocabulary": self._vocabulary()}
-        return Provenance(self._runtime.speech_model.identity, VERSION, plan)
+        model = self._runtime.speech_model
+        return Provenance(model.identity, VERSION, plan, model.revision or "")
 
     def _vocabulary(self) -> str | None:
         """Return the names and terms of the vocabulary file in one line.

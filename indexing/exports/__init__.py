@@ -10,6 +10,7 @@ from longview.indexing.exports.subtitles import to_srt, to_vtt
 from longview.indexing.exports.table import to_csv
 from longview.indexing.exports.transcript import to_text
 from longview.indexing.library import VideoEntry
+from longview.indexing.made_by import made_by
 from longview.video.timeline import Segment
 
 __all__ = ["FORMATS", "WORD_FORMATS", "ExportFormat", "export_segments", "segment_row"]
@@ -21,7 +22,7 @@ WORD_FORMATS: tuple[ExportFormat, ...] = ("vtt", "json")
 
 _WRITERS: dict[ExportFormat, Callable[[VideoEntry, Sequence[Segment], bool], str]] = {
     "srt": lambda entry, segments, _: to_srt(segments, entry.duration_s),
-    "vtt": lambda entry, segments, words: to_vtt(segments, entry.duration_s, words=words),
+    "vtt": lambda entry, segments, words: to_vtt(segments, entry.duration_s, words=words, notes=_notes(entry, segments)),
     "json": lambda entry, segments, words: to_json(entry, segments, words=words),
     "csv": lambda _entry, segments, _: to_csv(segments),
     "txt": lambda _entry, segments, _: to_text(segments),
@@ -45,3 +46,9 @@ def export_segments(format: ExportFormat, entry: VideoEntry, segments: Sequence[
     text = _WRITERS[format](entry, sorted(segments, key=lambda segment: (segment.span, segment.source)), words)
     # A file name that is not valid UTF-8 has lone surrogates too.
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def _notes(entry: VideoEntry, segments: Sequence[Segment]) -> list[str]:
+    """Return what made the tracks of the segments, one line each."""
+    sources = dict.fromkeys(segment.source for segment in segments)
+    return [f"{source}: {made_by(track)}" for source in sources if (track := entry.track(source))]

@@ -55,6 +55,6 @@ def _rounded(confidence: float | None) -> float | None:
 
 
 def _track(entry: VideoEntry, source: str) -> dict[str, Any]:
-    """Return what made a track."""
+    """Return what made a track, and when."""
     track = entry.track(source)
-    return {"source": source, "provenance": asdict(track.provenance) if track else None}
+    return {"source": source, "provenance": asdict(track.provenance) | {"made_at": track.updated_at} if track else None}

@@ -9,6 +9,7 @@ import pysubs2
 from pysubs2.formats.webvtt import WebVTTFormat
 
 from longview.indexing.errors import ExportNotPossible
+from longview.indexing.exports.cleaning import one_line
 from longview.indexing.exports.cues import Cue, lay_out
 from longview.indexing.exports.layout import line_text
 from longview.video.timeline import Segment
@@ -35,16 +36,27 @@ def to_srt(segments: Sequence[Segment], duration_s: float) -> str:
     return _file("srt", [(cue, _text("srt", cue)) for cue in lay_out(segments, duration_s)])
 
 
-def to_vtt(segments: Sequence[Segment], duration_s: float, *, words: bool) -> str:
+def to_vtt(segments: Sequence[Segment], duration_s: float, *, words: bool, notes: Sequence[str] = ()) -> str:
     """Return segments as WebVTT; `duration_s`: the video's length; `words`: whether each word has a timestamp.
 
+    `notes`: lines of a comment before the first cue, which players do not show.
     If there are several sources, each cue is a class span that names its source: `<c.speech>`. A voice span, `<v Speech>`, would
     name a speaker, and players may display it. Source: https://www.w3.org/TR/webvtt1/#webvtt-cue-class-span
     """
     cues = [(cue, _text("vtt", cue, words=words)) for cue in lay_out(segments, duration_s)]
     if len({cue.source for cue, _ in cues}) > 1:
         cues = [(cue, f"<c.{cue.source}>{text}</c>") for cue, text in cues]
-    return _file("vtt", cues)
+    header, _, body = _file("vtt", cues).partition("\n\n")
+    return "\n\n".join([header, *([_comment(notes)] if notes else []), body])
+
+
+def _comment(notes: Sequence[str]) -> str:
+    """Return a comment of WebVTT. A blank line would end it, and an arrow would make it a cue.
+
+    Source: https://www.w3.org/TR/webvtt1/#introduction-comments
+    """
+    lines = (re.sub("-{2,}>", "→", one_line(note)) for note in notes)
+    return "\n".join(["NOTE Made with Longview", *filter(None, lines)])
 
 
 def _file(format: Literal["srt", "vtt"], cues: Sequence[tuple[Cue, str]]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from longview.model.engine.profiles import Profile, find_profile, read_named_profile, read_profile
 from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint
+from longview.model.revision import revision_of
 from longview.video.sampler import TrainedRange
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,11 @@ class Checkpoint:
     def ood_detector_file(self) -> Path | None:
         """The file with its out-of-distribution detector; None: it accepts all footage. See `longview.model.engine.ood`."""
         return _find_ood_detector(self.folder)
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of the Hugging Face Hub; None if it is unknown: a folder of the user, the demo or a served model."""
+        return revision_of(self.folder)
 
     def bytes_with(self, tokens: int) -> int:
         """Return the memory of the weights beside a KV cache of so many tokens, as the files have them."""

@@ -166,6 +166,8 @@ class Capabilities:
 class Profile:
     """A profile: what a family of checkpoints is asked, how it replies, and what it was trained on."""
 
+    name: str
+    """Name of its file, or `demo`."""
     source: str
     """Origin of the texts."""
     architectures: tuple[str, ...]
@@ -244,8 +246,11 @@ def read_profile(path: Path) -> Profile:
     table = _read_table(path)
     if (base_name := table.pop("extends", None)) is not None:
         table = _merge(_read_base(path, base_name), table)
+    if "name" in table:
+        raise InvalidProfile(_describe_damage(path, "name: the name of a profile is that of its file"))
     try:
-        return _ADAPTER.validate_python(table)
+        # The profile of a checkpoint's folder has the name of the folder.
+        return _ADAPTER.validate_python(table | {"name": path.parent.name if path.stem == "profile" else path.stem})
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()]
         raise InvalidProfile(_describe_damage(path, "; ".join(problems))) from error

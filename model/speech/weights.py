@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from longview.model.errors import InvalidSpeechModel, SpeechModelNotFound
+from longview.model.revision import revision_of
 
 BUNDLED_NAME = "whisper-base"
 BUNDLED_VERSION = "1.0.0"
@@ -55,6 +56,11 @@ class SpeechModel:
     size_bytes: int
     paths: dict[str, Path] = field(default_factory=dict, compare=False)
     """The bundled files by name."""
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of the Hugging Face Hub; None for a folder of the user and the bundled model."""
+        return revision_of(self.folder) if self.folder else None
 
     @cached_property
     def identity(self) -> str:

@@ -26,8 +26,10 @@ SPAN = Span(61.2504, 62.5)
 SPAN_FIELDS = {"start_s": 61.25, "end_s": 62.5, "start": "0:01:01.3", "end": "0:01:02.5"}
 COVERAGE = Coverage(seconds=100.0, frames=200, patch_period_s=1.0, uncovered=(SPAN,), prompt_tokens=900)
 COVERAGE_FIELDS = {"seconds": 100.0, "frames": 200, "patch_period_s": 1.0, "uncovered": [SPAN_FIELDS], "prompt_tokens": 900}
-PROVENANCE = Provenance("demo@1", "1", {"frames": 200})
-PROVENANCE_FIELDS = {"checkpoint": "demo@1", "prompt_version": "1", "plan": {"frames": 200}}
+PROVENANCE = Provenance("demo@1", "1", {"frames": 200}, "c0ffee", "demo")
+PROVENANCE_FIELDS = {
+    "checkpoint": "demo@1", "prompt_version": "1", "plan": {"frames": 200}, "revision": "c0ffee", "profile": "demo",
+}  # fmt: skip
 
 
 def test_error_has_code_and_message() -> None:

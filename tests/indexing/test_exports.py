@@ -16,6 +16,7 @@ from longview.indexing.errors import ExportNotPossible
 from longview.indexing.exports import FORMATS, ExportFormat, export_segments
 from longview.indexing.exports.layout import MAX_LINE_CHARACTERS, text_columns
 from longview.indexing.exports.subtitles import WORD_JOINER
+from longview.indexing.library import Provenance
 from longview.video.timeline import Segment, Span, Word
 from tests.indexing.samples import sample_entry, sample_track
 
@@ -42,6 +43,7 @@ AWKWARD = [
     "00:00:01.000 and 00:00:02.000, or 00:00:01,000 and 00:00:02,000",
     "&" * 60,
 ]
+HOSTILE = "a\x00b\x1b[31m\u202egnp.exe\u2028next\x85line\ud800 <script>{\\an8}\\N\n\n2\n00:00:09,000 --> 00:00:10,000\nfake"
 
 
 def squeeze(text: str) -> str:
@@ -111,7 +113,9 @@ def test_csv_keeps_the_text_and_disarms_formulas(text: str) -> None:
 
 def test_json_has_segments_title_path_and_provenance() -> None:
     segments = [caption(*times, text) for times, text in zip(TIMES, AWKWARD, strict=False)]
-    video = replace(sample_entry("aaaaaaaaaaaa", 'a "title"'), tracks=(sample_track("captions"), sample_track("speech")))
+    made = Provenance("org/a@1", "4", {"patch_period_s": 1.0}, "1a2b3c4d" * 5, "qwen3-vl")
+    track = sample_track("captions", provenance=made, updated_at="2026-11-26T10:00:00+00:00")
+    video = replace(sample_entry("aaaaaaaaaaaa", 'a "title"'), tracks=(track, sample_track("speech")))
     document = json.loads(export_segments("json", video, segments))
     for row, segment in zip(document["events"], segments, strict=True):
         assert row["text"] == segment.text
@@ -119,8 +123,41 @@ def test_json_has_segments_title_path_and_provenance() -> None:
         assert row["end_s"] == pytest.approx(segment.span.end_s, abs=5e-4)
     assert document["title"] == 'a "title"'
     assert Path(document["path"]) == video.path
-    provenance = {"checkpoint": "demo@1", "prompt_version": "1", "plan": {"patch_period_s": 1.0}}
+    provenance = {
+        "checkpoint": "org/a@1",
+        "revision": "1a2b3c4d" * 5,
+        "profile": "qwen3-vl",
+        "prompt_version": "4",
+        "plan": {"patch_period_s": 1.0},
+        "made_at": "2026-11-26T10:00:00+00:00",
+    }
     assert document["tracks"] == [{"source": "captions", "provenance": provenance}]
+
+
+def test_vtt_says_what_made_it_in_a_comment() -> None:
+    plan = {"patch_period_s": 1.0, "width": 448, "height": 256, "windows": [{}] * 20}
+    made = Provenance("Qwen/Qwen3-VL-8B-Instruct@1", "4", plan, "1a2b3c4d" * 5, "qwen3-vl")
+    track = sample_track("captions", provenance=made, updated_at="2026-11-26T10:00:00+00:00")
+    content = export_segments("vtt", replace(ENTRY, tracks=(track, sample_track("speech"))), [caption(1, 2, "something")])
+    assert content.split("\n\n")[:2] == [
+        "WEBVTT",
+        "NOTE Made with Longview\ncaptions: Qwen/Qwen3-VL-8B-Instruct, revision 1a2b3c4d, profile qwen3-vl, prompts 4, "
+        "2 frames per second of 448 x 256 in 20 windows; 26 Nov 2026",
+    ]
+
+
+ARROWS = ["a --> b", "a ---> b", "-\x00-> b", "a\n\n1\n00:00:01.000 --> 00:00:02.000\nfake"]
+
+
+@pytest.mark.parametrize("name", [HOSTILE, *ARROWS], ids=ascii)
+def test_comment_of_vtt_cannot_contain_a_cue(name: str) -> None:
+    track = sample_track("captions", provenance=Provenance(f"{name}@1", name, {"language": name}, name, name))
+    content = export_segments("vtt", replace(ENTRY, tracks=(track,)), [caption(1, 2, "something")])
+    header, comment, cue, end = content.split("\n\n")
+    assert (header, end) == ("WEBVTT", "") and comment.startswith("NOTE Made with Longview\ncaptions: ")
+    assert content.count("-->") == cue.count("-->") == 1
+    (line,) = pysubs2.SSAFile.from_string(content, format_="vtt")
+    assert (line.start, line.plaintext) == (1000, "something")
 
 
 def test_json_has_source_language_confidence_and_words() -> None:
@@ -186,9 +223,6 @@ def test_csv_disarms_hidden_formulas(prefix: str, sign: str) -> None:
     (row,) = csv.DictReader(io.StringIO(export_segments("csv", ENTRY, [caption(0, 1, f"{prefix}{sign}1+1")]), newline=""))
     assert row["text"].startswith("'")
     assert row["text"].endswith(f"{sign}1+1")
-
-
-HOSTILE = "a\x00b\x1b[31m\u202egnp.exe\u2028next\x85line\ud800 <script>{\\an8}\\N\n\n2\n00:00:09,000 --> 00:00:10,000\nfake"
 
 
 @pytest.mark.parametrize("words", [False, True], ids=["text", "words"])

@@ -1,14 +1,18 @@
 """Libraries of earlier versions open without loss."""
 
 import shutil
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from longview.app.service import Longview
+from longview.app.service import FORMATS, Longview
 from longview.app.settings import Settings
 from longview.indexing.embedder import SentenceEncoder
-from longview.indexing.library import Library
+from longview.indexing.library import DATABASE, Library, Provenance, Track
+from longview.indexing.schema import MIGRATIONS
+from longview.indexing.terms import index_text
 from longview.indexing.vectors import VectorIndex
 from longview.video.timeline import Span
 from tests.indexing.samples import WordBags, caption_texts, matching_texts, sample_track, spoken
@@ -47,6 +51,50 @@ def test_captions_of_the_first_version_are_a_track(folder: Path) -> None:
     plan = track.provenance.plan
     assert (plan["patch_period_s"], plan["timestamp_tokens"], plan["purpose"]) == (1.0, 170, "caption")
     assert "grain_s" not in plan and "stamp_tokens" not in plan
+
+
+def test_captions_of_the_first_version_can_be_exported_once_they_are_replaced(folder: Path) -> None:
+    app = Longview(Settings(library=folder, model="demo", device="cpu", cpu_threads=1))
+    (entry,) = app.videos()
+    (version,) = app.versions(entry)
+    assert version.is_current and (version.track.provenance.revision, version.track.provenance.profile) == ("", "")
+    assert (version.summary, version.chapters) == (entry.summary, entry.chapters)
+    # What is not known of them does not make them outdated.
+    assert not app.is_outdated(entry) and app.caption_offer(entry) is None
+    before = {format: app.export(entry, format, ["captions"]) for format in FORMATS}
+    app.library.put_captions(VIDEO, sample_track("captions"), (), summary="", chapters=())
+    kept, _ = app.versions(entry)
+    assert kept.number == version.number and {format: app.export_version(entry, format, kept) for format in FORMATS} == before
+
+
+def test_what_is_not_known_of_old_captions_makes_no_other_version(folder: Path) -> None:
+    library = Library(folder)
+    (version,) = library.versions.of_video(VIDEO)
+    provenance = replace(version.track.provenance, profile="demo", revision="c0ffee")
+    library.put_captions(VIDEO, replace(version.track, provenance=provenance), (), summary="", chapters=())
+    assert [item.number for item in library.versions.of_video(VIDEO)] == [version.number]
+
+
+def test_tracks_of_the_version_before_keep_all_columns(tmp_path: Path) -> None:
+    # Tracks have had numbers since the seventh migration.
+    connection = sqlite3.connect(tmp_path / DATABASE)
+    connection.create_function("index_text", 1, index_text, deterministic=True)
+    with connection as db:
+        for script in MIGRATIONS[:6]:
+            db.executescript(script)
+        db.execute("PRAGMA user_version = 6")
+        db.execute("INSERT INTO videos VALUES ('a', 'a1', '/a.mp4', 'a', 9.0, '{}', 's', '[]', '2025')")
+        columns = (
+            "a", "screen_text", "incomplete", 1.0, 8.0, 5.0, "m@1", "2", '{"tesseract": "ko"}', "ko", "[[2.0, 3.0]]", "note", 4.0,
+            "2025-01-02T03:04:05+00:00", '{"ko": 2}', 7,
+        )  # fmt: skip
+        db.execute(f"INSERT INTO tracks VALUES ({', '.join('?' * len(columns))})", columns)
+    connection.close()
+    (track,) = Library(tmp_path).video("a").tracks
+    assert track == Track(
+        "screen_text", "incomplete", Span(1, 8), 5.0, Provenance("m@1", "2", {"tesseract": "ko"}), "ko", (Span(2, 3),), "note",
+        4.0, 7, "2025-01-02T03:04:05+00:00", 2, ("ko",),
+    )  # fmt: skip
 
 
 def test_vectors_of_the_first_version_are_used_as_they_are(folder: Path) -> None:

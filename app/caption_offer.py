@@ -1,0 +1,61 @@
+"""The offer to caption a video again: another checkpoint than the one that captioned it is the default now."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from longview.app.runtime import Runtime
+from longview.indexing.library import Provenance, VideoEntry
+from longview.indexing.made_by import REVISION_DIGITS, model_name
+
+
+@dataclass(frozen=True)
+class CaptionOffer:
+    """An offer to caption a video again."""
+
+    text: str
+    """A sentence that names what captioned the video, and what would caption it now."""
+    path: Path
+    """The file of the video."""
+
+    @property
+    def command(self) -> str:
+        """The command that captions the video again."""
+        return f"longview index {shlex.quote(str(self.path))} --sources captions"
+
+
+def caption_offer(entry: VideoEntry, runtime: Runtime) -> CaptionOffer | None:
+    """Return the offer to caption a video again; None if its captions are those of the default, or it could not make better ones.
+
+    A narrowly trained checkpoint is not offered in place of another one: it would decline most videos, again and again.
+    """
+    track, checkpoint = entry.track("captions"), runtime.checkpoint
+    if track is None or not entry.has_frames or not runtime.is_outdated(entry):
+        return None
+    made, default = track.provenance, runtime.provenance(None)
+    is_same_name = model_name(made.checkpoint) == checkpoint.name
+    if not made.checkpoint or not checkpoint.profile.capabilities.captions:
+        return None
+    if checkpoint.ood_detector_file is not None and not is_same_name:
+        return None
+    before, now = _labels(made, default)
+    verb = "Declined" if track.status == "declined" else "Captioned"
+    return CaptionOffer(f"{verb} by {before}; the default is now {now}.", entry.path)
+
+
+def _labels(made: Provenance, default: Provenance) -> tuple[str, str]:
+    """Return the names of two checkpoints. If they have one name, what else differs follows it in parentheses."""
+    items = (made, default)
+    before, now = (model_name(item.checkpoint) for item in items)
+    if before != now:
+        return before, now
+    differences = {
+        "revision": [item.revision[:REVISION_DIGITS] for item in items],
+        "fingerprint": [item.checkpoint.rpartition("@")[2] for item in items],
+        "profile": [item.profile for item in items],
+        "prompts": [item.prompt_version for item in items],
+    }
+    for name, (one, other) in differences.items():
+        if one and other and one != other:
+            return f"{before} ({name} {one})", f"{now} ({name} {other})"
+    return before, now
