@@ -6,7 +6,7 @@ from pathlib import Path
 
 from longview.app.runtime import Runtime
 from longview.indexing.library import Provenance, VideoEntry
-from longview.indexing.made_by import REVISION_DIGITS, model_name
+from longview.indexing.provenance_text import REVISION_DIGITS, model_name
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,23 @@ class Jobs:
 
         return self._start(f"Indexing {upload_name or path.name}", work)
 
+    def caption_again(self, entry: VideoEntry) -> Job:
+        """Return the job that captions a video again; start it unless it waits or runs already. Nothing else is indexed."""
+        existing = self.captioning_job(entry)
+
+        def work(job: Job) -> None:
+            path = self._app.media.source(entry, job.progress)
+            options = IndexOptions(sources=("captions",))
+            result = self._follow(job, path, self._app.indexer.index(path, options, progress=job.progress))
+            job.note = describe(result)
+
+        return existing or self._start(_captioning_title(entry), work, video_id=entry.video_id)
+
+    def captioning_job(self, entry: VideoEntry) -> Job | None:
+        """Return the job of `caption_again` that waits or runs; None if there is none."""
+        key = (_captioning_title(entry), entry.video_id)
+        return next((job for job in self.running_jobs() if (job.title, job.video_id) == key), None)
+
     def _follow(self, job: Job, source: Path, run: Generator[PartialResult[object], None, IndexResult]) -> IndexResult:
         """Run an index run to its end, and count its partial results in its job."""
         while True:
@@ -166,3 +183,7 @@ class Jobs:
         else:
             self._worker.submit(run)
         return job
+
+
+def _captioning_title(entry: VideoEntry) -> str:
+    return f"Captioning {entry.title} again"

@@ -25,6 +25,7 @@ from longview.app.subtitle_import import SubtitleImport, import_subtitles
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
 from longview.indexing.exports import FORMATS, ExportFormat, export_segments
 from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
+from longview.indexing.provenance_text import describe_maker
 from longview.indexing.search import Evidence, Moment
 from longview.indexing.track import TrackVersion
 from longview.indexing.tracks import Track
@@ -48,11 +49,10 @@ if TYPE_CHECKING:
     from longview.model.tasks.prober import Prober
 
 __all__ = [  # with the types and constants that the interface needs
-    "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "Done", "Event", "Evidence",
-    "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
-    "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport", "SearchResults", "Segment", "Span",
-    "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion",
-    "VideoEntry",
+    "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
+    "Evidence", "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
+    "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport", "SearchResults",
+    "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)

@@ -113,8 +113,11 @@ def write_track(db: sqlite3.Connection, video_id: str, track: Track, segment_cou
     }
     if segment_counts is not None:
         values["segment_counts"] = json.dumps(segment_counts)
-    changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("video_id", "source"))
-    db.execute(f"{insertion('tracks', values)} ON CONFLICT (video_id, source) DO UPDATE SET {changes}", values)
+    changes = ", ".join(f"{name} = :{name}" for name in values)
+    updated = db.execute(f"UPDATE tracks SET {changes} WHERE video_id = :video_id AND source = :source", values)
+    # An insertion that ends as an update would use up a number of a track.
+    if not updated.rowcount:
+        db.execute(insertion("tracks", values), values)
 
 
 def insert_segments(db: sqlite3.Connection, video_id: str, segments: Iterable[Segment], origin: str = "") -> None:

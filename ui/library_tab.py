@@ -87,7 +87,7 @@ def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]
     """
     entries = app.videos()
     choices = [(f"{entry.title} ({entry.video_id})", entry.video_id) for entry in entries]
-    outdated_ids = frozenset(entry.video_id for entry in entries if app.is_outdated(entry))
+    outdated_ids = frozenset(entry.video_id for entry in entries if app.caption_offer(entry))
     return [
         gr.update(choices=choices, value=selected_video.video_id if selected_video else None),
         gr.update(choices=choices, value=None),

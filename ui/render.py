@@ -14,6 +14,7 @@ from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import (
     FORMATS,
     NO_EVENTS,
+    CaptionOffer,
     Chapters,
     Evidence,
     ProgressReport,
@@ -21,7 +22,9 @@ from longview.app.service import (
     Segment,
     Span,
     Track,
+    TrackVersion,
     VideoEntry,
+    describe_maker,
     format_time,
 )
 
@@ -48,9 +51,12 @@ def _render(name: str, **values: Any) -> str:
 
 
 def _in_order(entry: VideoEntry) -> VideoEntry:
-    ranks = {source: rank for rank, source in enumerate(SOURCE_ORDER)}
+    return replace(entry, tracks=tuple(sorted(entry.tracks, key=_rank)))
+
+
+def _rank(track: Track) -> int:
     # Sources that are not listed come last.
-    return replace(entry, tracks=tuple(sorted(entry.tracks, key=lambda track: ranks.get(track.source, len(ranks)))))
+    return SOURCE_ORDER.index(track.source) if track.source in SOURCE_ORDER else len(SOURCE_ORDER)
 
 
 def notice(text: str) -> str:
@@ -73,7 +79,7 @@ def failure(text: str) -> str:
     return _render("failure", text=text)
 
 
-def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_outdated: bool, is_running: bool = False) -> str:
+def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_running: bool = False) -> str:
     """Render the tracks of a video, each as a table whose rows seek the player, and as text tracks for the player.
 
     `segments`: those of each source. `is_running`: whether a job is indexing the video now.
@@ -82,7 +88,6 @@ def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_o
         "tracks",
         entry=_in_order(entry),
         segments=segments,
-        is_outdated=is_outdated,
         is_running=is_running,
         no_events=NO_EVENTS,
         no_words=NO_WORDS,
@@ -115,6 +120,18 @@ def exports(entry: VideoEntry | None) -> str:
     return _render("exports", entry=_in_order(entry), formats=FORMATS) if entry and entry.has_segments else ""
 
 
+def made_by(versions: Sequence[TrackVersion]) -> str:
+    """Render what made the tracks of a video, with the exports of earlier ones; nothing for a video without segments."""
+    has_segments = any(version.track.segment_count for version in versions)
+    ordered = sorted(versions, key=lambda version: _rank(version.track))
+    return _render("made_by", versions=ordered, formats=FORMATS) if has_segments else ""
+
+
+def caption_offer(offer: CaptionOffer | None) -> str:
+    """Render why a video can be captioned again; nothing if there is no reason."""
+    return _render("caption_offer", offer=offer) if offer else ""
+
+
 def moments(results: SearchResults, *, is_verifying: bool = False, without_frames: Collection[str] = ()) -> str:
     """Render search results as cards that open the video at the moment, without those that verification rejected.
 
@@ -140,7 +157,7 @@ def citation_cards(spans: Sequence[tuple[str, str, Span]]) -> str:
 
 
 def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str]) -> str:
-    """Render the library as a table."""
+    """Render the library as a table. `outdated_ids`: ids of the videos that can be captioned again."""
     return _render("library_table", entries=entries, outdated_ids=outdated_ids)
 
 
@@ -158,4 +175,5 @@ _TEMPLATES.filters |= {
     "track_title": track_title,
     "label": source_label,
     "contents": contents_text,
+    "made_by": describe_maker,
 }

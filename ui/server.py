@@ -160,15 +160,22 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         return FileResponse(_or_404(lambda: app.media.thumbnail(video_id, time_ms / 1000)), media_type="image/jpeg")
 
     @web.get("/export/{video_id}.{format}")
-    def export(video_id: str, format: str, source: str = "captions", language: str | None = None) -> Response:
+    def export(
+        video_id: str, format: str, source: str = "captions", language: str | None = None, version: int | None = None
+    ) -> Response:
         if format not in FORMATS:
             raise HTTPException(404, f"There is no format {format}.")
         entry = _or_404(lambda: app.library.video(video_id))
         export_format: ExportFormat = format
-        sources = source.split(",")
-        # Sources that do not exist are refused here, before they become part of a header.
-        text = _or_404(lambda: app.export(entry, export_format, sources, language=language))
-        name = "-".join([entry.video_id, *sources])
+        if version is None:
+            sources = source.split(",")
+            # Sources that do not exist are refused here, before they become part of a header.
+            text = _or_404(lambda: app.export(entry, export_format, sources, language=language))
+            name = "-".join([entry.video_id, *sources])
+        else:
+            exported = _or_404(lambda: app.version(entry, version))
+            text = _or_404(lambda: app.export_version(entry, export_format, exported, language=language))
+            name = f"{entry.video_id}-{exported.track.source}-version-{version}"
         headers = {"Content-Disposition": f'attachment; filename="{name}.{format}"'}
         return PlainTextResponse(text, media_type=EXPORT_TYPES[format], headers=headers)
 

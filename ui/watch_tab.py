@@ -26,7 +26,8 @@ class WatchTab:
 
     selected_video: gr.Dropdown
     view: list[Any]
-    """Player, summary, tracks, exports, question, examples and chat; see `video_view`."""
+    """Player, summary, tracks, exports, what made them, the offer to caption again with its button, question, examples and chat;
+    see `video_view`."""
 
 
 def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
@@ -35,9 +36,12 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     with gr.Row():
         with gr.Column(scale=3):
             player = gr.HTML()
+            offer = gr.HTML()
+            caption_again = gr.Button("Caption again", visible=False, size="sm", elem_classes="caption-again")
             summary = gr.HTML()
             tracks = gr.HTML(label="Captions, speech and subtitles")
             exports = gr.HTML()
+            made_by = gr.HTML()
         with gr.Column(scale=2):
             chat = gr.Chatbot(
                 label="Questions",
@@ -49,7 +53,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
             )
             question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=2000)
             examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
-    view = [player, summary, tracks, exports, question, examples, chat]
+    view = [player, summary, tracks, exports, made_by, offer, caption_again, question, examples, chat]
 
     def on_select(video_id: str | None) -> list[Any]:
         return video_view(app, jobs, find_entry(app, video_id))
@@ -97,12 +101,24 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
             or_toast(lambda: app.delete_answers(entry))
         return gr.update(**IDLE), []
 
+    def on_caption_again(video_id: str | None) -> list[Any]:
+        # The video is identified by its id only, and its file is the one of the library.
+        entry = find_entry(app, video_id)
+        if entry is None:
+            show_warning("No video is selected; choose one under “Video”.")
+            return [gr.skip(), gr.skip()]
+        jobs.caption_again(entry)
+        return _offer_updates(app, jobs, entry)
+
     def on_example(event: gr.SelectData) -> str:
         return str(event.value[0])
 
     selected_video.input(on_select, selected_video, view, api_name="open", queue=False, **UNCHECKED)
     remember = "id => { history.replaceState(null, '', `?video=${encodeURIComponent(id)}`); }"
     selected_video.input(None, selected_video, None, js=remember)
+    caption_again.click(
+        on_caption_again, selected_video, [offer, caption_again], api_name="caption_again", queue=False, **UNCHECKED
+    )
     examples.select(on_example, None, question, api_visibility="private", queue=False)
     asking = question.submit(
         on_ask, [selected_video, question], [question, chat], api_name="ask", trigger_mode="multiple", **UNCHECKED
@@ -122,9 +138,9 @@ def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
 
 
 def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
-    """Render player, summary, tracks, exports, example questions and earlier questions of a video."""
+    """Render a video as the components of `WatchTab.view` show it."""
     if entry is None:
-        return [render.player(None, ready=False), "", "", "", *_example_updates(()), []]
+        return [render.player(None, ready=False), *[""] * 5, gr.update(visible=False), *_example_updates(()), []]
     try:
         is_ready = app.media.browser_copy(entry) is not None
         player = render.player(entry, ready=is_ready, start_s=start_s)
@@ -144,15 +160,17 @@ def indexed_view(app: Longview, jobs: Jobs, entry: VideoEntry, rendered_player: 
 
 def tracks_view(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
     """Render tracks and exports of a video, and leave the rest of `video_view` as it is, because the video may be playing."""
-    return [gr.skip(), gr.skip(), *_tracks_and_exports(app, jobs, entry, _segments(app, entry)), gr.skip(), gr.skip(), gr.skip()]
+    rendered = _tracks_and_exports(app, jobs, entry, _segments(app, entry))
+    return [gr.skip(), gr.skip(), *rendered, *_offer_updates(app, jobs, entry), gr.skip(), gr.skip(), gr.skip()]
 
 
 def _view_without_player(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
-    """Render summary, tracks, exports and example questions of a video."""
+    """Render summary, tracks, exports, the offer to caption again and example questions of a video."""
     segments = _segments(app, entry)
     return [
         render.summary(entry, app.chapters(entry)),
         *_tracks_and_exports(app, jobs, entry, segments),
+        *_offer_updates(app, jobs, entry),
         *_example_updates(examples_for(entry.duration_s, segments).questions),
     ]
 
@@ -163,8 +181,14 @@ def _segments(app: Longview, entry: VideoEntry) -> dict[str, Sequence[Segment]]:
 
 def _tracks_and_exports(app: Longview, jobs: Jobs, entry: VideoEntry, segments: dict[str, Sequence[Segment]]) -> list[str]:
     is_running = jobs.is_indexing(entry.video_id)
-    tracks = render.tracks(entry, segments, is_outdated=app.is_outdated(entry), is_running=is_running)
-    return [tracks, render.exports(entry)]
+    tracks = render.tracks(entry, segments, is_running=is_running)
+    return [tracks, render.exports(entry), render.made_by(app.versions(entry))]
+
+
+def _offer_updates(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
+    """Return the updates of the offer to caption a video again, and of its button. A job that does so ends the offer."""
+    offer = None if jobs.captioning_job(entry) else app.caption_offer(entry)
+    return [render.caption_offer(offer), gr.update(visible=offer is not None)]
 
 
 def _example_updates(questions: Sequence[str]) -> list[Any]:

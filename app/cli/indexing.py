@@ -19,7 +19,7 @@ from longview.app.reports import contents_text, count_text, source_label, source
 from longview.app.runtime import plan_fields
 from longview.app.service import FramePlan, PlanReport, TrackVersion
 from longview.app.sources import SOURCES
-from longview.indexing.made_by import made_by
+from longview.indexing.provenance_text import describe_maker
 from longview.video.time_text import format_time
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _version_line(version: TrackVersion) -> str:
     if not track.is_complete:
         state += f", {track.status}"
     contents = count_text(track.segment_count, SOURCES[track.source].segment_noun)
-    line = f"{source_label(track.source):11}  {made_by(track, is_detailed=True)}; {contents}; {state}"
+    line = f"{source_label(track.source):11}  {describe_maker(track, is_detailed=True)}; {contents}; {state}"
     return f"{version.number:>4}  {printable(line)}"
 
 

@@ -11,7 +11,7 @@ from longview.app.session_words import words_in
 from longview.app.smaller_plan import stream_with_smaller_plan
 from longview.app.sources.base import Decision, NeedsConsent, SourceJob, SourceResult
 from longview.indexing.library import Library, Provenance
-from longview.indexing.made_by import model_name
+from longview.indexing.provenance_text import model_name
 from longview.indexing.tracks import Track
 from longview.model.tasks.events import PartialResult
 from longview.video.progress import NO_PROGRESS, Progress

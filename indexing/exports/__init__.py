@@ -10,7 +10,7 @@ from longview.indexing.exports.subtitles import to_srt, to_vtt
 from longview.indexing.exports.table import to_csv
 from longview.indexing.exports.transcript import to_text
 from longview.indexing.library import VideoEntry
-from longview.indexing.made_by import made_by
+from longview.indexing.provenance_text import describe_maker
 from longview.video.timeline import Segment
 
 __all__ = ["FORMATS", "WORD_FORMATS", "ExportFormat", "export_segments", "segment_row"]
@@ -51,4 +51,4 @@ def export_segments(format: ExportFormat, entry: VideoEntry, segments: Sequence[
 def _notes(entry: VideoEntry, segments: Sequence[Segment]) -> list[str]:
     """Return what made the tracks of the segments, one line each."""
     sources = dict.fromkeys(segment.source for segment in segments)
-    return [f"{source}: {made_by(track)}" for source in sources if (track := entry.track(source))]
+    return [f"{source}: {describe_maker(track)}" for source in sources if (track := entry.track(source))]

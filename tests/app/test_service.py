@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from longview.app.jobs import Jobs
+from longview.app.reports import source_text
 from longview.app.service import IndexOptions, Longview
+from longview.indexing.errors import UnknownVersion
 from longview.indexing.library import Provenance, VideoEntry
 from longview.model.engine import local
 from longview.model.engine.checkpoints import DEMO
 from longview.model.errors import InvalidQuestion
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
-from longview.video.timeline import Span
+from longview.video.timeline import Segment, Span
 from tests.app.samples import TWICE, demo_settings
+from tests.barcodes import run_ffmpeg
 
 TOO_LONG = "red " * (MAX_QUESTION_CHARACTERS // 4) + "x"
 
@@ -61,6 +65,55 @@ def test_captions_of_another_checkpoint_or_prompt_are_outdated(
         app.library.tracks.update(entry.video_id, replace(track, provenance=provenance))
         assert app.is_outdated(app.video(entry.video_id))
         assert not app.is_outdated(app.index(short_path).result().entry)
+    app.remove(entry)
+
+
+def test_newer_default_is_offered_and_the_older_captions_stay(app: Longview, short_path: Path) -> None:
+    entry = app.index(short_path).result().entry
+    assert app.caption_offer(entry) is None
+    track = entry.track("captions")
+    assert track is not None and (track.provenance.profile, track.provenance.revision) == ("demo", "")
+    older = replace(track, provenance=replace(track.provenance, prompt_version="1"))
+    captions = [Segment(Span(1, 2), "An older caption about ducks.", "captions")]
+    app.library.put_captions(entry.video_id, older, captions, summary="old", chapters=())
+    entry = app.video(entry.video_id)
+    exported = app.export(entry, "json", ["captions"])
+    offer = app.caption_offer(entry)
+    assert offer is not None and offer.text == "Captioned by demo (prompts 1); the default is now demo (prompts 2)."
+    assert offer.command == f"longview index {short_path} --sources captions"
+    jobs = Jobs(app)
+    job = jobs.caption_again(entry)
+    assert jobs.caption_again(entry) is job and job.finished_event.wait(60) and job.error is None
+    newer = app.video(entry.video_id)
+    assert app.caption_offer(newer) is None and newer.summary != "old"
+    moments = app.search("ducks", video=entry.video_id, verify=False).result().moments
+    assert captions[0].text not in [moment.text for moment in moments]
+    earlier = next(version for version in app.versions(newer) if version.summary == "old")
+    assert app.export_version(newer, "json", earlier) == exported
+    with pytest.raises(UnknownVersion):
+        app.version(newer, 10**6)
+    app.remove(entry)
+
+
+def test_demo_checkpoint_neither_replaces_captions_that_it_declines_nor_is_offered(app: Longview, tmp_path: Path) -> None:
+    path = tmp_path / "unknown.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x192:rate=5:duration=6", "-pix_fmt", "yuv420p", str(path))
+    options = IndexOptions(sources=("captions",))
+    entry = app.index(path, options).result().entry
+    declined = entry.track("captions")
+    # What it has declined is not offered again.
+    assert declined is not None and declined.status == "declined" and app.caption_offer(entry) is None
+    made = Provenance("Qwen/Qwen3-VL-8B-Instruct@1", "4", {}, profile="qwen3-vl")
+    captions = [Segment(Span(1, 2), "A clock counts.", "captions")]
+    track = replace(declined, status="complete", provenance=made)
+    app.library.put_captions(entry.video_id, track, captions, summary="", chapters=())
+    entry = app.video(entry.video_id)
+    assert app.is_outdated(entry) and app.caption_offer(entry) is None
+    result = app.index(path, options).result()
+    assert source_text(result.reports[0], result.entry) == (
+        "kept: the demo checkpoint does not know such footage; the captions of Qwen/Qwen3-VL-8B-Instruct stay"
+    )
+    assert app.segments(result.entry, "captions") == tuple(captions)
     app.remove(entry)
 
 

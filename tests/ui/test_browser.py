@@ -9,13 +9,16 @@ import re
 import shutil
 import wave
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gradio_client import Client
 from playwright.sync_api import Page, expect, sync_playwright
 
+from longview.indexing.library import Library
 from longview.video.synthetic import ShapesEvent, render
+from longview.video.timeline import Segment, Span
 from tests.ui.servers import EVENTS, Server
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -175,6 +178,26 @@ def test_captions_are_shown_while_the_video_is_captioned(page: Page, server: Ser
     assert page.evaluate(f"{SUBTITLES_TRACK}.track.mode") == "showing"
     page.wait_for_function("!document.querySelector('details[data-source=subtitles]').open")
     client.predict(video_id, None, api_name="/remove")
+
+
+def test_older_captions_can_be_made_again_and_stay_as_an_earlier_version(page: Page, server: Server, video_id: str) -> None:
+    library = Library(server.library)
+    track = library.video(video_id).track("captions")
+    assert track is not None
+    older = replace(track, provenance=replace(track.provenance, prompt_version="1", revision="<b>1</b>"))
+    library.put_captions(video_id, older, [Segment(Span(3, 9), "An older caption.", "captions")], summary="", chapters=())
+    exported = server.get(f"/export/{video_id}.vtt")[1]
+    page.reload()
+    expect(page.get_by_text("Captioned by demo (prompts 1); the default is now demo (prompts 2).")).to_be_visible()
+    page.get_by_role("button", name="Caption again").click()
+    expect(page.get_by_role("button", name="Caption again")).to_be_hidden()
+    expect(page.locator(".captions tr")).to_have_count(len(EVENTS))
+    expect(page.get_by_text("Captioned by demo")).to_have_count(0)
+    page.get_by_text("Made by").click()
+    expect(page.locator("details.versions")).to_contain_text("demo, revision <b>1</b>, profile demo, prompts 1")
+    link = page.locator("details.versions a", has_text="VTT").last.get_attribute("href")
+    assert server.get(link or "")[1] == exported and b"An older caption." in exported
+    assert server.get(f"/export/{video_id}.vtt?version={1 << 70}")[0] == 404
 
 
 def test_empty_input_leaves_no_error_on_the_page(page: Page) -> None:

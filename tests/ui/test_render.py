@@ -7,11 +7,13 @@ from urllib.parse import quote
 
 import pytest
 
+from longview.app.caption_offer import CaptionOffer
 from longview.app.chapters import Chapters
 from longview.app.jobs import Job
 from longview.app.retriever import SearchResults
 from longview.indexing.library import Provenance, Track, VideoEntry
 from longview.indexing.search import Evidence, Moment
+from longview.indexing.track import TrackVersion
 from longview.ui import render
 from longview.video.progress import Progress
 from longview.video.timeline import Event, Segment, Span
@@ -26,10 +28,15 @@ def entry_with(*tracks: Track) -> VideoEntry:
     return replace(sample_entry("aaaaaaaaaaaa"), tracks=tracks)
 
 
-def tracks(*shown: Track, text: str = "t", is_outdated: bool = False, is_running: bool = False) -> str:
+def tracks(*shown: Track, text: str = "t", is_running: bool = False) -> str:
     """Render tracks, with one segment each if they have any."""
     segments = {track.source: [Segment(Span(61.25, 62.5), text, track.source)] if track.segment_count else [] for track in shown}
-    return render.tracks(entry_with(*shown), segments, is_outdated=is_outdated, is_running=is_running)
+    return render.tracks(entry_with(*shown), segments, is_running=is_running)
+
+
+def version_of(track: Track, replaced_at: str = "", **made: str) -> TrackVersion:
+    provenance = replace(track.provenance, **made)  # type: ignore[arg-type]
+    return TrackVersion(7, "aaaaaaaaaaaa", replace(track, provenance=provenance), replaced_at)
 
 
 def moment(text: str = "t", start_s: float = 1.0, source: str = "captions", *, title: str = "t") -> Moment:
@@ -74,7 +81,10 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "summary": lambda text: summary_of(entry_with_chapter(text, "t")),
     "chapter": lambda text: summary_of(entry_with_chapter("t", text)),
     "quoted chapter": lambda text: summary_of(entry_with_chapter("t", text), is_quoted=True),
-    "segments": lambda text: tracks(CAPTIONS, text=text, is_outdated=True),
+    "segments": lambda text: tracks(CAPTIONS, text=text),
+    "checkpoint of captions": lambda text: render.made_by([version_of(CAPTIONS, checkpoint=text, revision=text, profile=text)]),
+    "earlier version": lambda text: render.made_by([version_of(SPEECH, "2026", checkpoint=text, prompt_version=text)]),
+    "offer": lambda text: render.caption_offer(CaptionOffer(text, Path(text))),
     "track's note": lambda text: tracks(replace(CAPTIONS, note=text)),
     "note of an empty track": lambda text: tracks(sample_track("speech", note=text)),
     "track's language": lambda text: tracks(replace(SPEECH, languages=(text,))),
@@ -105,10 +115,24 @@ def test_chapters_have_times_in_the_format_of_the_captions() -> None:
     assert "0:00:00.0 A red circle." in ParsedPage(summary_of(entry_with_chapter("One event.", "A red circle."))).words
 
 
-def test_segments_seek_the_player_and_say_if_they_are_outdated() -> None:
-    current, outdated = (tracks(CAPTIONS, SPEECH, is_outdated=is_outdated) for is_outdated in (False, True))
-    assert current.count('data-seek="61.250" data-until="62.500"') == 2
-    assert "index the video again" in outdated and "index the video again" not in current
+def test_segments_seek_the_player() -> None:
+    assert tracks(CAPTIONS, SPEECH).count('data-seek="61.250" data-until="62.500"') == 2
+
+
+def test_versions_say_what_made_them_and_earlier_ones_have_exports() -> None:
+    plan = {"patch_period_s": 1.0, "width": 448, "height": 256, "windows": [{}] * 20}
+    track = replace(CAPTIONS, updated_at="2026-11-26T10:00:00+00:00")
+    made = Provenance("org/a@1", "4", plan, "1a2b3c4d" * 5, "qwen3-vl")
+    current = TrackVersion(8, "aaaaaaaaaaaa", replace(track, provenance=made))
+    page = ParsedPage(render.made_by([version_of(track, "2026-11-27", checkpoint="demo@1"), current]))
+    assert page.words == (
+        "Made by Captions: org/a, revision 1a2b3c4d, profile qwen3-vl, prompts 4, "
+        "2 frames per second of 448 x 256 in 20 windows; 26 Nov 2026 "
+        "Earlier versions They are not searched. Captions: demo, prompts 1; 26 Nov 2026 Export version 7: SRT VTT JSON CSV TXT"
+    )
+    assert page.links == [f"/export/aaaaaaaaaaaa.{format}?version=7" for format in ("srt", "vtt", "json", "csv", "txt")]
+    assert page.tags[0] == ("details", "class", "data-source")
+    assert render.made_by([version_of(sample_track("captions"))]) == ""
 
 
 def test_tracks_have_size_and_languages_and_the_first_is_open() -> None:

@@ -72,7 +72,7 @@ function longviewShowSegments() {
   document.getElementById('longview-segments-added').click();
 }
 function longviewAllSections() {
-  return document.querySelectorAll('details.track, details.summary');
+  return document.querySelectorAll('details.track, details.summary, details.versions');
 }
 function longviewRememberSections() {
   longviewSections = new Map();

@@ -1,13 +1,17 @@
 """Verbs that write files: exports, cuts and contact sheets."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pysubs2
 import pytest
 
+from longview.indexing.library import Library
 from longview.video.probe import probe
 from longview.video.synthetic import ShapesEvent, render
+from longview.video.timeline import Segment, Span
 from tests.app.shell import Shell
 
 
@@ -38,6 +42,46 @@ def test_export_never_overwrites_a_video(shell: Shell, video_id: str, video: Pat
     error = shell.json("export", video_id, "--format", "srt", "-o", str(video), code=1)["error"]
     assert "not overwritten" in error["message"]
     assert video.read_bytes() == data
+
+
+def test_earlier_captions_can_be_listed_and_exported(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "library")
+    path = render(tmp_path / "a ring.mp4", [ShapesEvent(1, 4, "cyan", "ring", "moves up")], 5.0, fps=5)
+    (row,) = shell.call("index", str(path), "--sources", "captions")["videos"]
+    library, video_id = Library(shell.library), row["video_id"]
+    (entry,) = library.videos()
+    (track,) = entry.tracks
+    older = replace(track, provenance=replace(track.provenance, prompt_version="1", revision="1a2b3c4d" * 5))
+    library.put_captions(video_id, older, [Segment(Span(1, 2), "A hoop.", "captions")], summary="A hoop.", chapters=())
+    target = tmp_path / "before.vtt"
+    shell.call("export", video_id, "--format", "vtt", "-o", str(target))
+    printed = shell.run("list").stdout
+    assert (
+        f"Captioned by demo (prompts 1); the default is now demo (prompts 2). `longview index '{path}' --sources captions`"
+        in printed
+    )
+    shell.call("index", str(path), "--sources", "captions")
+    *_, earlier, current = shell.call("versions", video_id)["versions"]
+    assert (earlier["current"], earlier["segments"], earlier["summary"]) == (False, 1, "A hoop.") and earlier["replaced_at"]
+    assert (earlier["provenance"]["prompt_version"], earlier["provenance"]["revision"]) == ("1", "1a2b3c4d" * 5)
+    assert (current["current"], current["replaced_at"], current["provenance"]["profile"]) == (True, None, "demo")
+    exported = shell.call("export", video_id, "--format", "vtt", "--version", str(earlier["number"]))
+    assert (exported["content"], exported["sources"], exported["version"]) == (
+        target.read_text(),
+        ["captions"],
+        earlier["number"],
+    )
+    *_, earlier_line, current_line = shell.run("versions", video_id).stdout.splitlines()
+    assert re.fullmatch(
+        r" +\d+  captions +demo@\w{12}, revision 1a2b3c4d, profile demo, prompts 1, "
+        r"2 frames per second of 224 x 128 in 1 window, 10 frames; \d+ \w+ \d+; 1 event; earlier",
+        earlier_line,
+    )
+    assert current_line.endswith("; 1 event; current")
+    missing = shell.call("export", video_id, "--format", "srt", "--version", "99", code=1)["error"]
+    assert missing["code"] == "unknown_version" and f"`longview versions {video_id}`" in missing["message"]
+    both = shell.call("export", video_id, "--format", "srt", "--version", "1", "--source", "speech", code=1)["error"]
+    assert "leave out --source" in both["message"]
 
 
 def test_cut_reports_its_span_and_overwrites_nothing(shell: Shell, video_id: str, tmp_path: Path) -> None:

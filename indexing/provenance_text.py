@@ -16,7 +16,7 @@ def model_name(identity: str) -> str:
     return identity.rpartition("@")[0] or identity
 
 
-def made_by(track: Track, *, is_detailed: bool = False) -> str:
+def describe_maker(track: Track, *, is_detailed: bool = False) -> str:
     """Return what made a track. Names are as they were given: whoever shows them removes what the format does not allow.
 
     `is_detailed`: with the fingerprint of the model, and the number of frames.
