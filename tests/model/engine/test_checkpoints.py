@@ -46,6 +46,17 @@ def folder(tmp_path: Path) -> Folder:
     return write
 
 
+def test_revision_is_the_commit_of_a_snapshot(tmp_path: Path) -> None:
+    commit = "1a2b3c4d" * 5
+    for name, revision in ((f"snapshots/{commit}", commit), ("snapshots/main", None), (commit, None)):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(CONFIG))
+        (folder / "model.safetensors").write_bytes(b"\1" * 1000)
+        assert find_checkpoint(str(folder)).revision == revision
+    assert find_checkpoint("demo").revision is None
+
+
 def test_bundled_checkpoint_has_a_trained_range_and_a_notice() -> None:
     demo = find_checkpoint("demo")
     range_config = json.loads((DEMO / "trained_range.json").read_text(encoding="utf-8"))

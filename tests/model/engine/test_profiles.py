@@ -117,6 +117,7 @@ def test_a_brace_of_a_text_is_written_twice_in_its_file(tmp_path: Path) -> None:
 
 def test_an_architecture_without_a_profile_gets_the_general_one() -> None:
     assert find_profile("llava_onevision") == find_profile() == read_profile(PROFILES / "qwen3-vl.toml")
+    assert (find_profile().name, find_checkpoint("demo").profile.name) == ("qwen3-vl", "demo")
 
 
 @pytest.mark.parametrize("query", ['He says "go".', "a {curly} 100% [query] {query}", "빨간 원"])
@@ -140,6 +141,7 @@ def test_a_query_stays_inside_its_quotes(query: str) -> None:
         ("max_frames = 2048\n", "", "trained_range.max_frames: Field required"),
         ("takes_words = true", 'takes_words = "often"', "takes_words: "),
         ("version =", "version", "Expected '='"),
+        ("version =", 'name = "other"\nversion =', "name: the name of a profile is that of its file"),
         ("source =", 'extends = "../demo/profile"\nsource =', "extends: ../demo/profile is not a complete profile"),
         ("source =", 'extends = "qwen3.5"\nsource =', "extends: qwen3.5 is not a complete profile"),
     ],
