@@ -19,6 +19,42 @@ class InvalidCheckpoint(ModelError):
     code = "invalid_checkpoint"
 
 
+class RepositoryNotFound(ModelError):
+    """The hub has no such repository or revision, or the name cannot be one."""
+
+    code = "repository_not_found"
+
+
+class AccessRefused(ModelError):
+    """The hub gives the repository only to users whom it knows, or who accepted its conditions."""
+
+    code = "access_refused"
+
+
+class HubUnreachable(ModelError):
+    """The hub cannot be asked: no connection, a time-out, an overload, or `HF_HUB_OFFLINE`."""
+
+    code = "hub_unreachable"
+
+
+class DamagedDownload(ModelError):
+    """A file arrived with other content than the hub states, and was deleted."""
+
+    code = "damaged_download"
+
+
+class CacheFull(ModelError):
+    """The disk of the Hugging Face cache has no space for a download."""
+
+    code = "no_space"
+
+
+class CacheNotWritable(ModelError):
+    """The Hugging Face cache cannot be written."""
+
+    code = "cache_not_writable"
+
+
 class InvalidProfile(ModelError):
     """A profile, a file that belongs to Longview itself, cannot be read or is incomplete."""
 

@@ -1,6 +1,7 @@
 """Atomic file writes: a file appears complete or not at all."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target` that replaces `target` only if the block succeeds."""
+    """Yield a temporary path beside `target` that replaces `target` only if the block succeeds. A replaced file keeps its mode."""
     target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays the same because ffmpeg selects the container by it.
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-", suffix=target.suffix)
@@ -17,10 +18,17 @@ def atomic_write(target: Path) -> Iterator[Path]:
     temporary_path = Path(name)
     try:
         yield temporary_path
-        # mkstemp creates private files; the final file gets the permissions of any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary_path.chmod(0o666 & ~umask)
+        temporary_path.chmod(_mode_of(target))
         temporary_path.replace(target)
     finally:
         temporary_path.unlink(missing_ok=True)
+
+
+def _mode_of(target: Path) -> int:
+    """Return the permissions of a file, or those of any new file; mkstemp creates private ones."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except OSError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask

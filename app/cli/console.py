@@ -5,7 +5,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -251,36 +251,70 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
 }
 
 
-def command(*groups: OptionGroup) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(*groups: OptionGroup, parent: typer.Typer = cli) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a verb with the options of its groups; turn expected errors into one sentence and exit code 1.
 
-    The verb's function gets a `Context` as its first argument. Every verb has `--library` and `--verbose`.
+    The verb's function gets a `Context` as its first argument. Every verb has `--library` and `--verbose`. `parent`: the verb of
+    which this is a subcommand.
     """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        run_verb = _with_options(function, groups)
+        parent.command(function.__name__.rstrip("_").replace("_", "-"))(run_verb)
+        return run_verb
+
+    return register
+
+
+def command_with_subcommands(*groups: OptionGroup) -> Callable[[Callable[..., None]], typer.Typer]:
+    """Register a verb as `command` does, which has subcommands beside what it does without one; return their `parent`."""
+
+    def register(function: Callable[..., None]) -> typer.Typer:
+        run_verb = _with_options(function, groups)
+
+        @functools.wraps(run_verb)
+        def run_or_wait(call: typer.Context, **values: Any) -> None:
+            if call.invoked_subcommand is None:
+                run_verb(**values)
+            elif any(values.values()):
+                raise typer.BadParameter(
+                    f"Options come after the subcommand: longview {call.info_name} {call.invoked_subcommand} …"
+                )
+
+        call = inspect.Parameter("call", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        shared_parameters = inspect.signature(run_verb).parameters.values()
+        run_or_wait.__signature__ = inspect.Signature([call, *shared_parameters])  # type: ignore[attr-defined]
+        run_or_wait.__annotations__ = {parameter.name: parameter.annotation for parameter in (call, *shared_parameters)}
+        parent = typer.Typer(name=function.__name__, help=function.__doc__, invoke_without_command=True)
+        parent.callback()(run_or_wait)
+        cli.add_typer(parent)
+        return parent
+
+    return register
+
+
+def _with_options(function: Callable[..., None], groups: Sequence[OptionGroup]) -> Callable[..., None]:
+    """Return the function of a verb as Typer calls it: with its own parameters, and the options of its groups."""
     options: dict[str, Any] = {}
     for group in groups:
         options |= _GROUPS[group]
     options |= _LIBRARY | _VERBOSE
+    own = list(inspect.signature(function).parameters.values())[1:]
+    shared_parameters = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False if kind.__origin__ is bool else None, annotation=kind
+        )
+        for name, kind in options.items()
+    ]
 
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(function).parameters.values())[1:]
-        shared_parameters = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=False if kind.__origin__ is bool else None, annotation=kind
-            )
-            for name, kind in options.items()
-        ]
+    @functools.wraps(function)
+    def run_verb(**values: Any) -> None:
+        option_values = {name: values.pop(name) for name in options}
+        _run(function, values, **option_values)
 
-        @functools.wraps(function)
-        def run_verb(**values: Any) -> None:
-            option_values = {name: values.pop(name) for name in options}
-            _run(function, values, **option_values)
-
-        run_verb.__signature__ = inspect.Signature([*own, *shared_parameters])  # type: ignore[attr-defined]
-        run_verb.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared_parameters)}
-        cli.command(function.__name__.rstrip("_").replace("_", "-"))(run_verb)
-        return run_verb
-
-    return register
+    run_verb.__signature__ = inspect.Signature([*own, *shared_parameters])  # type: ignore[attr-defined]
+    run_verb.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared_parameters)}
+    return run_verb
 
 
 def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool, as_json: bool = False, **settings: Any) -> None:

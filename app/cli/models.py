@@ -1,13 +1,37 @@
-"""The verb that lists the checkpoints on this machine."""
+"""The verb that lists the checkpoints on this machine, with subcommands that pull models, remove them, and choose the default."""
 
-from longview.app import schemas
-from longview.app.cli.console import Context, command
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from longview.app import model_defaults, schemas
+from longview.app import settings as settings_module
+from longview.app.cli.console import Context, command, command_with_subcommands
+from longview.app.cli.output import printable, write_err
+from longview.app.errors import BadRequest
 from longview.app.local_models import LocalModel, local_models
+from longview.app.model_defaults import Default
+from longview.app.model_pulls import PullPlan, plan_pulls, pull_models, remove_model
+from longview.app.reports import count_text
+from longview.app.settings import load_settings
+
+if TYPE_CHECKING:
+    from longview.model.hub.pulls import Pulled
+
+REVISION_DIGITS = 8
+"""Number of digits of a commit that people see."""
+
+ModelName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A Hugging Face id, or the size of a speech model, such as small.")
+]
 
 
-@command("json", "model")
+@command_with_subcommands("json", "model")
 def models(context: Context) -> None:
     """List the checkpoints on this machine: what each was trained for, what memory it needs, and whether it fits.
+
+    The subcommands pull models from the Hugging Face Hub, remove them, and choose the default.
 
     Example: longview models
     """
@@ -22,4 +46,116 @@ def _describe(model: LocalModel) -> str:
         for tokens, needed in model.memory_bytes.items()
     )
     chosen = "* " if model.is_chosen else "  "
-    return f"{chosen}{model.checkpoint.name}  {', '.join(model.tasks)}\n    memory with a context of {memory}"
+    revision = f" at {_short(model.revision)}" if model.revision else ""
+    return f"{chosen}{model.checkpoint.name}{revision}  {', '.join(model.tasks)}\n    memory with a context of {memory}"
+
+
+@command("json", parent=models)
+def pull(
+    context: Context,
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="Hugging Face ids, each with a revision if you like (NAME@REVISION), or sizes of speech models, such as small.",
+        ),
+    ],
+    update: Annotated[bool, typer.Option("--update", help="Take the newest commit of what was pulled before.")] = False,
+) -> None:
+    """Download checkpoints and speech models, or what is missing of them, and check their hashes.
+
+    Example: longview models pull Qwen/Qwen3-VL-8B-Instruct TencentARC/TimeLens-8B small
+    """
+    pulled = pull_named(context, names, update=update)
+    document = schemas.PullDocument(models=[schemas.PulledModelOut.of(model) for model in pulled])
+    context.print_result(document, "\n".join(line for model in pulled for line in _pulled_lines(model)))
+
+
+def pull_named(context: Context, names: Sequence[str], *, update: bool = False) -> tuple["Pulled", ...]:
+    """Pull models by their names: state on stderr what is transferred, then show the progress."""
+    plan = plan_pulls(names, update=update)
+    write_err(_plan_text(plan))
+    try:
+        return context.follow(pull_models(plan))
+    except KeyboardInterrupt:
+        write_err("What was transferred is kept: the same command goes on there.")
+        raise
+
+
+def _plan_text(plan: PullPlan) -> str:
+    count = count_text(len(plan.pulls), "model")
+    present_bytes = plan.size_bytes - plan.missing_bytes
+    return f"{count}: {_gigabytes(plan.missing_bytes)} to download; {_gigabytes(present_bytes)} are here already."
+
+
+def _pulled_lines(model: "Pulled") -> list[str]:
+    listing = model.plan.listing
+    name, commit, size = listing.repo_id, _short(listing.commit), _gigabytes(model.plan.size_bytes)
+    if model.transferred_bytes:
+        option = "--speech-model" if listing.kind == "speech" else "--model"
+        lines = [
+            f"Pulled {name} at {commit} ({size}): use it with {option}, or make it the default: longview models default {name}"
+        ]
+    else:
+        lines = [f"{name} is up to date at {commit} ({size})."]
+    if newer := model.plan.newer_commit:
+        lines.append(f"  The hub has a newer commit, {_short(newer)}; `longview models pull {name} --update` takes it.")
+    return lines
+
+
+@command("json", parent=models)
+def remove(context: Context, name: ModelName) -> None:
+    """Delete a model from the Hugging Face cache. Folders of yours are never deleted.
+
+    Example: longview models remove Qwen/Qwen3-VL-4B-Instruct
+    """
+    freed_bytes = remove_model(name)
+    reset = model_defaults.reset_defaults(name)
+    document = schemas.RemoveModelDocument(name=name, freed_bytes=freed_bytes, reset_settings=list(reset))
+    lines = [f"Removed {name}: {_gigabytes(freed_bytes)} are free again."]
+    lines += [f"It was the default of {setting}, which was reset." for setting in reset]
+    context.print_result(document, "\n".join(lines))
+
+
+@command("json", parent=models)
+def default(
+    context: Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A model on this machine: a pulled one, a folder, demo or auto.")
+    ] = None,
+    unset: Annotated[bool, typer.Option("--unset", help="Reset the default that NAME is, or all defaults.")] = False,
+) -> None:
+    """Choose the default model in longview.toml; without a name, show the default models and where each is set.
+
+    A checkpoint that only locates becomes grounding_model, a speech model speech_model, any other model. `auto` resets model.
+
+    Example: longview models default Qwen/Qwen3-VL-8B-Instruct
+    """
+    changed: Sequence[str] = ()
+    if unset:
+        changed = model_defaults.reset_defaults(name)
+        if name is not None and not changed:
+            raise BadRequest(f"{name} is no default of {settings_module.CONFIG_FILE}.")
+    elif name is not None:
+        changed = (model_defaults.set_default(name),)
+    defaults = model_defaults.read_defaults(load_settings() if changed else context.app.settings)
+    document = schemas.DefaultsDocument(
+        defaults=schemas.DefaultOut.of_all(defaults), changed_settings=list(changed), file=str(settings_module.CONFIG_FILE)
+    )
+    context.print_result(document, "\n".join(_default_text(item, is_changed=item.setting in changed) for item in defaults))
+
+
+def _default_text(item: Default, *, is_changed: bool) -> str:
+    text = f"{item.setting:16} {printable(item.value or 'none')}"
+    if item.source == "environment":
+        overrides = ", which overrides the change" if is_changed else ""
+        return f"{text}  ({item.variable} is set{overrides})"
+    return f"{text}  ({'by default' if item.source == 'default' else f'in {printable(str(settings_module.CONFIG_FILE))}'})"
+
+
+def _short(commit: str) -> str:
+    return commit[:REVISION_DIGITS]
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB"

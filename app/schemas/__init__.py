@@ -31,7 +31,15 @@ from longview.app.schemas.indexing import (
     WindowOut,
     video_fields,
 )
-from longview.app.schemas.models import LocalModelOut, ModelsDocument
+from longview.app.schemas.models import (
+    DefaultOut,
+    DefaultsDocument,
+    LocalModelOut,
+    ModelsDocument,
+    PullDocument,
+    PulledModelOut,
+    RemoveModelDocument,
+)
 from longview.app.schemas.tracks import (
     CaptionDocument,
     ChapterOut,
@@ -57,6 +65,8 @@ __all__ = [
     "CostsOut",
     "CoverageOut",
     "CutDocument",
+    "DefaultOut",
+    "DefaultsDocument",
     "DoctorDocument",
     "ErrorDocument",
     "ErrorOut",
@@ -79,7 +89,10 @@ __all__ = [
     "PlanOut",
     "PlannedSourceOut",
     "ProvenanceOut",
+    "PullDocument",
+    "PulledModelOut",
     "RemoveDocument",
+    "RemoveModelDocument",
     "SearchDocument",
     "SegmentOut",
     "SourceOut",

@@ -1,11 +1,14 @@
-"""The document of the verb that lists checkpoints."""
+"""The documents of the verbs about models: those on this machine, pulls, removals, and the default models."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from longview.app.local_models import LocalModel
+    from longview.app.model_defaults import Default
+    from longview.model.hub.pulls import Pulled
 
 
 class LocalModelOut(BaseModel):
@@ -16,6 +19,8 @@ class LocalModelOut(BaseModel):
     """Whether it is the one that `--model` means."""
     tasks: list[str]
     """What it was trained for."""
+    revision: str | None
+    """Its commit on the hub; null for a folder and for the demo checkpoint."""
     weight_bytes: int
     memory_bytes: dict[int, int]
     """Memory of weights and KV cache, by the length of the context in tokens."""
@@ -29,6 +34,7 @@ class LocalModelOut(BaseModel):
             name=model.checkpoint.name,
             chosen=model.is_chosen,
             tasks=list(model.tasks),
+            revision=model.revision,
             weight_bytes=model.checkpoint.weight_bytes,
             memory_bytes=model.memory_bytes,
             fits={tokens: model.fits(tokens) for tokens in model.memory_bytes},
@@ -39,3 +45,77 @@ class ModelsDocument(BaseModel):
     """The document of `models`."""
 
     models: list[LocalModelOut]
+
+
+class PulledModelOut(BaseModel):
+    """A model that was pulled."""
+
+    name: str
+    kind: str
+    """`checkpoint`, or `speech` for a speech model."""
+    revision: str
+    """The branch, tag or commit that was asked for."""
+    commit: str
+    newer_commit: str | None
+    """The newest commit on the hub, if the model is pinned to another one."""
+    size_bytes: int
+    transferred_bytes: int
+    """0: it was up to date."""
+    replaced_files: list[str]
+    """Files of the cache that had changed, and were transferred again."""
+    folder: str
+
+    @classmethod
+    def of(cls, pulled: "Pulled") -> Self:
+        """Return the document of a pull."""
+        listing = pulled.plan.listing
+        return cls(
+            name=listing.repo_id,
+            kind=listing.kind,
+            revision=listing.revision,
+            commit=listing.commit,
+            newer_commit=pulled.plan.newer_commit,
+            size_bytes=pulled.plan.size_bytes,
+            transferred_bytes=pulled.transferred_bytes,
+            replaced_files=list(pulled.replaced),
+            folder=str(pulled.folder),
+        )
+
+
+class PullDocument(BaseModel):
+    """The document of `models pull`."""
+
+    models: list[PulledModelOut]
+
+
+class RemoveModelDocument(BaseModel):
+    """The document of `models remove`."""
+
+    name: str
+    freed_bytes: int
+    reset_settings: list[str]
+    """Settings of `longview.toml` that named the model, and were removed."""
+
+
+class DefaultOut(BaseModel):
+    """A default model."""
+
+    setting: str
+    value: str | None
+    source: str
+    """`environment`, `file` or `default`."""
+
+    @classmethod
+    def of_all(cls, defaults: "Sequence[Default]") -> list[Self]:
+        """Return the documents of the default models."""
+        return [cls(setting=default.setting, value=default.value, source=default.source) for default in defaults]
+
+
+class DefaultsDocument(BaseModel):
+    """The document of `models default`."""
+
+    defaults: list[DefaultOut]
+    changed_settings: list[str]
+    """Settings that this call has written or removed."""
+    file: str
+    """The settings file."""

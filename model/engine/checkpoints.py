@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from longview.model.engine.profiles import Profile, find_profile, read_named_profile, read_profile
-from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint
+from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint, ModelError
 from longview.model.revision import revision_of
 from longview.video.sampler import TrainedRange
 
@@ -39,10 +39,10 @@ AUTO_PATTERN = re.compile(r"Qwen/Qwen3(-VL-\d+B(-A\d+B)?-Instruct|\.\d+-[\d.]+B(
 """Names of the checkpoints among which `auto` chooses: Qwen3-VL Instruct, Qwen3.5 and later."""
 AUTO_KV_TOKENS = 64 * 1024
 """Minimum KV cache, in tokens, that must fit beside the weights of the checkpoint that `auto` selects."""
+WEIGHT_INDEX = "model.safetensors.index.json"
+"""Name of the file that lists the files of a checkpoint's weights, if there are several."""
 FINGERPRINT_SAMPLES = 64
 FINGERPRINT_BLOCK_BYTES = 1 << 16
-DOWNLOADED_FILES = ["*.json", "*.jinja", "*.txt", "*.safetensors"]
-"""Patterns of the files that are downloaded. Weights must be safetensors, because other formats can run code while they load."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,15 @@ def find_checkpoint(name: str, *, context_tokens: int | None = None, device: str
     return checkpoint
 
 
+def find_cached_checkpoint(repo_id: str) -> Checkpoint:
+    """Find a checkpoint of the local Hugging Face cache by its name, without a download.
+
+    Raises:
+        CheckpointNotFound: it is not in the cache. InvalidCheckpoint: as `find_checkpoint`.
+    """
+    return _read_checkpoint(repo_id, _fetch(repo_id, cached_only=True))
+
+
 def with_profile(checkpoint: Checkpoint, name: str) -> Checkpoint:
     """Return a checkpoint with another profile: `demo`, or a file of `model/profiles/` by its name.
 
@@ -171,21 +180,37 @@ def _find(name: str) -> Checkpoint:
 
 
 def _fetch(repo_id: str, *, cached_only: bool = False) -> Path:
-    from huggingface_hub import snapshot_download
+    # The client of the hub takes a tenth of a second to import, and is not needed for the bundled checkpoint.
+    from longview.model.hub.cache import find_snapshot
+    from longview.model.hub.listing import CHECKPOINT_FILES
+
+    snapshot = find_snapshot(repo_id, CHECKPOINT_FILES)
+    if snapshot is not None and not snapshot.is_complete:
+        raise InvalidCheckpoint(_incomplete_text(repo_id))
+    if snapshot is not None:
+        return snapshot.folder
+    if cached_only:
+        raise CheckpointNotFound(f"{repo_id} is not in the local cache; `longview models pull {repo_id}` downloads it.")
+    return _download(repo_id)
+
+
+def _download(repo_id: str) -> Path:
+    from huggingface_hub.utils import tqdm
+
+    from longview.model.hub.pulls import check_space, plan_pull, pull
 
     try:
-        return Path(snapshot_download(repo_id, allow_patterns=DOWNLOADED_FILES, local_files_only=True))
-    except Exception as error:  # the hub raises many kinds; each means "not cached"
-        log.info("%s is not cached: %s", repo_id, error)
-        if cached_only:
-            raise CheckpointNotFound(f"{repo_id} is not complete in the local cache.") from error
-    try:
-        return Path(snapshot_download(repo_id, allow_patterns=DOWNLOADED_FILES))
-    except Exception as error:  # connection, authentication, unknown name, disk: the message is the same
-        log.info("cannot download %s: %s", repo_id, error)
-        raise CheckpointNotFound(
-            f"{repo_id} is not in the local cache and cannot be downloaded; check the name and the connection, or use a folder."
-        ) from error
+        plan = plan_pull(repo_id)
+        check_space([plan])
+        log.warning("%s is not in the local cache; %.1f GB are downloaded.", repo_id, plan.missing_bytes / 1e9)
+        with tqdm(total=plan.missing_bytes, unit="B", unit_scale=True, desc=repo_id, disable=None) as bar:
+            return pull(plan, on_bytes=bar.update).folder
+    except ModelError as error:
+        raise CheckpointNotFound(f"{repo_id} is not in the local cache and cannot be downloaded. {error}") from error
+
+
+def _incomplete_text(repo_id: str) -> str:
+    return f"{repo_id} is not complete; `longview models pull {repo_id}` goes on where it stopped."
 
 
 def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
@@ -194,6 +219,12 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
     except (OSError, ValueError) as error:
         raise InvalidCheckpoint(f"{folder} is not a checkpoint: it has no readable config.json.") from error
     weights = sorted(path for path in folder.glob("*.safetensors") if path.name != OOD_DETECTOR_FILE)
+    if missing := [name for name in _indexed_files(folder) if not (folder / name).is_file()]:
+        raise InvalidCheckpoint(
+            f"{folder} is not complete, because it has no {missing[0]}; copy it again."
+            if Path(name).is_absolute()
+            else _incomplete_text(name)
+        )
     if not weights:
         raise InvalidCheckpoint(
             f"{folder} contains no safetensors weights; other formats are not loaded, because they can run code."
@@ -219,6 +250,17 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
         weight_bytes=sum(path.stat().st_size for path in weights),
         max_context_tokens=int(text.get("max_position_embeddings", 32768)),
     )
+
+
+def _indexed_files(folder: Path) -> list[str]:
+    """Return the names of the weight files that the index of a checkpoint of several files lists."""
+    path = folder / WEIGHT_INDEX
+    if not path.exists():
+        return []
+    try:
+        return sorted({str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidCheckpoint(f"{path} is not the index of a checkpoint's weights.") from error
 
 
 def _find_ood_detector(folder: Path) -> Path | None:
@@ -273,17 +315,12 @@ def _fingerprint(folder: Path, weights: list[Path]) -> str:
 
 def cached_checkpoints() -> tuple[Checkpoint, ...]:
     """Return the complete video language models of the local Hugging Face cache, in order of their names."""
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
+    from longview.model.hub.cache import cached_repositories
 
-    try:
-        repositories = scan_cache_dir().repos
-    except CacheNotFound:
-        return ()
     checkpoints = []
-    for repo_id in sorted(repo.repo_id for repo in repositories if repo.repo_type == "model"):
+    for repo_id in cached_repositories():
         try:
-            checkpoints.append(_read_checkpoint(repo_id, _fetch(repo_id, cached_only=True)))
+            checkpoints.append(find_cached_checkpoint(repo_id))
         except (InvalidCheckpoint, CheckpointNotFound) as error:
             log.info("skipped %s: %s", repo_id, error)
     return tuple(checkpoints)

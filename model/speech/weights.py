@@ -146,16 +146,35 @@ def _folder_model(folder: Path, name: str) -> SpeechModel:
 
 
 def _cached_model(choice: str) -> SpeechModel:
-    from faster_whisper.utils import available_models, download_model
+    from longview.model.hub.cache import find_snapshot
+    from longview.model.hub.listing import SPEECH_FILES
 
-    if "/" not in choice and choice not in available_models():
-        names = ", ".join(available_models())
-        raise SpeechModelNotFound(f"There is no speech model {choice!r}; name a folder, a Hugging Face id, or one of {names}.")
-    try:
-        folder = Path(download_model(choice, local_files_only=True))
-    except (OSError, ValueError) as error:
+    snapshot = find_snapshot(speech_repository(choice), SPEECH_FILES)
+    if snapshot is None:
         raise SpeechModelNotFound(
-            f"The speech model {choice!r} is not in the Hugging Face cache; download it once where there is a network: "
-            f"python -c \"from faster_whisper import download_model; download_model('{choice}')\""
-        ) from error
-    return _folder_model(folder, choice)
+            f"The speech model {choice!r} is not in the Hugging Face cache; download it with `longview models pull {choice}`."
+        )
+    if not snapshot.is_complete:
+        raise InvalidSpeechModel(
+            f"The speech model {choice!r} is not complete; `longview models pull {choice}` goes on where it stopped."
+        )
+    return _folder_model(snapshot.folder, choice)
+
+
+def speech_repository(choice: str) -> str:
+    """Return the repository of a speech model: that of faster-whisper for a size such as `small`, else the name itself.
+
+    Raises:
+        SpeechModelNotFound: there is no such size, or faster-whisper is not installed.
+    """
+    if "/" in choice:
+        return choice
+    if find_spec("faster_whisper") is None:
+        raise SpeechModelNotFound(f"Speech recognition needs the package faster-whisper; {INSTALL_HINT}.")
+    # Its function that maps a size downloads at once.
+    from faster_whisper.utils import _MODELS
+
+    if choice not in _MODELS:
+        names = ", ".join(_MODELS)
+        raise SpeechModelNotFound(f"There is no speech model {choice!r}; name a folder, a Hugging Face id, or one of {names}.")
+    return str(_MODELS[choice])

@@ -4,12 +4,11 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
+from huggingface_hub import HfApi, constants
 
 from longview.model.engine import checkpoints, devices
 from longview.model.engine.checkpoints import DEMO, find_checkpoint
@@ -27,6 +26,7 @@ CONFIG = {
         "max_position_embeddings": 4096,
     },
 }
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Folder = Callable[..., Path]
 
 
@@ -102,6 +102,16 @@ def test_invalid_folder_is_rejected_with_the_reason(folder: Folder, files: dict[
         find_checkpoint(str(folder(**files)))
 
 
+def test_checkpoint_without_one_of_its_weight_files_is_rejected(folder: Folder) -> None:
+    path = folder(weights="model-00001-of-00002.safetensors")
+    names = {f"layer {number}": f"model-0000{number}-of-00002.safetensors" for number in (1, 2)}
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    with pytest.raises(InvalidCheckpoint, match=r"is not complete, because it has no model-00002-of-00002\.safetensors; copy it"):
+        find_checkpoint(str(path))
+    (path / "model-00002-of-00002.safetensors").write_bytes(b"\1" * 1000)
+    assert find_checkpoint(str(path)).weight_bytes == 2000
+
+
 @pytest.mark.parametrize(
     "name", ["no-such-name", "../../etc/passwd", "/no/such/folder", "a/b/c", "https://example.org/x", "", " "]
 )
@@ -110,17 +120,15 @@ def test_impossible_names_are_not_looked_up_online(name: str, monkeypatch: pytes
         raise AssertionError("looked up online")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", online)
+    monkeypatch.setattr(HfApi, "model_info", online)
     with pytest.raises((CheckpointNotFound, InvalidCheckpoint)):
         find_checkpoint(name)
 
 
-def test_uncached_repository_is_not_found_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> str:
-        raise OSError("no connection")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(CheckpointNotFound, match="Qwen/Qwen3-VL-8B-Instruct"):
+def test_uncached_repository_is_not_found_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointNotFound, match="Qwen/Qwen3-VL-8B-Instruct is not in the local cache.*HF_HUB_OFFLINE is set"):
         find_checkpoint("Qwen/Qwen3-VL-8B-Instruct")
 
 
@@ -143,20 +151,21 @@ def test_bundled_checkpoint_is_not_extended_by_yarn() -> None:
 def test_auto_takes_the_largest_cached_checkpoint_that_fits(
     folder: Folder, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     sizes = {
         "Qwen/Qwen3-VL-2B-Instruct": 1_000,
         "Qwen/Qwen3.5-4B": 2_000,
         "Qwen/Qwen3.5-35B-A3B": 9_000,
         "other/Qwen3.5-4B": 3_000,
     }
-    folders = {}
     for repo_id, size in sizes.items():
-        folders[repo_id] = Path(shutil.copytree(folder(), tmp_path_factory.mktemp("cache") / "checkpoint"))
-        (folders[repo_id] / "model.safetensors").write_bytes(b"\0" * size)
-    cache = SimpleNamespace(repos=[SimpleNamespace(repo_id=repo_id, repo_type="model") for repo_id in sizes])
-    monkeypatch.setattr(huggingface_hub, "scan_cache_dir", lambda: cache)
-    monkeypatch.setattr(checkpoints, "_fetch", lambda repo_id, **_: folders[repo_id])
-    kv_bytes = checkpoints.AUTO_KV_TOKENS * find_checkpoint(str(folders["Qwen/Qwen3.5-4B"])).kv_bytes_per_token
+        snapshot = cache / f"models--{repo_id.replace('/', '--')}" / "snapshots" / COMMIT
+        shutil.copytree(folder(), snapshot)
+        (snapshot / "model.safetensors").write_bytes(b"\0" * size)
+        (snapshot.parents[1] / "refs").mkdir()
+        (snapshot.parents[1] / "refs" / "main").write_text(COMMIT)
+    kv_bytes = checkpoints.AUTO_KV_TOKENS * find_checkpoint("Qwen/Qwen3.5-4B").kv_bytes_per_token
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
     monkeypatch.setattr(devices, "devices_of", lambda _: [None])
     monkeypatch.setattr(devices, "memory_bytes", lambda _: (kv_bytes + 5_000, kv_bytes + 5_000))

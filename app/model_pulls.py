@@ -1,0 +1,106 @@
+"""Models by the names that people use: checkpoints, grounding checkpoints and speech models are pulled, several at once, and removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longview.app.errors import BadRequest
+from longview.app.streams import Stream
+from longview.model.engine.checkpoints import find_cached_checkpoint
+from longview.model.speech.weights import BUNDLED_NAME, speech_repository
+from longview.video.progress import Progress
+
+if TYPE_CHECKING:
+    from longview.model.hub.pulls import PlannedPull, Pulled
+
+INCLUDED = ("auto", "demo", BUNDLED_NAME)
+"""Names of models that come with Longview, and of the choice among them."""
+
+
+@dataclass(frozen=True)
+class PullPlan:
+    """What a pull of several models will transfer."""
+
+    pulls: tuple["PlannedPull", ...]
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that are not on this machine yet."""
+        return sum(pull.missing_bytes for pull in self.pulls)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files, in bytes."""
+        return sum(pull.size_bytes for pull in self.pulls)
+
+
+def repository_of(name: str) -> str:
+    """Return the repository of a model: its own name, or that of a speech model's size, such as `small`.
+
+    Raises:
+        BadRequest: the model comes with Longview, or is a folder. SpeechModelNotFound: there is no speech model of this size.
+    """
+    if name in INCLUDED:
+        raise BadRequest(f"{name} comes with Longview; it is neither pulled nor removed.")
+    if Path(name).expanduser().is_dir() or name.startswith((".", "/", "~")):
+        raise BadRequest(f"{name} is a folder of yours, which Longview uses where it lies, and never removes.")
+    return speech_repository(name)
+
+
+def plan_pulls(names: Sequence[str], *, update: bool = False) -> PullPlan:
+    """Ask the hub what a pull of models would transfer, and check that the disk has the space for all of it.
+
+    A name may have a revision, as in `Qwen/Qwen3-VL-8B-Instruct@main`. What was pulled before stays at its commit, unless another
+    revision is named, or with `update`.
+
+    Raises:
+        BadRequest, SpeechModelNotFound: see `repository_of`.
+        ModelError: the hub does not give it, it cannot be loaded, or the disk has no space; see `longview.model.hub.pulls`.
+    """
+    from longview.model.hub.pulls import check_space, plan_pull
+
+    # A repository that is named twice is pulled once, at the revision that was named last.
+    revisions: dict[str, str | None] = {}
+    for name in names:
+        base, _, revision = name.partition("@")
+        revisions[repository_of(base)] = revision or None
+    plan = PullPlan(tuple(plan_pull(repo_id, revision, update=update) for repo_id, revision in revisions.items()))
+    check_space(plan.pulls)
+    return plan
+
+
+def pull_models(plan: PullPlan) -> Stream[tuple["Pulled", ...]]:
+    """Transfer what is missing of several models, one after another, and check them.
+
+    Those that are complete when one fails are kept. The stream raises `ModelError`; see `longview.model.hub.pulls.pull`.
+    """
+    from longview.model.hub.pulls import pull
+
+    def transfer_all(progress: Progress) -> tuple["Pulled", ...]:
+        pulled, done = [], 0.0
+        for planned in plan.pulls:
+            # A model of which nothing is missing takes a little time, too: its files are checked.
+            share = (planned.missing_bytes + 1) / (plan.missing_bytes + len(plan.pulls))
+            pulled.append(pull(planned, progress.child(done, done + share)))
+            done += share
+            if planned.listing.kind == "checkpoint":
+                find_cached_checkpoint(planned.listing.repo_id)
+        return tuple(pulled)
+
+    return Stream(transfer_all)
+
+
+def remove_model(name: str) -> int:
+    """Delete a model from the Hugging Face cache, and nothing else; return the bytes that this has freed.
+
+    Raises:
+        BadRequest, SpeechModelNotFound: see `repository_of`. CheckpointNotFound: it is not in the cache.
+        RepositoryNotFound: it cannot be the name of a model. CacheNotWritable: it cannot be deleted.
+    """
+    from longview.model.hub.cache import remove_repository
+    from longview.model.hub.listing import check_name
+
+    repo_id = repository_of(name)
+    check_name(repo_id)
+    return remove_repository(repo_id)

@@ -1,0 +1,198 @@
+"""The Hugging Face cache: where a repository lies, which commit of it was pulled, whether it is complete, and its removal.
+
+The record of a pull lies in the folder of its repository, and not in the user's configuration: it describes one of possibly
+several caches (`HF_HOME`), moves with it, and is gone when any program removes the repository.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from huggingface_hub import constants, scan_cache_dir, snapshot_download
+from huggingface_hub.errors import CacheNotFound, HFValidationError, IncompleteSnapshotError, LocalEntryNotFoundError
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import DeleteCacheStrategy
+from pydantic import TypeAdapter, ValidationError
+
+from longview.model.errors import CacheNotWritable, CheckpointNotFound
+from longview.model.hub.listing import COMMIT, REVISION, Kind, is_safe_path
+from longview.model.hub.transfer import HubFile
+from longview.video.atomic import atomic_write
+
+log = logging.getLogger(__name__)
+
+RECORD_FILE = "longview.json"
+RECORD_VERSION = 1
+PARTIAL_SUFFIX = ".incomplete"
+"""Suffix of the names of files that are not complete, also of those of other clients of the hub."""
+
+
+@dataclass(frozen=True)
+class PulledFile:
+    """A file of a pull, whose hash was the one that the hub stated."""
+
+    path: str
+    size: int
+    digest: str
+    modified_ns: int
+    """Time of its last change when its hash was checked, in nanoseconds. While it is the same, the hash is not computed again."""
+
+    @property
+    def file(self) -> HubFile:
+        """The file as the hub listed it."""
+        return HubFile(self.path, self.size, self.digest)
+
+
+@dataclass(frozen=True)
+class PullRecord:
+    """What was pulled of a repository: a commit, to which it is pinned, and its files."""
+
+    version: int
+    repository: str
+    kind: Kind
+    revision: str
+    """The branch, tag or commit that was asked for."""
+    commit: str
+    pulled_at: str
+    """Time of the pull in ISO 8601, in UTC."""
+    files: tuple[PulledFile, ...]
+
+
+_RECORD: TypeAdapter[PullRecord] = TypeAdapter(PullRecord)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A commit of a repository in the cache."""
+
+    folder: Path
+    is_complete: bool
+
+
+def repository_folder(repo_id: str) -> Path:
+    """Return the folder of a repository in the cache, whether or not it exists."""
+    return Path(constants.HF_HUB_CACHE).expanduser() / repo_folder_name(repo_id=repo_id, repo_type="model")
+
+
+def read_record(repo_id: str) -> PullRecord | None:
+    """Return the record of a pull; None if there is none, or if it cannot be read."""
+    path = repository_folder(repo_id) / RECORD_FILE
+    try:
+        record = _RECORD.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        log.warning("%s cannot be read, so the repository counts as not pulled: %s", path, type(error).__name__)
+        return None
+    is_plausible = COMMIT.fullmatch(record.commit) and all(is_safe_path(file.path) for file in record.files)
+    return record if is_plausible and record.version == RECORD_VERSION and record.repository == repo_id else None
+
+
+def write_record(record: PullRecord) -> None:
+    """Write the record of a pull, and what its revision means, as other programs read it from the cache.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    folder = repository_folder(record.repository)
+    with atomic_write(folder / RECORD_FILE) as temporary_path:
+        temporary_path.write_bytes(_RECORD.dump_json(record, indent=1))
+    write_reference(record.repository, record.revision, record.commit)
+
+
+def write_reference(repo_id: str, revision: str, commit: str) -> None:
+    """Write which commit a branch or a tag means. The folder of the commit must exist: without it the cache counts as damaged.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    if revision != commit and REVISION.fullmatch(revision):
+        with atomic_write(repository_folder(repo_id) / "refs" / revision) as temporary_path:
+            temporary_path.write_text(commit, encoding="ascii")
+
+
+def has_reference(repo_id: str, revision: str) -> bool:
+    """Whether the cache says which commit a branch or a tag means."""
+    return (repository_folder(repo_id) / "refs" / revision).is_file()
+
+
+def find_snapshot(repo_id: str, patterns: Sequence[str]) -> Snapshot | None:
+    """Return the commit of a repository that is used: the one that was pulled, else the one that `main` means in the cache.
+
+    None: there is none. `patterns`: the files that it must have, as far as the cache knows which files the commit has.
+    """
+    record = read_record(repo_id)
+    try:
+        folder = snapshot_download(
+            repo_id,
+            revision=record.commit if record else None,
+            cache_dir=constants.HF_HUB_CACHE,
+            allow_patterns=[*patterns],
+            local_files_only=True,
+        )
+    except IncompleteSnapshotError as error:
+        return Snapshot(Path(error.snapshot_path), is_complete=False)
+    except (LocalEntryNotFoundError, HFValidationError, OSError, UnicodeDecodeError) as error:
+        log.info("%s is not cached: %s", repo_id, type(error).__name__)
+        return None
+    return Snapshot(Path(folder), _is_complete(Path(folder), record))
+
+
+def _is_complete(snapshot: Path, record: PullRecord | None) -> bool:
+    if record is not None:
+        return all(_size(snapshot / file.path) == file.size for file in record.files)
+    has_broken_links = any(not path.exists() for path in snapshot.rglob("*"))
+    blobs = snapshot.parents[1] / "blobs"
+    # The name begins with that of the complete file. Where that exists, another process has transferred it.
+    has_partial_files = any(not (blobs / path.name.partition(".")[0]).exists() for path in blobs.glob(f"*{PARTIAL_SUFFIX}"))
+    return not has_broken_links and not has_partial_files
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def cached_repositories() -> tuple[str, ...]:
+    """Return the names of the models in the cache, complete or not, in their order."""
+    try:
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except (CacheNotFound, ValueError):
+        return ()
+    return tuple(sorted(repository.repo_id for repository in repositories if repository.repo_type == "model"))
+
+
+def remove_repository(repo_id: str) -> int:
+    """Delete all commits of a repository from the cache, and nothing else; return the bytes that this has freed.
+
+    Raises:
+        CheckpointNotFound: it is not in the cache. CacheNotWritable: it cannot be deleted.
+    """
+    folder = repository_folder(repo_id).resolve()
+    try:
+        cache = scan_cache_dir(constants.HF_HUB_CACHE)
+    except (CacheNotFound, ValueError):
+        cache = None
+    if cache is None or not folder.is_dir():
+        raise CheckpointNotFound(f"{repo_id} is not in the Hugging Face cache {constants.HF_HUB_CACHE}.")
+    repository = next((repository for repository in cache.repos if repository.repo_path == folder), None)
+    if repository is not None and repository.revisions:
+        # Another repository may have the same commit, so the strategy must see this one only.
+        alone = replace(cache, repos=frozenset({repository}))
+        strategy = alone.delete_revisions(*(revision.commit_hash for revision in repository.revisions))
+        partial_bytes = sum(file.size_on_disk for file in cache.incomplete_files if folder in file.file_path.parents)
+        freed_bytes = strategy.expected_freed_size + partial_bytes
+    else:
+        # The scan leaves out what is damaged, such as a commit with a broken link.
+        freed_bytes = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+        none: frozenset[Path] = frozenset()
+        strategy = DeleteCacheStrategy(
+            expected_freed_size=freed_bytes, blobs=none, refs=none, repos=frozenset({folder}), snapshots=none
+        )
+    strategy.execute()
+    if folder.exists():
+        raise CacheNotWritable(f"{folder} cannot be deleted; check who owns it.")
+    return freed_bytes

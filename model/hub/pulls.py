@@ -1,0 +1,294 @@
+"""Pull repositories: ask the hub what they consist of, transfer what is missing, check its hashes, and record what was pulled."""
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError
+
+from longview.model.errors import CacheFull, CacheNotWritable, DamagedDownload
+from longview.model.hub.cache import (
+    PARTIAL_SUFFIX,
+    RECORD_VERSION,
+    PulledFile,
+    PullRecord,
+    has_reference,
+    read_record,
+    repository_folder,
+    write_record,
+    write_reference,
+)
+from longview.model.hub.failures import explained
+from longview.model.hub.listing import Listing, find_commit, list_repository
+from longview.model.hub.transfer import HubFile, OnBytes, damaged_text, matches, transfer
+from longview.video.ffmpeg import FULL_DISK_ERRORS
+from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
+
+log = logging.getLogger(__name__)
+
+LOCK_FILE = "longview.lock"
+WEIGHT_SUFFIXES = (".safetensors", ".bin")
+HASH_SHARE = 0.1
+"""Share of a byte that is hashed in the progress; one that is transferred counts as one."""
+ETAG = re.compile(r"[\w-]+", re.ASCII)
+OWN_PARTIAL = re.compile(rf"[0-9a-f]+{re.escape(PARTIAL_SUFFIX)}")
+"""Names of the partial files of this module. Other clients write a random part into theirs."""
+RANGE_NOT_SATISFIABLE = 416
+
+
+@dataclass(frozen=True)
+class PlannedPull:
+    """What a pull will transfer."""
+
+    listing: Listing
+    missing_bytes: int
+    """Bytes that are not in the cache yet. What an interrupted transfer left is in the cache."""
+    newer_commit: str | None = None
+    """The commit of `main` on the hub, where the repository is pinned to another one."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files, in bytes."""
+        return sum(file.size for file in self.listing.files)
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull has transferred."""
+
+    plan: PlannedPull
+    folder: Path
+    """The folder of the commit in the cache."""
+    transferred_bytes: int
+    replaced: tuple[str, ...]
+    """Files of the cache whose content had changed, and which were transferred again."""
+
+
+def plan_pull(repo_id: str, revision: str | None = None, *, update: bool = False) -> PlannedPull:
+    """Ask the hub what a pull would transfer.
+
+    What was pulled before stays at its commit, unless another revision is named, or with `update`.
+
+    Raises:
+        InvalidCheckpoint: it is no model that Longview loads, or the list of its files is not plausible.
+        RepositoryNotFound, AccessRefused, HubUnreachable: see `longview.model.hub.failures`.
+    """
+    record = read_record(repo_id)
+    if record is None or revision is not None or update:
+        listing = list_repository(repo_id, revision or constants.DEFAULT_REVISION)
+        return PlannedPull(listing, _missing_bytes(listing))
+    newest = find_commit(repo_id)
+    listing = Listing(repo_id, record.revision, record.commit, record.kind, tuple(item.file for item in record.files))
+    return PlannedPull(listing, _missing_bytes(listing), newest if newest != record.commit else None)
+
+
+def check_space(plans: Sequence[PlannedPull]) -> None:
+    """Check that the disk of the cache has the space for all that will be transferred, and that it can be written.
+
+    Raises:
+        CacheFull, CacheNotWritable: it has not; it cannot.
+    """
+    needed_bytes = sum(plan.missing_bytes for plan in plans)
+    folder = Path(constants.HF_HUB_CACHE).expanduser()
+    while not folder.exists():
+        folder = folder.parent
+    if needed_bytes and not os.access(folder, os.W_OK):
+        raise CacheNotWritable(f"The Hugging Face cache {folder} cannot be written; set HF_HOME to a folder of yours.")
+    free_bytes = shutil.disk_usage(folder).free
+    if needed_bytes > free_bytes:
+        raise CacheFull(
+            f"{needed_bytes / 1e9:.1f} GB are missing, but the disk of the Hugging Face cache {constants.HF_HUB_CACHE} has only "
+            f"{free_bytes / 1e9:.1f} GB free; free space, or set HF_HOME to a folder on another disk."
+        )
+
+
+def pull(plan: PlannedPull, progress: Progress = NO_PROGRESS, on_bytes: OnBytes = lambda _: None) -> Pulled:
+    """Transfer what is missing of a repository, check all hashes, and record the commit. A partial file is continued.
+
+    `on_bytes`: is called with the number of bytes after each piece that was transferred.
+
+    Raises:
+        DamagedDownload: a file has other content than the hub states; it is deleted.
+        RepositoryNotFound, AccessRefused, HubUnreachable, CacheFull, CacheNotWritable: see `longview.model.hub.failures`.
+        Cancelled: the operation was cancelled.
+    """
+    listing = plan.listing
+    with explained(listing.repo_id, listing.revision), _lock(listing.repo_id, progress):
+        return _Puller(plan, progress, on_bytes).run()
+
+
+class _Puller:
+    """One pull, while the lock of its repository is held."""
+
+    def __init__(self, plan: PlannedPull, progress: Progress, on_bytes: OnBytes) -> None:
+        self._plan, self._listing, self._on_bytes = plan, plan.listing, on_bytes
+        self._progress = progress.child(0.0, 1.0, f"Downloading {plan.listing.repo_id}")
+        folder = repository_folder(plan.listing.repo_id)
+        self._blobs, self._snapshot = folder / "blobs", folder / "snapshots" / plan.listing.commit
+        self._work, self._transferred_bytes = 0.0, 0
+        self._replaced: list[str] = []
+
+    def run(self) -> Pulled:
+        listing = self._listing
+        self._blobs.mkdir(parents=True, exist_ok=True)
+        self._snapshot.mkdir(parents=True, exist_ok=True)
+        if not has_reference(listing.repo_id, listing.revision):
+            # Without it, what an interrupted pull leaves would count as not begun.
+            write_reference(listing.repo_id, listing.revision, listing.commit)
+        record = read_record(listing.repo_id)
+        checked = {item.path: item for item in record.files} if record else {}
+        # Weights come last: as long as they are missing, nothing takes the folder for a checkpoint.
+        files = sorted(listing.files, key=lambda file: (file.path.endswith(WEIGHT_SUFFIXES), file.size))
+        for file in files:
+            self._ensure(file, checked.get(file.path))
+        self._record()
+        for path in self._blobs.glob(f"*{PARTIAL_SUFFIX}"):
+            if OWN_PARTIAL.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        return Pulled(self._plan, self._snapshot, self._transferred_bytes, tuple(self._replaced))
+
+    def _record(self) -> None:
+        listing = self._listing
+        files = tuple(
+            PulledFile(file.path, file.size, file.digest, (self._snapshot / file.path).stat().st_mtime_ns)
+            for file in listing.files
+        )
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        record = PullRecord(RECORD_VERSION, listing.repo_id, listing.kind, listing.revision, listing.commit, now, files)
+        earlier = read_record(listing.repo_id)
+        if earlier is None or (earlier.commit, earlier.revision, earlier.files) != (record.commit, record.revision, record.files):
+            write_record(record)
+
+    def _ensure(self, file: HubFile, checked: PulledFile | None) -> None:
+        """Make a file complete in the snapshot, with the content that the hub states."""
+        pointer, blob = self._snapshot / file.path, self._blobs / file.digest
+        source = next((path for path in (pointer, blob) if path.exists()), None)
+        if source is not None:
+            status = source.stat()
+            is_checked = checked == PulledFile(file.path, file.size, file.digest, status.st_mtime_ns)
+            if status.st_size == file.size and (is_checked or matches(source, file, self._count_hashed)):
+                if source is blob:
+                    self._link(file)
+                return
+            self._discard(pointer, blob)
+            self._replaced.append(file.path)
+            log.warning("%s of %s has changed in the cache, so it is transferred again.", file.path, self._listing.repo_id)
+        elif pointer.is_symlink():
+            pointer.unlink()
+        self._transfer(file)
+
+    def _discard(self, pointer: Path, blob: Path) -> None:
+        target = pointer.resolve()
+        pointer.unlink(missing_ok=True)
+        blob.unlink(missing_ok=True)
+        if target.parent == self._blobs.resolve():
+            target.unlink(missing_ok=True)
+
+    def _transfer(self, file: HubFile) -> None:
+        listing = self._listing
+        if file.size > constants.MAX_HTTP_DOWNLOAD_SIZE:
+            # Such files are transferred in another protocol, which only the client's own function speaks. It does not resume.
+            self._link(file)
+            self._count_transferred(file.size)
+            self._refuse_damaged(file, self._snapshot / file.path)
+            return
+        url = hf_hub_url(listing.repo_id, file.path, revision=listing.commit, endpoint=constants.ENDPOINT)
+        metadata = get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT, endpoint=constants.ENDPOINT)
+        partial = self._blobs / f"{file.digest}{PARTIAL_SUFFIX}"
+        if partial.exists() and partial.stat().st_size > file.size:
+            partial.unlink()
+        try:
+            with partial.open("ab") as target:
+                transfer(listing.repo_id, listing.commit, file, target, self._count_transferred)
+        except DamagedDownload:
+            partial.unlink()
+            raise
+        except OSError as error:
+            is_useless = isinstance(error, HfHubHTTPError) and error.response.status_code == RANGE_NOT_SATISFIABLE
+            if error.errno in FULL_DISK_ERRORS or is_useless:
+                # A full disk must not stay full.
+                partial.unlink(missing_ok=True)
+            raise
+        self._refuse_damaged(file, partial)
+        # The client of the hub names a file after its ETag, which of a mirror may be another one than the hash.
+        etag = metadata.etag or ""
+        partial.replace(self._blobs / (etag if ETAG.fullmatch(etag) else file.digest))
+        self._link(file)
+
+    def _refuse_damaged(self, file: HubFile, path: Path) -> None:
+        with self._progress.stage(f"Verifying {self._listing.repo_id}"):
+            is_intact = path.stat().st_size == file.size and matches(path, file, self._count_hashed)
+        if not is_intact:
+            real_path = path.resolve()
+            path.unlink()
+            real_path.unlink(missing_ok=True)
+            raise DamagedDownload(damaged_text(self._listing.repo_id, file))
+
+    def _link(self, file: HubFile) -> None:
+        """Let the client of the hub put a file that was transferred into the snapshot, in the layout of its cache."""
+        hf_hub_download(
+            self._listing.repo_id,
+            file.path,
+            revision=self._listing.commit,
+            cache_dir=constants.HF_HUB_CACHE,
+            endpoint=constants.ENDPOINT,
+        )
+
+    def _count_transferred(self, count: int) -> None:
+        self._transferred_bytes += count
+        self._on_bytes(count)
+        self._advance(count)
+
+    def _count_hashed(self, count: int) -> None:
+        self._advance(count * HASH_SHARE)
+
+    def _advance(self, work: float) -> None:
+        self._work += work
+        self._progress.update(self._work / max(1.0, self._plan.missing_bytes + self._plan.size_bytes * HASH_SHARE))
+
+
+def _missing_bytes(listing: Listing) -> int:
+    folder = repository_folder(listing.repo_id)
+    snapshot, blobs = folder / "snapshots" / listing.commit, folder / "blobs"
+    missing_bytes = 0
+    for file in listing.files:
+        sizes = [_size(path) for path in (snapshot / file.path, blobs / file.digest)]
+        partial_bytes = _size(blobs / f"{file.digest}{PARTIAL_SUFFIX}")
+        if file.size not in sizes:
+            missing_bytes += file.size - (partial_bytes if partial_bytes <= file.size else 0)
+    return missing_bytes
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+@contextmanager
+def _lock(repo_id: str, progress: Progress) -> Iterator[None]:
+    """Hold the lock of a repository: two pulls would append to the same partial file."""
+    folder = repository_folder(repo_id)
+    path = folder.parent / ".locks" / folder.name / LOCK_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    with progress.stage(f"Waiting for another pull of {repo_id}"):
+        while True:
+            try:
+                lock.acquire(timeout=CANCEL_POLL_S)
+                break
+            except Timeout:
+                progress.raise_if_cancelled()
+    try:
+        yield
+    finally:
+        lock.release()
