@@ -1,4 +1,4 @@
-"""The default models: which checkpoint, grounding checkpoint and speech model are used without an option, and where that is set."""
+"""The default models: the checkpoints and the speech model that are used without an option, and where each is set."""
 
 import os
 import tomllib
@@ -134,12 +134,15 @@ def _edit_file(values: Mapping[str, str | None]) -> None:
     # The file may be a link into a folder of settings.
     path = settings_module.CONFIG_FILE.resolve()
     try:
-        document = tomlkit.parse(path.read_bytes()) if path.exists() else tomlkit.document()
+        text = path.read_bytes().decode() if path.exists() else ""
+        document = tomlkit.parse(text)
         for name, value in values.items():
             if value is None:
                 document.pop(name, None)
             else:
-                document[name] = value
+                item = tomlkit.string(value)
+                item.trivia.trail = "\r\n" if "\r\n" in text else "\n"
+                document[name] = item
         with atomic_write(path) as temporary_path:
             temporary_path.write_bytes(tomlkit.dumps(document).encode())
     except (OSError, ValueError, TOMLKitError) as error:

@@ -1,4 +1,4 @@
-"""Models by the names that people use: checkpoints, grounding checkpoints and speech models are pulled, several at once, and removed."""
+"""Pulls and removals of models by the names that people use: checkpoints and speech models, several at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import close_session, constants
 
 from longview.model.engine.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
@@ -15,6 +16,7 @@ from longview.model.tasks.prober import Prober
 from longview.video.decoder import Decoder
 from longview.video.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
+from tests.hub_server import Hub, running_hub
 
 SHAPES = (
     ShapesEvent(2.0, 7.0, "red", "circle", "moves to the right"),
@@ -72,6 +74,22 @@ def pool(engine: LocalEngine, decoder: Decoder) -> SessionPool:
 def prober(engine: LocalEngine) -> Prober:
     """The prober of the bundled checkpoint."""
     return prober_for(engine.checkpoint)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A model hub on the loopback interface, for this process alone, with an empty cache and no token."""
+    with running_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "hf" / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        # Small files have several chunks, too.
+        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield hub
+        close_session()
 
 
 @pytest.fixture(scope="session")

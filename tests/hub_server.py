@@ -48,6 +48,8 @@ class Hub:
     """For each file, the numbers of bytes after which its next transfers break off."""
     wrong_content: dict[str, bytes] = field(default_factory=dict)
     """Content of files that is not the one that the list of files states."""
+    etags: dict[str, str] = field(default_factory=dict)
+    """ETags of files, in place of their hashes."""
     siblings: list[dict[str, Any]] | None = None
     """The list of files, in place of the right one."""
     cdn: str = ""
@@ -55,7 +57,7 @@ class Hub:
     stall: threading.Event | None = None
     """What a transfer waits for, after half of the file."""
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    """Method, path and headers of each request."""
+    """Method, path and headers of each request; the words of their names begin with capital letters."""
     sent_bytes: Counter[str] = field(default_factory=Counter)
     """Bytes of each file that were sent."""
 
@@ -99,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.hub.requests.append((self.command, path, dict(self.headers)))
+        self.hub.requests.append((self.command, path, {name.title(): value for name, value in self.headers.items()}))
         failure = next((failure for start, failure in self.hub.failures.items() if path.startswith(start)), None)
         if failure:
             self._send(failure)
@@ -131,7 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             return Reply(404, {"X-Error-Code": "EntryNotFound" if repository else "RepoNotFound"})
         content = repository.files[path]
         stated = describe(path, content)
-        etag = f'"{stated["lfs"]["sha256"] if "lfs" in stated else stated["blobId"]}"'
+        digest = stated["lfs"]["sha256"] if "lfs" in stated else stated["blobId"]
+        etag = f'"{self.hub.etags.get(path, digest)}"'
         headers = {"ETag": etag, "X-Linked-Etag": etag, "X-Linked-Size": str(len(content))}
         headers["X-Repo-Commit"] = str(self._commit(repo, revision))
         if self.hub.cdn and "lfs" in stated:

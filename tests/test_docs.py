@@ -24,6 +24,9 @@ PACKAGES = ("app", "indexing", "model", "ui", "video")
 def test_a_verb_is_in_the_readme_and_has_an_example(verb: str) -> None:
     assert re.search(rf"^\| .*`longview {verb}\b", README, re.MULTILINE)
     assert f"longview {verb}" in (VERBS[verb].help or "")
+    for name, subcommand in getattr(VERBS[verb], "commands", {}).items():
+        assert f"`longview {verb} {name} " in README
+        assert f"longview {verb} {name}" in (subcommand.help or "")
 
 
 def test_the_readme_names_only_verbs_and_options_that_exist() -> None:
@@ -31,7 +34,8 @@ def test_the_readme_names_only_verbs_and_options_that_exist() -> None:
         r"longview ([a-z-]+)\b(?! is)([^`\n]*)", "\n".join(re.findall(r"`[^`]+`|^longview .*", README, re.M))
     ):
         assert verb in VERBS or verb.startswith("--"), verb
-        options = {option for parameter in VERBS[verb].params for option in (*parameter.opts, *parameter.secondary_opts)}
+        subcommand = getattr(VERBS[verb], "commands", {}).get(rest.split()[0] if rest.split() else "", VERBS[verb])
+        options = {option for parameter in subcommand.params for option in (*parameter.opts, *parameter.secondary_opts)}
         assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest)) <= options | {"--help", "--install-completion"}, (verb, rest)
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target` that replaces `target` only if the block succeeds. A replaced file keeps its mode."""
+    """Yield a temporary path beside `target` that replaces `target` only if the block succeeds.
+
+    The permissions of a file that is replaced are kept.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays the same because ffmpeg selects the container by it.
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-", suffix=target.suffix)

@@ -277,9 +277,8 @@ def command_with_subcommands(*groups: OptionGroup) -> Callable[[Callable[..., No
             if call.invoked_subcommand is None:
                 run_verb(**values)
             elif any(values.values()):
-                raise typer.BadParameter(
-                    f"Options come after the subcommand: longview {call.info_name} {call.invoked_subcommand} …"
-                )
+                verb = f"longview {call.info_name} {call.invoked_subcommand}"
+                raise typer.BadParameter(f"options come after the subcommand: {verb} …")
 
         call = inspect.Parameter("call", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
         shared_parameters = inspect.signature(run_verb).parameters.values()

@@ -56,7 +56,7 @@ def pull(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME...",
+            metavar="NAME",
             help="Hugging Face ids, each with a revision if you like (NAME@REVISION), or sizes of speech models, such as small.",
         ),
     ],
@@ -93,9 +93,7 @@ def _pulled_lines(model: "Pulled") -> list[str]:
     name, commit, size = listing.repo_id, _short(listing.commit), _gigabytes(model.plan.size_bytes)
     if model.transferred_bytes:
         option = "--speech-model" if listing.kind == "speech" else "--model"
-        lines = [
-            f"Pulled {name} at {commit} ({size}): use it with {option}, or make it the default: longview models default {name}"
-        ]
+        lines = [f"Pulled {name} at {commit} ({size}); use it with {option}, or by default after: longview models default {name}"]
     else:
         lines = [f"{name} is up to date at {commit} ({size})."]
     if newer := model.plan.newer_commit:

@@ -5,7 +5,7 @@ several caches (`HF_HOME`), moves with it, and is gone when any program removes 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -122,8 +122,8 @@ def find_snapshot(repo_id: str, patterns: Sequence[str]) -> Snapshot | None:
 
     None: there is none. `patterns`: the files that it must have, as far as the cache knows which files the commit has.
     """
-    record = read_record(repo_id)
     try:
+        record = read_record(repo_id)
         folder = snapshot_download(
             repo_id,
             revision=record.commit if record else None,
@@ -140,13 +140,19 @@ def find_snapshot(repo_id: str, patterns: Sequence[str]) -> Snapshot | None:
 
 
 def _is_complete(snapshot: Path, record: PullRecord | None) -> bool:
+    if any(broken_links(snapshot)):
+        return False
     if record is not None:
         return all(_size(snapshot / file.path) == file.size for file in record.files)
-    has_broken_links = any(not path.exists() for path in snapshot.rglob("*"))
     blobs = snapshot.parents[1] / "blobs"
     # The name begins with that of the complete file. Where that exists, another process has transferred it.
     has_partial_files = any(not (blobs / path.name.partition(".")[0]).exists() for path in blobs.glob(f"*{PARTIAL_SUFFIX}"))
-    return not has_broken_links and not has_partial_files
+    return not has_partial_files
+
+
+def broken_links(snapshot: Path) -> Iterator[Path]:
+    """Yield the links of a commit whose files are gone."""
+    return (path for path in snapshot.rglob("*") if path.is_symlink() and not path.exists())
 
 
 def _size(path: Path) -> int | None:

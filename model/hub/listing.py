@@ -164,7 +164,7 @@ def _check_config(listing: Listing) -> None:
     file = next((file for file in listing.files if file.path == constants.CONFIG_NAME), None)
     config: Any = None
     if file is not None and file.size <= MAX_CONFIG_BYTES:
-        with explained(repo_id, listing.revision):
+        with explained(repo_id, listing.commit):
             content = fetch_small_file(repo_id, listing.commit, file)
         with suppress(ValueError, RecursionError):
             config = json.loads(content)

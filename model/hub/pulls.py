@@ -20,6 +20,7 @@ from longview.model.hub.cache import (
     RECORD_VERSION,
     PulledFile,
     PullRecord,
+    broken_links,
     has_reference,
     read_record,
     repository_folder,
@@ -27,7 +28,7 @@ from longview.model.hub.cache import (
     write_reference,
 )
 from longview.model.hub.failures import explained
-from longview.model.hub.listing import Listing, find_commit, list_repository
+from longview.model.hub.listing import Listing, check_name, find_commit, list_repository
 from longview.model.hub.transfer import HubFile, OnBytes, damaged_text, matches, transfer
 from longview.video.ffmpeg import FULL_DISK_ERRORS
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 LOCK_FILE = "longview.lock"
 WEIGHT_SUFFIXES = (".safetensors", ".bin")
+MAX_HTTP_BYTES = constants.MAX_HTTP_DOWNLOAD_SIZE
+"""Maximum size of a file that the hub sends by HTTP, in bytes."""
 HASH_SHARE = 0.1
 """Share of a byte that is hashed in the progress; one that is transferred counts as one."""
 ETAG = re.compile(r"[\w-]+", re.ASCII)
@@ -81,6 +84,7 @@ def plan_pull(repo_id: str, revision: str | None = None, *, update: bool = False
         InvalidCheckpoint: it is no model that Longview loads, or the list of its files is not plausible.
         RepositoryNotFound, AccessRefused, HubUnreachable: see `longview.model.hub.failures`.
     """
+    check_name(repo_id, revision)
     record = read_record(repo_id)
     if record is None or revision is not None or update:
         listing = list_repository(repo_id, revision or constants.DEFAULT_REVISION)
@@ -121,7 +125,7 @@ def pull(plan: PlannedPull, progress: Progress = NO_PROGRESS, on_bytes: OnBytes 
         Cancelled: the operation was cancelled.
     """
     listing = plan.listing
-    with explained(listing.repo_id, listing.revision), _lock(listing.repo_id, progress):
+    with explained(listing.repo_id, listing.commit), _lock(listing.repo_id, progress):
         return _Puller(plan, progress, on_bytes).run()
 
 
@@ -143,6 +147,8 @@ class _Puller:
         if not has_reference(listing.repo_id, listing.revision):
             # Without it, what an interrupted pull leaves would count as not begun.
             write_reference(listing.repo_id, listing.revision, listing.commit)
+        for path in [*broken_links(self._snapshot)]:
+            path.unlink()
         record = read_record(listing.repo_id)
         checked = {item.path: item for item in record.files} if record else {}
         # Weights come last: as long as they are missing, nothing takes the folder for a checkpoint.
@@ -181,8 +187,6 @@ class _Puller:
             self._discard(pointer, blob)
             self._replaced.append(file.path)
             log.warning("%s of %s has changed in the cache, so it is transferred again.", file.path, self._listing.repo_id)
-        elif pointer.is_symlink():
-            pointer.unlink()
         self._transfer(file)
 
     def _discard(self, pointer: Path, blob: Path) -> None:
@@ -194,8 +198,8 @@ class _Puller:
 
     def _transfer(self, file: HubFile) -> None:
         listing = self._listing
-        if file.size > constants.MAX_HTTP_DOWNLOAD_SIZE:
-            # Such files are transferred in another protocol, which only the client's own function speaks. It does not resume.
+        if file.size > MAX_HTTP_BYTES:
+            # Only the client's own function speaks the other protocol. It does not resume.
             self._link(file)
             self._count_transferred(file.size)
             self._refuse_damaged(file, self._snapshot / file.path)

@@ -1,12 +1,23 @@
-"""The verb `models` lists what is in the Hugging Face cache, and downloads nothing."""
+"""The verb `models` lists what is in the Hugging Face cache, pulls from a hub, removes, and chooses the default."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
+from typer.testing import CliRunner, Result
 
-from tests.app.shell import Shell
+from longview.app import settings as settings_module
+from longview.app.cli.console import cli
+from longview.app.settings import Settings
+from longview.model.hub.cache import repository_folder
+from tests.app.shell import Shell, environment
+from tests.hub_server import Hub, Reply
 
 CONFIG = {
     "model_type": "qwen3_vl",
@@ -45,6 +56,9 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
 def list_models(tmp_path: Path, home: Path, *options: str) -> dict[str, dict[str, Any]]:
     printed = Shell(tmp_path / "library").run("models", "--json", *options, HF_HOME=str(home)).stdout
     return {model["name"]: model for model in json.loads(printed)["models"]}
@@ -56,6 +70,7 @@ def test_checkpoints_are_listed_with_what_they_need_and_what_they_are_for(tmp_pa
     general, grounding = models["Qwen/Qwen3-VL-2B-Instruct"], models["TencentARC/TimeLens-8B"]
     assert general["tasks"] == ["captions", "answers", "locates all"] and grounding["tasks"] == ["locates one"]
     assert general["memory_bytes"]["65536"] == 4_000_000_000 + 65_536 * KV_BYTES
+    assert (models["demo"]["revision"], general["revision"], grounding["revision"]) == (None, COMMIT, COMMIT)
     # It takes no context of 256K.
     assert [*general["memory_bytes"]] == ["16384", "65536"]
     # No machine has eight terabytes of memory.
@@ -66,3 +81,182 @@ def test_checkpoints_are_listed_with_what_they_need_and_what_they_are_for(tmp_pa
 def test_checkpoint_that_is_not_here_is_not_downloaded(tmp_path: Path, home: Path) -> None:
     models = list_models(tmp_path, home, "--model", "Qwen/Qwen3-VL-4B-Instruct")
     assert not any(model["chosen"] for model in models.values()) and "Qwen/Qwen3-VL-4B-Instruct" not in models
+
+
+GENERAL, GROUNDING, SPEECH = "Qwen/Qwen3-VL-2B-Instruct", "TencentARC/TimeLens-8B", "Systran/faster-whisper-small"
+CHECKPOINT = {"config.json": json.dumps(CONFIG).encode(), "model.safetensors": bytes(10_000_000)}
+CHUNK_BYTES = 10 * 1024 * 1024
+"""Size of the pieces in which the client of the hub writes, outside of this process."""
+SPEECH_MODEL = {"config.json": b'{"suppress_ids": []}', "model.bin": bytes(5_000_000), "vocabulary.txt": b"a"}
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The settings file of this process; nothing is set in the environment."""
+    for setting in ("MODEL", "GROUNDING_MODEL", "SPEECH_MODEL"):
+        monkeypatch.delenv(f"LONGVIEW_{setting}", raising=False)
+    path = tmp_path / "config" / "longview.toml"
+    monkeypatch.setitem(Settings.model_config, "toml_file", path)
+    monkeypatch.setattr(settings_module, "CONFIG_FILE", path)
+    return path
+
+
+@pytest.fixture
+def models_hub(hub: Hub, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A hub with a model of each kind."""
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1_000_000)
+    hub.add(GENERAL, CHECKPOINT)
+    hub.add(GROUNDING, CHECKPOINT)
+    hub.add(SPEECH, SPEECH_MODEL)
+    return hub
+
+
+def call(*words: str, code: int = 0) -> Result:
+    """Run a subcommand of `models` in this process."""
+    result = CliRunner().invoke(cli, ["models", *words])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def document(*words: str, code: int = 0) -> Any:
+    return json.loads(call(*words, "--json", code=code).stdout)
+
+
+def test_models_of_all_kinds_are_pulled_at_once_and_their_sum_is_stated_first(models_hub: Hub) -> None:
+    printed = call("pull", GENERAL, f"{GROUNDING}@main", "small")
+    lines = printed.stderr.splitlines()
+    assert lines[0] == "3 models: 0.03 GB to download; 0.00 GB are here already."
+    assert {line.partition("Downloading ")[2].split(" ")[0] for line in lines[1:]} >= {GENERAL, GROUNDING, SPEECH}
+    assert printed.stdout.startswith(f"Pulled {GENERAL} at 01234567 (0.01 GB); use it with --model")
+    assert f"Pulled {SPEECH} at 01234567 (0.01 GB); use it with --speech-model" in printed.stdout
+    models_hub.add(GENERAL, CHECKPOINT, commit="89abcdef" * 5)
+    again = call("pull", GENERAL)
+    assert again.stderr.startswith("1 model: 0.00 GB to download; 0.01 GB are here already.")
+    assert again.stdout.splitlines() == [
+        f"{GENERAL} is up to date at 01234567 (0.01 GB).",
+        f"  The hub has a newer commit, 89abcdef; `longview models pull {GENERAL} --update` takes it.",
+    ]
+    (model,) = document("pull", GENERAL, "--update")["models"]
+    assert model["commit"] == "89abcdef" * 5 and model["transferred_bytes"] == 0 and model["newer_commit"] is None
+    assert Path(model["folder"], "model.safetensors").stat().st_size == 10_000_000
+    models = {model["name"]: model for model in document("--model", "demo")["models"]}
+    assert models[GENERAL]["revision"] == "89abcdef" * 5 and SPEECH not in models
+
+
+def test_nothing_is_transferred_if_one_of_several_names_is_wrong(models_hub: Hub) -> None:
+    error = document("pull", GENERAL, "no/such", code=1)["error"]
+    assert error["code"] == "repository_not_found" and "no/such" in error["message"]
+    assert not repository_folder(GENERAL).exists()
+
+
+@pytest.mark.parametrize("name", ["demo", "auto", "whisper-base", "./folder", "."])
+def test_what_is_no_repository_is_neither_pulled_nor_removed(models_hub: Hub, name: str) -> None:
+    for verb in ("pull", "remove"):
+        assert document(verb, name, code=1)["error"]["code"] == "bad_request"
+    assert document("pull", "no-such-size", code=1)["error"]["code"] == "speech_model_not_found"
+    assert models_hub.requests == []
+
+
+def test_failure_is_one_sentence_with_the_page_to_visit(models_hub: Hub) -> None:
+    models_hub.failures["/api/models/"] = Reply(403, {"X-Error-Code": "GatedRepo"})
+    printed = call("pull", GENERAL, code=1)
+    assert printed.stdout == ""
+    assert printed.stderr.count("\n") == 1 and f"{models_hub.url}/{GENERAL}" in printed.stderr
+    assert document("pull", GENERAL, code=1)["error"]["code"] == "access_refused"
+
+
+def test_interrupted_pull_goes_on_in_the_next_process(tmp_path: Path, models_hub: Hub) -> None:
+    models_hub.add(GENERAL, CHECKPOINT | {"model.safetensors": bytes(32_000_000)})
+    models_hub.stall = threading.Event()
+    variables: dict[str, Any] = {"HF_ENDPOINT": models_hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+    blobs = tmp_path / "home" / "hub" / repository_folder(GENERAL).name / "blobs"
+    words = ("models", "pull", GENERAL)
+    with subprocess.Popen(
+        [sys.executable, "-m", "app", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path / "library", **variables),
+    ) as process:
+        # The hub waits after sixteen megabytes.
+        while process.poll() is None and not any(path.stat().st_size for path in blobs.glob("*.incomplete")):
+            models_hub.stall.wait(0.02)
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+    models_hub.stall.set()
+    assert process.returncode == 130 and printed == ""
+    assert "What was transferred is kept: the same command goes on there." in errors and "Traceback" not in errors
+    models_hub.requests.clear()
+    (model,) = json.loads(Shell(tmp_path / "library").run(*words, "--json", **variables).stdout)["models"]
+    assert model["transferred_bytes"] == 32_000_000 - CHUNK_BYTES
+    assert [headers["Range"] for _, _, headers in models_hub.requests if "Range" in headers] == [f"bytes={CHUNK_BYTES}-"]
+
+
+def test_default_is_the_setting_that_suits_the_model(models_hub: Hub, config_file: Path) -> None:
+    assert {item["setting"]: (item["value"], item["source"]) for item in document("default")["defaults"]} == {
+        "model": ("auto", "default"),
+        "grounding_model": (None, "default"),
+        "speech_model": ("auto", "default"),
+    }
+    for name, code in ((GENERAL, "checkpoint_not_found"), ("small", "speech_model_not_found"), ("no /x", "repository_not_found")):
+        assert document("default", name, code=1)["error"]["code"] == code
+    assert not config_file.exists()
+    call("pull", GENERAL, GROUNDING, "small")
+    for name, setting in ((GENERAL, "model"), (GROUNDING, "grounding_model"), ("small", "speech_model")):
+        assert document("default", name)["changed_settings"] == [setting]
+    assert config_file.read_text() == f'model = "{GENERAL}"\ngrounding_model = "{GROUNDING}"\nspeech_model = "small"\n'
+    # The other verbs use it.
+    assert [model["name"] for model in document()["models"] if model["chosen"]] == [GENERAL]
+    assert document("default", SPEECH, "--unset")["changed_settings"] == ["speech_model"]
+    assert document("default", "auto")["changed_settings"] == ["model"]
+    assert config_file.read_text() == f'grounding_model = "{GROUNDING}"\n'
+    assert document("default", GENERAL, "--unset", code=1)["error"]["code"] == "bad_request"
+    assert document("default", "--unset")["changed_settings"] == ["grounding_model"]
+
+
+def test_default_may_be_a_folder(models_hub: Hub, config_file: Path) -> None:
+    call("pull", GENERAL)
+    folder = repository_folder(GENERAL) / "snapshots" / models_hub.repositories[GENERAL].commit
+    assert document("default", str(folder))["changed_settings"] == ["model"]
+    assert f'model = "{folder}"' in config_file.read_text()
+    assert document("default", "demo")["defaults"][0] == {"setting": "model", "value": "demo", "source": "file"}
+
+
+def test_settings_file_is_otherwise_unchanged(config_file: Path, tmp_path: Path) -> None:
+    # The file may be a link into a folder of settings, and have a key that nobody else may read.
+    kept = tmp_path / "dotfiles" / "longview.toml"
+    kept.parent.mkdir()
+    text = '# mine\r\nport = 1001  # the port\r\nserver_key = "secret"\r\n\r\n[other]\r\nkey = 1\r\n'
+    kept.write_bytes(text.encode())
+    kept.chmod(0o600)
+    config_file.parent.mkdir()
+    config_file.symlink_to(kept)
+    call("default", "demo")
+    assert config_file.is_symlink() and kept.stat().st_mode & 0o777 == 0o600
+    changed = kept.read_bytes().decode()
+    assert changed.replace('model = "demo"\r\n', "") == text
+    assert changed.index('model = "demo"') < changed.index("[other]")
+    call("default", "--unset")
+    assert kept.read_bytes().decode() == text
+
+
+def test_variable_that_overrides_the_default_is_named(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGVIEW_MODEL", "some/model")
+    printed = call("default", "demo").stdout
+    assert printed.splitlines()[0] == "model            some/model  (LONGVIEW_MODEL is set, which overrides the change)"
+    config_file.write_text("model = = 7")
+    assert "longview.toml" in call("default", "demo", code=1).stderr
+
+
+def test_removal_says_what_is_freed_and_resets_the_default(models_hub: Hub, config_file: Path) -> None:
+    call("pull", GENERAL, "small")
+    call("default", GENERAL)
+    call("default", SPEECH)
+    assert call("remove", GENERAL).stdout.splitlines() == [
+        f"Removed {GENERAL}: 0.01 GB are free again.",
+        "It was the default of model, which was reset.",
+    ]
+    assert not repository_folder(GENERAL).exists()
+    assert document("remove", "small")["reset_settings"] == ["speech_model"]
+    assert config_file.read_text() == ""
+    assert document("remove", GENERAL, code=1)["error"]["code"] == "checkpoint_not_found"

@@ -103,6 +103,15 @@ def test_atomic_write_is_complete_with_default_permissions(tmp_path: Path) -> No
     assert [path.name for path in target.parent.iterdir()] == ["clip.mp4"]
 
 
+def test_atomic_write_keeps_the_permissions_of_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "settings.toml"
+    target.write_text("old")
+    target.chmod(0o600)
+    with atomic_write(target) as temporary_path:
+        temporary_path.write_text("new")
+    assert target.read_text() == "new" and target.stat().st_mode & 0o777 == 0o600
+
+
 def test_failed_atomic_write_keeps_only_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "clip.mp4"
     target.write_bytes(b"old")

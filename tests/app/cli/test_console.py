@@ -56,6 +56,9 @@ def test_every_verb_has_only_the_options_that_act_on_it() -> None:
     for verb, command in VERBS.items():
         options = {option for parameter in command.params for option in parameter.opts} & SHARED_OPTIONS
         assert options == OPTIONS[verb] | ALWAYS, verb
+        for name, subcommand in getattr(command, "commands", {}).items():
+            options = {option for parameter in subcommand.params for option in parameter.opts} & SHARED_OPTIONS
+            assert options == {"--json"} | ALWAYS, name
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,9 @@ def test_every_verb_has_only_the_options_that_act_on_it() -> None:
         ("dance",),
         ("remove", "x", "--model", "demo"),
         ("list", "--key-frames-only"),
+        ("models", "--model", "demo", "default"),
+        ("models", "pull"),
+        ("models", "dance"),
     ],
     ids=" ".join,
 )

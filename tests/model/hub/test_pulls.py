@@ -1,0 +1,502 @@
+"""Pulls from a hub on the loopback interface: what is transferred, checked, recorded and used, and what a failure leaves."""
+
+import json
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from longview.model.engine.checkpoints import DEMO, cached_checkpoints, find_checkpoint
+from longview.model.engine.local import LocalEngine
+from longview.model.errors import (
+    AccessRefused,
+    CacheFull,
+    CacheNotWritable,
+    CheckpointNotFound,
+    DamagedDownload,
+    HubUnreachable,
+    InvalidCheckpoint,
+    InvalidSpeechModel,
+    ModelError,
+    RepositoryNotFound,
+    SpeechModelNotFound,
+)
+from longview.model.hub.cache import read_record, remove_repository, repository_folder
+from longview.model.hub.pulls import Pulled, check_space, plan_pull, pull
+from longview.model.speech.weights import find_speech_model
+from longview.video.progress import Cancelled, Progress
+from tests.hub_server import Hub, Reply, describe, git_hash, running_hub
+
+NAME = "Qwen/Qwen3-VL-2B-Instruct"
+CONFIG = {
+    "model_type": "qwen3_vl",
+    "vision_config": {},
+    "text_config": {"num_hidden_layers": 2, "num_attention_heads": 2, "head_dim": 8, "max_position_embeddings": 4096},
+}
+WEIGHTS = bytes(range(256)) * 400
+WEIGHTS_DIGEST = describe("model.safetensors", WEIGHTS)["lfs"]["sha256"]
+FILES = {"config.json": json.dumps(CONFIG).encode(), "tokenizer.json": b'{"a": 1}', "model.safetensors": WEIGHTS}
+NEW_COMMIT = "89abcdef" * 5
+
+
+def pull_now(name: str = NAME, revision: str | None = None, *, update: bool = False) -> Pulled:
+    plan = plan_pull(name, revision, update=update)
+    check_space([plan])
+    return pull(plan)
+
+
+def transfers(hub: Hub) -> list[str]:
+    """Return the files whose content was asked for."""
+    return [path.rpartition("/")[2] for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
+
+
+def blobs(name: str = NAME) -> set[str]:
+    return {path.name for path in (repository_folder(name) / "blobs").iterdir()}
+
+
+def test_pulled_checkpoint_is_the_one_of_the_hub_and_answers(hub: Hub) -> None:
+    paths = [path for path in DEMO.rglob("*") if path.suffix in (".json", ".jinja", ".safetensors", ".md")]
+    hub.add("me/shapes", {str(path.relative_to(DEMO)): path.read_bytes() for path in paths})
+    pulled = pull_now("me/shapes")
+    checkpoint, demo = find_checkpoint("me/shapes"), find_checkpoint("demo")
+    assert checkpoint.folder == pulled.folder and checkpoint.fingerprint == demo.fingerprint
+    assert LocalEngine(checkpoint, device="cpu", cpu_threads=1).checkpoint.ood_detector_file == (
+        pulled.folder / "detector" / "ood_detector.safetensors"
+    )
+    # The card is not loaded, so it is not transferred.
+    assert "README.md" not in transfers(hub) and pulled.transferred_bytes == pulled.plan.size_bytes == pulled.plan.missing_bytes
+    assert [checkpoint.name for checkpoint in cached_checkpoints()] == ["me/shapes"]
+
+
+def test_pull_is_recorded_and_the_next_one_transfers_nothing(hub: Hub) -> None:
+    repository = hub.add(NAME, dict(FILES))
+    pull_now()
+    record = read_record(NAME)
+    assert record is not None and (record.revision, record.commit) == ("main", repository.commit)
+    assert {file.path: (file.size, file.digest) for file in record.files} == {
+        "config.json": (len(FILES["config.json"]), git_hash(FILES["config.json"])),
+        "tokenizer.json": (len(FILES["tokenizer.json"]), git_hash(FILES["tokenizer.json"])),
+        "model.safetensors": (len(WEIGHTS), WEIGHTS_DIGEST),
+    }
+    hub.requests.clear()
+    again = pull_now()
+    assert again.transferred_bytes == 0 and transfers(hub) == [] and again.plan.newer_commit is None
+
+
+def test_new_commit_is_taken_on_request_only_and_only_what_has_changed(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    old = pull_now()
+    hub.add(NAME, FILES | {"tokenizer.json": b'{"a": 2}'}, commit=NEW_COMMIT)
+    pinned = pull_now()
+    assert pinned.plan.newer_commit == NEW_COMMIT and pinned.folder == old.folder and pinned.transferred_bytes == 0
+    # Another program may have moved the branch in the cache.
+    (repository_folder(NAME) / "refs" / "main").write_text(NEW_COMMIT)
+    assert find_checkpoint(NAME).folder == old.folder
+    hub.requests.clear()
+    updated = pull_now(update=True)
+    assert updated.folder.name == NEW_COMMIT and "model.safetensors" not in transfers(hub)
+    assert updated.transferred_bytes == len(FILES["tokenizer.json"])
+    assert find_checkpoint(NAME).folder == updated.folder
+
+
+def test_named_revision_is_used_although_main_is_newer(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES), commit=NEW_COMMIT, tags={"v1": "1234" * 10})
+    pulled = pull_now(revision="v1")
+    assert pulled.folder.name == "1234" * 10 == find_checkpoint(NAME).folder.name
+    assert pull_now().plan.newer_commit == NEW_COMMIT
+
+
+def test_transfer_that_breaks_off_goes_on_at_once(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    hub.cuts["model.safetensors"] = [60_000]
+    pull_now()
+    # The client drops the last piece of a connection that broke off.
+    assert len(WEIGHTS) <= hub.sent_bytes["model.safetensors"] <= len(WEIGHTS) + constants.DOWNLOAD_CHUNK_SIZE
+    assert find_checkpoint(NAME).weight_bytes == len(WEIGHTS)
+
+
+def test_cancelled_pull_goes_on_where_it_stopped(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    progress = Progress()
+    plan = plan_pull(NAME)
+    with pytest.raises(Cancelled):
+        pull(plan, progress, on_bytes=lambda _: progress.cancel() if progress.report.fraction > 0.5 else None)
+    kept_bytes = (repository_folder(NAME) / "blobs" / f"{WEIGHTS_DIGEST}.incomplete").stat().st_size
+    assert len(WEIGHTS) * 0.4 < kept_bytes < len(WEIGHTS) * 0.7
+    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` goes on"):
+        find_checkpoint(NAME)
+    assert cached_checkpoints() == ()
+    hub.requests.clear()
+    pulled = pull_now()
+    assert pulled.transferred_bytes == pulled.plan.missing_bytes == len(WEIGHTS) - kept_bytes
+    ranges = [headers.get("Range") for method, path, headers in hub.requests if "model.safetensors" in path and method == "GET"]
+    assert ranges == [f"bytes={kept_bytes}-"]
+    assert find_checkpoint(NAME).weight_bytes == len(WEIGHTS) and not [name for name in blobs() if "incomplete" in name]
+
+
+@pytest.mark.parametrize("content", [WEIGHTS[::-1], WEIGHTS + b"more"], ids=["other content", "more than stated"])
+@pytest.mark.parametrize("path", ["model.safetensors", "tokenizer.json"])
+def test_file_with_other_content_is_deleted_and_named(hub: Hub, path: str, content: bytes) -> None:
+    hub.add(NAME, dict(FILES))
+    hub.wrong_content[path] = FILES[path][::-1] if content == WEIGHTS[::-1] else FILES[path] + b"more"
+    with pytest.raises(DamagedDownload, match=path):
+        pull_now()
+    stated = describe(path, FILES[path])
+    digest = stated["lfs"]["sha256"] if "lfs" in stated else stated["blobId"]
+    assert not [name for name in blobs() if name.startswith(digest)] and read_record(NAME) is None
+    assert cached_checkpoints() == ()
+    hub.wrong_content.clear()
+    pull_now()
+    assert find_checkpoint(NAME).weight_bytes == len(WEIGHTS)
+
+
+def test_file_that_changed_in_the_cache_is_transferred_again(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    folder = pull_now().folder
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.write(b"changed")
+    hub.requests.clear()
+    pulled = pull_now()
+    assert pulled.replaced == ("model.safetensors",) and transfers(hub) == ["model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
+LOGIN = "`hf auth login` or HF_TOKEN"
+GATED = {"X-Error-Code": "GatedRepo"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "token", "error", "text"),
+    [
+        (Reply(401), None, AccessRefused, f"no repository {NAME}, or it is private.*log in with {LOGIN}"),
+        (Reply(401), "hf_wrong", AccessRefused, f"does not accept the token.*renew the token with {LOGIN}"),
+        (
+            Reply(401, GATED),
+            None,
+            AccessRefused,
+            f"gated.*visit http://[^ ]*/{NAME}, accept its conditions, and log in with {LOGIN}",
+        ),
+        (Reply(403, GATED), "hf_known", AccessRefused, f"not been granted access yet: visit http://[^ ]*/{NAME}, accept"),
+        (Reply(403), "hf_known", AccessRefused, f"refuses access to {NAME}: visit http://[^ ]*/{NAME}"),
+        (Reply(404, {"X-Error-Code": "RepoNotFound"}), None, RepositoryNotFound, f"There is no repository {NAME}"),
+        (Reply(404, {"X-Error-Code": "RevisionNotFound"}), None, RepositoryNotFound, f"{NAME} has no revision v9"),
+        (Reply(429), None, HubUnreachable, r"too many requests.*\(429\).*what was transferred is kept"),
+        (Reply(503), None, HubUnreachable, r"failed \(503\); try again later: what was transferred is kept"),
+        (Reply(200, {}, b"<html>Log in to the network</html>"), None, HubUnreachable, "does not answer as a model hub"),
+        (
+            Reply(200, {}, b'{"id": "a/b", "sha": "../../x", "siblings": []}'),
+            None,
+            HubUnreachable,
+            "does not answer as a model hub",
+        ),
+        (Reply(200, {}, b'{"id": "a/b", "siblings": 7}'), None, HubUnreachable, "does not answer as a model hub"),
+    ],
+)
+def test_refusal_says_what_to_do(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, reply: Reply, token: str | None, error: type[ModelError], text: str
+) -> None:
+    hub.add(NAME, dict(FILES))
+    hub.failures["/api/models/"] = reply
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(error, match=text) as raised:
+        plan_pull(NAME, "v9")
+    assert "\n" not in str(raised.value) and "hf_" not in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_gated_files_of_a_public_list_are_explained(hub: Hub, status: int) -> None:
+    hub.add(NAME, dict(FILES))
+    hub.failures[f"/{NAME}/resolve/"] = Reply(status, GATED)
+    with pytest.raises(AccessRefused, match=f"{NAME} is gated.*visit http://[^ ]*/{NAME}"):
+        plan_pull(NAME)
+    assert not repository_folder(NAME).exists()
+
+
+def test_failure_between_two_files_keeps_the_first(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    hub.failures[f"/{NAME}/resolve/{hub.repositories[NAME].commit}/model.safetensors"] = Reply(500)
+    with pytest.raises(HubUnreachable, match=r"\(500\)"):
+        pull_now()
+    hub.failures.clear()
+    assert pull_now().transferred_bytes == len(WEIGHTS)
+
+
+def test_hub_without_a_connection_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        # It accepts connections and never answers.
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://user:secret@127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+        with pytest.raises(HubUnreachable, match=r"http://127[^ ]* did not answer in time; try again") as raised:
+            plan_pull(NAME)
+        assert "secret" not in str(raised.value)
+    with pytest.raises(HubUnreachable, match=r"no connection to http://127.*check the network"):
+        plan_pull(NAME)
+
+
+def test_no_request_is_made_where_the_hub_is_switched_off(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(NAME, dict(FILES))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubUnreachable, match="HF_HUB_OFFLINE is set, so nothing is downloaded; unset it"):
+        plan_pull(NAME)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"config.json": FILES["config.json"], "pytorch_model.bin": b"pickle"}, "no safetensors weights"),
+        (FILES | {"config.json": b'{"model_type": "llama"}'}, "no vision_config"),
+        (FILES | {"config.json": b'{"model_type": "whisper"}'}, "CTranslate2's form, such as Systran/faster-whisper-small"),
+        (FILES | {"config.json": b"[" * 100_000}, "no readable config.json"),
+        ({"model.safetensors": WEIGHTS}, "no readable config.json"),
+        ({"config.json": b'{"add_source_bos": false}', "model.bin": b"translation"}, "not a speech model"),
+    ],
+)
+def test_model_that_cannot_be_loaded_is_refused_before_its_weights(hub: Hub, files: dict[str, bytes], reason: str) -> None:
+    hub.add(NAME, files)
+    with pytest.raises(InvalidCheckpoint, match=f"{NAME} was not downloaded: .*{reason}"):
+        plan_pull(NAME)
+    assert set(transfers(hub)) <= {"config.json"} and not repository_folder(NAME).exists()
+
+
+def entry(path: str, **changes: Any) -> dict[str, Any]:
+    return describe(path, b"{}") | changes
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        [entry("../../../evil.json")],
+        [entry("/etc/evil.json")],
+        [entry("a/../../evil.safetensors")],
+        [entry("C:\\evil.json")],
+        [entry("evil\x1b[2J.json")],
+        [entry("\u202egpj.json")],
+        [entry("size.json", size=-1)],
+        [entry("size.json", size=None)],
+        [entry("size.json", size="7")],
+        [entry("size.json", size=1 << 60)],
+        [entry("hash.json", blobId="../../x")],
+        [entry("hash.json", blobId=None)],
+        [entry("lfs.json", lfs={"size": 2, "sha256": "00", "pointerSize": 1})],
+        [entry("twice.json"), entry("twice.json")],
+        [entry(f"{number}.png") for number in range(10_001)],
+    ],
+    ids=lambda hostile: repr(hostile[-1]["rfilename"]),
+)
+def test_implausible_list_of_files_is_refused(hub: Hub, tmp_path: Path, hostile: list[dict[str, Any]]) -> None:
+    repository = hub.add(NAME, dict(FILES))
+    hub.siblings = [*map(describe, repository.files, repository.files.values()), *hostile]
+    with pytest.raises(InvalidCheckpoint, match=f"{NAME} was not downloaded") as raised:
+        plan_pull(NAME)
+    assert str(raised.value).isprintable()
+    assert transfers(hub) == [] and [path.name for path in tmp_path.rglob("*evil*")] == []
+
+
+@pytest.mark.parametrize("name", ["Qwen", "a/b/c", "../b", "a/..", "a--b/c", "a/b.git", "a/b c", "", "a/\u00e9"])
+def test_name_that_no_repository_has_is_not_asked_for(hub: Hub, name: str) -> None:
+    with pytest.raises(RepositoryNotFound, match="has the form"):
+        plan_pull(name)
+    with pytest.raises(RepositoryNotFound, match="No revision"):
+        plan_pull(NAME, "../main")
+    assert hub.requests == []
+
+
+def test_more_than_the_disk_has_free_is_refused_in_gigabytes(hub: Hub) -> None:
+    repository = hub.add(NAME, dict(FILES))
+    hub.siblings = [*map(describe, repository.files, repository.files.values())]
+    hub.siblings[-1]["lfs"]["size"] = 4_000_000_000_000
+    with pytest.raises(CacheFull, match=r"4000\.0 GB are missing.*[\d.]+ GB free; free space, or set HF_HOME"):
+        pull_now()
+    assert transfers(hub) == ["config.json"] and not repository_folder(NAME).exists()
+
+
+def test_full_disk_does_not_stay_full(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    partial = repository_folder(NAME) / "blobs" / f"{WEIGHTS_DIGEST}.incomplete"
+    partial.parent.mkdir(parents=True)
+    # Each write to this device fails as on a full disk.
+    partial.symlink_to("/dev/full")
+    with pytest.raises(CacheFull, match=r"The disk is full.*HF_HOME.*finished files are kept"):
+        pull_now()
+    assert not partial.is_symlink() and git_hash(FILES["tokenizer.json"]) in blobs()
+    assert pull_now().transferred_bytes == len(WEIGHTS)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Make a folder that cannot be written, also for root, to whom permissions do not apply."""
+    folder.mkdir(parents=True)
+    if os.geteuid() == 0:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)], check=False).returncode:
+            pytest.skip("a read-only folder cannot be mounted here")
+        yield
+        subprocess.run(["umount", str(folder)], check=True)
+    else:
+        folder.chmod(0o500)
+        yield
+        folder.chmod(0o700)
+
+
+def test_read_only_cache_is_named(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(NAME, dict(FILES))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "read-only" / "hub"))
+    with read_only(tmp_path / "read-only"):
+        with pytest.raises(CacheNotWritable, match="read-only.*cannot be written; set HF_HOME"):
+            pull_now()
+        # The cache may become read-only after the check.
+        with pytest.raises(CacheNotWritable, match=r"read-only.*cannot be written \("):
+            pull(plan_pull(NAME))
+
+
+@pytest.mark.parametrize("leftover", ["missing shard", "broken link", "partial file"])
+def test_checkpoint_of_another_program_that_is_not_complete_is_not_used(hub: Hub, leftover: str) -> None:
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    files = {"config.json": FILES["config.json"], "model.safetensors.index.json": json.dumps(index).encode()}
+    hub.add(NAME, files | dict.fromkeys(index["weight_map"].values(), WEIGHTS))
+    folder = pull_now().folder
+    (folder.parents[1] / "longview.json").unlink()
+    assert [checkpoint.name for checkpoint in cached_checkpoints()] == [NAME]
+    match leftover:
+        case "missing shard":
+            (folder / "model-00002-of-00002.safetensors").unlink()
+        case "broken link":
+            (folder / "tokenizer.json").symlink_to("../../blobs/gone")
+        case "partial file":
+            (folder.parents[1] / "blobs" / f"{'0' * 64}.1a2b3c4d.incomplete").touch()
+    assert cached_checkpoints() == ()
+    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` goes on"):
+        find_checkpoint(NAME)
+    pull_now()
+    assert find_checkpoint(NAME).weight_bytes == 2 * len(WEIGHTS)
+
+
+def test_recorded_file_that_is_gone_makes_a_checkpoint_incomplete(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    folder = pull_now().folder
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(InvalidCheckpoint, match="is not complete"):
+        find_checkpoint(NAME)
+    assert pull_now().transferred_bytes == 0 and find_checkpoint(NAME).folder == folder
+
+
+def test_checkpoint_that_is_not_cached_is_downloaded_when_it_is_used(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    hub.add(NAME, dict(FILES))
+    assert find_checkpoint(NAME).weight_bytes == len(WEIGHTS)
+    assert f"{NAME} is not in the local cache; 0.0 GB are downloaded." in caplog.text
+    with pytest.raises(
+        CheckpointNotFound, match="no/such is not in the local cache and cannot be downloaded. There is no repository"
+    ):
+        find_checkpoint("no/such")
+
+
+def test_token_goes_to_the_hub_alone(hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.add(NAME, dict(FILES))
+    with running_hub() as cdn:
+        cdn.add(NAME, dict(FILES))
+        hub.cdn = cdn.url.replace("127.0.0.1", "localhost")
+        pull_now()
+        assert [path for _, path, _ in cdn.requests] == [f"/{NAME}/resolve/{hub.repositories[NAME].commit}/model.safetensors"]
+        assert not [headers for _, _, headers in cdn.requests if "Authorization" in headers]
+    tokens = {headers.get("Authorization") for _, path, headers in hub.requests if NAME in path}
+    assert tokens == {"Bearer hf_secret"}
+    assert "hf_secret" not in caplog.text and "hf_secret" not in (repository_folder(NAME) / "longview.json").read_text()
+
+
+def test_speech_model_is_pulled_by_its_size(hub: Hub) -> None:
+    repo_id = "Systran/faster-whisper-small"
+    files = {"config.json": b'{"suppress_ids": []}', "model.bin": WEIGHTS, "vocabulary.txt": b"a", "tokenizer.json": b"{}"}
+    hub.add(repo_id, files | {"README.md": b"card"})
+    with pytest.raises(SpeechModelNotFound, match="longview models pull small"):
+        find_speech_model("small")
+    pulled = pull_now(repo_id)
+    assert pulled.plan.listing.kind == "speech" and "README.md" not in transfers(hub)
+    model = find_speech_model("small")
+    assert model.folder == pulled.folder and model.size_bytes == len(WEIGHTS)
+    # It is no checkpoint.
+    assert cached_checkpoints() == ()
+    (pulled.folder / "model.bin").unlink()
+    with pytest.raises(InvalidSpeechModel, match="'small' is not complete; `longview models pull small` goes on"):
+        find_speech_model("small")
+
+
+def test_second_pull_waits_for_the_first(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    hub.stall = threading.Event()
+    plan, pulled = plan_pull(NAME), list[Pulled]()
+    first = threading.Thread(target=lambda: pulled.append(pull(plan)))
+    first.start()
+    while not hub.sent_bytes["model.safetensors"]:
+        first.join(0.01)
+    progress = Progress()
+    second = threading.Thread(target=lambda: pulled.append(pull(plan, progress)))
+    second.start()
+    while progress.report.stage != f"Waiting for another pull of {NAME}":
+        second.join(0.01)
+    hub.stall.set()
+    first.join(30)
+    second.join(30)
+    assert [result.transferred_bytes for result in pulled] == [sum(map(len, FILES.values())), 0]
+
+
+def test_removal_deletes_one_repository_only(hub: Hub, tmp_path: Path) -> None:
+    other = "someone/copy"
+    for name in (NAME, other):
+        # A copy of a repository has the same commits.
+        hub.add(name, dict(FILES))
+        pull_now(name)
+    outside = tmp_path / "mine.safetensors"
+    outside.write_bytes(b"mine")
+    (find_checkpoint(NAME).folder / "mine.safetensors").symlink_to(outside)
+    (repository_folder(NAME) / "blobs" / f"{'0' * 64}.incomplete").write_bytes(b"\0" * 1000)
+    freed_bytes = remove_repository(NAME)
+    assert freed_bytes == sum(map(len, FILES.values())) + len(b"mine") + 1000
+    assert not repository_folder(NAME).exists() and outside.exists()
+    assert [checkpoint.name for checkpoint in cached_checkpoints()] == [other]
+    with pytest.raises(CheckpointNotFound, match=f"{NAME} is not in the Hugging Face cache"):
+        remove_repository(NAME)
+
+
+def test_damaged_repository_can_be_removed(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    (pull_now().folder / "gone.json").symlink_to("../../blobs/gone")
+    assert remove_repository(NAME) >= sum(map(len, FILES.values()))
+    assert not repository_folder(NAME).exists()
+
+
+def test_file_with_an_etag_of_a_mirror_is_checked_by_its_hash_and_transferred_once(hub: Hub) -> None:
+    hub.add(NAME, dict(FILES))
+    hub.etags["model.safetensors"] = "mirror-7"
+    hub.wrong_content["model.safetensors"] = WEIGHTS[::-1]
+    with pytest.raises(DamagedDownload, match=r"model\.safetensors"):
+        pull_now()
+    hub.wrong_content.clear()
+    hub.requests.clear()
+    assert pull_now().transferred_bytes == len(WEIGHTS)
+    assert transfers(hub) == ["config.json", "model.safetensors"] and "mirror-7" in blobs()
+    assert pull_now().transferred_bytes == 0
+
+
+def test_file_above_the_limit_of_http_is_checked_by_its_hash(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(NAME, dict(FILES))
+    # Above the limit, the client transfers a file by another protocol where the hub offers it, as this one does not.
+    monkeypatch.setattr("longview.model.hub.pulls.MAX_HTTP_BYTES", len(WEIGHTS) - 1)
+    hub.wrong_content["model.safetensors"] = WEIGHTS[::-1]
+    with pytest.raises(DamagedDownload, match=r"model\.safetensors"):
+        pull_now()
+    assert WEIGHTS_DIGEST not in blobs() and cached_checkpoints() == ()
+    hub.wrong_content.clear()
+    assert pull_now().transferred_bytes == len(WEIGHTS)
+    assert find_checkpoint(NAME).weight_bytes == len(WEIGHTS)
