@@ -54,6 +54,8 @@ class Hub:
     """The list of files, in place of the right one."""
     cdn: str = ""
     """Another host, to which transfers of weights are redirected."""
+    cdn_query: str = ""
+    """What is appended to the address of such a transfer."""
     stall: threading.Event | None = None
     """What a transfer waits for, after half of the file."""
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -138,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": etag, "X-Linked-Etag": etag, "X-Linked-Size": str(len(content))}
         headers["X-Repo-Commit"] = str(self._commit(repo, revision))
         if self.hub.cdn and "lfs" in stated:
-            return Reply(302, headers | {"Location": f"{self.hub.cdn}/{repo}/resolve/{revision}/{path}"})
+            return Reply(302, headers | {"Location": f"{self.hub.cdn}/{repo}/resolve/{revision}/{path}{self.hub.cdn_query}"})
         content = self.hub.wrong_content.get(path, content)
         if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
             start = int(match[1])

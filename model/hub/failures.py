@@ -26,6 +26,8 @@ from longview.video.progress import Cancelled
 
 log = logging.getLogger(__name__)
 
+REQUEST_LOG = logging.getLogger("httpx2")
+"""Log of the requests of the hub's client, with the whole address of each."""
 OFFLINE = "HF_HUB_OFFLINE is set, so nothing is downloaded; unset it."
 KEPT = "what was transferred is kept, and `longview models pull` goes on there"
 
@@ -44,12 +46,14 @@ def repository_page(repo_id: str) -> str:
 def explained(repo_id: str, revision: str = constants.DEFAULT_REVISION) -> Iterator[None]:
     """Turn the errors of a block that asks the hub, or writes to the cache, into errors of this package.
 
-    The client of the hub warns of each attempt that it repeats; only those who ask for a log see it.
+    The client of the hub warns of each attempt that it repeats; only those who ask for a log see it. The addresses to which the
+    hub redirects are in no log, because they are signed.
 
     Raises:
         HubUnreachable, AccessRefused, RepositoryNotFound, CacheFull, CacheNotWritable: what the block has failed on.
     """
-    level = hub_logging.get_verbosity()
+    level, request_level = hub_logging.get_verbosity(), REQUEST_LOG.level
+    REQUEST_LOG.setLevel(logging.WARNING)
     if not log.isEnabledFor(logging.INFO):
         hub_logging.set_verbosity_error()
     try:
@@ -61,6 +65,7 @@ def explained(repo_id: str, revision: str = constants.DEFAULT_REVISION) -> Itera
         raise _explain(error, repo_id, revision) from error
     finally:
         hub_logging.set_verbosity(level)
+        REQUEST_LOG.setLevel(request_level)
 
 
 def _explain(error: BaseException, repo_id: str, revision: str) -> ModelError:
@@ -88,9 +93,9 @@ def _explain_status(error: HfHubHTTPError, repo_id: str, revision: str) -> Model
     status, page = error.response.status_code, repository_page(repo_id)
     has_token = get_token() is not None
     if isinstance(error, GatedRepoError):
-        login = "" if has_token else ", and log in with `hf auth login` or HF_TOKEN"
+        login = "" if has_token else "log in with `hf auth login` or HF_TOKEN, "
         reason = "your account has not been granted access yet" if has_token else "the hub gives it to known users only"
-        return AccessRefused(f"{repo_id} is gated, and {reason}: visit {page}, accept its conditions{login}; then pull it again.")
+        return AccessRefused(f"{repo_id} is gated, and {reason}: visit {page}, accept its conditions, {login}and pull it again.")
     if status == 401 and has_token:
         return AccessRefused(
             f"{hub_address()} does not accept the token, or there is no repository {repo_id}: check the name, and renew the "

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,7 +134,8 @@ class _Puller:
 
     def __init__(self, plan: PlannedPull, progress: Progress, on_bytes: OnBytes) -> None:
         self._plan, self._listing, self._on_bytes = plan, plan.listing, on_bytes
-        self._progress = progress.child(0.0, 1.0, f"Downloading {plan.listing.repo_id}")
+        stage = "Downloading" if plan.missing_bytes else "Checking"
+        self._progress = progress.child(0.0, 1.0, f"{stage} {plan.listing.repo_id}")
         folder = repository_folder(plan.listing.repo_id)
         self._blobs, self._snapshot = folder / "blobs", folder / "snapshots" / plan.listing.commit
         self._work, self._transferred_bytes = 0.0, 0
@@ -149,6 +150,10 @@ class _Puller:
             write_reference(listing.repo_id, listing.revision, listing.commit)
         for path in [*broken_links(self._snapshot)]:
             path.unlink()
+        for file in listing.files:
+            if not (self._snapshot / file.path).exists() and not (self._blobs / file.digest).exists():
+                # The mark of a commit that is not complete, from the beginning to the end of the pull.
+                self._partial(file).touch()
         record = read_record(listing.repo_id)
         checked = {item.path: item for item in record.files} if record else {}
         # Weights come last: as long as they are missing, nothing takes the folder for a checkpoint.
@@ -206,20 +211,20 @@ class _Puller:
             return
         url = hf_hub_url(listing.repo_id, file.path, revision=listing.commit, endpoint=constants.ENDPOINT)
         metadata = get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT, endpoint=constants.ENDPOINT)
-        partial = self._blobs / f"{file.digest}{PARTIAL_SUFFIX}"
-        if partial.exists() and partial.stat().st_size > file.size:
-            partial.unlink()
+        partial = self._partial(file)
+        if _size(partial) > file.size:
+            _empty(partial)
         try:
             with partial.open("ab") as target:
                 transfer(listing.repo_id, listing.commit, file, target, self._count_transferred)
         except DamagedDownload:
-            partial.unlink()
+            _empty(partial)
             raise
         except OSError as error:
             is_useless = isinstance(error, HfHubHTTPError) and error.response.status_code == RANGE_NOT_SATISFIABLE
             if error.errno in FULL_DISK_ERRORS or is_useless:
                 # A full disk must not stay full.
-                partial.unlink(missing_ok=True)
+                _empty(partial)
             raise
         self._refuse_damaged(file, partial)
         # The client of the hub names a file after its ETag, which of a mirror may be another one than the hash.
@@ -231,10 +236,13 @@ class _Puller:
         with self._progress.stage(f"Verifying {self._listing.repo_id}"):
             is_intact = path.stat().st_size == file.size and matches(path, file, self._count_hashed)
         if not is_intact:
-            real_path = path.resolve()
-            path.unlink()
-            real_path.unlink(missing_ok=True)
+            self._discard(path, self._blobs / file.digest)
+            _empty(self._partial(file))
             raise DamagedDownload(damaged_text(self._listing.repo_id, file))
+
+    def _partial(self, file: HubFile) -> Path:
+        """Return the path of a file that is not complete yet."""
+        return self._blobs / f"{file.digest}{PARTIAL_SUFFIX}"
 
     def _link(self, file: HubFile) -> None:
         """Let the client of the hub put a file that was transferred into the snapshot, in the layout of its cache."""
@@ -276,6 +284,13 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def _empty(partial: Path) -> None:
+    """Delete the content of a partial file, but leave the mark that it is missing."""
+    partial.unlink(missing_ok=True)
+    with suppress(OSError):
+        partial.touch()
 
 
 @contextmanager

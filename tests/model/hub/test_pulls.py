@@ -15,6 +15,7 @@ from huggingface_hub import constants
 
 from longview.model.engine.checkpoints import DEMO, cached_checkpoints, find_checkpoint
 from longview.model.engine.local import LocalEngine
+from longview.model.engine.sessions import SessionPool
 from longview.model.errors import (
     AccessRefused,
     CacheFull,
@@ -31,6 +32,8 @@ from longview.model.errors import (
 from longview.model.hub.cache import read_record, remove_repository, repository_folder
 from longview.model.hub.pulls import Pulled, check_space, plan_pull, pull
 from longview.model.speech.weights import find_speech_model
+from longview.video.decoder import Decoder
+from longview.video.probe import VideoInfo
 from longview.video.progress import Cancelled, Progress
 from tests.hub_server import Hub, Reply, describe, git_hash, running_hub
 
@@ -61,18 +64,19 @@ def blobs(name: str = NAME) -> set[str]:
     return {path.name for path in (repository_folder(name) / "blobs").iterdir()}
 
 
-def test_pulled_checkpoint_is_the_one_of_the_hub_and_answers(hub: Hub) -> None:
+def test_pulled_checkpoint_answers_as_the_one_on_the_hub(hub: Hub, decoder: Decoder, shapes_video: VideoInfo) -> None:
     paths = [path for path in DEMO.rglob("*") if path.suffix in (".json", ".jinja", ".safetensors", ".md")]
     hub.add("me/shapes", {str(path.relative_to(DEMO)): path.read_bytes() for path in paths})
     pulled = pull_now("me/shapes")
-    checkpoint, demo = find_checkpoint("me/shapes"), find_checkpoint("demo")
-    assert checkpoint.folder == pulled.folder and checkpoint.fingerprint == demo.fingerprint
-    assert LocalEngine(checkpoint, device="cpu", cpu_threads=1).checkpoint.ood_detector_file == (
-        pulled.folder / "detector" / "ood_detector.safetensors"
-    )
     # The card is not loaded, so it is not transferred.
     assert "README.md" not in transfers(hub) and pulled.transferred_bytes == pulled.plan.size_bytes == pulled.plan.missing_bytes
     assert [checkpoint.name for checkpoint in cached_checkpoints()] == ["me/shapes"]
+    checkpoint = find_checkpoint("me/shapes")
+    assert checkpoint.folder == pulled.folder and checkpoint.fingerprint == find_checkpoint("demo").fingerprint
+    pool = SessionPool(LocalEngine(checkpoint, device="cpu", cpu_threads=1), decoder, memory_bytes=1 << 30)
+    plan = pool.planner.plan(shapes_video, "qa")
+    session = pool.session(shapes_video, plan, plan.windows[0])
+    assert "".join(session.generate("How many events are in the video?", max_new_tokens=50)) == "3."
 
 
 def test_pull_is_recorded_and_the_next_one_transfers_nothing(hub: Hub) -> None:
@@ -148,10 +152,12 @@ def test_file_with_other_content_is_deleted_and_named(hub: Hub, path: str, conte
     hub.wrong_content[path] = FILES[path][::-1] if content == WEIGHTS[::-1] else FILES[path] + b"more"
     with pytest.raises(DamagedDownload, match=path):
         pull_now()
+    with pytest.raises(InvalidCheckpoint, match="is not complete"):
+        find_checkpoint(NAME)
     stated = describe(path, FILES[path])
     digest = stated["lfs"]["sha256"] if "lfs" in stated else stated["blobId"]
-    assert not [name for name in blobs() if name.startswith(digest)] and read_record(NAME) is None
-    assert cached_checkpoints() == ()
+    assert digest not in blobs() and (repository_folder(NAME) / "blobs" / f"{digest}.incomplete").stat().st_size == 0
+    assert cached_checkpoints() == () and read_record(NAME) is None
     hub.wrong_content.clear()
     pull_now()
     assert find_checkpoint(NAME).weight_bytes == len(WEIGHTS)
@@ -181,7 +187,7 @@ GATED = {"X-Error-Code": "GatedRepo"}
             Reply(401, GATED),
             None,
             AccessRefused,
-            f"gated.*visit http://[^ ]*/{NAME}, accept its conditions, and log in with {LOGIN}",
+            f"gated.*visit http://[^ ]*/{NAME}, accept its conditions, log in with {LOGIN}",
         ),
         (Reply(403, GATED), "hf_known", AccessRefused, f"not been granted access yet: visit http://[^ ]*/{NAME}, accept"),
         (Reply(403), "hf_known", AccessRefused, f"refuses access to {NAME}: visit http://[^ ]*/{NAME}"),
@@ -225,6 +231,8 @@ def test_failure_between_two_files_keeps_the_first(hub: Hub) -> None:
     hub.failures[f"/{NAME}/resolve/{hub.repositories[NAME].commit}/model.safetensors"] = Reply(500)
     with pytest.raises(HubUnreachable, match=r"\(500\)"):
         pull_now()
+    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` goes on"):
+        find_checkpoint(NAME)
     hub.failures.clear()
     assert pull_now().transferred_bytes == len(WEIGHTS)
 
@@ -401,18 +409,20 @@ def test_checkpoint_that_is_not_cached_is_downloaded_when_it_is_used(hub: Hub, c
 
 
 def test_token_goes_to_the_hub_alone(hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("DEBUG")
+    # As `--verbose` does.
+    caplog.set_level("INFO")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     hub.add(NAME, dict(FILES))
     with running_hub() as cdn:
         cdn.add(NAME, dict(FILES))
-        hub.cdn = cdn.url.replace("127.0.0.1", "localhost")
+        hub.cdn, hub.cdn_query = cdn.url.replace("127.0.0.1", "localhost"), "?signed=signature"
         pull_now()
         assert [path for _, path, _ in cdn.requests] == [f"/{NAME}/resolve/{hub.repositories[NAME].commit}/model.safetensors"]
         assert not [headers for _, _, headers in cdn.requests if "Authorization" in headers]
     tokens = {headers.get("Authorization") for _, path, headers in hub.requests if NAME in path}
     assert tokens == {"Bearer hf_secret"}
-    assert "hf_secret" not in caplog.text and "hf_secret" not in (repository_folder(NAME) / "longview.json").read_text()
+    assert "hf_secret" not in caplog.text and "signature" not in caplog.text
+    assert "hf_secret" not in (repository_folder(NAME) / "longview.json").read_text()
 
 
 def test_speech_model_is_pulled_by_its_size(hub: Hub) -> None:
