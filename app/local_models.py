@@ -1,12 +1,10 @@
 """The checkpoints on this machine: what each is for, what memory it needs, and whether it fits."""
 
-import re
 from dataclasses import dataclass
 
 from longview.app.settings import Settings
 from longview.model.engine.checkpoints import Checkpoint, cached_checkpoints, find_checkpoint
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 CONTEXTS = (16_384, 65_536, 262_144)
 """Context lengths for which the memory is stated, in tokens."""
 
@@ -22,12 +20,6 @@ class LocalModel:
     """Memory of the device, free at the moment or not."""
     is_chosen: bool
     """Whether it is the one that `--model` means."""
-
-    @property
-    def revision(self) -> str | None:
-        """Its commit on the hub, after which its folder in the Hugging Face cache is named; None for any other folder."""
-        folder = self.checkpoint.folder
-        return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else None
 
     def fits(self, tokens: int) -> bool:
         """Whether the device has the memory for a context of `memory_bytes`."""

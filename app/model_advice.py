@@ -5,7 +5,9 @@ from collections.abc import Collection
 from longview.app.settings import Settings
 from longview.model.catalog import PublishedCheckpoint, read_catalog
 from longview.model.engine.machine import Machine, measure_machine
+from longview.model.errors import ModelError
 from longview.model.recommendation import HOUR_S, Recommendation, recommend
+from longview.model.speech.weights import find_speech_model
 
 
 def recommend_here(settings: Settings) -> Recommendation:
@@ -15,6 +17,17 @@ def recommend_here(settings: Settings) -> Recommendation:
         DeviceNotFound: there is no such device as in the settings.
     """
     return recommend(measure_machine(settings.device, threads=settings.cpu_threads, cache=settings.cache))
+
+
+def installed_speech_models(recommendation: Recommendation) -> set[str]:
+    """Return the recommended speech model if it is on this machine."""
+    if recommendation.speech is None:
+        return set()
+    try:
+        find_speech_model(recommendation.speech.name)
+    except ModelError:
+        return set()
+    return {recommendation.speech.name}
 
 
 def describe_machine(machine: Machine) -> str:
@@ -31,8 +44,8 @@ def describe_recommendation(recommendation: Recommendation, installed: Collectio
     model, grounding, speech = recommendation.model, recommendation.grounding, recommendation.speech
     if model is None or recommendation.captions_s is None or recommendation.locate_s is None:
         return [
-            "No published checkpoint fits into its memory. Speech and text on screen are searchable without one, and --server uses a "
-            "model on another machine."
+            "No published checkpoint fits into its memory. Speech and text on screen are searchable without one, and --server "
+            "uses a model on another machine."
         ]
     parts = [f"{_sized(model)} for captions and questions"]
     if grounding is not None:
@@ -45,8 +58,8 @@ def describe_recommendation(recommendation: Recommendation, installed: Collectio
     captions = f"The captions of one hour of video take about {_minutes(recommendation.captions_s)}"
     longer = " (longer than the video)" if recommendation.captions_s > HOUR_S else ""
     lines.append(
-        f"{captions}{longer}; to locate something in it takes about {_minutes(recommendation.locate_s)} the first time. Speech and "
-        "text on screen are searchable before that."
+        f"{captions}{longer}; to locate something in it takes about {_minutes(recommendation.locate_s)} the first time. Speech "
+        "and text on screen are searchable before that."
     )
     if model.is_fp8 and not recommendation.machine.has_fp8_kernels:
         lines.append("FP8 needs the package kernels: pip install kernels")

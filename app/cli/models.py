@@ -11,16 +11,18 @@ from longview.app.cli.console import Context, command, command_with_subcommands
 from longview.app.cli.output import printable, write_err
 from longview.app.errors import BadRequest
 from longview.app.local_models import LocalModel, local_models
+from longview.app.model_advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
 from longview.app.model_defaults import Default
 from longview.app.model_pulls import PullPlan, plan_pulls, pull_models, remove_model
 from longview.app.reports import count_text
 from longview.app.settings import load_settings
+from longview.indexing.provenance_text import REVISION_DIGITS
 
 if TYPE_CHECKING:
     from longview.model.hub.pulls import Pulled
 
-REVISION_DIGITS = 8
-"""Number of digits of a commit that people see."""
+RECOMMENDED = "recommended"
+"""The name that means what is recommended for this machine."""
 
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="A Hugging Face id, or the size of a speech model, such as small.")
@@ -29,15 +31,20 @@ ModelName = Annotated[
 
 @command_with_subcommands("json", "model")
 def models(context: Context) -> None:
-    """List the checkpoints on this machine: what each was trained for, what memory it needs, and whether it fits.
+    """List the checkpoints on this machine, what memory each needs, and what is recommended for this machine.
 
-    The subcommands pull models from the Hugging Face Hub, remove them, and choose the default.
+    The times of an hour of video follow from the machine's speed, which is measured in a second. The subcommands pull models from
+    the Hugging Face Hub, remove them, and choose the default.
 
     Example: longview models
     """
-    found = local_models(context.app.settings)
-    document = schemas.ModelsDocument(models=[schemas.LocalModelOut.of(model) for model in found])
-    context.print_result(document, "\n".join(map(_describe, found)))
+    found, recommendation = local_models(context.app.settings), recommend_here(context.app.settings)
+    document = schemas.ModelsDocument(
+        models=[schemas.LocalModelOut.of(model) for model in found], recommendation=schemas.RecommendationOut.of(recommendation)
+    )
+    installed = {model.checkpoint.name for model in found} | installed_speech_models(recommendation)
+    advice = [describe_machine(recommendation.machine), *describe_recommendation(recommendation, installed)]
+    context.print_result(document, "\n".join([*map(_describe, found), "", *advice]))
 
 
 def _describe(model: LocalModel) -> str:
@@ -46,7 +53,8 @@ def _describe(model: LocalModel) -> str:
         for tokens, needed in model.memory_bytes.items()
     )
     chosen = "* " if model.is_chosen else "  "
-    revision = f" at {_short(model.revision)}" if model.revision else ""
+    commit = model.checkpoint.revision
+    revision = f" at {_short(commit)}" if commit else ""
     return f"{chosen}{model.checkpoint.name}{revision}  {', '.join(model.tasks)}\n    memory with a context of {memory}"
 
 
@@ -57,18 +65,33 @@ def pull(
         list[str],
         typer.Argument(
             metavar="NAME",
-            help="Hugging Face ids, each with a revision if you like (NAME@REVISION), or sizes of speech models, such as small.",
+            help="Hugging Face ids, each with a revision if you like (NAME@REVISION), sizes of speech models, such as small, or "
+            "recommended: those that `longview models` recommends, which become the default.",
         ),
     ],
     update: Annotated[bool, typer.Option("--update", help="Take the newest commit of what was pulled before.")] = False,
 ) -> None:
     """Download checkpoints and speech models, or what is missing of them, and check their hashes.
 
-    Example: longview models pull Qwen/Qwen3-VL-8B-Instruct TencentARC/TimeLens-8B small
+    Example: longview models pull recommended
     """
-    pulled = pull_named(context, names, update=update)
-    document = schemas.PullDocument(models=[schemas.PulledModelOut.of(model) for model in pulled])
-    context.print_result(document, "\n".join(line for model in pulled for line in _pulled_lines(model)))
+    chosen = _recommended_names(context) if RECOMMENDED in names else ()
+    pulled = pull_named(context, [*(name for name in names if name != RECOMMENDED), *chosen], update=update)
+    defaults = {model_defaults.set_default(name): name for name in chosen}
+    document = schemas.PullDocument(
+        models=[schemas.PulledModelOut.of(model) for model in pulled], default_settings=list(defaults)
+    )
+    lines = [line for model in pulled for line in _pulled_lines(model, is_default=bool(defaults))]
+    file = printable(str(settings_module.CONFIG_FILE))
+    lines += [f"The default {setting} is now {name} (in {file})." for setting, name in defaults.items()]
+    context.print_result(document, "\n".join(lines))
+
+
+def _recommended_names(context: Context) -> tuple[str, ...]:
+    recommendation = recommend_here(context.app.settings)
+    if recommendation.model is None:
+        raise BadRequest(describe_recommendation(recommendation, ())[0])
+    return recommendation.names
 
 
 def pull_named(context: Context, names: Sequence[str], *, update: bool = False) -> tuple["Pulled", ...]:
@@ -88,12 +111,13 @@ def _plan_text(plan: PullPlan) -> str:
     return f"{count}: {_gigabytes(plan.missing_bytes)} to download; {_gigabytes(present_bytes)} are here already."
 
 
-def _pulled_lines(model: "Pulled") -> list[str]:
+def _pulled_lines(model: "Pulled", *, is_default: bool) -> list[str]:
     listing = model.plan.listing
     name, commit, size = listing.repo_id, _short(listing.commit), _gigabytes(model.plan.size_bytes)
     if model.transferred_bytes:
         option = "--speech-model" if listing.kind == "speech" else "--model"
-        lines = [f"Pulled {name} at {commit} ({size}); use it with {option}, or by default after: longview models default {name}"]
+        use = "" if is_default else f"; use it with {option}, or by default after: longview models default {name}"
+        lines = [f"Pulled {name} at {commit} ({size}){use}"]
     else:
         lines = [f"{name} is up to date at {commit} ({size})."]
     if newer := model.plan.newer_commit:

@@ -38,6 +38,7 @@ from longview.app.schemas.models import (
     ModelsDocument,
     PullDocument,
     PulledModelOut,
+    RecommendationOut,
     RemoveModelDocument,
 )
 from longview.app.schemas.tracks import (
@@ -91,6 +92,7 @@ __all__ = [
     "ProvenanceOut",
     "PullDocument",
     "PulledModelOut",
+    "RecommendationOut",
     "RemoveDocument",
     "RemoveModelDocument",
     "SearchDocument",

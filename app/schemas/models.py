@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel
 
+from longview.app.schemas.base import rounded
+
 if TYPE_CHECKING:
     from longview.app.local_models import LocalModel
     from longview.app.model_defaults import Default
     from longview.model.hub.pulls import Pulled
+    from longview.model.recommendation import Recommendation
 
 
 class LocalModelOut(BaseModel):
@@ -34,10 +37,48 @@ class LocalModelOut(BaseModel):
             name=model.checkpoint.name,
             chosen=model.is_chosen,
             tasks=list(model.tasks),
-            revision=model.revision,
+            revision=model.checkpoint.revision,
             weight_bytes=model.checkpoint.weight_bytes,
             memory_bytes=model.memory_bytes,
             fits={tokens: model.fits(tokens) for tokens in model.memory_bytes},
+        )
+
+
+class RecommendationOut(BaseModel):
+    """What is recommended for this machine."""
+
+    device: str
+    """`cuda`, `xpu`, `mps` or `cpu`."""
+    device_bytes: list[int]
+    """Memory of each device; without an accelerator, that of the host."""
+    model: str | None
+    """The checkpoint for captions and questions; null if none fits."""
+    grounding_model: str | None
+    """The checkpoint that locates; null if `model` does."""
+    takes_turns: bool
+    """Whether the two do not fit at once, so that one is in the memory of the host while the other works."""
+    speech_model: str | None
+    """null: the bundled one."""
+    captions_seconds_per_hour: float | None
+    """Estimated time of the captions of one hour of video."""
+    locate_seconds_per_hour: float | None
+    """Estimated time to locate a query in one hour of video for the first time."""
+    download_bytes: int
+
+    @classmethod
+    def of(cls, recommendation: "Recommendation") -> Self:
+        """Return the document of a recommendation."""
+        machine = recommendation.machine
+        return cls(
+            device=machine.device_type,
+            device_bytes=list(machine.device_bytes),
+            model=recommendation.model.name if recommendation.model else None,
+            grounding_model=recommendation.grounding.name if recommendation.grounding else None,
+            takes_turns=recommendation.takes_turns,
+            speech_model=recommendation.speech.name if recommendation.speech else None,
+            captions_seconds_per_hour=rounded(recommendation.captions_s),
+            locate_seconds_per_hour=rounded(recommendation.locate_s),
+            download_bytes=recommendation.download_bytes,
         )
 
 
@@ -45,6 +86,7 @@ class ModelsDocument(BaseModel):
     """The document of `models`."""
 
     models: list[LocalModelOut]
+    recommendation: RecommendationOut
 
 
 class PulledModelOut(BaseModel):
@@ -86,6 +128,8 @@ class PullDocument(BaseModel):
     """The document of `models pull`."""
 
     models: list[PulledModelOut]
+    default_settings: list[str]
+    """Settings of `longview.toml` that name one of them now; `pull recommended` writes them."""
 
 
 class RemoveModelDocument(BaseModel):

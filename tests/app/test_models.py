@@ -12,10 +12,13 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner, Result
 
+from longview.app import model_advice
 from longview.app import settings as settings_module
 from longview.app.cli.console import cli
 from longview.app.settings import Settings
+from longview.model.engine.machine import Machine
 from longview.model.hub.cache import repository_folder
+from longview.model.recommendation import recommend
 from tests.app.shell import Shell, environment
 from tests.hub_server import Hub, Reply
 
@@ -83,6 +86,7 @@ def test_checkpoint_that_is_not_here_is_not_downloaded(tmp_path: Path, home: Pat
     assert not any(model["chosen"] for model in models.values()) and "Qwen/Qwen3-VL-4B-Instruct" not in models
 
 
+LARGE_SPEECH = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
 GENERAL, GROUNDING, SPEECH = "Qwen/Qwen3-VL-2B-Instruct", "TencentARC/TimeLens-8B", "Systran/faster-whisper-small"
 CHECKPOINT = {"config.json": json.dumps(CONFIG).encode(), "model.safetensors": bytes(10_000_000)}
 CHUNK_BYTES = 10 * 1024 * 1024
@@ -141,6 +145,34 @@ def test_models_of_all_kinds_are_pulled_at_once_and_their_sum_is_stated_first(mo
     assert Path(model["folder"], "model.safetensors").stat().st_size == 10_000_000
     models = {model["name"]: model for model in document("--model", "demo")["models"]}
     assert models[GENERAL]["revision"] == "89abcdef" * 5 and SPEECH not in models
+
+
+def test_recommended_models_are_pulled_and_become_the_default(
+    models_hub: Hub, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = Machine("cuda", "a card", (24 << 30,), 64 << 30, 16, 165e12, 1e12, multiplies_fp8=True, has_fp8_kernels=True)
+    monkeypatch.setattr(model_advice, "measure_machine", lambda *_, **__: gpu)
+    model, grounding, speech = recommend(gpu).names
+    for name, files in ((model, CHECKPOINT), (grounding, CHECKPOINT), (LARGE_SPEECH, SPEECH_MODEL)):
+        models_hub.add(name, files)
+    assert f"Recommended: {model} (11.9 GB) for captions and questions, {grounding} (8.9 GB) to locate" in call().stdout
+    printed = call("pull", "recommended", GENERAL)
+    assert printed.stderr.startswith("4 models: 0.04 GB to download")
+    assert [line.split(" ")[1] for line in printed.stdout.splitlines()[:4]] == [GENERAL, model, grounding, LARGE_SPEECH]
+    defaults = (f'model = "{model}"', f'grounding_model = "{grounding}"', f'speech_model = "{speech}"')
+    assert config_file.read_text().splitlines() == [*defaults]
+    listed = document()
+    assert [item["name"] for item in listed["models"] if item["chosen"]] == [model]
+    assert (listed["recommendation"]["model"], listed["recommendation"]["takes_turns"]) == (model, True)
+    assert "finds all of it here and makes them the default." in call().stdout
+
+
+def test_a_machine_without_a_recommendation_pulls_nothing(models_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = Machine("cpu", "a board", (1 << 30,), 1 << 30, 1, 1e9, 1e9)
+    monkeypatch.setattr(model_advice, "measure_machine", lambda *_, **__: tiny)
+    assert "No published checkpoint fits" in document("pull", "recommended", code=1)["error"]["message"]
+    assert models_hub.requests == []
+    assert "This machine: 1 core, 1 GB of memory, no GPU." in call().stdout
 
 
 def test_nothing_is_transferred_if_one_of_several_names_is_wrong(models_hub: Hub) -> None:
