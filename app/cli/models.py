@@ -11,7 +11,6 @@ from longview.app.cli.console import Context, command, command_with_subcommands
 from longview.app.cli.output import printable, write_err
 from longview.app.errors import BadRequest
 from longview.app.local_models import LocalModel, local_models
-from longview.app.model_advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
 from longview.app.model_defaults import Default
 from longview.app.model_pulls import PullPlan, plan_pulls, pull_models, remove_model
 from longview.app.reports import count_text
@@ -38,6 +37,9 @@ def models(context: Context) -> None:
 
     Example: longview models
     """
+    # PyTorch takes seconds to import.
+    from longview.app.model_advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
+
     found, recommendation = local_models(context.app.settings), recommend_here(context.app.settings)
     document = schemas.ModelsDocument(
         models=[schemas.LocalModelOut.of(model) for model in found], recommendation=schemas.RecommendationOut.of(recommendation)
@@ -88,6 +90,8 @@ def pull(
 
 
 def _recommended_names(context: Context) -> tuple[str, ...]:
+    from longview.app.model_advice import describe_recommendation, recommend_here
+
     recommendation = recommend_here(context.app.settings)
     if recommendation.model is None:
         raise BadRequest(describe_recommendation(recommendation, ())[0])
