@@ -16,6 +16,7 @@ from longview.app.model_pulls import PullPlan, plan_pulls, pull_models, remove_m
 from longview.app.reports import count_text
 from longview.app.settings import load_settings
 from longview.indexing.provenance_text import REVISION_DIGITS
+from longview.model.engine.checkpoints import incomplete_checkpoints
 
 if TYPE_CHECKING:
     from longview.model.hub.pulls import Pulled
@@ -41,12 +42,16 @@ def models(context: Context) -> None:
     from longview.app.model_advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
 
     found, recommendation = local_models(context.app.settings), recommend_here(context.app.settings)
+    incomplete = incomplete_checkpoints()
     document = schemas.ModelsDocument(
-        models=[schemas.LocalModelOut.of(model) for model in found], recommendation=schemas.RecommendationOut.of(recommendation)
+        models=[schemas.LocalModelOut.of(model) for model in found],
+        incomplete=list(incomplete),
+        recommendation=schemas.RecommendationOut.of(recommendation),
     )
     installed = {model.checkpoint.name for model in found} | installed_speech_models(recommendation)
     advice = [describe_machine(recommendation.machine), *describe_recommendation(recommendation, installed)]
-    context.print_result(document, "\n".join([*map(_describe, found), "", *advice]))
+    missing = [f"  {name} is not complete; `longview models pull {name}` goes on where it stopped." for name in incomplete]
+    context.print_result(document, "\n".join([*map(_describe, found), *missing, "", *advice]))
 
 
 def _describe(model: LocalModel) -> str:

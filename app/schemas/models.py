@@ -86,6 +86,8 @@ class ModelsDocument(BaseModel):
     """The document of `models`."""
 
     models: list[LocalModelOut]
+    incomplete: list[str]
+    """Checkpoints in the cache whose download stopped."""
     recommendation: RecommendationOut
 
 

@@ -326,6 +326,26 @@ def cached_checkpoints() -> tuple[Checkpoint, ...]:
     return tuple(checkpoints)
 
 
+def incomplete_checkpoints() -> tuple[str, ...]:
+    """Return the names of the video language models of the local Hugging Face cache whose download stopped."""
+    from longview.model.hub.cache import cached_repositories, find_snapshot
+    from longview.model.hub.listing import CHECKPOINT_FILES
+
+    names = []
+    for repo_id in cached_repositories():
+        snapshot = find_snapshot(repo_id, CHECKPOINT_FILES)
+        if snapshot is not None and not snapshot.is_complete and _has_vision_config(snapshot.folder):
+            names.append(repo_id)
+    return tuple(names)
+
+
+def _has_vision_config(folder: Path) -> bool:
+    try:
+        return "vision_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def _best_cached(device: str | None) -> str | None:
     """Find the largest cached checkpoint of `AUTO_PATTERN` that fits the accelerator.
 

@@ -18,6 +18,8 @@ from longview.model.engine.machine_cache import load_measurement, save_measureme
 
 ROWS, WIDTH = 512, 4096
 """Rows of a prefill, and width of the square matrix: 64 MiB in float32, beyond the caches."""
+MIN_PRODUCTS, MAX_PRODUCTS, MIN_TIMED_S = 4, 50, 0.25
+"""Minimum and maximum number of times that a product is timed, and the time after which it is enough, in seconds."""
 ACCELERATOR_PRODUCTS = 50
 """Products that are timed together on an accelerator."""
 CPU = torch.device("cpu")
@@ -98,13 +100,13 @@ def _speed(dtype: torch.dtype, rows_s: float, row_s: float) -> tuple[float, floa
 
 
 def _product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
-    """Return the shortest of three times of a product, in seconds; the first call prepares the kernel."""
+    """Return the shortest time of a product, in seconds. The first call prepares the kernel, and other programs disturb some."""
     # See `longview.model.engine.precision.use_matrix_vector_products`.
     is_vector = len(rows) == 1 and weight.dtype == torch.bfloat16
     # One product takes an accelerator about as long as to start it.
     products = 1 if weight.device.type == "cpu" else ACCELERATOR_PRODUCTS
-    times_s = []
-    for _ in range(4):
+    times_s: list[float] = []
+    while len(times_s) < MIN_PRODUCTS or (sum(times_s) * products < MIN_TIMED_S and len(times_s) < MAX_PRODUCTS):
         synchronize(weight.device)
         start_s = time.perf_counter()
         for _ in range(products):

@@ -216,6 +216,8 @@ def test_interrupted_pull_goes_on_in_the_next_process(tmp_path: Path, models_hub
         process.send_signal(signal.SIGINT)
         printed, errors = process.communicate(timeout=60)
     models_hub.stall.set()
+    listed = json.loads(Shell(tmp_path / "library").run("models", "--json", **variables).stdout)
+    assert listed["incomplete"] == [GENERAL] and [model["name"] for model in listed["models"]] == ["demo"]
     assert process.returncode == 130 and printed == ""
     assert "What was transferred is kept: the same command goes on there." in errors and "Traceback" not in errors
     models_hub.requests.clear()
