@@ -17,11 +17,19 @@ class CaptionOffer:
     """A sentence that names what captioned the video, and what would caption it now."""
     path: Path
     """The file of the video."""
+    has_captions: bool
+    """Whether there are captions that become an earlier version."""
 
     @property
     def command(self) -> str:
         """The command that captions the video again."""
         return f"longview index {shlex.quote(str(self.path))} --sources captions"
+
+    @property
+    def advice(self) -> str:
+        """The text, and how to accept the offer on the command line."""
+        kept = "captions it again; the older captions stay" if self.has_captions else "captions it"
+        return f"{self.text} `{self.command}` {kept}."
 
 
 def caption_offer(entry: VideoEntry, runtime: Runtime) -> CaptionOffer | None:
@@ -40,7 +48,7 @@ def caption_offer(entry: VideoEntry, runtime: Runtime) -> CaptionOffer | None:
         return None
     before, now = _labels(made, default)
     verb = "Declined" if track.status == "declined" else "Captioned"
-    return CaptionOffer(f"{verb} by {before}; the default is now {now}.", entry.path)
+    return CaptionOffer(f"{verb} by {before}; the default is now {now}.", entry.path, track.segment_count > 0)
 
 
 def _labels(made: Provenance, default: Provenance) -> tuple[str, str]:

@@ -53,8 +53,9 @@ class Versions:
             UnknownVersion: there is none, or it belongs to another video.
         """
         with self._database.connection() as db:
-            # SQLite takes no larger number.
-            row = db.execute(f"SELECT * FROM ({_VERSIONS}) WHERE number = ?", (min(number, MAX_NUMBER),)).fetchone()
+            # SQLite refuses larger numbers. No track has the number 0.
+            known_number = number if 0 < number <= MAX_NUMBER else 0
+            row = db.execute(f"SELECT * FROM ({_VERSIONS}) WHERE number = ?", (known_number,)).fetchone()
         if row is None or row["video_id"] != video_id:
             what = f"Version {number} is of the video {row['video_id']}" if row else f"There is no version {number}"
             raise UnknownVersion(f"{what}; `longview versions {video_id}` lists those of this video.")

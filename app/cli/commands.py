@@ -38,7 +38,7 @@ def caption(context: Context, video: VideoArgument) -> None:
     track = entry.track("captions")
     warn_if_incomplete(entry)
     if offer := context.app.caption_offer(entry):
-        log.warning("%s `%s` captions it again; the older captions stay.", offer.text, printable(offer.command))
+        log.warning("%s", printable(offer.advice))
     context.print_notice()
     document = schemas.CaptionDocument(
         video_id=entry.video_id,

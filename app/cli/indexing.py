@@ -125,7 +125,7 @@ def list_(context: Context) -> None:
     for entry in entries:
         lines.append(f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.title}  [{contents_text(entry)}]")
         if offer := context.app.caption_offer(entry):
-            lines.append(printable(f"{'':14}{offer.text} `{offer.command}` captions it again; the older captions stay."))
+            lines.append(printable(f"{'':14}{offer.advice}"))
     context.print_result(
         schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
     )

@@ -187,11 +187,16 @@ class CaptionSource:
     def _decline(
         self, job: SourceJob, provenance: Provenance, *, uncovered: tuple[Span, ...], seconds_spent: float = 0.0
     ) -> Track:
-        """Return the track of a video that the checkpoint does not know. It does not replace captions of another checkpoint."""
+        """Return the track of a video that the checkpoint does not know. It does not replace complete captions of another."""
         name = self._runtime.checkpoint.name
         note = f"the {name} checkpoint does not know such footage"
         known = job.entry.track(self.name)
-        is_kept = known is not None and known.segment_count > 0 and model_name(known.provenance.checkpoint) != name
+        is_kept = (
+            known is not None
+            and known.is_complete
+            and known.segment_count > 0
+            and model_name(known.provenance.checkpoint) != name
+        )
         if known and is_kept:
             note += f"; the captions of {model_name(known.provenance.checkpoint)} stay"
         track = Track(

@@ -101,8 +101,11 @@ def test_demo_checkpoint_neither_replaces_captions_that_it_declines_nor_is_offer
     options = IndexOptions(sources=("captions",))
     entry = app.index(path, options).result().entry
     declined = entry.track("captions")
-    # What it has declined is not offered again.
+    # What it has declined is not offered again, unless there is a newer one.
     assert declined is not None and declined.status == "declined" and app.caption_offer(entry) is None
+    older = replace(declined, provenance=replace(declined.provenance, prompt_version="1"))
+    offer = app.caption_offer(replace(entry, tracks=(older,)))
+    assert offer is not None and offer.text.startswith("Declined by demo (prompts 1); ") and offer.advice.endswith("captions it.")
     made = Provenance("Qwen/Qwen3-VL-8B-Instruct@1", "4", {}, profile="qwen3-vl")
     captions = [Segment(Span(1, 2), "A clock counts.", "captions")]
     track = replace(declined, status="complete", provenance=made)

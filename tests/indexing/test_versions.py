@@ -179,6 +179,6 @@ def test_version_of_another_video_or_of_none_is_an_error(library: Library) -> No
     assert library.versions.version(OTHER, other.number) == other
     with pytest.raises(UnknownVersion, match=f"is of the video {OTHER}; `longview versions {VIDEO}` lists"):
         library.versions.version(VIDEO, other.number)
-    for number in (other.number + 1, 0, -1, 1 << 80):
+    for number in (other.number + 1, 0, -1, 1 << 80, -(1 << 80)):
         with pytest.raises(UnknownVersion, match=f"no version {number};"):
             library.versions.version(VIDEO, number)

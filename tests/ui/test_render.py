@@ -84,7 +84,7 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "segments": lambda text: tracks(CAPTIONS, text=text),
     "checkpoint of captions": lambda text: render.made_by([version_of(CAPTIONS, checkpoint=text, revision=text, profile=text)]),
     "earlier version": lambda text: render.made_by([version_of(SPEECH, "2026", checkpoint=text, prompt_version=text)]),
-    "offer": lambda text: render.caption_offer(CaptionOffer(text, Path(text))),
+    "offer": lambda text: render.caption_offer(CaptionOffer(text, Path(text), has_captions=True)),
     "track's note": lambda text: tracks(replace(CAPTIONS, note=text)),
     "note of an empty track": lambda text: tracks(sample_track("speech", note=text)),
     "track's language": lambda text: tracks(replace(SPEECH, languages=(text,))),
