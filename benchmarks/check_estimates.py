@@ -1,11 +1,12 @@
-"""Estimates of time against the truth, for five cases.
+"""Estimates of time against the truth, for six cases.
 
     python -m benchmarks.check_estimates [--threads 1]
 
 The demo checkpoint answers and captions rendered videos; a checkpoint with the shapes of Qwen3.5-0.8B and random weights prefills
 a window of captions and generates 128 tokens, in the number format of this machine and in 8 bits. Each estimate is made before
-the case runs, from a speed that is measured once in the same run. The estimate includes one reply per window of a given length,
-so that the truth is a prefill and as many tokens.
+the case runs, from a speed that is measured once in the same run; one of them from products of matrices alone, as
+`longview models` estimates for a checkpoint that is not on the machine. The estimate includes one reply per window of a given
+length, so that the truth is a prefill and as many tokens.
 """
 
 import argparse
@@ -19,8 +20,10 @@ import torch
 from transformers import AutoProcessor
 
 from benchmarks.shapes import shape_model
+from longview.model.engine.calibration import expected_speed
 from longview.model.engine.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.number_formats import product_speed
 from longview.model.engine.sessions import SessionPool
 from longview.video.decoder import Decoder
 from longview.video.sampler import Purpose
@@ -64,7 +67,7 @@ def run(name: str, engine: LocalEngine, decoder: Decoder, path: Path, purpose: P
 
 
 def cases(folder: Path, threads: int) -> Iterator[Case]:
-    """Run the five cases."""
+    """Run the six cases."""
     decoder = Decoder()
     videos = {}
     for minutes in (0.5, 2.0, 10.0):
@@ -81,7 +84,16 @@ def cases(folder: Path, threads: int) -> Iterator[Case]:
     for precision in ("auto", "int8"):
         engine = LocalEngine(checkpoint, device="cpu", cpu_threads=threads, precision=precision)
         engine.speed()
-        yield run(f"Qwen3.5-0.8B shapes, {precision}", engine, decoder, videos[0.5], "caption", 0.5)
+        case = run(f"Qwen3.5-0.8B shapes, {precision}", engine, decoder, videos[0.5], "caption", 0.5)
+        yield case
+        if precision == "auto":
+            pool = SessionPool(engine, decoder)
+            video = decoder.probe(videos[0.5])
+            plan = pool.planner.estimate_kept_share(video, pool.planner.plan(video, "caption"))
+            shape = engine.estimates.shape
+            speed = expected_speed(shape, "cpu", *product_speed(engine.model.dtype))
+            unloaded_s = shape.seconds_for(plan, speed, reply_tokens=REPLY_TOKENS)
+            yield Case(f"the same, before it is loaded, {plan.kept_tokens:,} tokens", unloaded_s, case.truth_s)
     decoder.close()
 
 
