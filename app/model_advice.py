@@ -62,9 +62,9 @@ def describe_recommendation(recommendation: Recommendation, installed: Collectio
         "and text on screen are searchable before that."
     )
     if model.is_fp8 and not recommendation.machine.has_fp8_kernels:
-        lines.append("FP8 needs the package kernels: pip install kernels")
-    if gated := [one.name for one in (model, grounding) if one and one.is_gated]:
-        lines.append(f"The conditions of {_enumerate(gated)} have to be accepted on its page first.")
+        lines.append(
+            "FP8 needs the package kernels (pip install kernels), which fetches code from the hub when it is first used."
+        )
     sizes = _sizes(recommendation)
     missing_bytes = sum(size for name, size in sizes.items() if name not in installed)
     done = f"downloads {_gigabytes(missing_bytes)}" if missing_bytes else "finds all of it here"

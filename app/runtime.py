@@ -44,6 +44,8 @@ class Runtime:
         self.settings, self._library, self.decoder = settings, library, decoder
         # From Python 3.12 on a cached property has no lock of its own.
         self._lock = threading.RLock()
+        self._pools_lock = threading.RLock()
+        """Held while a checkpoint is loaded, which may wait for another one. Search and speech do not wait for it."""
         self._pool: SessionPool | None = None
         self._grounding_pool: SessionPool | None = None
         self._vectors: VectorIndex | None = None
@@ -128,7 +130,7 @@ class Runtime:
     @property
     def pool(self) -> "SessionPool":
         """The sessions of the chosen checkpoint; the first access loads its weights."""
-        with self._lock:
+        with self._pools_lock:
             if self._pool is None:
                 self._pool = self._open_pool(self.checkpoint, self._server, context_tokens=self.settings.context_tokens)
             return self._pool
@@ -140,7 +142,7 @@ class Runtime:
         Raises:
             BadRequest: it was not trained to locate.
         """
-        with self._lock:
+        with self._pools_lock:
             if self._grounding_pool is None and (checkpoint := self.grounding_checkpoint) is not None:
                 if checkpoint.profile.capabilities.spans == "none":
                     raise BadRequest(f"{checkpoint.name} was not trained to locate; choose another --grounding-model.")
@@ -167,8 +169,8 @@ class Runtime:
             # Without room on the host, each turn of the other checkpoint would end all sessions.
             host_bytes = host_bytes or int(TURNS_HOST_SHARE * psutil.virtual_memory().available)
         elif memory_bytes is None and self._are_both_local:
-            # Each of the two engines takes what is free for its own.
-            memory_bytes = local_engine.kv_cache_bytes // 2
+            memory_bytes = self._shared_bytes(local_engine)
+            context_tokens = min(context_tokens or local_engine.context_tokens, local_engine.session_tokens(memory_bytes))
         pool = SessionPool(
             local_engine,
             self.decoder,
@@ -180,6 +182,13 @@ class Runtime:
         local_engine.before_leaving = pool.vacate
         return pool
 
+    def _shared_bytes(self, engine: "LocalEngine") -> int:
+        """Return the memory for the sessions of one of two local checkpoints: half of what is free beside the weights of both."""
+        is_first = self._pool is None and self._grounding_pool is None
+        other = self.grounding_checkpoint if engine.checkpoint is self.checkpoint else self.checkpoint
+        assert other is not None
+        return engine.kv_cache_bytes_beside(other.weight_bytes if is_first else 0) // 2
+
     @functools.cached_property
     def _turns(self) -> "DeviceTurns | None":
         """The turns of the two local checkpoints on a device that cannot hold both; None: it can, or there is only one."""
@@ -187,11 +196,17 @@ class Runtime:
         if grounding is None or not self._are_both_local:
             return None
         from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
-        from longview.model.engine.turns import DeviceTurns, needs_turns
+        from longview.model.engine.turns import DeviceTurns, can_take_turns, fit_together
 
         device_type = choose_device_type(self.settings.device)
-        device_bytes = [memory_bytes(device)[1] for device in devices_of(device_type)]
-        return DeviceTurns() if needs_turns((self.checkpoint, grounding), device_type, device_bytes) else None
+        devices = devices_of(device_type)
+        checkpoints = (self.checkpoint, grounding)
+        fits = fit_together(
+            [checkpoint.weight_bytes for checkpoint in checkpoints],
+            [checkpoint.kv_bytes_per_token for checkpoint in checkpoints],
+            sum(memory_bytes(device)[1] for device in devices),
+        )
+        return DeviceTurns() if not fits and can_take_turns(device_type, len(devices)) else None
 
     @property
     def _are_both_local(self) -> bool:

@@ -19,7 +19,6 @@ from benchmarks.check_report import line
 from benchmarks.shapes import SHAPES, shape_config, shape_model
 from longview.model.catalog import read_catalog
 from longview.model.engine.estimates import SNAPSHOTS, Estimates
-from longview.model.engine.local import MEMORY_SHARE
 from longview.model.engine.model_shape import ModelShape
 
 SESSION_TOKENS = (16_384, 65_536, 262_144)
@@ -57,7 +56,7 @@ def estimate_memory(name: str) -> MemoryEstimate:
     def context_tokens(card_gb: int) -> int:
         # As `LocalEngine` chooses its context from the free memory.
         room_bytes = max(0.0, card_gb * USABLE_SHARE * 2**30 - fixed_bytes)
-        tokens = int((room_bytes * MEMORY_SHARE - estimates.state_bytes) / estimates.kv_bytes_per_token)
+        tokens = estimates.shape.context_tokens(room_bytes)
         return min(tokens, max_tokens) if tokens >= MIN_CONTEXT_TOKENS else 0
 
     return MemoryEstimate(

@@ -31,8 +31,6 @@ class PublishedCheckpoint:
     """LVBench, in percent."""
     grounding_score: float | None = None
     """Mean of the mIoUs of the three parts of TimeLens-Bench, in percent."""
-    is_gated: bool = False
-    """Whether its conditions have to be accepted on its page first."""
 
     @property
     def is_fp8(self) -> bool:

@@ -73,6 +73,12 @@ class DeviceNotFound(ModelError):
     code = "device_not_found"
 
 
+class DeviceBusy(ModelError):
+    """Another checkpoint has the device: it did not become free in time, or the host has no memory for its weights."""
+
+    code = "device_busy"
+
+
 class OutOfMemory(ModelError):
     """The device does not have enough memory for the plan."""
 

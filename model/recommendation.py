@@ -9,24 +9,35 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longview.model.catalog import Catalog, PublishedCheckpoint, PublishedSpeechModel, read_catalog
+from longview.model.engine import turns
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
 from longview.model.engine.calibration import expected_speed
 from longview.model.engine.machine import Machine
 from longview.model.engine.patch_selection import kept_patches_period_s
 from longview.model.engine.planner import frugal_range
 from longview.model.engine.prefill import CHUNK_TOKENS
-from longview.model.tasks.costs import CAPTIONS_TOKENS, GROUNDING_TOKENS, SUMMARY_TOKENS
+from longview.model.tasks.costs import (
+    CAPTIONS_TOKENS,
+    CLIP_EVENT_S,
+    GROUNDING_TOKENS,
+    SUMMARY_TOKENS,
+    VERIFICATION_TOKENS,
+)
+from longview.model.tasks.grounding import MARGIN_S
+from longview.model.tasks.verifier import PURPOSE as VERIFICATION_PURPOSE
 from longview.video.probe import VideoInfo
-from longview.video.sampler import Budget, SamplingPlan, plan_sampling
+from longview.video.sampler import Budget, Purpose, SamplingPlan, plan_sampling
 
 HOUR_S = 3600.0
-CONTEXT_TOKENS = {"cpu": 16_384}
-"""Context that must fit beside the weights, in tokens, by type of device; for others `MAX_CONTEXT_TOKENS`."""
-MAX_CONTEXT_TOKENS = 65_536
+MIN_CONTEXT_TOKENS = {"cpu": 16_384}
+"""Minimum context of a checkpoint that has the device for itself, in tokens, by type of device."""
+MIN_ACCELERATOR_TOKENS = 65_536
+"""The same for a checkpoint that answers questions, on an accelerator."""
+MAX_CONTEXT_TOKENS = 262_144
+"""Context that the published checkpoints were trained on, in tokens."""
 USABLE_SHARE = {"cpu": 0.5}
-"""Share of the memory that a checkpoint may take, by type of device; for others `MAX_USABLE_SHARE`. Without an accelerator other
-programs need the same memory, and weights exist twice while they are converted."""
-MAX_USABLE_SHARE = 0.9
+"""Share of the memory that a checkpoint may take, by type of device; for others that of `longview.model.engine.turns`. Without an
+accelerator other programs need the same memory, and weights exist twice while they are converted."""
 MAX_CAPTIONS_S = HOUR_S
 """Longest time for the captions of an hour of video, in seconds: as long as the video itself."""
 MAX_LOCATE_S = HOUR_S / 2
@@ -41,12 +52,14 @@ BUNDLED_SPEECH_SHARE = 0.08
 """Time of the bundled speech model on one core, as a share of the time of the sound (docs/performance.md)."""
 MAX_SPEECH_SHARE = 0.1
 """Longest time of the recommended speech model, as a share of the time of the sound."""
-ACCELERATED_SPEECH_BYTES = 3 << 30
+CUDA_SPEECH_BYTES = 3 << 30
 """Memory that the largest speech model takes on a GPU while it recognises, in bytes: twice its weights."""
-MIN_SPEECH_DEVICE_BYTES = 20 << 30
+MIN_CUDA_SPEECH_BYTES = 22 << 30
 """Memory of the GPUs from which the largest speech model is recommended, in bytes; below, the checkpoints need it."""
 MAX_HOST_SHARE = 0.5
 """Share of the memory of the host that the weights of two checkpoints which take turns may have."""
+CLIP_S = CLIP_EVENT_S + 2 * MARGIN_S
+"""Length of a clip in which a span is refined or verified, in seconds."""
 HOUR = VideoInfo(
     path=Path("hour.mp4"),
     content_hash="",
@@ -82,9 +95,9 @@ class Recommendation:
     captions_s: float | None
     """Estimated time of the captions, the chapters and the summary of one hour of video, in seconds."""
     locate_s: float | None
-    """Estimated time to locate a query in one hour of video for the first time, in seconds, without its verification."""
+    """Estimated time to locate a query in one hour of video for the first time, in seconds, with its verification."""
     download_bytes: int
-    """Size of the weights of all of them."""
+    """Size of the weights of all of them, in bytes."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,18 +113,18 @@ def recommend(machine: Machine, catalog: Catalog | None = None) -> Recommendatio
     take at most an hour, and to locate a query in it half an hour. Without such a pair the general checkpoint locates, too.
     """
     catalog = catalog or read_catalog()
-    fit = _Fit(machine, catalog)
-    speech = fit.speech_model()
+    limits = _MachineLimits(machine, catalog)
+    speech = limits.speech_model()
     speech_bytes = speech.weight_bytes if speech else 0
-    generals = [one for one in catalog.checkpoints if one.profile.capabilities.answers and fit.holds_at_once(one)]
-    fast_enough = [one for one in generals if fit.captions_s(one) <= MAX_CAPTIONS_S]
+    general = [one for one in catalog.checkpoints if one.profile.capabilities.answers and limits.holds(one)]
+    fast_enough = [one for one in general if limits.captions_s(one, limits.context_tokens(one)) <= MAX_CAPTIONS_S]
     # A slow one is better than none, and the time is stated.
-    generals = fast_enough or sorted(generals, key=fit.captions_s)[:1]
-    grounders = [one for one in catalog.checkpoints if not one.profile.capabilities.answers and fit.can_locate(one)]
+    general = fast_enough or sorted(general, key=lambda one: limits.captions_s(one, limits.context_tokens(one)))[:1]
+    locating = [one for one in catalog.checkpoints if not one.profile.capabilities.answers and limits.holds(one)]
     pairs = [
         (model, grounding)
-        for model, grounding in itertools.product(generals, [None, *grounders])
-        if grounding is None or (_locates_better(grounding, model) and fit.holds(model, grounding))
+        for model, grounding in itertools.product(general, [None, *locating])
+        if grounding is None or (limits.can_share(model, grounding) and limits.locate_s(model, grounding) <= MAX_LOCATE_S)
     ]
     if not pairs:
         return Recommendation(machine, None, None, False, speech, None, None, speech_bytes)
@@ -119,94 +132,117 @@ def recommend(machine: Machine, catalog: Catalog | None = None) -> Recommendatio
     def rank(pair: tuple[PublishedCheckpoint, PublishedCheckpoint | None]) -> tuple[float | bool, ...]:
         model, grounding = pair
         grounding_score = (grounding.grounding_score or 0.0) if grounding else 0.0
-        return model.video_score or 0.0, grounding is not None, fit.holds_at_once(*pair), grounding_score, not model.is_fp8
+        fits_at_once = grounding is None or limits.hold_together(model, grounding)
+        return model.video_score or 0.0, grounding is not None, fits_at_once, grounding_score, not model.is_fp8
 
     model, grounding = max(pairs, key=rank)
     return Recommendation(
         machine,
         model,
         grounding,
-        grounding is not None and not fit.holds_at_once(model, grounding),
+        grounding is not None and not limits.hold_together(model, grounding),
         speech,
-        fit.captions_s(model),
-        fit.locate_s(grounding or model),
+        limits.captions_s(model, limits.context_tokens(model, grounding)),
+        limits.locate_s(model, grounding),
         sum(catalog.shapes[one.shape].weight_bytes for one in (model, grounding) if one) + speech_bytes,
     )
 
 
-def _locates_better(grounding: PublishedCheckpoint, model: PublishedCheckpoint) -> bool:
-    # The scores of most general checkpoints are not published; they were below those of fine-tuned ones where they are.
-    return (grounding.grounding_score or 0.0) > (model.grounding_score or 0.0)
-
-
-class _Fit:
+class _MachineLimits:
     """What a machine can hold, and the time that it needs."""
 
     def __init__(self, machine: Machine, catalog: Catalog) -> None:
-        self._machine, self._shapes, self._speech_models = machine, catalog.shapes, catalog.speech_models
-        usable_share = USABLE_SHARE.get(machine.device_type, MAX_USABLE_SHARE)
-        self._usable_bytes = int(usable_share * sum(machine.device_bytes))
-        self._context_tokens = CONTEXT_TOKENS.get(machine.device_type, MAX_CONTEXT_TOKENS)
+        self._machine, self._speech_models = machine, catalog.speech_models
+        self._shapes = {name: shape.in_float32() if machine.uses_float32 else shape for name, shape in catalog.shapes.items()}
+        device_bytes = sum(machine.device_bytes) - self._speech_bytes()
+        self._usable_bytes = int(USABLE_SHARE.get(machine.device_type, turns.USABLE_SHARE) * device_bytes)
 
-    def can_locate(self, checkpoint: PublishedCheckpoint) -> bool:
-        return self.holds_at_once(checkpoint) and self.locate_s(checkpoint) <= MAX_LOCATE_S
+    def holds(self, checkpoint: PublishedCheckpoint) -> bool:
+        """Whether the devices have the memory for a checkpoint alone. FP8 weights would be de-quantised without kernels."""
+        has_kernels = not checkpoint.is_fp8 or self._machine.multiplies_fp8
+        # A question may need a long window. A query is located in windows of captions.
+        min_tokens = MIN_ACCELERATOR_TOKENS if checkpoint.profile.capabilities.answers else turns.SHARED_TOKENS
+        min_tokens = MIN_CONTEXT_TOKENS.get(self._machine.device_type, min_tokens)
+        return has_kernels and self.context_tokens(checkpoint) >= min_tokens
 
-    def holds_at_once(self, *checkpoints: PublishedCheckpoint | None) -> bool:
-        """Whether the weights of checkpoints, a session of each and one chunk fit into the memory of the devices."""
-        shapes = [self._shapes[one.shape] for one in checkpoints if one]
-        if any(one.is_fp8 and not self._machine.multiplies_fp8 for one in checkpoints if one):
-            # It would be de-quantised.
-            return False
-        chunk_bytes = max(shape.chunk_bytes_per_token for shape in shapes) * CHUNK_TOKENS[self._machine.device_type]
-        sessions = sum(shape.weight_bytes + shape.session_bytes(self._context_tokens) for shape in shapes)
-        return sessions + chunk_bytes + self._speech_bytes() <= self._usable_bytes
+    def hold_together(self, model: PublishedCheckpoint, grounding: PublishedCheckpoint) -> bool:
+        """Whether both fit at once; see `longview.model.engine.turns.fit_together`."""
+        shapes = [self._shapes[one.shape] for one in (model, grounding)]
+        device_bytes = int(self._usable_bytes / turns.USABLE_SHARE)
+        return turns.fit_together(
+            [shape.weight_bytes for shape in shapes], [shape.kv_bytes_per_token for shape in shapes], device_bytes
+        )
 
-    def holds(self, model: PublishedCheckpoint, grounding: PublishedCheckpoint) -> bool:
-        """Whether both fit, or one fits into the memory of the host while the other works."""
-        if self.holds_at_once(model, grounding):
+    def can_share(self, model: PublishedCheckpoint, grounding: PublishedCheckpoint) -> bool:
+        """Whether both fit, or the weights of one fit into the memory of the host while the other works."""
+        if self.hold_together(model, grounding):
             return True
         weight_bytes = sum(self._shapes[one.shape].weight_bytes for one in (model, grounding))
-        has_host = self._machine.device_type in ("cuda", "xpu")
-        return has_host and len(self._machine.device_bytes) == 1 and weight_bytes <= MAX_HOST_SHARE * self._machine.host_bytes
+        has_turns = turns.can_take_turns(self._machine.device_type, len(self._machine.device_bytes))
+        return has_turns and weight_bytes <= MAX_HOST_SHARE * self._machine.host_bytes
 
-    def captions_s(self, checkpoint: PublishedCheckpoint) -> float:
+    def context_tokens(self, checkpoint: PublishedCheckpoint, other: PublishedCheckpoint | None = None) -> int:
+        """Return the context that the engine would choose. `other`: another checkpoint, which shares the memory if both fit."""
+        shape = self._shapes[checkpoint.shape]
+        chunk_bytes = shape.chunk_bytes_per_token * CHUNK_TOKENS[self._machine.device_type]
+        room_bytes = self._usable_bytes - shape.weight_bytes - chunk_bytes
+        if other is None or not self.hold_together(checkpoint, other):
+            return min(MAX_CONTEXT_TOKENS, shape.context_tokens(room_bytes))
+        return min(MAX_CONTEXT_TOKENS, shape.context_tokens((room_bytes - self._shapes[other.shape].weight_bytes) / 2))
+
+    def captions_s(self, checkpoint: PublishedCheckpoint, context_tokens: int) -> float:
         """Estimate the time of the captions, the chapters and the summary of an hour, in seconds."""
-        plan = self._plan(checkpoint)
+        plan = self._plan(checkpoint, context_tokens, "caption")
         replies = CAPTIONS_TOKENS + SUMMARIES_PER_HOUR * SUMMARY_TOKENS // len(plan.windows)
         words_tokens = int(SPOKEN_TOKENS_PER_S * HOUR_S) if checkpoint.profile.takes_words else 0
         return self._seconds(checkpoint, plan, replies, words_tokens)
 
-    def locate_s(self, checkpoint: PublishedCheckpoint) -> float:
-        """Estimate the time of the replies about a query in all windows of an hour, with their prefill, in seconds."""
-        return self._seconds(checkpoint, self._plan(checkpoint), GROUNDING_TOKENS, 0)
+    def locate_s(self, model: PublishedCheckpoint, grounding: PublishedCheckpoint | None) -> float:
+        """Estimate the time to locate a query that does not occur in an hour, in seconds, with the prefill of all windows.
+
+        A grounding checkpoint that never denies names a span in each window, which is refined and then denied in clips.
+        """
+        locating = grounding or model
+        plan = self._plan(locating, self.context_tokens(locating, model if grounding else None), "caption")
+        seconds = self._seconds(locating, plan, GROUNDING_TOKENS + VERIFICATION_TOKENS)
+        if grounding is None or grounding.profile.capabilities.absence:
+            return seconds
+        clips = [(grounding, "refine", GROUNDING_TOKENS), (model, VERIFICATION_PURPOSE, VERIFICATION_TOKENS)]
+        clip_s = sum(
+            self._seconds(one, self._plan(one, MIN_ACCELERATOR_TOKENS, purpose, duration_s=CLIP_S), reply_tokens)
+            for one, purpose, reply_tokens in clips
+        )
+        return seconds + len(plan.windows) * clip_s
 
     def speech_model(self) -> PublishedSpeechModel | None:
-        """Return the largest speech model that is fast enough; None: the bundled one."""
-        if self._speech_bytes():
-            return self._speech_models[-1]
+        """Return the largest speech model that the GPUs hold, or that the cores run fast enough; None: the bundled one."""
+        if self._machine.device_type == "cuda":
+            return self._speech_models[-1] if self._speech_bytes() else self._speech_models[0]
         share = BUNDLED_SPEECH_SHARE / self._machine.cores
         return next((one for one in reversed(self._speech_models) if share * one.relative_cost <= MAX_SPEECH_SHARE), None)
 
     def _speech_bytes(self) -> int:
-        """Return the memory of the devices that speech recognition takes. CTranslate2 knows CUDA only."""
-        is_large = self._usable_bytes >= MIN_SPEECH_DEVICE_BYTES
-        return ACCELERATED_SPEECH_BYTES if self._machine.device_type == "cuda" and is_large else 0
+        """Return the memory of the GPUs that speech recognition takes. CTranslate2 uses CUDA where there is a GPU."""
+        has_cuda = self._machine.device_type == "cuda"
+        return CUDA_SPEECH_BYTES if has_cuda and sum(self._machine.device_bytes) >= MIN_CUDA_SPEECH_BYTES else 0
 
-    def _plan(self, checkpoint: PublishedCheckpoint) -> SamplingPlan:
+    def _plan(
+        self, checkpoint: PublishedCheckpoint, context_tokens: int, purpose: Purpose, *, duration_s: float = HOUR_S
+    ) -> SamplingPlan:
         profile, is_slow = checkpoint.profile, self._machine.device_type == "cpu"
         budget = Budget(
-            self._context_tokens,
+            context_tokens,
             REPLY_RESERVE_TOKENS,
             frugal_range(profile.trained_range) if is_slow else profile.trained_range,
             timestamp_tokens=lambda time_s: TIMESTAMP_TOKENS + len(f"{time_s:.1f}"),
             takes_words=profile.takes_words,
         )
-        plan = plan_sampling(HOUR, budget, "caption")
+        plan = plan_sampling(HOUR, budget, purpose, end_s=duration_s)
         # A camera that moves all the time is the slowest case.
         kept_share = plan.patch_period_s / kept_patches_period_s(plan.patch_period_s) if is_slow else 1.0
         return replace(plan, kept_share=kept_share)
 
-    def _seconds(self, checkpoint: PublishedCheckpoint, plan: SamplingPlan, reply_tokens: int, words_tokens: int) -> float:
+    def _seconds(self, checkpoint: PublishedCheckpoint, plan: SamplingPlan, reply_tokens: int, words_tokens: int = 0) -> float:
         shape = self._shapes[checkpoint.shape]
         # Several devices have different layers, and work one after the other.
         speed = expected_speed(shape, self._machine.device_type, self._machine.flops_per_s, self._machine.bytes_per_s)

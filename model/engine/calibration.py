@@ -42,7 +42,7 @@ MAX_PAST_TOKENS = 65_536
 PREFILL_OVERHEAD = {"cpu": 1.7}
 """Time of a prefill, as a multiple of the time of its products of matrices alone, by device type; for others
 `ACCELERATOR_OVERHEAD`. (1.4 to 1.8 for Qwen3.5-0.8B and -2B in bfloat16 on one and two x86-64 cores with AMX.)"""
-STEP_OVERHEAD = {"cpu": 1.5}
+STEP_OVERHEAD = {"cpu": 1.4}
 """Time of a decoding step, as a multiple of the time that one product needs to read its weights, by device type; for others
 `ACCELERATOR_OVERHEAD`. (1.3 to 1.5, as above.)"""
 ACCELERATOR_OVERHEAD = 2.5

@@ -98,7 +98,7 @@ class Estimates:
 
     def session_bytes(self, tokens: int) -> int:
         """Return the size of the cache of a session of `tokens` tokens."""
-        return self.kv_bytes_per_token * tokens + self.state_bytes
+        return self.shape.session_bytes(tokens)
 
     def bytes_for(self, plan: SamplingPlan) -> int:
         """Estimate memory; see `longview.model.engine.base.Engine.estimated_bytes`."""

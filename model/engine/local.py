@@ -30,7 +30,7 @@ from longview.model.engine.grammar import Grammars
 from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.loading import MIN_LARGE_BYTES, load_model
 from longview.model.engine.local_generation import LocalGeneration
-from longview.model.engine.model_shape import Speed
+from longview.model.engine.model_shape import MEMORY_SHARE, Speed
 from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.patch_selection import select_patches
 from longview.model.engine.prefill import FrameBatcher, Prefill
@@ -48,8 +48,6 @@ from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
-MEMORY_SHARE = 0.8
-"""Maximum share of the free memory for one KV cache, and on a GPU for all of them together."""
 MEMORY_SHARE_HOST = 0.25
 """Maximum share of the host's free memory for the KV caches of all sessions, without a GPU."""
 MIN_REPLY_TOKENS = 64
@@ -132,10 +130,10 @@ class LocalEngine:
         # Captions and questions share sessions, so that all of them have the same reserve.
         self.reserved_tokens = REPLY_RESERVE_TOKENS + (max_thinking_tokens if may_think else 0)
         room = _cache_room_bytes(layer_devices, self.estimates)
-        kv_room = room * MEMORY_SHARE - self.estimates.state_bytes
-        self.context_tokens = max(0, min(checkpoint.max_context_tokens, int(kv_room / self.estimates.kv_bytes_per_token)))
-        # Without a GPU other programs need the same memory.
-        self.kv_cache_bytes = int(room * (MEMORY_SHARE_HOST if self.device == "cpu" else MEMORY_SHARE))
+        self.context_tokens = min(checkpoint.max_context_tokens, self.estimates.shape.context_tokens(room))
+        # On a GPU all KV caches together get that share. Without one, other programs need the same memory.
+        self._cache_room_bytes = room
+        self.kv_cache_bytes = self.kv_cache_bytes_beside(0)
 
     def turn(self, progress: Progress = NO_PROGRESS) -> AbstractContextManager[None]:
         """Hold the device while this engine uses it; see `longview.model.engine.turns`."""
@@ -175,7 +173,8 @@ class LocalEngine:
         """See `longview.model.engine.base.Engine`."""
         with self.turn(progress):
             session = self._open_session(frames, window, capacity_tokens, clock_offset_s, video_duration_s, progress)
-        self._open_sessions.add(session)
+            # Within the turn: the next owner of the device finds all sessions.
+            self._open_sessions.add(session)
         return session
 
     def _open_session(
@@ -255,7 +254,7 @@ class LocalEngine:
             prefill.append_text(self.chat_template.before_text)
             no_window = Span(0.0, 0.0)
             session = LocalSession(self, prefill.ids, cache, prefill.rope_delta, (), no_window, 0.0, frames=0, undecodable=())
-        self._open_sessions.add(session)
+            self._open_sessions.add(session)
         return session.generate(prompt, max_new_tokens=max_new_tokens, schema=schema, progress=progress)
 
     def generate_tokens(
@@ -295,6 +294,15 @@ class LocalEngine:
     def session_bytes(self, tokens: int) -> int:
         """See `longview.model.engine.base.Engine`."""
         return self.estimates.session_bytes(tokens)
+
+    def kv_cache_bytes_beside(self, weight_bytes: int) -> int:
+        """Return the memory for KV caches if weights of this size will be loaded beside those of this engine."""
+        share = MEMORY_SHARE_HOST if self.device == "cpu" else MEMORY_SHARE
+        return int(share * max(0, self._cache_room_bytes - weight_bytes))
+
+    def session_tokens(self, size_bytes: int) -> int:
+        """Return the length of the longest session that has this size."""
+        return self.estimates.shape.session_tokens(size_bytes)
 
     def estimated_bytes(self, plan: SamplingPlan) -> int:
         """See `longview.model.engine.base.Engine`."""

@@ -33,6 +33,8 @@ class Machine:
     """Whether its devices multiply FP8 weights."""
     has_fp8_kernels: bool = False
     """Whether the package with the kernels for it is installed."""
+    uses_float32: bool = False
+    """Whether a checkpoint in bfloat16 is loaded in float32, because that is the faster format."""
 
 
 def measure_machine(device: str | None = None, *, threads: int | None = None, cache: Path | None = None) -> Machine:
@@ -48,7 +50,8 @@ def measure_machine(device: str | None = None, *, threads: int | None = None, ca
     if device_type == "cpu":
         torch.set_num_threads(threads or cores)
         times = format_times(cache, measures_again=True)
-        return Machine("cpu", processor_name(), (host_bytes,), host_bytes, cores, *times.faster_speed)
+        speed, uses_float32 = times.faster_speed, not times.is_bfloat16_faster
+        return Machine("cpu", processor_name(), (host_bytes,), host_bytes, cores, *speed, uses_float32=uses_float32)
     devices = devices_of(device_type)
     name = getattr(torch, device_type).get_device_name(devices[0]) if device_type in ("cuda", "xpu") else processor_name()
     return Machine(

@@ -3,9 +3,12 @@
 `longview.model.engine.estimates` derives them from a loaded model; `longview.model.catalog` has those of published checkpoints.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from longview.video.sampler import SamplingPlan
+
+MEMORY_SHARE = 0.8
+"""Maximum share of the memory beside weights and one chunk for one KV cache."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,24 @@ class ModelShape:
     def session_bytes(self, tokens: int) -> int:
         """Return the size of the cache of a session of `tokens` tokens."""
         return self.kv_bytes_per_token * tokens + self.state_bytes
+
+    def session_tokens(self, size_bytes: float) -> int:
+        """Return the length of the longest session whose cache has this size."""
+        return max(0, int((size_bytes - self.state_bytes) / self.kv_bytes_per_token))
+
+    def context_tokens(self, room_bytes: float) -> int:
+        """Return the longest context for the memory beside the weights and the activations of a chunk."""
+        return self.session_tokens(MEMORY_SHARE * room_bytes)
+
+    def in_float32(self) -> "ModelShape":
+        """Return the cost of a model in bfloat16 if it is loaded in float32. Recurrent states are in float32 already."""
+        return replace(
+            self,
+            weight_bytes=2 * self.weight_bytes,
+            active_bytes=2 * self.active_bytes,
+            kv_bytes_per_token=2 * self.kv_bytes_per_token,
+            chunk_bytes_per_token=2 * self.chunk_bytes_per_token,
+        )
 
     def flops(self, tokens: int, visual: int, tokens_per_patch: int) -> tuple[float, float]:
         """Count the floating-point operations that prefill a prompt of `tokens` tokens, `visual` of them visual.

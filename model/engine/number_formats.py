@@ -7,6 +7,7 @@ name of a processor does not tell that, so it is measured.
 import functools
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from longview.model.engine.devices import synchronize
 from longview.model.engine.machine_cache import load_measurement, save_measurement
 
 ROWS, WIDTH = 512, 4096
-"""Rows of a prefill, and width of the square matrix: 64 MiB in float32, beyond the caches."""
+"""Rows of a prefill, and width of the square matrix."""
+MIN_WEIGHT_BYTES = 256 << 20
+"""Minimum size of the matrices that are multiplied with one row in turn, in bytes: beyond the caches of CPUs and GPUs."""
 MIN_PRODUCTS, MAX_PRODUCTS, MIN_TIMED_S = 4, 50, 0.25
 """Minimum and maximum number of times that a product is timed, and the time after which it is enough, in seconds."""
-ACCELERATOR_PRODUCTS = 50
-"""Products that are timed together on an accelerator."""
+ACCELERATOR_ROUNDS = 20
+"""Number of times that all weights are multiplied between two looks at the clock on an accelerator."""
 CPU = torch.device("cpu")
 STEPS_PER_CHUNK = 24
 """Decoding steps per 512 tokens of prefill, for a window of captions: 128 tokens of reply for 2,760 tokens of prompt."""
@@ -64,7 +67,7 @@ def format_times(cache: Path | None = None, *, measures_again: bool = False) -> 
 
     `measures_again`: measure also if there are times, and keep the shorter ones, because other programs make them longer.
     """
-    key = " | ".join(["number formats", f"cpu {processor_name()}", *software()])
+    key = " | ".join(["products", f"cpu {processor_name()}", *software()])
     kept = load_measurement(cache, key)
     has_times = kept is not None and set(kept) == {field.name for field in fields(FormatTimes)} and min(kept.values()) > 0
     if kept is not None and has_times and not measures_again:
@@ -84,10 +87,11 @@ def _measure(key: str) -> FormatTimes:  # noqa: ARG001
 
 def product_times_s(dtype: torch.dtype, device: torch.device = CPU) -> tuple[float, float]:
     """Measure a product with `ROWS` rows and one with a single row on a device, in seconds."""
-    weight = torch.ones(WIDTH, WIDTH, dtype=dtype, device=device)
-    rows, row = weight[:1].expand(ROWS, WIDTH).contiguous(), weight[:1]
+    count = -(-MIN_WEIGHT_BYTES // (WIDTH**2 * dtype.itemsize))
+    weights = [torch.ones(WIDTH, WIDTH, dtype=dtype, device=device) for _ in range(count)]
+    rows = torch.ones(ROWS, WIDTH, dtype=dtype, device=device)
     with torch.inference_mode():
-        return _product_s(rows, weight), _product_s(row, weight)
+        return _product_s(rows, weights[:1]), _product_s(rows[:1], weights)
 
 
 def product_speed(dtype: torch.dtype, device: torch.device = CPU) -> tuple[float, float]:
@@ -99,19 +103,23 @@ def _speed(dtype: torch.dtype, rows_s: float, row_s: float) -> tuple[float, floa
     return 2 * ROWS * WIDTH**2 / rows_s, WIDTH**2 * dtype.itemsize / row_s
 
 
-def _product_s(rows: torch.Tensor, weight: torch.Tensor) -> float:
-    """Return the shortest time of a product, in seconds. The first call prepares the kernel, and other programs disturb some."""
+def _product_s(rows: torch.Tensor, weights: Sequence[torch.Tensor]) -> float:
+    """Return the shortest time of a product with one of the weights, in seconds.
+
+    The first call prepares the kernel, and other programs disturb some calls.
+    """
     # See `longview.model.engine.precision.use_matrix_vector_products`.
-    is_vector = len(rows) == 1 and weight.dtype == torch.bfloat16
+    is_vector = len(rows) == 1 and rows.dtype == torch.bfloat16
     # One product takes an accelerator about as long as to start it.
-    products = 1 if weight.device.type == "cpu" else ACCELERATOR_PRODUCTS
+    rounds = 1 if rows.device.type == "cpu" else ACCELERATOR_ROUNDS
+    products = rounds * len(weights)
     times_s: list[float] = []
     while len(times_s) < MIN_PRODUCTS or (sum(times_s) * products < MIN_TIMED_S and len(times_s) < MAX_PRODUCTS):
-        synchronize(weight.device)
+        synchronize(rows.device)
         start_s = time.perf_counter()
-        for _ in range(products):
+        for weight in rounds * [*weights]:
             torch.mv(weight, rows[0]) if is_vector else functional.linear(rows, weight)
-        synchronize(weight.device)
+        synchronize(rows.device)
         times_s.append((time.perf_counter() - start_s) / products)
     return min(times_s[1:])
 

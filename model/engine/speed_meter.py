@@ -9,7 +9,7 @@ from pathlib import Path
 from longview.model.engine.calibration import load_speed, save_speed
 from longview.model.engine.devices import inference
 from longview.model.engine.model_shape import Speed
-from longview.model.errors import OutOfMemory
+from longview.model.errors import DeviceBusy, OutOfMemory
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
@@ -122,6 +122,14 @@ class SpeedMeter:
         if kept_speed is not None:
             self._speed = kept_speed
             return kept_speed
+        try:
+            self._measure_once(cache, key, expected_s, progress)
+        except (DeviceBusy, OutOfMemory) as error:
+            # The turn of the engine did not come. A later call may find it free.
+            log.info("the speed of %s is not measured now: %s", self._name, error)
+        return self._speed
+
+    def _measure_once(self, cache: Path | None, key: str, expected_s: Callable[[], float] | None, progress: Progress) -> None:
         with self._turn(progress), self._replies.without_replies(progress), progress.holding(self._chunk_lock):
             # Another thread may have measured it meanwhile.
             if self._speed is None and not self._is_unknown:
@@ -139,4 +147,3 @@ class SpeedMeter:
                     # Each further attempt in this process would take seconds, too.
                     self._is_unknown = True
                     log.warning("the speed of %s is not known: %s", self._name, error)
-        return self._speed

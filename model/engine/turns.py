@@ -3,15 +3,15 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+import psutil
 import torch
 
-from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.devices import memory_errors
-from longview.model.errors import OutOfMemory
+from longview.model.errors import DeviceBusy, OutOfMemory
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
@@ -20,21 +20,25 @@ MAX_WAIT_S = 600.0
 """Maximum time that an engine waits for its turn, in seconds. Another may prefill a long video."""
 TURN_STAGE = "Waiting for the other checkpoint"
 """The stage of an operation that waits for its turn."""
+SHARED_TOKENS = 32_768
+"""Context of each of two checkpoints that must fit beside the weights of both, in tokens: a window of captions."""
+CHUNK_BYTES = 4 << 30
+"""Memory for the activations of one chunk, in bytes: 8,192 tokens of 550 kB (Qwen3.5-27B)."""
+USABLE_SHARE = 0.9
+"""Share of the device's memory for weights, contexts and a chunk. The driver and other programs take the rest."""
+MAX_HOST_SHARE = 0.9
+"""Maximum share of the host's free memory for the copies of weights."""
 
 
-SHARED_TOKENS = 65_536
-"""Context of each of two checkpoints that must fit beside the weights of both, in tokens."""
-USABLE_SHARE = 0.85
-"""Share of the device for weights and these contexts; the rest is for activations, and for what other programs use."""
+def fit_together(weight_bytes: Sequence[int], kv_bytes_per_token: Sequence[int], device_bytes: int) -> bool:
+    """Whether the weights of checkpoints and a context of each fit on devices with this memory in all."""
+    needed = sum(weight_bytes) + SHARED_TOKENS * sum(kv_bytes_per_token) + CHUNK_BYTES
+    return needed <= USABLE_SHARE * device_bytes
 
 
-def needs_turns(checkpoints: Iterable[Checkpoint], device_type: str, device_bytes: Sequence[int]) -> bool:
-    """Whether checkpoints do not fit on a device together, but can take turns there.
-
-    Only an accelerator has a host to which weights can be moved. The layers of a checkpoint on several devices stay there.
-    """
-    needed = sum(checkpoint.bytes_with(min(SHARED_TOKENS, checkpoint.max_context_tokens)) for checkpoint in checkpoints)
-    return device_type in ("cuda", "xpu") and len(device_bytes) == 1 and needed > USABLE_SHARE * device_bytes[0]
+def can_take_turns(device_type: str, device_count: int) -> bool:
+    """Whether weights can be moved to the host. Only accelerators have one, and layers on several devices stay there."""
+    return device_type in ("cuda", "xpu") and device_count == 1
 
 
 class Movable(Protocol):
@@ -50,7 +54,7 @@ class Movable(Protocol):
 EngineT = TypeVar("EngineT", bound=Movable)
 
 
-class _Nobody:
+class _Loading:
     """The owner of a device on which an engine is being loaded."""
 
     def leave_device(self) -> None:
@@ -70,83 +74,93 @@ class DeviceTurns:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._owner: Movable | None = None
-        self._users = 0
+        self._is_moving = False
+        self._holders: list[int] = []
+        """The threads that hold a turn, once for each turn."""
         self._waiting: list[Movable] = []
-        self._depth = threading.local()
 
     @contextmanager
     def turn(self, engine: Movable, progress: Progress) -> Iterator[None]:
         """Hold the device for an engine; move the weights of another one away first.
 
         Raises:
-            Cancelled: the operation was cancelled before the turn came.
-            OutOfMemory: the other engine did not become free in time, or a device has no memory for the weights.
+            Cancelled: the operation was cancelled before the turn came. DeviceBusy: the other engine did not become free in time,
+                or the host has no memory for its weights. OutOfMemory: the device has no memory for the weights.
         """
-        with self._changed:
-            self._wait(engine, progress)
-            if self._owner is not engine:
-                self._hand_over(engine)
-            self._users += 1
-            self._depth.value = self._own_depth + 1
+        thread = threading.get_ident()
+        self._take(engine, thread, progress)
         try:
             yield
         finally:
             with self._changed:
-                self._depth.value = self._own_depth - 1
-                self._users -= 1
+                # A generator may be closed by another thread than the one that began it.
+                self._holders.remove(thread)
                 self._changed.notify_all()
 
     def load(self, make: Callable[[], EngineT], progress: Progress = NO_PROGRESS) -> EngineT:
         """Make an engine while no other has its weights on the device. See `turn` for errors."""
-        with self.turn(_Nobody(), progress):
+        with self.turn(_Loading(), progress):
             engine = make()
             with self._changed:
                 self._owner = engine
         return engine
 
-    @property
-    def _own_depth(self) -> int:
-        """Number of turns that this thread holds, one within another."""
-        return int(getattr(self._depth, "value", 0))
+    def _take(self, engine: Movable, thread: int, progress: Progress) -> None:
+        with self._changed:
+            self._wait(engine, thread, progress)
+            if self._owner is engine:
+                self._holders.append(thread)
+                return
+            self._is_moving = True
+        # Without the lock, so that whoever waits can be cancelled meanwhile.
+        owner = None
+        try:
+            owner = self._hand_over(engine)
+        finally:
+            with self._changed:
+                self._owner, self._is_moving = owner, False
+                if owner is not None:
+                    self._holders.append(thread)
+                self._changed.notify_all()
 
-    def _wait(self, engine: Movable, progress: Progress) -> None:
+    def _wait(self, engine: Movable, thread: int, progress: Progress) -> None:
         """Wait until the device is this engine's or free, and no other engine waits for it."""
-        if not self._is_blocked(engine):
+        if not self._is_blocked(engine, thread):
             return
         self._waiting.append(engine)
         deadline_s = time.monotonic() + MAX_WAIT_S
         try:
             with progress.stage(TURN_STAGE):
-                while self._is_blocked(engine):
+                while self._is_blocked(engine, thread):
                     progress.raise_if_cancelled()
                     if time.monotonic() > deadline_s:
-                        raise OutOfMemory("The other checkpoint is using the device; ask again when its answers are complete.")
+                        raise DeviceBusy("The other checkpoint is using the device; ask again when its answers are complete.")
                     self._changed.wait(CANCEL_POLL_S)
         finally:
             self._waiting.remove(engine)
             self._changed.notify_all()
 
-    def _is_blocked(self, engine: Movable) -> bool:
+    def _is_blocked(self, engine: Movable, thread: int) -> bool:
+        if self._is_moving:
+            return True
         if self._owner is not engine:
-            return self._users > 0
+            return bool(self._holders)
         # A thread that holds a turn already must not wait for one that waits for its end.
-        return self._own_depth == 0 and any(other is not engine for other in self._waiting)
+        return thread not in self._holders and any(other is not engine for other in self._waiting)
 
-    def _hand_over(self, engine: Movable) -> None:
+    def _hand_over(self, engine: Movable) -> Movable:
         start_s = time.monotonic()
         if self._owner is not None:
             self._owner.leave_device()
-        # Without an owner the device is free, should the move fail.
-        self._owner = None
         engine.enter_device()
-        self._owner = engine
         log.info("another checkpoint took the device in %.1f s", time.monotonic() - start_s)
+        return engine
 
 
 class MovableWeights:
     """The weights of a model on a device, with a copy in the host's memory from the first move on.
 
-    Weights do not change, so that a move away only frees the device.
+    Weights do not change, so that a later move away only frees the device.
     """
 
     def __init__(self, model: Any) -> None:
@@ -159,19 +173,29 @@ class MovableWeights:
         """Free the device.
 
         Raises:
-            OutOfMemory: the host has no memory for the weights.
+            DeviceBusy: the host has no memory for the weights. They stay on the device.
         """
         if self._is_away:
             return
-        with memory_errors("the weights of the other checkpoint", "choose a smaller checkpoint"):
-            for tensor in self._tensors():
-                if tensor not in self._host:
-                    self._host[tensor] = tensor.data.to("cpu", copy=True)
+        missing = [tensor for tensor in self._tensors() if tensor not in self._host]
+        self._check_host(sum(tensor.numel() * tensor.element_size() for tensor in missing))
+        with memory_errors("the weights of the other checkpoint", "choose a smaller --grounding-model"):
+            self._host |= {tensor: tensor.data.to("cpu", copy=True) for tensor in missing}
         for tensor in self._tensors():
             tensor.data = self._host[tensor]
         self._is_away = True
         if torch.accelerator.is_available():
             torch.accelerator.empty_cache()
+
+    def _check_host(self, size_bytes: int) -> None:
+        """Linux gives memory that does not exist, and ends the process when it is used."""
+        free_bytes = psutil.virtual_memory().available
+        if size_bytes > MAX_HOST_SHARE * free_bytes:
+            raise DeviceBusy(
+                f"The two checkpoints take turns on the device, and {size_bytes / 1e9:.1f} GB of weights do not fit into the "
+                f"{free_bytes / 1e9:.1f} GB of memory that are free; choose a smaller --grounding-model, or serve it elsewhere "
+                "(--grounding-server)."
+            )
 
     def enter(self) -> None:
         """Copy the weights to the device.

@@ -98,6 +98,7 @@ def locate(
     plan = locating.planner.plan(video, "caption", span=span, progress=progress.child(0.0, PLANNING_PROGRESS_SHARE))
     coverage = CoverageTracker(plan, key_frames_only=locating.decoder.key_frames_only)
     coarse: list[list[Span]] = []
+    empty_windows: list[Span] = []
     unresolved: list[Span] = []
     coarse_share = len(plan.windows) / (len(plan.windows) + 1)
     windows_progress = progress.child(PLANNING_PROGRESS_SHARE, coarse_share)
@@ -105,28 +106,45 @@ def locate(
         spans, is_readable = ground(session, query, progress=step)
         coverage.add(session, is_readable=is_readable)
         coarse.append(spans)
-        # The absence is verified now, because the session may be evicted before the last window is prefilled.
         if spans:
             continue
-        if grounding_pool is None:
-            is_absent = is_readable and _is_absent(session, prober, query, options, step)
-        else:
-            is_absent = is_readable and (not options.verify or deny_in_windows(pool, prober, video, window.span, query, step))
-        if not is_absent:
+        if not is_readable:
+            unresolved.append(window.span)
+        elif grounding_pool is not None:
+            empty_windows.append(window.span)
+        # The absence is verified now, because the session may be evicted before the last window is prefilled.
+        elif not _is_absent(session, prober, query, options, step):
             unresolved.append(window.span)
     if coverage.out_of_distribution and not coarse:
         raise out_of_distribution_error(locating.engine.checkpoint)
     spans = _merge_across_windows(coarse)
     spans += [candidate for candidate in candidates if all(candidate.iou(known) < MIN_SAME_EVENT_IOU for known in spans)]
+    check = _CandidateCheck(pool, prober, video, query, options, grounding_pool)
+    checks_progress = progress.child(coarse_share, 1.0)
+    verdicts: list[_Verdict] = []
+    if grounding_pool is None:
+        for one, step in zip(sorted(spans), checks_progress.steps(len(spans)), strict=True):
+            verdicts.append(check.verify(check.refine(one, plan.patch_period_s, step), step))
+    else:
+        # One checkpoint after the other: if they take turns on a device, each change moves gigabytes.
+        refining, verifying = checks_progress.child(0.0, 0.5), checks_progress.child(0.5, 1.0)
+        refined = [
+            check.refine(one, plan.patch_period_s, step)
+            for one, step in zip(sorted(spans), refining.steps(len(spans)), strict=True)
+        ]
+        steps = verifying.steps(len(empty_windows) + len(refined))
+        for window_span, step in zip(empty_windows, steps, strict=False):
+            if options.verify and not deny_in_windows(pool, prober, video, window_span, query, step):
+                unresolved.append(window_span)
+        verdicts = [check.verify(candidate, step) for candidate, step in zip(refined, steps, strict=True)]
     occurrences: list[Occurrence] = []
-    steps = progress.child(coarse_share, 1.0).steps(len(spans))
-    for candidate, step in zip(sorted(spans), steps, strict=True):
-        check = _CandidateCheck(pool, prober, video, query, options, step, grounding_pool)
-        occurrence = check.check(candidate, plan.patch_period_s)
-        unresolved += [candidate] if occurrence is None and not check.is_denied else []
+    for verdict in verdicts:
+        unresolved += [verdict.candidate] if verdict.occurrence is None and not verdict.is_denied else []
         # Two candidates may be one occurrence.
-        if occurrence is not None and all(occurrence.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in occurrences):
-            occurrences.append(occurrence)
+        if verdict.occurrence is not None and all(
+            verdict.occurrence.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in occurrences
+        ):
+            occurrences.append(verdict.occurrence)
     progress.update(1.0)
     ordered = tuple(sorted(occurrences, key=lambda item: item.span))
     return Localization(ordered, coverage.coverage(), plan, merge_spans(unresolved))
@@ -162,8 +180,32 @@ class _ClipResult:
     coverage: CoverageTracker
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A span that may be an occurrence, and what the clips around it gave."""
+
+    coarse: Span
+    span: Span | None
+    """The refined span, or the coarse one without refinement; None if the clips do not show the query."""
+    patch_period_s: float
+    sessions: Sequence[VideoSession] = ()
+    """Sessions of the clips, if the checkpoint that refined also verifies. Others would hold the memory of the device."""
+    has_gaps: bool = False
+    """Whether a clip could not be decoded, or its reply not be read."""
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What came of a candidate."""
+
+    candidate: Span
+    occurrence: Occurrence | None
+    is_denied: bool = False
+    """Whether verification denies a candidate that is no occurrence; without verification, its clip does."""
+
+
 class _CandidateCheck:
-    """The check of one candidate span of a query."""
+    """The check of the candidate spans of a query."""
 
     def __init__(
         self,
@@ -172,58 +214,57 @@ class _CandidateCheck:
         video: VideoInfo,
         query: str,
         options: LocateOptions,
-        progress: Progress,
         grounding_pool: SessionPool | None,
     ) -> None:
         self._pool, self._prober, self._video, self._query = pool, prober, video, query
-        self._grounding_pool = grounding_pool
-        self._options, self._progress = options, progress
-        self.is_denied = True
-        """Whether verification denies a candidate that is no occurrence; without verification, its clip does."""
+        self._grounding_pool, self._options = grounding_pool, options
 
-    def check(self, coarse: Span, coarse_period_s: float) -> Occurrence | None:
-        """Return the occurrence; None if its clip or its verification denies it."""
-        if self._options.refine:
-            return self._refine(coarse, coarse_period_s)
-        if not self._options.verify:
-            return Occurrence(coarse, coarse_period_s)
-        is_verified = verify_claim(self._pool, self._prober, self._video, coarse, self._query, progress=self._progress)
-        return None if is_verified is False else Occurrence(coarse, coarse_period_s, is_verified)
-
-    def _refine(self, coarse: Span, coarse_period_s: float) -> Occurrence | None:
-        """Return the occurrence with refined boundaries; None if its clip does not show it."""
+    def refine(self, coarse: Span, coarse_period_s: float, progress: Progress) -> _Candidate:
+        """Return the candidate of a span, with refined boundaries where the options have it."""
+        if not self._options.refine:
+            return _Candidate(coarse, coarse, coarse_period_s)
         if coarse.duration_s + 2 * MARGIN_S <= MAX_CLIP_S:
-            clips = [self._ground_clip(with_margin(coarse))]
+            clips = [self._ground_clip(with_margin(coarse), progress)]
             refined_span = max(clips[0].spans, key=coarse.iou, default=None)
         else:
             # Of a long occurrence only the two boundaries are opened.
             half_s = MAX_CLIP_S / 2
-            clips = [self._ground_clip(Span(edge_s - half_s, edge_s + half_s)) for edge_s in (coarse.start_s, coarse.end_s)]
+            clips = [
+                self._ground_clip(Span(edge_s - half_s, edge_s + half_s), progress) for edge_s in (coarse.start_s, coarse.end_s)
+            ]
             refined_span = _join_edges(coarse, clips[0].spans, clips[1].spans)
+        sessions = [session for clip in clips for session in clip.sessions] if self._grounding_pool is None else []
         if refined_span is None or refined_span.iou(coarse) < MIN_SAME_EVENT_IOU:
-            if any(clip.coverage.has_gaps for clip in clips):
-                # An undecodable clip, or an unreadable reply, does not contradict the coarse pass.
-                return Occurrence(coarse, coarse_period_s)
-            self.is_denied = not self._options.verify or self._verify_in(clips, coarse) is False
-            return None
-        is_verified = self._verify_in(clips, refined_span) if self._options.verify else None
-        if is_verified is False:
-            return None
+            has_gaps = any(clip.coverage.has_gaps for clip in clips)
+            return _Candidate(coarse, None, coarse_period_s, sessions, has_gaps)
         patch_period_s = max(clip.coverage.coverage().patch_period_s for clip in clips)
-        return Occurrence(refined_span, patch_period_s, is_verified)
+        return _Candidate(coarse, refined_span, patch_period_s, sessions)
 
-    def _verify_in(self, clips: Sequence[_ClipResult], span: Span) -> bool | None:
-        if self._grounding_pool is not None:
-            return verify_claim(self._pool, self._prober, self._video, span, self._query, progress=self._progress)
-        sessions = [session for clip in clips for session in clip.sessions]
-        return verify_in(sessions, self._prober, span, self._query, progress=self._progress)
+    def verify(self, candidate: _Candidate, progress: Progress) -> _Verdict:
+        """Return the occurrence; None if the clips or the verification deny it."""
+        coarse = candidate.coarse
+        if candidate.span is None:
+            if candidate.has_gaps:
+                # An undecodable clip, or an unreadable reply, does not contradict the coarse pass.
+                return _Verdict(coarse, Occurrence(coarse, candidate.patch_period_s))
+            is_denied = not self._options.verify or self._verify(candidate, coarse, progress) is False
+            return _Verdict(coarse, None, is_denied)
+        is_verified = self._verify(candidate, candidate.span, progress) if self._options.verify else None
+        if is_verified is False:
+            return _Verdict(coarse, None, is_denied=True)
+        return _Verdict(coarse, Occurrence(candidate.span, candidate.patch_period_s, is_verified))
 
-    def _ground_clip(self, around: Span) -> _ClipResult:
+    def _verify(self, candidate: _Candidate, span: Span, progress: Progress) -> bool | None:
+        if not self._options.refine or self._grounding_pool is not None:
+            return verify_claim(self._pool, self._prober, self._video, span, self._query, progress=progress)
+        return verify_in(candidate.sessions, self._prober, span, self._query, progress=progress)
+
+    def _ground_clip(self, around: Span, progress: Progress) -> _ClipResult:
         locating = self._grounding_pool or self._pool
-        sessions, coverage = open_clip(locating, self._video, around, progress=self._progress)
+        sessions, coverage = open_clip(locating, self._video, around, progress=progress)
         spans: list[Span] = []
         for session in sessions:
-            found_spans, is_readable = ground(session, self._query, progress=self._progress)
+            found_spans, is_readable = ground(session, self._query, progress=progress)
             coverage.add(session, is_readable=is_readable)
             spans += found_spans
         return _ClipResult(spans, sessions, coverage)

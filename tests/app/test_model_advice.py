@@ -7,11 +7,7 @@ import pytest
 from longview.app.model_advice import describe_machine, describe_recommendation
 from longview.model.engine.machine import Machine
 from longview.model.recommendation import recommend
-
-GIB = 2**30
-LAPTOP = Machine("cpu", "a laptop", (16 * GIB,), 16 * GIB, cores=2, flops_per_s=400e9, bytes_per_s=12e9)
-ONE_GPU = Machine("cuda", "NVIDIA card", (24 * GIB,), 64 * GIB, 16, 165e12, 1e12, multiplies_fp8=True)
-EIGHT_GPUS = Machine("cuda", "NVIDIA card", (80 * GIB,) * 8, 1024 * GIB, 64, 800e12, 3e12, True, True)
+from tests.model.test_recommendation import EIGHT_GPUS, LAPTOP, ONE_GPU
 
 
 @pytest.mark.parametrize(
@@ -22,30 +18,31 @@ EIGHT_GPUS = Machine("cuda", "NVIDIA card", (80 * GIB,) * 8, 1024 * GIB, 64, 800
             """
 This machine: 2 cores, 16 GB of memory, no GPU.
 Recommended: Qwen/Qwen3.5-0.8B (1.7 GB) for captions and questions.
-The captions of one hour of video take about 42 min; to locate something in it takes about 14 min the first time. Speech and \
+The captions of one hour of video take about 40 min; to locate something in it takes about 14 min the first time. Speech and \
 text on screen are searchable before that.
 `longview models pull recommended` downloads 1.7 GB and makes it the default.""",
         ),
         (
             ONE_GPU,
             """
-This machine: NVIDIA card with 24 GB, 16 cores, 64 GB of memory.
+This machine: a card with 24 GB, 16 cores, 64 GB of memory.
 Recommended: Qwen/Qwen3.5-9B-FP8 (11.9 GB) for captions and questions, MCG-NJU/TimeLens2-4B (8.9 GB) to locate and the speech \
 model large-v3-turbo (1.6 GB).
 The two checkpoints take turns on the GPU: one is in the memory of the host while the other works.
-The captions of one hour of video take about 11 min; to locate something in it takes about 10 min the first time. Speech and \
+The captions of one hour of video take about 20 min; to locate something in it takes about 10 min the first time. Speech and \
 text on screen are searchable before that.
-FP8 needs the package kernels: pip install kernels
+FP8 needs the package kernels (pip install kernels), which fetches code from the hub when it is first used.
 `longview models pull recommended` downloads 22.4 GB and makes them the default.""",
         ),
         (
             EIGHT_GPUS,
             """
-This machine: 8 x NVIDIA card with 80 GB, 64 cores, 1024 GB of memory.
+This machine: 8 x a card with 80 GB, 64 cores, 1024 GB of memory.
 Recommended: Qwen/Qwen3.5-397B-A17B-FP8 (399 GB) for captions and questions, MCG-NJU/TimeLens2-8B (17.5 GB) to locate and the \
 speech model large-v3-turbo (1.6 GB).
-The captions of one hour of video take about 6 min; to locate something in it takes about 3 min the first time. Speech and \
+The captions of one hour of video take about 13 min; to locate something in it takes about 9 min the first time. Speech and \
 text on screen are searchable before that.
+FP8 needs the package kernels (pip install kernels), which fetches code from the hub when it is first used.
 `longview models pull recommended` downloads 418 GB and makes them the default.""",
         ),
     ],

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,3 +134,21 @@ def test_times_are_refined_by_the_checkpoint_that_locates(
     (item,) = result.occurrences
     assert item.is_verified and item.span.iou(EVENTS[1].event.span) > 0.9
     assert item.uncertainty_s <= result.plan.patch_period_s
+
+
+def test_all_is_located_and_refined_before_anything_is_verified(
+    pool: SessionPool, prober: Prober, decoder: Decoder, video: VideoInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # If the two take turns on a device, each change moves the weights of both.
+    grounding, verify = Grounding(decoder), type(prober).verify
+    prompts_before: list[int] = []
+
+    def record_and_verify(prober: Prober, *arguments: Any, **keywords: Any) -> bool | None:
+        prompts_before.append(len(grounding.engine.prompts))
+        return verify(prober, *arguments, **keywords)
+
+    monkeypatch.setattr(type(prober), "verify", record_and_verify)
+    options = LocateOptions(verify=True, refine=True)
+    result = locate(pool, prober, video, "red circle", options, grounding_pool=grounding.pool)
+    assert len(result.occurrences) == 3
+    assert len(prompts_before) >= 3 and set(prompts_before) == {len(grounding.engine.prompts)}
