@@ -40,7 +40,7 @@ def test_time_on_a_gpu_follows_from_the_context_that_the_engine_would_choose() -
     # 12 and 9 GB of weights leave no room for a context of each beside a chunk in 24 GiB, and both fit into the host.
     assert recommendation.takes_turns
     # Of 24 GiB, 3 are for speech. Nine tenths of the rest, less 11.9 GB of weights and 3.3 GB of a chunk, have room for 119K
-    # tokens of 32 KiB in 0.8 of it. 21 windows of three minutes have 176 patches of up to 627 tokens, and 13 tokens of a timestamp.
+    # tokens of 32 KiB in 0.8 of it. 21 windows of three minutes have 176 patches of 627 tokens, and 13 tokens of a timestamp.
     patches, tokens_per_patch = 21 * 176, 627
     tokens = patches * (tokens_per_patch + 13) + 4 * 3600
     dense_flops = tokens * 13.9e9 + patches * tokens_per_patch * (3.6e9 + tokens_per_patch * 2e6)
