@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from longview.model.engine.profiles import Profile, find_profile, read_named_profile, read_profile
 from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint, ModelError
+from longview.model.model_folders import find_folder, indexed_files
 from longview.model.revision import revision_of
 from longview.video.sampler import TrainedRange
 
@@ -39,8 +40,6 @@ AUTO_PATTERN = re.compile(r"Qwen/Qwen3(-VL-\d+B(-A\d+B)?-Instruct|\.\d+-[\d.]+B(
 """Names of the checkpoints among which `auto` chooses: Qwen3-VL Instruct, Qwen3.5 and later."""
 AUTO_KV_TOKENS = 64 * 1024
 """Minimum KV cache, in tokens, that must fit beside the weights of the checkpoint that `auto` selects."""
-WEIGHT_INDEX = "model.safetensors.index.json"
-"""Name of the file that lists the files of a checkpoint's weights, if there are several."""
 FINGERPRINT_SAMPLES = 64
 FINGERPRINT_BLOCK_BYTES = 1 << 16
 
@@ -169,8 +168,7 @@ def _with_yarn(checkpoint: Checkpoint, context_tokens: int) -> Checkpoint:
 def _find(name: str) -> Checkpoint:
     if name == "demo":
         return _read_checkpoint("demo", DEMO)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    if folder := find_folder(name):
         return _read_checkpoint(str(folder.resolve()), folder.resolve())
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith((".", "/", "~")):
         raise CheckpointNotFound(
@@ -219,7 +217,7 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
     except (OSError, ValueError) as error:
         raise InvalidCheckpoint(f"{folder} is not a checkpoint: it has no readable config.json.") from error
     weights = sorted(path for path in folder.glob("*.safetensors") if path.name != OOD_DETECTOR_FILE)
-    if missing := [name for name in _indexed_files(folder) if not (folder / name).is_file()]:
+    if missing := [name for name in indexed_files(folder) if not (folder / name).is_file()]:
         raise InvalidCheckpoint(
             f"{folder} is not complete, because it has no {missing[0]}; copy it again."
             if Path(name).is_absolute()
@@ -250,17 +248,6 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
         weight_bytes=sum(path.stat().st_size for path in weights),
         max_context_tokens=int(text.get("max_position_embeddings", 32768)),
     )
-
-
-def _indexed_files(folder: Path) -> list[str]:
-    """Return the names of the weight files that the index of a checkpoint of several files lists."""
-    path = folder / WEIGHT_INDEX
-    if not path.exists():
-        return []
-    try:
-        return sorted({str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidCheckpoint(f"{path} is not the index of a checkpoint's weights.") from error
 
 
 def _find_ood_detector(folder: Path) -> Path | None:

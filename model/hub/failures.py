@@ -22,14 +22,13 @@ from longview.model.errors import (
     RepositoryNotFound,
 )
 from longview.video.ffmpeg import FULL_DISK_ERRORS
-from longview.video.progress import Cancelled
 
 log = logging.getLogger(__name__)
 
 REQUEST_LOG = logging.getLogger("httpx2")
 """Log of the requests of the hub's client, with the whole address of each."""
 OFFLINE = "HF_HUB_OFFLINE is set, so nothing is downloaded; unset it."
-KEPT = "what was transferred is kept, and `longview models pull` goes on there"
+RESUME_ADVICE = "what was transferred is kept, and `longview models pull` goes on there"
 
 
 def hub_address() -> str:
@@ -43,8 +42,26 @@ def repository_page(repo_id: str) -> str:
 
 
 @contextmanager
-def explained(repo_id: str, revision: str = constants.DEFAULT_REVISION) -> Iterator[None]:
-    """Turn the errors of a block that asks the hub, or writes to the cache, into errors of this package.
+def reply_errors(*errors: type[Exception]) -> Iterator[None]:
+    """Turn errors that the hub's client has about a reply that it does not understand into an error of this package.
+
+    `errors`: their types. The block does nothing but ask the hub, so that no bug is taken for a failure of the hub.
+
+    Raises:
+        HubUnreachable: the reply is not that of a model hub.
+    """
+    try:
+        yield
+    except OSError:
+        # The client's error about a refused request is a ValueError, too.
+        raise
+    except errors as error:
+        raise HubUnreachable(_no_hub_text()) from error
+
+
+@contextmanager
+def hub_errors(repo_id: str, revision: str = constants.DEFAULT_REVISION) -> Iterator[None]:
+    """Turn the errors of requests to the hub and of writing to the cache into errors of this package.
 
     The client of the hub warns of each attempt that it repeats; only those who ask for a log see it. The addresses to which the
     hub redirects are in no log, because they are signed.
@@ -58,9 +75,7 @@ def explained(repo_id: str, revision: str = constants.DEFAULT_REVISION) -> Itera
         hub_logging.set_verbosity_error()
     try:
         yield
-    except (ModelError, Cancelled):
-        raise
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         log.info("%s: %s", repo_id, type(error).__name__)
         raise _explain(error, repo_id, revision) from error
     finally:
@@ -79,14 +94,18 @@ def _explain(error: BaseException, repo_id: str, revision: str) -> ModelError:
         if isinstance(cause, HfHubHTTPError):
             return _explain_status(cause, repo_id, revision)
         if isinstance(cause, httpx2.TimeoutException):
-            return HubUnreachable(f"{hub_address()} did not answer in time; try again: {KEPT}.")
+            return HubUnreachable(f"{hub_address()} did not answer in time; try again: {RESUME_ADVICE}.")
         if isinstance(cause, httpx2.TransportError):
-            return HubUnreachable(f"There is no connection to {hub_address()}; check the network and try again: {KEPT}.")
+            return HubUnreachable(f"There is no connection to {hub_address()}; check the network and try again: {RESUME_ADVICE}.")
         if isinstance(cause, OSError) and cause.errno is not None:
             return _explain_system_error(cause)
-    if isinstance(error, FileMetadataError | httpx2.HTTPError | httpx2.InvalidURL) or not isinstance(error, OSError):
-        return HubUnreachable(f"{hub_address()} does not answer as a model hub does; check HF_ENDPOINT and the network.")
-    return HubUnreachable(f"The transfer from {hub_address()} broke off; try again: {KEPT}.")
+    if isinstance(error, FileMetadataError) or not isinstance(error, OSError):
+        return HubUnreachable(_no_hub_text())
+    return HubUnreachable(f"The transfer from {hub_address()} broke off; try again: {RESUME_ADVICE}.")
+
+
+def _no_hub_text() -> str:
+    return f"{hub_address()} does not answer as a model hub does; check HF_ENDPOINT and the network."
 
 
 def _explain_status(error: HfHubHTTPError, repo_id: str, revision: str) -> ModelError:
@@ -114,8 +133,8 @@ def _explain_status(error: HfHubHTTPError, repo_id: str, revision: str) -> Model
             f"There is no repository {repo_id} on {hub_address()}, or a file of it is gone; check the name."
         )
     if status == 429:
-        return HubUnreachable(f"{hub_address()} receives too many requests from here (429); wait and try again: {KEPT}.")
-    return HubUnreachable(f"{hub_address()} failed ({status}); try again later: {KEPT}.")
+        return HubUnreachable(f"{hub_address()} receives too many requests from here (429); wait and try again: {RESUME_ADVICE}.")
+    return HubUnreachable(f"{hub_address()} failed ({status}); try again later: {RESUME_ADVICE}.")
 
 
 def _explain_system_error(error: OSError) -> ModelError:
@@ -123,7 +142,7 @@ def _explain_system_error(error: OSError) -> ModelError:
     if error.errno in FULL_DISK_ERRORS:
         return CacheFull(
             f"The disk is full: the Hugging Face cache {folder} has no space left. Free space, or set HF_HOME to a folder on "
-            "another disk; finished files are kept."
+            "another disk. Finished files are kept; one that did not fit was deleted."
         )
     return CacheNotWritable(
         f"The Hugging Face cache {folder} cannot be written ({error.strerror}); set HF_HOME to a folder of yours."

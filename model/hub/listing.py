@@ -13,7 +13,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from longview.model.errors import HubUnreachable, InvalidCheckpoint, RepositoryNotFound
-from longview.model.hub.failures import OFFLINE, explained
+from longview.model.hub.failures import OFFLINE, hub_errors, reply_errors
 from longview.model.hub.transfer import HubFile, fetch_small_file
 
 Kind = Literal["checkpoint", "speech"]
@@ -114,7 +114,7 @@ def _ask(repo_id: str, revision: str, *, has_files: bool) -> Any:
     check_name(repo_id, revision)
     if is_offline_mode():
         raise HubUnreachable(OFFLINE)
-    with explained(repo_id, revision):
+    with hub_errors(repo_id, revision), reply_errors(ValueError, KeyError, TypeError, AttributeError):
         info = HfApi(endpoint=constants.ENDPOINT).model_info(
             repo_id, revision=revision, files_metadata=has_files, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
         )
@@ -164,7 +164,7 @@ def _check_config(listing: Listing) -> None:
     file = next((file for file in listing.files if file.path == constants.CONFIG_NAME), None)
     config: Any = None
     if file is not None and file.size <= MAX_CONFIG_BYTES:
-        with explained(repo_id, listing.commit):
+        with hub_errors(repo_id, listing.commit):
             content = fetch_small_file(repo_id, listing.commit, file)
         with suppress(ValueError, RecursionError):
             config = json.loads(content)

@@ -5,14 +5,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.file_download import _create_symlink
 
 from longview.model.errors import CacheFull, CacheNotWritable, DamagedDownload
 from longview.model.hub.cache import (
@@ -21,13 +22,15 @@ from longview.model.hub.cache import (
     PulledFile,
     PullRecord,
     broken_links,
+    delete_pending_record,
     has_reference,
     read_record,
     repository_folder,
+    write_pending_record,
     write_record,
     write_reference,
 )
-from longview.model.hub.failures import explained
+from longview.model.hub.failures import hub_errors, reply_errors
 from longview.model.hub.listing import Listing, check_name, find_commit, list_repository
 from longview.model.hub.transfer import HubFile, OnBytes, damaged_text, matches, transfer
 from longview.video.ffmpeg import FULL_DISK_ERRORS
@@ -41,9 +44,8 @@ MAX_HTTP_BYTES = constants.MAX_HTTP_DOWNLOAD_SIZE
 """Maximum size of a file that the hub sends by HTTP, in bytes."""
 HASH_SHARE = 0.1
 """Share of a byte that is hashed in the progress; one that is transferred counts as one."""
-ETAG = re.compile(r"[\w-]+", re.ASCII)
 OWN_PARTIAL = re.compile(rf"[0-9a-f]+{re.escape(PARTIAL_SUFFIX)}")
-"""Names of the partial files of this module. Other clients write a random part into theirs."""
+"""Names of the partial files of this module. Current versions of the hub's client write a random part into theirs."""
 RANGE_NOT_SATISFIABLE = 416
 
 
@@ -64,14 +66,14 @@ class PlannedPull:
 
 
 @dataclass(frozen=True)
-class Pulled:
+class PullResult:
     """What a pull has transferred."""
 
     plan: PlannedPull
     folder: Path
     """The folder of the commit in the cache."""
     transferred_bytes: int
-    replaced: tuple[str, ...]
+    replaced_files: tuple[str, ...]
     """Files of the cache whose content had changed, and which were transferred again."""
 
 
@@ -114,7 +116,7 @@ def check_space(plans: Sequence[PlannedPull]) -> None:
         )
 
 
-def pull(plan: PlannedPull, progress: Progress = NO_PROGRESS, on_bytes: OnBytes = lambda _: None) -> Pulled:
+def pull(plan: PlannedPull, progress: Progress = NO_PROGRESS, on_bytes: OnBytes = lambda _: None) -> PullResult:
     """Transfer what is missing of a repository, check all hashes, and record the commit. A partial file is continued.
 
     `on_bytes`: is called with the number of bytes after each piece that was transferred.
@@ -125,7 +127,7 @@ def pull(plan: PlannedPull, progress: Progress = NO_PROGRESS, on_bytes: OnBytes 
         Cancelled: the operation was cancelled.
     """
     listing = plan.listing
-    with explained(listing.repo_id, listing.commit), _lock(listing.repo_id, progress):
+    with hub_errors(listing.repo_id, listing.commit), _lock(listing.repo_id, progress):
         return _Puller(plan, progress, on_bytes).run()
 
 
@@ -139,9 +141,11 @@ class _Puller:
         folder = repository_folder(plan.listing.repo_id)
         self._blobs, self._snapshot = folder / "blobs", folder / "snapshots" / plan.listing.commit
         self._work, self._transferred_bytes = 0.0, 0
-        self._replaced: list[str] = []
+        self._replaced_files: list[str] = []
+        self._intact_files: dict[str, os.stat_result] = {}
+        """The state of each file of the snapshot when its hash was the right one."""
 
-    def run(self) -> Pulled:
+    def run(self) -> PullResult:
         listing = self._listing
         self._blobs.mkdir(parents=True, exist_ok=True)
         self._snapshot.mkdir(parents=True, exist_ok=True)
@@ -150,47 +154,51 @@ class _Puller:
             write_reference(listing.repo_id, listing.revision, listing.commit)
         for path in [*broken_links(self._snapshot)]:
             path.unlink()
-        for file in listing.files:
-            if not (self._snapshot / file.path).exists() and not (self._blobs / file.digest).exists():
-                # The mark of a commit that is not complete, from the beginning to the end of the pull.
-                self._partial(file).touch()
         record = read_record(listing.repo_id)
-        checked = {item.path: item for item in record.files} if record else {}
+        write_pending_record(self._make_record(tuple(PulledFile(file.path, file.size, file.digest, 0) for file in listing.files)))
+        last_files = {item.path: item for item in record.files} if record else {}
         # Weights come last: as long as they are missing, nothing takes the folder for a checkpoint.
         files = sorted(listing.files, key=lambda file: (file.path.endswith(WEIGHT_SUFFIXES), file.size))
         for file in files:
-            self._ensure(file, checked.get(file.path))
-        self._record()
+            self._ensure(file, last_files.get(file.path))
+        self._record(record)
         for path in self._blobs.glob(f"*{PARTIAL_SUFFIX}"):
             if OWN_PARTIAL.fullmatch(path.name):
                 path.unlink(missing_ok=True)
-        return Pulled(self._plan, self._snapshot, self._transferred_bytes, tuple(self._replaced))
+        return PullResult(self._plan, self._snapshot, self._transferred_bytes, tuple(self._replaced_files))
 
-    def _record(self) -> None:
-        listing = self._listing
-        files = tuple(
-            PulledFile(file.path, file.size, file.digest, (self._snapshot / file.path).stat().st_mtime_ns)
-            for file in listing.files
-        )
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        record = PullRecord(RECORD_VERSION, listing.repo_id, listing.kind, listing.revision, listing.commit, now, files)
-        earlier = read_record(listing.repo_id)
-        if earlier is None or (earlier.commit, earlier.revision, earlier.files) != (record.commit, record.revision, record.files):
+    def _record(self, last_record: PullRecord | None) -> None:
+        """Write the record, after a last look at each file: another program may have changed it meanwhile."""
+        files = []
+        for file in self._listing.files:
+            path = self._snapshot / file.path
+            status = path.stat()
+            if _identity(status) != _identity(self._intact_files[file.path]):
+                self._refuse_damaged(file, path)
+            files.append(PulledFile(file.path, file.size, file.digest, status.st_mtime_ns))
+        record = self._make_record(tuple(files))
+        if last_record is None or replace(last_record, pulled_at=record.pulled_at) != record:
             write_record(record)
+        delete_pending_record(record.repository)
 
-    def _ensure(self, file: HubFile, checked: PulledFile | None) -> None:
+    def _make_record(self, files: tuple[PulledFile, ...]) -> PullRecord:
+        listing, now = self._listing, datetime.now(UTC).isoformat(timespec="seconds")
+        return PullRecord(RECORD_VERSION, listing.repo_id, listing.kind, listing.revision, listing.commit, now, files)
+
+    def _ensure(self, file: HubFile, last_file: PulledFile | None) -> None:
         """Make a file complete in the snapshot, with the content that the hub states."""
         pointer, blob = self._snapshot / file.path, self._blobs / file.digest
         source = next((path for path in (pointer, blob) if path.exists()), None)
         if source is not None:
             status = source.stat()
-            is_checked = checked == PulledFile(file.path, file.size, file.digest, status.st_mtime_ns)
-            if status.st_size == file.size and (is_checked or matches(source, file, self._count_hashed)):
+            is_unchanged = last_file == PulledFile(file.path, file.size, file.digest, status.st_mtime_ns)
+            if status.st_size == file.size and (is_unchanged or matches(source, file, self._count_hashed)):
                 if source is blob:
-                    self._link(file)
+                    self._link(file, is_new=False)
+                self._intact_files[file.path] = status
                 return
             self._discard(pointer, blob)
-            self._replaced.append(file.path)
+            self._replaced_files.append(file.path)
             log.warning("%s of %s has changed in the cache, so it is transferred again.", file.path, self._listing.repo_id)
         self._transfer(file)
 
@@ -205,54 +213,60 @@ class _Puller:
         listing = self._listing
         if file.size > MAX_HTTP_BYTES:
             # Only the client's own function speaks the other protocol. It does not resume.
-            self._link(file)
+            with reply_errors(ValueError):
+                hf_hub_download(
+                    listing.repo_id,
+                    file.path,
+                    revision=listing.commit,
+                    cache_dir=constants.HF_HUB_CACHE,
+                    endpoint=constants.ENDPOINT,
+                )
             self._count_transferred(file.size)
             self._refuse_damaged(file, self._snapshot / file.path)
             return
-        url = hf_hub_url(listing.repo_id, file.path, revision=listing.commit, endpoint=constants.ENDPOINT)
-        metadata = get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT, endpoint=constants.ENDPOINT)
-        partial = self._partial(file)
+        partial = self._blobs / f"{file.digest}{PARTIAL_SUFFIX}"
         if _size(partial) > file.size:
-            _empty(partial)
+            partial.unlink()
         try:
             with partial.open("ab") as target:
                 transfer(listing.repo_id, listing.commit, file, target, self._count_transferred)
         except DamagedDownload:
-            _empty(partial)
+            partial.unlink()
             raise
         except OSError as error:
-            is_useless = isinstance(error, HfHubHTTPError) and error.response.status_code == RANGE_NOT_SATISFIABLE
-            if error.errno in FULL_DISK_ERRORS or is_useless:
+            if error.errno in FULL_DISK_ERRORS:
                 # A full disk must not stay full.
-                _empty(partial)
+                partial.unlink()
+            if isinstance(error, HfHubHTTPError) and error.response.status_code == RANGE_NOT_SATISFIABLE:
+                # The server has less of the file than is here.
+                partial.unlink()
+                raise DamagedDownload(damaged_text(listing.repo_id, file)) from error
             raise
         self._refuse_damaged(file, partial)
-        # The client of the hub names a file after its ETag, which of a mirror may be another one than the hash.
-        etag = metadata.etag or ""
-        partial.replace(self._blobs / (etag if ETAG.fullmatch(etag) else file.digest))
-        self._link(file)
+        partial.replace(self._blobs / file.digest)
+        self._link(file, is_new=True)
 
     def _refuse_damaged(self, file: HubFile, path: Path) -> None:
+        """Check the hash of a file, and delete the file if it is another one."""
         with self._progress.stage(f"Verifying {self._listing.repo_id}"):
-            is_intact = path.stat().st_size == file.size and matches(path, file, self._count_hashed)
+            status = path.stat()
+            is_intact = status.st_size == file.size and matches(path, file, self._count_hashed)
         if not is_intact:
             self._discard(path, self._blobs / file.digest)
-            _empty(self._partial(file))
             raise DamagedDownload(damaged_text(self._listing.repo_id, file))
+        self._intact_files[file.path] = status
 
-    def _partial(self, file: HubFile) -> Path:
-        """Return the path of a file that is not complete yet."""
-        return self._blobs / f"{file.digest}{PARTIAL_SUFFIX}"
+    def _link(self, file: HubFile, *, is_new: bool) -> None:
+        """Put a file of the blobs into the snapshot, as the client of the hub does: by a link where the disk can have links.
 
-    def _link(self, file: HubFile) -> None:
-        """Let the client of the hub put a file that was transferred into the snapshot, in the layout of its cache."""
-        hf_hub_download(
-            self._listing.repo_id,
-            file.path,
-            revision=self._listing.commit,
-            cache_dir=constants.HF_HUB_CACHE,
-            endpoint=constants.ENDPOINT,
-        )
+        Where it cannot, a new file is moved, and another one is copied, because more may depend on it.
+
+        The client would take the blob that the ETag names, and a mirror may have one ETag for two files. Blobs are therefore
+        named after their hash, which is the ETag of the hub itself.
+        """
+        pointer = self._snapshot / file.path
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        _create_symlink(str(self._blobs / file.digest), str(pointer), new_blob=is_new)
 
     def _count_transferred(self, count: int) -> None:
         self._transferred_bytes += count
@@ -286,11 +300,9 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _empty(partial: Path) -> None:
-    """Delete the content of a partial file, but leave the mark that it is missing."""
-    partial.unlink(missing_ok=True)
-    with suppress(OSError):
-        partial.touch()
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """Return what stays the same as long as a file is not written."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 
 from longview.model.errors import DamagedDownload
+from longview.model.hub.failures import reply_errors
 
 HASH_BLOCK_BYTES = 1 << 22
 SHA256_DIGITS = 64
@@ -39,20 +40,21 @@ def transfer(repo_id: str, commit: str, file: HubFile, target: BinaryIO, on_byte
     where the connection breaks off.
 
     Raises:
-        DamagedDownload: the server sends more than the file has.
-        OSError, httpx2.HTTPError: see `longview.model.hub.failures.explained`.
+        DamagedDownload: the server sends more than the file has. HubUnreachable: its headers are not those of a hub.
+        OSError, httpx2.HTTPError: see `longview.model.hub.failures.hub_errors`.
     """
     meter: Any = lambda **options: _Meter(file, options.get("initial", 0), on_bytes)  # noqa: E731 (it stands for a class)
-    http_get(
-        hf_hub_url(repo_id, file.path, revision=commit, endpoint=constants.ENDPOINT),
-        target,
-        resume_size=target.tell(),
-        # Of a compressed file, no part could be asked for.
-        headers=build_hf_headers() | {"Accept-Encoding": "identity"},
-        expected_size=file.size,
-        displayed_filename=file.path,
-        tqdm_class=meter,
-    )
+    with reply_errors(ValueError):
+        http_get(
+            hf_hub_url(repo_id, file.path, revision=commit, endpoint=constants.ENDPOINT),
+            target,
+            resume_size=target.tell(),
+            # Of a compressed file, no part could be asked for.
+            headers=build_hf_headers() | {"Accept-Encoding": "identity"},
+            expected_size=file.size,
+            displayed_filename=file.path,
+            tqdm_class=meter,
+        )
 
 
 def fetch_small_file(repo_id: str, commit: str, file: HubFile) -> bytes:

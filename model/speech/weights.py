@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from longview.model.errors import InvalidSpeechModel, SpeechModelNotFound
+from longview.model.model_folders import find_folder
 from longview.model.revision import revision_of
 
 BUNDLED_NAME = "whisper-base"
@@ -111,8 +112,8 @@ def find_speech_model(choice: str = "auto") -> SpeechModel:
         raise SpeechModelNotFound(f"Speech recognition needs the package faster-whisper; {INSTALL_HINT}.")
     if choice in ("auto", BUNDLED_NAME):
         return _bundled_model()
-    folder = Path(choice).expanduser()
-    return _folder_model(folder, folder.name) if folder.is_dir() else _cached_model(choice)
+    folder = find_folder(choice)
+    return _folder_model(folder, folder.name) if folder else _cached_model(choice)
 
 
 def _bundled_model() -> SpeechModel:
