@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from longview.app.errors import BadRequest
 from longview.app.settings import ENV_PREFIX, Settings
 from longview.model.engine.checkpoints import Checkpoint, find_cached_checkpoint, find_checkpoint
 from longview.model.errors import ModelError
+from longview.model.model_folders import find_folder
 from longview.model.speech.weights import BUNDLED_NAME, MODEL_FILE, find_speech_model, speech_repository
 from longview.video.atomic import atomic_write
 
@@ -66,6 +67,21 @@ def set_default(name: str) -> DefaultSetting:
     return setting
 
 
+def set_defaults_only(names: Sequence[str]) -> tuple[dict[DefaultSetting, str], dict[DefaultSetting, str]]:
+    """Make models the defaults, and remove from `longview.toml` the settings that suit none of them.
+
+    Return the settings with these models, and those that were removed with the models that they named.
+
+    Raises:
+        ModelError, BadRequest: as `set_default`.
+    """
+    in_file = _read_file()
+    defaults = dict(map(_find, names))
+    removed_values = {name: str(in_file[name]) for name in DEFAULT_SETTINGS if name in in_file and name not in defaults}
+    _edit_file({name: defaults.get(name) for name in (*removed_values, *defaults)})
+    return defaults, removed_values
+
+
 def reset_defaults(name: str | None = None) -> tuple[DefaultSetting, ...]:
     """Remove a model, or all models, from `longview.toml`; return the settings that named it.
 
@@ -81,26 +97,25 @@ def reset_defaults(name: str | None = None) -> tuple[DefaultSetting, ...]:
     return names
 
 
-def setting_of(checkpoint: Checkpoint) -> DefaultSetting:
-    """Return the setting that names a checkpoint, by what it was trained for."""
-    return "model" if checkpoint.profile.capabilities.answers else "grounding_model"
-
-
 def _find(name: str) -> tuple[DefaultSetting, str]:
     """Return the setting and the value that mean a model."""
     if name in ("auto", "demo"):
         return "model", name
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    if folder := find_folder(name):
         folder = folder.resolve()
         if (folder / MODEL_FILE).is_file() and not any(folder.glob("*.safetensors")):
             find_speech_model(str(folder))
             return "speech_model", str(folder)
-        return setting_of(find_checkpoint(str(folder))), str(folder)
+        return _setting_of(find_checkpoint(str(folder))), str(folder)
     if name == BUNDLED_NAME or "/" not in name or _has_speech_model(name):
         find_speech_model(name)
         return "speech_model", name
-    return setting_of(find_cached_checkpoint(name)), name
+    return _setting_of(find_cached_checkpoint(name)), name
+
+
+def _setting_of(checkpoint: Checkpoint) -> DefaultSetting:
+    """Return the setting that names a checkpoint, by what it was trained for."""
+    return "model" if checkpoint.profile.capabilities.answers else "grounding_model"
 
 
 def _has_speech_model(repo_id: str) -> bool:
@@ -118,7 +133,10 @@ def _is_same(value: str, name: str) -> bool:
 
 
 def _other_names(name: str) -> set[str]:
-    names = {str(Path(name).expanduser().resolve())}
+    names = set()
+    with suppress(OSError, RuntimeError, ValueError):
+        # Its folder may be gone.
+        names.add(str(Path(name).expanduser().resolve()))
     with suppress(ModelError):
         names.add(speech_repository(name))
     return names

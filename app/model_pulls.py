@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longview.app.errors import BadRequest
 from longview.app.streams import Stream
+from longview.model.catalog import read_catalog
 from longview.model.engine.checkpoints import find_cached_checkpoint
+from longview.model.model_folders import find_folder
 from longview.model.speech.weights import BUNDLED_NAME, speech_repository
 from longview.video.progress import Progress
 
 if TYPE_CHECKING:
-    from longview.model.hub.pulls import PlannedPull, Pulled
+    from longview.model.hub.pulls import PlannedPull, PullResult
 
 INCLUDED = ("auto", "demo", BUNDLED_NAME)
 """Names of models that come with Longview, and of the choice among them."""
@@ -43,9 +44,14 @@ def repository_of(name: str) -> str:
     """
     if name in INCLUDED:
         raise BadRequest(f"{name} comes with Longview; it is neither pulled nor removed.")
-    if Path(name).expanduser().is_dir() or name.startswith((".", "/", "~")):
+    if find_folder(name) or name.startswith((".", "/", "~")):
         raise BadRequest(f"{name} is a folder of yours, which Longview uses where it lies, and never removes.")
     return speech_repository(name)
+
+
+def license_of(repo_id: str) -> str | None:
+    """Return the license of a published checkpoint that the catalogue has; None if it is in no catalogue."""
+    return next((item.license for item in read_catalog().checkpoints if item.name == repo_id), None)
 
 
 def plan_pulls(names: Sequence[str], *, update: bool = False) -> PullPlan:
@@ -70,23 +76,23 @@ def plan_pulls(names: Sequence[str], *, update: bool = False) -> PullPlan:
     return plan
 
 
-def pull_models(plan: PullPlan) -> Stream[tuple["Pulled", ...]]:
+def pull_models(plan: PullPlan) -> Stream[tuple["PullResult", ...]]:
     """Transfer what is missing of several models, one after another, and check them.
 
     Those that are complete when one fails are kept. The stream raises `ModelError`; see `longview.model.hub.pulls.pull`.
     """
     from longview.model.hub.pulls import pull
 
-    def transfer_all(progress: Progress) -> tuple["Pulled", ...]:
-        pulled, done = [], 0.0
-        for planned in plan.pulls:
+    def transfer_all(progress: Progress) -> tuple["PullResult", ...]:
+        results, fraction = [], 0.0
+        for pull_plan in plan.pulls:
             # A model of which nothing is missing takes a little time, too: its files are checked.
-            share = (planned.missing_bytes + 1) / (plan.missing_bytes + len(plan.pulls))
-            pulled.append(pull(planned, progress.child(done, done + share)))
-            done += share
-            if planned.listing.kind == "checkpoint":
-                find_cached_checkpoint(planned.listing.repo_id)
-        return tuple(pulled)
+            share = (pull_plan.missing_bytes + 1) / (plan.missing_bytes + len(plan.pulls))
+            results.append(pull(pull_plan, progress.child(fraction, fraction + share)))
+            fraction += share
+            if pull_plan.listing.kind == "checkpoint":
+                find_cached_checkpoint(pull_plan.listing.repo_id)
+        return tuple(results)
 
     return Stream(transfer_all)
 

@@ -378,13 +378,13 @@ def _exit(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def stop(*, as_json: bool) -> NoReturn:
-    """Report that the user has stopped the verb, and exit with the code that shells use for that."""
+def stop(*, as_json: bool, message: str = STOPPED) -> NoReturn:
+    """Report that the user has stopped the verb, and what is kept, and exit with the code that shells use for that."""
     error = Cancelled()
     if as_json:
         with suppress(OutputFailed, BrokenPipeError):
-            write_out(to_json(ErrorDocument(error=ErrorOut(code=error.code, message=STOPPED))) + "\n")
-    write_err(STOPPED)
+            write_out(to_json(ErrorDocument(error=ErrorOut(code=error.code, message=message))) + "\n")
+    write_err(message)
     raise typer.Exit(CANCELLED_EXIT_CODE)
 
 

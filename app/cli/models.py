@@ -7,22 +7,26 @@ import typer
 
 from longview.app import model_defaults, schemas
 from longview.app import settings as settings_module
-from longview.app.cli.console import Context, command, command_with_subcommands
+from longview.app.cli.console import Context, command, command_with_subcommands, stop
 from longview.app.cli.output import printable, write_err
 from longview.app.errors import BadRequest
 from longview.app.local_models import LocalModel, local_models
 from longview.app.model_defaults import Default
-from longview.app.model_pulls import PullPlan, plan_pulls, pull_models, remove_model
+from longview.app.model_pulls import PullPlan, license_of, plan_pulls, pull_models, remove_model
 from longview.app.reports import count_text
 from longview.app.settings import load_settings
 from longview.indexing.provenance_text import REVISION_DIGITS
 from longview.model.engine.checkpoints import incomplete_checkpoints
+from longview.video.progress import Cancelled
 
 if TYPE_CHECKING:
-    from longview.model.hub.pulls import Pulled
+    from longview.model.hub.pulls import PullResult
 
 RECOMMENDED = "recommended"
 """The name that means what is recommended for this machine."""
+MIN_GIGABYTES = 100_000_000
+"""Minimum size that is stated in gigabytes, in bytes."""
+STOPPED_PULL = "Stopped. What was transferred is kept: the same command goes on there."
 
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="A Hugging Face id, or the size of a speech model, such as small.")
@@ -41,28 +45,30 @@ def models(context: Context) -> None:
     # PyTorch takes seconds to import.
     from longview.app.model_advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
 
-    found, recommendation = local_models(context.app.settings), recommend_here(context.app.settings)
+    checkpoints, recommendation = local_models(context.app.settings), recommend_here(context.app.settings)
     incomplete = incomplete_checkpoints()
     document = schemas.ModelsDocument(
-        models=[schemas.LocalModelOut.of(model) for model in found],
+        models=[schemas.LocalModelOut.of(model) for model in checkpoints],
         incomplete=list(incomplete),
         recommendation=schemas.RecommendationOut.of(recommendation),
     )
-    installed = {model.checkpoint.name for model in found} | installed_speech_models(recommendation)
-    advice = [describe_machine(recommendation.machine), *describe_recommendation(recommendation, installed)]
-    missing = [f"  {name} is not complete; `longview models pull {name}` goes on where it stopped." for name in incomplete]
-    context.print_result(document, "\n".join([*map(_describe, found), *missing, "", *advice]))
+    names = {model.checkpoint.name for model in checkpoints} | installed_speech_models(recommendation)
+    advice = [describe_machine(recommendation.machine), *describe_recommendation(recommendation, names)]
+    hints = [f"  {name} is not complete; `longview models pull {name}` goes on where it stopped." for name in incomplete]
+    context.print_result(document, "\n".join([*map(_describe, checkpoints), *hints, "", *advice]))
 
 
 def _describe(model: LocalModel) -> str:
     memory = ", ".join(
-        f"{tokens // 1024}K {needed / 1e9:.1f} GB{'' if model.fits(tokens) else ' (does not fit)'}"
-        for tokens, needed in model.memory_bytes.items()
+        f"{tokens // 1024}K {memory_bytes / 1e9:.1f} GB{'' if model.fits(tokens) else ' (does not fit)'}"
+        for tokens, memory_bytes in model.memory_bytes.items()
     )
-    chosen = "* " if model.is_chosen else "  "
+    mark = "* " if model.is_chosen else "  "
     commit = model.checkpoint.revision
     revision = f" at {_short(commit)}" if commit else ""
-    return f"{chosen}{model.checkpoint.name}{revision}  {', '.join(model.tasks)}\n    memory with a context of {memory}"
+    weight_bytes = model.checkpoint.weight_bytes
+    weights = f"{weight_bytes / 1e9:.1f} GB" if weight_bytes >= MIN_GIGABYTES else f"{weight_bytes / 1e6:.0f} MB"
+    return f"{mark}{model.checkpoint.name}{revision}  {', '.join(model.tasks)}\n    weights {weights}, with a context of {memory}"
 
 
 @command("json", parent=models)
@@ -82,15 +88,24 @@ def pull(
 
     Example: longview models pull recommended
     """
-    chosen = _recommended_names(context) if RECOMMENDED in names else ()
-    pulled = pull_named(context, [*(name for name in names if name != RECOMMENDED), *chosen], update=update)
-    defaults = {model_defaults.set_default(name): name for name in chosen}
+    recommended_names = _recommended_names(context) if RECOMMENDED in names else ()
+    results = _pull(context, [*(name for name in names if name != RECOMMENDED), *recommended_names], update=update)
+    defaults: dict[model_defaults.DefaultSetting, str] = {}
+    removed_values: dict[model_defaults.DefaultSetting, str] = {}
+    if recommended_names:
+        defaults, removed_values = model_defaults.set_defaults_only(recommended_names)
     document = schemas.PullDocument(
-        models=[schemas.PulledModelOut.of(model) for model in pulled], default_settings=list(defaults)
+        models=[schemas.PulledModelOut.of(result, license_of(result.plan.listing.repo_id)) for result in results],
+        default_settings=list(defaults),
+        reset_settings=list(removed_values),
     )
-    lines = [line for model in pulled for line in _pulled_lines(model, is_default=bool(defaults))]
+    lines = [line for result in results for line in _result_lines(result, is_default=bool(defaults))]
     file = printable(str(settings_module.CONFIG_FILE))
     lines += [f"The default {setting} is now {name} (in {file})." for setting, name in defaults.items()]
+    lines += [
+        f"The default {setting} was reset, because none is recommended; it was {printable(name)}."
+        for setting, name in removed_values.items()
+    ]
     context.print_result(document, "\n".join(lines))
 
 
@@ -103,33 +118,34 @@ def _recommended_names(context: Context) -> tuple[str, ...]:
     return recommendation.names
 
 
-def pull_named(context: Context, names: Sequence[str], *, update: bool = False) -> tuple["Pulled", ...]:
-    """Pull models by their names: state on stderr what is transferred, then show the progress."""
+def _pull(context: Context, names: Sequence[str], *, update: bool) -> tuple["PullResult", ...]:
+    """Pull models by their names: state on stderr what is transferred, with the licenses, then show the progress."""
     plan = plan_pulls(names, update=update)
     write_err(_plan_text(plan))
     try:
         return context.follow(pull_models(plan))
-    except KeyboardInterrupt:
-        write_err("What was transferred is kept: the same command goes on there.")
-        raise
+    except (KeyboardInterrupt, Cancelled):
+        stop(as_json=context.as_json, message=STOPPED_PULL)
 
 
 def _plan_text(plan: PullPlan) -> str:
     count = count_text(len(plan.pulls), "model")
     present_bytes = plan.size_bytes - plan.missing_bytes
-    return f"{count}: {_gigabytes(plan.missing_bytes)} to download; {_gigabytes(present_bytes)} are here already."
+    text = f"{count}: {_gigabytes(plan.missing_bytes)} to download; {_gigabytes(present_bytes)} are here already."
+    licenses = {pull.listing.repo_id: license_of(pull.listing.repo_id) for pull in plan.pulls}
+    return "\n".join([text, *(f"{repo_id}: {license_name}" for repo_id, license_name in licenses.items() if license_name)])
 
 
-def _pulled_lines(model: "Pulled", *, is_default: bool) -> list[str]:
-    listing = model.plan.listing
-    name, commit, size = listing.repo_id, _short(listing.commit), _gigabytes(model.plan.size_bytes)
-    if model.transferred_bytes:
+def _result_lines(result: "PullResult", *, is_default: bool) -> list[str]:
+    listing = result.plan.listing
+    name, commit, size = listing.repo_id, _short(listing.commit), _gigabytes(result.plan.size_bytes)
+    if result.transferred_bytes:
         option = "--speech-model" if listing.kind == "speech" else "--model"
         use = "" if is_default else f"; use it with {option}, or by default after: longview models default {name}"
         lines = [f"Pulled {name} at {commit} ({size}){use}"]
     else:
         lines = [f"{name} is up to date at {commit} ({size})."]
-    if newer := model.plan.newer_commit:
+    if newer := result.plan.newer_commit:
         lines.append(f"  The hub has a newer commit, {_short(newer)}; `longview models pull {name} --update` takes it.")
     return lines
 
@@ -141,10 +157,10 @@ def remove(context: Context, name: ModelName) -> None:
     Example: longview models remove Qwen/Qwen3-VL-4B-Instruct
     """
     freed_bytes = remove_model(name)
-    reset = model_defaults.reset_defaults(name)
-    document = schemas.RemoveModelDocument(name=name, freed_bytes=freed_bytes, reset_settings=list(reset))
+    settings = model_defaults.reset_defaults(name)
+    document = schemas.RemoveModelDocument(name=name, freed_bytes=freed_bytes, reset_settings=list(settings))
     lines = [f"Removed {name}: {_gigabytes(freed_bytes)} are free again."]
-    lines += [f"It was the default of {setting}, which was reset." for setting in reset]
+    lines += [f"It was the default of {setting}, which was reset." for setting in settings]
     context.print_result(document, "\n".join(lines))
 
 
@@ -162,18 +178,20 @@ def default(
 
     Example: longview models default Qwen/Qwen3-VL-8B-Instruct
     """
-    changed: Sequence[str] = ()
+    settings: Sequence[str] = ()
     if unset:
-        changed = model_defaults.reset_defaults(name)
-        if name is not None and not changed:
+        settings = model_defaults.reset_defaults(name)
+        if name is not None and not settings:
             raise BadRequest(f"{name} is no default of {settings_module.CONFIG_FILE}.")
     elif name is not None:
-        changed = (model_defaults.set_default(name),)
-    defaults = model_defaults.read_defaults(load_settings() if changed else context.app.settings)
+        settings = (model_defaults.set_default(name),)
+    defaults = model_defaults.read_defaults(load_settings() if settings else context.app.settings)
     document = schemas.DefaultsDocument(
-        defaults=schemas.DefaultOut.of_all(defaults), changed_settings=list(changed), file=str(settings_module.CONFIG_FILE)
+        defaults=schemas.DefaultOut.of_all(defaults),
+        changed_settings=list(settings),
+        file=str(settings_module.CONFIG_FILE),
     )
-    context.print_result(document, "\n".join(_default_text(item, is_changed=item.setting in changed) for item in defaults))
+    context.print_result(document, "\n".join(_default_text(item, is_changed=item.setting in settings) for item in defaults))
 
 
 def _default_text(item: Default, *, is_changed: bool) -> str:

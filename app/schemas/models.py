@@ -10,7 +10,7 @@ from longview.app.schemas.base import rounded
 if TYPE_CHECKING:
     from longview.app.local_models import LocalModel
     from longview.app.model_defaults import Default
-    from longview.model.hub.pulls import Pulled
+    from longview.model.hub.pulls import PullResult
     from longview.model.recommendation import Recommendation
 
 
@@ -95,6 +95,8 @@ class PulledModelOut(BaseModel):
     """A model that was pulled."""
 
     name: str
+    license: str | None
+    """Its license, as the catalogue of published checkpoints states it; null if it is not there."""
     kind: str
     """`checkpoint`, or `speech` for a speech model."""
     revision: str
@@ -110,19 +112,20 @@ class PulledModelOut(BaseModel):
     folder: str
 
     @classmethod
-    def of(cls, pulled: "Pulled") -> Self:
+    def of(cls, result: "PullResult", license_name: str | None) -> Self:
         """Return the document of a pull."""
-        listing = pulled.plan.listing
+        listing = result.plan.listing
         return cls(
             name=listing.repo_id,
+            license=license_name,
             kind=listing.kind,
             revision=listing.revision,
             commit=listing.commit,
-            newer_commit=pulled.plan.newer_commit,
-            size_bytes=pulled.plan.size_bytes,
-            transferred_bytes=pulled.transferred_bytes,
-            replaced_files=list(pulled.replaced),
-            folder=str(pulled.folder),
+            newer_commit=result.plan.newer_commit,
+            size_bytes=result.plan.size_bytes,
+            transferred_bytes=result.transferred_bytes,
+            replaced_files=list(result.replaced_files),
+            folder=str(result.folder),
         )
 
 
@@ -132,6 +135,8 @@ class PullDocument(BaseModel):
     models: list[PulledModelOut]
     default_settings: list[str]
     """Settings of `longview.toml` that name one of them now; `pull recommended` writes them."""
+    reset_settings: list[str]
+    """Settings of `longview.toml` that `pull recommended` has removed, because no such model is recommended."""
 
 
 class RemoveModelDocument(BaseModel):

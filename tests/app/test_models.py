@@ -1,5 +1,6 @@
 """The verb `models` lists what is in the Hugging Face cache, pulls from a hub, removes, and chooses the default."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -14,12 +15,13 @@ from typer.testing import CliRunner, Result
 
 from longview.app import model_advice
 from longview.app import settings as settings_module
+from longview.app.cli import models as cli_models
 from longview.app.cli.console import cli
 from longview.app.settings import Settings
 from longview.model.engine.machine import Machine
 from longview.model.hub.cache import repository_folder
 from longview.model.recommendation import recommend
-from tests.app.shell import Shell, environment
+from tests.app.shell import environment
 from tests.hub_server import Hub, Reply
 
 CONFIG = {
@@ -37,10 +39,16 @@ KV_BYTES = 2 * 2 * 10 * 2 * 128
 """Keys and values of a token in ten layers with two heads of 128 numbers of two bytes."""
 
 
-def cache_repository(home: Path, repo_id: str, weight_bytes: int, config: dict[str, Any] = CONFIG) -> None:
-    """Put a repository into a cache as the hub's own client does."""
-    folder = home / "hub" / f"models--{repo_id.replace('/', '--')}"
-    snapshot = folder / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+BOARD = Machine("cpu", "a board", (1 << 30,), 1 << 30, 1, 1e9, 1e9)
+"""A machine that is too small for all published checkpoints."""
+CARD = Machine("cuda", "a card", (24 << 30,), 64 << 30, 16, 165e12, 1e12, multiplies_fp8=True, has_fp8_kernels=True)
+
+
+def cache_repository(repo_id: str, weight_bytes: int, config: dict[str, Any] = CONFIG) -> None:
+    """Put a repository into the cache as the hub's own client does."""
+    folder = repository_folder(repo_id)
+    snapshot = folder / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text(snapshot.name)
@@ -48,50 +56,6 @@ def cache_repository(home: Path, repo_id: str, weight_bytes: int, config: dict[s
     with (snapshot / "model.safetensors").open("wb") as file:
         # A hole takes no space on the disk.
         file.truncate(weight_bytes)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    home = tmp_path / "home"
-    cache_repository(home, "Qwen/Qwen3-VL-2B-Instruct", 4_000_000_000)
-    cache_repository(home, "TencentARC/TimeLens-8B", 1 << 43)
-    cache_repository(home, "openai/whisper-tiny", 1000, {"model_type": "whisper"})
-    return home
-
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def list_models(tmp_path: Path, home: Path, *options: str) -> dict[str, dict[str, Any]]:
-    printed = Shell(tmp_path / "library").run("models", "--json", *options, HF_HOME=str(home)).stdout
-    return {model["name"]: model for model in json.loads(printed)["models"]}
-
-
-def test_checkpoints_are_listed_with_what_they_need_and_what_they_are_for(tmp_path: Path, home: Path) -> None:
-    models = list_models(tmp_path, home, "--model", "Qwen/Qwen3-VL-2B-Instruct")
-    assert [*models] == ["demo", "Qwen/Qwen3-VL-2B-Instruct", "TencentARC/TimeLens-8B"]
-    general, grounding = models["Qwen/Qwen3-VL-2B-Instruct"], models["TencentARC/TimeLens-8B"]
-    assert general["tasks"] == ["captions", "answers", "locates all"] and grounding["tasks"] == ["locates one"]
-    assert general["memory_bytes"]["65536"] == 4_000_000_000 + 65_536 * KV_BYTES
-    assert (models["demo"]["revision"], general["revision"], grounding["revision"]) == (None, COMMIT, COMMIT)
-    # It takes no context of 256K.
-    assert [*general["memory_bytes"]] == ["16384", "65536"]
-    # No machine has eight terabytes of memory.
-    assert not any(grounding["fits"].values())
-    assert [name for name, model in models.items() if model["chosen"]] == ["Qwen/Qwen3-VL-2B-Instruct"]
-
-
-def test_checkpoint_that_is_not_here_is_not_downloaded(tmp_path: Path, home: Path) -> None:
-    models = list_models(tmp_path, home, "--model", "Qwen/Qwen3-VL-4B-Instruct")
-    assert not any(model["chosen"] for model in models.values()) and "Qwen/Qwen3-VL-4B-Instruct" not in models
-
-
-LARGE_SPEECH = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
-GENERAL, GROUNDING, SPEECH = "Qwen/Qwen3-VL-2B-Instruct", "TencentARC/TimeLens-8B", "Systran/faster-whisper-small"
-CHECKPOINT = {"config.json": json.dumps(CONFIG).encode(), "model.safetensors": bytes(10_000_000)}
-CHUNK_BYTES = 10 * 1024 * 1024
-"""Size of the pieces in which the client of the hub writes, outside of this process."""
-SPEECH_MODEL = {"config.json": b'{"suppress_ids": []}', "model.bin": bytes(5_000_000), "vocabulary.txt": b"a"}
 
 
 @pytest.fixture
@@ -105,16 +69,6 @@ def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.fixture
-def models_hub(hub: Hub, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """A hub with a model of each kind."""
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1_000_000)
-    hub.add(GENERAL, CHECKPOINT)
-    hub.add(GROUNDING, CHECKPOINT)
-    hub.add(SPEECH, SPEECH_MODEL)
-    return hub
-
-
 def call(*words: str, code: int = 0) -> Result:
     """Run a subcommand of `models` in this process."""
     result = CliRunner().invoke(cli, ["models", *words])
@@ -126,11 +80,70 @@ def document(*words: str, code: int = 0) -> Any:
     return json.loads(call(*words, "--json", code=code).stdout)
 
 
+def use_machine(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:
+    """Recommend checkpoints for a machine, in place of this one."""
+    monkeypatch.setattr(model_advice, "measure_machine", lambda *_, **__: machine)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache with two checkpoints and a model that is none."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    use_machine(monkeypatch, BOARD)
+    cache_repository("Qwen/Qwen3-VL-2B-Instruct", 4_000_000_000)
+    cache_repository("TencentARC/TimeLens-8B", 1 << 43)
+    cache_repository("openai/whisper-tiny", 1000, {"model_type": "whisper"})
+
+
+@pytest.mark.usefixtures("cache")
+def test_checkpoints_are_listed_with_what_they_need_and_what_they_are_for() -> None:
+    models = {model["name"]: model for model in document("--model", "Qwen/Qwen3-VL-2B-Instruct")["models"]}
+    assert [*models] == ["demo", "Qwen/Qwen3-VL-2B-Instruct", "TencentARC/TimeLens-8B"]
+    general, grounding = models["Qwen/Qwen3-VL-2B-Instruct"], models["TencentARC/TimeLens-8B"]
+    assert general["tasks"] == ["captions", "answers", "locates all"] and grounding["tasks"] == ["locates one"]
+    assert general["memory_bytes"]["65536"] == 4_000_000_000 + 65_536 * KV_BYTES
+    assert (models["demo"]["revision"], general["revision"], grounding["revision"]) == (None, COMMIT, COMMIT)
+    # It takes no context of 256K.
+    assert [*general["memory_bytes"]] == ["16384", "65536"]
+    # No machine has eight terabytes of memory.
+    assert not any(grounding["fits"].values())
+    assert [name for name, model in models.items() if model["chosen"]] == ["Qwen/Qwen3-VL-2B-Instruct"]
+    # Weights and cache add up to the memory.
+    text = call("--model", "Qwen/Qwen3-VL-2B-Instruct").stdout
+    assert "\n    weights 4.0 GB, with a context of 16K 4.2 GB, 64K 4.7 GB" in text and "\n    weights 18 MB, with" in text
+
+
+@pytest.mark.usefixtures("cache")
+def test_checkpoint_that_is_not_here_is_not_downloaded() -> None:
+    models = document("--model", "Qwen/Qwen3-VL-4B-Instruct")["models"]
+    assert "Qwen/Qwen3-VL-4B-Instruct" not in [model["name"] for model in models]
+    assert not any(model["chosen"] for model in models)
+
+
+LARGE_SPEECH = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
+GENERAL, GROUNDING, SPEECH = "Qwen/Qwen3-VL-2B-Instruct", "TencentARC/TimeLens-8B", "Systran/faster-whisper-small"
+CHECKPOINT = {"config.json": json.dumps(CONFIG).encode(), "model.safetensors": bytes(10_000_000)}
+CHUNK_BYTES = 10 * 1024 * 1024
+"""Size of the pieces in which the client of the hub writes, outside of this process."""
+SPEECH_MODEL = {"config.json": b'{"suppress_ids": []}', "model.bin": bytes(5_000_000), "vocabulary.txt": b"a"}
+
+
+@pytest.fixture
+def models_hub(hub: Hub, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A hub with a model of each kind."""
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1_000_000)
+    hub.add(GENERAL, CHECKPOINT)
+    hub.add(GROUNDING, CHECKPOINT)
+    hub.add(SPEECH, SPEECH_MODEL)
+    return hub
+
+
 def test_models_of_all_kinds_are_pulled_at_once_and_their_sum_is_stated_first(models_hub: Hub) -> None:
     printed = call("pull", GENERAL, f"{GROUNDING}@main", "small")
     lines = printed.stderr.splitlines()
     assert lines[0] == "3 models: 0.03 GB to download; 0.00 GB are here already."
-    assert {line.partition("Downloading ")[2].split(" ")[0] for line in lines[1:]} >= {GENERAL, GROUNDING, SPEECH}
+    # The catalogue has no license of the others.
+    assert lines[1] == f"{GROUNDING}: BSD-3-Clause" and f"{GENERAL}:" not in printed.stderr
     assert printed.stdout.startswith(f"Pulled {GENERAL} at 01234567 (0.01 GB); use it with --model")
     assert f"Pulled {SPEECH} at 01234567 (0.01 GB); use it with --speech-model" in printed.stdout
     models_hub.add(GENERAL, CHECKPOINT, commit="89abcdef" * 5)
@@ -142,6 +155,7 @@ def test_models_of_all_kinds_are_pulled_at_once_and_their_sum_is_stated_first(mo
     ]
     (model,) = document("pull", GENERAL, "--update")["models"]
     assert model["commit"] == "89abcdef" * 5 and model["transferred_bytes"] == 0 and model["newer_commit"] is None
+    assert model["license"] is None and document("pull", GROUNDING)["models"][0]["license"] == "BSD-3-Clause"
     assert Path(model["folder"], "model.safetensors").stat().st_size == 10_000_000
     models = {model["name"]: model for model in document("--model", "demo")["models"]}
     assert models[GENERAL]["revision"] == "89abcdef" * 5 and SPEECH not in models
@@ -150,9 +164,8 @@ def test_models_of_all_kinds_are_pulled_at_once_and_their_sum_is_stated_first(mo
 def test_recommended_models_are_pulled_and_become_the_default(
     models_hub: Hub, config_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gpu = Machine("cuda", "a card", (24 << 30,), 64 << 30, 16, 165e12, 1e12, multiplies_fp8=True, has_fp8_kernels=True)
-    monkeypatch.setattr(model_advice, "measure_machine", lambda *_, **__: gpu)
-    model, grounding, speech = recommend(gpu).names
+    use_machine(monkeypatch, CARD)
+    model, grounding, speech = recommend(CARD).names
     for name, files in ((model, CHECKPOINT), (grounding, CHECKPOINT), (LARGE_SPEECH, SPEECH_MODEL)):
         models_hub.add(name, files)
     assert f"Recommended: {model} (11.9 GB) for captions and questions, {grounding} (8.9 GB) to locate" in call().stdout
@@ -167,9 +180,20 @@ def test_recommended_models_are_pulled_and_become_the_default(
     assert "finds all of it here and makes them the default." in call().stdout
 
 
+def test_default_that_is_not_recommended_is_reset(models_hub: Hub, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_models, "_recommended_names", lambda _: (GENERAL,))
+    config_file.parent.mkdir()
+    config_file.write_text(f'grounding_model = "{GROUNDING}"\nport = 7000\nspeech_model = "small"\n')
+    printed = call("pull", "recommended").stdout
+    assert f"The default grounding_model was reset, because none is recommended; it was {GROUNDING}." in printed
+    assert config_file.read_text() == f'port = 7000\nmodel = "{GENERAL}"\n'
+    config_file.write_text('speech_model = "small"\n')
+    again = document("pull", "recommended")
+    assert (again["default_settings"], again["reset_settings"]) == (["model"], ["speech_model"])
+
+
 def test_a_machine_without_a_recommendation_pulls_nothing(models_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = Machine("cpu", "a board", (1 << 30,), 1 << 30, 1, 1e9, 1e9)
-    monkeypatch.setattr(model_advice, "measure_machine", lambda *_, **__: tiny)
+    use_machine(monkeypatch, BOARD)
     assert "No published checkpoint fits" in document("pull", "recommended", code=1)["error"]["message"]
     assert models_hub.requests == []
     assert "This machine: 1 core, 1 GB of memory, no GPU." in call().stdout
@@ -185,7 +209,19 @@ def test_nothing_is_transferred_if_one_of_several_names_is_wrong(models_hub: Hub
 def test_what_is_no_repository_is_neither_pulled_nor_removed(models_hub: Hub, name: str) -> None:
     for verb in ("pull", "remove"):
         assert document(verb, name, code=1)["error"]["code"] == "bad_request"
-    assert document("pull", "no-such-size", code=1)["error"]["code"] == "speech_model_not_found"
+    assert models_hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("no-such-size", "speech_model_not_found"), ("x" * 5000, "speech_model_not_found"), ("~nouser", "bad_request")],
+)
+def test_name_that_cannot_be_a_path_is_refused_as_any_other(models_hub: Hub, name: str, code: str) -> None:
+    for verb in ("pull", "remove"):
+        assert document(verb, name, code=1)["error"]["code"] == code
+    assert document("default", name, code=1)["error"]["code"] == "speech_model_not_found"
+    assert document("default", name, "--unset", code=1)["error"]["code"] == "bad_request"
+    assert document("--model", name, code=1)["error"]["code"] == "checkpoint_not_found"
     assert models_hub.requests == []
 
 
@@ -197,11 +233,13 @@ def test_failure_is_one_sentence_with_the_page_to_visit(models_hub: Hub) -> None
     assert document("pull", GENERAL, code=1)["error"]["code"] == "access_refused"
 
 
-def test_interrupted_pull_goes_on_in_the_next_process(tmp_path: Path, models_hub: Hub) -> None:
+def test_interrupted_pull_goes_on_in_the_next_process(tmp_path: Path, models_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     models_hub.add(GENERAL, CHECKPOINT | {"model.safetensors": bytes(32_000_000)})
     models_hub.stall = threading.Event()
-    variables: dict[str, Any] = {"HF_ENDPOINT": models_hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    blobs = tmp_path / "home" / "hub" / repository_folder(GENERAL).name / "blobs"
+    use_machine(monkeypatch, BOARD)
+    home = str(Path(constants.HF_HUB_CACHE).parent)
+    variables: dict[str, str] = {"HF_ENDPOINT": models_hub.url, "HF_HOME": home, "HF_HUB_OFFLINE": "0"}
+    partial = repository_folder(GENERAL) / "blobs" / f"{hashlib.sha256(bytes(32_000_000)).hexdigest()}.incomplete"
     words = ("models", "pull", GENERAL)
     with subprocess.Popen(
         [sys.executable, "-m", "app", *words],
@@ -211,17 +249,19 @@ def test_interrupted_pull_goes_on_in_the_next_process(tmp_path: Path, models_hub
         env=environment(tmp_path / "library", **variables),
     ) as process:
         # The hub waits after sixteen megabytes.
-        while process.poll() is None and not any(path.stat().st_size for path in blobs.glob("*.incomplete")):
+        while process.poll() is None and not (partial.exists() and partial.stat().st_size):
             models_hub.stall.wait(0.02)
         process.send_signal(signal.SIGINT)
         printed, errors = process.communicate(timeout=60)
     models_hub.stall.set()
-    listed = json.loads(Shell(tmp_path / "library").run("models", "--json", **variables).stdout)
-    assert listed["incomplete"] == [GENERAL] and [model["name"] for model in listed["models"]] == ["demo"]
     assert process.returncode == 130 and printed == ""
-    assert "What was transferred is kept: the same command goes on there." in errors and "Traceback" not in errors
+    # The progress is between the first line and the last.
+    assert errors.splitlines()[-1] == "Stopped. What was transferred is kept: the same command goes on there."
+    assert "Traceback" not in errors and "discarded" not in errors
+    listing = document("--model", "demo")
+    assert listing["incomplete"] == [GENERAL] and [model["name"] for model in listing["models"]] == ["demo"]
     models_hub.requests.clear()
-    (model,) = json.loads(Shell(tmp_path / "library").run(*words, "--json", **variables).stdout)["models"]
+    (model,) = document(*words[1:])["models"]
     assert model["transferred_bytes"] == 32_000_000 - CHUNK_BYTES
     assert [headers["Range"] for _, _, headers in models_hub.requests if "Range" in headers] == [f"bytes={CHUNK_BYTES}-"]
 
@@ -258,20 +298,20 @@ def test_default_may_be_a_folder(models_hub: Hub, config_file: Path) -> None:
 
 def test_settings_file_is_otherwise_unchanged(config_file: Path, tmp_path: Path) -> None:
     # The file may be a link into a folder of settings, and have a key that nobody else may read.
-    kept = tmp_path / "dotfiles" / "longview.toml"
-    kept.parent.mkdir()
+    target = tmp_path / "dotfiles" / "longview.toml"
+    target.parent.mkdir()
     text = '# mine\r\nport = 1001  # the port\r\nserver_key = "secret"\r\n\r\n[other]\r\nkey = 1\r\n'
-    kept.write_bytes(text.encode())
-    kept.chmod(0o600)
+    target.write_bytes(text.encode())
+    target.chmod(0o600)
     config_file.parent.mkdir()
-    config_file.symlink_to(kept)
+    config_file.symlink_to(target)
     call("default", "demo")
-    assert config_file.is_symlink() and kept.stat().st_mode & 0o777 == 0o600
-    changed = kept.read_bytes().decode()
-    assert changed.replace('model = "demo"\r\n', "") == text
-    assert changed.index('model = "demo"') < changed.index("[other]")
+    assert config_file.is_symlink() and target.stat().st_mode & 0o777 == 0o600
+    content = target.read_bytes().decode()
+    assert content.replace('model = "demo"\r\n', "") == text
+    assert content.index('model = "demo"') < content.index("[other]")
     call("default", "--unset")
-    assert kept.read_bytes().decode() == text
+    assert target.read_bytes().decode() == text
 
 
 def test_variable_that_overrides_the_default_is_named(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
