@@ -28,8 +28,8 @@ class CaptionOffer:
     @property
     def advice(self) -> str:
         """The text, and how to accept the offer on the command line."""
-        kept = "captions it again; the older captions stay" if self.has_captions else "captions it"
-        return f"{self.text} `{self.command}` {kept}."
+        effect = "captions it again; the older captions stay" if self.has_captions else "captions it"
+        return f"{self.text} `{self.command}` {effect}."
 
 
 def caption_offer(entry: VideoEntry, runtime: Runtime) -> CaptionOffer | None:
@@ -40,20 +40,20 @@ def caption_offer(entry: VideoEntry, runtime: Runtime) -> CaptionOffer | None:
     track, checkpoint = entry.track("captions"), runtime.checkpoint
     if track is None or not entry.has_frames or not runtime.is_outdated(entry):
         return None
-    made, default = track.provenance, runtime.provenance(None)
-    is_same_name = model_name(made.checkpoint) == checkpoint.name
-    if not made.checkpoint or not checkpoint.profile.capabilities.captions:
+    provenance, default = track.provenance, runtime.provenance(None)
+    is_same_name = model_name(provenance.checkpoint) == checkpoint.name
+    if not provenance.checkpoint or not checkpoint.profile.capabilities.captions:
         return None
     if checkpoint.ood_detector_file is not None and not is_same_name:
         return None
-    before, now = _labels(made, default)
+    before, now = _labels(provenance, default)
     verb = "Declined" if track.status == "declined" else "Captioned"
     return CaptionOffer(f"{verb} by {before}; the default is now {now}.", entry.path, track.segment_count > 0)
 
 
-def _labels(made: Provenance, default: Provenance) -> tuple[str, str]:
+def _labels(provenance: Provenance, default: Provenance) -> tuple[str, str]:
     """Return the names of two checkpoints. If they have one name, what else differs follows it in parentheses."""
-    items = (made, default)
+    items = (provenance, default)
     before, now = (model_name(item.checkpoint) for item in items)
     if before != now:
         return before, now

@@ -401,9 +401,9 @@ class Runtime:
         track = entry.track("captions")
         if track is None:
             return False
-        made, profile = track.provenance, self.checkpoint.profile
-        is_same = is_same_checkpoint(made.checkpoint, self.checkpoint.identity) and made.has_profile(profile.name)
-        return not is_same or made.prompt_version != profile.version
+        provenance, profile = track.provenance, self.checkpoint.profile
+        is_same = is_same_checkpoint(provenance.checkpoint, self.checkpoint.identity) and provenance.has_profile(profile.name)
+        return not is_same or provenance.prompt_version != profile.version
 
 
 def _provenance_of(checkpoint: Checkpoint, plan: dict[str, Any]) -> Provenance:

@@ -33,11 +33,11 @@ def describe_maker(track: Track, *, is_detailed: bool = False) -> str:
 
 def _version_texts(track: Track) -> list[str]:
     """Return revision, profile and version of the prompts in words, as far as they are known."""
-    made, is_captions = track.provenance, track.source == "captions"
+    provenance, is_captions = track.provenance, track.source == "captions"
     versions = {
-        "revision": made.revision[:REVISION_DIGITS],
-        "profile": made.profile,
-        "prompts" if is_captions else "version": made.prompt_version,
+        "revision": provenance.revision[:REVISION_DIGITS],
+        "profile": provenance.profile,
+        "prompts" if is_captions else "version": provenance.prompt_version,
     }
     return [f"{name} {value}" for name, value in versions.items() if value]
 

@@ -114,9 +114,9 @@ def write_track(db: sqlite3.Connection, video_id: str, track: Track, segment_cou
     if segment_counts is not None:
         values["segment_counts"] = json.dumps(segment_counts)
     changes = ", ".join(f"{name} = :{name}" for name in values)
-    updated = db.execute(f"UPDATE tracks SET {changes} WHERE video_id = :video_id AND source = :source", values)
+    cursor = db.execute(f"UPDATE tracks SET {changes} WHERE video_id = :video_id AND source = :source", values)
     # An insertion that ends as an update would use up a number of a track.
-    if not updated.rowcount:
+    if not cursor.rowcount:
         db.execute(insertion("tracks", values), values)
 
 
@@ -151,11 +151,11 @@ def keep_replaced_track(db: sqlite3.Connection, video_id: str, track: Track) -> 
     """
     key = {"video_id": video_id, "source": track.source}
     row = db.execute("SELECT * FROM tracks WHERE video_id = :video_id AND source = :source", key).fetchone()
-    if track.source in UNVERSIONED_SOURCES or row is None or _is_same_version(replaced := track_from(row), track):
+    if track.source in UNVERSIONED_SOURCES or row is None or _is_same_version(last_track := track_from(row), track):
         return
     earlier = db.execute("SELECT * FROM earlier_tracks WHERE video_id = :video_id AND source = :source", key).fetchall()
-    same = [item for item in earlier if _is_same_version(track_from(item), replaced)]
-    is_kept = replaced.segment_count and all(_completeness(track_from(item)) <= _completeness(replaced) for item in same)
+    same = [item for item in earlier if _is_same_version(track_from(item), last_track)]
+    is_kept = last_track.segment_count and all(_completeness(track_from(item)) <= _completeness(last_track) for item in same)
     if is_kept:
         db.executemany("DELETE FROM earlier_tracks WHERE number = ?", [(item["number"],) for item in same])
         _copy_to_earlier(db, row)

@@ -173,9 +173,9 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
             text = _or_404(lambda: app.export(entry, export_format, sources, language=language))
             name = "-".join([entry.video_id, *sources])
         else:
-            exported = _or_404(lambda: app.version(entry, version))
-            text = _or_404(lambda: app.export_version(entry, export_format, exported, language=language))
-            name = f"{entry.video_id}-{exported.track.source}-version-{version}"
+            track_version = _or_404(lambda: app.version(entry, version))
+            text = _or_404(lambda: app.export_version(entry, export_format, track_version, language=language))
+            name = f"{entry.video_id}-{track_version.track.source}-version-{version}"
         headers = {"Content-Disposition": f'attachment; filename="{name}.{format}"'}
         return PlainTextResponse(text, media_type=EXPORT_TYPES[format], headers=headers)
 

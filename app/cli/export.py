@@ -63,10 +63,10 @@ def export(
     else:
         if source is not None:
             raise BadRequest("--version names one track, which has one source; leave out --source.")
-        exported = context.app.version(entry, version)
-        sources = [exported.track.source]
-        text = context.app.export_version(entry, format, exported, language=language, words=words)
-        entry = replace(entry, tracks=(exported.track,))
+        track_version = context.app.version(entry, version)
+        sources = [track_version.track.source]
+        text = context.app.export_version(entry, format, track_version, language=language, words=words)
+        entry = replace(entry, tracks=(track_version.track,))
     if "captions" in sources:
         warn_if_incomplete(entry)
     if output is None:

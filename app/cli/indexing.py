@@ -138,9 +138,10 @@ def versions(context: Context, video: ExistingVideo) -> None:
     Example: longview versions 3f2a
     """
     entry = context.app.video(video)
-    found = context.app.versions(entry)
-    document = schemas.VersionsDocument(video_id=entry.video_id, versions=[schemas.VersionOut.of(item) for item in found])
-    context.print_result(document, "\n".join(map(_version_line, found)))
+    track_versions = context.app.versions(entry)
+    rows = [schemas.VersionOut.of(item) for item in track_versions]
+    document = schemas.VersionsDocument(video_id=entry.video_id, versions=rows)
+    context.print_result(document, "\n".join(map(_version_line, track_versions)))
 
 
 def _version_line(version: TrackVersion) -> str:

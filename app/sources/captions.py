@@ -162,7 +162,7 @@ class CaptionSource:
         """
         from longview.model.tasks.merging import merge_windows
 
-        known = job.entry.track(self.name)
+        last_track = job.entry.track(self.name)
         finished: list[WindowCaptions] = []
         while True:
             try:
@@ -174,7 +174,7 @@ class CaptionSource:
             job.file.check(progress)
             finished.append(window.value)
             # The last window is followed by the complete track, at once or after its refinement.
-            if len(finished) < len(plan.windows) and (known is None or known.status not in ("complete", "declined")):
+            if len(finished) < len(plan.windows) and (last_track is None or last_track.status not in ("complete", "declined")):
                 done_s = window.value.window.end_s
                 skipped = {window.span for window in plan.windows} - {part.window for part in finished}
                 left = merge_spans([*(span for span in skipped if span.end_s <= done_s), Span(done_s, job.span.end_s)])
@@ -190,15 +190,15 @@ class CaptionSource:
         """Return the track of a video that the checkpoint does not know. It does not replace complete captions of another."""
         name = self._runtime.checkpoint.name
         note = f"the {name} checkpoint does not know such footage"
-        known = job.entry.track(self.name)
+        last_track = job.entry.track(self.name)
         is_kept = (
-            known is not None
-            and known.is_complete
-            and known.segment_count > 0
-            and model_name(known.provenance.checkpoint) != name
+            last_track is not None
+            and last_track.is_complete
+            and last_track.segment_count > 0
+            and model_name(last_track.provenance.checkpoint) != name
         )
-        if known and is_kept:
-            note += f"; the captions of {model_name(known.provenance.checkpoint)} stay"
+        if last_track and is_kept:
+            note += f"; the captions of {model_name(last_track.provenance.checkpoint)} stay"
         track = Track(
             self.name,
             "declined",

@@ -77,7 +77,7 @@ def test_newer_default_is_offered_and_the_older_captions_stay(app: Longview, sho
     captions = [Segment(Span(1, 2), "An older caption about ducks.", "captions")]
     app.library.put_captions(entry.video_id, older, captions, summary="old", chapters=())
     entry = app.video(entry.video_id)
-    exported = app.export(entry, "json", ["captions"])
+    content = app.export(entry, "json", ["captions"])
     offer = app.caption_offer(entry)
     assert offer is not None and offer.text == "Captioned by demo (prompts 1); the default is now demo (prompts 2)."
     assert offer.command == f"longview index {short_path} --sources captions"
@@ -89,7 +89,7 @@ def test_newer_default_is_offered_and_the_older_captions_stay(app: Longview, sho
     moments = app.search("ducks", video=entry.video_id, verify=False).result().moments
     assert captions[0].text not in [moment.text for moment in moments]
     earlier = next(version for version in app.versions(newer) if version.summary == "old")
-    assert app.export_version(newer, "json", earlier) == exported
+    assert app.export_version(newer, "json", earlier) == content
     with pytest.raises(UnknownVersion):
         app.version(newer, 10**6)
     app.remove(entry)
@@ -106,9 +106,9 @@ def test_demo_checkpoint_neither_replaces_captions_that_it_declines_nor_is_offer
     older = replace(declined, provenance=replace(declined.provenance, prompt_version="1"))
     offer = app.caption_offer(replace(entry, tracks=(older,)))
     assert offer is not None and offer.text.startswith("Declined by demo (prompts 1); ") and offer.advice.endswith("captions it.")
-    made = Provenance("Qwen/Qwen3-VL-8B-Instruct@1", "4", {}, profile="qwen3-vl")
+    provenance = Provenance("Qwen/Qwen3-VL-8B-Instruct@1", "4", {}, profile="qwen3-vl")
     captions = [Segment(Span(1, 2), "A clock counts.", "captions")]
-    track = replace(declined, status="complete", provenance=made)
+    track = replace(declined, status="complete", provenance=provenance)
     app.library.put_captions(entry.video_id, track, captions, summary="", chapters=())
     entry = app.video(entry.video_id)
     assert app.is_outdated(entry) and app.caption_offer(entry) is None

@@ -113,8 +113,8 @@ def test_csv_keeps_the_text_and_disarms_formulas(text: str) -> None:
 
 def test_json_has_segments_title_path_and_provenance() -> None:
     segments = [caption(*times, text) for times, text in zip(TIMES, AWKWARD, strict=False)]
-    made = Provenance("org/a@1", "4", {"patch_period_s": 1.0}, "1a2b3c4d" * 5, "qwen3-vl")
-    track = sample_track("captions", provenance=made, updated_at="2026-11-26T10:00:00+00:00")
+    captions_provenance = Provenance("org/a@1", "4", {"patch_period_s": 1.0}, "1a2b3c4d" * 5, "qwen3-vl")
+    track = sample_track("captions", provenance=captions_provenance, updated_at="2026-11-26T10:00:00+00:00")
     video = replace(sample_entry("aaaaaaaaaaaa", 'a "title"'), tracks=(track, sample_track("speech")))
     document = json.loads(export_segments("json", video, segments))
     for row, segment in zip(document["events"], segments, strict=True):
@@ -136,8 +136,8 @@ def test_json_has_segments_title_path_and_provenance() -> None:
 
 def test_vtt_says_what_made_it_in_a_comment() -> None:
     plan = {"patch_period_s": 1.0, "width": 448, "height": 256, "windows": [{}] * 20}
-    made = Provenance("Qwen/Qwen3-VL-8B-Instruct@1", "4", plan, "1a2b3c4d" * 5, "qwen3-vl")
-    track = sample_track("captions", provenance=made, updated_at="2026-11-26T10:00:00+00:00")
+    captions_provenance = Provenance("Qwen/Qwen3-VL-8B-Instruct@1", "4", plan, "1a2b3c4d" * 5, "qwen3-vl")
+    track = sample_track("captions", provenance=captions_provenance, updated_at="2026-11-26T10:00:00+00:00")
     content = export_segments("vtt", replace(ENTRY, tracks=(track, sample_track("speech"))), [caption(1, 2, "something")])
     assert content.split("\n\n")[:2] == [
         "WEBVTT",

@@ -63,8 +63,10 @@ def test_captions_of_the_first_version_can_be_exported_once_they_are_replaced(fo
     assert not app.is_outdated(entry) and app.caption_offer(entry) is None
     before = {format: app.export(entry, format, ["captions"]) for format in FORMATS}
     app.library.put_captions(VIDEO, sample_track("captions"), (), summary="", chapters=())
-    kept, _ = app.versions(entry)
-    assert kept.number == version.number and {format: app.export_version(entry, format, kept) for format in FORMATS} == before
+    earlier, _ = app.versions(entry)
+    assert (
+        earlier.number == version.number and {format: app.export_version(entry, format, earlier) for format in FORMATS} == before
+    )
 
 
 def test_what_is_not_known_of_old_captions_makes_no_other_version(folder: Path) -> None:

@@ -58,13 +58,13 @@ def exports(library: Library, version: TrackVersion) -> dict[str, str]:
 def test_captions_of_another_checkpoint_replace_the_older_ones_in_search_only(library: Library) -> None:
     write_captions(library, caption_track(FIRST), "A cyan ring.", "It vanishes.")
     (before,) = library.versions.of_video(VIDEO)
-    exported = exports(library, before)
+    contents = exports(library, before)
     write_captions(library, caption_track(SECOND), "A turquoise hoop.")
     assert version_texts(library) == [(False, ["A cyan ring.", "It vanishes."]), (True, ["A turquoise hoop."])]
     earlier, current = library.versions.of_video(VIDEO)
     assert replace(earlier, replaced_at="") == before and earlier.replaced_at
     assert (earlier.summary, earlier.chapters) == ("A cyan ring.", CHAPTERS)
-    assert exports(library, earlier) == exported
+    assert exports(library, earlier) == contents
     assert current.track.provenance == SECOND and library.video(VIDEO).summary == "A turquoise hoop."
     assert matching_texts(library, "ring vanishes") == [] and matching_texts(library, "hoop") == ["A turquoise hoop."]
     assert [item.segment.text for item in library.tracks.segments(VIDEO)] == ["A turquoise hoop."]
@@ -130,12 +130,12 @@ def test_words_of_an_interrupted_new_run_are_in_the_earlier_version(library: Lib
         VIDEO, track, [spoken(1.0, "the harbour at night"), spoken(5.0, "der Hafen", language="de")], after_s=0.0
     )
     (before,) = library.versions.of_video(VIDEO)
-    exported = exports(library, before)
+    contents = exports(library, before)
     # The new run is interrupted before its first chunk.
     library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0, provenance=SECOND))
     earlier, current = library.versions.of_video(VIDEO)
     assert (earlier.track.languages, current.track.status, current.track.segment_count) == (("en", "de"), "incomplete", 0)
-    assert exports(library, earlier) == exported and '"words"' in exported["json"]
+    assert exports(library, earlier) == contents and '"words"' in contents["json"]
     assert matching_texts(library, "harbour") == []
 
 

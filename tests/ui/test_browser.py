@@ -186,7 +186,7 @@ def test_older_captions_can_be_made_again_and_stay_as_an_earlier_version(page: P
     assert track is not None
     older = replace(track, provenance=replace(track.provenance, prompt_version="1", revision="<b>1</b>"))
     library.put_captions(video_id, older, [Segment(Span(3, 9), "An older caption.", "captions")], summary="", chapters=())
-    exported = server.get(f"/export/{video_id}.vtt")[1]
+    content = server.get(f"/export/{video_id}.vtt")[1]
     page.reload()
     expect(page.get_by_text("Captioned by demo (prompts 1); the default is now demo (prompts 2).")).to_be_visible()
     page.get_by_role("button", name="Caption again").click()
@@ -196,7 +196,7 @@ def test_older_captions_can_be_made_again_and_stay_as_an_earlier_version(page: P
     page.get_by_text("Made by").click()
     expect(page.locator("details.versions")).to_contain_text("demo, revision <b>1</b>, profile demo, prompts 1")
     link = page.locator("details.versions a", has_text="VTT").last.get_attribute("href")
-    assert server.get(link or "")[1] == exported and b"An older caption." in exported
+    assert server.get(link or "")[1] == content and b"An older caption." in content
     assert server.get(f"/export/{video_id}.vtt?version={1 << 70}")[0] == 404
 
 

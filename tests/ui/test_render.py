@@ -34,8 +34,8 @@ def tracks(*shown: Track, text: str = "t", is_running: bool = False) -> str:
     return render.tracks(entry_with(*shown), segments, is_running=is_running)
 
 
-def version_of(track: Track, replaced_at: str = "", **made: str) -> TrackVersion:
-    provenance = replace(track.provenance, **made)  # type: ignore[arg-type]
+def version_of(track: Track, replaced_at: str = "", **changes: str) -> TrackVersion:
+    provenance = replace(track.provenance, **changes)  # type: ignore[arg-type]
     return TrackVersion(7, "aaaaaaaaaaaa", replace(track, provenance=provenance), replaced_at)
 
 
@@ -122,8 +122,8 @@ def test_segments_seek_the_player() -> None:
 def test_versions_say_what_made_them_and_earlier_ones_have_exports() -> None:
     plan = {"patch_period_s": 1.0, "width": 448, "height": 256, "windows": [{}] * 20}
     track = replace(CAPTIONS, updated_at="2026-11-26T10:00:00+00:00")
-    made = Provenance("org/a@1", "4", plan, "1a2b3c4d" * 5, "qwen3-vl")
-    current = TrackVersion(8, "aaaaaaaaaaaa", replace(track, provenance=made))
+    provenance = Provenance("org/a@1", "4", plan, "1a2b3c4d" * 5, "qwen3-vl")
+    current = TrackVersion(8, "aaaaaaaaaaaa", replace(track, provenance=provenance))
     page = ParsedPage(render.made_by([version_of(track, "2026-11-27", checkpoint="demo@1"), current]))
     assert page.words == (
         "Made by Captions: org/a, revision 1a2b3c4d, profile qwen3-vl, prompts 4, "

@@ -65,8 +65,8 @@ def test_earlier_captions_can_be_listed_and_exported(tmp_path: Path) -> None:
     assert (earlier["current"], earlier["segments"], earlier["summary"]) == (False, 1, "A hoop.") and earlier["replaced_at"]
     assert (earlier["provenance"]["prompt_version"], earlier["provenance"]["revision"]) == ("1", "1a2b3c4d" * 5)
     assert (current["current"], current["replaced_at"], current["provenance"]["profile"]) == (True, None, "demo")
-    exported = shell.call("export", video_id, "--format", "vtt", "--version", str(earlier["number"]))
-    assert (exported["content"], exported["sources"], exported["version"]) == (
+    document = shell.call("export", video_id, "--format", "vtt", "--version", str(earlier["number"]))
+    assert (document["content"], document["sources"], document["version"]) == (
         target.read_text(),
         ["captions"],
         earlier["number"],
