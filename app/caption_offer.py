@@ -19,11 +19,13 @@ class CaptionOffer:
     """The file of the video."""
     has_captions: bool
     """Whether there are captions that become an earlier version."""
+    model_option: str = ""
+    """The option that chooses the checkpoint, if it is not the default."""
 
     @property
     def command(self) -> str:
         """The command that captions the video again."""
-        return f"longview index {shlex.quote(str(self.path))} --sources captions"
+        return f"longview index {shlex.quote(str(self.path))} --sources captions{self.model_option}"
 
     @property
     def advice(self) -> str:
@@ -37,9 +39,10 @@ def caption_offer(entry: VideoEntry, runtime: Runtime) -> CaptionOffer | None:
 
     A narrowly trained checkpoint is not offered in place of another one: it would decline most videos, again and again.
     """
-    track, checkpoint = entry.track("captions"), runtime.checkpoint
+    track = entry.track("captions")
     if track is None or not entry.has_frames or not runtime.is_outdated(entry):
         return None
+    checkpoint = runtime.checkpoint
     provenance, default = track.provenance, runtime.provenance(None)
     is_same_name = model_name(provenance.checkpoint) == checkpoint.name
     if not provenance.checkpoint or not checkpoint.profile.capabilities.captions:
@@ -48,7 +51,8 @@ def caption_offer(entry: VideoEntry, runtime: Runtime) -> CaptionOffer | None:
         return None
     before, now = _labels(provenance, default)
     verb = "Declined" if track.status == "declined" else "Captioned"
-    return CaptionOffer(f"{verb} by {before}; the default is now {now}.", entry.path, track.segment_count > 0)
+    choice = "the chosen checkpoint is" if runtime.model_option else "the default is now"
+    return CaptionOffer(f"{verb} by {before}; {choice} {now}.", entry.path, track.segment_count > 0, runtime.model_option)
 
 
 def _labels(provenance: Provenance, default: Provenance) -> tuple[str, str]:

@@ -59,6 +59,12 @@ def examine(app: Longview) -> Diagnosis:
     except EXPECTED_ERRORS as error:
         facts["checkpoint"] = None
         problems.append(str(error))
+    try:
+        grounding = app.grounding_checkpoint
+        facts["grounding_checkpoint"] = grounding.identity if grounding else None
+    except EXPECTED_ERRORS as error:
+        facts["grounding_checkpoint"] = None
+        problems.append(str(error))
     facts["speech_model"] = None
     try:
         speech_model = app.speech_model

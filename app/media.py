@@ -79,7 +79,11 @@ class MediaStore:
         if not is_file_name(reference):
             return self._entry(reference)
         checked_path = check_path(reference, self._decoder.limits)
-        entry = self._library.video(self._hash(checked_path, progress)[:ID_DIGITS])
+        video_id = self._hash(checked_path, progress)[:ID_DIGITS]
+        try:
+            entry = self._library.video(video_id)
+        except UnknownVideo as error:
+            raise UnknownVideo(f"{checked_path} is not in the library yet; `longview index` adds it.") from error
         if entry.path.exists():
             return entry
         # The source was moved or renamed: this file has the same content under another name.

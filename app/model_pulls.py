@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from longview.app.errors import BadRequest
 from longview.app.streams import Stream
 from longview.model.catalog import read_catalog
 from longview.model.engine.checkpoints import find_cached_checkpoint
+from longview.model.errors import SpeechModelNotFound
 from longview.model.model_folders import find_folder
 from longview.model.speech.weights import BUNDLED_NAME, speech_repository
 from longview.video.progress import Progress
@@ -46,7 +48,18 @@ def repository_of(name: str) -> str:
         raise BadRequest(f"{name} comes with Longview; it is neither pulled nor removed.")
     if find_folder(name) or name.startswith((".", "/", "~")):
         raise BadRequest(f"{name} is a folder of yours, which Longview uses where it lies, and never removes.")
-    return speech_repository(name)
+    try:
+        return speech_repository(name)
+    except SpeechModelNotFound as error:
+        catalog = read_catalog()
+        names = [item.name for item in catalog.checkpoints] + [item.name for item in catalog.speech_models] + ["recommended"]
+        last_parts = {item.rpartition("/")[2].lower(): item for item in names}
+        similar = [last_parts[part] for part in get_close_matches(name.lower(), last_parts, n=1)]
+        hint = f" Did you mean {similar[0]}?" if similar else ""
+        raise SpeechModelNotFound(
+            f"There is no model {name!r}; name a Hugging Face id such as Qwen/Qwen3.5-0.8B, the size of a speech model such as "
+            f"small, or recommended.{hint}"
+        ) from error
 
 
 def license_of(repo_id: str) -> str | None:

@@ -1,6 +1,7 @@
 """Lazy loading of what takes seconds to load: checkpoint, sessions, the models of speech and text, and passage vectors."""
 
 import functools
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ import psutil
 
 from longview.app.checks import Checks, decide_checks
 from longview.app.errors import BadRequest
-from longview.app.settings import Settings, read_server_key
+from longview.app.settings import Settings, is_default, is_set_in_file, read_server_key
 from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.model.engine.checkpoints import Checkpoint, find_checkpoint, is_same_checkpoint, with_profile
+from longview.model.errors import CheckpointNotFound, InvalidCheckpoint, ModelError
 from longview.model.screen_text.weights import TextModel, find_text_model
 from longview.model.speech.weights import SpeechModel, find_speech_model
 from longview.video.decoder import Decoder
@@ -35,6 +37,18 @@ if TYPE_CHECKING:
 
 TURNS_HOST_SHARE = 0.25
 """Share of the host's free memory for the sessions of each of two checkpoints that take turns on a device."""
+
+
+@contextmanager
+def _explaining_default(setting: str, name: str) -> Iterator[None]:
+    """Say of a checkpoint that cannot be found that it is the default, if it is, and how to reset it."""
+    try:
+        yield
+    except (CheckpointNotFound, InvalidCheckpoint) as error:
+        if not is_set_in_file(setting, name):
+            raise
+        hint = f"It is the default {setting} (longview.toml); `longview models default {name} --unset` resets it."
+        raise type(error)(f"{error} {hint}") from error
 
 
 class Runtime:
@@ -66,7 +80,7 @@ class Runtime:
     @functools.cached_property
     def _local_checkpoint(self) -> Checkpoint:
         settings = self.settings
-        with self._lock:
+        with self._lock, _explaining_default("model", settings.model):
             checkpoint = find_checkpoint(settings.model, context_tokens=settings.context_tokens, device=settings.device)
             return checkpoint if settings.profile is None else with_profile(checkpoint, settings.profile)
 
@@ -86,7 +100,7 @@ class Runtime:
         settings = self.settings
         if settings.grounding_model is None:
             return None
-        with self._lock:
+        with self._lock, _explaining_default("grounding_model", settings.grounding_model):
             return find_checkpoint(settings.grounding_model, device=settings.device)
 
     @functools.cached_property
@@ -121,6 +135,15 @@ class Runtime:
             max_video_tokens=settings.server_video_tokens,
             profile=profile,
         )
+
+    @property
+    def model_option(self) -> str:
+        """The option that chooses the present checkpoint in a suggested command; empty if it is the default."""
+        settings = self.settings
+        if settings.model == "auto" or is_default("model", settings.model):
+            return ""
+        server = f" --server {shlex.quote(settings.server)}" if settings.server else ""
+        return f" --model {shlex.quote(settings.model)}{server}"
 
     @property
     def is_loaded(self) -> bool:
@@ -188,6 +211,11 @@ class Runtime:
         other = self.grounding_checkpoint if engine.checkpoint is self.checkpoint else self.checkpoint
         assert other is not None
         return engine.kv_cache_bytes_beside(other.weight_bytes if is_first else 0) // 2
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether two local checkpoints have the device one after the other."""
+        return self._turns is not None
 
     @functools.cached_property
     def _turns(self) -> "DeviceTurns | None":
@@ -401,7 +429,12 @@ class Runtime:
         track = entry.track("captions")
         if track is None:
             return False
-        provenance, profile = track.provenance, self.checkpoint.profile
+        try:
+            profile = self.checkpoint.profile
+        except ModelError:
+            # The library can be read without a checkpoint. Whatever needs it says that it is missing.
+            return False
+        provenance = track.provenance
         is_same = is_same_checkpoint(provenance.checkpoint, self.checkpoint.identity) and provenance.has_profile(profile.name)
         return not is_same or provenance.prompt_version != profile.version
 

@@ -31,6 +31,7 @@ from longview.indexing.track import TrackVersion
 from longview.indexing.tracks import Track
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import Checkpoint
+from longview.model.errors import ModelError
 from longview.model.screen_text.weights import TextModel
 from longview.model.speech.weights import SpeechModel
 from longview.model.tasks.events import PartialResult, TextDelta
@@ -131,6 +132,19 @@ class Longview:
     def checkpoint(self) -> Checkpoint:
         """The chosen checkpoint, without its weights."""
         return self._runtime.checkpoint
+
+    @property
+    def grounding_checkpoint(self) -> Checkpoint | None:
+        """The checkpoint that locates, without its weights; None: the chosen one does."""
+        return self._runtime.grounding_checkpoint
+
+    @property
+    def notice(self) -> str | None:
+        """What every user of the chosen checkpoint must see; why there is none, if it cannot be found."""
+        try:
+            return self.checkpoint.notice
+        except ModelError as error:
+            return str(error)
 
     @property
     def pool(self) -> "SessionPool":
@@ -359,13 +373,23 @@ class Longview:
         words = words_in(self.library, self.settings, video.content_hash[:ID_DIGITS])
         return FramePlan(
             plan,
-            pool.engine.estimated_bytes(plan),
+            self._estimated_bytes(video, plan),
             checks,
             ask=costs.answer_cost(pool, self.prober, video, plan, checks.answers, words=words),
             index=costs.captions_cost(pool, self.prober, video, caption_plan, checks.captions, words=words),
             locate=costs.locate_cost(pool, self.prober, video, caption_plan, checks.localization, grounding),
             occurrence=costs.occurrence_cost(pool, self.prober, video, checks.localization, grounding),
         )
+
+    def _estimated_bytes(self, video: VideoInfo, plan: SamplingPlan) -> int:
+        """Estimate the memory of the chosen checkpoint, and of the one that locates if it runs here, too."""
+        estimated_bytes, grounding = self._runtime.pool.engine.estimated_bytes(plan), self._runtime.grounding_pool
+        if grounding is None or self.settings.grounding_server is not None:
+            return estimated_bytes
+        grounding_bytes = grounding.engine.estimated_bytes(grounding.planner.plan(video, "caption", span=plan.span))
+        if self._runtime.takes_turns:
+            return max(estimated_bytes, grounding_bytes)
+        return grounding_bytes + (estimated_bytes if self.settings.server is None else 0)
 
     def index(self, path: Path, options: IndexOptions | None = None, *, progress: Progress | None = None) -> Stream[IndexResult]:
         """Index a file: run the sources that apply to it; see `Indexer.index`. `progress`: see `Stream`."""

@@ -168,6 +168,21 @@ def read_server_key(settings: Settings) -> str:
         raise BadRequest(f"The file of the API key, {settings.server_key_file}, cannot be read: {error}") from error
 
 
+def is_default(name: str, value: str) -> bool:
+    """Whether a verb without options has this value of a setting, from the environment or from `longview.toml`."""
+    if variable := os.environ.get(f"{ENV_PREFIX}{name.upper()}"):
+        return variable == value
+    return is_set_in_file(name, value)
+
+
+def is_set_in_file(name: str, value: str) -> bool:
+    """Whether `longview.toml` has this value of a setting."""
+    try:
+        return bool(tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8")).get(name) == value)
+    except (OSError, ValueError):
+        return False
+
+
 def load_settings(**flags: Any) -> Settings:
     """Return the settings with those flags that are not None.
 

@@ -269,7 +269,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("check-real.md"))
     options = parser.parse_args(arguments)
     try:
-        # A download has no time limit, so it is not part of a step.
         checkpoint = find_checkpoint(options.model)
     except ModelError as error:
         sys.exit(str(error))

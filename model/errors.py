@@ -73,6 +73,12 @@ class DeviceNotFound(ModelError):
     code = "device_not_found"
 
 
+class UnreadableReplies(ModelError):
+    """No reply of a checkpoint has a form that can be read."""
+
+    code = "unreadable_replies"
+
+
 class DeviceBusy(ModelError):
     """Another checkpoint has the device: it did not become free in time, or the host has no memory for its weights."""
 

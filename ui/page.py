@@ -27,8 +27,8 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
     streams = ActiveStreams()
     with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
         gr.Markdown("### Longview · ask questions about long videos, find moments, export captions")
-        if app.checkpoint.notice:
-            gr.HTML(render.notice(app.checkpoint.notice))
+        if app.notice:
+            gr.HTML(render.notice(app.notice))
         gr.HTML('<div id="longview-jobs" role="status"></div>')
         finished_count = gr.Number(0, visible="hidden")
         # The script of the page clicks it when a job has ended.

@@ -228,8 +228,8 @@ def serve(app: Longview, port: int | None) -> None:
     threading.Thread(target=_warm_up, args=(app,), daemon=True).start()
     config = uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=MAX_SHUTDOWN_S)
     server = _Server(config, jobs)
-    if app.checkpoint.notice:
-        print(app.checkpoint.notice, file=sys.stderr)
+    if app.notice:
+        print(app.notice, file=sys.stderr)
     print(f"Longview is open at http://{HOST}:{free}", flush=True)
     try:
         server.run()

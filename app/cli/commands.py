@@ -47,7 +47,7 @@ def caption(context: Context, video: VideoArgument) -> None:
         outdated=context.app.is_outdated(entry),
         incomplete=[schemas.SpanOut.of(span) for span in (track.uncovered if track else ())],
         provenance=schemas.ProvenanceOut.of(track.provenance) if track else None,
-        notice=context.app.checkpoint.notice,
+        notice=context.app.notice,
     )
     text = "\n".join(f"{event.start} - {event.end}  {event.text}" for event in document.events)
     context.print_result(document, text or _no_captions_text(entry))
@@ -88,7 +88,7 @@ def chapters(context: Context, video: VideoArgument) -> None:
         chapters=[schemas.ChapterOut(**schemas.SpanOut.fields_of(item.span), title=item.text) for item in chapters.events],
         quoted=chapters.is_quoted and bool(chapters.events),
         provenance=schemas.ProvenanceOut.of(track.provenance) if track else None,
-        notice=context.app.checkpoint.notice,
+        notice=context.app.notice,
     )
     titles = (f"“{item.text}”" if chapters.is_quoted else item.text for item in chapters.events)
     lines = [f"{format_clock(item.span.start_s)} {title}" for item, title in zip(chapters.events, titles, strict=True)]
@@ -109,7 +109,7 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
     result = context.follow(context.app.locate(entry, query))
     context.print_notice()
     provenance = context.app.localization_provenance(result.frames.plan) if result.frames else PROVENANCE
-    document = schemas.LocateDocument.of(entry.video_id, result, provenance, context.app.checkpoint.notice)
+    document = schemas.LocateDocument.of(entry.video_id, result, provenance, context.app.notice)
     lines = [
         f"{span_text(item.span)}  (start and end ±{item.uncertainty_s:.1f} s{'' if item.is_verified else ', not verified'})"
         for item in result.occurrences
@@ -193,7 +193,7 @@ def _answer(
     """Answer one question, and print the pieces of the answer for people. Return the document and the text still to print."""
     answer = context.follow(context.app.ask(entries, question, history=history))
     verified = context.app.checks.answers.verify
-    document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.checkpoint.notice)
+    document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.notice)
     several = len({item.video_id for item in answer.citations}) > 1
     if answer.quoted:
         # The quotes have their times.
@@ -232,7 +232,7 @@ def search(
         query=query,
         moments=[schemas.MomentOut.of_moment(moment) for moment in (*results.accepted, *results.rejected)],
         rejected=len(results.rejected),
-        notice=context.app.checkpoint.notice,
+        notice=context.app.notice,
     )
     where = " in this video" if video else " in the library"
     context.print_result(document, "\n".join(lines) or f"Nothing{where} matches “{query}”.")

@@ -81,8 +81,8 @@ class Context:
 
     def print_notice(self) -> None:
         """Print the notice of the checkpoint, which names its limits, on stderr."""
-        if self.app.checkpoint.notice:
-            write_err(self.app.checkpoint.notice)
+        if self.app.notice:
+            write_err(self.app.notice)
 
     def follow(self, stream: Stream[T]) -> T:
         """Show the progress of a stream on stderr, and its text on stdout; return its result.

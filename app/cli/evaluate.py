@@ -94,7 +94,7 @@ def eval_(
         paths = reports.write(output.expanduser(), Path(suite).stem, report)
     except OSError as error:
         raise BadRequest(f"{output} cannot be written: {error.strerror}.") from error
-    notice = None if suite == "words" else context.app.checkpoint.notice
+    notice = None if suite == "words" else context.app.notice
     document = EvalDocument(**report, paths=[str(path) for path in paths], notice=notice)
     context.print_result(document, reports.markdown(report))
 

@@ -77,7 +77,7 @@ def index(
         lines += index_lines(result)
     if len(paths) == 1 and isinstance(documents[0], schemas.FailedVideoOut):
         raise failures[0]
-    context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.checkpoint.notice), "\n".join(lines))
+    context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.notice), "\n".join(lines))
     if failures:
         raise typer.Exit(1)
 
@@ -190,7 +190,7 @@ def plan(
         fps=fps,
         max_frames=max_frames,
     )
-    settings = context.app.settings
+    settings, grounding = context.app.settings, context.app.grounding_checkpoint
     document = schemas.PlanDocument(
         sources=[
             schemas.PlannedSourceOut(
@@ -205,7 +205,8 @@ def plan(
         video=schemas.video_fields(report.video),
         key_frames_only=settings.key_frames_only,
         checkpoint=context.app.checkpoint.identity,
-        notice=context.app.checkpoint.notice,
+        grounding_checkpoint=grounding.identity if grounding else None,
+        notice=context.app.notice,
     )
     text = "\n".join(f"{source_label(name):11} {line}" for name, line in plan_lines(report))
     if report.frames:

@@ -269,6 +269,8 @@ class PlanDocument(BaseModel):
     video: dict[str, Any]
     key_frames_only: bool
     checkpoint: str
+    grounding_checkpoint: str | None
+    """The checkpoint that locates; null: `checkpoint` does."""
     notice: str | None
 
 

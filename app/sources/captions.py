@@ -3,7 +3,7 @@
 import logging
 import shlex
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longview.app.runtime import Runtime
@@ -13,10 +13,11 @@ from longview.app.sources.base import Decision, NeedsConsent, SourceJob, SourceR
 from longview.indexing.library import Library, Provenance
 from longview.indexing.provenance_text import model_name
 from longview.indexing.tracks import Track
+from longview.model.errors import UnreadableReplies
 from longview.model.tasks.events import PartialResult
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_spans, format_time
-from longview.video.timeline import Event, Segment, Span, merge_spans
+from longview.video.timeline import Event, Segment, Span, merge_spans, subtract_spans
 
 if TYPE_CHECKING:
     from longview.model.tasks.captioner import Captions
@@ -28,8 +29,15 @@ log = logging.getLogger(__name__)
 
 MAX_UNASKED_S = 600.0
 """Maximum estimated time of captioning that starts unasked, in seconds."""
+MIN_COVERED_S = 0.1
+"""Minimum length of a part that is covered, in seconds."""
 MIN_SLOW_S = 10.0
 """Minimum estimated time of captioning that is stated before it begins, in seconds."""
+
+
+def _has_read_time(span: Span, uncovered: Sequence[Span]) -> bool:
+    """Whether any part of a span is covered."""
+    return any(part.duration_s > MIN_COVERED_S for part in subtract_spans(span, uncovered))
 
 
 class CaptionSource:
@@ -95,7 +103,7 @@ class CaptionSource:
         if cost.seconds is not None and cost.seconds > MAX_UNASKED_S and not (job.accepts_long or job.is_requested):
             raise NeedsConsent(
                 f"captioning would take about {format_time(cost.seconds)} on this machine; to start it: "
-                f"longview index --yes {shlex.quote(str(job.video.path))}",
+                f"longview index --yes {shlex.quote(str(job.video.path))}{self._runtime.model_option}",
                 cost.seconds,
             )
         _log_cost(job, plan, cost, pool.engine.device)
@@ -120,6 +128,12 @@ class CaptionSource:
             seconds_spent = time.monotonic() - start
             track = self._decline(job, provenance, uncovered=uncovered, seconds_spent=seconds_spent)
             return SourceResult(track, cost.seconds)
+        if not captions.events and not _has_read_time(plan.span, uncovered):
+            # What an earlier run has found stays.
+            raise UnreadableReplies(
+                f"No reply of {self._runtime.checkpoint.name} could be read as captions, or no frame could be decoded. Nothing "
+                "was changed; choose another checkpoint with --model, or another --profile."
+            )
         # Without frames and events, even "no events detected" would be an unsupported claim.
         has_summary = captions.events or not uncovered
         step = progress.child(0.96, 1.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from longview.model.engine.profiles import Profile, find_profile, read_named_profile, read_profile
-from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint, ModelError
+from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint
 from longview.model.model_folders import find_folder, indexed_files
 from longview.model.revision import revision_of
 from longview.video.sampler import TrainedRange
@@ -20,6 +20,8 @@ Precision = Literal["auto", "float32", "bfloat16", "int8"]
 """Number format of the weights on a CPU; `int8`: linear layers in 8 bits (`longview.model.engine.precision`)."""
 DEMO = Path(__file__).parents[1] / "demo"
 """Folder of the bundled checkpoint, complete as on the Hugging Face Hub."""
+DEMO_NOTICE = "demo checkpoint: understands only moving coloured shapes; `longview models` names one for real footage"
+"""Notice of the bundled checkpoint. Its own file has an older one, which its fingerprint covers."""
 TEMPLATE_PROFILE = DEMO / "profile.toml"
 """Profile of every checkpoint that answers only question templates: `longview.model.training` trains on its texts."""
 
@@ -104,14 +106,14 @@ def is_same_checkpoint(made_with: str, identity: str) -> bool:
 
 
 def find_checkpoint(name: str, *, context_tokens: int | None = None, device: str | None = None) -> Checkpoint:
-    """Find a checkpoint by name, and download a Hugging Face id that is not in the local cache.
+    """Find a checkpoint by name. Nothing is downloaded.
 
     `auto`: on an accelerator, the largest cached Qwen3-VL Instruct or Qwen3.5 that fits, else the bundled demo checkpoint.
     `context_tokens`: a checkpoint of the Qwen3-VL family with a shorter context is extended by YaRN. `device`: the type of device
     that `auto` chooses for; by default the accelerator, where there is one.
 
     Raises:
-        CheckpointNotFound: the checkpoint is not in the local cache and cannot be downloaded.
+        CheckpointNotFound: the checkpoint is not on this machine.
         InvalidCheckpoint: the folder is not a complete safetensors checkpoint of a video language model.
     """
     checkpoint = _find(_best_cached(device) or "demo" if name == "auto" else name)
@@ -126,7 +128,7 @@ def find_cached_checkpoint(repo_id: str) -> Checkpoint:
     Raises:
         CheckpointNotFound: it is not in the cache. InvalidCheckpoint: as `find_checkpoint`.
     """
-    return _read_checkpoint(repo_id, _fetch(repo_id, cached_only=True))
+    return _read_checkpoint(repo_id, _cached_folder(repo_id))
 
 
 def with_profile(checkpoint: Checkpoint, name: str) -> Checkpoint:
@@ -174,10 +176,10 @@ def _find(name: str) -> Checkpoint:
         raise CheckpointNotFound(
             f"There is no checkpoint {name}; use auto, demo, a Hugging Face id (Qwen/Qwen3-VL-8B-Instruct) or a folder."
         )
-    return _read_checkpoint(name, _fetch(name))
+    return _read_checkpoint(name, _cached_folder(name))
 
 
-def _fetch(repo_id: str, *, cached_only: bool = False) -> Path:
+def _cached_folder(repo_id: str) -> Path:
     # The client of the hub takes a tenth of a second to import, and is not needed for the bundled checkpoint.
     from longview.model.hub.cache import find_snapshot
     from longview.model.hub.listing import CHECKPOINT_FILES
@@ -185,26 +187,9 @@ def _fetch(repo_id: str, *, cached_only: bool = False) -> Path:
     snapshot = find_snapshot(repo_id, CHECKPOINT_FILES)
     if snapshot is not None and not snapshot.is_complete:
         raise InvalidCheckpoint(_incomplete_text(repo_id))
-    if snapshot is not None:
-        return snapshot.folder
-    if cached_only:
-        raise CheckpointNotFound(f"{repo_id} is not in the local cache; `longview models pull {repo_id}` downloads it.")
-    return _download(repo_id)
-
-
-def _download(repo_id: str) -> Path:
-    from huggingface_hub.utils import tqdm
-
-    from longview.model.hub.pulls import check_space, plan_pull, pull
-
-    try:
-        plan = plan_pull(repo_id)
-        check_space([plan])
-        log.warning("%s is not in the local cache; %.1f GB are downloaded.", repo_id, plan.missing_bytes / 1e9)
-        with tqdm(total=plan.missing_bytes, unit="B", unit_scale=True, desc=repo_id, disable=None) as bar:
-            return pull(plan, on_bytes=bar.update).folder
-    except ModelError as error:
-        raise CheckpointNotFound(f"{repo_id} is not in the local cache and cannot be downloaded. {error}") from error
+    if snapshot is None:
+        raise CheckpointNotFound(f"{repo_id} is not on this machine; `longview models pull {repo_id}` downloads it.")
+    return snapshot.folder
 
 
 def _incomplete_text(repo_id: str) -> str:
@@ -241,7 +226,7 @@ def _read_checkpoint(name: str, folder: Path) -> Checkpoint:
         fingerprint=_fingerprint(folder, weights),
         profile=profile,
         trained_range=_parse_trained_range(range_config) if range_config else profile.trained_range,
-        notice=range_config.get("notice"),
+        notice=DEMO_NOTICE if folder == DEMO else range_config.get("notice"),
         question_templates=question_templates,
         no_event_replies=tuple(range_config.get("no_event_replies", ())),
         kv_bytes_per_token=2 * 2 * _count_full_layers(text) * int(text.get("num_key_value_heads", heads)) * head_size,

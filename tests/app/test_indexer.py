@@ -199,3 +199,14 @@ def test_captions_that_take_long_are_not_made_unasked(app: Longview, short_path:
     # Whoever names the source has asked for it.
     assert app.index(short_path, IndexOptions(sources=("captions",))).result().entry.caption_count == 1
     app.remove(result.entry)
+
+
+def test_replies_that_cannot_be_read_leave_the_captions_as_they_are(app: Longview, short_path: Path, tmp_path: Path) -> None:
+    entry = app.index(short_path).result().entry
+    before = app.segments(entry, "captions")
+    # The demo checkpoint replies in JSON, and Marlin's form of captions is another one.
+    other = Longview(app.settings.model_copy(update={"profile": "marlin"}))
+    (report,) = other.index(short_path, IndexOptions(sources=("captions",))).result().reports
+    assert report.status == "failed" and "could be read as captions" in report.reason
+    entry = app.video(entry.video_id)
+    assert app.segments(entry, "captions") == before and not app.is_outdated(entry)

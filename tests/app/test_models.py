@@ -322,6 +322,25 @@ def test_variable_that_overrides_the_default_is_named(config_file: Path, monkeyp
     assert "longview.toml" in call("default", "demo", code=1).stderr
 
 
+def test_library_is_read_without_its_default_checkpoint(
+    models_hub: Hub, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGVIEW_LIBRARY", str(tmp_path / "library"))
+    config_file.parent.mkdir()
+    config_file.write_text('model = "no/such"\n')
+    for verb in ("list", "search"):
+        assert CliRunner().invoke(cli, [verb, *(["ring"] if verb == "search" else [])]).exit_code == 0, verb
+    printed = CliRunner().invoke(cli, ["doctor"])
+    expected = "`longview models pull no/such` downloads it. It is the default model (longview.toml); `longview models default"
+    assert printed.exit_code == 1 and expected in printed.output
+    assert models_hub.requests == []
+
+
+def test_wrong_name_gets_the_nearest_one(models_hub: Hub) -> None:
+    assert "Did you mean Qwen/Qwen3.5-0.8B?" in call("pull", "qwen3.5-0.8b", code=1).stderr
+    assert "Did you mean recommended?" in call("pull", "Recommended", code=1).stderr
+
+
 def test_removal_says_what_is_freed_and_resets_the_default(models_hub: Hub, config_file: Path) -> None:
     call("pull", GENERAL, "small")
     call("default", GENERAL)

@@ -79,7 +79,7 @@ def test_newer_default_is_offered_and_the_older_captions_stay(app: Longview, sho
     entry = app.video(entry.video_id)
     content = app.export(entry, "json", ["captions"])
     offer = app.caption_offer(entry)
-    assert offer is not None and offer.text == "Captioned by demo (prompts 1); the default is now demo (prompts 2)."
+    assert offer is not None and offer.text == "Captioned by demo (prompts 1); the chosen checkpoint is demo (prompts 2)."
     assert offer.command == f"longview index {short_path} --sources captions"
     jobs = Jobs(app)
     job = jobs.caption_again(entry)
@@ -172,3 +172,12 @@ def test_restart_keeps_all_data(app: Longview, twice: VideoEntry) -> None:
     assert restarted.segments(twice) == app.segments(twice) != ()
     assert restarted.search("green square").result() == app.search("green square").result()
     assert restarted.answers(twice) == app.answers(twice) != ()
+
+
+def test_plan_counts_the_memory_of_a_second_checkpoint(app: Longview, short_path: Path) -> None:
+    alone = app.plan(str(short_path)).frames
+    both = Longview(app.settings.model_copy(update={"grounding_model": "demo"}))
+    together = both.plan(str(short_path)).frames
+    assert alone is not None and together is not None
+    assert both.grounding_checkpoint is not None and app.grounding_checkpoint is None
+    assert together.estimated_bytes > 1.5 * alone.estimated_bytes

@@ -62,7 +62,7 @@ def test_bundled_checkpoint_has_a_trained_range_and_a_notice() -> None:
     range_config = json.loads((DEMO / "trained_range.json").read_text(encoding="utf-8"))
     assert demo.trained_range.max_frames == range_config["max_frames"]
     assert demo.trained_range.max_timestamp_s == range_config["max_timestamp_s"]
-    assert demo.notice == range_config["notice"]
+    assert demo.notice is not None and "`longview models`" in demo.notice
     assert demo.question_templates == tuple(range_config["question_templates"])
     assert demo.no_event_replies == ("Nothing happens at that time.",)
     assert demo.identity == f"demo@{demo.fingerprint}"
@@ -128,7 +128,7 @@ def test_impossible_names_are_not_looked_up_online(name: str, monkeypatch: pytes
 def test_uncached_repository_is_not_found_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointNotFound, match="Qwen/Qwen3-VL-8B-Instruct is not in the local cache.*HF_HUB_OFFLINE is set"):
+    with pytest.raises(CheckpointNotFound, match="`longview models pull Qwen/Qwen3-VL-8B-Instruct` downloads it"):
         find_checkpoint("Qwen/Qwen3-VL-8B-Instruct")
 
 

@@ -411,14 +411,11 @@ def test_recorded_file_that_is_gone_makes_a_checkpoint_incomplete(hub: Hub) -> N
     assert pull_now().transferred_bytes == 0 and find_checkpoint(NAME).folder == folder
 
 
-def test_checkpoint_that_is_not_cached_is_downloaded_when_it_is_used(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+def test_checkpoint_that_is_not_here_is_not_downloaded_unasked(hub: Hub) -> None:
     hub.add(NAME, dict(FILES))
-    assert find_checkpoint(NAME).weight_bytes == len(WEIGHTS)
-    assert f"{NAME} is not in the local cache; 0.0 GB are downloaded." in caplog.text
-    with pytest.raises(
-        CheckpointNotFound, match="no/such is not in the local cache and cannot be downloaded. There is no repository"
-    ):
-        find_checkpoint("no/such")
+    with pytest.raises(CheckpointNotFound, match=f"`longview models pull {NAME}` downloads it"):
+        find_checkpoint(NAME)
+    assert hub.requests == []
 
 
 def test_token_goes_to_the_hub_alone(hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
