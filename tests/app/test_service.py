@@ -80,7 +80,7 @@ def test_newer_default_is_offered_and_the_older_captions_stay(app: Longview, sho
     content = app.export(entry, "json", ["captions"])
     offer = app.caption_offer(entry)
     assert offer is not None and offer.text == "Captioned by demo (prompts 1); the chosen checkpoint is demo (prompts 2)."
-    assert offer.command == f"longview index {short_path} --sources captions"
+    assert offer.command == f"longview index {short_path} --sources captions --model demo"
     jobs = Jobs(app)
     job = jobs.caption_again(entry)
     assert jobs.caption_again(entry) is job and job.finished_event.wait(60) and job.error is None
