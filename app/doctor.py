@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from longview.app.errors import EXPECTED_ERRORS
+from longview.app.library_check import quick_problems
 from longview.app.service import Longview, Track, VideoEntry
 from longview.app.sources import SOURCES
+from longview.indexing.embedder import check_encoder, encoder_folder
+from longview.indexing.errors import LibraryUnusable
+from longview.model.engine.checkpoints import DEMO
+from longview.model.engine.weight_files import check_demo
 from longview.model.errors import InvalidSpeechModel
 from longview.video.ffmpeg import ffmpeg_major_version, ffmpeg_path
 
@@ -83,7 +88,17 @@ def examine(app: Longview) -> Diagnosis:
     except EXPECTED_ERRORS as error:
         facts["text_model"] = None
         problems.append(str(error))
-    entries = app.videos()
+    problems += quick_problems(app.settings)
+    try:
+        check_demo(DEMO)
+        check_encoder(encoder_folder())
+    except EXPECTED_ERRORS as error:
+        problems.append(str(error))
+    try:
+        entries = app.videos()
+    except LibraryUnusable:
+        # The quick check has said why.
+        return Diagnosis(facts | {"library": str(app.library.folder)}, tuple(problems))
     free = shutil.disk_usage(app.library.folder).free
     facts |= {
         "library": str(app.library.folder),

@@ -14,7 +14,7 @@ from pathlib import Path
 from longview.app.errors import BadRequest, NoSpace, VideoGone
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
-from longview.video.atomic import atomic_write
+from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.video.clips import (
     CUT_SUFFIXES,
     SHEET_FORMATS,
@@ -26,7 +26,6 @@ from longview.video.clips import (
 )
 from longview.video.decoder import Decoder
 from longview.video.errors import ImpossiblePlan, VideoError
-from longview.video.ffmpeg import FULL_DISK_ERRORS
 from longview.video.guard import check_path
 from longview.video.probe import VideoInfo, content_hash, require_frames
 from longview.video.progress import NO_PROGRESS, Progress

@@ -2,14 +2,29 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from pathlib import Path
+from urllib.parse import quote
 
 from filelock import FileLock
 
+from longview.indexing.database_errors import (
+    READ_ONLY_ERRORS,
+    UNWRITABLE_CODES,
+    damaged,
+    folder_error,
+    lost,
+    primary_code,
+    remains,
+    unusable,
+)
+from longview.indexing.database_pages import DatabasePages
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.schema import MIGRATIONS, statements
 from longview.indexing.terms import index_text
+from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
 
 DATABASE = "library.db"
 LOCK = "library.lock"
@@ -22,41 +37,82 @@ class Database:
     """The database of one library folder. Safe to use from several threads and processes."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the database, creating or upgrading it where needed.
+        """Open the database, creating or upgrading it where needed. One that cannot be written is opened for reading.
 
         Raises:
-            LibraryUnusable: the folder cannot be written, or the database is damaged or of a newer version.
+            LibraryUnusable: the folder cannot be used, or the database is damaged, missing or of a newer version.
         """
-        self.folder = folder
+        self.folder, self.path = folder, folder / DATABASE
+        self._image: tuple[object, bytes] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # SQLite does not wait while it switches WAL on: of two processes that create a library, one would fail.
             with FileLock(folder / LOCK, timeout=LOCK_TIMEOUT_S):
                 self._prepare()
         except OSError as error:
-            reason = error.strerror or "another process holds its lock"
-            raise LibraryUnusable(f"The library folder {folder} cannot be written: {reason}.") from error
+            if error.errno not in (*READ_ONLY_ERRORS, *FULL_DISK_ERRORS) or not _has_content(self.path):
+                raise folder_error(folder, error) from error
+            if (version := self._version()) != len(MIGRATIONS):
+                raise LibraryUnusable(
+                    f"{folder_error(folder, error)} It has schema version {version}, and must be upgraded to "
+                    f"{len(MIGRATIONS)} before it can be read."
+                ) from error
 
     def _prepare(self) -> None:
+        if not _has_content(self.path):
+            if found := remains(self.path):
+                raise lost(self.path, found)
+            self.path.touch()
         with self.connection() as db:
-            db.execute("PRAGMA journal_mode = WAL")
+            # A copy that another program made may have another mode.
+            if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
+                db.execute("PRAGMA journal_mode = WAL")
+        version = self._version()
+        if version == len(MIGRATIONS):
+            return
+        if version:
+            self._keep_copy()
         # A migration may replace a table that others refer to, which must not delete their rows.
         with self.transaction(has_foreign_keys=False) as db:
-            version = int(db.execute("PRAGMA user_version").fetchone()[0])
-            if version > len(MIGRATIONS):
-                raise LibraryUnusable(
-                    f"The library in {self.folder} was written by a newer version of Longview; update Longview."
-                )
             for script in MIGRATIONS[version:]:
                 for statement in statements(script):
                     db.execute(statement)
-            if version < len(MIGRATIONS):
-                db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _version(self) -> int:
+        with self.connection() as db:
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(MIGRATIONS):
+            raise LibraryUnusable(
+                f"The library in {self.folder} has schema version {version}, and this Longview{_program_version()} knows "
+                f"versions up to {len(MIGRATIONS)}: a newer version of Longview wrote it. Update Longview, or restore a back-up "
+                "that this version made."
+            )
+        return version
+
+    def _keep_copy(self) -> None:
+        """Copy the database before a migration.
+
+        The copy stays until the next migration, because a fault may show late; it takes the size of the database once.
+        """
+        copy = self.path.with_name(f"{DATABASE}.before-version-{len(MIGRATIONS)}")
+        with self.connection() as db, atomic_write(copy) as partial, closing(sqlite3.connect(partial)) as target:
+            db.backup(target)
+            problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if problem != "ok":
+                raise damaged(self.path, problem)
+        for older in self.folder.glob(f"{DATABASE}.before-version-*"):
+            if older != copy:
+                older.unlink(missing_ok=True)
 
     @contextmanager
     def transaction(self, *, has_foreign_keys: bool = True) -> Iterator[sqlite3.Connection]:
-        """Provide a connection in a write transaction, which is committed, or rolled back on any error."""
-        with self.connection(has_foreign_keys=has_foreign_keys) as db:
+        """Provide a connection in a write transaction, which is committed, or rolled back on any error.
+
+        Raises:
+            LibraryUnusable: as `connection`. LibraryFull, LibraryReadOnly: the library cannot be written.
+        """
+        with self._connection(has_foreign_keys=has_foreign_keys, is_writing=True) as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -68,23 +124,75 @@ class Database:
             db.execute("COMMIT")
 
     @contextmanager
-    def connection(self, *, has_foreign_keys: bool = True) -> Iterator[sqlite3.Connection]:
-        """Provide a connection, which is closed in the end.
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """Provide a connection for reading, which is closed in the end.
 
         Raises:
-            LibraryUnusable: SQLite fails, for instance because the disk is full.
+            LibraryUnusable: SQLite fails. LibraryDamaged: the database is damaged, or was deleted.
         """
-        path = self.folder / DATABASE
+        with self._connection(has_foreign_keys=True, is_writing=False) as db:
+            yield db
+
+    @contextmanager
+    def _connection(self, *, has_foreign_keys: bool, is_writing: bool) -> Iterator[sqlite3.Connection]:
         try:
-            db = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
-            try:
+            with closing(self._open(is_writing=is_writing)) as db:
                 db.row_factory = sqlite3.Row
                 db.execute(f"PRAGMA foreign_keys = {'ON' if has_foreign_keys else 'OFF'}")
                 # The triggers of the word index call it.
                 db.create_function("index_text", 1, index_text, deterministic=True)
-                yield db
-            finally:
-                db.close()
+                try:
+                    yield db
+                except (ValueError, TypeError, LookupError):
+                    # A damaged row may be one that SQLite reads and Longview does not.
+                    problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+                    if problem != "ok":
+                        raise sqlite3.DatabaseError(f"malformed: {problem}") from None
+                    raise
         except sqlite3.Error as error:
-            full = "full" in str(error)
-            raise LibraryUnusable(f"The library {path} cannot be used: {'the disk is full' if full else error}.") from error
+            raise unusable(self.path, error) from error
+
+    def _open(self, *, is_writing: bool) -> sqlite3.Connection:
+        # A database that was deleted is not created again, because it would be an empty library.
+        db = sqlite3.connect(_uri(self.path, "mode=rw"), uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+        try:
+            # This reads the first page, for which SQLite creates its shared memory beside the database.
+            db.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as error:
+            db.close()
+            if is_writing or primary_code(error) not in UNWRITABLE_CODES or not _has_content(self.path):
+                raise
+            return self._open_unwritable()
+        return db
+
+    def _open_unwritable(self) -> sqlite3.Connection:
+        """Open a database beside which no file can be created. SQLite would ignore a log: with one, a copy in memory is read."""
+        log = self.path.with_name(DATABASE + "-wal")
+        try:
+            if not _has_content(log):
+                return sqlite3.connect(_uri(self.path, "mode=ro&immutable=1"), uri=True, isolation_level=None)
+            state = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (self.path, log)]
+            if self._image is None or self._image[0] != state:
+                with DatabasePages(self.path) as pages:
+                    self._image = (state, pages.image())
+        except OSError as error:
+            raise folder_error(self.folder, error) from error
+        db = sqlite3.connect(":memory:", isolation_level=None)
+        db.deserialize(self._image[1])
+        db.execute("PRAGMA query_only = ON")
+        return db
+
+
+def _uri(path: Path, options: str) -> str:
+    return f"file:{quote(str(path))}?{options}"
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _program_version() -> str:
+    try:
+        return f" {version_of('longview-video')}"
+    except PackageNotFoundError:
+        return ""

@@ -37,6 +37,30 @@ class LibraryUnusable(LibraryError):
     code = "library_unusable"
 
 
+class LibraryFull(LibraryUnusable):
+    """The disk of the library is full."""
+
+    code = "no_space"
+
+
+class LibraryReadOnly(LibraryUnusable):
+    """The library can be read, and not written."""
+
+    code = "library_read_only"
+
+
+class LibraryDamaged(LibraryUnusable):
+    """The library's database is damaged, or it is missing where other files of the library show that there was one."""
+
+    code = "library_damaged"
+
+
+class InvalidEncoder(LibraryError):
+    """The weights of the sentence encoder are missing or damaged."""
+
+    code = "invalid_encoder"
+
+
 class ExportNotPossible(LibraryError):
     """The chosen format cannot represent what should be exported."""
 

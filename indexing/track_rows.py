@@ -53,7 +53,7 @@ def replace_segments(
         {"unknown": UNKNOWN_LANGUAGE, "video_id": video_id, "source": track.source},
     )
     write_track(db, video_id, track, dict(rows.fetchall()))
-    _rebuild_passages(db, video_id, track.source)
+    rebuild_passages(db, video_id, track.source)
 
 
 def tracks_of(db: sqlite3.Connection, video_id: str | None = None) -> dict[str, tuple[Track, ...]]:
@@ -233,7 +233,8 @@ def add_passages(db: sqlite3.Connection, video_id: str, source: str, segments: S
     _insert_passages(db, make_passages(video_id, source, affected, first_position=first))
 
 
-def _rebuild_passages(db: sqlite3.Connection, video_id: str, source: str) -> None:
+def rebuild_passages(db: sqlite3.Connection, video_id: str, source: str) -> None:
+    """Make all passages of a track again."""
     key = {"video_id": video_id, "source": source}
     db.execute("DELETE FROM passages WHERE video_id = :video_id AND source = :source", key)
     rows = db.execute("SELECT * FROM segments WHERE video_id = :video_id AND source = :source ORDER BY start_s, segment_id", key)

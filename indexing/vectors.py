@@ -9,15 +9,17 @@ import json
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import faiss
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from longview.indexing.database_errors import READ_ONLY_ERRORS
 from longview.indexing.embedder import Embedder
 from longview.indexing.library import Library
-from longview.video.atomic import atomic_write
+from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.video.progress import NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ class VectorIndex:
     def _load(self) -> "faiss.IndexIDMap2":
         """Load the index from disk; return an empty one if it is missing or damaged, or if another embedder wrote it."""
         try:
-            with FileLock(self._path.with_suffix(".lock")):
+            with self._lock_to_read():
                 label = json.loads(self._path.with_suffix(".json").read_text(encoding="utf-8"))
                 blob = self._path.read_bytes()
             index = faiss.deserialize_index(np.frombuffer(blob, dtype=np.uint8))
@@ -128,6 +130,16 @@ class VectorIndex:
             log.warning("%s cannot be read (%s); the vectors will be rebuilt", self._path, error)
         self._texts = {}
         return self._empty()
+
+    def _lock_to_read(self) -> AbstractContextManager[object]:
+        """Return the lock of the two files. Where no lock file can be written, no process writes them either."""
+        try:
+            # `acquire` returns an object that releases the lock at the end of its block.
+            return FileLock(self._path.with_suffix(".lock")).acquire()
+        except OSError as error:
+            if error.errno in (*FULL_DISK_ERRORS, *READ_ONLY_ERRORS):
+                return nullcontext()
+            raise
 
     def _outdated_ids(self) -> list[int]:
         """Return the ids of passages whose text is not the embedded one: the index belongs to another library, or to a restored

@@ -1,11 +1,15 @@
 """Atomic file writes: a file appears complete or not at all."""
 
+import errno
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a disk without space, and of a user whose quota is used up."""
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Selection and execution of the ffmpeg program. A failure becomes an `FFmpegFailed` with a one-line message."""
 
-import errno
 import functools
 import os
 import re
@@ -14,6 +13,7 @@ from typing import IO
 import ffmpeg
 import imageio_ffmpeg
 
+from longview.video.atomic import FULL_DISK_ERRORS
 from longview.video.errors import FFmpegFailed
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
@@ -38,8 +38,6 @@ INSTALL_HINT = "install ffmpeg, or restore Longview's own copy with `pip install
 """What to do if no ffmpeg program can be started; the wheels of imageio-ffmpeg contain one."""
 MAX_STDERR_BYTES = 1 << 14
 """Maximum number of bytes read from the end of a failed ffmpeg's stderr; a damaged file can cause an error per frame."""
-FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
-"""Error numbers of a full disk and an exhausted quota. ffmpeg prints their messages untranslated, as Python has them."""
 MIN_MAJOR_VERSION = 6
 """Minimum major version of the system's ffmpeg; older versions lack required decoders and `-fps_mode` behaviour."""
 

@@ -20,7 +20,7 @@ from longview.app.cli.output import prepare_standard_streams, printable, progres
 from longview.app.errors import EXPECTED_ERRORS, AppError, OutputFailed
 from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
-from longview.app.settings import load_settings
+from longview.app.settings import Settings, load_settings
 from longview.app.streams import Done, Stream
 from longview.model.engine.checkpoints import Precision
 from longview.model.tasks.events import TextDelta
@@ -70,10 +70,19 @@ def first_steps(
 
 @dataclass(frozen=True)
 class Context:
-    """One call of a verb: the application and the form of its output."""
+    """One call of a verb: the settings, the application over them, and the form of its output."""
 
-    app: Longview
+    settings: Settings
     as_json: bool
+
+    @functools.cached_property
+    def app(self) -> Longview:
+        """The application; the first access opens the library.
+
+        Raises:
+            LibraryUnusable: the library cannot be used.
+        """
+        return Longview(self.settings)
 
     def print_result(self, document: BaseModel, text: str) -> None:
         """Print the one result, as JSON or for people."""
@@ -323,7 +332,7 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
     if settings.get("key_frames_only"):
         log.warning("With --key-frames-only, events between two key frames are missed; captions and times may be wrong.")
     try:
-        function(Context(Longview(load_settings(**settings)), as_json), **values)
+        function(Context(load_settings(**settings), as_json), **values)
     except EXPECTED_ERRORS as error:
         fail(error, as_json=as_json)
     except BrokenPipeError:

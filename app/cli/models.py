@@ -45,7 +45,7 @@ def models(context: Context) -> None:
     # PyTorch takes seconds to import.
     from longview.app.model_advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
 
-    checkpoints, recommendation = local_models(context.app.settings), recommend_here(context.app.settings)
+    checkpoints, recommendation = local_models(context.settings), recommend_here(context.settings)
     incomplete = incomplete_checkpoints()
     document = schemas.ModelsDocument(
         models=[schemas.LocalModelOut.of(model) for model in checkpoints],
@@ -112,7 +112,7 @@ def pull(
 def _recommended_names(context: Context) -> tuple[str, ...]:
     from longview.app.model_advice import describe_recommendation, recommend_here
 
-    recommendation = recommend_here(context.app.settings)
+    recommendation = recommend_here(context.settings)
     if recommendation.model is None:
         raise BadRequest(describe_recommendation(recommendation, ())[0])
     return recommendation.names
@@ -185,7 +185,7 @@ def default(
             raise BadRequest(f"{name} is no default of {settings_module.CONFIG_FILE}.")
     elif name is not None:
         settings = (model_defaults.set_default(name),)
-    defaults = model_defaults.read_defaults(load_settings() if settings else context.app.settings)
+    defaults = model_defaults.read_defaults(load_settings() if settings else context.settings)
     document = schemas.DefaultsDocument(
         defaults=schemas.DefaultOut.of_all(defaults),
         changed_settings=list(settings),

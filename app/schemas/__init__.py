@@ -12,7 +12,15 @@ from longview.app.schemas.answers import (
     SearchDocument,
 )
 from longview.app.schemas.base import CoverageOut, ErrorDocument, ErrorOut, ProvenanceOut, SpanOut, rounded
-from longview.app.schemas.files import ContactSheetDocument, CutDocument, DoctorDocument, EvalDocument, ExportDocument
+from longview.app.schemas.files import (
+    CheckDocument,
+    ContactSheetDocument,
+    CutDocument,
+    DoctorDocument,
+    EvalDocument,
+    ExportDocument,
+    FindingOut,
+)
 from longview.app.schemas.indexing import (
     CostOut,
     CostsOut,
@@ -59,6 +67,7 @@ __all__ = [
     "CaptionDocument",
     "ChapterOut",
     "ChaptersDocument",
+    "CheckDocument",
     "CitationOut",
     "ContactSheetDocument",
     "ConversationDocument",
@@ -77,6 +86,7 @@ __all__ = [
     "ExportDocument",
     "FailedAnswerOut",
     "FailedVideoOut",
+    "FindingOut",
     "FramePlanOut",
     "IndexDocument",
     "IndexedVideoOut",

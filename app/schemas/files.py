@@ -1,7 +1,11 @@
 """The documents of the verbs that write files, check and measure."""
 
+from dataclasses import asdict
+from typing import Self
+
 from pydantic import BaseModel
 
+from longview.app.library_check import Finding
 from longview.app.schemas.base import SpanOut
 
 
@@ -37,6 +41,31 @@ class DoctorDocument(BaseModel, extra="allow"):
     """The document of `doctor`: facts by name, and problems as sentences."""
 
     problems: list[str]
+
+
+class FindingOut(BaseModel):
+    """Something that `check` found to be broken."""
+
+    area: str
+    """`database`, `vectors`, `caches`, `weights` or `originals`."""
+    problem: str
+    advice: str
+    is_repairable: bool
+    repaired: str | None
+    """What was done about it; None if it is still broken."""
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        """Describe a finding."""
+        return cls(**asdict(finding))
+
+
+class CheckDocument(BaseModel):
+    """The document of `check`: what is broken, and what was repaired."""
+
+    is_intact: bool
+    """Whether nothing is broken, or all of it was repaired."""
+    findings: list[FindingOut]
 
 
 class EvalDocument(BaseModel, extra="allow"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.quantizers import AutoHfQuantizer
 from transformers.utils import logging as transformers_logging
@@ -23,6 +24,7 @@ from longview.model.engine.number_formats import format_times
 from longview.model.engine.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.precision import quantize_linear_layers, use_matrix_vector_products
 from longview.model.engine.visual_inputs import use_indexed_deepstack
+from longview.model.engine.weight_files import check_weights
 from longview.model.errors import InvalidCheckpoint, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,7 @@ def load_model(
     `precision`: the number format on a CPU; accelerators always use bfloat16. `cache`: see `format_times`.
 
     Raises:
-        InvalidCheckpoint: the folder cannot be loaded by transformers, or a package is missing.
+        InvalidCheckpoint: the folder cannot be loaded by transformers, a file of it is damaged, or a package is missing.
         OutOfMemory: the weights do not fit.
     """
     # The application shows progress itself.
@@ -97,6 +99,7 @@ def load_model(
     quantization = quantization_of(config)
     # Experts in FP8 have functions of their own.
     has_plain_experts = is_mixture_of_experts(config) and (not quantization or bool(quantization.get("dequantize")))
+    check_weights(checkpoint)
     try:
         processor = AutoProcessor.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
         with memory_errors("the weights", WEIGHTS_ADVICE):
@@ -121,7 +124,7 @@ def load_model(
                     is_bfloat16 = format_times(cache).is_bfloat16_faster_than_int8
                     quantize_linear_layers(model, torch.bfloat16 if is_bfloat16 else torch.float32)
                 use_matrix_vector_products(model)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise InvalidCheckpoint(f"{checkpoint.name} cannot be loaded as a video language model: {error}") from error
     return processor, model.eval()
 

@@ -21,7 +21,7 @@ from longview.model.errors import (
     ModelError,
     RepositoryNotFound,
 )
-from longview.video.ffmpeg import FULL_DISK_ERRORS
+from longview.video.atomic import FULL_DISK_ERRORS
 
 log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from longview.model.hub.cache import (
 from longview.model.hub.failures import hub_errors, reply_errors
 from longview.model.hub.listing import Listing, check_name, find_commit, list_repository
 from longview.model.hub.transfer import HubFile, OnBytes, damaged_text, matches, transfer
-from longview.video.ffmpeg import FULL_DISK_ERRORS
+from longview.video.atomic import FULL_DISK_ERRORS
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)

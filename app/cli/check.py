@@ -1,0 +1,44 @@
+"""The verb that checks a library and the weights, and repairs what can be made again."""
+
+from typing import Annotated
+
+import typer
+
+from longview.app import schemas
+from longview.app.cli.console import Context, command
+from longview.app.cli.output import printable
+from longview.app.library_check import Finding
+from longview.app.library_check import check as run_check
+from longview.app.streams import Stream
+
+
+@command("json")
+def check(
+    context: Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Make again what can be made again; damaged files are kept.")] = False,
+    originals: Annotated[
+        bool, typer.Option("--originals", help="Read all video files, and compare them with their content hashes.")
+    ] = False,
+) -> None:
+    """Check database, vectors, caches, weights and video files; say what is broken, and repair it.
+
+    Example: longview check --repair
+    """
+    stream = Stream(lambda progress: run_check(context.settings, repair=repair, hash_originals=originals, progress=progress))
+    findings = context.follow(stream)
+    broken = [finding for finding in findings if finding.repaired is None]
+    lines = []
+    for finding, following in zip(findings, [*findings[1:], None], strict=True):
+        lines.append(f"{finding.area}: {finding.problem}")
+        outcome = _outcome(finding)
+        if outcome and (following is None or outcome != _outcome(following)):
+            lines.append(f"  {outcome}")
+    lines.append(f"{len(broken)} of {len(findings)} problems remain." if findings else "Nothing is broken.")
+    document = schemas.CheckDocument(is_intact=not broken, findings=list(map(schemas.FindingOut.of, findings)))
+    context.print_result(document, "\n".join(map(printable, lines)))
+    if broken:
+        raise typer.Exit(1)
+
+
+def _outcome(finding: Finding) -> str:
+    return f"Repaired. {finding.repaired}" if finding.repaired else finding.advice

@@ -1,0 +1,147 @@
+"""Examination of a library's database and vectors. Nothing is changed."""
+
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from longview.indexing.database import DATABASE, Database
+from longview.indexing.database_errors import lost, remains
+from longview.indexing.database_pages import DatabasePages
+from longview.indexing.errors import LibraryError, LibraryReadOnly, LibraryUnusable
+from longview.indexing.passages import make_passages
+from longview.indexing.schema import MIGRATIONS, statements
+from longview.indexing.terms import index_text
+from longview.indexing.track_rows import segment_from
+
+MAX_PROBLEMS = 5
+"""Maximum number of problems of one kind that are listed."""
+
+
+def database_problems(folder: Path, *, is_quick: bool = False) -> list[str]:
+    """Return what is wrong with the database of a library, one sentence each; [] for a new folder.
+
+    `is_quick`: without what reads all segments.
+    """
+    path = folder / DATABASE
+    if not path.exists() or not path.stat().st_size:
+        found = remains(path)
+        return [str(lost(path, found))] if found else []
+    try:
+        # This reads the log before SQLite, which deletes it where no other process uses the database.
+        problems = list(_log_problems(path))
+        database = Database(folder)
+    except LibraryError as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"{path} cannot be read: {error.strerror}."]
+    try:
+        with database.connection() as db:
+            damage = [row[0] for row in db.execute(f"PRAGMA quick_check({MAX_PROBLEMS})")]
+            if damage != ["ok"]:
+                # What is read from damaged pages may say anything.
+                lines = [line for text in damage for line in text.splitlines() if not line.startswith("***")]
+                return [*problems, *(f"The database is damaged: {line}." for line in lines[:MAX_PROBLEMS])]
+            problems += _foreign_key_problems(db)
+            problems += _schema_problems(db)
+            if not is_quick and not problems:
+                problems += _passage_problems(db)
+        if not is_quick and not problems:
+            problems += _word_index_problems(database)
+    except LibraryUnusable as error:
+        problems.append(str(error))
+    return problems
+
+
+def _log_problems(path: Path) -> Iterator[str]:
+    with DatabasePages(path) as pages:
+        if pages.lost_commits:
+            yield (
+                f"The write-ahead log of {path} is damaged: the last {pages.lost_commits} changes of the library cannot be read. "
+                "What was indexed last may be missing; index it again."
+            )
+
+
+def _foreign_key_problems(db: sqlite3.Connection) -> Iterator[str]:
+    counts = Counter((row[0], row[2]) for row in db.execute("PRAGMA foreign_key_check"))
+    for (table, parent), count in counts.items():
+        yield f"{count} rows of the table {table} belong to no row of {parent}."
+
+
+def _schema_problems(db: sqlite3.Connection) -> Iterator[str]:
+    expected, present = _expected_schema(), _schema(db)
+    for name, sql in expected.items():
+        if name not in present:
+            yield f"The database has no {name}."
+        elif present[name] != sql:
+            yield f"The {name} of the database is not that of this version."
+
+
+def _expected_schema() -> dict[str, str]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.create_function("index_text", 1, index_text, deterministic=True)
+        for script in MIGRATIONS:
+            for statement in statements(script):
+                db.execute(statement)
+        return _schema(db)
+
+
+def _schema(db: sqlite3.Connection) -> dict[str, str]:
+    rows = db.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+    return {f"{kind} {name}": " ".join(sql.split()) for kind, name, sql in map(tuple, rows.fetchall())}
+
+
+def _passage_problems(db: sqlite3.Connection) -> Iterator[str]:
+    for video_id, source in map(tuple, db.execute("SELECT video_id, source FROM tracks").fetchall()):
+        key = {"video_id": video_id, "source": source}
+        rows = db.execute(
+            "SELECT * FROM segments WHERE video_id = :video_id AND source = :source ORDER BY start_s, segment_id", key
+        )
+        expected = len(make_passages(video_id, source, [segment_from(row).segment for row in rows]))
+        (count,) = db.execute("SELECT count(*) FROM passages WHERE video_id = :video_id AND source = :source", key).fetchone()
+        if count != expected:
+            yield f"The {source} of {video_id} has {count} passages for the search, and should have {expected}."
+    unindexed, extra = (
+        db.execute(f"SELECT count(*) FROM {table} WHERE {number} NOT IN (SELECT {other_number} FROM {other})").fetchone()[0]
+        for table, number, other, other_number in (
+            ("passages", "passage_id", "passage_terms", "rowid"),
+            ("passage_terms", "rowid", "passages", "passage_id"),
+        )
+    )
+    if unindexed or extra:
+        yield f"The word index lacks {unindexed} passages, and has {extra} that do not exist."
+
+
+def _word_index_problems(database: Database) -> Iterator[str]:
+    try:
+        # The check of FTS5 has the form of an insertion.
+        with database.transaction() as db:
+            try:
+                db.execute("INSERT INTO passage_terms (passage_terms) VALUES ('integrity-check')")
+            except sqlite3.DatabaseError as error:
+                yield f"The word index is damaged: {error}."
+    except LibraryReadOnly:
+        return
+
+
+def vector_problem(folder: Path) -> str | None:
+    """Return what is wrong with the vectors of a library; None if nothing is, or if there are none.
+
+    Vectors of passages that were added or removed since are no problem: the next search updates them.
+    """
+    path = folder / "vectors.faiss"
+    if not path.exists():
+        return None
+    try:
+        blob = path.read_bytes()
+        label = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if label["checksum"] != hashlib.blake2b(blob, digest_size=16).hexdigest():
+            return f"The vectors in {path} are damaged: their checksum is another one."
+        if not isinstance(label["texts"], list):
+            raise TypeError("texts")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return f"The vectors in {path} cannot be read ({error})."
+    return None
