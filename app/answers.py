@@ -1,5 +1,6 @@
 """Answers about one or more videos, or about the whole library, piece by piece."""
 
+import logging
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -17,6 +18,7 @@ from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
 from longview.app.smaller_plan import stream_with_smaller_plan
 from longview.app.words_coverage import WordsCoverage, add_coverages, has_word_tracks, has_words
+from longview.indexing.errors import LibraryFull, LibraryReadOnly
 from longview.indexing.library import AnsweredQuestion, Library, Provenance, VideoEntry
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import InvalidQuestion, ModelError, OutOfDistribution
@@ -30,6 +32,8 @@ from longview.video.timeline import Span
 
 if TYPE_CHECKING:
     from longview.model.tasks.answerer import VideoAnswer
+
+log = logging.getLogger(__name__)
 
 MAX_LIBRARY_MOMENTS = 5
 """Maximum number of moments of the library that answer one question."""
@@ -153,7 +157,11 @@ class Answers:
                 progress.raise_if_cancelled()
                 spans = tuple(citation.span for citation in answer.citations)
                 text = "\n".join(filter(None, (answer.text, answer.quotes.hint if answer.quotes else "")))
-                self._library.add_answer(part.entry.video_id, AnsweredQuestion(question, text, spans, answer.provenance))
+                try:
+                    self._library.add_answer(part.entry.video_id, AnsweredQuestion(question, text, spans, answer.provenance))
+                except (LibraryFull, LibraryReadOnly) as error:
+                    # The answer is worth more than its place in the conversation.
+                    log.warning("The answer is not stored. %s", error)
         if parts and not texts:
             texts.append(self._no_match())
             yield TextDelta(texts[0])

@@ -1,8 +1,12 @@
 """Errors of the application, and the list of all expected errors: each has a code and a sentence for the user."""
 
-from longview.indexing.errors import LibraryError
+from longview.indexing.errors import LibraryError, LibraryUnusable
 from longview.model.errors import ModelError
 from longview.video.errors import VideoError
+
+__all__ = [  # with those of the library that the interface tells from others
+    "EXPECTED_ERRORS", "AppError", "BadRequest", "LibraryUnusable", "NoSpace", "OutputFailed", "PortBusy", "VideoGone",
+]  # fmt: skip
 
 
 class AppError(Exception):

@@ -96,11 +96,15 @@ class Indexer:
             VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be satisfied.
             BadRequest: there is no such source. VideoGone: the file changed meanwhile. Cancelled: the operation was cancelled.
             LibraryUnusable: the library cannot be written, for instance because the disk is full.
+            InvalidEncoder: the weights of the sentence encoder are damaged, without which nothing can be searched.
         """
         options = options or IndexOptions()
         check_range(options.start_s, options.end_s)
         names = self._chosen_sources(options.sources)
         start = time.monotonic()
+        # Both would otherwise be noticed after minutes of work.
+        self._library.require_writable()
+        self._runtime.check_encoder()
         with self._runtime.watching(path) as file:
             video = self._media.open(path, progress.child(0.0, PREPARATION_SHARE, "Probing"))
             file.content_hash = video.content_hash

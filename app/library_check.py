@@ -15,7 +15,7 @@ from longview.indexing.database import DATABASE, Database
 from longview.indexing.database_errors import copies, disk_full, is_disk_full
 from longview.indexing.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import LibraryDamaged, LibraryUnusable
-from longview.indexing.integrity import database_problems, vector_problem
+from longview.indexing.integrity import database_problems, log_problem, vector_problem
 from longview.indexing.recovery import only_process, recover
 from longview.indexing.vectors import INDEX_FILE
 from longview.model.engine.checkpoints import DEMO, cached_checkpoints, find_checkpoint
@@ -60,9 +60,11 @@ def check(
     folder = settings.library.expanduser().resolve()
     findings = list(_check_database(folder, repair=repair))
     findings += _check_weights(settings)
-    if any(finding.area == "database" and finding.repaired is None for finding in findings) or not (folder / DATABASE).exists():
+    if database_problems(folder, is_quick=True) or not (folder / DATABASE).exists():
         # Without the database nobody knows what else belongs to the library.
         return findings
+    if is_disk_full(folder):
+        findings.append(Finding("database", str(disk_full(folder)), "The library can be read meanwhile."))
     app = Longview(settings)
     try:
         has_encoder = not any("sentence encoder" in finding.problem for finding in findings)
@@ -85,6 +87,9 @@ def quick_problems(settings: Settings) -> list[str]:
 
 def _check_database(folder: Path, *, repair: bool) -> Iterator[Finding]:
     path = folder / DATABASE
+    # Opening the database would delete the log.
+    if problem := log_problem(folder):
+        yield Finding("database", problem, "What was indexed or changed last may be missing; index it again.")
     problems = database_problems(folder)
     if not problems:
         return

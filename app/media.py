@@ -7,12 +7,12 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longview.app.errors import BadRequest, NoSpace, VideoGone
-from longview.indexing.errors import UnknownVideo
+from longview.indexing.errors import LibraryFull, LibraryReadOnly, UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
 from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.video.clips import (
@@ -86,8 +86,9 @@ class MediaStore:
         if entry.path.exists():
             return entry
         # The source was moved or renamed: this file has the same content under another name.
-        self._library.set_path(entry.video_id, checked_path)
-        return self._library.video(entry.video_id)
+        with suppress(LibraryFull, LibraryReadOnly):
+            self._library.set_path(entry.video_id, checked_path)
+        return replace(entry, path=checked_path)
 
     def resolve(self, reference: str) -> tuple[str, VideoInfo]:
         """Return title and file of the video that an id, a prefix or a path names. A path need not be in the library.
@@ -123,7 +124,9 @@ class MediaStore:
         known_hash = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
         if known_hash is None:
             known_hash = content_hash(path, progress)
-            self._library.remember_hash(path, status.st_size, status.st_mtime_ns, known_hash)
+            # A library that cannot be written reads the file again the next time.
+            with suppress(LibraryFull, LibraryReadOnly):
+                self._library.remember_hash(path, status.st_size, status.st_mtime_ns, known_hash)
         return known_hash
 
     def source(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> Path:

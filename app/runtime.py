@@ -341,6 +341,17 @@ class Runtime:
                 self._text_recognizer = TextRecognizer(self.text_model, threads=self.settings.cpu_threads or 0)
             return self._text_recognizer
 
+    def check_encoder(self) -> None:
+        """Check the weights of the sentence encoder, unless they are loaded.
+
+        Raises:
+            InvalidEncoder: see `longview.indexing.embedder.check_encoder`.
+        """
+        if self._vectors is None:
+            from longview.indexing.embedder import check_encoder, encoder_folder
+
+            check_encoder(encoder_folder())
+
     @property
     def vectors(self) -> "VectorIndex":
         """The index of passage vectors; the first access loads the sentence encoder."""

@@ -79,6 +79,16 @@ class Database:
                     db.execute(statement)
             db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
+    def require_writable(self) -> None:
+        """Check that the database can be written.
+
+        Raises:
+            LibraryFull, LibraryReadOnly
+        """
+        with self.transaction() as db:
+            # The version is written even if it stays the same.
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
     def _version(self) -> int:
         with self.connection() as db:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])

@@ -131,8 +131,10 @@ def vector_count(vectors: Path) -> int | None:
 def lost(path: Path, found: list[str]) -> LibraryDamaged:
     """Return the error of a database that is missing or empty beside what shows that it had content."""
     state = "empty (0 bytes)" if path.exists() else "missing"
+    advice = "Put the database back, or restore a back-up with `longview restore`."
+    if copies(path):
+        advice += " `longview check --repair` restores the copy."
     return LibraryDamaged(
-        f"The database {path} of the library is {state}, but {', and '.join(found)}. Nothing was overwritten. Put the database "
-        f"back, restore a back-up with `longview restore`, or see what `longview check --repair` can rebuild. To begin a new "
-        f"library instead, move these files away."
+        f"The database {path} of the library is {state}, but {', and '.join(found)}. Nothing was overwritten. {advice} "
+        "To begin a new library instead, move these files away, and index the videos again."
     )

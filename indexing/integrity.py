@@ -11,7 +11,7 @@ from pathlib import Path
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.database_errors import lost, remains
 from longview.indexing.database_pages import DatabasePages
-from longview.indexing.errors import LibraryError, LibraryReadOnly, LibraryUnusable
+from longview.indexing.errors import LibraryError, LibraryFull, LibraryReadOnly, LibraryUnusable
 from longview.indexing.passages import make_passages
 from longview.indexing.schema import MIGRATIONS, statements
 from longview.indexing.terms import index_text
@@ -31,13 +31,10 @@ def database_problems(folder: Path, *, is_quick: bool = False) -> list[str]:
         found = remains(path)
         return [str(lost(path, found))] if found else []
     try:
-        # This reads the log before SQLite, which deletes it where no other process uses the database.
-        problems = list(_log_problems(path))
         database = Database(folder)
     except LibraryError as error:
         return [str(error)]
-    except OSError as error:
-        return [f"{path} cannot be read: {error.strerror}."]
+    problems: list[str] = []
     try:
         with database.connection() as db:
             damage = [row[0] for row in db.execute(f"PRAGMA quick_check({MAX_PROBLEMS})")]
@@ -56,13 +53,19 @@ def database_problems(folder: Path, *, is_quick: bool = False) -> list[str]:
     return problems
 
 
-def _log_problems(path: Path) -> Iterator[str]:
-    with DatabasePages(path) as pages:
-        if pages.lost_commits:
-            yield (
-                f"The write-ahead log of {path} is damaged: the last {pages.lost_commits} changes of the library cannot be read. "
-                "What was indexed last may be missing; index it again."
-            )
+def log_problem(folder: Path) -> str | None:
+    """Return what is wrong with the write-ahead log of a library that no process uses; None if nothing is.
+
+    SQLite says nothing of it: it takes the changes before the damage, and deletes the log when the database is next closed.
+    """
+    path = folder / DATABASE
+    try:
+        with DatabasePages(path) as pages:
+            lost_commits = pages.lost_commits
+    except OSError:
+        # The examination of the database says so.
+        return None
+    return f"The write-ahead log of {path} is damaged: its last {lost_commits} changes cannot be read." if lost_commits else None
 
 
 def _foreign_key_problems(db: sqlite3.Connection) -> Iterator[str]:
@@ -123,7 +126,7 @@ def _word_index_problems(database: Database) -> Iterator[str]:
                 db.execute("INSERT INTO passage_terms (passage_terms) VALUES ('integrity-check')")
             except sqlite3.DatabaseError as error:
                 yield f"The word index is damaged: {error}."
-    except LibraryReadOnly:
+    except (LibraryFull, LibraryReadOnly):
         return
 
 

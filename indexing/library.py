@@ -97,6 +97,14 @@ class Library:
         self.tracks = Tracks(self._database)
         self.versions = Versions(self._database)
 
+    def require_writable(self) -> None:
+        """Check that the library can be written.
+
+        Raises:
+            LibraryFull, LibraryReadOnly
+        """
+        self._database.require_writable()
+
     def put(self, entry: VideoEntry) -> VideoEntry:
         """Write a video without its tracks; replace what the library has about it, except when it was added."""
         values = {

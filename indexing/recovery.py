@@ -146,9 +146,9 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
     # Closed at last: closing a file ends the locks of this process on it.
     with DatabasePages(source) as pages, atomic_write(target) as partial:
         version = pages.user_version
-        if version is not None and version > len(MIGRATIONS):
-            version = None
-        _write(partial, pages, len(MIGRATIONS) if version is None else version, recovery)
+        if not version or version > len(MIGRATIONS):
+            version = _likely_version(pages)
+        _write(partial, pages, version, recovery)
         if not recovery.rows:
             raise LibraryUnusable(f"Nothing of {source} can be read; it was left as it is. Restore a back-up.")
         if target.exists() and target.stat().st_size:
@@ -186,6 +186,21 @@ def _write(path: Path, pages: DatabasePages, version: int, recovery: Recovery) -
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")
         db.execute("PRAGMA journal_mode = WAL")
+
+
+def _likely_version(pages: DatabasePages) -> int:
+    """Return the version of a database without a header: the oldest one whose tables have most of the rows.
+
+    Versions with the same tables differ in names inside of texts, which later migrations change only where they are old.
+    """
+    counts: dict[int, int] = {}
+    for version in range(1, len(MIGRATIONS) + 1):
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+            db.row_factory = sqlite3.Row
+            db.create_function("index_text", 1, index_text, deterministic=True)
+            _migrate(db, 0, version)
+            counts[version] = sum(1 for _ in _read(pages, _tables(db), Recovery(Path())))
+    return max(counts, key=lambda version: counts[version])
 
 
 def _migrate(db: sqlite3.Connection, start: int, end: int) -> None:

@@ -1,10 +1,12 @@
 """The page: its tabs, and the components that they share. All state comes from the library, so a reload loses nothing."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from longview.app.errors import LibraryUnusable
 from longview.app.jobs import Jobs
 from longview.app.service import Longview
 from longview.ui import render
@@ -45,36 +47,52 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         selected_video, view = watch.selected_video, watch.view
         lists = [selected_video, library.video_to_remove, library.table, query]
 
+        def or_failure(render_updates: Callable[[], list[Any]]) -> list[Any]:
+            """Return the updates of lists and view; if the library cannot be read, the error in place of player and table."""
+            try:
+                return render_updates()
+            except LibraryUnusable as error:
+                failure = render.failure(str(error))
+                updates = [gr.skip()] * (len(lists) + len(view))
+                updates[lists.index(library.table)] = updates[len(lists)] = failure
+                return updates
+
         def on_load(request: gr.Request) -> list[Any]:
-            entry = find_entry(app, request.query_params.get("video")) or next(reversed(app.videos()), None)
-            return [
-                *library_lists(app, entry),
-                *video_view(app, jobs, entry, _start_s(request)),
-                len(jobs.finished_jobs()),
-            ]
+            def render_updates() -> list[Any]:
+                entry = find_entry(app, request.query_params.get("video")) or next(reversed(app.videos()), None)
+                return [*library_lists(app, entry), *video_view(app, jobs, entry, _start_s(request))]
+
+            return [*or_failure(render_updates), len(jobs.finished_jobs())]
 
         def on_jobs_ended(video_id: str | None, known_count: int, rendered_player: str | None) -> list[Any]:
             finished = jobs.finished_jobs()
-            entry = find_entry(app, video_id) or next(reversed(app.videos()), None)
-            # Only a video that a job was about is rendered again.
-            ended_ids = {job.video_id for job in finished[int(known_count or 0) :]}
-            rendered_view = [gr.skip()] * len(view)
-            if entry is not None and (entry.video_id != video_id or entry.video_id in ended_ids):
-                rendered_view = indexed_view(app, jobs, entry, rendered_player)
-            return [len(finished), *library_lists(app, entry), *rendered_view]
+
+            def render_updates() -> list[Any]:
+                entry = find_entry(app, video_id) or next(reversed(app.videos()), None)
+                # Only a video that a job was about is rendered again.
+                ended_ids = {job.video_id for job in finished[int(known_count or 0) :]}
+                rendered_view = [gr.skip()] * len(view)
+                if entry is not None and (entry.video_id != video_id or entry.video_id in ended_ids):
+                    rendered_view = indexed_view(app, jobs, entry, rendered_player)
+                return [*library_lists(app, entry), *rendered_view]
+
+            return [len(finished), *or_failure(render_updates)]
 
         def on_segments_added(video_id: str | None) -> list[Any]:
-            entry = find_entry(app, video_id)
-            if entry is None:
-                # The first video of the library is opened as soon as there is something to see.
-                entry = next(reversed(app.videos()), None)
-                return [*library_lists(app, entry), *video_view(app, jobs, entry)]
-            is_affected = jobs.is_indexing(entry.video_id)
-            return [gr.skip()] * len(lists) + (tracks_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view))
+            def render_updates() -> list[Any]:
+                entry = find_entry(app, video_id)
+                if entry is None:
+                    # The first video of the library is opened as soon as there is something to see.
+                    entry = next(reversed(app.videos()), None)
+                    return [*library_lists(app, entry), *video_view(app, jobs, entry)]
+                is_affected = jobs.is_indexing(entry.video_id)
+                return [gr.skip()] * len(lists) + (tracks_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view))
+
+            return or_failure(render_updates)
 
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             # The video is identified by its id only: with a path, a client could make the server read any file.
-            video = find_entry(app, video_id)
+            video = or_toast(lambda: find_entry(app, video_id))
             if video is None:
                 show_warning(
                     "This video is no longer in the library; reload the page."
@@ -83,8 +101,12 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 )
                 return [gr.skip()] * (len(lists) + len(view))
             or_toast(lambda: app.remove(video))
-            entry = find_entry(app, current) or next(reversed(app.videos()), None)
-            return [*library_lists(app, entry), *video_view(app, jobs, entry)]
+
+            def render_updates() -> list[Any]:
+                entry = find_entry(app, current) or next(reversed(app.videos()), None)
+                return [*library_lists(app, entry), *video_view(app, jobs, entry)]
+
+            return or_failure(render_updates)
 
         page.load(on_load, None, [*lists, *view, finished_count], api_visibility="private", queue=False)
         ending = jobs_ended.click(

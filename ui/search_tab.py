@@ -39,8 +39,8 @@ def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
         streams.cancel(request, "search")
         with streams.cancellable(request, "search") as progress:
             has_results = False
-            without_frames = {entry.video_id for entry in app.videos() if not entry.has_frames}
             try:
+                without_frames = {entry.video_id for entry in app.videos() if not entry.has_frames}
                 for event in app.search(text, limit=MAX_RESULTS, verify=verify, progress=progress):
                     match event:
                         case ProgressReport() if not has_results:

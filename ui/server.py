@@ -138,8 +138,9 @@ def _file_paths(data: Any) -> Iterator[object]:
 
 def create(app: Longview, jobs: Jobs) -> FastAPI:
     """Create the web application over one library and its jobs."""
-    # Uploads are stored on the disk of the library.
-    os.environ["GRADIO_TEMP_DIR"] = str(app.library.folder / "cache")
+    # Uploads are stored on the disk of the library, unless it cannot be written.
+    if os.access(app.library.folder, os.W_OK):
+        os.environ["GRADIO_TEMP_DIR"] = str(app.library.folder / "cache")
     page = build(app, jobs)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None)
     # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.

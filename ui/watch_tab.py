@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from longview.app.errors import EXPECTED_ERRORS
+from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable
 from longview.app.example_questions import examples_for
 from longview.app.jobs import Jobs
 from longview.app.service import Cancelled, Done, Longview, ProgressReport, Segment, TextDelta, VideoEntry
@@ -56,10 +56,10 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     view = [player, summary, tracks, exports, made_by, offer, caption_again, question, examples, chat]
 
     def on_select(video_id: str | None) -> list[Any]:
-        return video_view(app, jobs, find_entry(app, video_id))
+        return or_toast(lambda: video_view(app, jobs, find_entry(app, video_id)))
 
     def on_ask(video_id: str | None, text: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
-        entry = find_entry(app, video_id)
+        entry = or_toast(lambda: find_entry(app, video_id))
         if entry is None:
             show_warning("No video is selected; choose one under “Video”.")
             yield gr.skip(), gr.skip()
@@ -96,14 +96,14 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, list[Any]]:
         # An answer that is being generated is cleared too.
         streams.cancel(request)
-        entry = find_entry(app, video_id)
+        entry = or_toast(lambda: find_entry(app, video_id))
         if entry is not None:
             or_toast(lambda: app.delete_answers(entry))
         return gr.update(**IDLE), []
 
     def on_caption_again(video_id: str | None) -> list[Any]:
         # The video is identified by its id only, and its file is the one of the library.
-        entry = find_entry(app, video_id)
+        entry = or_toast(lambda: find_entry(app, video_id))
         if entry is None:
             show_warning("No video is selected; choose one under “Video”.")
             return [gr.skip(), gr.skip()]
@@ -130,9 +130,15 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
 
 
 def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
-    """Return the video with that id; None if there is none."""
+    """Return the video with that id; None if there is none.
+
+    Raises:
+        LibraryUnusable: the library cannot be read, which does not mean that the video is not there.
+    """
     try:
         return app.library.video(video_id) if video_id else None
+    except LibraryUnusable:
+        raise
     except EXPECTED_ERRORS:
         return None
 

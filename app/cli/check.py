@@ -28,10 +28,11 @@ def check(
     findings = context.follow(stream)
     broken = [finding for finding in findings if finding.repaired is None]
     lines = []
-    for finding, following in zip(findings, [*findings[1:], None], strict=True):
+    for number, finding in enumerate(findings):
         lines.append(f"{finding.area}: {finding.problem}")
         outcome = _outcome(finding)
-        if outcome and (following is None or outcome != _outcome(following)):
+        # Of several findings with the same outcome, it is printed once.
+        if outcome and (number + 1 == len(findings) or outcome != _outcome(findings[number + 1])):
             lines.append(f"  {outcome}")
     lines.append(f"{len(broken)} of {len(findings)} problems remain." if findings else "Nothing is broken.")
     document = schemas.CheckDocument(is_intact=not broken, findings=list(map(schemas.FindingOut.of, findings)))
