@@ -11,6 +11,8 @@ from longview.app.errors import EXPECTED_ERRORS
 from longview.app.library_check import quick_problems
 from longview.app.service import Longview, Track, VideoEntry
 from longview.app.sources import SOURCES
+from longview.indexing.database import DATABASE
+from longview.indexing.database_errors import is_writable
 from longview.indexing.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import LibraryUnusable
 from longview.model.engine.checkpoints import DEMO
@@ -105,6 +107,7 @@ def examine(app: Longview) -> Diagnosis:
         "videos": len(entries),
         "segments": {name: sum(track.segment_count for track in _tracks(entries, name)) for name in SOURCES},
         "disk_free_bytes": free,
+        "library_is_writable": is_writable(app.library.folder / DATABASE),
     }
     if free < MIN_DISK_BYTES:
         problems.append(f"Only {free >> 20} MiB are free on the disk of the library ({app.library.folder}); delete other files.")

@@ -108,11 +108,15 @@ def _check_database(folder: Path, *, repair: bool) -> Iterator[Finding]:
 
 
 def _recoverable(path: Path) -> Path | None:
-    """Return the file from which a database can be recovered: itself, or the newest copy if it is missing; None: none."""
+    """Return the file from which a database can be recovered; None: none.
+
+    If it is missing, that is the newest copy, else what its log has.
+    """
     if path.exists() and path.stat().st_size:
         # One of a newer version, or that another user owns, is not damaged.
         return None if _is_refused(path.parent) else path
-    return next(iter(copies(path)), None)
+    log = path.with_name(path.name + "-wal")
+    return next(iter(copies(path)), path if log.exists() and log.stat().st_size else None)
 
 
 def _is_refused(folder: Path) -> bool:

@@ -115,7 +115,7 @@ def _said(outcome: Outcome) -> str:
 def _short(text: str, library: Path) -> str:
     """Return a text without what every row has: the path of the library, and the advice."""
     clean = " ".join(text.replace(f"{library}/", "").replace(str(library), "the library").replace("|", "/").split())
-    clean = clean.split(" `longview check`")[0].split(" The damaged file is kept")[0]
+    clean = clean.split(" `longview check`")[0].split(" What it was read from")[0]
     return clean if len(clean) <= MAX_CHARACTERS else clean[: MAX_CHARACTERS - 1] + "…"
 
 

@@ -132,8 +132,9 @@ def lost(path: Path, found: list[str]) -> LibraryDamaged:
     """Return the error of a database that is missing or empty beside what shows that it had content."""
     state = "empty (0 bytes)" if path.exists() else "missing"
     advice = "Put the database back, or restore a back-up with `longview restore`."
-    if copies(path):
-        advice += " `longview check --repair` restores the copy."
+    log = path.with_name(path.name + "-wal")
+    if copies(path) or (log.exists() and log.stat().st_size):
+        advice += f" `longview check --repair` restores what the {'copy' if copies(path) else 'log'} has."
     return LibraryDamaged(
         f"The database {path} of the library is {state}, but {', and '.join(found)}. Nothing was overwritten. {advice} "
         "To begin a new library instead, move these files away, and index the videos again."

@@ -120,7 +120,7 @@ class Recovery:
             text += f" Made again from other rows: {self.rebuilt_videos} videos, {self.rebuilt_tracks} tracks."
         if self.damaged_videos:
             text += f" Index again, because a part is missing: {', '.join(self.damaged_videos)}."
-        return text + f" The damaged file is kept as {self.kept_file}."
+        return text + f" What it was read from is kept as {self.kept_file}."
 
 
 def dated(path: Path) -> Path:
@@ -139,6 +139,8 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
         LibraryUnusable: the disk is full, or nothing of the file can be read.
     """
     source = source or target
+    # Of a database that was deleted, the log may be left.
+    source.touch()
     if shutil.disk_usage(target.parent).free < source.stat().st_size * SPACE_FACTOR:
         raise disk_full(target.parent)
     kept = dated(target)
@@ -151,8 +153,7 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
         _write(partial, pages, version, recovery)
         if not recovery.rows:
             raise LibraryUnusable(f"Nothing of {source} can be read; it was left as it is. Restore a back-up.")
-        if target.exists() and target.stat().st_size:
-            _keep(target, kept)
+        _keep(target, kept)
         for suffix in ("-wal", "-shm"):
             target.with_name(target.name + suffix).unlink(missing_ok=True)
     return recovery
@@ -162,7 +163,7 @@ def _keep(target: Path, kept: Path) -> None:
     """Give the damaged database and its log a second name, so that at any moment one of them is there."""
     for suffix in ("", "-wal"):
         old, new = target.with_name(target.name + suffix), kept.with_name(kept.name + suffix)
-        if old.exists():
+        if old.exists() and old.stat().st_size:
             try:
                 os.link(old, new)
             except OSError:

@@ -144,6 +144,22 @@ def test_what_is_damaged_in_the_log_is_said_and_what_precedes_it_is_kept(library
     assert paths == [Path("/first"), sample_entry(VIDEOS[1]).path]
 
 
+def test_a_library_of_which_only_the_log_is_left_is_recovered_from_it(tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    rest = tmp_path / "rest"
+    rest.mkdir()
+    with closing(sqlite3.connect(library.folder / DATABASE)) as reader:
+        reader.execute("SELECT count(*) FROM videos").fetchone()
+        fill(library, captions=3)
+        before = contents(library.folder)
+        (rest / (DATABASE + "-wal")).write_bytes((library.folder / (DATABASE + "-wal")).read_bytes())
+    with pytest.raises(LibraryDamaged, match=r"is missing, but .*library\.db-wal .*--repair"):
+        Library(rest)
+    recovery = recover(rest / DATABASE)
+    assert contents(rest) == before
+    assert recovery.kept_file.with_name(recovery.kept_file.name + "-wal").exists()
+
+
 @pytest.mark.parametrize("is_empty", [True, False], ids=["empty", "missing"])
 def test_a_missing_database_beside_vectors_is_an_error_and_overwrites_nothing(library: Library, is_empty: bool) -> None:
     VectorIndex(library, WordBags()).update()
