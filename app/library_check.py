@@ -135,10 +135,10 @@ def _database_advice(folder: Path) -> str:
     if (source := _recoverable(path)) is None:
         return ""
     if source != path:
-        return f"`longview check --repair` puts the content of {source} back; a back-up (`longview restore`) may be newer."
+        return f"`longview check --repair` puts the content of {source} back; a back-up of yours may be newer."
     return (
         "What is written in undamaged pages can be saved, and passages and word index are made again: `longview check --repair` "
-        "does so, and keeps the damaged file. If you have a back-up (`longview restore`), compare both."
+        "does so, and keeps the damaged file. If you have a back-up, compare both."
     )
 
 
@@ -248,6 +248,6 @@ def _check_originals(
             yield Finding(
                 "originals",
                 f"{entry.video_id}: {error}",
-                "What was found in it stays searchable. If it was moved, `longview relink FOLDER` finds it; a file that was "
-                "changed is another video.",
+                "What was found in it stays searchable. If it was moved, index it at its new place, which takes seconds; a file that "
+                "was changed is another video.",
             )

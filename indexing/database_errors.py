@@ -131,7 +131,7 @@ def vector_count(vectors: Path) -> int | None:
 def lost(path: Path, found: list[str]) -> LibraryDamaged:
     """Return the error of a database that is missing or empty beside what shows that it had content."""
     state = "empty (0 bytes)" if path.exists() else "missing"
-    advice = "Put the database back, or restore a back-up with `longview restore`."
+    advice = "Put the database or a back-up of it back."
     log = path.with_name(path.name + "-wal")
     if copies(path) or (log.exists() and log.stat().st_size):
         advice += f" `longview check --repair` restores what the {'copy' if copies(path) else 'log'} has."

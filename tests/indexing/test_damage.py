@@ -167,7 +167,7 @@ def test_a_missing_database_beside_vectors_is_an_error_and_overwrites_nothing(li
     (library.folder / DATABASE).unlink()
     if is_empty:
         (library.folder / DATABASE).touch()
-    with pytest.raises(LibraryDamaged, match=r"library\.db.*vectors\.faiss has the vectors of \d+ passages.*longview restore"):
+    with pytest.raises(LibraryDamaged, match=r"library\.db.*vectors\.faiss has the vectors of \d+ passages.*back-up"):
         Library(library.folder)
     assert (library.folder / "vectors.faiss").read_bytes() == vectors
     # A server that is running does not take it for an empty library either.
