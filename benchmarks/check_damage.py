@@ -101,9 +101,9 @@ def row(attack: Attack, original: Path, place: Path, generator: random.Random, w
         after = verbs.run("list")
         got = sum(track["segments"] for video in after.document.get("videos", []) for track in video["tracks"])
     findings = checked.document.get("findings", [])
-    said = findings[0]["problem"] if findings else checked.error or "nothing is broken"
+    said = findings[0]["problem"] if findings else checked.error if checked.status else "nothing is broken"
     repairs = [finding["repaired"] or "not repaired" for finding in repaired.document.get("findings", [])]
-    outcome = repairs[0] if repairs else repaired.error or "nothing to do"
+    outcome = repairs[0] if repairs else repaired.error if repaired.status else "nothing left to do"
     cells = (attack.name, _said(listed), _said(found), said, outcome, f"{got} of {whole}" if not after.status else "none")
     return "| " + " | ".join(_short(cell, library) for cell in cells) + " |"
 
@@ -114,7 +114,7 @@ def _said(outcome: Outcome) -> str:
 
 def _short(text: str, library: Path) -> str:
     """Return a text without what every row has: the path of the library, and the advice."""
-    clean = " ".join(text.replace(f"{library}/", "").replace(str(library), "the library").replace("|", "/").split())
+    clean = " ".join(text.replace(f"{library}/", "").replace(str(library), "LIBRARY").replace("|", "/").split())
     clean = clean.split(" `longview check`")[0].split(" What it was read from")[0]
     return clean if len(clean) <= MAX_CHARACTERS else clean[: MAX_CHARACTERS - 1] + "…"
 
