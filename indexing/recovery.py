@@ -47,9 +47,13 @@ MAX_TIME_S = 1e8
 PATTERNS = {
     "video_id": re.compile(r"[0-9a-f]{12}"),
     "content_hash": re.compile(r"[0-9a-f]{12,}"),
-    "source": re.compile(r"[a-z_]{3,30}"),
+    "source": re.compile(r"[a-z_]{0,30}"),
     "status": re.compile(r"complete|incomplete|declined|failed"),
 }
+PATTERN_TABLES = frozenset(
+    {"videos", "tracks", "segments", "answers", "known_files", "earlier_tracks", "earlier_segments", "captions"}
+)
+"""Tables whose columns have these forms."""
 JSON_TYPES: dict[str, type] = {
     "facts": dict,
     "plan": dict,
@@ -90,7 +94,7 @@ class Table:
             if not (_fits(value, kind) or (value is None and is_nullable)):
                 return None
             row[name] = value
-        return row if _is_plausible(row) else None
+        return row if _is_plausible(self.name, row) else None
 
 
 @dataclass
@@ -325,21 +329,23 @@ def _restore_parents(db: sqlite3.Connection, recovery: Recovery) -> None:
         }
         db.execute(insertion("tracks", values), values)
         recovery.rebuilt_tracks += 1
-    for table, condition in (
-        *(
-            (name, "video_id NOT IN (SELECT video_id FROM videos)")
-            for name in ("tracks", "earlier_tracks", "segments", "answers")
-        ),
-        (
-            "segments",
-            "NOT EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = segments.video_id AND tracks.source = segments.source)",
-        ),
-        ("earlier_segments", "number NOT IN (SELECT number FROM earlier_tracks)"),
-    ):
-        deleted = db.execute(f"DELETE FROM {table} WHERE {condition}").rowcount
-        recovery.rows[table] -= deleted
-        recovery.lost_rows[table] += deleted
+    # A segment without a track could be shown nowhere. What refers to a row that was lost, such as an answer, is lost with it.
+    orphans = db.execute(
+        "SELECT segment_id FROM segments WHERE NOT EXISTS "
+        "(SELECT 1 FROM tracks WHERE tracks.video_id = segments.video_id AND tracks.source = segments.source)"
+    ).fetchall()
+    _delete(db, "segments", [row["segment_id"] for row in orphans], recovery)
+    while violations := db.execute("PRAGMA foreign_key_check").fetchall():
+        for table in {row["table"] for row in violations}:
+            _delete(db, table, [row["rowid"] for row in violations if row["table"] == table], recovery)
     recovery.rows, recovery.lost_rows = +recovery.rows, +recovery.lost_rows
+
+
+def _delete(db: sqlite3.Connection, table: str, row_numbers: list[int], recovery: Recovery) -> None:
+    numbers = sorted(set(row_numbers))
+    db.executemany(f"DELETE FROM {table} WHERE rowid = ?", [(number,) for number in numbers])
+    recovery.rows[table] -= len(numbers)
+    recovery.lost_rows[table] += len(numbers)
 
 
 def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
@@ -371,12 +377,12 @@ def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
     recovery.lost_rows = +recovery.lost_rows
 
 
-def _is_plausible(row: dict[str, Value]) -> bool:
+def _is_plausible(table: str, row: dict[str, Value]) -> bool:
     """Whether the values of a row are such that Longview can read them. A changed letter of a text is not noticed."""
     for name, value in row.items():
         if name.endswith("_s") and not (isinstance(value, float | int) and math.isfinite(value) and 0 <= value <= MAX_TIME_S):
             return False
-        if name in PATTERNS and not PATTERNS[name].fullmatch(str(value)):
+        if table in PATTERN_TABLES and name in PATTERNS and not PATTERNS[name].fullmatch(str(value)):
             return False
         if name in JSON_TYPES and value is not None:
             try:
@@ -389,9 +395,8 @@ def _is_plausible(row: dict[str, Value]) -> bool:
 
 
 def _fits(value: Value, kind: str) -> bool:
-    if kind == "REAL":
-        return isinstance(value, float | int)
-    return isinstance(value, int if kind == "INTEGER" else str)
+    types = {"REAL": (float, int), "INTEGER": (int,), "TEXT": (str,), "BLOB": (bytes,)}
+    return isinstance(value, types[kind]) if kind in types else value is not None
 
 
 @contextmanager
