@@ -64,6 +64,8 @@ JSON_TYPES: dict[str, type] = {
     "words": list,
     "box": list,
 }
+SPAN_LISTS = frozenset({"chapters", "citations", "uncovered", "words"})
+"""Columns with lists of spans."""
 MIN_WITNESSES = 2
 """Minimum number of rows from which a video or a track is made again: a single one may have a damaged id."""
 RECOVERED_NOTE = "a part of it was lost when the library was damaged; index the video again"
@@ -386,12 +388,20 @@ def _is_plausible(table: str, row: dict[str, Value]) -> bool:
             return False
         if name in JSON_TYPES and value is not None:
             try:
-                if not isinstance(json.loads(str(value)), JSON_TYPES[name]):
-                    return False
+                content = json.loads(str(value))
             except ValueError:
+                return False
+            if not isinstance(content, JSON_TYPES[name]) or (name in SPAN_LISTS and not all(map(_is_span, content))):
                 return False
     start_s, end_s = row.get("start_s", 0), row.get("end_s", MAX_TIME_S)
     return isinstance(start_s, float | int) and isinstance(end_s, float | int) and start_s <= end_s
+
+
+def _is_span(item: object) -> bool:
+    """Whether an item of a list begins with a start and an end."""
+    if not isinstance(item, list) or len(item) < 2 or not all(isinstance(bound, float | int) for bound in item[:2]):
+        return False
+    return bool(0 <= item[0] <= item[1] <= MAX_TIME_S)
 
 
 def _fits(value: Value, kind: str) -> bool:
