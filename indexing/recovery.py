@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -388,17 +389,23 @@ def _is_plausible(table: str, row: dict[str, Value]) -> bool:
             return False
         if name in JSON_TYPES and value is not None:
             try:
-                content = json.loads(str(value))
+                content: Any = json.loads(str(value))
             except ValueError:
                 return False
-            if not isinstance(content, JSON_TYPES[name]) or (name in SPAN_LISTS and not all(map(_is_span, content))):
+            if type(content) is not JSON_TYPES[name]:
+                return False
+            if name in SPAN_LISTS and not _are_spans(content):
                 return False
     start_s, end_s = row.get("start_s", 0), row.get("end_s", MAX_TIME_S)
     return isinstance(start_s, float | int) and isinstance(end_s, float | int) and start_s <= end_s
 
 
+def _are_spans(items: Any) -> bool:
+    """Whether each item of a list begins with a start and an end."""
+    return all(map(_is_span, items))
+
+
 def _is_span(item: object) -> bool:
-    """Whether an item of a list begins with a start and an end."""
     if not isinstance(item, list) or len(item) < 2 or not all(isinstance(bound, float | int) for bound in item[:2]):
         return False
     return bool(0 <= item[0] <= item[1] <= MAX_TIME_S)
