@@ -8,6 +8,7 @@ from longview.app.cli import CANCELLED_EXIT_CODE
 
 def load_verbs() -> None:
     """Import the modules that register the verbs."""
+    import longview.app.cli.backup
     import longview.app.cli.check
     import longview.app.cli.commands
     import longview.app.cli.evaluate

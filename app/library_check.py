@@ -248,6 +248,6 @@ def _check_originals(
             yield Finding(
                 "originals",
                 f"{entry.video_id}: {error}",
-                "What was found in it stays searchable. If it was moved, index it at its new place, which takes seconds; a file "
-                "that was changed is another video.",
+                "What was found in it stays searchable. If it was moved or renamed, `longview relink FOLDER` finds it by "
+                "its content; a file that was changed is another video.",
             )

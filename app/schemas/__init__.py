@@ -20,6 +20,7 @@ from longview.app.schemas.files import (
     EvalDocument,
     ExportDocument,
     FindingOut,
+    RelinkDocument,
 )
 from longview.app.schemas.indexing import (
     CostOut,
@@ -103,6 +104,7 @@ __all__ = [
     "PullDocument",
     "PulledModelOut",
     "RecommendationOut",
+    "RelinkDocument",
     "RemoveDocument",
     "RemoveModelDocument",
     "SearchDocument",

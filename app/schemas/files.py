@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import BaseModel
 
 from longview.app.library_check import Finding
+from longview.app.originals import RelinkReport
 from longview.app.schemas.base import SpanOut
 
 
@@ -66,6 +67,42 @@ class CheckDocument(BaseModel):
     is_intact: bool
     """Whether nothing is broken, or all of it was repaired."""
     findings: list[FindingOut]
+
+
+class RelinkedOut(BaseModel):
+    """A video whose file is at another path than before."""
+
+    video_id: str
+    title: str
+    old_path: str
+    path: str | None
+    """The new path; None if the file is still missing."""
+
+
+class RelinkDocument(BaseModel):
+    """The document of `relink`: which missing files were found."""
+
+    found: list[RelinkedOut]
+    missing: list[RelinkedOut]
+    unreadable_count: int
+    """Number of files and folders that could not be read."""
+
+    @classmethod
+    def of(cls, report: RelinkReport) -> Self:
+        """Describe a report."""
+        return cls(
+            found=[
+                RelinkedOut(
+                    video_id=item.entry.video_id, title=item.entry.title, old_path=str(item.entry.path), path=str(item.path)
+                )
+                for item in report.found
+            ],
+            missing=[
+                RelinkedOut(video_id=entry.video_id, title=entry.title, old_path=str(entry.path), path=None)
+                for entry in report.missing
+            ],
+            unreadable_count=len(report.unreadable),
+        )
 
 
 class EvalDocument(BaseModel, extra="allow"):
