@@ -5,7 +5,8 @@ from longview.model.errors import ModelError
 from longview.video.errors import VideoError
 
 __all__ = [  # with those of the library that the interface tells from others
-    "EXPECTED_ERRORS", "AppError", "BadRequest", "LibraryUnusable", "NoSpace", "OutputFailed", "PortBusy", "VideoGone",
+    "EXPECTED_ERRORS", "AppError", "BackupUnusable", "BadRequest", "LibraryUnusable", "NoSpace", "OutputFailed", "PortBusy",
+    "VideoGone",
 ]  # fmt: skip
 
 
@@ -25,6 +26,12 @@ class VideoGone(AppError):
     """A video of the library whose file was moved, deleted or changed."""
 
     code = "video_gone"
+
+
+class BackupUnusable(AppError):
+    """A back-up that is damaged, is none, or was written by a newer version."""
+
+    code = "backup_unusable"
 
 
 class NoSpace(AppError):

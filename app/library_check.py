@@ -1,5 +1,6 @@
 """Check of a library and of the weights that come with Longview: what is damaged, what can be made again, and what to do."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -174,10 +175,14 @@ def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
     ):
         if not paths:
             continue
-        size = sum(path.stat().st_size for path in paths)
+        size = sum(part.stat().st_size for path in paths for part in (path, *path.rglob("*")))
         if repair:
             for path in paths:
-                path.unlink(missing_ok=True)
+                # An interrupted restore leaves a folder.
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
         yield Finding(
             "caches",
             f"{len(paths)} temporary or derived files ({size} bytes) {what}, such as {paths[0]}.",

@@ -46,7 +46,9 @@ def has_original(library: Library, entry: VideoEntry, progress: Progress = NO_PR
         Cancelled: the operation was cancelled.
     """
     try:
-        return _hash(library, entry.path, entry.path.stat(), progress) == entry.content_hash
+        status = entry.path.stat()
+        # A pipe or a device may have no end.
+        return stat.S_ISREG(status.st_mode) and _hash(library, entry.path, status, progress) == entry.content_hash
     except OSError:
         return False
 
@@ -90,7 +92,8 @@ def relink(library: Library, folder: Path, limits: Limits, progress: Progress = 
         except (OSError, VideoError):
             report.unreadable.append(path)
             continue
-        if entry := wanted.pop(digest, None):
+        if digest in wanted:
+            entry = wanted.pop(digest)
             library.set_path(entry.video_id, checked_path)
             report.found.append(Relinked(entry, checked_path))
         step.update((number + 1) / len(candidates))

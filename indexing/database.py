@@ -94,7 +94,7 @@ class Database:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version > len(MIGRATIONS):
             raise LibraryUnusable(
-                f"The library in {self.folder} has schema version {version}, and this Longview{_program_version()} knows "
+                f"The library in {self.folder} has schema version {version}, and this Longview {program_version()} knows "
                 f"versions up to {len(MIGRATIONS)}: a newer version of Longview wrote it. Update Longview, or restore a back-up "
                 "that this version made."
             )
@@ -201,8 +201,9 @@ def _has_content(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def _program_version() -> str:
+def program_version() -> str:
+    """Return the version of Longview that runs."""
     try:
-        return f" {version_of('longview-video')}"
+        return version_of("longview-video")
     except PackageNotFoundError:
-        return ""
+        return "(not installed)"

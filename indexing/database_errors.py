@@ -108,10 +108,10 @@ def remains(path: Path) -> list[str]:
 
 
 def copies(path: Path) -> list[Path]:
-    """Return the copies that a migration or a repair has made of a database, the newest first."""
+    """Return the copies that a migration, a repair or a restore has kept of a database, the newest first."""
     found = [
         copy
-        for kind in ("before-version-", "damaged-")
+        for kind in ("before-version-", "damaged-", "before-restore-")
         for copy in path.parent.glob(f"{path.name}.{kind}*")
         if not copy.name.endswith(("-wal", "-shm", "-journal"))
     ]

@@ -130,9 +130,9 @@ class Recovery:
         return text + f" What it was read from is kept as {self.kept_file}."
 
 
-def dated(path: Path) -> Path:
-    """Return the name under which a damaged file is kept."""
-    name = f"{path.name}.damaged-{datetime.now().strftime('%Y-%m-%d-%H%M%S')}"
+def dated(path: Path, kind: str = "damaged") -> Path:
+    """Return the name under which a file that is replaced is kept. `kind`: why, as `longview.indexing.database_errors.copies`."""
+    name = f"{path.name}.{kind}-{datetime.now().strftime('%Y-%m-%d-%H%M%S')}"
     numbered = (path.with_name(name + (f"-{number}" if number else "")) for number in range(1000))
     return next(candidate for candidate in numbered if not candidate.exists())
 
@@ -160,14 +160,14 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
         _write(partial, pages, version, recovery)
         if not recovery.rows:
             raise LibraryUnusable(f"Nothing of {source} can be read; it was left as it is. Restore a back-up.")
-        _keep(target, kept)
+        keep(target, kept)
         for suffix in ("-wal", "-shm"):
             target.with_name(target.name + suffix).unlink(missing_ok=True)
     return recovery
 
 
-def _keep(target: Path, kept: Path) -> None:
-    """Give the damaged database and its log a second name, so that at any moment one of them is there."""
+def keep(target: Path, kept: Path) -> None:
+    """Give the present database and its log a second name, so that at any moment one of them is there."""
     for suffix in ("", "-wal"):
         old, new = target.with_name(target.name + suffix), kept.with_name(kept.name + suffix)
         if old.exists() and old.stat().st_size:
@@ -426,7 +426,7 @@ def only_process(target: Path) -> Iterator[None]:
         LibraryUnusable: another process is using the library.
     """
     busy = LibraryUnusable(
-        f"Another process is using the library {target}, so nothing was repaired; end it (`longview serve`, `longview index`), "
+        f"Another process is using the library {target}, so nothing was changed; end it (`longview serve`, `longview index`), "
         "and try again."
     )
     try:

@@ -13,6 +13,7 @@ from longview.app.schemas.answers import (
 )
 from longview.app.schemas.base import CoverageOut, ErrorDocument, ErrorOut, ProvenanceOut, SpanOut, rounded
 from longview.app.schemas.files import (
+    BackupDocument,
     CheckDocument,
     ContactSheetDocument,
     CutDocument,
@@ -21,6 +22,7 @@ from longview.app.schemas.files import (
     ExportDocument,
     FindingOut,
     RelinkDocument,
+    RestoreDocument,
 )
 from longview.app.schemas.indexing import (
     CostOut,
@@ -65,6 +67,7 @@ from longview.app.schemas.tracks import (
 
 __all__ = [
     "AskDocument",
+    "BackupDocument",
     "CaptionDocument",
     "ChapterOut",
     "ChaptersDocument",
@@ -107,6 +110,7 @@ __all__ = [
     "RelinkDocument",
     "RemoveDocument",
     "RemoveModelDocument",
+    "RestoreDocument",
     "SearchDocument",
     "SegmentOut",
     "SourceOut",

@@ -5,8 +5,10 @@ from typing import Self
 
 from pydantic import BaseModel
 
+from longview.app.backup import BackupReport
 from longview.app.library_check import Finding
 from longview.app.originals import RelinkReport
+from longview.app.restore import RestoreReport
 from longview.app.schemas.base import SpanOut
 
 
@@ -102,6 +104,66 @@ class RelinkDocument(BaseModel):
                 for entry in report.missing
             ],
             unreadable_count=len(report.unreadable),
+        )
+
+
+class BackupDocument(BaseModel):
+    """The document of `backup`: what was written and read back."""
+
+    path: str
+    size_bytes: int
+    schema_version: int
+    created_at: str
+    video_count: int
+    segment_count: int
+    file_count: int
+    """Number of video files in the back-up."""
+    missing: list[str]
+    """Ids of videos whose files should be in the back-up, and are not there or were changed."""
+
+    @classmethod
+    def of(cls, report: BackupReport) -> Self:
+        """Describe a report."""
+        manifest = report.manifest
+        return cls(
+            path=str(report.path),
+            size_bytes=report.size_bytes,
+            schema_version=manifest.schema_version,
+            created_at=manifest.created_at,
+            video_count=manifest.video_count,
+            segment_count=manifest.segment_count,
+            file_count=len(manifest.members) - 1,
+            missing=[entry.video_id for entry in report.missing],
+        )
+
+
+class RestoreDocument(BaseModel):
+    """The document of `restore`: what was restored, and what is kept of the library before."""
+
+    library: str
+    created_at: str
+    """When the back-up was made."""
+    video_count: int
+    segment_count: int
+    restored_files: int
+    """Number of video files that were written."""
+    kept: str | None
+    """The file that has the database from before; None if there was none."""
+    missing: list[str]
+    """Ids of videos whose files are neither in the back-up nor where they were."""
+
+    @classmethod
+    def of(cls, report: RestoreReport) -> Self:
+        """Describe a report."""
+        manifest = report.manifest
+        return cls(
+            library=str(report.library),
+            created_at=manifest.created_at,
+            video_count=manifest.video_count,
+            segment_count=manifest.segment_count,
+            restored_files=report.restored_files,
+            kept=str(report.kept) if report.kept else None,
+            missing=[entry.video_id for entry in report.missing],
         )
 
 

@@ -1,14 +1,37 @@
 """Moved files are found again, and a back-up restores a library as it was, or changes nothing."""
 
+import functools
+import hashlib
+import json
 import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from longview.indexing.library import Library, VideoEntry
+from longview.app import backup as backup_module
+from longview.app import restore as restore_module
+from longview.app.backup import MANIFEST, backup, open_backup
+from longview.app.errors import BackupUnusable, BadRequest, NoSpace
+from longview.app.restore import restore
+from longview.indexing import copies
+from longview.indexing.errors import LibraryUnusable
+from longview.indexing.library import DATABASE, Library, VideoEntry
+from longview.indexing.schema import MIGRATIONS
+from longview.indexing.vectors import VectorIndex
 from longview.video.probe import content_hash
+from tests.app.samples import file_names
 from tests.app.shell import Shell
-from tests.indexing.samples import put_captions, sample_entry, sample_events
+from tests.indexing.samples import WordBags, caption_texts, put_captions, sample_entry, sample_events
+
+FIRST_LIBRARY = Path(__file__).parents[2] / "fixtures" / "library_9caf505"
 
 
 def add_video(library: Library, path: Path, content: bytes, *texts: str) -> VideoEntry:
@@ -61,3 +84,252 @@ def test_a_file_that_was_moved_and_renamed_is_found_by_its_content(library: Libr
     moved.write_bytes(b"y" * 70_000)
     os.utime(moved, (1, 1))
     assert shell.call("relink", str(tmp_path / "disk"), code=1)["found"] == []
+
+
+def contents(library: Library) -> list[tuple[str, str, list[str]]]:
+    """Return what a library has, without where its files are."""
+    return sorted((entry.video_id, entry.title, caption_texts(library, entry.video_id)) for entry in library.videos())
+
+
+@pytest.fixture
+def archive(library: Library, tmp_path: Path) -> Path:
+    """A back-up with all video files."""
+    return backup(library.folder, tmp_path / "all.zip", with_originals=True).path
+
+
+def test_a_library_that_is_being_written_is_backed_up_and_restored_elsewhere(
+    library: Library, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Others write between any two pages that are copied.
+    monkeypatch.setattr(copies, "STEP_PAGES", 1)
+    before, (holiday, upload) = contents(library), library.videos()
+    has_begun, has_ended = threading.Event(), threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not has_ended.is_set():
+            number += 1
+            path = tmp_path / "videos" / f"{number}.mp4"
+            add_video(Library(library.folder), path, number.to_bytes(9, "big"), "one", "two", "three")
+            has_begun.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        has_begun.wait()
+        written = shell.call("backup", str(tmp_path / "all.zip"), "--originals")
+    finally:
+        has_ended.set()
+        writer.join()
+    assert len(library.videos()) > written["video_count"] >= 3 and written["missing"] == []
+    holiday.path.unlink()
+    restored = Shell(tmp_path / "elsewhere").call("restore", str(tmp_path / "all.zip"))
+    assert restored["restored_files"] == 2 and restored["missing"] == [] and restored["kept"] is None
+    again = Library(tmp_path / "elsewhere")
+    after = contents(again)
+    assert [item for item in before if item not in after] == []
+    # Each video is in the back-up with all of its captions.
+    assert {len(texts) for _, title, texts in after if title.isdigit()} == {3}
+    assert [again.video(entry.video_id).path for entry in (holiday, upload)] == [
+        tmp_path / "elsewhere" / "originals" / holiday.video_id / "holiday.mp4",
+        tmp_path / "elsewhere" / "uploads" / f"{upload.video_id}-new.mp4",
+    ]
+    assert again.video(holiday.video_id).path.read_bytes() == b"h" * 70_000
+    assert not [name for name in file_names(tmp_path) if name.startswith(".partial")]
+    # A back-up never replaces another file.
+    assert "overwritten" in shell.call("backup", str(tmp_path / "all.zip"), code=1)["error"]["message"]
+
+
+def test_a_file_that_is_still_at_its_old_place_is_not_written_again(archive: Path, library: Library, tmp_path: Path) -> None:
+    report = restore(archive, tmp_path / "elsewhere", replace=False)
+    holiday, _ = library.videos()
+    assert Library(report.library).video(holiday.video_id).path == holiday.path
+    assert report.restored_files == 1 and not (report.library / "originals").exists()
+
+
+def test_replacing_keeps_the_old_database_and_a_running_search_finds_the_restored_passages(
+    archive: Path, library: Library, shell: Shell
+) -> None:
+    before = contents(library)
+    vectors = VectorIndex(library, WordBags())
+    for entry in library.videos():
+        library.remove(entry.video_id)
+    put_captions(library, sample_entry("c" * 12), sample_events("a yellow moon", "a purple cloud", "a grey stone"))
+    changed = contents(library)
+    assert vectors.search("yellow moon", limit=1)
+    assert "--replace" in shell.call("restore", str(archive), code=1)["error"]["message"]
+    assert contents(library) == changed
+    kept = Path(shell.call("restore", str(archive), "--replace")["kept"])
+    assert contents(Library(library.folder)) == before
+    assert shell.call("check")["is_intact"]
+    # A server that goes on has the vectors of other passages in memory.
+    ((passage_id, score),) = vectors.search("a green square", limit=1)
+    assert library.tracks.passages_by_id([passage_id])[passage_id].text == "a green square" and score > 0.99
+    (library.folder / DATABASE).unlink()
+    kept.rename(library.folder / DATABASE)
+    assert contents(Library(library.folder)) == changed
+
+
+def test_a_library_in_use_or_an_interruption_leaves_everything_as_it_was(
+    archive: Path, library: Library, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (upload,) = (library.folder / "uploads").iterdir()
+    upload.unlink()
+    before, names = contents(library), file_names(library.folder)
+    script = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM videos').fetchone(); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(library.folder / DATABASE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
+        assert user.stdout and user.stdout.readline()
+        with pytest.raises(LibraryUnusable, match="Another process"):
+            restore(archive, library.folder, replace=True)
+        user.communicate()
+    assert contents(library) == before
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restore_module, "replace_database", interrupt)
+    for folder in (library.folder, tmp_path / "new"):
+        with pytest.raises(KeyboardInterrupt):
+            restore(archive, folder, replace=True)
+    assert contents(library) == before and file_names(library.folder) == names and not (tmp_path / "new" / DATABASE).exists()
+
+
+def rewrite(archive: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None]) -> Path:
+    """Write a back-up again after a change of its members and its manifest. Members without an entry get one."""
+    with zipfile.ZipFile(archive) as old:
+        members = {name: old.read(name) for name in old.namelist() if name != MANIFEST}
+        manifest = json.loads(old.read(MANIFEST))
+    change(members, manifest)
+    with zipfile.ZipFile(target, "w") as new:
+        for name, content in members.items():
+            entry = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            manifest["members"].setdefault(name, entry)
+            new.writestr(name, content, zipfile.ZIP_DEFLATED if name == DATABASE else zipfile.ZIP_STORED)
+        new.writestr(MANIFEST, json.dumps(manifest))
+    return target
+
+
+def add_member(name: str, members: dict[str, bytes], _: dict[str, Any]) -> None:
+    members[name] = b"x"
+
+
+def test_a_member_with_a_hostile_name_is_refused(archive: Path, tmp_path: Path) -> None:
+    for name in (
+        *("../outside", "/tmp/outside", "uploads/../../outside", "uploads/..", "uploads/a/b", "originals/x/video.mp4"),
+        *("uploads/C:outside", "uploads\\outside", "vectors.faiss", "uploads/", "uploads/new\nline"),
+    ):
+        hostile = rewrite(archive, tmp_path / "hostile.zip", functools.partial(add_member, name))
+        with pytest.raises(BackupUnusable, match="does not belong"):
+            restore(hostile, tmp_path / "new", replace=False)
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_back_up_that_lies_or_is_damaged_changes_nothing(archive: Path, library: Library, tmp_path: Path) -> None:
+    before, names, target = contents(library), file_names(library.folder), tmp_path / "damaged.zip"
+    upload = next(entry for entry in library.videos() if "uploads" in entry.path.parts)
+    upload_name = f"uploads/{upload.path.name}"
+
+    def other_size(_: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        manifest["members"][upload_name]["size_bytes"] = 5
+
+    def other_content(members: dict[str, bytes], _: dict[str, Any]) -> None:
+        members[upload_name] = bytes(50_000)
+
+    def other_video(members: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        members[upload_name] = bytes(50_000)
+        del manifest["members"][upload_name]
+
+    def newer(_: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        manifest["schema_version"] = len(MIGRATIONS) + 1
+
+    def no_database(members: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        members[DATABASE] = bytes(100_000)
+        del manifest["members"][DATABASE]
+
+    def is_refused(match: str) -> None:
+        with pytest.raises(BackupUnusable, match=match):
+            restore(target, library.folder, replace=True)
+        assert contents(library) == before and file_names(library.folder) == names
+
+    for change, match in (
+        (other_size, "list of files"),
+        (other_content, "is damaged"),
+        (other_video, "is not the file of"),
+        (newer, f"version {len(MIGRATIONS) + 1}, and this Longview knows versions up to {len(MIGRATIONS)}"),
+        (no_database, "another version"),
+    ):
+        rewrite(archive, target, change)
+        is_refused(match)
+    content = archive.read_bytes()
+    for position in (content.index(b"u" * 1000), 2000):
+        target.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        is_refused("damaged")
+    target.write_bytes(content[: len(content) // 2])
+    is_refused("damaged")
+    # A link, of which an archive may have the attributes.
+    with zipfile.ZipFile(target, "w") as hostile:
+        info = zipfile.ZipInfo(f"uploads/{'a' * 12}-link")
+        info.external_attr = 0o120777 << 16
+        hostile.writestr(info, "/etc/passwd")
+        hostile.writestr(MANIFEST, "{}")
+    is_refused("does not belong")
+
+
+def test_a_back_up_of_the_first_library_is_migrated(archive: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(FIRST_LIBRARY / DATABASE)) as db:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+
+    def change(members: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        members.clear()
+        members[DATABASE] = (FIRST_LIBRARY / DATABASE).read_bytes()
+        manifest |= {"schema_version": version, "members": {}, "originals": {}}
+
+    report = restore(rewrite(archive, tmp_path / "old.zip", change), tmp_path / "new", replace=False)
+    (entry,) = Library(report.library).videos()
+    assert entry.caption_count == 3 and [item.video_id for item in report.missing] == [entry.video_id]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 100 kilobytes, less than the video files have."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(folder)]
+    if os.name != "posix" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_said_and_leaves_no_file(
+    archive: Path, library: Library, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for is_known_before in (True, False):
+        if not is_known_before:
+            # Others fill the disk meanwhile.
+            monkeypatch.setattr(backup_module, "require_space", lambda *_: None)
+            monkeypatch.setattr(restore_module, "require_space", lambda *_: None)
+        with pytest.raises(NoSpace):
+            backup(library.folder, disk / "all.zip", with_originals=True)
+        with pytest.raises(NoSpace):
+            restore(archive, disk / "library", replace=False)
+        assert file_names(disk) == []
+
+
+def test_what_cannot_be_backed_up_is_said(library: Library, tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="no library"):
+        backup(tmp_path / "nothing", tmp_path / "all.zip", with_originals=False)
+    assert not (tmp_path / "nothing").exists()
+    holiday, upload = library.videos()
+    upload.path.unlink()
+    report = backup(library.folder, tmp_path / "all.zip", with_originals=False)
+    assert [entry.video_id for entry in report.missing] == [upload.video_id]
+    with open_backup(report.path) as (_, manifest):
+        assert manifest.video_count == 2 and manifest.originals == {}
+    assert holiday.path.exists()

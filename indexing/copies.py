@@ -1,0 +1,157 @@
+"""Copies of a library's database: one that is made while the library is in use, and one that replaces the present database."""
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from longview.indexing.database import DATABASE, Database
+from longview.indexing.database_errors import damaged
+from longview.indexing.errors import LibraryUnusable
+from longview.indexing.integrity import database_problems
+from longview.indexing.recovery import dated, keep, only_process
+from longview.indexing.track_rows import rebuild_passages
+from longview.indexing.vectors import INDEX_FILE
+from longview.video.progress import NO_PROGRESS, Progress
+
+STEP_PAGES = 2048
+"""Number of pages that are copied between two checks for a cancellation: 8 MB."""
+CHECK_INSTRUCTIONS = 100_000
+"""Number of instructions of SQLite between two checks for a cancellation."""
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """What a copy of a database has."""
+
+    schema_version: int
+    video_count: int
+    segment_count: int
+
+
+def database_bytes(folder: Path) -> int:
+    """Return the size of a library's database and its log, in bytes."""
+    paths = (folder / DATABASE, folder / f"{DATABASE}-wal")
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def copy_database(folder: Path, target: Path, progress: Progress = NO_PROGRESS) -> DatabaseFacts:
+    """Copy the database of a library as it is at one moment, and check the copy. Other processes may write meanwhile.
+
+    `target`: an empty or new file.
+
+    Raises:
+        LibraryDamaged: the copy does not pass SQLite's check. LibraryFull: the disk of `target` is full.
+        Cancelled: the operation was cancelled.
+    """
+
+    def report(_status: int, remaining: int, total: int) -> None:
+        progress.update(1 - remaining / max(total, 1))
+
+    with Database(folder).connection() as db, closing(sqlite3.connect(target, isolation_level=None)) as copy:
+        # Within a transaction, what others write does not make the copy begin again.
+        db.execute("BEGIN")
+        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        db.backup(copy, pages=STEP_PAGES, progress=report)
+        db.execute("ROLLBACK")
+        # The copy is one file, without a log beside it.
+        copy.execute("PRAGMA journal_mode = DELETE")
+        copy.set_progress_handler(lambda: progress.is_cancelled, CHECK_INSTRUCTIONS)
+        try:
+            problem = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.OperationalError:
+            progress.raise_if_cancelled()
+            raise
+        if problem != "ok":
+            raise damaged(folder / DATABASE, problem)
+        version, videos, segments = (
+            int(copy.execute(query).fetchone()[0])
+            for query in ("PRAGMA user_version", "SELECT count(*) FROM videos", "SELECT count(*) FROM segments")
+        )
+    return DatabaseFacts(version, videos, segments)
+
+
+def check_copy(folder: Path) -> None:
+    """Migrate the database of a folder that no other process uses, where it is of an older version, and check it.
+
+    Raises:
+        LibraryUnusable: it is damaged, or a newer version of Longview wrote it.
+    """
+    if problems := database_problems(folder):
+        raise LibraryUnusable(f"The database in the back-up is damaged, and nothing was restored: {problems[0]}")
+
+
+def schema_version(folder: Path) -> int:
+    """Return the schema version of a database that was not opened yet; 0 if it cannot be read."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(folder / DATABASE)) as db:
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
+    return 0
+
+
+def replace_database(library: Path, source: Path) -> Path | None:
+    """Put a database that was checked in the place of a library's database, in one step; return what the old one is called now.
+
+    The vectors of the library are removed; the next search makes them again. `source`: a folder on the same disk.
+
+    Raises:
+        LibraryUnusable: another process is using the library.
+    """
+    target = library / DATABASE
+    # The last process that used the library may have left a log, which closing the last connection writes into the database.
+    passage_id, revision = _counters(target)
+    _number_after(source, passage_id, revision)
+    with only_process(target):
+        kept = None
+        if target.exists() and target.stat().st_size:
+            kept = dated(target, "before-restore")
+            keep(target, kept)
+        for derived_file in (library / INDEX_FILE, (library / INDEX_FILE).with_suffix(".json")):
+            derived_file.unlink(missing_ok=True)
+        # SQLite would apply the log of the old database to the new one.
+        for suffix in ("-wal", "-shm"):
+            target.with_name(target.name + suffix).unlink(missing_ok=True)
+        (source / DATABASE).replace(target)
+    return kept
+
+
+def require_unused(library: Path) -> None:
+    """Check that no other process is using a library.
+
+    Raises:
+        LibraryUnusable: another process is using it.
+    """
+    with only_process(library / DATABASE):
+        pass
+
+
+def _counters(path: Path) -> tuple[int, int]:
+    """Return the last number of a passage and the revision of a database; 0 where they cannot be read."""
+    passage_id = revision = 0
+    if not path.exists():
+        return passage_id, revision
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        revision = int(db.execute("SELECT number FROM revision").fetchone()[0])
+        row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").fetchone()
+        passage_id = int(row[0]) if row else 0
+    return passage_id, revision
+
+
+def _number_after(folder: Path, passage_id: int, revision: int) -> None:
+    """Number the passages of a database after those of the database that it replaces, and make the database one file.
+
+    A server that goes on has the vectors of the old passages in memory, by their numbers.
+    """
+    with Database(folder).transaction() as db:
+        if passage_id:
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").fetchone()
+            db.execute("DELETE FROM sqlite_sequence WHERE name = 'passages'")
+            db.execute("INSERT INTO sqlite_sequence VALUES ('passages', ?)", (max(passage_id, row[0] if row else 0),))
+            for row in db.execute("SELECT video_id, source FROM tracks").fetchall():
+                rebuild_passages(db, row["video_id"], row["source"])
+        db.execute("UPDATE revision SET number = max(number, ?) + 1", (revision,))
+    with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    with (folder / DATABASE).open("rb+") as file:
+        os.fsync(file.fileno())
