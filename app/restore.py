@@ -20,7 +20,7 @@ from longview.app.backup import (
 from longview.app.errors import BackupUnusable, BadRequest
 from longview.app.media import write_errors
 from longview.app.originals import has_original
-from longview.indexing.copies import check_copy, replace_database, require_unused, schema_version
+from longview.indexing.copies import check_copy, prepare_replacement, replace_database, require_unused, schema_version
 from longview.indexing.database import DATABASE, LOCK
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.schema import MIGRATIONS
@@ -77,16 +77,25 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
         require_space(library_folder, sum(sizes) + (SPACE_FACTOR - 1) * manifest.members[DATABASE].size_bytes)
         staging = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=library_folder, prefix=PARTIAL)))
         report = RestoreReport(library_folder, manifest)
-        files = _unpack(archive, report, staging, progress.child(0.0, 0.95, "Reading the back-up"))
-        progress.child(0.95, 1.0, "Putting the library in its place")
+        files = _unpack(archive, report, staging, progress.child(0.0, 0.7, "Reading the back-up"))
+        prepare_replacement(library_folder, staging, progress.child(0.7, 1.0, "Putting the library in its place"))
         with ExitStack() as undo:
             for staged, target in files.items():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 staged.rename(target)
-                undo.callback(target.unlink, missing_ok=True)
+                undo.callback(_delete_file, target, library_folder)
             report.kept = replace_database(library_folder, staging)
             undo.pop_all()
         return report
+
+
+def _delete_file(path: Path, library_folder: Path) -> None:
+    """Delete a file, and the folders above it that are empty then, up to that of the library."""
+    path.unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder == library_folder or any(folder.iterdir()):
+            break
+        folder.rmdir()
 
 
 def _delete_if_empty(folder: Path) -> None:

@@ -89,8 +89,33 @@ def schema_version(folder: Path) -> int:
     return 0
 
 
+def prepare_replacement(library: Path, source: Path, progress: Progress = NO_PROGRESS) -> None:
+    """Number the passages of a database after those of the library's database that it replaces, and make it one file.
+
+    A server that goes on has the vectors of the old passages in memory, by their numbers. `source`: the folder of the new one.
+
+    Raises:
+        Cancelled: the operation was cancelled.
+    """
+    passage_id, revision = _counters(library / DATABASE)
+    with Database(source).transaction() as db:
+        if passage_id:
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").fetchone()
+            db.execute("DELETE FROM sqlite_sequence WHERE name = 'passages'")
+            db.execute("INSERT INTO sqlite_sequence VALUES ('passages', ?)", (max(passage_id, row[0] if row else 0),))
+            tracks = db.execute("SELECT video_id, source FROM tracks").fetchall()
+            for number, track in enumerate(tracks):
+                rebuild_passages(db, track["video_id"], track["source"])
+                progress.update((number + 1) / len(tracks))
+        db.execute("UPDATE revision SET number = max(number, ?) + 1", (revision,))
+    with closing(sqlite3.connect(source / DATABASE, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    with (source / DATABASE).open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 def replace_database(library: Path, source: Path) -> Path | None:
-    """Put a database that was checked in the place of a library's database, in one step; return what the old one is called now.
+    """Put a database that was prepared in the place of a library's database, in one step; return what the old one is called now.
 
     The vectors of the library are removed; the next search makes them again. `source`: a folder on the same disk.
 
@@ -98,9 +123,6 @@ def replace_database(library: Path, source: Path) -> Path | None:
         LibraryUnusable: another process is using the library.
     """
     target = library / DATABASE
-    # The last process that used the library may have left a log, which closing the last connection writes into the database.
-    passage_id, revision = _counters(target)
-    _number_after(source, passage_id, revision)
     with only_process(target):
         kept = None
         if target.exists() and target.stat().st_size:
@@ -127,6 +149,7 @@ def require_unused(library: Path) -> None:
 
 def _counters(path: Path) -> tuple[int, int]:
     """Return the last number of a passage and the revision of a database; 0 where they cannot be read."""
+    # The last process that used the library may have left a log, which closing the last connection writes into the database.
     passage_id = revision = 0
     if not path.exists():
         return passage_id, revision
@@ -136,22 +159,3 @@ def _counters(path: Path) -> tuple[int, int]:
         row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").fetchone()
         passage_id = int(row[0]) if row else 0
     return passage_id, revision
-
-
-def _number_after(folder: Path, passage_id: int, revision: int) -> None:
-    """Number the passages of a database after those of the database that it replaces, and make the database one file.
-
-    A server that goes on has the vectors of the old passages in memory, by their numbers.
-    """
-    with Database(folder).transaction() as db:
-        if passage_id:
-            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").fetchone()
-            db.execute("DELETE FROM sqlite_sequence WHERE name = 'passages'")
-            db.execute("INSERT INTO sqlite_sequence VALUES ('passages', ?)", (max(passage_id, row[0] if row else 0),))
-            for row in db.execute("SELECT video_id, source FROM tracks").fetchall():
-                rebuild_passages(db, row["video_id"], row["source"])
-        db.execute("UPDATE revision SET number = max(number, ?) + 1", (revision,))
-    with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = DELETE")
-    with (folder / DATABASE).open("rb+") as file:
-        os.fsync(file.fileno())

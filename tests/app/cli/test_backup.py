@@ -177,8 +177,9 @@ def test_a_search_that_goes_on_finds_the_restored_passages(archive: Path, tmp_pa
 def test_a_library_in_use_or_an_interruption_leaves_everything_as_it_was(
     archive: Path, library: Library, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (upload,) = (library.folder / "uploads").iterdir()
-    upload.unlink()
+    for path in [entry.path for entry in library.videos()]:
+        path.unlink()
+    (library.folder / "uploads").rmdir()
     before, names = contents(library), file_names(library.folder)
     script = (
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM videos').fetchone(); "
