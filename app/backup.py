@@ -265,6 +265,7 @@ def open_backup(path: Path) -> Iterator[tuple[zipfile.ZipFile, Manifest]]:
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
+    # `zipfile` raises the last one for an unknown method of compression.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise BackupUnusable(f"{path} is damaged, or is not a back-up of Longview ({error}); nothing was changed.") from error
 

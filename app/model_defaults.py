@@ -1,7 +1,6 @@
 """The default models: the checkpoints and the speech model that are used without an option, and where each is set."""
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ class Default:
 
 def read_defaults(settings: Settings) -> tuple[Default, ...]:
     """Return the default models of settings that have no options of a verb."""
-    in_file = _read_file()
+    in_file = settings_module.read_config_file()
     return tuple(
         Default(
             name,
@@ -75,7 +74,7 @@ def set_defaults_only(names: Sequence[str]) -> tuple[dict[DefaultSetting, str], 
     Raises:
         ModelError, BadRequest: as `set_default`.
     """
-    in_file = _read_file()
+    in_file = settings_module.read_config_file()
     defaults = dict(map(_find, names))
     removed_values = {name: str(in_file[name]) for name in DEFAULT_SETTINGS if name in in_file and name not in defaults}
     _edit_file({name: defaults.get(name) for name in (*removed_values, *defaults)})
@@ -88,7 +87,7 @@ def reset_defaults(name: str | None = None) -> tuple[DefaultSetting, ...]:
     Raises:
         BadRequest: the file cannot be written.
     """
-    in_file = _read_file()
+    in_file = settings_module.read_config_file()
     names = tuple(
         setting for setting in DEFAULT_SETTINGS if setting in in_file and (name is None or _is_same(str(in_file[setting]), name))
     )
@@ -140,11 +139,6 @@ def _other_names(name: str) -> set[str]:
     with suppress(ModelError):
         names.add(speech_repository(name))
     return names
-
-
-def _read_file() -> Mapping[str, object]:
-    path = settings_module.CONFIG_FILE
-    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _edit_file(values: Mapping[str, str | None]) -> None:

@@ -178,9 +178,18 @@ def is_default(name: str, value: str) -> bool:
 def is_set_in_file(name: str, value: str) -> bool:
     """Whether `longview.toml` has this value of a setting."""
     try:
-        return bool(tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8")).get(name) == value)
+        return bool(read_config_file().get(name) == value)
     except (OSError, ValueError):
         return False
+
+
+def read_config_file() -> dict[str, Any]:
+    """Return the settings of `longview.toml`; none if there is no such file.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    return tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8")) if CONFIG_FILE.exists() else {}
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -201,7 +210,7 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def _refuse_old_names(flags: dict[str, Any]) -> None:
-    in_file = tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8")) if CONFIG_FILE.exists() else {}
+    in_file = read_config_file()
     for old, new in OLD_NAMES.items():
         old_variable, new_variable = f"{ENV_PREFIX}{old.upper()}", f"{ENV_PREFIX}{new.upper()}"
         # A user who sets both names runs two versions side by side.

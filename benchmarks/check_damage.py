@@ -101,14 +101,21 @@ def row(attack: Attack, original: Path, place: Path, generator: random.Random, w
         after = verbs.run("list")
         got = sum(track["segments"] for video in after.document.get("videos", []) for track in video["tracks"])
     findings = checked.document.get("findings", [])
-    said = findings[0]["problem"] if findings else checked.error if checked.status else "nothing is broken"
+    problem = findings[0]["problem"] if findings else checked.error if checked.status else "nothing is broken"
     repairs = [finding["repaired"] or "not repaired" for finding in repaired.document.get("findings", [])]
     outcome = repairs[0] if repairs else repaired.error if repaired.status else "nothing left to do"
-    cells = (attack.name, _said(listed), _said(found), said, outcome, f"{got} of {whole}" if not after.status else "none")
+    cells = (
+        attack.name,
+        _result_text(listed),
+        _result_text(found),
+        problem,
+        outcome,
+        f"{got} of {whole}" if not after.status else "none",
+    )
     return "| " + " | ".join(_short(cell, library) for cell in cells) + " |"
 
 
-def _said(outcome: Outcome) -> str:
+def _result_text(outcome: Outcome) -> str:
     return f"`{outcome.document['error']['code']}`" if outcome.status else "works"
 
 

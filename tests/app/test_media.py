@@ -1,7 +1,6 @@
 """The files of a library: sources, uploads, and what is derived from videos."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from longview.video.errors import NotAVideo, VideoNotFound
 from longview.video.synthetic import render
 from longview.video.timeline import Span
 from tests.app.samples import TWICE, demo_settings, file_names
+from tests.small_disk import small_disk
 
 
 def test_references_resolve_to_title_and_file(app: Longview, twice: VideoEntry, twice_path: Path, short_path: Path) -> None:
@@ -137,12 +137,9 @@ def test_upload_is_imported_once_under_a_safe_name(tmp_path: Path, twice_path: P
 def full_thumbnails(app: Longview) -> Iterator[Path]:
     """The folder of thumbnails on a full disk, which only root may mount."""
     folder = app.library.folder / "thumbnails"
-    folder.mkdir(exist_ok=True)
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)], check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    (folder / "filler").write_bytes(bytes(4096))
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(folder, "4k"):
+        (folder / "filler").write_bytes(bytes(4096))
+        yield folder
 
 
 def test_full_disk_is_an_error_and_keeps_no_file(app: Longview, twice: VideoEntry, full_thumbnails: Path) -> None:

@@ -47,7 +47,7 @@ FP8 needs the package kernels (pip install kernels), which fetches code from the
         ),
     ],
 )
-def test_recommendation_is_said_in_plain_words(machine: Machine, expected: str) -> None:
+def test_recommendation_is_described_in_sentences(machine: Machine, expected: str) -> None:
     lines = [describe_machine(machine), *describe_recommendation(recommend(machine), ())]
     assert "\n".join(lines) == expected.strip()
 
@@ -58,6 +58,6 @@ def test_what_is_here_already_is_not_counted() -> None:
     assert "finds all of it here" in describe_recommendation(recommendation, recommendation.names)[-1]
 
 
-def test_captions_that_take_longer_than_the_video_are_said_to() -> None:
+def test_captions_that_take_longer_than_the_video_are_described_so() -> None:
     slow = replace(LAPTOP, flops_per_s=100e9, bytes_per_s=5e9)
     assert "(longer than the video)" in " ".join(describe_recommendation(recommend(slow), ()))

@@ -1,6 +1,5 @@
 """A damaged, missing or unwritable database is said, loses nothing else, and what can be read comes back."""
 
-import os
 import random
 import shutil
 import sqlite3
@@ -21,6 +20,7 @@ from longview.indexing.schema import MIGRATIONS
 from longview.indexing.vectors import VectorIndex
 from longview.video.timeline import Event, Span
 from tests.indexing.samples import WordBags, matching_texts, put_captions, put_speech, sample_entry, sample_events, spoken
+from tests.small_disk import small_disk
 
 FIRST_LIBRARY = Path(__file__).parents[1] / "fixtures" / "library_9caf505"
 PAGE_BYTES = 4096
@@ -68,7 +68,7 @@ def overwrite(folder: Path, page: int, content: bytes) -> None:
         file.write(content)
 
 
-def test_a_damaged_page_is_said_by_every_reader_and_costs_only_its_own_rows(library: Library) -> None:
+def test_damaged_page_is_an_error_for_every_reader_and_costs_only_its_own_rows(library: Library) -> None:
     before = contents(library.folder)
     page = pages_of(library.folder, "segments")[1]
     overwrite(library.folder, page, random.Random(3).randbytes(PAGE_BYTES))
@@ -127,7 +127,7 @@ def test_videos_whose_rows_are_lost_are_made_again(library: Library) -> None:
     assert contents(library.folder) == before
 
 
-def test_what_is_damaged_in_the_log_is_said_and_what_precedes_it_is_kept(library: Library, tmp_path: Path) -> None:
+def test_damage_in_the_log_is_reported_and_what_precedes_it_is_kept(library: Library, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
     # A connection that stays open keeps the log.
@@ -227,15 +227,8 @@ def test_nothing_is_repaired_while_another_process_reads(library: Library) -> No
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of two megabytes of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
-    if os.name != "posix" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can mount a disk")
-    try:
+    with small_disk(tmp_path / "disk", "2m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def test_a_gpu_without_fp8_and_with_little_host_memory_gets_what_it_can_hold() -
     assert recommendation.grounding is None and not recommendation.takes_turns
 
 
-def test_a_slow_machine_is_told_that_captions_take_longer_than_the_video() -> None:
+def test_slow_machine_gets_the_smallest_checkpoint_and_a_tiny_one_none() -> None:
     recommendation = recommend(replace(LAPTOP, flops_per_s=100e9, bytes_per_s=5e9))
     assert recommendation.names == ("Qwen/Qwen3.5-0.8B",)
     assert recommendation.captions_s is not None and recommendation.captions_s > 3600

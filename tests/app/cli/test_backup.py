@@ -30,6 +30,7 @@ from longview.video.probe import content_hash
 from tests.app.samples import file_names
 from tests.app.shell import Shell
 from tests.indexing.samples import WordBags, caption_texts, put_captions, sample_entry, sample_events
+from tests.small_disk import small_disk
 
 FIRST_LIBRARY = Path(__file__).parents[2] / "fixtures" / "library_9caf505"
 
@@ -301,18 +302,11 @@ def test_a_back_up_of_the_first_library_is_migrated(archive: Path, tmp_path: Pat
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 100 kilobytes, less than the video files have."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(folder)]
-    if os.name != "posix" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can mount a disk")
-    try:
+    with small_disk(tmp_path / "disk", "100k") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_is_said_and_leaves_no_file(
+def test_full_disk_is_an_error_and_leaves_no_file(
     archive: Path, library: Library, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for is_known_before in (True, False):
@@ -327,7 +321,7 @@ def test_a_full_disk_is_said_and_leaves_no_file(
         assert file_names(disk) == []
 
 
-def test_what_cannot_be_backed_up_is_said(library: Library, tmp_path: Path) -> None:
+def test_backup_names_missing_files_and_needs_a_library(library: Library, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="no library"):
         backup(tmp_path / "nothing", tmp_path / "all.zip", with_originals=False)
     assert not (tmp_path / "nothing").exists()
