@@ -1,9 +1,13 @@
 """The checkpoints on this machine: what each is for, what memory it needs, and whether it fits."""
 
+import logging
 from dataclasses import dataclass
 
-from longview.app.settings import Settings
+from longview.app.settings import Settings, is_default
 from longview.model.engine.checkpoints import Checkpoint, cached_checkpoints, find_checkpoint
+from longview.model.errors import CheckpointNotFound, InvalidCheckpoint
+
+log = logging.getLogger(__name__)
 
 CONTEXTS = (16_384, 65_536, 262_144)
 """Context lengths for which the memory is stated, in tokens."""
@@ -39,18 +43,21 @@ class LocalModel:
 
 
 def local_models(settings: Settings) -> tuple[LocalModel, ...]:
-    """Return the checkpoints of the Hugging Face cache, the bundled one, and the chosen one if it is a folder.
+    """Return the checkpoints of the Hugging Face cache, the bundled one, and the chosen ones if they are folders.
 
     Nothing is downloaded.
 
     Raises:
-        DeviceNotFound: there is no such device as in the settings.
+        DeviceNotFound: there is no such device as in the settings. CheckpointNotFound, InvalidCheckpoint: an option names
+            no checkpoint. A default, or one that can be pulled, is left out.
     """
-    found = {checkpoint.name: checkpoint for checkpoint in (find_checkpoint("demo"), *cached_checkpoints())}
-    chosen = _chosen_name(settings, found)
+    checkpoints = {checkpoint.name: checkpoint for checkpoint in (find_checkpoint("demo"), *cached_checkpoints())}
+    chosen = None if settings.server else _add_checkpoint("model", settings, checkpoints)
+    if settings.grounding_model and not settings.grounding_server:
+        _add_checkpoint("grounding_model", settings, checkpoints)
     total_bytes = _device_bytes(settings.device)
     models = []
-    for checkpoint in found.values():
+    for checkpoint in checkpoints.values():
         limit = checkpoint.max_context_tokens
         contexts = [tokens for tokens in CONTEXTS if tokens <= limit] or [limit]
         memory_bytes = {tokens: checkpoint.bytes_with(tokens) for tokens in contexts}
@@ -58,17 +65,19 @@ def local_models(settings: Settings) -> tuple[LocalModel, ...]:
     return tuple(models)
 
 
-def _chosen_name(settings: Settings, found: dict[str, Checkpoint]) -> str | None:
-    """Return the name of the checkpoint that the settings choose; add it to those found if it is a folder. None: a server."""
-    if settings.server is not None:
+def _add_checkpoint(setting: str, settings: Settings, checkpoints: dict[str, Checkpoint]) -> str | None:
+    """Return the name of the checkpoint of a setting, and add it if it is a folder; None, with a warning, if it is missing."""
+    name: str = getattr(settings, setting)
+    try:
+        checkpoint = checkpoints.get(name) or find_checkpoint(name, device=settings.device)
+    except (CheckpointNotFound, InvalidCheckpoint) as error:
+        # What can be pulled, or was a default, is no wrong option.
+        is_repository = "/" in name and not name.startswith((".", "/", "~"))
+        if not (is_repository or is_default(setting, name)):
+            raise
+        log.warning("%s", error)
         return None
-    if settings.model in found:
-        return settings.model
-    if settings.model != "auto" and "/" in settings.model and not settings.model.startswith((".", "/", "~")):
-        # An id that is not in the cache would be downloaded.
-        return None
-    checkpoint = find_checkpoint(settings.model, device=settings.device)
-    found.setdefault(checkpoint.name, checkpoint)
+    checkpoints.setdefault(checkpoint.name, checkpoint)
     return checkpoint.name
 
 

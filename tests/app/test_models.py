@@ -293,6 +293,8 @@ def test_default_may_be_a_folder(models_hub: Hub, config_file: Path) -> None:
     folder = repository_folder(GENERAL) / "snapshots" / models_hub.repositories[GENERAL].commit
     assert document("default", str(folder))["changed_settings"] == ["model"]
     assert f'model = "{folder}"' in config_file.read_text()
+    listed = document("--model", "demo", "--grounding-model", str(folder))["models"]
+    assert str(folder) in [model["name"] for model in listed]
     assert document("default", "demo")["defaults"][0] == {"setting": "model", "value": "demo", "source": "file"}
 
 
@@ -328,8 +330,8 @@ def test_library_is_read_without_its_default_checkpoint(
     monkeypatch.setenv("LONGVIEW_LIBRARY", str(tmp_path / "library"))
     config_file.parent.mkdir()
     config_file.write_text('model = "no/such"\n')
-    for verb in ("list", "search"):
-        assert CliRunner().invoke(cli, [verb, *(["ring"] if verb == "search" else [])]).exit_code == 0, verb
+    for words in (["list"], ["search", "ring"], ["models"]):
+        assert CliRunner().invoke(cli, words).exit_code == 0, words
     printed = CliRunner().invoke(cli, ["doctor"])
     expected = "`longview models pull no/such` downloads it. It is the default model (longview.toml); `longview models default"
     assert printed.exit_code == 1 and expected in printed.output
