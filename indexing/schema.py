@@ -251,6 +251,40 @@ MIGRATIONS = (
     ALTER TABLE answers ADD COLUMN revision TEXT NOT NULL DEFAULT '';
     ALTER TABLE answers ADD COLUMN profile TEXT NOT NULL DEFAULT '';
     """,
+    # Indexing is a queue of jobs, a run of captions can go on at any window, and a removed video can be brought back.
+    """
+    CREATE TABLE jobs (
+        job_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        path TEXT NOT NULL,
+        content_hash TEXT NOT NULL,
+        title TEXT NOT NULL,
+        options TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        priority INTEGER NOT NULL,
+        position REAL NOT NULL,
+        status TEXT NOT NULL,
+        request TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        fraction REAL NOT NULL,
+        seconds_left REAL,
+        partial_results INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        error_code TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        added_at TEXT NOT NULL,
+        changed_at TEXT NOT NULL
+    );
+    CREATE INDEX jobs_by_status ON jobs (status, priority, position);
+    CREATE TABLE caption_windows (
+        video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        run TEXT NOT NULL,
+        content TEXT NOT NULL,
+        PRIMARY KEY (video_id, position)
+    );
+    ALTER TABLE videos ADD COLUMN removed_at TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
 
