@@ -5,8 +5,8 @@ from longview.model.errors import ModelError
 from longview.video.errors import VideoError
 
 __all__ = [  # with those of the library that the interface tells from others
-    "EXPECTED_ERRORS", "AppError", "BackupUnusable", "BadRequest", "LibraryUnusable", "NoSpace", "OutputFailed", "PortBusy",
-    "VideoGone",
+    "EXPECTED_ERRORS", "AppError", "BackupUnusable", "BadRequest", "JobStopped", "LibraryUnusable", "NoSpace", "OutputFailed",
+    "PortBusy", "VideoGone",
 ]  # fmt: skip
 
 
@@ -26,6 +26,12 @@ class VideoGone(AppError):
     """A video of the library whose file was moved, deleted or changed."""
 
     code = "video_gone"
+
+
+class JobStopped(AppError):
+    """A job of the queue that somebody has cancelled or paused."""
+
+    code = "job_stopped"
 
 
 class BackupUnusable(AppError):

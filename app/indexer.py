@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -84,9 +83,16 @@ class Indexer:
         self.sources: dict[str, EvidenceSource] = {name: source(library, runtime) for name, source in SOURCES.items()}
 
     def index(
-        self, path: Path, options: IndexOptions | None = None, *, progress: Progress = NO_PROGRESS
+        self,
+        path: Path,
+        options: IndexOptions | None = None,
+        *,
+        begin: Callable[[str], None] = lambda _: None,
+        progress: Progress = NO_PROGRESS,
     ) -> Generator[PartialResult[Any], None, IndexResult]:
         """Run the sources that apply to a file, and add what they find to the library.
+
+        `begin`: called with the content hash of the file before anything is written; what it raises ends the run.
 
         Tracks that are up to date are kept. A track that was interrupted goes on where it stopped. The failure of one source
         leaves the others. If the video is new and no source could read it, the error of the first one is raised, and the library
@@ -99,7 +105,7 @@ class Indexer:
             InvalidEncoder: the weights of the sentence encoder are damaged, without which nothing can be searched.
         """
         options = options or IndexOptions()
-        check_range(options.start_s, options.end_s)
+        self.check_options(options)
         names = self._chosen_sources(options.sources)
         start = time.monotonic()
         # Both would otherwise be noticed after minutes of work.
@@ -108,6 +114,7 @@ class Indexer:
         with self._runtime.watching(path) as file:
             video = self._media.open(path, progress.child(0.0, PREPARATION_SHARE, "Probing"))
             file.content_hash = video.content_hash
+            begin(video.content_hash)
             span = requested_span(video, options.start_s, options.end_s) or Span(0.0, video.duration_s)
             video_id = video.content_hash[:ID_DIGITS]
             known = self._known_entry(video_id)
@@ -116,13 +123,15 @@ class Indexer:
             try:
                 yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0 - FINISHING_SHARE))
             except BaseException:
-                # A cancellation, too. The user may have removed the video meanwhile.
-                with suppress(UnknownVideo):
-                    self._forget_if_empty(video_id, known, is_interrupted=True)
+                # A cancellation, too. The next run goes on with a track that has come anywhere.
+                if not known:
+                    self._library.tracks.delete_unbegun(video_id)
                 raise
         errors = [report.error for report in run.reports if report.error]
-        if errors and self._forget_if_empty(video_id, known):
-            raise errors[0]
+        if errors and not known:
+            self._library.tracks.delete_unbegun(video_id)
+            if not self._library.pending_video(video_id).tracks:
+                raise errors[0]
         self._embed(progress)
         return IndexResult(self._library.pending_video(video_id), tuple(run.reports), time.monotonic() - start)
 
@@ -141,6 +150,15 @@ class Indexer:
             # Only the subtitles themselves show whether they are in the spoken language.
             decisions["speech"] = replace(decisions["speech"], reason="unless the subtitles are in the spoken language")
         return decisions
+
+    def check_options(self, options: IndexOptions) -> None:
+        """Check what can be checked of options without a file.
+
+        Raises:
+            ImpossiblePlan: the end does not come after the start. BadRequest: there is no such source.
+        """
+        check_range(options.start_s, options.end_s)
+        self._chosen_sources(options.sources)
 
     def _chosen_sources(self, names: Sequence[str] | None) -> tuple[str, ...]:
         for name in names or ():
@@ -241,21 +259,21 @@ class Indexer:
         except UnknownVideo:
             return None
 
-    def _forget_if_empty(self, video_id: str, known: VideoEntry | None, *, is_interrupted: bool = False) -> bool:
-        """Leave a new video out of the library if no source could read it; return whether it is left out.
+    def forget_if_empty(self, content_hash: str) -> bool:
+        """Leave a video out of the library in which nothing was found, and of which no source was read to its end; return
+        whether it is left out.
 
-        `is_interrupted`: the run did not come to its end, so that a video in which nothing was found so far is left out, too.
         Its row stays, because another run may be indexing the same file, but a video without tracks is not in the library.
         """
-        tracks = self._library.pending_video(video_id).tracks
-        if known or any(track.segment_count for track in tracks):
+        video_id = content_hash[:ID_DIGITS]
+        try:
+            tracks = self._library.pending_video(video_id).tracks
+        except UnknownVideo:
             return False
-        if is_interrupted:
-            for track in tracks:
-                self._library.tracks.delete(video_id, track.source)
-        elif any(track.status in ("complete", "declined") for track in tracks):
+        if any(track.segment_count or track.status in ("complete", "declined") for track in tracks):
             return False
-        self._library.tracks.delete_empty(video_id)
+        for track in tracks:
+            self._library.tracks.delete(video_id, track.source)
         return True
 
     def _embed(self, progress: Progress) -> None:

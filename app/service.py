@@ -11,6 +11,7 @@ from longview.app.caption_offer import CaptionOffer, caption_offer
 from longview.app.chapters import ChapterFinder, Chapters
 from longview.app.checks import Checks
 from longview.app.indexer import Indexer, IndexOptions, IndexResult, requested_span
+from longview.app.job_runner import JobRunner
 from longview.app.locator import Location, Locator
 from longview.app.media import MediaStore, is_file_name
 from longview.app.quote_answers import PROVENANCE
@@ -24,6 +25,7 @@ from longview.app.streams import Done, Stream
 from longview.app.subtitle_import import SubtitleImport, import_subtitles
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
 from longview.indexing.exports import FORMATS, ExportFormat, export_segments
+from longview.indexing.job_queue import QueuedJob
 from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
 from longview.indexing.provenance_text import describe_maker
 from longview.indexing.search import Evidence, Moment
@@ -52,7 +54,8 @@ if TYPE_CHECKING:
 __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
     "Evidence", "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
-    "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport", "SearchResults",
+    "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport", "QueuedJob",
+    "SearchResults",
     "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
 ]  # fmt: skip
 
@@ -121,6 +124,7 @@ class Longview:
         self.media = MediaStore(self.library, exact)
         self._runtime = Runtime(settings, self.library, self.decoder)
         self.indexer = Indexer(self.library, self.media, self._runtime)
+        self.jobs = JobRunner(self.library, self.indexer, settings)
         self._retriever = Retriever(self.library, self.media, self._runtime)
         self._locator = Locator(self.library, self.media, self._retriever, self._runtime)
         self._chapter_finder = ChapterFinder(self.library, self._runtime)
@@ -222,7 +226,7 @@ class Longview:
                 if not is_file_name(reference):
                     raise
             log.warning("%s is not in the library yet; it is indexed first.", reference)
-            result = yield from self.indexer.index(Path(reference), progress=progress)
+            result = yield from self._index(Path(reference), None, progress)
             return result.entry
 
         return Stream(operation, progress=progress)
@@ -392,8 +396,25 @@ class Longview:
         return grounding_bytes + (estimated_bytes if self.settings.server is None else 0)
 
     def index(self, path: Path, options: IndexOptions | None = None, *, progress: Progress | None = None) -> Stream[IndexResult]:
-        """Index a file: run the sources that apply to it; see `Indexer.index`. `progress`: see `Stream`."""
-        return Stream(lambda progress: self.indexer.index(path, options, progress=progress), progress=progress)
+        """Index a file: add it to the queue, and run the sources that apply to it; see `Indexer.index`.
+
+        `progress`: see `Stream`.
+        """
+        return Stream(lambda progress: self._index(path, options, progress), progress=progress)
+
+    def _index(
+        self, path: Path, options: IndexOptions | None, progress: Progress
+    ) -> Generator[PartialResult[Any], None, IndexResult]:
+        options = options or IndexOptions()
+        job = self.jobs.add(path, options, is_own=True)
+        return (yield from self.jobs.run(job, keep_sessions=options.keep_sessions, progress=progress))
+
+    def run_job(self, job: QueuedJob, *, progress: Progress | None = None) -> Stream[IndexResult]:
+        """Run a job of this process, which keeps no sessions for later questions; see `JobRunner.run`.
+
+        `progress`: see `Stream`.
+        """
+        return Stream(lambda progress: self.jobs.run(job, keep_sessions=False, progress=progress), progress=progress)
 
     def locate(self, entry: VideoEntry, query: str, *, progress: Progress | None = None) -> Stream[Location]:
         """Find all occurrences of a query in a video; see `Locator.locate`. `progress`: see `Stream`."""

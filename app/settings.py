@@ -14,6 +14,12 @@ from longview.model.engine.checkpoints import Precision
 from longview.video.backends import BackendName
 from longview.video.guard import Limits
 
+JOB_SETTINGS = (
+    "model", "profile", "server", "grounding_model", "grounding_server", "key_frames_only", "context_tokens", "precision",
+    "speech_model", "speech_language", "speech_vocabulary", "audio_track", "screen_text_language", "index_verify",
+    "index_refine", "words",
+)  # fmt: skip
+"""Settings that change what is found in a video, or by what."""
 CONFIG_FILE = Path(platformdirs.user_config_dir("longview")) / "longview.toml"
 ENV_PREFIX = "LONGVIEW_"
 OLD_NAMES = {"home": "library", "reader": "backend", "fast": "key_frames_only", "threads": "cpu_threads"}
@@ -122,6 +128,8 @@ class Settings(BaseSettings):
     """Verify search results; by default all of them for the demo checkpoint, else those that take less than `search_verify_s`."""
     search_verify_s: float = Field(default=5.0, ge=0)
     """Maximum estimated time to verify a search result by default, in seconds."""
+    workers: int = Field(default=1, ge=1, le=16)
+    """Number of files that `serve` indexes at once. They share the device."""
     port: int = Field(default=7860, ge=1, le=65535)
     """The port of `serve` on 127.0.0.1."""
     max_upload_bytes: int = Field(default=64 << 30, ge=1)
@@ -166,6 +174,16 @@ def read_server_key(settings: Settings) -> str:
         return settings.server_key_file.expanduser().read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         raise BadRequest(f"The file of the API key, {settings.server_key_file}, cannot be read: {error}") from error
+
+
+def job_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings that change what is found in a video, as far as they differ from those of a verb without options.
+
+    Raises:
+        BadRequest: the settings of such a verb cannot be read.
+    """
+    values, default = (each.model_dump(mode="json", include=set(JOB_SETTINGS)) for each in (settings, load_settings()))
+    return {name: values[name] for name in JOB_SETTINGS if values[name] != default[name]}
 
 
 def is_default(name: str, value: str) -> bool:

@@ -31,6 +31,12 @@ class UnknownVersion(LibraryError):
     code = "unknown_version"
 
 
+class UnknownJob(LibraryError):
+    """The queue has no job with this number."""
+
+    code = "unknown_job"
+
+
 class LibraryUnusable(LibraryError):
     """The library's folder or database cannot be read or written."""
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
+from longview.indexing.job_queue import JobQueue
+from longview.indexing.track import ID_DIGITS
 from longview.indexing.track_rows import (
     insertion,
     now,
@@ -25,10 +27,7 @@ from longview.indexing.tracks import Provenance, StoredSegment, Track, Tracks
 from longview.indexing.versions import Versions, chapters_from
 from longview.video.timeline import Event, Segment, Span
 
-__all__ = ["DATABASE", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry"]
-
-ID_DIGITS = 12
-"""Number of hexadecimal digits of the content hash in a video id: 48 bits, one accidental collision in 10^7 at 7,500 videos."""
+__all__ = ["DATABASE", "ID_DIGITS", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,7 @@ class Library:
         self._database = Database(folder)
         self.tracks = Tracks(self._database)
         self.versions = Versions(self._database)
+        self.jobs = JobQueue(self._database)
 
     def require_writable(self) -> None:
         """Check that the library can be written.

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from longview.video.timeline import Event, Segment, Span
 
+ID_DIGITS = 12
+"""Number of hexadecimal digits of the content hash in a video id: 48 bits, one accidental collision in 10^7 at 7,500 videos."""
 TrackStatus = Literal["complete", "incomplete", "declined", "failed"]
 """`complete`; `incomplete`: interrupted or running, the next run goes on; `declined`: the source does not apply to this video;
 `failed`: it failed, and the note says why."""

@@ -106,12 +106,13 @@ class Tracks:
                 "DELETE FROM tracks WHERE video_id = :video_id AND source = :source", {"video_id": video_id, "source": source}
             )
 
-    def delete_empty(self, video_id: str) -> None:
-        """Delete the tracks of a video that failed or were interrupted before they had a segment."""
+    def delete_unbegun(self, video_id: str) -> None:
+        """Delete the tracks of a video that failed or were interrupted before they had come anywhere."""
         with self._database.transaction() as db:
             db.execute(
-                "DELETE FROM tracks WHERE video_id = :video_id AND status IN ('incomplete', 'failed') AND NOT EXISTS (SELECT 1 "
-                "FROM segments WHERE segments.video_id = tracks.video_id AND segments.source = tracks.source)",
+                "DELETE FROM tracks WHERE video_id = :video_id AND status IN ('incomplete', 'failed') AND done_s <= start_s "
+                "AND NOT EXISTS (SELECT 1 FROM segments WHERE segments.video_id = tracks.video_id "
+                "AND segments.source = tracks.source)",
                 {"video_id": video_id},
             )
 

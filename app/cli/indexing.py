@@ -2,23 +2,27 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from longview.app import schemas
-from longview.app.cli.console import Context, command
-from longview.app.cli.output import printable
+from longview.app.cli.console import Context, command, stop
+from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds
-from longview.app.errors import EXPECTED_ERRORS, BadRequest
+from longview.app.errors import EXPECTED_ERRORS, BadRequest, LibraryUnusable
+from longview.app.folder_watch import FolderWatch, media_files
 from longview.app.indexer import IndexOptions, IndexResult
 from longview.app.reports import contents_text, count_text, source_label, source_text
 from longview.app.runtime import plan_fields
-from longview.app.service import FramePlan, PlanReport, TrackVersion
+from longview.app.service import MEDIA_SUFFIXES, Cancelled, FramePlan, PlanReport, QueuedJob, TrackVersion
 from longview.app.sources import SOURCES
+from longview.indexing.job_queue import BATCH
 from longview.indexing.provenance_text import describe_maker
 from longview.video.time_text import format_time
 
@@ -26,6 +30,11 @@ if TYPE_CHECKING:
     from longview.model.tasks.costs import Cost
 
 log = logging.getLogger(__name__)
+
+WATCH_POLL_S = 2.0
+"""Interval at which the folders of `--watch` are looked at, in seconds."""
+STOPPED_INDEX = "Stopped. What was done is kept, and what is left is paused in the queue: the same call goes on there."
+STOPPED_WATCH = "Stopped. The folders are no longer followed; what was done is kept, and the same call goes on."
 
 Sources = Annotated[
     str | None,
@@ -36,7 +45,7 @@ Sources = Annotated[
 @command("json", "model", "decoding", "index-checks", "speech", "screen-text", "words")
 def index(
     context: Context,
-    paths: Annotated[list[Path], typer.Argument(help="Video or audio files.")],
+    paths: Annotated[list[Path], typer.Argument(help="Video or audio files, or folders of them.")],
     sources: Sources = None,
     start: Start = None,
     end: End = None,
@@ -44,8 +53,13 @@ def index(
     accepts_long: Annotated[
         bool, typer.Option("--yes", "-y", help="Caption even if it takes longer than ten minutes; otherwise a terminal is asked.")
     ] = False,
+    is_watching: Annotated[
+        bool, typer.Option("--watch", help="Follow the folders: index what is new or has changed there, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Read subtitles, recognise speech, read the text on screen, caption the videos, and add all of it to the library.
+
+    The files are added to the queue of the library. A run that is interrupted goes on where it stopped; see `longview jobs`.
 
     Example: longview index holiday.mp4
     """
@@ -60,13 +74,52 @@ def index(
     )
     if options.sources == ():
         raise BadRequest("--sources names no source; choose from subtitles, speech, screen_text and captions.")
+    context.print_notice()
+    try:
+        if is_watching:
+            _watch(context, paths, options)
+        else:
+            _index_files(context, _files(paths), options)
+    except (KeyboardInterrupt, Cancelled):
+        with suppress(LibraryUnusable):
+            context.app.jobs.pause_own()
+        stop(as_json=context.as_json, message=STOPPED_WATCH if is_watching else STOPPED_INDEX)
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """Return files as they are, and the media files of folders.
+
+    Raises:
+        BadRequest: a folder has no such file, or cannot be read.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = [file for file, _ in media_files(path.resolve())]
+        if not found:
+            raise BadRequest(f"{path} has no video or audio files; their names end with one of {' '.join(MEDIA_SUFFIXES)}.")
+        files += found
+    return files
+
+
+def _index_files(context: Context, files: Sequence[Path], options: IndexOptions) -> None:
+    """Add all files to the queue first, so that none is lost, and index them one after another."""
     documents: list[schemas.IndexedVideoOut | schemas.FailedVideoOut] = []
     lines: list[str] = []
     failures: list[Exception] = []
-    context.print_notice()
-    for path in paths:
+    jobs: list[QueuedJob | Exception] = []
+    for path in files:
         try:
-            result = _index_file(context, path, options)
+            jobs.append(context.app.jobs.add(path, options, is_own=True))
+        except EXPECTED_ERRORS as error:
+            jobs.append(error)
+    for path, job in zip(files, jobs, strict=True):
+        try:
+            if isinstance(job, Exception):
+                raise job
+            result = _index_file(context, job, options)
         except EXPECTED_ERRORS as error:
             failures.append(error)
             documents.append(schemas.FailedVideoOut(path=str(path), error=schemas.ErrorOut.of(error)))
@@ -75,33 +128,66 @@ def index(
         failures += [report.error for report in result.failures if report.error]
         documents.append(schemas.IndexedVideoOut.of(result))
         lines += index_lines(result)
-    if len(paths) == 1 and isinstance(documents[0], schemas.FailedVideoOut):
+    if len(files) == 1 and isinstance(documents[0], schemas.FailedVideoOut):
         raise failures[0]
     context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.notice), "\n".join(lines))
     if failures:
         raise typer.Exit(1)
 
 
-def _index_file(context: Context, path: Path, options: IndexOptions) -> IndexResult:
-    """Index a file. If its captions would take long, ask on a terminal, and make them if the user agrees.
+def _index_file(context: Context, job: QueuedJob, options: IndexOptions) -> IndexResult:
+    """Run the job of a file. If its captions would take long, ask on a terminal, and make them if the user agrees.
 
     All other sources have been run by then, and are kept.
     """
-    result = context.follow(context.app.index(path, options))
+    result = context.follow(context.app.run_job(job))
     captions = result.report("captions")
     seconds = captions.estimated_seconds if captions and captions.status == "skipped" else None
     if seconds is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return result
-    question = f"{path.name}: captioning takes about {format_time(seconds)} on this machine. Start it now?"
+    question = f"{job.path.name}: captioning takes about {format_time(seconds)} on this machine. Start it now?"
     try:
         if not typer.confirm(question, default=False, err=True):
             return result
     except typer.Abort:
         # What was found so far is reported in any case.
         return result
-    captioned = context.follow(context.app.index(path, replace(options, sources=("captions",))))
+    captioned = context.follow(context.app.index(job.path, replace(options, sources=("captions",))))
     others = [report for report in result.reports if report.source != "captions"]
     return replace(captioned, reports=(*others, *captioned.reports))
+
+
+def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> NoReturn:
+    """Follow folders until the user stops it: add what is new or has changed to the queue, and index what waits of it."""
+    if context.as_json:
+        raise BadRequest("--watch has no end, so it prints no document; `longview jobs --json` shows the state of the queue.")
+    folders = [path.resolve() for path in paths]
+    for path in folders:
+        if not path.is_dir():
+            raise BadRequest(f"{path} is no folder; --watch follows folders.")
+    watch, runner = FolderWatch(folders), context.app.jobs
+    write_err(f"Following {', '.join(map(str, folders))}; Ctrl-C ends it.")
+    while True:
+        changes = watch.look()
+        for path in changes.gone:
+            write_err(printable(f"{path} is gone; what is known of it stays in the library."))
+        for path in changes.complete:
+            try:
+                if not runner.is_up_to_date(path):
+                    runner.add(path, options, priority=BATCH)
+            except (OSError, *EXPECTED_ERRORS) as error:
+                write_err(printable(f"{path}: {error}"))
+        job = runner.claim_next(within=folders)
+        if job is None:
+            time.sleep(WATCH_POLL_S)
+            continue
+        write_err(printable(f"Indexing {job.path}"))
+        try:
+            result = context.follow(context.app.run_job(job))
+        except EXPECTED_ERRORS as error:
+            write_err(printable(f"{job.title} failed: {error}"))
+        else:
+            write_out("\n".join(index_lines(result)) + "\n")
 
 
 def index_lines(result: IndexResult) -> Iterator[str]:

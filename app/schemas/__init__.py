@@ -42,6 +42,7 @@ from longview.app.schemas.indexing import (
     WindowOut,
     video_fields,
 )
+from longview.app.schemas.jobs import JobOut, JobsDocument
 from longview.app.schemas.models import (
     DefaultOut,
     DefaultsDocument,
@@ -94,6 +95,8 @@ __all__ = [
     "FramePlanOut",
     "IndexDocument",
     "IndexedVideoOut",
+    "JobOut",
+    "JobsDocument",
     "ListDocument",
     "LocalModelOut",
     "LocateDocument",

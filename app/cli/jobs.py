@@ -1,0 +1,110 @@
+"""The verb that lists the queue of files to index, with subcommands that cancel, pause, retry, move and watch its jobs."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from longview.app import schemas
+from longview.app.cli.console import Context, command, command_with_subcommands
+from longview.app.cli.output import printable, write_err
+from longview.app.errors import BadRequest
+from longview.app.job_text import job_text
+from longview.indexing.job_queue import QueuedJob
+
+WATCH_POLL_S = 1.0
+"""Interval at which `jobs watch` looks at the queue, in seconds."""
+
+JobNumbers = Annotated[list[int] | None, typer.Argument(metavar="[JOB...]", help="Numbers of jobs.", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="All jobs to which it applies.")]
+
+
+@command_with_subcommands("json")
+def jobs(
+    context: Context,
+    shows_ended: Annotated[bool, typer.Option("--ended", help="List also the jobs that are done or were cancelled.")] = False,
+) -> None:
+    """List the queue of files to index: what runs, how long it takes, what waits, and what failed and why.
+
+    `longview serve` runs whatever waits, and `longview index` its own files. The subcommands change the queue.
+
+    Example: longview jobs
+    """
+    _print(context, [job for job in context.app.library.jobs.jobs() if shows_ended or job.status not in ("done", "cancelled")])
+
+
+@command("json", parent=jobs)
+def cancel(context: Context, numbers: JobNumbers = None, is_all: All = False) -> None:
+    """Cancel jobs. What was found so far stays in the library.
+
+    Example: longview jobs cancel 3
+    """
+    _change(context, numbers, is_all, context.app.library.jobs.cancel, ("waiting", "running", "paused", "failed"))
+
+
+@command("json", parent=jobs)
+def pause(context: Context, numbers: JobNumbers = None, is_all: All = False) -> None:
+    """Pause jobs; `longview jobs retry` lets them go on where they stopped.
+
+    Example: longview jobs pause --all
+    """
+    _change(context, numbers, is_all, context.app.library.jobs.pause, ("waiting", "running"))
+
+
+@command("json", parent=jobs)
+def retry(context: Context, numbers: JobNumbers = None, is_all: All = False) -> None:
+    """Let jobs that are paused, have failed or were cancelled wait for their turn again. A process that serves runs them.
+
+    Example: longview jobs retry 3
+    """
+    _change(context, numbers, is_all, context.app.library.jobs.retry, ("paused", "failed"))
+
+
+@command("json", parent=jobs)
+def first(context: Context, number: Annotated[int, typer.Argument(metavar="JOB", help="Number of a job.")]) -> None:
+    """Let a job run before all others that wait.
+
+    Example: longview jobs first 3
+    """
+    _print(context, [context.app.library.jobs.move_first(number)])
+
+
+@command("json", parent=jobs)
+def watch(context: Context) -> None:
+    """Show the progress of the queue on stderr until no job waits or runs, then list it.
+
+    Example: longview jobs watch
+    """
+    shown: dict[int, str] = {}
+    while True:
+        queue = context.app.library.jobs.jobs()
+        for job in queue:
+            text = job_text(job)
+            # Jobs that had ended before are no news.
+            if text != shown.get(job.job_id) and (job.is_unfinished or job.job_id in shown):
+                shown[job.job_id] = text
+                write_err(printable(text))
+        if not any(job.status in ("waiting", "running") for job in queue):
+            break
+        time.sleep(WATCH_POLL_S)
+    _print(context, [job for job in queue if job.job_id in shown or job.status in ("paused", "failed")])
+
+
+def _change(
+    context: Context, numbers: Sequence[int] | None, is_all: bool, change: Callable[[int], QueuedJob], statuses: Sequence[str]
+) -> None:
+    """Change the jobs with these numbers, or all that are in one of some states."""
+    if bool(numbers) == is_all:
+        raise BadRequest("Name the jobs by their numbers, or add --all; `longview jobs` lists them.")
+    if is_all:
+        numbers = [job.job_id for job in context.app.library.jobs.jobs() if job.status in statuses]
+    _print(context, [change(number) for number in numbers or ()])
+
+
+def _print(context: Context, jobs: Sequence[QueuedJob]) -> None:
+    text = "\n".join(printable(job_text(job)) for job in jobs)
+    context.print_result(
+        schemas.JobsDocument(jobs=[schemas.JobOut.of(job) for job in jobs]),
+        text or "No file waits to be indexed, and none failed.",
+    )

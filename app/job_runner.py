@@ -1,0 +1,304 @@
+"""Run jobs of the queue in the calling thread, and keep their rows true: progress, what was asked of them, how they ended."""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
+from longview.app.indexer import Indexer, IndexOptions, IndexResult
+from longview.app.reports import describe, source_label
+from longview.app.settings import Settings, job_settings
+from longview.indexing.errors import LibraryUnusable, UnknownVideo
+from longview.indexing.job_queue import PERSON, JobStatus, QueuedJob, Request
+from longview.indexing.library import ID_DIGITS, Library
+from longview.indexing.processes import this_process
+from longview.model.tasks.events import PartialResult
+from longview.video.guard import check_path
+from longview.video.progress import NO_PROGRESS, Cancelled, Progress
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+"""Interval at which a running job looks for what was asked of it, and stores its progress, in seconds."""
+HEARTBEAT_S = 20.0
+"""Maximum time between two reports of a running job, in seconds: its lease on another machine's files depends on them."""
+WAIT_POLL_S = 0.3
+"""Interval at which a job looks whether it may begin, in seconds."""
+MIN_FREE_BYTES = 8 << 20
+"""Minimum free space on the disk of the library while a job runs, in bytes: the last blocks are left for what is committed."""
+STOPPED = "It was stopped."
+"""Reason of a job whose process was interrupted."""
+
+
+class _ContentIsBusy(Exception):
+    """Another job is indexing the same content."""
+
+
+class JobRunner:
+    """Adds files to the queue of one library, and runs them. Safe for several threads."""
+
+    def __init__(self, library: Library, indexer: Indexer, settings: Settings) -> None:
+        self._library, self._queue, self._indexer, self._limits = library, library.jobs, indexer, settings.limits
+        self._settings = job_settings(settings)
+        self.stopped_status: JobStatus = "paused"
+        """State of a job whose run is interrupted by this process."""
+
+    def add(
+        self, path: Path, options: IndexOptions | None = None, *, priority: int = PERSON, title: str = "", is_own: bool = False
+    ) -> QueuedJob:
+        """Add a file to the queue, or return the job that does the same already.
+
+        `is_own`: this process will run it with `run`; otherwise any process that serves the library does.
+
+        Raises:
+            VideoError: there is no such file, or it may not be read. BadRequest: the options are invalid.
+            LibraryUnusable: the library cannot be written, for instance because the disk is full.
+        """
+        options = options or IndexOptions()
+        self._indexer.check_options(options)
+        checked_path = check_path(path, self._limits)
+        self._require_space()
+        status = checked_path.stat()
+        try:
+            known_hash = self._library.known_hash(checked_path, status.st_size, status.st_mtime_ns)
+        except UnicodeEncodeError as error:
+            printable = str(checked_path).encode(errors="replace").decode()
+            raise BadRequest(
+                f"The name of {printable} is not valid UTF-8, so the library cannot store it; rename the file."
+            ) from error
+        return self._queue.add(
+            checked_path,
+            title=title or checked_path.name,
+            options=_options_fields(options),
+            settings=self._settings,
+            priority=priority,
+            content_hash=known_hash or "",
+            owner=this_process() if is_own else "",
+        )
+
+    def claim_next(self, *, within: Sequence[Path] = ()) -> QueuedJob | None:
+        """Take the next job that waits for any process and can be run with the settings of this one; None if there is none.
+
+        `within`: the only folders whose files are meant; empty: all.
+        """
+
+        def accepts(job: QueuedJob) -> bool:
+            return not within or any(job.path.is_relative_to(folder) for folder in within)
+
+        return self._queue.claim_next(this_process(), self._settings, accepts=accepts)
+
+    def is_up_to_date(self, path: Path) -> bool:
+        """Whether a file is in the library under this path, and all sources that were run have come to their end.
+
+        A file that is not known with its size and time of change is not: its content would have to be read.
+        """
+        status = path.stat()
+        content_hash = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
+        if content_hash is None:
+            return False
+        try:
+            entry = self._library.video(content_hash[:ID_DIGITS])
+        except UnknownVideo:
+            return False
+        return entry.path == path and all(track.status in ("complete", "declined") for track in entry.tracks)
+
+    def pause_own(self, reason: str = STOPPED, *, with_unowned: bool = False) -> int:
+        """Pause the unfinished jobs of this process; return their number. `with_unowned`: and all that wait for any process."""
+        return self._queue.pause_all(owner=this_process(), reason=reason, with_unowned=with_unowned)
+
+    def run(
+        self, job: QueuedJob, *, keep_sessions: bool = True, waits: bool = True, progress: Progress = NO_PROGRESS
+    ) -> Generator[PartialResult[Any], None, IndexResult]:
+        """Run a job to its end, and store how it ended. One that waits is taken first.
+
+        `waits`: whether to wait while another job indexes the same content; otherwise this one is given back to the queue.
+
+        Raises:
+            JobStopped: somebody has cancelled or paused the job, or it was given back. Cancelled: the operation was cancelled,
+                and the job is paused. As `Indexer.index`.
+        """
+        progress = Progress() if progress is NO_PROGRESS else progress
+        if job.owner != this_process() or job.status != "running":
+            job = self._claim(job, progress)
+        options = replace(_options(job), keep_sessions=keep_sessions)
+        if job.status == "done":
+            # Another process has done it: all sources are up to date.
+            return (yield from self._indexer.index(job.path, options, progress=progress))
+
+        def begin(content_hash: str) -> None:
+            if not self._queue.identify(job.job_id, content_hash):
+                if not waits:
+                    raise _ContentIsBusy
+                self._claim(job, progress)
+
+        follower = _Follower(self._library, job, progress)
+        status: JobStatus = self.stopped_status
+        reason = code = ""
+        try:
+            self._require_space()
+            with follower:
+                run = self._indexer.index(job.path, options, begin=begin, progress=progress)
+                result = yield from follower.count(run)
+            status, reason, code = _outcome(result)
+            return result
+        except _ContentIsBusy:
+            status = "waiting"
+            raise JobStopped(f"{job.title}: another job is indexing the same content.") from None
+        except (Cancelled, GeneratorExit):
+            if follower.is_disk_full:
+                status, error = "failed", self._no_space()
+                reason, code = str(error), error.code
+                raise error from None
+            if follower.request:
+                status = "cancelled" if follower.request == "cancel" else "paused"
+                self._forget_cancelled(status, job)
+                raise JobStopped(f"{job.title}: the job was {status}.") from None
+            status, reason = self.stopped_status, STOPPED if self.stopped_status == "paused" else ""
+            raise
+        except EXPECTED_ERRORS as error:
+            status, reason, code = "failed", str(error), error.code
+            raise
+        except Exception:
+            status, reason, code = "failed", "An unexpected error occurred; the log has the traceback.", "unexpected"
+            raise
+        finally:
+            self._end(job, status, reason, code)
+
+    def _claim(self, job: QueuedJob, progress: Progress) -> QueuedJob:
+        """Take a job as soon as it is free; return it, or as it is if another process has done it meanwhile.
+
+        Raises:
+            JobStopped: it was cancelled or paused, or it failed elsewhere. Cancelled: the operation was cancelled.
+        """
+        while True:
+            job = self._queue.claim(job.job_id, this_process())
+            if job.status == "done" or (job.status == "running" and job.owner == this_process()):
+                return job
+            if job.status in ("paused", "cancelled", "failed"):
+                raise JobStopped(f"{job.title}: the job was {job.status}. {job.reason}".strip())
+            progress.child(0.0, 0.0, "Waiting for another process that indexes this video")
+            time.sleep(WAIT_POLL_S)
+
+    def _end(self, job: QueuedJob, status: JobStatus, reason: str, code: str) -> None:
+        try:
+            self._queue.end(job.job_id, this_process(), status, reason=reason, error_code=code)
+        except LibraryUnusable as error:
+            # The job stays one of this process, and waits for another one when this process ends.
+            log.warning("The end of the job %d cannot be stored: %s", job.job_id, error)
+
+    def _forget_cancelled(self, status: JobStatus, job: QueuedJob) -> None:
+        """Leave a video out of the library whose first run was cancelled before it found anything."""
+        if status == "cancelled":
+            with suppress(*EXPECTED_ERRORS):
+                self._indexer.forget_if_empty(self._queue.job(job.job_id).content_hash)
+
+    def _require_space(self) -> None:
+        if free_bytes(self._library.folder) < MIN_FREE_BYTES:
+            raise self._no_space()
+
+    def _no_space(self) -> NoSpace:
+        return NoSpace(
+            f"The disk of the library ({self._library.folder}) is full: less than {MIN_FREE_BYTES >> 20} MiB are free. What was "
+            "done is kept; delete other files, and try again."
+        )
+
+
+class _Follower:
+    """Stores the progress of a running job from a thread of its own, and cancels it if that was asked, or if the disk is full."""
+
+    def __init__(self, library: Library, job: QueuedJob, progress: Progress) -> None:
+        self._library, self._job, self._progress = library, job, progress
+        self._partial_results = job.partial_results
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"longview-job-{job.job_id}", daemon=True)
+        self.request: Request = ""
+        """What was asked of the job by others."""
+        self.is_disk_full = False
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def count(self, run: Generator[PartialResult[Any], None, IndexResult]) -> Generator[PartialResult[Any], None, IndexResult]:
+        """Yield the partial results of a run, and count them; return its result."""
+        try:
+            while True:
+                try:
+                    partial_result = next(run)
+                except StopIteration as end:
+                    result: IndexResult = end.value
+                    return result
+                self._partial_results += 1
+                yield partial_result
+        finally:
+            run.close()
+
+    def _run(self) -> None:
+        stored: tuple[Any, ...] = ()
+        stored_s = time.monotonic()
+        while not self._ended.wait(POLL_S):
+            report = self._progress.report
+            state = (report.stage, round(report.fraction, 3), self._partial_results)
+            is_due = state != stored or time.monotonic() - stored_s > HEARTBEAT_S
+            try:
+                request = self._report(*state, report.seconds_left) if is_due else self._requested()
+            except LibraryUnusable as error:
+                # The run itself meets it, too, as soon as it has something to write.
+                log.info("the progress of the job %d cannot be stored: %s", self._job.job_id, error)
+                request = ""
+            else:
+                stored, stored_s = state, time.monotonic()
+            self.is_disk_full = free_bytes(self._library.folder) < MIN_FREE_BYTES
+            if request or self.is_disk_full:
+                self.request = request
+                self._progress.cancel()
+                return
+
+    def _report(self, stage: str, fraction: float, partial_results: int, seconds_left: float | None) -> Request:
+        return self._library.jobs.report(
+            self._job.job_id,
+            this_process(),
+            stage=stage,
+            fraction=fraction,
+            seconds_left=seconds_left,
+            partial_results=partial_results,
+        )
+
+    def _requested(self) -> Request:
+        return self._library.jobs.request(self._job.job_id, this_process())
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free space of the disk of a folder that this user may use, in bytes."""
+    return shutil.disk_usage(folder).free
+
+
+def _options_fields(options: IndexOptions) -> dict[str, Any]:
+    """Return the options that are not the default, as a job keeps them. Whether sessions are kept is up to its process."""
+    default = asdict(IndexOptions())
+    fields = {name: value for name, value in asdict(options).items() if name != "keep_sessions" and value != default[name]}
+    return fields | ({"sources": list(options.sources)} if options.sources is not None else {})
+
+
+def _options(job: QueuedJob) -> IndexOptions:
+    """Return what is indexed of the file of a job."""
+    sources = job.options.get("sources")
+    return replace(IndexOptions(**job.options), sources=None if sources is None else tuple(sources))
+
+
+def _outcome(result: IndexResult) -> tuple[JobStatus, str, str]:
+    """Return how a job ended whose run came to its end: state, reason and code."""
+    if not result.failures:
+        return "done", describe(result), ""
+    reasons = [f"{source_label(report.source)}: {report.reason}" for report in result.failures]
+    error = result.failures[0].error
+    return "failed", "; ".join(reasons), str(getattr(error, "code", "")) if error else ""

@@ -1,0 +1,27 @@
+"""The state of a job as text for people: on the command line, and on the page."""
+
+from longview.indexing.job_queue import QueuedJob
+from longview.video.time_text import format_time
+
+
+def job_text(job: QueuedJob) -> str:
+    """Return a job as one line: its number, state, title, and the reason of its state."""
+    return f"{job.job_id:>4}  {state_text(job)}  {job.title}  {detail_text(job)}".rstrip()
+
+
+def state_text(job: QueuedJob) -> str:
+    """Return the state of a job, with its percentage while it runs."""
+    return f"{job.status} {job.fraction:.0%}" if job.status == "running" else job.status
+
+
+def detail_text(job: QueuedJob) -> str:
+    """Return what is to be said of the state of a job: stage and remaining time, or why it waits, failed or is paused."""
+    if job.status == "running":
+        # The remaining time in full seconds.
+        left = f"{format_time(job.seconds_left)[:-2]} left" if job.seconds_left is not None else ""
+        asked = {"pause": "is being paused", "cancel": "is being cancelled"}.get(job.request, "")
+        return " · ".join(filter(None, (job.stage, left, asked)))
+    needed = ", ".join(f"{name}={value}" for name, value in job.settings.items())
+    needs = f"needs the settings {needed}" if needed and job.is_unfinished else ""
+    tried = f"tried {job.attempts} times" if job.status == "failed" and job.attempts > 1 else ""
+    return " · ".join(filter(None, (job.reason, tried, needs)))

@@ -1,0 +1,66 @@
+"""The document of `jobs`: the queue of files to index."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from longview.app.schemas.base import rounded
+from longview.indexing.job_queue import QueuedJob
+
+
+class JobOut(BaseModel):
+    """A job of the queue."""
+
+    job_id: int
+    path: str
+    title: str
+    video_id: str | None
+    """Id of the video, which is in the library once something was found; null until the file was read."""
+    status: str
+    """`waiting`, `running`, `paused`, `failed`, `done` or `cancelled`."""
+    request: str
+    """What was asked of a running job and is not done yet: `pause`, `cancel`, or empty."""
+    stage: str
+    fraction: float
+    """The completed fraction, 0 to 1."""
+    seconds_left: float | None
+    reason: str
+    """Why it failed or is paused, or what came of it."""
+    error_code: str
+    attempts: int
+    priority: int
+    options: dict[str, Any]
+    """What is indexed of the file, as far as it was chosen."""
+    settings: dict[str, Any]
+    """Settings that the job needs: only a process that has them runs it unasked."""
+    added_at: str
+    changed_at: str
+
+    @classmethod
+    def of(cls, job: QueuedJob) -> Self:
+        """Return the document of a job."""
+        return cls(
+            job_id=job.job_id,
+            path=str(job.path),
+            title=job.title,
+            video_id=job.video_id,
+            status=job.status,
+            request=job.request,
+            stage=job.stage,
+            fraction=round(job.fraction, 4),
+            seconds_left=rounded(job.seconds_left),
+            reason=job.reason,
+            error_code=job.error_code,
+            attempts=job.attempts,
+            priority=job.priority,
+            options=dict(job.options),
+            settings=dict(job.settings),
+            added_at=job.added_at,
+            changed_at=job.changed_at,
+        )
+
+
+class JobsDocument(BaseModel):
+    """The document of `jobs` and its subcommands: the jobs that are listed, or those that were changed."""
+
+    jobs: list[JobOut]
