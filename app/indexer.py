@@ -259,22 +259,19 @@ class Indexer:
         except UnknownVideo:
             return None
 
-    def forget_if_empty(self, content_hash: str) -> bool:
-        """Leave a video out of the library in which nothing was found, and of which no source was read to its end; return
-        whether it is left out.
+    def forget_if_empty(self, content_hash: str, *, since: str) -> None:
+        """Leave a video out of the library that was added since a time (ISO 8601, UTC), and in which nothing was found.
 
         Its row stays, because another run may be indexing the same file, but a video without tracks is not in the library.
         """
         video_id = content_hash[:ID_DIGITS]
         try:
-            tracks = self._library.pending_video(video_id).tracks
+            entry = self._library.pending_video(video_id)
         except UnknownVideo:
-            return False
-        if any(track.segment_count or track.status in ("complete", "declined") for track in tracks):
-            return False
-        for track in tracks:
-            self._library.tracks.delete(video_id, track.source)
-        return True
+            return
+        if entry.added_at >= since and not entry.has_segments:
+            for track in entry.tracks:
+                self._library.tracks.delete(video_id, track.source)
 
     def _embed(self, progress: Progress) -> None:
         """Embed the new passages. The video is already in the library, so a cancellation does not remove it."""

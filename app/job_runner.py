@@ -5,16 +5,16 @@ import shutil
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
 from longview.app.indexer import Indexer, IndexOptions, IndexResult
+from longview.app.media import MediaStore
 from longview.app.reports import describe, source_label
 from longview.app.settings import Settings, job_settings
-from longview.indexing.errors import LibraryUnusable, UnknownVideo
+from longview.indexing.errors import LibraryError, LibraryUnusable, UnknownVideo
 from longview.indexing.job_queue import PERSON, JobStatus, QueuedJob, Request
 from longview.indexing.library import ID_DIGITS, Library
 from longview.indexing.processes import this_process
@@ -24,7 +24,7 @@ from longview.video.progress import NO_PROGRESS, Cancelled, Progress
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.5
+POLL_S = 0.25
 """Interval at which a running job looks for what was asked of it, and stores its progress, in seconds."""
 HEARTBEAT_S = 20.0
 """Maximum time between two reports of a running job, in seconds: its lease on another machine's files depends on them."""
@@ -43,8 +43,9 @@ class _ContentIsBusy(Exception):
 class JobRunner:
     """Adds files to the queue of one library, and runs them. Safe for several threads."""
 
-    def __init__(self, library: Library, indexer: Indexer, settings: Settings) -> None:
-        self._library, self._queue, self._indexer, self._limits = library, library.jobs, indexer, settings.limits
+    def __init__(self, library: Library, media: MediaStore, indexer: Indexer, settings: Settings) -> None:
+        self._library, self._queue, self._media, self._indexer = library, library.jobs, media, indexer
+        self._limits = settings.limits
         self._settings = job_settings(settings)
         self.stopped_status: JobStatus = "paused"
         """State of a job whose run is interrupted by this process."""
@@ -108,6 +109,17 @@ class JobRunner:
             return False
         return entry.path == path and all(track.status in ("complete", "declined") for track in entry.tracks)
 
+    def cancel(self, job_id: int) -> QueuedJob:
+        """Cancel a job; see `JobQueue.cancel`. A new video in which nothing was found yet is left out of the library.
+
+        Raises:
+            UnknownJob: there is no such job.
+        """
+        job = self._queue.cancel(job_id)
+        if job.status == "cancelled":
+            self._forget(job)
+        return job
+
     def pause_own(self, reason: str = STOPPED, *, with_unowned: bool = False) -> int:
         """Pause the unfinished jobs of this process; return their number. `with_unowned`: and all that wait for any process."""
         return self._queue.pause_all(owner=this_process(), reason=reason, with_unowned=with_unowned)
@@ -157,7 +169,6 @@ class JobRunner:
                 raise error from None
             if follower.request:
                 status = "cancelled" if follower.request == "cancel" else "paused"
-                self._forget_cancelled(status, job)
                 raise JobStopped(f"{job.title}: the job was {status}.") from None
             status, reason = self.stopped_status, STOPPED if self.stopped_status == "paused" else ""
             raise
@@ -188,15 +199,17 @@ class JobRunner:
     def _end(self, job: QueuedJob, status: JobStatus, reason: str, code: str) -> None:
         try:
             self._queue.end(job.job_id, this_process(), status, reason=reason, error_code=code)
-        except LibraryUnusable as error:
+            if status == "cancelled":
+                self._forget(self._queue.job(job.job_id))
+        except LibraryError as error:
             # The job stays one of this process, and waits for another one when this process ends.
             log.warning("The end of the job %d cannot be stored: %s", job.job_id, error)
 
-    def _forget_cancelled(self, status: JobStatus, job: QueuedJob) -> None:
-        """Leave a video out of the library whose first run was cancelled before it found anything."""
-        if status == "cancelled":
-            with suppress(*EXPECTED_ERRORS):
-                self._indexer.forget_if_empty(self._queue.job(job.job_id).content_hash)
+    def _forget(self, job: QueuedJob) -> None:
+        """Leave the video of a cancelled job out of the library, with its upload, if this job added it and found nothing."""
+        if job.content_hash:
+            self._indexer.forget_if_empty(job.content_hash, since=job.added_at)
+        self._media.discard_upload(job.path)
 
     def _require_space(self) -> None:
         if free_bytes(self._library.folder) < MIN_FREE_BYTES:

@@ -9,6 +9,11 @@ def job_text(job: QueuedJob) -> str:
     return f"{job.job_id:>4}  {state_text(job)}  {job.title}  {detail_text(job)}".rstrip()
 
 
+def job_title(job: QueuedJob) -> str:
+    """Return what a job does."""
+    return f"Captioning {job.title} again" if job.options == {"sources": ["captions"]} else f"Indexing {job.title}"
+
+
 def state_text(job: QueuedJob) -> str:
     """Return the state of a job, with its percentage while it runs."""
     return f"{job.status} {job.fraction:.0%}" if job.status == "running" else job.status

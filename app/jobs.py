@@ -1,189 +1,221 @@
-"""Background jobs of the server: they run one after another, and any page can show their progress."""
+"""The server's share of the queue: workers that run whatever waits, and the state of all jobs for the pages."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from longview.app.browser_copies import BrowserCopies, BrowserCopy
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.indexer import IndexResult
-from longview.app.reports import describe
 from longview.app.service import IndexOptions, Longview
+from longview.indexing.errors import LibraryUnusable
+from longview.indexing.job_queue import QueuedJob
 from longview.indexing.library import VideoEntry
-from longview.model.tasks.events import PartialResult
-from longview.video.progress import Cancelled, Progress, ProgressReport
+from longview.video.progress import Cancelled, Progress
 
 log = logging.getLogger(__name__)
 
-
-@dataclass
-class Job:
-    """One job; its fields change while it runs."""
-
-    title: str
-    progress: Progress = field(default_factory=Progress)
-    video_id: str | None = None
-    """The video that the job is about, once it is known and in the library."""
-    partial_results: int = 0
-    """Number of partial results of its sources so far, such as windows of captions. An older complete track stays until the new
-    one is complete, so not every partial result changes the library."""
-    note: str = ""
-    """A sentence for the user about the result."""
-    error: str | None = None
-    """A sentence for the user, if the job failed."""
-    finished_event: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def report(self) -> ProgressReport:
-        """The state of the job."""
-        report = self.progress.report
-        return report if report.stage else replace(report, stage="Waiting")
+POLL_S = 0.5
+"""Interval at which a worker without a job looks at the queue, in seconds: other processes add to it, too."""
+STATE_S = 0.25
+"""Maximum age of the state that pages see, in seconds."""
+UNUSABLE_S = 5.0
+"""Time until a worker tries again after the library could not be used, in seconds."""
+CAPTION_AGAIN = IndexOptions(sources=("captions",))
 
 
 class Jobs:
-    """The server's jobs, newest last. One runs at a time, because all of them need the device."""
+    """The workers of one server, and the jobs of its library, of whatever process. Safe for several threads."""
 
     def __init__(self, app: Longview) -> None:
-        self._app = app
-        self._jobs: list[Job] = []
-        self.is_closed = False
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longview-job")
+        self._app, self._runner, self._queue = app, app.jobs, app.library.jobs
+        self.browser_copies = BrowserCopies(app.media)
+        self._closing = threading.Event()
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._running: dict[int, Progress] = {}
+        self._jobs: tuple[QueuedJob, ...] = ()
+        self._read_s = -STATE_S
+        self._statuses: dict[int, str] | None = None
+        self._ended_video_ids: list[str | None] = []
+        self._latest_ended_id = 0
+        self._workers = [
+            threading.Thread(target=self._work, name=f"longview-worker-{number}", daemon=True)
+            for number in range(app.settings.workers)
+        ]
+        # What has ended before is no news for a page.
+        self.jobs()
+        for worker in self._workers:
+            worker.start()
 
-    def finished_jobs(self) -> tuple[Job, ...]:
-        """Return the jobs that have ended."""
-        return tuple(job for job in self._jobs if job.finished_event.is_set())
+    # -- adding --------------------------------------------------------------------------------------------------------
 
-    def running_jobs(self) -> tuple[Job, ...]:
-        """Return the jobs that wait or run."""
-        return tuple(job for job in self._jobs if not job.finished_event.is_set())
+    def index(self, path: Path, *, upload_name: str | None = None, accepts_long: bool = False) -> QueuedJob:
+        """Add a file to the queue. An upload is first stored in the library folder under its own name.
+
+        `accepts_long`: see `longview.app.indexer.IndexOptions`.
+
+        Raises:
+            As `JobRunner.add`. NoSpace: the disk has no space for an upload. VideoError: an upload is no video.
+        """
+        if upload_name is None:
+            return self._added(self._runner.add(path, IndexOptions(accepts_long=accepts_long)))
+        try:
+            stored = self._app.media.import_upload(path, upload_name)
+        finally:
+            path.unlink(missing_ok=True)
+        options = IndexOptions(title=Path(upload_name).stem, accepts_long=accepts_long)
+        return self._added(self._runner.add(stored, options, title=upload_name))
+
+    def caption_again(self, entry: VideoEntry) -> QueuedJob:
+        """Return the job that captions a video again; add it unless it waits or runs already. Nothing else is indexed.
+
+        Raises:
+            VideoError: the file is not where it was. LibraryUnusable: the library cannot be written.
+        """
+        return self._added(self._runner.add(entry.path, CAPTION_AGAIN, title=entry.title))
+
+    def captioning_job(self, entry: VideoEntry) -> QueuedJob | None:
+        """Return the job of `caption_again` that waits or runs; None if there is none."""
+        jobs = (job for job in self.jobs() if job.status in ("waiting", "running") and job.options == {"sources": ["captions"]})
+        return next((job for job in jobs if job.video_id == entry.video_id or job.path == entry.path), None)
+
+    def prepare_for_browser(self, entry: VideoEntry) -> BrowserCopy:
+        """Return the browser copy of a video that is being made, or that could not be made; begin it if there is none."""
+        return self.browser_copies.prepare(entry)
+
+    # -- the state -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server is stopping."""
+        return self._closing.is_set()
+
+    def jobs(self) -> tuple[QueuedJob, ...]:
+        """Return all jobs of the library as they were a moment ago, in the order of `JobQueue.jobs`."""
+        with self._lock:
+            if time.monotonic() - self._read_s >= STATE_S:
+                # A library that cannot be read shows its error elsewhere.
+                with suppress(LibraryUnusable):
+                    self._jobs = self._queue.jobs()
+                    self._note_ends()
+                self._read_s = time.monotonic()
+            return self._jobs
+
+    def job(self, job_id: int) -> QueuedJob:
+        """Return a job as it is now.
+
+        Raises:
+            UnknownJob: there is none.
+        """
+        return self._queue.job(job_id)
+
+    def ended_video_ids(self) -> tuple[str | None, ...]:
+        """Return the videos of all jobs and browser copies that have ended since this server started, in that order.
+
+        None stands for a file that was never read.
+        """
+        self.jobs()
+        with self._lock:
+            return (*self._ended_video_ids, *(copy.video_id for copy in self.browser_copies.ended()))
+
+    def latest_ended(self) -> QueuedJob | BrowserCopy | None:
+        """Return the job that has ended last since this server started, or else a browser copy that could not be made."""
+        ended = (job for job in self.jobs() if job.job_id == self._latest_ended_id)
+        return next(ended, None) or next((copy for copy in self.browser_copies.ended() if copy.status == "failed"), None)
 
     def is_indexing(self, video_id: str) -> bool:
         """Whether a running job has partial results of a video."""
-        return any(job.video_id == video_id and job.partial_results for job in self.running_jobs())
+        return any(job.video_id == video_id and job.partial_results for job in self.jobs() if job.status == "running")
 
     def partial_results(self) -> int:
-        """Return the number of partial results of all jobs; it grows whenever the library may have further segments."""
-        return sum(job.partial_results for job in self._jobs)
+        """Return the number of partial results of all jobs: whenever it changes, the library may have further segments."""
+        return sum(job.partial_results for job in self.jobs())
 
-    def latest_job(self) -> Job | None:
-        """Return the job that was started last."""
-        return self._jobs[-1] if self._jobs else None
+    def change(self, job_id: int, action: str) -> None:
+        """Cancel, pause or retry a job, or let it run before all others that wait.
 
-    def close(self, *, wait_s: float = 0.0) -> None:
-        """Cancel all jobs. The running job ends at its next chunk of frames or token, and its results are discarded.
-
-        `wait_s`: maximum time to wait for its end, in seconds.
+        Raises:
+            UnknownJob: there is no such job. LibraryUnusable: the library cannot be written. LookupError: no such action.
         """
-        self.is_closed = True
-        deadline = time.monotonic() + wait_s
-        for job in self.running_jobs():
-            # A job that waits ends as soon as the worker begins it.
-            job.progress.cancel()
-        self._worker.shutdown(wait=False)
-        for job in self.running_jobs():
-            job.finished_event.wait(max(0.0, deadline - time.monotonic()))
+        actions = {
+            "cancel": self._runner.cancel,
+            "pause": self._queue.pause,
+            "retry": self._queue.retry,
+            "first": self._queue.move_first,
+        }
+        self._added(actions[action](job_id))
 
-    def index(self, path: Path, *, upload_name: str | None = None, accepts_long: bool = False) -> Job:
-        """Index a file. An upload is first copied into the library folder under its own name.
-
-        `accepts_long`: see `longview.app.indexer.IndexOptions`.
-        """
-
-        def work(job: Job) -> None:
-            def index(source: Path, title: str | None = None) -> None:
-                options = IndexOptions(title=title, accepts_long=accepts_long)
-                result = self._follow(job, source, self._app.indexer.index(source, options, progress=job.progress))
-                job.video_id = result.entry.video_id
-                job.note = describe(result)
-
-            if upload_name is None:
-                index(path)
-                return
-            try:
-                copy = self._app.media.import_upload(path, upload_name, job.progress)
-            finally:
-                path.unlink(missing_ok=True)
-            try:
-                index(copy, Path(upload_name).stem)
-            except BaseException:
-                self._app.media.discard_upload(copy)
-                raise
-
-        return self._start(f"Indexing {upload_name or path.name}", work)
-
-    def caption_again(self, entry: VideoEntry) -> Job:
-        """Return the job that captions a video again; start it unless it waits or runs already. Nothing else is indexed."""
-        existing = self.captioning_job(entry)
-
-        def work(job: Job) -> None:
-            path = self._app.media.source(entry, job.progress)
-            options = IndexOptions(sources=("captions",))
-            result = self._follow(job, path, self._app.indexer.index(path, options, progress=job.progress))
-            job.note = describe(result)
-
-        return existing or self._start(_captioning_title(entry), work, video_id=entry.video_id)
-
-    def captioning_job(self, entry: VideoEntry) -> Job | None:
-        """Return the job of `caption_again` that waits or runs; None if there is none."""
-        key = (_captioning_title(entry), entry.video_id)
-        return next((job for job in self.running_jobs() if (job.title, job.video_id) == key), None)
-
-    def _follow(self, job: Job, source: Path, run: Generator[PartialResult[object], None, IndexResult]) -> IndexResult:
-        """Run an index run to its end, and count its partial results in its job."""
-        while True:
-            try:
-                next(run)
-            except StopIteration as end:
-                result: IndexResult = end.value
-                return result
-            if job.video_id is None:
-                # A new video is in the library once it has a segment.
-                with suppress(*EXPECTED_ERRORS):
-                    job.video_id = self._app.media.find(str(source.absolute()), job.progress).video_id
-            job.partial_results += 1
-
-    def prepare_for_browser(self, entry: VideoEntry) -> Job:
-        """Return the job that makes the browser copy of a video, or that failed to make it; start it if there is none."""
-        title = f"Preparing a browser-compatible copy of {entry.title}"
-        candidates = (job for job in self._jobs if job.error or not job.finished_event.is_set())
-        existing = next((job for job in candidates if (job.title, job.video_id) == (title, entry.video_id)), None)
-
-        def work(job: Job) -> None:
-            self._app.media.ensure_browser_copy(entry, job.progress.child(0.0, 1.0, "Converting"))
-
-        return existing or self._start(title, work, video_id=entry.video_id)
-
-    def _start(self, title: str, work: Callable[[Job], None], *, video_id: str | None = None) -> Job:
-        job = Job(title, video_id=video_id)
-
-        def run() -> None:
-            try:
-                job.progress.restart_clock()
-                job.progress.raise_if_cancelled()
-                work(job)
-                job.progress.child(1.0, 1.0, "Done")
-            except Cancelled:
-                job.error = "Cancelled; incomplete results were discarded."
-            except EXPECTED_ERRORS as error:
-                job.error = str(error)
-            except Exception:
-                log.exception("%s failed", title)
-                job.error = "An unexpected error occurred; the log of the server has the traceback."
-            finally:
-                job.finished_event.set()
-
-        self._jobs.append(job)
-        if self.is_closed:
-            job.error = "The server is stopping."
-            job.finished_event.set()
-        else:
-            self._worker.submit(run)
+    def _added(self, job: QueuedJob) -> QueuedJob:
+        """Let a worker and the pages see a change of the queue at once."""
+        self._read_s = -STATE_S
+        self._wake.set()
         return job
 
+    def _note_ends(self) -> None:
+        """Note the jobs that waited or ran when the queue was last read, and no longer do."""
+        before, self._statuses = self._statuses, {job.job_id: job.status for job in self._jobs}
+        if before is None:
+            return
+        active = ("waiting", "running")
+        for job in self._jobs:
+            # A job that was added and has ended between two readings is news, too.
+            if job.status not in active and before.get(job.job_id, "waiting") in active:
+                self._ended_video_ids.append(job.video_id)
+                self._latest_ended_id = job.job_id
 
-def _captioning_title(entry: VideoEntry) -> str:
-    return f"Captioning {entry.title} again"
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def close(self, *, pauses: bool = False, wait_s: float = 0.0) -> None:
+        """Stop the workers: the running jobs end at their next chunk of frames or token, and go on there later.
+
+        `pauses`: whether what is unfinished waits until somebody resumes it; otherwise the next server runs it. `wait_s`: maximum
+        time to wait for the end of the running jobs, in seconds.
+        """
+        if not self.is_closed:
+            self._runner.stopped_status = "paused" if pauses else "waiting"
+            self._closing.set()
+            if pauses:
+                with suppress(LibraryUnusable):
+                    self._runner.pause_own(with_unowned=True)
+        self._wake.set()
+        self.browser_copies.close()
+        deadline = time.monotonic() + wait_s
+        with self._lock:
+            for progress in self._running.values():
+                progress.cancel()
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+
+    def _work(self) -> None:
+        """Run one job after another until the server stops."""
+        while not self.is_closed:
+            self._wake.clear()
+            try:
+                job = self._runner.claim_next()
+            except LibraryUnusable as error:
+                log.info("The queue cannot be read: %s", error)
+                self._closing.wait(UNUSABLE_S)
+                continue
+            if job is None:
+                self._wake.wait(POLL_S)
+                continue
+            progress = Progress()
+            with self._lock:
+                self._running[job.job_id] = progress
+            if self.is_closed:
+                progress.cancel()
+            try:
+                for _ in self._runner.run(job, waits=False, progress=progress):
+                    pass
+            except Cancelled:
+                pass
+            except EXPECTED_ERRORS as error:
+                log.info("%s: %s", job.title, error)
+            except Exception:
+                log.exception("indexing %s failed", job.title)
+            finally:
+                with self._lock:
+                    del self._running[job.job_id]
+                self._read_s = -STATE_S

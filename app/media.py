@@ -3,8 +3,10 @@
 `MediaStore.open` is the way from a path of the user to a `VideoInfo`: it checks the file, hashes its content and probes it.
 """
 
+import errno
 import os
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -150,7 +152,7 @@ class MediaStore:
     # -- uploads -------------------------------------------------------------------------------------------------------
 
     def import_upload(self, upload: Path, name: str, progress: Progress = NO_PROGRESS) -> Path:
-        """Copy an uploaded file into the library folder and return the copy's path. The same content is stored once.
+        """Move an uploaded file into the library folder and return its path there. The same content is stored once.
 
         Raises:
             NoSpace: the disk is full. VideoError: the file cannot be used. Cancelled: the operation was cancelled.
@@ -167,10 +169,7 @@ class MediaStore:
             return copies[0]
         target = self._library.folder / "uploads" / f"{video_id}-{safe_name(name)}"
         try:
-            with atomic_write(target) as partial, video.path.open("rb") as source, partial.open("wb") as copy:
-                while block := source.read(COPY_BLOCK_BYTES):
-                    copy.write(block)
-                    progress.raise_if_cancelled()
+            self._store(video.path, target, progress)
         except OSError as error:
             if error.errno in FULL_DISK_ERRORS:
                 raise NoSpace(
@@ -181,9 +180,29 @@ class MediaStore:
         self._library.remember_hash(target, status.st_size, status.st_mtime_ns, video.content_hash)
         return target
 
+    def _store(self, upload: Path, target: Path, progress: Progress) -> None:
+        """Move a file into the library folder; copy it from another disk.
+
+        Raises:
+            OSError: the disk is full, or a file cannot be read or written. Cancelled: the operation was cancelled.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if upload.stat().st_dev == target.parent.stat().st_dev:
+            upload.replace(target)
+            return
+        if shutil.disk_usage(target.parent).free < upload.stat().st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with atomic_write(target) as partial, upload.open("rb") as source, partial.open("wb") as copy:
+            while block := source.read(COPY_BLOCK_BYTES):
+                copy.write(block)
+                progress.raise_if_cancelled()
+
     def discard_upload(self, copy: Path) -> None:
-        """Delete an upload's copy, unless it is the source of a video of the library."""
-        if all(entry.path != copy for entry in self._library.videos()):
+        """Delete an upload's copy, unless a video of the library or a job needs it. Other files are left alone."""
+        is_upload = copy.parent == self._library.folder / "uploads"
+        jobs = [job for job in self._library.jobs.jobs() if job.is_unfinished or job.status == "failed"]
+        used_paths = {entry.path for entry in self._library.videos()} | {job.path for job in jobs}
+        if is_upload and copy not in used_paths:
             copy.unlink(missing_ok=True)
 
     # -- derived files -------------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ class Longview:
         self.media = MediaStore(self.library, exact)
         self._runtime = Runtime(settings, self.library, self.decoder)
         self.indexer = Indexer(self.library, self.media, self._runtime)
-        self.jobs = JobRunner(self.library, self.indexer, settings)
+        self.jobs = JobRunner(self.library, self.media, self.indexer, settings)
         self._retriever = Retriever(self.library, self.media, self._runtime)
         self._locator = Locator(self.library, self.media, self._retriever, self._runtime)
         self._chapter_finder = ChapterFinder(self.library, self._runtime)

@@ -6,8 +6,8 @@ that it is gone, and the job waits again. On another machine, which cannot be as
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -88,7 +88,9 @@ class JobQueue:
         that have ended, latest first."""
         with self._database.connection() as db:
             rows = db.execute("SELECT * FROM jobs ORDER BY priority DESC, position").fetchall()
-        jobs = [_job_from(row) for row in rows]
+        found = [_job_from(row) for row in rows]
+        lost = {job.job_id: status for job, status in _lost(found)}
+        jobs = [replace(job, status=lost[job.job_id], request="") if job.job_id in lost else job for job in found]
         ended = sorted((job for job in jobs if not job.is_unfinished), key=lambda job: job.changed_at, reverse=True)
         running = [job for job in jobs if job.status == "running"]
         return (*running, *(job for job in jobs if job.is_unfinished and job.status != "running"), *ended)
@@ -301,16 +303,26 @@ class JobQueue:
 
 def _release_lost(db: sqlite3.Connection) -> None:
     """Let the jobs of processes that are gone wait for any process. One that was to be paused or cancelled is."""
-    running_owners: dict[str, bool] = {}
-    for row in db.execute("SELECT * FROM jobs WHERE owner != '' AND status IN ('waiting', 'running')").fetchall():
-        owner, job = row["owner"], _job_from(row)
-        if is_on_this_machine(owner):
-            is_alive = running_owners.setdefault(owner, is_running(owner))
+    rows = db.execute("SELECT * FROM jobs WHERE owner != '' AND status IN ('waiting', 'running')").fetchall()
+    for job, status in _lost(map(_job_from, rows)):
+        _change(db, job.job_id, status=status, request="", owner="", stage="", seconds_left=None)
+
+
+def _lost(jobs: Iterable[QueuedJob]) -> Iterator[tuple[QueuedJob, JobStatus]]:
+    """Yield the jobs whose processes are gone, and the state in which they are without them."""
+    is_alive: dict[str, bool] = {}
+    statuses: dict[str, JobStatus] = {"pause": "paused", "cancel": "cancelled"}
+    for job in jobs:
+        if not job.owner or job.status not in ("waiting", "running"):
+            continue
+        if not is_on_this_machine(job.owner):
+            has_reported = datetime.fromisoformat(job.changed_at) > datetime.now(UTC) - timedelta(seconds=LEASE_S)
+        elif job.owner not in is_alive:
+            has_reported = is_alive[job.owner] = is_running(job.owner)
         else:
-            is_alive = datetime.fromisoformat(job.changed_at) > datetime.now(UTC) - timedelta(seconds=LEASE_S)
-        if not is_alive:
-            status = {"pause": "paused", "cancel": "cancelled"}.get(job.request, "waiting")
-            _change(db, job.job_id, status=status, request="", owner="", stage="", seconds_left=None)
+            has_reported = is_alive[job.owner]
+        if not has_reported:
+            yield job, statuses.get(job.request, "waiting")
 
 
 def _request(db: sqlite3.Connection, job_id: int, owner: str) -> Request:

@@ -1,5 +1,6 @@
 """The tab that lists the library, and adds and removes videos."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 
 import gradio as gr
 
+from longview.app.browser_copies import BrowserCopy
+from longview.app.errors import EXPECTED_ERRORS
 from longview.app.example_questions import examples_for
-from longview.app.jobs import Job, Jobs
-from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
+from longview.app.job_text import job_title
+from longview.app.jobs import Jobs
+from longview.app.service import MEDIA_SUFFIXES, Longview, QueuedJob, VideoEntry
 from longview.ui import render
-from longview.ui.toasts import toast
+from longview.ui.toasts import or_toast, toast
 
 MAX_FOLLOWED_UPLOADS = 32
 """Maximum number of requests that follow their jobs at once. A further upload is added to the jobs when one of these ends."""
@@ -47,13 +51,20 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     def on_add(text: str, accepts_long: bool = False) -> Iterator[tuple[str, str]]:
         if not text.strip():
             raise toast("The path is empty; enter the path of a video on this machine.")
-        yield from _follow_jobs([jobs.index(Path(text.strip()).expanduser(), accepts_long=accepts_long)])
+        job = or_toast(lambda: jobs.index(Path(text.strip()).expanduser(), accepts_long=accepts_long))
+        yield from _follow_jobs(jobs, [job.job_id], [])
 
     def on_upload(files: list[str] | None, accepts_long: bool = False) -> Iterator[tuple[Any, str, str]]:
-        started_jobs = [jobs.index(Path(file), upload_name=Path(file).name, accepts_long=accepts_long) for file in files or []]
+        numbers, errors = [], []
+        for file in files or []:
+            try:
+                job = jobs.index(Path(file), upload_name=Path(file).name, accepts_long=accepts_long)
+                numbers.append(job.job_id)
+            except EXPECTED_ERRORS as error:
+                errors.append(f"{Path(file).name}: {error}")
         # The drop zone is cleared at once, so that more files can be uploaded while these are indexed.
         yield None, "", ""
-        for state in _follow_jobs(started_jobs):
+        for state in _follow_jobs(jobs, numbers, errors):
             yield gr.skip(), *state
 
     adding = gr.on(
@@ -104,24 +115,32 @@ def _example_search(app: Longview, entry: VideoEntry | None) -> str:
     return f"For example: {example}" if example else ""
 
 
-def current_job(jobs: Jobs) -> Job | None:
-    """Return the running job, else the latest job."""
-    running_jobs = jobs.running_jobs()
-    return running_jobs[0] if running_jobs else jobs.latest_job()
-
-
 def jobs_status(jobs: Jobs) -> str:
-    """Render the line that shows the current job."""
-    return render.job(current_job(jobs), waiting=max(0, len(jobs.running_jobs()) - 1))
+    """Render the line that shows what runs, else what has ended last since the server started."""
+    active = [job for job in jobs.jobs() if job.status in ("running", "waiting")]
+    shown: list[QueuedJob | BrowserCopy] = [*active, *jobs.browser_copies.unfinished()]
+    return render.job(shown[0] if shown else jobs.latest_ended(), waiting=max(0, len(shown) - 1))
 
 
-def _follow_jobs(followed_jobs: Sequence[Job]) -> Iterator[tuple[str, str]]:
-    """Render the state of jobs, and the id of the first video, until all have ended. Leaving the page does not stop them."""
-    for job in followed_jobs:
-        yield render.job(job), ""
-        while not job.finished_event.wait(JOB_POLL_S):
+def queue_table(app: Longview, jobs: Jobs) -> str:
+    """Render the jobs that are not done: what runs, waits, is paused, or has failed."""
+    shown = [job for job in jobs.jobs() if job.is_unfinished or job.status == "failed"]
+    return render.queue(shown, app.library.titles().keys()) if shown else ""
+
+
+def _follow_jobs(jobs: Jobs, numbers: Sequence[int], errors: list[str]) -> Iterator[tuple[str, str]]:
+    """Render the state of jobs, and the id of the first video, until none waits or runs. Leaving the page does not stop them.
+
+    `errors`: those of files that could not be added.
+    """
+    ended = []
+    for number in numbers:
+        while (job := jobs.job(number)).status in ("waiting", "running"):
             yield render.job(job), ""
-    errors = [f"{job.title} failed. {job.error}" for job in followed_jobs if job.error]
+            time.sleep(JOB_POLL_S)
+        ended.append(job)
+        if job.status != "done":
+            errors.append(f"{job_title(job)}: {job.status}. {job.reason}")
     if errors:
         raise toast("\n".join(errors))
-    yield "".join(map(render.job, followed_jobs)), next((job.video_id for job in followed_jobs if job.video_id), "")
+    yield "".join(map(render.job, ended)), next((job.video_id for job in ended if job.video_id), "")

@@ -32,6 +32,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         if app.notice:
             gr.HTML(render.notice(app.notice))
         gr.HTML('<div id="longview-jobs" role="status"></div>')
+        gr.HTML('<details id="longview-queue" hidden><summary></summary><div></div></details>')
         finished_count = gr.Number(0, visible="hidden")
         # The script of the page clicks it when a job has ended.
         jobs_ended = gr.Button(visible="hidden", elem_id="longview-jobs-ended")
@@ -62,21 +63,21 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 entry = find_entry(app, request.query_params.get("video")) or next(reversed(app.videos()), None)
                 return [*library_lists(app, entry), *video_view(app, jobs, entry, _start_s(request))]
 
-            return [*or_failure(render_updates), len(jobs.finished_jobs())]
+            return [*or_failure(render_updates), len(jobs.ended_video_ids())]
 
         def on_jobs_ended(video_id: str | None, known_count: int, rendered_player: str | None) -> list[Any]:
-            finished = jobs.finished_jobs()
+            ended = jobs.ended_video_ids()
 
             def render_updates() -> list[Any]:
                 entry = find_entry(app, video_id) or next(reversed(app.videos()), None)
                 # Only a video that a job was about is rendered again.
-                ended_ids = {job.video_id for job in finished[int(known_count or 0) :]}
+                ended_ids = set(ended[int(known_count or 0) :])
                 rendered_view = [gr.skip()] * len(view)
                 if entry is not None and (entry.video_id != video_id or entry.video_id in ended_ids):
                     rendered_view = indexed_view(app, jobs, entry, rendered_player)
                 return [*library_lists(app, entry), *rendered_view]
 
-            return [len(finished), *or_failure(render_updates)]
+            return [len(ended), *or_failure(render_updates)]
 
         def on_segments_added(video_id: str | None) -> list[Any]:
             def render_updates() -> list[Any]:

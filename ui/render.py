@@ -8,7 +8,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from longview.app.jobs import Job
+from longview.app.browser_copies import BrowserCopy
+from longview.app.job_text import detail_text, job_title, state_text
 from longview.app.reports import contents_text, source_label
 from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import (
@@ -18,6 +19,7 @@ from longview.app.service import (
     Chapters,
     Evidence,
     ProgressReport,
+    QueuedJob,
     SearchResults,
     Segment,
     Span,
@@ -161,9 +163,19 @@ def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str]) -
     return _render("library_table", entries=entries, outdated_ids=outdated_ids)
 
 
-def job(current: Job | None, *, waiting: int = 0) -> str:
-    """Render the progress of a job (stage, percent, remaining time) or its result, and the number of jobs that wait for it."""
-    return _render("job", job=current, waiting=waiting) if current else ""
+def job(current: QueuedJob | BrowserCopy | None, *, waiting: int = 0) -> str:
+    """Render the state of a job in one line (stage, percent, remaining time, or how it ended), and how many wait for it."""
+    if current is None:
+        return ""
+    action = f"Preparing a browser-compatible copy of {current.title}"
+    if isinstance(current, QueuedJob):
+        action = job_title(current)
+    return _render("job", job=current, title=action, waiting=waiting)
+
+
+def queue(jobs: Sequence[QueuedJob], known_ids: Collection[str]) -> str:
+    """Render the queue as a table with buttons. `known_ids`: ids of the videos of the library."""
+    return _render("queue", jobs=jobs, known_ids=known_ids)
 
 
 _TEMPLATES.filters |= {
@@ -176,4 +188,7 @@ _TEMPLATES.filters |= {
     "label": source_label,
     "contents": contents_text,
     "made_by": describe_maker,
+    "job_state": state_text,
+    "job_detail": detail_text,
+    "job_title": job_title,
 }

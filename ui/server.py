@@ -5,12 +5,14 @@ import errno
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Set
+from contextlib import suppress
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import gradio as gr
@@ -21,11 +23,11 @@ from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longview.app.errors import EXPECTED_ERRORS, PortBusy
+from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable, PortBusy
 from longview.app.jobs import Jobs
 from longview.app.service import FORMATS, ExportFormat, Longview
 from longview.app.streams import MAX_CANCEL_S
-from longview.ui.library_tab import jobs_status
+from longview.ui.library_tab import jobs_status, queue_table
 from longview.ui.page import ASSETS, THEME, build
 
 log = logging.getLogger(__name__)
@@ -187,14 +189,19 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         async def changes() -> AsyncIterator[str]:
             sent = ""
             while not jobs.is_closed:
-                counts = {"ended": len(jobs.finished_jobs()), "partial_results": jobs.partial_results()}
-                state = json.dumps({"html": jobs_status(jobs), **counts})
+                state = await asyncio.to_thread(_state, app, jobs)
                 if state != sent:
                     sent = state
                     yield f"data: {state}\n\n"
                 await asyncio.sleep(EVENTS_POLL_S)
 
         return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    @web.post("/jobs/{job_id}/{action}")
+    def change_job(job_id: int, action: Literal["cancel", "pause", "retry", "first"]) -> Response:
+        """Change a job of the queue, as its buttons on the page do."""
+        _or_404(lambda: jobs.change(job_id, action))
+        return Response(status_code=204)
 
     return gr.mount_gradio_app(
         web,
@@ -210,6 +217,15 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         enable_monitoring=False,
         show_error=True,
     )
+
+
+def _state(app: Longview, jobs: Jobs) -> str:
+    """Return what open pages show of the jobs, as JSON."""
+    counts = {"ended": len(jobs.ended_video_ids()), "partial_results": jobs.partial_results()}
+    queue = [job for job in jobs.jobs() if job.is_unfinished]
+    with suppress(LibraryUnusable):
+        return json.dumps({"html": jobs_status(jobs), "queue": queue_table(app, jobs), "unfinished": len(queue), **counts})
+    return json.dumps({"html": "", "queue": "", "unfinished": 0, **counts})
 
 
 def serve(app: Longview, port: int | None) -> None:
@@ -247,8 +263,12 @@ class _Server(uvicorn.Server):
         self._jobs = jobs
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop; a second signal ends all connections at once."""
-        self._jobs.close()
+        """Begin to stop; a second signal ends all connections at once.
+
+        After Ctrl-C, what is unfinished is paused, because a person stopped it. After another signal, as at the end of a session
+        of the system, the next server goes on with it.
+        """
+        self._jobs.close(pauses=sig == signal.SIGINT)
         # Open pages hold connections, and uvicorn reports each of them that it has to end.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)

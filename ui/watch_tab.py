@@ -107,7 +107,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
         if entry is None:
             show_warning("No video is selected; choose one under “Video”.")
             return [gr.skip(), gr.skip()]
-        jobs.caption_again(entry)
+        or_toast(lambda: jobs.caption_again(entry))
         return _offer_updates(app, jobs, entry)
 
     def on_example(event: gr.SelectData) -> str:

@@ -40,7 +40,7 @@ def cancel(context: Context, numbers: JobNumbers = None, is_all: All = False) ->
 
     Example: longview jobs cancel 3
     """
-    _change(context, numbers, is_all, context.app.library.jobs.cancel, ("waiting", "running", "paused", "failed"))
+    _change(context, numbers, is_all, context.app.jobs.cancel, ("waiting", "running", "paused", "failed"))
 
 
 @command("json", parent=jobs)

@@ -1,13 +1,16 @@
-"""Background jobs: progress, errors in one sentence, and no files after a failure."""
+"""Workers of the server: they run the queue, store uploads, and tell pages what has ended."""
 
 import shutil
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from longview.app.jobs import Job, Jobs
-from longview.app.service import IndexOptions, Longview
+from longview.app.errors import BadRequest, VideoError
+from longview.app.jobs import Jobs
+from longview.app.service import IndexOptions, Longview, QueuedJob
 from longview.video.synthetic import render
 from tests.app.samples import RING, demo_settings, file_names
 
@@ -19,9 +22,23 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render(tmp_path_factory.mktemp("videos") / "ring.mp4", [RING], 5.0, fps=5)
 
 
-def wait_for(job: Job) -> Job:
-    assert job.finished_event.wait(JOB_TIMEOUT_S)
-    return job
+@pytest.fixture
+def jobs(app: Longview) -> Iterator[Jobs]:
+    jobs = Jobs(app)
+    yield jobs
+    jobs.close(wait_s=JOB_TIMEOUT_S)
+
+
+def wait_until(jobs: Jobs, job: QueuedJob, is_reached: Callable[[QueuedJob], bool]) -> QueuedJob:
+    deadline = time.monotonic() + JOB_TIMEOUT_S
+    while not is_reached(current := jobs.job(job.job_id)):
+        assert time.monotonic() < deadline, current
+        time.sleep(0.02)
+    return current
+
+
+def ended(jobs: Jobs, job: QueuedJob) -> QueuedJob:
+    return wait_until(jobs, job, lambda job: job.status not in ("waiting", "running"))
 
 
 def temporary_upload(video: Path, tmp_path: Path) -> Path:
@@ -29,39 +46,35 @@ def temporary_upload(video: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(video, tmp_path / "tmp1234.mp4"))
 
 
-def test_jobs_run_in_order_and_report_their_results(app: Longview, video: Path, tmp_path: Path) -> None:
-    jobs = Jobs(app)
-    first, second = jobs.index(video), jobs.index(tmp_path / "missing.mp4")
-    assert second.report.stage == "Waiting"
-    assert second in jobs.running_jobs() and jobs.latest_job() is second
-    wait_for(first), wait_for(second)
-    assert (first.error, first.report.fraction, first.report.stage) == (None, 1.0, "Done")
-    assert first.video_id is not None
-    assert app.video(first.video_id).path == video
-    assert second.error is not None and "missing.mp4" in second.error and "\n" not in second.error
-    assert jobs.running_jobs() == ()
-    assert jobs.finished_jobs() == (first, second)
+def test_jobs_run_in_order_and_report_their_results(jobs: Jobs, app: Longview, video: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_text("no video " * 100)
+    first, second = jobs.index(video), jobs.index(damaged)
+    assert jobs.index(video).job_id == first.job_id
+    first, second = ended(jobs, first), ended(jobs, second)
+    assert (first.status, first.fraction) == ("done", 1.0) and "captions: 1 event" in first.reason
+    assert first.video_id is not None and app.video(first.video_id).path == video
+    assert second.status == "failed" and "damaged.mp4" in second.reason and "\n" not in second.reason
+    time.sleep(0.3)
+    assert set(jobs.ended_video_ids()) == {first.video_id, second.video_id}
+    with pytest.raises(VideoError, match="no file at"):
+        jobs.index(tmp_path / "missing.mp4")
 
 
-def test_running_job_names_its_video_as_soon_as_there_is_something_to_see(app: Longview, tmp_path: Path) -> None:
-    path = render(tmp_path / "new.mp4", [RING], 5.0, fps=5, seed=5)
+def test_running_job_names_its_video_as_soon_as_there_is_something_to_see(jobs: Jobs, app: Longview, tmp_path: Path) -> None:
+    path = render(tmp_path / "new.mp4", [RING], 60.0, fps=5, seed=5)
     path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA line.\n")
-    jobs = Jobs(app)
-    job = jobs.index(path)
-    while not job.partial_results:
-        assert not job.finished_event.wait(0.01)
-    assert job.video_id is not None and jobs.is_indexing(job.video_id)
+    job = wait_until(jobs, jobs.index(path), lambda job: job.partial_results > 0)
+    time.sleep(0.3)
+    assert job.video_id is not None and jobs.is_indexing(job.video_id) and jobs.partial_results()
     assert [item.text for item in app.segments(app.video(job.video_id), "subtitles")] == ["A line."]
-    partial_results = jobs.partial_results()
-    assert wait_for(job).error is None
-    # The captions of the only window are a partial result of their own.
-    assert jobs.partial_results() > partial_results and not jobs.is_indexing(job.video_id)
+    assert ended(jobs, job).status == "done"
 
 
-def test_upload_is_indexed_under_its_own_name_and_stored(app: Longview, video: Path, tmp_path: Path) -> None:
+def test_upload_is_indexed_under_its_own_name_and_stored(jobs: Jobs, app: Longview, video: Path, tmp_path: Path) -> None:
     temporary = temporary_upload(video, tmp_path)
-    job = wait_for(Jobs(app).index(temporary, upload_name="My ring.mp4"))
-    assert job.error is None and job.video_id is not None
+    job = ended(jobs, jobs.index(temporary, upload_name="My ring.mp4"))
+    assert job.status == "done" and job.video_id is not None
     entry = app.video(job.video_id)
     assert entry.title == "My ring"
     assert entry.path.parent == app.library.folder / "uploads"
@@ -70,68 +83,110 @@ def test_upload_is_indexed_under_its_own_name_and_stored(app: Longview, video: P
     assert not temporary.exists()
 
 
-def test_failed_upload_leaves_no_files(video: Path, tmp_path: Path) -> None:
+def test_failed_upload_can_be_tried_again_until_it_is_dismissed(video: Path, tmp_path: Path) -> None:
     # The file is a video, but the context is too small for any plan.
     app = Longview(demo_settings(tmp_path / "library", context_tokens=600))
+    jobs, uploads = Jobs(app), app.library.folder / "uploads"
     temporary = temporary_upload(video, tmp_path)
-    job = wait_for(Jobs(app).index(temporary, upload_name="My ring.mp4"))
-    assert job.error is not None and "context" in job.error
-    assert file_names(app.library.folder / "uploads") == [] and not temporary.exists()
-    assert app.videos() == ()
+    job = ended(jobs, jobs.index(temporary, upload_name="My ring.mp4"))
+    assert job.status == "failed" and "context" in job.reason and not temporary.exists()
+    assert len(file_names(uploads)) == 1
+    jobs.change(job.job_id, "retry")
+    again = ended(jobs, job)
+    assert (again.status, again.attempts) == ("failed", 2)
+    jobs.change(job.job_id, "cancel")
+    assert file_names(uploads) == [] and app.videos() == ()
+    jobs.close(wait_s=JOB_TIMEOUT_S)
 
 
-def test_failed_upload_keeps_the_copy_of_an_indexed_video(app: Longview, video: Path, tmp_path: Path) -> None:
-    first = wait_for(Jobs(app).index(temporary_upload(video, tmp_path), upload_name="My ring.mp4"))
+def test_dismissed_upload_of_an_indexed_video_keeps_its_file(jobs: Jobs, app: Longview, video: Path, tmp_path: Path) -> None:
+    first = ended(jobs, jobs.index(temporary_upload(video, tmp_path), upload_name="My ring.mp4"))
     assert first.video_id is not None
     track = app.video(first.video_id).track("captions")
     assert track is not None
     app.library.tracks.update(first.video_id, replace(track, status="failed"))
-    failing = Longview(app.settings.model_copy(update={"context_tokens": 600}))
-    assert wait_for(Jobs(failing).index(temporary_upload(video, tmp_path), upload_name="Again.mp4")).error is not None
+    jobs.close(wait_s=JOB_TIMEOUT_S)
+    failing = Jobs(Longview(app.settings.model_copy(update={"context_tokens": 600})))
+    job = ended(failing, failing.index(temporary_upload(video, tmp_path), upload_name="Again.mp4"))
+    assert job.status == "failed"
+    failing.change(job.job_id, "cancel")
+    failing.close(wait_s=JOB_TIMEOUT_S)
     assert app.video(first.video_id).path.exists()
 
 
 def test_unexpected_error_is_one_sentence_and_the_next_job_runs(
-    app: Longview, video: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, app: Longview, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = Jobs(app)
+    path = render(tmp_path / "other.mp4", [RING], 5.0, fps=5, seed=9)
     with monkeypatch.context() as patched:
         patched.setattr(app.indexer, "index", lambda *_, **__: dict[str, str]()["secret detail"])
-        failed = wait_for(jobs.index(video))
-    assert failed.error is not None and "unexpected" in failed.error and "secret" not in failed.error
-    assert wait_for(jobs.index(video)).error is None
+        failed = ended(jobs, jobs.index(path))
+    assert failed.status == "failed" and "unexpected" in failed.reason and "secret" not in failed.reason
+    assert ended(jobs, jobs.index(path)).status == "done"
 
 
-def test_videos_with_one_title_get_a_browser_copy_each(app: Longview, tmp_path: Path) -> None:
+def test_wrong_options_add_no_job(app: Longview, video: Path) -> None:
+    count = len(app.library.jobs.jobs())
+    with pytest.raises(BadRequest, match="no source"):
+        app.jobs.add(video, IndexOptions(sources=("smells",)))
+    assert len(app.library.jobs.jobs()) == count
+
+
+def test_videos_with_one_title_get_a_browser_copy_each(jobs: Jobs, app: Longview, tmp_path: Path) -> None:
     paths = [render(tmp_path / f"{seed}.avi", [RING], 3.0, fps=5, codec="mpeg4", seed=seed) for seed in (1, 2)]
     entries = [app.index(path, IndexOptions(title="the same title")).result().entry for path in paths]
-    jobs = Jobs(app)
-    # The first job keeps the worker busy until all are requested.
-    requests = [jobs.index(entries[0].path), *[jobs.prepare_for_browser(entry) for entry in (*entries, *entries)]]
-    assert requests[1] is requests[3] and requests[2] is requests[4] and requests[1] is not requests[2]
-    for job in requests:
-        assert wait_for(job).error is None
+    copies = [jobs.prepare_for_browser(entry) for entry in (*entries, *entries)]
+    assert copies[0] is copies[2] and copies[1] is copies[3] and copies[0] is not copies[1]
+    for copy in copies:
+        assert copy.ended_event.wait(JOB_TIMEOUT_S) and copy.status == "done"
     assert all(app.media.browser_copy(entry) for entry in entries)
+    assert {copy.video_id for copy in copies} <= set(jobs.ended_video_ids())
 
 
-def test_failed_browser_copy_is_not_tried_again(app: Longview, tmp_path: Path) -> None:
+def test_failed_browser_copy_is_not_tried_again(jobs: Jobs, app: Longview, tmp_path: Path) -> None:
     path = render(tmp_path / "ring.avi", [RING], 3.0, fps=5, codec="mpeg4")
     entry = app.index(path).result().entry
     path.unlink()
-    jobs = Jobs(app)
-    failed = wait_for(jobs.prepare_for_browser(entry))
-    assert failed.error is not None and "no longer at" in failed.error
+    failed = jobs.prepare_for_browser(entry)
+    assert failed.ended_event.wait(JOB_TIMEOUT_S) and failed.status == "failed" and "no longer at" in failed.reason
     assert jobs.prepare_for_browser(entry) is failed
 
 
-def test_close_cancels_running_and_waiting_jobs(app: Longview, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("pauses", "status"), [(True, "paused"), (False, "waiting")])
+def test_stopped_server_leaves_its_jobs_in_the_queue(tmp_path: Path, pauses: bool, status: str) -> None:
+    app = Longview(demo_settings(tmp_path / "library"))
     paths = [render(tmp_path / f"{seed}.mp4", [RING], 60.0, fps=5, seed=seed) for seed in (3, 4)]
-    entries = app.videos()
     jobs = Jobs(app)
     running, waiting = map(jobs.index, paths)
-    while running.report.stage != "Captioning":
-        assert not running.finished_event.wait(0.05)
-    jobs.close(wait_s=JOB_TIMEOUT_S)
-    for job in (running, waiting, jobs.index(paths[0])):
-        assert job.finished_event.is_set() and job.error is not None
-    assert app.videos() == entries
+    wait_until(jobs, running, lambda job: job.stage == "Captioning")
+    jobs.close(pauses=pauses, wait_s=JOB_TIMEOUT_S)
+    assert [jobs.job(job.job_id).status for job in (running, waiting)] == [status, status]
+    # The next server goes on: at once, or when somebody resumes the jobs.
+    later = Jobs(app)
+    for job in (running, waiting):
+        if pauses:
+            later.change(job.job_id, "retry")
+        assert ended(later, job).status == "done"
+    later.close(wait_s=JOB_TIMEOUT_S)
+    assert [entry.caption_count for entry in app.videos()] == [1, 1]
+
+
+def test_job_is_cancelled_paused_and_moved_while_others_run(jobs: Jobs, app: Longview, tmp_path: Path) -> None:
+    paths = [render(tmp_path / f"{seed}.mp4", [RING], 60.0, fps=5, seed=seed) for seed in (11, 12, 13)]
+    known = [entry.video_id for entry in app.videos()]
+    first, second, third = map(jobs.index, paths)
+    jobs.change(third.job_id, "first")
+    wait_until(jobs, first, lambda job: job.stage == "Captioning")
+    started = time.monotonic()
+    jobs.change(first.job_id, "cancel")
+    assert ended(jobs, first).status == "cancelled"
+    assert time.monotonic() - started < 10
+    # Nothing was found in it so far.
+    assert jobs.job(first.job_id).video_id not in known
+    wait_until(jobs, third, lambda job: job.status == "running")
+    assert jobs.job(second.job_id).status == "waiting"
+    jobs.change(third.job_id, "pause")
+    assert ended(jobs, third).status == "paused"
+    for job in (third, second):
+        jobs.change(job.job_id, "cancel")
+        assert ended(jobs, job).status == "cancelled"

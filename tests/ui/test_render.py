@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from longview.app.caption_offer import CaptionOffer
 from longview.app.chapters import Chapters
-from longview.app.jobs import Job
 from longview.app.retriever import SearchResults
+from longview.indexing.job_queue import JobStatus, QueuedJob
 from longview.indexing.library import Provenance, Track, VideoEntry
 from longview.indexing.search import Evidence, Moment
 from longview.indexing.track import TrackVersion
 from longview.ui import render
-from longview.video.progress import Progress
 from longview.video.timeline import Event, Segment, Span
 from tests.indexing.samples import sample_entry, sample_track
 from tests.ui.parsed_page import HOSTILE, ParsedPage
@@ -44,10 +44,26 @@ def moment(text: str = "t", start_s: float = 1.0, source: str = "captions", *, t
     return Moment("aaaaaaaaaaaa", title, (Evidence(Segment(span, text, source), span),), 0.834)
 
 
-def job(title: str, stage: str = "Captioning", error: str | None = None) -> Job:
-    progress = Progress()
-    progress.child(0.0, 1.0, stage).update(0.5)
-    return Job(title, progress=progress, error=error)
+def job(title: str, status: JobStatus = "running", **values: Any) -> QueuedJob:
+    known: dict[str, Any] = {
+        "stage": "Captioning",
+        "fraction": 0.5,
+        "seconds_left": 60.2,
+        "reason": "",
+        "path": Path("/a"),
+        "options": {},
+    }
+    rest: dict[str, Any] = {
+        "content_hash": "",
+        "settings": {},
+        "priority": 0,
+        "request": "",
+        "owner": "",
+        "partial_results": 0,
+        "attempts": 1,
+    }
+    dates = {"error_code": "", "added_at": "", "changed_at": ""}
+    return QueuedJob(**known | rest | dates | {"job_id": 7, "title": title, "status": status} | values)
 
 
 def library_table(title: str, path: str, checkpoint: str) -> str:
@@ -95,9 +111,11 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "checkpoint": lambda text: library_table("t", "/a", text),
     "citation's title": lambda text: render.citation_cards([("aaaaaaaaaaaa", text, Span(1, 2))]),
     "job": lambda text: render.job(job(text)),
-    "stage": lambda text: render.job(job("t", text)),
-    "job's error": lambda text: render.job(job("t", error=text)),
-    "failed job": lambda text: render.job(job(text, error="e")),
+    "stage": lambda text: render.job(job("t", stage=text)),
+    "job's error": lambda text: render.job(job("t", "failed", reason=text)),
+    "failed job": lambda text: render.job(job(text, "failed", reason="e")),
+    "title in the queue": lambda text: render.queue([job(text)], ()),
+    "reason in the queue": lambda text: render.queue([job("t", "failed", reason=text)], ()),
 }
 
 
@@ -225,15 +243,27 @@ def test_library_names_a_checkpoint_without_its_fingerprint() -> None:
     assert " org/a@b " in ParsedPage(library_table("t", "/a", "org/a@b@e5dda8cbe513")).words
 
 
-def test_job_shows_its_progress_and_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock_s = iter([100.0, 100.0, 100.0, 160.0, 160.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock_s))
-    running, completed, failed = job("Indexing a"), job("Indexing a"), job("Indexing a", error="It is no video.")
-    completed.finished_event.set()
-    failed.finished_event.set()
-    assert "Captioning · 50% · 0:01:00 left" in ParsedPage(render.job(running)).words
-    assert "0:01:00 left · 2 more waiting" in ParsedPage(render.job(running, waiting=2)).words
-    assert ParsedPage(render.job(completed)).words == "Indexing a: done."
-    completed.note = "Nothing <b>there</b>."
-    assert ParsedPage(render.job(completed)).words == "Indexing a: done. Nothing <b>there</b>."
+def test_job_shows_its_progress_and_its_result() -> None:
+    assert "Indexing a: Captioning · 50% · 0:01:00 left" in ParsedPage(render.job(job("a"))).words
+    assert "0:01:00 left · 2 more waiting" in ParsedPage(render.job(job("a"), waiting=2)).words
+    assert ParsedPage(render.job(job("a", "done"))).words == "Indexing a: done."
+    note = job("a", "done", reason="Nothing <b>there</b>.", options={"sources": ["captions"]})
+    assert ParsedPage(render.job(note)).words == "Captioning a again: done. Nothing <b>there</b>."
+    failed = job("a", "failed", reason="It is no video.")
     assert ParsedPage(render.job(failed)).words == "Indexing a failed. It is no video."
+
+
+def test_queue_has_the_buttons_that_apply_to_each_job() -> None:
+    def words(shown: QueuedJob) -> str:
+        return ParsedPage(render.queue([shown], ())).words
+
+    assert "running 50% Captioning · 0:01:00 left Pause Cancel" in words(job("a"))
+    assert "is being paused" in words(job("a", request="pause"))
+    assert words(job("a", "waiting", settings={"model": "b"})).endswith(
+        "waiting needs the settings model=b Run first Pause Cancel"
+    )
+    assert words(job("a", "paused", reason="It was stopped.")).endswith("paused It was stopped. Continue Cancel")
+    failed = words(job("a", "failed", reason="The disk is full.", attempts=3))
+    assert failed.endswith("failed The disk is full. · tried 3 times Retry Dismiss")
+    assert "href" not in render.queue([job("a", content_hash="f" * 40)], ())
+    assert 'href="/?video=ffffffffffff"' in render.queue([job("a", content_hash="f" * 40)], ("ffffffffffff",))

@@ -55,6 +55,7 @@ function longviewShowJobs(state) {
     return;
   }
   line.innerHTML = state.html;
+  longviewShowQueue(state);
   if (longviewEnded !== null && state.ended !== longviewEnded) {
     longviewRememberSections();
     button.click();
@@ -64,6 +65,25 @@ function longviewShowJobs(state) {
     longviewRefresh = setTimeout(longviewShowSegments, 1000);
   longviewPartialResults = state.partial_results;
 }
+// The queue of files. A button that has the keyboard's focus keeps it while the table is replaced.
+function longviewShowQueue(state) {
+  const queue = document.getElementById('longview-queue');
+  if (!queue) return;
+  queue.hidden = !state.queue;
+  queue.querySelector('summary').textContent = state.unfinished === 1 ? 'Queue: 1 file' : `Queue: ${state.unfinished} files`;
+  const table = queue.querySelector('div');
+  const { job, action } = document.activeElement?.dataset ?? {};
+  table.innerHTML = state.queue;
+  if (job) table.querySelector(`button[data-job="${job}"][data-action="${action}"]`)?.focus();
+}
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('#longview-queue button[data-job]');
+  if (!button) return;
+  button.disabled = true;
+  const reply = await fetch(`/jobs/${button.dataset.job}/${button.dataset.action}`, { method: 'POST' }).catch(() => null);
+  button.disabled = false;
+  if (!reply?.ok) alert((await reply?.json().catch(() => null))?.detail ?? 'The server does not answer.');
+});
 // New segments replace the tracks, and the end of a job the summary, too. What is open stays open, and each list stays where it is.
 let longviewSections = new Map();
 function longviewShowSegments() {
