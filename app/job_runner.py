@@ -49,6 +49,7 @@ class JobRunner:
         self._settings = job_settings(settings)
         self.stopped_status: JobStatus = "paused"
         """State of a job whose run is interrupted by this process."""
+        self._is_stopping = False
 
     def add(
         self, path: Path, options: IndexOptions | None = None, *, priority: int = PERSON, title: str = "", is_own: bool = False
@@ -122,6 +123,7 @@ class JobRunner:
 
     def pause_own(self, reason: str = STOPPED, *, with_unowned: bool = False) -> int:
         """Pause the unfinished jobs of this process; return their number. `with_unowned`: and all that wait for any process."""
+        self._is_stopping = True
         return self._queue.pause_all(owner=this_process(), reason=reason, with_unowned=with_unowned)
 
     def run(
@@ -169,6 +171,7 @@ class JobRunner:
                 raise error from None
             if follower.request:
                 status = "cancelled" if follower.request == "cancel" else "paused"
+                reason = STOPPED if self._is_stopping else ""
                 raise JobStopped(f"{job.title}: the job was {status}.") from None
             status, reason = self.stopped_status, STOPPED if self.stopped_status == "paused" else ""
             raise

@@ -125,7 +125,8 @@ def jobs_status(jobs: Jobs) -> str:
 def queue_table(app: Longview, jobs: Jobs) -> str:
     """Render the jobs that are not done: what runs, waits, is paused, or has failed."""
     shown = [job for job in jobs.jobs() if job.is_unfinished or job.status == "failed"]
-    return render.queue(shown, app.library.titles().keys()) if shown else ""
+    known_ids = {job.video_id for job in shown if job.video_id and app.has_video(job.video_id)}
+    return render.queue(shown, known_ids) if shown else ""
 
 
 def _follow_jobs(jobs: Jobs, numbers: Sequence[int], errors: list[str]) -> Iterator[tuple[str, str]]:
@@ -139,8 +140,8 @@ def _follow_jobs(jobs: Jobs, numbers: Sequence[int], errors: list[str]) -> Itera
             yield render.job(job), ""
             time.sleep(JOB_POLL_S)
         ended.append(job)
-        if job.status != "done":
-            errors.append(f"{job_title(job)}: {job.status}. {job.reason}")
+        if job.status == "failed":
+            errors.append(f"{job_title(job)} failed. {job.reason}")
     if errors:
         raise toast("\n".join(errors))
-    yield "".join(map(render.job, ended)), next((job.video_id for job in ended if job.video_id), "")
+    yield "".join(map(render.job, ended)), next((job.video_id or "" for job in ended if job.status == "done"), "")

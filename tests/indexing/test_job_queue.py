@@ -1,0 +1,178 @@
+"""The queue: leases end with their processes, one content is indexed once at a time, and nothing is lost or run twice."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longview.indexing.database import DATABASE, Database
+from longview.indexing.errors import UnknownJob
+from longview.indexing.job_queue import BATCH, PERSON, JobQueue, QueuedJob
+from longview.indexing.library import Library
+from longview.indexing.processes import is_running, this_process
+
+NAME = "from longview.indexing.processes import this_process; import sys; print(this_process(), flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> JobQueue:
+    return Library(tmp_path / "library").jobs
+
+
+@contextmanager
+def another_process() -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """Start a process, and yield its name and itself; end it in the end."""
+    with subprocess.Popen([sys.executable, "-c", NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdin
+        try:
+            yield process.stdout.readline().strip(), process
+        finally:
+            process.stdin.close()
+
+
+def add(queue: JobQueue, name: str, **values: Any) -> QueuedJob:
+    known: dict[str, Any] = {"title": name, "options": {}, "settings": {}, "priority": BATCH}
+    return queue.add(Path("/videos", name), **known | values)
+
+
+def claim_all(queue: JobQueue, settings: dict[str, Any] | None = None) -> list[str]:
+    """Return the titles of all jobs that this process gets, in order."""
+    jobs = iter(lambda: queue.claim_next(this_process(), settings or {}), None)
+    return [job.title for job in jobs]
+
+
+def test_lease_of_a_killed_process_ends_at_once(queue: JobQueue) -> None:
+    job = add(queue, "a")
+    with another_process() as (name, process):
+        assert is_running(name) and name != this_process()
+        assert queue.claim(job.job_id, name).owner == name
+        assert queue.claim_next(this_process(), {}) is None
+        assert queue.claim(job.job_id, this_process()).owner == name
+        process.kill()
+        process.wait()
+        assert not is_running(name)
+        # Who only reads sees it, too.
+        assert [each.status for each in queue.jobs()] == ["waiting"]
+    taken = queue.claim_next(this_process(), {})
+    assert taken is not None and (taken.job_id, taken.attempts) == (job.job_id, 2)
+
+
+@pytest.mark.parametrize(("request_", "status"), [("pause", "paused"), ("cancel", "cancelled")])
+def test_request_is_kept_if_the_process_is_killed_before_it_obeys(queue: JobQueue, request_: str, status: str) -> None:
+    job = add(queue, "a")
+    with another_process() as (name, process):
+        queue.claim(job.job_id, name)
+        asked = queue.pause(job.job_id) if request_ == "pause" else queue.cancel(job.job_id)
+        assert (asked.status, asked.request) == ("running", request_)
+        assert queue.request(job.job_id, name) == request_
+        process.kill()
+        process.wait()
+    assert queue.claim_next(this_process(), {}) is None
+    assert queue.job(job.job_id).status == status
+
+
+def test_process_id_that_another_process_has_got_is_not_the_owner() -> None:
+    machine, pid, start_s = json.loads(this_process())
+    assert is_running(this_process()) and not is_running(json.dumps([machine, pid, start_s - 60]))
+    assert not is_running("") and not is_running("no name") and not is_running(json.dumps([machine, -5, 0]))
+
+
+def test_lease_on_another_machine_ends_some_time_after_its_last_report(queue: JobQueue, tmp_path: Path) -> None:
+    job = add(queue, "a")
+    elsewhere = json.dumps(["elsewhere", 1, 0.0])
+    queue.claim(job.job_id, elsewhere)
+    assert queue.claim_next(this_process(), {}) is None
+    with Database(tmp_path / "library").transaction() as db:
+        db.execute("UPDATE jobs SET changed_at = '2026-01-01T00:00:00+00:00'")
+    taken = queue.claim_next(this_process(), {})
+    assert taken is not None and taken.job_id == job.job_id
+    # The other machine finds out that the job is no longer its own, and stores nothing more.
+    values: dict[str, Any] = {"stage": "Captioning", "fraction": 0.9, "seconds_left": None, "partial_results": 9}
+    assert queue.report(job.job_id, elsewhere, **values) == "cancel"
+    queue.end(job.job_id, elsewhere, "done")
+    assert (queue.job(job.job_id).status, queue.job(job.job_id).fraction) == ("running", 0.0)
+
+
+def test_jobs_run_by_priority_and_in_the_order_that_was_chosen(queue: JobQueue) -> None:
+    names = ["a", "b", "c", "d"]
+    jobs = {name: add(queue, name, priority=PERSON if name == "c" else BATCH) for name in names}
+    queue.move_first(jobs["d"].job_id)
+    assert [job.title for job in queue.jobs()] == ["d", "c", "a", "b"]
+    queue.pause(jobs["a"].job_id)
+    assert claim_all(queue) == ["d", "c", "b"]
+    queue.retry(jobs["a"].job_id)
+    assert claim_all(queue) == ["a"]
+    with pytest.raises(UnknownJob, match="no job 99"):
+        queue.cancel(99)
+
+
+def test_one_file_is_one_job_until_it_has_succeeded(queue: JobQueue) -> None:
+    job = add(queue, "a", content_hash="f" * 40)
+    assert add(queue, "a").job_id == job.job_id
+    # The same content under another name, and with other options.
+    assert add(queue, "copy", content_hash="f" * 40).job_id == job.job_id
+    assert add(queue, "a", options={"sources": ["speech"]}).job_id != job.job_id
+    assert add(queue, "a", settings={"model": "x"}).job_id != job.job_id
+    queue.claim(job.job_id, this_process())
+    queue.end(job.job_id, this_process(), "failed", reason="The disk is full.", error_code="no_space")
+    again = add(queue, "a", priority=PERSON, content_hash="f" * 40)
+    assert (again.job_id, again.status, again.reason, again.priority) == (job.job_id, "waiting", "The disk is full.", PERSON)
+    queue.claim(job.job_id, this_process())
+    queue.end(job.job_id, this_process(), "done", reason="3 events")
+    assert add(queue, "a", content_hash="f" * 40).job_id != job.job_id
+
+
+def test_one_content_is_indexed_once_at_a_time(queue: JobQueue) -> None:
+    first, second = add(queue, "a"), add(queue, "copy")
+    assert claim_all(queue) == ["a", "copy"]
+    assert queue.identify(first.job_id, "f" * 40)
+    # The second turns out to be the same content, and waits until the first has ended.
+    assert not queue.identify(second.job_id, "f" * 40)
+    assert queue.job(second.job_id).status == "waiting"
+    assert queue.claim(second.job_id, this_process()).status == "waiting"
+    queue.end(first.job_id, this_process(), "done")
+    assert queue.claim(second.job_id, this_process()).status == "running"
+
+
+def test_job_with_settings_of_its_own_waits_for_a_process_that_has_them(queue: JobQueue) -> None:
+    add(queue, "a", settings={"model": "large"})
+    add(queue, "b")
+    assert claim_all(queue, {"language": "de"}) == ["b"]
+    assert claim_all(queue, {"model": "large"}) == ["a"]
+
+
+def test_file_of_one_process_is_not_taken_by_others(queue: JobQueue) -> None:
+    with another_process() as (name, process):
+        own = add(queue, "a", owner=name)
+        assert claim_all(queue) == []
+        assert queue.claim(own.job_id, name).status == "running"
+        process.kill()
+        process.wait()
+    assert claim_all(queue) == ["a"]
+
+
+def test_many_workers_take_each_job_once(tmp_path: Path) -> None:
+    folder = tmp_path / "library"
+    names = [f"file-{number}" for number in range(24)]
+    queue = Library(folder).jobs
+    for name in names:
+        add(queue, name)
+    with ThreadPoolExecutor(4) as pool:
+        taken = pool.map(lambda _: claim_all(Library(folder).jobs), range(4))
+        assert sorted(title for titles in taken for title in titles) == sorted(names)
+
+
+def test_ended_jobs_are_deleted_after_a_while(queue: JobQueue, tmp_path: Path) -> None:
+    ended, waiting = add(queue, "a"), add(queue, "b")
+    queue.cancel(ended.job_id)
+    assert queue.delete_ended(older_than_s=3600) == 0
+    with Database(tmp_path / "library").transaction() as db:
+        db.execute("UPDATE jobs SET changed_at = '2026-01-01T00:00:00+00:00'")
+    assert queue.delete_ended(older_than_s=3600) == 1
+    assert [job.job_id for job in queue.jobs()] == [waiting.job_id] and (tmp_path / "library" / DATABASE).exists()
