@@ -29,7 +29,7 @@ OPTIONS = {
     **dict.fromkeys(("cut", "contact-sheet"), {"--json", "--backend"}),
     **dict.fromkeys(("list", "models", "doctor"), {"--json"} | MODEL),
     "plan": {"--json", "--key-frames-only"} | MODEL | SPEECH,
-    **dict.fromkeys(("remove", "versions", "check", "backup", "restore", "relink"), {"--json"}),
+    **dict.fromkeys(("remove", "versions", "jobs", "check", "backup", "restore", "relink"), {"--json"}),
     "serve": MODEL | DECODING | SPEECH,
 }
 """The shared options of each verb, beside `ALWAYS`."""
