@@ -1,9 +1,10 @@
-"""Kill `longview index` with SIGKILL at random moments, call it again until it is done, and compare with an uninterrupted run.
+"""Interrupt `longview index` at random moments, call it again until it is done, and compare with an uninterrupted run.
 
-    python -m benchmarks.check_kills [--kills N] [--seed N]
+    python -m benchmarks.check_kills [--fill] [--count N] [--seed N]
 
-The video has pictures that the demo checkpoint captions, speech, text on screen and subtitles, so that all sources run. The last
-line of the result is in docs/reliability.md.
+The process is killed with SIGKILL, or with `--fill` the disk of the library is filled to its last byte until the process ends,
+and then freed again; that needs root, to mount a disk of 64 MB. The video has pictures that the demo checkpoint captions, speech,
+text on screen and subtitles, so that all sources run. The last line of the result is in docs/reliability.md.
 """
 
 import argparse
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,13 @@ from longview.video.synthetic import render, sample_scene
 
 SAMPLES = Path(longview.app.samples.__path__[0])
 SHAPES_S = 150.0
-LATEST_KILL_S = 30.0
-"""Latest moment of a kill after the start of the process, in seconds; its first seconds are imports."""
+DISK = "64m"
+LATEST_S = 30.0
+"""Latest moment of an interruption after the start of the process, in seconds; its first seconds are imports."""
+END_S = 120.0
+"""Maximum time until a process ends whose disk is full, in seconds."""
+LOG = Path(tempfile.gettempdir()) / "longview-check-kills.log"
+"""What the last process wrote to stderr."""
 ORPHAN_S = 5.0
 """Maximum time that a child process may outlive its parent, in seconds."""
 VOLATILE = {"seconds_spent", "updated_at", "added_at", "path", "segment_id", "passage_id", "number"}
@@ -39,37 +46,46 @@ TABLES = ("videos", "tracks", "segments", "passages", "earlier_tracks", "earlier
 
 
 def main() -> None:
-    """Kill until there were enough kills, and print a row for each round."""
+    """Interrupt until there were enough interruptions, and print a row for each round."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fill", action="store_true")
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, disk(Path(folder, "disk"), is_small=arguments.fill) as libraries:
         video = make_video(Path(folder))
-        library = Path(folder) / "uninterrupted"
         start_s = time.monotonic()
-        assert start(video, library).wait() == 0
+        assert start(video, Path(folder, "uninterrupted")).wait() == 0
         whole_s = time.monotonic() - start_s
-        expected = content(library)
+        expected = content(Path(folder, "uninterrupted"))
         counts = {name: len(rows) for name, rows in expected.items()}
         print(f"An uninterrupted run takes {whole_s:.0f} s and writes {counts}.", flush=True)
-        kills, rounds, differences, orphans, left_over = 0, 0, 0, 0, 0
-        while kills < arguments.kills:
-            library = Path(folder) / f"killed-{rounds}"
-            killed_at, orphans_now = kill_until_done(video, library, generator, arguments.kills - kills)
-            is_equal, left = content(library) == expected, left_files(library)
-            kills, rounds = kills + len(killed_at), rounds + 1
-            differences, orphans, left_over = differences + (not is_equal), orphans + orphans_now, left_over + len(left)
-            print(
-                f"Round {rounds}: killed after {killed_at} s; equal: {is_equal}; orphans: {orphans_now}; left: {left}", flush=True
-            )
+        total, rounds, problems = 0, 0, 0
+        while total < arguments.count:
+            library = libraries / f"library-{rounds}"
+            interrupt = fill_disk if arguments.fill else kill
+            times_s, faults = interrupt_until_done(video, library, generator, arguments.count - total, interrupt)
+            faults += differences(content(library), expected)
+            faults += [f"{name} is left" for name in left_files(library)]
+            total, rounds, problems = total + len(times_s), rounds + 1, problems + len(faults)
+            print(f"Round {rounds}: interrupted after {times_s} s; faults: {faults}", flush=True)
             shutil.rmtree(library)
-        print(
-            f"{kills} kills in {rounds} rounds: {differences} results differ, {orphans} orphan processes, "
-            f"{left_over} temporary files."
-        )
-        sys.exit(1 if differences or orphans or left_over else 0)
+        print(f"{total} interruptions in {rounds} rounds: {problems} faults.")
+        sys.exit(1 if problems else 0)
+
+
+@contextmanager
+def disk(folder: Path, *, is_small: bool) -> Iterator[Path]:
+    """Make a folder for libraries, with a small disk of its own if it is to be filled."""
+    folder.mkdir()
+    if is_small:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        if is_small:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def make_video(folder: Path) -> Path:
@@ -90,28 +106,55 @@ def start(video: Path, library: Path) -> "subprocess.Popen[bytes]":
     """Start `longview index`."""
     environment = os.environ | {"LONGVIEW_LIBRARY": str(library), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "longview.app", "index", "--model", "demo", "--yes", str(video)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with LOG.open("wb") as log:
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
 
 
-def kill_until_done(video: Path, library: Path, generator: random.Random, max_kills: int) -> tuple[list[float], int]:
-    """Start and kill until a run comes to its end; return when each was killed, in seconds, and the number of orphans."""
-    killed_at: list[float] = []
-    orphans = 0
+def interrupt_until_done(
+    video: Path,
+    library: Path,
+    generator: random.Random,
+    max_count: int,
+    interrupt: "Callable[[subprocess.Popen[bytes], Path], list[str]]",
+) -> tuple[list[float], list[str]]:
+    """Start and interrupt until a run comes to its end; return when each was interrupted, in seconds, and what went wrong."""
+    times_s: list[float] = []
+    faults: list[str] = []
     while True:
         process = start(video, library)
-        wait_s = generator.uniform(0.5, LATEST_KILL_S) if len(killed_at) < max_kills else None
+        wait_s = generator.uniform(0.5, LATEST_S) if len(times_s) < max_count else None
         try:
             code = process.wait(wait_s)
         except subprocess.TimeoutExpired:
-            children = psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            process.wait()
-            killed_at.append(round(wait_s or 0.0, 1))
-            _, alive = psutil.wait_procs(children, timeout=ORPHAN_S)
-            orphans += len(alive)
+            times_s.append(round(wait_s or 0.0, 1))
+            faults += interrupt(process, library)
             continue
-        assert code == 0, f"longview index ended with {code}"
-        return killed_at, orphans
+        return times_s, faults + ([] if code == 0 else [f"longview index ended with {code}"])
+
+
+def kill(process: "subprocess.Popen[bytes]", library: Path) -> list[str]:
+    """Kill a process; return which of its children outlive it."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=ORPHAN_S)
+    return [f"process {child.pid} is left" for child in alive]
+
+
+def fill_disk(process: "subprocess.Popen[bytes]", library: Path) -> list[str]:
+    """Fill the disk to its last byte until a process ends, and free it again; return what is wrong with how it ended."""
+    filler = library.parent / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        for size in (1 << 20, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    code = process.wait(END_S)
+    said = LOG.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    filler.unlink()
+    # A run that had nothing more to write comes to its end.
+    is_expected = code == 0 or (code == 1 and "disk" in said[-1] and "full" in said[-1])
+    return [] if is_expected else [f"it ended with {code} and said {said[-1:]}"]
 
 
 def content(library: Path) -> dict[str, list[Any]]:
@@ -125,6 +168,17 @@ def content(library: Path) -> dict[str, list[Any]]:
             )
             for table in TABLES
         }
+
+
+def differences(found: dict[str, list[Any]], expected: dict[str, list[Any]]) -> list[str]:
+    """Return the rows that one of two libraries has and the other has not."""
+    return [
+        f"{table}: {what} {row}"
+        for table in expected
+        for what, rows, others in (("unexpected", found[table], expected[table]), ("missing", expected[table], found[table]))
+        for row in rows
+        if row not in others
+    ]
 
 
 def left_files(library: Path) -> list[str]:
