@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from longview.indexing.caption_windows import CaptionWindowRow, CaptionWindows, delete_caption_windows, write_caption_window
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
 from longview.indexing.job_queue import JobQueue
@@ -96,6 +97,7 @@ class Library:
         self.tracks = Tracks(self._database)
         self.versions = Versions(self._database)
         self.jobs = JobQueue(self._database)
+        self.caption_windows = CaptionWindows(self._database)
 
     def require_writable(self) -> None:
         """Check that the library can be written.
@@ -136,9 +138,19 @@ class Library:
             return _entry(row, tracks_of(db, video_id).get(video_id, ()))
 
     def put_captions(
-        self, video_id: str, track: Track, captions: Iterable[Segment], *, summary: str, chapters: Sequence[Event]
+        self,
+        video_id: str,
+        track: Track,
+        captions: Iterable[Segment],
+        *,
+        summary: str,
+        chapters: Sequence[Event],
+        window: CaptionWindowRow | None = None,
     ) -> None:
         """Replace a video's captions, summary and chapters in one transaction; keep those of another checkpoint as earlier ones.
+
+        `window`: the window with which an incomplete track has come so far. A track that is complete or declined has no use for
+        finished windows, which are deleted.
 
         Raises:
             UnknownVideo: the video was removed meanwhile.
@@ -149,6 +161,10 @@ class Library:
                 "UPDATE videos SET summary = :summary, chapters = :chapters WHERE video_id = :video_id",
                 {"video_id": video_id, "summary": summary, "chapters": _chapters_json(chapters)},
             )
+            if track.status in ("complete", "declined"):
+                delete_caption_windows(db, video_id)
+            elif window:
+                write_caption_window(db, video_id, window)
 
     def remove(self, video_id: str) -> None:
         """Delete a video, its tracks, also the earlier ones, and its conversation; the video file stays."""

@@ -52,7 +52,17 @@ PATTERNS = {
     "status": re.compile(r"complete|incomplete|declined|failed"),
 }
 PATTERN_TABLES = frozenset(
-    {"videos", "tracks", "segments", "answers", "known_files", "earlier_tracks", "earlier_segments", "captions"}
+    {
+        "videos",
+        "tracks",
+        "segments",
+        "answers",
+        "known_files",
+        "earlier_tracks",
+        "earlier_segments",
+        "captions",
+        "caption_windows",
+    }  # fmt: skip
 )
 """Tables whose columns have these forms."""
 JSON_TYPES: dict[str, type] = {
@@ -64,6 +74,8 @@ JSON_TYPES: dict[str, type] = {
     "uncovered": list,
     "words": list,
     "box": list,
+    "run": dict,
+    "content": dict,
 }
 SPAN_LISTS = frozenset({"chapters", "citations", "uncovered", "words"})
 """Columns with lists of spans."""

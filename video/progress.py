@@ -44,6 +44,7 @@ class _Operation:
         self.start_s = time.monotonic()
         self.stage = ""
         self.fraction = 0.0
+        self.skipped_fraction = 0.0
         self.cancel_event = threading.Event()
 
 
@@ -84,6 +85,16 @@ class Progress:
         self.raise_if_cancelled()
         fraction = self._start + (self._end - self._start) * min(1.0, max(0.0, fraction))
         self._operation.fraction = max(self._operation.fraction, fraction)
+
+    def skip(self, fraction: float) -> None:
+        """Set the completed fraction of this part, 0 to 1, where an earlier operation did it: it says nothing of the speed.
+
+        Raises:
+            Cancelled: the operation was cancelled.
+        """
+        before = self._operation.fraction
+        self.update(fraction)
+        self._operation.skipped_fraction += self._operation.fraction - before
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -132,8 +143,9 @@ class Progress:
         """The state of the whole operation."""
         operation = self._operation
         fraction, elapsed_s = operation.fraction, time.monotonic() - operation.start_s
-        has_estimate = fraction >= MIN_FRACTION_FOR_ETA
-        return ProgressReport(operation.stage, fraction, elapsed_s / fraction * (1 - fraction) if has_estimate else None)
+        done = fraction - operation.skipped_fraction
+        has_estimate = done >= MIN_FRACTION_FOR_ETA
+        return ProgressReport(operation.stage, fraction, elapsed_s / done * (1 - fraction) if has_estimate else None)
 
 
 class _Unfollowed(Progress):

@@ -9,8 +9,8 @@ the resolution first, then the frame rate, and then splits the span into windows
 import bisect
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from longview.video.errors import ContextTooShort, ImpossiblePlan
@@ -177,6 +177,18 @@ class SamplingPlan:
     def total_tokens(self) -> int:
         """Visual, timestamp, words and reserved tokens of all windows."""
         return self.visual_tokens + self.timestamp_tokens + self.words_tokens + self.reserved_tokens * len(self.windows)
+
+    def without_windows(self, positions: Collection[int]) -> "SamplingPlan | None":
+        """Return the plan of the other windows; None if there are none."""
+        left = [position for position in range(len(self.windows)) if position not in positions]
+        if not left:
+            return None
+        return replace(
+            self,
+            windows=tuple(self.windows[position] for position in left),
+            window_timestamp_tokens=tuple(self.window_timestamp_tokens[position] for position in left),
+            window_words_tokens=tuple(self.window_words_tokens[position] for position in left),
+        )
 
     @property
     def patch_period_s(self) -> float:
@@ -368,6 +380,12 @@ def window_overlaps(plan: SamplingPlan) -> list[Span]:
     """Return the overlaps of neighbouring windows."""
     pairs = itertools.pairwise(window.span for window in plan.windows)
     return [Span(after.start_s, before.end_s) for before, after in pairs if after.start_s < before.end_s]
+
+
+def window_meetings_s(plan: SamplingPlan) -> tuple[float, ...]:
+    """Return the times at which neighbouring windows meet without an overlap: starts of shots, in seconds."""
+    pairs = itertools.pairwise(window.span for window in plan.windows)
+    return tuple(after.start_s for before, after in pairs if after.start_s == before.end_s)
 
 
 def _window(span: Span, frame_period_s: float, max_timestamp_s: float) -> Window:

@@ -1,4 +1,7 @@
-"""Captions: what the checkpoint sees. They are written window by window, and again when all windows are merged and refined."""
+"""Captions: what the checkpoint sees. They are written window by window, and again when all windows are merged and refined.
+
+A run that is cut off goes on with the next window (`longview.app.sources.caption_run`).
+"""
 
 import logging
 import shlex
@@ -10,6 +13,7 @@ from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
 from longview.app.smaller_plan import stream_with_smaller_plan
 from longview.app.sources.base import Decision, NeedsConsent, SourceJob, SourceResult
+from longview.indexing.caption_windows import CaptionWindowRow
 from longview.indexing.library import Library, Provenance
 from longview.indexing.provenance_text import model_name
 from longview.indexing.tracks import Track
@@ -20,9 +24,9 @@ from longview.video.time_text import format_spans, format_time
 from longview.video.timeline import Event, Segment, Span, merge_spans, subtract_spans
 
 if TYPE_CHECKING:
-    from longview.model.tasks.captioner import Captions
+    from longview.app.sources.caption_run import CaptionRun
+    from longview.model.tasks.captioner import Captions, FinishedWindow
     from longview.model.tasks.costs import Cost
-    from longview.model.tasks.merging import WindowCaptions
     from longview.video.sampler import SamplingPlan
 
 log = logging.getLogger(__name__)
@@ -69,21 +73,6 @@ class CaptionSource:
         options = self._runtime.caption_options_fields() | {"context_tokens": job.context_tokens}
         return all(track.provenance.plan.get(name, value) == value for name, value in options.items())
 
-    def plan(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> tuple["SamplingPlan", "Cost"]:
-        """Plan the windows, and estimate the cost of captions, chapters and summary. The checkpoint is loaded.
-
-        Raises:
-            ImpossiblePlan: the span or the context cannot be satisfied. Cancelled: the operation was cancelled.
-        """
-        from longview.model.tasks.costs import captions_cost
-
-        pool, span = self._runtime.pool, job.span if job.is_partial else None
-        plan = pool.planner.plan(job.video, "caption", span=span, context_tokens=job.context_tokens, progress=progress)
-        plan = pool.planner.estimate_kept_share(job.video, plan, progress)
-        words = words_in(self._library, self._runtime.settings, job.entry.video_id)
-        prober, options = self._runtime.prober, self._runtime.checks.captions
-        return plan, captions_cost(pool, prober, job.video, plan, options, words=words, progress=progress)
-
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`. A checkpoint that does not know such footage declines the video.
 
@@ -93,13 +82,18 @@ class CaptionSource:
         return stream_with_smaller_plan(self._runtime, lambda: self._run(job, progress))
 
     def _run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
+        from longview.app.sources.caption_run import find_run
         from longview.model.tasks.captioner import caption, knows_footage
         from longview.model.tasks.chapters import Summary, summarize
+        from longview.model.tasks.costs import captions_cost
 
         start = time.monotonic()
         step = progress.child(0.0, 0.05)
         pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
-        plan, cost = self.plan(job, step)
+        words = words_in(self._library, self._runtime.settings, job.entry.video_id)
+        run = find_run(self._library, self._runtime, job, step)
+        plan, positions = run.plan, {window.position for window in run.finished}
+        cost = captions_cost(pool, prober, job.video, plan, options, words=words, finished=positions, progress=step)
         if cost.seconds is not None and cost.seconds > MAX_UNASKED_S and not (job.accepts_long or job.is_requested):
             raise NeedsConsent(
                 f"captioning would take about {format_time(cost.seconds)} on this machine; to start it: "
@@ -107,8 +101,9 @@ class CaptionSource:
                 cost.seconds,
             )
         _log_cost(job, plan, cost, pool.engine.device)
+        self._library.caption_windows.delete(job.entry.video_id, except_run=run.text)
         provenance = self._runtime.caption_provenance(plan, context_tokens=job.context_tokens)
-        if not knows_footage(pool, job.video, plan, progress=step):
+        if not run.finished and not knows_footage(pool, job.video, plan, progress=step):
             job.file.check(progress)
             return SourceResult(self._decline(job, provenance, uncovered=(job.span,)), cost.seconds)
         windows = caption(
@@ -117,19 +112,21 @@ class CaptionSource:
             job.video,
             plan,
             options,
-            words=words_in(self._library, self._runtime.settings, job.entry.video_id),
+            words=words,
+            finished=run.finished,
             keep_sessions=job.keep_sessions,
             grounding_pool=self._runtime.grounding_pool if options.refine else None,
             progress=progress.child(0.05, 0.96),
         )
-        captions = yield from self._commit_windows(windows, job, plan, provenance, progress)
+        captions = yield from self._commit_windows(windows, job, run, provenance, start, progress)
         uncovered = captions.coverage.uncovered
         if not captions.events and captions.out_of_distribution:
-            seconds_spent = time.monotonic() - start
+            seconds_spent = run.seconds_spent + time.monotonic() - start
             track = self._decline(job, provenance, uncovered=uncovered, seconds_spent=seconds_spent)
             return SourceResult(track, cost.seconds)
         if not captions.events and not _has_read_time(plan.span, uncovered):
-            # What an earlier run has found stays.
+            # What an earlier run has found stays. The next one asks again.
+            self._library.caption_windows.delete(job.entry.video_id)
             raise UnreadableReplies(
                 f"No reply of {self._runtime.checkpoint.name} could be read as captions, or no frame could be decoded. Nothing "
                 "was changed; choose another checkpoint with --model, or another --profile."
@@ -147,7 +144,7 @@ class CaptionSource:
             job.span.end_s,
             provenance,
             uncovered=uncovered,
-            seconds_spent=time.monotonic() - start,
+            seconds_spent=run.seconds_spent + time.monotonic() - start,
         )
         self._library.put_captions(
             job.entry.video_id,
@@ -160,24 +157,28 @@ class CaptionSource:
 
     def _commit_windows(
         self,
-        windows: Generator["PartialResult[WindowCaptions]", None, "Captions"],
+        windows: Generator["PartialResult[FinishedWindow]", None, "Captions"],
         job: SourceJob,
-        plan: "SamplingPlan",
+        run: "CaptionRun",
         provenance: Provenance,
+        start: float,
         progress: Progress,
-    ) -> Generator["PartialResult[WindowCaptions]", None, "Captions"]:
-        """Yield the captions of each window, and write those so far to the library, unless it has a complete track already.
+    ) -> Generator["PartialResult[FinishedWindow]", None, "Captions"]:
+        """Yield the captions of each window, and write them with what the next run needs to go on after an interruption.
 
-        An older complete track, and one that was declined, stay until the new one is complete: a run that is cancelled would
-        replace the captions of a whole video by those of a part.
+        The captions so far become the track, unless the library has a complete one already. An older complete track, and one that
+        was declined, stay until the new one is complete: a run that is cancelled would replace the captions of a whole video by
+        those of a part.
+
+        `start`: when the run began, as `time.monotonic`.
 
         Raises:
             VideoGone: the file is no longer the one that was hashed.
         """
-        from longview.model.tasks.merging import merge_windows
-
         last_track = job.entry.track(self.name)
-        finished: list[WindowCaptions] = []
+        writes_track = last_track is None or last_track.status not in ("complete", "declined")
+        finished = list(run.finished)
+        written_s = start
         while True:
             try:
                 window = next(windows)
@@ -187,16 +188,37 @@ class CaptionSource:
                 return captions
             job.file.check(progress)
             finished.append(window.value)
+            now_s = time.monotonic()
+            row = run.row(window.value, now_s - written_s)
+            written_s = now_s
             # The last window is followed by the complete track, at once or after its refinement.
-            if len(finished) < len(plan.windows) and (last_track is None or last_track.status not in ("complete", "declined")):
-                done_s = window.value.window.end_s
-                skipped = {window.span for window in plan.windows} - {part.window for part in finished}
-                left = merge_spans([*(span for span in skipped if span.end_s <= done_s), Span(done_s, job.span.end_s)])
-                track = Track(self.name, "incomplete", job.span, done_s, provenance, uncovered=left)
-                events = merge_windows(finished, patch_period_s=plan.patch_period_s)
-                segments = [Segment(event.span, event.text, self.name) for event in events]
-                self._library.put_captions(job.entry.video_id, track, segments, summary="", chapters=())
+            is_last = len(finished) == len(run.plan.windows)
+            if is_last or not writes_track or window.value.coverage.is_out_of_distribution:
+                self._library.caption_windows.put(job.entry.video_id, row)
+            else:
+                spent_s = run.seconds_spent + now_s - start
+                self._write_unfinished(job, run.plan, provenance, finished, row, spent_s)
             yield window
+
+    def _write_unfinished(
+        self,
+        job: SourceJob,
+        plan: "SamplingPlan",
+        provenance: Provenance,
+        finished: Sequence["FinishedWindow"],
+        row: CaptionWindowRow,
+        seconds_spent: float,
+    ) -> None:
+        """Write the captions of the finished windows as an incomplete track, and the last one with what goes on from it."""
+        from longview.model.tasks.captioner import merge_finished_windows
+
+        captioned = {window.window for window in finished if not window.coverage.is_out_of_distribution}
+        done_s = max(span.end_s for span in captioned)
+        skipped = [window.span for window in plan.windows if window.span not in captioned and window.span.end_s <= done_s]
+        left = merge_spans([*skipped, Span(done_s, job.span.end_s)])
+        track = Track(self.name, "incomplete", job.span, done_s, provenance, uncovered=left, seconds_spent=seconds_spent)
+        segments = [Segment(event.span, event.text, self.name) for event in merge_finished_windows(finished, plan)]
+        self._library.put_captions(job.entry.video_id, track, segments, summary="", chapters=(), window=row)
 
     def _decline(
         self, job: SourceJob, provenance: Provenance, *, uncovered: tuple[Span, ...], seconds_spent: float = 0.0
@@ -223,7 +245,9 @@ class CaptionSource:
             note=note,
             seconds_spent=seconds_spent,
         )
-        if not is_kept:
+        if is_kept:
+            self._library.caption_windows.delete(job.entry.video_id)
+        else:
             self._library.put_captions(job.entry.video_id, track, (), summary="", chapters=())
         return track
 

@@ -1,6 +1,7 @@
 """Sampling plans within the trained range and the context of one engine."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from longview.model.engine.base import Engine
@@ -47,20 +48,20 @@ class Planner:
         fps: float | None = None,
         max_frames: int | None = None,
         context_tokens: int | None = None,
+        shot_starts_s: Sequence[float] | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> SamplingPlan:
         """Return the plan for this engine's checkpoint and context; see `longview.video.sampler.plan_sampling`.
 
         Where windows of the purpose "caption" overlap, they meet at the start of a shot if one is found there. `progress` follows
-        the detection of shots.
+        the detection of shots. `shot_starts_s`: those at which the windows of an earlier plan meet, so that none are detected.
 
         Raises:
             ImpossiblePlan: the options cannot be satisfied together. Cancelled: the operation was cancelled.
         """
         trained_range = self._engine.checkpoint.trained_range
         budget = Budget(
-            # That of a served model may have been lowered meanwhile.
-            context_tokens=min(self.context_tokens, self._engine.context_tokens, context_tokens or self.context_tokens),
+            context_tokens=self.context_limit(context_tokens),
             reserved_tokens=self._engine.reserved_tokens,
             trained_range=frugal_range(trained_range) if self._engine.is_frugal else trained_range,
             timestamp_tokens=self._engine.timestamp_tokens,
@@ -73,11 +74,17 @@ class Planner:
             raise ContextTooShort(" ".join(filter(None, (str(error), self._engine.context_advice)))) from error
         if purpose != "caption" or len(draft.windows) == 1 or self._decoder.key_frames_only:
             return self._with_kept_period(draft)
-        starts_s = self._find_shot_starts(video, tuple(window_overlaps(draft)), progress)
+        if shot_starts_s is None:
+            shot_starts_s = self._find_shot_starts(video, tuple(window_overlaps(draft)), progress)
         plan = plan_sampling(
-            video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames, shot_starts_s=starts_s
+            video, budget, purpose, start_s=start_s, end_s=end_s, fps=fps, max_frames=max_frames, shot_starts_s=shot_starts_s
         )
         return self._with_kept_period(plan)
+
+    def context_limit(self, context_tokens: int | None = None) -> int:
+        """Return the maximum tokens of a window with question and reply; `context_tokens`: the maximum of the user."""
+        # That of a served model may have been lowered meanwhile.
+        return min(self.context_tokens, self._engine.context_tokens, context_tokens or self.context_tokens)
 
     def _with_kept_period(self, plan: SamplingPlan) -> SamplingPlan:
         """Return a plan whose time resolution is that of the patches that the engine keeps."""

@@ -7,15 +7,15 @@ contested events are refined (`refiner`).
 
 import logging
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, VideoSession
 from longview.model.engine.generation import RETRY_PRESENCE_PENALTY
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.coverage import Coverage, CoverageTracker
+from longview.model.tasks.coverage import Coverage, CoverageTracker, WindowCoverage
 from longview.model.tasks.events import PartialResult
-from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_windows
+from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_decodable_windows, open_windows
 from longview.model.tasks.merging import WindowCaptions, merge_windows
 from longview.model.tasks.options import CaptionOptions
 from longview.model.tasks.prober import Prober
@@ -59,6 +59,15 @@ class Captions:
 
 
 @dataclass(frozen=True)
+class FinishedWindow(WindowCaptions):
+    """The captions of one window of a plan, and all else that the timeline and its coverage need of the window."""
+
+    position: int
+    """Position of the window in the plan, from 0."""
+    coverage: WindowCoverage
+
+
+@dataclass(frozen=True)
 class _Attempt:
     """The captions of one attempt at a window."""
 
@@ -75,40 +84,34 @@ def caption(
     options: CaptionOptions,
     *,
     words: SegmentsWithin = no_segments,
+    finished: Sequence[FinishedWindow] = (),
     keep_sessions: bool = True,
     grounding_pool: SessionPool | None = None,
     progress: Progress = NO_PROGRESS,
-) -> Generator[PartialResult[WindowCaptions], None, Captions]:
+) -> Generator[PartialResult[FinishedWindow], None, Captions]:
     """Caption every window of a plan; yield the captions of each window before all are merged.
 
     With `options.verify` every event is grounded once more, and dropped if the checkpoint does not confirm it. A window whose
     captions fail the check is captioned again from other frames. If that fails too, the better attempt is kept and the window is
-    reported as uncovered. An out-of-distribution window is not captioned. `words`: returns what is said and shown in a span, for
-    a checkpoint that takes it. `keep_sessions`: the windows' sessions stay in the pool for later questions.
-    `grounding_pool`: sessions of a checkpoint that refines the times.
+    reported as uncovered. An out-of-distribution window is yielded without captions. `words`: returns what is said and shown in a
+    span, for a checkpoint that takes it. `finished`: windows that an earlier call with this plan and these options has yielded;
+    they are not opened again, and the result is that of one call. `keep_sessions`: the windows' sessions stay in the pool for
+    later questions. `grounding_pool`: sessions of a checkpoint that refines the times.
 
     Raises:
         UnreadableVideo: no frame of the video can be decoded. Cancelled: the operation was cancelled.
     """
-    windows: list[WindowCaptions] = []
+    windows = {window.position: window for window in finished}
     coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
+    for window in finished:
+        coverage.add_window(window.coverage)
     windows_share = WINDOWS_PROGRESS_SHARE if options.refine else 1.0
-    sessions = open_windows(pool, video, plan, coverage, pin=keep_sessions, progress=progress.child(0.0, windows_share))
-    for window, session, step in sessions:
-        words_here = words_of_window(pool, plan, window, words)
-        attempt = _caption_window(session, prober, options, words_here, step)
-        if options.verify and not attempt.quality.has_passed:
-            second = _retry_window(pool, prober, video, window, options, words, step, attempt)
-            attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
-        if errors := attempt.quality.errors:
-            span = format_spans(window.span)
-            log.info("the captions of %s are unreliable: the reply %s", span, ", ".join(errors))
-        coverage.add(session, is_readable=not attempt.quality.errors)
-        windows.append(WindowCaptions(window.span, attempt.events))
-        pool.release(session)
-        step.update(1.0)
-        yield PartialResult(windows[-1])
-    timeline = merge_windows(windows, patch_period_s=plan.patch_period_s)
+    steps = progress.child(0.0, windows_share)
+    sessions = open_decodable_windows(pool, video, plan, coverage, finished=set(windows), pin=keep_sessions, progress=steps)
+    for position, session, step in sessions:
+        windows[position] = _finish_window(pool, prober, video, plan, position, session, options, words, coverage, step)
+        yield PartialResult(windows[position])
+    timeline = merge_finished_windows(windows.values(), plan)
     if options.refine:
         # Timestamps are probed by the checkpoint that has captioned.
         refining = pool if prober.timestamps else grounding_pool or pool
@@ -123,6 +126,42 @@ def caption(
         level = logging.WARNING if is_partial else logging.INFO
         log.log(level, message, video.path.name, format_spans(*spans), pool.engine.checkpoint.name)
     return Captions(tuple(timeline), coverage.coverage(), tuple(coverage.out_of_distribution))
+
+
+def merge_finished_windows(windows: Iterable[FinishedWindow], plan: SamplingPlan) -> list[Event]:
+    """Merge windows of a plan into one timeline. An out-of-distribution window reports nothing, not even that nothing happens."""
+    in_order = sorted(windows, key=lambda window: window.position)
+    known = [window for window in in_order if not window.coverage.is_out_of_distribution]
+    return merge_windows(known, patch_period_s=plan.patch_period_s)
+
+
+def _finish_window(
+    pool: SessionPool,
+    prober: Prober,
+    video: VideoInfo,
+    plan: SamplingPlan,
+    position: int,
+    session: VideoSession,
+    options: CaptionOptions,
+    words: SegmentsWithin,
+    coverage: CoverageTracker,
+    progress: Progress,
+) -> FinishedWindow:
+    """Caption and check the window of a session, and add it to the coverage."""
+    window = plan.windows[position]
+    if session.is_out_of_distribution:
+        return FinishedWindow(window.span, (), position, coverage.mark_out_of_distribution(window.span))
+    words_here = words_of_window(pool, plan, window, words)
+    attempt = _caption_window(session, prober, options, words_here, progress)
+    if options.verify and not attempt.quality.has_passed:
+        second = _retry_window(pool, prober, video, window, options, words, progress, attempt)
+        attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
+    if errors := attempt.quality.errors:
+        log.info("the captions of %s are unreliable: the reply %s", format_spans(window.span), ", ".join(errors))
+    covered = coverage.add(session, is_readable=not attempt.quality.errors)
+    pool.release(session)
+    progress.update(1.0)
+    return FinishedWindow(window.span, attempt.events, position, covered)
 
 
 def knows_footage(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, progress: Progress = NO_PROGRESS) -> bool:

@@ -6,6 +6,7 @@ checks depends on how many events the checkpoint reports, so a cost with checks 
 
 import functools
 import operator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -76,37 +77,46 @@ def captions_cost(
     options: CaptionOptions,
     *,
     words: SegmentsWithin = no_segments,
+    finished: Collection[int] = (),
     progress: Progress = NO_PROGRESS,
 ) -> Cost:
     """Estimate the cost of `longview.model.tasks.captioner.caption`, and of chapters and summary.
 
-    `words`: returns what is said and shown in a span, as far as it is in the library.
+    `words`: returns what is said and shown in a span, as far as it is in the library. `finished`: positions of windows that are
+    captioned already, and cost nothing more.
 
     Raises:
         Cancelled: the operation was cancelled before the next step of the measurement of the speed.
     """
-    windows = len(plan.windows)
     events = max(1, round(plan.span.duration_s / 60 * EVENTS_PER_MINUTE))
     parts = -(-events * CAPTION_CHARACTERS // MAX_PART_CHARACTERS)
     text_generations = 0 if prober.templates else parts + 1
+    left = plan.without_windows(finished)
+    windows = len(left.windows) if left else 0
     sessions, generations = windows, windows
     tokens = windows * CAPTIONS_TOKENS + text_generations * SUMMARY_TOKENS
     clips = 0
-    words_tokens = _words_tokens(pool, plan, words)
-    prompt_tokens = pool.engine.prefix_tokens(plan) + words_tokens
+    words_tokens = _words_tokens(pool, left, words) if left else 0
+    prompt_tokens = pool.engine.prefix_tokens(left) + words_tokens if left else 0
     if options.verify:
-        generations += events
-        tokens += events * GROUNDING_TOKENS
+        verified = round(events * windows / len(plan.windows))
+        generations += verified
+        tokens += verified * GROUNDING_TOKENS
     if options.refine:
-        clips = (windows - 1) + (round(events * CONTESTED_SHARE) if prober.timestamps else 0)
+        clips = (len(plan.windows) - 1) + (round(events * CONTESTED_SHARE) if prober.timestamps else 0)
         sessions += clips
         generations += clips
-    seconds = pool.engine.estimated_seconds(plan, reply_tokens=tokens // windows, words_tokens=words_tokens, progress=progress)
+    if left:
+        reply_tokens = tokens // windows
+        seconds = pool.engine.estimated_seconds(left, reply_tokens=reply_tokens, words_tokens=words_tokens, progress=progress)
+    else:
+        seconds = _reply_seconds(pool, plan, tokens, progress)
     if clips:
         prompt_tokens += clips * pool.engine.prefix_tokens(_clip_plan(pool, video))
-        seconds = seconds and seconds + clips * (_clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0)
+        clip_seconds = _clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0
+        seconds = None if seconds is None else seconds + clips * clip_seconds
     cost = Cost(sessions, generations, prompt_tokens, seconds, text_generations, is_exact=not (options.verify or options.refine))
-    return _with_requests(cost, pool, plan, tokens)
+    return _with_requests(cost, pool, left or plan, tokens)
 
 
 def locate_cost(
@@ -221,6 +231,15 @@ def _words_tokens(pool: SessionPool, plan: SamplingPlan, words: SegmentsWithin) 
     """Count the tokens of the words in all windows. Those that the library does not have yet cannot be counted."""
     contexts = (words_of_window(pool, plan, window, words).prompt for window in plan.windows)
     return sum(pool.engine.count_tokens(context) for context in contexts if context)
+
+
+def _reply_seconds(pool: SessionPool, plan: SamplingPlan, reply_tokens: int, progress: Progress) -> float | None:
+    """Estimate the time of replies alone, as if they were about the first window of a plan."""
+    first = plan.without_windows(range(1, len(plan.windows)))
+    assert first is not None
+    with_replies = pool.engine.estimated_seconds(first, reply_tokens=reply_tokens, progress=progress)
+    without = pool.engine.estimated_seconds(first, reply_tokens=0, progress=progress)
+    return None if with_replies is None or without is None else with_replies - without
 
 
 def _clip_seconds(pool: SessionPool, video: VideoInfo, reply_tokens: int) -> float | None:

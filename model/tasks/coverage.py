@@ -34,48 +34,90 @@ class Coverage:
         return text
 
 
+@dataclass(frozen=True)
+class WindowCoverage:
+    """What one window adds to the coverage of a plan."""
+
+    window: Span
+    is_readable: bool
+    """Whether it has decodable frames, and its reply was complete and could be parsed."""
+    is_out_of_distribution: bool = False
+    undecodable: tuple[Span, ...] = ()
+    """Spans whose frames are damaged or missing."""
+    frames: int = 0
+    """Number of decoded frames."""
+    prompt_tokens: int = 0
+    """Number of tokens of the prompt with these frames."""
+    max_gap_s: float = 0.0
+    """Longest time between two frames, in seconds, if only key frames are decoded; 0 otherwise."""
+
+    @property
+    def uncovered(self) -> list[Span]:
+        """Spans without decodable frames or a readable reply."""
+        return list(self.undecodable) if self.is_readable else [self.window]
+
+
 class CoverageTracker:
-    """Collects the coverage of a plan, session by session."""
+    """Collects the coverage of a plan, window by window."""
 
     def __init__(self, plan: SamplingPlan, *, key_frames_only: bool = False) -> None:
         """`key_frames_only`: only key frames are decoded, so that the patch period is that of the sessions, not of the plan."""
         self._patch_period_s = plan.patch_period_s
         self._key_frames_only = key_frames_only
-        self._covered: list[Span] = []
-        self._uncovered: list[Span] = []
-        self.out_of_distribution: list[Span] = []
-        """Windows that are out-of-distribution for the checkpoint."""
-        self._frames = 0
-        self._prompt_tokens = 0
+        self._windows: list[WindowCoverage] = []
 
     @property
     def has_gaps(self) -> bool:
         """Whether some frames or replies were unreadable. An event may then be present although it was not found."""
-        return bool(self._uncovered)
+        return any(item.uncovered and not item.is_out_of_distribution for item in self._windows)
 
-    def mark_uncovered(self, span: Span, *, out_of_distribution: bool = False) -> None:
-        """Note a window that has no decodable frames, or that is out-of-distribution."""
-        (self.out_of_distribution if out_of_distribution else self._uncovered).append(span)
+    @property
+    def out_of_distribution(self) -> list[Span]:
+        """Windows that are out-of-distribution for the checkpoint."""
+        return [item.window for item in self._windows if item.is_out_of_distribution]
 
-    def add(self, session: VideoSession, *, is_readable: bool = True) -> None:
-        """Add the window of a session after its reply; `is_readable`: the reply was complete and could be parsed."""
-        self._frames += session.frames
-        self._prompt_tokens += session.prompt_tokens
+    def mark_uncovered(self, span: Span) -> None:
+        """Note a window that has no decodable frames."""
+        self.add_window(WindowCoverage(span, is_readable=False))
+
+    def mark_out_of_distribution(self, span: Span) -> WindowCoverage:
+        """Note a window that is out-of-distribution; return what it adds."""
+        return self.add_window(WindowCoverage(span, is_readable=False, is_out_of_distribution=True))
+
+    def add(self, session: VideoSession, *, is_readable: bool = True) -> WindowCoverage:
+        """Add the window of a session after its reply, and return what it adds.
+
+        `is_readable`: the reply was complete and could be parsed.
+        """
         window = session.window
-        if self._key_frames_only:
-            self._patch_period_s = max(self._patch_period_s, max_gap_s(session))
-        if not is_readable:
-            self._uncovered.append(window)
-            return
-        gaps = [Span(max(span.start_s, window.start_s), min(span.end_s, window.end_s)) for span in session.undecodable]
-        self._uncovered += gaps
-        self._covered += subtract_spans(window, gaps)
+        return self.add_window(
+            WindowCoverage(
+                window,
+                is_readable,
+                undecodable=tuple(
+                    Span(max(span.start_s, window.start_s), min(span.end_s, window.end_s)) for span in session.undecodable
+                ),
+                frames=session.frames,
+                prompt_tokens=session.prompt_tokens,
+                max_gap_s=max_gap_s(session) if self._key_frames_only else 0.0,
+            )
+        )
+
+    def add_window(self, coverage: WindowCoverage) -> WindowCoverage:
+        """Add a window, also one of an earlier run; return it."""
+        self._windows.append(coverage)
+        return coverage
 
     def coverage(self) -> Coverage:
         """Return the coverage of all added windows. Seconds that several windows share count once."""
-        seconds = sum(span.duration_s for span in merge_spans(self._covered))
-        uncovered = merge_spans([*self._uncovered, *self.out_of_distribution])
-        return Coverage(seconds, self._frames, self._patch_period_s, uncovered, self._prompt_tokens)
+        covered = [span for item in self._windows for span in subtract_spans(item.window, item.uncovered)]
+        return Coverage(
+            seconds=sum(span.duration_s for span in merge_spans(covered)),
+            frames=sum(item.frames for item in self._windows),
+            patch_period_s=max([self._patch_period_s, *(item.max_gap_s for item in self._windows)]),
+            uncovered=merge_spans(span for item in self._windows for span in item.uncovered),
+            prompt_tokens=sum(item.prompt_tokens for item in self._windows),
+        )
 
 
 def max_gap_s(session: VideoSession) -> float:

@@ -1,7 +1,7 @@
 """Temporal grounding: find the spans in which a session sees a query, in the windows of a plan and in short clips."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from longview.model.engine.base import VideoSession
@@ -45,19 +45,45 @@ def open_windows(
     Raises:
         UnreadableVideo: after the last window, if no window has a decodable frame. Cancelled: the operation was cancelled.
     """
+    for position, session, step in open_decodable_windows(pool, video, plan, coverage, pin=pin, progress=progress):
+        window = plan.windows[position]
+        if session.is_out_of_distribution:
+            coverage.mark_out_of_distribution(window.span)
+        else:
+            yield window, session, step
+
+
+def open_decodable_windows(
+    pool: SessionPool,
+    video: VideoInfo,
+    plan: SamplingPlan,
+    coverage: CoverageTracker,
+    *,
+    finished: Collection[int] = (),
+    pin: bool = True,
+    progress: Progress = NO_PROGRESS,
+) -> Iterator[tuple[int, VideoSession, Progress]]:
+    """Open the windows of a plan; yield the position of each window in the plan, its session, and its part of `progress`.
+
+    Windows without decodable frames are noted in `coverage`. `finished`: positions of windows that are not opened.
+    `pin`: see `SessionPool.session`.
+
+    Raises:
+        UnreadableVideo: after the last window, if no window has a decodable frame. Cancelled: the operation was cancelled.
+    """
     failures = []
-    for window, step in zip(plan.windows, progress.steps(len(plan.windows)), strict=True):
+    for (position, window), step in zip(enumerate(plan.windows), progress.steps(len(plan.windows)), strict=True):
+        if position in finished:
+            step.skip(1.0)
+            continue
         try:
             session = pool.session(video, plan, window, pin=pin, progress=step.child(0.0, DECODING_PROGRESS_SHARE))
         except UnreadableVideo as error:
             failures.append(error)
             coverage.mark_uncovered(window.span)
             continue
-        if session.is_out_of_distribution:
-            coverage.mark_uncovered(window.span, out_of_distribution=True)
-            continue
-        yield window, session, step.child(DECODING_PROGRESS_SHARE, 1.0)
-    if len(failures) == len(plan.windows):
+        yield position, session, step.child(DECODING_PROGRESS_SHARE, 1.0)
+    if failures and len(failures) == len(plan.windows):
         raise failures[-1]
 
 
