@@ -144,14 +144,15 @@ def test_interrupted_captions_go_on_at_the_next_window(
     interrupted: Path, tmp_path: Path, path: Path, whole: tuple[Path, IndexResult], requests: list[tuple[float, ...]]
 ) -> None:
     folder = Path(shutil.copytree(interrupted, tmp_path / "library"))
+    windows = plan_of(open_library(folder), path).windows
     app = open_library(folder)
-    windows = plan_of(app, path).windows
     (before,) = app.videos()
     requests.clear()
     *events, done = app.index(path, OPTIONS)
     assert isinstance(done, Done)
     assert [event.value.position for event in events if isinstance(event, PartialResult)] == [3]
-    # The first, the middle and the last window are not examined again, either.
+    # Neither are shots detected again, nor the first, the middle and the last window examined.
+    assert requests[0] == windows[3].times_s
     assert [window.times_s in requests for window in windows] == [False, False, False, True]
     assert contents(folder) == contents(whole[0])
     fractions = [event.fraction for event in events if isinstance(event, ProgressReport)]

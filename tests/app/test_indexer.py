@@ -210,3 +210,5 @@ def test_replies_that_cannot_be_read_leave_the_captions_as_they_are(app: Longvie
     assert report.status == "failed" and "could be read as captions" in report.reason
     entry = app.video(entry.video_id)
     assert app.segments(entry, "captions") == before and not app.is_outdated(entry)
+    # The next run asks again.
+    assert app.library.caption_windows.rows(entry.video_id) == ()

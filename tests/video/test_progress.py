@@ -102,6 +102,18 @@ def test_remaining_time_is_estimated_from_the_elapsed_time(monkeypatch: pytest.M
     assert progress.report.seconds_left == 0.0
 
 
+def test_skipped_part_does_not_shorten_the_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now_s[0])
+    progress = Progress()
+    progress.child(0.0, 0.6).skip(1.0)
+    assert progress.report.fraction == 0.6 and progress.report.seconds_left is None
+    now_s[0] = 110.0
+    progress.child(0.6, 1.0).update(0.25)
+    assert progress.report.fraction == pytest.approx(0.7)
+    assert progress.report.seconds_left == pytest.approx(30.0)
+
+
 def test_cancel_ends_all_parts_of_the_operation_and_no_other() -> None:
     progress, other = Progress(), Progress()
     part = progress.child(0.2, 0.6).child(0.5, 1.0)

@@ -14,7 +14,17 @@ from longview.model.engine.checkpoints import DEMO
 from longview.model.engine.profiles import find_profile
 from longview.video.errors import ImpossiblePlan
 from longview.video.probe import VideoInfo
-from longview.video.sampler import Budget, Purpose, SamplingPlan, TrainedRange, Window, fit_grid, plan_sampling
+from longview.video.sampler import (
+    Budget,
+    Purpose,
+    SamplingPlan,
+    TrainedRange,
+    Window,
+    fit_grid,
+    plan_sampling,
+    window_meetings_s,
+    window_overlaps,
+)
 
 QWEN3_VL = find_profile("qwen3_vl").trained_range
 DEMO_RANGE = json.loads((DEMO / "trained_range.json").read_text(encoding="utf-8"))
@@ -104,6 +114,19 @@ def test_every_window_is_within_budget_and_trained_range(
         assert window.times_s[-1] - window.clock_offset_s <= trained_range.max_timestamp_s
         assert trained_range.min_frame_period_s - 1e-9 <= window.frame_period_s <= trained_range.max_frame_period_s + 1e-6
     assert plan.total_tokens == sum(token_counts)
+
+
+@many
+@given(durations, budgets, checkpoints, st.lists(st.floats(0.0, 86400.0), max_size=50))
+def test_plan_is_made_again_from_the_times_at_which_its_windows_meet(
+    duration_s: float, tokens: int, checkpoint: str, shares: list[float]
+) -> None:
+    video, budget = video_info(duration_s), make_budget(tokens, TRAINED_RANGES[checkpoint])
+    overlaps = window_overlaps(plan_or_reject(video, budget, "caption"))
+    # Shots begin in some of the overlaps, and elsewhere.
+    starts_s = {span.start_s + share % 1.0 * span.duration_s for span, share in zip(overlaps, shares, strict=False)}
+    plan = plan_sampling(video, budget, "caption", shot_starts_s=sorted(starts_s | set(shares)))
+    assert plan_sampling(video, budget, "caption", shot_starts_s=window_meetings_s(plan)) == plan
 
 
 @many

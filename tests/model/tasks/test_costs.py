@@ -11,7 +11,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
 from longview.model.tasks import costs
 from longview.model.tasks.answerer import answer_question
-from longview.model.tasks.captioner import Captions, caption
+from longview.model.tasks.captioner import Captions, FinishedWindow, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
@@ -91,6 +91,31 @@ def test_captions_without_checks_take_one_reply_per_window(
     assert (len(engine.sessions), len(engine.prompts), engine.text_prompts) == (4, 4, [])
     assert (cost.sessions, cost.generations, cost.is_exact) == (4, 4, True)
     assert cost.prompt_tokens == plan.visual_tokens + plan.timestamp_tokens
+
+
+def test_finished_windows_cost_nothing(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
+    costs_left = [
+        costs.captions_cost(counted_pool, PROBER, video, plan, FREE_CAPTIONS, finished=range(count)) for count in range(5)
+    ]
+    assert [(cost.sessions, cost.generations) for cost in costs_left] == [(4, 4), (3, 3), (2, 2), (1, 1), (0, 0)]
+    assert [cost.text_generations for cost in costs_left] == [costs_left[0].text_generations] * 5 and costs_left[
+        -1
+    ].prompt_tokens == 0
+    finished: list[FinishedWindow] = []
+    for event in caption(counted_pool, PROBER, video, plan, FREE_CAPTIONS):
+        finished.append(event.value)
+        if len(finished) == 3:
+            break
+    scripted(counted_pool).sessions.clear()
+    progress = RecordedProgress()
+    captions = run_to_end(caption(counted_pool, PROBER, video, plan, FREE_CAPTIONS, finished=finished, progress=progress))
+    assert len(scripted(counted_pool).sessions) == costs_left[3].sessions
+    # It begins at the fraction that is done.
+    assert {fraction for fraction in progress.fractions if fraction < 0.75} == {0.0, 0.25, 0.5}
+    progress.check_complete()
+    check_events(captions, *TIMELINE)
+    counted_pool.discard()
+    assert captions == caption_all(counted_pool, video, plan, FREE_CAPTIONS)
 
 
 def test_checks_of_captions_take_more_replies(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
