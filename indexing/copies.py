@@ -11,7 +11,7 @@ from longview.indexing.database_errors import damaged
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.integrity import database_problems
 from longview.indexing.recovery import dated, keep, only_process
-from longview.indexing.track_rows import rebuild_passages
+from longview.indexing.track_rows import rebuild_passages, searched_tracks
 from longview.indexing.vectors import INDEX_FILE
 from longview.video.progress import NO_PROGRESS, Progress
 
@@ -23,7 +23,7 @@ CHECK_INSTRUCTIONS = 100_000
 
 @dataclass(frozen=True)
 class DatabaseFacts:
-    """What a copy of a database has."""
+    """What a copy of a database has, without the videos that were removed."""
 
     schema_version: int
     video_count: int
@@ -67,7 +67,11 @@ def copy_database(folder: Path, target: Path, progress: Progress = NO_PROGRESS) 
             raise damaged(folder / DATABASE, problem)
         version, videos, segments = (
             int(copy.execute(query).fetchone()[0])
-            for query in ("PRAGMA user_version", "SELECT count(*) FROM videos", "SELECT count(*) FROM segments")
+            for query in (
+                "PRAGMA user_version",
+                "SELECT count(*) FROM videos WHERE removed_at = ''",
+                "SELECT count(*) FROM segments JOIN videos USING (video_id) WHERE removed_at = ''",
+            )
         )
     return DatabaseFacts(version, videos, segments)
 
@@ -103,9 +107,9 @@ def prepare_replacement(library: Path, source: Path, progress: Progress = NO_PRO
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").fetchone()
             db.execute("DELETE FROM sqlite_sequence WHERE name = 'passages'")
             db.execute("INSERT INTO sqlite_sequence VALUES ('passages', ?)", (max(passage_id, row[0] if row else 0),))
-            tracks = db.execute("SELECT video_id, source FROM tracks").fetchall()
-            for number, track in enumerate(tracks):
-                rebuild_passages(db, track["video_id"], track["source"])
+            tracks = searched_tracks(db)
+            for number, (video_id, source_name) in enumerate(tracks):
+                rebuild_passages(db, video_id, source_name)
                 progress.update((number + 1) / len(tracks))
         db.execute("UPDATE revision SET number = max(number, ?) + 1", (revision,))
     with closing(sqlite3.connect(source / DATABASE, isolation_level=None)) as db:

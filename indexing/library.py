@@ -14,8 +14,10 @@ from longview.indexing.caption_windows import CaptionWindowRow, CaptionWindows, 
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
 from longview.indexing.job_queue import JobQueue
+from longview.indexing.removals import Removals, RemovedVideo
 from longview.indexing.track import ID_DIGITS
 from longview.indexing.track_rows import (
+    IS_NOT_REMOVED,
     insertion,
     now,
     provenance_columns,
@@ -98,6 +100,7 @@ class Library:
         self.versions = Versions(self._database)
         self.jobs = JobQueue(self._database)
         self.caption_windows = CaptionWindows(self._database)
+        self.removals = Removals(self._database)
 
     def require_writable(self) -> None:
         """Check that the library can be written.
@@ -108,7 +111,10 @@ class Library:
         self._database.require_writable()
 
     def put(self, entry: VideoEntry) -> VideoEntry:
-        """Write a video without its tracks; replace what the library has about it, except when it was added."""
+        """Write a video without its tracks; replace what the library has about it, except when it was added.
+
+        If it was removed, that becomes final: nothing of what was found before comes back.
+        """
         values = {
             "video_id": entry.video_id,
             "content_hash": entry.content_hash,
@@ -123,6 +129,7 @@ class Library:
         kept = ("video_id", "content_hash", "added_at")
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept)
         with self._database.transaction() as db:
+            db.execute("DELETE FROM videos WHERE video_id = :video_id AND removed_at != ''", values)
             db.execute(f"{insertion('videos', values)} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
         return self.pending_video(entry.video_id)
 
@@ -166,12 +173,9 @@ class Library:
             elif window:
                 write_caption_window(db, video_id, window)
 
-    def remove(self, video_id: str) -> None:
-        """Delete a video, its tracks, also the earlier ones, and its conversation; the video file stays."""
-        with self._database.transaction() as db:
-            # A cascade would not run the triggers of the word index for passages.
-            db.execute("DELETE FROM passages WHERE video_id = ?", (video_id,))
-            db.execute("DELETE FROM videos WHERE video_id = ?", (video_id,))
+    def remove(self, video_id: str) -> RemovedVideo:
+        """Remove a video; see `Removals.remove`."""
+        return self.removals.remove(video_id)
 
     def set_path(self, video_id: str, path: Path) -> None:
         """Set the path of a video file that was moved."""
@@ -181,14 +185,14 @@ class Library:
     def videos(self) -> tuple[VideoEntry, ...]:
         """Return all videos in the order in which they were added. A video without tracks is not in the library yet."""
         with self._database.connection() as db:
-            rows = db.execute(f"SELECT * FROM videos WHERE {_HAS_TRACKS} ORDER BY added_at, rowid").fetchall()
+            rows = db.execute(f"SELECT * FROM videos WHERE {_IS_IN_LIBRARY} ORDER BY added_at, rowid").fetchall()
             tracks = tracks_of(db)
             return tuple(_entry(row, tracks.get(row["video_id"], ())) for row in rows)
 
     def titles(self) -> dict[str, str]:
         """Return the titles of all videos by their ids."""
         with self._database.connection() as db:
-            return dict(db.execute("SELECT video_id, title FROM videos").fetchall())
+            return dict(db.execute("SELECT video_id, title FROM videos WHERE removed_at = ''").fetchall())
 
     def video(self, reference: str) -> VideoEntry:
         """Return the video with this id, or the only one whose id has this prefix.
@@ -199,7 +203,7 @@ class Library:
         prefix = reference.strip().lower()
         with self._database.connection() as db:
             rows = db.execute(
-                f"SELECT * FROM videos WHERE {_HAS_TRACKS} AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
+                f"SELECT * FROM videos WHERE {_IS_IN_LIBRARY} AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
                 {"prefix": prefix},
             ).fetchall()
             if not prefix or not rows:
@@ -220,19 +224,20 @@ class Library:
             "asked_at": now(),
         }
         with self._database.transaction() as db:
-            if db.execute("SELECT 1 FROM videos WHERE video_id = ?", (video_id,)).fetchone():
+            if db.execute("SELECT 1 FROM videos WHERE video_id = ? AND removed_at = ''", (video_id,)).fetchone():
                 db.execute(insertion("answers", values), values)
 
     def delete_answers(self, video_id: str) -> None:
         """Delete the conversation about a video."""
         with self._database.transaction() as db:
-            db.execute("DELETE FROM answers WHERE video_id = ?", (video_id,))
+            # A page that is still open does not clear the conversation about a video that may come back.
+            db.execute(f"DELETE FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED}", {"video_id": video_id})
 
     def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
         """Return the latest questions about a video and their answers, oldest first."""
         with self._database.connection() as db:
             rows = db.execute(
-                "SELECT * FROM answers WHERE video_id = :video_id ORDER BY answer_id DESC LIMIT :limit",
+                f"SELECT * FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} ORDER BY answer_id DESC LIMIT :limit",
                 {"video_id": video_id, "limit": limit},
             ).fetchall()
         return tuple(
@@ -265,7 +270,7 @@ class Library:
             )
 
 
-_HAS_TRACKS = "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id)"
+_IS_IN_LIBRARY = "removed_at = '' AND EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id)"
 
 
 def _chapters_json(chapters: Sequence[Event]) -> str:

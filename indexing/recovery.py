@@ -27,7 +27,7 @@ from longview.indexing.database_pages import INDEX_INTERIOR, INDEX_LEAF, TABLE_L
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.schema import MIGRATIONS, statements
 from longview.indexing.terms import index_text
-from longview.indexing.track_rows import UNKNOWN_LANGUAGE, insertion, now, rebuild_passages
+from longview.indexing.track_rows import UNKNOWN_LANGUAGE, insertion, now, rebuild_passages, searched_tracks
 from longview.video.atomic import atomic_write
 
 try:
@@ -50,6 +50,7 @@ PATTERNS = {
     "content_hash": re.compile(r"[0-9a-f]{12,}"),
     "source": re.compile(r"[a-z_]{0,30}"),
     "status": re.compile(r"complete|incomplete|declined|failed"),
+    "removed_at": re.compile(r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.]*\+00:00"),
 }
 PATTERN_TABLES = frozenset(
     {
@@ -201,7 +202,7 @@ def _write(path: Path, pages: DatabasePages, version: int, recovery: Recovery) -
         _migrate(db, version, len(MIGRATIONS))
         _restore_parents(db, recovery)
         _mark_damaged_tracks(db, recovery)
-        for video_id, source in db.execute("SELECT video_id, source FROM tracks").fetchall():
+        for video_id, source in searched_tracks(db):
             rebuild_passages(db, video_id, source)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")
@@ -365,7 +366,7 @@ def _delete(db: sqlite3.Connection, table: str, row_numbers: list[int], recovery
 
 def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
     """Mark tracks that have fewer segments than they counted as incomplete, so that `index` makes them again."""
-    missing = 0
+    missing, searched = 0, set(searched_tracks(db))
     for track in db.execute("SELECT number, video_id, source, segment_counts FROM tracks").fetchall():
         rows = db.execute(
             "SELECT coalesce(language, :unknown), count(*) FROM segments "
@@ -385,7 +386,8 @@ def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
                 "UPDATE tracks SET status = 'incomplete', prompt_version = '', note = ? WHERE number = ?",
                 (RECOVERED_NOTE, track["number"]),
             )
-            recovery.damaged_videos.append(track["video_id"])
+            if (track["video_id"], track["source"]) in searched:
+                recovery.damaged_videos.append(track["video_id"])
         db.execute("UPDATE tracks SET segment_counts = ? WHERE number = ?", (json.dumps(counts), track["number"]))
     recovery.damaged_videos = list(dict.fromkeys(recovery.damaged_videos))
     recovery.lost_rows["segments"] = max(recovery.lost_rows["segments"], missing)

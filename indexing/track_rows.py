@@ -19,6 +19,8 @@ SEGMENT_COLUMNS = "origin, start_s, end_s, text, language, confidence, words, bo
 """Columns that `segments` and `earlier_segments` have in common."""
 UNVERSIONED_SOURCES = frozenset({"subtitles"})
 """Sources whose earlier tracks are not kept: files have the subtitles, and no model makes them."""
+IS_NOT_REMOVED = "EXISTS (SELECT 1 FROM videos WHERE videos.video_id = :video_id AND removed_at = '')"
+"""Condition that the video `:video_id` is not among those that were removed and can be brought back."""
 UNKNOWN_LANGUAGE = ""
 """Key of the segments without a language in the counts of a track."""
 
@@ -29,7 +31,7 @@ def require_video(db: sqlite3.Connection, video_id: str) -> None:
     Raises:
         UnknownVideo: it was removed meanwhile.
     """
-    if db.execute("SELECT 1 FROM videos WHERE video_id = ?", (video_id,)).fetchone() is None:
+    if db.execute("SELECT 1 FROM videos WHERE video_id = ? AND removed_at = ''", (video_id,)).fetchone() is None:
         raise UnknownVideo("The video was removed from the library while it was being indexed.")
 
 
@@ -65,6 +67,12 @@ def tracks_of(db: sqlite3.Connection, video_id: str | None = None) -> dict[str, 
     for row in rows:
         tracks.setdefault(row["video_id"], []).append(track_from(row))
     return {number: tuple(items) for number, items in tracks.items()}
+
+
+def searched_tracks(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Return video and source of all tracks that have passages: removed videos have none."""
+    rows = db.execute("SELECT video_id, source FROM tracks JOIN videos USING (video_id) WHERE removed_at = ''")
+    return [(video_id, source) for video_id, source in rows.fetchall()]
 
 
 def insertion(table: str, values: dict[str, Any]) -> str:

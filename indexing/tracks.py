@@ -14,6 +14,7 @@ from longview.indexing.errors import TrackChanged
 from longview.indexing.passages import Passage
 from longview.indexing.track import Provenance, StoredSegment, Track, TrackStatus
 from longview.indexing.track_rows import (
+    IS_NOT_REMOVED,
     UNKNOWN_LANGUAGE,
     add_passages,
     delete_open_segments,
@@ -101,6 +102,7 @@ class Tracks:
     def delete(self, video_id: str, source: str) -> None:
         """Delete a track with its segments."""
         with self._database.transaction() as db:
+            require_video(db, video_id)
             delete_segments(db, video_id, source)
             db.execute(
                 "DELETE FROM tracks WHERE video_id = :video_id AND source = :source", {"video_id": video_id, "source": source}
@@ -109,6 +111,7 @@ class Tracks:
     def delete_unbegun(self, video_id: str) -> None:
         """Delete the tracks of a video that failed or were interrupted before they had come anywhere."""
         with self._database.transaction() as db:
+            require_video(db, video_id)
             db.execute(
                 "DELETE FROM tracks WHERE video_id = :video_id AND status IN ('incomplete', 'failed') AND done_s <= start_s "
                 "AND NOT EXISTS (SELECT 1 FROM segments WHERE segments.video_id = tracks.video_id "
@@ -128,6 +131,7 @@ class Tracks:
         # Conditions that do not apply are left out, so that the others can use the index.
         values: dict[str, Any] = {"video_id": video_id, "source": source, "language": language}
         clauses = [f"{name} = :{name}" for name, value in values.items() if value is not None]
+        clauses.append(IS_NOT_REMOVED)
         if within is not None:
             clauses.append("start_s < :end_s AND end_s > :start_s")
             values |= {"start_s": within.start_s, "end_s": within.end_s}
@@ -149,7 +153,8 @@ class Tracks:
         """Return the streams and files that a track's segments are from."""
         with self._database.connection() as db:
             rows = db.execute(
-                "SELECT DISTINCT origin FROM segments WHERE video_id = :video_id AND source = :source ORDER BY origin",
+                f"SELECT DISTINCT origin FROM segments WHERE video_id = :video_id AND source = :source AND {IS_NOT_REMOVED} "
+                "ORDER BY origin",
                 {"video_id": video_id, "source": source},
             )
             return tuple(row[0] for row in rows)
@@ -232,6 +237,11 @@ class Tracks:
                 "SELECT count(*) FROM passages WHERE :video_id IS NULL OR video_id = :video_id", {"video_id": video_id}
             )
             return int(row.fetchone()[0])
+
+    def passage_counts(self) -> dict[str, int]:
+        """Return the numbers of passages of all videos that have any, by their ids."""
+        with self._database.connection() as db:
+            return dict(map(tuple, db.execute("SELECT video_id, count(*) FROM passages GROUP BY video_id").fetchall()))
 
     def count_with_term(self, term: str, video_id: str | None = None) -> int:
         """Return the number of passages that have a term, in all videos or in one."""

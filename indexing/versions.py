@@ -24,7 +24,9 @@ _TRACK_COLUMNS = (
 _VERSIONS = (
     f"SELECT {_TRACK_COLUMNS}, '' AS replaced_at, CASE source WHEN 'captions' THEN summary ELSE '' END AS summary, "
     "CASE source WHEN 'captions' THEN chapters ELSE '[]' END AS chapters FROM tracks JOIN videos USING (video_id) "
-    f"UNION ALL SELECT {_TRACK_COLUMNS}, replaced_at, summary, chapters FROM earlier_tracks"
+    "WHERE removed_at = '' "
+    f"UNION ALL SELECT {_TRACK_COLUMNS}, replaced_at, summary, chapters FROM earlier_tracks WHERE EXISTS "
+    "(SELECT 1 FROM videos WHERE videos.video_id = earlier_tracks.video_id AND removed_at = '')"
 )
 _SEGMENTS = (
     f"SELECT segment_id, video_id, source, {SEGMENT_COLUMNS} FROM segments WHERE video_id = :video_id AND source = :source "

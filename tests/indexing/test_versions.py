@@ -164,10 +164,13 @@ def test_removal_deletes_all_versions_and_their_numbers_are_not_used_again(libra
     with pytest.raises(UnknownVideo, match="removed"):
         write_captions(library, caption_track(FIRST), "three")
     assert library.versions.of_video(VIDEO) == ()
+    with pytest.raises(UnknownVersion, match="There is no version"):
+        library.versions.version(OTHER, min(numbers))
+    # Indexing it again makes the removal final.
+    library.put(sample_entry(VIDEO))
     with sqlite3.connect(library.folder / DATABASE) as db:
         for table in ("tracks", "segments", "earlier_tracks", "earlier_segments"):
             assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
-    library.put(sample_entry(VIDEO))
     write_captions(library, caption_track(FIRST), "four")
     assert not numbers & {version.number for version in library.versions.of_video(VIDEO)}
 
