@@ -15,6 +15,7 @@ def load_verbs() -> None:
     import longview.app.cli.export
     import longview.app.cli.indexing
     import longview.app.cli.jobs
+    import longview.app.cli.library
     import longview.app.cli.models
     import longview.app.cli.serve
     import longview.app.cli.words  # noqa: F401

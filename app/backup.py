@@ -24,6 +24,7 @@ from longview.indexing.database import DATABASE, program_version
 from longview.indexing.database_errors import remains
 from longview.indexing.errors import LibraryFull
 from longview.indexing.library import Library, VideoEntry
+from longview.indexing.removals import UPLOADS, RemovedVideo
 from longview.video.atomic import atomic_write
 from longview.video.progress import NO_PROGRESS, Progress
 
@@ -31,7 +32,7 @@ MANIFEST = "backup.json"
 FORMAT = 1
 """Version of the form of a back-up."""
 MAX_MANIFEST_BYTES = 64 << 20
-UPLOADS, ORIGINALS = "uploads", "originals"
+ORIGINALS = "originals"
 UPLOAD_PATTERN = re.compile(r"[0-9a-f]{12}-.+")
 MEMBER_PATTERN = re.compile(r"(?:uploads|originals/[0-9a-f]{12})/([^/]+)")
 """Names of the members of a back-up beside database and manifest; the group is a file name."""
@@ -113,10 +114,14 @@ def backup(library_folder: Path, target: Path, *, with_originals: bool, progress
             report = BackupReport(target, manifest)
             step = progress.child(0.2, 0.6, "Writing the back-up")
             # What is added to the library from now on is not in the back-up.
-            entries = Library(Path(folder)).videos()
+            copied = Library(Path(folder))
+            entries, removed = copied.videos(), copied.removals.videos()
+            videos: tuple[VideoEntry | RemovedVideo, ...] = (*entries, *removed)
+            hashes = {video.video_id: video.content_hash for video in videos}
             files = _video_files(library, entries, report, with_originals=with_originals, progress=step)
+            _note_removed_uploads(library, removed, files, manifest, step)
             require_space(target.parent, sum(path.stat().st_size for path in (copy, *files.values())))
-            _write(partial, copy, files, report, {entry.video_id: entry for entry in entries}, step)
+            _write(partial, copy, files, report, hashes, step)
         with open_backup(partial) as (archive, read_back):
             if read_back != manifest:
                 raise BackupUnusable(f"{target} was not written as it should be, and was deleted; its disk may be damaged.")
@@ -168,6 +173,16 @@ def _video_files(
     return files
 
 
+def _note_removed_uploads(
+    library: Library, removed: tuple[RemovedVideo, ...], files: dict[str, Path], manifest: Manifest, progress: Progress
+) -> None:
+    """Note which uploads belong to removed videos, so that these have their files when they are brought back after a restore."""
+    names = {path: name for name, path in files.items()}
+    for video in removed:
+        if video.path in names and has_original(library, video, progress):
+            manifest.originals[video.video_id] = names[video.path]
+
+
 def is_portable(name: str) -> bool:
     """Whether a text is the name of a file in its folder on every system, and not a path."""
     is_name = name not in ("", ".", "..") and PurePosixPath(name).name == PureWindowsPath(name).name == name
@@ -175,9 +190,9 @@ def is_portable(name: str) -> bool:
 
 
 def _write(
-    partial: Path, copy: Path, files: dict[str, Path], report: BackupReport, entries: dict[str, VideoEntry], progress: Progress
+    partial: Path, copy: Path, files: dict[str, Path], report: BackupReport, hashes: dict[str, str], progress: Progress
 ) -> None:
-    """Write the members, and note their sizes and hashes."""
+    """Write the members, and note their sizes and hashes. `hashes`: the content hashes of the videos by their ids."""
     ids = {name: video_id for video_id, name in report.manifest.originals.items()}
     total = max(1, sum(path.stat().st_size for path in (copy, *files.values())))
     done = 0
@@ -196,7 +211,7 @@ def _write(
                 sha256, content = hashlib.sha256(), hashlib.blake2b(digest_size=20)
                 with _opened(path) as read, archive.open(info, "w", force_zip64=True) as member:
                     size_bytes = transfer(read, member.write, (sha256, content), report_bytes)
-                if (video_id := ids.get(name)) and content.hexdigest() != entries[video_id].content_hash:
+                if (video_id := ids.get(name)) and content.hexdigest() != hashes[video_id]:
                     raise BadRequest(f"{path} was changed while it was being backed up; try again.")
                 report.manifest.members[name] = Member(size_bytes=size_bytes, sha256=sha256.hexdigest())
             archive.writestr(MANIFEST, report.manifest.model_dump_json(indent=1), zipfile.ZIP_DEFLATED)

@@ -4,13 +4,14 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.library_check import quick_problems
 from longview.app.service import Longview, Track, VideoEntry
 from longview.app.sources import SOURCES
+from longview.app.storage import library_bytes, missing_ids
 from longview.indexing.database import DATABASE
 from longview.indexing.database_errors import is_writable
 from longview.indexing.embedder import check_encoder, encoder_folder
@@ -107,14 +108,17 @@ def examine(app: Longview) -> Diagnosis:
         "videos": len(entries),
         "segments": {name: sum(track.segment_count for track in _tracks(entries, name)) for name in SOURCES},
         "disk_free_bytes": free,
+        "bytes": asdict(library_bytes(app.library, entries)),
         "library_is_writable": is_writable(app.library.folder / DATABASE),
     }
     if free < MIN_DISK_BYTES:
         problems.append(f"Only {free >> 20} MiB are free on the disk of the library ({app.library.folder}); delete other files.")
+    missing = missing_ids(entries)
     problems += [
-        f"The file of {entry.video_id} ({entry.title}) is no longer at {entry.path}; index it again from where it is now."
+        f"The file of {entry.video_id} ({entry.title}) is no longer at {entry.path}; if it was moved or renamed, "
+        "`longview relink FOLDER` finds it again."
         for entry in entries
-        if not entry.path.exists()
+        if entry.video_id in missing
     ]
     if facts["checkpoint"]:
         facts["outdated"] = [entry.video_id for entry in entries if app.is_outdated(entry)]

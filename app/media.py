@@ -13,9 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from longview.app.cache_limit import CACHE_FOLDERS, CacheLimit
 from longview.app.errors import BadRequest, NoSpace, VideoGone
 from longview.indexing.errors import LibraryFull, LibraryReadOnly, UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
+from longview.indexing.removals import UPLOADS, RemovedVideo
 from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.video.clips import (
     CUT_SUFFIXES,
@@ -54,8 +56,10 @@ class Cut:
 class MediaStore:
     """The files of one library. Safe for several threads."""
 
-    def __init__(self, library: Library, decoder: Decoder) -> None:
+    def __init__(self, library: Library, decoder: Decoder, cache_bytes: int) -> None:
+        """`cache_bytes`: maximum size of all thumbnails and browser copies, in bytes."""
         self._library, self._decoder = library, decoder
+        self._caches = CacheLimit(library.folder, cache_bytes)
         self._thumbnail_lock = threading.Lock()  # a page of thumbnails would otherwise start as many decoders at once
 
     # -- from paths and references to videos -------------------------------------------------------------------------
@@ -91,6 +95,23 @@ class MediaStore:
         with suppress(LibraryFull, LibraryReadOnly):
             self._library.set_path(entry.video_id, checked_path)
         return replace(entry, path=checked_path)
+
+    def find_removed(self, reference: str | None) -> RemovedVideo:
+        """Return the removed video that an id, a unique id prefix or a path names; None: the one that was removed last.
+
+        Raises:
+            UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
+        """
+        if reference is not None and is_file_name(reference):
+            path = check_path(reference, self._decoder.limits)
+            try:
+                return self._library.removals.find(self._hash(path)[:ID_DIGITS])
+            except UnknownVideo:
+                # The file may have changed since.
+                return self._library.removals.find(str(path))
+        if reference is not None and _is_path(reference):
+            return self._library.removals.find(str(Path(reference).expanduser().absolute()))
+        return self._library.removals.find(reference)
 
     def resolve(self, reference: str) -> tuple[str, VideoInfo]:
         """Return title and file of the video that an id, a prefix or a path names. A path need not be in the library.
@@ -164,10 +185,10 @@ class MediaStore:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error
         video_id = video.content_hash[:ID_DIGITS]
-        copies = sorted((self._library.folder / "uploads").glob(f"{video_id}-*"))
+        copies = sorted((self._library.folder / UPLOADS).glob(f"{video_id}-*"))
         if copies:
             return copies[0]
-        target = self._library.folder / "uploads" / f"{video_id}-{safe_name(name)}"
+        target = self._library.folder / UPLOADS / f"{video_id}-{safe_name(name)}"
         try:
             self._store(video.path, target, progress)
         except OSError as error:
@@ -198,10 +219,11 @@ class MediaStore:
                 progress.raise_if_cancelled()
 
     def discard_upload(self, copy: Path) -> None:
-        """Delete an upload's copy, unless a video of the library or a job needs it. Other files are left alone."""
-        is_upload = copy.parent == self._library.folder / "uploads"
+        """Delete an upload's copy, unless a video, also a removed one, or a job needs it. Other files are left alone."""
+        is_upload = copy.parent == self._library.folder / UPLOADS
         jobs = [job for job in self._library.jobs.jobs() if job.is_unfinished or job.status == "failed"]
         used_paths = {entry.path for entry in self._library.videos()} | {job.path for job in jobs}
+        used_paths |= {video.path for video in self._library.removals.videos()}
         if is_upload and copy not in used_paths:
             copy.unlink(missing_ok=True)
 
@@ -217,12 +239,15 @@ class MediaStore:
             return copy
         video, target = self.probe(entry, progress), self._browser_copy_path(entry)
         with write_errors(target):
-            return make_browser_copy(video, target, max_pixels=self._decoder.limits.pixels, progress=progress)
+            make_browser_copy(video, target, max_pixels=self._decoder.limits.pixels, progress=progress)
+        self._caches.note_write(target)
+        return target
 
     def browser_copy(self, entry: VideoEntry) -> Path | None:
         """Return the same file if it exists already, else None."""
         copy = self._browser_copy_path(entry)
         if copy.exists():
+            self._caches.note_use(copy)
             return copy
         source = self.source(entry)
         return source if entry.facts.get("browser_plays") else None
@@ -242,16 +267,24 @@ class MediaStore:
         target = self._library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
         with self._thumbnail_lock:
             if target.exists():
+                self._caches.note_use(target)
                 return target
             video = self.probe(entry)
             with write_errors(target):
-                return thumbnail(self._decoder, video, inside_s, target)
+                thumbnail(self._decoder, video, inside_s, target)
+        self._caches.note_write(target)
+        return target
 
-    def delete_derived(self, video_id: str) -> None:
-        """Delete the thumbnails and the browser copy of a video."""
-        for folder in (self._library.folder / "proxies", self._library.folder / "thumbnails"):
-            for derived_file in folder.glob(f"{video_id}*"):
-                derived_file.unlink(missing_ok=True)
+    def delete_derived(self, video_id: str) -> int:
+        """Delete the thumbnails and the browser copy of a video; return their size in bytes."""
+        freed_bytes = 0
+        for name in CACHE_FOLDERS:
+            for derived_file in (self._library.folder / name).glob(f"{video_id}*"):
+                with suppress(FileNotFoundError):
+                    size_bytes = derived_file.stat().st_size
+                    derived_file.unlink()
+                    freed_bytes += size_bytes
+        return freed_bytes
 
     # -- files for the user --------------------------------------------------------------------------------------------
 

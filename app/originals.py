@@ -10,6 +10,7 @@ from pathlib import Path
 from longview.app.errors import BadRequest
 from longview.indexing.errors import LibraryFull, LibraryReadOnly
 from longview.indexing.library import Library, VideoEntry
+from longview.indexing.removals import RemovedVideo
 from longview.video.errors import VideoError
 from longview.video.guard import Limits, check_path
 from longview.video.probe import content_hash
@@ -37,7 +38,7 @@ class RelinkReport:
     """Folders and files that could not be read, or may not."""
 
 
-def has_original(library: Library, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> bool:
+def has_original(library: Library, entry: VideoEntry | RemovedVideo, progress: Progress = NO_PROGRESS) -> bool:
     """Whether the file at the path of a video is there, can be read and still has the same content.
 
     A file that is not known with its size and time of change is read.

@@ -23,6 +23,7 @@ from longview.app.originals import has_original
 from longview.indexing.copies import check_copy, prepare_replacement, replace_database, require_unused, schema_version
 from longview.indexing.database import DATABASE, LOCK
 from longview.indexing.library import Library, VideoEntry
+from longview.indexing.removals import RemovedVideo
 from longview.indexing.schema import MIGRATIONS
 from longview.video.progress import NO_PROGRESS, Progress
 
@@ -120,13 +121,16 @@ def _unpack(archive: ZipFile, report: RestoreReport, staging: Path, progress: Pr
         raise BackupUnusable("The database in the back-up has another version than the back-up says; nothing was changed.")
     check_copy(staging)
     library = Library(staging)
-    entries = {entry.video_id: entry for entry in library.videos()}
+    entries = library.videos()
+    # The upload of a removed video is restored with it, because the removal can still be undone.
+    videos: tuple[VideoEntry | RemovedVideo, ...] = (*entries, *library.removals.videos(with_expired=True))
+    owners = {video.video_id: video for video in videos}
     ids = {name: video_id for video_id, name in manifest.originals.items()}
     files: dict[Path, Path] = {}
     for name in manifest.members:
         if name == DATABASE:
             continue
-        entry = entries.get(ids.get(name, ""))
+        entry = owners.get(ids.get(name, ""))
         if name in ids and entry is None:
             raise BackupUnusable(f"{name} in the back-up belongs to no video of it; nothing was changed.")
         is_original = name.startswith(f"{ORIGINALS}/")
@@ -146,7 +150,7 @@ def _unpack(archive: ZipFile, report: RestoreReport, staging: Path, progress: Pr
             status = (target if target.exists() else staged).stat()
             library.set_path(entry.video_id, target)
             library.remember_hash(target, status.st_size, status.st_mtime_ns, entry.content_hash)
-    for entry in entries.values():
+    for entry in entries:
         if entry.video_id not in manifest.originals and not has_original(library, entry, progress):
             report.missing.append(entry)
     progress.raise_if_cancelled()

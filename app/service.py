@@ -15,12 +15,14 @@ from longview.app.job_runner import JobRunner
 from longview.app.locator import Location, Locator
 from longview.app.media import MediaStore, is_file_name
 from longview.app.quote_answers import PROVENANCE
+from longview.app.removal import Removal, remove, undo_removal
 from longview.app.retriever import Retriever, SearchResults
 from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
 from longview.app.settings import Settings
 from longview.app.smaller_plan import retry_with_smaller_plan
 from longview.app.sources import Decision
+from longview.app.storage import VideoBytes, video_bytes
 from longview.app.streams import Done, Stream
 from longview.app.subtitle_import import SubtitleImport, import_subtitles
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
@@ -121,7 +123,7 @@ class Longview:
         )
         # Thumbnails and cuts are exact, also where the checkpoint gets key frames only.
         exact = Decoder(settings.limits, backend=settings.backend, processes=1) if settings.key_frames_only else self.decoder
-        self.media = MediaStore(self.library, exact)
+        self.media = MediaStore(self.library, exact, settings.cache_bytes)
         self._runtime = Runtime(settings, self.library, self.decoder)
         self.indexer = Indexer(self.library, self.media, self._runtime)
         self.jobs = JobRunner(self.library, self.media, self.indexer, settings)
@@ -337,10 +339,17 @@ class Longview:
         """Delete the conversation about a video."""
         self.library.delete_answers(entry.video_id)
 
-    def remove(self, entry: VideoEntry) -> None:
+    def remove(self, entry: VideoEntry) -> Removal:
         """Remove a video from the library, with its thumbnails and browser copy; its source file stays."""
-        self.library.remove(entry.video_id)
-        self.media.delete_derived(entry.video_id)
+        return remove(self.library, self.media, entry)
+
+    def undo_removal(self, reference: str | None = None) -> VideoEntry:
+        """Bring back a video that was removed in the last day, with all that was found in it; see `undo_removal`."""
+        return undo_removal(self.library, self.media, reference)
+
+    def video_bytes(self, entries: Sequence[VideoEntry]) -> dict[str, VideoBytes]:
+        """Return the sizes of the files, caches and vectors of videos by their ids; see `longview.app.storage.video_bytes`."""
+        return video_bytes(self.library, entries)
 
     # -- indexing and questions ------------------------------------------------------------------------------------------
 

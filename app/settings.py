@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Maximum length of a video, in seconds."""
     cache: Path = Field(default_factory=lambda: Path(platformdirs.user_cache_dir("longview")))
     """The folder for what is measured once on this machine, such as the speed of a checkpoint. It can be deleted at any time."""
+    cache_bytes: int = Field(default=20 << 30, ge=0)
+    """Maximum size of the thumbnails and browser copies of the library, in bytes; those used longest ago are deleted first."""
     device: str | None = None
     """`cuda`, `xpu`, `mps` or `cpu`; by default the accelerator, where there is one."""
     precision: Precision = "auto"

@@ -14,6 +14,7 @@ from longview.app.example_questions import examples_for
 from longview.app.job_text import job_title
 from longview.app.jobs import Jobs
 from longview.app.service import MEDIA_SUFFIXES, Longview, QueuedJob, VideoEntry
+from longview.app.storage import missing_ids
 from longview.ui import render
 from longview.ui.toasts import or_toast, toast
 
@@ -102,7 +103,7 @@ def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]
     return [
         gr.update(choices=choices, value=selected_video.video_id if selected_video else None),
         gr.update(choices=choices, value=None),
-        render.library_table(entries, outdated_ids),
+        render.library_table(entries, outdated_ids, missing_ids(entries)),
         gr.update(placeholder=_example_search(app, selected_video)),
     ]
 

@@ -158,9 +158,12 @@ def citation_cards(spans: Sequence[tuple[str, str, Span]]) -> str:
     return _render("citation_cards", citations=spans)
 
 
-def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str]) -> str:
-    """Render the library as a table. `outdated_ids`: ids of the videos that can be captioned again."""
-    return _render("library_table", entries=entries, outdated_ids=outdated_ids)
+def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str], missing_ids: frozenset[str] = frozenset()) -> str:
+    """Render the library as a table.
+
+    `outdated_ids`: ids of the videos that can be captioned again. `missing_ids`: of those whose files are no longer there.
+    """
+    return _render("library_table", entries=entries, outdated_ids=outdated_ids, missing_ids=missing_ids)
 
 
 def job(current: QueuedJob | BrowserCopy | None, *, waiting: int = 0) -> str:

@@ -24,6 +24,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable, PortBusy
+from longview.app.housekeeping import run_hourly
 from longview.app.jobs import Jobs
 from longview.app.service import FORMATS, ExportFormat, Longview
 from longview.app.streams import MAX_CANCEL_S
@@ -156,7 +157,10 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         path = _or_404(lambda: app.media.browser_copy(app.library.video(video_id)))
         if path is None:
             raise HTTPException(404, "The browser-compatible copy is not ready yet.")
-        return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"))
+        # Its use changes the time of the browser copy, but a player must not take it for another file.
+        status = path.stat()
+        headers = {"ETag": f'"{status.st_ino:x}-{status.st_size:x}"'} if path.is_relative_to(app.library.folder) else None
+        return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"), headers=headers)
 
     @web.get("/thumbnail/{video_id}/{time_ms}.jpg")
     def thumbnail(video_id: str, time_ms: int) -> FileResponse:
@@ -243,6 +247,9 @@ def serve(app: Longview, port: int | None) -> None:
     jobs = Jobs(app)
     web = create(app, jobs)
     threading.Thread(target=_warm_up, args=(app,), daemon=True).start()
+    stopping = threading.Event()
+    housekeeping_args = (app.library, app.settings.cache_bytes, stopping)
+    threading.Thread(target=run_hourly, args=housekeeping_args, daemon=True).start()
     config = uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=MAX_SHUTDOWN_S)
     server = _Server(config, jobs)
     if app.notice:
@@ -251,6 +258,7 @@ def serve(app: Longview, port: int | None) -> None:
     try:
         server.run()
     finally:
+        stopping.set()
         jobs.close(wait_s=MAX_CANCEL_S)
         app.decoder.close()
 

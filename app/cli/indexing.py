@@ -1,4 +1,4 @@
-"""The verbs that add videos to the library, show it and the versions of tracks, remove videos, and plan what a video costs."""
+"""The verbs that add videos to the library, and plan what a video costs."""
 
 import logging
 import sys
@@ -18,12 +18,10 @@ from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, pa
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, LibraryUnusable
 from longview.app.folder_watch import FolderWatch, media_files
 from longview.app.indexer import IndexOptions, IndexResult
-from longview.app.reports import contents_text, count_text, source_label, source_text
+from longview.app.reports import count_text, source_label, source_text
 from longview.app.runtime import plan_fields
-from longview.app.service import MEDIA_SUFFIXES, Cancelled, FramePlan, PlanReport, QueuedJob, TrackVersion
-from longview.app.sources import SOURCES
+from longview.app.service import MEDIA_SUFFIXES, Cancelled, FramePlan, PlanReport, QueuedJob
 from longview.indexing.job_queue import BATCH
-from longview.indexing.provenance_text import describe_maker
 from longview.video.time_text import format_time
 
 if TYPE_CHECKING:
@@ -197,61 +195,6 @@ def index_lines(result: IndexResult) -> Iterator[str]:
     for report in result.reports:
         # A reason may have the name of a file, or a line of one.
         yield f"  {source_label(report.source):11}  {printable(source_text(report, entry))}"
-
-
-@command("json", "model")
-def list_(context: Context) -> None:
-    """Show the videos of the library.
-
-    Example: longview list
-    """
-    entries = context.app.videos()
-    rows = [schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry)) for entry in entries]
-    lines = []
-    for entry in entries:
-        lines.append(f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.title}  [{contents_text(entry)}]")
-        if offer := context.app.caption_offer(entry):
-            lines.append(printable(f"{'':14}{offer.advice}"))
-    context.print_result(
-        schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
-    )
-
-
-@command("json")
-def versions(context: Context, video: ExistingVideo) -> None:
-    """Show what made the tracks of a video: those that are searched, and earlier ones, which `export --version` writes.
-
-    Example: longview versions 3f2a
-    """
-    entry = context.app.video(video)
-    track_versions = context.app.versions(entry)
-    rows = [schemas.VersionOut.of(item) for item in track_versions]
-    document = schemas.VersionsDocument(video_id=entry.video_id, versions=rows)
-    context.print_result(document, "\n".join(map(_version_line, track_versions)))
-
-
-def _version_line(version: TrackVersion) -> str:
-    track = version.track
-    state = "current" if version.is_current else "earlier"
-    if not track.is_complete:
-        state += f", {track.status}"
-    contents = count_text(track.segment_count, SOURCES[track.source].segment_noun)
-    line = f"{source_label(track.source):11}  {describe_maker(track, is_detailed=True)}; {contents}; {state}"
-    return f"{version.number:>4}  {printable(line)}"
-
-
-@command("json")
-def remove(context: Context, video: ExistingVideo) -> None:
-    """Remove a video from the library; its file stays.
-
-    Example: longview remove 3f2a
-    """
-    entry = context.app.video(video)
-    context.app.remove(entry)
-    context.print_result(
-        schemas.RemoveDocument(video_id=entry.video_id, path=str(entry.path)),
-        f"Removed {entry.title} from the library; its file {printable(str(entry.path))} is unchanged.",
-    )
 
 
 @command("json", "model", "key-frames", "index-checks", "speech", "screen-text")

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel
 
 from longview.app.indexer import IndexResult
+from longview.app.removal import Removal
 from longview.app.schemas.base import ErrorOut, SpanOut, rounded
 from longview.app.sources import SourceReport
+from longview.app.storage import VideoBytes
 from longview.indexing.library import VideoEntry
 from longview.indexing.tracks import Track
 from longview.video.probe import VideoInfo
@@ -127,6 +129,17 @@ class TrackOut(BaseModel):
         )
 
 
+class VideoBytesOut(BaseModel):
+    """Sizes of what belongs to one video, in bytes."""
+
+    original: int | None
+    """Size of its file; null if the file is missing."""
+    caches: int
+    """Size of its thumbnails and its browser copy."""
+    vectors: int
+    """Its share of the files of the vectors, by its number of passages."""
+
+
 class VideoOut(BaseModel):
     """A video of the library."""
 
@@ -139,9 +152,12 @@ class VideoOut(BaseModel):
     tracks: list[TrackOut]
     outdated: bool
     """Whether another checkpoint would now caption it."""
+    bytes: VideoBytesOut
+    missing: bool
+    """Whether its file is no longer at `path`; `longview relink FOLDER` finds one that was moved."""
 
     @classmethod
-    def of(cls, entry: VideoEntry, *, is_outdated: bool) -> Self:
+    def of(cls, entry: VideoEntry, *, is_outdated: bool, sizes: VideoBytes) -> Self:
         """Return the document of a library entry."""
         return cls(
             video_id=entry.video_id,
@@ -151,6 +167,8 @@ class VideoOut(BaseModel):
             events=entry.caption_count,
             tracks=[TrackOut.of(track) for track in entry.tracks],
             outdated=is_outdated,
+            bytes=VideoBytesOut(**asdict(sizes)),
+            missing=sizes.original is None,
         )
 
 
@@ -166,6 +184,33 @@ class RemoveDocument(BaseModel):
     video_id: str
     path: str
     removed: bool = True
+    freed_bytes: int
+    """Size of the thumbnails and the browser copy that were deleted, in bytes."""
+    upload_bytes: int
+    """Size of the library's own copy of an upload, in bytes, which is deleted when the removal expires."""
+    undo_until: str
+    """The time until which `remove --undo` brings the video back, ISO 8601, UTC."""
+
+    @classmethod
+    def of(cls, removal: Removal) -> Self:
+        """Return the document of a removal."""
+        return cls(
+            video_id=removal.video.video_id,
+            path=str(removal.video.path),
+            freed_bytes=removal.freed_bytes,
+            upload_bytes=removal.upload_bytes,
+            undo_until=removal.video.undo_until,
+        )
+
+
+class UndoRemovalDocument(BaseModel):
+    """The document of `remove --undo`."""
+
+    video_id: str
+    path: str
+    removed: bool = False
+    missing: bool
+    """Whether its file is no longer at `path`."""
 
 
 class WindowOut(BaseModel):

@@ -10,6 +10,7 @@ from longview.app.errors import BadRequest
 from longview.app.indexer import IndexResult
 from longview.app.locator import Location
 from longview.app.sources import SourceReport
+from longview.app.storage import VideoBytes
 from longview.app.words_coverage import WordsCoverage
 from longview.indexing.exports import export_segments
 from longview.indexing.library import Provenance
@@ -85,8 +86,11 @@ def test_index_and_list_have_videos_with_an_id() -> None:
         "status": "failed",
         "error": {"code": "not_found", "message": "no file"},
     }
-    listing = schemas.ListDocument(videos=[schemas.VideoOut.of(entry, is_outdated=True)]).model_dump()
+    listing = schemas.ListDocument(
+        videos=[schemas.VideoOut.of(entry, is_outdated=True, sizes=VideoBytes(None, 20, 30))]
+    ).model_dump()
     (row,) = listing["videos"]
+    assert (row["missing"], row["bytes"]) == (True, {"original": None, "caches": 20, "vectors": 30})
     assert (row["video_id"], row["title"], row["events"], row["outdated"]) == (VIDEO_ID, "a video", 2, True)
     assert row["tracks"] == [
         {

@@ -86,7 +86,6 @@ def test_undoing_a_removal_brings_back_equal_rows_and_equal_results(library: Lib
         lambda: library.remove(VIDEO),
         lambda: library.pending_video(VIDEO),
         lambda: library.tracks.delete(VIDEO, "speech"),
-        lambda: library.tracks.delete_empty(VIDEO),
         lambda: library.put_captions(VIDEO, EARLIER, (), summary="", chapters=()),
     ):
         with pytest.raises(UnknownVideo):

@@ -243,6 +243,13 @@ def test_library_names_a_checkpoint_without_its_fingerprint() -> None:
     assert " org/a@b " in ParsedPage(library_table("t", "/a", "org/a@b@e5dda8cbe513")).words
 
 
+def test_library_marks_videos_whose_files_are_missing() -> None:
+    entries = [sample_entry("aaaaaaaaaaaa"), sample_entry("bbbbbbbbbbbb")]
+    words = ParsedPage(render.library_table(entries, frozenset(), frozenset({"bbbbbbbbbbbb"}))).words
+    assert words.count("file missing: longview relink FOLDER finds it again") == 1
+    assert words.index("/videos/bbbbbbbbbbbb.mp4") < words.index("file missing")
+
+
 def test_job_shows_its_progress_and_its_result() -> None:
     assert "Indexing a: Captioning · 50% · 0:01:00 left" in ParsedPage(render.job(job("a"))).words
     assert "0:01:00 left · 2 more waiting" in ParsedPage(render.job(job("a"), waiting=2)).words

@@ -1,6 +1,7 @@
 """The browser interface, over HTTP and its API, against a real server process and the real checkpoint."""
 
 import json
+import os
 import re
 import sqlite3
 import time
@@ -256,7 +257,14 @@ def test_unplayable_upload_is_stored_and_gets_a_browser_copy(
     while server.get(f"/media/{row['video_id']}")[0] != 200:
         assert time.monotonic() < deadline, "there is no browser copy"
         time.sleep(0.5)
-    assert server.get(f"/media/{row['video_id']}")[2]["content-type"] == "video/mp4"
+    copy = server.library / "proxies" / f"{row['video_id']}.mp4"
+    os.utime(copy, (1, 1))
+    headers = [server.get(f"/media/{row['video_id']}")[2] for _ in range(2)]
+    assert headers[0]["content-type"] == "video/mp4"
+    # Its use is noted, and a player goes on with the same file.
+    assert time.time() - copy.stat().st_mtime < 60 and headers[0]["etag"] == headers[1]["etag"]
+    os.utime(copy, (1, 1))
+    assert server.get(f"/media/{row['video_id']}", **{"Range": "bytes=100-199", "If-Range": headers[0]["etag"]})[0] == 206
     client.predict(row["video_id"], video_id, api_name="/remove")
     assert video_ids(shell) == [video_id]
 

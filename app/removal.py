@@ -1,0 +1,47 @@
+"""Removal of videos from the library and its undoing: what a removal frees now, and what it frees when it expires."""
+
+from dataclasses import dataclass
+
+from longview.app.media import MediaStore
+from longview.indexing.errors import LibraryFull
+from longview.indexing.library import Library, VideoEntry
+from longview.indexing.removals import UPLOADS, RemovedVideo
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A video that was removed."""
+
+    video: RemovedVideo
+    freed_bytes: int
+    """Size of the thumbnails and the browser copy that were deleted, in bytes. They are made again when they are needed."""
+    upload_bytes: int
+    """Size of the library's own copy of an upload, in bytes, which is deleted when the removal expires."""
+
+
+def remove(library: Library, media: MediaStore, entry: VideoEntry) -> Removal:
+    """Remove a video from the library, with its thumbnails and browser copy; its source file stays.
+
+    Raises:
+        UnknownVideo: it was removed meanwhile. LibraryFull, LibraryReadOnly: the library cannot be written; nothing is removed.
+    """
+    freed_bytes = 0
+    try:
+        video = library.remove(entry.video_id)
+    except LibraryFull:
+        # What can be made again makes room for the removal.
+        freed_bytes = media.delete_derived(entry.video_id)
+        video = library.remove(entry.video_id)
+    freed_bytes += media.delete_derived(entry.video_id)
+    return Removal(video, freed_bytes, library.removals.upload_bytes(library.folder / UPLOADS, entry.video_id))
+
+
+def undo_removal(library: Library, media: MediaStore, reference: str | None) -> VideoEntry:
+    """Bring back the removed video that an id, a unique id prefix or a path names; None: the one that was removed last.
+
+    Raises:
+        UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
+    """
+    video = media.find_removed(reference)
+    library.removals.undo(video.video_id)
+    return library.video(video.video_id)

@@ -1,0 +1,114 @@
+"""Removals expire, and the caches of a library keep to their limit."""
+
+import os
+import sqlite3
+import threading
+import time
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from longview.app.cache_limit import RECENT_S, CacheLimit, limit_caches
+from longview.app.housekeeping import purge_expired, run_hourly
+from longview.app.service import Longview
+from longview.indexing.errors import LibraryFull, UnknownVideo
+from longview.indexing.library import DATABASE, Library, VideoEntry
+from tests.app.samples import demo_settings, file_names
+from tests.indexing.samples import matching_texts, put_captions, sample_entry, sample_events
+from tests.small_disk import small_disk
+
+HOUR_S = 3600.0
+
+
+def cached(folder: Path, name: str, size_bytes: int, *, unused_s: float = HOUR_S) -> Path:
+    """Write a cached file that was last used some time ago."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size_bytes))
+    os.utime(path, (time.time() - unused_s,) * 2)
+    return path
+
+
+def test_the_files_that_were_used_longest_ago_are_deleted_first(tmp_path: Path) -> None:
+    oldest = cached(tmp_path, "proxies/aaaaaaaaaaaa.mp4", 400, unused_s=9 * HOUR_S)
+    older = cached(tmp_path, "thumbnails/aaaaaaaaaaaa-1000.jpg", 300, unused_s=8 * HOUR_S)
+    newer = cached(tmp_path, "thumbnails/bbbbbbbbbbbb-1000.jpg", 300, unused_s=2 * HOUR_S)
+    partial = cached(tmp_path, "proxies/.partial-x.mp4", 9000, unused_s=9 * HOUR_S)
+    limit = CacheLimit(tmp_path, 1000)
+    limit.note_use(oldest)
+    written = cached(tmp_path, "thumbnails/bbbbbbbbbbbb-2000.jpg", 200, unused_s=0)
+    limit.note_write(written)
+    assert oldest.exists() and not older.exists() and newer.exists() and written.exists()
+    # It counts on from there, without reading the folders for each file.
+    again = cached(tmp_path, "thumbnails/bbbbbbbbbbbb-3000.jpg", 200, unused_s=0)
+    limit.note_write(again)
+    assert not newer.exists() and oldest.exists() and written.exists() and again.exists() and partial.exists()
+
+
+def test_files_in_use_stay_unless_one_alone_exceeds_the_limit(tmp_path: Path) -> None:
+    recent = [cached(tmp_path, f"thumbnails/{number}.jpg", 600, unused_s=RECENT_S / 2) for number in range(3)]
+    assert limit_caches(tmp_path, 1000) == 1800 and all(path.exists() for path in recent)
+    huge = cached(tmp_path, "proxies/aaaaaaaaaaaa.mp4", 2000, unused_s=1)
+    limit_caches(tmp_path, 1000, written=huge)
+    assert huge.exists()
+    limit_caches(tmp_path, 1000)
+    assert not huge.exists() and all(path.exists() for path in recent)
+
+
+def test_a_thumbnail_that_is_written_makes_room_for_itself(app: Longview, twice: VideoEntry) -> None:
+    old = app.media.thumbnail(twice.video_id, 1.0)
+    os.utime(old, (1, 1))
+    small = Longview(demo_settings(app.library.folder, cache_bytes=1))
+    new = small.media.thumbnail(twice.video_id, 3.0)
+    assert new.exists() and not old.exists()
+    # Its use is noted.
+    os.utime(new, (1, 1))
+    assert app.media.thumbnail(twice.video_id, 3.0) == new and time.time() - new.stat().st_mtime < 60
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    library = Library(tmp_path / "library")
+    put_captions(library, sample_entry("a" * 12), sample_events("a red circle"))
+    return library
+
+
+def test_housekeeping_makes_expired_removals_final_and_limits_the_caches(library: Library) -> None:
+    thumbnail = cached(library.folder, "thumbnails/bbbbbbbbbbbb-1000.jpg", 300)
+    library.remove("a" * 12)
+    assert purge_expired(library, now=datetime.now(UTC) + timedelta(hours=23)) == ()
+    with closing(sqlite3.connect(library.folder / DATABASE)) as db:
+        db.execute("UPDATE videos SET removed_at = '2020-01-01T00:00:00.000000+00:00'")
+        db.commit()
+    stopping = threading.Event()
+    stopping.set()
+    run_hourly(library, 0, stopping)
+    assert not thumbnail.exists()
+    with closing(sqlite3.connect(library.folder / DATABASE)) as db:
+        assert db.execute("SELECT count(*) FROM videos").fetchone() == (0,)
+
+
+def fill(disk: Path) -> None:
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+
+
+def test_a_removal_on_a_full_disk_loses_nothing_and_caches_make_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "library", "4m") as folder:
+        app = Longview(demo_settings(folder))
+        entry = put_captions(app.library, sample_entry("a" * 12), sample_events(*["a red circle"] * 400))
+        put_captions(app.library, sample_entry("b" * 12), sample_events("a blue star"))
+        copy = cached(folder, f"proxies/{entry.video_id}.mp4", 500_000)
+        fill(folder)
+        with pytest.raises(LibraryFull):
+            app.library.remove(entry.video_id)
+        assert app.videos()[0] == entry and len(matching_texts(app.library, "circle", limit=500)) == 400
+        removal = app.remove(entry)
+        assert removal.freed_bytes == 500_000 and not copy.exists() and file_names(folder / "proxies") == []
+        with pytest.raises(UnknownVideo):
+            app.video(entry.video_id)
+        assert app.undo_removal() == entry
+        assert len(matching_texts(app.library, "circle", limit=500)) == 400
