@@ -31,7 +31,7 @@ class LibraryBytes:
     """Sizes of what belongs to a library, in bytes."""
 
     originals: int
-    """Size of the video files outside of the library folder."""
+    """Size of the video files that are not uploads."""
     uploads: int
     """Size of the library's own copies of uploads, also of videos whose removal can be undone."""
     caches: int

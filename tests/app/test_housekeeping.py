@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,6 +67,15 @@ def test_a_thumbnail_that_is_written_makes_room_for_itself(app: Longview, twice:
     # Its use is noted.
     os.utime(new, (1, 1))
     assert app.media.thumbnail(twice.video_id, 3.0) == new and time.time() - new.stat().st_mtime < 60
+
+
+def test_an_upload_that_fails_keeps_the_copy_of_a_removed_video(tmp_path: Path) -> None:
+    app = Longview(demo_settings(tmp_path / "library"))
+    copy = cached(app.library.folder, "uploads/aaaaaaaaaaaa-new.mp4", 100)
+    put_captions(app.library, replace(sample_entry("a" * 12), path=copy), sample_events("a red circle"))
+    app.remove(app.videos()[0])
+    app.media.discard_upload(copy)
+    assert copy.exists()
 
 
 @pytest.fixture
