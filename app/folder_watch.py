@@ -10,9 +10,6 @@ from pathlib import Path
 from longview.app.errors import BadRequest
 from longview.video.guard import MEDIA_SUFFIXES
 
-REST_S = 10.0
-"""Time without a change after which a file is taken for complete, in seconds: until then it may still be written."""
-
 
 @dataclass(frozen=True)
 class _State:
@@ -65,8 +62,8 @@ def media_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 class FolderWatch:
     """Follows the media files below folders by looking at them again and again, which works on network disks, too."""
 
-    def __init__(self, folders: Sequence[Path], *, rest_s: float = REST_S) -> None:
-        """`rest_s`: see `REST_S`."""
+    def __init__(self, folders: Sequence[Path], *, rest_s: float) -> None:
+        """`rest_s`: time without a change after which a file is taken for complete, in seconds."""
         self._folders, self._rest_s = tuple(folders), rest_s
         self._seen: dict[Path, tuple[_State, float]] = {}
         """State of each file, and when it was first seen in it, on the monotonic clock in seconds."""

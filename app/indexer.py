@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -122,16 +123,22 @@ class Indexer:
             run = _Run(options, video, span, file)
             try:
                 yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0 - FINISHING_SHARE))
+            except (ImpossiblePlan, BadRequest):
+                # The options are wrong, so that nobody goes on with this run.
+                if known is None:
+                    self.forget_if_empty(video.content_hash)
+                raise
             except BaseException:
-                # A cancellation, too. The next run goes on with a track that has come anywhere.
-                if not known:
-                    self._library.tracks.delete_unbegun(video_id)
+                # A cancellation, too. The next run goes on with a track that has come anywhere. The user may have removed the
+                # video meanwhile.
+                if known is None:
+                    with suppress(UnknownVideo):
+                        self._library.tracks.delete_unbegun(video_id)
                 raise
         errors = [report.error for report in run.reports if report.error]
-        if errors and not known:
+        if errors and not known and not any(map(_has_begun, self._library.pending_video(video_id).tracks)):
             self._library.tracks.delete_unbegun(video_id)
-            if not self._library.pending_video(video_id).tracks:
-                raise errors[0]
+            raise errors[0]
         self._embed(progress)
         return IndexResult(self._library.pending_video(video_id), tuple(run.reports), time.monotonic() - start)
 
@@ -259,19 +266,17 @@ class Indexer:
         except UnknownVideo:
             return None
 
-    def forget_if_empty(self, content_hash: str, *, since: str) -> None:
-        """Leave a video out of the library that was added since a time (ISO 8601, UTC), and in which nothing was found.
+    def forget_if_empty(self, content_hash: str, *, since: str = "") -> None:
+        """Leave a video out of the library in which nothing was found, and which was added since a time (ISO 8601, UTC).
 
         Its row stays, because another run may be indexing the same file, but a video without tracks is not in the library.
         """
         video_id = content_hash[:ID_DIGITS]
-        try:
+        with suppress(UnknownVideo):
             entry = self._library.pending_video(video_id)
-        except UnknownVideo:
-            return
-        if entry.added_at >= since and not entry.has_segments:
-            for track in entry.tracks:
-                self._library.tracks.delete(video_id, track.source)
+            if entry.added_at >= since and not entry.has_segments:
+                for track in entry.tracks:
+                    self._library.tracks.delete(video_id, track.source)
 
     def _embed(self, progress: Progress) -> None:
         """Embed the new passages. The video is already in the library, so a cancellation does not remove it."""
@@ -279,6 +284,11 @@ class Indexer:
             self._runtime.vectors.update(progress.child(1.0 - FINISHING_SHARE, 1.0, "Preparing the search"))
         except Cancelled:
             log.info("The passages will be embedded by the next search.")
+
+
+def _has_begun(track: Track) -> bool:
+    """Whether a source has come anywhere in a video, so that the next run has something to go on with."""
+    return track.status in ("complete", "declined") or track.segment_count > 0 or track.done_s > track.span.start_s
 
 
 def _report_without_run(job: SourceJob, name: str, decision: Decision) -> SourceReport:

@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     """Verify search results; by default all of them for the demo checkpoint, else those that take less than `search_verify_s`."""
     search_verify_s: float = Field(default=5.0, ge=0)
     """Maximum estimated time to verify a search result by default, in seconds."""
+    watch_rest_s: float = Field(default=10.0, gt=0)
+    """Time without a change after which `index --watch` takes a file for complete, in seconds."""
     workers: int = Field(default=1, ge=1, le=16)
     """Number of files that `serve` indexes at once. They share the device."""
     port: int = Field(default=7860, ge=1, le=65535)

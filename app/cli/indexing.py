@@ -163,7 +163,7 @@ def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> No
     for path in folders:
         if not path.is_dir():
             raise BadRequest(f"{path} is no folder; --watch follows folders.")
-    watch, runner = FolderWatch(folders), context.app.jobs
+    watch, runner = FolderWatch(folders, rest_s=context.settings.watch_rest_s), context.app.jobs
     write_err(f"Following {', '.join(map(str, folders))}; Ctrl-C ends it.")
     while True:
         changes = watch.look()

@@ -1,6 +1,7 @@
 """The files of a library: sources, uploads, and what is derived from videos."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -126,10 +127,11 @@ def test_unplayable_video_gets_one_browser_copy(app: Longview, twice_path: Path,
 def test_upload_is_imported_once_under_a_safe_name(tmp_path: Path, twice_path: Path) -> None:
     app = Longview(demo_settings(tmp_path / "library"))
     uploads = app.library.folder / "uploads"
-    copy = app.media.import_upload(twice_path, "../../My: holiday; rm -rf ~.MP4")
+    first, second = (Path(shutil.copy(twice_path, tmp_path / name)) for name in ("tmp1", "tmp2"))
+    copy = app.media.import_upload(first, "../../My: holiday; rm -rf ~.MP4")
     assert copy.parent == uploads and copy.suffix == ".mp4"
-    assert copy.read_bytes() == twice_path.read_bytes()
-    assert app.media.import_upload(twice_path, "another name.mp4") == copy
+    assert copy.read_bytes() == twice_path.read_bytes() and not first.exists()
+    assert app.media.import_upload(second, "another name.mp4") == copy
     assert file_names(uploads) == [copy.name]
 
 

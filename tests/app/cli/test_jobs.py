@@ -33,10 +33,10 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path / "library")
 
 
-def start(shell: Shell, *words: str) -> "subprocess.Popen[str]":
+def start(shell: Shell, *words: str, **variables: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "app", *words]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment(shell.library), **pipes)
+    return subprocess.Popen(command, env=environment(shell.library, **variables), **pipes)
 
 
 def wait_until(shell: Shell, is_reached: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def test_folder_is_indexed_and_followed_while_files_come_and_go(shell: Shell, tm
     folder = tmp_path / "films"
     folder.mkdir()
     kept = render(folder / "kept.mp4", [RING], 5.0, fps=5)
-    process = start(shell, "index", str(folder), "--watch")
+    process = start(shell, "index", str(folder), "--watch", LONGVIEW_WATCH_REST_S="2")
     try:
         wait_until(shell, lambda jobs: [job["status"] for job in jobs] == ["done"])
         # A file that is copied slowly is not read before it is complete.
