@@ -251,7 +251,7 @@ MIGRATIONS = (
     ALTER TABLE answers ADD COLUMN revision TEXT NOT NULL DEFAULT '';
     ALTER TABLE answers ADD COLUMN profile TEXT NOT NULL DEFAULT '';
     """,
-    # Indexing is a queue of jobs, a run of captions can go on at any window, and a removed video can be brought back.
+    # Indexing is a queue of jobs, every source can go on where it stopped, and a removed video can be brought back.
     """
     CREATE TABLE jobs (
         job_id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -284,6 +284,8 @@ MIGRATIONS = (
         PRIMARY KEY (video_id, position)
     );
     ALTER TABLE videos ADD COLUMN removed_at TEXT NOT NULL DEFAULT '';
+    ALTER TABLE tracks ADD COLUMN state TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE earlier_tracks ADD COLUMN state TEXT NOT NULL DEFAULT '{}';
     """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""

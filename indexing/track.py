@@ -72,6 +72,8 @@ class Track:
     """Number of segments, of all languages."""
     languages: tuple[str, ...] = field(default=())
     """Languages of the segments, as far as they are known, most frequent first."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What the next run of an unfinished source needs to go on, in terms of the source."""
 
     @property
     def is_complete(self) -> bool:

@@ -117,6 +117,7 @@ def write_track(db: sqlite3.Connection, video_id: str, track: Track, segment_cou
         "note": track.note,
         "seconds_spent": track.seconds_spent,
         "frames_read": track.frames_read,
+        "state": json.dumps(track.state),
         "updated_at": now(),
     }
     if segment_counts is not None:
@@ -297,10 +298,20 @@ def track_from(row: sqlite3.Row) -> Track:
         note=row["note"],
         seconds_spent=row["seconds_spent"],
         frames_read=row["frames_read"],
+        state=_object_from(row["state"]),
         updated_at=row["updated_at"],
         segment_count=sum(counts.values()),
         languages=tuple(languages),
     )
+
+
+def _object_from(text: str) -> dict[str, Any]:
+    """Return a JSON object; an empty one if the text is none, because a run can begin without it."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def segment_from(row: sqlite3.Row) -> StoredSegment:

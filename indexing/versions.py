@@ -18,7 +18,7 @@ MAX_NUMBER = (1 << 63) - 1
 
 _TRACK_COLUMNS = (
     "number, video_id, source, status, start_s, end_s, done_s, checkpoint, revision, profile, prompt_version, plan, language, "
-    "uncovered, note, seconds_spent, frames_read, updated_at, segment_counts"
+    "uncovered, note, seconds_spent, frames_read, state, updated_at, segment_counts"
 )
 # In one statement, because another process may move a track from one table to the other.
 _VERSIONS = (

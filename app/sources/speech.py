@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from longview.app.errors import BadRequest
 from longview.app.runtime import Runtime
 from longview.app.sources.base import Decision, SourceJob, SourceResult, typical_speed
+from longview.app.sources.speech_state import SpeechState, state_of
 from longview.indexing.library import Library, Provenance
 from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
@@ -20,6 +22,9 @@ from longview.video.probe import StreamInfo, VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_spans
 from longview.video.timeline import Span, merge_spans
+
+if TYPE_CHECKING:
+    from longview.model.speech.transcriber import TranscribedChunk
 
 VERSION = "1"
 """Version of the settings of the recognition: voice activity, decoding and filters."""
@@ -70,13 +75,10 @@ class SpeechSource:
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`."""
-        from longview.model.speech.recognizer import Language
-        from longview.model.speech.transcriber import transcribe
-
         provenance = self._provenance(job)
         started = time.monotonic()
         # What could fail at once comes before the earlier track is replaced.
-        recognizer = self._runtime.speech_recognizer
+        _ = self._runtime.speech_recognizer
         chosen = self._chosen_language()
         stream = self._stream(job.video)
         track = self._usable_track(job, provenance)
@@ -88,28 +90,17 @@ class SpeechSource:
         estimated_seconds = self._estimated_seconds(provenance.checkpoint, job.span.end_s - track.done_s)
         spent_before_s = track.seconds_spent
         damaged = list(track.uncovered)
-        expected = Language(track.language, 1.0) if track.language else None
-        speech_s, sure_s = 0.0, 0.0
-        sound = self._decoder.audio(job.video, stream.index, start_s=track.done_s, end_s=_sound_end_s(job), progress=progress)
-        chunks = transcribe(
-            recognizer,
-            _note_damage(sound, damaged),
-            language=chosen,
-            expected=expected,
-            vocabulary=self._vocabulary(),
-            progress=progress,
-        )
-        for chunk in chunks:
+        state = state_of(track)
+        for chunk in self._chunks(job, stream.index, state, track.done_s, chosen, damaged, progress):
             job.file.check(progress)
-            before_s = track.done_s
-            speech_s += chunk.duration_s
-            sure_s += chunk.duration_s * chunk.language.probability
+            before_s, state = track.done_s, state.after(chunk)
             track = replace(
                 track,
                 done_s=chunk.done_s,
                 language=track.language or (chunk.language.code if chunk.segments else None),
                 uncovered=merge_spans(damaged),
                 seconds_spent=spent_before_s + time.monotonic() - started,
+                state=state.fields(),
             )
             self._library.tracks.append(job.entry.video_id, track, chunk.segments, after_s=before_s)
             yield PartialResult(chunk)
@@ -124,9 +115,44 @@ class SpeechSource:
             uncovered=merge_spans(damaged),
             seconds_spent=spent_before_s + time.monotonic() - started,
         )
-        track = replace(track, note=_note(track, sure_s / speech_s if speech_s else None, chosen))
+        track = replace(track, note=_note(track, state.mean_probability, chosen), state={})
         self._library.tracks.append(job.entry.video_id, track, (), after_s=before_s)
         return SourceResult(track, estimated_seconds)
+
+    def _chunks(
+        self,
+        job: SourceJob,
+        stream_index: int,
+        state: SpeechState,
+        done_s: float,
+        language: str | None,
+        damaged: list[Span],
+        progress: Progress,
+    ) -> Iterator["TranscribedChunk"]:
+        """Yield the chunks of speech after a time, section by section; append the damaged spans of the sound to a list."""
+        from longview.model.speech.transcriber import transcribe
+
+        is_over = False
+        while not is_over:
+            start_s = state.section_start_s
+            sound = self._decoder.audio(job.video, stream_index, start_s=start_s, end_s=_sound_end_s(job), progress=progress)
+            chunks = transcribe(
+                self._runtime.speech_recognizer,
+                _note_damage(sound, damaged),
+                language=language,
+                expected=state.expected,
+                vocabulary=self._vocabulary(),
+                done_s=done_s,
+                progress=progress,
+            )
+            is_over = True
+            with closing(chunks):
+                for chunk in chunks:
+                    state, done_s = state.after(chunk), chunk.done_s
+                    yield chunk
+                    if state.section_start_s > start_s:
+                        is_over = False
+                        break
 
     def _usable_track(self, job: SourceJob, provenance: Provenance) -> Track | None:
         """Return the track that this run would keep or go on with; None if it begins anew.

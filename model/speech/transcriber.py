@@ -1,7 +1,7 @@
 """Transcription: blocks of sound on the video's clock -> segments of speech with words, chunk by chunk."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from longview.model.speech.filters import spoken_words
@@ -48,16 +48,20 @@ def transcribe(
     language: str | None = None,
     expected: Language | None = None,
     vocabulary: str | None = None,
+    done_s: float = 0.0,
     progress: Progress = NO_PROGRESS,
-) -> Iterator[TranscribedChunk]:
+) -> Generator[TranscribedChunk]:
     """Yield the segments of consecutive blocks of sound, in order of time.
 
-    `language`, `expected` and `vocabulary`: see `SpeechRecognizer.recognize`.
+    `language`, `expected` and `vocabulary`: see `SpeechRecognizer.recognize`. `done_s`: time up to which chunks are left out,
+    because an earlier run has recognised them, in seconds.
 
     Raises:
         Cancelled: the operation was cancelled.
     """
     for chunk in speech_chunks(blocks):
+        if chunk.done_s <= done_s:
+            continue
         recognition = recognizer.recognize(
             chunk.samples, language=language, expected=expected, vocabulary=vocabulary, progress=progress
         )

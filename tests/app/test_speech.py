@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from longview.app.errors import VideoGone
 from longview.app.indexer import IndexOptions, IndexResult
 from longview.app.service import Longview
+from longview.app.sources import speech_state
+from longview.indexing.database import Database
 from longview.indexing.library import Track, VideoEntry
 from longview.model.tasks.events import PartialResult
 from longview.video.progress import Cancelled
@@ -117,6 +120,54 @@ def test_cancelled_speech_is_kept_and_resumed(short: Path, tmp_path: Path) -> No
     part = another_app(tmp_path, speech_language="en").index(short, IndexOptions(end_s=5.0)).result().entry
     assert speech_track(part).span.end_s == 5.0 and len(words_of(app, part)) == len(first_words)
     assert speech_track(part).provenance.plan["language"] == "en"
+
+
+def interrupt_and_count(app: Longview, path: Path, after: int) -> int:
+    """Index a file, and cancel after some chunks; return the number of chunks that were recognised."""
+    chunks = 0
+
+    def is_last(event: object) -> bool:
+        nonlocal chunks
+        chunks += isinstance(event, PartialResult)
+        return chunks == after
+
+    with suppress(Cancelled):
+        cancel_after(app.index(path, SPEECH_ONLY), is_last)
+    return chunks
+
+
+@pytest.mark.parametrize("section_s", [5.0, 600.0], ids=["a section for each chunk", "one section"])
+def test_recognition_that_is_interrupted_after_every_chunk_ends_like_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section_s: float
+) -> None:
+    monkeypatch.setattr(speech_state, "SECTION_S", section_s)
+    talk = make_talk(tmp_path / "talk.m4a", ("en", 4.5), ("de", 8.0), ("en", 7.0))
+    whole, parts = another_app(tmp_path / "whole"), another_app(tmp_path / "parts")
+    count = interrupt_and_count(whole, talk, after=99)
+    assert count >= 3
+    recognised = [interrupt_and_count(another_app(tmp_path / "parts"), talk, after=1) for _ in range(count + 1)]
+    # No chunk was recognised twice.
+    assert recognised == [1] * count + [0]
+    results = []
+    for app in (whole, parts):
+        (entry,) = app.videos()
+        track = speech_track(entry)
+        results.append((app.segments(entry, "speech"), track.status, track.language, track.note, track.languages, track.state))
+    assert results[0] == results[1] and results[0][1] == "complete"
+
+
+@pytest.mark.parametrize(
+    "state", ["no JSON", '{"section_start_s": 1e9, "language": "en", "probability": 1, "speech_s": 1, "sure_s": 1}']
+)
+def test_state_of_a_track_that_does_not_fit_begins_a_section_where_the_track_has_come_to(
+    short: Path, tmp_path: Path, state: str
+) -> None:
+    app = another_app(tmp_path)
+    interrupt_and_count(app, short, after=1)
+    with Database(tmp_path).transaction() as db:
+        db.execute("UPDATE tracks SET state = ?", (state,))
+    entry = app.index(short, SPEECH_ONLY).result().entry
+    assert speech_track(entry).status == "complete" and len(words_of(app, entry)) > 10
 
 
 KILLED = """
