@@ -96,7 +96,8 @@ class JobRunner:
         return self._queue.claim_next(this_process(), self._settings, accepts=accepts)
 
     def is_up_to_date(self, path: Path) -> bool:
-        """Whether a file is in the library under this path, and all sources that were run have come to their end.
+        """Whether a file is in the library under this path, and all sources that were run have come to their end; also whether
+        it was removed from the library in the last day.
 
         A file that is not known with its size and time of change is not: its content would have to be read.
         """
@@ -107,7 +108,8 @@ class JobRunner:
         try:
             entry = self._library.video(content_hash[:ID_DIGITS])
         except UnknownVideo:
-            return False
+            # Who has removed a video does not want it back because its file is still there.
+            return any(video.content_hash == content_hash for video in self._library.removals.videos())
         return entry.path == path and all(track.status in ("complete", "declined") for track in entry.tracks)
 
     def cancel(self, job_id: int) -> QueuedJob:
@@ -120,6 +122,12 @@ class JobRunner:
         if job.status == "cancelled":
             self._forget(job)
         return job
+
+    def cancel_content(self, content_hash: str) -> None:
+        """Cancel the unfinished jobs of a video that is being removed, and forget those that have failed."""
+        for job in self._queue.jobs():
+            if job.content_hash == content_hash and (job.is_unfinished or job.status == "failed"):
+                self._queue.cancel(job.job_id)
 
     def pause_own(self, reason: str = STOPPED, *, with_unowned: bool = False) -> int:
         """Pause the unfinished jobs of this process; return their number. `with_unowned`: and all that wait for any process."""

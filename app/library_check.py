@@ -1,7 +1,6 @@
 """Check of a library and of the weights that come with Longview: what is damaged, what can be made again, and what to do."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from longview.app.errors import EXPECTED_ERRORS, VideoGone
 from longview.app.service import Longview, VideoEntry
 from longview.app.settings import Settings
+from longview.app.storage import partial_paths
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.database_errors import copies, disk_full, is_disk_full
 from longview.indexing.embedder import check_encoder, encoder_folder
@@ -167,7 +167,7 @@ def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
         for path in sorted((folder / name).glob("[!.]*"))
         if path not in unreadable and path.name[:12] not in ids
     ]
-    partial = [path for path in sorted(folder.rglob(".partial-*")) if time.time() - path.stat().st_mtime > PARTIAL_AGE_S]
+    partial = partial_paths(folder, older_than_s=PARTIAL_AGE_S)
     for paths, what, reason in (
         (unreadable, "cannot be read", "Nothing is lost: it is made again when it is needed."),
         (foreign, "belong to no video of the library", "Nothing is lost."),

@@ -18,6 +18,17 @@ class Removal:
     upload_bytes: int
     """Size of the library's own copy of an upload, in bytes, which is deleted when the removal expires."""
 
+    @property
+    def text(self) -> str:
+        """What was removed, what that frees, and how it is undone, for people."""
+        video = self.video
+        text = f"Removed {video.title} from the library; its file {video.path} is unchanged."
+        if self.freed_bytes:
+            text += f" {_size_text(self.freed_bytes)} of thumbnails and browser copies were freed."
+        if self.upload_bytes:
+            text += f" The library's copy of the upload ({_size_text(self.upload_bytes)}) is deleted in 24 hours."
+        return f"{text} Until {video.undo_until}, `longview remove --undo {video.video_id}` brings the video back."
+
 
 def remove(library: Library, media: MediaStore, entry: VideoEntry) -> Removal:
     """Remove a video from the library, with its thumbnails and browser copy; its source file stays.
@@ -45,3 +56,7 @@ def undo_removal(library: Library, media: MediaStore, reference: str | None) -> 
     video = media.find_removed(reference)
     library.removals.undo(video.video_id)
     return library.video(video.video_id)
+
+
+def _size_text(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"

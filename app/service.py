@@ -30,6 +30,7 @@ from longview.indexing.exports import FORMATS, ExportFormat, export_segments
 from longview.indexing.job_queue import QueuedJob
 from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
 from longview.indexing.provenance_text import describe_maker
+from longview.indexing.removals import RemovedVideo
 from longview.indexing.search import Evidence, Moment
 from longview.indexing.track import TrackVersion
 from longview.indexing.tracks import Track
@@ -57,7 +58,7 @@ __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
     "Evidence", "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
     "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport", "QueuedJob",
-    "SearchResults",
+    "RemovedVideo",    "SearchResults",
     "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
 ]  # fmt: skip
 
@@ -340,12 +341,17 @@ class Longview:
         self.library.delete_answers(entry.video_id)
 
     def remove(self, entry: VideoEntry) -> Removal:
-        """Remove a video from the library, with its thumbnails and browser copy; its source file stays."""
+        """Remove a video from the library, with its thumbnails, browser copy and jobs; its source file stays."""
+        self.jobs.cancel_content(entry.content_hash)
         return remove(self.library, self.media, entry)
 
     def undo_removal(self, reference: str | None = None) -> VideoEntry:
         """Bring back a video that was removed in the last day, with all that was found in it; see `undo_removal`."""
         return undo_removal(self.library, self.media, reference)
+
+    def removed_videos(self) -> tuple[RemovedVideo, ...]:
+        """Return the videos whose removal can be undone, the last removed first."""
+        return self.library.removals.videos()
 
     def video_bytes(self, entries: Sequence[VideoEntry]) -> dict[str, VideoBytes]:
         """Return the sizes of the files, caches and vectors of videos by their ids; see `longview.app.storage.video_bytes`."""

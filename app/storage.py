@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,12 @@ def library_bytes(library: Library, entries: Sequence[VideoEntry]) -> LibraryByt
         vectors=_vector_bytes(library.folder),
         database=database_bytes(library.folder),
     )
+
+
+def partial_paths(folder: Path, *, older_than_s: float) -> list[Path]:
+    """Return the temporary files and folders that processes have left below a library folder, without those in use now."""
+    before_s = time.time() - older_than_s
+    return [path for path in sorted(folder.rglob(".partial-*")) if path.lstat().st_mtime < before_s]
 
 
 def _vector_bytes(folder: Path) -> int:

@@ -4,6 +4,7 @@ The rows of a removed video stay as they are, but for its passages, without whic
 them again. Indexing the same content again makes a removal final (`Library.put`).
 """
 
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -143,6 +144,15 @@ class Removals:
                     freed_bytes += size_bytes
         return videos, freed_bytes
 
+    def unused_uploads(self, uploads: Path, *, older_than_s: float) -> tuple[Path, ...]:
+        """Return the library's own copies of uploads that no video and no job needs, and that were stored some time ago."""
+        with self._database.connection() as db:
+            used_names = _used_uploads(db.execute(_USED_PATHS, {"video_id": ""}).fetchall())
+        before_s = datetime.now(UTC).timestamp() - older_than_s
+        paths = sorted(uploads.iterdir()) if uploads.is_dir() else ()
+        # The time of the last change of any kind: a moved file keeps the time at which it was written.
+        return tuple(path for path in paths if path.name not in used_names and _is_stored_before(path, before_s))
+
     def upload_bytes(self, uploads: Path, video_id: str) -> int:
         """Return the size of the library's own copies of an upload that no other video uses, in bytes."""
         with self._database.connection() as db:
@@ -176,6 +186,14 @@ def _not_removed(reference: str) -> UnknownVideo:
 def _used_uploads(rows: list[tuple[str, ...]]) -> frozenset[str]:
     """Return the names of the uploads among paths. The folder may be written in several ways."""
     return frozenset(path.name for path in (Path(row[0]) for row in rows) if path.parent.name == UPLOADS)
+
+
+def _is_stored_before(path: Path, time_s: float) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and max(status.st_ctime, status.st_mtime) < time_s
 
 
 def _copies(uploads: Path, video_id: str) -> list[Path]:

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import faiss
 import numpy as np
@@ -115,6 +115,7 @@ class VectorIndex:
         """Load the index from disk; return an empty one if it is missing or damaged, or if another embedder wrote it."""
         try:
             with self._lock_to_read():
+                self._delete_partial()
                 label = json.loads(self._path.with_suffix(".json").read_text(encoding="utf-8"))
                 blob = self._path.read_bytes()
             index = faiss.deserialize_index(np.frombuffer(blob, dtype=np.uint8))
@@ -141,6 +142,13 @@ class VectorIndex:
                 return nullcontext()
             raise
 
+    def _delete_partial(self) -> None:
+        """Delete what a process has left that was killed while it wrote. The lock is held, so no process is writing now."""
+        for path in self._path.parent.glob(".partial-*"):
+            if path.suffix in (self._path.suffix, ".json"):
+                with suppress(OSError):
+                    path.unlink()
+
     def _outdated_ids(self) -> list[int]:
         """Return the ids of passages whose text is not the embedded one: the index belongs to another library, or to a restored
         one."""
@@ -160,6 +168,7 @@ class VectorIndex:
         try:
             # One process at a time writes the two files, because they belong together.
             with FileLock(self._path.with_suffix(".lock")):
+                self._delete_partial()
                 for path, content in ((self._path, blob.tobytes()), (self._path.with_suffix(".json"), label.encode())):
                     with atomic_write(path) as partial:
                         partial.write_bytes(content)

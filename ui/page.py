@@ -13,7 +13,7 @@ from longview.ui import render
 from longview.ui.library_tab import library_lists, library_tab
 from longview.ui.search_tab import search_tab
 from longview.ui.streaming import ActiveStreams
-from longview.ui.toasts import or_toast, show_warning
+from longview.ui.toasts import or_toast, show_info, show_warning
 from longview.ui.watch_tab import UNCHECKED, find_entry, indexed_view, tracks_view, video_view, watch_tab
 
 ASSETS = Path(__file__).parent / "assets"
@@ -101,7 +101,8 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                     else "No video is selected; choose the video to remove."
                 )
                 return [gr.skip()] * (len(lists) + len(view))
-            or_toast(lambda: app.remove(video))
+            removal = or_toast(lambda: app.remove(video))
+            show_info(removal.text)
 
             def render_updates() -> list[Any]:
                 entry = find_entry(app, current) or next(reversed(app.videos()), None)

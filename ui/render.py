@@ -20,6 +20,7 @@ from longview.app.service import (
     Evidence,
     ProgressReport,
     QueuedJob,
+    RemovedVideo,
     SearchResults,
     Segment,
     Span,
@@ -158,12 +159,18 @@ def citation_cards(spans: Sequence[tuple[str, str, Span]]) -> str:
     return _render("citation_cards", citations=spans)
 
 
-def library_table(entries: Sequence[VideoEntry], outdated_ids: frozenset[str], missing_ids: frozenset[str] = frozenset()) -> str:
+def library_table(
+    entries: Sequence[VideoEntry],
+    outdated_ids: frozenset[str],
+    missing_ids: frozenset[str] = frozenset(),
+    removed: Sequence[RemovedVideo] = (),
+) -> str:
     """Render the library as a table.
 
     `outdated_ids`: ids of the videos that can be captioned again. `missing_ids`: of those whose files are no longer there.
+    `removed`: videos whose removal can be undone, each with a button for it.
     """
-    return _render("library_table", entries=entries, outdated_ids=outdated_ids, missing_ids=missing_ids)
+    return _render("library_table", entries=entries, outdated_ids=outdated_ids, missing_ids=missing_ids, removed=removed)
 
 
 def job(current: QueuedJob | BrowserCopy | None, *, waiting: int = 0) -> str:

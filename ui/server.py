@@ -207,6 +207,12 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         _or_404(lambda: jobs.change(job_id, action))
         return Response(status_code=204)
 
+    @web.post("/videos/{video_id}/undo-removal")
+    def undo_removal(video_id: str) -> Response:
+        """Bring back a video that was removed in the last day."""
+        _or_404(lambda: app.undo_removal(video_id))
+        return Response(status_code=204)
+
     return gr.mount_gradio_app(
         web,
         page,

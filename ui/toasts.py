@@ -28,3 +28,8 @@ def or_toast(call: Callable[[], T]) -> T:
 def show_warning(text: str) -> None:
     """Show a notice, and leave the components of the page as they are: an error would cover them."""
     gr.Warning(escape(text), duration=10)
+
+
+def show_info(text: str) -> None:
+    """Show a notice that something was done."""
+    gr.Info(escape(text), duration=10)

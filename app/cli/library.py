@@ -9,7 +9,6 @@ from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
 from longview.app.housekeeping import purge_expired
-from longview.app.removal import Removal
 from longview.app.reports import contents_text, count_text, source_label
 from longview.app.service import TrackVersion
 from longview.app.sources import SOURCES
@@ -85,17 +84,7 @@ def remove(
     if video is None:
         raise typer.BadParameter("Name the video to remove; `longview list` shows all videos.")
     removal = context.app.remove(context.app.video(video))
-    context.print_result(schemas.RemoveDocument.of(removal), printable(_removal_text(removal)))
-
-
-def _removal_text(removal: Removal) -> str:
-    video = removal.video
-    text = f"Removed {video.title} from the library; its file {video.path} is unchanged."
-    if removal.freed_bytes:
-        text += f" {_size_text(removal.freed_bytes)} of thumbnails and browser copies were freed."
-    if removal.upload_bytes:
-        text += f" The library's copy of the upload ({_size_text(removal.upload_bytes)}) is deleted in 24 hours."
-    return f"{text} Until {video.undo_until}, `longview remove --undo {video.video_id}` brings the video back."
+    context.print_result(schemas.RemoveDocument.of(removal), printable(removal.text))
 
 
 def _undo(context: Context, reference: str | None) -> None:
@@ -107,7 +96,3 @@ def _undo(context: Context, reference: str | None) -> None:
     context.print_result(
         schemas.UndoRemovalDocument(video_id=entry.video_id, path=str(entry.path), missing=is_missing), printable(text)
     )
-
-
-def _size_text(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from longview.app.cache_limit import RECENT_S, CacheLimit, limit_caches
-from longview.app.housekeeping import purge_expired, run_hourly
+from longview.app.housekeeping import purge_expired, purge_jobs, run_hourly, run_housekeeping
 from longview.app.service import Longview
 from longview.indexing.errors import LibraryFull, UnknownVideo
 from longview.indexing.library import DATABASE, Library, VideoEntry
@@ -46,6 +46,27 @@ def test_the_files_that_were_used_longest_ago_are_deleted_first(tmp_path: Path) 
     again = cached(tmp_path, "thumbnails/bbbbbbbbbbbb-3000.jpg", 200, unused_s=0)
     limit.note_write(again)
     assert not newer.exists() and oldest.exists() and written.exists() and again.exists() and partial.exists()
+
+
+def test_ended_jobs_and_what_nothing_needs_any_more_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library(tmp_path)
+    uploads = [cached(tmp_path, f"uploads/{name}.mp4", 10) for name in ("unused", "failed", "expired", "used")]
+    library.put(replace(sample_entry("aaaaaaaaaaaa"), path=uploads[3]))
+    values = {"options": {}, "settings": {}, "priority": 0, "owner": "a process"}
+    jobs = [library.jobs.add(path, title=path.name, **values) for path in uploads[1:3]]  # type: ignore[arg-type]
+    for job in jobs:
+        library.jobs.claim(job.job_id, "a process")
+        library.jobs.end(job.job_id, "a process", "failed", reason="why")
+    with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as db:
+        db.execute("UPDATE jobs SET changed_at = '2026-01-01T00:00:00+00:00' WHERE job_id = ?", (jobs[1].job_id,))
+    left = cached(tmp_path, "proxies/.partial-x.mp4", 10, unused_s=25 * HOUR_S)
+    # What was stored a moment ago may be about to get a job.
+    purge_jobs(library)
+    assert [job.job_id for job in library.jobs.jobs()] == [jobs[0].job_id]
+    assert all(path.exists() for path in uploads)
+    monkeypatch.setattr("longview.app.housekeeping.UNUSED_UPLOADS_KEPT_S", -1.0)
+    run_housekeeping(library, 1 << 30)
+    assert [path.exists() for path in uploads] == [False, True, False, True] and not left.exists()
 
 
 def test_files_in_use_stay_unless_one_alone_exceeds_the_limit(tmp_path: Path) -> None:

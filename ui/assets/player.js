@@ -76,13 +76,20 @@ function longviewShowQueue(state) {
   table.innerHTML = state.queue;
   if (job) table.querySelector(`button[data-job="${job}"][data-action="${action}"]`)?.focus();
 }
-document.addEventListener('click', async (event) => {
-  const button = event.target.closest('#longview-queue button[data-job]');
-  if (!button) return;
+async function longviewPost(button, path) {
   button.disabled = true;
-  const reply = await fetch(`/jobs/${button.dataset.job}/${button.dataset.action}`, { method: 'POST' }).catch(() => null);
+  const reply = await fetch(path, { method: 'POST' }).catch(() => null);
   button.disabled = false;
   if (!reply?.ok) alert((await reply?.json().catch(() => null))?.detail ?? 'The server does not answer.');
+  return reply?.ok;
+}
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('button[data-job], button[data-undo]');
+  if (!button) return;
+  const { job, action, undo } = button.dataset;
+  if (job) await longviewPost(button, `/jobs/${job}/${action}`);
+  // The lists of the page are rendered again.
+  else if (await longviewPost(button, `/videos/${undo}/undo-removal`)) document.getElementById('longview-jobs-ended').click();
 });
 // New segments replace the tracks, and the end of a job the summary, too. What is open stays open, and each list stays where it is.
 let longviewSections = new Map();
