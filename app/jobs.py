@@ -32,6 +32,7 @@ class Jobs:
         self._app, self._runner, self._queue = app, app.jobs, app.library.jobs
         self.browser_copies = BrowserCopies(app.media)
         self._closing = threading.Event()
+        self._pauses = False
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._running: dict[int, Progress] = {}
@@ -167,24 +168,27 @@ class Jobs:
 
     # -- running -------------------------------------------------------------------------------------------------------
 
-    def close(self, *, pauses: bool = False, wait_s: float = 0.0) -> None:
-        """Stop the workers: the running jobs end at their next chunk of frames or token, and go on there later.
+    def stop(self, *, pauses: bool = False) -> None:
+        """Tell the running jobs to end at their next chunk of frames or token, and begin no other. It does not wait.
 
-        `pauses`: whether what is unfinished waits until somebody resumes it; otherwise the next server runs it. `wait_s`: maximum
-        time to wait for the end of the running jobs, in seconds.
+        `pauses`: whether what is unfinished waits until somebody resumes it; otherwise the next server goes on with it.
         """
         if not self.is_closed:
+            self._pauses = pauses
             self._runner.stopped_status = "paused" if pauses else "waiting"
             self._closing.set()
-            if pauses:
-                with suppress(LibraryUnusable):
-                    self._runner.pause_own(with_unowned=True)
         self._wake.set()
         self.browser_copies.close()
+        for progress in list(self._running.values()):
+            progress.cancel()
+
+    def close(self, *, pauses: bool = False, wait_s: float = 0.0) -> None:
+        """Stop, and wait for the end of the running jobs. `pauses`: see `stop`. `wait_s`: maximum time to wait, in seconds."""
+        self.stop(pauses=pauses)
+        if self._pauses:
+            with suppress(LibraryUnusable):
+                self._runner.pause_own(with_unowned=True)
         deadline = time.monotonic() + wait_s
-        with self._lock:
-            for progress in self._running.values():
-                progress.cancel()
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
 

@@ -282,7 +282,7 @@ class _Server(uvicorn.Server):
         After Ctrl-C, what is unfinished is paused, because a person stopped it. After another signal, as at the end of a session
         of the system, the next server goes on with it.
         """
-        self._jobs.close(pauses=sig == signal.SIGINT)
+        self._jobs.stop(pauses=sig == signal.SIGINT)
         # Open pages hold connections, and uvicorn reports each of them that it has to end.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)

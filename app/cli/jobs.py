@@ -59,6 +59,9 @@ def retry(context: Context, numbers: JobNumbers = None, is_all: All = False) -> 
     Example: longview jobs retry 3
     """
     _change(context, numbers, is_all, context.app.library.jobs.retry, ("paused", "failed"))
+    write_err(
+        "They run as soon as a process serves this library (`longview serve`), or `longview index` is called for their files."
+    )
 
 
 @command("json", parent=jobs)
