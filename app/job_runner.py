@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from longview.app.indexer import Indexer, IndexOptions, IndexResult
 from longview.app.media import MediaStore
 from longview.app.reports import describe, source_label
 from longview.app.settings import Settings, job_settings
-from longview.indexing.errors import LibraryError, LibraryUnusable, UnknownVideo
+from longview.indexing.errors import LibraryUnusable, UnknownJob, UnknownVideo
 from longview.indexing.job_queue import PERSON, JobStatus, QueuedJob, Request
 from longview.indexing.library import ID_DIGITS, Library
 from longview.indexing.processes import this_process
@@ -50,6 +51,13 @@ class JobRunner:
         self.stopped_status: JobStatus = "paused"
         """State of a job whose run is interrupted by this process."""
         self._is_stopping = False
+        self._lock = threading.Lock()
+        self._active: set[int] = set()
+        """Numbers of the jobs that threads of this process run now."""
+        self._taken: set[int] = set()
+        """Those of them that were taken by `claim_next` and are not run yet."""
+        self._unstored_ends: dict[int, tuple[QueuedJob, JobStatus, str, str]] = {}
+        """How jobs ended while the library could not be written, by their numbers."""
 
     def add(
         self, path: Path, options: IndexOptions | None = None, *, priority: int = PERSON, title: str = "", is_own: bool = False
@@ -84,16 +92,28 @@ class JobRunner:
             owner=this_process() if is_own else "",
         )
 
+    @property
+    def has_unstored_ends(self) -> bool:
+        """Whether jobs have ended and the library could not be written then."""
+        return bool(self._unstored_ends)
+
     def claim_next(self, *, within: Sequence[Path] = ()) -> QueuedJob | None:
         """Take the next job that waits for any process and can be run with the settings of this one; None if there is none.
 
         `within`: the only folders whose files are meant; empty: all.
         """
 
+        self._store_ends()
+
         def accepts(job: QueuedJob) -> bool:
             return not within or any(job.path.is_relative_to(folder) for folder in within)
 
-        return self._queue.claim_next(this_process(), self._settings, accepts=accepts)
+        with self._lock:
+            job = self._queue.claim_next(this_process(), self._settings, accepts=accepts)
+            if job is not None:
+                self._active.add(job.job_id)
+                self._taken.add(job.job_id)
+            return job
 
     def is_up_to_date(self, path: Path) -> bool:
         """Whether a file is in the library under this path, and all sources that were run have come to their end; also whether
@@ -146,8 +166,7 @@ class JobRunner:
                 and the job is paused. As `Indexer.index`.
         """
         progress = Progress() if progress is NO_PROGRESS else progress
-        if job.owner != this_process() or job.status != "running":
-            job = self._claim(job, progress)
+        job = self._take(job, progress)
         options = replace(_options(job), keep_sessions=keep_sessions)
         if job.status == "done":
             # Another process has done it: all sources are up to date.
@@ -157,7 +176,8 @@ class JobRunner:
             if not self._queue.identify(job.job_id, content_hash):
                 if not waits:
                     raise _ContentIsBusy
-                self._claim(job, progress)
+                self._active.discard(job.job_id)
+                self._take(job, progress)
 
         follower = _Follower(self._library, job, progress)
         status: JobStatus = self.stopped_status
@@ -192,15 +212,23 @@ class JobRunner:
         finally:
             self._end(job, status, reason, code)
 
-    def _claim(self, job: QueuedJob, progress: Progress) -> QueuedJob:
+    def _take(self, job: QueuedJob, progress: Progress) -> QueuedJob:
         """Take a job as soon as it is free; return it, or as it is if another process has done it meanwhile.
 
         Raises:
             JobStopped: it was cancelled or paused, or it failed elsewhere. Cancelled: the operation was cancelled.
         """
         while True:
-            job = self._queue.claim(job.job_id, this_process())
-            if job.status == "done" or (job.status == "running" and job.owner == this_process()):
+            with self._lock:
+                if job.job_id in self._taken:
+                    self._taken.discard(job.job_id)
+                    return job
+                job = self._queue.claim(job.job_id, this_process())
+                # A job that a thread of this process is running is not free either.
+                if job.status == "running" and job.owner == this_process() and job.job_id not in self._active:
+                    self._active.add(job.job_id)
+                    return job
+            if job.status == "done":
                 return job
             if job.status in ("paused", "cancelled", "failed"):
                 raise JobStopped(f"{job.title}: the job was {job.status}. {job.reason}".strip())
@@ -208,13 +236,30 @@ class JobRunner:
             time.sleep(WAIT_POLL_S)
 
     def _end(self, job: QueuedJob, status: JobStatus, reason: str, code: str) -> None:
+        """Store how a job ended; if the library cannot be written now, before the next job begins."""
+        self._active.discard(job.job_id)
         try:
-            self._queue.end(job.job_id, this_process(), status, reason=reason, error_code=code)
-            if status == "cancelled":
+            self._store_end(job, status, reason, code)
+        except LibraryUnusable as error:
+            # If this process ends before that, the job waits for another one.
+            log.warning("The end of the job %d cannot be stored now: %s", job.job_id, error)
+            self._unstored_ends[job.job_id] = (job, status, reason, code)
+
+    def _store_ends(self) -> None:
+        """Store how jobs ended that could not be stored then.
+
+        Raises:
+            LibraryUnusable: the library still cannot be written.
+        """
+        for job_id, end in list(self._unstored_ends.items()):
+            self._store_end(*end)
+            del self._unstored_ends[job_id]
+
+    def _store_end(self, job: QueuedJob, status: JobStatus, reason: str, code: str) -> None:
+        self._queue.end(job.job_id, this_process(), status, reason=reason, error_code=code)
+        if status == "cancelled":
+            with suppress(UnknownJob):
                 self._forget(self._queue.job(job.job_id))
-        except LibraryError as error:
-            # The job stays one of this process, and waits for another one when this process ends.
-            log.warning("The end of the job %d cannot be stored: %s", job.job_id, error)
 
     def _forget(self, job: QueuedJob) -> None:
         """Leave the video of a cancelled job out of the library, with its upload, if this job added it and found nothing."""
