@@ -151,6 +151,48 @@ def test_idle_page_sends_no_requests_and_sees_the_jobs_of_others(page: Page, ser
     client.predict(video_id, None, api_name="/remove")
 
 
+def test_queue_is_changed_with_its_buttons(page: Page, server: Server, tmp_path: Path) -> None:
+    ring = ShapesEvent(1, 4, "cyan", "ring", "moves up")
+    paths = [render(tmp_path / f"queued-{number}.mp4", [ring], 90.0, fps=5, seed=40 + number) for number in (1, 2)]
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_text("no video " * 100)
+    client = Client(server.url, verbose=False)
+    for path in (*paths, damaged):
+        client.submit(str(path), api_name="/index")
+        page.wait_for_timeout(300)
+    queue = page.locator("#longview-queue")
+    queue.locator("summary").click()
+    expect(queue.locator("summary")).to_have_text("Queue: 3 files")
+    rows = {name: queue.locator("tr", has_text=name) for name in ("queued-1", "queued-2", "damaged")}
+    expect(rows["queued-1"]).to_contain_text("running")
+    rows["damaged"].get_by_role("button", name="Run first").click()
+    rows["queued-1"].get_by_role("button", name="Pause").click()
+    expect(rows["queued-1"]).to_contain_text("paused")
+    expect(rows["damaged"]).to_contain_text("is not a video that can be opened")
+    rows["queued-2"].get_by_role("button", name="Cancel").click()
+    expect(rows["queued-2"]).to_have_count(0)
+    rows["damaged"].get_by_role("button", name="Dismiss").click()
+    expect(rows["damaged"]).to_have_count(0)
+    rows["queued-1"].get_by_role("button", name="Continue").click()
+    expect(page.locator("#longview-jobs")).to_contain_text("queued-1.mp4: done.")
+    expect(queue).to_be_hidden()
+    # A removal is undone on the page, with all that was found.
+    page.get_by_role("tab", name="Library").click()
+    page.get_by_label("Remove from the library").click()
+    page.get_by_role("option", name="queued-1").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    expect(page.locator(".removed")).to_contain_text("queued-1")
+    expect(page.locator(".videos")).not_to_contain_text("queued-1")
+    page.get_by_role("button", name="Undo the removal: queued-1").click()
+    expect(page.locator(".videos").last).to_contain_text("captions: 1 event")
+    expect(page.locator(".removed", has_text="queued-1")).to_have_count(0)
+    (video,) = [entry for entry in Library(server.library).videos() if entry.title == "queued-1"]
+    client.predict(video.video_id, None, api_name="/remove")
+    for path in ("/jobs/999/cancel", "/jobs/1/explode", "/videos/ffff/undo-removal"):
+        assert server.post(path, b"")[0] in (404, 422)
+    assert server.post("/jobs/1/cancel", b"", Origin="http://example.com")[0] == 403
+
+
 def test_captions_are_shown_while_the_video_is_captioned(page: Page, server: Server, tmp_path: Path) -> None:
     # The first of two windows of captions ends long before the second.
     rings = [ShapesEvent(start_s, start_s + 4, "cyan", "ring", "moves up") for start_s in (5, 65)]
