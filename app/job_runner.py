@@ -1,4 +1,4 @@
-"""Run jobs of the queue in the calling thread, and keep their rows true: progress, what was asked of them, how they ended."""
+"""Run jobs of the queue in the calling thread, and store their progress and how they ended."""
 
 import logging
 import shutil
@@ -6,17 +6,17 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
+from longview.app.errors import EXPECTED_ERRORS, JobStopped, NoSpace
 from longview.app.indexer import Indexer, IndexOptions, IndexResult
-from longview.app.media import MediaStore
+from longview.app.media import MediaStore, require_utf8
 from longview.app.reports import describe, source_label
 from longview.app.settings import Settings, job_settings
 from longview.indexing.errors import LibraryUnusable, UnknownJob, UnknownVideo
-from longview.indexing.job_queue import PERSON, JobStatus, QueuedJob, Request
+from longview.indexing.job import PERSON, JobStatus, QueuedJob, Request
 from longview.indexing.library import ID_DIGITS, Library
 from longview.indexing.processes import this_process
 from longview.model.tasks.events import PartialResult
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.25
 """Interval at which a running job looks for what was asked of it, and stores its progress, in seconds."""
+REPORT_S = 1.0
+"""Minimum time between two reports of a running job, in seconds."""
 HEARTBEAT_S = 20.0
 """Maximum time between two reports of a running job, in seconds: its lease on another machine's files depends on them."""
 WAIT_POLL_S = 0.3
@@ -35,10 +37,23 @@ MIN_FREE_BYTES = 8 << 20
 """Minimum free space on the disk of the library while a job runs, in bytes: the last blocks are left for what is committed."""
 STOPPED = "It was stopped."
 """Reason of a job whose process was interrupted."""
+STATE_TEXTS = {"cancelled": "the job was cancelled", "paused": "the job was paused", "waiting": "the job waits again"}
+"""What is said of a run that others have stopped, by the state of its job."""
 
 
 class _ContentIsBusy(Exception):
     """Another job is indexing the same content."""
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a run of a job ended."""
+
+    status: JobStatus
+    reason: str = ""
+    error_code: str = ""
+    is_stopped: bool = False
+    """Whether it did not come to its end; see `JobQueue.end`."""
 
 
 class JobRunner:
@@ -56,7 +71,7 @@ class JobRunner:
         """Numbers of the jobs that threads of this process run now."""
         self._taken: set[int] = set()
         """Those of them that were taken by `claim_next` and are not run yet."""
-        self._unstored_ends: dict[int, tuple[QueuedJob, JobStatus, str, str]] = {}
+        self._unstored_ends: dict[int, tuple[QueuedJob, _End]] = {}
         """How jobs ended while the library could not be written, by their numbers."""
 
     def add(
@@ -73,22 +88,15 @@ class JobRunner:
         options = options or IndexOptions()
         self._indexer.check_options(options)
         checked_path = check_path(path, self._limits)
-        self._require_space()
-        status = checked_path.stat()
-        try:
-            known_hash = self._library.known_hash(checked_path, status.st_size, status.st_mtime_ns)
-        except UnicodeEncodeError as error:
-            printable = str(checked_path).encode(errors="replace").decode()
-            raise BadRequest(
-                f"The name of {printable} is not valid UTF-8, so the library cannot store it; rename the file."
-            ) from error
+        if not self._has_space():
+            raise self._no_space()
         return self._queue.add(
             checked_path,
             title=title or checked_path.name,
             options=_options_fields(options),
             settings=self._settings,
             priority=priority,
-            content_hash=known_hash or "",
+            content_hash=self._known_hash(checked_path),
             owner=this_process() if is_own else "",
         )
 
@@ -103,34 +111,36 @@ class JobRunner:
         `within`: the only folders whose files are meant; empty: all.
         """
 
-        self._store_ends()
-
         def accepts(job: QueuedJob) -> bool:
             return not within or any(job.path.is_relative_to(folder) for folder in within)
 
         with self._lock:
-            job = self._queue.claim_next(this_process(), self._settings, accepts=accepts)
+            self._store_ends()
+            # A job would only fail.
+            job = self._queue.claim_next(this_process(), self._settings, accepts=accepts) if self._has_space() else None
             if job is not None:
                 self._active.add(job.job_id)
                 self._taken.add(job.job_id)
             return job
 
-    def is_up_to_date(self, path: Path) -> bool:
-        """Whether a file is in the library under this path, and all sources that were run have come to their end; also whether
+    def is_up_to_date(self, path: Path, options: IndexOptions) -> bool:
+        """Whether a file is in the library under this path, and a job with the same options and settings was done; also whether
         it was removed from the library in the last day.
 
         A file that is not known with its size and time of change is not: its content would have to be read.
+
+        Raises:
+            OSError: the file is gone. BadRequest: its name is not valid.
         """
-        status = path.stat()
-        content_hash = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
-        if content_hash is None:
+        content_hash = self._known_hash(path)
+        if not content_hash:
             return False
         try:
-            entry = self._library.video(content_hash[:ID_DIGITS])
+            entry = self._library.pending_video(content_hash[:ID_DIGITS])
         except UnknownVideo:
             # Who has removed a video does not want it back because its file is still there.
             return any(video.content_hash == content_hash for video in self._library.removals.videos())
-        return entry.path == path and all(track.status in ("complete", "declined") for track in entry.tracks)
+        return entry.path == path and self._queue.has_done(content_hash, _options_fields(options), self._settings)
 
     def cancel(self, job_id: int) -> QueuedJob:
         """Cancel a job; see `JobQueue.cancel`. A new video in which nothing was found yet is left out of the library.
@@ -138,8 +148,9 @@ class JobRunner:
         Raises:
             UnknownJob: there is no such job.
         """
+        is_news = self._queue.job(job_id).status != "cancelled"
         job = self._queue.cancel(job_id)
-        if job.status == "cancelled":
+        if is_news and job.status == "cancelled":
             self._forget(job)
         return job
 
@@ -149,10 +160,10 @@ class JobRunner:
             if job.content_hash == content_hash and (job.is_unfinished or job.status == "failed"):
                 self._queue.cancel(job.job_id)
 
-    def pause_own(self, reason: str = STOPPED, *, with_unowned: bool = False) -> int:
-        """Pause the unfinished jobs of this process; return their number. `with_unowned`: and all that wait for any process."""
+    def pause_own(self, reason: str = STOPPED, *, with_unowned: bool = False) -> None:
+        """Pause the unfinished jobs of this process. `with_unowned`: see `JobQueue.pause_all`."""
         self._is_stopping = True
-        return self._queue.pause_all(owner=this_process(), reason=reason, with_unowned=with_unowned)
+        self._queue.pause_all(owner=this_process(), reason=reason, with_unowned=with_unowned)
 
     def run(
         self, job: QueuedJob, *, keep_sessions: bool = True, waits: bool = True, progress: Progress = NO_PROGRESS
@@ -167,10 +178,26 @@ class JobRunner:
         """
         progress = Progress() if progress is NO_PROGRESS else progress
         job = self._take(job, progress)
-        options = replace(_options(job), keep_sessions=keep_sessions)
         if job.status == "done":
             # Another process has done it: all sources are up to date.
-            return (yield from self._indexer.index(job.path, options, progress=progress))
+            return (yield from self._indexer.index(job.path, _options(job, keep_sessions), progress=progress))
+        follower = _Follower(self._library, job, progress)
+        try:
+            with follower:
+                run = self._index(job, progress, keep_sessions=keep_sessions, waits=waits)
+                result = yield from follower.count(run)
+        except BaseException as error:
+            failure = self._store_failure(job, error, follower)
+            if failure is error:
+                raise
+            raise failure from None
+        self._end(job, _end_of(result))
+        return result
+
+    def _index(
+        self, job: QueuedJob, progress: Progress, *, keep_sessions: bool, waits: bool
+    ) -> Generator[PartialResult[Any], None, IndexResult]:
+        """Index the file of a job that was taken."""
 
         def begin(content_hash: str) -> None:
             if not self._queue.identify(job.job_id, content_hash):
@@ -179,38 +206,33 @@ class JobRunner:
                 self._active.discard(job.job_id)
                 self._take(job, progress)
 
-        follower = _Follower(self._library, job, progress)
-        status: JobStatus = self.stopped_status
-        reason = code = ""
-        try:
-            self._require_space()
-            with follower:
-                run = self._indexer.index(job.path, options, begin=begin, progress=progress)
-                result = yield from follower.count(run)
-            status, reason, code = _outcome(result)
-            return result
-        except _ContentIsBusy:
-            status = "waiting"
-            raise JobStopped(f"{job.title}: another job is indexing the same content.") from None
-        except (Cancelled, GeneratorExit):
-            if follower.is_disk_full:
-                status, error = "failed", self._no_space()
-                reason, code = str(error), error.code
-                raise error from None
-            if follower.request:
-                status = "cancelled" if follower.request == "cancel" else "paused"
-                reason = STOPPED if self._is_stopping else ""
-                raise JobStopped(f"{job.title}: the job was {status}.") from None
-            status, reason = self.stopped_status, STOPPED if self.stopped_status == "paused" else ""
-            raise
-        except EXPECTED_ERRORS as error:
-            status, reason, code = "failed", str(error), error.code
-            raise
-        except Exception:
-            status, reason, code = "failed", "An unexpected error occurred; the log has the traceback.", "unexpected"
-            raise
-        finally:
-            self._end(job, status, reason, code)
+        if not self._has_space():
+            raise self._no_space()
+        return self._indexer.index(job.path, _options(job, keep_sessions), begin=begin, progress=progress)
+
+    def _store_failure(self, job: QueuedJob, error: BaseException, follower: "_Follower") -> BaseException:
+        """Store how a run ended that did not come to its end; return the error that says so."""
+        if isinstance(error, _ContentIsBusy):
+            self._end(job, _End("waiting", is_stopped=True))
+            return JobStopped(f"{job.title}: another job is indexing the same content.")
+        if isinstance(error, Cancelled | GeneratorExit) and follower.is_disk_full:
+            error = self._no_space()
+        if isinstance(error, EXPECTED_ERRORS):
+            # A job that only needs space goes on as soon as there is some.
+            is_disk_full = error.code == NoSpace.code and not self._has_space()
+            status: JobStatus = "waiting" if is_disk_full else "failed"
+            self._end(job, _End(status, str(error), error.code, is_stopped=is_disk_full))
+            return error
+        if isinstance(error, Exception) and not isinstance(error, Cancelled):
+            self._end(job, _End("failed", "An unexpected error occurred; the log has the traceback.", "unexpected"))
+            return error
+        # If it was asked to stop and no longer is, somebody has called it back.
+        status = "waiting" if follower.request else self.stopped_status
+        reason = STOPPED if self._is_stopping or status == "paused" else ""
+        stored_status = self._end(job, _End(status, reason, is_stopped=True))
+        if follower.request:
+            return JobStopped(f"{job.title}: {STATE_TEXTS.get(stored_status or '', 'another process has the job now')}.")
+        return error
 
     def _take(self, job: QueuedJob, progress: Progress) -> QueuedJob:
         """Take a job as soon as it is free; return it, or as it is if another process has done it meanwhile.
@@ -231,45 +253,69 @@ class JobRunner:
             if job.status == "done":
                 return job
             if job.status in ("paused", "cancelled", "failed"):
-                raise JobStopped(f"{job.title}: the job was {job.status}. {job.reason}".strip())
+                raise JobStopped(job.reason if job.status == "failed" else f"{job.title}: {STATE_TEXTS[job.status]}.")
             progress.child(0.0, 0.0, "Waiting for another process that indexes this video")
             time.sleep(WAIT_POLL_S)
 
-    def _end(self, job: QueuedJob, status: JobStatus, reason: str, code: str) -> None:
-        """Store how a job ended; if the library cannot be written now, before the next job begins."""
-        self._active.discard(job.job_id)
-        try:
-            self._store_end(job, status, reason, code)
-        except LibraryUnusable as error:
-            # If this process ends before that, the job waits for another one.
-            log.warning("The end of the job %d cannot be stored now: %s", job.job_id, error)
-            self._unstored_ends[job.job_id] = (job, status, reason, code)
+    def _end(self, job: QueuedJob, end: "_End") -> JobStatus | None:
+        """Store how a job ended; if the library cannot be written now, before the next job begins. Return the state of the job;
+        None if it is no longer one of this process."""
+        with self._lock:
+            self._active.discard(job.job_id)
+            try:
+                return self._store_end(job, end)
+            except LibraryUnusable as error:
+                # If this process ends before that, the job waits for another one.
+                log.warning("The end of the job %d cannot be stored now: %s", job.job_id, error)
+                self._unstored_ends[job.job_id] = (job, end)
+                return end.status
 
     def _store_ends(self) -> None:
-        """Store how jobs ended that could not be stored then.
+        """Store how jobs ended that could not be stored then. The lock is held.
 
         Raises:
             LibraryUnusable: the library still cannot be written.
         """
-        for job_id, end in list(self._unstored_ends.items()):
-            self._store_end(*end)
+        for job_id, (job, end) in list(self._unstored_ends.items()):
+            self._store_end(job, end)
             del self._unstored_ends[job_id]
 
-    def _store_end(self, job: QueuedJob, status: JobStatus, reason: str, code: str) -> None:
-        self._queue.end(job.job_id, this_process(), status, reason=reason, error_code=code)
+    def _store_end(self, job: QueuedJob, end: "_End") -> JobStatus | None:
+        status = self._queue.end(
+            job.job_id,
+            this_process(),
+            end.status,
+            reason=end.reason,
+            error_code=end.error_code,
+            is_stopped=end.is_stopped,
+        )
         if status == "cancelled":
             with suppress(UnknownJob):
                 self._forget(self._queue.job(job.job_id))
+        return status
 
     def _forget(self, job: QueuedJob) -> None:
-        """Leave the video of a cancelled job out of the library, with its upload, if this job added it and found nothing."""
-        if job.content_hash:
+        """Leave the video of a cancelled job out of the library, with its upload, if this job added it and found nothing.
+
+        Another job of the same content may have found something since.
+        """
+        others = [other for other in self._queue.jobs(ended_limit=0) if other.is_unfinished and other.job_id != job.job_id]
+        if job.content_hash and all(other.content_hash != job.content_hash for other in others):
             self._indexer.forget_if_empty(job.content_hash, since=job.added_at)
         self._media.discard_upload(job.path)
 
-    def _require_space(self) -> None:
-        if free_bytes(self._library.folder) < MIN_FREE_BYTES:
-            raise self._no_space()
+    def _known_hash(self, path: Path) -> str:
+        """Return the content hash of a file that was read before and has not changed since; else an empty text.
+
+        Raises:
+            OSError: the file is gone. BadRequest: its name is not valid UTF-8.
+        """
+        require_utf8(path)
+        status = path.stat()
+        return self._library.known_hash(path, status.st_size, status.st_mtime_ns) or ""
+
+    def _has_space(self) -> bool:
+        return free_bytes(self._library.folder) >= MIN_FREE_BYTES
 
     def _no_space(self) -> NoSpace:
         return NoSpace(
@@ -313,11 +359,13 @@ class _Follower:
 
     def _run(self) -> None:
         stored: tuple[Any, ...] = ()
-        stored_s = time.monotonic()
+        # The first report is due at once.
+        stored_s = time.monotonic() - REPORT_S
         while not self._ended.wait(POLL_S):
             report = self._progress.report
             state = (report.stage, round(report.fraction, 3), self._partial_results)
-            is_due = state != stored or time.monotonic() - stored_s > HEARTBEAT_S
+            age_s = time.monotonic() - stored_s
+            is_due = age_s > HEARTBEAT_S or (state != stored and age_s > REPORT_S)
             try:
                 request = self._report(*state, report.seconds_left) if is_due else self._requested()
             except LibraryUnusable as error:
@@ -325,7 +373,8 @@ class _Follower:
                 log.info("the progress of the job %d cannot be stored: %s", self._job.job_id, error)
                 request = ""
             else:
-                stored, stored_s = state, time.monotonic()
+                if is_due:
+                    stored, stored_s = state, time.monotonic()
             self.is_disk_full = free_bytes(self._library.folder) < MIN_FREE_BYTES
             if request or self.is_disk_full:
                 self.request = request
@@ -347,8 +396,12 @@ class _Follower:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return the free space of the disk of a folder that this user may use, in bytes."""
-    return shutil.disk_usage(folder).free
+    """Return the free space of the disk of a folder that this user may use, in bytes; a large number if it is unknown."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        # The folder is gone, which whoever reads it next says.
+        return 1 << 62
 
 
 def _options_fields(options: IndexOptions) -> dict[str, Any]:
@@ -358,16 +411,17 @@ def _options_fields(options: IndexOptions) -> dict[str, Any]:
     return fields | ({"sources": list(options.sources)} if options.sources is not None else {})
 
 
-def _options(job: QueuedJob) -> IndexOptions:
+def _options(job: QueuedJob, keep_sessions: bool) -> IndexOptions:
     """Return what is indexed of the file of a job."""
     sources = job.options.get("sources")
-    return replace(IndexOptions(**job.options), sources=None if sources is None else tuple(sources))
+    options = IndexOptions(**job.options, keep_sessions=keep_sessions)
+    return replace(options, sources=None if sources is None else tuple(sources))
 
 
-def _outcome(result: IndexResult) -> tuple[JobStatus, str, str]:
-    """Return how a job ended whose run came to its end: state, reason and code."""
+def _end_of(result: IndexResult) -> _End:
+    """Return how a job ended whose run came to its end."""
     if not result.failures:
-        return "done", describe(result), ""
+        return _End("done", describe(result))
     reasons = [f"{source_label(report.source)}: {report.reason}" for report in result.failures]
     error = result.failures[0].error
-    return "failed", "; ".join(reasons), str(getattr(error, "code", "")) if error else ""
+    return _End("failed", "; ".join(reasons), str(getattr(error, "code", "")) if error else "")

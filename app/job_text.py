@@ -1,6 +1,6 @@
 """The state of a job as text for people: on the command line, and on the page."""
 
-from longview.indexing.job_queue import QueuedJob
+from longview.indexing.job import QueuedJob
 from longview.video.time_text import format_time
 
 

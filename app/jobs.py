@@ -10,7 +10,7 @@ from longview.app.browser_copies import BrowserCopies, BrowserCopy
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.service import IndexOptions, Longview
 from longview.indexing.errors import LibraryUnusable
-from longview.indexing.job_queue import QueuedJob
+from longview.indexing.job import QueuedJob
 from longview.indexing.library import VideoEntry
 from longview.video.progress import Cancelled, Progress
 

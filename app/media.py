@@ -136,13 +136,7 @@ class MediaStore:
 
     def _hash(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
         """Return the content hash of a checked path. The library remembers it by path, size and time of change."""
-        try:
-            str(path).encode()
-        except UnicodeEncodeError as error:
-            printable = str(path).encode(errors="replace").decode()
-            raise BadRequest(
-                f"The name of {printable} is not valid UTF-8, so the library cannot store it; rename the file."
-            ) from error
+        require_utf8(path)
         status = path.stat()
         known_hash = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
         if known_hash is None:
@@ -332,6 +326,21 @@ class MediaStore:
         target = _new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
         with write_errors(target):
             return target, *contact_sheet(self._decoder, video, target, columns=columns, rows=rows)
+
+
+def require_utf8(path: Path) -> None:
+    """Check that the library can store a path.
+
+    Raises:
+        BadRequest: it is not valid UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        printable = str(path).encode(errors="replace").decode()
+        raise BadRequest(
+            f"The name of {printable} is not valid UTF-8, so the library cannot store it; rename the file."
+        ) from error
 
 
 def is_file_name(reference: str) -> bool:

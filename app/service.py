@@ -27,7 +27,7 @@ from longview.app.streams import Done, Stream
 from longview.app.subtitle_import import SubtitleImport, import_subtitles
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
 from longview.indexing.exports import FORMATS, ExportFormat, export_segments
-from longview.indexing.job_queue import QueuedJob
+from longview.indexing.job import QueuedJob
 from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
 from longview.indexing.provenance_text import describe_maker
 from longview.indexing.removals import RemovedVideo

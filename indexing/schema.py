@@ -276,6 +276,8 @@ MIGRATIONS = (
         changed_at TEXT NOT NULL
     );
     CREATE INDEX jobs_by_status ON jobs (status, priority, position);
+    CREATE INDEX jobs_by_path ON jobs (path);
+    CREATE INDEX jobs_by_content ON jobs (content_hash);
     CREATE TABLE caption_windows (
         video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
         position INTEGER NOT NULL,

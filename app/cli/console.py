@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from longview.app.cli import CANCELLED_EXIT_CODE
 from longview.app.cli.output import prepare_standard_streams, printable, progress_bar, to_json, write_err, write_out
-from longview.app.errors import EXPECTED_ERRORS, AppError, OutputFailed
+from longview.app.errors import EXPECTED_ERRORS, AppError, LibraryUnusable, OutputFailed
 from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
 from longview.app.settings import Settings, load_settings
@@ -83,6 +83,12 @@ class Context:
             LibraryUnusable: the library cannot be used.
         """
         return Longview(self.settings)
+
+    def pause_jobs(self) -> None:
+        """Pause the unfinished jobs of this process, if it has opened a library."""
+        if "app" in self.__dict__:
+            with suppress(LibraryUnusable):
+                self.app.jobs.pause_own()
 
     def print_result(self, document: BaseModel, text: str) -> None:
         """Print the one result, as JSON or for people."""
@@ -331,8 +337,10 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
         logging.getLogger("transformers").setLevel(logging.ERROR)
     if settings.get("key_frames_only"):
         log.warning("With --key-frames-only, events between two key frames are missed; captions and times may be wrong.")
+    context: Context | None = None
     try:
-        function(Context(load_settings(**settings), as_json), **values)
+        context = Context(load_settings(**settings), as_json)
+        function(context, **values)
     except EXPECTED_ERRORS as error:
         fail(error, as_json=as_json)
     except BrokenPipeError:
@@ -340,6 +348,8 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except (KeyboardInterrupt, Cancelled):
+        if context is not None:
+            context.pause_jobs()
         stop(as_json=as_json)
     except Exception as error:
         # A bug: programs still get one document, and people the traceback if they ask for it.

@@ -4,7 +4,6 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -15,13 +14,13 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
 from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds
-from longview.app.errors import EXPECTED_ERRORS, BadRequest, LibraryUnusable
+from longview.app.errors import EXPECTED_ERRORS, BadRequest
 from longview.app.folder_watch import FolderWatch, media_files
 from longview.app.indexer import IndexOptions, IndexResult
 from longview.app.reports import count_text, source_label, source_text
 from longview.app.runtime import plan_fields
 from longview.app.service import MEDIA_SUFFIXES, Cancelled, FramePlan, PlanReport, QueuedJob
-from longview.indexing.job_queue import BATCH
+from longview.indexing.job import BATCH, PERSON
 from longview.video.time_text import format_time
 
 if TYPE_CHECKING:
@@ -77,43 +76,46 @@ def index(
         if is_watching:
             _watch(context, paths, options)
         else:
-            _index_files(context, _files(paths), options)
+            _index_files(context, paths, options)
     except (KeyboardInterrupt, Cancelled):
-        with suppress(LibraryUnusable):
-            context.app.jobs.pause_own()
+        context.pause_jobs()
         stop(as_json=context.as_json, message=STOPPED_WATCH if is_watching else STOPPED_INDEX)
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    """Return files as they are, and the media files of folders.
-
-    Raises:
-        BadRequest: a folder has no such file, or cannot be read.
-    """
-    files: list[Path] = []
+def _add_files(context: Context, paths: Sequence[Path], options: IndexOptions) -> Iterator[tuple[Path, QueuedJob | Exception]]:
+    """Add files and the media files of folders to the queue; yield each with its job, or with the error that prevents it."""
     for path in paths:
-        if not path.is_dir():
-            files.append(path)
+        try:
+            # Files of a folder give way to one that a person names.
+            is_folder = _is_folder(path)
+            files = [file for file, _ in media_files(path.resolve())] if is_folder else [path]
+            if not files:
+                suffixes = " ".join(MEDIA_SUFFIXES)
+                raise BadRequest(f"{path} has no video or audio files; their names end with one of {suffixes}.")
+        except EXPECTED_ERRORS as error:
+            yield path, error
             continue
-        found = [file for file, _ in media_files(path.resolve())]
-        if not found:
-            raise BadRequest(f"{path} has no video or audio files; their names end with one of {' '.join(MEDIA_SUFFIXES)}.")
-        files += found
-    return files
+        for file in files:
+            try:
+                yield file, context.app.jobs.add(file, options, priority=BATCH if is_folder else PERSON, is_own=True)
+            except EXPECTED_ERRORS as error:
+                yield file, error
 
 
-def _index_files(context: Context, files: Sequence[Path], options: IndexOptions) -> None:
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        # No file can have this name.
+        return False
+
+
+def _index_files(context: Context, paths: Sequence[Path], options: IndexOptions) -> None:
     """Add all files to the queue first, so that none is lost, and index them one after another."""
     documents: list[schemas.IndexedVideoOut | schemas.FailedVideoOut] = []
     lines: list[str] = []
     failures: list[Exception] = []
-    jobs: list[QueuedJob | Exception] = []
-    for path in files:
-        try:
-            jobs.append(context.app.jobs.add(path, options, is_own=True))
-        except EXPECTED_ERRORS as error:
-            jobs.append(error)
-    for path, job in zip(files, jobs, strict=True):
+    for path, job in list(_add_files(context, paths, options)):
         try:
             if isinstance(job, Exception):
                 raise job
@@ -126,7 +128,7 @@ def _index_files(context: Context, files: Sequence[Path], options: IndexOptions)
         failures += [report.error for report in result.failures if report.error]
         documents.append(schemas.IndexedVideoOut.of(result))
         lines += index_lines(result)
-    if len(files) == 1 and isinstance(documents[0], schemas.FailedVideoOut):
+    if len(documents) == 1 and isinstance(documents[0], schemas.FailedVideoOut):
         raise failures[0]
     context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.notice), "\n".join(lines))
     if failures:
@@ -171,7 +173,7 @@ def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> No
             write_err(printable(f"{path} is gone; what is known of it stays in the library."))
         for path in changes.complete:
             try:
-                if not runner.is_up_to_date(path):
+                if not runner.is_up_to_date(path, options):
                     runner.add(path, options, priority=BATCH)
             except (OSError, *EXPECTED_ERRORS) as error:
                 write_err(printable(f"{path}: {error}"))

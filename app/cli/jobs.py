@@ -11,7 +11,7 @@ from longview.app.cli.console import Context, command, command_with_subcommands
 from longview.app.cli.output import printable, write_err
 from longview.app.errors import BadRequest
 from longview.app.job_text import job_text
-from longview.indexing.job_queue import QueuedJob
+from longview.indexing.job import QueuedJob
 
 WATCH_POLL_S = 1.0
 """Interval at which `jobs watch` looks at the queue, in seconds."""

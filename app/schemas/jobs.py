@@ -5,7 +5,7 @@ from typing import Any, Self
 from pydantic import BaseModel
 
 from longview.app.schemas.base import rounded
-from longview.indexing.job_queue import QueuedJob
+from longview.indexing.job import QueuedJob
 
 
 class JobOut(BaseModel):

@@ -175,6 +175,7 @@ def test_job_is_cancelled_paused_and_moved_while_others_run(jobs: Jobs, app: Lon
     paths = [render(tmp_path / f"{seed}.mp4", [RING], 60.0, fps=5, seed=seed) for seed in (11, 12, 13)]
     known = [entry.video_id for entry in app.videos()]
     first, second, third = map(jobs.index, paths)
+    wait_until(jobs, first, lambda job: job.status == "running")
     jobs.change(third.job_id, "first")
     wait_until(jobs, first, lambda job: job.stage == "Captioning")
     started = time.monotonic()

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from longview.indexing.database import DATABASE, Database
+from longview.indexing.database import Database
 from longview.indexing.errors import UnknownJob
-from longview.indexing.job_queue import BATCH, PERSON, JobQueue, QueuedJob
+from longview.indexing.job import BATCH, PERSON, QueuedJob
+from longview.indexing.job_queue import JobQueue
 from longview.indexing.library import Library
 from longview.indexing.processes import is_running, this_process
 
@@ -78,14 +79,16 @@ def test_request_is_kept_if_the_process_is_killed_before_it_obeys(queue: JobQueu
 
 
 def test_process_id_that_another_process_has_got_is_not_the_owner() -> None:
-    machine, pid, start_s = json.loads(this_process())
-    assert is_running(this_process()) and not is_running(json.dumps([machine, pid, start_s - 60]))
-    assert not is_running("") and not is_running("no name") and not is_running(json.dumps([machine, -5, 0]))
+    machine, boot, pid, start = json.loads(this_process())
+    assert is_running(this_process()) and not is_running(json.dumps([machine, boot, pid, start - 60]))
+    # After the machine was started again, all processes of before are gone.
+    assert not is_running(json.dumps([machine, "an earlier boot", pid, start]))
+    assert not is_running("") and not is_running("no name") and not is_running(json.dumps([machine, boot, -5, 0]))
 
 
 def test_lease_on_another_machine_ends_some_time_after_its_last_report(queue: JobQueue, tmp_path: Path) -> None:
     job = add(queue, "a")
-    elsewhere = json.dumps(["elsewhere", 1, 0.0])
+    elsewhere = json.dumps(["elsewhere", "boot", 1, 0.0])
     queue.claim(job.job_id, elsewhere)
     assert queue.claim_next(this_process(), {}) is None
     with Database(tmp_path / "library").transaction() as db:
@@ -175,4 +178,45 @@ def test_ended_jobs_are_deleted_after_a_while(queue: JobQueue, tmp_path: Path) -
     with Database(tmp_path / "library").transaction() as db:
         db.execute("UPDATE jobs SET changed_at = '2026-01-01T00:00:00+00:00'")
     assert queue.delete_ended(older_than_s=3600) == 1
-    assert [job.job_id for job in queue.jobs()] == [waiting.job_id] and (tmp_path / "library" / DATABASE).exists()
+    assert [job.job_id for job in queue.jobs()] == [waiting.job_id]
+
+
+def test_request_that_is_withdrawn_or_stronger_decides_how_a_stopped_job_ends(queue: JobQueue) -> None:
+    def stop(*changes: Callable[[int], object]) -> str | None:
+        job = add(queue, "a")
+        queue.claim(job.job_id, this_process())
+        for change in changes:
+            change(job.job_id)
+        return queue.end(job.job_id, this_process(), "waiting", is_stopped=True)
+
+    assert stop(queue.pause, queue.retry) == "waiting"
+    assert stop(queue.cancel, queue.pause) == "cancelled"
+    assert stop(queue.pause) == "paused"
+    # A file that is added again while its job is being cancelled is not lost.
+    job = queue.retry(add(queue, "a").job_id)
+    queue.claim(job.job_id, this_process())
+    queue.cancel(job.job_id)
+    assert add(queue, "a").job_id != job.job_id
+    # One that failed while it was being cancelled is cancelled, and one that came to its end is done.
+    assert queue.end(job.job_id, this_process(), "failed", reason="It was removed.") == "cancelled"
+    assert queue.end(job.job_id, this_process(), "done") is None
+
+
+def test_only_the_own_files_are_paused_while_another_process_runs_jobs(queue: JobQueue) -> None:
+    names = {name: add(queue, name).job_id for name in ("own", "theirs", "waiting")}
+    queue.claim(names["own"], this_process())
+    with another_process() as (name, process):
+        queue.claim(names["theirs"], name)
+        queue.pause_all(owner=this_process(), reason="It was stopped.", with_unowned=True)
+        requests = {job.title: (job.status, job.request) for job in queue.jobs()}
+        assert requests == {"own": ("running", "pause"), "theirs": ("running", ""), "waiting": ("waiting", "")}
+        process.kill()
+        process.wait()
+    queue.pause_all(owner=this_process(), reason="It was stopped.", with_unowned=True)
+    assert {job.title: job.status for job in queue.jobs()} == {"own": "running", "theirs": "paused", "waiting": "paused"}
+
+
+def test_number_that_no_job_can_have_is_an_unknown_job(queue: JobQueue) -> None:
+    for number in (0, -1, 1 << 63, 1 << 70):
+        with pytest.raises(UnknownJob):
+            queue.cancel(number)

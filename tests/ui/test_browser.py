@@ -188,8 +188,8 @@ def test_queue_is_changed_with_its_buttons(page: Page, server: Server, tmp_path:
     expect(page.locator(".removed", has_text="queued-1")).to_have_count(0)
     (video,) = [entry for entry in Library(server.library).videos() if entry.title == "queued-1"]
     client.predict(video.video_id, None, api_name="/remove")
-    for path in ("/jobs/999/cancel", "/jobs/1/explode", "/videos/ffff/undo-removal"):
-        assert server.post(path, b"")[0] in (404, 422)
+    for route in ("/jobs/999/cancel", f"/jobs/{1 << 70}/cancel", "/jobs/1/explode", "/videos/ffff/undo-removal"):
+        assert server.post(route, b"")[0] in (404, 422)
     assert server.post("/jobs/1/cancel", b"", Origin="http://example.com")[0] == 403
 
 

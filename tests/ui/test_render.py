@@ -11,7 +11,7 @@ import pytest
 from longview.app.caption_offer import CaptionOffer
 from longview.app.chapters import Chapters
 from longview.app.retriever import SearchResults
-from longview.indexing.job_queue import JobStatus, QueuedJob
+from longview.indexing.job import JobStatus, QueuedJob
 from longview.indexing.library import Provenance, Track, VideoEntry
 from longview.indexing.search import Evidence, Moment
 from longview.indexing.track import TrackVersion

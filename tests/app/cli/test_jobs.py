@@ -1,7 +1,6 @@
 """`jobs` and the queue behind `index`, in processes that are killed, interrupted, or run side by side."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -114,22 +113,27 @@ def test_two_calls_at_once_index_one_file_once_and_two_files_side_by_side(shell:
     assert [job["status"] for job in shell.call("jobs", "--ended")["jobs"]] == ["done"] * 3
 
 
+def copy_slowly(content: bytes, target: Path) -> None:
+    """Write a file piece by piece for six seconds."""
+    with target.open("wb", buffering=0) as file:
+        for number in range(30):
+            file.write(content[len(content) * number // 30 : len(content) * (number + 1) // 30])
+            time.sleep(0.2)
+
+
 def test_folder_is_indexed_and_followed_while_files_come_and_go(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "films"
     folder.mkdir()
     kept = render(folder / "kept.mp4", [RING], 5.0, fps=5)
-    process = start(shell, "index", str(folder), "--watch", LONGVIEW_WATCH_REST_S="2")
+    process = start(shell, "index", str(folder), "--watch", LONGVIEW_WATCH_REST_S="4")
     try:
         wait_until(shell, lambda jobs: [job["status"] for job in jobs] == ["done"])
         # A file that is copied slowly is not read before it is complete.
         content = render(tmp_path / "slow.mp4", [RING], 5.0, fps=5, seed=3).read_bytes()
-        with (folder / "slow.mp4").open("wb") as file:
-            for start_byte in range(0, len(content), len(content) // 8 + 1):
-                file.write(content[start_byte : start_byte + len(content) // 8 + 1])
-                file.flush()
-                os.fsync(file.fileno())
-                assert shell.call("search", "ring")["moments"]
-                threading.Event().wait(0.5)
+        copying = threading.Thread(target=copy_slowly, args=(content, folder / "slow.mp4"))
+        copying.start()
+        while copying.is_alive():
+            assert shell.call("search", "ring")["moments"]
         kept.rename(folder / "renamed.mp4")
         jobs = wait_until(shell, lambda jobs: [job["status"] for job in jobs] == ["done"] * 3)
         assert not [job for job in jobs if job["attempts"] > 1]
