@@ -132,10 +132,17 @@ class SpeechSource:
         """Yield the chunks of speech after a time, section by section; append the damaged spans of the sound to a list."""
         from longview.model.speech.transcriber import transcribe
 
+        def fraction_at(time_s: float) -> float:
+            return (time_s - job.span.start_s) / max(job.span.duration_s, 1e-3)
+
+        # A resumed run decodes the beginning of its section again, but recognises only what follows `done_s`.
+        progress.skip(fraction_at(done_s))
         is_over = False
         while not is_over:
             start_s = state.section_start_s
-            sound = self._decoder.audio(job.video, stream_index, start_s=start_s, end_s=_sound_end_s(job), progress=progress)
+            # The decoder reports fractions of the sound from here to the end.
+            rest = progress.child(min(fraction_at(start_s), 1.0), 1.0)
+            sound = self._decoder.audio(job.video, stream_index, start_s=start_s, end_s=_sound_end_s(job), progress=rest)
             chunks = transcribe(
                 self._runtime.speech_recognizer,
                 _note_damage(sound, damaged),

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from longview.app.errors import VideoGone
-from longview.app.indexer import IndexOptions, IndexResult
+from longview.app.indexer import FINISHING_SHARE, PREPARATION_SHARE, IndexOptions, IndexResult
 from longview.app.service import Longview
 from longview.app.sources import speech_state
 from longview.indexing.database import Database
 from longview.indexing.library import Track, VideoEntry
+from longview.model.speech import voice_activity
 from longview.model.tasks.events import PartialResult
-from longview.video.progress import Cancelled
+from longview.video.audio import BLOCK_S
+from longview.video.progress import Cancelled, Progress
 from tests.app.samples import cancel_after, demo_settings
 from tests.speech_samples import make_talk, needs_speech_model, spoken_words
 
@@ -154,6 +156,29 @@ def test_recognition_that_is_interrupted_after_every_chunk_ends_like_another(
         track = speech_track(entry)
         results.append((app.segments(entry, "speech"), track.status, track.language, track.note, track.languages, track.state))
     assert results[0] == results[1] and results[0][1] == "complete"
+
+
+def test_progress_is_the_share_of_the_sound_that_was_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech_state, "SECTION_S", 5.0)
+    monkeypatch.setattr(voice_activity, "MIN_BUFFER_S", 1.0)
+    talk = make_talk(tmp_path / "talk.m4a", *[("en", 4.5)] * 8, gap_s=10.0)
+    app = another_app(tmp_path / "library")
+
+    def times_s(after: int) -> list[tuple[float, float]]:
+        """Index up to some chunk; return the end of each chunk, and the time in the sound that the progress stands for."""
+        progress, times_s = Progress(), []
+        for event in app.indexer.index(talk, SPEECH_ONLY, progress=progress):
+            share = (progress.report.fraction - PREPARATION_SHARE) / (1.0 - FINISHING_SHARE - PREPARATION_SHARE)
+            times_s.append((event.value.done_s, share * 8 * 14.5))
+            if len(times_s) == after:
+                break
+        return times_s
+
+    before, resumed = times_s(4), times_s(99)
+    assert resumed[0][0] > before[-1][0] and len(before) == 4 and len(resumed) >= 4
+    for done_s, shown_s in before + resumed:
+        # A chunk ends with the next speech, 10 s later, and blocks of 10 s are decoded ahead.
+        assert done_s - 1.0 < shown_s < done_s + 3 * BLOCK_S
 
 
 @pytest.mark.parametrize(
