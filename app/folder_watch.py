@@ -26,9 +26,11 @@ class FolderChanges:
     """What has changed below folders since they were last looked at."""
 
     complete: list[Path] = field(default_factory=list)
-    """Files that are new or have changed, and are no longer written."""
+    """Files that are new or have changed, are no longer written, and are not marked as done."""
     gone: list[Path] = field(default_factory=list)
-    """Files that were complete and are no longer there: removed, or renamed."""
+    """Files that were marked as done and are no longer there: removed, or renamed."""
+    unreachable: list[Path] = field(default_factory=list)
+    """Folders that could be read before and cannot be read now, such as those of a network disk that was unmounted."""
 
 
 def media_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -67,30 +69,75 @@ class FolderWatch:
         self._folders, self._rest_s = tuple(folders), rest_s
         self._seen: dict[Path, tuple[_State, float]] = {}
         """State of each file, and when it was first seen in it, on the monotonic clock in seconds."""
-        self._complete: dict[Path, _State] = {}
+        self._done: dict[Path, _State] = {}
+        """State in which each file was complete and the caller has marked it as done."""
+        self._unreachable: frozenset[Path] = frozenset()
+        self._devices: dict[Path, int] = {}
+        """Number of the device of each folder when it was last read."""
 
     def look(self) -> FolderChanges:
-        """Return what has changed since the last call. A file that is still written is reported by a later call.
+        """Return what has changed since the last call.
+
+        A file that is still written is reported by a later call. A complete file is reported by every call until `mark_done`. The
+        files of a folder that cannot be read any more are taken for unchanged until it can be read again.
 
         Raises:
-            BadRequest: a folder is no longer there.
+            BadRequest: a folder cannot be read at the first call.
         """
         found = FolderChanges()
         seen: dict[Path, tuple[_State, float]] = {}
-        now_s = time.monotonic()
+        unreachable: set[Path] = set()
+        now_s, is_first = time.monotonic(), not self._devices
         for folder in self._folders:
-            for path, status in media_files(folder):
+            files = self._media_files(folder)
+            if files is None:
+                unreachable.add(folder)
+                continue
+            for path, status in files:
+                if path in seen:  # one folder may be inside of another
+                    continue
                 state = _State(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
                 earlier = self._seen.get(path)
-                # The clocks of this machine and of a network disk may differ, so that an age is trusted at the first look only.
-                age_s = max(0.0, time.time() - status.st_ctime)
-                since_s = now_s - age_s if earlier is None else (earlier[1] if earlier[0] == state else now_s)
+                since_s = earlier[1] if earlier and earlier[0] == state else now_s
+                if is_first:
+                    # The clock of a network disk may be behind. A file that comes later is observed for the whole time instead.
+                    since_s = now_s - max(0.0, time.time() - status.st_ctime)
                 seen[path] = (state, since_s)
-                if now_s - since_s >= self._rest_s and self._complete.get(path) != state:
-                    self._complete[path] = state
+                if now_s - since_s >= self._rest_s and self._done.get(path) != state:
                     found.complete.append(path)
-        found.gone = [path for path in self._complete if path not in seen]
+        for path, (state, _) in self._seen.items():
+            if path not in seen and any(path.is_relative_to(folder) for folder in unreachable):
+                # Nobody sees meanwhile whether the file is written.
+                seen[path] = (state, now_s)
+        found.gone = [path for path in self._done if path not in seen]
         for path in found.gone:
-            del self._complete[path]
-        self._seen = seen
+            del self._done[path]
+        found.unreachable = [folder for folder in self._folders if folder in unreachable - self._unreachable]
+        self._seen, self._unreachable = seen, frozenset(unreachable)
         return found
+
+    def mark_done(self, path: Path) -> None:
+        """Report a complete file of the last call of `look` no more, unless it changes.
+
+        The caller marks a file when it has added it, so that a file is not lost because the library could not be written.
+        """
+        self._done[path] = self._seen[path][0]
+
+    def _media_files(self, folder: Path) -> list[tuple[Path, os.stat_result]] | None:
+        """Return the files of a folder; None if it could be read before and cannot be read now.
+
+        Raises:
+            BadRequest: it could never be read.
+        """
+        try:
+            files = list(media_files(folder))
+            device = folder.stat().st_dev
+        except (BadRequest, OSError):
+            if folder not in self._devices:
+                raise
+            return None
+        # What is left of a disk that was unmounted is an empty folder of another disk.
+        if not files and self._devices.get(folder, device) != device:
+            return None
+        self._devices[folder] = device
+        return files

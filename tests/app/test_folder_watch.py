@@ -2,12 +2,14 @@
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from longview.app.errors import BadRequest
-from longview.app.folder_watch import FolderWatch, media_files
+from longview.app.folder_watch import FolderChanges, FolderWatch, media_files
+from tests.small_disk import small_disk
 
 REST_S = 0.4
 
@@ -28,9 +30,17 @@ def test_file_is_reported_once_it_is_no_longer_written(folder: Path) -> None:
         assert watch.look().complete == []
         time.sleep(0.05)
     time.sleep(REST_S)
-    assert watch.look().complete == [path]
+    # Until the caller has added it, it is reported again.
+    assert watch.look().complete == watch.look().complete == [path]
+    watch.mark_done(path)
     assert watch.look().complete == []
     path.write_bytes(b"changed")
+    assert watch.look().complete == []
+    time.sleep(REST_S)
+    assert watch.look().complete == [path]
+    # What is written between the report and the mark is not lost.
+    path.write_bytes(b"changed again")
+    watch.mark_done(path)
     assert watch.look().complete == []
     time.sleep(REST_S)
     assert watch.look().complete == [path]
@@ -44,11 +54,13 @@ def test_old_file_is_reported_at_the_first_look_and_a_renamed_one_under_its_new_
     time.sleep(REST_S)
     watch = FolderWatch([folder], rest_s=REST_S)
     assert watch.look().complete == [path]
+    watch.mark_done(path)
     renamed = path.rename(folder / "trip" / "b.mp4")
     changes = watch.look()
     assert changes.gone == [path]
     time.sleep(REST_S)
     assert changes.complete + watch.look().complete == [renamed]
+    watch.mark_done(renamed)
     renamed.unlink()
     assert watch.look().gone == [renamed]
     assert watch.look().gone == []
@@ -71,10 +83,51 @@ def test_only_media_files_inside_of_the_folder_are_found(folder: Path, tmp_path:
     assert [path.relative_to(folder).as_posix() for path, _ in media_files(folder)] == ["FILM.MP4", "trip/sound.opus"]
 
 
-def test_folder_that_is_gone_is_an_error(folder: Path) -> None:
+def test_the_clock_of_a_disk_that_is_behind_makes_no_file_complete(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = FolderWatch([folder], rest_s=REST_S)
     watch.look()
-    (folder / "trip").rmdir()
-    folder.rmdir()
+    monkeypatch.setattr("time.time", lambda: datetime.now(UTC).timestamp() + 3600)
+    path = folder / "copied.mp4"
+    path.write_bytes(b"x")
+    assert watch.look().complete == []
+    time.sleep(REST_S)
+    assert watch.look().complete == [path]
+
+
+def test_folder_that_is_gone_for_a_while_loses_nothing(folder: Path, tmp_path: Path) -> None:
+    (folder / "a.mp4").write_bytes(b"x")
+    (tmp_path / "other").mkdir()
+    time.sleep(REST_S)
+    watch = FolderWatch([folder, tmp_path / "other"], rest_s=REST_S)
+    watch.look()
+    watch.mark_done(folder / "a.mp4")
+    folder.rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "b.mp4").write_bytes(b"x")
+    (tmp_path / "other" / "c.mp4").write_bytes(b"x")
+    assert watch.look() == FolderChanges(unreachable=[folder])
+    time.sleep(REST_S)
+    assert watch.look() == FolderChanges(complete=[tmp_path / "other" / "c.mp4"])
+    watch.mark_done(tmp_path / "other" / "c.mp4")
+    (tmp_path / "elsewhere").rename(folder)
+    assert watch.look() == FolderChanges()
+    time.sleep(REST_S)
+    assert watch.look() == FolderChanges(complete=[folder / "b.mp4"])
+    folder.rename(tmp_path / "elsewhere")
+    assert watch.look().unreachable == [folder]
+
+
+def test_the_files_of_a_disk_that_is_unmounted_are_not_gone(folder: Path) -> None:
+    with small_disk(folder, "1m"):
+        (folder / "a.mp4").write_bytes(b"x")
+        time.sleep(REST_S)
+        watch = FolderWatch([folder], rest_s=REST_S)
+        watch.look()
+        watch.mark_done(folder / "a.mp4")
+    assert watch.look() == FolderChanges(unreachable=[folder])
+    assert watch.look() == FolderChanges()
+
+
+def test_folder_that_cannot_be_read_at_the_beginning_is_an_error(folder: Path) -> None:
+    watch = FolderWatch([folder, folder / "none"], rest_s=REST_S)
     with pytest.raises(BadRequest, match="cannot be searched"):
         watch.look()
