@@ -214,11 +214,8 @@ class MediaStore:
 
     def discard_upload(self, copy: Path) -> None:
         """Delete an upload's copy, unless a video, also a removed one, or a job needs it. Other files are left alone."""
-        is_upload = copy.parent == self._library.folder / UPLOADS
-        jobs = [job for job in self._library.jobs.jobs() if job.is_unfinished or job.status == "failed"]
-        used_paths = {entry.path for entry in self._library.videos()} | {job.path for job in jobs}
-        used_paths |= {video.path for video in self._library.removals.videos()}
-        if is_upload and copy not in used_paths:
+        uploads = self._library.folder / UPLOADS
+        if copy.parent == uploads and not self._library.removals.is_upload_used(copy):
             copy.unlink(missing_ok=True)
 
     # -- derived files -------------------------------------------------------------------------------------------------

@@ -153,6 +153,13 @@ class Removals:
         # The time of the last change of any kind: a moved file keeps the time at which it was written.
         return tuple(path for path in paths if path.name not in used_names and _is_stored_before(path, before_s))
 
+    def is_upload_used(self, upload: Path) -> bool:
+        """Whether a video, also a removed one, or a job that has not ended needs the library's own copy of an upload."""
+        query = f"SELECT path FROM ({_USED_PATHS}) WHERE substr(path, -length(:name)) = :name"
+        with self._database.connection() as db:
+            rows = db.execute(query, {"video_id": "", "name": upload.name}).fetchall()
+        return upload.name in _used_uploads(rows)
+
     def upload_bytes(self, uploads: Path, video_id: str) -> int:
         """Return the size of the library's own copies of an upload that no other video uses, in bytes."""
         with self._database.connection() as db:

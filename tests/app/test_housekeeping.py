@@ -90,13 +90,20 @@ def test_a_thumbnail_that_is_written_makes_room_for_itself(app: Longview, twice:
     assert app.media.thumbnail(twice.video_id, 3.0) == new and time.time() - new.stat().st_mtime < 60
 
 
-def test_an_upload_that_fails_keeps_the_copy_of_a_removed_video(tmp_path: Path) -> None:
+def test_only_an_upload_that_nothing_needs_is_discarded(tmp_path: Path) -> None:
     app = Longview(demo_settings(tmp_path / "library"))
-    copy = cached(app.library.folder, "uploads/aaaaaaaaaaaa-new.mp4", 100)
-    put_captions(app.library, replace(sample_entry("a" * 12), path=copy), sample_events("a red circle"))
+    names = ("aaaaaaaaaaaa-removed", "bbbbbbbbbbbb-waiting", "cccccccccccc-unused")
+    removed, waiting, unused = (cached(app.library.folder, f"uploads/{name}.mp4", 100) for name in names)
+    put_captions(app.library, replace(sample_entry("a" * 12), path=removed), sample_events("a red circle"))
     app.remove(app.videos()[0])
-    app.media.discard_upload(copy)
-    assert copy.exists()
+    job = app.library.jobs.add(waiting, title="waiting", options={}, settings={}, priority=0)
+    other = cached(tmp_path, "film.mp4", 100)
+    for path in (removed, waiting, unused, other):
+        app.media.discard_upload(path)
+    assert removed.exists() and waiting.exists() and other.exists() and not unused.exists()
+    app.library.jobs.cancel(job.job_id)
+    app.media.discard_upload(waiting)
+    assert not waiting.exists()
 
 
 @pytest.fixture
