@@ -108,9 +108,9 @@ class MediaStore:
                 return self._library.removals.find(self._hash(path)[:ID_DIGITS])
             except UnknownVideo:
                 # The file may have changed since.
-                return self._library.removals.find(str(path))
+                return self._library.removals.find_path(path)
         if reference is not None and _is_path(reference):
-            return self._library.removals.find(str(Path(reference).expanduser().absolute()))
+            return self._library.removals.find_path(Path(reference).expanduser().absolute())
         return self._library.removals.find(reference)
 
     def resolve(self, reference: str) -> tuple[str, VideoInfo]:

@@ -53,7 +53,19 @@ def undo_removal(library: Library, media: MediaStore, reference: str | None) -> 
     Raises:
         UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
     """
-    video = media.find_removed(reference)
+    return _undo(library, media.find_removed(reference))
+
+
+def undo_removal_of(library: Library, video_id: str) -> VideoEntry:
+    """Bring back the removed video with an id or a unique id prefix. What names a file is no id, and no file is read.
+
+    Raises:
+        UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
+    """
+    return _undo(library, library.removals.find(video_id))
+
+
+def _undo(library: Library, video: RemovedVideo) -> VideoEntry:
     library.removals.undo(video.video_id)
     return library.video(video.video_id)
 

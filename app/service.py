@@ -15,7 +15,7 @@ from longview.app.job_runner import JobRunner
 from longview.app.locator import Location, Locator
 from longview.app.media import MediaStore, is_file_name
 from longview.app.quote_answers import PROVENANCE
-from longview.app.removal import Removal, remove, undo_removal
+from longview.app.removal import Removal, remove, undo_removal, undo_removal_of
 from longview.app.retriever import Retriever, SearchResults
 from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
@@ -348,6 +348,10 @@ class Longview:
     def undo_removal(self, reference: str | None = None) -> VideoEntry:
         """Bring back a video that was removed in the last day, with all that was found in it; see `undo_removal`."""
         return undo_removal(self.library, self.media, reference)
+
+    def undo_removal_of(self, video_id: str) -> VideoEntry:
+        """Bring back a removed video by its id or a unique prefix of it, and by no path: for requests to a server."""
+        return undo_removal_of(self.library, video_id)
 
     def removed_videos(self) -> tuple[RemovedVideo, ...]:
         """Return the videos whose removal can be undone, the last removed first."""

@@ -95,7 +95,7 @@ class Removals:
             return tuple(map(_removed_video, rows.fetchall()))
 
     def find(self, reference: str | None = None) -> RemovedVideo:
-        """Return the removed video with this id, the only one whose id has this prefix, or the last one at this path.
+        """Return the removed video with this id, or the only one whose id has this prefix.
 
         None: the video that was removed last.
 
@@ -112,10 +112,20 @@ class Removals:
         if len(matches) > 1:
             ids = ", ".join(video.video_id for video in matches)
             raise AmbiguousVideo(f"The ids of several removed videos begin with {reference!r}: {ids}; add more digits.")
-        matches += [video for video in videos if str(video.path) == reference]
         if not matches:
             raise _not_removed(reference)
         return matches[0]
+
+    def find_path(self, path: Path) -> RemovedVideo:
+        """Return the video at this path that was removed last.
+
+        Raises:
+            UnknownVideo
+        """
+        video = next((video for video in self.videos() if video.path == path), None)
+        if video is None:
+            raise _not_removed(str(path))
+        return video
 
     def delete_expired(self, uploads: Path, now: datetime) -> tuple[tuple[RemovedVideo, ...], int]:
         """Delete the videos whose removal has expired, and the library's own copies of their uploads.

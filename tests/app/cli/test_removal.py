@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from longview.app.service import Longview
+from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import DATABASE, Library, VideoEntry
 from longview.video.probe import content_hash
+from tests.app.samples import demo_settings
 from tests.app.shell import Shell
 from tests.indexing.samples import caption_texts, matching_texts, put_captions, sample_entry, sample_events
 
@@ -52,6 +55,23 @@ def test_remove_says_what_it_frees_and_is_undone(library: Library, shell: Shell)
     assert library.videos() == (upload, other) and len(shell.call("search", "5000 bytes")["moments"]) >= 1
     assert "nothing to undo" in shell.call("remove", "--undo", code=1)["error"]["message"]
     assert "Usage" in shell.run("remove", code=2).stderr
+
+
+def test_a_request_with_a_file_name_undoes_no_removal_and_reads_no_file(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Longview(demo_settings(library.folder))
+    upload, other = app.videos()
+    for entry in (upload, other):
+        app.remove(entry)
+    monkeypatch.chdir(other.path.parent)
+    opened: list[str] = []
+    monkeypatch.setattr("longview.app.media.content_hash", lambda path, *_: opened.append(path))
+    for reference in (other.path.name, str(other.path), ""):
+        with pytest.raises(UnknownVideo):
+            app.undo_removal_of(reference)
+    assert opened == [] and app.videos() == ()
+    assert app.undo_removal_of(other.video_id[:8]) == other and app.videos() == (other,)
 
 
 def test_a_removed_video_stays_removed_through_backup_restore_check_and_repair(
