@@ -20,7 +20,14 @@ from longview.app.backup import (
 from longview.app.errors import BackupUnusable, BadRequest
 from longview.app.media import write_errors
 from longview.app.originals import has_original
-from longview.indexing.copies import check_copy, prepare_replacement, replace_database, require_unused, schema_version
+from longview.indexing.copies import (
+    check_copy,
+    prepare_replacement,
+    release_jobs,
+    replace_database,
+    require_unused,
+    schema_version,
+)
 from longview.indexing.database import DATABASE, LOCK
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.removals import RemovedVideo
@@ -120,6 +127,7 @@ def _unpack(archive: ZipFile, report: RestoreReport, staging: Path, progress: Pr
     if schema_version(staging) != manifest.schema_version:
         raise BackupUnusable("The database in the back-up has another version than the back-up says; nothing was changed.")
     check_copy(staging)
+    release_jobs(staging)
     library = Library(staging)
     entries = library.videos()
     # The upload of a removed video is restored with it, because the removal can still be undone.

@@ -86,6 +86,15 @@ def check_copy(folder: Path) -> None:
         raise LibraryUnusable(f"The database in the back-up is damaged, and nothing was restored: {problems[0]}")
 
 
+def release_jobs(folder: Path) -> None:
+    """Let the unfinished jobs of a copy wait for any process: those that ran while it was made run in the other library."""
+    with Database(folder).transaction() as db:
+        db.execute(
+            "UPDATE jobs SET status = 'waiting', request = '', stage = '', seconds_left = NULL WHERE status = 'running'",
+        )
+        db.execute("UPDATE jobs SET owner = '' WHERE status = 'waiting'")
+
+
 def schema_version(folder: Path) -> int:
     """Return the schema version of a database that was not opened yet; 0 if it cannot be read."""
     with suppress(sqlite3.Error), closing(sqlite3.connect(folder / DATABASE)) as db:
