@@ -2,15 +2,22 @@
 their limit."""
 
 import logging
+import os
+import re
 import shutil
+import stat
 import threading
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
-from longview.app.cache_limit import limit_caches
-from longview.app.storage import partial_paths
+from longview.app.cache_limit import CACHE_FOLDERS, limit_caches
+from longview.app.restore import PARTIAL as PARTIAL_RESTORE
 from longview.indexing.errors import LibraryError
 from longview.indexing.library import Library
 from longview.indexing.removals import UPLOADS, RemovedVideo
+from longview.video.atomic import PARTIAL
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +27,8 @@ UNUSED_UPLOADS_KEPT_S = 24 * 3600.0
 """Minimum age of an upload that nothing needs, in seconds: its job may not have been added yet."""
 PARTIAL_KEPT_S = 24 * 3600.0
 """Minimum time since the last change of a temporary file that a process has left, in seconds."""
+DATABASE_AND_VECTORS = re.compile(r"\.(db|db-\w+|before-version-\d+|faiss|json)")
+"""Suffixes of the temporary files in the library folder itself: of the database, its log and copies, and the vectors."""
 PERIOD_S = 3600.0
 """Time between two rounds of housekeeping of a server, in seconds."""
 
@@ -45,29 +54,80 @@ def purge_expired(library: Library, *, now: datetime | None = None) -> tuple[Rem
 def purge_jobs(library: Library) -> None:
     """Delete the jobs that ended some time ago, and the uploads that no video and no job needs any more.
 
-    If the library cannot be written, the next call does it.
+    If the library cannot be written, or its folder cannot be read, the next call does it.
     """
     try:
         library.jobs.delete_ended(older_than_s=ENDED_JOBS_KEPT_S)
         unused = library.removals.unused_uploads(library.folder / UPLOADS, older_than_s=UNUSED_UPLOADS_KEPT_S)
-    except LibraryError as error:
+    except (LibraryError, OSError) as error:
         log.info("Jobs that ended stay for now: %s", error)
         return
     for path in unused:
         log.info("The upload %s belongs to no video and no job; it is deleted.", path.name)
-        path.unlink(missing_ok=True)
+        _delete(path)
+
+
+def partial_paths(folder: Path, *, older_than_s: float) -> list[Path]:
+    """Return the temporary files that processes have left in a library, and the folders of interrupted restores.
+
+    Only where Longview writes such files itself: others in the library folder belong to the user. What was changed less than
+    `older_than_s` seconds ago is left out, because it may be in use, and so is what cannot be examined.
+    """
+    before_s = time.time() - older_than_s
+    return sorted(path for path, changed_s in _partial_paths(folder) if changed_s < before_s)
+
+
+def _partial_paths(folder: Path) -> Iterator[tuple[Path, float]]:
+    """Yield temporary files and folders with the times of their last changes, in seconds since the epoch."""
+    for parent in (folder, *(folder / name for name in (UPLOADS, *CACHE_FOLDERS))):
+        for path, status in _items(parent):
+            if not path.name.startswith(PARTIAL):
+                continue
+            if stat.S_ISREG(status.st_mode) and (parent != folder or DATABASE_AND_VECTORS.fullmatch(path.suffix)):
+                yield path, status.st_mtime
+            elif stat.S_ISDIR(status.st_mode) and parent == folder and path.name.startswith(PARTIAL_RESTORE):
+                parents = (Path(name) for name, _, _ in os.walk(path))
+                yield path, max([status.st_mtime, *(item.st_mtime for inside in parents for _, item in _items(inside))])
+
+
+def _items(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield what is directly in a folder and can be examined. Symbolic links are not followed."""
+    try:
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.info("%s cannot be searched: %s", folder, error.strerror)
+        return
+    for path in paths:
+        try:
+            status = path.lstat()
+        except OSError as error:
+            log.info("%s cannot be examined: %s", path, error.strerror)
+        else:
+            yield path, status
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it; log what cannot be deleted."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+            path.rmdir()
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.info("%s cannot be deleted: %s", path, error.strerror)
 
 
 def run_housekeeping(library: Library, cache_bytes: int) -> None:
-    """Purge what has expired, and delete cached files beyond a limit in bytes."""
+    """Purge what has expired, and delete temporary files that were left, and cached files beyond a limit in bytes."""
     purge_expired(library)
     purge_jobs(library)
     for path in partial_paths(library.folder, older_than_s=PARTIAL_KEPT_S):
-        # An interrupted restore leaves a folder.
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _delete(path)
     limit_caches(library.folder, cache_bytes)
 
 

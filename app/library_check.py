@@ -9,9 +9,9 @@ from typing import Literal
 from PIL import Image
 
 from longview.app.errors import EXPECTED_ERRORS, VideoGone
+from longview.app.housekeeping import partial_paths
 from longview.app.service import Longview, VideoEntry
 from longview.app.settings import Settings
-from longview.app.storage import partial_paths
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.database_errors import copies, disk_full, is_disk_full
 from longview.indexing.embedder import check_encoder, encoder_folder

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -83,12 +82,6 @@ def library_bytes(library: Library, entries: Sequence[VideoEntry]) -> LibraryByt
         vectors=_vector_bytes(library.folder),
         database=database_bytes(library.folder),
     )
-
-
-def partial_paths(folder: Path, *, older_than_s: float) -> list[Path]:
-    """Return the temporary files and folders that processes have left below a library folder, without those in use now."""
-    before_s = time.time() - older_than_s
-    return [path for path in sorted(folder.rglob(".partial-*")) if path.lstat().st_mtime < before_s]
 
 
 def _vector_bytes(folder: Path) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PARTIAL = ".partial-"
+"""Beginning of the name of a file that is being written."""
 FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a disk without space, and of a user whose quota is used up."""
 
@@ -20,7 +22,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays the same because ffmpeg selects the container by it.
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-", suffix=target.suffix)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL, suffix=target.suffix)
     os.close(handle)
     temporary_path = Path(name)
     try:

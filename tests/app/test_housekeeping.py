@@ -69,6 +69,45 @@ def test_ended_jobs_and_what_nothing_needs_any_more_are_deleted(tmp_path: Path, 
     assert [path.exists() for path in uploads] == [False, True, False, True] and not left.exists()
 
 
+def aged(path: Path, age_s: float) -> Path:
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def test_only_temporary_files_of_the_library_itself_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, day_s = Library(tmp_path / "library"), 25 * HOUR_S
+    folder = library.folder
+    names = ("a.db", "a.db-wal", "a.before-version-7", "a.faiss", "a.json")
+    own = [cached(folder, f".partial-{name}", 1, unused_s=day_s) for name in names]
+    own += [cached(folder, f"{name}/.partial-x.mp4", 1, unused_s=day_s) for name in ("uploads", "thumbnails", "proxies")]
+    left = aged(cached(folder, ".partial-restore-left/uploads/a.mp4", 1, unused_s=day_s).parent, day_s).parent
+    aged(left, day_s)
+    # A restore that is going on writes its files, but into folders that it made a day ago.
+    running = aged(cached(folder, ".partial-restore-running/uploads/a.mp4", 1, unused_s=0).parent, day_s).parent
+    aged(running, day_s)
+    foreign = [
+        cached(folder, "films/.partial-films.mp4", 1, unused_s=day_s),
+        cached(folder, "originals/aaaaaaaaaaaa/.partial-cut.mp4", 1, unused_s=day_s),
+        cached(folder, ".partial-of-another-program.mp4", 1, unused_s=day_s),
+        cached(folder, "uploads/.partial-x/film.mp4", 1, unused_s=day_s),
+        cached(folder, ".partial-y/film.mp4", 1, unused_s=day_s),
+        cached(folder, ".partial-b.faiss", 1, unused_s=HOUR_S),
+    ]
+    for path in (foreign[3].parent, foreign[4].parent):
+        aged(path, day_s)
+    undeletable, unlink = own[0], Path.unlink
+
+    def unlink_others(path: Path, missing_ok: bool = False) -> None:
+        if path == undeletable:
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink_others)
+    run_housekeeping(library, 1 << 30)
+    assert [path for path in own if path.exists()] == [undeletable] and not left.exists()
+    assert running.exists() and all(path.exists() for path in foreign)
+
+
 def test_files_in_use_stay_unless_one_alone_exceeds_the_limit(tmp_path: Path) -> None:
     recent = [cached(tmp_path, f"thumbnails/{number}.jpg", 600, unused_s=RECENT_S / 2) for number in range(3)]
     assert limit_caches(tmp_path, 1000) == 1800 and all(path.exists() for path in recent)
