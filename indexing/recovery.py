@@ -66,6 +66,14 @@ PATTERN_TABLES = frozenset(
     }  # fmt: skip
 )
 """Tables whose columns have these forms."""
+JOB_PATTERNS = {
+    "content_hash": re.compile(r"[0-9a-f]*"),
+    "status": re.compile(r"waiting|running|paused|failed|done|cancelled"),
+    "request": re.compile(r"|pause|cancel"),
+}
+"""Forms of columns of jobs."""
+JOB_TIMES = ("added_at", "changed_at")
+"""Columns of jobs with times."""
 JSON_TYPES: dict[str, type] = {
     "facts": dict,
     "plan": dict,
@@ -77,6 +85,8 @@ JSON_TYPES: dict[str, type] = {
     "box": list,
     "run": dict,
     "content": dict,
+    "options": dict,
+    "settings": dict,
 }
 SPAN_LISTS = frozenset({"chapters", "citations", "uncovered", "words"})
 """Columns with lists of spans."""
@@ -396,10 +406,13 @@ def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
 
 def _is_plausible(table: str, row: dict[str, Value]) -> bool:
     """Whether the values of a row are such that Longview can read them. A changed letter of a text is not noticed."""
+    patterns = JOB_PATTERNS if table == "jobs" else PATTERNS if table in PATTERN_TABLES else {}
     for name, value in row.items():
         if name.endswith("_s") and not (isinstance(value, float | int) and math.isfinite(value) and 0 <= value <= MAX_TIME_S):
             return False
-        if table in PATTERN_TABLES and name in PATTERNS and not PATTERNS[name].fullmatch(str(value)):
+        if name in patterns and not patterns[name].fullmatch(str(value)):
+            return False
+        if table == "jobs" and name in JOB_TIMES and not _is_time(str(value)):
             return False
         if name in JSON_TYPES and value is not None:
             try:
@@ -412,6 +425,14 @@ def _is_plausible(table: str, row: dict[str, Value]) -> bool:
                 return False
     start_s, end_s = row.get("start_s", 0), row.get("end_s", MAX_TIME_S)
     return isinstance(start_s, float | int) and isinstance(end_s, float | int) and start_s <= end_s
+
+
+def _is_time(text: str) -> bool:
+    """Whether a text is a time with its time zone."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _are_spans(items: Any) -> bool:

@@ -127,6 +127,28 @@ def test_videos_whose_rows_are_lost_are_made_again(library: Library) -> None:
     assert contents(library.folder) == before
 
 
+def test_a_damaged_job_costs_itself_only(library: Library) -> None:
+    damages = {
+        "options": '{"sources"; ["speech"]}',
+        "settings": '["model"]',
+        "status": "wbiting",
+        "request": "pbuse",
+        "changed_at": "2026-13-01T00:00:00+00:00",
+        "content_hash": "0123456789az",
+    }
+    paths = {name: Path(f"/{name}.mp4") for name in ("whole", *damages)}
+    for name, path in paths.items():
+        library.jobs.add(path, title=name, options={"sources": ["speech"]}, settings={"model": "demo"}, priority=0)
+    (whole,) = (job for job in library.jobs.jobs() if job.title == "whole")
+    with closing(sqlite3.connect(library.folder / DATABASE, isolation_level=None)) as db:
+        for column, value in damages.items():
+            db.execute(f"UPDATE jobs SET {column} = ? WHERE title = ?", (value, column))
+    recovery = recover(library.folder / DATABASE)
+    repaired = Library(library.folder)
+    assert repaired.jobs.jobs() == (whole,) and recovery.lost_rows == {"jobs": len(damages)}
+    assert len(repaired.videos()) == 3
+
+
 def test_damage_in_the_log_is_reported_and_what_precedes_it_is_kept(library: Library, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
