@@ -1,4 +1,4 @@
-"""Finished caption windows are kept until captions are complete or the video is removed."""
+"""Finished caption windows are kept until captions are complete or a removal of the video is final."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,9 +64,14 @@ def test_windows_are_deleted_with_the_last_captions(library: Library, status: Tr
     assert library.caption_windows.rows(VIDEO) == () and library.caption_windows.rows(OTHER) == (FIRST,)
 
 
-def test_removed_video_leaves_no_windows_and_takes_none(library: Library) -> None:
-    library.caption_windows.put(VIDEO, FIRST)
+def test_removed_video_takes_no_windows_and_a_final_removal_leaves_none(library: Library) -> None:
+    put_captions_so_far(library, FIRST)
     library.remove(VIDEO)
-    assert library.caption_windows.rows(VIDEO) == ()
     with pytest.raises(UnknownVideo):
         library.caption_windows.put(VIDEO, SECOND)
+    library.removals.undo(VIDEO)
+    assert library.caption_windows.rows(VIDEO) == (FIRST,)
+    # A run of the same content begins without what was found before.
+    library.remove(VIDEO)
+    library.put(sample_entry(VIDEO))
+    assert library.caption_windows.rows(VIDEO) == ()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from longview.app.cli.indexing import STOPPED_INDEX
 from longview.indexing.library import Library
 from longview.video.synthetic import render
 from tests.app.cli.scene import EVENTS
@@ -56,7 +57,7 @@ def test_interrupted_index_keeps_finished_files_only(tmp_path: Path, long_video:
     # The second file is the one that is interrupted.
     words = ("index", str(short), str(long_video), "--sources", "captions", "--json")
     printed, lines = interrupt(shell, *words, at="Captioning", after="Preparing the search")
-    assert lines[-1] == STOPPED and "Traceback" not in "".join(lines)
+    assert lines[-1] == STOPPED_INDEX and "Traceback" not in "".join(lines)
     assert json.loads(printed)["error"]["code"] == "cancelled"
     assert [row["title"] for row in shell.call("list")["videos"]] == ["short"]
     assert not [name for name in file_names(shell.library) if "partial" in name]
