@@ -205,10 +205,14 @@ class Silence:
         """Set when the client has closed the connection."""
 
     def __call__(self, handler: BaseHTTPRequestHandler) -> None:
-        if self._pieces:
-            streams(*self._pieces, is_complete=False)(handler)
-            handler.wfile.flush()
-        self.has_begun.set()
-        if not handler.connection.recv(1):
+        try:
+            if self._pieces:
+                streams(*self._pieces, is_complete=False)(handler)
+                handler.wfile.flush()
+            self.has_begun.set()
+            if not handler.connection.recv(1):
+                self.is_closed.set()
+        except ConnectionError:
+            # A client that closes a connection with unread pieces resets it.
             self.is_closed.set()
         handler.close_connection = True
