@@ -1,5 +1,5 @@
-"""Housekeeping of a library: removals and jobs that have expired are deleted, with uploads that nothing needs; caches keep to
-their limit."""
+"""Housekeeping of a library: removals and jobs that have expired are deleted, with uploads that nothing needs, and temporary
+files; caches keep to their limit."""
 
 import logging
 import os
