@@ -210,7 +210,7 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
     @web.post("/videos/{video_id}/undo-removal")
     def undo_removal(video_id: str) -> Response:
         """Bring back a video that was removed in the last day."""
-        _or_404(lambda: app.undo_removal(video_id))
+        _or_404(lambda: app.undo_removal_of(video_id))
         return Response(status_code=204)
 
     return gr.mount_gradio_app(

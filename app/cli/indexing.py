@@ -14,7 +14,7 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
 from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds
-from longview.app.errors import EXPECTED_ERRORS, BadRequest
+from longview.app.errors import EXPECTED_ERRORS, BadRequest, LibraryUnusable, NoSpace
 from longview.app.folder_watch import FolderWatch, media_files
 from longview.app.indexer import IndexOptions, IndexResult
 from longview.app.reports import count_text, source_label, source_text
@@ -167,27 +167,50 @@ def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> No
             raise BadRequest(f"{path} is no folder; --watch follows folders.")
     watch, runner = FolderWatch(folders, rest_s=context.settings.watch_rest_s), context.app.jobs
     write_err(f"Following {', '.join(map(str, folders))}; Ctrl-C ends it.")
+    told: set[str] = set()
     while True:
-        changes = watch.look()
-        for path in changes.gone:
-            write_err(printable(f"{path} is gone; what is known of it stays in the library."))
-        for path in changes.complete:
-            try:
-                if not runner.is_up_to_date(path, options):
-                    runner.add(path, options, priority=BATCH)
-            except (OSError, *EXPECTED_ERRORS) as error:
-                write_err(printable(f"{path}: {error}"))
-        job = runner.claim_next(within=folders)
+        try:
+            _add_changes(context, watch, options)
+            job = runner.claim_next(within=folders)
+        except (LibraryUnusable, NoSpace) as error:
+            # A full disk or a busy library: the next look tries again. Each reason is stated once.
+            if str(error) not in told:
+                write_err(printable(str(error)))
+            told.add(str(error))
+            job = None
         if job is None:
             time.sleep(WATCH_POLL_S)
             continue
+        told.clear()
         write_err(printable(f"Indexing {job.path}"))
         try:
             result = context.follow(context.app.run_job(job))
         except EXPECTED_ERRORS as error:
-            write_err(printable(f"{job.title} failed: {error}"))
+            write_err(printable(f"{job.title}: {error}"))
         else:
             write_out("\n".join(index_lines(result)) + "\n")
+
+
+def _add_changes(context: Context, watch: FolderWatch, options: IndexOptions) -> None:
+    """Look at the folders, and add what is new or has changed to the queue.
+
+    Raises:
+        LibraryUnusable, NoSpace: the library cannot be written; what is left is found by the next look.
+    """
+    changes = watch.look()
+    for folder in changes.unreachable:
+        write_err(printable(f"{folder} cannot be read now; it is looked at again."))
+    for path in changes.gone:
+        write_err(printable(f"{path} is gone; what is known of it stays in the library."))
+    for path in changes.complete:
+        try:
+            if not context.app.jobs.is_up_to_date(path, options):
+                context.app.jobs.add(path, options, priority=BATCH)
+        except (LibraryUnusable, NoSpace):
+            raise
+        except (OSError, *EXPECTED_ERRORS) as error:
+            write_err(printable(f"{path}: {error}"))
+        watch.mark_done(path)
 
 
 def index_lines(result: IndexResult) -> Iterator[str]:
