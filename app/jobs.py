@@ -21,7 +21,7 @@ POLL_S = 0.5
 STATE_S = 0.25
 """Maximum age of the state that pages see, in seconds."""
 UNUSABLE_S = 5.0
-"""Time until a worker tries again after the library could not be used, in seconds."""
+"""Time until a worker tries again after it could not take a job, in seconds."""
 CAPTION_AGAIN = IndexOptions(sources=("captions",))
 
 
@@ -38,6 +38,8 @@ class Jobs:
         self._running: dict[int, Progress] = {}
         self._jobs: tuple[QueuedJob, ...] = ()
         self._read_s = -STATE_S
+        self._reading = 0
+        self._has_changed = threading.Event()
         self._statuses: dict[int, str] | None = None
         self._ended_video_ids: list[str | None] = []
         self._latest_ended_id = 0
@@ -93,16 +95,27 @@ class Jobs:
         """Whether the server is stopping."""
         return self._closing.is_set()
 
-    def jobs(self) -> tuple[QueuedJob, ...]:
-        """Return all jobs of the library as they were a moment ago, in the order of `JobQueue.jobs`."""
+    def refresh(self) -> int:
+        """Read the queue again if it was last read `STATE_S` ago, or was changed here since; return the number of this reading.
+
+        Nothing else reads all jobs, so that the queue is not read while no page is open, and once for all that are.
+        """
         with self._lock:
-            if time.monotonic() - self._read_s >= STATE_S:
+            if self._has_changed.is_set() or time.monotonic() - self._read_s >= STATE_S:
+                # What changes during the reading is read the next time.
+                self._has_changed.clear()
                 # A library that cannot be read shows its error elsewhere.
                 with suppress(LibraryUnusable):
                     self._jobs = self._queue.jobs()
                     self._note_ends()
                 self._read_s = time.monotonic()
-            return self._jobs
+                self._reading += 1
+            return self._reading
+
+    def jobs(self) -> tuple[QueuedJob, ...]:
+        """Return all jobs of the library as they were a moment ago, in the order of `JobQueue.jobs`."""
+        self.refresh()
+        return self._jobs
 
     def job(self, job_id: int) -> QueuedJob:
         """Return a job as it is now.
@@ -150,7 +163,7 @@ class Jobs:
 
     def _added(self, job: QueuedJob) -> QueuedJob:
         """Let a worker and the pages see a change of the queue at once."""
-        self._read_s = -STATE_S
+        self._has_changed.set()
         self._wake.set()
         return job
 
@@ -202,6 +215,11 @@ class Jobs:
                 log.info("The queue cannot be read: %s", error)
                 self._closing.wait(UNUSABLE_S)
                 continue
+            except Exception:
+                # Without its worker, nothing would be indexed until the server is started again.
+                log.exception("the next job cannot be taken")
+                self._closing.wait(UNUSABLE_S)
+                continue
             if job is None:
                 self._wake.wait(POLL_S)
                 continue
@@ -222,4 +240,4 @@ class Jobs:
             finally:
                 with self._lock:
                     del self._running[job.job_id]
-                self._read_s = -STATE_S
+                self._has_changed.set()

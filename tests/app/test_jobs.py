@@ -3,13 +3,14 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from longview.app.errors import BadRequest, VideoError
-from longview.app.jobs import Jobs
+from longview.app.jobs import STATE_S, Jobs
 from longview.app.service import IndexOptions, Longview, QueuedJob
 from longview.video.synthetic import render
 from tests.app.samples import RING, demo_settings, file_names
@@ -123,6 +124,45 @@ def test_unexpected_error_is_one_sentence_and_the_next_job_runs(
         failed = ended(jobs, jobs.index(path))
     assert failed.status == "failed" and "unexpected" in failed.reason and "secret" not in failed.reason
     assert ended(jobs, jobs.index(path)).status == "done"
+
+
+def test_error_of_the_queue_does_not_end_the_worker(
+    app: Longview, video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The queue fails once, as for a row that cannot be read.
+    claim_next, failures = app.jobs.claim_next, iter([ValueError("a damaged row")])
+
+    def fail_once() -> QueuedJob | None:
+        for error in failures:
+            raise error
+        return claim_next()
+
+    monkeypatch.setattr(app.jobs, "claim_next", fail_once)
+    monkeypatch.setattr("longview.app.jobs.UNUSABLE_S", 0.1)
+    jobs = Jobs(app)
+    assert ended(jobs, jobs.index(video)).status == "done"
+    assert "a damaged row" in caplog.text
+    jobs.close(wait_s=JOB_TIMEOUT_S)
+
+
+def test_queue_is_read_once_for_all_pages_and_only_for_them(jobs: Jobs, app: Longview, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings: list[float] = []
+    read = app.library.jobs.jobs
+
+    def count() -> tuple[QueuedJob, ...]:
+        readings.append(time.monotonic())
+        return read()
+
+    monkeypatch.setattr(app.library.jobs, "jobs", count)
+    time.sleep(2 * STATE_S)
+    assert readings == []
+    with ThreadPoolExecutor(8) as pages:
+        started_s = time.monotonic()
+        while time.monotonic() - started_s < 1:
+            list(pages.map(lambda _: jobs.jobs(), range(8)))
+            time.sleep(0.02)
+    intervals = [later - earlier for earlier, later in zip(readings, readings[1:], strict=False)]
+    assert intervals and min(intervals) >= STATE_S
 
 
 def test_wrong_options_add_no_job(app: Longview, video: Path) -> None:
