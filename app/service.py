@@ -219,13 +219,6 @@ class Longview:
         """Return the video that an id, a unique id prefix or a path names; see `MediaStore.find`."""
         return self.media.find(reference)
 
-    def has_video(self, video_id: str) -> bool:
-        """Whether a video is in the library, so that it can be opened."""
-        try:
-            return self.library.video(video_id) is not None
-        except UnknownVideo:
-            return False
-
     def get_or_index(self, reference: str, *, progress: Progress | None = None) -> Stream[VideoEntry]:
         """Return the video that a reference names; index a file first if it is not in the library. `progress`: see `Stream`."""
 

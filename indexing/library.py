@@ -5,7 +5,7 @@ Video files are referenced by path.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,13 @@ class Library:
             rows = db.execute(f"SELECT * FROM videos WHERE {_IS_IN_LIBRARY} ORDER BY added_at, rowid").fetchall()
             tracks = tracks_of(db)
             return tuple(_entry(row, tracks.get(row["video_id"], ())) for row in rows)
+
+    def known_ids(self, video_ids: Collection[str]) -> set[str]:
+        """Return those ids whose videos are in the library."""
+        with self._database.connection() as db:
+            marks = ", ".join("?" * len(video_ids))
+            query = f"SELECT video_id FROM videos WHERE {_IS_IN_LIBRARY} AND video_id IN ({marks})"
+            return {row["video_id"] for row in db.execute(query, tuple(video_ids))}
 
     def titles(self) -> dict[str, str]:
         """Return the titles of all videos by their ids."""

@@ -8,12 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from longview.app.browser_copies import BrowserCopy
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.example_questions import examples_for
 from longview.app.job_text import job_title
 from longview.app.jobs import Jobs
-from longview.app.service import MEDIA_SUFFIXES, Longview, QueuedJob, VideoEntry
+from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
 from longview.app.storage import missing_ids
 from longview.ui import render
 from longview.ui.toasts import or_toast, toast
@@ -114,20 +113,6 @@ def _example_search(app: Longview, entry: VideoEntry | None) -> str:
     segments = {track.source: app.segments(entry, track.source) for track in entry.tracks}
     example = examples_for(entry.duration_s, segments).search
     return f"For example: {example}" if example else ""
-
-
-def jobs_status(jobs: Jobs) -> str:
-    """Render the line that shows what runs, else what has ended last since the server started."""
-    active = [job for job in jobs.jobs() if job.status in ("running", "waiting")]
-    shown: list[QueuedJob | BrowserCopy] = [*active, *jobs.browser_copies.unfinished()]
-    return render.job(shown[0] if shown else jobs.latest_ended(), waiting=max(0, len(shown) - 1))
-
-
-def queue_table(app: Longview, jobs: Jobs) -> str:
-    """Render the jobs that are not done: what runs, waits, is paused, or has failed."""
-    shown = [job for job in jobs.jobs() if job.is_unfinished or job.status == "failed"]
-    known_ids = {job.video_id for job in shown if job.video_id and app.has_video(job.video_id)}
-    return render.queue(shown, known_ids) if shown else ""
 
 
 def _follow_jobs(jobs: Jobs, numbers: Sequence[int], errors: list[str]) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         if app.notice:
             gr.HTML(render.notice(app.notice))
         gr.HTML('<div id="longview-jobs" role="status"></div>')
-        gr.HTML('<details id="longview-queue" hidden><summary></summary><div></div></details>')
+        gr.HTML(render.queue_table())
         finished_count = gr.Number(0, visible="hidden")
         # The script of the page clicks it when a job has ended.
         jobs_ended = gr.Button(visible="hidden", elem_id="longview-jobs-ended")

@@ -183,9 +183,14 @@ def job(current: QueuedJob | BrowserCopy | None, *, waiting: int = 0) -> str:
     return _render("job", job=current, title=action, waiting=waiting)
 
 
-def queue(jobs: Sequence[QueuedJob], known_ids: Collection[str]) -> str:
-    """Render the queue as a table with buttons. `known_ids`: ids of the videos of the library."""
-    return _render("queue", jobs=jobs, known_ids=known_ids)
+def queue_table() -> str:
+    """Render the queue as a section without rows, which stays hidden until there are some."""
+    return _render("queue_table")
+
+
+def queue_row(job: QueuedJob, known_ids: Collection[str]) -> str:
+    """Render a job as a row of the queue, with its buttons. `known_ids`: ids of the videos of the library."""
+    return _render("queue_row", job=job, known_ids=known_ids)
 
 
 _TEMPLATES.filters |= {

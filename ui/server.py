@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Set
-from contextlib import suppress
 from types import FrameType
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -23,13 +22,13 @@ from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable, PortBusy
+from longview.app.errors import EXPECTED_ERRORS, PortBusy
 from longview.app.housekeeping import run_hourly
 from longview.app.jobs import Jobs
 from longview.app.service import FORMATS, ExportFormat, Longview
 from longview.app.streams import MAX_CANCEL_S
-from longview.ui.library_tab import jobs_status, queue_table
 from longview.ui.page import ASSETS, THEME, build
+from longview.ui.queue_view import QueueState, QueueView
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +144,7 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
     if os.access(app.library.folder, os.W_OK):
         os.environ["GRADIO_TEMP_DIR"] = str(app.library.folder / "cache")
     page = build(app, jobs)
+    view = QueueView(app, jobs)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None)
     # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
     web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
@@ -191,12 +191,12 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         """Send the state of the jobs whenever it changes, as server-sent events."""
 
         async def changes() -> AsyncIterator[str]:
-            sent = ""
+            sent: QueueState | None = None
             while not jobs.is_closed:
-                state = await asyncio.to_thread(_state, app, jobs)
+                state = await asyncio.to_thread(view.state)
                 if state != sent:
+                    yield f"data: {state.message(sent)}\n\n"
                     sent = state
-                    yield f"data: {state}\n\n"
                 await asyncio.sleep(EVENTS_POLL_S)
 
         return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -227,15 +227,6 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         enable_monitoring=False,
         show_error=True,
     )
-
-
-def _state(app: Longview, jobs: Jobs) -> str:
-    """Return what open pages show of the jobs, as JSON."""
-    counts = {"ended": len(jobs.ended_video_ids()), "partial_results": jobs.partial_results()}
-    queue = [job for job in jobs.jobs() if job.is_unfinished]
-    with suppress(LibraryUnusable):
-        return json.dumps({"html": jobs_status(jobs), "queue": queue_table(app, jobs), "unfinished": len(queue), **counts})
-    return json.dumps({"html": "", "queue": "", "unfinished": 0, **counts})
 
 
 def serve(app: Longview, port: int | None) -> None:

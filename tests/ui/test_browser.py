@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from longview.indexing.library import Library
 from longview.video.synthetic import ShapesEvent, render
@@ -169,6 +169,7 @@ def test_queue_is_changed_with_its_buttons(page: Page, server: Server, tmp_path:
     rows["queued-1"].get_by_role("button", name="Pause").click()
     expect(rows["queued-1"]).to_contain_text("paused")
     expect(rows["damaged"]).to_contain_text("is not a video that can be opened")
+    expect(queue.locator("summary")).to_have_text("Queue: 3 files, 1 failed")
     rows["queued-2"].get_by_role("button", name="Cancel").click()
     expect(rows["queued-2"]).to_have_count(0)
     rows["damaged"].get_by_role("button", name="Dismiss").click()
@@ -191,6 +192,36 @@ def test_queue_is_changed_with_its_buttons(page: Page, server: Server, tmp_path:
     for route in ("/jobs/999/cancel", f"/jobs/{1 << 70}/cancel", "/jobs/1/explode", "/videos/ffff/undo-removal"):
         assert server.post(route, b"")[0] in (404, 422)
     assert server.post("/jobs/1/cancel", b"", Origin="http://example.com")[0] == 403
+
+
+def test_click_in_the_queue_counts_although_the_job_goes_on_meanwhile(page: Page, server: Server, tmp_path: Path) -> None:
+    ring = ShapesEvent(1, 4, "cyan", "ring", "moves up")
+    client = Client(server.url, verbose=False)
+    for number in (1, 2):
+        path = render(tmp_path / f"pressed-{number}.mp4", [ring], 240.0, fps=5, seed=50 + number)
+        client.submit(str(path), api_name="/index")
+        page.wait_for_timeout(300)
+    queue = page.locator("#longview-queue")
+    queue.locator("summary").click()
+    running, waiting = (queue.locator("tr", has_text=f"pressed-{number}") for number in (1, 2))
+    expect(running).to_contain_text("running")
+
+    def press_until_update(row: Locator, name: str) -> None:
+        """Press a button, and release it after the running job has come further."""
+        button = row.get_by_role("button", name=name)
+        button.hover()
+        page.mouse.down()
+        state = running.locator("td").nth(1)
+        expect(state).not_to_have_text(state.inner_text())
+        expect(button).to_be_focused()
+        page.mouse.up()
+
+    press_until_update(waiting, "Cancel")
+    expect(waiting).to_have_count(0)
+    press_until_update(running, "Pause")
+    expect(running.get_by_role("button", name="Continue")).to_be_visible()
+    running.get_by_role("button", name="Cancel").click()
+    expect(queue).to_be_hidden()
 
 
 def test_captions_are_shown_while_the_video_is_captioned(page: Page, server: Server, tmp_path: Path) -> None:

@@ -114,8 +114,8 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "stage": lambda text: render.job(job("t", stage=text)),
     "job's error": lambda text: render.job(job("t", "failed", reason=text)),
     "failed job": lambda text: render.job(job(text, "failed", reason="e")),
-    "title in the queue": lambda text: render.queue([job(text)], ()),
-    "reason in the queue": lambda text: render.queue([job("t", "failed", reason=text)], ()),
+    "title in the queue": lambda text: render.queue_row(job(text), ()),
+    "reason in the queue": lambda text: render.queue_row(job("t", "failed", reason=text), ()),
 }
 
 
@@ -262,7 +262,7 @@ def test_job_shows_its_progress_and_its_result() -> None:
 
 def test_queue_has_the_buttons_that_apply_to_each_job() -> None:
     def words(shown: QueuedJob) -> str:
-        return ParsedPage(render.queue([shown], ())).words
+        return ParsedPage(render.queue_row(shown, ())).words
 
     assert "running 50% Captioning · 0:01:00 left Pause Cancel" in words(job("a"))
     assert "is being paused" in words(job("a", request="pause"))
@@ -272,5 +272,5 @@ def test_queue_has_the_buttons_that_apply_to_each_job() -> None:
     assert words(job("a", "paused", reason="It was stopped.")).endswith("paused It was stopped. Continue Cancel")
     failed = words(job("a", "failed", reason="The disk is full.", attempts=3))
     assert failed.endswith("failed The disk is full. · tried 3 times Retry Dismiss")
-    assert "href" not in render.queue([job("a", content_hash="f" * 40)], ())
-    assert 'href="/?video=ffffffffffff"' in render.queue([job("a", content_hash="f" * 40)], ("ffffffffffff",))
+    assert "href" not in render.queue_row(job("a", content_hash="f" * 40), ())
+    assert 'href="/?video=ffffffffffff"' in render.queue_row(job("a", content_hash="f" * 40), ("ffffffffffff",))

@@ -41,40 +41,89 @@ function longviewFollowJobs() {
   if (document.hidden) {
     longviewEvents?.close();
     longviewEvents = null;
+  } else if (!document.getElementById('longview-queue') || !document.getElementById('longview-jobs-ended')) {
+    // The page is still being built.
+    setTimeout(longviewFollowJobs, 200);
   } else if (!longviewEvents) {
     longviewEvents = new EventSource('/events');
     longviewEvents.onmessage = (message) => longviewShowJobs(JSON.parse(message.data));
   }
 }
 function longviewShowJobs(state) {
-  const line = document.getElementById('longview-jobs');
-  const button = document.getElementById('longview-jobs-ended');
-  if (!line || !button) {
-    // The page is still being built.
-    setTimeout(longviewShowJobs, 200, state);
-    return;
-  }
+  const line = document.createElement('div');
   line.innerHTML = state.html;
+  longviewUpdateChildren(document.getElementById('longview-jobs'), line);
   longviewShowQueue(state);
   if (longviewEnded !== null && state.ended !== longviewEnded) {
     longviewRememberSections();
-    button.click();
+    document.getElementById('longview-jobs-ended').click();
   }
   longviewEnded = state.ended;
   if (longviewPartialResults !== null && state.partial_results !== longviewPartialResults && !longviewRefresh)
     longviewRefresh = setTimeout(longviewShowSegments, 1000);
   longviewPartialResults = state.partial_results;
 }
-// The queue of files. A button that has the keyboard's focus keeps it while the table is replaced.
+// The queue of files. The state names all jobs, but has only the rows that have changed.
 function longviewShowQueue(state) {
   const queue = document.getElementById('longview-queue');
-  if (!queue) return;
-  queue.hidden = !state.queue;
-  queue.querySelector('summary').textContent = state.unfinished === 1 ? 'Queue: 1 file' : `Queue: ${state.unfinished} files`;
-  const table = queue.querySelector('div');
-  const { job, action } = document.activeElement?.dataset ?? {};
-  table.innerHTML = state.queue;
-  if (job) table.querySelector(`button[data-job="${job}"][data-action="${action}"]`)?.focus();
+  queue.hidden = !state.order.length;
+  queue.querySelector('summary').textContent = state.summary;
+  queue.querySelector('.muted').textContent = state.more;
+  const focused = document.activeElement;
+  const body = queue.querySelector('tbody');
+  const rows = new Map([...body.rows].map((row) => [row.dataset.job, row]));
+  for (const [job, html] of Object.entries(state.rows)) {
+    const template = document.createElement('template');
+    template.innerHTML = html;
+    const row = template.content.querySelector('tr');
+    if (rows.has(job)) longviewUpdateChildren(rows.get(job), row);
+    else rows.set(job, row);
+  }
+  const order = state.order.map((job) => rows.get(String(job)));
+  const shown = new Set(order);
+  for (const row of [...body.rows]) if (!shown.has(row)) row.remove();
+  let next = body.rows[0] ?? null;
+  for (const row of order) {
+    // A row that moves down is taken out, so that those below it need not move.
+    if (next && next !== row && next.nextElementSibling === row) {
+      next.remove();
+      next = row;
+    }
+    if (next === row) next = row.nextElementSibling;
+    else body.insertBefore(row, next);
+  }
+  if (document.activeElement !== focused && body.contains(focused)) focused.focus();
+}
+// Make the children of an element the same as those of another one. Links and buttons that are in both stay, so that a click
+// whose press comes before the update and whose release comes after it is one, and the keyboard's focus is kept.
+function longviewUpdateChildren(element, wanted) {
+  const key = (node) => [node.nodeName, node.dataset?.action, node.getAttribute?.('href')].join(' ');
+  let next = element.firstChild;
+  for (const child of [...wanted.childNodes]) {
+    let same = next;
+    // Only elements are searched for: every text is like every other.
+    while (same && key(same) !== key(child) && child.nodeType === Node.ELEMENT_NODE) same = same.nextSibling;
+    if (!same || key(same) !== key(child)) {
+      element.insertBefore(child, next);
+      continue;
+    }
+    while (next !== same) {
+      const dropped = next;
+      next = next.nextSibling;
+      dropped.remove();
+    }
+    if (child.nodeType === Node.ELEMENT_NODE) {
+      for (const { name } of [...same.attributes]) if (name !== 'disabled' && !child.hasAttribute(name)) same.removeAttribute(name);
+      for (const { name, value } of child.attributes) if (same.getAttribute(name) !== value) same.setAttribute(name, value);
+      longviewUpdateChildren(same, child);
+    } else if (same.data !== child.data) same.data = child.data;
+    next = same.nextSibling;
+  }
+  while (next) {
+    const dropped = next;
+    next = next.nextSibling;
+    dropped.remove();
+  }
 }
 async function longviewPost(button, path) {
   button.disabled = true;

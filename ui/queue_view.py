@@ -1,0 +1,104 @@
+"""What open pages show of the jobs: a line about the current one, and the table of the queue; rendered once for all pages."""
+
+import json
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from longview.app.browser_copies import BrowserCopy
+from longview.app.errors import LibraryUnusable
+from longview.app.jobs import Jobs
+from longview.app.service import Longview, QueuedJob
+from longview.ui import render
+
+MAX_ROWS = 100
+"""Maximum number of jobs in the table: a page gets all of them when it is opened, and lays them out."""
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """What a page shows of the jobs at one time."""
+
+    ended_count: int
+    """Number of jobs and browser copies that have ended: whenever it changes, the library may have changed."""
+    partial_results: int
+    """Number of partial results: whenever it changes, the library may have further segments."""
+    line: str = ""
+    """HTML of the line about the current job."""
+    summary: str = ""
+    """Title of the table; empty if there is nothing to show in it."""
+    rows: tuple[tuple[int, str], ...] = ()
+    """The numbers of the jobs in the table, in its order, each with the HTML of its row."""
+    more: str = ""
+    """Text below the table about the jobs that are not in it."""
+
+    def message(self, sent: "QueueState | None") -> str:
+        """Return this state as JSON, without the rows that a page has got with an earlier state (`sent`)."""
+        sent_rows = dict(sent.rows) if sent else {}
+        return json.dumps(
+            {
+                "html": self.line,
+                "summary": self.summary,
+                "order": [job_id for job_id, _ in self.rows],
+                "rows": {job_id: html for job_id, html in self.rows if sent_rows.get(job_id) != html},
+                "more": self.more,
+                "ended": self.ended_count,
+                "partial_results": self.partial_results,
+            }
+        )
+
+
+class QueueView:
+    """Renders the jobs of one server whenever they were read again. Safe for several threads."""
+
+    def __init__(self, app: Longview, jobs: Jobs) -> None:
+        self._app, self._jobs = app, jobs
+        self._lock = threading.Lock()
+        self._reading: int | None = None
+        self._state = QueueState(0, 0)
+
+    def state(self) -> QueueState:
+        """Return what pages show now. Between two readings of the queue, all of them get the same object."""
+        with self._lock:
+            reading = self._jobs.refresh()
+            if reading != self._reading:
+                self._state = self._rendered()
+                self._reading = reading
+            return self._state
+
+    def _rendered(self) -> QueueState:
+        jobs = self._jobs.jobs()
+        counts = (len(self._jobs.ended_video_ids()), self._jobs.partial_results())
+        listed = _in_table_order(jobs)
+        shown = listed[:MAX_ROWS]
+        with suppress(LibraryUnusable):
+            known_ids = self._app.library.known_ids([job.video_id for job in shown if job.video_id])
+            rows = tuple((job.job_id, render.queue_row(job, known_ids)) for job in shown)
+            return QueueState(*counts, self._line(jobs), queue_summary(listed), rows, _more_text(len(listed) - len(shown)))
+        return QueueState(*counts)
+
+    def _line(self, jobs: Sequence[QueuedJob]) -> str:
+        """Render the line that shows what runs, else what has ended last since the server started."""
+        active = [job for job in jobs if job.status in ("running", "waiting")]
+        shown: list[QueuedJob | BrowserCopy] = [*active, *self._jobs.browser_copies.unfinished()]
+        return render.job(shown[0] if shown else self._jobs.latest_ended(), waiting=max(0, len(shown) - 1))
+
+
+def queue_summary(listed: Sequence[QueuedJob]) -> str:
+    """Return the title of the table: how many files are in it, and how many of them have failed; empty without any."""
+    if not listed:
+        return ""
+    failed_count = sum(job.status == "failed" for job in listed)
+    files = "1 file" if len(listed) == 1 else f"{len(listed)} files"
+    return f"Queue: {files}, {failed_count} failed" if failed_count else f"Queue: {files}"
+
+
+def _in_table_order(jobs: Sequence[QueuedJob]) -> list[QueuedJob]:
+    """Return the jobs that are not done: what runs, what somebody has to decide about, and what waits."""
+    ranks = {"running": 0, "failed": 1, "paused": 1, "waiting": 2}
+    return sorted((job for job in jobs if job.status in ranks), key=lambda job: ranks[job.status])
+
+
+def _more_text(count: int) -> str:
+    return f"and {count} more; the command longview jobs lists all." if count else ""
