@@ -70,6 +70,7 @@ function longviewShowQueue(state) {
   queue.querySelector('summary').textContent = state.summary;
   queue.querySelector('.muted').textContent = state.more;
   const focused = document.activeElement;
+  const focusedRow = focused?.closest('#longview-queue tr');
   const body = queue.querySelector('tbody');
   const rows = new Map([...body.rows].map((row) => [row.dataset.job, row]));
   for (const [job, html] of Object.entries(state.rows)) {
@@ -92,7 +93,8 @@ function longviewShowQueue(state) {
     if (next === row) next = row.nextElementSibling;
     else body.insertBefore(row, next);
   }
-  if (document.activeElement !== focused && body.contains(focused)) focused.focus();
+  // A button that has gone leaves the keyboard's focus to the first one of its row.
+  if (focusedRow && !focusedRow.contains(document.activeElement)) (focused.isConnected ? focused : focusedRow.querySelector('button'))?.focus();
 }
 // Make the children of an element the same as those of another one. Links and buttons that are in both stay, so that a click
 // whose press comes before the update and whose release comes after it is one, and the keyboard's focus is kept.
@@ -113,7 +115,7 @@ function longviewUpdateChildren(element, wanted) {
       dropped.remove();
     }
     if (child.nodeType === Node.ELEMENT_NODE) {
-      for (const { name } of [...same.attributes]) if (name !== 'disabled' && !child.hasAttribute(name)) same.removeAttribute(name);
+      for (const { name } of [...same.attributes]) if (name !== 'aria-busy' && !child.hasAttribute(name)) same.removeAttribute(name);
       for (const { name, value } of child.attributes) if (same.getAttribute(name) !== value) same.setAttribute(name, value);
       longviewUpdateChildren(same, child);
     } else if (same.data !== child.data) same.data = child.data;
@@ -126,11 +128,13 @@ function longviewUpdateChildren(element, wanted) {
   }
 }
 async function longviewPost(button, path) {
-  button.disabled = true;
+  // A disabled button would lose the keyboard's focus.
+  if (button.ariaBusy) return false;
+  button.ariaBusy = 'true';
   const reply = await fetch(path, { method: 'POST' }).catch(() => null);
-  button.disabled = false;
+  button.ariaBusy = null;
   if (!reply?.ok) alert((await reply?.json().catch(() => null))?.detail ?? 'The server does not answer.');
-  return reply?.ok;
+  return Boolean(reply?.ok);
 }
 document.addEventListener('click', async (event) => {
   const button = event.target.closest('button[data-job], button[data-undo]');
