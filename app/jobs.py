@@ -20,6 +20,8 @@ POLL_S = 0.5
 """Interval at which a worker without a job looks at the queue, in seconds: other processes add to it, too."""
 STATE_S = 0.25
 """Maximum age of the state that pages see, in seconds."""
+MAX_ENDED = 100
+"""Maximum number of jobs that are done or were cancelled in each reading of the queue: pages show what has ended last."""
 UNUSABLE_S = 5.0
 """Time until a worker tries again after it could not take a job, in seconds."""
 CAPTION_AGAIN = IndexOptions(sources=("captions",))
@@ -106,14 +108,15 @@ class Jobs:
                 self._has_changed.clear()
                 # A library that cannot be read shows its error elsewhere.
                 with suppress(LibraryUnusable):
-                    self._jobs = self._queue.jobs()
+                    # The first reading knows all of them, so that none is news because a later one was deleted or tried again.
+                    self._jobs = self._queue.jobs(ended_limit=None if self._statuses is None else MAX_ENDED)
                     self._note_ends()
                 self._read_s = time.monotonic()
                 self._reading += 1
             return self._reading
 
     def jobs(self) -> tuple[QueuedJob, ...]:
-        """Return all jobs of the library as they were a moment ago, in the order of `JobQueue.jobs`."""
+        """Return the jobs as they were a moment ago, in the order of `JobQueue.jobs`; `MAX_ENDED` of those that have ended."""
         self.refresh()
         return self._jobs
 
@@ -169,7 +172,8 @@ class Jobs:
 
     def _note_ends(self) -> None:
         """Note the jobs that waited or ran when the queue was last read, and no longer do."""
-        before, self._statuses = self._statuses, {job.job_id: job.status for job in self._jobs}
+        before = self._statuses
+        self._statuses = (before or {}) | {job.job_id: job.status for job in self._jobs}
         if before is None:
             return
         active = ("waiting", "running")

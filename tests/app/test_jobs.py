@@ -149,9 +149,9 @@ def test_queue_is_read_once_for_all_pages_and_only_for_them(jobs: Jobs, app: Lon
     readings: list[float] = []
     read = app.library.jobs.jobs
 
-    def count() -> tuple[QueuedJob, ...]:
+    def count(**options: int) -> tuple[QueuedJob, ...]:
         readings.append(time.monotonic())
-        return read()
+        return read(**options)
 
     monkeypatch.setattr(app.library.jobs, "jobs", count)
     time.sleep(2 * STATE_S)
