@@ -17,6 +17,7 @@ def load_verbs() -> None:
     import longview.app.cli.jobs
     import longview.app.cli.library
     import longview.app.cli.models
+    import longview.app.cli.plan
     import longview.app.cli.serve
     import longview.app.cli.words  # noqa: F401
 

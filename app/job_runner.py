@@ -1,7 +1,6 @@
 """Run jobs of the queue in the calling thread, and store their progress and how they ended."""
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -12,11 +11,12 @@ from typing import Any
 
 from longview.app.errors import EXPECTED_ERRORS, JobStopped, NoSpace
 from longview.app.indexer import Indexer, IndexOptions, IndexResult
+from longview.app.job_follower import MIN_FREE_BYTES, JobFollower, has_space
 from longview.app.media import MediaStore, require_utf8
 from longview.app.reports import describe, source_label
 from longview.app.settings import Settings, job_settings
 from longview.indexing.errors import LibraryUnusable, UnknownJob, UnknownVideo
-from longview.indexing.job import PERSON, JobStatus, QueuedJob, Request
+from longview.indexing.job import PERSON, JobStatus, QueuedJob
 from longview.indexing.library import ID_DIGITS, Library
 from longview.indexing.processes import this_process
 from longview.model.tasks.events import PartialResult
@@ -25,16 +25,8 @@ from longview.video.progress import NO_PROGRESS, Cancelled, Progress
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.25
-"""Interval at which a running job looks for what was asked of it, and stores its progress, in seconds."""
-REPORT_S = 1.0
-"""Minimum time between two reports of a running job, in seconds."""
-HEARTBEAT_S = 20.0
-"""Maximum time between two reports of a running job, in seconds: its lease on another machine's files depends on them."""
 WAIT_POLL_S = 0.3
 """Interval at which a job looks whether it may begin, in seconds."""
-MIN_FREE_BYTES = 8 << 20
-"""Minimum free space on the disk of the library while a job runs, in bytes: the last blocks are left for what is committed."""
 STOPPED = "It was stopped."
 """Reason of a job whose process was interrupted."""
 STATE_TEXTS = {"cancelled": "the job was cancelled", "paused": "the job was paused", "waiting": "the job waits again"}
@@ -88,7 +80,7 @@ class JobRunner:
         options = options or IndexOptions()
         self._indexer.check_options(options)
         checked_path = check_path(path, self._limits)
-        if not self._has_space():
+        if not has_space(self._library.folder):
             raise self._no_space()
         return self._queue.add(
             checked_path,
@@ -117,7 +109,11 @@ class JobRunner:
         with self._lock:
             self._store_ends()
             # A job would only fail.
-            job = self._queue.claim_next(this_process(), self._settings, accepts=accepts) if self._has_space() else None
+            job = (
+                self._queue.claim_next(this_process(), self._settings, accepts=accepts)
+                if has_space(self._library.folder)
+                else None
+            )
             if job is not None:
                 self._active.add(job.job_id)
                 self._taken.add(job.job_id)
@@ -181,7 +177,7 @@ class JobRunner:
         if job.status == "done":
             # Another process has done it: all sources are up to date.
             return (yield from self._indexer.index(job.path, _options(job, keep_sessions), progress=progress))
-        follower = _Follower(self._library, job, progress)
+        follower = JobFollower(self._library, job, progress)
         try:
             with follower:
                 run = self._index(job, progress, keep_sessions=keep_sessions, waits=waits)
@@ -206,11 +202,11 @@ class JobRunner:
                 self._active.discard(job.job_id)
                 self._take(job, progress)
 
-        if not self._has_space():
+        if not has_space(self._library.folder):
             raise self._no_space()
         return self._indexer.index(job.path, _options(job, keep_sessions), begin=begin, progress=progress)
 
-    def _store_failure(self, job: QueuedJob, error: BaseException, follower: "_Follower") -> BaseException:
+    def _store_failure(self, job: QueuedJob, error: BaseException, follower: JobFollower) -> BaseException:
         """Store how a run ended that did not come to its end; return the error that says so."""
         if isinstance(error, _ContentIsBusy):
             self._end(job, _End("waiting", is_stopped=True))
@@ -219,7 +215,7 @@ class JobRunner:
             error = self._no_space()
         if isinstance(error, EXPECTED_ERRORS):
             # A job that only needs space goes on as soon as there is some.
-            is_disk_full = error.code == NoSpace.code and not self._has_space()
+            is_disk_full = error.code == NoSpace.code and not has_space(self._library.folder)
             status: JobStatus = "waiting" if is_disk_full else "failed"
             self._end(job, _End(status, str(error), error.code, is_stopped=is_disk_full))
             return error
@@ -314,94 +310,11 @@ class JobRunner:
         status = path.stat()
         return self._library.known_hash(path, status.st_size, status.st_mtime_ns) or ""
 
-    def _has_space(self) -> bool:
-        return free_bytes(self._library.folder) >= MIN_FREE_BYTES
-
     def _no_space(self) -> NoSpace:
         return NoSpace(
             f"The disk of the library ({self._library.folder}) is full: less than {MIN_FREE_BYTES >> 20} MiB are free. What was "
             "done is kept; delete other files, and try again."
         )
-
-
-class _Follower:
-    """Stores the progress of a running job from a thread of its own, and cancels it if that was asked, or if the disk is full."""
-
-    def __init__(self, library: Library, job: QueuedJob, progress: Progress) -> None:
-        self._library, self._job, self._progress = library, job, progress
-        self._partial_results = job.partial_results
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"longview-job-{job.job_id}", daemon=True)
-        self.request: Request = ""
-        """What was asked of the job by others."""
-        self.is_disk_full = False
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def count(self, run: Generator[PartialResult[Any], None, IndexResult]) -> Generator[PartialResult[Any], None, IndexResult]:
-        """Yield the partial results of a run, and count them; return its result."""
-        try:
-            while True:
-                try:
-                    partial_result = next(run)
-                except StopIteration as end:
-                    result: IndexResult = end.value
-                    return result
-                self._partial_results += 1
-                yield partial_result
-        finally:
-            run.close()
-
-    def _run(self) -> None:
-        stored: tuple[Any, ...] = ()
-        # The first report is due at once.
-        stored_s = time.monotonic() - REPORT_S
-        while not self._ended.wait(POLL_S):
-            report = self._progress.report
-            state = (report.stage, round(report.fraction, 3), self._partial_results)
-            age_s = time.monotonic() - stored_s
-            is_due = age_s > HEARTBEAT_S or (state != stored and age_s > REPORT_S)
-            try:
-                request = self._report(*state, report.seconds_left) if is_due else self._requested()
-            except LibraryUnusable as error:
-                # The run itself meets it, too, as soon as it has something to write.
-                log.info("the progress of the job %d cannot be stored: %s", self._job.job_id, error)
-                request = ""
-            else:
-                if is_due:
-                    stored, stored_s = state, time.monotonic()
-            self.is_disk_full = free_bytes(self._library.folder) < MIN_FREE_BYTES
-            if request or self.is_disk_full:
-                self.request = request
-                self._progress.cancel()
-                return
-
-    def _report(self, stage: str, fraction: float, partial_results: int, seconds_left: float | None) -> Request:
-        return self._library.jobs.report(
-            self._job.job_id,
-            this_process(),
-            stage=stage,
-            fraction=fraction,
-            seconds_left=seconds_left,
-            partial_results=partial_results,
-        )
-
-    def _requested(self) -> Request:
-        return self._library.jobs.request(self._job.job_id, this_process())
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the free space of the disk of a folder that this user may use, in bytes; a large number if it is unknown."""
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        # The folder is gone, which whoever reads it next says.
-        return 1 << 62
 
 
 def _options_fields(options: IndexOptions) -> dict[str, Any]:

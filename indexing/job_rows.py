@@ -1,6 +1,5 @@
 """Jobs as rows of the database: functions that find, change and release them within a transaction."""
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 from longview.indexing.errors import UnknownJob
 from longview.indexing.job import JobStatus, QueuedJob, Request
 from longview.indexing.processes import is_on_this_machine, is_running
-from longview.indexing.track_rows import now
+from longview.indexing.track_rows import now, object_from
 
 MAX_NUMBER = (1 << 63) - 1
 """Maximum number of a job."""
@@ -120,6 +119,5 @@ def job_from(row: sqlite3.Row) -> QueuedJob:
     """Return the job of a row."""
     names: Iterable[str] = row.keys()
     values = {name: row[name] for name in names if name != "position"}
-    return QueuedJob(
-        **values | {"path": Path(row["path"]), "options": json.loads(row["options"]), "settings": json.loads(row["settings"])}
-    )
+    options, settings = object_from(row["options"]), object_from(row["settings"])
+    return QueuedJob(**values | {"path": Path(row["path"]), "options": options, "settings": settings})

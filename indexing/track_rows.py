@@ -298,15 +298,15 @@ def track_from(row: sqlite3.Row) -> Track:
         note=row["note"],
         seconds_spent=row["seconds_spent"],
         frames_read=row["frames_read"],
-        state=_object_from(row["state"]),
+        state=object_from(row["state"]),
         updated_at=row["updated_at"],
         segment_count=sum(counts.values()),
         languages=tuple(languages),
     )
 
 
-def _object_from(text: str) -> dict[str, Any]:
-    """Return a JSON object; an empty one if the text is none, because a run can begin without it."""
+def object_from(text: str) -> dict[str, Any]:
+    """Return a JSON object; an empty one if the text is none, because of damage."""
     try:
         value = json.loads(text)
     except ValueError:
