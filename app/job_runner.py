@@ -108,12 +108,10 @@ class JobRunner:
 
         with self._lock:
             self._store_ends()
-            # A job would only fail.
-            job = (
-                self._queue.claim_next(this_process(), self._settings, accepts=accepts)
-                if has_space(self._library.folder)
-                else None
-            )
+            if not has_space(self._library.folder):
+                # A job would only fail.
+                return None
+            job = self._queue.claim_next(this_process(), self._settings, accepts=accepts)
             if job is not None:
                 self._active.add(job.job_id)
                 self._taken.add(job.job_id)
