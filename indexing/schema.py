@@ -278,6 +278,8 @@ MIGRATIONS = (
     CREATE INDEX jobs_by_status ON jobs (status, priority, position);
     CREATE INDEX jobs_by_path ON jobs (path);
     CREATE INDEX jobs_by_content ON jobs (content_hash);
+    CREATE INDEX jobs_by_owner ON jobs (owner, status, changed_at);
+    CREATE INDEX jobs_by_position ON jobs (position);
     CREATE TABLE caption_windows (
         video_id TEXT NOT NULL REFERENCES videos ON DELETE CASCADE,
         position INTEGER NOT NULL,
