@@ -150,7 +150,7 @@ class JobRunner:
 
     def cancel_content(self, content_hash: str) -> None:
         """Cancel the unfinished jobs of a video that is being removed, and forget those that have failed."""
-        for job in self._queue.jobs():
+        for job in self._queue.jobs(ended_limit=0):
             if job.content_hash == content_hash and (job.is_unfinished or job.status == "failed"):
                 self._queue.cancel(job.job_id)
 
