@@ -29,8 +29,6 @@ WAIT_POLL_S = 0.3
 """Interval at which a job looks whether it may begin, in seconds."""
 STOPPED = "It was stopped."
 """Reason of a job whose process was interrupted."""
-STATE_TEXTS = {"cancelled": "the job was cancelled", "paused": "the job was paused", "waiting": "the job waits again"}
-"""What is said of a run that others have stopped, by the state of its job."""
 
 
 class _ContentIsBusy(Exception):
@@ -134,7 +132,8 @@ class JobRunner:
         except UnknownVideo:
             # Who has removed a video does not want it back because its file is still there.
             return any(video.content_hash == content_hash for video in self._library.removals.videos())
-        return entry.path == path and self._queue.has_done(content_hash, _options_fields(options), self._settings)
+        is_found = entry.path == path or self._media.keeps_path(entry, path)
+        return is_found and self._queue.has_done(content_hash, _options_fields(options), self._settings)
 
     def cancel(self, job_id: int) -> QueuedJob:
         """Cancel a job; see `JobQueue.cancel`. A new video in which nothing was found yet is left out of the library.
@@ -225,7 +224,7 @@ class JobRunner:
         reason = STOPPED if self._is_stopping or status == "paused" else ""
         stored_status = self._end(job, _End(status, reason, is_stopped=True))
         if follower.request:
-            return JobStopped(f"{job.title}: {STATE_TEXTS.get(stored_status or '', 'another process has the job now')}.")
+            return JobStopped(_stopped_text(job, stored_status or self._queue.job(job.job_id).status))
         return error
 
     def _take(self, job: QueuedJob, progress: Progress) -> QueuedJob:
@@ -247,7 +246,7 @@ class JobRunner:
             if job.status == "done":
                 return job
             if job.status in ("paused", "cancelled", "failed"):
-                raise JobStopped(job.reason if job.status == "failed" else f"{job.title}: {STATE_TEXTS[job.status]}.")
+                raise JobStopped(job.reason if job.status == "failed" else _stopped_text(job, job.status))
             progress.child(0.0, 0.0, "Waiting for another process that indexes this video")
             time.sleep(WAIT_POLL_S)
 
@@ -313,6 +312,13 @@ class JobRunner:
             f"The disk of the library ({self._library.folder}) is full: less than {MIN_FREE_BYTES >> 20} MiB are free. What was "
             "done is kept; delete other files, and try again."
         )
+
+
+def _stopped_text(job: QueuedJob, status: JobStatus) -> str:
+    """Return what is said of a run that others have stopped."""
+    if status in ("paused", "cancelled"):
+        return f"{job.title}: the job was {status}; `longview jobs retry {job.job_id}` goes on where it stopped."
+    return f"{job.title}: the job is {status} in another process."
 
 
 def _options_fields(options: IndexOptions) -> dict[str, Any]:

@@ -29,4 +29,8 @@ def detail_text(job: QueuedJob) -> str:
     needed = ", ".join(f"{name}={value}" for name, value in job.settings.items())
     needs = f"needs the settings {needed}" if needed and job.is_unfinished else ""
     tried = f"tried {job.attempts} times" if job.status == "failed" and job.attempts > 1 else ""
-    return " · ".join(filter(None, (job.reason, tried, needs)))
+    reason = job.reason
+    if job.status == "waiting" and job.attempts:
+        # What is known of its last run, which may have been killed.
+        reason = f"the last run: {reason}" if reason else "a run was interrupted; the next one goes on there"
+    return " · ".join(filter(None, (reason, tried, needs)))

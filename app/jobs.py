@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from longview.app.browser_copies import BrowserCopies, BrowserCopy
-from longview.app.errors import EXPECTED_ERRORS
+from longview.app.errors import EXPECTED_ERRORS, BadRequest
+from longview.app.folder_watch import media_files
 from longview.app.service import IndexOptions, Longview
 from longview.indexing.errors import LibraryUnusable
-from longview.indexing.job import QueuedJob
+from longview.indexing.job import BATCH, QueuedJob
 from longview.indexing.library import VideoEntry
 from longview.video.progress import Cancelled, Progress
 
@@ -72,6 +73,18 @@ class Jobs:
             path.unlink(missing_ok=True)
         options = IndexOptions(title=Path(upload_name).stem, accepts_long=accepts_long)
         return self._added(self._runner.add(stored, options, title=upload_name))
+
+    def index_folder(self, folder: Path, *, accepts_long: bool = False) -> list[QueuedJob]:
+        """Add the media files below a folder to the queue; they give way to files that a person names.
+
+        Raises:
+            As `index`. BadRequest: it has no such file, or cannot be read.
+        """
+        paths = [path for path, _ in media_files(folder.resolve())]
+        if not paths:
+            raise BadRequest(f"{folder} has no video or audio files.")
+        options = IndexOptions(accepts_long=accepts_long)
+        return [self._added(self._runner.add(path, options, priority=BATCH)) for path in paths]
 
     def caption_again(self, entry: VideoEntry) -> QueuedJob:
         """Return the job that captions a video again; add it unless it waits or runs already. Nothing else is indexed.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longview.app.cache_limit import CACHE_FOLDERS, CacheLimit
-from longview.app.errors import BadRequest, NoSpace, VideoGone
+from longview.app.errors import AppError, BadRequest, NoSpace, VideoGone
 from longview.indexing.errors import LibraryFull, LibraryReadOnly, UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
 from longview.indexing.removals import UPLOADS, RemovedVideo
@@ -131,6 +131,11 @@ class MediaStore:
     def _entry(self, reference: str) -> VideoEntry:
         """Return the library entry that an id or a prefix names. For a path without a file, raise the reason."""
         if _is_path(reference):
+            path = Path(reference).expanduser().absolute()
+            entry = next((entry for entry in self._library.videos() if entry.path == path), None)
+            if entry is not None:
+                # Its file is gone, and what was found in it is still there.
+                return entry
             check_path(reference, self._decoder.limits)
         return self._library.video(reference)
 
@@ -153,12 +158,26 @@ class MediaStore:
             VideoGone: the file is missing or was changed. VideoError: it may no longer be read.
         """
         if not entry.path.exists():
-            raise VideoGone(f"The file of {entry.title} is no longer at {entry.path}; index it again from where it is now.")
+            raise VideoGone(
+                f"The file of {entry.title} is no longer at {entry.path}; index it again from where it is now, or let "
+                "`longview relink FOLDER` find it."
+            )
         # The settings may allow fewer folders than when it was indexed.
         check_path(entry.path, self._decoder.limits)
         if self._hash(entry.path, progress) != entry.content_hash:
             raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
         return entry.path
+
+    def keeps_path(self, entry: VideoEntry, path: Path) -> bool:
+        """Whether an entry keeps its path although the same content is at another one: a copy may vanish again.
+
+        It does not if its own file was moved, deleted or changed, or if the other one is the library's own copy.
+        """
+        if path.parent == self._library.folder / "uploads":
+            return False
+        with suppress(OSError, AppError):
+            return self._hash(entry.path) == entry.content_hash
+        return False
 
     def probe(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> VideoInfo:
         """Probe an entry's source file; errors as for `source`."""

@@ -20,14 +20,19 @@ class Removal:
 
     @property
     def text(self) -> str:
-        """What was removed, what that frees, and how it is undone, for people."""
-        video = self.video
-        text = f"Removed {video.title} from the library; its file {video.path} is unchanged."
+        """What was removed and what that frees, for people."""
+        text = f"Removed {self.video.title} from the library"
+        text += "." if self.upload_bytes else f"; its file {self.video.path} is unchanged."
         if self.freed_bytes:
             text += f" {_size_text(self.freed_bytes)} of thumbnails and browser copies were freed."
         if self.upload_bytes:
             text += f" The library's copy of the upload ({_size_text(self.upload_bytes)}) is deleted in 24 hours."
-        return f"{text} Until {video.undo_until}, `longview remove --undo {video.video_id}` brings the video back."
+        return text
+
+    @property
+    def undo_advice(self) -> str:
+        """How the removal is undone, for people."""
+        return f"Until {self.video.undo_until}, `longview remove --undo {self.video.video_id}` brings the video back."
 
 
 def remove(library: Library, media: MediaStore, entry: VideoEntry) -> Removal:

@@ -41,7 +41,9 @@ class WatchedFile:
         state = _state_of(self._path)
         if state is not None and state == self._state:
             return
-        if state is None or content_hash(self._path, progress) != self.content_hash:
+        if state is None:
+            raise VideoGone(f"{self._path} was moved or deleted while it was being read; index it again from where it is now.")
+        if content_hash(self._path, progress) != self.content_hash:
             raise VideoGone(f"{self._path} changed while it was being read, so the result was discarded; try again.")
         self._state = state
 

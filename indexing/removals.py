@@ -179,9 +179,12 @@ class Removals:
 
 _COLUMNS = "video_id, content_hash, path, title, removed_at"
 _USED_PATHS = (
-    "SELECT path FROM videos WHERE video_id != :video_id UNION SELECT path FROM jobs WHERE status NOT IN ('done', 'cancelled')"
+    "SELECT path FROM videos WHERE video_id != :video_id "
+    "AND EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id) "
+    "UNION SELECT path FROM jobs WHERE status NOT IN ('done', 'cancelled')"
 )
-"""The paths of all videos but one, and of the files that will be indexed or can be tried again."""
+"""The paths of all videos but one, and of the files that will be indexed or can be tried again. A row without a track is of a
+file in which nothing was found, and that is not in the library."""
 
 
 def _expiry(now: datetime) -> str:

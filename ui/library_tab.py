@@ -12,7 +12,7 @@ from longview.app.errors import EXPECTED_ERRORS
 from longview.app.example_questions import examples_for
 from longview.app.job_text import job_title
 from longview.app.jobs import Jobs
-from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
+from longview.app.service import MEDIA_SUFFIXES, Longview, QueuedJob, VideoEntry
 from longview.app.storage import missing_ids
 from longview.ui import render
 from longview.ui.toasts import or_toast, toast
@@ -37,7 +37,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     with gr.Row():
         upload = gr.File(label="Upload videos or sound", file_types=list(MEDIA_SUFFIXES), type="filepath", file_count="multiple")
         with gr.Column():
-            path = gr.Textbox(label="Or a path on this machine", placeholder="/home/me/holiday.mp4")
+            path = gr.Textbox(label="Or a file or folder on this machine", placeholder="/home/me/holiday.mp4")
             add = gr.Button("Index", variant="primary")
             accepts_long = gr.Checkbox(label="Caption even if it takes longer than ten minutes", value=False)
     table = gr.HTML()
@@ -51,8 +51,8 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     def on_add(text: str, accepts_long: bool = False) -> Iterator[tuple[str, str]]:
         if not text.strip():
             raise toast("The path is empty; enter the path of a video on this machine.")
-        job = or_toast(lambda: jobs.index(Path(text.strip()).expanduser(), accepts_long=accepts_long))
-        yield from _follow_jobs(jobs, [job.job_id], [])
+        added = or_toast(lambda: _add(jobs, Path(text.strip()), accepts_long))
+        yield from _follow_jobs(jobs, [job.job_id for job in added], [])
 
     def on_upload(files: list[str] | None, accepts_long: bool = False) -> Iterator[tuple[Any, str, str]]:
         numbers, errors = [], []
@@ -89,6 +89,14 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     for following in (adding, uploading):
         following.success(None, indexed_video, None, js="id => longviewIndexed(id)")
     return LibraryTab(table, video_to_remove, remove)
+
+
+def _add(jobs: Jobs, path: Path, accepts_long: bool) -> list[QueuedJob]:
+    """Add a file, or all videos of a folder, to the queue."""
+    path = path.expanduser()
+    if path.is_dir():
+        return jobs.index_folder(path, accepts_long=accepts_long)
+    return [jobs.index(path, accepts_long=accepts_long)]
 
 
 def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]:

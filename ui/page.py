@@ -102,7 +102,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 )
                 return [gr.skip()] * (len(lists) + len(view))
             removal = or_toast(lambda: app.remove(video))
-            show_info(removal.text)
+            show_info(f"{removal.text} “Undo” below the list brings it back for 24 hours.")
 
             def render_updates() -> list[Any]:
                 entry = find_entry(app, current) or next(reversed(app.videos()), None)

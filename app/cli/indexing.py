@@ -14,7 +14,7 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
 from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, Start, parse_seconds
-from longview.app.errors import EXPECTED_ERRORS, BadRequest, LibraryUnusable, NoSpace
+from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, LibraryUnusable, NoSpace
 from longview.app.folder_watch import FolderWatch, media_files
 from longview.app.indexer import IndexOptions, IndexResult
 from longview.app.reports import source_label, source_text
@@ -114,15 +114,18 @@ def _index_files(context: Context, paths: Sequence[Path], options: IndexOptions)
     documents: list[schemas.IndexedVideoOut | schemas.FailedVideoOut] = []
     lines: list[str] = []
     failures: list[Exception] = []
-    for path, job in list(_add_files(context, paths, options)):
+    files = list(_add_files(context, paths, options))
+    for number, (path, job) in enumerate(files, start=1):
         try:
             if isinstance(job, Exception):
                 raise job
+            if len(files) > 1:
+                write_err(printable(f"Indexing {path} ({number} of {len(files)})"))
             result = _index_file(context, job, options)
         except EXPECTED_ERRORS as error:
             failures.append(error)
             documents.append(schemas.FailedVideoOut(path=str(path), error=schemas.ErrorOut.of(error)))
-            lines.append(f"failed: {error}")
+            lines.append(str(error) if isinstance(error, JobStopped) else f"failed: {error}")
             continue
         failures += [report.error for report in result.failures if report.error]
         documents.append(schemas.IndexedVideoOut.of(result))

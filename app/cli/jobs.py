@@ -9,7 +9,6 @@ import typer
 from longview.app import schemas
 from longview.app.cli.console import Context, command, command_with_subcommands
 from longview.app.cli.output import printable, write_err
-from longview.app.errors import BadRequest
 from longview.app.job_text import job_text
 from longview.indexing.job import QueuedJob
 
@@ -54,14 +53,13 @@ def pause(context: Context, numbers: JobNumbers = None, is_all: All = False) -> 
 
 @command("json", parent=jobs)
 def retry(context: Context, numbers: JobNumbers = None, is_all: All = False) -> None:
-    """Let jobs that are paused, have failed or were cancelled wait for their turn again. A process that serves runs them.
+    """Let jobs that are paused, have failed or were cancelled wait for their turn again; --all: all but the cancelled ones.
 
     Example: longview jobs retry 3
     """
-    _change(context, numbers, is_all, context.app.library.jobs.retry, ("paused", "failed"))
-    write_err(
-        "They run as soon as a process serves this library (`longview serve`), or `longview index` is called for their files."
-    )
+    changed = _change(context, numbers, is_all, context.app.library.jobs.retry, ("paused", "failed"))
+    if any(job.status == "waiting" for job in changed):
+        write_err("A process that serves this library (`longview serve`) runs them, and so does `longview index` of their files.")
 
 
 @command("json", parent=jobs)
@@ -70,7 +68,10 @@ def first(context: Context, number: Annotated[int, typer.Argument(metavar="JOB",
 
     Example: longview jobs first 3
     """
-    _print(context, [context.app.library.jobs.move_first(number)])
+    job = context.app.library.jobs.move_first(number)
+    if job.status not in ("waiting", "paused"):
+        write_err(f"Nothing was changed: the job {number} is {job.status}.")
+    _print(context, [job])
 
 
 @command("json", parent=jobs)
@@ -96,13 +97,23 @@ def watch(context: Context) -> None:
 
 def _change(
     context: Context, numbers: Sequence[int] | None, is_all: bool, change: Callable[[int], QueuedJob], statuses: Sequence[str]
-) -> None:
-    """Change the jobs with these numbers, or all that are in one of some states."""
-    if bool(numbers) == is_all:
-        raise BadRequest("Name the jobs by their numbers, or add --all; `longview jobs` lists them.")
+) -> list[QueuedJob]:
+    """Change the jobs with these numbers, or all that are in one of some states; print and return them."""
+    if not numbers and not is_all:
+        raise typer.BadParameter("name the jobs by their numbers, or add --all; `longview jobs` lists them.")
+    if numbers and is_all:
+        raise typer.BadParameter("name the jobs by their numbers, or add --all, and not both.")
+    queue = context.app.library.jobs
     if is_all:
-        numbers = [job.job_id for job in context.app.library.jobs.jobs() if job.status in statuses]
-    _print(context, [change(number) for number in numbers or ()])
+        numbers = [job.job_id for job in queue.jobs() if job.status in statuses]
+    changed = []
+    for number in numbers or ():
+        before = queue.job(number)
+        changed.append(change(number))
+        if (before.status, before.request) == (changed[-1].status, changed[-1].request):
+            write_err(f"Nothing was changed: the job {number} is {before.status}.")
+    _print(context, changed)
+    return changed
 
 
 def _print(context: Context, jobs: Sequence[QueuedJob]) -> None:

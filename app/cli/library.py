@@ -1,5 +1,6 @@
 """The verbs that show the library and the versions of tracks, and that remove videos and bring them back."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -84,13 +85,15 @@ def remove(
     if video is None:
         raise typer.BadParameter("Name the video to remove; `longview list` shows all videos.")
     removal = context.app.remove(context.app.video(video))
-    context.print_result(schemas.RemoveDocument.of(removal), printable(removal.text))
+    context.print_result(schemas.RemoveDocument.of(removal), printable(f"{removal.text} {removal.undo_advice}"))
 
 
 def _undo(context: Context, reference: str | None) -> None:
     entry = context.app.undo_removal(reference)
     is_missing = context.app.video_bytes([entry])[entry.video_id].original is None
     text = f"{entry.title} ({entry.video_id}) is in the library again, with all that was found in it."
+    if any(track.status == "incomplete" for track in entry.tracks):
+        text += f" Not all of it was indexed; `longview index {shlex.quote(str(entry.path))}` goes on."
     if is_missing:
         text += f" Its file is no longer at {entry.path}; `longview relink FOLDER` finds it if it was moved."
     context.print_result(

@@ -4,7 +4,11 @@ from typing import Annotated
 
 import typer
 
-from longview.app.cli.console import Context, command
+from longview.app.cli.console import Context, command, stop
+from longview.app.cli.output import write_err
+from longview.app.reports import count_text
+
+STOPPED_SERVE = "Stopped. What is unfinished is paused in the queue: the page or `longview jobs retry --all` goes on."
 
 
 @command("model", "decoding", "speech", "screen-text", "thinking")
@@ -22,4 +26,10 @@ def serve(
 
     if sample:
         context.follow(add_samples(context.app))
-    start(context.app, port)
+    jobs = context.app.library.jobs.jobs(ended_limit=0)
+    if paused := sum(job.status == "paused" for job in jobs):
+        write_err(f"{count_text(paused, 'file')} paused in the queue; the page or `longview jobs retry --all` goes on.")
+    try:
+        start(context.app, port)
+    except KeyboardInterrupt:
+        stop(as_json=False, message=STOPPED_SERVE)

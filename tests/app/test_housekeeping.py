@@ -51,7 +51,7 @@ def test_the_files_that_were_used_longest_ago_are_deleted_first(tmp_path: Path) 
 def test_ended_jobs_and_what_nothing_needs_any_more_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library(tmp_path)
     uploads = [cached(tmp_path, f"uploads/{name}.mp4", 10) for name in ("unused", "failed", "expired", "used")]
-    library.put(replace(sample_entry("aaaaaaaaaaaa"), path=uploads[3]))
+    put_captions(library, replace(sample_entry("aaaaaaaaaaaa"), path=uploads[3]), [])
     values = {"options": {}, "settings": {}, "priority": 0, "owner": "a process"}
     jobs = [library.jobs.add(path, title=path.name, **values) for path in uploads[1:3]]  # type: ignore[arg-type]
     for job in jobs:

@@ -266,9 +266,10 @@ def test_queue_has_the_buttons_that_apply_to_each_job() -> None:
 
     assert "running 50% Captioning · 0:01:00 left Pause Cancel" in words(job("a"))
     assert "is being paused" in words(job("a", request="pause"))
-    assert words(job("a", "waiting", settings={"model": "b"})).endswith(
-        "waiting needs the settings model=b Run first Pause Cancel"
-    )
+    waiting = words(job("a", "waiting", settings={"model": "b"}, attempts=0))
+    assert waiting.endswith("waiting needs the settings model=b Run first Pause Cancel")
+    assert "waiting the last run: The disk is full." in words(job("a", "waiting", reason="The disk is full."))
+    assert "a run was interrupted" in words(job("a", "waiting"))
     assert words(job("a", "paused", reason="It was stopped.")).endswith("paused It was stopped. Continue Cancel")
     failed = words(job("a", "failed", reason="The disk is full.", attempts=3))
     assert failed.endswith("failed The disk is full. · tried 3 times Retry Dismiss")

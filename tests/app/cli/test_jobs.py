@@ -94,12 +94,13 @@ def test_job_is_cancelled_and_paused_from_another_process(shell: Shell, long_vid
         (job,) = [job for job in wait_until(shell, is_captioning) if job["status"] == "running"]
         shell.call("jobs", verb, str(job["job_id"]))
         _, errors = process.communicate(timeout=TIMEOUT_S)
-        assert process.returncode == 1 and f"long.mp4: the job was {status}." in errors
+        assert process.returncode == 1 and f"long.mp4: the job was {status}; `longview jobs retry" in errors
         assert [each["status"] for each in shell.call("jobs", "--ended")["jobs"] if each["job_id"] == job["job_id"]] == [status]
     shell.call("jobs", "retry", "--all")
     assert [job["status"] for job in shell.call("jobs")["jobs"]] == ["waiting"]
     assert shell.call("jobs", "cancel", "77", code=1)["error"]["code"] == "unknown_job"
-    assert "numbers" in shell.call("jobs", "cancel", code=1)["error"]["message"]
+    assert "by their numbers" in shell.run("jobs", "cancel", code=2).stderr
+    assert "and not both" in shell.run("jobs", "cancel", "1", "--all", code=2).stderr
 
 
 def test_two_calls_at_once_index_one_file_once_and_two_files_side_by_side(shell: Shell, long_video: Path, tmp_path: Path) -> None:
