@@ -131,11 +131,11 @@ class MediaStore:
     def _entry(self, reference: str) -> VideoEntry:
         """Return the library entry that an id or a prefix names. For a path without a file, raise the reason."""
         if _is_path(reference):
-            path = Path(reference).expanduser().absolute()
-            entry = next((entry for entry in self._library.videos() if entry.path == path), None)
-            if entry is not None:
-                # Its file is gone, and what was found in it is still there.
-                return entry
+            # The file of an entry may be gone, and what was found in it is still there.
+            with suppress(OSError, ValueError, RuntimeError):
+                path = Path(reference).expanduser().absolute()
+                if entry := next((entry for entry in self._library.videos() if entry.path == path), None):
+                    return entry
             check_path(reference, self._decoder.limits)
         return self._library.video(reference)
 

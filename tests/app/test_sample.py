@@ -131,8 +131,11 @@ def test_an_interrupted_start_is_continued_and_removed_samples_stay_removed(fres
 def test_a_library_with_other_videos_stays_as_it_is(fresh_app: Longview, tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         cancel_after(add_samples(fresh_app, SHORT), lambda event: isinstance(event, PartialResult))
-    FIRST.make(tmp_path / "own.wav", Progress())
-    fresh_app.index(tmp_path / "own.wav").result()
+    own_path = tmp_path / "own.wav"
+    FIRST.make(own_path, Progress())
+    # Other content, because the same would be the sample itself.
+    own_path.write_bytes(own_path.read_bytes() + bytes(1000))
+    fresh_app.index(own_path).result()
     before = titles(fresh_app)
     add_samples(fresh_app, SHORT).result()
     assert titles(fresh_app) == before
