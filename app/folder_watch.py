@@ -8,17 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from longview.app.errors import BadRequest
+from longview.app.watched_file import FileState
 from longview.video.guard import MEDIA_SUFFIXES
-
-
-@dataclass(frozen=True)
-class _State:
-    """Properties of a file that change whenever it is written."""
-
-    size_bytes: int
-    modified_ns: int
-    changed_ns: int
-    inode: int
 
 
 @dataclass
@@ -67,9 +58,9 @@ class FolderWatch:
     def __init__(self, folders: Sequence[Path], *, rest_s: float) -> None:
         """`rest_s`: time without a change after which a file is taken for complete, in seconds."""
         self._folders, self._rest_s = tuple(folders), rest_s
-        self._seen: dict[Path, tuple[_State, float]] = {}
+        self._seen: dict[Path, tuple[FileState, float]] = {}
         """State of each file, and when it was first seen in it, on the monotonic clock in seconds."""
-        self._done: dict[Path, _State] = {}
+        self._done: dict[Path, FileState] = {}
         """State in which each file was complete and the caller has marked it as done."""
         self._unreachable: frozenset[Path] = frozenset()
         self._devices: dict[Path, int] = {}
@@ -85,7 +76,7 @@ class FolderWatch:
             BadRequest: a folder cannot be read at the first call.
         """
         found = FolderChanges()
-        seen: dict[Path, tuple[_State, float]] = {}
+        seen: dict[Path, tuple[FileState, float]] = {}
         unreachable: set[Path] = set()
         now_s, is_first = time.monotonic(), not self._devices
         for folder in self._folders:
@@ -96,7 +87,7 @@ class FolderWatch:
             for path, status in files:
                 if path in seen:  # one folder may be inside of another
                     continue
-                state = _State(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                state = FileState.of(status)
                 earlier = self._seen.get(path)
                 since_s = earlier[1] if earlier and earlier[0] == state else now_s
                 if is_first:

@@ -1,7 +1,9 @@
 """A video file while sessions are made of it: whether its content is still what was hashed."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from longview.app.errors import VideoGone
 from longview.video.probe import content_hash
@@ -9,13 +11,18 @@ from longview.video.progress import NO_PROGRESS, Progress
 
 
 @dataclass(frozen=True)
-class _State:
+class FileState:
     """Properties of a file that change with its content. A program cannot set the time of the last change of any kind."""
 
     size_bytes: int
     modified_ns: int
     changed_ns: int
     inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Return the state of a file from what the operating system says of it."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 class WatchedFile:
@@ -48,9 +55,9 @@ class WatchedFile:
         self._state = state
 
 
-def _state_of(path: Path) -> _State | None:
+def _state_of(path: Path) -> FileState | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return _State(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return FileState.of(status)

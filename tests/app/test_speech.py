@@ -184,9 +184,7 @@ def test_progress_is_the_share_of_the_sound_that_was_recognised(tmp_path: Path, 
 @pytest.mark.parametrize(
     "state", ["no JSON", '{"section_start_s": 1e9, "language": "en", "probability": 1, "speech_s": 1, "sure_s": 1}']
 )
-def test_state_of_a_track_that_does_not_fit_begins_a_section_where_the_track_has_come_to(
-    short: Path, tmp_path: Path, state: str
-) -> None:
+def test_damaged_state_of_a_track_begins_a_section_at_the_end_of_the_last_chunk(short: Path, tmp_path: Path, state: str) -> None:
     app = another_app(tmp_path)
     interrupt_and_count(app, short, after=1)
     with Database(tmp_path).transaction() as db:
