@@ -10,6 +10,7 @@ import pytest
 from longview.app.service import FORMATS, Longview
 from longview.app.settings import Settings
 from longview.indexing.embedder import SentenceEncoder
+from longview.indexing.integrity import database_problems
 from longview.indexing.library import DATABASE, Library, Provenance, Track
 from longview.indexing.schema import MIGRATIONS
 from longview.indexing.terms import index_text
@@ -20,6 +21,10 @@ from tests.indexing.samples import WordBags, caption_texts, matching_texts, samp
 FIRST_LIBRARY = Path(__file__).parents[1] / "fixtures" / "library_9caf505"
 """A library of commit 9caf505: one video with three events, one question about it, and the vectors."""
 VIDEO = "96e32afdbc9c"
+LATER_LIBRARY = FIRST_LIBRARY.parent / "library_8d61d84"
+"""A library of commit 8d61d84: a video with subtitles, speech and text on screen, one with captions, a conversation about both,
+a video that was removed, a job that waits, and the vectors."""
+SLIDES, SHAPES, REMOVED = "86fa35fdbb05", "545844bc1307", "514a11b6c3ef"
 TEXTS = ["An orange diamond stays still.", "An orange triangle stays still.", "An orange diamond stays still."]
 
 
@@ -137,3 +142,20 @@ def test_first_version_can_be_searched_and_written(folder: Path) -> None:
 def test_second_opening_of_a_first_version_changes_nothing(folder: Path) -> None:
     before = Library(folder).videos()
     assert Library(folder).videos() == before
+
+
+def test_library_with_words_a_queue_and_a_removal_keeps_all_of_it(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(LATER_LIBRARY, tmp_path / "library"))
+    library = Library(folder)
+    counts = {entry.video_id: {track.source: track.segment_count for track in entry.tracks} for entry in library.videos()}
+    assert {source: count for source, count in counts[SLIDES].items() if count} == {
+        "screen_text": 39, "speech": 25, "subtitles": 3,
+    }  # fmt: skip
+    assert {source: count for source, count in counts[SHAPES].items() if count} == {"captions": 3}
+    assert "In thick fog, no light is strong enough" in " ".join(matching_texts(library, "fog"))
+    assert [turn.question for turn in library.answers(SLIDES)] == ["What is said about the lens?", "What is said at 0:30?"]
+    (removed,) = library.removals.videos(with_expired=True)
+    assert removed.video_id == REMOVED and REMOVED not in counts
+    job = library.jobs.jobs()[0]
+    assert (job.path, job.status, job.attempts) == (Path("/videos/waiting.mp4"), "waiting", 1)
+    assert database_problems(folder) == []
