@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from longview.indexing.library_files import delete_inside
+
 log = logging.getLogger(__name__)
 
 CACHE_FOLDERS = ("thumbnails", "proxies")
@@ -62,7 +64,7 @@ def limit_caches(folder: Path, max_bytes: int, *, written: Path | None = None) -
         if file.path == written or (is_recent and file.size_bytes <= max_bytes):
             continue
         try:
-            file.path.unlink(missing_ok=True)
+            delete_inside(folder, file.path)
         except OSError as error:
             log.warning("%s cannot be deleted: %s", file.path, error.strerror)
             continue

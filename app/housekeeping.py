@@ -4,7 +4,6 @@ files; caches keep to their limit."""
 import logging
 import os
 import re
-import shutil
 import stat
 import threading
 import time
@@ -16,6 +15,7 @@ from longview.app.cache_limit import CACHE_FOLDERS, limit_caches
 from longview.app.restore import PARTIAL as PARTIAL_RESTORE
 from longview.indexing.errors import LibraryError
 from longview.indexing.library import Library
+from longview.indexing.library_files import delete_inside
 from longview.indexing.removals import UPLOADS, RemovedVideo
 from longview.video.atomic import PARTIAL
 
@@ -64,7 +64,7 @@ def purge_jobs(library: Library) -> None:
         return
     for path in unused:
         log.info("The upload %s belongs to no video and no job; it is deleted.", path.name)
-        _delete(path)
+        _delete(library, path)
 
 
 def partial_paths(folder: Path, *, older_than_s: float) -> list[Path]:
@@ -108,16 +108,10 @@ def _items(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
             yield path, status
 
 
-def _delete(path: Path) -> None:
+def _delete(library: Library, path: Path) -> None:
     """Delete a file, or a folder with all that is in it; log what cannot be deleted."""
     try:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-            path.rmdir()
-        else:
-            path.unlink()
-    except FileNotFoundError:
-        return
+        delete_inside(library.folder, path)
     except OSError as error:
         log.info("%s cannot be deleted: %s", path, error.strerror)
 
@@ -127,7 +121,7 @@ def run_housekeeping(library: Library, cache_bytes: int) -> None:
     purge_expired(library)
     purge_jobs(library)
     for path in partial_paths(library.folder, older_than_s=PARTIAL_KEPT_S):
-        _delete(path)
+        _delete(library, path)
     limit_caches(library.folder, cache_bytes)
 
 

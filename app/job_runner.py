@@ -5,11 +5,11 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from longview.app.errors import EXPECTED_ERRORS, JobStopped, NoSpace
+from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
 from longview.app.indexer import Indexer, IndexOptions, IndexResult
 from longview.app.job_follower import MIN_FREE_BYTES, JobFollower, has_space
 from longview.app.media import MediaStore, require_utf8
@@ -331,6 +331,9 @@ def _options_fields(options: IndexOptions) -> dict[str, Any]:
 def _options(job: QueuedJob, keep_sessions: bool) -> IndexOptions:
     """Return what is indexed of the file of a job."""
     sources = job.options.get("sources")
+    known = {field.name for field in fields(IndexOptions)} - {"keep_sessions"}
+    if unknown := job.options.keys() - known:
+        raise BadRequest(f"The job {job.job_id} has options that this Longview does not know ({', '.join(sorted(unknown))}).")
     options = IndexOptions(**job.options, keep_sessions=keep_sessions)
     return replace(options, sources=None if sources is None else tuple(sources))
 

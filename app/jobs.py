@@ -31,7 +31,8 @@ CAPTION_AGAIN = IndexOptions(sources=("captions",))
 class Jobs:
     """The workers of one server, and the jobs of its library, of whatever process. Safe for several threads."""
 
-    def __init__(self, app: Longview) -> None:
+    def __init__(self, app: Longview, *, starts: bool = True) -> None:
+        """`starts`: whether the workers take jobs at once; otherwise from `start` on."""
         self._app, self._runner, self._queue = app, app.jobs, app.library.jobs
         self.browser_copies = BrowserCopies(app.media)
         self._closing = threading.Event()
@@ -52,6 +53,11 @@ class Jobs:
         ]
         # What has ended before is no news for a page.
         self.jobs()
+        if starts:
+            self.start()
+
+    def start(self) -> None:
+        """Let the workers take jobs. A server does this when it listens, so that it can be reached whatever a file does to it."""
         for worker in self._workers:
             worker.start()
 
@@ -220,7 +226,8 @@ class Jobs:
                 self._runner.pause_own(with_unowned=True)
         deadline = time.monotonic() + wait_s
         for worker in self._workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.ident is not None:
+                worker.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         """Run one job after another until the server stops."""

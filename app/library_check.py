@@ -1,7 +1,7 @@
 """Check of a library and of the weights that come with Longview: what is damaged, what can be made again, and what to do."""
 
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from longview.indexing.database_errors import copies, disk_full, is_disk_full
 from longview.indexing.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import LibraryDamaged, LibraryUnusable
 from longview.indexing.integrity import database_problems, log_problem, vector_problem
+from longview.indexing.library_files import delete_inside
 from longview.indexing.recovery import only_process, recover
 from longview.indexing.vectors import INDEX_FILE
 from longview.model.engine.checkpoints import DEMO, cached_checkpoints, find_checkpoint
@@ -178,11 +179,8 @@ def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
         size = sum(part.stat().st_size for path in paths for part in (path, *path.rglob("*")))
         if repair:
             for path in paths:
-                # An interrupted restore leaves a folder.
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    delete_inside(folder, path)
         yield Finding(
             "caches",
             f"{len(paths)} temporary or derived files ({size} bytes) {what}, such as {paths[0]}.",

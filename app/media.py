@@ -17,6 +17,7 @@ from longview.app.cache_limit import CACHE_FOLDERS, CacheLimit
 from longview.app.errors import AppError, BadRequest, NoSpace, VideoGone
 from longview.indexing.errors import LibraryFull, LibraryReadOnly, UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
+from longview.indexing.library_files import delete_inside, files_of, require_id
 from longview.indexing.removals import UPLOADS, RemovedVideo
 from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.video.clips import (
@@ -198,7 +199,7 @@ class MediaStore:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error
         video_id = video.content_hash[:ID_DIGITS]
-        copies = sorted((self._library.folder / UPLOADS).glob(f"{video_id}-*"))
+        copies = files_of(self._library.folder / UPLOADS, video_id)
         if copies:
             return copies[0]
         target = self._library.folder / UPLOADS / f"{video_id}-{safe_name(name)}"
@@ -235,7 +236,7 @@ class MediaStore:
         """Delete an upload's copy, unless a video, also a removed one, or a job needs it. Other files are left alone."""
         uploads = self._library.folder / UPLOADS
         if copy.parent == uploads and not self._library.removals.is_upload_used(copy):
-            copy.unlink(missing_ok=True)
+            delete_inside(self._library.folder, copy)
 
     # -- derived files -------------------------------------------------------------------------------------------------
 
@@ -263,7 +264,7 @@ class MediaStore:
         return source if entry.facts.get("browser_plays") else None
 
     def _browser_copy_path(self, entry: VideoEntry) -> Path:
-        return self._library.folder / "proxies" / f"{entry.video_id}.mp4"
+        return self._library.folder / "proxies" / f"{require_id(entry.video_id)}.mp4"
 
     def thumbnail(self, video_id: str, time_s: float) -> Path:
         """Return a JPEG of the frame at a time.
@@ -274,7 +275,7 @@ class MediaStore:
         # A request may name an id prefix and any time. The file name has the whole id and a whole second.
         entry = self._library.video(video_id)
         inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
-        target = self._library.folder / "thumbnails" / f"{entry.video_id}-{round(inside_s * 1000)}.jpg"
+        target = self._library.folder / "thumbnails" / f"{require_id(entry.video_id)}-{round(inside_s * 1000)}.jpg"
         with self._thumbnail_lock:
             if target.exists():
                 self._caches.note_use(target)
@@ -287,14 +288,8 @@ class MediaStore:
 
     def delete_derived(self, video_id: str) -> int:
         """Delete the thumbnails and the browser copy of a video; return their size in bytes."""
-        freed_bytes = 0
-        for name in CACHE_FOLDERS:
-            for derived_file in (self._library.folder / name).glob(f"{video_id}*"):
-                with suppress(FileNotFoundError):
-                    size_bytes = derived_file.stat().st_size
-                    derived_file.unlink()
-                    freed_bytes += size_bytes
-        return freed_bytes
+        paths = [path for name in CACHE_FOLDERS for path in files_of(self._library.folder / name, video_id)]
+        return sum(delete_inside(self._library.folder, path) for path in paths)
 
     # -- files for the user --------------------------------------------------------------------------------------------
 

@@ -6,10 +6,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from longview.indexing.connections import connect
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.database_errors import damaged
 from longview.indexing.errors import LibraryUnusable
-from longview.indexing.integrity import database_problems
+from longview.indexing.integrity import copy_problems, database_problems
 from longview.indexing.recovery import dated, keep, only_process
 from longview.indexing.track_rows import rebuild_passages, searched_tracks
 from longview.indexing.vectors import INDEX_FILE
@@ -49,7 +50,7 @@ def copy_database(folder: Path, target: Path, progress: Progress = NO_PROGRESS) 
     def report(_status: int, remaining: int, total: int) -> None:
         progress.update(1 - remaining / max(total, 1))
 
-    with Database(folder).connection() as db, closing(sqlite3.connect(target, isolation_level=None)) as copy:
+    with Database(folder).connection() as db, closing(connect(target)) as copy:
         # Within a transaction, what others write does not make the copy begin again.
         db.execute("BEGIN")
         db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -77,12 +78,14 @@ def copy_database(folder: Path, target: Path, progress: Progress = NO_PROGRESS) 
 
 
 def check_copy(folder: Path) -> None:
-    """Migrate the database of a folder that no other process uses, where it is of an older version, and check it.
+    """Check a database that anyone may have written and that no other process uses, and migrate one of an older version.
+
+    Its schema and all its values are checked before the first statement changes anything.
 
     Raises:
-        LibraryUnusable: it is damaged, or a newer version of Longview wrote it.
+        LibraryUnusable: it is damaged, is not as Longview writes it, or a newer version of Longview wrote it.
     """
-    if problems := database_problems(folder):
+    if problems := copy_problems(folder / DATABASE) or database_problems(folder):
         raise LibraryUnusable(f"The database in the back-up is damaged, and nothing was restored: {problems[0]}")
 
 
@@ -97,7 +100,7 @@ def release_jobs(folder: Path) -> None:
 
 def schema_version(folder: Path) -> int:
     """Return the schema version of a database that was not opened yet; 0 if it cannot be read."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(folder / DATABASE)) as db:
+    with suppress(sqlite3.Error), closing(connect(folder / DATABASE, options="mode=ro&immutable=1")) as db:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
     return 0
 
@@ -121,7 +124,7 @@ def prepare_replacement(library: Path, source: Path, progress: Progress = NO_PRO
                 rebuild_passages(db, video_id, source_name)
                 progress.update((number + 1) / len(tracks))
         db.execute("UPDATE revision SET number = max(number, ?) + 1", (revision,))
-    with closing(sqlite3.connect(source / DATABASE, isolation_level=None)) as db:
+    with closing(connect(source / DATABASE)) as db:
         db.execute("PRAGMA journal_mode = DELETE")
     with (source / DATABASE).open("rb+") as file:
         os.fsync(file.fileno())
@@ -166,7 +169,7 @@ def _counters(path: Path) -> tuple[int, int]:
     passage_id = revision = 0
     if not path.exists():
         return passage_id, revision
-    with suppress(sqlite3.Error), closing(sqlite3.connect(path, isolation_level=None)) as db:
+    with suppress(sqlite3.Error), closing(connect(path, options="mode=rw")) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         revision = int(db.execute("SELECT number FROM revision").fetchone()[0])
         row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").fetchone()

@@ -6,15 +6,16 @@ from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
-from urllib.parse import quote
 
 from filelock import FileLock
 
+from longview.indexing.connections import connect, connect_image
 from longview.indexing.database_errors import (
     READ_ONLY_ERRORS,
     UNWRITABLE_CODES,
     damaged,
     folder_error,
+    foreign_schema,
     lost,
     primary_code,
     remains,
@@ -22,8 +23,8 @@ from longview.indexing.database_errors import (
 )
 from longview.indexing.database_pages import DatabasePages
 from longview.indexing.errors import LibraryUnusable
-from longview.indexing.schema import MIGRATIONS, statements
-from longview.indexing.terms import index_text
+from longview.indexing.row_rules import row_problems
+from longview.indexing.schema import MIGRATIONS, add_functions, foreign_objects, migrate
 from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
 
 DATABASE = "library.db"
@@ -63,20 +64,25 @@ class Database:
             if found := remains(self.path):
                 raise lost(self.path, found)
             self.path.touch()
+        version = self._version()
+        with self.connection() as db:
+            foreign = foreign_objects(db, version)
+        if foreign:
+            raise foreign_schema(self.path, foreign)
         with self.connection() as db:
             # A copy that another program made may have another mode.
             if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
                 db.execute("PRAGMA journal_mode = WAL")
-        version = self._version()
         if version == len(MIGRATIONS):
             return
         if version:
             self._keep_copy()
         # A migration may replace a table that others refer to, which must not delete their rows.
         with self.transaction(has_foreign_keys=False) as db:
-            for script in MIGRATIONS[version:]:
-                for statement in statements(script):
-                    db.execute(statement)
+            # The schema is that of the version, so its triggers are Longview's own.
+            db.execute("PRAGMA trusted_schema = ON")
+            add_functions(db)
+            migrate(db, version, len(MIGRATIONS))
             db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     def require_writable(self) -> None:
@@ -92,6 +98,8 @@ class Database:
     def _version(self) -> int:
         with self.connection() as db:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version < 0:
+            raise damaged(self.path, f"schema version {version}")
         if version > len(MIGRATIONS):
             raise LibraryUnusable(
                 f"The library in {self.folder} has schema version {version}, and this Longview {program_version()} knows "
@@ -106,7 +114,7 @@ class Database:
         The copy stays until the next migration, because a fault may show late; it takes the size of the database once.
         """
         copy = self.path.with_name(f"{DATABASE}.before-version-{len(MIGRATIONS)}")
-        with self.connection() as db, atomic_write(copy) as partial, closing(sqlite3.connect(partial)) as target:
+        with self.connection() as db, atomic_write(copy) as partial, closing(connect(partial)) as target:
             db.backup(target)
             problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
@@ -149,14 +157,12 @@ class Database:
             with closing(self._open(is_writing=is_writing)) as db:
                 db.row_factory = sqlite3.Row
                 db.execute(f"PRAGMA foreign_keys = {'ON' if has_foreign_keys else 'OFF'}")
-                # The triggers of the word index call it.
-                db.create_function("index_text", 1, index_text, deterministic=True)
                 try:
                     yield db
-                except (ValueError, TypeError, LookupError):
+                except (ValueError, TypeError, LookupError, RecursionError):
                     # A damaged row may be one that SQLite reads and Longview does not.
-                    problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-                    if problem != "ok":
+                    problem = _damage(db)
+                    if problem is not None:
                         raise sqlite3.DatabaseError(f"malformed: {problem}") from None
                     raise
         except sqlite3.Error as error:
@@ -164,7 +170,7 @@ class Database:
 
     def _open(self, *, is_writing: bool) -> sqlite3.Connection:
         # A database that was deleted is not created again, because it would be an empty library.
-        db = sqlite3.connect(_uri(self.path, "mode=rw"), uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+        db = connect(self.path, options="mode=rw", timeout_s=LOCK_TIMEOUT_S)
         try:
             # This reads the first page, for which SQLite creates its shared memory beside the database.
             db.execute("PRAGMA user_version").fetchone()
@@ -180,21 +186,23 @@ class Database:
         log = self.path.with_name(DATABASE + "-wal")
         try:
             if not _has_content(log):
-                return sqlite3.connect(_uri(self.path, "mode=ro&immutable=1"), uri=True, isolation_level=None)
+                return connect(self.path, options="mode=ro&immutable=1")
             state = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (self.path, log)]
             if self._image is None or self._image[0] != state:
                 with DatabasePages(self.path) as pages:
                     self._image = (state, pages.image())
         except OSError as error:
             raise folder_error(self.folder, error) from error
-        db = sqlite3.connect(":memory:", isolation_level=None)
-        db.deserialize(self._image[1])
-        db.execute("PRAGMA query_only = ON")
-        return db
+        return connect_image(self._image[1])
 
 
-def _uri(path: Path, options: str) -> str:
-    return f"file:{quote(str(path))}?{options}"
+def _damage(db: sqlite3.Connection) -> str | None:
+    """Return what is wrong with the pages or the rows of a database; None if nothing is."""
+    try:
+        problem = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return next(row_problems(db), None) if problem == "ok" else problem
+    except UnicodeDecodeError:
+        return "its schema is not UTF-8"
 
 
 def _has_content(path: Path) -> bool:

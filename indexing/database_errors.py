@@ -17,7 +17,8 @@ EMPTY_VECTORS_BYTES = 256
 """Maximum size of a file of vectors without a vector, in bytes."""
 UNWRITABLE_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL})
 """Primary error codes of a database that cannot be written."""
-_DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_INTERRUPT})
+"""Primary error codes of damage. A value that is too large, or a statement that finds no end, is not Longview's."""
 _DAMAGE_TEXTS = ("malformed", "vtable constructor failed", "no such table", "no such column", "Could not decode")
 _REPAIR = "`longview check` says what is damaged, and `longview check --repair` keeps a copy and saves what can be read"
 
@@ -46,6 +47,16 @@ def unusable(path: Path, error: sqlite3.Error) -> LibraryUnusable:
 def damaged(path: Path, reason: str) -> LibraryDamaged:
     """Return the error of a database that is damaged."""
     return LibraryDamaged(f"The library {path} is damaged ({reason}). {_REPAIR}; a back-up may have more.")
+
+
+def foreign_schema(path: Path, names: list[str]) -> LibraryDamaged:
+    """Return the error of a database with tables, indexes, triggers or views that are not Longview's. `names`: their names."""
+    listed = ", ".join(name.encode("ascii", "backslashreplace").decode()[:60] for name in names[:5])
+    return LibraryDamaged(
+        f"The library {path} has {len(names)} tables, indexes, triggers or views that Longview did not write ({listed}), "
+        "so nothing of it was read. `longview check --repair` copies the videos into a new database without them, and keeps "
+        "this one."
+    )
 
 
 def disk_full(folder: Path) -> LibraryFull:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from longview.indexing.connections import MAX_VALUE_BYTES
+
 MAGIC = b"SQLite format 3\0"
 DEFAULT_PAGE_BYTES = 4096
 HEADER_BYTES = 100
@@ -145,7 +147,7 @@ class DatabasePages:
     def _payload(self, page: bytes, position: int, size: int) -> bytes:
         """Return the content of a row. The end of a long one is in pages of its own."""
         usable = self.usable_bytes
-        if size > self.count * usable:
+        if size > min(self.count * usable, MAX_VALUE_BYTES):
             raise DamagedPage
         smallest = (usable - 12) * 32 // 255 - 23
         local = smallest + (size - smallest) % (usable - 4)

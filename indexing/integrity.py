@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from longview.indexing.connections import connect
 from longview.indexing.database import DATABASE, Database
-from longview.indexing.database_errors import lost, remains
+from longview.indexing.database_errors import damaged, foreign_schema, lost, remains
 from longview.indexing.database_pages import DatabasePages
 from longview.indexing.errors import LibraryError, LibraryFull, LibraryReadOnly, LibraryUnusable
 from longview.indexing.passages import make_passages
-from longview.indexing.schema import MIGRATIONS, statements
-from longview.indexing.terms import index_text
+from longview.indexing.row_rules import row_problems
+from longview.indexing.schema import MIGRATIONS, expected_schema, foreign_objects, present_schema
 from longview.indexing.track_rows import searched_tracks, segment_from
 
 MAX_PROBLEMS = 5
@@ -44,6 +45,7 @@ def database_problems(folder: Path, *, is_quick: bool = False) -> list[str]:
                 return [*problems, *(f"The database is damaged: {line}." for line in lines[:MAX_PROBLEMS])]
             problems += _foreign_key_problems(db)
             problems += _schema_problems(db)
+            problems += row_problems(db, is_quick=is_quick)
             if not is_quick and not problems:
                 problems += _passage_problems(db)
         if not is_quick and not problems:
@@ -51,6 +53,23 @@ def database_problems(folder: Path, *, is_quick: bool = False) -> list[str]:
     except LibraryUnusable as error:
         problems.append(str(error))
     return problems
+
+
+def copy_problems(path: Path) -> list[str]:
+    """Return what is wrong with a database of any version that no other process uses. Nothing is written."""
+    try:
+        with closing(connect(path, options="mode=ro&immutable=1")) as db:
+            db.row_factory = sqlite3.Row
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if not 0 < version <= len(MIGRATIONS):
+                return [f"Its schema version is {version}."]
+            if foreign := foreign_objects(db, version):
+                return [str(foreign_schema(path, foreign))]
+            if (damage := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                return [str(damaged(path, damage.splitlines()[0]))]
+            return list(row_problems(db))
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        return [str(damaged(path, str(error)))]
 
 
 def log_problem(folder: Path) -> str | None:
@@ -75,26 +94,12 @@ def _foreign_key_problems(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _schema_problems(db: sqlite3.Connection) -> Iterator[str]:
-    expected, present = _expected_schema(), _schema(db)
+    expected, present = expected_schema(len(MIGRATIONS)), present_schema(db)
     for name, sql in expected.items():
         if name not in present:
             yield f"The database has no {name}."
         elif present[name] != sql:
             yield f"The {name} of the database is not that of this version."
-
-
-def _expected_schema() -> dict[str, str]:
-    with closing(sqlite3.connect(":memory:")) as db:
-        db.create_function("index_text", 1, index_text, deterministic=True)
-        for script in MIGRATIONS:
-            for statement in statements(script):
-                db.execute(statement)
-        return _schema(db)
-
-
-def _schema(db: sqlite3.Connection) -> dict[str, str]:
-    rows = db.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
-    return {f"{kind} {name}": " ".join(sql.split()) for kind, name, sql in map(tuple, rows.fetchall())}
 
 
 def _passage_problems(db: sqlite3.Connection) -> Iterator[str]:

@@ -13,6 +13,10 @@ Request = Literal["", "pause", "cancel"]
 """What somebody has asked of the process that runs a job."""
 UNFINISHED = ("waiting", "running", "paused")
 """States of jobs that have not ended."""
+MAX_CRASHES = 2
+"""Number of crashes in a row after which a job is not taken again by itself."""
+CRASHED = "crashed"
+"""Error code of such a job."""
 PERSON, BATCH = 10, 0
 """Priorities: of a file that a person waits for, and of a file that was found in a folder."""
 
@@ -50,6 +54,10 @@ class QueuedJob:
     added_at: str
     changed_at: str
     """ISO 8601, UTC."""
+    crashes: int = 0
+    """Number of runs in a row whose process ended without a word, and that had committed nothing new."""
+    committed: str = ""
+    """What the library had of the video when the last run began; see `longview.indexing.job_rows.committed_state`."""
 
     @property
     def video_id(self) -> str | None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from longview.indexing.database import Database
-from longview.indexing.job import JobStatus, QueuedJob, Request
+from longview.indexing.job import CRASHED, PERSON, JobStatus, QueuedJob, Request
 from longview.indexing.job_rows import (
     begin_job,
     change_job,
+    committed_state,
     find_same_job,
     gone_owners,
     has_request,
@@ -91,7 +92,10 @@ class JobQueue:
             known = find_same_job(db, path, content_hash, options, settings)
             if known is not None:
                 changes: dict[str, Any] = {"priority": max(priority, known.priority)}
-                if known.status != "running":
+                # Who follows a folder does not try a file again that has ended its processes; a person does.
+                is_left = known.error_code == CRASHED and known.status == "failed" and priority < PERSON
+                if known.status != "running" and not is_left:
+                    changes |= {"crashes": 0}
                     # A process that has reserved it still runs, because the jobs of others were released.
                     changes |= {"status": "waiting", "request": "", "owner": known.owner or owner, "path": str(path)}
                 return change_job(db, known.job_id, **changes)
@@ -163,7 +167,7 @@ class JobQueue:
             release_lost_jobs(db)
             job = read_job(db, job_id)
             if job.status in ("paused", "failed", "cancelled"):
-                return change_job(db, job_id, status="waiting", request="", owner="")
+                return change_job(db, job_id, status="waiting", request="", owner="", crashes=0)
             # It was paused or cancelled a moment ago, and its process has not noticed yet.
             return change_job(db, job_id, request="") if job.request else job
 
@@ -247,7 +251,7 @@ class JobQueue:
         whether it may go on."""
         with self._database.transaction() as db:
             is_busy = is_content_busy(db, content_hash, besides=job_id)
-            job = change_job(db, job_id, content_hash=content_hash)
+            job = change_job(db, job_id, content_hash=content_hash, committed=committed_state(db, content_hash))
             if is_busy:
                 # This was no attempt.
                 change_job(db, job_id, status="waiting", attempts=job.attempts - 1)
@@ -293,6 +297,6 @@ class JobQueue:
             elif request == "pause" and is_stopped:
                 status = "paused"
             changes: dict[str, Any] = {"status": status, "request": "", "owner": "", "reason": reason, "error_code": error_code}
-            changes |= {"seconds_left": None, "stage": ""} | ({"fraction": 1.0} if status == "done" else {})
+            changes |= {"seconds_left": None, "stage": "", "crashes": 0} | ({"fraction": 1.0} if status == "done" else {})
             change_job(db, job_id, **changes)
             return status

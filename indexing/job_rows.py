@@ -1,5 +1,6 @@
 """Jobs as rows of the database: functions that find, change and release them within a transaction."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -8,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from longview.indexing.errors import UnknownJob
-from longview.indexing.job import JobStatus, QueuedJob, Request
+from longview.indexing.job import CRASHED, MAX_CRASHES, JobStatus, QueuedJob, Request
 from longview.indexing.processes import is_on_this_machine, is_running
+from longview.indexing.track import ID_DIGITS
 from longview.indexing.track_rows import now, object_from
 
 MAX_NUMBER = (1 << 63) - 1
@@ -44,11 +46,38 @@ def has_request(job: QueuedJob, options: Mapping[str, Any], settings: Mapping[st
 
 
 def release_lost_jobs(db: sqlite3.Connection) -> None:
-    """Let the jobs of processes that are gone wait for any process. One that was to be paused or cancelled is."""
+    """Let the jobs of processes that are gone wait for any process. One that was to be paused or cancelled is.
+
+    A job whose process ended without a word `MAX_CRASHES` times in a row, without anything new in the library, fails: its file
+    may be what ends every process that reads it.
+    """
     for owner in gone_owners(db):
         rows = db.execute("SELECT * FROM jobs WHERE owner = ? AND status IN ('waiting', 'running')", (owner,)).fetchall()
         for job in map(job_from, rows):
-            change_job(db, job.job_id, status=without_owner(job).status, request="", owner="", stage="", seconds_left=None)
+            values: dict[str, Any] = {"status": without_owner(job).status, "request": "", "owner": "", "stage": ""}
+            if job.status == "running":
+                is_further = committed_state(db, job.content_hash) != job.committed
+                values["crashes"] = 1 if is_further else job.crashes + 1
+                if values["status"] == "waiting" and values["crashes"] >= MAX_CRASHES:
+                    values |= {"status": "failed", "error_code": CRASHED, "reason": _crash_text(job)}
+            change_job(db, job.job_id, seconds_left=None, **values)
+
+
+def committed_state(db: sqlite3.Connection, content_hash: str) -> str:
+    """Return a text that changes whenever a run commits something of a video that the next run need not do again."""
+    values = (content_hash[:ID_DIGITS],)
+    tracks = db.execute(
+        "SELECT source, status, done_s, frames_read, segment_counts FROM tracks WHERE video_id = ? ORDER BY source", values
+    ).fetchall()
+    (windows,) = db.execute("SELECT count(*) FROM caption_windows WHERE video_id = ?", values).fetchone()
+    return json.dumps([*map(list, tracks), windows])
+
+
+def _crash_text(job: QueuedJob) -> str:
+    return (
+        f"The process that indexed it ended without a word {MAX_CRASHES} times in a row, and nothing new was found between, so "
+        f"it is not tried again by itself; `longview jobs retry {job.job_id}` tries it once more."
+    )
 
 
 def gone_owners(db: sqlite3.Connection) -> set[str]:
@@ -81,9 +110,8 @@ def is_content_busy(db: sqlite3.Connection, content_hash: str, *, besides: int =
 
 def begin_job(db: sqlite3.Connection, job: QueuedJob, owner: str) -> QueuedJob:
     """Let a process run a job."""
-    return change_job(
-        db, job.job_id, status="running", request="", owner=owner, stage="", fraction=0.0, attempts=job.attempts + 1
-    )
+    values = {"request": "", "owner": owner, "stage": "", "fraction": 0.0, "attempts": job.attempts + 1}
+    return change_job(db, job.job_id, status="running", committed=committed_state(db, job.content_hash), **values)
 
 
 def pause_job(db: sqlite3.Connection, job: QueuedJob, reason: str = "") -> QueuedJob:

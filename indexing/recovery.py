@@ -1,14 +1,13 @@
 """Recovery of a damaged database: every row that can still be read is copied into a new one.
 
 The pages are read without SQLite (`longview.indexing.database_pages`), each for itself: a damaged one loses its own rows only.
-Rows of pages that no table leads to any more are recognised by the types of their columns. What can be derived is made again:
+Rows of pages that no table leads to any more are recognised by the
+values of their columns (`longview.indexing.row_rules`). What can be derived is made again:
 passages and the word index from segments, a video from its path and tracks, a track from its segments.
 """
 
 import json
-import math
 import os
-import re
 import shutil
 import sqlite3
 from collections import Counter
@@ -17,7 +16,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -25,8 +23,8 @@ from longview.indexing.database import LOCK
 from longview.indexing.database_errors import disk_full, folder_error
 from longview.indexing.database_pages import INDEX_INTERIOR, INDEX_LEAF, TABLE_LEAF, DatabasePages, Row, Value
 from longview.indexing.errors import LibraryUnusable
-from longview.indexing.schema import MIGRATIONS, statements
-from longview.indexing.terms import index_text
+from longview.indexing.row_rules import broken_columns
+from longview.indexing.schema import MIGRATIONS, add_functions, migrate
 from longview.indexing.track_rows import UNKNOWN_LANGUAGE, insertion, now, rebuild_passages, searched_tracks
 from longview.video.atomic import atomic_write
 
@@ -43,53 +41,6 @@ COUNTERS = ("revision", "generation")
 """Tables of one number, which every change of a passage raises."""
 SPACE_FACTOR = 1.5
 """Space that a recovery needs, in sizes of the database."""
-MAX_TIME_S = 1e8
-"""Maximum time in a row, in seconds: three years."""
-PATTERNS = {
-    "video_id": re.compile(r"[0-9a-f]{12}"),
-    "content_hash": re.compile(r"[0-9a-f]{12,}"),
-    "source": re.compile(r"[a-z_]{0,30}"),
-    "status": re.compile(r"complete|incomplete|declined|failed"),
-    "removed_at": re.compile(r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.]*\+00:00"),
-}
-PATTERN_TABLES = frozenset(
-    {
-        "videos",
-        "tracks",
-        "segments",
-        "answers",
-        "known_files",
-        "earlier_tracks",
-        "earlier_segments",
-        "captions",
-        "caption_windows",
-    }  # fmt: skip
-)
-"""Tables whose columns have these forms."""
-JOB_PATTERNS = {
-    "content_hash": re.compile(r"[0-9a-f]*"),
-    "status": re.compile(r"waiting|running|paused|failed|done|cancelled"),
-    "request": re.compile(r"|pause|cancel"),
-}
-"""Forms of columns of jobs."""
-JOB_TIMES = ("added_at", "changed_at")
-"""Columns of jobs with times."""
-JSON_TYPES: dict[str, type] = {
-    "facts": dict,
-    "plan": dict,
-    "segment_counts": dict,
-    "chapters": list,
-    "citations": list,
-    "uncovered": list,
-    "words": list,
-    "box": list,
-    "run": dict,
-    "content": dict,
-    "options": dict,
-    "settings": dict,
-}
-SPAN_LISTS = frozenset({"chapters", "citations", "uncovered", "words"})
-"""Columns with lists of spans."""
 MIN_WITNESSES = 2
 """Minimum number of rows from which a video or a track is made again: a single one may have a damaged id."""
 RECOVERED_NOTE = "a part of it was lost when the library was damaged; index the video again"
@@ -100,8 +51,7 @@ class Table:
     """A table of the schema, as its rows are stored."""
 
     name: str
-    columns: tuple[tuple[str, str, bool], ...]
-    """Name, declared type, and whether the value may be NULL."""
+    columns: tuple[str, ...]
     row_number_column: str | None
     """The column that is the number of the row, and is stored as NULL."""
     defaults: tuple[Value, ...]
@@ -113,14 +63,12 @@ class Table:
         if not values or len(values) > len(self.columns):
             return None
         row = {}
-        for position, (name, kind, is_nullable) in enumerate(self.columns):
+        for position, name in enumerate(self.columns):
             value = values[position] if position < len(values) else self.defaults[position]
             if name == self.row_number_column:
                 value = number if value is None else value
-            if not (_fits(value, kind) or (value is None and is_nullable)):
-                return None
             row[name] = value
-        return row if _is_plausible(self.name, row) else None
+        return None if broken_columns(self.name, row) else row
 
 
 @dataclass
@@ -203,13 +151,13 @@ def keep(target: Path, kept: Path) -> None:
 def _write(path: Path, pages: DatabasePages, version: int, recovery: Recovery) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.row_factory = sqlite3.Row
-        db.create_function("index_text", 1, index_text, deterministic=True)
+        add_functions(db)
         db.execute("BEGIN")
-        _migrate(db, 0, version)
+        migrate(db, 0, version)
         tables = _tables(db)
         for name, values in _read(pages, tables, recovery):
             _insert(db, name, values, recovery)
-        _migrate(db, version, len(MIGRATIONS))
+        migrate(db, version, len(MIGRATIONS))
         _restore_parents(db, recovery)
         _mark_damaged_tracks(db, recovery)
         for video_id, source in searched_tracks(db):
@@ -228,16 +176,10 @@ def _likely_version(pages: DatabasePages) -> int:
     for version in range(1, len(MIGRATIONS) + 1):
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
             db.row_factory = sqlite3.Row
-            db.create_function("index_text", 1, index_text, deterministic=True)
-            _migrate(db, 0, version)
+            add_functions(db)
+            migrate(db, 0, version)
             counts[version] = sum(1 for _ in _read(pages, _tables(db), Recovery(Path())))
     return max(counts, key=lambda version: counts[version])
-
-
-def _migrate(db: sqlite3.Connection, start: int, end: int) -> None:
-    for script in MIGRATIONS[start:end]:
-        for statement in statements(script):
-            db.execute(statement)
 
 
 def _tables(db: sqlite3.Connection) -> list[Table]:
@@ -248,7 +190,7 @@ def _tables(db: sqlite3.Connection) -> list[Table]:
             continue
         info = db.execute(f"PRAGMA table_info({name})").fetchall()
         number_column = next((row["name"] for row in info if row["pk"] and row["type"] == "INTEGER"), None)
-        columns = tuple((row["name"], row["type"], not row["notnull"]) for row in info)
+        columns = tuple(row["name"] for row in info)
         defaults = tuple(
             None if row["dflt_value"] is None else db.execute(f"SELECT {row['dflt_value']}").fetchone()[0] for row in info
         )
@@ -402,53 +344,6 @@ def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
     recovery.damaged_videos = list(dict.fromkeys(recovery.damaged_videos))
     recovery.lost_rows["segments"] = max(recovery.lost_rows["segments"], missing)
     recovery.lost_rows = +recovery.lost_rows
-
-
-def _is_plausible(table: str, row: dict[str, Value]) -> bool:
-    """Whether the values of a row are such that Longview can read them. A changed letter of a text is not noticed."""
-    patterns = JOB_PATTERNS if table == "jobs" else PATTERNS if table in PATTERN_TABLES else {}
-    for name, value in row.items():
-        if name.endswith("_s") and not (isinstance(value, float | int) and math.isfinite(value) and 0 <= value <= MAX_TIME_S):
-            return False
-        if name in patterns and not patterns[name].fullmatch(str(value)):
-            return False
-        if table == "jobs" and name in JOB_TIMES and not _is_time(str(value)):
-            return False
-        if name in JSON_TYPES and value is not None:
-            try:
-                content: Any = json.loads(str(value))
-            except ValueError:
-                return False
-            if type(content) is not JSON_TYPES[name]:
-                return False
-            if name in SPAN_LISTS and not _are_spans(content):
-                return False
-    start_s, end_s = row.get("start_s", 0), row.get("end_s", MAX_TIME_S)
-    return isinstance(start_s, float | int) and isinstance(end_s, float | int) and start_s <= end_s
-
-
-def _is_time(text: str) -> bool:
-    """Whether a text is a time with its time zone."""
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
-
-
-def _are_spans(items: Any) -> bool:
-    """Whether each item of a list begins with a start and an end."""
-    return all(map(_is_span, items))
-
-
-def _is_span(item: object) -> bool:
-    if not isinstance(item, list) or len(item) < 2 or not all(isinstance(bound, float | int) for bound in item[:2]):
-        return False
-    return bool(0 <= item[0] <= item[1] <= MAX_TIME_S)
-
-
-def _fits(value: Value, kind: str) -> bool:
-    types = {"REAL": (float, int), "INTEGER": (int,), "TEXT": (str,), "BLOB": (bytes,)}
-    return isinstance(value, types[kind]) if kind in types else value is not None
 
 
 @contextmanager

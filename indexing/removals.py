@@ -12,6 +12,7 @@ from pathlib import Path
 
 from longview.indexing.database import Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
+from longview.indexing.library_files import delete_inside, files_of
 from longview.indexing.track_rows import rebuild_passages
 
 REMOVAL_KEPT_S = 24 * 3600.0
@@ -147,11 +148,9 @@ class Removals:
             videos = tuple(map(_removed_video, db.execute(query, values).fetchall()))
             db.execute(f"DELETE FROM videos WHERE {_EXPIRED}", values)
             used_names = _used_uploads(db.execute(_USED_PATHS, {"video_id": ""}).fetchall())
-            for path in (path for video in videos for path in _copies(uploads, video.video_id) if path.name not in used_names):
+            for path in (path for video in videos for path in files_of(uploads, video.video_id) if path.name not in used_names):
                 with suppress(OSError):
-                    size_bytes = path.stat().st_size
-                    path.unlink()
-                    freed_bytes += size_bytes
+                    freed_bytes += delete_inside(uploads.parent, path)
         return videos, freed_bytes
 
     def unused_uploads(self, uploads: Path, *, older_than_s: float) -> tuple[Path, ...]:
@@ -174,7 +173,7 @@ class Removals:
         """Return the size of the library's own copies of an upload that no other video uses, in bytes."""
         with self._database.connection() as db:
             used_names = _used_uploads(db.execute(_USED_PATHS, {"video_id": video_id}).fetchall())
-        return sum(path.stat().st_size for path in _copies(uploads, video_id) if path.name not in used_names)
+        return sum(path.stat().st_size for path in files_of(uploads, video_id) if path.name not in used_names)
 
 
 _COLUMNS = "video_id, content_hash, path, title, removed_at"
@@ -214,9 +213,3 @@ def _is_stored_before(path: Path, time_s: float) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(status.st_mode) and max(status.st_ctime, status.st_mtime) < time_s
-
-
-def _copies(uploads: Path, video_id: str) -> list[Path]:
-    # An id of a damaged row may have any characters, so it is no pattern here.
-    names = sorted(uploads.iterdir()) if uploads.is_dir() else ()
-    return [path for path in names if path.name.startswith(f"{video_id}-") and path.is_file() and not path.is_symlink()]

@@ -2,6 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
+
+from longview.indexing.terms import index_text
 
 MIGRATIONS = (
     """
@@ -291,8 +295,73 @@ MIGRATIONS = (
     ALTER TABLE tracks ADD COLUMN state TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE earlier_tracks ADD COLUMN state TEXT NOT NULL DEFAULT '{}';
     """,
+    # A job whose process ended without a word is counted. The word index is written beside the passages, because a trigger that
+    # calls a function of the application needs a trusted schema.
+    """
+    ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN committed TEXT NOT NULL DEFAULT '';
+    DROP TRIGGER passage_added;
+    CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
+        UPDATE revision SET number = number + 1;
+    END;
+    """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
+INTERNAL_TABLES = {
+    "table sqlite_sequence": "CREATE TABLE sqlite_sequence(name,seq)",
+    "table sqlite_stat1": "CREATE TABLE sqlite_stat1(tbl,idx,stat)",
+    "table sqlite_stat4": "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)",
+}
+"""Tables that SQLite makes for itself, if they are needed."""
+
+
+def add_functions(db: sqlite3.Connection) -> None:
+    """Add the functions that triggers of earlier versions call, before a migration or a row of an earlier version."""
+    db.create_function("index_text", 1, index_text, deterministic=True)
+
+
+def migrate(db: sqlite3.Connection, start: int, end: int) -> None:
+    """Apply the migrations from one version to another within a transaction; see `add_functions`."""
+    for script in MIGRATIONS[start:end]:
+        for statement in statements(script):
+            db.execute(statement)
+
+
+@cache
+def expected_schema(version: int) -> dict[str, str]:
+    """Return the statements that a database of a version consists of, by the kinds and names of what they create."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        add_functions(db)
+        migrate(db, 0, version)
+        return present_schema(db)
+
+
+def present_schema(db: sqlite3.Connection) -> dict[str, str]:
+    """Return the statements that a database consists of, without what SQLite makes for itself.
+
+    Raises:
+        UnicodeDecodeError, sqlite3.Error: the schema is damaged.
+    """
+    rows = db.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
+    schema = {f"{kind} {name}": _normalized(sql) for kind, name, sql in map(tuple, rows) if sql is not None}
+    # Indexes of keys have no statement.
+    schema |= {f"{kind} {name}": "" for kind, name, sql in map(tuple, rows) if sql is None and not _is_key(kind, name)}
+    return {name: sql for name, sql in schema.items() if INTERNAL_TABLES.get(name) != sql}
+
+
+def foreign_objects(db: sqlite3.Connection, version: int) -> list[str]:
+    """Return the tables, indexes, triggers and views of a database that its version does not have in this form."""
+    expected = expected_schema(version)
+    return [name for name, sql in present_schema(db).items() if expected.get(name) != sql]
+
+
+def _is_key(kind: object, name: object) -> bool:
+    return kind == "index" and str(name).startswith("sqlite_autoindex_")
+
+
+def _normalized(sql: object) -> str:
+    # Versions of SQLite differ in the quotes that they write when a table is renamed.
+    return " ".join(str(sql).replace('"', "").split())
 
 
 def statements(script: str) -> Iterator[str]:

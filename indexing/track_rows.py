@@ -10,6 +10,7 @@ from typing import Any
 
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.passages import Passage, first_window_after, is_screen, is_windowed, make_passages, window_start_s
+from longview.indexing.terms import index_text
 from longview.indexing.track import Provenance, StoredSegment, Track
 from longview.video.timeline import Box, Segment, Span, Word
 
@@ -280,7 +281,8 @@ def _insert_passages(db: sqlite3.Connection, passages: Sequence[Passage]) -> Non
             "end_s": passage.span.end_s,
             "text": passage.text,
         }
-        db.execute(insertion("passages", values), values)
+        number = db.execute(insertion("passages", values), values).lastrowid
+        db.execute("INSERT INTO passage_terms (rowid, terms) VALUES (?, ?)", (number, index_text(passage.text)))
 
 
 def track_from(row: sqlite3.Row) -> Track:

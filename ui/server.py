@@ -241,7 +241,7 @@ def serve(app: Longview, port: int | None) -> None:
         if port is not None:
             raise PortBusy(f"Port {first_choice} is in use; the next free one is {free}: serve --port {free}")
         print(f"Port {first_choice} is in use; using {free}, the next free port.", file=sys.stderr)
-    jobs = Jobs(app)
+    jobs = Jobs(app, starts=False)
     web = create(app, jobs)
     threading.Thread(target=_warm_up, args=(app,), daemon=True).start()
     stopping = threading.Event()
@@ -266,6 +266,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, jobs: Jobs) -> None:
         super().__init__(config)
         self._jobs = jobs
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and only then begin with the jobs."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._jobs.start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second signal ends all connections at once.

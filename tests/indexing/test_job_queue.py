@@ -17,6 +17,7 @@ from longview.indexing.job import BATCH, PERSON, QueuedJob
 from longview.indexing.job_queue import JobQueue
 from longview.indexing.library import Library
 from longview.indexing.processes import is_running, this_process
+from tests.indexing.samples import sample_entry, sample_track, spoken
 
 NAME = "from longview.indexing.processes import this_process; import sys; print(this_process(), flush=True); sys.stdin.read()"
 
@@ -62,6 +63,37 @@ def test_lease_of_a_killed_process_ends_at_once(queue: JobQueue) -> None:
         assert [each.status for each in queue.jobs()] == ["waiting"]
     taken = queue.claim_next(this_process(), {})
     assert taken is not None and (taken.job_id, taken.attempts) == (job.job_id, 2)
+
+
+def crash(queue: JobQueue, job: QueuedJob) -> None:
+    """Let a process take a job, and end without a word."""
+    with another_process() as (name, process):
+        assert queue.claim(job.job_id, name).owner == name
+        process.kill()
+        process.wait()
+
+
+def test_job_that_ends_its_process_twice_without_progress_is_not_taken_a_third_time(queue: JobQueue, tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    entry = library.put(sample_entry("a" * 12))
+    job = add(queue, "a", content_hash=entry.content_hash)
+    crash(queue, job)
+    library.tracks.begin(entry.video_id, sample_track("speech", "incomplete", done_s=0.0))
+    with another_process() as (name, process):
+        assert queue.claim(job.job_id, name).owner == name
+        # What was found meanwhile is kept, so the job comes further with each run.
+        library.tracks.append(entry.video_id, sample_track("speech", "incomplete"), [spoken(3.0, "a word")], after_s=0.0)
+        process.kill()
+        process.wait()
+    crash(queue, job)
+    assert queue.claim_next(this_process(), {}) is None
+    failed = queue.job(job.job_id)
+    assert (failed.status, failed.error_code) == ("failed", "crashed") and f"longview jobs retry {job.job_id}" in failed.reason
+    # Who follows a folder adds it again; a person does so, too, and means it.
+    assert add(queue, "a", content_hash=entry.content_hash).status == "failed"
+    assert add(queue, "a", content_hash=entry.content_hash, priority=PERSON).status == "waiting"
+    crash(queue, job)
+    assert queue.retry(job.job_id).crashes == 1 and queue.claim_next(this_process(), {}) is not None
 
 
 @pytest.mark.parametrize(("request_", "status"), [("pause", "paused"), ("cancel", "cancelled")])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from longview.indexing import database
+from longview.indexing import database, schema
 from longview.indexing.errors import AmbiguousVideo, LibraryUnusable, UnknownVideo
 from longview.indexing.library import DATABASE, AnsweredQuestion, Library, Provenance
 from longview.indexing.schema import MIGRATIONS
@@ -294,7 +294,8 @@ def test_library_of_a_newer_version_is_refused_unchanged(library: Library) -> No
 def test_older_library_is_upgraded_once_and_keeps_its_data(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
     notes = "CREATE TABLE notes (note TEXT);\nINSERT INTO notes VALUES ('upgraded; once');\n"
-    monkeypatch.setattr(database, "MIGRATIONS", (*MIGRATIONS, notes))
+    for module in (database, schema):
+        monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, notes))
     for _ in range(2):
         upgraded = Library(library.folder)
     assert caption_texts(upgraded, "aaaaaaaaaaaa") == ["a red circle"]
@@ -305,7 +306,8 @@ def test_older_library_is_upgraded_once_and_keeps_its_data(library: Library, mon
 def test_failed_upgrade_is_rolled_back(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
     with monkeypatch.context() as patched:
-        patched.setattr(database, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE notes (note TEXT);\nDROP TABLE missing;\n"))
+        for module in (database, schema):
+            patched.setattr(module, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE notes (note TEXT);\nDROP TABLE missing;\n"))
         with pytest.raises(LibraryUnusable, match="missing"):
             Library(library.folder)
     assert caption_texts(Library(library.folder), "aaaaaaaaaaaa") == ["a red circle"]

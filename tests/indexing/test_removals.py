@@ -132,12 +132,7 @@ def test_an_expired_removal_deletes_rows_and_the_own_copy_of_an_upload(library: 
         path.write_bytes(b"12345")
     library.set_path(VIDEO, own)
     library.set_path(OTHER, outside)
-    with closing(sqlite3.connect(library.folder / DATABASE)) as db:
-        columns = [row[1] for row in db.execute("PRAGMA table_info(jobs)")][1:]
-        job = {"path": str(queued), "status": "waiting"}
-        values = [job.get(name, 0) for name in columns]
-        db.execute(f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", values)
-        db.commit()
+    library.jobs.add(queued, title=queued.name, options={}, settings={}, priority=0)
     for video_id in (VIDEO, OTHER):
         library.remove(video_id)
     assert library.removals.upload_bytes(uploads, VIDEO) == 5

@@ -1,0 +1,355 @@
+"""Rules for the values of rows: the form and the range of each column of each table, of all versions of the schema.
+
+A database may come from a back-up of somebody else, or be damaged. What restores, checks or recovers one holds every value to
+these rules; the code that reads rows relies on them.
+"""
+
+import json
+import math
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from longview.indexing.track import ID_DIGITS
+
+Value = None | int | float | str | bytes
+Rule = Callable[[Value], bool]
+"""Whether a column may have a value."""
+
+MAX_TIME_S = 1e8
+"""Maximum time in a row, in seconds: three years."""
+MAX_NAME_CHARS = 4096
+"""Maximum length of titles, names of models, identifiers and the like, in characters."""
+MAX_PATH_CHARS = 32_767
+"""Maximum length of a path, in characters: that of Windows; Linux and macOS allow fewer."""
+MAX_TEXT_CHARS = 4_000_000
+"""Maximum length of a text for people, and of a JSON document, in characters."""
+MAX_JSON_DEPTH = 20
+MAX_JSON_INTEGER = (1 << 63) - 1
+"""Maximum integer in a JSON document: times of change of files are nanoseconds."""
+MAX_COUNT = 1 << 53
+"""Maximum of a counter: beyond it, floating-point numbers are not exact."""
+MAX_ROW_NUMBER = (1 << 62) - 1
+"""Maximum number of a row. SQLite would take random numbers for new rows after the largest one that it can store."""
+
+_ROW_NUMBER = "row_number_of_sqlite"
+_INDEX_TABLES = ("passage_terms", "words", "sqlite_stat")
+"""Beginnings of the names of tables that SQLite alone writes."""
+_LONG_TABLES = frozenset({"segments", "earlier_segments", "passages", "captions"})
+_COUNTERS = frozenset({"revision", "generation"})
+_VIDEO_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
+_HASH = re.compile(r"[0-9a-f]{12,128}")
+_HASH_OR_NONE = re.compile(r"|[0-9a-f]{12,128}")
+_SOURCE = re.compile(r"[a-z][a-z_]{0,29}")
+_LANGUAGE = re.compile(r"[A-Za-z0-9_-]{0,35}")
+_FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TRACK_STATUS = re.compile(r"complete|incomplete|declined|failed")
+_JOB_STATUS = re.compile(r"waiting|running|paused|failed|done|cancelled")
+_JOB_REQUEST = re.compile(r"|pause|cancel")
+_ERROR_CODE = re.compile(r"[a-z_]{0,60}")
+
+
+def broken_columns(table: str, row: Mapping[str, Value]) -> list[str]:
+    """Return the columns of a row whose values break their rules; [] for a row that Longview could have written."""
+    columns = [name for name, value in row.items() if not rule_of(table, name)(value)]
+    if columns:
+        return columns
+    start_s, end_s = row.get("start_s"), row.get("end_s")
+    if isinstance(start_s, float | int) and isinstance(end_s, float | int) and start_s > end_s:
+        columns.append("end_s")
+    if table == "videos" and not str(row["content_hash"]).startswith(str(row["video_id"])):
+        columns.append("video_id")
+    return columns
+
+
+def row_problems(db: sqlite3.Connection, *, is_quick: bool = False) -> Iterator[str]:
+    """Yield a sentence for each table with rows that break the rules.
+
+    `is_quick`: without the tables that grow with the length of the videos.
+
+    Raises:
+        sqlite3.Error: the database is damaged.
+    """
+    text_factory = db.text_factory
+    # SQLite itself would stop at the first text that is not UTF-8.
+    db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    try:
+        names = [str(row[0]) for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
+        for table in names:
+            if table.startswith(_INDEX_TABLES) or (is_quick and table in _LONG_TABLES):
+                continue
+            columns: Counter[str] = Counter()
+            rows = first = 0
+            for row in db.execute(f"SELECT rowid AS {_ROW_NUMBER}, * FROM {table}"):
+                values = {name: row[name] for name in row.keys() if name != _ROW_NUMBER}  # noqa: SIM118
+                if broken := broken_columns(table, values):
+                    columns.update(broken)
+                    rows, first = rows + 1, first or row[_ROW_NUMBER]
+            if rows:
+                listed = ", ".join(name for name, _ in columns.most_common())
+                problem = f"{rows} rows of the table {table} have values that Longview does not write"
+                yield f"{problem}, in the columns {listed}; the first is row {first}."
+            if table in _COUNTERS and (count := db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) != 1:
+                yield f"The table {table} has {count} rows, and should have one."
+    finally:
+        db.text_factory = text_factory
+
+
+def rule_of(table: str, column: str) -> Rule:
+    """Return the rule of a column.
+
+    Raises:
+        KeyError: no version of the schema has this column.
+    """
+    return _TABLE_RULES.get((table, column)) or _RULES[column]
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def _text(max_chars: int, pattern: re.Pattern[str] | None = None) -> Rule:
+    def is_text(value: Value) -> bool:
+        return _is_text(value, max_chars) and (pattern is None or pattern.fullmatch(str(value)) is not None)
+
+    return is_text
+
+
+def _integer(minimum: int, maximum: int) -> Rule:
+    return lambda value: type(value) is int and minimum <= value <= maximum
+
+
+def _number(minimum: float, maximum: float) -> Rule:
+    # SQLite stores a whole number of a column of type REAL as an integer, and returns it as a floating-point number.
+    return lambda value: type(value) in (int, float) and minimum <= value <= maximum  # type: ignore[operator]
+
+
+def _optional(rule: Rule) -> Rule:
+    return lambda value: value is None or rule(value)
+
+
+def _json(is_allowed: Callable[[Any], bool]) -> Rule:
+    def is_document(value: Value) -> bool:
+        if not isinstance(value, str) or len(value) > MAX_TEXT_CHARS:
+            return False
+        try:
+            content = json.loads(value)
+        except (ValueError, RecursionError):
+            return False
+        return _is_plain(content) and is_allowed(content)
+
+    return is_document
+
+
+def _is_text(value: object, max_chars: int = MAX_TEXT_CHARS) -> bool:
+    """Whether a value is a text without lone surrogates, which stand for bytes that are not UTF-8."""
+    return isinstance(value, str) and len(value) <= max_chars and not any("\ud800" <= char <= "\udfff" for char in _wide(value))
+
+
+def _wide(text: str) -> Iterator[str]:
+    # Most texts have no character beyond Latin, and are not looked through.
+    return iter(()) if text.isascii() else iter(text)
+
+
+def _is_plain(content: Any, depth: int = 0) -> bool:
+    """Whether a JSON value has no number that is not finite or too large, no lone surrogate, and is not nested too deeply."""
+    if depth > MAX_JSON_DEPTH:
+        return False
+    if isinstance(content, dict):
+        return all(_is_text(key) and _is_plain(value, depth + 1) for key, value in content.items())
+    if isinstance(content, list):
+        return all(_is_plain(item, depth + 1) for item in content)
+    if isinstance(content, int):
+        return abs(content) <= MAX_JSON_INTEGER
+    if isinstance(content, float):
+        return math.isfinite(content)
+    return content is None or _is_text(content)
+
+
+def _is_date(value: Value) -> bool:
+    """Whether a value is a time with its time zone, as ISO 8601."""
+    if not isinstance(value, str) or len(value) > 40:
+        return False
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _is_date_or_empty(value: Value) -> bool:
+    return value == "" or _is_date(value)
+
+
+def _is_path(value: Value) -> bool:
+    return _is_text(value, MAX_PATH_CHARS) and value != "" and "\0" not in str(value)
+
+
+def _is_name(value: Value) -> bool:
+    return _is_text(value, MAX_NAME_CHARS) and "\0" not in str(value)
+
+
+# -- documents ---------------------------------------------------------------------------------------------------------
+
+
+def _is_object(content: Any) -> bool:
+    return isinstance(content, dict)
+
+
+def _are_spans(content: Any) -> bool:
+    return isinstance(content, list) and all(_is_span(item, 2) for item in content)
+
+
+def _are_titled_spans(content: Any) -> bool:
+    return isinstance(content, list) and all(_is_span(item, 3) and isinstance(item[2], str) for item in content)
+
+
+def _are_words(content: Any) -> bool:
+    return isinstance(content, list) and all(
+        _is_span(item, 4) and isinstance(item[2], str) and (item[3] is None or _is_share(item[3])) for item in content
+    )
+
+
+def _is_span(item: Any, length: int) -> bool:
+    if not isinstance(item, list) or len(item) != length or any(type(bound) not in (int, float) for bound in item[:2]):
+        return False
+    return bool(0 <= item[0] <= item[1] <= MAX_TIME_S)
+
+
+def _is_share(value: Any) -> bool:
+    # The sum of floating-point probabilities may exceed 1 by a rounding error.
+    return type(value) in (int, float) and -0.01 <= value <= 1.01
+
+
+def _is_box(content: Any) -> bool:
+    if not isinstance(content, list) or len(content) != 4 or not all(_is_share(bound) for bound in content):
+        return False
+    left, top, right, bottom = content
+    return bool(0 <= left <= right <= 1 and 0 <= top <= bottom <= 1)
+
+
+def _are_counts(content: Any) -> bool:
+    return isinstance(content, dict) and all(
+        _LANGUAGE.fullmatch(name) and type(count) is int and count >= 0 for name, count in content.items()
+    )
+
+
+_FACTS: dict[str, Callable[[Any], bool]] = {
+    "width": lambda value: type(value) is int and 0 <= value <= 1 << 20,
+    "height": lambda value: type(value) is int and 0 <= value <= 1 << 20,
+    "fps": lambda value: type(value) in (int, float) and 0 <= value <= 1e6,
+    "codec": lambda value: value is None or _is_name(value),
+    "container": _is_name,
+    "has_audio": lambda value: isinstance(value, bool),
+    "size_bytes": lambda value: type(value) is int and value >= 0,
+    "browser_plays": lambda value: isinstance(value, bool),
+}
+"""The facts about a video file that are shown (`longview.app.indexer`)."""
+
+
+def _are_facts(content: Any) -> bool:
+    return isinstance(content, dict) and all(
+        _FACTS[name](value) if name in _FACTS else not isinstance(value, dict | list) for name, value in content.items()
+    )
+
+
+def _are_fields(content: Any) -> bool:
+    """Whether a JSON value is an object of fields with plain values or lists of texts: options and settings of a job."""
+    return isinstance(content, dict) and all(
+        _FIELD_NAME.fullmatch(name)
+        and not isinstance(value, dict)
+        and (not isinstance(value, list) or all(isinstance(item, str) for item in value))
+        for name, value in content.items()
+    )
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+_row_number, _count = _integer(1, MAX_ROW_NUMBER), _integer(0, MAX_COUNT)
+_time_s, _position = _number(0.0, MAX_TIME_S), _integer(0, MAX_COUNT)
+_long_text = _text(MAX_TEXT_CHARS)
+_object, _spans, _titled_spans = _json(_is_object), _json(_are_spans), _json(_are_titled_spans)
+
+_RULES: dict[str, Rule] = {
+    "added_at": _is_date,
+    "answer": _long_text,
+    "answer_id": _row_number,
+    "asked_at": _is_date,
+    "attempts": _count,
+    "box": _optional(_json(_is_box)),
+    "caption_id": _row_number,
+    "changed_at": _is_date,
+    "chapters": _titled_spans,
+    "checkpoint": _is_name,
+    "citations": _spans,
+    "committed": _long_text,
+    "confidence": _optional(_is_share),
+    "content": _object,
+    "content_hash": _text(MAX_NAME_CHARS, _HASH),
+    "crashes": _count,
+    "done_s": _time_s,
+    "duration_s": _time_s,
+    "end_s": _time_s,
+    "error_code": _text(MAX_NAME_CHARS, _ERROR_CODE),
+    "evidence": _spans,
+    "facts": _json(_are_facts),
+    "fraction": _number(0.0, 1.0),
+    "frames_read": _count,
+    "incomplete": _spans,
+    "indexed_at": _is_date,
+    "job_id": _row_number,
+    "language": _optional(_text(MAX_NAME_CHARS, _LANGUAGE)),
+    "modified_ns": _integer(-(1 << 63), (1 << 63) - 1),
+    "note": _long_text,
+    "number": _row_number,
+    "options": _json(_are_fields),
+    "origin": _is_name,
+    "owner": _is_name,
+    "partial_results": _count,
+    "passage_id": _row_number,
+    "path": _is_path,
+    "plan": _object,
+    "position": _position,
+    "priority": _integer(-MAX_COUNT, MAX_COUNT),
+    "profile": _is_name,
+    "prompt_version": _is_name,
+    "question": _long_text,
+    "reason": _long_text,
+    "removed_at": _is_date_or_empty,
+    "replaced_at": _is_date,
+    "request": _text(MAX_NAME_CHARS, _JOB_REQUEST),
+    "revision": _is_name,
+    "run": _object,
+    "seconds_left": _optional(_number(0.0, math.inf)),
+    "seconds_spent": _time_s,
+    "segment_counts": _json(_are_counts),
+    "segment_id": _row_number,
+    "settings": _json(_are_fields),
+    "size_bytes": _integer(0, MAX_ROW_NUMBER),
+    "source": _text(MAX_NAME_CHARS, _SOURCE),
+    "stage": _is_name,
+    "start_s": _time_s,
+    "state": _object,
+    "status": _text(MAX_NAME_CHARS, _TRACK_STATUS),
+    "summary": _long_text,
+    "text": _long_text,
+    "title": _is_name,
+    "uncovered": _spans,
+    "updated_at": _is_date,
+    "video_id": _text(MAX_NAME_CHARS, _VIDEO_ID),
+    "words": _optional(_json(_are_words)),
+}
+"""The rules of columns, by their names: columns of the same name in several tables have the same meaning."""
+
+_TABLE_RULES: dict[tuple[str, str], Rule] = {
+    ("captions", "source"): _is_name,
+    ("generation", "number"): _count,
+    ("revision", "number"): _count,
+    ("sqlite_sequence", "name"): _text(MAX_NAME_CHARS, _FIELD_NAME),
+    ("sqlite_sequence", "seq"): _integer(0, MAX_ROW_NUMBER),
+    ("jobs", "content_hash"): _text(MAX_NAME_CHARS, _HASH_OR_NONE),
+    ("jobs", "position"): _number(-MAX_COUNT, MAX_COUNT),
+    ("jobs", "status"): _text(MAX_NAME_CHARS, _JOB_STATUS),
+}
+"""The rules of columns that have another meaning in one table."""
