@@ -33,6 +33,8 @@ FORMAT = 1
 """Version of the form of a back-up."""
 MAX_MANIFEST_BYTES = 64 << 20
 ORIGINALS = "originals"
+DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{kind}{number}" for kind in ("COM", "LPT") for number in range(10))})
+"""Names that Windows takes for devices, whatever follows after a dot."""
 UPLOAD_PATTERN = re.compile(r"[0-9a-f]{12}-.+")
 MEMBER_PATTERN = re.compile(r"(?:uploads|originals/[0-9a-f]{12})/([^/]+)")
 """Names of the members of a back-up beside database and manifest; the group is a file name."""
@@ -92,7 +94,7 @@ def backup(library_folder: Path, target: Path, *, with_originals: bool, progress
     if not (library_folder / DATABASE).exists() and not remains(library_folder / DATABASE):
         raise BadRequest(f"There is no library in {library_folder}; name its folder with --library.")
     library = Library(library_folder)
-    with write_errors(target), atomic_write(target) as partial:
+    with write_errors(target), atomic_write(target, is_private=True) as partial:
         require_space(target.parent, 2 * database_bytes(library_folder))
         # It is in the folder of the back-up, because the disk of the library may be full.
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as folder:
@@ -186,6 +188,8 @@ def _note_removed_uploads(
 def is_portable(name: str) -> bool:
     """Whether a text is the name of a file in its folder on every system, and not a path."""
     is_name = name not in ("", ".", "..") and PurePosixPath(name).name == PureWindowsPath(name).name == name
+    # Windows drops spaces and dots at the end, and takes some names for devices.
+    is_name = is_name and name.strip(" ") == name.rstrip(".") == name and name.partition(".")[0].upper() not in DEVICES
     return is_name and name.isprintable() and len(name.encode(errors="replace")) <= 255
 
 

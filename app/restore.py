@@ -32,6 +32,7 @@ from longview.indexing.database import DATABASE, LOCK
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.removals import RemovedVideo
 from longview.indexing.schema import MIGRATIONS
+from longview.video.atomic import PRIVATE_MODE, create_private_folder, make_private
 from longview.video.progress import NO_PROGRESS, Progress
 
 PARTIAL = ".partial-restore-"
@@ -72,7 +73,7 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
                 f"{len(MIGRATIONS)}: Longview {manifest.program_version} wrote it. Update Longview."
             )
         is_new = not library_folder.exists()
-        library_folder.mkdir(parents=True, exist_ok=True)
+        create_private_folder(library_folder)
         if is_new:
             stack.callback(_delete_if_empty, library_folder)
         if not replace and any(path.name != LOCK and not path.name.startswith(PARTIAL) for path in library_folder.iterdir()):
@@ -124,6 +125,7 @@ def _unpack(archive: ZipFile, report: RestoreReport, staging: Path, progress: Pr
         progress.update(done / total)
 
     _extract(archive, manifest, DATABASE, staging / DATABASE, report_bytes)
+    make_private(staging / DATABASE, PRIVATE_MODE)
     if schema_version(staging) != manifest.schema_version:
         raise BackupUnusable("The database in the back-up has another version than the back-up says; nothing was changed.")
     check_copy(staging)

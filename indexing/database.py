@@ -25,11 +25,20 @@ from longview.indexing.database_pages import DatabasePages
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.row_rules import row_problems
 from longview.indexing.schema import MIGRATIONS, add_functions, foreign_objects, migrate
-from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
+from longview.video.atomic import (
+    FULL_DISK_ERRORS,
+    PRIVATE_FOLDER_MODE,
+    PRIVATE_MODE,
+    atomic_write,
+    create_private_folder,
+    make_private,
+)
 
 DATABASE = "library.db"
 LOCK = "library.lock"
 """Lock file for the creation and the migration of a library."""
+PRIVATE_VERSION = 9
+"""Version with which the folder and the database became readable by their owner only. Who shares them can allow it again."""
 LOCK_TIMEOUT_S = 30.0
 """Maximum time that a writer waits for another process's transaction, in seconds."""
 
@@ -46,7 +55,7 @@ class Database:
         self.folder, self.path = folder, folder / DATABASE
         self._image: tuple[object, bytes] | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            create_private_folder(folder)
             # SQLite does not wait while it switches WAL on: of two processes that create a library, one would fail.
             with FileLock(folder / LOCK, timeout=LOCK_TIMEOUT_S):
                 self._prepare()
@@ -63,7 +72,10 @@ class Database:
         if not _has_content(self.path):
             if found := remains(self.path):
                 raise lost(self.path, found)
-            self.path.touch()
+            if {path.name for path in self.folder.iterdir()} <= {LOCK, DATABASE}:
+                # The folder is new, or was made for the library.
+                make_private(self.folder, PRIVATE_FOLDER_MODE)
+            self.path.touch(mode=PRIVATE_MODE)
         version = self._version()
         with self.connection() as db:
             foreign = foreign_objects(db, version)
@@ -77,6 +89,9 @@ class Database:
             return
         if version:
             self._keep_copy()
+        if 0 < version < PRIVATE_VERSION:
+            make_private(self.folder, PRIVATE_FOLDER_MODE)
+            make_private(self.path, PRIVATE_MODE)
         # A migration may replace a table that others refer to, which must not delete their rows.
         with self.transaction(has_foreign_keys=False) as db:
             # The schema is that of the version, so its triggers are Longview's own.
@@ -114,7 +129,7 @@ class Database:
         The copy stays until the next migration, because a fault may show late; it takes the size of the database once.
         """
         copy = self.path.with_name(f"{DATABASE}.before-version-{len(MIGRATIONS)}")
-        with self.connection() as db, atomic_write(copy) as partial, closing(connect(partial)) as target:
+        with self.connection() as db, atomic_write(copy, is_private=True) as partial, closing(connect(partial)) as target:
             db.backup(target)
             problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":

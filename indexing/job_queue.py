@@ -54,8 +54,8 @@ class JobQueue:
                 (-1 if ended_limit is None else ended_limit,),
             ).fetchall()
             gone = gone_owners(db)
-        jobs = [without_owner(job) if job.owner in gone else job for job in map(job_from, rows)]
-        ended = [*(job for job in jobs if job.status == "failed"), *map(job_from, ended_rows)]
+            jobs = [without_owner(job) if job.owner in gone else job for job in map(job_from, rows)]
+            ended = [*(job for job in jobs if job.status == "failed"), *map(job_from, ended_rows)]
         ended.sort(key=lambda job: job.changed_at, reverse=True)
         running = [job for job in jobs if job.status == "running"]
         waiting = [job for job in jobs if job.is_unfinished and job.status != "running"]

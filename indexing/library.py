@@ -247,15 +247,15 @@ class Library:
                 f"SELECT * FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} ORDER BY answer_id DESC LIMIT :limit",
                 {"video_id": video_id, "limit": limit},
             ).fetchall()
-        return tuple(
-            AnsweredQuestion(
-                row["question"],
-                row["answer"],
-                tuple(Span(*bounds) for bounds in json.loads(row["citations"])),
-                provenance_from(row),
+            return tuple(
+                AnsweredQuestion(
+                    row["question"],
+                    row["answer"],
+                    tuple(Span(*bounds) for bounds in json.loads(row["citations"])),
+                    provenance_from(row),
+                )
+                for row in reversed(rows)
             )
-            for row in reversed(rows)
-        )
 
     def known_hash(self, path: Path, size_bytes: int, modified_ns: int) -> str | None:
         """Return the content hash of a file that was hashed before and has not changed; else None."""

@@ -56,6 +56,9 @@ class Hub:
     """Another host, to which transfers of weights are redirected."""
     cdn_query: str = ""
     """What is appended to the address of such a transfer."""
+    endless: dict[str, tuple[bytes, float]] = field(default_factory=dict)
+    """Replies without an end, by the beginning of the path: a piece, and the time between two of them in seconds."""
+    has_ended: threading.Event = field(default_factory=threading.Event)
     stall: threading.Event | None = None
     """What a transfer waits for, after half of the file."""
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -105,7 +108,10 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, {name.title(): value for name, value in self.headers.items()}))
         failure = next((failure for start, failure in self.hub.failures.items() if path.startswith(start)), None)
-        if failure:
+        endless = next((reply for start, reply in self.hub.endless.items() if path.startswith(start)), None)
+        if endless and self.command == "GET":
+            self._send_endlessly(*endless)
+        elif failure:
             self._send(failure)
         elif match := API.fullmatch(path):
             self._send(self._list(match["repo"], match["revision"]))
@@ -148,6 +154,15 @@ class _Handler(BaseHTTPRequestHandler):
             return Reply(206, headers, content[start:])
         return Reply(200, headers, content)
 
+    def _send_endlessly(self, piece: bytes, pause_s: float) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        with suppress(OSError):
+            while not self.hub.has_ended.wait(pause_s):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+
     def _send(self, reply: Reply, path: str = "") -> None:
         """Send a reply. `path`: the file that it has, which may break off."""
         self.send_response(reply.status)
@@ -182,6 +197,7 @@ def running_hub() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.has_ended.set()
         server.shutdown()
         thread.join()
         server.server_close()

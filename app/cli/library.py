@@ -29,7 +29,7 @@ def list_(context: Context) -> None:
     for entry in entries:
         size = sizes[entry.video_id]
         rows.append(schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry), sizes=size))
-        lines.append(f"{entry.video_id}  {format_time(entry.duration_s):>10}  {entry.title}  [{contents_text(entry)}]")
+        lines.append(f"{entry.video_id}  {format_time(entry.duration_s):>10}  {printable(entry.title)}  [{contents_text(entry)}]")
         if size.original is None:
             lines.append(f"{'':14}file missing: longview relink FOLDER finds it again")
         if offer := context.app.caption_offer(entry):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ from longview.video.time_text import format_time
 
 BOLD, NOT_BOLD = "\x1b[1m", "\x1b[22m"
 """Control sequences of terminals."""
+_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202d\u202e]|\r(?!\n)|\x1b(?!\\[(?:1|22)m)")
+"""A character that a terminal could interpret or that reverses text, but for line ends, tabs and the sequences above."""
 
 
 def write_out(text: str) -> None:
@@ -26,7 +29,7 @@ def write_out(text: str) -> None:
         OutputFailed: it cannot be written.
     """
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -37,13 +40,15 @@ def write_out(text: str) -> None:
 def write_err(text: str) -> None:
     """Write a line to stderr. If that is not possible, the result on stdout is still worth more than an error about it."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text), file=sys.stderr, flush=True)
 
 
 def to_json(document: BaseModel) -> str:
     """Return a document as JSON text, in ASCII if stdout cannot encode more."""
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    return json.dumps(document.model_dump(), ensure_ascii=not is_unicode, indent=2)
+    text = json.dumps(document.model_dump(), ensure_ascii=not is_unicode, indent=2)
+    # JSON itself escapes fewer.
+    return _CONTROL.sub(lambda control: f"\\u{ord(control[0]):04x}", text)
 
 
 def printable(text: str) -> str:

@@ -6,13 +6,16 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Literal
+from urllib.parse import quote
 
-from huggingface_hub import HfApi, constants, is_offline_mode
+from huggingface_hub import ModelInfo, constants, is_offline_mode
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from longview.model.errors import HubUnreachable, InvalidCheckpoint, RepositoryNotFound
+from longview.model.hub.connection import ask
 from longview.model.hub.failures import OFFLINE, hub_errors, reply_errors
 from longview.model.hub.transfer import HubFile, fetch_small_file
 
@@ -98,8 +101,11 @@ def list_repository(repo_id: str, revision: str = constants.DEFAULT_REVISION) ->
         raise _refusal(repo_id, "it contains no safetensors weights; other formats are not loaded, because they can run code")
     patterns = CHECKPOINT_FILES if has_weights else SPEECH_FILES
     files = tuple(_check_file(repo_id, sibling) for sibling in siblings if _matches(str(sibling.rfilename), patterns))
-    if len({file.path for file in files}) < len(files):
+    paths = {file.path for file in files}
+    if len(paths) < len(files):
         raise _refusal(repo_id, "the hub lists a file of it twice")
+    if clash := next((path for path in sorted(paths) if not paths.isdisjoint(map(str, PurePosixPath(path).parents))), None):
+        raise _refusal(repo_id, f"the hub lists {clash} below another file")
     kind: Kind = "checkpoint" if has_weights else "speech"
     listing = Listing(repo_id, revision, str(info.sha), kind, tuple(file for file in files if _is_loaded(file.path)))
     _check_config(listing)
@@ -114,10 +120,9 @@ def _ask(repo_id: str, revision: str, *, has_files: bool) -> Any:
     check_name(repo_id, revision)
     if is_offline_mode():
         raise HubUnreachable(OFFLINE)
-    with hub_errors(repo_id, revision), reply_errors(ValueError, KeyError, TypeError, AttributeError):
-        info = HfApi(endpoint=constants.ENDPOINT).model_info(
-            repo_id, revision=revision, files_metadata=has_files, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
-        )
+    with hub_errors(repo_id, revision), reply_errors(ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        content = ask(f"/api/models/{repo_id}/revision/{quote(revision, safe='')}", {"blobs": True} if has_files else {})
+        info = ModelInfo(**json.loads(content))
         if not COMMIT.fullmatch(info.sha or ""):
             raise ValueError("no commit")
         return info

@@ -12,6 +12,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 
 from longview.model.errors import DamagedDownload
+from longview.model.hub import connection as connection
 from longview.model.hub.failures import reply_errors
 
 HASH_BLOCK_BYTES = 1 << 22

@@ -246,7 +246,15 @@ def add_member(name: str, members: dict[str, bytes], _: dict[str, Any]) -> None:
 def test_a_member_with_a_hostile_name_is_refused(archive: Path, tmp_path: Path) -> None:
     for name in (
         *("../outside", "/tmp/outside", "uploads/../../outside", "uploads/..", "uploads/a/b", "originals/x/video.mp4"),
-        *("uploads/C:outside", "uploads\\outside", "vectors.faiss", "uploads/", "uploads/new\nline"),
+        *(
+            "uploads/C:outside",
+            "uploads\\outside",
+            "vectors.faiss",
+            "uploads/",
+            "uploads/new\nline",
+            "uploads/CON.mp4",
+            "uploads/a ",
+        ),
     ):
         hostile = rewrite(archive, tmp_path / "hostile.zip", functools.partial(add_member, name))
         with pytest.raises(BackupUnusable, match="does not belong"):
