@@ -35,7 +35,8 @@ BROWSER_SOUND = {
     ".opus": frozenset({"opus"}),
 }
 """Codecs that current browsers play in files with only sound, by the suffix of the file name."""
-BROWSER_COPY_HEIGHT_PX = 480
+BROWSER_COPY_HEIGHT_PX, BROWSER_COPY_WIDTH_PX = 480, 3840
+"""Maximum size of a browser copy, in pixels. The width is that of panoramas; encoders refuse larger ones."""
 MAX_PIXELS = Limits.pixels
 VFR_OPTIONS: dict[str, object] = {"fps_mode": "vfr", "enc_time_base": "1/90000"}
 """ffmpeg options that encode every frame at its own timestamp. The default time base is one period of the declared frame rate,
@@ -46,6 +47,8 @@ CUT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts"
 """File name suffixes of containers that are one file; a playlist, for example, would write further files."""
 SHEET_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 """Image format of a contact sheet, by the suffix of its file name."""
+MAX_HEIGHT_FACTOR = 4
+"""Maximum height of a thumbnail, in widths: a file of 20 KB can declare a video of 2x4000 pixels."""
 MAX_ENCODING_S_PER_S = 4.0
 """Deadline of a copy or a cut, in seconds per second of video; more than ten times what a slow core needs."""
 
@@ -88,13 +91,19 @@ def _write_image(image: Image.Image, target: Path, image_format: str, **options:
 
 
 def _frame_at(decoder: Decoder, video: VideoInfo, time_s: float, width: int) -> Image.Image:
-    chunks = list(decoder.frames_played_at(video, [time_s], _height(video, width), width))
+    width, height = _image_size(video, width)
+    chunks = list(decoder.frames_played_at(video, [time_s], height, width))
     return Image.fromarray(chunks[-1].frames[-1])
 
 
-def _height(video: VideoInfo, width: int) -> int:
-    """Return the height of an image of that width with the displayed aspect ratio; few programs honour non-square pixels."""
-    return max(2, round(width * video.height / video.width / 2) * 2)
+def _image_size(video: VideoInfo, width: int) -> tuple[int, int]:
+    """Return width and height of an image with the displayed aspect ratio, because few programs honour non-square pixels.
+
+    It has at most that width and `MAX_HEIGHT_FACTOR` times that height, and at least two pixels on either side.
+    """
+    scale = min(width / video.width, MAX_HEIGHT_FACTOR * width / video.height)
+    image_width, image_height = (max(2, round(side * scale / 2) * 2) for side in (video.width, video.height))
+    return image_width, image_height
 
 
 def _to_sdr(frames: "ffmpeg.nodes.FilterableStream", video: VideoInfo) -> "ffmpeg.nodes.FilterableStream":
@@ -122,7 +131,8 @@ def make_browser_copy(video: VideoInfo, target: Path, *, max_pixels: int = MAX_P
     source = _input(video, max_pixels=max_pixels)
     streams = _audio(source, video)
     if video.has_frames:
-        frames = source[str(video.stream_index)].filter("scale", -2, f"min({BROWSER_COPY_HEIGHT_PX},trunc(ih/2)*2)")
+        width = f"max(2,min({BROWSER_COPY_WIDTH_PX},round(oh*a/2)*2))"
+        frames = source[str(video.stream_index)].filter("scale", width, f"max(2,min({BROWSER_COPY_HEIGHT_PX},trunc(ih/2)*2))")
         streams = [_to_sdr(frames, video), *streams]
     options = {
         "vcodec": "libx264",
@@ -219,11 +229,13 @@ def contact_sheet(
     count = columns * rows
     # Each time is in the middle of its part, because the first frame of a video is often black.
     times_s = [video.duration_s * (index + 0.5) / count for index in range(count)]
-    height = _height(video, width)
+    image_width, image_height = _image_size(video, width)
+    # The time must be legible on a frame of a few lines.
+    height = max(image_height, width // 8)
     sheet = Image.new("RGB", (columns * width, rows * height))
     thumbnails: list[tuple[float, Image.Image]] = []
     undecodable: list[Span] = []
-    for chunk in decoder.frames_played_at(video, times_s, height, width):
+    for chunk in decoder.frames_played_at(video, times_s, image_height, image_width):
         thumbnails += zip(chunk.times_s.tolist(), map(Image.fromarray, chunk.frames), strict=True)
         undecodable += chunk.undecodable
     missing_s = [time_s for time_s in times_s if any(span.contains(time_s) or span.start_s == time_s for span in undecodable)]
@@ -234,7 +246,7 @@ def contact_sheet(
         # The frame on screen at that time: the last frame that starts before it, or the first frame.
         on_screen = [image for frame_s, image in thumbnails if frame_s <= time_s + TOLERANCE_S] or [thumbnails[0][1]]
         if time_s not in missing_s:
-            sheet.paste(on_screen[-1], (left, top))
+            sheet.paste(on_screen[-1], (left + (width - image_width) // 2, top + (height - image_height) // 2))
         label = format_time(time_s) + (" undecodable" if time_s in missing_s else "")
         corner = (left + width // 40, top + width // 40)
         draw.text(corner, label, fill="white", font=font, stroke_width=max(1, width // 160), stroke_fill="black")

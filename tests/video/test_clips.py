@@ -256,6 +256,21 @@ def test_contact_sheet_covers_the_video_evenly(tmp_path: Path, decoder: Decoder)
     assert {file.name for file in tmp_path.iterdir()} == {"a.mp4", "sheet.jpg"}
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "image", "sheet"), [(2, 4000, (2, 1280), (640, 2560)), (4000, 2, (320, 2), (640, 80))]
+)
+def test_images_of_thin_and_wide_videos_are_bounded_on_both_sides(
+    tmp_path: Path, decoder: Decoder, width: int, height: int, image: tuple[int, int], sheet: tuple[int, int]
+) -> None:
+    run_ffmpeg("-f", "lavfi", "-i", f"color=s={width}x{height}:r=5:d=1", "-c:v", "ffv1", str(tmp_path / "thin.mkv"))
+    video = probe(tmp_path / "thin.mkv")
+    with Image.open(thumbnail(decoder, video, 0.0, tmp_path / "thumbnail.jpg")) as picture:
+        assert picture.size == image
+    contact_sheet(decoder, video, tmp_path / "sheet.jpg", columns=2, rows=2)
+    with Image.open(tmp_path / "sheet.jpg") as picture:
+        assert picture.size == sheet
+
+
 def test_failed_cut_or_contact_sheet_leaves_no_file(tmp_path: Path, decoder: Decoder) -> None:
     video = render_video(tmp_path, "a.mp4")
     with pytest.raises(FFmpegFailed):
