@@ -30,6 +30,9 @@ from longview.indexing.job_rows import (
 )
 from longview.indexing.track_rows import insertion, now
 
+CANCELLED_AT_THE_END = "It was cancelled when all of it was done; what was found is in the library."
+"""Reason of a job that was cancelled, and whose run came to its end."""
+
 
 class JobQueue:
     """The queue of one library. Safe to use from several threads and processes."""
@@ -284,16 +287,17 @@ class JobQueue:
     ) -> JobStatus | None:
         """Store how a run of a job has ended; return the state of the job, or None if it is no longer one of this process.
 
-        `is_stopped`: the run did not come to its end. Then what was asked of the job decides before `status`. A job that failed
-        while it was being cancelled is cancelled.
+        `is_stopped`: the run did not come to its end. Then what was asked of the job decides before `status`. A job that was to
+        be cancelled is, even if its run came to its end first: who asked was told so.
         """
         with self._database.transaction() as db:
             row = db.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
             if row is None or row["owner"] != owner:
                 return None
             request = row["request"]
-            if request == "cancel" and (is_stopped or status == "failed"):
-                status, reason, error_code = "cancelled", "", ""
+            if request == "cancel":
+                reason = CANCELLED_AT_THE_END if status == "done" else ""
+                status, error_code = "cancelled", ""
             elif request == "pause" and is_stopped:
                 status = "paused"
             changes: dict[str, Any] = {"status": status, "request": "", "owner": "", "reason": reason, "error_code": error_code}

@@ -229,9 +229,13 @@ def test_request_that_is_withdrawn_or_stronger_decides_how_a_stopped_job_ends(qu
     queue.claim(job.job_id, this_process())
     queue.cancel(job.job_id)
     assert add(queue, "a").job_id != job.job_id
-    # One that failed while it was being cancelled is cancelled, and one that came to its end is done.
+    # One that failed or came to its end while it was being cancelled is cancelled, because who asked was told so.
     assert queue.end(job.job_id, this_process(), "failed", reason="It was removed.") == "cancelled"
-    assert queue.end(job.job_id, this_process(), "done") is None
+    last = add(queue, "a")
+    queue.claim(last.job_id, this_process())
+    queue.cancel(last.job_id)
+    assert queue.end(last.job_id, this_process(), "done", reason="captions: 3 events") == "cancelled"
+    assert queue.job(last.job_id).reason == "It was cancelled when all of it was done; what was found is in the library."
 
 
 def test_only_the_own_files_are_paused_while_another_process_runs_jobs(queue: JobQueue) -> None:

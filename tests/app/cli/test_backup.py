@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -325,6 +326,51 @@ def test_a_back_up_of_the_first_library_is_migrated(archive: Path, tmp_path: Pat
     report = restore(rewrite(archive, tmp_path / "old.zip", change), tmp_path / "new", replace=False)
     (entry,) = Library(report.library).videos()
     assert entry.caption_count == 3 and [item.video_id for item in report.missing] == [entry.video_id]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER evil AFTER INSERT ON jobs BEGIN DELETE FROM videos; END",
+        "CREATE VIEW evil AS SELECT 1",
+        "UPDATE videos SET video_id = '../../victim/' WHERE title = 'holiday'",
+        "UPDATE videos SET facts = '[1]'",
+        "UPDATE segments SET end_s = 1e308",
+        "PRAGMA user_version = -1",
+    ],
+)
+def test_a_database_that_longview_did_not_write_is_refused(
+    archive: Path, library: Library, tmp_path: Path, statement: str
+) -> None:
+    def change(members: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        path = tmp_path / "changed.db"
+        path.write_bytes(members[DATABASE])
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(statement)
+        members[DATABASE] = path.read_bytes()
+        del manifest["members"][DATABASE]
+
+    before, hostile = contents(library), rewrite(archive, tmp_path / "hostile.zip", change)
+    for folder, replace in ((library.folder, True), (tmp_path / "new", False)):
+        with pytest.raises((LibraryUnusable, BackupUnusable), match="nothing was"):
+            restore(hostile, folder, replace=replace)
+    assert contents(library) == before and not (tmp_path / "new").exists()
+
+
+def test_library_and_back_up_can_be_read_by_their_owner_only(archive: Path, library: Library, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    (shared / "other").touch()
+    Library(shared)
+    old = Path(shutil.copytree(FIRST_LIBRARY, tmp_path / "old"))
+    old.chmod(0o755)
+    Library(old)
+    restored = restore(archive, tmp_path / "new", replace=False).library
+    private = [library.folder, library.folder / DATABASE, archive, restored, restored / DATABASE, old, old / DATABASE]
+    for path in (*private, shared / DATABASE):
+        assert path.stat().st_mode & 0o077 == 0, path
+    # A folder of the user that has other things stays as it is.
+    assert shared.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from longview.app.cli.output import BOLD, NOT_BOLD, highlighted
+from longview.indexing.library import Library
 from longview.video.synthetic import render
 from tests.app.samples import RING
 from tests.app.shell import Shell, environment
@@ -23,6 +25,19 @@ def run(
     script = f'exec "$0" -m app "$@" {redirect}'
     command = ["sh", "-c", script, sys.executable, *words]
     return subprocess.run(command, capture_output=True, env=environment(shell.library, **variables), input=stdin, check=False)
+
+
+def test_control_characters_of_a_title_do_not_reach_the_terminal(shell: Shell, entry: Any) -> None:
+    library = Library(shell.library)
+    stored = library.video(entry["video_id"])
+    library.put(replace(stored, title="a\x1b]0;owned\x07\x9b2J\u202eb\rc"))
+    try:
+        assert b"a\xef\xbf\xbd" in (listed := run(shell, "list").stdout)
+        assert not {0x1B, 0x07, 0x0D} & {*listed} and "\x9b" not in listed.decode() and "\u202e" not in listed.decode()
+        document = run(shell, "list", "--json").stdout.decode()
+        assert json.loads(document)["videos"][0]["title"] == "a\x1b]0;owned\x07\x9b2J\u202eb\rc" and "\x9b" not in document
+    finally:
+        library.put(stored)
 
 
 @pytest.fixture(scope="module")
