@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -290,10 +291,10 @@ def mutate_backup(good: Path, target: Path, folder: Path, rng: random.Random) ->
             archive.writestr(member, content)
         archive.writestr(MANIFEST, json.dumps(manifest, default=str))
     if kind == "bytes":
-        content = bytearray(target.read_bytes())
+        changed = bytearray(target.read_bytes())
         for _ in range(rng.randrange(1, 30)):
-            content[rng.randrange(len(content))] = rng.randrange(256)
-        target.write_bytes(content)
+            changed[rng.randrange(len(changed))] = rng.randrange(256)
+        target.write_bytes(changed)
     return name
 
 
@@ -375,7 +376,7 @@ def main() -> int:
                     path.unlink(missing_ok=True) if path.is_file() else None
                 sample = prepare(rng)
                 start_s = time.monotonic()
-                text = in_process(lambda sample=sample: use(sample.path))
+                text = in_process(partial(use, sample.path))
                 longest_s = max(longest_s, time.monotonic() - start_s)
                 if snapshot(victim) | snapshot(home / "good") != before:
                     text = "FAULT files outside of the library have changed"

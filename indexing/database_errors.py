@@ -53,7 +53,7 @@ def foreign_schema(path: Path, names: list[str]) -> LibraryDamaged:
     """Return the error of a database with tables, indexes, triggers or views that are not Longview's. `names`: their names."""
     listed = ", ".join(name.encode("ascii", "backslashreplace").decode()[:60] for name in names[:5])
     return LibraryDamaged(
-        f"The library {path} has {len(names)} tables, indexes, triggers or views that Longview did not write ({listed}), "
+        f"The library {path} has tables, indexes, triggers or views that Longview did not write ({listed}), "
         "so nothing of it was read. `longview check --repair` copies the videos into a new database without them, and keeps "
         "this one."
     )
