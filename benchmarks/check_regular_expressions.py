@@ -66,9 +66,9 @@ def _shortened_names() -> Iterator[re.Pattern[Any]]:
 
 
 def _templates() -> Iterator[re.Pattern[Any]]:
+    from longview.model.catalog import DEMO
     from longview.model.demo.templates import template_pattern
     from longview.model.engine.checkpoints import find_checkpoint
-    from longview.model.catalog import DEMO
 
     yield from map(template_pattern, find_checkpoint(str(DEMO)).question_templates)
 
@@ -193,7 +193,9 @@ def expressions() -> list[Expression]:
         module = importlib.import_module(f"longview.{source.module}")
         own = list(_patterns_in(source.module, vars(module), set()))
         if len({id(expression.pattern) for expression in own}) < source.compiled_count:
-            raise LookupError(f"{source.path} has {source.compiled_count} calls of re.compile, but only {len(own)} in its constants")
+            raise LookupError(
+                f"{source.path} has {source.compiled_count} calls of re.compile, but only {len(own)} in its constants"
+            )
         for expression in own:
             found.setdefault((expression.pattern.pattern, expression.pattern.flags), expression)
     for place, samples in DYNAMIC.items():
@@ -257,7 +259,9 @@ def slowness(expression: Expression) -> Slowness:
 def _texts(*, is_text: bool) -> Iterator[tuple[str, Any, Any]]:
     for name, family in families().items():
         for suffix, text in ((" + end", None), ("", ENDING)):
-            pair = [text_of(family, characters).removesuffix(text or "\n\n\n") for characters in (SHORT_CHARACTERS, LONG_CHARACTERS)]
+            pair = [
+                text_of(family, characters).removesuffix(text or "\n\n\n") for characters in (SHORT_CHARACTERS, LONG_CHARACTERS)
+            ]
             short, long = pair if is_text else (part.encode() for part in pair)
             yield name + suffix, short, long
 

@@ -16,7 +16,7 @@ MAX_CUES = 200_000
 TAG = re.compile(
     r"</?(?:[ibus]|em|strong|big|small|tt|sub|sup|strike|del)\s{0,3}>"
     r"|</?(?:font|c|v|lang|ruby|rt|span|p|div|a)(?:[\s.][^<>]*)?>"
-    r"|<\d+:[\d:.]*>",
+    r"|<\d++:[\d:.]*+>",
     re.IGNORECASE,
 )
 """The tags of SRT and WebVTT, and the times within WebVTT lines. Any other text in angle brackets, such as `<unk>`, is shown."""

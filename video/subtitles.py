@@ -7,11 +7,12 @@ for one malformed line.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
-from longview.video.cues import Cue, ass_text, count_sentence, html_text, join_sentences, segments_from
+from longview.video.cues import MAX_CUES, Cue, ass_text, check_count, count_sentence, html_text, join_sentences, segments_from
 from longview.video.errors import UnreadableSubtitles
 from longview.video.guard import VIDEO_SUFFIXES
 from longview.video.language_tags import CODES, language_code
@@ -34,10 +35,14 @@ BROKEN_TIMING_LINE = re.compile(r"\s{0,9}-?\d{1,4}\s?:.{0,40}-->")
 """The start of a line that was meant to state times."""
 ASS_TIME = re.compile(rf"\s{{0,9}}{TIME}\s{{0,9}}$")
 CUE_NUMBER = re.compile(r"\s{0,9}\d{1,9}\s{0,9}$")
-INLINE_TIME = re.compile(r"<\d+:[\d:.]+>")
+INLINE_TIME = re.compile(r"<\d++:[\d:.]++>")
 """A time within a WebVTT line, from which on the next word is shown."""
 ASS_FIELDS: tuple[str, ...] = ("layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text")
 """Fields of a dialogue line in ASS and SSA files that do not state them."""
+LINE_END = re.compile(r"(?<!\r)\r++\n|\r")
+"""The end of a line other than a line feed alone. Some programs write two carriage returns per line, which would be a blank line
+between all lines."""
+LANGUAGE_JOINT = re.compile("[-_]")
 ASS_SECTION = re.compile(r"\[(?:script info|events|v4\+? styles)\]", re.IGNORECASE)
 
 
@@ -126,16 +131,17 @@ def _language_in(file_name: str) -> str | None:
 
 
 def _is_language(part: str) -> bool:
-    return re.split("[-_]", part)[0] in CODES
+    return LANGUAGE_JOINT.split(part)[0] in CODES
 
 
 def _parse(decoded: DecodedText, path: Path, language: str | None, offset_s: float) -> SubtitleFile:
-    # Some programs write two carriage returns per line, which would be a blank line between all lines.
-    lines = re.sub(r"\r+\n|\r", "\n", decoded.text).split("\n")
+    lines = LINE_END.sub("\n", decoded.text).split("\n")
     head = decoded.text[:4096].lstrip("\ufeff \t\r\n")
+    is_ass = not head.startswith("WEBVTT") and bool(ASS_SECTION.search(head))
+    _check_cue_count(lines, str(path), is_ass=is_ass)
     if head.startswith("WEBVTT"):
         parsed, broken = _vtt_cues(lines)
-    elif ASS_SECTION.search(head):
+    elif is_ass:
         parsed, broken = _ass_cues(lines)
     else:
         parsed, broken = _srt_cues(lines)
@@ -145,6 +151,15 @@ def _parse(decoded: DecodedText, path: Path, language: str | None, offset_s: flo
     times = "times that cannot be read"
     sentence = count_sentence(broken, f"has {times} and was left out", f"have {times} and were left out")
     return SubtitleFile(path, segments, language, decoded.encoding, join_sentences((*decoded.problems, sentence, *problems)))
+
+
+def _check_cue_count(lines: Sequence[str], name: str, *, is_ass: bool) -> None:
+    """Refuse a file with too many subtitles before they are parsed, which would take a minute for a million."""
+    if is_ass:
+        cue_lines = (line for line in lines if line.lstrip()[:8].lower() == "dialogue")
+    else:
+        cue_lines = (line for line in lines if "->" in line and TIMING_LINE.match(line))
+    check_count(sum(1 for _ in islice(cue_lines, MAX_CUES + 1)), name)
 
 
 def _srt_cues(lines: list[str]) -> tuple[list[Cue], int]:

@@ -14,12 +14,12 @@ MAX_HISTORY_BYTES = 2000
 """Maximum size of earlier turns and the question, in bytes of UTF-8: at most 700 tokens, in any script, of the reserve for
 question and reply. The oldest turns are dropped first."""
 _WHEN_QUESTION = re.compile(
-    r"(?:when|at (?:what|which) (?:time|point|moment)s?|where in the video)\s+"
-    r"(?:can (?:i|we|you) see|could (?:i|we) see|do (?:i|we) see|does|do|did|is|are|was|were|will)\s+(?P<what>.+?)"
-    r"(?:\s+(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?(?:\s+in (?:the|this) video)?",
+    r"(?:when|at (?:what|which) (?:time|point|moment)s?|where in the video)\s++"
+    r"(?:can (?:i|we|you) see|could (?:i|we) see|do (?:i|we) see|does|do|did|is|are|was|were|will)\s++(?P<what>.+?)"
+    r"(?:(?<!\s)\s++(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?(?:(?<!\s)\s++in (?:the|this) video)?",
     re.IGNORECASE,
 )
-_ARTICLE = re.compile(r"^(?:the|any|there)\s+", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:the|any|there)\s++", re.IGNORECASE)
 
 
 class Question:

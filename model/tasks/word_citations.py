@@ -23,8 +23,8 @@ CHARACTER_WORDS = 0.5
 """Number of words that one character counts for in a script that does not separate words, and in Korean."""
 MIN_SHARED_LETTERS = 4
 """Minimum length of a word that a sentence must share with a line if it names the start of the line only."""
-_LINE_TIMES = re.compile(r"\[(\d+\.\d) ?[-–] ?(\d+\.\d)\]")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")
+_LINE_TIMES = re.compile(r"\[(\d++\.\d) ?[-–] ?(\d++\.\d)\]")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s++|(?<=[。！？])|\n")
 
 
 @dataclass(frozen=True)
