@@ -23,8 +23,6 @@ MAX_CUT_CHARACTERS = 3
 """Maximum number of characters at an end of a ticker that are misread, because they are cut off by its border."""
 MAX_CANDIDATES = 16
 """Maximum number of different readings of a line that are kept."""
-
-
 _DIGITS = re.compile(r"\d++")
 
 

@@ -16,7 +16,8 @@ question and reply. The oldest turns are dropped first."""
 _WHEN_QUESTION = re.compile(
     r"(?:when|at (?:what|which) (?:time|point|moment)s?|where in the video)\s++"
     r"(?:can (?:i|we|you) see|could (?:i|we) see|do (?:i|we) see|does|do|did|is|are|was|were|will)\s++(?P<what>.+?)"
-    r"(?:(?<!\s)\s++(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?(?:(?<!\s)\s++in (?:the|this) video)?",
+    r"(?:(?<!\s)\s++(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?"
+    r"(?:(?<!\s)\s++in (?:the|this) video)?",
     re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"^(?:the|any|there)\s++", re.IGNORECASE)

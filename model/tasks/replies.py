@@ -31,8 +31,8 @@ _PAIR = re.compile(r'"([^"\\]*+)"\s*+:\s*+("(?:[^"\\]++|\\.)*+")', re.DOTALL)
 _THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
 _FENCED = re.compile(r"```(?:json)?\s*+(.*?)(?:```|$)", re.DOTALL)
 MAX_FAILED_SHARE = 10
-"""Maximum number of characters that are read in vain for complete JSON, as a multiple of the reply's length. In the reply that is cut
-off, those of each list and object around the cut are."""
+"""Maximum number of characters that are read in vain for complete JSON, as a multiple of the reply's length. In a reply that is cut
+off, the lists and objects around the cut are."""
 
 
 class TimedCaption(BaseModel):
