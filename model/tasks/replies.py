@@ -31,8 +31,8 @@ _PAIR = re.compile(r'"([^"\\]*+)"\s*+:\s*+("(?:[^"\\]++|\\.)*+")', re.DOTALL)
 _THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
 _FENCED = re.compile(r"```(?:json)?\s*+(.*?)(?:```|$)", re.DOTALL)
 MAX_FAILED_SHARE = 10
-"""Maximum number of characters that are read in vain for complete JSON, as a multiple of the reply's length. In a reply that is cut
-off, the lists and objects around the cut are."""
+"""Maximum number of characters that are read in vain for complete JSON, as a multiple of the reply's length. In a reply that is
+cut off, these are the lists and objects around the cut."""
 
 
 class TimedCaption(BaseModel):
