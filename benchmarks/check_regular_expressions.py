@@ -30,8 +30,10 @@ MAX_RATIO = 20
 """Maximum ratio of the times of the two lengths. Linear time has 10, quadratic time 100."""
 MAX_SHORT_TIME_S = 0.05
 """CPU time of the long text up to which the ratio does not matter, in seconds."""
-SCREENED_S = MAX_SHORT_TIME_S / 100
-"""Time of the short text up to which the long one is not measured, in seconds: with quadratic time, it stays below the limit."""
+SCREENED_RATIO = 12
+"""Maximum ratio of the times of the short text and a tenth of it at which the long one is not measured, if the short one takes
+less than a 25th of `MAX_SHORT_TIME_S`: even with a quadratic part, the long one stays below that. Nor is it if the short one takes
+less than a hundredth."""
 MAX_CPU_S = 2.0
 """CPU time after which a measurement is stopped, in seconds."""
 REPETITIONS = 3
@@ -276,63 +278,50 @@ def families() -> dict[str, tuple[str, str]]:
 
 
 @functools.cache
-def text_of(family: tuple[str, str], characters: int) -> str:
-    """Return the text of a family with that length, and with the ending that nothing expects."""
+def text_of(family: tuple[str, str], characters: int, ending: str = "") -> str:
+    """Return the text of a family with that length."""
     beginning, stem = family
-    return (beginning + stem * (characters // len(stem) + 1))[: characters - len(ENDING)] + ENDING
+    return (beginning + stem * (characters // len(stem) + 1))[: characters - len(ending)] + ending
 
 
 def slowness(expression: Expression) -> Slowness:
     """Measure an expression on all families; return the slowest one, or the first one that is not linear."""
     worst = Slowness("", "", 0.0, 0.0)
-    is_text = isinstance(expression.pattern.pattern, str)
-    for family, operation, short, long in _texts(is_text=is_text):
-        result = _measured(expression.pattern, family, operation, short, long)
-        if not result.is_linear:
-            return result
-        worst = max(worst, result, key=lambda item: item.long_s)
+    for name, family in families().items():
+        # The ending makes a search no faster; for the others, an expression may match the whole text without it.
+        for operation, ending in [*((operation, ENDING) for operation in OPERATIONS), ("match", ""), ("fullmatch", "")]:
+
+            def time_s(clock: Callable[[], float], characters: int) -> float:
+                text: Any = text_of(family, characters, ending)  # noqa: B023
+                if isinstance(expression.pattern.pattern, bytes):
+                    text = text.encode()
+                with _stopped_after(MAX_CPU_S):
+                    start_s = clock()
+                    OPERATIONS[operation](expression.pattern, text)  # noqa: B023
+                return clock() - start_s
+
+            result = _measured(time_s, f"{name}{' + end' if ending else ''}", operation)
+            if not result.is_linear:
+                return result
+            worst = max(worst, result, key=lambda item: item.long_s)
     return worst
 
 
-def _texts(*, is_text: bool) -> Iterator[tuple[str, str, Any, Any]]:
-    """Yield the families and operations with the short and the long text.
-
-    The ending makes a search no faster; for the other two, an expression may match the whole text without it.
-    """
-    for name, family in families().items():
-        pair = [text_of(family, characters) for characters in (SHORT_CHARACTERS, LONG_CHARACTERS)]
-        for operation in OPERATIONS:
-            yield name, operation, *_of_kind(pair, is_text=is_text)
-        pair = [text.removesuffix(ENDING) for text in pair]
-        for operation in ("match", "fullmatch"):
-            yield f"{name} without end", operation, *_of_kind(pair, is_text=is_text)
-
-
-def _of_kind(texts: list[str], *, is_text: bool) -> tuple[Any, Any]:
-    short, long = texts if is_text else [text.encode() for text in texts]
-    return short, long
-
-
-def _measured(pattern: re.Pattern[Any], family: str, operation: str, short: Any, long: Any) -> Slowness:
-    call = OPERATIONS[operation]
+def _measured(time_s: Callable[[Callable[[], float], int], float], family: str, operation: str) -> Slowness:
     result = Slowness(family, operation, 0.0, 0.0)
     for repetition in range(REPETITIONS):
         # The clock of the CPU time is too coarse for short texts; that of the wall time shows too much, and a ratio too small.
-        short_s = _time_s(time.perf_counter, pattern, call, short)
-        is_known = short_s <= SCREENED_S or short_s >= MAX_CPU_S
-        long_s = 10 * short_s if is_known else _time_s(time.process_time, pattern, call, long)
+        short_s = time_s(time.perf_counter, SHORT_CHARACTERS)
+        is_quick = short_s <= MAX_SHORT_TIME_S / 100 or (
+            short_s <= MAX_SHORT_TIME_S / 25 and short_s <= SCREENED_RATIO * time_s(time.perf_counter, SHORT_CHARACTERS // 10)
+        )
+        is_known = is_quick or short_s >= MAX_CPU_S
+        long_s = 10 * short_s if is_known else time_s(time.process_time, LONG_CHARACTERS)
         new = Slowness(family, operation, short_s, long_s)
         result = min(result, new, key=lambda item: item.long_s) if repetition else new
         if result.is_linear or long_s >= MAX_CPU_S:
             break
     return result
-
-
-def _time_s(clock: Callable[[], float], pattern: re.Pattern[Any], call: Call, text: Any) -> float:
-    start_s = clock()
-    with _stopped_after(MAX_CPU_S):
-        call(pattern, text)
-    return clock() - start_s
 
 
 class _Stopped(Exception):

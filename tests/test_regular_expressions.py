@@ -1,4 +1,4 @@
-"""Tests that no text can stop a process: the time of every regular expression of the source is linear, and a new one is measured."""
+"""Tests that no text can stop a process: the time of every regular expression is linear, and a new one is measured too."""
 
 import re
 import subprocess
@@ -25,8 +25,8 @@ def test_time_of_every_regular_expression_is_linear() -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [r"\r+\n|\r", r"\s+$", r"\d+ hours", r"(?:\d+\s*,?\s*)+h", r"^.*-\d+-x$|(?:a|a)*b", rb"a*b"],
-    ids=["line ends", "end", "start", "neighbours", "nested", "bytes"],
+    [r"\d+ hours", r"(?:a|a)*b", rb"a*b"],
+    ids=["number", "nested", "bytes"],
 )
 def test_quadratic_time_is_found(pattern: str | bytes) -> None:
     assert not slowness(Expression("sample", re.compile(pattern))).is_linear
