@@ -8,7 +8,7 @@ from typing import Literal
 from longview.indexing.quotes import QUESTION_WORDS
 from longview.indexing.terms import STOP_WORDS, query_terms
 from longview.model.tasks.question import Question
-from longview.video.time_text import find_times
+from longview.video.time_text import find_times, replace_times
 from longview.video.timeline import Span
 
 QuestionKind = Literal["time", "mentions", "summary", "looks", "content"]
@@ -124,9 +124,7 @@ def _mention_topic(text: str) -> str | None:
 
 
 def _without_times(text: str, duration_s: float) -> str:
-    for reference in reversed(find_times(text, duration_s=duration_s)):
-        text = f"{text[: reference.text_start]} {text[reference.text_end :]}"
-    return text
+    return replace_times(text, find_times(text, duration_s=duration_s), lambda _: " ")
 
 
 def _content_words(text: str) -> list[str]:

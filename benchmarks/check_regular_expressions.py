@@ -32,8 +32,8 @@ MAX_SHORT_TIME_S = 0.05
 """CPU time of the long text up to which the ratio does not matter, in seconds."""
 SCREENED_RATIO = 12
 """Maximum ratio of the times of the short text and a tenth of it at which the long one is not measured, if the short one takes
-less than a 25th of `MAX_SHORT_TIME_S`: even with a quadratic part, the long one stays below that. Nor is it if the short one takes
-less than a hundredth."""
+less than a 25th of `MAX_SHORT_TIME_S`: even with a quadratic part, the long one stays below that. The long one is not measured
+either if the short one takes less than a hundredth."""
 MAX_CPU_S = 2.0
 """CPU time after which a measurement is stopped, in seconds."""
 REPETITIONS = 3

@@ -19,6 +19,8 @@ from longview.ui.render import format_span
 
 CITATION_MARGIN_S = 1.0
 """Maximum distance from a citation to the times that belong to it, in seconds. Models round the times that they name."""
+MAX_SEARCHED_CHARACTERS = 20_000
+"""Length of the beginning of an answer in which times are searched for, in characters: six times the longest reply."""
 _LENGTH = re.compile(r"(?:first|last)\b|(?<![^\s-])[^\s-]++-(?:hour|minute|second)\b", re.IGNORECASE)
 """A reference to a length, not to a time: "the first 10 seconds", "a 5-second countdown"."""
 _PREPOSITION = re.compile(r"(?:from|between|during|after|since|before|until|till)\b", re.IGNORECASE)
@@ -77,7 +79,7 @@ def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, fl
     """Split a text into the times inside citations, as clock times with their seconds, and the text between them."""
     end = 0
     # The end of the video does not matter, but must be finite: it is the end of "after 12.5 seconds".
-    for reference in find_times(text, duration_s=sys.float_info.max):
+    for reference in find_times(text[:MAX_SEARCHED_CHARACTERS], duration_s=sys.float_info.max):
         start_s = reference.span.start_s
         is_cited = any(span.start_s - CITATION_MARGIN_S <= start_s <= span.end_s + CITATION_MARGIN_S for span in citations)
         words = text[reference.text_start : reference.text_end]

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from longview.video.timeline import Span
@@ -191,6 +192,16 @@ def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]
         if reference is not None:
             references.append(reference)
     return tuple(references)
+
+
+def replace_times(text: str, references: Sequence[TimeReference], words_of: Callable[[TimeReference], str]) -> str:
+    """Return a text in which the times of `find_times` are replaced by the words that `words_of` returns for them."""
+    parts: list[str] = []
+    end = 0
+    for reference in references:
+        parts += [text[end : reference.text_start], words_of(reference)]
+        end = reference.text_end
+    return "".join([*parts, text[end:]])
 
 
 def _is_timestamp(match: re.Match[str]) -> bool:
