@@ -117,8 +117,10 @@ def _whole_values(body: str) -> Iterator[list[Any] | dict[str, Any]]:
             value, position = decoder.raw_decode(body, begin.start())
         except ValueError as error:
             # A string without an end is read to the end of the text, but its start is the position of the error.
-            has_end = isinstance(error, json.JSONDecodeError) and not error.msg.startswith("Unterminated")
-            failed_characters += (error.pos if has_end else len(body)) - begin.start()
+            if isinstance(error, json.JSONDecodeError) and not error.msg.startswith("Unterminated"):
+                failed_characters += error.pos - begin.start()
+            else:
+                failed_characters += len(body) - begin.start()
             position = begin.end()
             continue
         except RecursionError:

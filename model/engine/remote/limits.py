@@ -39,7 +39,8 @@ _CONTEXT_NAME = re.compile(_CONTEXT, re.IGNORECASE)
 _ENCODER_CACHE = "encoder cache"
 _ENCODER_CACHE_NAME = re.compile(_ENCODER_CACHE, re.IGNORECASE)
 _TOO_LONG = re.compile(
-    rf"{_CONTEXT}|{_ENCODER_CACHE}|(?:prompt|input) (?:is )?too long|too many (?:input )?tokens|exceed\w{0, 9}+ .{0, 200}context",
+    rf"{_CONTEXT}|{_ENCODER_CACHE}|(?:prompt|input) (?:is )?too long|too many (?:input )?tokens|"
+    r"exceed\w{0,9}+ .{0,200}context",
     re.IGNORECASE,
 )
 _IMAGES = re.compile(r"at most (\d{1,9}) image", re.IGNORECASE)
