@@ -28,65 +28,26 @@ SHORT_CHARACTERS, LONG_CHARACTERS = 10_000, 100_000
 """Lengths of the texts, in characters."""
 MAX_RATIO = 20
 """Maximum ratio of the times of the two lengths. Linear time has 10, quadratic time 100."""
-MAX_SHORT_TIME_S = 0.05
+NEGLIGIBLE_S = 0.05
 """CPU time of the long text up to which the ratio does not matter, in seconds."""
 SCREENED_RATIO = 12
 """Maximum ratio of the times of the short text and a tenth of it at which the long one is not measured, if the short one takes
-less than a 25th of `MAX_SHORT_TIME_S`: even with a quadratic part, the long one stays below that. The long one is not measured
+less than a 25th of `NEGLIGIBLE_S`: even with a quadratic part, the long one stays below that. The long one is not measured
 either if the short one takes less than a hundredth."""
 MAX_CPU_S = 2.0
 """CPU time after which a measurement is stopped, in seconds."""
 REPETITIONS = 3
 """Number of measurements if the first one is above the limit; the shortest counts."""
 STEMS = (
-    *(
-        "a",
-        " ",
-        "\n",
-        "\r",
-        "\r\n",
-        "1",
-        "1:",
-        "1,",
-        "1.",
-        "1 ",
-        ". ",
-        "!",
-        "<",
-        "<1:",
-        "<c ",
-        "<think>",
-        "</think>",
-        "{\\",
-        "&#",
-    ),
-    *(
-        "[",
-        "![](",
-        "(",
-        '"',
-        '\\"',
-        '."',
-        "- ",
-        "-",
-        "*",
-        "_",
-        "```",
-        "<|",
-        "half a ",
-        "5 - ",
-        "1 hour ",
-        "Ab Cd",
-        "http://",
-        "@",
-    ),
-    *("あ", "。」", "언제말", "いつ話", "event happens ", "exceed ", "&#"),
-)
+    "a", " ", "\t", "\n", "\r", "\r\n", "1", "1:", "1,", "1.", "1 ", ". ", "!", "<", "<1:", "<c ", "<think>", "</think>", "{\\",
+    "[", "![](", "(", '"', '\\"', '."', "- ", "-", "*", "_", "```", "<|", "&#", "@", "http://", "half a ", "5 - ", "1 hour ",
+    "Ab Cd", "あ", "。」", "언제말", "いつ話", "event happens ", "exceed ",
+)  # fmt: skip
 """Texts that are repeated up to the length. Expressions have loops on characters, numbers, words, marks and tags."""
 BEGINNINGS = (
-    *(("x", " "), ("x", "!"), ("1", " "), ("from 5", " "), ("[1 - ", "1"), ("a", "\u0301"), ("<think>", "a"), ('"a": "', "\\\\")),
-    *(("- [", " "), ("when is ", "x "), ("1.", "\n"), ('{"range": "', "1"), ("answer", " "), ("<0 - 1>", "!")),
-)
+    ("x", " "), ("x", "!"), ("1", " "), ("from 5", " "), ("[1 - ", "1"), ("a", "\u0301"), ("<think>", "a"), ('"a": "', "\\\\"),
+    ("- [", " "), ("when is ", "x "), ("1.", "\n"), ('{"range": "', "1"), ("answer", " "), ("<0 - 1>", "!"),
+)  # fmt: skip
 """Texts before the repeated one, which begin what an expression searches for."""
 ENDING = "\x00"
 """Character after the repetitions that no expression expects, so that what precedes it is tried in all ways."""
@@ -147,7 +108,7 @@ class Slowness:
     def is_linear(self) -> bool:
         """Whether the time is within the limits."""
         is_stopped = max(self.short_s, self.long_s) >= MAX_CPU_S
-        return self.long_s <= MAX_SHORT_TIME_S or (self.ratio <= MAX_RATIO and not is_stopped)
+        return self.long_s <= NEGLIGIBLE_S or (self.ratio <= MAX_RATIO and not is_stopped)
 
 
 # -- finding -----------------------------------------------------------------------------------------------------------
@@ -290,16 +251,7 @@ def slowness(expression: Expression) -> Slowness:
     for name, family in families().items():
         # The ending makes a search no faster; for the others, an expression may match the whole text without it.
         for operation, ending in [*((operation, ENDING) for operation in OPERATIONS), ("match", ""), ("fullmatch", "")]:
-
-            def time_s(clock: Callable[[], float], characters: int) -> float:
-                text: Any = text_of(family, characters, ending)  # noqa: B023
-                if isinstance(expression.pattern.pattern, bytes):
-                    text = text.encode()
-                with _stopped_after(MAX_CPU_S):
-                    start_s = clock()
-                    OPERATIONS[operation](expression.pattern, text)  # noqa: B023
-                return clock() - start_s
-
+            time_s = functools.partial(_time_s, expression.pattern, family, ending, operation)
             result = _measured(time_s, f"{name}{' + end' if ending else ''}", operation)
             if not result.is_linear:
                 return result
@@ -307,13 +259,30 @@ def slowness(expression: Expression) -> Slowness:
     return worst
 
 
+def _time_s(
+    pattern: re.Pattern[Any],
+    family: tuple[str, str],
+    ending: str,
+    operation: str,
+    clock: Callable[[], float],
+    characters: int,
+) -> float:
+    text: Any = text_of(family, characters, ending)
+    if isinstance(pattern.pattern, bytes):
+        text = text.encode()
+    start_s = clock()
+    with _stopped_after(MAX_CPU_S):
+        OPERATIONS[operation](pattern, text)
+    return clock() - start_s
+
+
 def _measured(time_s: Callable[[Callable[[], float], int], float], family: str, operation: str) -> Slowness:
     result = Slowness(family, operation, 0.0, 0.0)
     for repetition in range(REPETITIONS):
         # The clock of the CPU time is too coarse for short texts; that of the wall time shows too much, and a ratio too small.
         short_s = time_s(time.perf_counter, SHORT_CHARACTERS)
-        is_quick = short_s <= MAX_SHORT_TIME_S / 100 or (
-            short_s <= MAX_SHORT_TIME_S / 25 and short_s <= SCREENED_RATIO * time_s(time.perf_counter, SHORT_CHARACTERS // 10)
+        is_quick = short_s <= NEGLIGIBLE_S / 100 or (
+            short_s <= NEGLIGIBLE_S / 25 and short_s <= SCREENED_RATIO * time_s(time.perf_counter, SHORT_CHARACTERS // 10)
         )
         is_known = is_quick or short_s >= MAX_CPU_S
         long_s = 10 * short_s if is_known else time_s(time.process_time, LONG_CHARACTERS)
@@ -352,8 +321,9 @@ def main(places: list[str]) -> int:
     rows: list[tuple[Slowness, Expression]] = []
     for expression in expressions():
         if not places or any(place in expression.place for place in places):
+            # If the check hangs, this is the last line.
+            print(expression.place, file=sys.stderr, flush=True)
             rows.append((slowness(expression), expression))
-            print(f"\r{len(rows)}", end="", file=sys.stderr, flush=True)
     print("| expression | worst family | operation | 100,000 characters (ms) | ratio | linear |\n|---|---|---|---|---|---|")
     for row, expression in sorted(rows, key=lambda pair: (not pair[0].is_linear, pair[0].long_s)):
         times = f"{'> ' if row.long_s >= MAX_CPU_S else ''}{row.long_s * 1000:.1f} | {row.ratio:.1f}"

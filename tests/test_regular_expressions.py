@@ -18,7 +18,7 @@ def test_time_of_every_regular_expression_is_linear() -> None:
     try:
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=MAX_CHECK_S, check=False)
     except subprocess.TimeoutExpired as error:
-        pytest.fail(f"the check hangs; it had measured these expressions: {error.stderr!r}")
+        pytest.fail(f"the check hangs at {(error.stderr or b'').split()[-1:]}")
     problems = [line for line in result.stdout.splitlines() if "**no**" in line or "compile it" in line]
     assert (result.returncode, problems) == (0, []), result.stderr[-2000:]
 
