@@ -40,6 +40,8 @@ from longview.video.timeline import Span
 
 MAX_ID_CHARACTERS = 40
 """Maximum length of a reference that may be an id: the number of digits of a content hash."""
+_UNSAFE_IN_STEM = re.compile(r"[^\w.-]++")
+_UNSAFE_IN_SUFFIX = re.compile(r"[^\w.]++")
 COPY_BLOCK_BYTES = 1 << 22
 END_SLACK_S = 0.5
 """Maximum time by which a requested end may exceed the video's end, in seconds: displayed lengths are rounded."""
@@ -397,5 +399,5 @@ def write_errors(target: Path) -> Iterator[None]:
 def safe_name(name: str) -> str:
     """Return a file name without characters that mean something to a file system or a shell, at most 80 characters long."""
     stem, suffix = Path(name).stem, Path(name).suffix
-    clean = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:60] or "video"
-    return clean + re.sub(r"[^\w.]+", "", suffix)[:12].lower()
+    clean = _UNSAFE_IN_STEM.sub("_", stem).strip("._-")[:60] or "video"
+    return clean + _UNSAFE_IN_SUFFIX.sub("", suffix)[:12].lower()

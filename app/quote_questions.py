@@ -8,7 +8,7 @@ from typing import Literal
 from longview.indexing.quotes import QUESTION_WORDS
 from longview.indexing.terms import STOP_WORDS, query_terms
 from longview.model.tasks.question import Question
-from longview.video.time_text import find_times
+from longview.video.time_text import find_times, replace_times
 from longview.video.timeline import Span
 
 QuestionKind = Literal["time", "mentions", "summary", "looks", "content"]
@@ -17,23 +17,25 @@ _SAYING = (
     r"mention(?:ed|s)?|said|sa(?:y|ys)|talk(?:ed|s|ing)? about|discuss(?:ed|es)?|br(?:ing|ings|ought) up|c(?:ome|omes|ame) up|"
     r"named|spoken (?:of|about)|refer(?:red|s)? to|quoted|cited|shown|displayed|visible|on screen|appears?|shows? up|seen"
 )
+_SPACE = r"(?<!\s)\s++"
+"""White space after a topic. Without the condition, each space of a run would be tried as its beginning."""
 _MENTIONS = tuple(
-    re.compile(pattern, re.IGNORECASE)
+    re.compile(rf"\A(?:{pattern})", re.IGNORECASE)
     for pattern in (
         # "When is X mentioned?", "When does she bring up X?", "How often is X mentioned?", "Where do they talk about X?"
-        r"(?:when|where(?: in the video)?|how (?:often|many times)|at (?:what|which) (?:time|point|moment)s?)\s+"
-        rf"(?:is|are|was|were|does|do|did|has|have|gets?)\s+(?P<topic>.+?)\s+(?:been\s+|get\s+)?(?:{_SAYING})",
-        r"(?:when|where(?: in the video)?|how (?:often|many times)|at (?:what|which) (?:time|point|moment)s?)\s+"
-        r"(?:does|do|did|has|have)\s+(?:he|she|it|they|we|i|you|someone|somebody|anyone|anybody|the \w+)\s+"
-        rf"(?:{_SAYING})\s+(?P<topic>.+)",
-        r"wann (?:wird|werden|wurde|wurden)\s+(?P<topic>.+?)\s+(?:erwähnt|genannt|gesagt|gezeigt|angesprochen|besprochen)",
-        r"wann (?:erwähnt|nennt|sagt|zeigt)\s+(?:er|sie|man|jemand)\s+(?P<topic>.+)",
-        r"¿?\s*cuándo se (?:menciona|habla de|dice|muestra|nombra)n?\s+(?:a\s+)?(?P<topic>.+)",
-        r"quand (?:est-ce qu[’']on |parle-t-on d[e’']\s*|mentionne-t-on |est mentionnée? )\s*(?P<topic>.+)",
-        r"(?P<topic>.+?)(?:은|는|이|가|을|를)?\s*언제\s*(?:언급|말|나오|등장|나와|이야기)\S*",
-        r"(?P<topic>.+?)(?:は|が|を)?(?:いつ|どこで)(?:言及|話|出|登場|触れ)\S*",
+        r"(?:when|where(?: in the video)?|how (?:often|many times)|at (?:what|which) (?:time|point|moment)s?)\s++"
+        rf"(?:is|are|was|were|does|do|did|has|have|gets?)\s++(?P<topic>.+?){_SPACE}(?:been\s++|get\s++)?(?:{_SAYING})",
+        r"(?:when|where(?: in the video)?|how (?:often|many times)|at (?:what|which) (?:time|point|moment)s?)\s++"
+        r"(?:does|do|did|has|have)\s++(?:he|she|it|they|we|i|you|someone|somebody|anyone|anybody|the \w++)\s++"
+        rf"(?:{_SAYING})\s++(?P<topic>.+)",
+        rf"wann (?:wird|werden|wurde|wurden)\s++(?P<topic>.+?){_SPACE}(?:erwähnt|genannt|gesagt|gezeigt|angesprochen|besprochen)",
+        r"wann (?:erwähnt|nennt|sagt|zeigt)\s++(?:er|sie|man|jemand)\s++(?P<topic>.+)",
+        r"¿?\s*+cuándo se (?:menciona|habla de|dice|muestra|nombra)n?\s++(?:a\s++)?(?P<topic>.+)",
+        r"quand (?:est-ce qu[’']on |parle-t-on d[e’']|mentionne-t-on |est mentionnée? )\s*+(?P<topic>.+)",
+        r"(?P<topic>.+?)(?:은|는|이|가|을|를)?(?<!\s)\s*+언제\s*+(?:언급|말|나오|등장|나와|이야기)\S{0,40}",
+        r"(?P<topic>.+?)(?:は|が|を)?(?:いつ|どこで)(?:言及|話|出|登場|触れ)\S{0,40}",
         r"(?:什么时候|何时|哪里)(?:提到|说到|讲到|出现|谈到)(?:了)?(?P<topic>.+)",
-        r"(?P<topic>.+?)(?:是)?(?:在)?(?:什么时候|何时)(?:被)?(?:提到|出现|说到)\S*",
+        r"(?P<topic>.+?)(?:是)?(?:在)?(?:什么时候|何时)(?:被)?(?:提到|出现|说到)\S{0,40}",
     )
 )
 _OVERVIEW_WORDS = frozenset(
@@ -48,7 +50,7 @@ _IN_WORDS = re.compile(
     re.IGNORECASE,
 )
 _SUMMARY = re.compile(
-    r"\b(?:what(?:['’]s| is| was| are)?\s+(?:it|this|that|they|(?:this|the)\s+\w+(?:\s+\w+)?)\s+(?:all\s+)?about|"
+    r"\b(?:what(?:['’]s| is| was| are)?\s++(?:it|this|that|they|(?:this|the)\s++\w++(?:\s++\w++)?)\s++(?:all\s++)?about|"
     r"what(?:['’]s| is) (?:in|the (?:subject|topic|content)s? of) (?:it|this|the video)|"
     r"summar(?:y|i[sz]e|ies)|overview|outline|main (?:points?|topics?|ideas?)|(?:what|which) topics?|tl;?dr|chapters?|"
     r"worum geht (?:es|'s)|zusammenfass\w+|de qué (?:se )?trata|resum(?:en|e|ir)|de quoi (?:parle|s['’]agit)|résum\w+)\b"
@@ -73,7 +75,9 @@ _TIME_WORDS_TEXT = """
 """
 _TIME_WORDS = frozenset(_TIME_WORDS_TEXT.split())
 """Words of a question that asks for nothing but what is said and shown at a time."""
-_LEADING = re.compile(r"^(?:the|a|an|any|of|about|der|die|das|den|el|la|los|las|le|les)\s+", re.IGNORECASE)
+_LEADING = re.compile(r"^(?:(?:the|a|an|any|of|about|der|die|das|den|el|la|los|las|le|les)\s++)++", re.IGNORECASE)
+_PARENTHESIS = re.compile(r"\([^()]*+\)")
+_WORD = re.compile(r"[^\W_]++")
 
 
 @dataclass(frozen=True)
@@ -114,19 +118,15 @@ def _mention_topic(text: str) -> str | None:
     for pattern in _MENTIONS:
         if match := pattern.fullmatch(text):
             # An explanation in parentheses is not what is said.
-            topic = re.sub(r"\([^)]*\)", " ", match["topic"]).strip(" \"'“”‘’«»「」,")
-            while (shorter := _LEADING.sub("", topic)) != topic:
-                topic = shorter
+            topic = _LEADING.sub("", _PARENTHESIS.sub(" ", match["topic"]).strip(" \"'“”‘’«»「」,"))
             return " ".join(topic.split()) or None
     return None
 
 
 def _without_times(text: str, duration_s: float) -> str:
-    for reference in reversed(find_times(text, duration_s=duration_s)):
-        text = f"{text[: reference.text_start]} {text[reference.text_end :]}"
-    return text
+    return replace_times(text, find_times(text, duration_s=duration_s), lambda _: " ")
 
 
 def _content_words(text: str) -> list[str]:
-    words = re.findall(r"[^\W_]+", text.lower())
+    words = _WORD.findall(text.lower())
     return [word for word in words if word not in STOP_WORDS | QUESTION_WORDS | _TIME_WORDS]

@@ -323,7 +323,7 @@ class Longview:
         self, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
     ) -> SubtitleImport:
         """Add a subtitle file, or a transcript without times, to a video; see `longview.app.subtitle_import`."""
-        return import_subtitles(self.library, entry, path, language=language, offset_s=offset_s)
+        return import_subtitles(self.library, self.decoder, entry, path, language=language, offset_s=offset_s)
 
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """Return the conversation about a video, oldest turn first."""

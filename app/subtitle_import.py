@@ -7,9 +7,10 @@ from longview.app.errors import BadRequest
 from longview.app.sources.subtitles import add_subtitles
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.tracks import Track
-from longview.video.subtitles import SUBTITLE_SUFFIXES, read_subtitles
+from longview.video.decoder import Decoder
+from longview.video.subtitles import SUBTITLE_SUFFIXES
 from longview.video.time_text import format_time
-from longview.video.transcript import align_transcript, read_transcript
+from longview.video.transcript import align_transcript
 
 TRANSCRIPT_SUFFIXES = (".txt", ".md")
 """Suffixes of transcripts without times."""
@@ -33,7 +34,7 @@ class SubtitleImport:
 
 
 def import_subtitles(
-    library: Library, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
+    library: Library, decoder: Decoder, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
 ) -> SubtitleImport:
     """Add a subtitle file to a video; replace subtitles of the same file name. A transcript is aligned with the speech.
 
@@ -48,7 +49,7 @@ def import_subtitles(
     unmatched_share: float | None = None
     unmatched: tuple[str, ...] = ()
     if suffix in SUBTITLE_SUFFIXES:
-        subtitles = read_subtitles(path, offset_s=offset_s).clipped_to(entry.duration_s)
+        subtitles = decoder.subtitle_file(path, offset_s=offset_s).clipped_to(entry.duration_s)
         segments, language, problems = subtitles.segments, language or subtitles.language, subtitles.problems
     elif suffix in TRANSCRIPT_SUFFIXES:
         if offset_s:
@@ -60,7 +61,7 @@ def import_subtitles(
                 f"{path.name} has no times, and the speech of {entry.title} is not in the library; "
                 "run `longview index --sources speech` first."
             )
-        alignment = align_transcript(read_transcript(path), words)
+        alignment = align_transcript(decoder.transcript(path), words)
         language = language or next((segment.language for segment in speech if segment.language), None)
         segments = alignment.segments
         unmatched_share, unmatched = alignment.unmatched_share, alignment.unmatched

@@ -17,10 +17,12 @@ MIN_COVERAGE = 0.55
 may name a topic in more words than the video."""
 MAX_PASSAGES = 10_000
 """Maximum number of passages with a word of the topic that are examined."""
-_NAME = re.compile(r"\b[A-Z][^\W\d_]+(?:\s+[A-Z][^\W\d_]+)+")
+_NAME = re.compile(r"\b[A-Z][^\W\d_]++(?:\s++[A-Z][^\W\d_]++)++")
 """A name of several words, each with a capital letter."""
 _CAPITALISED = re.compile(r"(?<=\s)[A-Z]\w+")
 """A word with a capital letter that does not begin a topic: mostly a name."""
+MAX_NAME_CHARACTERS = 80
+"""Maximum length of what is read before the last word of a name, in characters."""
 NAME_FACTOR = 2.0
 """Factor of the weight of a word with a capital letter: "the book of Genesis" may be mentioned as "Genesis"."""
 EXAMINED_PASSAGES = 20
@@ -52,6 +54,11 @@ def find_mentions(
     return _merge(mentions)
 
 
+def name_pattern(word: str) -> re.Pattern[str]:
+    """Return an expression for the last word of a name."""
+    return re.compile(rf"\b{re.escape(word)}\b")
+
+
 @dataclass(frozen=True)
 class _Name:
     """A name of several words, which is often shortened to the last one."""
@@ -61,8 +68,8 @@ class _Name:
 
     def is_shortened_in(self, text: str) -> bool:
         """Whether a text has the last word as a name, and not as a part of another one: "Church Street" for "Upper Street"."""
-        for match in re.finditer(rf"\b{re.escape(self.words[-1])}\b", text):
-            before = text[: match.start()].split()
+        for match in name_pattern(self.words[-1]).finditer(text):
+            before = text[max(0, match.start() - MAX_NAME_CHARACTERS) : match.start()].split()
             if not before or not before[-1][0].isupper() or before[-1].strip(".") in (*self.words, *_TITLES):
                 return True
         return False

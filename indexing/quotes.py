@@ -61,7 +61,7 @@ _GERMAN_WORDS = frozenset(
 _PRONOUN = re.compile(
     r"(?:he|she|they|it|his|her|their|this|that|these|those|er|sie|es|él|ella|ellos|ellas|il|elle|ils|elles)", re.IGNORECASE
 )
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
+_WORD = re.compile(r"[^\W_]++(?:['’][^\W\d_]++)*+")
 
 
 @dataclass(frozen=True)

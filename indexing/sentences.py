@@ -11,7 +11,8 @@ MAX_SENTENCE_S = 20.0
 """Maximum length of a sentence, in seconds. Automatic transcripts may have no punctuation."""
 MAX_PAUSE_S = 2.0
 """Maximum pause within a sentence, in seconds."""
-_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’»)\]]*$")
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]]*+$")
+_UNSPACED_END = re.compile(r"(?<=[。！？!?…])")
 _ABBREVIATION = re.compile(r"^(?:[A-Za-z]\.|(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|z\.B|Sr|Jr)\.)$")
 
 
@@ -66,7 +67,7 @@ def _words(segment: Segment) -> Iterator[Word]:
     if segment.words or segment.language not in UNSPACED_LANGUAGES:
         yield from timed_words(segment)
         return
-    parts = [part for part in re.split(r"(?<=[。！？!?…])", segment.text) if part.strip()]
+    parts = [part for part in _UNSPACED_END.split(segment.text) if part.strip()]
     total, position = max(1, len("".join(parts))), 0
     for part in parts:
         start_s = segment.span.start_s + segment.span.duration_s * position / total

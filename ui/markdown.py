@@ -19,9 +19,17 @@ from longview.ui.render import format_span
 
 CITATION_MARGIN_S = 1.0
 """Maximum distance from a citation to the times that belong to it, in seconds. Models round the times that they name."""
-_LENGTH = re.compile(r"(?:first|last)\b|[^\s-]+-(?:hour|minute|second)\b", re.IGNORECASE)
+MAX_SEARCHED_CHARACTERS = 20_000
+"""Length of the beginning of an answer in which times are searched for, in characters: six times the longest reply."""
+_LENGTH = re.compile(r"(?:first|last)\b|(?<![^\s-])[^\s-]++-(?:hour|minute|second)\b", re.IGNORECASE)
 """A reference to a length, not to a time: "the first 10 seconds", "a 5-second countdown"."""
 _PREPOSITION = re.compile(r"(?:from|between|during|after|since|before|until|till)\b", re.IGNORECASE)
+_SECONDS = re.compile(r"(?<!\d)\d++\.\d")
+_MARK = re.compile(r"([\\`*_{}\[\]()#+!|>~$])")
+"""A character that means something in Markdown."""
+_LIST_NUMBER = re.compile(r"^([^\S\n]*+\d++)\.", re.MULTILINE)
+_ADDRESS_MARK = re.compile(r":(?=//)|(?<=www)\.|@", re.IGNORECASE)
+"""A character that makes a web or mail address."""
 
 
 def answer(text: str, citations: Sequence[Span] = (), *, are_listed: bool = True) -> str:
@@ -71,7 +79,7 @@ def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, fl
     """Split a text into the times inside citations, as clock times with their seconds, and the text between them."""
     end = 0
     # The end of the video does not matter, but must be finite: it is the end of "after 12.5 seconds".
-    for reference in find_times(text, duration_s=sys.float_info.max):
+    for reference in find_times(text[:MAX_SEARCHED_CHARACTERS], duration_s=sys.float_info.max):
         start_s = reference.span.start_s
         is_cited = any(span.start_s - CITATION_MARGIN_S <= start_s <= span.end_s + CITATION_MARGIN_S for span in citations)
         words = text[reference.text_start : reference.text_end]
@@ -86,7 +94,7 @@ def _clock_time(reference: TimeReference, words: str) -> str:
     """Rewrite a time or range in the format of the page: "From 2 to 3.5 seconds" -> "From 0:00:02.0 to 0:00:03.5"."""
     if reference.is_point:
         return format_time(reference.span.start_s)
-    times = [format_time(float(number)) for number in re.findall(r"\d+\.\d", reference.in_seconds)]
+    times = [format_time(float(number)) for number in _SECONDS.findall(reference.in_seconds)]
     preposition = _PREPOSITION.match(words)
     if preposition is None:
         return " – ".join(times)
@@ -103,11 +111,11 @@ def _link(text: str, time_s: float) -> str:
 
 def escaped_markdown(text: str) -> str:
     """Escape a text so that Markdown shows it as it is: a model cannot insert images, links or HTML."""
-    escaped_text = re.sub(r"([\\`*_{}\[\]()#+!|>~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    escaped_text = _MARK.sub(r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
     # A line that begins with a number and a full stop would become a list.
-    escaped_text = re.sub(r"^(\s*\d+)\.", r"\1&#46;", escaped_text, flags=re.MULTILINE)
+    escaped_text = _LIST_NUMBER.sub(r"\1&#46;", escaped_text)
     # Bare web and mail addresses would become links too.
-    return re.sub(r":(?=//)|(?<=www)\.|@", lambda mark: f"&#{ord(mark[0])};", escaped_text, flags=re.IGNORECASE)
+    return _ADDRESS_MARK.sub(lambda mark: f"&#{ord(mark[0])};", escaped_text)
 
 
 def history(answers: Sequence[AnsweredQuestion]) -> list[dict[str, str]]:

@@ -13,10 +13,12 @@ TRACK = "subtitles"
 """Source of all segments that come from subtitles or transcripts."""
 MAX_CUES = 200_000
 """Maximum number of subtitles in a file or stream: more than one per second in two days of video."""
+MAX_CUE_CHARACTERS = 10_000
+"""Maximum length of the text of a subtitle, in characters: 20 minutes of fast speech. Longer ones are cut."""
 TAG = re.compile(
     r"</?(?:[ibus]|em|strong|big|small|tt|sub|sup|strike|del)\s{0,3}>"
     r"|</?(?:font|c|v|lang|ruby|rt|span|p|div|a)(?:[\s.][^<>]*)?>"
-    r"|<\d+:[\d:.]*>",
+    r"|<\d++:[\d:.]*+>",
     re.IGNORECASE,
 )
 """The tags of SRT and WebVTT, and the times within WebVTT lines. Any other text in angle brackets, such as `<unk>`, is shown."""
@@ -99,11 +101,13 @@ def segments_from(
         UnreadableSubtitles: there are more cues than `MAX_CUES`.
     """
     segments: dict[tuple[Span, str], Segment] = {}
-    reversed_count = before_count = clamped_count = repeated_count = 0
+    long_count = reversed_count = before_count = clamped_count = repeated_count = 0
     for count, cue in enumerate(cues, start=1):
         check_count(count, name)
         if not cue.text:
             continue
+        long_count += len(cue.text) > MAX_CUE_CHARACTERS
+        text = cue.text[:MAX_CUE_CHARACTERS]
         start_s, end_s = cue.start_s + offset_s, cue.end_s + offset_s
         if end_s < start_s:
             reversed_count += 1
@@ -113,12 +117,13 @@ def segments_from(
             continue
         clamped_count += start_s < 0
         span = Span(max(0.0, start_s), end_s)
-        repeated_count += (span, cue.text) in segments
-        segments.setdefault((span, cue.text), Segment(span, cue.text, TRACK, language))
-    before = "before the start of the video"
+        repeated_count += (span, text) in segments
+        segments.setdefault((span, text), Segment(span, text, TRACK, language))
+    before, long = "before the start of the video", f"more than {MAX_CUE_CHARACTERS} characters"
     problems = (
         count_sentence(reversed_count, "ends before it starts and was left out", "end before they start and were left out"),
         count_sentence(before_count, f"is {before} and was left out", f"are {before} and were left out"),
+        count_sentence(long_count, f"has {long} and was cut", f"have {long} and were cut"),
         count_sentence(clamped_count, f"starts {before} and was cut", f"start {before} and were cut"),
         count_sentence(repeated_count, "repeats another one and was left out", "repeat others and were left out"),
     )

@@ -8,8 +8,8 @@ available while the others still decode, and memory does not grow with the video
 import bisect
 import logging
 import os
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -150,6 +150,26 @@ class Decoder:
         except DecoderDied as error:
             raise UnreadableSubtitles(f"The subtitles of {video.path} cannot be read. {error}") from error
 
+    def subtitle_file(self, path: Path, *, offset_s: float = 0.0, progress: Progress = NO_PROGRESS) -> SubtitleFile:
+        """Read a subtitle file. `offset_s`: seconds that are added to all times.
+
+        Raises:
+            UnreadableSubtitles: as `longview.video.subtitles.read_subtitles`; also if reading hangs or crashes.
+            Cancelled: the operation was cancelled; the process is stopped.
+        """
+        with _side_file_errors(path), self.pool.process() as process:
+            return process.subtitle_file(path, offset_s=offset_s, progress=progress)
+
+    def transcript(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
+        """Read a transcript without times.
+
+        Raises:
+            UnreadableSubtitles: as `longview.video.transcript.read_transcript`; also if reading hangs or crashes.
+            Cancelled: the operation was cancelled; the process is stopped.
+        """
+        with _side_file_errors(path), self.pool.process() as process:
+            return process.transcript(path, progress)
+
     # -- decoding -------------------------------------------------------------------------------------------------
 
     def audio(
@@ -271,6 +291,15 @@ class Decoder:
                 segments.append([])
             segments[-1].append(time_s)
         return list(segments)
+
+
+@contextmanager
+def _side_file_errors(path: Path) -> Iterator[None]:
+    """Name the file in the errors of the process that reads it."""
+    try:
+        yield
+    except (DecoderDied, UnreadableVideo) as error:
+        raise UnreadableSubtitles(f"{path} cannot be read. {error}") from error
 
 
 class _Chunk:

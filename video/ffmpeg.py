@@ -38,6 +38,8 @@ INSTALL_HINT = "install ffmpeg, or restore Longview's own copy with `pip install
 """What to do if no ffmpeg program can be started; the wheels of imageio-ffmpeg contain one."""
 MAX_STDERR_BYTES = 1 << 14
 """Maximum number of bytes read from the end of a failed ffmpeg's stderr; a damaged file can cause an error per frame."""
+_VERSION = re.compile(r"ffmpeg version n?(\d{1,9})[.\s-]")
+_DEVELOPMENT_VERSION = re.compile(r"ffmpeg version (?:N-|git)")
 MIN_MAJOR_VERSION = 6
 """Minimum major version of the system's ffmpeg; older versions lack required decoders and `-fps_mode` behaviour."""
 
@@ -64,10 +66,10 @@ def ffmpeg_major_version(program: str) -> int:
         output = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    match = re.match(r"ffmpeg version n?(\d+)[.\s-]", output)
+    match = _VERSION.match(output)
     if match:
         return int(match[1])
-    return 999 if re.match(r"ffmpeg version (?:N-|git)", output) else 0
+    return 999 if _DEVELOPMENT_VERSION.match(output) else 0
 
 
 def run(stream: "ffmpeg.nodes.OutputStream", *, timeout_s: float, progress: Progress = NO_PROGRESS) -> None:

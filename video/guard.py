@@ -42,6 +42,7 @@ SOUND_SUFFIXES = (".mp3", ".m4a", ".wav", ".flac", ".ogg", ".opus", ".aac", ".wm
 """Usual suffixes of files with only sound, in lower case."""
 MEDIA_SUFFIXES = VIDEO_SUFFIXES + SOUND_SUFFIXES
 """Usual suffixes of all files that can be indexed, in lower case."""
+ADDRESS_SLASHES = re.compile(r":/++")
 WEB_ADDRESS = re.compile(r"(https?|ftps?|rtsp|rtmp):/", re.IGNORECASE)
 SHOWN_CHARACTERS = 60
 """Maximum number of characters of a path that is too long in a message."""
@@ -109,7 +110,7 @@ def _missing_reason(text: str, error: OSError | RuntimeError) -> str:
     code = error.errno if isinstance(error, OSError) else None
     if code in (errno.ENOENT, errno.ENOTDIR) and WEB_ADDRESS.match(text):
         # A `Path` has joined the two slashes.
-        address = re.sub(r":/+", "://", text, count=1)
+        address = ADDRESS_SLASHES.sub("://", text, count=1)
         return f"{address} is a web address; download the video first, and specify the path of its file."
     if code == errno.ENAMETOOLONG:
         return f"The path {text[:SHOWN_CHARACTERS]}… is too long; no file has that name."

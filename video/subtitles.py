@@ -7,11 +7,12 @@ for one malformed line.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
-from longview.video.cues import Cue, ass_text, count_sentence, html_text, join_sentences, segments_from
+from longview.video.cues import MAX_CUES, Cue, ass_text, check_count, count_sentence, html_text, join_sentences, segments_from
 from longview.video.errors import UnreadableSubtitles
 from longview.video.guard import VIDEO_SUFFIXES
 from longview.video.language_tags import CODES, language_code
@@ -23,6 +24,8 @@ SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
 """Suffixes of subtitle files, in lower case."""
 MAX_SUBTITLE_BYTES = 20 << 20
 """Maximum size of a subtitle file, in bytes. Dialogue takes 0.1 MB per hour; only files with embedded fonts are larger."""
+HEARTBEAT_LINES = 5000
+"""Number of lines after which a heartbeat follows: they take about 50 ms."""
 FLAGS = frozenset({"forced", "sdh", "cc", "default", "full", "signs", "songs", "dialogue", "commentary", "auto", "orig"})
 """Parts of a file name that say which subtitles a file has, but not their language."""
 HEARING_IMPAIRED = "hi"
@@ -34,10 +37,14 @@ BROKEN_TIMING_LINE = re.compile(r"\s{0,9}-?\d{1,4}\s?:.{0,40}-->")
 """The start of a line that was meant to state times."""
 ASS_TIME = re.compile(rf"\s{{0,9}}{TIME}\s{{0,9}}$")
 CUE_NUMBER = re.compile(r"\s{0,9}\d{1,9}\s{0,9}$")
-INLINE_TIME = re.compile(r"<\d+:[\d:.]+>")
+INLINE_TIME = re.compile(r"<\d++:[\d:.]++>")
 """A time within a WebVTT line, from which on the next word is shown."""
 ASS_FIELDS: tuple[str, ...] = ("layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text")
 """Fields of a dialogue line in ASS and SSA files that do not state them."""
+LINE_END = re.compile(r"(?<!\r)\r++\n|\r")
+"""The end of a line other than a line feed alone. Some programs write two carriage returns per line, which would be a blank line
+between all lines."""
+LANGUAGE_JOINT = re.compile("[-_]")
 ASS_SECTION = re.compile(r"\[(?:script info|events|v4\+? styles)\]", re.IGNORECASE)
 
 
@@ -100,14 +107,16 @@ def _is_named_after(path: Path, stem: str) -> bool:
     return f"{_comparable(path.stem)}.".startswith(f"{stem}.")
 
 
-def read_subtitles(path: Path, *, offset_s: float = 0.0) -> SubtitleFile:
-    """Read a subtitle file. `offset_s`: seconds that are added to all times.
+def read_subtitles(path: Path, *, offset_s: float = 0.0, heartbeat: Callable[[], None] = lambda: None) -> SubtitleFile:
+    """Read a subtitle file. `offset_s`: seconds that are added to all times. `heartbeat` is called every few thousand lines.
+
+    Anyone may have written the file; the application reads it with `Decoder.subtitle_file`, in a process with limits.
 
     Raises:
         UnreadableSubtitles: the file cannot be read, is too large, is not text, or contains no subtitles.
     """
     language = _language_in(path.name)
-    return _parse(read_text_file(path, max_bytes=MAX_SUBTITLE_BYTES, language=language), path, language, offset_s)
+    return _parse(read_text_file(path, max_bytes=MAX_SUBTITLE_BYTES, language=language), path, language, offset_s, heartbeat)
 
 
 def parse_subtitles(content: bytes, name: str, *, offset_s: float = 0.0) -> SubtitleFile:
@@ -126,19 +135,22 @@ def _language_in(file_name: str) -> str | None:
 
 
 def _is_language(part: str) -> bool:
-    return re.split("[-_]", part)[0] in CODES
+    return LANGUAGE_JOINT.split(part)[0] in CODES
 
 
-def _parse(decoded: DecodedText, path: Path, language: str | None, offset_s: float) -> SubtitleFile:
-    # Some programs write two carriage returns per line, which would be a blank line between all lines.
-    lines = re.sub(r"\r+\n|\r", "\n", decoded.text).split("\n")
+def _parse(
+    decoded: DecodedText, path: Path, language: str | None, offset_s: float, heartbeat: Callable[[], None] = lambda: None
+) -> SubtitleFile:
+    lines = LINE_END.sub("\n", decoded.text).split("\n")
     head = decoded.text[:4096].lstrip("\ufeff \t\r\n")
+    is_ass = not head.startswith("WEBVTT") and bool(ASS_SECTION.search(head))
+    _check_cue_count(lines, str(path), is_ass=is_ass)
     if head.startswith("WEBVTT"):
-        parsed, broken = _vtt_cues(lines)
-    elif ASS_SECTION.search(head):
-        parsed, broken = _ass_cues(lines)
+        parsed, broken = _vtt_cues(lines, heartbeat)
+    elif is_ass:
+        parsed, broken = _ass_cues(_with_heartbeats(lines, heartbeat))
     else:
-        parsed, broken = _srt_cues(lines)
+        parsed, broken = _srt_cues(_with_heartbeats(lines, heartbeat))
     if not parsed:
         raise UnreadableSubtitles(f"{path} contains no subtitles that can be read; choose an SRT, WebVTT, ASS or SSA file.")
     segments, problems = segments_from(parsed, name=str(path), language=language, offset_s=offset_s)
@@ -147,7 +159,23 @@ def _parse(decoded: DecodedText, path: Path, language: str | None, offset_s: flo
     return SubtitleFile(path, segments, language, decoded.encoding, join_sentences((*decoded.problems, sentence, *problems)))
 
 
-def _srt_cues(lines: list[str]) -> tuple[list[Cue], int]:
+def _check_cue_count(lines: Sequence[str], name: str, *, is_ass: bool) -> None:
+    """Refuse a file with too many subtitles before they are parsed, which would take a minute for a million."""
+    if is_ass:
+        cue_lines = (line for line in lines if line.lstrip()[:8].lower() == "dialogue")
+    else:
+        cue_lines = (line for line in lines if "->" in line and TIMING_LINE.match(line))
+    check_count(sum(1 for _ in islice(cue_lines, MAX_CUES + 1)), name)
+
+
+def _with_heartbeats(lines: Iterable[str], heartbeat: Callable[[], None]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        if number % HEARTBEAT_LINES == 0:
+            heartbeat()
+        yield line
+
+
+def _srt_cues(lines: Iterable[str]) -> tuple[list[Cue], int]:
     """Return the cues of an SRT file, and the number of those with unreadable times.
 
     A text extends to the next times, because it may contain blank lines; the number of the next cue is not part of it.
@@ -163,7 +191,7 @@ def _srt_cues(lines: list[str]) -> tuple[list[Cue], int]:
     return cues, broken
 
 
-def _vtt_cues(lines: list[str]) -> tuple[list[Cue], int]:
+def _vtt_cues(lines: Sequence[str], heartbeat: Callable[[], None]) -> tuple[list[Cue], int]:
     """Return the cues of a WebVTT file, and the number of those with unreadable times.
 
     A text extends to the next blank line, so that notes, styles and identifiers are not part of it. Automatic captions show each
@@ -172,7 +200,7 @@ def _vtt_cues(lines: list[str]) -> tuple[list[Cue], int]:
     cues, broken = [], 0
     is_rolling = any(map(INLINE_TIME.search, lines))
     last_line = ""
-    for timing, block in _blocks(lines):
+    for timing, block in _blocks(_with_heartbeats(lines, heartbeat)):
         end = next((index for index, line in enumerate(block) if not line), len(block))
         texts = list(filter(None, map(html_text, block[:end])))
         if is_rolling and texts:
@@ -185,7 +213,7 @@ def _vtt_cues(lines: list[str]) -> tuple[list[Cue], int]:
     return cues, broken
 
 
-def _blocks(lines: list[str]) -> Iterator[tuple[tuple[float, float] | None, list[str]]]:
+def _blocks(lines: Iterable[str]) -> Iterator[tuple[tuple[float, float] | None, list[str]]]:
     """Yield the times of each cue, or None if they are unreadable, and all lines up to the next times."""
     timing: tuple[float, float] | None = None
     block: list[str] | None = None
@@ -203,7 +231,7 @@ def _blocks(lines: list[str]) -> Iterator[tuple[tuple[float, float] | None, list
         yield timing, block
 
 
-def _ass_cues(lines: list[str]) -> tuple[list[Cue], int]:
+def _ass_cues(lines: Iterable[str]) -> tuple[list[Cue], int]:
     """Return the cues of an ASS or SSA file, and the number of those with unreadable times."""
     fields, cues, broken = ASS_FIELDS, [], 0
     is_events = False

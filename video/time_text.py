@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from longview.video.timeline import Span
@@ -68,15 +69,17 @@ _NUMBER_WORDS = {
     "half a": 0.5,
     "half an": 0.5,
 }
-_WORDS = "|".join(sorted((re.escape(word).replace("\\ ", r"\s+") for word in _NUMBER_WORDS), key=len, reverse=True))
-_NUMBER = rf"(?:\d+(?:[.,]\d+)?|\b(?:{_WORDS})\b)(?:\s+and\s+a\s+half)?"
+# The repetitions are possessive, and a number begins where no digit precedes it, so that the time is linear in the length of the
+# text. Texts that are searched for times are written by anyone: an answer quotes subtitles.
+_WORDS = "|".join(sorted((re.escape(word).replace("\\ ", r"\s++") for word in _NUMBER_WORDS), key=len, reverse=True))
+_NUMBER = rf"(?:(?<!\d)\d++(?:[.,]\d++)?|\b(?:{_WORDS})\b)(?:\s++and\s++a\s++half)?"
 # The word of a unit may follow a space or a hyphen, its letter only the number itself: "2-minute mark", "3m20s".
-_HOUR = r"(?:[\s-]*(?:hours?|hrs?)|h)(?![a-z])"
-_MINUTE = r"(?:[\s-]*(?:minutes?|mins?)|m)(?![a-z])"
-_SECOND = r"(?:[\s-]*(?:seconds?|secs?)|s)(?![a-z])"
+_HOUR = r"(?:[\s-]*+(?:hours?|hrs?)|h)(?![a-z])"
+_MINUTE = r"(?:[\s-]*+(?:minutes?|mins?)|m)(?![a-z])"
+_SECOND = r"(?:[\s-]*+(?:seconds?|secs?)|s)(?![a-z])"
 _UNIT = r"(?:hours?|hrs?|minutes?|mins?|seconds?|secs?|[hms])(?![a-z])"
-_CLOCK = r"(?<![\d:.])\d{1,3}(?::[0-5]\d){1,2}(?:[.,]\d+)?(?![\d:])"
-_SEPARATOR = r"(?:\s*,?\s*|\s+and\s+)"
+_CLOCK = r"(?<![\d:.])\d{1,3}(?::[0-5]\d){1,2}(?:[.,]\d++)?(?![\d:])"
+_SEPARATOR = r"(?:\s*+(?:,\s*+)?|\s++and\s++)"
 _SPELLED = (
     rf"(?:{_NUMBER}{_HOUR}(?:{_SEPARATOR}{_NUMBER}{_MINUTE})?(?:{_SEPARATOR}{_NUMBER}{_SECOND})?"
     rf"|{_NUMBER}{_MINUTE}(?:{_SEPARATOR}{_NUMBER}{_SECOND})?"
@@ -85,26 +88,40 @@ _SPELLED = (
 _TIME = rf"(?:{_CLOCK}|{_SPELLED})"
 _REFERENCES = re.compile(
     # A range, whose first time may have no unit of its own: "between 12 and 20 seconds", "from 1 to 2 minutes".
-    rf"(?P<range_word>\bbetween|\bfrom|\bduring)?\s*(?P<first>{_TIME}|(?<![\w.:]){_NUMBER}(?!\s*{_UNIT}))"
-    rf"\s*(?P<joint>and|to|until|till|through|-|–|—)\s*(?P<second>{_TIME})"
+    rf"(?:(?P<range_word>\bbetween|\bfrom|\bduring)\s*+)?(?P<first>{_TIME}|(?<![\w.:]){_NUMBER}(?!\s*+{_UNIT}))"
+    rf"\s*+(?P<joint>and|to|until|till|through|-|–|—)\s*+(?P<second>{_TIME})"
     # A range without units, unless a word follows that the numbers could count: "between 12 and 20?".
-    rf"|\b(?P<bare_word>between|from)\s+(?P<bare_first>\d+(?:\.\d+)?)\s*(?:and|to|-|–)\s*(?P<bare_second>\d+(?:\.\d+)?)(?=\s*(?:[?!.,]|$))"
-    rf"|\b(?P<edge>first|last)\s+(?P<length>{_TIME}|{_UNIT})"
-    rf"|\b(?P<side>after|since|before|until|till)\s+(?:the\s+)?(?P<bound>{_TIME})(?P<mark>\s+mark\b)?"
-    rf"|(?P<from_end>{_TIME})\s+(?:before|from)\s+the\s+end\b"
-    rf"|\b(?P<unit_first>hour|minute|second)\s+(?P<count>\d+(?:\.\d+)?)\b"
+    r"|\b(?P<bare_word>between|from)\s++(?P<bare_first>\d++(?:\.\d++)?)\s*+(?:and|to|-|–)\s*+(?P<bare_second>\d++(?:\.\d++)?)"
+    r"(?=\s*+(?:[?!.,]|$))"
+    rf"|\b(?P<edge>first|last)\s++(?P<length>{_TIME}|{_UNIT})"
+    rf"|\b(?P<side>after|since|before|until|till)\s++(?:the\s++)?(?P<bound>{_TIME})(?P<mark>\s++mark\b)?"
+    rf"|(?P<from_end>{_TIME})\s++(?:before|from)\s++the\s++end\b"
+    r"|\b(?P<unit_first>hour|minute|second)\s++(?P<count>\d++(?:\.\d++)?)\b"
     rf"|(?P<point>{_TIME})",
     re.IGNORECASE,
 )
-_DURATION_PREFIX = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within|over)\s+$", re.IGNORECASE)
+_ONE_NUMBER = re.compile(_NUMBER, re.IGNORECASE)
+_ONE_CLOCK = re.compile(_CLOCK)
+_ONE_SPELLED = re.compile(_SPELLED, re.IGNORECASE)
+_ONE_UNIT = re.compile(_UNIT, re.IGNORECASE)
+_LAST_UNIT = re.compile(rf"{_UNIT}\Z", re.IGNORECASE)
+_UNIT_SECONDS = tuple(
+    (re.compile(rf"({_NUMBER}){unit}", re.IGNORECASE), seconds) for unit, seconds in ((_HOUR, 3600), (_MINUTE, 60), (_SECOND, 1))
+)
+"""The number of each unit in a spelled time, and the seconds of the unit."""
+_DURATION_PREFIX = re.compile(r"\b(?:than|for|lasts?|lasting|every|takes?|within|over)\s++\Z", re.IGNORECASE)
 """Words before a duration, which is not a timestamp: "longer than 5 seconds", "for two minutes"."""
-_TIME_PREFIX = re.compile(r"\b(?:at|around|about|near|by)\s+$", re.IGNORECASE)
-_AMBIGUOUS = re.compile(r"(?:half\s+)?an?\s+(?:second|minute|hour)|\d+[hm]|\d{4,}s", re.IGNORECASE)
+_TIME_PREFIX = re.compile(r"\b(?:at|around|about|near|by)\s++\Z", re.IGNORECASE)
+_AMBIGUOUS = re.compile(r"(?:half\s++)?an?\s++(?:second|minute|hour)|(?<!\d)\d++[hm]|(?<!\d)\d{4,}+s", re.IGNORECASE)
 """Text that is a time only after a preposition such as "at": "a second dog", "ten an hour", "the 100m race", "a 1920s car"."""
+_MINUS = re.compile(r"(?:^|\s)[-−]\Z")
+_WHITE_SPACE = re.compile(r"\s++")
+MAX_PREFIX_CHARACTERS = 40
+"""Maximum length of what is read before a time to decide what the time stands for, in characters."""
 
 
 def _number(text: str) -> float:
-    words = re.sub(r"\s+", " ", text.strip().lower())
+    words = _WHITE_SPACE.sub(" ", text.strip().lower())
     half = 0.5 if words.endswith(" and a half") else 0.0
     words = words.removesuffix(" and a half")
     return half + float(_NUMBER_WORDS[words] if words in _NUMBER_WORDS else words.replace(",", "."))
@@ -125,16 +142,15 @@ def parse_time(text: str) -> float:
 
 
 def _seconds(text: str) -> float | None:
-    if re.fullmatch(_NUMBER, text, re.IGNORECASE):
+    if _ONE_NUMBER.fullmatch(text):
         return _number(text)
-    if re.fullmatch(_CLOCK, text):
+    if _ONE_CLOCK.fullmatch(text):
         seconds = 0.0
         for part in text.replace(",", ".").split(":"):
             seconds = seconds * 60 + float(part)
         return seconds
-    if re.fullmatch(_SPELLED, text, re.IGNORECASE):
-        units = ((_HOUR, 3600), (_MINUTE, 60), (_SECOND, 1))
-        matches = ((re.search(rf"({_NUMBER}){unit}", text, re.IGNORECASE), size) for unit, size in units)
+    if _ONE_SPELLED.fullmatch(text):
+        matches = ((pattern.search(text), size) for pattern, size in _UNIT_SECONDS)
         return sum(_number(match[1]) * size for match, size in matches if match)
     return None
 
@@ -166,7 +182,7 @@ def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]
     """
     references = []
     for match in _REFERENCES.finditer(question):
-        if match["point"] and not _is_timestamp(match["point"], question[: match.start("point")]):
+        if match["point"] and not _is_timestamp(match):
             continue
         try:
             reference = _reference(match, duration_s)
@@ -178,21 +194,39 @@ def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]
     return tuple(references)
 
 
-def _is_timestamp(text: str, prefix: str) -> bool:
-    return not _DURATION_PREFIX.search(prefix) and (not _AMBIGUOUS.fullmatch(text) or bool(_TIME_PREFIX.search(prefix)))
+def replace_times(text: str, references: Sequence[TimeReference], words_of: Callable[[TimeReference], str]) -> str:
+    """Return a text in which the times of `find_times` are replaced by the words that `words_of` returns for them."""
+    parts: list[str] = []
+    end = 0
+    for reference in references:
+        parts += [text[end : reference.text_start], words_of(reference)]
+        end = reference.text_end
+    return "".join([*parts, text[end:]])
+
+
+def _is_timestamp(match: re.Match[str]) -> bool:
+    """Whether a single time is a timestamp, and not a duration."""
+    if _is_after(_DURATION_PREFIX, match):
+        return False
+    return not _AMBIGUOUS.fullmatch(match["point"]) or _is_after(_TIME_PREFIX, match)
+
+
+def _is_after(prefix: re.Pattern[str], match: re.Match[str]) -> bool:
+    """Whether the text up to a single time ends with a prefix."""
+    start = match.start("point")
+    return bool(prefix.search(match.string, max(0, start - MAX_PREFIX_CHARACTERS), start))
 
 
 def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
     group = match.groupdict()
-    start = match.start() + len(match[0]) - len(match[0].lstrip())
+    start = match.start()
     if group["point"] or group["unit_first"] or group["from_end"]:
         if group["unit_first"]:
             time_s = parse_time(f"{group['count']} {group['unit_first']}")
         elif group["from_end"]:
             time_s = duration_s - parse_time(group["from_end"])
         else:
-            negative = re.search(r"(?:^|\s)[-−]$", match.string[:start])
-            time_s = parse_time(group["point"]) * (-1 if negative else 1)
+            time_s = parse_time(group["point"]) * (-1 if _is_after(_MINUS, match) else 1)
         return TimeReference(Span(time_s, time_s), start, match.end(), "{} seconds")
     if group["bare_word"]:
         low, high = sorted((float(group["bare_first"]), float(group["bare_second"])))
@@ -201,9 +235,9 @@ def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
         )
     if group["second"]:
         second = group["second"]
-        unit = re.search(rf"{_UNIT}$", second, re.IGNORECASE)
+        unit = _LAST_UNIT.search(second)
         first = group["first"]
-        if re.fullmatch(_NUMBER, first, re.IGNORECASE):
+        if _ONE_NUMBER.fullmatch(first):
             if unit is None:
                 return None
             first = f"{first} {unit[0]}"
@@ -215,7 +249,7 @@ def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
         )
     if group["length"]:
         length = group["length"]
-        seconds = parse_time(f"1 {length}" if re.fullmatch(_UNIT, length, re.IGNORECASE) else length)
+        seconds = parse_time(f"1 {length}" if _ONE_UNIT.fullmatch(length) else length)
         is_first = group["edge"].lower() == "first"
         span = (
             _clip_to_duration(0.0, seconds, duration_s)

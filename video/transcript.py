@@ -41,10 +41,11 @@ UNSPACED_SCRIPTS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\
 DISPLAYED_WORD = re.compile(rf"[^\w\s]*[{UNSPACED_SCRIPTS}][^\w\s]*|[^\s{UNSPACED_SCRIPTS}]+")
 COMPARED_UNIT = re.compile(rf"[{UNSPACED_SCRIPTS}\uac00-\ud7af]|[^\W_{UNSPACED_SCRIPTS}\uac00-\ud7af]+")
 """What is compared: a character of these scripts or a Korean syllable, or else a word without apostrophes and hyphens."""
+APOSTROPHE = re.compile("['’ʼ]")
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]{0,3}\s+|(?<=[。！？])[」』”’）]{0,3}\s*")
-ABBREVIATION = re.compile(r"(?:^|\s)[^\W\d_]{1,3}\.\s*$")
+ABBREVIATION = re.compile(r"(?:^|\s)[^\W\d_]{1,3}+\.\s*+$")
 """A short word with a full stop at the end, such as "Dr.", which rarely ends a sentence."""
-SPEAKER = re.compile(r"[^\s:：]{1,30}(?: [^\s:：]{1,30}){0,3}[:：]\s*(?=\S)")
+SPEAKER = re.compile(r"[^\s:：]{1,30}+(?: [^\s:：]{1,30}+){0,3}+[:：]\s*+(?=\S)")
 """A name of up to four words with a colon at the start of a line. It is shown, but not spoken."""
 DIRECTION = re.compile(r"\[[^\[\]]*\]")
 """A stage direction, a sound or a time in square brackets. It is shown, but not spoken."""
@@ -128,7 +129,7 @@ def _units(word: str) -> list[str]:
     decomposed = unicodedata.normalize("NFKD", word.casefold())
     plain = "".join(character for character in decomposed if unicodedata.category(character) != "Mn")
     # Korean syllables are composed again.
-    return COMPARED_UNIT.findall(unicodedata.normalize("NFC", re.sub(r"['’ʼ]", "", plain)))
+    return COMPARED_UNIT.findall(unicodedata.normalize("NFC", APOSTROPHE.sub("", plain)))
 
 
 def _matched_spans(spoken: Sequence[str], recognised: Sequence[Word]) -> list[Span | None]:

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from longview.video.backends.pyav import key_frames_around, key_times
 from longview.video.errors import UnreadableVideo, VideoError
 from longview.video.probe import VideoInfo, probe
 from longview.video.subtitle_streams import read_cues
-from longview.video.worker_messages import limits_from, video_from, video_to_json
+from longview.video.subtitles import read_subtitles
+from longview.video.transcript import read_transcript
+from longview.video.worker_messages import PART_CHARACTERS, limits_from, subtitles_to_json, video_from, video_to_json
 
 try:
     import resource
@@ -61,6 +64,10 @@ def _responses(message: dict[str, Any], memory_fd: int, heartbeat: Callable[[], 
         _limit_resources(limits.memory_bytes, CPU_GRACE_S)
         yield {"video": video_to_json(probe(message["path"], known_hash="unread", limits=limits, heartbeat=heartbeat))}
         return
+    if message["do"] in ("subtitle_file", "transcript"):
+        _limit_resources(message["memory_bytes"], CPU_GRACE_S)
+        yield from _side_file(message, heartbeat)
+        return
     video = video_from(message["video"])
     _limit_resources(message["memory_bytes"], CPU_GRACE_S + message["cpu_s"])
     if message["do"] == "key_times":
@@ -87,6 +94,16 @@ def _responses(message: dict[str, Any], memory_fd: int, heartbeat: Callable[[], 
             yield {"requested_s": frame.requested_s, "time_s": frame.time_s, "slot": slots.write(frame.pixels)}
     yield {"end": True}
     slots.close()
+
+
+def _side_file(message: dict[str, Any], heartbeat: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    path = Path(message["path"])
+    if message["do"] == "transcript":
+        text = read_transcript(path)
+        yield from ({"text": text[begin : begin + PART_CHARACTERS]} for begin in range(0, len(text), PART_CHARACTERS))
+    else:
+        yield from subtitles_to_json(read_subtitles(path, offset_s=message["offset_s"], heartbeat=heartbeat))
+    yield {"end": True}
 
 
 def _audio(video: VideoInfo, message: dict[str, Any], memory_fd: int) -> Iterator[dict[str, Any]]:

@@ -1,16 +1,25 @@
 """Values in the messages between the application and its decoding processes, to JSON and back."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from longview.video import errors
-from longview.video.cues import Cue
+from longview.video.cues import TRACK, Cue
 from longview.video.errors import UnreadableVideo, VideoError
 from longview.video.guard import Limits
 from longview.video.probe import Chapter, StreamInfo, VideoInfo
 from longview.video.subtitle_streams import CueBatch
+from longview.video.subtitles import SubtitleFile
+from longview.video.timeline import Segment, Span
+
+PART_CHARACTERS = 1 << 17
+"""Length of the texts after which a part of a file ends, in characters. As JSON, with at most twelve bytes per character, it
+stays below the maximum length of a response (`MAX_LINE_BYTES` in `longview.video.worker_process`)."""
+ROW_CHARACTERS = 50
+"""Length of the times of a segment as JSON, in characters."""
 
 
 def video_to_json(video: VideoInfo) -> dict[str, Any]:
@@ -49,6 +58,40 @@ def cue_batch_from(response: dict[str, Any]) -> CueBatch:
     if not all(math.isfinite(cue.start_s) and math.isfinite(cue.end_s) for cue in cues):
         raise ValueError("a cue has a time that is not finite")
     return CueBatch(cues, int(response["lost_packets"]), bool(response["is_cut"]))
+
+
+def subtitles_to_json(subtitles: SubtitleFile) -> Iterator[dict[str, Any]]:
+    """Convert the subtitles of a file to parts that JSON can store; the first one has no segments."""
+    yield {
+        "path": str(subtitles.path),
+        "language": subtitles.language,
+        "encoding": subtitles.encoding,
+        "problems": subtitles.problems,
+    }
+    rows: list[tuple[float, float, str]] = []
+    characters = 0
+    for segment in subtitles.segments:
+        rows.append((segment.span.start_s, segment.span.end_s, segment.text))
+        characters += len(segment.text) + ROW_CHARACTERS
+        if characters >= PART_CHARACTERS:
+            yield {"segments": rows}
+            rows, characters = [], 0
+    yield {"segments": rows}
+
+
+def subtitles_from(parts: list[dict[str, Any]]) -> SubtitleFile:
+    """Restore the subtitles of a file from the result of `subtitles_to_json`.
+
+    Raises:
+        ValueError: a time is not finite.
+    """
+    head, *bodies = parts
+    language = None if head["language"] is None else str(head["language"])
+    rows = [(float(start_s), float(end_s), str(text)) for body in bodies for start_s, end_s, text in body["segments"]]
+    if not all(math.isfinite(start_s) and math.isfinite(end_s) for start_s, end_s, _ in rows):
+        raise ValueError("a subtitle has a time that is not finite")
+    segments = tuple(Segment(Span(start_s, end_s), text, TRACK, language) for start_s, end_s, text in rows)
+    return SubtitleFile(Path(head["path"]), segments, language, str(head["encoding"]), tuple(map(str, head["problems"])))
 
 
 def error_from(response: dict[str, Any]) -> VideoError:

@@ -31,14 +31,17 @@ from longview.video.guard import Limits
 from longview.video.probe import VideoInfo
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.video.subtitle_streams import CueBatch
+from longview.video.subtitles import SubtitleFile
 from longview.video.timeline import Span
-from longview.video.worker_messages import cue_batch_from, error_from, limits_to_json, video_from, video_to_json
+from longview.video.worker_messages import cue_batch_from, error_from, limits_to_json, subtitles_from, video_from, video_to_json
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 MAX_PROBE_S = 60.0
 """Maximum time to probe a file, in seconds, in addition to `stall_s`; a large file without an index is read to its end."""
+MAX_SIDE_FILE_S = 60.0
+"""Maximum time to read a subtitle file or transcript, in seconds; the largest one takes about ten."""
 BUFFER_BLOCKS = 4
 """Number of audio blocks that the process decodes ahead, each of 640 KB."""
 SAMPLE_BYTES = 4
@@ -118,6 +121,34 @@ class DecodingProcess:
         self._send(self._message_about(video) | {"do": "subtitles", "stream_index": stream_index})
         yield from self._items(cue_batch_from, self._deadline_s(video), progress)
 
+    def subtitle_file(self, path: Path, *, offset_s: float, progress: Progress = NO_PROGRESS) -> SubtitleFile:
+        """See `longview.video.subtitles.read_subtitles`.
+
+        Raises:
+            UnreadableSubtitles: the file cannot be read. DecoderDied: the process hung or crashed.
+        """
+        parts = self._side_file({"do": "subtitle_file", "path": str(path), "offset_s": offset_s}, dict[str, Any], progress)
+        return self._read(subtitles_from, parts)
+
+    def transcript(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
+        """See `longview.video.transcript.read_transcript`.
+
+        Raises:
+            UnreadableSubtitles: the file cannot be read. DecoderDied: the process hung or crashed.
+        """
+        return "".join(self._side_file({"do": "transcript", "path": str(path)}, lambda part: str(part["text"]), progress))
+
+    def _side_file(self, message: dict[str, Any], read: Callable[[dict[str, Any]], Item], progress: Progress) -> list[Item]:
+        self._send(message | {"memory_bytes": self._limits.memory_bytes})
+        try:
+            return list(self._items(read, MAX_SIDE_FILE_S, progress))
+        except DecoderDied:
+            raise
+        except VideoError:
+            # The file is read before the first response, so that no other one follows the error.
+            self._is_busy = False
+            raise
+
     def decode(
         self,
         video: VideoInfo,
@@ -191,12 +222,14 @@ class DecodingProcess:
             if "end" in response:
                 self._is_busy = False
                 return
-            try:
-                item = read(response)
-            except MALFORMED_ERRORS as error:
-                self.close()
-                raise DecoderDied(MALFORMED_MESSAGE) from error
-            yield item
+            yield self._read(read, response)
+
+    def _read(self, read: Callable[[Any], Item], response: Any) -> Item:
+        try:
+            return read(response)
+        except MALFORMED_ERRORS as error:
+            self.close()
+            raise DecoderDied(MALFORMED_MESSAGE) from error
 
     def _frame(self, response: dict[str, Any], memory: mmap.mmap, *, shape: tuple[int, int, int]) -> DecodedFrame:
         if response["time_s"] is None:
@@ -279,7 +312,7 @@ class DecodingProcess:
                     continue
                 self.close()
                 if remaining_s < self._limits.stall_s:
-                    raise DecoderDied("Decoding exceeded the time limit for a video of that duration and was stopped.")
+                    raise DecoderDied("Decoding exceeded its time limit and was stopped.")
                 raise DecoderDied(f"Decoding hung for {self._limits.stall_s:.0f} s and was stopped (setting decode_stall_s).")
             data = os.read(self._process.stdout.fileno(), 1 << 16)
             if not data or len(self._stdout_bytes) > MAX_LINE_BYTES:

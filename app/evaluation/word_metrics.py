@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from longview.app.evaluation.metrics import percentile
 from longview.video.timeline import Span
 
+_JOINT = re.compile(r"[-–—/]")
+_PUNCTUATION = re.compile(r"[^\w\s]")
+
 
 @dataclass(frozen=True)
 class TimedWord:
@@ -23,7 +26,7 @@ def normalize(words: Iterable[TimedWord]) -> list[TimedWord]:
     result = []
     for word in words:
         text = unicodedata.normalize("NFKC", word.text).lower()
-        parts = re.sub(r"[^\w\s]", "", re.sub(r"[-–—/]", " ", text)).split()
+        parts = _PUNCTUATION.sub("", _JOINT.sub(" ", text)).split()
         result += [
             TimedWord(part, word.start_s if number == 0 else None, word.end_s if number == len(parts) - 1 else None)
             for number, part in enumerate(parts)

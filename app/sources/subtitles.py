@@ -16,7 +16,7 @@ from longview.video.errors import UnreadableSubtitles, VideoError
 from longview.video.probe import StreamInfo, VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.subtitle_streams import TEXT_SUBTITLE_CODECS
-from longview.video.subtitles import SubtitleFile, find_sidecars, read_subtitles
+from longview.video.subtitles import SubtitleFile, find_sidecars
 from longview.video.timeline import Segment, Span
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class SubtitleSource:
         if origin.stream:
             return self._decoder.subtitles(video, origin.stream.index, progress=progress)
         assert origin.path is not None
-        return read_subtitles(origin.path)
+        return self._decoder.subtitle_file(origin.path, progress=progress)
 
 
 def add_subtitles(

@@ -20,6 +20,7 @@ FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 WORD_FORMATS: tuple[ExportFormat, ...] = ("vtt", "json")
 """The formats that can represent the time of each word."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WRITERS: dict[ExportFormat, Callable[[VideoEntry, Sequence[Segment], bool], str]] = {
     "srt": lambda entry, segments, _: to_srt(segments, entry.duration_s),
     "vtt": lambda entry, segments, words: to_vtt(segments, entry.duration_s, words=words, notes=_notes(entry, segments)),
@@ -45,7 +46,7 @@ def export_segments(format: ExportFormat, entry: VideoEntry, segments: Sequence[
         raise ExportNotPossible(f"{format.upper()} cannot represent the times of words; export to VTT or JSON instead.")
     text = _WRITERS[format](entry, sorted(segments, key=lambda segment: (segment.span, segment.source)), words)
     # A file name that is not valid UTF-8 has lone surrogates too.
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _notes(entry: VideoEntry, segments: Sequence[Segment]) -> list[str]:

@@ -49,7 +49,7 @@ _NEVER_LAST = frozenset("เแโใไເແໂໃໄ")
 _HIRAGANA = re.compile("[\u3041-\u309f]")
 _SENTENCE_END = re.compile("[.!?…。！？｡؟۔।॥։።][\"'”’»)\\]」』）]*$")
 _CLAUSE_END = re.compile("[,;:،؛、，；：—–][\"'”’»)\\]」』）]*$")
-_ABBREVIATION = re.compile(r"\W*(?:[^\W\d_]|Mr|Mrs|Ms|Dr|St|Prof|Gen|Col|Capt|Lt|Sgt|Rev|Jr|Sr|vs)\.$")
+_ABBREVIATION = re.compile(r"\A\W*+(?:[^\W\d_]|Mr|Mrs|Ms|Dr|St|Prof|Gen|Col|Capt|Lt|Sgt|Rev|Jr|Sr|vs)\.$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ WORD_JOINER = "\u2060"
 
 _TIMESTAMP = re.compile(r"(?<=\d):(?=\d{1,2}[.,]\d)")
 """The last colon of what may be a timestamp."""
+_ARROW = re.compile(r"(?<!-)-{2,}+>")
+_ESCAPE = re.compile(r"\\(?=[Nnh])")
+"""The beginning of what pysubs2 interprets as a line break or a space."""
 
 
 def to_srt(segments: Sequence[Segment], duration_s: float) -> str:
@@ -55,7 +58,7 @@ def _comment(notes: Sequence[str]) -> str:
 
     Source: https://www.w3.org/TR/webvtt1/#introduction-comments
     """
-    lines = (re.sub("-{2,}>", "→", one_line(note)) for note in notes)
+    lines = (_ARROW.sub("→", one_line(note)) for note in notes)
     return "\n".join(["NOTE Made with Longview", *filter(None, lines)])
 
 
@@ -107,7 +110,7 @@ def _escape(format: Literal["srt", "vtt"], text: str) -> str:
     """Escape what pysubs2 or a player would interpret as a tag or a time, so that all of the text is shown."""
     text = text.replace("{", "(").replace("}", ")")
     # pysubs2 interprets \N, \n and \h as line breaks and spaces, and a line with two timestamps as the times of a cue.
-    text = re.sub(r"\\(?=[Nnh])", lambda _: "\\" + WORD_JOINER, text)
+    text = _ESCAPE.sub(lambda _: "\\" + WORD_JOINER, text)
     text = _TIMESTAMP.sub(":" + WORD_JOINER, text)
     if format == "vtt":
         return escape(text, quote=False)

@@ -2,7 +2,15 @@
 
 import re
 
-_PLACEHOLDERS = {"time": r"(?P<time>\d+(?:\.\d+)?)", "thing": r"(?P<thing>\S.*?)"}
+_PLACEHOLDERS = {"time": r"(?P<time>\d++(?:\.\d++)?)", "thing": r"(?P<thing>\S.*?)"}
+_PLACEHOLDER = re.compile(r"\{(\w++)\}")
+
+
+def template_pattern(text: str) -> re.Pattern[str]:
+    """Return an expression for the questions that a template asks for, without their closing mark."""
+    pattern = re.escape(text.rstrip("?")).replace(r"\{", "{").replace(r"\}", "}")
+    pattern = _PLACEHOLDER.sub(lambda placeholder: _PLACEHOLDERS[placeholder[1]], pattern)
+    return re.compile(rf"\A{pattern}", re.IGNORECASE)
 
 
 class Templates:
@@ -19,9 +27,7 @@ class Templates:
         """
         plain = " ".join(question.split()).rstrip("?!. ")
         for text in self._texts:
-            pattern = re.escape(text.rstrip("?")).replace(r"\{", "{").replace(r"\}", "}")
-            pattern = re.sub(r"\{(\w+)\}", lambda placeholder: _PLACEHOLDERS[placeholder[1]], pattern)
-            if match := re.fullmatch(pattern, plain, re.IGNORECASE):
+            if match := template_pattern(text).fullmatch(plain):
                 return text.format(**{name: words.lower() for name, words in match.groupdict().items()})
         return None
 

@@ -16,6 +16,8 @@ from longview.model.errors import InvalidCheckpoint
 CONTEXT_END = "\n\n"
 """End of a context. A tokenizer that splits words from white space joins a line break with what precedes it. A text that begins
 with another character therefore keeps its tokens."""
+_SPECIAL_TOKEN = re.compile(rf"<\|.{{0,100}}?\|>|{THINK_START}|{THINK_END}")
+"""A special token, or a tag of thoughts. The longest special tokens have 30 characters."""
 QUESTION_PLACEHOLDER = "QUESTION-GOES-HERE"
 THINKING_SWITCH = "enable_thinking"
 """Name of the variable with which templates of Qwen3.5 and later switch thinking on and off."""
@@ -101,4 +103,4 @@ def _question_text(question: str) -> str:
 
 def _strip_special_tokens(text: str) -> str:
     """Remove special tokens, so that a text can neither end its turn, nor begin a video, nor open or end thoughts."""
-    return re.sub(rf"<\|.*?\|>|{THINK_START}|{THINK_END}", " ", text)
+    return _SPECIAL_TOKEN.sub(" ", text)

@@ -38,6 +38,8 @@ YARN_FACTORS = ((2.0, 2.0), (4.0, 3.0))
 """Pairs of maximum context extension and the YaRN factor that reaches it. The factor may be smaller than the extension, because
 a patch advances positions by its longer side only (Qwen3-VL README, "Processing Ultra-Long Texts": 2 or 3 for 1M tokens)."""
 
+REPOSITORY = re.compile(r"(?<![\w.-])[\w.-]++/[\w.-]++")
+"""A repository of the hub: its owner and its name."""
 AUTO_PATTERN = re.compile(r"Qwen/Qwen3(-VL-\d+B(-A\d+B)?-Instruct|\.\d+-[\d.]+B(-A\d+B)?)")
 """Names of the checkpoints among which `auto` chooses: Qwen3-VL Instruct, Qwen3.5 and later."""
 AUTO_KV_TOKENS = 64 * 1024
@@ -172,7 +174,7 @@ def _find(name: str) -> Checkpoint:
         return _read_checkpoint("demo", DEMO)
     if folder := find_folder(name):
         return _read_checkpoint(str(folder.resolve()), folder.resolve())
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith((".", "/", "~")):
+    if not REPOSITORY.fullmatch(name) or name.startswith((".", "/", "~")):
         raise CheckpointNotFound(
             f"There is no checkpoint {name}; use auto, demo, a Hugging Face id (Qwen/Qwen3-VL-8B-Instruct) or a folder."
         )

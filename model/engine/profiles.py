@@ -24,6 +24,7 @@ PROFILES = Path(__file__).parents[1] / "profiles"
 """Folder of the profiles of families."""
 GENERAL = "qwen3-vl"
 """Name of the profile of every architecture without one of its own: its texts say all that a checkpoint has to know."""
+_PUNCTUATION = re.compile(r"[^a-z0-9]")
 OWN_KEYS = frozenset({"source", "architectures", "names"})
 """Keys that a profile does not take from the profile that it extends."""
 
@@ -215,7 +216,7 @@ def find_profile_by_name(model: str) -> Profile:
 
 def _match_name(model: str) -> Profile | None:
     """Return the profile with the longest part of a model's name; None without one."""
-    name = re.sub(r"[^a-z0-9]", "", model.lower())
+    name = _PUNCTUATION.sub("", model.lower())
     matches = [(len(part), profile) for profile in _read_profiles().values() for part in profile.names if part in name]
     return max(matches, key=lambda match: match[0])[1] if matches else None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 THINK_START, THINK_END = "<think>", "</think>"
+_TAG = re.compile(f"{THINK_START}|{THINK_END}")
 EARLY_END = (
     "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly now."
     f"\n{THINK_END}\n\n"
@@ -123,6 +124,6 @@ class ThoughtSplitter:
         return self.add("")
 
     def _end_thoughts(self, thoughts: str, reply: str) -> None:
-        parts = [self.thoughts, *(part.strip() for part in re.split(f"{THINK_START}|{THINK_END}", thoughts))]
+        parts = [self.thoughts, *(part.strip() for part in _TAG.split(thoughts))]
         self.thoughts = "\n\n".join(filter(None, parts))
         self._is_thinking, self._has_thoughts, self._pending = False, True, reply.lstrip()

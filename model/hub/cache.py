@@ -36,7 +36,7 @@ REPOSITORY_FOLDERS = ("snapshots", "blobs", "refs")
 """Folders, one of which is in every repository of the cache."""
 TOKENIZER_FILES = frozenset({"tokenizer.json", "vocab.json", "tokenizer.model", "vocabulary.txt", "vocabulary.json"})
 """Names of files, one of which every checkpoint and every speech model has."""
-SHARD = re.compile(r".*-\d+-of-\d+\.safetensors")
+SHARD = re.compile(r"\A.*-\d++-of-\d++\.safetensors")
 """Names of the files of weights in several files."""
 
 

@@ -27,13 +27,15 @@ log = logging.getLogger(__name__)
 
 REQUEST_LOG = logging.getLogger("httpx2")
 """Log of the requests of the hub's client, with the whole address of each."""
+_USER = re.compile(r"//[^/@]*+@")
+"""A user name and a password in an address."""
 OFFLINE = "HF_HUB_OFFLINE is set, so nothing is downloaded; unset it."
 RESUME_ADVICE = "what was transferred is kept, and `longview models pull` goes on there"
 
 
 def hub_address() -> str:
     """Return the address of the hub without a user name and a password, for messages."""
-    return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
+    return _USER.sub("//", constants.ENDPOINT)
 
 
 def repository_page(repo_id: str) -> str:

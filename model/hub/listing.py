@@ -41,7 +41,7 @@ UNSAFE_CHARACTERS = frozenset('\\:*?"<>|')
 """Characters that mean something in a path on one of the systems."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-REVISION = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)*", re.ASCII)
+REVISION = re.compile(r"\w[\w.+-]*+(/\w[\w.+-]*+)*+", re.ASCII)
 
 
 @dataclass(frozen=True)

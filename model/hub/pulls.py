@@ -44,7 +44,7 @@ MAX_HTTP_BYTES = constants.MAX_HTTP_DOWNLOAD_SIZE
 """Maximum size of a file that the hub sends by HTTP, in bytes."""
 HASH_SHARE = 0.1
 """Share of a byte that is hashed in the progress; one that is transferred counts as one."""
-OWN_PARTIAL = re.compile(rf"[0-9a-f]+{re.escape(PARTIAL_SUFFIX)}")
+OWN_PARTIAL = re.compile(rf"(?<![0-9a-f])[0-9a-f]++{re.escape(PARTIAL_SUFFIX)}")
 """Names of the partial files of this module. Current versions of the hub's client write a random part into theirs."""
 RANGE_NOT_SATISFIABLE = 416
 

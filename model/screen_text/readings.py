@@ -23,6 +23,7 @@ MAX_CUT_CHARACTERS = 3
 """Maximum number of characters at an end of a ticker that are misread, because they are cut off by its border."""
 MAX_CANDIDATES = 16
 """Maximum number of different readings of a line that are kept."""
+_DIGITS = re.compile(r"\d++")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def similarity(first: str, second: str) -> float:
 
 def differs_in_digits(first: str, second: str) -> bool:
     """Whether two texts have different digits, and nothing else differs."""
-    return first != second and re.sub(r"\d+", "0", first) == re.sub(r"\d+", "0", second)
+    return first != second and _DIGITS.sub("0", first) == _DIGITS.sub("0", second)
 
 
 def joined_ticker(earlier: str, later: str) -> str | None:

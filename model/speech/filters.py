@@ -27,6 +27,8 @@ DOUBTFUL_NO_SPEECH_PROBABILITY = 0.2
 """Probability of no speech from which a known closing phrase is made up."""
 DOUBTFUL_CONFIDENCE = 0.6
 """Mean probability of the words below which a known closing phrase is made up."""
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s*+")
+_PUNCTUATION = re.compile(r"[^\w\s]")
 CLOSING_PHRASES = frozenset(
     {
         "thank you",
@@ -114,10 +116,10 @@ def remove_repetitions(words: Sequence[RecognizedWord]) -> tuple[RecognizedWord,
 
 def _are_closing_phrases(text: str) -> bool:
     """Whether each sentence of a text is a known closing phrase."""
-    sentences = [_normalized(sentence) for sentence in re.split(r"(?<=[.!?。！？])\s*", text)]
+    sentences = [_normalized(sentence) for sentence in _SENTENCE_END.split(text)]
     return _normalized(text) in CLOSING_PHRASES or all(sentence in CLOSING_PHRASES for sentence in sentences if sentence)
 
 
 def _normalized(text: str) -> str:
     letters = unicodedata.normalize("NFKC", text).lower()
-    return " ".join(re.sub(r"[^\w\s]", "", letters).split())
+    return " ".join(_PUNCTUATION.sub("", letters).split())

@@ -26,6 +26,7 @@ from longview.video.sampler import Purpose, SamplingPlan, Window
 from longview.video.time_text import find_times, format_spans
 from longview.video.timeline import Segment, Span, merge_spans
 
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n")
 MAX_ANSWER_TOKENS = 1024
 
 
@@ -249,10 +250,10 @@ class _Answerer:
 
     def _verify_citations(self, text: str, session: VideoSession) -> Iterator[str]:
         """Drop the citations that verification denies; yield which are denied and which could not be verified."""
-        sentences = re.split(r"(?<=[.!?])\s+|\n", text)
+        sentences = [(sentence, _named_spans(sentence, session)) for sentence in _SENTENCE_END.split(text)]
 
         def is_verified(span: Span) -> bool | None:
-            about = [one for one in sentences if any(span.overlap_s(named) > 0 for named in _named_spans(one, session))]
+            about = [sentence for sentence, named in sentences if any(span.overlap_s(other) > 0 for other in named)]
             claim = without_times(" ".join(about) or text)
             return verify_claim(self.pool, self.prober, self.video, span, claim, progress=self.progress)
 

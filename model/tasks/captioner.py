@@ -34,6 +34,7 @@ from longview.video.timeline import Event, Span, merge_spans
 
 log = logging.getLogger(__name__)
 
+_TIMESTAMP = re.compile(r"(?<!\d)\d++\.\d")
 MAX_CAPTION_TOKENS = REPLY_RESERVE_TOKENS - 256
 """Maximum length of a reply: the reserve less template and question."""
 WINDOWS_PROGRESS_SHARE = 0.9
@@ -284,7 +285,7 @@ def _best_of(first: _Attempt, second: _Attempt, window: Span, patch_period_s: fl
 
 def _reply_progress(text: str, session: VideoSession) -> float:
     """Return the fraction of the window that a partial reply has reached, by the last time in it."""
-    times = re.findall(r"\d+\.\d", text[-120:])
+    times = _TIMESTAMP.findall(text[-120:])
     if not times or session.window.duration_s == 0:
         return 0.0
     return min(1.0, max(0.0, (float(times[-1]) + session.clock_offset_s - session.window.start_s) / session.window.duration_s))

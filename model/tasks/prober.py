@@ -16,11 +16,11 @@ from longview.video.timeline import Event, Span
 MAX_CONFIRM_TOKENS = 256
 MAX_PREAMBLE_CHARACTERS = 80
 """Maximum length of a reply without a yes or a no, after which generation ends."""
-_THINKING = re.compile(r"^\s*<think>(?!.*</think>).*|^.*</think>", re.DOTALL)
+_THINKING = re.compile(r"^\s*+<think>(?!.*</think>).*|^.*</think>", re.DOTALL)
 """Thoughts before a reply. They may still be unfinished."""
 _YES_OR_NO = re.compile(
-    r"\W*(?:yes or no\b\W*)?(?:(?:the\s+|my\s+)?answer\b(?:\s+to\s+(?:the|this|that|your)\s+question)?\W*(?:is\W+)?)?"
-    r"(?P<word>yes|no)\b(?!\s+or\s+no\b)",
+    r"\A\W*+(?:yes or no\b\W*+)?(?:(?:the\s++|my\s++)?answer\b(?:\s++to\s++(?:the|this|that|your)\s++question)?\W*+(?:is\W++)?)?"
+    r"(?P<word>yes|no)\b(?!\s++or\s++no\b)",
     re.IGNORECASE,
 )
 _UNFINISHED_WORD = re.compile(r"\w$")

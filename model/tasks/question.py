@@ -5,21 +5,22 @@ from collections.abc import Sequence
 
 from longview.model.engine.base import ChatTurn, VideoSession
 from longview.model.errors import InvalidQuestion
-from longview.video.time_text import find_times, format_time
+from longview.video.time_text import TimeReference, find_times, format_time, replace_times
 from longview.video.timeline import Span
 
 MAX_QUESTION_CHARACTERS = 2000
-"""Maximum length of a question or query. Finding times takes time quadratic in the length: a few milliseconds at this length."""
+"""Maximum length of a question or query. It is compared with all passages, and stands in the prompt with the frames."""
 MAX_HISTORY_BYTES = 2000
 """Maximum size of earlier turns and the question, in bytes of UTF-8: at most 700 tokens, in any script, of the reserve for
 question and reply. The oldest turns are dropped first."""
 _WHEN_QUESTION = re.compile(
-    r"(?:when|at (?:what|which) (?:time|point|moment)s?|where in the video)\s+"
-    r"(?:can (?:i|we|you) see|could (?:i|we) see|do (?:i|we) see|does|do|did|is|are|was|were|will)\s+(?P<what>.+?)"
-    r"(?:\s+(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?(?:\s+in (?:the|this) video)?",
+    r"(?:when|at (?:what|which) (?:time|point|moment)s?|where in the video)\s++"
+    r"(?:can (?:i|we|you) see|could (?:i|we) see|do (?:i|we) see|does|do|did|is|are|was|were|will)\s++(?P<what>.+?)"
+    r"(?:(?<!\s)\s++(?:appear|happen|occur|show up|visible|shown|seen|on screen|present)(?:s|ing)?)?"
+    r"(?:(?<!\s)\s++in (?:the|this) video)?",
     re.IGNORECASE,
 )
-_ARTICLE = re.compile(r"^(?:the|any|there)\s+", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:the|any|there)\s++", re.IGNORECASE)
 
 
 class Question:
@@ -60,15 +61,16 @@ class Question:
         With a session the times are on its clock, and a single time becomes the nearest timestamp.
         """
         offset_s = session.clock_offset_s if session else 0.0
-        text = self.text
-        for reference in reversed(self._times):
-            words = reference.in_seconds
+
+        def words_of(reference: TimeReference) -> str:
             if reference.is_point:
-                words = words.format(f"{self.nearest_timestamp(session) if session else reference.span.start_s:.1f}")
-            elif offset_s:
-                words = f"from {reference.span.start_s - offset_s:.1f} to {reference.span.end_s - offset_s:.1f} seconds"
-            text = text[: reference.text_start] + words + text[reference.text_end :]
-        return text
+                time_s = self.nearest_timestamp(session) if session else reference.span.start_s
+                return reference.in_seconds.format(f"{time_s:.1f}")
+            if offset_s:
+                return f"from {reference.span.start_s - offset_s:.1f} to {reference.span.end_s - offset_s:.1f} seconds"
+            return reference.in_seconds
+
+        return replace_times(self.text, self._times, words_of)
 
     def nearest_timestamp(self, session: VideoSession) -> float:
         """Return the timestamp of a session that is nearest to the time in the question, in seconds on the session's clock."""
@@ -96,19 +98,18 @@ def when_query(question: str) -> str | None:
 
 def without_times(text: str) -> str:
     """Replace every time in a text by a word: it is on the clock of one session and would be wrong in another."""
-    for reference in reversed(find_times(text, duration_s=float("inf"))):
-        words = "that time" if reference.is_point else "then"
-        text = text[: reference.text_start] + words + text[reference.text_end :]
-    return text
+    times = find_times(text, duration_s=float("inf"))
+    return replace_times(text, times, lambda reference: "that time" if reference.is_point else "then")
 
 
 def shift_times(text: str, by_s: float) -> str:
     """Move every time in a text by `by_s` seconds."""
-    for reference in reversed(find_times(text, duration_s=float("inf"))):
+
+    def words_of(reference: TimeReference) -> str:
         span: Span = reference.span.shifted(by_s)
-        words = f"{span.start_s:.1f} seconds" if reference.is_point else f"from {span.start_s:.1f} to {span.end_s:.1f} seconds"
-        text = text[: reference.text_start] + words + text[reference.text_end :]
-    return text
+        return f"{span.start_s:.1f} seconds" if reference.is_point else f"from {span.start_s:.1f} to {span.end_s:.1f} seconds"
+
+    return replace_times(text, find_times(text, duration_s=float("inf")), words_of)
 
 
 def recent_turns(history: Sequence[ChatTurn], question: str) -> list[ChatTurn]:

@@ -24,10 +24,15 @@ _START_KEYS = ("start", "start_time", "start_s", "begin", "from")
 _END_KEYS = ("end", "end_time", "end_s", "stop", "to")
 _RANGE_KEYS = ("range", "time", "timestamp", "time_range", "interval")
 _TEXT_KEYS = ("description", "caption", "event", "text", "sentence", "label")
-_RANGE = re.compile(r"^\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*(?:-|–|—|to)\s*([\d:.,]+)\s*(?:s|sec|seconds)?\s*$")
+_RANGE = re.compile(r"^\s*+([\d:.,]++)\s*+(?:s|sec|seconds)?\s*+(?:-|–|—|to)\s*+([\d:.,]++)\s*+(?:s|sec|seconds)?\s*+$")
 _BEGIN = re.compile(r"[\[{]")
-_PAIR = re.compile(r'"([^"\\]*)"\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL)
+_PAIR = re.compile(r'"([^"\\]*+)"\s*+:\s*+("(?:[^"\\]++|\\.)*+")', re.DOTALL)
 """A key and its text in a dict, each in quotation marks."""
+_THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
+_FENCED = re.compile(r"```(?:json)?\s*+(.*?)(?:```|$)", re.DOTALL)
+MAX_FAILED_SHARE = 10
+"""Maximum number of characters that are read in vain for complete JSON, as a multiple of the reply's length. In a reply that is
+cut off, these are the lists and objects around the cut."""
 
 
 class TimedCaption(BaseModel):
@@ -81,8 +86,8 @@ def to_events(entries: Sequence[Any], session: VideoSession) -> ParsedReply:
 
 def parse_entries(text: str) -> list[Any] | None:
     """Return the entries of a reply that should be a JSON list; None if it has no JSON, whole or cut off."""
-    body = re.sub(r"^.*</think>", "", text, flags=re.DOTALL)
-    fenced_block = re.search(r"```(?:json)?\s*(.*?)(?:```|$)", body, re.DOTALL)
+    body = _THOUGHTS.sub("", text)
+    fenced_block = _FENCED.search(body)
     body = fenced_block[1] if fenced_block else body
     values = list(_whole_values(body))
     for value in values:
@@ -106,11 +111,16 @@ def _with_ranges(items: list[Any]) -> list[Any]:
 def _whole_values(body: str) -> Iterator[list[Any] | dict[str, Any]]:
     """Yield the outermost lists and objects of a text that are complete JSON."""
     decoder = json.JSONDecoder(strict=False)
-    position = 0
-    while begin := _BEGIN.search(body, position):
+    position, failed_characters = 0, 0
+    while failed_characters <= MAX_FAILED_SHARE * len(body) and (begin := _BEGIN.search(body, position)):
         try:
             value, position = decoder.raw_decode(body, begin.start())
-        except ValueError:
+        except ValueError as error:
+            # A string without an end is read to the end of the text, but its start is the position of the error.
+            if isinstance(error, json.JSONDecodeError) and not error.msg.startswith("Unterminated"):
+                failed_characters += error.pos - begin.start()
+            else:
+                failed_characters += len(body) - begin.start()
             position = begin.end()
             continue
         except RecursionError:

@@ -8,17 +8,17 @@ from longview.model.engine.base import VideoSession
 from longview.model.engine.profiles import CaptionForm, SpanForm
 from longview.model.tasks.replies import ParsedReply, parse_entries, parse_events, to_events
 
-_NUMBER = r"(\d+(?::\d+){0,2}(?:\.\d+)?)"
-_UNIT = r"\s*(?:s|sec|secs|second|seconds)?"
-_RANGE = rf"<?{_NUMBER}{_UNIT}>?\s*(?:-|–|—|to|and|until)\s*<?{_NUMBER}{_UNIT}"
+_NUMBER = r"(\d++(?::\d++){0,2}(?:\.\d++)?)"
+_UNIT = r"\s*+(?:s|sec|secs|second|seconds)?"
+_RANGE = rf"<?{_NUMBER}{_UNIT}>?\s*+(?:-|–|—|to|and|until)\s*+<?{_NUMBER}{_UNIT}"
 _SENTENCE = re.compile(rf"\b(?:happens?|occurs?|takes place|event)\b[^\d<]{{0,40}}{_RANGE}", re.IGNORECASE)
-_FROM_TO = re.compile(rf"\b(?:from|between)\b\s*{_RANGE}", re.IGNORECASE)
-_BARE_RANGE = re.compile(rf"^\W*{_RANGE}\W*$", re.IGNORECASE)
+_FROM_TO = re.compile(rf"\b(?:from|between)\b\s*+{_RANGE}", re.IGNORECASE)
+_BARE_RANGE = re.compile(rf"^\W*+{_RANGE}\W*+$", re.IGNORECASE)
 """The times alone. Checkpoints that were trained on a sentence sometimes leave out its words."""
 _EVENT_LINE = re.compile(
-    rf"^[\s*\-•]*(?:\d+[.)]\s*)?[<\[(]\s*{_NUMBER}{_UNIT}\s*(?:-|–|—|to)\s*{_NUMBER}{_UNIT}\s*[>\])]\W*(.+)$"
+    rf"^[\s*\-•]*+(?:\d++[.)]\s*+)?[<\[(]\s*+{_NUMBER}{_UNIT}\s*+(?:-|–|—|to)\s*+{_NUMBER}{_UNIT}\s*+[>\])]\W*+(\w.*)$"
 )
-_THOUGHTS = re.compile(r"^.*</think>|^\s*<think>", re.DOTALL)
+_THOUGHTS = re.compile(r"^.*</think>|^\s*+<think>", re.DOTALL)
 """Thoughts before a reply, or a tag alone, with which the replies of some checkpoints begin."""
 
 

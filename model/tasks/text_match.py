@@ -9,6 +9,7 @@ _STOP_WORDS = frozenset(
     "a an the is are was were be being something someone anything there any in of on at to it its this that".split()  # noqa: SIM905
 )
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
+_WORD = re.compile(r"\w++")
 _ENDING = re.compile(r"(?:wards?|ing|es|s|e|ed)$")
 
 
@@ -35,12 +36,12 @@ def is_paraphrase(first: str, second: str) -> bool:
 
 def token_f1(first: str, second: str) -> float:
     """Return the F1 of the words that two sentences share, 0 to 1, in any language that separates its words."""
-    words = [Counter(re.findall(r"\w+", text.lower())) for text in (first, second)]
+    words = [Counter(_WORD.findall(text.lower())) for text in (first, second)]
     shared_count = sum((words[0] & words[1]).values())
     total = sum(words[0].values()) + sum(words[1].values())
     return 2 * shared_count / total if total else 0.0
 
 
 def _stems(text: str) -> set[str]:
-    words = re.findall(r"\w+", text.lower())
+    words = _WORD.findall(text.lower())
     return {_ENDING.sub("", word) if len(word) > 3 else word for word in words if word not in _STOP_WORDS}

@@ -5,6 +5,7 @@ A time that stands for a line is evidence of the line's source and has its own s
 
 import itertools
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,8 +24,8 @@ CHARACTER_WORDS = 0.5
 """Number of words that one character counts for in a script that does not separate words, and in Korean."""
 MIN_SHARED_LETTERS = 4
 """Minimum length of a word that a sentence must share with a line if it names the start of the line only."""
-_LINE_TIMES = re.compile(r"\[(\d+\.\d) ?[-–] ?(\d+\.\d)\]")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")
+_LINE_TIMES = re.compile(r"\[(\d++\.\d) ?[-–] ?(\d++\.\d)\]")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s++|(?<=[。！？])|\n")
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ def find_evidence(reply: str, lines: Sequence[WordLine]) -> ReplyEvidence:
     quoted_lines = [line for line in lines if _is_quoted(line.text, reply_text, QUOTED_WORDS)]
     evidence = {id(line): line for line in quoted_lines}
     frame_times = []
+    sentence_ends = [match.end() for match in _SENTENCE_END.finditer(reply)]
     for reference in find_times(reply, duration_s=float("inf")):
-        named_lines = _named_lines(reference, _sentence_around(reply, reference), lines) or [
+        named_lines = _named_lines(reference, _sentence_around(reply, sentence_ends, reference), lines) or [
             line for line in quoted_lines if line.span.overlap_s(reference.span) >= -QUOTE_TOLERANCE_S
         ]
         evidence |= {id(line): line for line in named_lines}
@@ -80,10 +82,10 @@ def _named_lines(reference: TimeReference, sentence: str, lines: Sequence[WordLi
     return []
 
 
-def _sentence_around(reply: str, reference: TimeReference) -> str:
-    ends = [match.end() for match in _SENTENCE_END.finditer(reply)]
-    start = max((end for end in ends if end <= reference.text_start), default=0)
-    return reply[start : min((end for end in ends if end >= reference.text_end), default=len(reply))]
+def _sentence_around(reply: str, ends: Sequence[int], reference: TimeReference) -> str:
+    """Return the sentence of a time. `ends`: where the sentences of the reply end, in order."""
+    before, after = bisect_right(ends, reference.text_start), bisect_left(ends, reference.text_end)
+    return reply[ends[before - 1] if before else 0 : ends[after] if after < len(ends) else len(reply)]
 
 
 def _shares_word(sentence: str, text: str) -> bool:

@@ -1,6 +1,7 @@
 """Tests of subtitle files: their encodings, formats and defects, and the files that belong to a video."""
 
 import math
+import time
 from pathlib import Path
 
 import pysubs2
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longview.video.cues import MAX_CUE_CHARACTERS
 from longview.video.errors import UnreadableSubtitles
 from longview.video.language_tags import language_code
 from longview.video.subtitles import MAX_SUBTITLE_BYTES, SubtitleFile, find_sidecars, parse_subtitles, read_subtitles
@@ -212,3 +214,34 @@ def test_language_of_a_file_name(name: str, language: str | None) -> None:
 def test_language_codes_are_iso_639_1_where_there_is_one() -> None:
     tags = ("kor", "eng", "ger", "deu", "zh-Hant", "pt_BR", "JPN", "gsw", "und", "", "klingon")
     assert [language_code(tag) for tag in tags] == ["ko", "en", "de", "de", "zh", "pt", "ja", "gsw", None, None, None]
+
+
+@pytest.mark.parametrize("end", [b"\r" * 300_000, b"\r\r\n" * 100_000, b" " * 300_000 + b"x", b"<1:" * 100_000, b"1" * 300_000])
+def test_file_of_one_repeated_text_is_read_at_once(end: bytes) -> None:
+    start_s = time.process_time()
+    subtitles = parse_subtitles(srt(["Words."]).encode() + end, "film.srt")
+    assert time.process_time() - start_s < 2
+    assert subtitles.segments[0].text.startswith("Words.")
+
+
+@pytest.mark.parametrize(
+    ("head", "cue"),
+    [
+        ("", b"00:00 --> 00:01\na\n"),
+        ("WEBVTT\n\n", b"00:00.000 --> 00:01.000\na\n\n"),
+        (ASS_HEAD, b"Dialogue: 0,0:00:01.00,0:00:02.00,,,,,,,a\n"),
+    ],
+    ids=["srt", "vtt", "ass"],
+)
+def test_too_many_cues_are_refused_before_they_are_parsed(head: str, cue: bytes) -> None:
+    content = head.encode() + cue * ((MAX_SUBTITLE_BYTES - 1000) // len(cue))
+    start_s = time.process_time()
+    with pytest.raises(UnreadableSubtitles, match="more than 200000 subtitles"):
+        parse_subtitles(content, "film.srt")
+    assert time.process_time() - start_s < 5
+
+
+def test_text_of_a_cue_is_cut_where_no_subtitle_is_as_long() -> None:
+    subtitles = parse(srt(["a" * 20_000, "b" * MAX_CUE_CHARACTERS]))
+    assert [segment.text for segment in subtitles.segments] == ["a" * MAX_CUE_CHARACTERS, "b" * MAX_CUE_CHARACTERS]
+    assert subtitles.problems == ("1 subtitle has more than 10000 characters and was cut.",)

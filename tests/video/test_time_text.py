@@ -1,5 +1,7 @@
 """Tests of times in text: formatting, parsing, and finding them in questions."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,9 +127,9 @@ digits = st.sampled_from(["9" * 10, "9" * 310])
 @settings(max_examples=100, deadline=None)
 @given(st.lists(words | digits | st.text(max_size=6), max_size=9).map(" ".join), st.floats(0.04, 1e5))
 def test_find_times_accepts_any_question(question: str, duration_s: float) -> None:
-    for time in find_times(question, duration_s=duration_s):
-        assert 0 <= time.text_start < time.text_end <= len(question)
-        assert time.is_point or time.span.start_s >= 0
+    for reference in find_times(question, duration_s=duration_s):
+        assert 0 <= reference.text_start < reference.text_end <= len(question)
+        assert reference.is_point or reference.span.start_s >= 0
 
 
 @pytest.mark.parametrize(
@@ -159,3 +161,18 @@ def test_rare_spellings_of_a_time_are_found(question: str, expected: tuple[float
 )
 def test_numbers_that_are_not_times_are_ignored(question: str) -> None:
     assert find_times(question, duration_s=300) == ()
+
+
+@pytest.mark.parametrize("unit", ["1", " ", "1:", "5 - ", "5h, ", "half a ", "1 hour and ", "from 1 to ", "for ", "1 and a "])
+def test_times_are_found_in_linear_time(unit: str) -> None:
+    start_s = time.process_time()
+    find_times("from 5" + unit * (50_000 // len(unit)) + "x", duration_s=3600)
+    assert time.process_time() - start_s < 2
+
+
+@pytest.mark.parametrize(
+    ("question", "minus"), [("at -5 seconds", True), ("-5 seconds", True), ("2-5 seconds", False), ("x-5 seconds", False)]
+)
+def test_minus_before_a_time_is_no_hyphen(question: str, minus: bool) -> None:
+    (reference,) = find_times(question, duration_s=60)
+    assert (reference.span.start_s < 0) == minus

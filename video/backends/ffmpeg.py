@@ -44,7 +44,7 @@ MAX_BATCH = 500
 HEARTBEAT_S = 1.0
 """Interval between two heartbeats, in seconds."""
 TIME_BASE = re.compile(rb"config in time_base: (\d+)/(\d+)")
-PTS = re.compile(rb"pts:\s*(-?\d+)")
+PTS = re.compile(rb"pts:\s*+(-?\d++)")
 """Timestamp in units of the time base; older FFmpeg prints `pts_time` with only six digits."""
 
 

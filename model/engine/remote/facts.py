@@ -3,13 +3,14 @@
 import re
 from dataclasses import dataclass
 
+_VERSION = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,9})")
 SAFE_CONTEXT_TOKENS = 8192
 """Context length that is assumed of a server that does not publish it, and for which none was set, in tokens."""
 
 
 def parse_version(text: str | None) -> tuple[int, ...]:
     """Return the numbers of a version such as `0.32.0rc1+cpu`; () where it is not known."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", text or "")
+    match = _VERSION.match(text or "")
     return tuple(int(number) for number in match[1].split(".")) if match else ()
 
 

@@ -24,7 +24,7 @@ MIN_STATED_TOKENS = 256
 """Minimum number in the message of a server that is read as its limit."""
 MAX_PHRASE_DISTANCE = 60
 """Maximum number of characters between the name of a limit and its number."""
-_NUMBER = re.compile(r"(?<![\w.-])(?<!by )(\d[\d,]*)(?=\s*tokens|\s*[)\]]|\s*\.?\s*$|\.\s|,\s)")
+_NUMBER = re.compile(r"(?<![\w.-])(?<!by )(\d[\d,]{0,15})(?=\s{0,9}+(?:tokens|[)\]]|(?:\.\s{0,9}+)?$)|\.\s|,\s)")
 _CONTEXT = (
     r"context[ _](?:length|size|window)|maximum model length|max_model_len|maximum number of tokens allowed|model token limit|"
     r"range of input length|max_new_tokens` must be"
@@ -33,14 +33,17 @@ _CONTEXT = (
 (4096 tokens)" (SGLang), "available context size (4096 tokens)" (llama.cpp, Ollama), "context length of only 4096" (LM Studio),
 "maximum number of tokens allowed (4096)" (Gemini), "model token limit: 4096" (Kimi), "Range of input length should be [1, 4096]"
 (DashScope), "`inputs` tokens + `max_new_tokens` must be <= 4096" (TGI)."""
-_BEFORE_CONTEXT = re.compile(r"(\d[\d,]*) maximum context length", re.IGNORECASE)
+_BEFORE_CONTEXT = re.compile(r"(?<!\d)(\d[\d,]{0,15}+) maximum context length", re.IGNORECASE)
 """How Mistral states it: "too large for model with 4096 maximum context length"."""
+_CONTEXT_NAME = re.compile(_CONTEXT, re.IGNORECASE)
 _ENCODER_CACHE = "encoder cache"
+_ENCODER_CACHE_NAME = re.compile(_ENCODER_CACHE, re.IGNORECASE)
 _TOO_LONG = re.compile(
-    rf"{_CONTEXT}|{_ENCODER_CACHE}|(?:prompt|input) (?:is )?too long|too many (?:input )?tokens|exceed\w* .*context",
+    rf"{_CONTEXT}|{_ENCODER_CACHE}|(?:prompt|input) (?:is )?too long|too many (?:input )?tokens|"
+    r"exceed\w{0,9}+ .{0,200}context",
     re.IGNORECASE,
 )
-_IMAGES = re.compile(r"at most (\d+) image", re.IGNORECASE)
+_IMAGES = re.compile(r"at most (\d{1,9}) image", re.IGNORECASE)
 """How vLLM states its `--limit-mm-per-prompt`: "At most 4 image(s) may be provided in one prompt"."""
 
 
@@ -83,12 +86,12 @@ class PromptLimits:
                 self.trained_range = replace(self.trained_range, max_patches=max_images)
                 what = f"{max_images} images"
             elif _ENCODER_CACHE in message.lower():
-                stated = _lowered(planned.trained_range.max_visual_tokens, message, _ENCODER_CACHE)
+                stated = _lowered(planned.trained_range.max_visual_tokens, message, _ENCODER_CACHE_NAME)
                 tokens = min(self.trained_range.max_visual_tokens, stated)
                 self.trained_range = replace(self.trained_range, max_visual_tokens=tokens)
                 what = f"{tokens:,} tokens in one video"
             else:
-                stated = _lowered(planned.context_tokens, message, _CONTEXT)
+                stated = _lowered(planned.context_tokens, message, _CONTEXT_NAME)
                 self.context_tokens = min(self.context_tokens, stated)
                 what = f"{self.context_tokens:,} tokens; to use more, change {self._setting}"
         return PromptTooLong(
@@ -106,13 +109,13 @@ class PromptLimits:
         )
 
 
-def _lowered(tokens: int, message: str, name: str) -> int:
+def _lowered(tokens: int, message: str, name: re.Pattern[str]) -> int:
     """Return the limit that a server states; less than the one planned with in any case, or it would be exceeded again.
 
     `name`: pattern of the name of the limit.
     """
-    numbers = [match[1] for match in _BEFORE_CONTEXT.finditer(message)] if name == _CONTEXT else []
-    for match in re.finditer(name, message, re.IGNORECASE):
+    numbers = [match[1] for match in _BEFORE_CONTEXT.finditer(message)] if name is _CONTEXT_NAME else []
+    for match in name.finditer(message):
         # A number that the distance would cut is longer than any.
         numbers += _NUMBER.findall(message[match.end() : match.end() + MAX_PHRASE_DISTANCE])
     limits = [int(number.replace(",", "")) for number in numbers]

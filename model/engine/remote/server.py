@@ -13,6 +13,7 @@ from longview.model.errors import ServerUnreachable
 MAX_SILENCE_S = 300.0
 """Default of the maximum time without a token, in seconds. A large model prefills a video of two hours for minutes."""
 NO_KEY = "none"
+_VERSION = re.compile(r"/v\d++$")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Server:
     @property
     def root(self) -> str:
         """The address without the version of the API: `http://host:8000`."""
-        return re.sub(r"/v\d+$", "", self.url)
+        return _VERSION.sub("", self.url)
 
     @property
     def has_version(self) -> bool:

@@ -1,6 +1,7 @@
 """Replies of every form are parsed into spans on the video's clock; malformed entries are counted and never invented."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -123,3 +124,10 @@ def test_any_reply_gives_spans_inside_the_window(reply: str, cut: int) -> None:
         parsed = parse_events(text, window)
         assert list(parsed.events) == sorted(parsed.events, key=lambda event: event.span)
         assert all(100.0 <= event.span.start_s < event.span.end_s <= 130.0 for event in parsed.events)
+
+
+@pytest.mark.parametrize("reply", ["[" * 800 + "1," * 100_000, '["' + "[" * 800 + '["' + "x" * 200_000, '{"a": [' * 20_000])
+def test_brackets_without_ends_take_no_time(reply: str) -> None:
+    start_s = time.process_time()
+    assert parse_events(reply, session()).events == ()
+    assert time.process_time() - start_s < 2

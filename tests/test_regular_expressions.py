@@ -1,0 +1,50 @@
+"""Tests that no text can stop a process: the time of every regular expression is linear, and a new one is measured too."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import check_regular_expressions
+from benchmarks.check_regular_expressions import ROOT, Expression, slowness, source_of
+
+MAX_CHECK_S = 240
+"""Time after which the check counts as hung, in seconds; it takes 30 to 60."""
+
+
+def test_time_of_every_regular_expression_is_linear() -> None:
+    command = [sys.executable, "-m", check_regular_expressions.__name__]
+    try:
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=MAX_CHECK_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        pytest.fail(f"the check hangs at {(error.stderr or b'').split()[-1:]}")
+    problems = [line for line in result.stdout.splitlines() if "**no**" in line or "compile it" in line]
+    assert (result.returncode, problems) == (0, []), result.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"\d+ hours", r"(?:a|a)*b", rb"a*b"],
+    ids=["number", "nested", "bytes"],
+)
+def test_quadratic_time_is_found(pattern: str | bytes) -> None:
+    assert not slowness(Expression("sample", re.compile(pattern))).is_linear
+
+
+@pytest.mark.parametrize(
+    ("source", "compiled", "hidden"),
+    [
+        ("import re\nWORD = re.compile('a')\nWORDS = tuple(re.compile(p) for p in 'ab')", 2, 0),
+        ("import re\ndef f(text):\n    return re.sub(r'\\s+', ' ', text)", 0, 1),
+        ("import re\nclass A:\n    B = re.compile('a')\n    def f(self):\n        return re.compile('b')", 1, 1),
+        ("import re\nf = lambda text: re.split('a', text)", 0, 1),
+        ("import re\nPARTS = re.split('a', 'bab')", 0, 1),
+        ("from re import sub", 0, 1),
+        ("import re as expressions", 0, 1),
+        ("import re\ndef f(text):\n    return re.escape(text)", 0, 0),
+    ],
+)
+def test_expression_that_no_constant_shows_is_refused(source: str, compiled: int, hidden: int) -> None:
+    found = source_of(source, "app/sample.py")
+    assert (found.compiled_count, len(found.hidden)) == (compiled, hidden)
