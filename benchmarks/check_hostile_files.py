@@ -30,6 +30,8 @@ MAX_JOB_S = 300.0
 """Maximum time of a job, in seconds."""
 CUE = b"1\n00:00:01,000 --> 00:00:02,000\n%s\n\n"
 MB = 1 << 20
+ORDINARY = "an ordinary file"
+"""Name of the file with which the server loads what it needs, and to which the others are compared."""
 SIDECARS: dict[str, tuple[str, bytes]] = {
     "carriage returns": ("srt", CUE % b"hi" + b"\r" * 300_000),
     "a cue of digits": ("srt", CUE % (b"The password is " + b"1" * 6000)),
@@ -57,8 +59,10 @@ SIDECARS: dict[str, tuple[str, bytes]] = {
 
 
 def files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Write the files one after another, and yield what is hostile about each."""
-    video = render(folder / "video.mp4", sample_events(10.0, 1, seed=5), 10.0, fps=10.0, seed=5).read_bytes()
+    """Write the files one after another, and yield what is hostile about each. The first one is an ordinary one."""
+    path = render(folder / "video.mp4", sample_events(10.0, 1, seed=5), 10.0, fps=10.0, seed=5)
+    video = path.read_bytes()
+    yield ORDINARY, path
     for number, (name, (suffix, content)) in enumerate(SIDECARS.items()):
         path = folder / f"text{number}.mp4"
         path.write_bytes(video + b"%d" % number)
@@ -108,6 +112,10 @@ def main() -> int:
                 job = json.dumps({"data": [str(path), False]}).encode()
                 server.post("/gradio_api/call/index", job, **{"Content-Type": "application/json", "Origin": server.url})
                 outcome, slowest_s, job_s = _watch(library, path, server.url)
+                if description == ORDINARY:
+                    # Libraries that are imported in another thread hold up the page, whatever the file is.
+                    print(f"{description}: {outcome} after {job_s:.1f} s; slowest answer {slowest_s:.2f} s", flush=True)
+                    continue
                 is_fault = slowest_s > MAX_ANSWER_S or outcome in ("not ended", "not added")
                 faults += is_fault
                 times_s.append(slowest_s)
