@@ -1,7 +1,28 @@
 """The state of a job as text for people: on the command line, and on the page."""
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from longview.app.reports import count_text
 from longview.indexing.job import QueuedJob
 from longview.video.time_text import format_time
+
+MAX_REFUSED = 3
+"""Maximum number of files of a folder whose reasons are stated; further ones are counted."""
+
+
+def refused_text(refused: Sequence[tuple[Path, Exception]]) -> str:
+    """Return which files of a folder were not added to the queue, and why those at the beginning were not."""
+    reasons = [f"{printable_name(path)}: {error}" for path, error in refused[:MAX_REFUSED]]
+    more = [f"… and {len(refused) - MAX_REFUSED:,} more"] if len(refused) > MAX_REFUSED else []
+    verb = "was" if len(refused) == 1 else "were"
+    return "\n".join([f"{count_text(len(refused), 'file')} {verb} not added; all others were.", *reasons, *more])
+
+
+def printable_name(path: Path) -> str:
+    """Return the name of a file with replacement characters for bytes that are not UTF-8."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
 
 
 def job_text(job: QueuedJob) -> str:

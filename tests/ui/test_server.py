@@ -200,7 +200,7 @@ def test_only_what_the_upload_route_stored_is_an_upload(server: Server, path: An
     for is_stream in (False, True):
         description = forged_file(path) | {"is_stream": is_stream}
         assert post_json(server, "/gradio_api/call/upload", {"data": [[description]]})[0] == 403
-    assert post_json(server, "/gradio_api/call/upload", {"data": [[forged_file(stored)]]})[0] == 200
+    assert post_json(server, "/gradio_api/call/upload", {"data": [[forged_file(stored)], False]})[0] == 200
 
 
 def test_only_index_reads_a_path_that_is_given_as_text(server: Server, client: Client, video_id: str, tmp_path: Path) -> None:
