@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
+from longview.app.job_text import printable
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -59,4 +60,4 @@ def show_info(text: str) -> None:
 
 def _shown(text: str) -> str:
     """Return a text as Gradio shows it, which is as HTML. The name of a file may be in it, and may not be UTF-8."""
-    return escape(text.encode(errors="replace").decode())
+    return escape(printable(text))

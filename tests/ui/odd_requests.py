@@ -32,7 +32,17 @@ ODD_VALUES: tuple[Any, ...] = (
     *(2**31, 2**63, -(2**63) - 1, 10**400, -(10**400)),
     *("", " ", "\n", "a", "0", "-1", "1e999", "nan", "Infinity", "null", "true", "٣", "+5", "1_000", "9" * 400, "-" + "9" * 400),
     *("\0", "a\0b", "\ud800", "a\udcffb", "\ufeff", "\u202e", "🎬" * 50, "ä" * 300, "a" * 5000, "word " * 3000),
-    *("~", "~nouser", "~nouser/a.mp4", "/", "..", "../../etc/passwd", "/dev/zero", "a" * 300 + ".mp4", "/tmp/" + "a/" * 3000),
+    *(
+        "~",
+        "~nouser",
+        "~nouser/a.mp4",
+        "/nowhere/",
+        "..",
+        "../../etc/passwd",
+        "/dev/zero",
+        "a" * 300 + ".mp4",
+        "/tmp/" + "a/" * 3000,
+    ),
     *("http://127.0.0.1/a.mp4", "<script>alert(1)</script>", "' OR 1=1 --", "%00%ff", "*", "a\r\nX-Evil: 1"),
     *([], {}, [None], [[]], {"a": 1}, [1, 2, 3], ["a"], {"value": None}, {"path": None}, {"__type__": "update"}, nested(60)),
 )
@@ -47,6 +57,11 @@ class OddRequest:
     path: str
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: str, document: Any) -> "OddRequest":
+        """Return the request that posts a JSON document."""
+        return cls("POST", path, json.dumps(document).encode())
 
     def __str__(self) -> str:
         return f"{self.method} {self.path[:120]} {(self.body or b'')[:200]!r}"
@@ -175,7 +190,9 @@ def endpoint_requests(page: gr.Blocks, valid: Mapping[str, Any]) -> Iterator[Odd
         name = function.api_name if isinstance(function.api_name, str) else ""
         for value in ODD_VALUES:
             documents: list[dict[str, Any]] = [{"data": [*inputs[:k], value, *inputs[k + 1 :]]} for k in range(len(inputs))]
-            documents += [{"data": inputs, "event_data": value}, {"data": value}]
+            documents.append({"data": value})
+            if function.collects_event_data:
+                documents.append({"data": inputs, "event_data": value})
             for document in documents:
                 document = document | {"fn_index": number, "session_hash": f"odd-{number}", "trigger_id": None}
                 body = json.dumps(document).encode()
