@@ -2,11 +2,11 @@
 
 from longview.indexing.errors import LibraryError, LibraryUnusable
 from longview.model.errors import ModelError
-from longview.video.errors import VideoError
+from longview.video.errors import TooLarge, VideoError
 
-__all__ = [  # with those of the library that the interface tells from others
+__all__ = [  # with those of other packages that the interface tells from others
     "EXPECTED_ERRORS", "AppError", "BackupUnusable", "BadRequest", "JobStopped", "LibraryUnusable", "NoSpace", "OutputFailed",
-    "PortBusy", "VideoGone",
+    "PortBusy", "TooLarge", "VideoGone",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from longview.app.cache_limit import CACHE_FOLDERS, limit_caches
 from longview.app.restore import PARTIAL as PARTIAL_RESTORE
+from longview.app.upload_cache import delete_left_uploads
 from longview.indexing.errors import LibraryError
 from longview.indexing.library import Library
 from longview.indexing.library_files import delete_inside
@@ -117,9 +118,10 @@ def _delete(library: Library, path: Path) -> None:
 
 
 def run_housekeeping(library: Library, cache_bytes: int) -> None:
-    """Purge what has expired, and delete temporary files that were left, and cached files beyond a limit in bytes."""
+    """Purge what has expired, and delete temporary files and uploads that were left, and cached files beyond a limit in bytes."""
     purge_expired(library)
     purge_jobs(library)
+    delete_left_uploads(library.folder)
     for path in partial_paths(library.folder, older_than_s=PARTIAL_KEPT_S):
         _delete(library, path)
     limit_caches(library.folder, cache_bytes)

@@ -101,10 +101,10 @@ class JobFollower:
 
 def has_space(folder: Path) -> bool:
     """Whether the disk of a library has space for the next things that a job commits."""
-    return _free_bytes(folder) >= MIN_FREE_BYTES
+    return free_bytes(folder) >= MIN_FREE_BYTES
 
 
-def _free_bytes(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Return the free space of the disk of a folder that this user may use, in bytes; a large number if it is unknown."""
     try:
         return shutil.disk_usage(folder).free

@@ -1,7 +1,29 @@
 """The state of a job as text for people: on the command line, and on the page."""
 
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from longview.app.reports import count_text
 from longview.indexing.job import QueuedJob
 from longview.video.time_text import format_time
+
+NOT_UTF8 = re.compile("[\ud800-\udfff]")
+MAX_REFUSED = 3
+"""Maximum number of files of a folder whose reasons are stated; further ones are counted."""
+
+
+def refused_text(refused: Sequence[tuple[Path, Exception]]) -> str:
+    """Return which files of a folder were not added to the queue, and why those at the beginning were not."""
+    reasons = [printable(f"{path.name}: {error}") for path, error in refused[:MAX_REFUSED]]
+    more = [f"… and {len(refused) - MAX_REFUSED:,} more"] if len(refused) > MAX_REFUSED else []
+    verb = "was" if len(refused) == 1 else "were"
+    return "\n".join([f"{count_text(len(refused), 'file')} {verb} not added; all others were.", *reasons, *more])
+
+
+def printable(text: str) -> str:
+    """Return a text with replacement characters for the bytes of a file's name that are not UTF-8."""
+    return NOT_UTF8.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def job_text(job: QueuedJob) -> str:

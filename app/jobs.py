@@ -4,12 +4,14 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from longview.app.browser_copies import BrowserCopies, BrowserCopy
-from longview.app.errors import EXPECTED_ERRORS, BadRequest
+from longview.app.errors import EXPECTED_ERRORS, BadRequest, NoSpace
 from longview.app.folder_watch import media_files
 from longview.app.service import IndexOptions, Longview
+from longview.app.upload_cache import UploadCache
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.job import BATCH, QueuedJob
 from longview.indexing.library import VideoEntry
@@ -28,6 +30,15 @@ UNUSABLE_S = 5.0
 CAPTION_AGAIN = IndexOptions(sources=("captions",))
 
 
+@dataclass(frozen=True)
+class FolderAddition:
+    """What came of adding the files of a folder to the queue."""
+
+    jobs: list[QueuedJob] = field(default_factory=list)
+    refused: list[tuple[Path, Exception]] = field(default_factory=list)
+    """Files that were not added, each with the reason."""
+
+
 class Jobs:
     """The workers of one server, and the jobs of its library, of whatever process. Safe for several threads."""
 
@@ -35,6 +46,7 @@ class Jobs:
         """`starts`: whether the workers take jobs at once; otherwise from `start` on."""
         self._app, self._runner, self._queue = app, app.jobs, app.library.jobs
         self.browser_copies = BrowserCopies(app.media)
+        self.uploads = UploadCache(app.library.folder, max_upload_bytes=app.settings.max_upload_bytes)
         self._closing = threading.Event()
         self._pauses = False
         self._wake = threading.Event()
@@ -76,21 +88,31 @@ class Jobs:
         try:
             stored = self._app.media.import_upload(path, upload_name)
         finally:
-            path.unlink(missing_ok=True)
+            self.uploads.discard(path)
         options = IndexOptions(title=Path(upload_name).stem, accepts_long=accepts_long)
         return self._added(self._runner.add(stored, options, title=upload_name))
 
-    def index_folder(self, folder: Path, *, accepts_long: bool = False) -> list[QueuedJob]:
+    def index_folder(self, folder: Path, *, accepts_long: bool = False) -> FolderAddition:
         """Add the media files below a folder to the queue; they give way to files that a person names.
 
+        A file that is refused prevents no other.
+
         Raises:
-            As `index`. BadRequest: it has no such file, or cannot be read.
+            BadRequest: it has no such file, or cannot be read. LibraryUnusable, NoSpace: the library cannot be written.
         """
         paths = [path for path, _ in media_files(folder.resolve())]
         if not paths:
             raise BadRequest(f"{folder} has no video or audio files.")
         options = IndexOptions(accepts_long=accepts_long)
-        return [self._added(self._runner.add(path, options, priority=BATCH)) for path in paths]
+        addition = FolderAddition()
+        for path in paths:
+            try:
+                addition.jobs.append(self._added(self._runner.add(path, options, priority=BATCH)))
+            except (LibraryUnusable, NoSpace):
+                raise
+            except EXPECTED_ERRORS as error:
+                addition.refused.append((path, error))
+        return addition
 
     def caption_again(self, entry: VideoEntry) -> QueuedJob:
         """Return the job that captions a video again; add it unless it waits or runs already. Nothing else is indexed.
@@ -221,6 +243,7 @@ class Jobs:
     def close(self, *, pauses: bool = False, wait_s: float = 0.0) -> None:
         """Stop, and wait for the end of the running jobs. `pauses`: see `stop`. `wait_s`: maximum time to wait, in seconds."""
         self.stop(pauses=pauses)
+        self.uploads.delete()
         if self._pauses:
             with suppress(LibraryUnusable):
                 self._runner.pause_own(with_unowned=True)

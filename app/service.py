@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
     "Evidence", "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
-    "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress", "ProgressReport", "QueuedJob",
-    "RemovedVideo",    "SearchResults",
+    "ID_DIGITS", "MAX_QUESTION_CHARS", "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress",
+    "ProgressReport", "QueuedJob", "RemovedVideo", "SearchResults",
     "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
 ]  # fmt: skip
 
@@ -66,6 +66,8 @@ log = logging.getLogger(__name__)
 
 EXPORT_ORDER = ("captions", "subtitles", "speech", "screen_text")
 """Sources that are exported where none is chosen: the first that the video has."""
+MAX_QUESTION_CHARS = 4000
+"""Maximum length of a question and of a query, in characters."""
 NO_EVENTS = "No events detected."
 """Text in place of the captions of a video that was captioned and has no events."""
 

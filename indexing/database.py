@@ -14,6 +14,7 @@ from longview.indexing.database_errors import (
     READ_ONLY_ERRORS,
     UNWRITABLE_CODES,
     damaged,
+    disk_full,
     folder_error,
     foreign_schema,
     lost,
@@ -25,6 +26,7 @@ from longview.indexing.database_pages import DatabasePages
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.row_rules import row_problems
 from longview.indexing.schema import MIGRATIONS, add_functions, foreign_objects, migrate
+from longview.indexing.shared_memory import allocate_memory, is_memory_safe
 from longview.video.atomic import (
     FULL_DISK_ERRORS,
     PRIVATE_FOLDER_MODE,
@@ -184,11 +186,19 @@ class Database:
             raise unusable(self.path, error) from error
 
     def _open(self, *, is_writing: bool) -> sqlite3.Connection:
+        if not is_memory_safe(self.path):
+            if is_writing or not _has_content(self.path):
+                raise disk_full(self.folder)
+            return self._open_unwritable()
         # A database that was deleted is not created again, because it would be an empty library.
         db = connect(self.path, options="mode=rw", timeout_s=LOCK_TIMEOUT_S)
         try:
             # This reads the first page, for which SQLite creates its shared memory beside the database.
             db.execute("PRAGMA user_version").fetchone()
+            allocate_memory(self.path)
+        except OSError as error:
+            db.close()
+            raise folder_error(self.folder, error) from error
         except sqlite3.Error as error:
             db.close()
             if is_writing or primary_code(error) not in UNWRITABLE_CODES or not _has_content(self.path):

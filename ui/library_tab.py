@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.example_questions import examples_for
-from longview.app.job_text import job_title
-from longview.app.jobs import Jobs
-from longview.app.service import MEDIA_SUFFIXES, Longview, QueuedJob, VideoEntry
+from longview.app.job_text import job_title, refused_text
+from longview.app.jobs import FolderAddition, Jobs
+from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
 from longview.app.storage import missing_ids
 from longview.ui import render
-from longview.ui.toasts import or_toast, toast
+from longview.ui.toasts import reports_errors, show_warning, toast
 
 MAX_FOLLOWED_UPLOADS = 32
 """Maximum number of requests that follow their jobs at once. A further upload is added to the jobs when one of these ends."""
@@ -48,20 +49,29 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     result = gr.HTML(visible=False)
     indexed_video = gr.Textbox(visible=False)
 
+    @reports_errors
     def on_add(text: str, accepts_long: bool = False) -> Iterator[tuple[str, str]]:
         if not text.strip():
             raise toast("The path is empty; enter the path of a video on this machine.")
-        added = or_toast(lambda: _add(jobs, Path(text.strip()), accepts_long))
-        yield from _follow_jobs(jobs, [job.job_id for job in added], [])
+        added = _add(jobs, text.strip(), accepts_long)
+        refused = refused_text(added.refused) if added.refused else ""
+        if refused and not added.jobs:
+            raise toast(refused)
+        if refused:
+            show_warning(refused)
+        for state, video_id in _follow_jobs(jobs, [job.job_id for job in added.jobs], []):
+            yield (render.failure(refused) if refused else "") + state, video_id
 
-    def on_upload(files: list[str] | None, accepts_long: bool = False) -> Iterator[tuple[Any, str, str]]:
+    @reports_errors
+    def on_upload(files: list[Any] | Any | None, accepts_long: bool = False) -> Iterator[tuple[Any, str, str]]:
         numbers, errors = [], []
-        for file in files or []:
+        for file in files if isinstance(files, list) else [files] if files else []:
+            path = Path(file["path"])
             try:
-                job = jobs.index(Path(file), upload_name=Path(file).name, accepts_long=accepts_long)
+                job = jobs.index(path, upload_name=path.name, accepts_long=accepts_long)
                 numbers.append(job.job_id)
             except EXPECTED_ERRORS as error:
-                errors.append(f"{Path(file).name}: {error}")
+                errors.append(f"{path.name}: {error}")
         # The drop zone is cleared at once, so that more files can be uploaded while these are indexed.
         yield None, "", ""
         for state in _follow_jobs(jobs, numbers, errors):
@@ -82,6 +92,8 @@ def library_tab(jobs: Jobs) -> LibraryTab:
         [upload, accepts_long],
         [upload, result, indexed_video],
         api_name="upload",
+        # Gradio's own reading of uploads leaves an empty file of each. Which ones are allowed is checked where they come in.
+        preprocess=False,
         trigger_mode="multiple",
         concurrency_limit=MAX_FOLLOWED_UPLOADS,
         show_progress="hidden",
@@ -91,12 +103,20 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     return LibraryTab(table, video_to_remove, remove)
 
 
-def _add(jobs: Jobs, path: Path, accepts_long: bool) -> list[QueuedJob]:
-    """Add a file, or all videos of a folder, to the queue."""
-    path = path.expanduser()
-    if path.is_dir():
+def _add(jobs: Jobs, text: str, accepts_long: bool) -> FolderAddition:
+    """Add a file, or all videos of a folder, to the queue.
+
+    Raises:
+        As `Jobs.index` and `Jobs.index_folder`.
+    """
+    path, is_folder = Path(text), False
+    # A path that no file can have, such as that of an unknown user, is refused with its reason as a file.
+    with suppress(OSError, RuntimeError, ValueError):
+        path = path.expanduser()
+        is_folder = path.is_dir()
+    if is_folder:
         return jobs.index_folder(path, accepts_long=accepts_long)
-    return [jobs.index(path, accepts_long=accepts_long)]
+    return FolderAddition([jobs.index(path, accepts_long=accepts_long)])
 
 
 def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]:

@@ -1,10 +1,13 @@
 """The page: its tabs, and the components that they share. All state comes from the library, so a reload loses nothing."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.queueing import Event
+from gradio.server_messages import EventMessage
 
 from longview.app.errors import LibraryUnusable
 from longview.app.jobs import Jobs
@@ -13,7 +16,7 @@ from longview.ui import render
 from longview.ui.library_tab import library_lists, library_tab
 from longview.ui.search_tab import search_tab
 from longview.ui.streaming import ActiveStreams
-from longview.ui.toasts import or_toast, show_info, show_warning
+from longview.ui.toasts import reports_errors, show_info, show_warning
 from longview.ui.watch_tab import UNCHECKED, find_entry, indexed_view, tracks_view, video_view, watch_tab
 
 ASSETS = Path(__file__).parent / "assets"
@@ -22,6 +25,9 @@ THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospac
 MAX_WAITING_REQUESTS = 64
 """Maximum number of requests that wait for their turn; Gradio rejects further requests as "busy". Requests that load the
 page, show jobs or free the model are not queued, so that they also work on a busy server."""
+
+MAX_START_S = 365 * 24 * 3600.0
+"""Maximum time at which the player begins, in seconds: a year, which no video lasts."""
 
 
 def build(app: Longview, jobs: Jobs) -> gr.Blocks:
@@ -58,6 +64,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 updates[lists.index(library.table)] = updates[len(lists)] = failure
                 return updates
 
+        @reports_errors
         def on_load(request: gr.Request) -> list[Any]:
             def render_updates() -> list[Any]:
                 entry = find_entry(app, request.query_params.get("video")) or next(reversed(app.videos()), None)
@@ -65,6 +72,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
             return [*or_failure(render_updates), len(jobs.ended_video_ids())]
 
+        @reports_errors
         def on_jobs_ended(video_id: str | None, known_count: int, rendered_player: str | None) -> list[Any]:
             ended = jobs.ended_video_ids()
 
@@ -79,6 +87,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
             return [len(ended), *or_failure(render_updates)]
 
+        @reports_errors
         def on_segments_added(video_id: str | None) -> list[Any]:
             def render_updates() -> list[Any]:
                 entry = find_entry(app, video_id)
@@ -91,9 +100,10 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
             return or_failure(render_updates)
 
+        @reports_errors
         def on_remove(video_id: str | None, current: str | None) -> list[Any]:
             # The video is identified by its id only: with a path, a client could make the server read any file.
-            video = or_toast(lambda: find_entry(app, video_id))
+            video = find_entry(app, video_id)
             if video is None:
                 show_warning(
                     "This video is no longer in the library; reload the page."
@@ -101,7 +111,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                     else "No video is selected; choose the video to remove."
                 )
                 return [gr.skip()] * (len(lists) + len(view))
-            removal = or_toast(lambda: app.remove(video))
+            removal = app.remove(video)
             show_info(f"{removal.text} “Undo” below the list brings it back for 24 hours.")
 
             def render_updates() -> list[Any]:
@@ -139,11 +149,30 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         )
     # Without `api_open=False` clients could bypass the queue and its limit.
     page.queue(max_size=MAX_WAITING_REQUESTS, api_open=False)
+    _keep_queue_alive(page)
     return page
 
 
+def _keep_queue_alive(page: gr.Blocks) -> None:
+    """Let the queue go on when a client of a waiting request has gone.
+
+    Gradio forgets the oldest of 2,000 sessions, and those that end. A message to one of them is an error that ends the whole
+    queue, and every later request of all pages is refused.
+    """
+    queue = page._queue
+    send = queue.send_message
+
+    def send_message(event: Event, message: EventMessage) -> None:
+        with suppress(KeyError):
+            send(event, message)
+
+    queue.send_message = send_message  # type: ignore[method-assign, assignment]
+
+
 def _start_s(request: gr.Request) -> float:
+    """Return the time at which the player begins, in seconds."""
     try:
-        return max(0.0, float(request.query_params.get("t", 0)))
+        time_s = float(request.query_params.get("t", 0))
     except ValueError:
         return 0.0
+    return time_s if 0.0 <= time_s <= MAX_START_S else 0.0

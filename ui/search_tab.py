@@ -6,31 +6,36 @@ from typing import Any
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.service import Cancelled, Done, Longview, PartialResult, ProgressReport, TextDelta
+from longview.app.service import MAX_QUESTION_CHARS, Cancelled, Done, Longview, PartialResult, ProgressReport, TextDelta
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
-from longview.ui.toasts import show_warning
+from longview.ui.toasts import reports_errors, show_warning
 
 MAX_RESULTS = 24
 
 
 def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
     """Build the tab inside the current Gradio blocks; return the box of the query, whose placeholder is an example."""
-    query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=1000)
+    query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=MAX_QUESTION_CHARS)
     verify = gr.Checkbox(True, label="Verify captions where this is quick")
     results = gr.HTML()
     verify_all = gr.Button("Verify all results", visible=False)
     searched_query = gr.State("")
     question = gr.Textbox(
-        label="Ask the whole library", placeholder="When is … mentioned?  When does … appear?", submit_btn=True, max_length=2000
+        label="Ask the whole library",
+        placeholder="When is … mentioned?  When does … appear?",
+        submit_btn=True,
+        max_length=MAX_QUESTION_CHARS,
     )
     answer = gr.Markdown()
     citations = gr.HTML()
 
+    @reports_errors
     def on_search(text: str, is_requested: bool, request: gr.Request) -> Iterator[tuple[Any, Any, str]]:
         for shown_results, button in search(text, None if is_requested else False, request):
             yield shown_results, button, text
 
+    @reports_errors
     def on_verify_all(text: str, request: gr.Request) -> Iterator[tuple[Any, Any]]:
         yield from search(text, True, request)
 
@@ -63,6 +68,7 @@ def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
                 show_warning(str(error))
                 yield "", gr.update(visible=False)
 
+    @reports_errors
     def on_ask(text: str, request: gr.Request) -> Iterator[tuple[Any, str, str]]:
         yield gr.update(**ANSWERING), "…", ""
         content, cards = "", ""

@@ -2,33 +2,35 @@
 
 import asyncio
 import errno
-import json
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Set
+from collections.abc import AsyncIterator, Callable
 from types import FrameType
-from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, TypeVar
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Path, Query
 from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from longview.app.errors import EXPECTED_ERRORS, PortBusy
 from longview.app.housekeeping import run_hourly
 from longview.app.jobs import Jobs
 from longview.app.service import FORMATS, ExportFormat, Longview
 from longview.app.streams import MAX_CANCEL_S
+from longview.ui.access import OwnSiteOnly
+from longview.ui.inputs import CheckedInputs
 from longview.ui.page import ASSETS, THEME, build
 from longview.ui.queue_view import QueueState, QueueView
+from longview.ui.uploads import UPLOAD_ROUTE, UploadRoute
+from longview.ui.watch_tab import is_id
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +41,10 @@ EVENTS_POLL_S = 0.25
 """Interval at which the jobs are checked for changes to send to an open page, in seconds. Without a change nothing is sent."""
 MAX_SHUTDOWN_S = 1
 """Maximum time that the server waits for open connections when it stops, in seconds."""
-UPLOAD_ROUTE = "/gradio_api/upload"
-MAX_BODY_BYTES = 1 << 20
-"""Maximum size of a request that is not an upload; questions and paths take a few thousand bytes."""
+MAX_TIME_MS = 1000 * 3600 * 24 * 365
+"""Maximum time of a thumbnail, in milliseconds: a year, which no video lasts."""
+MAX_PARAMETER_CHARS = 200
+"""Maximum length of a parameter of an address, in characters."""
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
@@ -62,99 +65,26 @@ EXPORT_TYPES = {
 }
 
 
-class SameSiteWrites:
-    """Refuse requests that change something and come from the page of another site: browsers name that site."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 403."""
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-            headers = Headers(scope=scope)
-            origin = headers.get("origin")
-            if origin and urlsplit(origin).netloc != headers.get("host"):
-                await PlainTextResponse("Requests from other sites are refused.", 403)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+VideoId = Annotated[str, Path(max_length=MAX_PARAMETER_CHARS)]
+TimeMs = Annotated[int, Path(ge=0, le=MAX_TIME_MS)]
+JobId = Annotated[int, Path(ge=0, lt=1 << 63)]
+Parameter = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS)]
+OptionalParameter = Annotated[str | None, Query(max_length=MAX_PARAMETER_CHARS)]
 
 
-class UploadedFilesOnly:
-    """Refuse requests that name a file which this server's upload route did not store.
-
-    Gradio reads any file of the machine that a client describes (`{"path": …}`), through every endpoint, if the page is mounted
-    or an endpoint skips preprocessing; a web address it downloads.
-    """
-
-    def __init__(self, app: ASGIApp, uploads: Set[str]) -> None:
-        """`uploads`: the paths that Gradio's upload route has stored since the server started."""
-        self._app, self._uploads = app, uploads
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body, and pass the request on or answer 403. Uploads themselves are not JSON, and are passed on unread."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] == UPLOAD_ROUTE:
-            await self._app(scope, receive, send)
-            return
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False) and message["type"] == "http.request"
-            if len(body) > MAX_BODY_BYTES:
-                await PlainTextResponse("The request is too large.", 413)(scope, receive, send)
-                return
-        try:
-            is_allowed = all(self._is_upload(path) for path in _file_paths(json.loads(body or b"null")))
-        except (ValueError, RecursionError):
-            await PlainTextResponse("The request is not valid JSON.", 400)(scope, receive, send)
-            return
-        if not is_allowed:
-            await PlainTextResponse("Only files that were uploaded to this server can be used.", 403)(scope, receive, send)
-            return
-        is_read = False
-
-        async def replay() -> Message:
-            nonlocal is_read
-            if is_read:
-                return await receive()
-            is_read = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self._app(scope, replay, send)
-
-    def _is_upload(self, path: object) -> bool:
-        # The exact text, because Gradio may take a path for a web address that the file system takes for another file.
-        return isinstance(path, str) and path in self._uploads
-
-
-def _file_paths(data: Any) -> Iterator[object]:
-    """Yield the `path` of every file description in a JSON document."""
-    if isinstance(data, dict):
-        if "path" in data:
-            yield data["path"]
-        yield from (path for value in data.values() for path in _file_paths(value))
-    elif isinstance(data, list):
-        yield from (path for value in data for path in _file_paths(value))
-
-
-def create(app: Longview, jobs: Jobs) -> FastAPI:
+def create(app: Longview, jobs: Jobs) -> ASGIApp:
     """Create the web application over one library and its jobs."""
-    # Uploads are stored on the disk of the library, unless it cannot be written.
+    # What Gradio writes is on the disk of the library, unless it cannot be written.
     if os.access(app.library.folder, os.W_OK):
-        os.environ["GRADIO_TEMP_DIR"] = str(app.library.folder / "cache")
+        os.environ["GRADIO_TEMP_DIR"] = str(jobs.uploads.folder)
     page = build(app, jobs)
     view = QueueView(app, jobs)
-    web = FastAPI(title="Longview", docs_url=None, redoc_url=None)
-    # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
-    web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-
-    web.add_middleware(UploadedFilesOnly, uploads=page.upload_file_set)
-    web.add_middleware(SameSiteWrites)
+    web = FastAPI(title="Longview", docs_url=None, redoc_url=None, openapi_url=None)
+    web.post(UPLOAD_ROUTE, response_model=None)(UploadRoute(jobs.uploads, page.upload_file_set).__call__)
 
     @web.get("/media/{video_id}")
-    def media(video_id: str) -> FileResponse:
-        path = _or_404(lambda: app.media.browser_copy(app.library.video(video_id)))
+    def media(video_id: VideoId) -> FileResponse:
+        path = _or_404(lambda: app.media.browser_copy(app.library.video(_full_id(video_id))))
         if path is None:
             raise HTTPException(404, "The browser-compatible copy is not ready yet.")
         # Its use changes the time of the browser copy, but a player must not take it for another file.
@@ -163,16 +93,21 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"), headers=headers)
 
     @web.get("/thumbnail/{video_id}/{time_ms}.jpg")
-    def thumbnail(video_id: str, time_ms: int) -> FileResponse:
-        return FileResponse(_or_404(lambda: app.media.thumbnail(video_id, time_ms / 1000)), media_type="image/jpeg")
+    def thumbnail(video_id: VideoId, time_ms: TimeMs) -> FileResponse:
+        path = _or_404(lambda: app.media.thumbnail(_full_id(video_id), time_ms / 1000))
+        return FileResponse(path, media_type="image/jpeg")
 
     @web.get("/export/{video_id}.{format}")
     def export(
-        video_id: str, format: str, source: str = "captions", language: str | None = None, version: int | None = None
+        video_id: VideoId,
+        format: str,
+        source: Parameter = "captions",
+        language: OptionalParameter = None,
+        version: int | None = None,
     ) -> Response:
         if format not in FORMATS:
-            raise HTTPException(404, f"There is no format {format}.")
-        entry = _or_404(lambda: app.library.video(video_id))
+            raise HTTPException(404, "There is no such format.")
+        entry = _or_404(lambda: app.library.video(_full_id(video_id)))
         export_format: ExportFormat = format
         if version is None:
             sources = source.split(",")
@@ -202,18 +137,22 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @web.post("/jobs/{job_id}/{action}")
-    def change_job(job_id: int, action: Literal["cancel", "pause", "retry", "first"]) -> Response:
+    def change_job(job_id: JobId, action: Literal["cancel", "pause", "retry", "first"]) -> Response:
         """Change a job of the queue, as its buttons on the page do."""
         _or_404(lambda: jobs.change(job_id, action))
         return Response(status_code=204)
 
     @web.post("/videos/{video_id}/undo-removal")
-    def undo_removal(video_id: str) -> Response:
+    def undo_removal(video_id: VideoId) -> Response:
         """Bring back a video that was removed in the last day."""
-        _or_404(lambda: app.undo_removal_of(video_id))
+        _or_404(lambda: app.undo_removal_of(_full_id(video_id)))
         return Response(status_code=204)
 
-    return gr.mount_gradio_app(
+    own_paths = [route.path_regex for route in web.routes if isinstance(route, Route)]
+    web.add_middleware(CheckedInputs, page=page, own_paths=own_paths)
+    # This prevents DNS rebinding: the page of another site cannot reach this server under that site's name.
+    web.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    gr.mount_gradio_app(
         web,
         page,
         path="/",
@@ -227,6 +166,8 @@ def create(app: Longview, jobs: Jobs) -> FastAPI:
         enable_monitoring=False,
         show_error=True,
     )
+    # Outside of everything else, so that errors have its headers, too.
+    return OwnSiteOnly(web)
 
 
 def serve(app: Longview, port: int | None) -> None:
@@ -309,6 +250,17 @@ def _warm_up(app: Longview) -> None:
         app.warm_up()
     except EXPECTED_ERRORS as error:
         log.warning("%s", error)
+
+
+def _full_id(video_id: str) -> str:
+    """Return an id. The beginning of one is refused here, because it would be guessed digit by digit.
+
+    Raises:
+        HTTPException: it is not a whole id.
+    """
+    if not is_id(video_id):
+        raise HTTPException(404, "There is no video with this id.")
+    return video_id
 
 
 T = TypeVar("T")

@@ -1,20 +1,43 @@
 """Expected errors as short notices on the page."""
 
+import functools
+import inspect
 from collections.abc import Callable
 from html import escape
-from typing import TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
+from longview.app.job_text import printable
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def toast(text: str) -> gr.Error:
     """Return an error that the page shows and the server does not log."""
-    # Gradio shows the text as HTML, and a file's name may be in it.
-    return gr.Error(escape(text), duration=10, print_exception=False)
+    return gr.Error(_shown(text), duration=10, print_exception=False)
+
+
+def reports_errors(handler: Callable[P, T]) -> Callable[P, T]:
+    """Let a handler of the page, which may yield updates, show its expected errors."""
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def yield_updates(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                yield from handler(*args, **kwargs)
+            except EXPECTED_ERRORS as error:
+                raise toast(str(error)) from error
+
+        return yield_updates
+
+    @functools.wraps(handler)
+    def return_updates(*args: P.args, **kwargs: P.kwargs) -> T:
+        return or_toast(lambda: handler(*args, **kwargs))
+
+    return return_updates
 
 
 def or_toast(call: Callable[[], T]) -> T:
@@ -27,9 +50,14 @@ def or_toast(call: Callable[[], T]) -> T:
 
 def show_warning(text: str) -> None:
     """Show a notice, and leave the components of the page as they are: an error would cover them."""
-    gr.Warning(escape(text), duration=10)
+    gr.Warning(_shown(text), duration=10)
 
 
 def show_info(text: str) -> None:
     """Show a notice that something was done."""
-    gr.Info(escape(text), duration=10)
+    gr.Info(_shown(text), duration=10)
+
+
+def _shown(text: str) -> str:
+    """Return a text as Gradio shows it, which is as HTML. The name of a file may be in it, and may not be UTF-8."""
+    return escape(printable(text))

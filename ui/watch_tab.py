@@ -1,5 +1,6 @@
 """The tab that plays one video, with its tracks, chapters, exports and questions."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +10,28 @@ import gradio as gr
 from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable
 from longview.app.example_questions import examples_for
 from longview.app.jobs import Jobs
-from longview.app.service import Cancelled, Done, Longview, ProgressReport, Segment, TextDelta, VideoEntry
+from longview.app.service import (
+    ID_DIGITS,
+    MAX_QUESTION_CHARS,
+    Cancelled,
+    Done,
+    Longview,
+    ProgressReport,
+    Segment,
+    TextDelta,
+    VideoEntry,
+)
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
-from longview.ui.toasts import or_toast, show_warning
+from longview.ui.toasts import reports_errors, show_warning, toast
 
 PLACEHOLDER = "Ask about this video"
+NO_VIDEO = "No video is selected; choose one under “Video”."
 UNCHECKED: dict[str, Any] = {"preprocess": False}
 """Option that disables Gradio's check of a selected video against the list that the page last received. Meanwhile, other pages
 and the command line add and remove videos."""
+
+ID = re.compile(f"[0-9a-f]{{{ID_DIGITS}}}")
 
 
 @dataclass(frozen=True)
@@ -51,17 +65,22 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                 allow_tags=False,
                 placeholder=f"{PLACEHOLDER}.",
             )
-            question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=2000)
+            question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=MAX_QUESTION_CHARS)
             examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
     view = [player, summary, tracks, exports, made_by, offer, caption_again, question, examples, chat]
 
+    @reports_errors
     def on_select(video_id: str | None) -> list[Any]:
-        return or_toast(lambda: video_view(app, jobs, find_entry(app, video_id)))
-
-    def on_ask(video_id: str | None, text: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
-        entry = or_toast(lambda: find_entry(app, video_id))
+        entry = find_entry(app, video_id)
         if entry is None:
-            show_warning("No video is selected; choose one under “Video”.")
+            raise toast(f"There is no video {video_id} in the library; reload the page." if video_id else NO_VIDEO)
+        return video_view(app, jobs, entry)
+
+    @reports_errors
+    def on_ask(video_id: str | None, text: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
+        entry = find_entry(app, video_id)
+        if entry is None:
+            show_warning(NO_VIDEO)
             yield gr.skip(), gr.skip()
             return
         # The history comes from the library: the page may have sent this question before it had the last answer.
@@ -93,21 +112,23 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
             messages[-1]["content"] = markdown.escaped_markdown(str(error))
         yield gr.update(**IDLE), messages
 
+    @reports_errors
     def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, list[Any]]:
         # An answer that is being generated is cleared too.
         streams.cancel(request)
-        entry = or_toast(lambda: find_entry(app, video_id))
+        entry = find_entry(app, video_id)
         if entry is not None:
-            or_toast(lambda: app.delete_answers(entry))
+            app.delete_answers(entry)
         return gr.update(**IDLE), []
 
+    @reports_errors
     def on_caption_again(video_id: str | None) -> list[Any]:
         # The video is identified by its id only, and its file is the one of the library.
-        entry = or_toast(lambda: find_entry(app, video_id))
+        entry = find_entry(app, video_id)
         if entry is None:
-            show_warning("No video is selected; choose one under “Video”.")
+            show_warning(NO_VIDEO)
             return [gr.skip(), gr.skip()]
-        or_toast(lambda: jobs.caption_again(entry))
+        jobs.caption_again(entry)
         return _offer_updates(app, jobs, entry)
 
     def on_example(event: gr.SelectData) -> str:
@@ -129,6 +150,11 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     return WatchTab(selected_video, view)
 
 
+def is_id(text: str) -> bool:
+    """Whether a text may be the whole id of a video. The page and its routes accept no beginnings of ids."""
+    return bool(ID.fullmatch(text))
+
+
 def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
     """Return the video with that id; None if there is none.
 
@@ -136,7 +162,7 @@ def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
         LibraryUnusable: the library cannot be read, which does not mean that the video is not there.
     """
     try:
-        return app.library.video(video_id) if video_id else None
+        return app.library.video(video_id) if video_id and is_id(video_id) else None
     except LibraryUnusable:
         raise
     except EXPECTED_ERRORS:

@@ -1,5 +1,6 @@
 """Workers of the server: they run the queue, store uploads, and tell pages what has ended."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from longview.app.errors import BadRequest, VideoError
+from longview.app.job_text import refused_text
 from longview.app.jobs import STATE_S, Jobs
 from longview.app.service import IndexOptions, Longview, QueuedJob
 from longview.video.synthetic import render
@@ -231,3 +233,20 @@ def test_job_is_cancelled_paused_and_moved_while_others_run(jobs: Jobs, app: Lon
     for job in (third, second):
         jobs.change(job.job_id, "cancel")
         assert ended(jobs, job).status == "cancelled"
+
+
+def test_a_folder_is_added_without_the_files_that_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    app = Longview(demo_settings(tmp_path / "library", max_file_bytes=100))
+    jobs = Jobs(app)
+    jobs.stop()
+    for name in (b"a.mp4", b"b-\xff.mp4", b"c.mp4", b"d-\xe9.mp4", b"e.mp4", b"f-\xff.mp4", b"g-\xff.mp4"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"x" * (200 if name == b"c.mp4" else 50))
+    added = jobs.index_folder(folder)
+    assert [job.path.name for job in added.jobs] == ["a.mp4", "e.mp4"]
+    first, *others, last = refused_text(added.refused).splitlines()
+    assert first == "5 files were not added; all others were." and last == "… and 2 more"
+    assert [line.partition(":")[0] for line in others] == ["b-\ufffd.mp4", "c.mp4", "d-\ufffd.mp4"]
+    assert "not valid UTF-8" in others[0] and "max_file_bytes" in others[1]
+    jobs.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client
 
+from longview.ui.access import CLIENT_HEADER
 from longview.video.synthetic import render
 from tests.app.shell import Shell
 from tests.ui.servers import EVENTS, Server, running_server
@@ -19,7 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Client:
-    return Client(server.url, verbose=False)
+    return Client(server.url, headers={CLIENT_HEADER: "1"}, verbose=False)
 
 
 @pytest.fixture(scope="session")

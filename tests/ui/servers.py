@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from longview.ui.access import CLIENT_HEADER
 from longview.video.synthetic import ShapesEvent
 from tests.app.shell import environment
 
@@ -40,13 +41,13 @@ class Server:
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes, Any]:
         """Return status, body and headers of a GET request."""
-        return self._send(urllib.request.Request(self.url + path, headers=headers))
+        return self.send(urllib.request.Request(self.url + path, headers=headers))
 
     def post(self, path: str, body: bytes, **headers: str) -> tuple[int, bytes, Any]:
-        """Return status, body and headers of a POST request."""
-        return self._send(urllib.request.Request(self.url + path, data=body, headers=headers))
+        """Return status, body and headers of a POST request of a program."""
+        return self.send(urllib.request.Request(self.url + path, data=body, headers={CLIENT_HEADER: "1"} | headers))
 
-    def _send(self, request: urllib.request.Request) -> tuple[int, bytes, Any]:
+    def send(self, request: urllib.request.Request) -> tuple[int, bytes, Any]:
         try:
             with urllib.request.urlopen(request, timeout=60) as response:
                 return response.status, response.read(), response.headers

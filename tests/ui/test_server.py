@@ -200,7 +200,7 @@ def test_only_what_the_upload_route_stored_is_an_upload(server: Server, path: An
     for is_stream in (False, True):
         description = forged_file(path) | {"is_stream": is_stream}
         assert post_json(server, "/gradio_api/call/upload", {"data": [[description]]})[0] == 403
-    assert post_json(server, "/gradio_api/call/upload", {"data": [[forged_file(stored)]]})[0] == 200
+    assert post_json(server, "/gradio_api/call/upload", {"data": [[forged_file(stored)], False]})[0] == 200
 
 
 def test_only_index_reads_a_path_that_is_given_as_text(server: Server, client: Client, video_id: str, tmp_path: Path) -> None:
@@ -280,6 +280,16 @@ def test_upload_that_is_no_video_is_refused_with_a_reason(
         client.predict(str(tmp_path / "missing.mp4"), api_name="/index")
     assert video_ids(shell) == [video_id]
     assert not [path for path in (server.library / "uploads").glob("*") if "fake" in path.name]
+
+
+def test_a_folder_is_indexed_without_the_file_whose_name_is_refused(
+    client: Client, video: Path, video_id: str, tmp_path: Path
+) -> None:
+    os.link(video, tmp_path / "b.mp4")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a-\xff.mp4")).write_bytes(b"no video")
+    result, indexed_id = client.predict(str(tmp_path), api_name="/index")
+    assert "1 file was not added; all others were." in result and "a-\ufffd.mp4" in result
+    assert "b.mp4: done" in result and indexed_id == video_id
 
 
 def test_busy_port_is_an_error_that_names_a_free_one(server: Server, tmp_path: Path) -> None:
