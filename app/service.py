@@ -40,6 +40,7 @@ from longview.model.errors import ModelError
 from longview.model.screen_text.weights import TextModel
 from longview.model.speech.weights import SpeechModel
 from longview.model.tasks.events import PartialResult, TextDelta
+from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from longview.video.decoder import Decoder
 from longview.video.guard import MEDIA_SUFFIXES
 from longview.video.probe import VideoInfo
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
     "Evidence", "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
-    "ID_DIGITS", "MAX_QUESTION_CHARS", "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress",
+    "ID_DIGITS", "MAX_QUESTION_CHARACTERS", "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress",
     "ProgressReport", "QueuedJob", "RemovedVideo", "SearchResults",
     "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
 ]  # fmt: skip
@@ -66,8 +67,6 @@ log = logging.getLogger(__name__)
 
 EXPORT_ORDER = ("captions", "subtitles", "speech", "screen_text")
 """Sources that are exported where none is chosen: the first that the video has."""
-MAX_QUESTION_CHARS = 4000
-"""Maximum length of a question and of a query, in characters."""
 NO_EVENTS = "No events detected."
 """Text in place of the captions of a video that was captioned and has no events."""
 

@@ -19,7 +19,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from longview.app.service import MAX_QUESTION_CHARS, MEDIA_SUFFIXES
+from longview.app.service import MAX_QUESTION_CHARACTERS, MEDIA_SUFFIXES
 
 MAX_BODY_BYTES = 1 << 20
 """Maximum size of a request that is not an upload; questions and paths take a few thousand bytes."""
@@ -266,7 +266,7 @@ def _is_selection(event: Any) -> bool:
     if not isinstance(event, dict) or not {"index", "value"} <= event.keys():
         return False
     row = event["value"]
-    return isinstance(row, list) and bool(row) and isinstance(row[0], str) and len(row[0]) <= MAX_QUESTION_CHARS
+    return isinstance(row, list) and bool(row) and isinstance(row[0], str) and len(row[0]) <= MAX_QUESTION_CHARACTERS
 
 
 def _check_value(component: Any, value: Any) -> None:
@@ -290,7 +290,7 @@ def _check_text(name: str, value: Any, max_chars: int) -> None:
 
 
 def _check_textbox(component: gr.Textbox, value: Any) -> None:
-    _check_text(str(component.label or "A text"), value, component.max_length or MAX_QUESTION_CHARS)
+    _check_text(str(component.label or "A text"), value, component.max_length or MAX_QUESTION_CHARACTERS)
 
 
 def _check_choice(component: gr.Dropdown, value: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.service import MAX_QUESTION_CHARS, Cancelled, Done, Longview, PartialResult, ProgressReport, TextDelta
+from longview.app.service import MAX_QUESTION_CHARACTERS, Cancelled, Done, Longview, PartialResult, ProgressReport, TextDelta
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
 from longview.ui.toasts import reports_errors, show_warning
@@ -16,7 +16,7 @@ MAX_RESULTS = 24
 
 def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
     """Build the tab inside the current Gradio blocks; return the box of the query, whose placeholder is an example."""
-    query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=MAX_QUESTION_CHARS)
+    query = gr.Textbox(label="Search what is shown, said and written", submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
     verify = gr.Checkbox(True, label="Verify captions where this is quick")
     results = gr.HTML()
     verify_all = gr.Button("Verify all results", visible=False)
@@ -25,7 +25,7 @@ def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
         label="Ask the whole library",
         placeholder="When is … mentioned?  When does … appear?",
         submit_btn=True,
-        max_length=MAX_QUESTION_CHARS,
+        max_length=MAX_QUESTION_CHARACTERS,
     )
     answer = gr.Markdown()
     citations = gr.HTML()

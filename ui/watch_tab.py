@@ -12,7 +12,7 @@ from longview.app.example_questions import examples_for
 from longview.app.jobs import Jobs
 from longview.app.service import (
     ID_DIGITS,
-    MAX_QUESTION_CHARS,
+    MAX_QUESTION_CHARACTERS,
     Cancelled,
     Done,
     Longview,
@@ -65,7 +65,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                 allow_tags=False,
                 placeholder=f"{PLACEHOLDER}.",
             )
-            question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=MAX_QUESTION_CHARS)
+            question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
             examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
     view = [player, summary, tracks, exports, made_by, offer, caption_again, question, examples, chat]
 

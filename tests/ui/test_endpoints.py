@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from longview.app.jobs import Jobs
-from longview.app.service import MAX_QUESTION_CHARS, Longview
+from longview.app.service import MAX_QUESTION_CHARACTERS, Longview
 from longview.ui.access import OwnSiteOnly
 from longview.ui.server import create
 from tests.app.samples import demo_settings
@@ -96,7 +96,7 @@ def test_no_value_is_an_error_of_the_server(
 
 def test_a_question_that_is_too_long_is_refused_with_its_length(site: Site) -> None:
     (ask,) = [number for number, function in site.page.fns.items() if function.api_name == "ask"]
-    for length, status in ((MAX_QUESTION_CHARS + 1, 422), (MAX_QUESTION_CHARS, 200)):
+    for length, status in ((MAX_QUESTION_CHARACTERS + 1, 422), (MAX_QUESTION_CHARACTERS, 200)):
         document = {"data": [VIDEO_ID, "a" * length], "fn_index": ask, "session_hash": "s"}
         reply = site.post("/gradio_api/queue/join", document)
         assert reply.status == status
