@@ -307,6 +307,8 @@ MIGRATIONS = (
     """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
+MAX_OBJECTS = 1000
+"""Maximum number of tables, indexes and triggers that are read of a schema; no version has 100."""
 INTERNAL_TABLES = {
     "table sqlite_sequence": "CREATE TABLE sqlite_sequence(name,seq)",
     "table sqlite_stat1": "CREATE TABLE sqlite_stat1(tbl,idx,stat)",
@@ -342,7 +344,8 @@ def present_schema(db: sqlite3.Connection) -> dict[str, str]:
     Raises:
         UnicodeDecodeError, sqlite3.Error: the schema is damaged.
     """
-    rows = db.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
+    # Pages can refer to one another so that there is no end of rows.
+    rows = db.execute(f"SELECT type, name, sql FROM sqlite_schema LIMIT {MAX_OBJECTS}").fetchall()
     schema = {f"{kind} {name}": _normalized(sql) for kind, name, sql in map(tuple, rows) if sql is not None}
     # Indexes of keys have no statement.
     schema |= {f"{kind} {name}": "" for kind, name, sql in map(tuple, rows) if sql is None and not _is_key(kind, name)}

@@ -101,7 +101,7 @@ def test_a_question_that_is_too_long_is_refused_with_its_length(site: Site) -> N
         reply = site.post("/gradio_api/queue/join", document)
         assert reply.status == status
         if status == 422:
-            assert "“Question” has 4,001 characters; shorten it to 4,000." in reply.body.decode()
+            assert "“Question” has 2,001 characters; shorten it to 2,000." in reply.body.decode()
 
 
 def test_a_video_that_is_not_there_is_not_an_empty_library(site: Site) -> None:

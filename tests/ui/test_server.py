@@ -3,21 +3,27 @@
 import json
 import os
 import re
+import socket
 import sqlite3
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pysubs2
 import pytest
+import uvicorn
 from gradio_client import Client, handle_file
+from starlette.responses import PlainTextResponse
 
+from longview.app.jobs import Jobs
+from longview.ui.server import HOST, _Server
 from longview.video.synthetic import render
 from longview.video.time_text import parse_time
 from longview.video.timeline import Span
 from tests.app.shell import Shell
-from tests.ui.servers import EVENTS, Server
+from tests.ui.servers import EVENTS, Server, free_port
 
 
 def video_ids(shell: Shell) -> list[str]:
@@ -300,3 +306,27 @@ def test_busy_port_is_an_error_that_names_a_free_one(server: Server, tmp_path: P
         rf"Port {port} is in use; the next free one is (\d+): serve --port (\d+)", completed.stderr.splitlines()[-1]
     )
     assert message and message[1] == message[2] and int(message[1]) > int(port)
+
+
+def test_server_listens_before_it_takes_a_job() -> None:
+    class Recorder:
+        """Takes the place of the jobs of a server, and tries to reach it as soon as it may take jobs."""
+
+        status = 0
+
+        def start(self) -> None:
+            with socket.create_connection((HOST, port), timeout=10):
+                self.status = 200
+
+    port, recorder = free_port(), Recorder()
+    server = _Server(uvicorn.Config(PlainTextResponse("here"), host=HOST, port=port, log_level="warning"), cast(Jobs, recorder))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline_s = time.monotonic() + 30
+        while not recorder.status and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert recorder.status == 200 and server.started
+    finally:
+        server.should_exit = True
+        thread.join(20)
