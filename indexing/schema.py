@@ -329,12 +329,18 @@ def migrate(db: sqlite3.Connection, start: int, end: int) -> None:
             db.execute(statement)
 
 
-@cache
 def expected_schema(version: int) -> dict[str, str]:
     """Return the statements that a database of a version consists of, by the kinds and names of what they create."""
+    return _schema_of(MIGRATIONS[:version])
+
+
+@cache
+def _schema_of(scripts: tuple[str, ...]) -> dict[str, str]:
     with closing(sqlite3.connect(":memory:")) as db:
         add_functions(db)
-        migrate(db, 0, version)
+        for script in scripts:
+            for statement in statements(script):
+                db.execute(statement)
         return present_schema(db)
 
 
