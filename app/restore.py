@@ -23,6 +23,7 @@ from longview.app.originals import has_original
 from longview.indexing.copies import (
     check_copy,
     prepare_replacement,
+    rebuild_search,
     release_jobs,
     replace_database,
     require_unused,
@@ -32,7 +33,7 @@ from longview.indexing.database import DATABASE, LOCK
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.removals import RemovedVideo
 from longview.indexing.schema import MIGRATIONS
-from longview.video.atomic import PRIVATE_MODE, create_private_folder, make_private
+from longview.video.atomic import PRIVATE_FOLDER_MODE, PRIVATE_MODE, create_private_folder, make_private
 from longview.video.progress import NO_PROGRESS, Progress
 
 PARTIAL = ".partial-restore-"
@@ -76,6 +77,8 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
         create_private_folder(library_folder)
         if is_new:
             stack.callback(_delete_if_empty, library_folder)
+        if {path.name for path in library_folder.iterdir()} <= {LOCK}:
+            make_private(library_folder, PRIVATE_FOLDER_MODE)
         if not replace and any(path.name != LOCK and not path.name.startswith(PARTIAL) for path in library_folder.iterdir()):
             raise BadRequest(
                 f"{library_folder} is not empty. Name a new folder with --library, or add --replace, which keeps the present "
@@ -90,7 +93,7 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
         prepare_replacement(library_folder, staging, progress.child(0.7, 1.0, "Putting the library in its place"))
         with ExitStack() as undo:
             for staged, target in files.items():
-                target.parent.mkdir(parents=True, exist_ok=True)
+                create_private_folder(target.parent)
                 staged.rename(target)
                 undo.callback(_delete_file, target, library_folder)
             report.kept = replace_database(library_folder, staging)
@@ -125,10 +128,10 @@ def _unpack(archive: ZipFile, report: RestoreReport, staging: Path, progress: Pr
         progress.update(done / total)
 
     _extract(archive, manifest, DATABASE, staging / DATABASE, report_bytes)
-    make_private(staging / DATABASE, PRIVATE_MODE)
     if schema_version(staging) != manifest.schema_version:
         raise BackupUnusable("The database in the back-up has another version than the back-up says; nothing was changed.")
     check_copy(staging)
+    rebuild_search(staging)
     release_jobs(staging)
     library = Library(staging)
     entries = library.videos()
@@ -170,6 +173,7 @@ def _unpack(archive: ZipFile, report: RestoreReport, staging: Path, progress: Pr
 def _extract(archive: ZipFile, manifest: Manifest, name: str, target: Path, report_bytes: Callable[[int], None]) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
+        make_private(target, PRIVATE_MODE)
         digest = read_member(archive, manifest, name, file.write, report_bytes)
         file.flush()
         os.fsync(file.fileno())

@@ -15,6 +15,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import struct
 import sys
 import tempfile
 import time
@@ -33,9 +34,11 @@ from longview.app.errors import EXPECTED_ERRORS
 from longview.app.media import MediaStore
 from longview.app.removal import remove
 from longview.app.restore import restore
+from longview.indexing.connections import JOURNAL_MAGIC
 from longview.indexing.database import DATABASE
 from longview.indexing.integrity import database_problems, log_problem
 from longview.indexing.library import Library
+from longview.indexing.provenance_text import describe_maker
 from longview.indexing.recovery import recover
 from longview.indexing.schema import add_functions
 from longview.video.decoder import Decoder
@@ -107,18 +110,7 @@ class Sample:
 
 def mutate_database(path: Path, rng: random.Random) -> str:
     """Change a database in one way or several; return what was done."""
-    kinds: list[Callable[[Path, random.Random], str]] = [
-        _values,
-        _values,
-        _statements,
-        _schema,
-        _bytes,
-        _page_heads,
-        _pages,
-        _cut,
-        _log,
-    ]
-    chosen = [rng.choice(kinds) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
+    chosen = [rng.choice(MUTATIONS) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
     names = []
     for kind in chosen:
         # Of a database that is broken already, the next mutation may be impossible.
@@ -209,7 +201,17 @@ def _log(path: Path, rng: random.Random) -> str:
     return "log"
 
 
-MUTATIONS = (_values, _values, _statements, _schema, _bytes, _page_heads, _pages, _cut, _log)
+def _journal(path: Path, rng: random.Random) -> str:
+    """Write a rollback journal that names a file which it must not delete."""
+    victim = str(path.parents[1] / "victim" / "thesis.txt").encode()
+    head = JOURNAL_MAGIC + struct.pack(">IIIII", 0, rng.randrange(1 << 32), path.stat().st_size // PAGE_BYTES, 512, PAGE_BYTES)
+    page = struct.pack(">I", 0x40000000 // PAGE_BYTES + 1)
+    end = page + victim + struct.pack(">II", len(victim), sum(victim)) + JOURNAL_MAGIC
+    path.with_name(path.name + "-journal").write_bytes(head.ljust(512, b"\0") + rng.choice((end, b"", rng.randbytes(5000))))
+    return "journal"
+
+
+MUTATIONS = (_values, _values, _statements, _schema, _bytes, _page_heads, _pages, _cut, _log, _journal)
 """Kinds of mutations of a database; values are changed twice as often as anything else."""
 
 
@@ -239,12 +241,15 @@ def use_database(folder: Path) -> str:
 def _read_all(folder: Path) -> None:
     library = Library(folder)
     for entry in library.videos():
+        for track in entry.tracks:
+            describe_maker(track, is_detailed=True)
         library.tracks.segments(entry.video_id)
         library.answers(entry.video_id)
         for version in library.versions.of_video(entry.video_id):
             library.versions.segments(version)
         library.caption_windows.rows(entry.video_id)
-    library.removals.videos(with_expired=True)
+    for video in library.removals.videos(with_expired=True):
+        _ = video.undo_until
     library.jobs.jobs()
 
 
@@ -278,9 +283,7 @@ def mutate_backup(good: Path, target: Path, folder: Path, rng: random.Random) ->
         manifest[key] = rng.choice((*ODD_VALUES[:34], None, -1, 1 << 70, [], {}, [[]], {"library.db": {}}, {"": ""}, 1.5))
         name = f"manifest {key}"
     elif kind == "names":
-        odd = rng.choice(
-            ("../x", "uploads/../x", "/x", "uploads/CON", "uploads/a ", "uploads/\u202e", "library.db-wal", "x/", "uploads/a\nb")
-        )
+        odd = rng.choice(ODD_NAMES)
         members[odd] = b"x"
         manifest["members"][odd] = _entry(b"x")
     elif kind == "entries":

@@ -3,6 +3,7 @@
 The settings follow SQLite's advice for files that are not trusted: https://www.sqlite.org/security.html
 """
 
+import os
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
@@ -14,10 +15,13 @@ MAX_COLUMNS = 64
 MAX_STATEMENT_BYTES = 1 << 20
 """Maximum length of a statement, also of one that creates a table, in bytes."""
 MAX_TRIGGER_DEPTH = 4
-STEP_INSTRUCTIONS = 10_000_000
-"""Number of instructions of SQLite's virtual machine between two counts, about a tenth of a second."""
-MIN_STEPS, STEPS_PER_MB = 100, 100
-"""Number of steps after which a statement is taken for endless: at least, and per megabyte of the database."""
+STEP_INSTRUCTIONS = 1_000_000
+"""Number of instructions of SQLite's virtual machine between two counts, about a hundredth of a second."""
+MIN_STEPS, STEPS_PER_MB = 50, 20
+"""Number of steps after which a connection is taken for endless: at least, and per megabyte of the database. To make all passages
+of 100,000 segments again takes two."""
+JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""Bytes at the end of a rollback journal that names another file."""
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: MAX_VALUE_BYTES,
     sqlite3.SQLITE_LIMIT_COLUMN: MAX_COLUMNS,
@@ -34,11 +38,33 @@ def connect(path: Path, *, options: str = "mode=rwc", timeout_s: float = 5.0) ->
     another connection, in seconds.
 
     Raises:
-        sqlite3.Error: the file cannot be opened. Later, a statement is interrupted if it needs more steps than the size of the
-            database explains.
+        sqlite3.Error: the file cannot be opened, or its journal names another file. Later, a statement is interrupted if the
+            connection has needed more steps than the size of the database explains.
     """
+    refuse_foreign_journal(path)
     address = f"file:{quote(str(path))}?{options}"
     return _secured(sqlite3.connect(address, uri=True, timeout=timeout_s, isolation_level=None), path)
+
+
+def refuse_foreign_journal(path: Path) -> None:
+    """Refuse the rollback journal of a transaction on several databases, which Longview never makes.
+
+    SQLite rolls a journal back before any statement, and then deletes the file that such a journal names at its end, whatever
+    that is (https://www.sqlite.org/fileformat2.html#the_rollback_journal).
+
+    Raises:
+        sqlite3.DatabaseError: the journal beside the database names a file.
+    """
+    try:
+        # SQLite resolves links before it looks for the journal.
+        with Path(f"{path.resolve()}-journal").open("rb") as journal:
+            journal.seek(-min(len(JOURNAL_MAGIC), journal.seek(0, os.SEEK_END)), os.SEEK_END)
+            ending = journal.read()
+    except OSError:
+        # Without a journal, nothing is rolled back; one that cannot be read is SQLite's error.
+        return
+    if ending == JOURNAL_MAGIC:
+        raise sqlite3.DatabaseError("malformed: the rollback journal names a file of another database")
 
 
 def connect_image(image: bytes) -> sqlite3.Connection:

@@ -12,6 +12,7 @@ from longview.indexing.database_errors import damaged
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.integrity import copy_problems, database_problems
 from longview.indexing.recovery import dated, keep, only_process
+from longview.indexing.schema import MIGRATIONS, expected_schema
 from longview.indexing.track_rows import rebuild_passages, searched_tracks
 from longview.indexing.vectors import INDEX_FILE
 from longview.video.progress import NO_PROGRESS, Progress
@@ -89,6 +90,20 @@ def check_copy(folder: Path) -> None:
         raise LibraryUnusable(f"The database in the back-up is damaged, and nothing was restored: {problems[0]}")
 
 
+def rebuild_search(folder: Path) -> None:
+    """Make the passages and the word index of a copy again from its segments: what others wrote into them is not used.
+
+    Raises:
+        LibraryUnusable: the database cannot be written.
+    """
+    with Database(folder).transaction() as db:
+        db.execute("DROP TABLE passage_terms")
+        db.execute(expected_schema(len(MIGRATIONS))["table passage_terms"])
+        db.execute("DELETE FROM passages")
+        for video_id, source in searched_tracks(db):
+            rebuild_passages(db, video_id, source)
+
+
 def release_jobs(folder: Path) -> None:
     """Let the unfinished jobs of a copy wait for any process: those that ran while it was made run in the other library."""
     with Database(folder).transaction() as db:
@@ -147,7 +162,7 @@ def replace_database(library: Path, source: Path) -> Path | None:
         for derived_file in (library / INDEX_FILE, (library / INDEX_FILE).with_suffix(".json")):
             derived_file.unlink(missing_ok=True)
         # SQLite would apply the log of the old database to the new one.
-        for suffix in ("-wal", "-shm"):
+        for suffix in ("-wal", "-shm", "-journal"):
             target.with_name(target.name + suffix).unlink(missing_ok=True)
         (source / DATABASE).replace(target)
     return kept

@@ -23,7 +23,7 @@ from longview.indexing.database_errors import (
     unusable,
 )
 from longview.indexing.database_pages import DatabasePages
-from longview.indexing.errors import LibraryUnusable
+from longview.indexing.errors import LibraryError, LibraryUnusable
 from longview.indexing.row_rules import row_problems
 from longview.indexing.schema import MIGRATIONS, add_functions, foreign_objects, migrate
 from longview.indexing.shared_memory import allocate_memory, is_memory_safe
@@ -39,6 +39,11 @@ from longview.video.atomic import (
 DATABASE = "library.db"
 LOCK = "library.lock"
 """Lock file for the creation and the migration of a library."""
+MAX_CHECKED_BYTES = 64 << 20
+"""Maximum size of a database whose pages are checked when it is opened, in bytes; it takes up to a tenth of a second."""
+MAX_FINDINGS = 100
+SHARED_PAGE = "2nd reference to page"
+"""Words of SQLite's check about a page that is in two places."""
 PRIVATE_VERSION = 9
 """Version with which the folder and the database became readable by their owner only. Who shares them can allow it again."""
 LOCK_TIMEOUT_S = 30.0
@@ -83,6 +88,8 @@ class Database:
             foreign = foreign_objects(db, version)
         if foreign:
             raise foreign_schema(self.path, foreign)
+        if (problem := self._shared_page()) is not None:
+            raise damaged(self.path, problem)
         with self.connection() as db:
             # A copy that another program made may have another mode.
             if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
@@ -101,6 +108,23 @@ class Database:
             add_functions(db)
             migrate(db, version, len(MIGRATIONS))
             db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _shared_page(self) -> str | None:
+        """Return what SQLite says of a page that several others refer to; None if there is none, or if the database is too large
+        to be checked whenever it is opened.
+
+        Such pages make trees that are read without an end. Other damage costs its own rows only, and is no reason to refuse.
+        """
+        if self.path.stat().st_size > MAX_CHECKED_BYTES:
+            return None
+        try:
+            with self.connection() as db:
+                rows = db.execute(f"PRAGMA quick_check({MAX_FINDINGS})").fetchall()
+        except (LibraryError, UnicodeDecodeError):
+            # Whoever reads what is damaged says so.
+            return None
+        lines = (line for row in rows for line in str(row[0]).splitlines())
+        return next((line for line in lines if SHARED_PAGE in line), None)
 
     def require_writable(self) -> None:
         """Check that the database can be written.

@@ -67,7 +67,7 @@ def copy_problems(path: Path) -> list[str]:
                 return [str(foreign_schema(path, foreign))]
             if (damage := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 return [str(damaged(path, damage.splitlines()[0]))]
-            return list(row_problems(db))
+            return list(row_problems(db, is_foreign=True))
     except (sqlite3.Error, UnicodeDecodeError) as error:
         return [str(damaged(path, str(error)))]
 

@@ -194,7 +194,11 @@ class JobQueue:
         """Delete the jobs that ended some time ago; return their number."""
         before = (datetime.now(UTC) - timedelta(seconds=older_than_s)).isoformat(timespec="seconds")
         with self._database.transaction() as db:
-            cursor = db.execute("DELETE FROM jobs WHERE status IN ('failed', 'cancelled') AND changed_at < ?", (before,))
+            # A job that has ended its processes stays, so that whoever follows a folder does not add it anew.
+            cursor = db.execute(
+                "DELETE FROM jobs WHERE status IN ('failed', 'cancelled') AND error_code != ? AND changed_at < ?",
+                (CRASHED, before),
+            )
             # What was done is not done again by whoever follows a folder, as long as the video is in the library.
             done = db.execute(
                 "DELETE FROM jobs WHERE status = 'done' AND changed_at < ? "

@@ -10,7 +10,7 @@ from typing import Any
 
 from longview.indexing.errors import UnknownJob
 from longview.indexing.job import CRASHED, MAX_CRASHES, JobStatus, QueuedJob, Request
-from longview.indexing.processes import is_on_this_machine, is_running
+from longview.indexing.processes import has_same_boot, is_on_this_machine, is_running
 from longview.indexing.track import ID_DIGITS
 from longview.indexing.track_rows import now, object_from
 
@@ -55,7 +55,8 @@ def release_lost_jobs(db: sqlite3.Connection) -> None:
         rows = db.execute("SELECT * FROM jobs WHERE owner = ? AND status IN ('waiting', 'running')", (owner,)).fetchall()
         for job in map(job_from, rows):
             values: dict[str, Any] = {"status": without_owner(job).status, "request": "", "owner": "", "stage": ""}
-            if job.status == "running":
+            # A machine that was shut down says nothing about the file.
+            if job.status == "running" and has_same_boot(owner):
                 is_further = committed_state(db, job.content_hash) != job.committed
                 values["crashes"] = 1 if is_further else job.crashes + 1
                 if values["status"] == "waiting" and values["crashes"] >= MAX_CRASHES:

@@ -41,12 +41,18 @@ def is_running(name: str) -> bool:
     return now is None or start is None or abs(now - start) <= (0 if _boot() else SAME_START_S)
 
 
+def has_same_boot(name: str) -> bool:
+    """Whether the machine of a process has not been started again since, as far as that is known."""
+    machine, boot, _, _ = _parsed(name)
+    return machine != _machine() or boot == _boot()
+
+
 def _parsed(name: str) -> tuple[str, str, int, float | None]:
     """Return machine, boot, process id and start; those of no process if the name cannot be read."""
     try:
         machine, boot, pid, start = json.loads(name)
         return str(machine), str(boot), int(pid), None if start is None else float(start)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return "", "", -1, None
 
 

@@ -68,7 +68,7 @@ class Table:
             if name == self.row_number_column:
                 value = number if value is None else value
             row[name] = value
-        return None if broken_columns(self.name, row) else row
+        return None if broken_columns(self.name, row, is_foreign=True) else row
 
 
 @dataclass
@@ -132,7 +132,7 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
         if not recovery.rows:
             raise LibraryUnusable(f"Nothing of {source} can be read; it was left as it is. Restore a back-up.")
         keep(target, kept)
-        for suffix in ("-wal", "-shm"):
+        for suffix in ("-wal", "-shm", "-journal"):
             target.with_name(target.name + suffix).unlink(missing_ok=True)
     return recovery
 

@@ -32,6 +32,14 @@ MAX_JSON_INTEGER = (1 << 63) - 1
 """Maximum integer in a JSON document: times of change of files are nanoseconds."""
 MAX_COUNT = 1 << 53
 """Maximum of a counter: beyond it, floating-point numbers are not exact."""
+MAX_FOREIGN_COUNT = 1 << 40
+"""Maximum of a counter and of the number of a row in a database that somebody else may have written: all numbers that follow are
+within the rules, too."""
+MAX_LANGUAGE_CHARS = 100
+"""Maximum length of a language, in characters; a user may state one in words."""
+MAX_SPANS = 100_000
+"""Maximum number of spans in a document."""
+MIN_YEAR, MAX_YEAR = 1970, 2200
 MAX_ROW_NUMBER = (1 << 62) - 1
 """Maximum number of a row. SQLite would take random numbers for new rows after the largest one that it can store."""
 
@@ -40,11 +48,15 @@ _INDEX_TABLES = ("passage_terms", "words", "sqlite_stat")
 """Beginnings of the names of tables that SQLite alone writes."""
 _LONG_TABLES = frozenset({"segments", "earlier_segments", "passages", "captions"})
 _COUNTERS = frozenset({"revision", "generation"})
+_NUMBERED_TABLES = frozenset({"tracks", "earlier_tracks", "earlier_segments"})
+_COUNTER_COLUMNS = frozenset(
+    {"seq", "attempts", "crashes", "partial_results", "answer_id", "caption_id", "job_id", "passage_id", "segment_id"}
+)
 _VIDEO_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 _HASH = re.compile(r"[0-9a-f]{12,128}")
 _HASH_OR_NONE = re.compile(r"|[0-9a-f]{12,128}")
 _SOURCE = re.compile(r"[a-z][a-z_]{0,29}")
-_LANGUAGE = re.compile(r"[A-Za-z0-9_-]{0,35}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TRACK_STATUS = re.compile(r"complete|incomplete|declined|failed")
 _JOB_STATUS = re.compile(r"waiting|running|paused|failed|done|cancelled")
@@ -52,9 +64,16 @@ _JOB_REQUEST = re.compile(r"|pause|cancel")
 _ERROR_CODE = re.compile(r"[a-z_]{0,60}")
 
 
-def broken_columns(table: str, row: Mapping[str, Value]) -> list[str]:
-    """Return the columns of a row whose values break their rules; [] for a row that Longview could have written."""
-    columns = [name for name, value in row.items() if not rule_of(table, name)(value)]
+def broken_columns(table: str, row: Mapping[str, Value], *, is_foreign: bool = False) -> list[str]:
+    """Return the columns of a row whose values break their rules; [] for a row that Longview could have written.
+
+    `is_foreign`: somebody else may have written the row; counters must leave room for those that follow.
+    """
+    columns = [
+        name
+        for name, value in row.items()
+        if not rule_of(table, name)(value) or (is_foreign and _is_counter(table, name) and _is_beyond(value))
+    ]
     if columns:
         return columns
     start_s, end_s = row.get("start_s"), row.get("end_s")
@@ -65,10 +84,10 @@ def broken_columns(table: str, row: Mapping[str, Value]) -> list[str]:
     return columns
 
 
-def row_problems(db: sqlite3.Connection, *, is_quick: bool = False) -> Iterator[str]:
+def row_problems(db: sqlite3.Connection, *, is_quick: bool = False, is_foreign: bool = False) -> Iterator[str]:
     """Yield a sentence for each table with rows that break the rules.
 
-    `is_quick`: without the tables that grow with the length of the videos.
+    `is_quick`: without the tables that grow with the length of the videos. `is_foreign`: see `broken_columns`.
 
     Raises:
         sqlite3.Error: the database is damaged.
@@ -85,7 +104,7 @@ def row_problems(db: sqlite3.Connection, *, is_quick: bool = False) -> Iterator[
             rows = first = 0
             for row in db.execute(f"SELECT rowid AS {_ROW_NUMBER}, * FROM {table}"):
                 values = {name: row[name] for name in row.keys() if name != _ROW_NUMBER}  # noqa: SIM118
-                if broken := broken_columns(table, values):
+                if broken := broken_columns(table, values, is_foreign=is_foreign):
                     columns.update(broken)
                     rows, first = rows + 1, first or row[_ROW_NUMBER]
             if rows:
@@ -99,12 +118,20 @@ def row_problems(db: sqlite3.Connection, *, is_quick: bool = False) -> Iterator[
 
 
 def rule_of(table: str, column: str) -> Rule:
-    """Return the rule of a column.
+    """Return the rule of a column; one that no version of the schema has may have no value."""
+    return _TABLE_RULES.get((table, column)) or _RULES.get(column, _is_unknown)
 
-    Raises:
-        KeyError: no version of the schema has this column.
-    """
-    return _TABLE_RULES.get((table, column)) or _RULES[column]
+
+def _is_unknown(value: Value) -> bool:  # noqa: ARG001
+    return False
+
+
+def _is_counter(table: str, column: str) -> bool:
+    return column in _COUNTER_COLUMNS or (column == "number" and table in (*_COUNTERS, *_NUMBERED_TABLES))
+
+
+def _is_beyond(value: Value) -> bool:
+    return isinstance(value, int) and value > MAX_FOREIGN_COUNT
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -145,12 +172,7 @@ def _json(is_allowed: Callable[[Any], bool]) -> Rule:
 
 def _is_text(value: object, max_chars: int = MAX_TEXT_CHARS) -> bool:
     """Whether a value is a text without lone surrogates, which stand for bytes that are not UTF-8."""
-    return isinstance(value, str) and len(value) <= max_chars and not any("\ud800" <= char <= "\udfff" for char in _wide(value))
-
-
-def _wide(text: str) -> Iterator[str]:
-    # Most texts have no character beyond Latin, and are not looked through.
-    return iter(()) if text.isascii() else iter(text)
+    return isinstance(value, str) and len(value) <= max_chars and (value.isascii() or _SURROGATE.search(value) is None)
 
 
 def _is_plain(content: Any, depth: int = 0) -> bool:
@@ -168,14 +190,20 @@ def _is_plain(content: Any, depth: int = 0) -> bool:
     return content is None or _is_text(content)
 
 
+def is_language(value: object) -> bool:
+    """Whether a value can be stored as the language of a text: a code, or words of a user."""
+    return _is_text(value, MAX_LANGUAGE_CHARS) and str(value).isprintable()
+
+
 def _is_date(value: Value) -> bool:
     """Whether a value is a time with its time zone, as ISO 8601."""
     if not isinstance(value, str) or len(value) > 40:
         return False
     try:
-        return datetime.fromisoformat(value).tzinfo is not None
+        moment = datetime.fromisoformat(value)
     except ValueError:
         return False
+    return moment.tzinfo is not None and MIN_YEAR <= moment.year <= MAX_YEAR
 
 
 def _is_date_or_empty(value: Value) -> bool:
@@ -198,11 +226,15 @@ def _is_object(content: Any) -> bool:
 
 
 def _are_spans(content: Any) -> bool:
-    return isinstance(content, list) and all(_is_span(item, 2) for item in content)
+    return isinstance(content, list) and len(content) <= MAX_SPANS and all(_is_span(item, 2) for item in content)
 
 
 def _are_titled_spans(content: Any) -> bool:
-    return isinstance(content, list) and all(_is_span(item, 3) and isinstance(item[2], str) for item in content)
+    return isinstance(content, list) and len(content) <= MAX_SPANS and all(_is_titled_span(item) for item in content)
+
+
+def _is_titled_span(item: Any) -> bool:
+    return _is_span(item, 3) and isinstance(item[2], str)
 
 
 def _are_words(content: Any) -> bool:
@@ -231,14 +263,14 @@ def _is_box(content: Any) -> bool:
 
 def _are_counts(content: Any) -> bool:
     return isinstance(content, dict) and all(
-        _LANGUAGE.fullmatch(name) and type(count) is int and count >= 0 for name, count in content.items()
+        is_language(name) and type(count) is int and count >= 0 for name, count in content.items()
     )
 
 
 _FACTS: dict[str, Callable[[Any], bool]] = {
     "width": lambda value: type(value) is int and 0 <= value <= 1 << 20,
     "height": lambda value: type(value) is int and 0 <= value <= 1 << 20,
-    "fps": lambda value: type(value) in (int, float) and 0 <= value <= 1e6,
+    "fps": lambda value: type(value) in (int, float) and value >= 0,
     "codec": lambda value: value is None or _is_name(value),
     "container": _is_name,
     "has_audio": lambda value: isinstance(value, bool),
@@ -254,8 +286,44 @@ def _are_facts(content: Any) -> bool:
     )
 
 
-def _are_fields(content: Any) -> bool:
-    """Whether a JSON value is an object of fields with plain values or lists of texts: options and settings of a job."""
+_PLAN: dict[str, Callable[[Any], bool]] = {
+    "windows": lambda value: isinstance(value, list),
+    "patch_period_s": lambda value: type(value) in (int, float) and value > 0,
+    "origins": lambda value: isinstance(value, list) and all(isinstance(item, list) and item for item in value),
+    "frames": lambda value: type(value) is int and value >= 0,
+}
+"""What is read of the plan of a track for people (`longview.indexing.provenance_text`)."""
+
+
+def _is_plan(content: Any) -> bool:
+    return isinstance(content, dict) and all(_PLAN[name](value) for name, value in content.items() if name in _PLAN)
+
+
+def _is_optional(kind: type) -> Callable[[Any], bool]:
+    return lambda value: value is None or type(value) is kind
+
+
+def _is_optional_time(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value <= MAX_TIME_S)
+
+
+_OPTIONS: dict[str, Callable[[Any], bool]] = {
+    "start_s": _is_optional_time,
+    "end_s": _is_optional_time,
+    "sources": lambda value: value is None or (isinstance(value, list) and all(isinstance(item, str) for item in value)),
+    "context_tokens": _is_optional(int),
+    "title": _is_optional(str),
+    "accepts_long": lambda value: isinstance(value, bool),
+}
+"""The options of a job (`longview.app.indexer.IndexOptions`)."""
+
+
+def _are_options(content: Any) -> bool:
+    return isinstance(content, dict) and all(name in _OPTIONS and _OPTIONS[name](value) for name, value in content.items())
+
+
+def _are_settings(content: Any) -> bool:
+    """Whether a JSON value is an object of fields with plain values or lists of texts. Settings are only compared."""
     return isinstance(content, dict) and all(
         _FIELD_NAME.fullmatch(name)
         and not isinstance(value, dict)
@@ -299,17 +367,17 @@ _RULES: dict[str, Rule] = {
     "incomplete": _spans,
     "indexed_at": _is_date,
     "job_id": _row_number,
-    "language": _optional(_text(MAX_NAME_CHARS, _LANGUAGE)),
+    "language": _optional(is_language),
     "modified_ns": _integer(-(1 << 63), (1 << 63) - 1),
     "note": _long_text,
     "number": _row_number,
-    "options": _json(_are_fields),
+    "options": _json(_are_options),
     "origin": _is_name,
     "owner": _is_name,
     "partial_results": _count,
     "passage_id": _row_number,
     "path": _is_path,
-    "plan": _object,
+    "plan": _json(_is_plan),
     "position": _position,
     "priority": _integer(-MAX_COUNT, MAX_COUNT),
     "profile": _is_name,
@@ -325,7 +393,7 @@ _RULES: dict[str, Rule] = {
     "seconds_spent": _time_s,
     "segment_counts": _json(_are_counts),
     "segment_id": _row_number,
-    "settings": _json(_are_fields),
+    "settings": _json(_are_settings),
     "size_bytes": _integer(0, MAX_ROW_NUMBER),
     "source": _text(MAX_NAME_CHARS, _SOURCE),
     "stage": _is_name,

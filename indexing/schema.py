@@ -1,5 +1,6 @@
 """The database's tables, as migrations that are applied in order."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -309,6 +310,7 @@ MIGRATIONS = (
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
 MAX_OBJECTS = 1000
 """Maximum number of tables, indexes and triggers that are read of a schema; no version has 100."""
+_RENAMED_TABLE = re.compile(r'\ACREATE TABLE "(\w{1,40})"')
 INTERNAL_TABLES = {
     "table sqlite_sequence": "CREATE TABLE sqlite_sequence(name,seq)",
     "table sqlite_stat1": "CREATE TABLE sqlite_stat1(tbl,idx,stat)",
@@ -369,8 +371,8 @@ def _is_key(kind: object, name: object) -> bool:
 
 
 def _normalized(sql: object) -> str:
-    # Versions of SQLite differ in the quotes that they write when a table is renamed.
-    return " ".join(str(sql).replace('"', "").split())
+    # A table that was renamed has its name in quotes.
+    return " ".join(_RENAMED_TABLE.sub(r"CREATE TABLE \1 ", str(sql), count=1).split())
 
 
 def statements(script: str) -> Iterator[str]:

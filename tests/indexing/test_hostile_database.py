@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +31,7 @@ FOREIGN_SCHEMAS = {
     "virtual table": "CREATE VIRTUAL TABLE evil USING fts5 (text)",
     "index": "CREATE INDEX evil ON videos (abs(duration_s))",
     "generated column": "ALTER TABLE videos ADD COLUMN evil TEXT AS (hex(zeroblob(1000000)))",
+    "column of another name": 'ALTER TABLE videos RENAME COLUMN summary TO "summary TEXT"',
     "changed trigger": "DROP TRIGGER passage_added; CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN "
     "DELETE FROM tracks; END",
 }
@@ -61,6 +63,10 @@ VALUES = {
     "hash of another video": "UPDATE videos SET content_hash = substr(content_hash, 2) || 'abc'",
     "options of a job": "UPDATE jobs SET options = '{\"sources\": {}}'",
     "last number": "UPDATE sqlite_sequence SET seq = 9223372036854775807",
+    "plan that cannot be described": """UPDATE tracks SET plan = '{"windows": 5, "patch_period_s": 0}'""",
+    "origins without a name": """UPDATE tracks SET plan = '{"origins": [[]]}'""",
+    "time of an option as text": """UPDATE jobs SET options = '{"start_s": "abc"}'""",
+    "date of another age": "UPDATE videos SET added_at = '9999-12-31T23:59:59+00:00'",
     "two counters": "INSERT INTO revision VALUES (1)",
 }
 """Statements that write values which Longview does not write."""
@@ -147,3 +153,57 @@ def test_only_what_lies_in_the_library_is_deleted(tmp_path: Path) -> None:
     assert delete_inside(library, library / "link") and not (library / "link").is_symlink()
     assert delete_inside(library, library / "thumbnails" / "file") == 5
     assert (outside / "file").read_bytes() == b"12345" and (library / "thumbnails").is_dir()
+
+
+def test_numbers_that_leave_no_room_for_others_are_not_taken_over(tmp_path: Path) -> None:
+    path = Path(shutil.copytree(FIXTURE, tmp_path / "library")) / DATABASE
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"UPDATE revision SET number = {1 << 53}")
+    assert "number" in copy_problems(path)[0]
+
+
+def test_journal_that_names_a_file_deletes_nothing(tmp_path: Path) -> None:
+    folder, victim = Path(shutil.copytree(FIXTURE, tmp_path / "library")), tmp_path / "thesis.txt"
+    victim.write_text("precious")
+    page_bytes, name, magic = 4096, str(victim).encode(), connections.JOURNAL_MAGIC
+    pages = (folder / DATABASE).stat().st_size // page_bytes
+    head = magic + struct.pack(">IIIII", 0, 1, pages, 512, page_bytes)
+    end = struct.pack(">I", 0x40000000 // page_bytes + 1) + name + struct.pack(">II", len(name), sum(name)) + magic
+    journal = folder / f"{DATABASE}-journal"
+    for database in (folder / DATABASE, tmp_path / "link.db"):
+        journal.write_bytes(head.ljust(512, b"\0") + end)
+        if database.parent == tmp_path:
+            database.symlink_to(folder / DATABASE)
+        with pytest.raises(sqlite3.DatabaseError, match="journal names a file"):
+            connect(database, options="mode=rw").close()
+    with pytest.raises(LibraryDamaged):
+        Library(folder)
+    assert database_problems(folder) and victim.read_text() == "precious"
+    recover(folder / DATABASE)
+    assert database_problems(folder) == [] and not journal.exists() and victim.exists()
+
+
+def test_tree_of_shared_pages_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FIXTURE, tmp_path / "library"))
+    with closing(sqlite3.connect(folder / DATABASE)) as db:
+        (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'videos'").fetchone()
+    content = bytearray((folder / DATABASE).read_bytes())
+    page_bytes, levels = 4096, 4
+    leaf = content[(root - 1) * page_bytes : root * page_bytes]
+    count = len(content) // page_bytes
+    # Each page of a level has 400 times the same page of the next one.
+    numbers = [root, *range(count + 1, count + 1 + levels)]
+    content += bytes(page_bytes * levels)
+    for number, child in zip(numbers, numbers[1:], strict=False):
+        cells = b"".join(struct.pack(">IB", child, 1) for _ in range(400))
+        start = page_bytes - len(cells)
+        pointers = b"".join(struct.pack(">H", start + 5 * i) for i in range(400))
+        page = struct.pack(">BHHHBI", 5, 0, 400, start, 0, child) + pointers
+        content[(number - 1) * page_bytes : number * page_bytes] = page.ljust(start, b"\0") + cells
+    content[(numbers[-1] - 1) * page_bytes : numbers[-1] * page_bytes] = leaf
+    content[28:32] = struct.pack(">I", len(content) // page_bytes)
+    (folder / DATABASE).write_bytes(content)
+    with pytest.raises(LibraryDamaged, match="2nd reference to page"):
+        Library(folder)
+    recover(folder / DATABASE)
+    assert database_problems(folder) == [] and len(Library(folder).videos()) == 2

@@ -3,22 +3,18 @@
 import json
 import os
 import re
-import socket
 import sqlite3
-import threading
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pysubs2
 import pytest
-import uvicorn
 from gradio_client import Client, handle_file
-from starlette.responses import PlainTextResponse
 
-from longview.app.jobs import Jobs
-from longview.ui.server import HOST, _Server
 from longview.video.synthetic import render
 from longview.video.time_text import parse_time
 from longview.video.timeline import Span
@@ -308,25 +304,27 @@ def test_busy_port_is_an_error_that_names_a_free_one(server: Server, tmp_path: P
     assert message and message[1] == message[2] and int(message[1]) > int(port)
 
 
-def test_server_listens_before_it_takes_a_job() -> None:
-    class Recorder:
-        """Takes the place of the jobs of a server, and tries to reach it as soon as it may take jobs."""
+SERVE_AND_SAY_WHEN_JOBS_BEGIN = """
+import os, socket, sys
+from pathlib import Path
+from longview.app.jobs import Jobs
+from longview.app.service import Longview
+from longview.app.settings import Settings
+from longview.ui.server import HOST, serve
 
-        status = 0
+port = int(sys.argv[2])
 
-        def start(self) -> None:
-            with socket.create_connection((HOST, port), timeout=10):
-                self.status = 200
+def start(self):
+    with socket.socket() as probe:
+        print("listens" if probe.connect_ex((HOST, port)) == 0 else "does not listen", flush=True)
+    os._exit(0)
 
-    port, recorder = free_port(), Recorder()
-    server = _Server(uvicorn.Config(PlainTextResponse("here"), host=HOST, port=port, log_level="warning"), cast(Jobs, recorder))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        deadline_s = time.monotonic() + 30
-        while not recorder.status and time.monotonic() < deadline_s:
-            time.sleep(0.02)
-        assert recorder.status == 200 and server.started
-    finally:
-        server.should_exit = True
-        thread.join(20)
+Jobs.start = start
+serve(Longview(Settings(library=Path(sys.argv[1]), model="demo", device="cpu", cpu_threads=1)), port)
+"""
+
+
+def test_server_listens_before_it_takes_a_job(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVE_AND_SAY_WHEN_JOBS_BEGIN, str(tmp_path / "library"), str(free_port())]
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert completed.stdout.splitlines()[-1:] == ["listens"], completed.stderr

@@ -365,8 +365,10 @@ def test_library_and_back_up_can_be_read_by_their_owner_only(archive: Path, libr
     old = Path(shutil.copytree(FIRST_LIBRARY, tmp_path / "old"))
     old.chmod(0o755)
     Library(old)
+    (tmp_path / "new").mkdir(mode=0o755)
     restored = restore(archive, tmp_path / "new", replace=False).library
-    private = [library.folder, library.folder / DATABASE, archive, restored, restored / DATABASE, old, old / DATABASE]
+    private = [library.folder, library.folder / DATABASE, archive, restored, *restored.rglob("*.[dm]*"), old, old / DATABASE]
+    assert len([path for path in private if path.suffix == ".mp4"]) == 1
     for path in (*private, shared / DATABASE):
         assert path.stat().st_mode & 0o077 == 0, path
     # A folder of the user that has other things stays as it is.
