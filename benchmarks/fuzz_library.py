@@ -112,7 +112,8 @@ def mutate_database(path: Path, rng: random.Random) -> str:
     """Change a database in one way or several; return what was done."""
     chosen = [rng.choice(MUTATIONS) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
     names = []
-    for kind in chosen:
+    # A journal is written last, because SQLite would follow it when the next mutation opens the database.
+    for kind in sorted(chosen, key=lambda kind: kind is _journal):
         # Of a database that is broken already, the next mutation may be impossible.
         with suppress(sqlite3.Error, UnicodeDecodeError, IndexError):
             names.append(kind(path, rng))
