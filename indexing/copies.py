@@ -87,7 +87,9 @@ def check_copy(folder: Path) -> None:
         LibraryUnusable: it is damaged, is not as Longview writes it, or a newer version of Longview wrote it.
     """
     if problems := copy_problems(folder / DATABASE) or database_problems(folder):
-        raise LibraryUnusable(f"The database in the back-up is damaged, and nothing was restored: {problems[0]}")
+        raise LibraryUnusable(
+            f"The database in the back-up is damaged, or Longview did not write it, and nothing was restored: {problems[0]}"
+        )
 
 
 def rebuild_search(folder: Path) -> None:

@@ -51,12 +51,16 @@ def damaged(path: Path, reason: str) -> LibraryDamaged:
 
 def foreign_schema(path: Path, names: list[str]) -> LibraryDamaged:
     """Return the error of a database with tables, indexes, triggers or views that are not Longview's. `names`: their names."""
-    listed = ", ".join(name.encode("ascii", "backslashreplace").decode()[:60] for name in names[:5])
     return LibraryDamaged(
-        f"The library {path} has tables, indexes, triggers or views that Longview did not write ({listed}), "
-        "so nothing of it was read. `longview check --repair` copies the videos into a new database without them, and keeps "
-        "this one."
+        f"The library {path} has {foreign_text(names)}, so nothing of it was read. `longview check --repair` copies the videos "
+        "into a new database without them, and keeps this one."
     )
+
+
+def foreign_text(names: list[str]) -> str:
+    """Return what a database has that Longview did not write, in words. `names`: the kinds and names of the objects."""
+    listed = ", ".join(name.encode("ascii", "backslashreplace").decode()[:60] for name in names[:5])
+    return f"tables, indexes, triggers or views that Longview did not write ({listed})"
 
 
 def disk_full(folder: Path) -> LibraryFull:

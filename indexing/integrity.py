@@ -10,7 +10,7 @@ from pathlib import Path
 
 from longview.indexing.connections import connect
 from longview.indexing.database import DATABASE, Database
-from longview.indexing.database_errors import damaged, foreign_schema, lost, remains
+from longview.indexing.database_errors import foreign_text, lost, remains
 from longview.indexing.database_pages import DatabasePages
 from longview.indexing.errors import LibraryError, LibraryFull, LibraryReadOnly, LibraryUnusable
 from longview.indexing.passages import make_passages
@@ -64,12 +64,12 @@ def copy_problems(path: Path) -> list[str]:
             if not 0 < version <= len(MIGRATIONS):
                 return [f"Its schema version is {version}."]
             if foreign := foreign_objects(db, version):
-                return [str(foreign_schema(path, foreign))]
+                return [f"It has {foreign_text(foreign)}."]
             if (damage := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                return [str(damaged(path, damage.splitlines()[0]))]
+                return [f"Its pages are damaged ({damage.splitlines()[0]})."]
             return list(row_problems(db, is_foreign=True))
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        return [str(damaged(path, str(error)))]
+        return [f"It cannot be read ({error})."]
 
 
 def log_problem(folder: Path) -> str | None:
