@@ -2,7 +2,6 @@
 
 import logging
 import re
-import shutil
 import tempfile
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from longview.app.errors import BadRequest, NoSpace
 from longview.app.job_follower import MIN_FREE_BYTES, free_bytes
+from longview.indexing.library_files import delete_inside, is_inside
 from longview.indexing.processes import is_on_this_machine, is_running, this_process
 from longview.video.errors import TooLarge
 
@@ -45,6 +45,8 @@ class UploadCache:
         """
         self._require_size(size_bytes or 0)
         self._require_space((size_bytes or 0) + sum(self._expected.values()))
+        if not is_inside(self._library, self.folder / CACHE):
+            raise BadRequest(f"Uploads cannot be stored in {self.folder}, because a link leads from there out of the library.")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             upload = Path(tempfile.mkdtemp(dir=self.folder))
@@ -67,11 +69,11 @@ class UploadCache:
         """End an upload; its folder is deleted unless its files are kept, until `discard`."""
         self._expected.pop(upload, None)
         if not is_kept:
-            shutil.rmtree(upload, ignore_errors=True)
+            self._delete(upload)
 
     def discard(self, file: Path) -> None:
         """Delete a file of the cache, and its folders if nothing else is in them."""
-        file.unlink(missing_ok=True)
+        self._delete(file)
         for parent in file.parents:
             if self.folder not in parent.parents:
                 return
@@ -82,7 +84,11 @@ class UploadCache:
 
     def delete(self) -> None:
         """Delete the whole cache of this server."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._delete(self.folder)
+
+    def _delete(self, path: Path) -> None:
+        with suppress(OSError):
+            delete_inside(self._library, path)
 
     def _require_size(self, size_bytes: int) -> None:
         if size_bytes > self.max_upload_bytes:
@@ -114,11 +120,8 @@ def delete_left_uploads(library: Path) -> None:
     for item in items:
         if EARLIER_CACHE.fullmatch(item.name) or (item.name.startswith(SERVER) and not _is_used(item)):
             log.info("The upload cache %s of an earlier server is deleted.", item.name)
-            if item.is_dir() and not item.is_symlink():
-                shutil.rmtree(item, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    item.unlink()
+            with suppress(OSError):
+                delete_inside(library, item)
 
 
 def _is_used(folder: Path) -> bool:

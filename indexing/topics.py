@@ -95,7 +95,8 @@ def _main_segments(segments: Sequence[Segment]) -> list[Segment]:
     for segment in said:
         key = (segment.source, segment.language)
         sizes[key] = sizes.get(key, 0) + len(segment.text)
-    return [segment for segment in said if (segment.source, segment.language) == max(sizes, key=lambda key: sizes[key])]
+    largest = max(sizes, key=lambda key: sizes[key])
+    return [segment for segment in said if (segment.source, segment.language) == largest]
 
 
 def _blocks(library: Library, video_id: str, example: Segment) -> dict[int, Passage]:

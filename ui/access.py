@@ -1,4 +1,4 @@
-"""Access to the server: its own page and programs of this machine may use it, and pages of other sites learn nothing from it."""
+"""Access to the server: its own page and programs of this machine may use it, and pages of other sites learn nothing about it."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse

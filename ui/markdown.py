@@ -1,5 +1,6 @@
 """Render questions and answers as Markdown. Everything that a user or a model wrote is escaped here."""
 
+import bisect
 import html
 import re
 import sys
@@ -21,6 +22,8 @@ CITATION_MARGIN_S = 1.0
 """Maximum distance from a citation to the times that belong to it, in seconds. Models round the times that they name."""
 MAX_SEARCHED_CHARACTERS = 20_000
 """Length of the beginning of an answer in which times are searched for, in characters: six times the longest reply."""
+MAX_LISTED_CITATIONS = 200
+"""Maximum number of citations that follow an answer: nobody reads more of them, and a stored answer may have any number."""
 _LENGTH = re.compile(r"(?:first|last)\b|(?<![^\s-])[^\s-]++-(?:hour|minute|second)\b", re.IGNORECASE)
 """A reference to a length, not to a time: "the first 10 seconds", "a 5-second countdown"."""
 _PREPOSITION = re.compile(r"(?:from|between|during|after|since|before|until|till)\b", re.IGNORECASE)
@@ -41,7 +44,9 @@ def answer(text: str, citations: Sequence[Span] = (), *, are_listed: bool = True
     parts = [
         escaped_markdown(part) if start_s is None else _link(part, start_s) for part, start_s in _clock_times(text, citations)
     ]
-    evidence = " ".join(_link(format_span(span), span.start_s) for span in citations)
+    evidence = " ".join(_link(format_span(span), span.start_s) for span in citations[:MAX_LISTED_CITATIONS])
+    if len(citations) > MAX_LISTED_CITATIONS:
+        evidence += f" and {len(citations) - MAX_LISTED_CITATIONS:,} more"
     return _with_line_breaks("".join(parts)) + (f"\n\nEvidence: {evidence}" if evidence and are_listed else "")
 
 
@@ -78,16 +83,29 @@ def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
 def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, float | None]]:
     """Split a text into the times inside citations, as clock times with their seconds, and the text between them."""
     end = 0
+    cited = _cited_spans(citations)
     # The end of the video does not matter, but must be finite: it is the end of "after 12.5 seconds".
     for reference in find_times(text[:MAX_SEARCHED_CHARACTERS], duration_s=sys.float_info.max):
         start_s = reference.span.start_s
-        is_cited = any(span.start_s - CITATION_MARGIN_S <= start_s <= span.end_s + CITATION_MARGIN_S for span in citations)
+        position = bisect.bisect_right(cited, start_s, key=lambda bounds: bounds[0]) - 1
+        is_cited = position >= 0 and start_s <= cited[position][1]
         words = text[reference.text_start : reference.text_end]
         if is_cited and not _LENGTH.match(words):
             yield text[end : reference.text_start], None
             yield _clock_time(reference, words), start_s
             end = reference.text_end
     yield text[end:], None
+
+
+def _cited_spans(citations: Sequence[Span]) -> list[tuple[float, float]]:
+    """Return the times that belong to citations, in order and without overlaps: each answer looks for many times in them."""
+    spans: list[tuple[float, float]] = []
+    for start_s, end_s in sorted((span.start_s - CITATION_MARGIN_S, span.end_s + CITATION_MARGIN_S) for span in citations):
+        if spans and start_s <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end_s, spans[-1][1]))
+        else:
+            spans.append((start_s, end_s))
+    return spans
 
 
 def _clock_time(reference: TimeReference, words: str) -> str:

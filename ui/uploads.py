@@ -20,6 +20,8 @@ from longview.app.media import write_errors
 from longview.app.upload_cache import UploadCache
 
 UPLOAD_ROUTE = "/gradio_api/upload"
+MAX_FIELD_BYTES = 1 << 20
+"""Maximum size of what a form has beside its files, in bytes."""
 CLOSED_REQUEST = 499
 """Status of a request whose client has gone, which nobody receives."""
 INVALID_UPLOAD = "The upload is not valid: it needs a form of the type multipart/form-data whose files are named “files”."
@@ -60,6 +62,11 @@ class UploadRoute:
         paths: list[str] = []
         try:
             paths = await receiver.store(upload_id)
+            if not paths:
+                raise BadRequest(INVALID_UPLOAD)
+            # Files under other names in the form are not used.
+            for other in [path for path in folder.rglob("*") if path.is_file() and str(path) not in paths]:
+                other.unlink(missing_ok=True)
             self._stored_paths |= set(paths)
             return paths
         finally:
@@ -74,6 +81,7 @@ class _Receiver:
     def __init__(self, request: Request, cache: UploadCache, folder: Path) -> None:
         self._request, self._cache, self._folder = request, cache, folder
         self._written_bytes = 0
+        self._next_check_bytes = MAX_FIELD_BYTES
         self._refusal: TooLarge | NoSpace | None = None
 
     async def store(self, upload_id: str | None) -> list[str]:
@@ -94,11 +102,25 @@ class _Receiver:
         new_bytes = len(message.get("body", b""))
         self._written_bytes += new_bytes
         try:
+            self._require_files()
             self._cache.require_space(self._folder, written_bytes=self._written_bytes, new_bytes=new_bytes)
         except (TooLarge, NoSpace) as error:
             self._refusal = error
             return {"type": "http.disconnect"}
         return message
+
+    def _require_files(self) -> None:
+        """Check that what arrives is written to files: a field of the form without a file name is kept in memory.
+
+        Raises:
+            TooLarge: more than `MAX_FIELD_BYTES` are not.
+        """
+        if self._written_bytes < self._next_check_bytes:
+            return
+        self._next_check_bytes = self._written_bytes + MAX_FIELD_BYTES
+        stored_bytes = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        if self._written_bytes - stored_bytes > 2 * MAX_FIELD_BYTES:
+            raise TooLarge(f"A field of the form that is no file has more than {MAX_FIELD_BYTES >> 20} MB. {INVALID_UPLOAD}")
 
 
 def _length(request: Request) -> int | None:

@@ -16,7 +16,15 @@ import typer
 from pydantic import BaseModel
 
 from longview.app.cli import CANCELLED_EXIT_CODE
-from longview.app.cli.output import prepare_standard_streams, printable, progress_bar, to_json, write_err, write_out
+from longview.app.cli.output import (
+    CleanFormatter,
+    prepare_standard_streams,
+    printable,
+    progress_bar,
+    to_json,
+    write_err,
+    write_out,
+)
 from longview.app.errors import EXPECTED_ERRORS, AppError, LibraryUnusable, OutputFailed
 from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
@@ -332,7 +340,9 @@ def _with_options(function: Callable[..., None], groups: Sequence[OptionGroup]) 
 
 
 def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool, as_json: bool = False, **settings: Any) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(CleanFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     if not verbose:
         logging.getLogger("transformers").setLevel(logging.ERROR)
     if settings.get("key_frames_only"):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import re
 import sys
@@ -22,6 +23,19 @@ _CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202d\u202e]|
 """A character that a terminal could interpret or that reverses text, but for line ends, tabs and the sequences above."""
 
 
+def without_controls(text: str) -> str:
+    """Replace what a terminal could interpret, but for line ends, tabs and bold text."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class CleanFormatter(logging.Formatter):
+    """Formats what is logged without control characters: titles and names of files are in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        return without_controls(super().format(record))
+
+
 def write_out(text: str) -> None:
     """Write to stdout at once. This is the one place that writes results.
 
@@ -29,7 +43,7 @@ def write_out(text: str) -> None:
         OutputFailed: it cannot be written.
     """
     try:
-        sys.stdout.write(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+        sys.stdout.write(without_controls(text))
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -40,7 +54,7 @@ def write_out(text: str) -> None:
 def write_err(text: str) -> None:
     """Write a line to stderr. If that is not possible, the result on stdout is still worth more than an error about it."""
     with suppress(OSError):
-        print(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text), file=sys.stderr, flush=True)
+        print(without_controls(text), file=sys.stderr, flush=True)
 
 
 def to_json(document: BaseModel) -> str:

@@ -1,11 +1,13 @@
 """Requests to the hub, whose replies are bounded in bytes and in time: a hub, a mirror or a proxy may send without an end."""
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
-from huggingface_hub import constants, get_session, set_client_factory
+from huggingface_hub import close_session, constants, get_session, set_client_factory
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from huggingface_hub.utils._http import default_client_factory
 
@@ -13,7 +15,7 @@ from longview.model.errors import HubUnreachable
 from longview.model.hub.failures import RESUME_ADVICE, hub_address
 
 API = "/api/"
-"""Part of the addresses of what is not a file."""
+"""Beginning of the paths of what is not a file, below the address of the hub."""
 MAX_LIST_BYTES = 32 << 20
 """Maximum size of the description of a repository, in bytes; one of 10,000 files has 3 MB."""
 MAX_REPLY_BYTES = 1 << 20
@@ -49,6 +51,22 @@ def ask(path: str, parameters: dict[str, Any]) -> bytes:
 def bounded_client() -> httpx2.Client:
     """Return the client of the hub with bounds on what it receives."""
     client = default_client_factory()
+    send = client.send
+
+    def send_in_time(request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send a request, follow its redirects, and end it if the headers of the reply do not arrive in time."""
+        # A byte a second ends no wait for the next one, so the connection is closed beneath it.
+        deadline = _Deadline()
+        try:
+            return send(request, **options)
+        except httpx2.HTTPError as error:
+            if deadline.is_over:
+                raise HubUnreachable(f"{hub_address()} did not answer within {MAX_REPLY_S:.0f} s; {ADVICE}.") from error
+            raise
+        finally:
+            deadline.cancel()
+
+    client.send = send_in_time  # type: ignore[method-assign]
     client.event_hooks = client.event_hooks | {"response": [*client.event_hooks["response"], _bound]}
     return client
 
@@ -57,8 +75,28 @@ def bounded_client() -> httpx2.Client:
 set_client_factory(bounded_client)
 
 
+class _Deadline:
+    """Closes the connections to the hub after some time."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._timer = threading.Timer(MAX_REPLY_S, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Leave the connections open."""
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self.is_over = True
+        # The next request makes a new client.
+        close_session()
+
+
 def _bound(reply: httpx2.Response) -> None:
-    is_file = reply.status_code in (200, 206) and API not in reply.request.url.path
+    is_list = reply.request.url.path.startswith(urlsplit(constants.ENDPOINT).path.rstrip("/") + API)
+    is_file = reply.status_code in (200, 206) and not is_list
     max_bytes = None if is_file else MAX_LIST_BYTES if reply.is_success else MAX_REPLY_BYTES
     if isinstance(reply.stream, httpx2.SyncByteStream):
         reply.stream = _BoundedStream(reply.stream, max_bytes)

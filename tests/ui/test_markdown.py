@@ -136,3 +136,10 @@ def test_answer_that_quotes_a_long_number_is_rendered_at_once() -> None:
         markdown.plain_answer(answer, [citation])
     assert time.process_time() - start_s < 4
     assert parse_markdown(markdown.answer(text, [citation])).links == ["#t=12.500", "#t=12.000"]
+
+
+def test_answer_with_any_number_of_citations_lists_some_of_them() -> None:
+    citations = [Span(10.0 * number, 10.0 * number + 1) for number in range(100_000)]
+    text = markdown.answer("At 0:50 and at 0:55. " + "0:20 " * 4000, citations)
+    assert text.startswith("At [0:00:50.0](#t=50.000) and at 0:55. [0:00:20.0](#t=20.000)")
+    assert "and 99,800 more" in text

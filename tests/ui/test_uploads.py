@@ -108,11 +108,12 @@ def test_an_upload_ends_while_the_disk_has_a_margin(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "status"),
     [
-        ([], 200),
+        ([], 400),
         ([b"no form"], 400),
         ([HEAD, b"a", TAIL, b"more"], 200),
         ([b'--limit\r\nContent-Disposition: form-data; name="files"\r\n\r\na text', TAIL], 400),
-        ([b'--limit\r\nContent-Disposition: form-data; name="other"; filename="a.mp4"\r\n\r\na', TAIL], 200),
+        ([b'--limit\r\nContent-Disposition: form-data; name="other"; filename="a.mp4"\r\n\r\na', TAIL], 400),
+        ([HEAD.replace(b'; filename="a.mp4"', b""), *[bytes(MB // 4)] * 20, TAIL], 413),
         ([b"--limit\r\nContent-Disposition: form-data\r\n\r\na", TAIL], 400),
         ([HEAD.replace(b"a.mp4", b".."), b"a", TAIL], 400),
         ([HEAD, b"a", b"\r\n--limit\r\nX", b"y" * 20000], 400),
@@ -123,6 +124,25 @@ def test_an_upload_that_is_no_form_of_files_leaves_nothing(uploader: Uploader, p
     assert answer == status, text
     if status != 200 or text == "[]":
         assert not uploader.cached()
+
+
+def test_only_the_files_of_an_upload_are_kept(uploader: Uploader) -> None:
+    other = HEAD.replace(b'name="files"', b'name="other"').replace(b"a.mp4", b"b.mp4")
+    status, reply = uploader.send([other, bytes(MB), b"\r\n", HEAD, b"a", TAIL])
+    (path,) = json.loads(reply)
+    assert status == 200 and [item for item in uploader.cached() if item.is_file()] == [Path(path)]
+
+
+def test_cache_that_is_a_link_is_neither_used_nor_emptied(uploader: Uploader, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "tmpabcdefgh").mkdir(parents=True)
+    (outside / "tmpabcdefgh" / "thesis").write_text("precious")
+    (uploader.library / CACHE).symlink_to(outside)
+    run_housekeeping(uploader.app.library, 1 << 30)
+    status, text = uploader.send([HEAD, b"a", TAIL])
+    assert status == 400 and "a link leads from there out of the library" in text
+    uploader.jobs.uploads.delete()
+    assert file_names(outside) == ["thesis", "tmpabcdefgh"]
 
 
 def test_an_upload_that_the_client_gives_up_leaves_nothing(uploader: Uploader) -> None:

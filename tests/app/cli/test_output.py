@@ -1,6 +1,7 @@
 """What is printed, wherever it goes: terminals that cannot show it, full disks and closed streams."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from longview.app.cli.output import BOLD, NOT_BOLD, highlighted
+from longview.app.cli.output import BOLD, NOT_BOLD, CleanFormatter, highlighted
 from longview.indexing.library import Library
 from longview.video.synthetic import render
 from tests.app.samples import RING
@@ -38,6 +39,11 @@ def test_control_characters_of_a_title_do_not_reach_the_terminal(shell: Shell, e
         assert json.loads(document)["videos"][0]["title"] == "a\x1b]0;owned\x07\x9b2J\u202eb\rc" and "\x9b" not in document
     finally:
         library.put(stored)
+
+
+def test_log_has_no_control_characters() -> None:
+    record = logging.LogRecord("longview", logging.INFO, "", 0, "indexing %s failed", ("a\x1b]0;owned\x07\n",), None)
+    assert CleanFormatter("%(message)s").format(record) == "indexing a\ufffd]0;owned\ufffd\n failed"
 
 
 @pytest.fixture(scope="module")

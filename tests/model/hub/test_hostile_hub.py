@@ -3,7 +3,9 @@
 import gzip
 import json
 
+import httpx2
 import pytest
+from huggingface_hub import constants
 
 from longview.model.errors import HubUnreachable, InvalidCheckpoint
 from longview.model.hub import connection
@@ -34,8 +36,16 @@ def test_reply_and_file_of_a_byte_at_a_time_end_with_the_limit(hub: Hub, monkeyp
     with pytest.raises(HubUnreachable, match=r"did not end its reply within"):
         plan_pull(NAME)
     hub.endless.clear()
+    hub.slow_headers[LIST] = 0.05
+    with pytest.raises(HubUnreachable, match=r"did not answer within"):
+        plan_pull(NAME)
+    hub.slow_headers.clear()
     hub.add(NAME, FILES)
     plan = plan_pull(NAME)
+    hub.slow_headers[f"/{NAME}/resolve"] = 0.05
+    with pytest.raises(HubUnreachable, match=r"did not answer within"):
+        pull(plan)
+    hub.slow_headers.clear()
     hub.endless[f"/{NAME}/resolve"] = (b"x", 0.05)
     with pytest.raises(HubUnreachable, match=r"too slowly \(\d+ bytes in"):
         pull(plan)
@@ -53,3 +63,18 @@ def test_file_below_another_file_is_the_fault_of_the_hub(hub: Hub) -> None:
     hub.siblings = [describe(path, FILES.get(path, b"{}")) for path in (*FILES, "x.json", "x.json/y.json")]
     with pytest.raises(InvalidCheckpoint, match=r"x\.json/y\.json below another file"):
         plan_pull(NAME)
+
+
+def test_file_of_a_mirror_is_no_list_whatever_its_address(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_LIST_BYTES", 50_000)
+    weights = bytes(100_000)
+    for address in (hub.url, f"{hub.url}/artifactory/api/hf"):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        for path, is_bounded in (("/me/api/resolve/x", False), ("/api/models/me/x", True)):
+            reply = httpx2.Response(200, stream=httpx2.ByteStream(weights), request=httpx2.Request("GET", address + path))
+            connection.bounded_client().event_hooks["response"][-1](reply)
+            if is_bounded:
+                with pytest.raises(HubUnreachable):
+                    reply.read()
+            else:
+                assert reply.read() == weights
