@@ -109,10 +109,10 @@ def row_problems(db: sqlite3.Connection, *, is_quick: bool = False, is_foreign: 
                     rows, first = rows + 1, first or row[_ROW_NUMBER]
             if rows:
                 listed = ", ".join(name for name, _ in columns.most_common())
-                problem = f"{rows} rows of the table {table} have values that Longview does not write"
-                yield f"{problem}, in the columns {listed}; the first is row {first}."
+                subject = f"1 row of the table {table} has" if rows == 1 else f"{rows} rows of the table {table} have"
+                yield f"{subject} values that Longview does not write, in {listed}; the first is row {first}."
             if table in _COUNTERS and (count := db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) != 1:
-                yield f"The table {table} has {count} rows, and should have one."
+                yield f"The table {table} does not have one row, but {count}."
     finally:
         db.text_factory = text_factory
 
