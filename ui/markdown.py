@@ -22,6 +22,8 @@ CITATION_MARGIN_S = 1.0
 """Maximum distance from a citation to the times that belong to it, in seconds. Models round the times that they name."""
 MAX_SEARCHED_CHARACTERS = 20_000
 """Length of the beginning of an answer in which times are searched for, in characters: six times the longest reply."""
+MAX_SHOWN_CHARACTERS = 50_000
+"""Length of the beginning of an answer that is shown, in characters. One of a restored library may have millions."""
 MAX_LISTED_CITATIONS = 200
 """Maximum number of citations that follow an answer: nobody reads more of them, and a stored answer may have any number."""
 _LENGTH = re.compile(r"(?:first|last)\b|(?<![^\s-])[^\s-]++-(?:hour|minute|second)\b", re.IGNORECASE)
@@ -82,8 +84,9 @@ def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
 
 def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, float | None]]:
     """Split a text into the times inside citations, as clock times with their seconds, and the text between them."""
-    end = 0
-    cited = _cited_spans(citations)
+    if len(text) > MAX_SHOWN_CHARACTERS:
+        text = text[:MAX_SHOWN_CHARACTERS] + " …"
+    end, cited = 0, _cited_spans(citations)
     # The end of the video does not matter, but must be finite: it is the end of "after 12.5 seconds".
     for reference in find_times(text[:MAX_SEARCHED_CHARACTERS], duration_s=sys.float_info.max):
         start_s = reference.span.start_s

@@ -141,3 +141,4 @@ def test_answer_with_any_number_of_citations_lists_some_of_them() -> None:
     text = markdown.answer("At 0:50 and at 0:55. " + "0:20 " * 4000, citations)
     assert text.startswith("At [0:00:50.0](#t=50.000) and at 0:55. [0:00:20.0](#t=20.000)")
     assert "and 99,800 more" in text
+    assert len(markdown.answer("word " * 1_000_000)) < 60_000
