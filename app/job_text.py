@@ -18,7 +18,7 @@ def refused_text(refused: Sequence[tuple[Path, Exception]]) -> str:
     reasons = [printable(f"{path.name}: {error}") for path, error in refused[:MAX_REFUSED]]
     more = [f"… and {len(refused) - MAX_REFUSED:,} more"] if len(refused) > MAX_REFUSED else []
     verb = "was" if len(refused) == 1 else "were"
-    return "\n".join([f"{count_text(len(refused), 'file')} {verb} not added; all others were.", *reasons, *more])
+    return "\n".join([f"{count_text(len(refused), 'file')} {verb} not added:", *reasons, *more])
 
 
 def printable(text: str) -> str:

@@ -191,8 +191,8 @@ class Jobs:
         """Return the number of partial results of all jobs: whenever it changes, the library may have further segments."""
         return sum(job.partial_results for job in self.jobs())
 
-    def change(self, job_id: int, action: str) -> None:
-        """Cancel, pause or retry a job, or let it run before all others that wait.
+    def change(self, job_id: int, action: str) -> QueuedJob:
+        """Cancel, pause or retry a job, or let it run before all others that wait; return it as it is then.
 
         Raises:
             UnknownJob: there is no such job. LibraryUnusable: the library cannot be written. LookupError: no such action.
@@ -203,7 +203,7 @@ class Jobs:
             "retry": self._queue.retry,
             "first": self._queue.move_first,
         }
-        self._added(actions[action](job_id))
+        return self._added(actions[action](job_id))
 
     def _added(self, job: QueuedJob) -> QueuedJob:
         """Let a worker and the pages see a change of the queue at once."""

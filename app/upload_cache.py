@@ -41,12 +41,15 @@ class UploadCache:
 
         Raises:
             TooLarge: it is larger than allowed. NoSpace: the disk has no space for it, beside the other uploads.
-            BadRequest: the library cannot be written.
+            BadRequest: the library cannot be written, or the cache is a link to a folder outside of it.
         """
         self._require_size(size_bytes or 0)
         self._require_space((size_bytes or 0) + sum(self._expected.values()))
-        if not is_inside(self._library, self.folder / CACHE):
-            raise BadRequest(f"Uploads cannot be stored in {self.folder}, because a link leads from there out of the library.")
+        if not is_inside(self._library, self.folder / SERVER):
+            raise BadRequest(
+                f"Uploads cannot be stored in {self.folder}, because a link leads from there to another folder: replace the link "
+                "with a folder, or enter the path of the file on this machine."
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             upload = Path(tempfile.mkdtemp(dir=self.folder))
@@ -69,13 +72,13 @@ class UploadCache:
         """End an upload; its folder is deleted unless its files are kept, until `discard`."""
         self._expected.pop(upload, None)
         if not is_kept:
-            self._delete(upload)
+            _delete(self._library, upload)
 
     def discard(self, file: Path) -> None:
         """Delete a file of the cache, and its folders if nothing else is in them."""
-        self._delete(file)
+        delete_inside(self._library, file)
         for parent in file.parents:
-            if self.folder not in parent.parents:
+            if self.folder not in parent.parents or not is_inside(self._library, parent):
                 return
             try:
                 parent.rmdir()
@@ -84,11 +87,7 @@ class UploadCache:
 
     def delete(self) -> None:
         """Delete the whole cache of this server."""
-        self._delete(self.folder)
-
-    def _delete(self, path: Path) -> None:
-        with suppress(OSError):
-            delete_inside(self._library, path)
+        _delete(self._library, self.folder)
 
     def _require_size(self, size_bytes: int) -> None:
         if size_bytes > self.max_upload_bytes:
@@ -113,15 +112,21 @@ def own_folder(library: Path) -> Path:
 
 def delete_left_uploads(library: Path) -> None:
     """Delete what servers that no longer run have left in the upload cache of a library. Other files there stay."""
+    cache = library / CACHE
     try:
-        items = list((library / CACHE).iterdir())
+        items = list(cache.iterdir()) if is_inside(library, cache / SERVER) else []
     except OSError:
         return
     for item in items:
         if EARLIER_CACHE.fullmatch(item.name) or (item.name.startswith(SERVER) and not _is_used(item)):
             log.info("The upload cache %s of an earlier server is deleted.", item.name)
-            with suppress(OSError):
-                delete_inside(library, item)
+            _delete(library, item)
+
+
+def _delete(library: Path, path: Path) -> None:
+    """Delete a file or folder of the cache as far as possible; the rest is deleted when the next server starts."""
+    with suppress(OSError):
+        delete_inside(library, path)
 
 
 def _is_used(folder: Path) -> bool:

@@ -37,8 +37,8 @@ MAX_FOREIGN_COUNT = 1 << 40
 within the rules, too."""
 MAX_LANGUAGE_CHARS = 100
 """Maximum length of a language, in characters; a user may state one in words."""
-MAX_SPANS = 100_000
-"""Maximum number of spans in a document."""
+MAX_SPANS, MAX_CITATIONS = 100_000, 10_000
+"""Maximum number of spans in a document, and of those that an answer cites: a page reads many answers at once."""
 MIN_YEAR, MAX_YEAR = 1970, 2200
 MAX_ROW_NUMBER = (1 << 62) - 1
 """Maximum number of a row. SQLite would take random numbers for new rows after the largest one that it can store."""
@@ -338,6 +338,7 @@ _row_number, _count = _integer(1, MAX_ROW_NUMBER), _integer(0, MAX_COUNT)
 _time_s, _position = _number(0.0, MAX_TIME_S), _integer(0, MAX_COUNT)
 _long_text = _text(MAX_TEXT_CHARS)
 _object, _spans, _titled_spans = _json(_is_object), _json(_are_spans), _json(_are_titled_spans)
+_citations = _json(lambda content: _are_spans(content) and len(content) <= MAX_CITATIONS)
 
 _RULES: dict[str, Rule] = {
     "added_at": _is_date,
@@ -350,7 +351,7 @@ _RULES: dict[str, Rule] = {
     "changed_at": _is_date,
     "chapters": _titled_spans,
     "checkpoint": _is_name,
-    "citations": _spans,
+    "citations": _citations,
     "committed": _long_text,
     "confidence": _optional(_is_share),
     "content": _object,
@@ -360,7 +361,7 @@ _RULES: dict[str, Rule] = {
     "duration_s": _time_s,
     "end_s": _time_s,
     "error_code": _text(MAX_NAME_CHARS, _ERROR_CODE),
-    "evidence": _spans,
+    "evidence": _citations,
     "facts": _json(_are_facts),
     "fraction": _number(0.0, 1.0),
     "frames_read": _count,

@@ -41,6 +41,8 @@ class Hub:
     """A running hub, and what it is to do wrong."""
 
     url: str = ""
+    folder: str = ""
+    """Path of the hub on its server, as that of a mirror."""
     repositories: dict[str, Repository] = field(default_factory=dict)
     failures: dict[str, Reply] = field(default_factory=dict)
     """Replies in place of the right ones, by the beginning of the path."""
@@ -58,8 +60,6 @@ class Hub:
     """What is appended to the address of such a transfer."""
     endless: dict[str, tuple[bytes, float]] = field(default_factory=dict)
     """Replies without an end, by the beginning of the path: a piece, and the time between two of them in seconds."""
-    slow_headers: dict[str, float] = field(default_factory=dict)
-    """Replies whose headers have no end, by the beginning of the path: the time between two bytes in seconds."""
     has_ended: threading.Event = field(default_factory=threading.Event)
     stall: threading.Event | None = None
     """What a transfer waits for, after half of the file."""
@@ -107,14 +107,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        path = unquote(urlsplit(self.path).path)
+        path = unquote(urlsplit(self.path).path).removeprefix(self.hub.folder)
         self.hub.requests.append((self.command, path, {name.title(): value for name, value in self.headers.items()}))
         failure = next((failure for start, failure in self.hub.failures.items() if path.startswith(start)), None)
         endless = next((reply for start, reply in self.hub.endless.items() if path.startswith(start)), None)
-        pause_s = next((pause_s for start, pause_s in self.hub.slow_headers.items() if path.startswith(start)), None)
-        if pause_s is not None:
-            self._send_header_bytes(pause_s)
-        elif endless and self.command == "GET":
+        if endless and self.command == "GET":
             self._send_endlessly(*endless)
         elif failure:
             self._send(failure)
@@ -158,13 +155,6 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             return Reply(206, headers, content[start:])
         return Reply(200, headers, content)
-
-    def _send_header_bytes(self, pause_s: float) -> None:
-        self.close_connection = True
-        with suppress(OSError):
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Padding: ")
-            while not self.hub.has_ended.wait(pause_s):
-                self.wfile.write(b"a")
 
     def _send_endlessly(self, piece: bytes, pause_s: float) -> None:
         self.send_response(200)

@@ -64,9 +64,9 @@ class CheckedInputs:
             body = await _body(receive) if scope["method"] not in ("GET", "HEAD", "OPTIONS") else None
             self._check(scope, body)
         except Refusal as refusal:
-            # `detail` is read by Gradio's page where a request joins the queue, and `error` elsewhere.
-            text = {"detail": str(refusal), "error": str(refusal)}
-            await JSONResponse(text, refusal.status)(scope, receive, send)
+            # `detail` is read by Gradio's page and client where a request joins the queue, and `error` elsewhere.
+            detail = refusal.validation if scope["path"] == JOIN_ROUTE and refusal.status == 422 else str(refusal)
+            await JSONResponse({"detail": detail, "error": str(refusal)}, refusal.status)(scope, receive, send)
             return
         is_read = body is None
 
@@ -149,6 +149,11 @@ class Refusal(Exception):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
+
+    @property
+    def validation(self) -> list[dict[str, object]]:
+        """The refusal in the form in which Gradio states invalid values of a function; its client reads no other."""
+        return [{"__type__": "validate", "is_valid": False, "message": str(self), "parameter_name": "request"}]
 
 
 class _ExpectedErrors:

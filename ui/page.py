@@ -1,5 +1,7 @@
 """The page: its tabs, and the components that they share. All state comes from the library, so a reload loses nothing."""
 
+import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +21,13 @@ from longview.ui.streaming import ActiveStreams
 from longview.ui.toasts import reports_errors, show_info, show_warning
 from longview.ui.watch_tab import UNCHECKED, find_entry, indexed_view, tracks_view, video_view, watch_tab
 
+log = logging.getLogger(__name__)
+
 ASSETS = Path(__file__).parent / "assets"
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 """A theme with system fonts: the default one would fetch its fonts from the internet."""
+QUEUE_RESTART_S = 0.2
+"""Time after which the queue of requests is started again after an error, in seconds."""
 MAX_WAITING_REQUESTS = 64
 """Maximum number of requests that wait for their turn; Gradio rejects further requests as "busy". Requests that load the
 page, show jobs or free the model are not queued, so that they also work on a busy server."""
@@ -154,19 +160,30 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
 
 def _keep_queue_alive(page: gr.Blocks) -> None:
-    """Let the queue go on when a client of a waiting request has gone.
+    """Let the queue go on after an error: Gradio would refuse every later request of all pages.
 
-    Gradio forgets the oldest of 2,000 sessions, and those that end. A message to one of them is an error that ends the whole
-    queue, and every later request of all pages is refused.
+    It forgets the oldest of 2,000 sessions, and those that end. A message to one of them is such an error.
     """
     queue = page._queue
-    send = queue.send_message
+    send, process = queue.send_message, queue.start_processing
 
     def send_message(event: Event, message: EventMessage) -> None:
         with suppress(KeyError):
             send(event, message)
 
+    async def start_processing() -> None:
+        while True:
+            try:
+                await process()
+                return
+            except Exception:
+                # The requests that were running are lost, and those that wait are not.
+                log.exception("the queue of requests failed, and is started again")
+                await asyncio.sleep(QUEUE_RESTART_S)
+                queue.stopped = False
+
     queue.send_message = send_message  # type: ignore[method-assign, assignment]
+    queue.start_processing = start_processing  # type: ignore[method-assign]
 
 
 def _start_s(request: gr.Request) -> float:

@@ -139,7 +139,9 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
     @web.post("/jobs/{job_id}/{action}")
     def change_job(job_id: JobId, action: Literal["cancel", "pause", "retry", "first"]) -> Response:
         """Change a job of the queue, as its buttons on the page do."""
-        _or_404(lambda: jobs.change(job_id, action))
+        job = _or_404(lambda: jobs.change(job_id, action))
+        if action == "cancel" and job.status == "done":
+            raise HTTPException(409, f"The job {job_id} is done; what was found is in the library.")
         return Response(status_code=204)
 
     @web.post("/videos/{video_id}/undo-removal")

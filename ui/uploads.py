@@ -8,9 +8,12 @@ from collections.abc import MutableSet
 from pathlib import Path
 from typing import Any
 
-from fastapi import HTTPException, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from gradio import route_utils, routes
+from gradio import routes
+from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
+from gradio_client.utils import strip_invalid_filename_characters
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
@@ -20,14 +23,17 @@ from longview.app.media import write_errors
 from longview.app.upload_cache import UploadCache
 
 UPLOAD_ROUTE = "/gradio_api/upload"
-MAX_FIELD_BYTES = 1 << 20
-"""Maximum size of what a form has beside its files, in bytes."""
 CLOSED_REQUEST = 499
 """Status of a request whose client has gone, which nobody receives."""
 INVALID_UPLOAD = "The upload is not valid: it needs a form of the type multipart/form-data whose files are named “files”."
 
-INVALID_FORM_ERRORS = (HTTPException, MultiPartException, ValueError, TypeError, LookupError, AttributeError)
-"""Errors of Gradio's parser for forms that are none, or whose files are no files."""
+UNNAMED = "video"
+"""Name of a file that is sent without one."""
+FORM_TYPE, FILES = "multipart/form-data", "files"
+MAX_FIELD_BYTES = 1 << 20
+"""Maximum size of what is no file in a form, in bytes. The parser keeps it in memory."""
+INVALID_FORM_ERRORS = (MultiPartException, ValueError, TypeError, LookupError, AttributeError)
+"""Errors about forms that are none, or whose files are no files."""
 
 
 class UploadRoute:
@@ -62,11 +68,6 @@ class UploadRoute:
         paths: list[str] = []
         try:
             paths = await receiver.store(upload_id)
-            if not paths:
-                raise BadRequest(INVALID_UPLOAD)
-            # Files under other names in the form are not used.
-            for other in [path for path in folder.rglob("*") if path.is_file() and str(path) not in paths]:
-                other.unlink(missing_ok=True)
             self._stored_paths |= set(paths)
             return paths
         finally:
@@ -81,7 +82,6 @@ class _Receiver:
     def __init__(self, request: Request, cache: UploadCache, folder: Path) -> None:
         self._request, self._cache, self._folder = request, cache, folder
         self._written_bytes = 0
-        self._next_check_bytes = MAX_FIELD_BYTES
         self._refusal: TooLarge | NoSpace | None = None
 
     async def store(self, upload_id: str | None) -> list[str]:
@@ -89,12 +89,23 @@ class _Receiver:
         statuses = routes.file_upload_statuses if upload_id else None
         try:
             with write_errors(self._folder):
-                paths, _, _ = await route_utils.upload_fn(counted, self._folder, math.inf, upload_id, upload_progress=statuses)
+                if upload_id and statuses is not None:
+                    statuses.track(upload_id)
+                if not counted.headers["content-type"].lower().startswith(FORM_TYPE):
+                    raise ValueError(f"not {FORM_TYPE}")
+                form = await _FormParser(
+                    counted.headers,
+                    counted.stream(),
+                    upload_dir=self._folder,
+                    upload_id=upload_id,
+                    upload_progress=statuses,
+                    max_file_size=math.inf,
+                ).parse()
+                return _take_files(form, self._folder)
         except INVALID_FORM_ERRORS as error:
             raise BadRequest(INVALID_UPLOAD) from error
         except ClientDisconnect as error:
             raise self._refusal or error from error
-        return [str(path) for path in paths]
 
     async def _receive(self) -> Message:
         """Return the next part of the request; end it if it is too large, or if the disk becomes full."""
@@ -102,25 +113,55 @@ class _Receiver:
         new_bytes = len(message.get("body", b""))
         self._written_bytes += new_bytes
         try:
-            self._require_files()
             self._cache.require_space(self._folder, written_bytes=self._written_bytes, new_bytes=new_bytes)
         except (TooLarge, NoSpace) as error:
             self._refusal = error
             return {"type": "http.disconnect"}
         return message
 
-    def _require_files(self) -> None:
-        """Check that what arrives is written to files: a field of the form without a file name is kept in memory.
+
+class _FormParser(GradioMultiPartParser):
+    """Gradio's parser, which writes files to a folder; what is no file is bounded, too."""
+
+    _field_bytes = 0
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a part.
 
         Raises:
-            TooLarge: more than `MAX_FIELD_BYTES` are not.
+            MultiPartException: the fields are too long.
         """
-        if self._written_bytes < self._next_check_bytes:
-            return
-        self._next_check_bytes = self._written_bytes + MAX_FIELD_BYTES
-        stored_bytes = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
-        if self._written_bytes - stored_bytes > 2 * MAX_FIELD_BYTES:
-            raise TooLarge(f"A field of the form that is no file has more than {MAX_FIELD_BYTES >> 20} MB. {INVALID_UPLOAD}")
+        if self._current_part.file is None:
+            self._field_bytes += end - start
+            if self._field_bytes > MAX_FIELD_BYTES:
+                raise MultiPartException("The fields are too long.")
+        super().on_part_data(data, start, end)
+
+
+def _take_files(form: FormData, folder: Path) -> list[str]:
+    """Move the files of a form to folders that are named by their hashes, delete all others, and return the paths.
+
+    Raises:
+        ValueError, TypeError: the form has no files, fields in their place, or a name that no file can have.
+    """
+    paths = []
+    for name, item in form.multi_items():
+        if isinstance(item, UploadFile):
+            item.file.close()
+        if name == FILES:
+            if not isinstance(item, GradioUploadFile):
+                raise TypeError(f"a field called {FILES}")
+            target_folder = folder / item.sha.hexdigest()
+            target_folder.mkdir(exist_ok=True)
+            target_name = strip_invalid_filename_characters(Path(item.filename or "").name) or UNNAMED
+            if target_name in (".", ".."):
+                raise ValueError("not the name of a file")
+            paths.append(str(Path(item.file.name).replace(target_folder / target_name)))
+        elif isinstance(item, GradioUploadFile):
+            Path(item.file.name).unlink()
+    if not paths:
+        raise ValueError("no files")
+    return paths
 
 
 def _length(request: Request) -> int | None:

@@ -71,14 +71,14 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
 
     @reports_errors
     def on_select(video_id: str | None) -> list[Any]:
-        entry = find_entry(app, video_id)
+        entry = known_entry(app, video_id)
         if entry is None:
-            raise toast(f"There is no video {video_id} in the library; reload the page." if video_id else NO_VIDEO)
+            raise toast(NO_VIDEO)
         return video_view(app, jobs, entry)
 
     @reports_errors
     def on_ask(video_id: str | None, text: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
-        entry = find_entry(app, video_id)
+        entry = known_entry(app, video_id)
         if entry is None:
             show_warning(NO_VIDEO)
             yield gr.skip(), gr.skip()
@@ -124,7 +124,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     @reports_errors
     def on_caption_again(video_id: str | None) -> list[Any]:
         # The video is identified by its id only, and its file is the one of the library.
-        entry = find_entry(app, video_id)
+        entry = known_entry(app, video_id)
         if entry is None:
             show_warning(NO_VIDEO)
             return [gr.skip(), gr.skip()]
@@ -153,6 +153,18 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
 def is_id(text: str) -> bool:
     """Whether a text may be the whole id of a video. The page and its routes accept no beginnings of ids."""
     return bool(ID.fullmatch(text))
+
+
+def known_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
+    """Return the video with that id; None if none is named.
+
+    Raises:
+        LibraryUnusable: the library cannot be read. gr.Error: there is no such video.
+    """
+    entry = find_entry(app, video_id)
+    if entry is None and video_id:
+        raise toast(f"There is no video {video_id} in the library; reload the page.")
+    return entry
 
 
 def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:

@@ -30,6 +30,7 @@ from longview.model.hub.cache import (
     write_record,
     write_reference,
 )
+from longview.model.hub.connection import use_bounded_client
 from longview.model.hub.failures import hub_errors, reply_errors
 from longview.model.hub.listing import Listing, check_name, find_commit, list_repository
 from longview.model.hub.transfer import HubFile, OnBytes, damaged_text, matches, transfer
@@ -213,6 +214,7 @@ class _Puller:
         listing = self._listing
         if file.size > MAX_HTTP_BYTES:
             # Only the client's own function speaks the other protocol. It does not resume.
+            use_bounded_client()
             with reply_errors(ValueError):
                 hf_hub_download(
                     listing.repo_id,

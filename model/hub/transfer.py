@@ -12,7 +12,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 
 from longview.model.errors import DamagedDownload
-from longview.model.hub import connection as connection
+from longview.model.hub.connection import use_bounded_client
 from longview.model.hub.failures import reply_errors
 
 HASH_BLOCK_BYTES = 1 << 22
@@ -44,6 +44,7 @@ def transfer(repo_id: str, commit: str, file: HubFile, target: BinaryIO, on_byte
         DamagedDownload: the server sends more than the file has. HubUnreachable: its headers are not those of a hub.
         OSError, httpx2.HTTPError: see `longview.model.hub.failures.hub_errors`.
     """
+    use_bounded_client()
     meter: Any = lambda **options: _Meter(file, options.get("initial", 0), on_bytes)  # noqa: E731 (it stands for a class)
     with reply_errors(ValueError):
         http_get(

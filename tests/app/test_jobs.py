@@ -246,7 +246,7 @@ def test_a_folder_is_added_without_the_files_that_are_refused(tmp_path: Path) ->
     added = jobs.index_folder(folder)
     assert [job.path.name for job in added.jobs] == ["a.mp4", "e.mp4"]
     first, *others, last = refused_text(added.refused).splitlines()
-    assert first == "5 files were not added; all others were." and last == "… and 2 more"
+    assert first == "5 files were not added:" and last == "… and 2 more"
     assert [line.partition(":")[0] for line in others] == ["b-\ufffd.mp4", "c.mp4", "d-\ufffd.mp4"]
     assert "not valid UTF-8" in others[0] and "max_file_bytes" in others[1]
     jobs.close()

@@ -126,3 +126,19 @@ def test_the_queue_goes_on_when_the_session_of_a_waiting_request_is_forgotten(si
     site.page._queue.pending_messages_per_session.max_size = 2
     requests = [OddRequest.of("/gradio_api/queue/join", document | {"session_hash": f"s{number}"}) for number in range(20)]
     assert {reply.status for reply in site.replies_to(requests)} == {200}
+
+
+def test_the_queue_goes_on_after_an_error_of_its_own(site: Site) -> None:
+    (search,) = [number for number, function in site.page.fns.items() if function.api_name == "search"]
+    queue, errors = site.page._queue, iter([RuntimeError("dictionary changed size during iteration")])
+    get_events = queue.get_events
+
+    def fail_once() -> Any:
+        if (error := next(errors, None)) is not None:
+            raise error
+        return get_events()
+
+    queue.get_events = fail_once
+    document = {"data": ["red circle", False], "fn_index": search, "session_hash": "s"}
+    requests = [OddRequest.of("/gradio_api/queue/join", document | {"session_hash": f"s{number}"}) for number in range(5)]
+    assert {reply.status for reply in site.replies_to(requests)} == {200}

@@ -290,7 +290,7 @@ def test_a_folder_is_indexed_without_the_file_whose_name_is_refused(
     os.link(video, tmp_path / "b.mp4")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/a-\xff.mp4")).write_bytes(b"no video")
     result, indexed_id = client.predict(str(tmp_path), api_name="/index")
-    assert "1 file was not added; all others were." in result and "a-\ufffd.mp4" in result
+    assert "1 file was not added:" in result and "a-\ufffd.mp4" in result
     assert "b.mp4: done" in result and indexed_id == video_id
 
 
@@ -302,6 +302,20 @@ def test_busy_port_is_an_error_that_names_a_free_one(server: Server, tmp_path: P
         rf"Port {port} is in use; the next free one is (\d+): serve --port (\d+)", completed.stderr.splitlines()[-1]
     )
     assert message and message[1] == message[2] and int(message[1]) > int(port)
+
+
+def test_wrong_value_is_a_sentence_for_programs(client: Client, server: Server, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no video")
+    with pytest.raises(Exception, match="The name of a video or sound file ends with"):
+        client.predict([handle_file(str(notes))], False, api_name="/upload")
+    with pytest.raises(Exception, match="There is no video bbbbbbbbbbbb in the library"):
+        client.predict("b" * 12, "What happens?", api_name="/ask")
+
+
+def test_cancel_of_a_job_that_is_done_says_so(client: Client, server: Server, video_id: str) -> None:
+    status, body, _ = server.post("/jobs/1/cancel", b"")
+    assert status == 409 and "The job 1 is done; what was found is in the library." in body.decode()
 
 
 SERVE_AND_SAY_WHEN_JOBS_BEGIN = """

@@ -18,12 +18,14 @@ from longview.app.service import Longview
 from longview.app.upload_cache import CACHE, own_folder
 from longview.ui.access import CLIENT_HEADER
 from longview.ui.server import create
+from longview.ui.uploads import INVALID_UPLOAD
 from tests.app.samples import demo_settings, file_names
 from tests.small_disk import small_disk
 
 MB = 1 << 20
 MAX_UPLOAD_BYTES = 8 * MB
 HEAD = b'--limit\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n\r\n'
+OTHER = b'--limit\r\nContent-Disposition: form-data; name="other"'
 TAIL = b"\r\n--limit--\r\n"
 
 
@@ -112,8 +114,10 @@ def test_an_upload_ends_while_the_disk_has_a_margin(tmp_path: Path) -> None:
         ([b"no form"], 400),
         ([HEAD, b"a", TAIL, b"more"], 200),
         ([b'--limit\r\nContent-Disposition: form-data; name="files"\r\n\r\na text', TAIL], 400),
-        ([b'--limit\r\nContent-Disposition: form-data; name="other"; filename="a.mp4"\r\n\r\na', TAIL], 400),
-        ([HEAD.replace(b'; filename="a.mp4"', b""), *[bytes(MB // 4)] * 20, TAIL], 413),
+        ([OTHER + b'; filename="a.mp4"\r\n\r\na', TAIL], 400),
+        ([OTHER + b"\r\n\r\na text", TAIL], 400),
+        ([OTHER + b"\r\n\r\n", *[bytes(MB)] * 2, b"\r\n" + HEAD, b"a", TAIL], 400),
+        ([*[OTHER + b"\r\n\r\n", bytes(MB // 2), b"\r\n"] * 3, HEAD, b"a", TAIL], 400),
         ([b"--limit\r\nContent-Disposition: form-data\r\n\r\na", TAIL], 400),
         ([HEAD.replace(b"a.mp4", b".."), b"a", TAIL], 400),
         ([HEAD, b"a", b"\r\n--limit\r\nX", b"y" * 20000], 400),
@@ -122,27 +126,16 @@ def test_an_upload_ends_while_the_disk_has_a_margin(tmp_path: Path) -> None:
 def test_an_upload_that_is_no_form_of_files_leaves_nothing(uploader: Uploader, parts: list[bytes], status: int) -> None:
     answer, text = uploader.send(parts)
     assert answer == status, text
-    if status != 200 or text == "[]":
+    if status != 200:
+        assert text == INVALID_UPLOAD
         assert not uploader.cached()
 
 
-def test_only_the_files_of_an_upload_are_kept(uploader: Uploader) -> None:
-    other = HEAD.replace(b'name="files"', b'name="other"').replace(b"a.mp4", b"b.mp4")
-    status, reply = uploader.send([other, bytes(MB), b"\r\n", HEAD, b"a", TAIL])
+def test_of_a_part_with_another_name_nothing_stays(uploader: Uploader) -> None:
+    status, reply = uploader.send([HEAD, b"a", b"\r\n" + OTHER + b'; filename="b.mp4"\r\n\r\n', b"other", TAIL])
     (path,) = json.loads(reply)
-    assert status == 200 and [item for item in uploader.cached() if item.is_file()] == [Path(path)]
-
-
-def test_cache_that_is_a_link_is_neither_used_nor_emptied(uploader: Uploader, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    (outside / "tmpabcdefgh").mkdir(parents=True)
-    (outside / "tmpabcdefgh" / "thesis").write_text("precious")
-    (uploader.library / CACHE).symlink_to(outside)
-    run_housekeeping(uploader.app.library, 1 << 30)
-    status, text = uploader.send([HEAD, b"a", TAIL])
-    assert status == 400 and "a link leads from there out of the library" in text
-    uploader.jobs.uploads.delete()
-    assert file_names(outside) == ["thesis", "tmpabcdefgh"]
+    assert status == 200 and Path(path).name == "a.mp4"
+    assert [path for path in map(str, uploader.cached()) if Path(path).is_file()] == [path]
 
 
 def test_an_upload_that_the_client_gives_up_leaves_nothing(uploader: Uploader) -> None:
@@ -184,3 +177,21 @@ def test_what_earlier_servers_have_left_is_deleted_and_what_others_write_is_not(
         other.kill()
     run_housekeeping(uploader.app.library, 1 << 30)
     assert "half" not in file_names(cache) and uploader.cached() == own
+
+
+def test_cache_that_is_a_link_is_not_used_and_nothing_behind_it_is_deleted(tmp_path: Path) -> None:
+    uploader, outside = Uploader(tmp_path / "library"), tmp_path / "outside"
+    own = outside / own_folder(uploader.library).name
+    for folder in (outside / "tmpab12cd_9", outside / "server-notbase64", own / "upload"):
+        folder.mkdir(parents=True)
+        (folder / "a.mp4").write_bytes(b"kept")
+    (uploader.library / CACHE).symlink_to(outside)
+    before = file_names(outside)
+    status, text = uploader.send([HEAD, b"a", TAIL])
+    assert status == 400 and "replace the link with a folder" in text
+    run_housekeeping(uploader.app.library, 1 << 30)
+    cached = own_folder(uploader.library) / "upload"
+    uploader.jobs.uploads.discard(cached / "a.mp4")
+    uploader.jobs.uploads.end(cached, is_kept=False)
+    uploader.jobs.close()
+    assert file_names(outside) == before
