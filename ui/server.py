@@ -186,12 +186,11 @@ def serve(app: Longview, port: int | None) -> None:
         print(f"Port {first_choice} is in use; using {free}, the next free port.", file=sys.stderr)
     jobs = Jobs(app, starts=False)
     web = create(app, jobs)
-    threading.Thread(target=_warm_up, args=(app,), daemon=True).start()
     stopping = threading.Event()
     housekeeping_args = (app.library, app.settings.cache_bytes, stopping)
     threading.Thread(target=run_hourly, args=housekeeping_args, daemon=True).start()
     config = uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=MAX_SHUTDOWN_S)
-    server = _Server(config, jobs)
+    server = _Server(config, app, jobs)
     if app.notice:
         print(app.notice, file=sys.stderr)
     print(f"Longview is open at http://{HOST}:{free}", flush=True)
@@ -206,15 +205,15 @@ def serve(app: Longview, port: int | None) -> None:
 class _Server(uvicorn.Server):
     """A server that cancels its jobs as soon as it is asked to stop."""
 
-    def __init__(self, config: uvicorn.Config, jobs: Jobs) -> None:
+    def __init__(self, config: uvicorn.Config, app: Longview, jobs: Jobs) -> None:
         super().__init__(config)
-        self._jobs = jobs
+        self._app, self._jobs = app, jobs
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and only then begin with the jobs."""
+        """Listen, and only then load the models and begin with the jobs."""
         await super().startup(sockets)
         if not self.should_exit:
-            self._jobs.start()
+            threading.Thread(target=_begin, args=(self._app, self._jobs), daemon=True).start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second signal ends all connections at once.
@@ -247,11 +246,17 @@ def next_free_port(first: int) -> int:
     raise PortBusy(f"Ports {first} to {first + MAX_PORTS - 1} are all in use; choose one with --port.")
 
 
-def _warm_up(app: Longview) -> None:
+def _begin(app: Longview, jobs: Jobs) -> None:
+    """Load the models, and then begin with the jobs: of two threads that import transformers at once, one fails."""
     try:
         app.warm_up()
     except EXPECTED_ERRORS as error:
         log.warning("%s", error)
+    except Exception:
+        # What needs the models says so again, and the rest of a job does not need them.
+        log.exception("the models cannot be loaded")
+    if not jobs.is_closed:
+        jobs.start()
 
 
 def _full_id(video_id: str) -> str:
