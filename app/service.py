@@ -32,7 +32,7 @@ from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Prov
 from longview.indexing.provenance_text import describe_maker
 from longview.indexing.removals import RemovedVideo
 from longview.indexing.search import Evidence, Moment
-from longview.indexing.track import TrackVersion
+from longview.indexing.track import VIDEO_ID, TrackVersion
 from longview.indexing.tracks import Track
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints import Checkpoint
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
     "Evidence", "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
-    "ID_DIGITS", "MAX_QUESTION_CHARACTERS", "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress",
+    "VIDEO_ID", "MAX_QUESTION_CHARACTERS", "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress",
     "ProgressReport", "QueuedJob", "RemovedVideo", "SearchResults",
     "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
 ]  # fmt: skip

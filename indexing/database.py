@@ -24,7 +24,7 @@ from longview.indexing.database_errors import (
 )
 from longview.indexing.database_pages import DatabasePages
 from longview.indexing.errors import LibraryError, LibraryUnusable
-from longview.indexing.row_rules import row_problems
+from longview.indexing.row_checks import row_problems
 from longview.indexing.schema import MIGRATIONS, add_functions, foreign_objects, migrate
 from longview.indexing.shared_memory import allocate_memory, is_memory_safe
 from longview.video.atomic import (

@@ -14,7 +14,7 @@ from longview.indexing.database_errors import foreign_text, lost, remains
 from longview.indexing.database_pages import DatabasePages
 from longview.indexing.errors import LibraryError, LibraryFull, LibraryReadOnly, LibraryUnusable
 from longview.indexing.passages import make_passages
-from longview.indexing.row_rules import row_problems
+from longview.indexing.row_checks import row_problems
 from longview.indexing.schema import MIGRATIONS, expected_schema, foreign_objects, present_schema
 from longview.indexing.track_rows import searched_tracks, segment_from
 

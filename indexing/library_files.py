@@ -1,13 +1,10 @@
 """Files in the folder of a library that are deleted: only those that lie in it, by whatever name or link they are reached."""
 
-import re
 import shutil
 from pathlib import Path
 
 from longview.indexing.errors import LibraryDamaged
-from longview.indexing.track import ID_DIGITS
-
-VIDEO_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
+from longview.indexing.track import VIDEO_ID
 
 
 def require_id(video_id: str) -> str:

@@ -7,13 +7,11 @@ these rules; the code that reads rows relies on them.
 import json
 import math
 import re
-import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from longview.indexing.track import ID_DIGITS
+from longview.indexing.track import VIDEO_ID
 
 Value = None | int | float | str | bytes
 Rule = Callable[[Value], bool]
@@ -43,16 +41,12 @@ MIN_YEAR, MAX_YEAR = 1970, 2200
 MAX_ROW_NUMBER = (1 << 62) - 1
 """Maximum number of a row. SQLite would take random numbers for new rows after the largest one that it can store."""
 
-_ROW_NUMBER = "row_number_of_sqlite"
-_INDEX_TABLES = ("passage_terms", "words", "sqlite_stat")
-"""Beginnings of the names of tables that SQLite alone writes."""
-_LONG_TABLES = frozenset({"segments", "earlier_segments", "passages", "captions"})
-_COUNTERS = frozenset({"revision", "generation"})
+COUNTERS = frozenset({"revision", "generation"})
+"""Tables of one row with one number."""
 _NUMBERED_TABLES = frozenset({"tracks", "earlier_tracks", "earlier_segments"})
 _COUNTER_COLUMNS = frozenset(
     {"seq", "attempts", "crashes", "partial_results", "answer_id", "caption_id", "job_id", "passage_id", "segment_id"}
 )
-_VIDEO_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 _HASH = re.compile(r"[0-9a-f]{12,128}")
 _HASH_OR_NONE = re.compile(r"|[0-9a-f]{12,128}")
 _SOURCE = re.compile(r"[a-z][a-z_]{0,29}")
@@ -84,39 +78,6 @@ def broken_columns(table: str, row: Mapping[str, Value], *, is_foreign: bool = F
     return columns
 
 
-def row_problems(db: sqlite3.Connection, *, is_quick: bool = False, is_foreign: bool = False) -> Iterator[str]:
-    """Yield a sentence for each table with rows that break the rules.
-
-    `is_quick`: without the tables that grow with the length of the videos. `is_foreign`: see `broken_columns`.
-
-    Raises:
-        sqlite3.Error: the database is damaged.
-    """
-    text_factory = db.text_factory
-    # SQLite itself would stop at the first text that is not UTF-8.
-    db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-    try:
-        names = [str(row[0]) for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
-        for table in names:
-            if table.startswith(_INDEX_TABLES) or (is_quick and table in _LONG_TABLES):
-                continue
-            columns: Counter[str] = Counter()
-            rows = first = 0
-            for row in db.execute(f"SELECT rowid AS {_ROW_NUMBER}, * FROM {table}"):
-                values = {name: row[name] for name in row.keys() if name != _ROW_NUMBER}  # noqa: SIM118
-                if broken := broken_columns(table, values, is_foreign=is_foreign):
-                    columns.update(broken)
-                    rows, first = rows + 1, first or row[_ROW_NUMBER]
-            if rows:
-                listed = ", ".join(name for name, _ in columns.most_common())
-                subject = f"1 row of the table {table} has" if rows == 1 else f"{rows} rows of the table {table} have"
-                yield f"{subject} values that Longview does not write, in {listed}; the first is row {first}."
-            if table in _COUNTERS and (count := db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) != 1:
-                yield f"The table {table} does not have one row, but {count}."
-    finally:
-        db.text_factory = text_factory
-
-
 def rule_of(table: str, column: str) -> Rule:
     """Return the rule of a column; one that no version of the schema has may have no value."""
     return _TABLE_RULES.get((table, column)) or _RULES.get(column, _is_unknown)
@@ -127,7 +88,7 @@ def _is_unknown(value: Value) -> bool:  # noqa: ARG001
 
 
 def _is_counter(table: str, column: str) -> bool:
-    return column in _COUNTER_COLUMNS or (column == "number" and table in (*_COUNTERS, *_NUMBERED_TABLES))
+    return column in _COUNTER_COLUMNS or (column == "number" and table in (*COUNTERS, *_NUMBERED_TABLES))
 
 
 def _is_beyond(value: Value) -> bool:
@@ -406,7 +367,7 @@ _RULES: dict[str, Rule] = {
     "title": _is_name,
     "uncovered": _spans,
     "updated_at": _is_date,
-    "video_id": _text(MAX_NAME_CHARS, _VIDEO_ID),
+    "video_id": _text(MAX_NAME_CHARS, VIDEO_ID),
     "words": _optional(_json(_are_words)),
 }
 """The rules of columns, by their names: columns of the same name in several tables have the same meaning."""

@@ -1,6 +1,7 @@
 """The types of tracks: what one source has found in one video."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -8,6 +9,8 @@ from longview.video.timeline import Event, Segment, Span
 
 ID_DIGITS = 12
 """Number of hexadecimal digits of the content hash in a video id: 48 bits, one accidental collision in 10^7 at 7,500 videos."""
+VIDEO_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
+"""Form of a whole video id."""
 TrackStatus = Literal["complete", "incomplete", "declined", "failed"]
 """`complete`; `incomplete`: interrupted or running, the next run goes on; `declined`: the source does not apply to this video;
 `failed`: it failed, and the note says why."""

@@ -1,6 +1,5 @@
 """The tab that plays one video, with its tracks, chapters, exports and questions."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,8 @@ from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable
 from longview.app.example_questions import examples_for
 from longview.app.jobs import Jobs
 from longview.app.service import (
-    ID_DIGITS,
     MAX_QUESTION_CHARACTERS,
+    VIDEO_ID,
     Cancelled,
     Done,
     Longview,
@@ -30,8 +29,6 @@ NO_VIDEO = "No video is selected; choose one under “Video”."
 UNCHECKED: dict[str, Any] = {"preprocess": False}
 """Option that disables Gradio's check of a selected video against the list that the page last received. Meanwhile, other pages
 and the command line add and remove videos."""
-
-ID = re.compile(f"[0-9a-f]{{{ID_DIGITS}}}")
 
 
 @dataclass(frozen=True)
@@ -152,7 +149,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
 
 def is_id(text: str) -> bool:
     """Whether a text may be the whole id of a video. The page and its routes accept no beginnings of ids."""
-    return bool(ID.fullmatch(text))
+    return bool(VIDEO_ID.fullmatch(text))
 
 
 def known_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
