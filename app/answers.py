@@ -13,6 +13,7 @@ from longview.app.errors import VideoGone
 from longview.app.media import MediaStore
 from longview.app.quote_answers import PROVENANCE, QuoteAnswer, QuoteAnswers
 from longview.app.quote_questions import parse_question
+from longview.app.reports import count_text, source_label
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
@@ -20,6 +21,7 @@ from longview.app.smaller_plan import stream_with_smaller_plan
 from longview.app.words_coverage import WordsCoverage, add_coverages, has_word_tracks, has_words
 from longview.indexing.errors import LibraryFull, LibraryReadOnly
 from longview.indexing.library import AnsweredQuestion, Library, Provenance, VideoEntry
+from longview.indexing.terms import has_all_terms
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import InvalidQuestion, ModelError, OutOfDistribution
 from longview.model.tasks.coverage import Coverage
@@ -39,6 +41,8 @@ MAX_LIBRARY_MOMENTS = 5
 """Maximum number of moments of the library that answer one question."""
 MIN_LIBRARY_SCORE_SHARE = 0.6
 """Minimum score of such a moment, as a share of the best score. A moment with a much lower score is about something else."""
+MAX_TOPICLESS_VIDEOS = 50
+"""Maximum number of videos of the library that answer a question without a topic, such as "What is it about?"."""
 LIBRARY_SEARCH_SHARE = 0.05
 """Share of the progress for a search of the library."""
 LIBRARY_MARGIN_S = 10.0
@@ -127,7 +131,9 @@ class Answers:
             raise InvalidQuestion("The question is empty; ask something about the video.")
         distinct = list({entry.video_id: entry for entry in entries}.values())
         search_share = 0.0 if distinct else LIBRARY_SEARCH_SHARE
-        parts = [VideoPart(entry) for entry in distinct] or self._likely_parts(question, progress.child(0.0, search_share))
+        parts, left_out = [VideoPart(entry) for entry in distinct], 0
+        if not parts:
+            parts, left_out = self._likely_parts(question, progress.child(0.0, search_share))
         has_labels = len(parts) > 1 or not distinct
         texts: list[str] = []
         answers: list[_PartAnswer] = []
@@ -165,6 +171,9 @@ class Answers:
         if parts and not texts:
             texts.append(self._no_match())
             yield TextDelta(texts[0])
+        if left_out:
+            texts.append(f"\n{count_text(left_out, 'more video')} left out; name the videos to ask about.")
+            yield TextDelta(texts[-1])
         # The hints are the same for all videos.
         for hint in dict.fromkeys(answer.quotes.hint for answer in answers if answer.quotes and answer.quotes.hint):
             texts.append(f"\n{hint}")
@@ -173,33 +182,35 @@ class Answers:
 
     def _no_match(self) -> str:
         videos = self._library.videos()
-        counts: dict[str, int] = {}
-        for track in (track for entry in videos for track in entry.tracks):
-            counts[track.source] = counts.get(track.source, 0) + track.segment_count
-        searched = ", ".join(f"{count} segments of {source}" for source, count in counts.items() if count) or "nothing"
-        videos_text = "1 video" if len(videos) == 1 else f"{len(videos)} videos"
-        return f"Nothing in the library matches the question. Searched {searched} in {videos_text}."
+        sources = dict.fromkeys(track.source for entry in videos for track in entry.tracks if track.segment_count)
+        searched = f"the {' and '.join(map(source_label, sources))} of" if sources else "nothing in"
+        return f"Nothing in the library matches the question. Searched {searched} {count_text(len(videos), 'video')}."
 
-    def _likely_parts(self, question: str, progress: Progress) -> list[VideoPart]:
+    def _likely_parts(self, question: str, progress: Progress) -> tuple[list[VideoPart], int]:
         """Return the parts of the library in which the answer is most likely, best first, without overlaps.
 
-        All mentions of a topic are looked for in all videos with words.
+        All mentions of a topic are looked for in all videos with words. A question without a topic is about each video; the number
+        is that of the videos beyond the first ones, which are left out.
         """
         # The end of a video does not matter here, but must be finite.
         parsed = parse_question(Question(question, duration_s=sys.float_info.max), duration_s=sys.float_info.max)
-        if parsed.asks_for_words:
+        if parsed.asks_for_words or parsed.is_topicless:
             videos = [entry for entry in self._library.videos() if has_words(entry)]
-            return [VideoPart(entry, is_given=False) for entry in videos]
+            asked = videos[:MAX_TOPICLESS_VIDEOS] if parsed.is_topicless else videos
+            return [VideoPart(entry, is_given=False) for entry in asked], len(videos) - len(asked)
         parts: list[tuple[VideoEntry, Span]] = []
-        moments = self._retriever.rank(when_query(question) or question, limit=MAX_LIBRARY_MOMENTS, progress=progress)
-        for moment in moments:
-            if moment.score < MIN_LIBRARY_SCORE_SHARE * moments[0].score:
+        query = when_query(question) or question
+        moments = self._retriever.rank(query, limit=2 * MAX_LIBRARY_MOMENTS, progress=progress)
+        # A moment with all words of the question counts alone: a short caption of another video may only look more similar.
+        complete = [moment for moment in moments if has_all_terms(" ".join(item.segment.text for item in moment.evidence), query)]
+        for moment in (complete or moments)[:MAX_LIBRARY_MOMENTS]:
+            if moment.score < MIN_LIBRARY_SCORE_SHARE * (complete or moments)[0].score:
                 break
             near = Span(max(0.0, moment.span.start_s - LIBRARY_MARGIN_S), moment.span.end_s + LIBRARY_MARGIN_S)
             if not any(entry.video_id == moment.video_id and span.overlap_s(near) > 0 for entry, span in parts):
                 entry = self._library.video(moment.video_id)
                 parts.append((entry, near.clamped(Span(0.0, entry.duration_s))))
-        return [VideoPart(entry, span, is_given=False) for entry, span in parts]
+        return [VideoPart(entry, span, is_given=False) for entry, span in parts], 0
 
     def _answer_part(
         self, part: VideoPart, question: str, history: Sequence[ChatTurn], progress: Progress
@@ -239,12 +250,14 @@ class Answers:
         if not entry.has_frames:
             return True
         parsed = Question(question, duration_s=entry.duration_s)
-        if parse_question(parsed, duration_s=entry.duration_s).asks_for_words:
+        kind = parse_question(parsed, duration_s=entry.duration_s)
+        if kind.asks_for_words:
             # All mentions are in the words, and a checkpoint would name only some of them.
             return True
         templates = self._runtime.prober.templates
         has_time = parsed.when or parsed.range or parsed.timestamp_s is not None
-        if templates and has_words(entry) and not has_time and templates.match(parsed.in_seconds()) is None:
+        is_answered = has_words(entry) or kind.is_topicless
+        if templates and is_answered and not has_time and templates.match(parsed.in_seconds()) is None:
             return True
         try:
             self._runtime.require_known_footage(entry)

@@ -46,7 +46,7 @@ from longview.video.guard import MEDIA_SUFFIXES
 from longview.video.probe import VideoInfo
 from longview.video.progress import Cancelled, Progress, ProgressReport
 from longview.video.sampler import SamplingPlan
-from longview.video.time_text import TimeReference, find_times, format_time
+from longview.video.time_text import TimeReference, find_times, format_time, parse_time
 from longview.video.timeline import Event, Segment, Span
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
     "Evidence", "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
-    "VIDEO_ID", "MAX_QUESTION_CHARACTERS", "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "PartialResult", "PlanReport", "Progress",
+    "VIDEO_ID", "MAX_QUESTION_CHARACTERS", "MEDIA_SUFFIXES", "Moment", "NO_EVENTS", "parse_time", "PartialResult", "PlanReport",
+    "Progress",
     "ProgressReport", "QueuedJob", "RemovedVideo", "SearchResults",
     "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What was listened to and read of a video: an answer from its words is based on that, above all "not said or shown"."""
+"""What was listened to and read of a video: an answer from its words is based on that, above all "not said or written"."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,12 @@ def find_mentions(
             if any(sought.weights[term] >= rarest - 1e-9 for term in own):
                 mentions.append((sought.weight(own), _quote(sentence, sought)))
     return _merge(mentions)
+
+
+def count_occurrences(text: str, topic: str) -> int:
+    """Return how often a text that mentions a topic has it: as often as the rarest of its words, at least once."""
+    counts = Counter(match.term for match in match_terms(text, query_terms(topic)))
+    return min(counts.values(), default=1)
 
 
 def name_pattern(word: str) -> re.Pattern[str]:

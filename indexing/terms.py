@@ -78,6 +78,12 @@ def match_terms(text: str, terms: tuple[str, ...]) -> list[TermMatch]:
     return matches
 
 
+def has_all_terms(text: str, query: str) -> bool:
+    """Whether a text has all terms of a query, and the query has any."""
+    terms = query_terms(query)
+    return bool(terms) and {match.term for match in match_terms(text, terms)} == set(terms)
+
+
 def merge_matches(matches: list[TermMatch]) -> tuple[tuple[int, int], ...]:
     """Merge overlapping and adjacent matches into ranges of characters, for highlighting."""
     ranges: list[tuple[int, int]] = []

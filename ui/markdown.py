@@ -4,6 +4,7 @@ import bisect
 import html
 import re
 import sys
+import urllib.parse
 from collections.abc import Iterator, Sequence
 
 from longview.app.service import (
@@ -15,6 +16,7 @@ from longview.app.service import (
     find_times,
     format_time,
     is_quoted,
+    parse_time,
 )
 from longview.ui.render import format_span
 
@@ -26,6 +28,9 @@ MAX_SHOWN_CHARACTERS = 50_000
 """Length of the beginning of an answer that is shown, in characters. One of a restored library may have millions."""
 MAX_LISTED_CITATIONS = 200
 """Maximum number of citations that follow an answer: nobody reads more of them, and a stored answer may have any number."""
+_QUOTE_TIMES = re.compile(r"(?<![\d:])\d++:[0-5]\d:[0-5]\d\.\d(?: [–-] \d++:[0-5]\d:[0-5]\d\.\d)?+(?![\d:])")
+"""A time or span as answers from quotes state them, earlier ones with a hyphen: `0:01:05.0 – 0:01:09.5`."""
+_QUOTATION_MARK = "“"
 _LENGTH = re.compile(r"(?:first|last)\b|(?<![^\s-])[^\s-]++-(?:hour|minute|second)\b", re.IGNORECASE)
 """A reference to a length, not to a time: "the first 10 seconds", "a 5-second countdown"."""
 _PREPOSITION = re.compile(r"(?:from|between|during|after|since|before|until|till)\b", re.IGNORECASE)
@@ -37,11 +42,11 @@ _ADDRESS_MARK = re.compile(r":(?=//)|(?<=www)\.|@", re.IGNORECASE)
 """A character that makes a web or mail address."""
 
 
-def answer(text: str, citations: Sequence[Span] = (), *, are_listed: bool = True) -> str:
-    """Render an answer as Markdown. Its citations, and the times inside them, are links that seek the player.
+def answer(text: str, citations: Sequence[Span] = ()) -> str:
+    """Render the answer of a checkpoint as Markdown. Its citations, and the times inside them, are links that seek the player.
 
     Other times remain text, because they belong to a refusal or to the coverage. An answer that is still being generated has no
-    citations yet, and therefore no links. `are_listed`: the citations follow the answer; quotes have theirs in their lines.
+    citations yet, and therefore no links.
     """
     parts = [
         escaped_markdown(part) if start_s is None else _link(part, start_s) for part, start_s in _clock_times(text, citations)
@@ -49,7 +54,40 @@ def answer(text: str, citations: Sequence[Span] = (), *, are_listed: bool = True
     evidence = " ".join(_link(format_span(span), span.start_s) for span in citations[:MAX_LISTED_CITATIONS])
     if len(citations) > MAX_LISTED_CITATIONS:
         evidence += f" and {len(citations) - MAX_LISTED_CITATIONS:,} more"
-    return _with_line_breaks("".join(parts)) + (f"\n\nEvidence: {evidence}" if evidence and are_listed else "")
+    return _with_line_breaks("".join(parts)) + (f"\n\nEvidence: {evidence}" if evidence else "")
+
+
+def quotes(text: str, cited: Sequence[tuple[Span, str]] | None = None) -> str:
+    """Render an answer from quotes as Markdown: each time outside of the quotations is a link.
+
+    A link seeks the player; with `cited`, the spans of citations and their videos in the order of the answer, it opens the video
+    instead, and times that no citation has remain text. Times inside of quotations are what somebody said.
+    """
+    videos: dict[str, list[str]] = {}
+    for span, video_id in cited or ():
+        videos.setdefault(format_span(span), []).append(video_id)
+    lines = []
+    for line in shortened(text).split("\n"):
+        head, mark, quotation = line.partition(_QUOTATION_MARK)
+        parts, end = [], 0
+        for match in _QUOTE_TIMES.finditer(head):
+            shown = match[0].replace(" - ", " – ")
+            start_s = parse_time(shown.partition(" ")[0])
+            of_video = videos.get(shown)
+            video_id = of_video.pop(0) if of_video else ""
+            is_link = bool(video_id) or cited is None
+            parts += [
+                escaped_markdown(head[end : match.start()]),
+                _link(shown, start_s, video_id) if is_link else escaped_markdown(shown),
+            ]
+            end = match.end()
+        lines.append("".join(parts) + escaped_markdown(head[end:] + mark + quotation))
+    return _with_line_breaks("\n".join(lines))
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text that is shown."""
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + " …"
 
 
 def thoughts(text: str) -> str:
@@ -84,8 +122,7 @@ def turns(answers: Sequence[AnsweredQuestion]) -> list[ChatTurn]:
 
 def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, float | None]]:
     """Split a text into the times inside citations, as clock times with their seconds, and the text between them."""
-    if len(text) > MAX_SHOWN_CHARACTERS:
-        text = text[:MAX_SHOWN_CHARACTERS] + " …"
+    text = shortened(text)
     end, cited = 0, _cited_spans(citations)
     # The end of the video does not matter, but must be finite: it is the end of "after 12.5 seconds".
     for reference in find_times(text[:MAX_SEARCHED_CHARACTERS], duration_s=sys.float_info.max):
@@ -126,8 +163,10 @@ def _with_line_breaks(markdown: str) -> str:
     return markdown.replace("\n", "  \n")
 
 
-def _link(text: str, time_s: float) -> str:
-    return f"[{escaped_markdown(text)}](#t={time_s:.3f})"
+def _link(text: str, time_s: float, video_id: str = "") -> str:
+    """Return a link that seeks the player, or that opens another video at a time."""
+    address = f"/?video={urllib.parse.quote(video_id)}&t={time_s:.3f}" if video_id else f"#t={time_s:.3f}"
+    return f"[{escaped_markdown(text)}]({address})"
 
 
 def escaped_markdown(text: str) -> str:
@@ -139,10 +178,15 @@ def escaped_markdown(text: str) -> str:
     return _ADDRESS_MARK.sub(lambda mark: f"&#{ord(mark[0])};", escaped_text)
 
 
+def stored(item: AnsweredQuestion) -> str:
+    """Render an earlier answer as Markdown."""
+    return quotes(item.answer) if is_quoted(item) else answer(item.answer, item.citations)
+
+
 def history(answers: Sequence[AnsweredQuestion]) -> list[dict[str, str]]:
     """Render earlier questions and answers as chat messages."""
     messages = []
     for item in answers:
         messages.append({"role": "user", "content": escaped_markdown(item.question)})
-        messages.append({"role": "assistant", "content": answer(item.answer, item.citations, are_listed=not is_quoted(item))})
+        messages.append({"role": "assistant", "content": stored(item)})
     return messages

@@ -87,7 +87,10 @@ def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
             cards = render.citation_cards(
                 [(item.video_id, titles.get(item.video_id, ""), item.span) for item in result.citations]
             )
-            content = markdown.plain_answer(result.text, [item.span for item in result.citations])
+            if result.quoted:
+                content = markdown.quotes(result.text, [(item.span, item.video_id) for item in result.citations])
+            else:
+                content = markdown.plain_answer(result.text, [item.span for item in result.citations])
             content = markdown.thoughts(result.thoughts) + content
         except Cancelled:
             content = STOPPED

@@ -100,7 +100,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                             messages[-1]["content"] = markdown.answer(partial)
                         case Done(result):
                             spans = [citation.span for citation in result.citations]
-                            content = markdown.answer(result.text, spans, are_listed=not result.quoted)
+                            content = markdown.quotes(result.text) if result.quoted else markdown.answer(result.text, spans)
                             messages[-1]["content"] = markdown.thoughts(result.thoughts) + content
                     yield gr.skip(), messages
         except Cancelled:

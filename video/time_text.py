@@ -78,7 +78,7 @@ _HOUR = r"(?:[\s-]*+(?:hours?|hrs?)|h)(?![a-z])"
 _MINUTE = r"(?:[\s-]*+(?:minutes?|mins?)|m)(?![a-z])"
 _SECOND = r"(?:[\s-]*+(?:seconds?|secs?)|s)(?![a-z])"
 _UNIT = r"(?:hours?|hrs?|minutes?|mins?|seconds?|secs?|[hms])(?![a-z])"
-_CLOCK = r"(?<![\d:.])\d{1,3}(?::[0-5]\d){1,2}(?:[.,]\d++)?(?![\d:])"
+_CLOCK = r"(?<![\d:.])\d{1,3}(?::[0-5]\d){1,2}+(?:[.,]\d++)?+(?!\d|:\d)"
 _SEPARATOR = r"(?:\s*+(?:,\s*+)?|\s++and\s++)"
 _SPELLED = (
     rf"(?:{_NUMBER}{_HOUR}(?:{_SEPARATOR}{_NUMBER}{_MINUTE})?(?:{_SEPARATOR}{_NUMBER}{_SECOND})?"

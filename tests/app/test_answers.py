@@ -50,7 +50,7 @@ def test_library_answer_opens_only_the_likely_moments(
 
 def test_library_without_a_fitting_caption_says_so(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
     answer = app.ask([], "When does the xylophone quartet perform?").result()
-    assert answer.text == "Nothing in the library matches the question. Searched 3 segments of captions in 2 videos."
+    assert answer.text == "Nothing in the library matches the question. Searched the captions of 2 videos."
     assert answer.citations == ()
 
 

@@ -29,7 +29,7 @@ DURATION_S = 3600.0
         ("When does the shop open?", "content", None, None),
         ("When was the lens introduced?", "content", None, None),
         ("When did the flood occur?", "content", None, None),
-        ("When is it mentioned?", "content", None, None),
+        ("When is it mentioned?", "nothing", None, None),
         ("What is it about?", "summary", None, None),
         ("Summarise the talk.", "summary", None, None),
         ("Summarize what they say about the library.", "content", None, None),

@@ -1,0 +1,68 @@
+"""The text of answers that consist of quotes: their lines, and what they say where there is nothing to quote."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from longview.app.citations import Citation
+from longview.app.reports import source_label
+from longview.app.words_coverage import WordsCoverage
+from longview.indexing.library import VideoEntry
+from longview.indexing.passages import is_screen
+from longview.indexing.quotes import Quote, screen_quote
+from longview.indexing.sentences import Sentence
+from longview.video.time_text import format_time
+from longview.video.timeline import Span
+
+SIGHT_HINT = "This would need a checkpoint that sees; the command longview models names one for this machine."
+"""Hint below an answer about what the pictures show, which words do not tell."""
+
+
+@dataclass(frozen=True)
+class QuoteAnswer:
+    """An answer that consists of quotes."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    found: bool | None
+    """Whether the quotes answer the question; None: they are only the closest passages."""
+    confidence: float | None
+    """How much speaks for that, from 0 to 1; None for kinds of questions whose answer is certain."""
+    coverage: WordsCoverage
+    hint: str = ""
+    """A sentence that says what else the question needs; empty if nothing."""
+
+
+def quote_line(quote: Quote, label: str = "") -> str:
+    """Return a quote with its time and source, as a line. `label`: what is said of it, in place of its source alone."""
+    # A line break would begin another line, which might look like one of ours.
+    text = " ".join(quote.text.split())
+    return f"{times_text(quote.span)}  {label or source_label(quote.source)}: “{text}”"
+
+
+def times_text(span: Span) -> str:
+    """Return the start and the end of a span as text."""
+    return f"{format_time(span.start_s)} – {format_time(span.end_s)}"
+
+
+def absence_text(what: str, within: Span | None, coverage: WordsCoverage) -> str:
+    """Return that something is absent, and what was listened to and read; that the words are not known, if nothing was."""
+    if coverage.is_empty:
+        return f"The words of this {'part of the ' if within else ''}video are not known: {coverage}."
+    where = "in this part of the video" if within else "in this video"
+    return f"{what} {where}: {coverage}."
+
+
+def cite(entry: VideoEntry, quotes: Sequence[Quote]) -> tuple[Citation, ...]:
+    """Return quotes as citations of a video."""
+    return tuple(Citation(entry.video_id, quote.span, quote.source, quote.text) for quote in quotes)
+
+
+def group_screens(sentences: Sequence[Sentence]) -> list[Quote]:
+    """Return sentences as quotes, with the lines that appear and disappear together as one."""
+    groups: dict[tuple[object, ...], list[Sentence]] = {}
+    for number, sentence in enumerate(sentences):
+        key: tuple[object, ...] = (number,)
+        if is_screen(sentence.source):
+            key = (sentence.source, round(sentence.span.start_s), round(sentence.span.end_s))
+        groups.setdefault(key, []).append(sentence)
+    return [screen_quote(lines) for lines in groups.values()]
