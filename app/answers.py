@@ -189,8 +189,8 @@ class Answers:
     def _likely_parts(self, question: str, progress: Progress) -> tuple[list[VideoPart], int]:
         """Return the parts of the library in which the answer is most likely, best first, without overlaps.
 
-        All mentions of a topic are looked for in all videos with words. A question without a topic is about each video; the number
-        is that of the videos beyond the first ones, which are left out.
+        All mentions of a topic are looked for in all videos with words. A question without a topic is about each video; the
+        number is that of the videos beyond the first ones, which are left out.
         """
         # The end of a video does not matter here, but must be finite.
         parsed = parse_question(Question(question, duration_s=sys.float_info.max), duration_s=sys.float_info.max)

@@ -14,7 +14,7 @@ from longview.app.runtime import Runtime
 from longview.app.words_coverage import WORD_SOURCES, words_coverage
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.indexing.mentions import count_occurrences, find_mentions
-from longview.indexing.quotes import find_quotes
+from longview.indexing.quotes import Quote, find_quotes
 from longview.model.tasks.question import Question
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
@@ -124,8 +124,11 @@ class QuoteAnswers:
         if not mentions:
             return self._answer_content(entry, question, text, _wider(within), progress)
         is_after = question.kind == "after"
-        lines, quotes = [], []
+        lines: list[str] = []
+        quotes: list[Quote] = []
         for mention in mentions[:MAX_ORDERED_MENTIONS]:
+            if any(mention.text in quote.text for quote in quotes):
+                continue
             neighbours = self._moments(entry).neighbours(mention, is_after=is_after)
             shown = list(map(quote_line, neighbours)) or [f"Nothing is said or written {question.kind} it."]
             if is_after:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from longview.app.quote_questions import Aspect
-from longview.app.quote_text import SIGHT_HINT, QuoteAnswer, cite, group_screens, quote_line
-from longview.app.words_coverage import WordsCoverage, words_coverage
+from longview.app.quote_text import NO_SOUND, SIGHT_HINT, QuoteAnswer, cite, group_screens, quote_line
+from longview.app.words_coverage import WordsCoverage, has_sound, words_coverage
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.passages import is_screen, is_windowed
 from longview.indexing.quotes import Quote
@@ -89,6 +89,8 @@ class MomentQuotes:
         """Return what is said at a time; that nothing is, from when until when, and what comes before and after."""
         if quotes:
             return _listing(f"Said {_when(span)}:", quotes)
+        if not has_sound(self._entry):
+            return _Part([NO_SOUND])
         if not (coverage.listened_s or coverage.subtitles):
             return _Part([f"What is said {_when(span)} is not known: {coverage}."], is_known=False)
         before = self._nearest(span.start_s, is_after=False, count=1, is_spoken=True)

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 
 from longview.app.quote_moments import is_standing
-from longview.app.quote_text import SIGHT_HINT, QuoteAnswer, absence_text, cite, group_screens, quote_line
-from longview.app.reports import count_text
-from longview.app.words_coverage import WORD_SOURCES, words_coverage
+from longview.app.quote_text import NO_SOUND, SIGHT_HINT, QuoteAnswer, absence_text, cite, group_screens, quote_line
+from longview.app.reports import count_text, source_label
+from longview.app.words_coverage import WORD_SOURCES, has_sound, words_coverage
 from longview.indexing.entities import EntityKind, find_entities
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.passages import is_screen, is_windowed
@@ -51,16 +51,17 @@ class OverviewQuotes:
         """List the distinct prices, dates, names and the like, each with its first sentence."""
         what = " and ".join(ENTITY_NAMES[kind] for kind in kinds)
         entities = find_entities(sentences_of(self._segments(WORD_SOURCES)), kinds)
-        limits = " Names are told by capital letters and titles." if "names" in kinds else ""
+        limits = " (names are told by their capital letters and titles)" if "names" in kinds else ""
         if not entities:
-            text = absence_text(f"No {what.replace(' and ', ' or ')} are said or written", self._within, self._coverage) + limits
+            absent = f"No {what.replace(' and ', ' or ')}{limits} are said or written"
+            text = absence_text(absent, self._within, self._coverage)
             return self._answer(text, [], found=None if self._coverage.is_empty else False)
-        lines, quotes = [f"{what.capitalize()} that are said or written, {len(entities):,} in all:{limits}"], []
+        lines, quotes = [f"{what.capitalize()} that are said or written, {len(entities):,} in all{limits}:"], []
         for entity in entities[:MAX_LISTED_ENTITIES]:
             sentence = entity.sentence
             quote = Quote(sentence.span, sentence.text, sentence.source, sentence.language)
-            times = f" ({entity.count:,} times)" if entity.count > 1 else ""
-            lines.append(quote_line(quote, f"{entity.text}{times}"))
+            times = f", first of {entity.count:,}" if entity.count > 1 else ""
+            lines.append(quote_line(quote, f"{entity.text} ({source_label(sentence.source)}{times})"))
             quotes.append(quote)
         if len(entities) > MAX_LISTED_ENTITIES:
             lines.append(f"… and {len(entities) - MAX_LISTED_ENTITIES:,} more.")
@@ -97,6 +98,8 @@ class OverviewQuotes:
         labels = {match["name"].strip(): item for item in reversed(sentences) if (match := _LABEL.match(item.text))}
         introduced = [item for item in sentences if _INTRODUCTION.search(item.text)]
         chosen = sorted([*labels.values(), *introduced], key=lambda item: item.span)[:MAX_INTRODUCTIONS]
+        if not sentences and not has_sound(self._entry):
+            return self._answer(NO_SOUND, [], found=None)
         head = "Who is speaking is not known: voices are not told apart here."
         if not chosen:
             if self._coverage.is_empty or not sentences:

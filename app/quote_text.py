@@ -16,6 +16,10 @@ from longview.video.timeline import Span
 SIGHT_HINT = "This would need a checkpoint that sees; the command longview models names one for this machine."
 """Hint below an answer about what the pictures show, which words do not tell."""
 
+NO_SOUND = "This video has no sound."
+MAX_SCREEN_LINES = 20
+"""Maximum number of lines on screen in one quote; credits and terminals may have thousands."""
+
 
 @dataclass(frozen=True)
 class QuoteAnswer:
@@ -58,11 +62,15 @@ def cite(entry: VideoEntry, quotes: Sequence[Quote]) -> tuple[Citation, ...]:
 
 
 def group_screens(sentences: Sequence[Sentence]) -> list[Quote]:
-    """Return sentences as quotes, with the lines that appear and disappear together as one."""
+    """Return sentences as quotes, with lines that appear and disappear together as one, or as several if they are many."""
     groups: dict[tuple[object, ...], list[Sentence]] = {}
     for number, sentence in enumerate(sentences):
         key: tuple[object, ...] = (number,)
         if is_screen(sentence.source):
             key = (sentence.source, round(sentence.span.start_s), round(sentence.span.end_s))
         groups.setdefault(key, []).append(sentence)
-    return [screen_quote(lines) for lines in groups.values()]
+    return [
+        screen_quote(lines[start : start + MAX_SCREEN_LINES])
+        for lines in groups.values()
+        for start in range(0, len(lines), MAX_SCREEN_LINES)
+    ]

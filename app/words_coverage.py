@@ -79,6 +79,13 @@ def has_word_tracks(entry: VideoEntry) -> bool:
     return any(track.source in WORD_SOURCES and (track.segment_count or track.status == "complete") for track in entry.tracks)
 
 
+def has_sound(entry: VideoEntry) -> bool:
+    """Whether a video has sound, or subtitles of it. An entry of an earlier version may not say."""
+    return entry.facts.get("has_audio") is not False or any(
+        track.source in ("speech", "subtitles") and track.segment_count for track in entry.tracks
+    )
+
+
 def has_words(entry: VideoEntry) -> bool:
     """Whether words of a video are known."""
     return any(track.source in WORD_SOURCES and track.segment_count for track in entry.tracks)

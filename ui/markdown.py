@@ -28,7 +28,7 @@ MAX_SHOWN_CHARACTERS = 50_000
 """Length of the beginning of an answer that is shown, in characters. One of a restored library may have millions."""
 MAX_LISTED_CITATIONS = 200
 """Maximum number of citations that follow an answer: nobody reads more of them, and a stored answer may have any number."""
-_QUOTE_TIMES = re.compile(r"(?<![\d:])\d++:[0-5]\d:[0-5]\d\.\d(?: [–-] \d++:[0-5]\d:[0-5]\d\.\d)?+(?![\d:])")
+_QUOTE_TIMES = re.compile(r"(?<![\d:])\d++:[0-5]\d:[0-5]\d\.\d(?: [–-] \d++:[0-5]\d:[0-5]\d\.\d)?+(?!\d|:\d)")
 """A time or span as answers from quotes state them, earlier ones with a hyphen: `0:01:05.0 – 0:01:09.5`."""
 _QUOTATION_MARK = "“"
 _LENGTH = re.compile(r"(?:first|last)\b|(?<![^\s-])[^\s-]++-(?:hour|minute|second)\b", re.IGNORECASE)
