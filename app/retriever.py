@@ -39,6 +39,16 @@ class SearchResults:
         return tuple(moment for moment in self.moments if moment.verified is not False)
 
     @property
+    def with_words(self) -> tuple[Moment, ...]:
+        """The accepted moments that have a word of the query."""
+        return tuple(moment for moment in self.accepted if moment.has_words)
+
+    @property
+    def similar(self) -> tuple[Moment, ...]:
+        """The accepted moments that are only similar in meaning."""
+        return tuple(moment for moment in self.accepted if not moment.has_words)
+
+    @property
     def rejected(self) -> tuple[Moment, ...]:
         """The moments whose video does not show what the caption says, and that no other source speaks for."""
         return tuple(moment for moment in self.moments if moment.verified is False)

@@ -5,8 +5,9 @@ terms can have. On 24 questions about three transcripts in one library, the righ
 them; with sums of z-scores for 0.67, with reciprocal ranks for 0.58, and with cosines alone for 0.71 (docs/quality.md).
 """
 
+import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from longview.indexing.library import Library
@@ -136,31 +137,57 @@ def search(
     scores = score_passages(library, vectors, query, terms, limit, video_id, sources, progress=progress)
     candidates = library.tracks.passages_by_id(list(scores))
     passages = {number: passage for number, passage in candidates.items() if scores[number].is_match(passage)}
-    ranked = sorted(passages, key=lambda number: (-scores[number].total, passages[number].video_id, passages[number].span))
+    numbers = sorted(passages, key=lambda number: (-scores[number].total, passages[number].video_id, passages[number].span))
+    ranked = [(passages[number], scores[number].total) for number in numbers]
     titles = library.titles()
     moments: list[Moment] = []
-    covered: dict[tuple[str, str, str | None], list[Span]] = {}
-    for number in ranked:
-        passage = passages[number]
-        if passage.video_id not in titles:
+    for passage, score, evidence in _ranked_evidence(library, vectors, query, terms, ranked):
+        if passage.video_id not in titles or any(_is_shown(moment, passage, evidence) for moment in moments):
             continue
-        key = (passage.video_id, passage.source, passage.language)
-        # Windows overlap: a passage whose best window is a result already would be shown twice.
-        if is_windowed(passage.source) and any(span.overlap_s(passage.span) > 0 for span in covered.get(key, [])):
-            continue
-        evidence = _best_evidence(library, vectors, query, terms, passage)
-        if evidence is None or any(_is_shown(moment, passage, evidence) for moment in moments):
-            continue
-        covered.setdefault(key, []).append(passage.span)
         index = next((index for index, moment in enumerate(moments) if _belongs_to(moment, passage, evidence)), None)
         if index is not None:
             earlier = moments[index]
             moments[index] = Moment(earlier.video_id, earlier.title, (*earlier.evidence, evidence), earlier.score)
         elif len(moments) < limit:
-            moments.append(Moment(passage.video_id, titles[passage.video_id], (evidence,), scores[number].total))
+            moments.append(Moment(passage.video_id, titles[passage.video_id], (evidence,), score))
         else:
             break
     return tuple(moments)
+
+
+def _ranked_evidence(
+    library: Library, vectors: VectorIndex, query: str, terms: tuple[str, ...], ranked: Sequence[tuple[Passage, float]]
+) -> Iterator[tuple[Passage, float, Evidence]]:
+    """Yield the evidence of passages, best first: the best segment of each, and every other one that has a word of the query.
+
+    Windows overlap, so the best segment of a window that overlaps a better one is the same or a worse choice; what it has with
+    words of the query is evidence of its own all the same. The score of such a segment is that of its passage times its share of
+    the words of the query.
+    """
+    covered: dict[tuple[str, str, str | None], list[Span]] = {}
+    others: list[tuple[float, int, Passage, Evidence]] = []
+    place = 0
+    for passage, score in ranked:
+        while others and -others[0][0] >= score:
+            minus_score, _, other, evidence = heapq.heappop(others)
+            yield other, round(-minus_score, 4), evidence
+        key = (passage.video_id, passage.source, passage.language)
+        is_covered = is_windowed(passage.source) and any(span.overlap_s(passage.span) > 0 for span in covered.get(key, []))
+        if is_covered and not match_terms(passage.text, terms):
+            continue
+        segments = _segments_of(library, passage)
+        if not is_covered and segments:
+            covered.setdefault(key, []).append(passage.span)
+            yield passage, score, _evidence_of(_best_segment(vectors, query, terms, segments), terms)
+        if is_windowed(passage.source):
+            for segment in segments:
+                count = len({match.term for match in match_terms(segment.text, terms)})
+                if count:
+                    place += 1
+                    heapq.heappush(others, (-score * count / len(terms), place, passage, _evidence_of(segment, terms)))
+    while others:
+        minus_score, _, other, evidence = heapq.heappop(others)
+        yield other, round(-minus_score, 4), evidence
 
 
 def score_passages(
@@ -205,28 +232,27 @@ def _best_possible_score(library: Library, terms: Sequence[str]) -> float:
     return score or 1.0
 
 
-def _best_evidence(
-    library: Library, vectors: VectorIndex, query: str, terms: tuple[str, ...], passage: Passage
-) -> Evidence | None:
-    """Return the segment of a passage that matches a query best; None if the passage was replaced meanwhile."""
+def _segments_of(library: Library, passage: Passage) -> list[Segment]:
+    """Return the segments of a passage; none if it was replaced meanwhile."""
     if not (is_windowed(passage.source) or is_screen(passage.source)):
-        segment = Segment(passage.span, passage.text, passage.source, passage.language)
-        return Evidence(segment, segment.span, merge_matches(match_terms(segment.text, terms)))
+        return [Segment(passage.span, passage.text, passage.source, passage.language)]
     within, start_s = passage.span, passage.span.start_s
     if is_screen(passage.source):
         # A line that stays on screen for hours makes the passage as long, but the others begin with it.
         within = Span(start_s, min(within.end_s, start_s + SCREEN_GAP_S))
     stored = [item.segment for item in library.tracks.segments(passage.video_id, passage.source, within=within)]
     if is_screen(passage.source):
-        segments = [segment for segment in stored if segment.span.start_s >= start_s]
-    else:
-        segments = [segment for segment in stored if segment.language == passage.language]
-    if not segments:
-        return None
+        return [segment for segment in stored if segment.span.start_s >= start_s]
+    return [segment for segment in stored if segment.language == passage.language]
+
+
+def _best_segment(vectors: VectorIndex, query: str, terms: tuple[str, ...], segments: Sequence[Segment]) -> Segment:
+    if len(segments) == 1:
+        return segments[0]
     similarities = vectors.similarities([segment.text for segment in segments], query)
     shares = [len({match.term for match in match_terms(segment.text, terms)}) / max(1, len(terms)) for segment in segments]
     best = max(range(len(segments)), key=lambda index: (float(similarities[index]) + TERM_WEIGHT * shares[index], -index))
-    return _evidence_of(segments[best], terms)
+    return segments[best]
 
 
 def _evidence_of(segment: Segment, terms: tuple[str, ...]) -> Evidence:

@@ -216,12 +216,10 @@ def search(
     video_id = resolve_video(context, video).video_id if video else None
     results = context.follow(context.app.search(query, limit=limit, video=video_id))
     context.print_notice()
-    with_words = [moment for moment in results.accepted if moment.has_words]
-    similar = [moment for moment in results.accepted if not moment.has_words]
-    lines = [_moment_line(moment, is_bold=sys.stdout.isatty()) for moment in with_words]
-    if similar:
+    lines = [_moment_line(moment, is_bold=sys.stdout.isatty()) for moment in results.with_words]
+    if results.similar:
         lines.append("Without a word of the query, but perhaps similar:")
-    lines += [_moment_line(moment, is_bold=False) for moment in similar]
+    lines += [_moment_line(moment, is_bold=False) for moment in results.similar]
     if results.rejected:
         lines.append(
             f"{count_text(len(results.rejected), 'result')} hidden: verification did not confirm the caption (see --no-verify)."
@@ -245,7 +243,7 @@ def _moment_line(moment: Moment, *, is_bold: bool) -> str:
     others = "".join(f" + {source_label(source)}" for source in moment.sources[1:])
     note = "  (not verified)" if is_unverified else ""
     where = f"[{moment.title}, {moment.video_id}]"
-    return f"{moment.score:.2f}  {span_text(moment.span)}  {source_label(moment.source)}{others}: {text}  {where}{note}"
+    return f"{span_text(moment.span)}  {source_label(moment.source)}{others}: {text}  {where}{note}"
 
 
 @command("json", "model")

@@ -185,6 +185,8 @@ class MomentOut(SpanOut):
     """Segments of different sources at this time, best first."""
     verified: bool | None
     """Whether the video confirms the caption; None for what is said or written, which is not verified."""
+    has_words: bool
+    """Whether it has a word of the query; otherwise it is only similar in meaning."""
 
     @classmethod
     def of_moment(cls, moment: Moment) -> Self:
@@ -198,6 +200,7 @@ class MomentOut(SpanOut):
             source=moment.source,
             evidence=[EvidenceOut.of_evidence(item) for item in moment.evidence],
             verified=moment.verified,
+            has_words=moment.has_words,
         )
 
 

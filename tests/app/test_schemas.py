@@ -132,7 +132,7 @@ def test_search_has_moments_with_their_evidence() -> None:
         best | {"language": None, "confidence": None, "highlights": [(2, 5)], "box": None},
         SPAN_FIELDS | {"source": "speech", "text": "red", "language": "en", "confidence": 0.9, "highlights": [], "box": None},
     ]
-    expected = {"video_id": VIDEO_ID, "title": "a video", "score": 0.5, "evidence": evidence, "verified": True}
+    expected = {"video_id": VIDEO_ID, "title": "a video", "score": 0.5, "evidence": evidence, "verified": True, "has_words": True}
     assert document["moments"] == [best | expected]
     assert document["rejected"] == 2
 

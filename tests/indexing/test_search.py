@@ -199,3 +199,28 @@ def test_quotation_comes_before_what_is_similar(tmp_path: Path, vectors: VectorI
     moments = search(library, VectorIndex(library, vectors._embedder), "magnitude of nine point five")
     assert moments[0].span.start_s == pytest.approx(42.5, abs=0.6)
     assert moments[0].has_words and moments[0].score > moments[1].score
+
+
+def test_every_segment_with_all_words_is_found_however_near_to_another(tmp_path: Path, vectors: VectorIndex) -> None:
+    library = Library(tmp_path)
+    texts = [
+        "The lead pipes are old.",
+        "Some people drink from lead pipes daily.",
+        "Boil water until the pipes are replaced.",
+        "The council will replace all pipes of lead.",
+        "Nothing else was said about the roof.",
+        "Lead is found in pipes and paint.",
+    ]
+    segments = [spoken(3.0 * number, text, word_s=0.3) for number, text in enumerate(texts * 5)]
+    put_speech(library, sample_entry("aaaaaaaaaaaa"), segments)
+    own_vectors = VectorIndex(library, vectors._embedder)
+
+    def starts_s(query: str) -> set[float]:
+        moments = search(library, own_vectors, query, limit=100)
+        return {item.segment.span.start_s for moment in moments if moment.has_words for item in moment.evidence}
+
+    assert starts_s("pipes") == {segment.span.start_s for segment in segments if "pipes" in segment.text}
+    both = {segment.span.start_s for segment in segments if {"lead", "pipes"} <= set(segment.text.lower().strip(".").split())}
+    assert both <= starts_s("lead pipes")
+    best = search(library, own_vectors, "lead pipes", limit=3)
+    assert all("lead" in moment.text.lower() and "pipes" in moment.text for moment in best)

@@ -212,7 +212,15 @@ def test_moment_says_its_source_and_whether_it_is_verified() -> None:
     assert ParsedPage(card).words.endswith("t · captions · not verified")
     assert "0.83" not in ParsedPage(card).text and 'title="score 0.83"' in card
     assert ParsedPage(render.moments(found(replace(moment(), verified=True)))).words.endswith("t · captions · verified")
-    assert ParsedPage(render.moments(found(moment(source="speech")))).words.endswith("t · speech · similar in meaning")
+
+
+def test_moments_without_a_word_of_the_query_stand_under_a_heading_of_their_own() -> None:
+    heading = "Without a word of the query, but perhaps similar"
+    evidence = Evidence(Segment(Span(1, 2), "a red circle", "speech"), Span(1, 2), ((2, 5),))
+    with_words = replace(moment(), evidence=(evidence,))
+    text = ParsedPage(render.moments(found(moment("A zebra.", source="speech"), with_words))).words
+    assert text.index("a red circle") < text.index(heading) < text.index("A zebra.")
+    assert heading not in ParsedPage(render.moments(found(with_words))).words
 
 
 def test_moment_shows_all_evidence_with_the_words_of_the_query() -> None:
