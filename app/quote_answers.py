@@ -3,6 +3,8 @@
 Every sentence of such an answer is a quote with its source and time, or says what was listened to and read.
 """
 
+from dataclasses import replace
+
 from longview.app.chapters import ChapterFinder
 from longview.app.citations import Citation
 from longview.app.quote_moments import MomentQuotes
@@ -11,7 +13,7 @@ from longview.app.quote_questions import QuoteQuestion, parse_question
 from longview.app.quote_text import SIGHT_HINT, QuoteAnswer, absence_text, cite, quote_line, times_text
 from longview.app.reports import source_label
 from longview.app.runtime import Runtime
-from longview.app.words_coverage import WORD_SOURCES, words_coverage
+from longview.app.words_coverage import WORD_SOURCES, unfinished_clauses, words_coverage
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.indexing.mentions import count_occurrences, find_mentions
 from longview.indexing.quotes import Quote, find_quotes
@@ -61,7 +63,22 @@ class QuoteAnswers:
             InvalidQuestion: the question names a time that the video does not have. Cancelled: the operation was cancelled.
         """
         question = parse_question(Question(text, duration_s=entry.duration_s), duration_s=entry.duration_s)
-        within = question.span or restrict_to
+        answer = self._answer(entry, question, text, question.span or restrict_to, progress)
+        unfinished = unfinished_clauses(entry)
+        if (
+            answer.found is False
+            or question.kind in ("time", "length", "nothing")
+            or any(clause in answer.text for clause in unfinished)
+        ):
+            return answer
+        # Most likely the video is still being indexed.
+        return replace(
+            answer, text="\n".join([answer.text, *(f"Not all of this video is known: {item}." for item in unfinished)])
+        )
+
+    def _answer(
+        self, entry: VideoEntry, question: QuoteQuestion, text: str, within: Span | None, progress: Progress
+    ) -> QuoteAnswer:
         overview = OverviewQuotes(self._library, entry, _wider(within))
         match question.kind:
             case "time":

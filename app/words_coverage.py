@@ -91,14 +91,20 @@ def has_words(entry: VideoEntry) -> bool:
     return any(track.source in WORD_SOURCES and track.segment_count for track in entry.tracks)
 
 
-def _gaps(entry: VideoEntry) -> list[str]:
-    gaps = []
+def unfinished_clauses(entry: VideoEntry) -> list[str]:
+    """Return clauses that say how far the words of a video were listened to and read, where this is not all of it."""
+    clauses = []
     for source, verb in (("speech", "listened"), ("screen_text", "read")):
         track = entry.track(source)
         if track and track.status in ("incomplete", "failed") and track.done_s < track.span.end_s:
-            gaps.append(f"{verb} only up to {format_time(track.done_s)}")
+            clauses.append(f"{verb} only up to {format_time(track.done_s)}")
         elif track and track.span.duration_s < entry.duration_s - 1.0:
-            gaps.append(f"{verb} only from {format_time(track.span.start_s)} to {format_time(track.span.end_s)}")
+            clauses.append(f"{verb} only from {format_time(track.span.start_s)} to {format_time(track.span.end_s)}")
+    return clauses
+
+
+def _gaps(entry: VideoEntry) -> list[str]:
+    gaps = unfinished_clauses(entry)
     if entry.has_frames and entry.track("screen_text") is None:
         gaps.append("the text on screen was not read")
     if entry.track("speech") is None and entry.track("subtitles") is None and entry.facts.get("has_audio"):

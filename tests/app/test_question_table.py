@@ -114,6 +114,21 @@ def test_library_is_asked_without_a_topic(app: Longview, videos: dict[str, Video
     assert f"[0:02:00.0 – 0:03:00.0](/?video={videos[SLIDES].video_id}&t=120.000)" in page
 
 
+def test_answer_about_an_unfinished_video_says_how_far_it_is_known(app: Longview, tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "running.wav", silence(100.0))
+    entry = app.index(path, IndexOptions(sources=("subtitles",))).result().entry
+    track = sample_track("speech", "incomplete", span=Span(0, 100), done_s=40.0, language="en")
+    app.library.tracks.replace(entry.video_id, track, [spoken(10.0, "The pump costs 30 euros.")])
+    entry = app.library.video(entry.video_id)
+    assert (
+        app.ask([entry], "List all prices.")
+        .result()
+        .text.endswith("(speech): “The pump costs 30 euros.”\nNot all of this video is known: listened only up to 0:00:40.0.")
+    )
+    later = app.ask([entry], "What is said at 1:20?").result()
+    assert later.found is None and later.text.startswith("What is said and shown at 0:01:20.0 is not known: ")
+
+
 def test_ten_thousand_lines_on_screen_are_listed_in_part(app: Longview, videos: dict[str, VideoEntry], tmp_path: Path) -> None:
     path = write_wav(tmp_path / "crawl.wav", silence(10.0))
     entry = app.index(path, IndexOptions(sources=("subtitles",))).result().entry
