@@ -25,6 +25,8 @@ MIN_STANDING_S = 60.0
 """Minimum time for which such a line stands, in seconds."""
 NEIGHBOURS = 3
 """Number of sentences before or after a mention that are quoted."""
+BREATH_S = 1.5
+"""Time before and after a single time in which sentences count as said then, if none is said just then, in seconds."""
 COVERED_MARGIN_S = 3.0
 """Time before and after a span in which it counts what was listened to and read, in seconds: frames are read one a second."""
 MIN_OVERLAP_S = 1.0
@@ -52,11 +54,14 @@ class MomentQuotes:
 
     def answer(self, span: Span, aspect: Aspect | None) -> QuoteAnswer:
         """Quote all that is said and shown at a time. `span`: a single time has length 0. `aspect`: what comes first."""
-        coverage = words_coverage(self._entry, _widened(span))
+        coverage = words_coverage(self._entry, _widened(span, COVERED_MARGIN_S))
         sentences = self._sentences_at(span)
         if coverage.is_empty and not sentences:
             return QuoteAnswer(f"What is said and shown {_when(span)} is not known: {coverage}.", (), None, None, coverage)
         spoken = [item for item in sentences if is_windowed(item.source)]
+        if span.duration_s == 0 and not spoken:
+            # A pause for breath is no silence.
+            spoken = [item for item in self._sentences_at(_widened(span, BREATH_S)) if is_windowed(item.source)]
         shown = [item for item in sentences if not is_windowed(item.source)]
         parts = {
             "said": self._said(span, group_screens(spoken), coverage),
@@ -83,7 +88,8 @@ class MomentQuotes:
         if span.duration_s == 0:
             return [item for item in sentences if item.span.contains(span.start_s)]
         # A slide that ends when a minute begins is not shown in that minute.
-        return [item for item in sentences if item.span.overlap_s(span) > min(MIN_OVERLAP_S, item.span.duration_s / 2)]
+        least_s = min(MIN_OVERLAP_S, span.duration_s / 4)
+        return [item for item in sentences if item.span.overlap_s(span) > min(least_s, item.span.duration_s / 2)]
 
     def _said(self, span: Span, quotes: list[Quote], coverage: WordsCoverage) -> _Part:
         """Return what is said at a time; that nothing is, from when until when, and what comes before and after."""
@@ -164,5 +170,5 @@ def _when(span: Span) -> str:
     return f"from {format_time(span.start_s)} to {format_time(span.end_s)}"
 
 
-def _widened(span: Span) -> Span:
-    return Span(max(0.0, span.start_s - COVERED_MARGIN_S), span.end_s + COVERED_MARGIN_S)
+def _widened(span: Span, margin_s: float) -> Span:
+    return Span(max(0.0, span.start_s - margin_s), span.end_s + margin_s)

@@ -119,10 +119,15 @@ class Entity:
 def find_entities(sentences: Sequence[Sentence], kinds: Sequence[EntityKind]) -> tuple[Entity, ...]:
     """Return the distinct entities of some kinds in sentences, in the order in which they are first said or written."""
     found: dict[tuple[EntityKind, str], list[tuple[str, Sentence]]] = {}
-    for kind in kinds:
+    longer: dict[Sentence, list[str]] = {}
+    # Numbers come last: those of prices and dates are listed with them.
+    for kind in sorted(kinds, key=lambda kind: kind == "numbers"):
         places = _names(sentences) if kind == "names" else _by_form(sentences, _FINDERS[kind])
         for text, sentence in places:
+            if kind == "numbers" and any(text in other for other in longer.get(sentence, [])):
+                continue
             found.setdefault((kind, " ".join(text.split()).casefold()), []).append((text, sentence))
+            longer.setdefault(sentence, []).append(text)
     entities = [Entity(kind, items[0][0], items[0][1], len(items)) for (kind, _), items in found.items()]
     return tuple(sorted(entities, key=lambda entity: entity.sentence.span))
 
@@ -181,6 +186,14 @@ def _web_addresses(text: str) -> Iterator[str]:
         yield match[0].rstrip(".,;:!?)]}'…")
 
 
+@functools.cache
+def _language_names() -> frozenset[str]:
+    """Return the English names of languages, which are words such as "French" that are no names of somebody."""
+    from babel import Locale
+
+    return frozenset(name.lower() for name in Locale("en").languages.values())
+
+
 def _phones(text: str) -> Iterator[str]:
     for match in _PHONE.finditer(text):
         if sum(map(str.isdigit, match[0])) >= MIN_PHONE_DIGITS and not _NUMERIC_DATE.search(match[0]):
@@ -232,10 +245,10 @@ def _capitalised(sentence: Sentence) -> Iterator[tuple[str, bool]]:
             run, begins = run[1:], False
         name = text[run[0].start() : run[-1].end()].removesuffix("'s").removesuffix("’s")
         lowered = name.lower()
-        if lowered in _NO_NAMES | weekdays or (lowered in months and not begins):
+        if lowered in _NO_NAMES | weekdays | _language_names() or (lowered in months and not begins):
             continue
-        if sentence.language == "de" and len(run) == 1:
-            # All nouns have a capital letter.
+        if sentence.language == "de" and (len(run) == 1 or begins):
+            # All nouns have a capital letter, so that the first word of a sentence and a noun look like a name.
             title = _WORD.findall(before)[-1:]
             if title and title[0].lower() in _GERMAN_TITLES:
                 yield name, True
