@@ -11,8 +11,8 @@ from longview.app.chapters import ChapterFinder
 from longview.app.citations import Citation, cite_all
 from longview.app.errors import VideoGone
 from longview.app.media import MediaStore
-from longview.app.quote_answers import PROVENANCE, QuoteAnswer, QuoteAnswers
-from longview.app.quote_questions import parse_question
+from longview.app.quote_answers import NO_TOPIC, PROVENANCE, QuoteAnswer, QuoteAnswers
+from longview.app.quote_questions import QuoteQuestion, parse_question
 from longview.app.reports import count_text, source_label
 from longview.app.retriever import Retriever
 from longview.app.runtime import Runtime
@@ -138,7 +138,7 @@ class Answers:
         texts: list[str] = []
         answers: list[_PartAnswer] = []
         if not parts:
-            texts.append(self._no_match())
+            texts.append(self._no_match(question))
             yield TextDelta(texts[0])
         for number, (part, step) in enumerate(zip(parts, progress.child(search_share, 1.0).steps(len(parts)), strict=True)):
             # The label comes with the first words, so that no label stands without an answer while the video is being read.
@@ -169,7 +169,7 @@ class Answers:
                     # The answer is worth more than its place in the conversation.
                     log.warning("The answer is not stored. %s", error)
         if parts and not texts:
-            texts.append(self._no_match())
+            texts.append(self._no_match(question))
             yield TextDelta(texts[0])
         if left_out:
             texts.append(f"\n{count_text(left_out, 'more video')} left out; name the videos to ask about.")
@@ -180,7 +180,9 @@ class Answers:
             yield TextDelta(texts[-1])
         return _combine(answers, "".join(texts).strip())
 
-    def _no_match(self) -> str:
+    def _no_match(self, question: str) -> str:
+        if _parse_for_library(question).kind == "nothing":
+            return NO_TOPIC
         videos = self._library.videos()
         sources = dict.fromkeys(track.source for entry in videos for track in entry.tracks if track.segment_count)
         searched = f"the {' and '.join(map(source_label, sources))} of" if sources else "nothing in"
@@ -192,8 +194,9 @@ class Answers:
         All mentions of a topic are looked for in all videos with words. A question without a topic is about each video; the
         number is that of the videos beyond the first ones, which are left out.
         """
-        # The end of a video does not matter here, but must be finite.
-        parsed = parse_question(Question(question, duration_s=sys.float_info.max), duration_s=sys.float_info.max)
+        parsed = _parse_for_library(question)
+        if parsed.kind == "nothing":
+            return [], 0
         if parsed.asks_for_words or parsed.is_topicless:
             videos = [entry for entry in self._library.videos() if has_words(entry)]
             asked = videos[:MAX_TOPICLESS_VIDEOS] if parsed.is_topicless else videos
@@ -304,6 +307,11 @@ class Answers:
             grounding_pool=self._runtime.grounding_pool,
             progress=progress,
         )
+
+
+def _parse_for_library(question: str) -> QuoteQuestion:
+    # The end of a video does not matter here, but must be finite.
+    return parse_question(Question(question, duration_s=sys.float_info.max), duration_s=sys.float_info.max)
 
 
 def _combine(answers: Sequence[_PartAnswer], text: str) -> Answer:

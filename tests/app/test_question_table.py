@@ -114,6 +114,11 @@ def test_library_is_asked_without_a_topic(app: Longview, videos: dict[str, Video
     assert f"[0:02:00.0 – 0:03:00.0](/?video={videos[SLIDES].video_id}&t=120.000)" in page
 
 
+@pytest.mark.parametrize("question", ["the of a", "What is it?", "그것은 무엇인가요?"])
+def test_library_is_not_searched_for_stop_words(app: Longview, videos: dict[str, VideoEntry], question: str) -> None:
+    assert app.ask([], question).result().text.startswith("The question names nothing that could be looked for; ")
+
+
 def test_answer_about_an_unfinished_video_says_how_far_it_is_known(app: Longview, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "running.wav", silence(100.0))
     entry = app.index(path, IndexOptions(sources=("subtitles",))).result().entry
