@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -16,6 +15,7 @@ import typer
 from pydantic import BaseModel
 
 from longview.app.cli import CANCELLED_EXIT_CODE
+from longview.app.cli.group import WholeHelpGroup, cli
 from longview.app.cli.output import (
     CleanFormatter,
     prepare_standard_streams,
@@ -43,37 +43,6 @@ STOPPED = "Stopped. Finished parts are kept, and incomplete results were discard
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """click's own class: Typer has brought a copy of click since 0.26, and exports only this child of it."""
-
-DESCRIPTION = "Answer questions about long videos, find moments in a library of videos, and export timestamped captions."
-FIRST_STEPS = f"""{DESCRIPTION}
-
-  longview serve                              open Longview in the browser
-  longview index VIDEO                        add a video to the library: words and captions
-  longview ask VIDEO "What happens at 0:20?"  answer a question about it
-  longview search "red circle"                find what is shown or said in all videos
-  longview export VIDEO --format srt          write its captions or words as subtitles
-
-`longview --help` lists all verbs, `longview VERB --help` the options of a verb."""
-
-cli = typer.Typer(name="longview", help=DESCRIPTION, pretty_exceptions_enable=False)
-
-
-def _print_version(is_requested: bool) -> None:
-    if is_requested:
-        print(f"longview {version('longview-video')}")
-        raise typer.Exit
-
-
-@cli.callback(invoke_without_command=True)
-def first_steps(
-    context: typer.Context,
-    is_version: Annotated[  # noqa: ARG001 (its callback uses it)
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Print the first steps if no verb is given."""
-    if context.invoked_subcommand is None:
-        print(FIRST_STEPS)
 
 
 @dataclass(frozen=True)
@@ -307,7 +276,7 @@ def command_with_subcommands(*groups: OptionGroup) -> Callable[[Callable[..., No
         shared_parameters = inspect.signature(run_verb).parameters.values()
         run_or_wait.__signature__ = inspect.Signature([call, *shared_parameters])  # type: ignore[attr-defined]
         run_or_wait.__annotations__ = {parameter.name: parameter.annotation for parameter in (call, *shared_parameters)}
-        parent = typer.Typer(name=function.__name__, help=function.__doc__, invoke_without_command=True)
+        parent = typer.Typer(name=function.__name__, cls=WholeHelpGroup, help=function.__doc__, invoke_without_command=True)
         parent.callback()(run_or_wait)
         cli.add_typer(parent)
         return parent
