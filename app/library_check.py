@@ -17,9 +17,8 @@ from longview.indexing.database_errors import copies, disk_full, is_disk_full
 from longview.indexing.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import LibraryDamaged, LibraryUnusable
 from longview.indexing.integrity import database_problems, log_problem, vector_problem
-from longview.indexing.library_files import delete_inside
+from longview.indexing.library_files import INDEX_FILE, delete_inside
 from longview.indexing.recovery import only_process, recover
-from longview.indexing.vectors import INDEX_FILE
 from longview.model.engine.checkpoints import DEMO, cached_checkpoints, find_checkpoint
 from longview.model.engine.weight_files import check_demo, check_weights
 from longview.model.errors import SpeechModelNotFound

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from longview.app.cache_limit import CACHE_FOLDERS, CacheLimit
 from longview.app.errors import AppError, BadRequest, NoSpace, VideoGone
@@ -20,23 +21,15 @@ from longview.indexing.library import ID_DIGITS, Library, VideoEntry
 from longview.indexing.library_files import delete_inside, files_of, require_id
 from longview.indexing.removals import UPLOADS, RemovedVideo
 from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
-from longview.video.clips import (
-    CUT_SUFFIXES,
-    SHEET_FORMATS,
-    contact_sheet,
-    cut_reencode,
-    cut_stream_copy,
-    make_browser_copy,
-    thumbnail,
-)
-from longview.video.decoder import Decoder
 from longview.video.errors import ImpossiblePlan, VideoError
 from longview.video.guard import check_path
-from longview.video.probe import VideoInfo, content_hash, require_frames
 from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.sampler import PATCH_SIDE_PX
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.video.decoder import Decoder
+    from longview.video.probe import VideoInfo
 
 MAX_ID_CHARACTERS = 40
 """Maximum length of a reference that may be an id: the number of digits of a content hash."""
@@ -59,7 +52,7 @@ class Cut:
 class MediaStore:
     """The files of one library. Safe for several threads."""
 
-    def __init__(self, library: Library, decoder: Decoder, cache_bytes: int) -> None:
+    def __init__(self, library: Library, decoder: "Decoder", cache_bytes: int) -> None:
         """`cache_bytes`: maximum size of all thumbnails and browser copies, in bytes."""
         self._library, self._decoder = library, decoder
         self._caches = CacheLimit(library.folder, cache_bytes)
@@ -67,7 +60,7 @@ class MediaStore:
 
     # -- from paths and references to videos -------------------------------------------------------------------------
 
-    def open(self, path: Path | str, progress: Progress = NO_PROGRESS) -> VideoInfo:
+    def open(self, path: Path | str, progress: Progress = NO_PROGRESS) -> "VideoInfo":
         """Check a file, hash its content and probe it.
 
         Raises:
@@ -116,7 +109,7 @@ class MediaStore:
             return self._library.removals.find_path(Path(reference).expanduser().absolute())
         return self._library.removals.find(reference)
 
-    def resolve(self, reference: str) -> tuple[str, VideoInfo]:
+    def resolve(self, reference: str) -> "tuple[str, VideoInfo]":
         """Return title and file of the video that an id, a prefix or a path names. A path need not be in the library.
 
         Raises:
@@ -144,6 +137,8 @@ class MediaStore:
 
     def _hash(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
         """Return the content hash of a checked path. The library remembers it by path, size and time of change."""
+        from longview.video.probe import content_hash
+
         require_utf8(path)
         status = path.stat()
         known_hash = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
@@ -182,7 +177,7 @@ class MediaStore:
             return self._hash(entry.path) == entry.content_hash
         return False
 
-    def probe(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> VideoInfo:
+    def probe(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> "VideoInfo":
         """Probe an entry's source file; errors as for `source`."""
         return self._decoder.probe(self.source(entry, progress), known_hash=entry.content_hash, progress=progress)
 
@@ -248,6 +243,8 @@ class MediaStore:
         Raises:
             NoSpace: the disk is full. FFmpegFailed: the copy cannot be made. Cancelled: the operation was cancelled.
         """
+        from longview.video.clips import make_browser_copy
+
         if (copy := self.browser_copy(entry)) is not None:
             return copy
         video, target = self.probe(entry, progress), self._browser_copy_path(entry)
@@ -274,6 +271,8 @@ class MediaStore:
         Raises:
             NoSpace: the disk is full.
         """
+        from longview.video.clips import thumbnail
+
         # A request may name an id prefix and any time. The file name has the whole id and a whole second.
         entry = self._library.video(video_id)
         inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
@@ -295,7 +294,7 @@ class MediaStore:
 
     # -- files for the user --------------------------------------------------------------------------------------------
 
-    def cut(self, title: str, video: VideoInfo, span: Span, target: Path | None, *, reencode: bool) -> Cut:
+    def cut(self, title: str, video: "VideoInfo", span: Span, target: Path | None, *, reencode: bool) -> Cut:
         """Write a part of a video to `target`, by default into the current folder under its title and times.
 
         Raises:
@@ -303,6 +302,9 @@ class MediaStore:
             BadRequest: the target exists already. ImpossiblePlan: the video has no such part, or no index of key frames.
             FFmpegFailed: the part cannot be decoded, or cannot be written as that kind of file. NoSpace: the disk is full.
         """
+        from longview.video.clips import CUT_SUFFIXES, cut_reencode, cut_stream_copy
+        from longview.video.probe import require_frames
+
         require_frames(video)
         if span.start_s >= video.duration_s or span.end_s > video.duration_s + END_SLACK_S:
             outside_s = span.start_s if span.start_s >= video.duration_s else span.end_s
@@ -323,19 +325,23 @@ class MediaStore:
                 )
             return Cut(target, cut_stream_copy(video, span, target, key_frames_s=key_frames_s))
 
-    def _frame_start_s(self, video: VideoInfo, time_s: float) -> float:
+    def _frame_start_s(self, video: "VideoInfo", time_s: float) -> float:
         """Return the start of the frame at a time, in seconds; the start of the first frame for an earlier time."""
+        from longview.video.sampler import PATCH_SIDE_PX
+
         (chunk,) = self._decoder.frames_played_at(video, [time_s], PATCH_SIDE_PX, PATCH_SIDE_PX)
         return float(chunk.times_s[0])
 
     def contact_sheet(
-        self, title: str, video: VideoInfo, target: Path | None, *, columns: int, rows: int
+        self, title: str, video: "VideoInfo", target: Path | None, *, columns: int, rows: int
     ) -> tuple[Path, list[float], list[float]]:
         """Write an image with thumbnails from the whole video; return its path, their times, and the undecodable times.
 
         Raises:
             BadRequest: the target exists already. UnreadableVideo: no frame can be decoded.
         """
+        from longview.video.clips import SHEET_FORMATS, contact_sheet
+
         target = _new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
         with write_errors(target):
             return target, *contact_sheet(self._decoder, video, target, columns=columns, rows=rows)

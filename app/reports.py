@@ -1,10 +1,14 @@
 """What came of indexing, as text for people: on the command line, and on the page."""
 
-from longview.app.indexer import IndexResult
+from typing import TYPE_CHECKING
+
 from longview.app.sources import SOURCES, SourceReport
-from longview.indexing.library import VideoEntry
-from longview.indexing.tracks import Track
 from longview.video.time_text import format_spans, format_time
+
+if TYPE_CHECKING:
+    from longview.app.indexer import IndexResult
+    from longview.indexing.library import VideoEntry
+    from longview.indexing.tracks import Track
 
 ROUNDING_S = 0.1
 """Difference between two lengths that is rounding, in seconds."""
@@ -21,12 +25,12 @@ def source_label(source: str) -> str:
     return source.replace("_", " ")
 
 
-def searchable_by(entry: VideoEntry, *, without: str = "") -> str:
+def searchable_by(entry: "VideoEntry", *, without: str = "") -> str:
     """Return by which sources a video can be searched, as text; empty if by none."""
     return " and ".join(source_label(track.source) for track in entry.tracks if track.segment_count and track.source != without)
 
 
-def source_text(report: SourceReport, entry: VideoEntry) -> str:
+def source_text(report: SourceReport, entry: "VideoEntry") -> str:
     """Return what came of a source."""
     if report.status == "failed":
         return f"failed: {report.reason}"
@@ -47,18 +51,18 @@ def source_text(report: SourceReport, entry: VideoEntry) -> str:
     return f"{what}{language} in {report.seconds_spent:.1f} s{note}"
 
 
-def describe(result: IndexResult) -> str:
+def describe(result: "IndexResult") -> str:
     """Return what came of all sources of a video that have something to say, in one line."""
     relevant = (item for item in result.reports if item.segments or item.status == "failed" or item.source == "captions")
     return "; ".join(f"{source_label(report.source)}: {source_text(report, result.entry)}" for report in relevant)
 
 
-def contents_text(entry: VideoEntry) -> str:
+def contents_text(entry: "VideoEntry") -> str:
     """Return what the library has of a video."""
     return ", ".join(_track_text(entry, track) for track in entry.tracks) or "nothing indexed yet"
 
 
-def _track_text(entry: VideoEntry, track: Track) -> str:
+def _track_text(entry: "VideoEntry", track: "Track") -> str:
     if track.status == "failed" and not track.segment_count:
         return f"{source_label(track.source)} failed"
     if track.status == "declined" or not track.segment_count:

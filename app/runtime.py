@@ -9,31 +9,30 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from longview.app.checks import Checks, decide_checks
 from longview.app.errors import BadRequest
+from longview.app.lazy import LazyPart
 from longview.app.settings import Settings, is_default, is_set_in_file, read_server_key
-from longview.app.watched_file import WatchedFile
 from longview.indexing.library import Library, Provenance, VideoEntry
-from longview.model.engine.checkpoints import Checkpoint, find_checkpoint, is_same_checkpoint, with_profile
 from longview.model.errors import CheckpointNotFound, InvalidCheckpoint, ModelError
-from longview.model.screen_text.weights import TextModel, find_text_model
-from longview.model.speech.weights import SpeechModel, find_speech_model
-from longview.video.decoder import Decoder
-from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span, subtract_spans
 
 if TYPE_CHECKING:
+    from longview.app.watched_file import WatchedFile
     from longview.indexing.vectors import VectorIndex
     from longview.model.engine.base import Engine
+    from longview.model.engine.checkpoints import Checkpoint
     from longview.model.engine.local import LocalEngine
     from longview.model.engine.remote.server import Server
     from longview.model.engine.sessions import SessionPool
     from longview.model.engine.turns import DeviceTurns
     from longview.model.screen_text.recognizer import TextRecognizer
+    from longview.model.screen_text.weights import TextModel
     from longview.model.speech.recognizer import SpeechRecognizer
+    from longview.model.speech.weights import SpeechModel
     from longview.model.tasks.prober import Prober
+    from longview.video.decoder import Decoder
+    from longview.video.sampler import SamplingPlan
 
 TURNS_HOST_SHARE = 0.25
 """Share of the host's free memory for the sessions of each of two checkpoints that take turns on a device."""
@@ -54,8 +53,8 @@ def _explaining_default(setting: str, name: str) -> Iterator[None]:
 class Runtime:
     """The loaded parts of one application. Safe for several threads: an object that two threads need at once is loaded once."""
 
-    def __init__(self, settings: Settings, library: Library, decoder: Decoder) -> None:
-        self.settings, self._library, self.decoder = settings, library, decoder
+    def __init__(self, settings: Settings, library: Library) -> None:
+        self.settings, self._library = settings, library
         # From Python 3.12 on a cached property has no lock of its own.
         self._lock = threading.RLock()
         self._pools_lock = threading.RLock()
@@ -66,8 +65,21 @@ class Runtime:
         self._recognizer: SpeechRecognizer | None = None
         self._text_recognizer: TextRecognizer | None = None
 
+    @LazyPart
+    def decoder(self) -> "Decoder":
+        """The decoder of videos, whose processes are started when they are needed."""
+        from longview.video.decoder import Decoder
+
+        settings = self.settings
+        return Decoder(
+            settings.limits,
+            backend=settings.backend,
+            key_frames_only=settings.key_frames_only,
+            processes=settings.decode_processes,
+        )
+
     @property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> "Checkpoint":
         """The chosen checkpoint, without its weights. What a server says of its model is known once it was contacted.
 
         Raises:
@@ -78,14 +90,16 @@ class Runtime:
         return self._local_checkpoint
 
     @functools.cached_property
-    def _local_checkpoint(self) -> Checkpoint:
+    def _local_checkpoint(self) -> "Checkpoint":
+        from longview.model.engine.checkpoints import find_checkpoint, with_profile
+
         settings = self.settings
         with self._lock, _explaining_default("model", settings.model):
             checkpoint = find_checkpoint(settings.model, context_tokens=settings.context_tokens, device=settings.device)
             return checkpoint if settings.profile is None else with_profile(checkpoint, settings.profile)
 
     @property
-    def grounding_checkpoint(self) -> Checkpoint | None:
+    def grounding_checkpoint(self) -> "Checkpoint | None":
         """The checkpoint that locates, without its weights; None: `checkpoint` does.
 
         Raises:
@@ -96,7 +110,9 @@ class Runtime:
         return self._grounding_server.checkpoint if self._grounding_server else self._local_grounding_checkpoint
 
     @functools.cached_property
-    def _local_grounding_checkpoint(self) -> Checkpoint | None:
+    def _local_grounding_checkpoint(self) -> "Checkpoint | None":
+        from longview.model.engine.checkpoints import find_checkpoint
+
         settings = self.settings
         if settings.grounding_model is None:
             return None
@@ -172,7 +188,11 @@ class Runtime:
                 self._grounding_pool = self._open_pool(checkpoint, self._grounding_server)
             return self._grounding_pool
 
-    def _open_pool(self, checkpoint: Checkpoint, server: "Server | None", *, context_tokens: int | None = None) -> "SessionPool":
+    def _open_pool(
+        self, checkpoint: "Checkpoint", server: "Server | None", *, context_tokens: int | None = None
+    ) -> "SessionPool":
+        import psutil
+
         from longview.model.engine.sessions import SessionPool
 
         settings = self.settings
@@ -242,8 +262,10 @@ class Runtime:
         return settings.grounding_model is not None and settings.server is None and settings.grounding_server is None
 
     @contextmanager
-    def watching(self, path: Path, content_hash: str = "") -> Iterator[WatchedFile]:
+    def watching(self, path: Path, content_hash: str = "") -> "Iterator[WatchedFile]":
         """Watch a file while sessions are made of it. If it has changed in the end, for any reason, they are discarded."""
+        from longview.app.watched_file import WatchedFile
+
         file = WatchedFile(path, content_hash)
         try:
             yield file
@@ -264,7 +286,7 @@ class Runtime:
             raise BadRequest(f"--server needs the package {error.name}; install it with: pip install {error.name}") from error
         return RemoteEngine(server, thinking=self.settings.thinking, max_thinking_tokens=self.settings.thinking_tokens)
 
-    def _load_engine(self, checkpoint: Checkpoint, turns: "DeviceTurns | None") -> "LocalEngine":
+    def _load_engine(self, checkpoint: "Checkpoint", turns: "DeviceTurns | None") -> "LocalEngine":
         from longview.model.engine.local import LocalEngine
 
         def load() -> LocalEngine:
@@ -295,12 +317,14 @@ class Runtime:
         return decide_checks(self.settings, self.prober)
 
     @functools.cached_property
-    def speech_model(self) -> SpeechModel:
+    def speech_model(self) -> "SpeechModel":
         """The chosen speech model, without its weights.
 
         Raises:
             SpeechModelNotFound, InvalidSpeechModel: see `longview.model.speech.weights.find_speech_model`.
         """
+        from longview.model.speech.weights import find_speech_model
+
         return find_speech_model(self.settings.speech_model)
 
     @property
@@ -316,12 +340,14 @@ class Runtime:
             return self._recognizer
 
     @functools.cached_property
-    def text_model(self) -> TextModel:
+    def text_model(self) -> "TextModel":
         """The bundled text models, without their weights.
 
         Raises:
             TextModelNotFound: see `longview.model.screen_text.weights.find_text_model`.
         """
+        from longview.model.screen_text.weights import find_text_model
+
         return find_text_model()
 
     @functools.cached_property
@@ -363,7 +389,7 @@ class Runtime:
                 self._vectors = VectorIndex(self._library, SentenceEncoder())
             return self._vectors
 
-    def provenance(self, plan: SamplingPlan | None) -> Provenance:
+    def provenance(self, plan: "SamplingPlan | None") -> Provenance:
         """Return the provenance of a result that is made now."""
         fields = plan_fields(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
         return _provenance_of(self.checkpoint, fields)
@@ -380,7 +406,7 @@ class Runtime:
                 "checkpoint with --model."
             )
 
-    def localization_provenance(self, plan: SamplingPlan | None) -> Provenance:
+    def localization_provenance(self, plan: "SamplingPlan | None") -> Provenance:
         """Return the provenance of spans that are located now."""
         provenance, checkpoint = self.provenance(plan), self.grounding_checkpoint
         if checkpoint is None:
@@ -407,7 +433,7 @@ class Runtime:
 
             raise out_of_distribution_error(self.checkpoint)
 
-    def caption_provenance(self, plan: SamplingPlan, *, context_tokens: int | None) -> Provenance:
+    def caption_provenance(self, plan: "SamplingPlan", *, context_tokens: int | None) -> Provenance:
         """Return the provenance of captions that are made now, with the options that change them."""
         provenance = self.provenance(plan)
         options = self.caption_options_fields() | {"context_tokens": context_tokens}
@@ -437,6 +463,8 @@ class Runtime:
 
     def is_outdated(self, entry: VideoEntry) -> bool:
         """Whether another checkpoint, another profile, or another version of the prompts would now caption this video."""
+        from longview.model.engine.checkpoints import is_same_checkpoint
+
         track = entry.track("captions")
         if track is None:
             return False
@@ -450,12 +478,12 @@ class Runtime:
         return not is_same or provenance.prompt_version != profile.version
 
 
-def _provenance_of(checkpoint: Checkpoint, plan: dict[str, Any]) -> Provenance:
+def _provenance_of(checkpoint: "Checkpoint", plan: dict[str, Any]) -> Provenance:
     profile = checkpoint.profile
     return Provenance(checkpoint.identity, profile.version, plan, checkpoint.revision or "", profile.name)
 
 
-def plan_fields(plan: SamplingPlan) -> dict[str, Any]:
+def plan_fields(plan: "SamplingPlan") -> dict[str, Any]:
     """Return a plan in numbers, as provenance keeps it and `plan` prints it."""
     # A checkpoint that does not take words has the plans of earlier versions.
     words = {"words_tokens": plan.words_tokens} if plan.words_tokens else {}

@@ -6,54 +6,53 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longview.app.answers import Answer, Answers
-from longview.app.caption_offer import CaptionOffer, caption_offer
-from longview.app.chapters import ChapterFinder, Chapters
-from longview.app.checks import Checks
-from longview.app.indexer import Indexer, IndexOptions, IndexResult, requested_span
-from longview.app.job_runner import JobRunner
-from longview.app.locator import Location, Locator
-from longview.app.media import MediaStore, is_file_name
-from longview.app.quote_answers import PROVENANCE
-from longview.app.removal import Removal, remove, undo_removal, undo_removal_of
-from longview.app.retriever import Retriever, SearchResults
+from longview.app.lazy import LazyPart, lazy_names
 from longview.app.runtime import Runtime
-from longview.app.session_words import words_in
 from longview.app.settings import Settings
-from longview.app.smaller_plan import retry_with_smaller_plan
-from longview.app.sources import Decision
-from longview.app.storage import VideoBytes, video_bytes
 from longview.app.streams import Done, Stream
-from longview.app.subtitle_import import SubtitleImport, import_subtitles
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
-from longview.indexing.exports import FORMATS, ExportFormat, export_segments
-from longview.indexing.job import QueuedJob
-from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
-from longview.indexing.provenance_text import describe_maker
-from longview.indexing.removals import RemovedVideo
-from longview.indexing.search import Evidence, Moment
+from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, VideoEntry
 from longview.indexing.track import VIDEO_ID, TrackVersion
 from longview.indexing.tracks import Track
-from longview.model.engine.base import ChatTurn
-from longview.model.engine.checkpoints import Checkpoint
 from longview.model.errors import ModelError
-from longview.model.screen_text.weights import TextModel
-from longview.model.speech.weights import SpeechModel
 from longview.model.tasks.events import PartialResult, TextDelta
-from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
-from longview.video.decoder import Decoder
-from longview.video.guard import MEDIA_SUFFIXES
-from longview.video.probe import VideoInfo
 from longview.video.progress import Cancelled, Progress, ProgressReport
-from longview.video.sampler import SamplingPlan
 from longview.video.time_text import TimeReference, find_times, format_time, parse_time
 from longview.video.timeline import Event, Segment, Span
 
 if TYPE_CHECKING:
+    from longview.app.answers import Answer, Answers
+    from longview.app.caption_offer import CaptionOffer
+    from longview.app.chapters import ChapterFinder, Chapters
+    from longview.app.checks import Checks
+    from longview.app.indexer import Indexer, IndexOptions, IndexResult
+    from longview.app.job_runner import JobRunner
+    from longview.app.locator import Location, Locator
+    from longview.app.media import MediaStore
+    from longview.app.removal import Removal
+    from longview.app.retriever import Retriever, SearchResults
+    from longview.app.sources import Decision
+    from longview.app.storage import VideoBytes
+    from longview.app.subtitle_import import SubtitleImport
+    from longview.indexing.exports import FORMATS, ExportFormat
+    from longview.indexing.job import QueuedJob
+    from longview.indexing.provenance_text import describe_maker
+    from longview.indexing.removals import RemovedVideo
+    from longview.indexing.search import Evidence, Moment
+    from longview.indexing.track import StoredSegment
     from longview.indexing.vectors import VectorIndex
+    from longview.model.engine.base import ChatTurn
+    from longview.model.engine.checkpoints import Checkpoint
     from longview.model.engine.sessions import SessionPool
+    from longview.model.screen_text.weights import TextModel
+    from longview.model.speech.weights import SpeechModel
     from longview.model.tasks.costs import Cost
     from longview.model.tasks.prober import Prober
+    from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
+    from longview.video.decoder import Decoder
+    from longview.video.guard import MEDIA_SUFFIXES
+    from longview.video.probe import VideoInfo
+    from longview.video.sampler import SamplingPlan
 
 __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
@@ -63,6 +62,26 @@ __all__ = [  # with the types and constants that the interface needs
     "ProgressReport", "QueuedJob", "RemovedVideo", "SearchResults",
     "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
 ]  # fmt: skip
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "longview.app.answers": ("Answer",),
+        "longview.app.caption_offer": ("CaptionOffer",),
+        "longview.app.chapters": ("Chapters",),
+        "longview.app.indexer": ("IndexOptions", "IndexResult"),
+        "longview.app.retriever": ("SearchResults",),
+        "longview.indexing.exports": ("FORMATS", "ExportFormat"),
+        "longview.indexing.job": ("QueuedJob",),
+        "longview.indexing.provenance_text": ("describe_maker",),
+        "longview.indexing.removals": ("RemovedVideo",),
+        "longview.indexing.search": ("Evidence", "Moment"),
+        "longview.indexing.track": ("StoredSegment",),
+        "longview.model.engine.base": ("ChatTurn",),
+        "longview.model.tasks.question": ("MAX_QUESTION_CHARACTERS",),
+        "longview.video.guard": ("MEDIA_SUFFIXES",),
+    },
+)
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +93,8 @@ NO_EVENTS = "No events detected."
 
 def is_quoted(item: AnsweredQuestion) -> bool:
     """Whether an answer of a conversation consists of quotes."""
+    from longview.app.quote_answers import PROVENANCE
+
     return item.provenance.checkpoint == PROVENANCE.checkpoint
 
 
@@ -81,8 +102,8 @@ def is_quoted(item: AnsweredQuestion) -> bool:
 class PlanReport:
     """A plan and its estimated cost."""
 
-    video: VideoInfo
-    sources: dict[str, Decision]
+    video: "VideoInfo"
+    sources: "dict[str, Decision]"
     """What each source would do when the video is indexed."""
     frames: "FramePlan | None"
     """The plan and the costs of tasks that look at frames; None for a file without pictures."""
@@ -92,10 +113,10 @@ class PlanReport:
 class FramePlan:
     """A sampling plan and the estimated costs of the tasks that use the checkpoint."""
 
-    plan: SamplingPlan
+    plan: "SamplingPlan"
     estimated_bytes: int
     """Peak memory, including the weights of the checkpoint."""
-    checks: Checks
+    checks: "Checks"
     """The checks that are enabled. The costs include them."""
     ask: "Cost"
     """The cost of an answer about the window that a question needs."""
@@ -118,32 +139,72 @@ class Longview:
         """
         self.settings = settings
         self.library = Library(settings.library.expanduser().resolve())
-        self.decoder = Decoder(
-            settings.limits,
-            backend=settings.backend,
-            key_frames_only=settings.key_frames_only,
-            processes=settings.decode_processes,
-        )
+        self._runtime = Runtime(settings, self.library)
+
+    @property
+    def decoder(self) -> "Decoder":
+        """The decoder of videos, whose processes are started when they are needed."""
+        return self._runtime.decoder
+
+    @LazyPart
+    def media(self) -> "MediaStore":
+        """The files of the library."""
+        from longview.app.media import MediaStore
+        from longview.video.decoder import Decoder
+
+        settings = self.settings
         # Thumbnails and cuts are exact, also where the checkpoint gets key frames only.
-        exact = Decoder(settings.limits, backend=settings.backend, processes=1) if settings.key_frames_only else self.decoder
-        self.media = MediaStore(self.library, exact, settings.cache_bytes)
-        self._runtime = Runtime(settings, self.library, self.decoder)
-        self.indexer = Indexer(self.library, self.media, self._runtime)
-        self.jobs = JobRunner(self.library, self.media, self.indexer, settings)
-        self._retriever = Retriever(self.library, self.media, self._runtime)
-        self._locator = Locator(self.library, self.media, self._retriever, self._runtime)
-        self._chapter_finder = ChapterFinder(self.library, self._runtime)
-        self._answers = Answers(self.library, self.media, self._retriever, self._runtime, self._chapter_finder)
+        is_exact = not settings.key_frames_only
+        exact = self.decoder if is_exact else Decoder(settings.limits, backend=settings.backend, processes=1)
+        return MediaStore(self.library, exact, settings.cache_bytes)
+
+    @LazyPart
+    def indexer(self) -> "Indexer":
+        """What runs the sources of a file."""
+        from longview.app.indexer import Indexer
+
+        return Indexer(self.library, self.media, self._runtime)
+
+    @LazyPart
+    def jobs(self) -> "JobRunner":
+        """What adds files to the queue, and runs them."""
+        from longview.app.job_runner import JobRunner
+
+        return JobRunner(self.library, self.media, self.indexer, self.settings)
+
+    @LazyPart
+    def _retriever(self) -> "Retriever":
+        from longview.app.retriever import Retriever
+
+        return Retriever(self.library, self.media, self._runtime)
+
+    @LazyPart
+    def _locator(self) -> "Locator":
+        from longview.app.locator import Locator
+
+        return Locator(self.library, self.media, self._retriever, self._runtime)
+
+    @LazyPart
+    def _chapter_finder(self) -> "ChapterFinder":
+        from longview.app.chapters import ChapterFinder
+
+        return ChapterFinder(self.library, self._runtime)
+
+    @LazyPart
+    def _answers(self) -> "Answers":
+        from longview.app.answers import Answers
+
+        return Answers(self.library, self.media, self._retriever, self._runtime, self._chapter_finder)
 
     # -- the checkpoint ----------------------------------------------------------------------------------------------
 
     @property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> "Checkpoint":
         """The chosen checkpoint, without its weights."""
         return self._runtime.checkpoint
 
     @property
-    def grounding_checkpoint(self) -> Checkpoint | None:
+    def grounding_checkpoint(self) -> "Checkpoint | None":
         """The checkpoint that locates, without its weights; None: the chosen one does."""
         return self._runtime.grounding_checkpoint
 
@@ -176,12 +237,12 @@ class Longview:
         return self.pool.engine.device
 
     @property
-    def checks(self) -> Checks:
+    def checks(self) -> "Checks":
         """The checks that are on for the chosen checkpoint, which is not loaded for it."""
         return self._runtime.checks
 
     @property
-    def speech_model(self) -> SpeechModel:
+    def speech_model(self) -> "SpeechModel":
         """The chosen speech model, without its weights.
 
         Raises:
@@ -190,7 +251,7 @@ class Longview:
         return self._runtime.speech_model
 
     @property
-    def text_model(self) -> TextModel:
+    def text_model(self) -> "TextModel":
         """The models that read text on screen, without their weights.
 
         Raises:
@@ -203,11 +264,11 @@ class Longview:
         _ = self.pool
         self.vectors.search("", limit=1)
 
-    def provenance(self, plan: SamplingPlan | None) -> Provenance:
+    def provenance(self, plan: "SamplingPlan | None") -> Provenance:
         """Return the provenance of a result that is made now."""
         return self._runtime.provenance(plan)
 
-    def localization_provenance(self, plan: SamplingPlan | None) -> Provenance:
+    def localization_provenance(self, plan: "SamplingPlan | None") -> Provenance:
         """Return the provenance of spans that are located now."""
         return self._runtime.localization_provenance(plan)
 
@@ -223,6 +284,7 @@ class Longview:
 
     def get_or_index(self, reference: str, *, progress: Progress | None = None) -> Stream[VideoEntry]:
         """Return the video that a reference names; index a file first if it is not in the library. `progress`: see `Stream`."""
+        from longview.app.media import is_file_name
 
         def operation(progress: Progress) -> Generator[PartialResult[Any], None, VideoEntry]:
             try:
@@ -240,8 +302,10 @@ class Longview:
         """Whether another checkpoint, another profile, or another version of the prompts would now caption this video."""
         return self._runtime.is_outdated(entry)
 
-    def caption_offer(self, entry: VideoEntry) -> CaptionOffer | None:
+    def caption_offer(self, entry: VideoEntry) -> "CaptionOffer | None":
         """Return the offer to caption a video again with the default of now; see `longview.app.caption_offer`."""
+        from longview.app.caption_offer import caption_offer
+
         return caption_offer(entry, self._runtime)
 
     def versions(self, entry: VideoEntry) -> tuple[TrackVersion, ...]:
@@ -266,7 +330,7 @@ class Longview:
     def export(
         self,
         entry: VideoEntry,
-        format: ExportFormat,
+        format: "ExportFormat",
         sources: Sequence[str],
         *,
         language: str | None = None,
@@ -285,7 +349,7 @@ class Longview:
     def export_version(
         self,
         entry: VideoEntry,
-        format: ExportFormat,
+        format: "ExportFormat",
         version: TrackVersion,
         *,
         language: str | None = None,
@@ -303,13 +367,15 @@ class Longview:
     def _export(
         self,
         entry: VideoEntry,
-        format: ExportFormat,
+        format: "ExportFormat",
         segments: Sequence[Segment],
         sources: Sequence[str],
         *,
         language: str | None,
         words: bool,
     ) -> str:
+        from longview.indexing.exports import export_segments
+
         if language is None and format in ("srt", "vtt"):
             segments = _in_main_language(entry, segments)
         if not segments:
@@ -317,14 +383,16 @@ class Longview:
             raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
         return export_segments(format, entry, segments, words=words)
 
-    def chapters(self, entry: VideoEntry) -> Chapters:
+    def chapters(self, entry: VideoEntry) -> "Chapters":
         """Return the chapters of a video: those of its captions, else those of its words, whose titles are quotes."""
         return self._chapter_finder.chapters(entry)
 
     def add_subtitles(
         self, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
-    ) -> SubtitleImport:
+    ) -> "SubtitleImport":
         """Add a subtitle file, or a transcript without times, to a video; see `longview.app.subtitle_import`."""
+        from longview.app.subtitle_import import import_subtitles
+
         return import_subtitles(self.library, self.decoder, entry, path, language=language, offset_s=offset_s)
 
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
@@ -335,25 +403,33 @@ class Longview:
         """Delete the conversation about a video."""
         self.library.delete_answers(entry.video_id)
 
-    def remove(self, entry: VideoEntry) -> Removal:
+    def remove(self, entry: VideoEntry) -> "Removal":
         """Remove a video from the library, with its thumbnails, browser copy and jobs; its source file stays."""
+        from longview.app.removal import remove
+
         self.jobs.cancel_content(entry.content_hash)
         return remove(self.library, self.media, entry)
 
     def undo_removal(self, reference: str | None = None) -> VideoEntry:
         """Bring back a video that was removed in the last day, with all that was found in it; see `undo_removal`."""
+        from longview.app.removal import undo_removal
+
         return undo_removal(self.library, self.media, reference)
 
     def undo_removal_of(self, video_id: str) -> VideoEntry:
         """Bring back a removed video by its id or a unique prefix of it, and by no path: for requests to a server."""
+        from longview.app.removal import undo_removal_of
+
         return undo_removal_of(self.library, video_id)
 
-    def removed_videos(self) -> tuple[RemovedVideo, ...]:
+    def removed_videos(self) -> "tuple[RemovedVideo, ...]":
         """Return the videos whose removal can be undone, the last removed first."""
         return self.library.removals.videos()
 
-    def video_bytes(self, entries: Sequence[VideoEntry]) -> dict[str, VideoBytes]:
+    def video_bytes(self, entries: Sequence[VideoEntry]) -> "dict[str, VideoBytes]":
         """Return the sizes of the files, caches and vectors of videos by their ids; see `longview.app.storage.video_bytes`."""
+        from longview.app.storage import video_bytes
+
         return video_bytes(self.library, entries)
 
     # -- indexing and questions ------------------------------------------------------------------------------------------
@@ -375,6 +451,9 @@ class Longview:
         Raises:
             ImpossiblePlan: the options cannot be satisfied together.
         """
+        from longview.app.indexer import requested_span
+        from longview.app.smaller_plan import retry_with_smaller_plan
+
         _, video = self.media.resolve(reference)
         span = requested_span(video, start_s, end_s)
         sources = self.indexer.decisions(video, span or Span(0.0, video.duration_s))
@@ -384,8 +463,9 @@ class Longview:
         return PlanReport(video, sources, frames)
 
     def _plan_frames(
-        self, video: VideoInfo, span: Span | None, fps: float | None, max_frames: int | None, context_tokens: int | None
+        self, video: "VideoInfo", span: Span | None, fps: float | None, max_frames: int | None, context_tokens: int | None
     ) -> FramePlan:
+        from longview.app.session_words import words_in
         from longview.model.tasks import costs
 
         pool, checks, grounding = self.pool, self._runtime.checks, self._runtime.grounding_pool
@@ -406,7 +486,7 @@ class Longview:
             occurrence=costs.occurrence_cost(pool, self.prober, video, checks.localization, grounding),
         )
 
-    def _estimated_bytes(self, video: VideoInfo, plan: SamplingPlan) -> int:
+    def _estimated_bytes(self, video: "VideoInfo", plan: "SamplingPlan") -> int:
         """Estimate the memory of the chosen checkpoint, and of the one that locates if it runs here, too."""
         estimated_bytes, grounding = self._runtime.pool.engine.estimated_bytes(plan), self._runtime.grounding_pool
         if grounding is None or self.settings.grounding_server is not None:
@@ -416,7 +496,9 @@ class Longview:
             return max(estimated_bytes, grounding_bytes)
         return grounding_bytes + (estimated_bytes if self.settings.server is None else 0)
 
-    def index(self, path: Path, options: IndexOptions | None = None, *, progress: Progress | None = None) -> Stream[IndexResult]:
+    def index(
+        self, path: Path, options: "IndexOptions | None" = None, *, progress: Progress | None = None
+    ) -> "Stream[IndexResult]":
         """Index a file: add it to the queue, and run the sources that apply to it; see `Indexer.index`.
 
         `progress`: see `Stream`.
@@ -424,20 +506,22 @@ class Longview:
         return Stream(lambda progress: self._index(path, options, progress), progress=progress)
 
     def _index(
-        self, path: Path, options: IndexOptions | None, progress: Progress
-    ) -> Generator[PartialResult[Any], None, IndexResult]:
+        self, path: Path, options: "IndexOptions | None", progress: Progress
+    ) -> "Generator[PartialResult[Any], None, IndexResult]":
+        from longview.app.indexer import IndexOptions
+
         options = options or IndexOptions()
         job = self.jobs.add(path, options, is_own=True)
         return (yield from self.jobs.run(job, keep_sessions=options.keep_sessions, progress=progress))
 
-    def run_job(self, job: QueuedJob, *, progress: Progress | None = None) -> Stream[IndexResult]:
+    def run_job(self, job: "QueuedJob", *, progress: Progress | None = None) -> "Stream[IndexResult]":
         """Run a job of this process, which keeps no sessions for later questions; see `JobRunner.run`.
 
         `progress`: see `Stream`.
         """
         return Stream(lambda progress: self.jobs.run(job, keep_sessions=False, progress=progress), progress=progress)
 
-    def locate(self, entry: VideoEntry, query: str, *, progress: Progress | None = None) -> Stream[Location]:
+    def locate(self, entry: VideoEntry, query: str, *, progress: Progress | None = None) -> "Stream[Location]":
         """Find all occurrences of a query in a video; see `Locator.locate`. `progress`: see `Stream`."""
         return Stream(lambda progress: self._locator.locate(entry, query, progress), progress=progress)
 
@@ -446,9 +530,9 @@ class Longview:
         entries: Sequence[VideoEntry],
         question: str,
         *,
-        history: Sequence[ChatTurn] = (),
+        history: "Sequence[ChatTurn]" = (),
         progress: Progress | None = None,
-    ) -> Stream[Answer]:
+    ) -> "Stream[Answer]":
         """Answer a question about videos, or about the whole library where none is named; see `Answers.answer`.
 
         `progress`: see `Stream`.
@@ -465,13 +549,13 @@ class Longview:
         video: str | None = None,
         verify: bool | None = None,
         progress: Progress | None = None,
-    ) -> Stream[SearchResults]:
+    ) -> "Stream[SearchResults]":
         """Search all tracks of the library, or of one video, and verify the captions among the moments; see `Retriever.search`.
 
         `progress`: see `Stream`.
         """
 
-        def operation(progress: Progress) -> Generator[PartialResult[SearchResults], None, SearchResults]:
+        def operation(progress: Progress) -> "Generator[PartialResult[SearchResults], None, SearchResults]":
             video_id = self.media.find(video, progress).video_id if video else None
             return self._retriever.search(query, limit=limit, video_id=video_id, verify=verify, progress=progress)
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from longview.app.errors import BadRequest
-from longview.model.engine.checkpoints import Precision
+from longview.model.engine.precision_names import Precision
 from longview.video.backends import BackendName
 from longview.video.guard import Limits
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from longview.app.cache_limit import cached_files
 from longview.indexing.copies import database_bytes
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
+from longview.indexing.library_files import INDEX_FILE
 from longview.indexing.removals import UPLOADS
-from longview.indexing.vectors import INDEX_FILE
 
 
 @dataclass(frozen=True)

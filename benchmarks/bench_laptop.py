@@ -24,8 +24,9 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from benchmarks.shapes import SHAPES, shape_model
-from longview.model.engine.checkpoints import DEMO, Precision, find_checkpoint
+from longview.model.engine.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
+from longview.model.engine.precision_names import Precision
 from longview.video.decoder import TimedFrames
 from longview.video.timeline import Span
 from tests.hf_reference import HFReference

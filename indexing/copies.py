@@ -11,10 +11,10 @@ from longview.indexing.database import DATABASE, Database
 from longview.indexing.database_errors import damaged
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.integrity import copy_problems, database_problems
+from longview.indexing.library_files import INDEX_FILE
 from longview.indexing.recovery import dated, keep, only_process
 from longview.indexing.schema import MIGRATIONS, expected_schema
 from longview.indexing.track_rows import rebuild_passages, searched_tracks
-from longview.indexing.vectors import INDEX_FILE
 from longview.video.progress import NO_PROGRESS, Progress
 
 STEP_PAGES = 2048

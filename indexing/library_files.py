@@ -1,10 +1,13 @@
-"""Files in the folder of a library that are deleted: only those that lie in it, by whatever name or link they are reached."""
+"""Files in the folder of a library. Only those that lie in it are deleted, by whatever name or link they are reached."""
 
 import shutil
 from pathlib import Path
 
 from longview.indexing.errors import LibraryDamaged
 from longview.indexing.track import VIDEO_ID
+
+INDEX_FILE = "vectors.faiss"
+"""Name of the file with the vectors; see `longview.indexing.vectors`."""
 
 
 def require_id(video_id: str) -> str:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from longview.indexing.database_errors import READ_ONLY_ERRORS
 from longview.indexing.embedder import Embedder
 from longview.indexing.library import Library
+from longview.indexing.library_files import INDEX_FILE
 from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.video.progress import NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 
-INDEX_FILE = "vectors.faiss"
 BATCH = 256
 
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,14 +16,13 @@ from longview.app.cli.params import (
     span_text,
     warn_if_incomplete,
 )
-from longview.app.doctor import examine
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
-from longview.app.quote_answers import PROVENANCE, quote_line
 from longview.app.reports import count_text, searchable_by, source_label
-from longview.app.retriever import VERIFIED_SOURCES
-from longview.app.service import NO_EVENTS, ChatTurn, Moment, Segment
-from longview.indexing.library import VideoEntry
 from longview.video.time_text import format_clock
+
+if TYPE_CHECKING:
+    from longview.app.service import ChatTurn, Moment, Segment
+    from longview.indexing.library import VideoEntry
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +52,14 @@ def caption(context: Context, video: VideoArgument) -> None:
     context.print_result(document, text or _no_captions_text(entry))
 
 
-def _captions(context: Context, entry: VideoEntry) -> Sequence[Segment]:
+def _captions(context: Context, entry: "VideoEntry") -> "Sequence[Segment]":
     return context.app.segments(entry, "captions")
 
 
-def _no_captions_text(entry: VideoEntry) -> str:
+def _no_captions_text(entry: "VideoEntry") -> str:
     """Return why a video has no captions, and by what it can be searched."""
+    from longview.app.service import NO_EVENTS
+
     track = entry.track("captions")
     if not entry.has_frames:
         return "There are no captions: the file has sound but no pictures."
@@ -105,6 +106,8 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
 
     Example: longview locate 3f2a "a red circle"
     """
+    from longview.app.quote_answers import PROVENANCE, quote_line
+
     entry = resolve_video(context, video)
     result = context.follow(context.app.locate(entry, query))
     context.print_notice()
@@ -133,6 +136,8 @@ def ask(
 
     Example: longview ask 3f2a "What happens at 0:42?"
     """
+    from longview.app.service import ChatTurn
+
     arguments = arguments or []
     if not arguments and not interactive:
         raise typer.BadParameter("the question is missing; add it after the videos, or use --interactive.")
@@ -188,7 +193,7 @@ def _read_questions() -> Iterator[str]:
 
 
 def _answer(
-    context: Context, entries: Sequence[VideoEntry], question: str, *, history: Sequence[ChatTurn] = ()
+    context: Context, entries: "Sequence[VideoEntry]", question: str, *, history: "Sequence[ChatTurn]" = ()
 ) -> tuple[schemas.AskDocument, str]:
     """Answer one question, and print the pieces of the answer for people. Return the document and the text still to print."""
     answer = context.follow(context.app.ask(entries, question, history=history))
@@ -236,7 +241,9 @@ def search(
     context.print_result(document, "\n".join(lines) or f"Nothing{where} matches “{query}”.")
 
 
-def _moment_line(moment: Moment, *, is_bold: bool) -> str:
+def _moment_line(moment: "Moment", *, is_bold: bool) -> str:
+    from longview.app.retriever import VERIFIED_SOURCES
+
     best = moment.evidence[0]
     text = highlighted(best.segment.text, best.highlights if is_bold else ())
     is_unverified = best.segment.source in VERIFIED_SOURCES and not moment.verified
@@ -252,6 +259,8 @@ def doctor(context: Context) -> None:
 
     Example: longview doctor
     """
+    from longview.app.doctor import examine
+
     diagnosis = examine(context.app)
     lines = [f"{name}: {value}" for name, value in diagnosis.facts.items()]
     lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems] or ["No problems found."]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 from pydantic import BaseModel
@@ -26,14 +26,15 @@ from longview.app.cli.output import (
     write_out,
 )
 from longview.app.errors import EXPECTED_ERRORS, AppError, LibraryUnusable, OutputFailed
-from longview.app.schemas import ErrorDocument, ErrorOut
-from longview.app.service import Longview
 from longview.app.settings import Settings, load_settings
 from longview.app.streams import Done, Stream
-from longview.model.engine.checkpoints import Precision
+from longview.model.engine.precision_names import Precision
 from longview.model.tasks.events import TextDelta
 from longview.video.backends import BackendName
 from longview.video.progress import Cancelled, ProgressReport
+
+if TYPE_CHECKING:
+    from longview.app.service import Longview
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,14 @@ class Context:
     as_json: bool
 
     @functools.cached_property
-    def app(self) -> Longview:
+    def app(self) -> "Longview":
         """The application; the first access opens the library.
 
         Raises:
             LibraryUnusable: the library cannot be used.
         """
+        from longview.app.service import Longview
+
         return Longview(self.settings)
 
     def pause_jobs(self) -> None:
@@ -276,7 +279,14 @@ def command_with_subcommands(*groups: OptionGroup) -> Callable[[Callable[..., No
         shared_parameters = inspect.signature(run_verb).parameters.values()
         run_or_wait.__signature__ = inspect.Signature([call, *shared_parameters])  # type: ignore[attr-defined]
         run_or_wait.__annotations__ = {parameter.name: parameter.annotation for parameter in (call, *shared_parameters)}
-        parent = typer.Typer(name=function.__name__, cls=WholeHelpGroup, help=function.__doc__, invoke_without_command=True)
+        parent = typer.Typer(
+            name=function.__name__,
+            cls=WholeHelpGroup,
+            help=function.__doc__,
+            invoke_without_command=True,
+            rich_markup_mode=None,
+            pretty_exceptions_enable=False,
+        )
         parent.callback()(run_or_wait)
         cli.add_typer(parent)
         return parent
@@ -339,6 +349,8 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
 
 def run() -> NoReturn:
     """Run the verb that the program was called with, and exit with its code."""
+    from longview.app.schemas import ErrorDocument, ErrorOut
+
     prepare_standard_streams()
     try:
         code = cli(standalone_mode=False)
@@ -378,6 +390,8 @@ def _exit(code: int) -> NoReturn:
 
 def stop(*, as_json: bool, message: str = STOPPED) -> NoReturn:
     """Report that the user has stopped the verb, and what is kept, and exit with the code that shells use for that."""
+    from longview.app.schemas import ErrorDocument, ErrorOut
+
     error = Cancelled()
     if as_json:
         with suppress(OutputFailed, BrokenPipeError):
@@ -388,6 +402,8 @@ def stop(*, as_json: bool, message: str = STOPPED) -> NoReturn:
 
 def fail(error: Exception, *, as_json: bool) -> NoReturn:
     """Print an expected error and exit with code 1."""
+    from longview.app.schemas import ErrorDocument, ErrorOut
+
     is_written = False
     if as_json and not isinstance(error, OutputFailed):
         with suppress(OutputFailed, BrokenPipeError):

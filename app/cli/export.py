@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,10 +20,12 @@ from longview.app.cli.params import (
     warn_if_incomplete,
 )
 from longview.app.errors import BadRequest
-from longview.app.service import EXPORT_ORDER, VideoEntry
 from longview.indexing.exports import ExportFormat
 from longview.video.atomic import atomic_write
 from longview.video.time_text import format_time
+
+if TYPE_CHECKING:
+    from longview.app.service import VideoEntry
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +89,10 @@ def export(
     context.print_result(document, f"Wrote {output}.")
 
 
-def _sources_of(entry: VideoEntry, choice: str | None) -> list[str]:
+def _sources_of(entry: "VideoEntry", choice: str | None) -> list[str]:
     """Return the sources that are exported: those of the user, else the first that the video has."""
+    from longview.app.service import EXPORT_ORDER
+
     if choice is None:
         return [name for name in EXPORT_ORDER if (track := entry.track(name)) and track.segment_count][:1]
     names = [name.strip() for name in choice.split(",")]

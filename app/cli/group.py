@@ -61,8 +61,9 @@ def _registered(name: str) -> Any:
     for info in cli.registered_commands:
         if info.name == name:
             return _with_value_names(typer.main.get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None))
-    info = next(info for info in cli.registered_groups if info.typer_instance and info.typer_instance.info.name == name)
-    group = typer.main.get_group_from_info(info, pretty_exceptions_short=False, suggest_commands=True, rich_markup_mode=None)
+    parents = (info.typer_instance for info in cli.registered_groups if info.typer_instance)
+    parent = next(parent for parent in parents if parent.info.name == name)
+    group = typer.main.get_group(parent)
     for command in group.commands.values():
         _with_value_names(command)
     return _with_value_names(group)

@@ -1,7 +1,7 @@
 """The verbs that show the library and the versions of tracks, and that remove videos and bring them back."""
 
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,12 +9,11 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
-from longview.app.housekeeping import purge_expired
 from longview.app.reports import contents_text, count_text, source_label
-from longview.app.service import TrackVersion
-from longview.app.sources import SOURCES
-from longview.indexing.provenance_text import describe_maker
 from longview.video.time_text import format_time
+
+if TYPE_CHECKING:
+    from longview.app.service import TrackVersion
 
 
 @command("json", "model")
@@ -52,7 +51,10 @@ def versions(context: Context, video: ExistingVideo) -> None:
     context.print_result(document, "\n".join(map(_version_line, track_versions)))
 
 
-def _version_line(version: TrackVersion) -> str:
+def _version_line(version: "TrackVersion") -> str:
+    from longview.app.sources import SOURCES
+    from longview.indexing.provenance_text import describe_maker
+
     track = version.track
     state = "current" if version.is_current else "earlier"
     if not track.is_complete:
@@ -78,6 +80,8 @@ def remove(
 
     Example: longview remove 3f2a
     """
+    from longview.app.housekeeping import purge_expired
+
     purge_expired(context.app.library)
     if undo:
         _undo(context, video)

@@ -2,15 +2,17 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from longview.app.cli.console import Context
 from longview.app.errors import BadRequest
-from longview.indexing.library import VideoEntry
 from longview.video.time_text import format_spans, format_time, parse_time
 from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.indexing.library import VideoEntry
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def span_text(span: Span) -> str:
     return f"{format_time(span.start_s)} - {format_time(span.end_s)}"
 
 
-def warn_if_incomplete(entry: VideoEntry) -> None:
+def warn_if_incomplete(entry: "VideoEntry") -> None:
     """Warn if the captions may not cover all of a video."""
     track = entry.track("captions")
     if track is None or track.status != "complete":
@@ -62,6 +64,6 @@ def warn_if_incomplete(entry: VideoEntry) -> None:
         )
 
 
-def resolve_video(context: Context, reference: str) -> VideoEntry:
+def resolve_video(context: Context, reference: str) -> "VideoEntry":
     """Return the video that a reference names; index a new file first."""
     return context.follow(context.app.get_or_index(reference))

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,11 +11,12 @@ from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import End, Start, VideoArgument, parse_seconds, resolve_video, span_text
 from longview.app.errors import BadRequest
-from longview.app.indexer import check_range
 from longview.app.reports import count_text
-from longview.app.service import VideoEntry
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.app.service import VideoEntry
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ def transcript(
 
     Example: longview transcript 3f2a --start 10:00 --end 12:00
     """
+    from longview.app.indexer import check_range
+
     if source is not None and source not in WORD_SOURCES:
         raise BadRequest(f"There is no transcript of the source {source!r}; choose speech or subtitles.")
     start_s, end_s = parse_seconds(start), parse_seconds(end)
@@ -60,17 +63,17 @@ def transcript(
     context.print_result(document, "\n".join(lines) or _empty_text(entry, within))
 
 
-def _end_s(entry: VideoEntry) -> float:
+def _end_s(entry: "VideoEntry") -> float:
     """Return the end of the video or of its sound, which may be longer, in seconds."""
     return max([entry.duration_s, *(track.done_s for track in entry.tracks)]) + 1.0
 
 
-def _sources_of(entry: VideoEntry) -> list[str]:
+def _sources_of(entry: "VideoEntry") -> list[str]:
     """Return the source of the transcript: speech, whose words have times, else subtitles."""
     return next(([name] for name in WORD_SOURCES if (track := entry.track(name)) and track.segment_count), [])
 
 
-def _empty_text(entry: VideoEntry, within: Span) -> str:
+def _empty_text(entry: "VideoEntry", within: Span) -> str:
     notes = [f"{track.source}: {track.note}" for track in entry.tracks if track.source in WORD_SOURCES and track.note]
     reason = f" ({'; '.join(notes)})" if notes else ""
     if _sources_of(entry):

@@ -1,72 +1,77 @@
 """The documents that programs read: what `--json` prints. Times are in seconds on the video's clock, and also as text."""
 
-from longview.app.schemas.answers import (
-    AskDocument,
-    CitationOut,
-    ConversationDocument,
-    EvidenceOut,
-    FailedAnswerOut,
-    LocateDocument,
-    MomentOut,
-    OccurrenceOut,
-    SearchDocument,
-)
-from longview.app.schemas.base import CoverageOut, ErrorDocument, ErrorOut, ProvenanceOut, SpanOut, rounded
-from longview.app.schemas.files import (
-    BackupDocument,
-    CheckDocument,
-    ContactSheetDocument,
-    CutDocument,
-    DoctorDocument,
-    EvalDocument,
-    ExportDocument,
-    FindingOut,
-    RelinkDocument,
-    RestoreDocument,
-)
-from longview.app.schemas.indexing import (
-    CostOut,
-    CostsOut,
-    FailedVideoOut,
-    FramePlanOut,
-    IndexDocument,
-    IndexedVideoOut,
-    ListDocument,
-    PlanDocument,
-    PlannedSourceOut,
-    PlanOut,
-    RemoveDocument,
-    SourceOut,
-    TrackOut,
-    UndoRemovalDocument,
-    VideoBytesOut,
-    VideoOut,
-    WindowOut,
-    video_fields,
-)
-from longview.app.schemas.jobs import JobOut, JobsDocument
-from longview.app.schemas.models import (
-    DefaultOut,
-    DefaultsDocument,
-    LocalModelOut,
-    ModelsDocument,
-    PullDocument,
-    PulledModelOut,
-    RecommendationOut,
-    RemoveModelDocument,
-)
-from longview.app.schemas.tracks import (
-    CaptionDocument,
-    ChapterOut,
-    ChaptersDocument,
-    EventOut,
-    SegmentOut,
-    SubtitlesDocument,
-    TranscriptDocument,
-    VersionOut,
-    VersionsDocument,
-    WordOut,
-)
+from typing import TYPE_CHECKING
+
+from longview.app.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from longview.app.schemas.answers import (
+        AskDocument,
+        CitationOut,
+        ConversationDocument,
+        EvidenceOut,
+        FailedAnswerOut,
+        LocateDocument,
+        MomentOut,
+        OccurrenceOut,
+        SearchDocument,
+    )
+    from longview.app.schemas.base import CoverageOut, ErrorDocument, ErrorOut, ProvenanceOut, SpanOut, rounded
+    from longview.app.schemas.files import (
+        BackupDocument,
+        CheckDocument,
+        ContactSheetDocument,
+        CutDocument,
+        DoctorDocument,
+        EvalDocument,
+        ExportDocument,
+        FindingOut,
+        RelinkDocument,
+        RestoreDocument,
+    )
+    from longview.app.schemas.indexing import (
+        CostOut,
+        CostsOut,
+        FailedVideoOut,
+        FramePlanOut,
+        IndexDocument,
+        IndexedVideoOut,
+        ListDocument,
+        PlanDocument,
+        PlannedSourceOut,
+        PlanOut,
+        RemoveDocument,
+        SourceOut,
+        TrackOut,
+        UndoRemovalDocument,
+        VideoBytesOut,
+        VideoOut,
+        WindowOut,
+        video_fields,
+    )
+    from longview.app.schemas.jobs import JobOut, JobsDocument
+    from longview.app.schemas.models import (
+        DefaultOut,
+        DefaultsDocument,
+        LocalModelOut,
+        ModelsDocument,
+        PullDocument,
+        PulledModelOut,
+        RecommendationOut,
+        RemoveModelDocument,
+    )
+    from longview.app.schemas.tracks import (
+        CaptionDocument,
+        ChapterOut,
+        ChaptersDocument,
+        EventOut,
+        SegmentOut,
+        SubtitlesDocument,
+        TranscriptDocument,
+        VersionOut,
+        VersionsDocument,
+        WordOut,
+    )
 
 __all__ = [
     "AskDocument",
@@ -133,3 +138,36 @@ __all__ = [
     "rounded",
     "video_fields",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "longview.app.schemas.answers": (
+            "AskDocument", "CitationOut", "ConversationDocument", "EvidenceOut", "FailedAnswerOut", "LocateDocument",
+            "MomentOut", "OccurrenceOut", "SearchDocument",
+        ),
+        "longview.app.schemas.base": (
+            "CoverageOut", "ErrorDocument", "ErrorOut", "ProvenanceOut", "SpanOut", "rounded",
+        ),
+        "longview.app.schemas.files": (
+            "BackupDocument", "CheckDocument", "ContactSheetDocument", "CutDocument", "DoctorDocument", "EvalDocument",
+            "ExportDocument", "FindingOut", "RelinkDocument", "RestoreDocument",
+        ),
+        "longview.app.schemas.indexing": (
+            "CostOut", "CostsOut", "FailedVideoOut", "FramePlanOut", "IndexDocument", "IndexedVideoOut", "ListDocument",
+            "PlanDocument", "PlannedSourceOut", "PlanOut", "RemoveDocument", "SourceOut", "TrackOut",
+            "UndoRemovalDocument", "VideoBytesOut", "VideoOut", "WindowOut", "video_fields",
+        ),
+        "longview.app.schemas.jobs": (
+            "JobOut", "JobsDocument",
+        ),
+        "longview.app.schemas.models": (
+            "DefaultOut", "DefaultsDocument", "LocalModelOut", "ModelsDocument", "PullDocument", "PulledModelOut",
+            "RecommendationOut", "RemoveModelDocument",
+        ),
+        "longview.app.schemas.tracks": (
+            "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "SegmentOut", "SubtitlesDocument",
+            "TranscriptDocument", "VersionOut", "VersionsDocument", "WordOut",
+        ),
+    },
+)  # fmt: skip

@@ -1,15 +1,17 @@
 """The documents of the verbs that find and answer."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel
 
-from longview.app.answers import Answer
-from longview.app.citations import Citation
-from longview.app.locator import Location
 from longview.app.schemas.base import BoxOut, CoverageOut, ErrorOut, ProvenanceOut, SpanOut, WordsCoverageOut
-from longview.indexing.library import Provenance
-from longview.indexing.search import Evidence, Moment
+
+if TYPE_CHECKING:
+    from longview.app.answers import Answer
+    from longview.app.citations import Citation
+    from longview.app.locator import Location
+    from longview.indexing.library import Provenance
+    from longview.indexing.search import Evidence, Moment
 
 
 class OccurrenceOut(SpanOut):
@@ -44,7 +46,7 @@ class LocateDocument(BaseModel):
     notice: str | None
 
     @classmethod
-    def of(cls, video_id: str, result: Location, provenance: Provenance, notice: str | None) -> Self:
+    def of(cls, video_id: str, result: "Location", provenance: "Provenance", notice: str | None) -> Self:
         """Return the document of a localisation."""
         spans = [
             OccurrenceOut(
@@ -84,7 +86,7 @@ class CitationOut(SpanOut):
     text: str
 
     @classmethod
-    def of_citation(cls, citation: Citation) -> Self:
+    def of_citation(cls, citation: "Citation") -> Self:
         """Return the document of a citation."""
         return cls(**cls.fields_of(citation.span), video_id=citation.video_id, source=citation.source, text=citation.text)
 
@@ -114,7 +116,7 @@ class AskDocument(BaseModel):
     notice: str | None
 
     @classmethod
-    def of(cls, question: str, answer: Answer, *, verified: bool, notice: str | None) -> Self:
+    def of(cls, question: str, answer: "Answer", *, verified: bool, notice: str | None) -> Self:
         """Return the document of an answer."""
         return cls(
             question=question,
@@ -159,7 +161,7 @@ class EvidenceOut(SpanOut):
     box: BoxOut | None
 
     @classmethod
-    def of_evidence(cls, item: Evidence) -> Self:
+    def of_evidence(cls, item: "Evidence") -> Self:
         """Return the document of the evidence for a moment."""
         segment = item.segment
         return cls(
@@ -189,7 +191,7 @@ class MomentOut(SpanOut):
     """Whether it has a word of the query; otherwise it is only similar in meaning."""
 
     @classmethod
-    def of_moment(cls, moment: Moment) -> Self:
+    def of_moment(cls, moment: "Moment") -> Self:
         """Return the document of a moment."""
         return cls(
             **cls.fields_of(moment.span),

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
-from longview.app.words_coverage import WordsCoverage
-from longview.indexing.library import Provenance
-from longview.model.tasks.coverage import Coverage
 from longview.video.time_text import format_time
 from longview.video.timeline import Box, Span
+
+if TYPE_CHECKING:
+    from longview.app.words_coverage import WordsCoverage
+    from longview.indexing.library import Provenance
+    from longview.model.tasks.coverage import Coverage
 
 
 def rounded(seconds: float | None) -> float | None:
@@ -66,7 +68,7 @@ class WordsCoverageOut(BaseModel):
     gaps: list[str]
 
     @classmethod
-    def of(cls, coverage: WordsCoverage) -> Self:
+    def of(cls, coverage: "WordsCoverage") -> Self:
         """Return the document of the coverage of words."""
         return cls(
             listened_s=round(coverage.listened_s, 3),
@@ -105,7 +107,7 @@ class CoverageOut(BaseModel):
     """Number of tokens of the prompts with these frames, as the engine or the server counted them."""
 
     @classmethod
-    def of(cls, coverage: Coverage) -> Self:
+    def of(cls, coverage: "Coverage") -> Self:
         """Return the document of a coverage."""
         return cls(
             seconds=round(coverage.seconds, 3),
@@ -128,12 +130,12 @@ class ProvenanceOut(BaseModel):
     """Name of the checkpoint's profile; empty if it is unknown, and for models without one."""
 
     @classmethod
-    def of(cls, provenance: Provenance) -> Self:
+    def of(cls, provenance: "Provenance") -> Self:
         """Return the document of a provenance."""
         return cls(**asdict(provenance))
 
     @classmethod
-    def of_all(cls, provenance: Sequence[Provenance]) -> "Self | list[Self]":
+    def of_all(cls, provenance: "Sequence[Provenance]") -> "Self | list[Self]":
         """Return the document of one provenance, or the documents of several."""
         documents = [cls.of(item) for item in provenance]
         return documents[0] if len(documents) == 1 else documents

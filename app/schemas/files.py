@@ -1,15 +1,17 @@
 """The documents of the verbs that write files, check and measure."""
 
 from dataclasses import asdict
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel
 
-from longview.app.backup import BackupReport
-from longview.app.library_check import Finding
-from longview.app.originals import RelinkReport
-from longview.app.restore import RestoreReport
 from longview.app.schemas.base import SpanOut
+
+if TYPE_CHECKING:
+    from longview.app.backup import BackupReport
+    from longview.app.library_check import Finding
+    from longview.app.originals import RelinkReport
+    from longview.app.restore import RestoreReport
 
 
 class ExportDocument(BaseModel):
@@ -58,7 +60,7 @@ class FindingOut(BaseModel):
     """What was done about it; None if it is still broken."""
 
     @classmethod
-    def of(cls, finding: Finding) -> Self:
+    def of(cls, finding: "Finding") -> Self:
         """Describe a finding."""
         return cls(**asdict(finding))
 
@@ -90,7 +92,7 @@ class RelinkDocument(BaseModel):
     """Number of files and folders that could not be read."""
 
     @classmethod
-    def of(cls, report: RelinkReport) -> Self:
+    def of(cls, report: "RelinkReport") -> Self:
         """Describe a report."""
         return cls(
             found=[
@@ -122,7 +124,7 @@ class BackupDocument(BaseModel):
     """Ids of videos whose files should be in the back-up, and are not there or were changed."""
 
     @classmethod
-    def of(cls, report: BackupReport) -> Self:
+    def of(cls, report: "BackupReport") -> Self:
         """Describe a report."""
         manifest = report.manifest
         return cls(
@@ -153,7 +155,7 @@ class RestoreDocument(BaseModel):
     """Ids of videos whose files are neither in the back-up nor where they were."""
 
     @classmethod
-    def of(cls, report: RestoreReport) -> Self:
+    def of(cls, report: "RestoreReport") -> Self:
         """Describe a report."""
         manifest = report.manifest
         return cls(

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
-from longview.app.indexer import IndexResult
-from longview.app.removal import Removal
 from longview.app.schemas.base import ErrorOut, SpanOut, rounded
-from longview.app.sources import SourceReport
-from longview.app.storage import VideoBytes
-from longview.indexing.library import VideoEntry
-from longview.indexing.tracks import Track
-from longview.video.probe import VideoInfo
 
 if TYPE_CHECKING:
     # They import torch, which takes seconds.
+    from longview.app.indexer import IndexResult
+    from longview.app.removal import Removal
     from longview.app.service import FramePlan
+    from longview.app.sources import SourceReport
+    from longview.app.storage import VideoBytes
+    from longview.indexing.library import VideoEntry
+    from longview.indexing.tracks import Track
     from longview.model.tasks.costs import Cost
+    from longview.video.probe import VideoInfo
 
 
 class SourceOut(BaseModel):
@@ -35,7 +35,7 @@ class SourceOut(BaseModel):
     error: ErrorOut | None
 
     @classmethod
-    def of(cls, report: SourceReport) -> Self:
+    def of(cls, report: "SourceReport") -> Self:
         """Return the document of a source's report."""
         return cls(
             source=report.source,
@@ -65,7 +65,7 @@ class IndexedVideoOut(BaseModel):
     """Spans in which captions may be incomplete."""
 
     @classmethod
-    def of(cls, result: IndexResult) -> Self:
+    def of(cls, result: "IndexResult") -> Self:
         """Return the document of the result of `index`."""
         entry, captions = result.entry, result.entry.track("captions")
         return cls(
@@ -114,7 +114,7 @@ class TrackOut(BaseModel):
     note: str
 
     @classmethod
-    def of(cls, track: Track) -> Self:
+    def of(cls, track: "Track") -> Self:
         """Return the document of a track."""
         return cls(
             source=track.source,
@@ -157,7 +157,7 @@ class VideoOut(BaseModel):
     """Whether its file is no longer at `path`; `longview relink FOLDER` finds one that was moved."""
 
     @classmethod
-    def of(cls, entry: VideoEntry, *, is_outdated: bool, sizes: VideoBytes) -> Self:
+    def of(cls, entry: "VideoEntry", *, is_outdated: bool, sizes: "VideoBytes") -> Self:
         """Return the document of a library entry."""
         return cls(
             video_id=entry.video_id,
@@ -192,7 +192,7 @@ class RemoveDocument(BaseModel):
     """The time until which `remove --undo` brings the video back, ISO 8601, UTC."""
 
     @classmethod
-    def of(cls, removal: Removal) -> Self:
+    def of(cls, removal: "Removal") -> Self:
         """Return the document of a removal."""
         return cls(
             video_id=removal.video.video_id,
@@ -319,7 +319,7 @@ class PlanDocument(BaseModel):
     notice: str | None
 
 
-def video_fields(video: VideoInfo) -> dict[str, Any]:
+def video_fields(video: "VideoInfo") -> dict[str, Any]:
     """Return the fields of a video file, without its path, content hash and stream index."""
     fields = asdict(video)
     for internal in ("path", "content_hash", "stream_index"):

@@ -1,11 +1,13 @@
 """The document of `jobs`: the queue of files to index."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
 from longview.app.schemas.base import rounded
-from longview.indexing.job import QueuedJob
+
+if TYPE_CHECKING:
+    from longview.indexing.job import QueuedJob
 
 
 class JobOut(BaseModel):
@@ -37,7 +39,7 @@ class JobOut(BaseModel):
     changed_at: str
 
     @classmethod
-    def of(cls, job: QueuedJob) -> Self:
+    def of(cls, job: "QueuedJob") -> Self:
         """Return the document of a job."""
         return cls(
             job_id=job.job_id,

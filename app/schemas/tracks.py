@@ -1,14 +1,16 @@
 """The documents of the verbs that print or add tracks: captions, chapters, words."""
 
 from collections.abc import Iterable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel
 
 from longview.app.schemas.base import BoxOut, ProvenanceOut, SpanOut
 from longview.app.schemas.indexing import TrackOut
-from longview.indexing.track import TrackVersion
 from longview.video.timeline import Event, Segment
+
+if TYPE_CHECKING:
+    from longview.indexing.track import TrackVersion
 
 
 class EventOut(SpanOut):
@@ -119,7 +121,7 @@ class VersionOut(BaseModel):
     chapters: list[ChapterOut]
 
     @classmethod
-    def of(cls, version: TrackVersion) -> Self:
+    def of(cls, version: "TrackVersion") -> Self:
         """Return the document of a version."""
         track = version.track
         return cls(

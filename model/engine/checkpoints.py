@@ -6,18 +6,17 @@ import logging
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from longview.model.engine.profiles import Profile, find_profile, read_named_profile, read_profile
 from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidCheckpoint
+from longview.model.hub.folders import possible_models
 from longview.model.model_folders import find_folder, indexed_files
 from longview.model.revision import revision_of
 from longview.video.sampler import TrainedRange
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
-"""Number format of the weights on a CPU; `int8`: linear layers in 8 bits (`longview.model.engine.precision`)."""
 DEMO = Path(__file__).parents[1] / "demo"
 """Folder of the bundled checkpoint, complete as on the Hugging Face Hub."""
 DEMO_NOTICE = "demo checkpoint: understands only moving coloured shapes; `longview models` names one for real footage"
@@ -325,7 +324,7 @@ def _best_cached(device: str | None) -> str | None:
 
     None: there is none, or no accelerator, or another device was requested.
     """
-    if device == "cpu":
+    if device == "cpu" or not any(map(AUTO_PATTERN.fullmatch, possible_models())):
         return None
     candidates = [checkpoint for checkpoint in cached_checkpoints() if AUTO_PATTERN.fullmatch(checkpoint.name)]
     if not candidates:

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
 from longview.model.engine.calibration import machine_key, measure_speed, measurement_s
 from longview.model.engine.chat_template import ChatTemplate, clean_context
-from longview.model.engine.checkpoints import Checkpoint, Precision
+from longview.model.engine.checkpoints import Checkpoint
 from longview.model.engine.devices import choose_device_type, inference, memory_bytes
 from longview.model.engine.estimates import Estimates
 from longview.model.engine.generation import MAX_THINKING_TOKENS, GenerationConfig, NextLogits, decode_reply
@@ -33,6 +33,7 @@ from longview.model.engine.local_generation import LocalGeneration
 from longview.model.engine.model_shape import MEMORY_SHARE, Speed
 from longview.model.engine.ood import load_ood_detector
 from longview.model.engine.patch_selection import select_patches
+from longview.model.engine.precision_names import Precision
 from longview.model.engine.prefill import FrameBatcher, Prefill
 from longview.model.engine.sampling import Sampler, sampling_config_of
 from longview.model.engine.session_cache import SessionCache

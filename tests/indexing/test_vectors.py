@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from longview.indexing.library import DATABASE, Library
-from longview.indexing.vectors import INDEX_FILE, VectorIndex
+from longview.indexing.library_files import INDEX_FILE
+from longview.indexing.vectors import VectorIndex
 from longview.video.progress import Cancelled, Progress
 from tests.indexing.samples import WordBags, put_captions, sample_entry, sample_events
 

@@ -1,9 +1,10 @@
 """Decoder backends: each is a module with a function `decode` (see `longview.video.backends.base.Backend`)."""
 
 from importlib import import_module
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from longview.video.backends.base import Backend
+if TYPE_CHECKING:
+    from longview.video.backends.base import Backend
 
 BackendName = Literal["pyav", "ffmpeg", "decord"]
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
@@ -12,6 +13,6 @@ FALLBACK: dict[BackendName, BackendName] = {"pyav": "ffmpeg", "ffmpeg": "pyav", 
 """Backend that is tried once if the chosen one cannot read a file, or crashes."""
 
 
-def load_backend(name: BackendName) -> Backend:
+def load_backend(name: BackendName) -> "Backend":
     """Import a backend and its library, and return its `decode` function."""
-    return cast(Backend, import_module(f"{__name__}.{name}").decode)
+    return cast("Backend", import_module(f"{__name__}.{name}").decode)
