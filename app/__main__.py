@@ -9,6 +9,8 @@ from longview.app.cli import CANCELLED_EXIT_CODE
 def main() -> None:
     """Run the command line."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Its threads wait actively for each other, and the products of the sentence encoder are small.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         # The imports take time, in which the user may press Ctrl-C.
         from longview.app.cli.console import run

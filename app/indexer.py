@@ -10,6 +10,7 @@ from typing import Any
 
 from longview.app.errors import BadRequest
 from longview.app.media import END_SLACK_S, MediaStore
+from longview.app.ranges import check_range
 from longview.app.runtime import Runtime
 from longview.app.sources import SOURCES, Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
 from longview.app.watched_file import WatchedFile
@@ -307,16 +308,6 @@ def _report_without_run(job: SourceJob, name: str, decision: Decision) -> Source
 def _printable_name(path: Path) -> str:
     # A file name may contain any character, also line breaks and escape sequences.
     return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"
-
-
-def check_range(start_s: float | None, end_s: float | None) -> None:
-    """Check that an end comes after its start.
-
-    Raises:
-        ImpossiblePlan: the end does not come after the start.
-    """
-    if end_s is not None and end_s <= (start_s or 0.0):
-        raise ImpossiblePlan(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s or 0.0)}).")
 
 
 def requested_span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span | None:

@@ -24,8 +24,8 @@ from longview.model.engine.weight_files import check_demo, check_weights
 from longview.model.errors import SpeechModelNotFound
 from longview.model.screen_text.weights import find_text_model
 from longview.model.speech.weights import find_speech_model
+from longview.video.content_hash import content_hash
 from longview.video.errors import VideoError
-from longview.video.probe import content_hash
 from longview.video.progress import NO_PROGRESS, Progress
 
 Area = Literal["database", "vectors", "caches", "weights", "originals"]

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 from longview.app.cache_limit import CACHE_FOLDERS, CacheLimit
 from longview.app.errors import AppError, BadRequest, NoSpace, VideoGone
+from longview.app.lazy import LazyPart
 from longview.indexing.errors import LibraryFull, LibraryReadOnly, UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, VideoEntry
 from longview.indexing.library_files import delete_inside, files_of, require_id
 from longview.indexing.removals import UPLOADS, RemovedVideo
 from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.video.errors import ImpossiblePlan, VideoError
-from longview.video.guard import check_path
+from longview.video.guard import Limits, check_path
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
@@ -52,11 +53,16 @@ class Cut:
 class MediaStore:
     """The files of one library. Safe for several threads."""
 
-    def __init__(self, library: Library, decoder: "Decoder", cache_bytes: int) -> None:
-        """`cache_bytes`: maximum size of all thumbnails and browser copies, in bytes."""
-        self._library, self._decoder = library, decoder
+    def __init__(self, library: Library, limits: Limits, make_decoder: "Callable[[], Decoder]", cache_bytes: int) -> None:
+        """`make_decoder` is called when the first file is decoded. `cache_bytes`: maximum size of all thumbnails and browser
+        copies, in bytes."""
+        self._library, self._limits, self._make_decoder = library, limits, make_decoder
         self._caches = CacheLimit(library.folder, cache_bytes)
         self._thumbnail_lock = threading.Lock()  # a page of thumbnails would otherwise start as many decoders at once
+
+    @LazyPart
+    def _decoder(self) -> "Decoder":
+        return self._make_decoder()
 
     # -- from paths and references to videos -------------------------------------------------------------------------
 
@@ -66,7 +72,7 @@ class MediaStore:
         Raises:
             VideoError: the file cannot be used. BadRequest: the library cannot store its name.
         """
-        checked_path = check_path(path, self._decoder.limits)
+        checked_path = check_path(path, self._limits)
         content_hash = self._hash(checked_path, progress)
         return self._decoder.probe(checked_path, known_hash=content_hash, progress=progress)
 
@@ -79,7 +85,7 @@ class MediaStore:
         """
         if not is_file_name(reference):
             return self._entry(reference)
-        checked_path = check_path(reference, self._decoder.limits)
+        checked_path = check_path(reference, self._limits)
         video_id = self._hash(checked_path, progress)[:ID_DIGITS]
         try:
             entry = self._library.video(video_id)
@@ -99,7 +105,7 @@ class MediaStore:
             UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
         """
         if reference is not None and is_file_name(reference):
-            path = check_path(reference, self._decoder.limits)
+            path = check_path(reference, self._limits)
             try:
                 return self._library.removals.find(self._hash(path)[:ID_DIGITS])
             except UnknownVideo:
@@ -132,12 +138,12 @@ class MediaStore:
                 path = Path(reference).expanduser().absolute()
                 if entry := next((entry for entry in self._library.videos() if entry.path == path), None):
                     return entry
-            check_path(reference, self._decoder.limits)
+            check_path(reference, self._limits)
         return self._library.video(reference)
 
     def _hash(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
         """Return the content hash of a checked path. The library remembers it by path, size and time of change."""
-        from longview.video.probe import content_hash
+        from longview.video.content_hash import content_hash
 
         require_utf8(path)
         status = path.stat()
@@ -161,7 +167,7 @@ class MediaStore:
                 "`longview relink FOLDER` find it."
             )
         # The settings may allow fewer folders than when it was indexed.
-        check_path(entry.path, self._decoder.limits)
+        check_path(entry.path, self._limits)
         if self._hash(entry.path, progress) != entry.content_hash:
             raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
         return entry.path
@@ -249,7 +255,7 @@ class MediaStore:
             return copy
         video, target = self.probe(entry, progress), self._browser_copy_path(entry)
         with write_errors(target):
-            make_browser_copy(video, target, max_pixels=self._decoder.limits.pixels, progress=progress)
+            make_browser_copy(video, target, max_pixels=self._limits.pixels, progress=progress)
         self._caches.note_write(target)
         return target
 
@@ -316,7 +322,7 @@ class MediaStore:
         with write_errors(target):
             if reencode:
                 first_frame_s = self._frame_start_s(video, span.start_s)
-                cut_reencode(video, span, target, first_frame_s=first_frame_s, max_pixels=self._decoder.limits.pixels)
+                cut_reencode(video, span, target, first_frame_s=first_frame_s, max_pixels=self._limits.pixels)
                 return Cut(target, span)
             key_frames_s = self._decoder.key_frames_around(video, span.start_s)
             if key_frames_s is None:

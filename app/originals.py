@@ -11,9 +11,9 @@ from longview.app.errors import BadRequest
 from longview.indexing.errors import LibraryFull, LibraryReadOnly
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.removals import RemovedVideo
+from longview.video.content_hash import content_hash
 from longview.video.errors import VideoError
 from longview.video.guard import Limits, check_path
-from longview.video.probe import content_hash
 from longview.video.progress import NO_PROGRESS, Progress
 
 

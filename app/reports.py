@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from longview.app.sources import SOURCES, SourceReport
+from longview.app.source_texts import SOURCE_TEXTS as SOURCES
 from longview.video.time_text import format_spans, format_time
 
 if TYPE_CHECKING:
     from longview.app.indexer import IndexResult
+    from longview.app.sources import SourceReport
     from longview.indexing.library import VideoEntry
     from longview.indexing.tracks import Track
 
@@ -30,7 +31,7 @@ def searchable_by(entry: "VideoEntry", *, without: str = "") -> str:
     return " and ".join(source_label(track.source) for track in entry.tracks if track.segment_count and track.source != without)
 
 
-def source_text(report: SourceReport, entry: "VideoEntry") -> str:
+def source_text(report: "SourceReport", entry: "VideoEntry") -> str:
     """Return what came of a source."""
     if report.status == "failed":
         return f"failed: {report.reason}"

@@ -150,13 +150,15 @@ class Longview:
     def media(self) -> "MediaStore":
         """The files of the library."""
         from longview.app.media import MediaStore
+
+        return MediaStore(self.library, self.settings.limits, self._exact_decoder, self.settings.cache_bytes)
+
+    def _exact_decoder(self) -> "Decoder":
+        """Return the decoder for thumbnails and cuts, which are exact, also where the checkpoint gets key frames only."""
         from longview.video.decoder import Decoder
 
         settings = self.settings
-        # Thumbnails and cuts are exact, also where the checkpoint gets key frames only.
-        is_exact = not settings.key_frames_only
-        exact = self.decoder if is_exact else Decoder(settings.limits, backend=settings.backend, processes=1)
-        return MediaStore(self.library, exact, settings.cache_bytes)
+        return Decoder(settings.limits, backend=settings.backend, processes=1) if settings.key_frames_only else self.decoder
 
     @LazyPart
     def indexer(self) -> "Indexer":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from longview.app.errors import VideoGone
-from longview.video.probe import content_hash
+from longview.video.content_hash import content_hash
 from longview.video.progress import NO_PROGRESS, Progress
 
 

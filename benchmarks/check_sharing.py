@@ -20,7 +20,7 @@ from typing import Any
 from longview.app.service import IndexOptions, Longview
 from longview.app.settings import Settings
 from longview.indexing.track import ID_DIGITS
-from longview.video.probe import content_hash
+from longview.video.content_hash import content_hash
 from longview.video.synthetic import render, sample_scene
 
 WORDS = ["harbour", "lantern", "window", "garden", "letter", "bridge", "market", "forest", "kettle", "ribbon", "anchor", "meadow"]

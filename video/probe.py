@@ -1,6 +1,5 @@
 """Metadata of a video file, or of one with only sound: `probe(path)` returns a `VideoInfo`."""
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,15 +16,14 @@ from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
 from longview.video.container import ESTIMATED_CONTAINERS, FFMPEG_ERRORS, first_frame, open_container
+from longview.video.content_hash import content_hash
 from longview.video.display_geometry import display_size, orientation, plausible_pixel_aspect
 from longview.video.durations import FrameTiming, frame_timing, sound_duration, video_duration
 from longview.video.errors import NoFrames, NotAVideo, TooLarge, UnreadableVideo
 from longview.video.guard import Limits, check_duration, check_path, check_stream, may_decode
-from longview.video.progress import NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 
-HASH_BLOCK_BYTES = 1 << 20
 MAX_FPS = 240.0
 """Maximum plausible frame rate, in frames per second."""
 HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
@@ -126,20 +124,6 @@ def require_frames(video: VideoInfo) -> None:
     """
     if not video.has_frames:
         raise NoFrames(f"{video.path.name} has sound but no pictures; choose a file with a video track for this.")
-
-
-def content_hash(path: Path, progress: Progress = NO_PROGRESS) -> str:
-    """Return the BLAKE2b-160 hash of a file's bytes, hexadecimal.
-
-    Raises:
-        Cancelled: the operation was cancelled.
-    """
-    digest = hashlib.blake2b(digest_size=20)
-    with path.open("rb") as file:
-        while block := file.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-            progress.raise_if_cancelled()
-    return digest.hexdigest()
 
 
 def _select_stream(container: InputContainer) -> VideoStream | None:

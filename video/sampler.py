@@ -11,12 +11,14 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from longview.video.errors import ContextTooShort, ImpossiblePlan
-from longview.video.probe import VideoInfo, require_frames
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.video.probe import VideoInfo
 
 PATCH_SIDE_PX = 32
 """Side of the square that becomes one visual token, in pixels: patches of 16, merged 2x2."""
@@ -220,7 +222,7 @@ def fit_grid(width: int, height: int, *, min_tokens: int, max_tokens: int) -> tu
 
 
 def plan_sampling(
-    video: VideoInfo,
+    video: "VideoInfo",
     budget: Budget,
     purpose: Purpose = "qa",
     *,
@@ -242,6 +244,8 @@ def plan_sampling(
         ImpossiblePlan: span, rate, number of frames and budget contradict each other; the message states a possible value.
         NoFrames: the file has only sound.
     """
+    from longview.video.probe import require_frames
+
     require_frames(video)
     trained_range = budget.trained_range
     span = _span(video, start_s, end_s)
@@ -331,7 +335,7 @@ def _limit_frames(
     return min(target_patches, patches)
 
 
-def _span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span:
+def _span(video: "VideoInfo", start_s: float | None, end_s: float | None) -> Span:
     start = 0.0 if start_s is None else start_s
     end = video.duration_s if end_s is None else min(end_s, video.duration_s)
     if start < 0 or start >= video.duration_s:
@@ -341,7 +345,7 @@ def _span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span:
     return Span(start, end)
 
 
-def _frame_periods(video: VideoInfo, trained_range: TrainedRange, purpose: Purpose, fps: float | None) -> tuple[float, float]:
+def _frame_periods(video: "VideoInfo", trained_range: TrainedRange, purpose: Purpose, fps: float | None) -> tuple[float, float]:
     """Return the preferred and the maximum time between two frames, in seconds."""
     if fps is not None:
         min_fps, max_fps = 1 / trained_range.max_frame_period_s, 1 / trained_range.min_frame_period_s

@@ -8,14 +8,16 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
-from tqdm import tqdm
 
 from longview.app.errors import OutputFailed
 from longview.video.progress import ProgressReport
 from longview.video.time_text import format_time
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 BOLD, NOT_BOLD = "\x1b[1m", "\x1b[22m"
 """Control sequences of terminals."""
@@ -101,6 +103,8 @@ class ProgressBar:
 @contextmanager
 def progress_bar() -> Iterator[ProgressBar]:
     """Show the progress of an operation on stderr."""
+    from tqdm import tqdm
+
     layout = "{desc} {percentage:3.0f}%|{bar:30}| {postfix}"
     is_live = sys.stderr.isatty()
     with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not is_live) as bar:

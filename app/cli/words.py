@@ -11,6 +11,7 @@ from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import End, Start, VideoArgument, parse_seconds, resolve_video, span_text
 from longview.app.errors import BadRequest
+from longview.app.ranges import check_range
 from longview.app.reports import count_text
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
@@ -39,8 +40,6 @@ def transcript(
 
     Example: longview transcript 3f2a --start 10:00 --end 12:00
     """
-    from longview.app.indexer import check_range
-
     if source is not None and source not in WORD_SOURCES:
         raise BadRequest(f"There is no transcript of the source {source!r}; choose speech or subtitles.")
     start_s, end_s = parse_seconds(start), parse_seconds(end)

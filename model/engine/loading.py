@@ -20,9 +20,9 @@ from longview.model.engine.devices import devices_of, memory_bytes, memory_error
 from longview.model.engine.fp8 import FP8_METHODS, can_multiply_fp8, may_have_fp8_kernels
 from longview.model.engine.kv_cache import LINEAR_ATTENTION, read_layer_types
 from longview.model.engine.linear_attention import use_cpu_linear_attention
+from longview.model.engine.number_formats import format_times
 from longview.model.engine.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.precision import quantize_linear_layers, use_matrix_vector_products
-from longview.model.engine.number_formats import format_times
 from longview.model.engine.precision_names import Precision
 from longview.model.engine.visual_inputs import use_indexed_deepstack
 from longview.model.engine.weight_files import check_weights

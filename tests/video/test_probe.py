@@ -17,11 +17,12 @@ from longview.video.clips import (
     make_browser_copy,
     thumbnail,
 )
+from longview.video.content_hash import content_hash
 from longview.video.decoder import Decoder
 from longview.video.errors import NoFrames, NotAVideo, TooLarge, UnreadableVideo
 from longview.video.ffmpeg import ffmpeg_path
 from longview.video.guard import Limits
-from longview.video.probe import VideoInfo, content_hash, probe
+from longview.video.probe import VideoInfo, probe
 from longview.video.sampler import Budget, plan_sampling
 from longview.video.timeline import Span
 from tests import ffprobe_oracle, media_samples

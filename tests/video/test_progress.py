@@ -7,9 +7,10 @@ import ffmpeg
 import pytest
 
 from longview.video import progress as progress_module
+from longview.video.content_hash import content_hash
 from longview.video.decoder import Decoder
 from longview.video.ffmpeg import run
-from longview.video.probe import VideoInfo, content_hash
+from longview.video.probe import VideoInfo
 from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Cancelled, Progress
 from longview.video.shots import shot_starts
 from longview.video.synthetic import ShapesEvent, render

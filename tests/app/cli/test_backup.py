@@ -28,7 +28,7 @@ from longview.indexing.library import DATABASE, Library, VideoEntry
 from longview.indexing.processes import this_process
 from longview.indexing.schema import MIGRATIONS
 from longview.indexing.vectors import VectorIndex
-from longview.video.probe import content_hash
+from longview.video.content_hash import content_hash
 from tests.app.samples import file_names
 from tests.app.shell import Shell
 from tests.indexing.samples import WordBags, caption_texts, put_captions, sample_entry, sample_events

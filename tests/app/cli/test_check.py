@@ -11,7 +11,7 @@ from longview.indexing import embedder
 from longview.indexing.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import InvalidEncoder
 from longview.indexing.library import DATABASE, Library, VideoEntry
-from longview.video.probe import content_hash
+from longview.video.content_hash import content_hash
 from tests.app.shell import Shell
 from tests.indexing.samples import put_captions, sample_entry, sample_events
 

@@ -7,7 +7,7 @@ import pytest
 from longview.app.service import Longview
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import DATABASE, Library, VideoEntry
-from longview.video.probe import content_hash
+from longview.video.content_hash import content_hash
 from tests.app.samples import demo_settings
 from tests.app.shell import Shell
 from tests.indexing.samples import caption_texts, matching_texts, put_captions, sample_entry, sample_events

@@ -1,0 +1,20 @@
+"""What reports say of each source's segments, without the sources themselves, which import decoder and models."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SourceTexts:
+    """Texts about the segments of a source, equal to those of its class in `longview.app.sources`."""
+
+    segment_noun: str
+    empty_text: str
+
+
+SOURCE_TEXTS = {
+    "subtitles": SourceTexts("segment", "no subtitles"),
+    "speech": SourceTexts("segment", "no speech"),
+    "screen_text": SourceTexts("line", "no text on screen"),
+    "captions": SourceTexts("event", "no events detected"),
+}
+"""The texts of each source, by its name."""

