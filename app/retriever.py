@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from longview.app.errors import BadRequest, VideoGone
 from longview.app.media import MediaStore
@@ -14,10 +15,12 @@ from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult
 from longview.model.tasks.question import check_length
 from longview.video.errors import VideoError
-from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.video.probe import VideoInfo
 
 log = logging.getLogger(__name__)
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel
 
 from longview.model.engine.checkpoints import Checkpoint
-from longview.video.decoder import TimedFrames
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
 from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.video.decoder import TimedFrames
 
 REPLY_RESERVE_TOKENS = 2048
 """Tokens of every context that are reserved for the chat template, the question and the reply."""
@@ -174,7 +176,7 @@ class Engine(Protocol):
 
     def open_session(
         self,
-        frames: Iterable[TimedFrames],
+        frames: "Iterable[TimedFrames]",
         window: Span,
         *,
         capacity_tokens: int,

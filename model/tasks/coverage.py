@@ -1,11 +1,14 @@
 """Coverage: the part of a video that an answer is based on. Every answer states it, above all "not in this video"."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from longview.model.engine.base import VideoSession
-from longview.video.sampler import SamplingPlan
 from longview.video.time_text import format_spans, format_time
 from longview.video.timeline import Span, merge_spans, subtract_spans
+
+if TYPE_CHECKING:
+    from longview.model.engine.base import VideoSession
+    from longview.video.sampler import SamplingPlan
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class WindowCoverage:
 class CoverageTracker:
     """Collects the coverage of a plan, window by window."""
 
-    def __init__(self, plan: SamplingPlan, *, key_frames_only: bool = False) -> None:
+    def __init__(self, plan: "SamplingPlan", *, key_frames_only: bool = False) -> None:
         """`key_frames_only`: only key frames are decoded, so that the patch period is that of the sessions, not of the plan."""
         self._patch_period_s = plan.patch_period_s
         self._key_frames_only = key_frames_only
@@ -84,7 +87,7 @@ class CoverageTracker:
         """Note a window that is out-of-distribution; return what it adds."""
         return self.add_window(WindowCoverage(span, is_readable=False, is_out_of_distribution=True))
 
-    def add(self, session: VideoSession, *, is_readable: bool = True) -> WindowCoverage:
+    def add(self, session: "VideoSession", *, is_readable: bool = True) -> WindowCoverage:
         """Add the window of a session after its reply, and return what it adds.
 
         `is_readable`: the reply was complete and could be parsed.
@@ -120,7 +123,7 @@ class CoverageTracker:
         )
 
 
-def max_gap_s(session: VideoSession) -> float:
+def max_gap_s(session: "VideoSession") -> float:
     """Return the longest time between two frames of a session, or from its last frame to the window's end, in seconds."""
     times_s = [time_s for patch in session.patches for time_s in (patch.first_frame_s, patch.last_frame_s)]
     return max(after - before for before, after in zip(times_s, [*times_s[1:], session.window.end_s], strict=True))

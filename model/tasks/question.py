@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from longview.model.engine.base import ChatTurn, VideoSession
 from longview.model.errors import InvalidQuestion
 from longview.video.time_text import TimeReference, find_times, format_time, replace_times
 from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.model.engine.base import ChatTurn, VideoSession
 
 MAX_QUESTION_CHARACTERS = 2000
 """Maximum length of a question or query. It is compared with all passages, and stands in the prompt with the frames."""
@@ -55,7 +58,7 @@ class Question:
         """The thing whose time the question asks for, if it names no time itself."""
         return None if self._times else when_query(self.text)
 
-    def in_seconds(self, session: VideoSession | None = None) -> str:
+    def in_seconds(self, session: "VideoSession | None" = None) -> str:
         """Return the question with its times in seconds, as timestamps state them.
 
         With a session the times are on its clock, and a single time becomes the nearest timestamp.
@@ -72,7 +75,7 @@ class Question:
 
         return replace_times(self.text, self._times, words_of)
 
-    def nearest_timestamp(self, session: VideoSession) -> float:
+    def nearest_timestamp(self, session: "VideoSession") -> float:
         """Return the timestamp of a session that is nearest to the time in the question, in seconds on the session's clock."""
         requested_s = (self.timestamp_s or 0.0) - session.clock_offset_s
         return min((patch.timestamp_s for patch in session.patches), key=lambda timestamp_s: abs(timestamp_s - requested_s))
@@ -112,7 +115,7 @@ def shift_times(text: str, by_s: float) -> str:
     return replace_times(text, find_times(text, duration_s=float("inf")), words_of)
 
 
-def recent_turns(history: Sequence[ChatTurn], question: str) -> list[ChatTurn]:
+def recent_turns(history: "Sequence[ChatTurn]", question: str) -> "list[ChatTurn]":
     """Return the latest turns that fit beside the question, oldest first."""
     turns: list[ChatTurn] = []
     remaining = MAX_HISTORY_BYTES - len(question.encode())
