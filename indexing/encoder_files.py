@@ -29,7 +29,7 @@ _TRAINER_SPEC, _CHARSMAP = 3, 2
 """Numbers of the fields with the character map of the normaliser, which older versions of sentencepiece have written there."""
 
 
-class Backend(NumpyBackend):  # type: ignore[misc]
+class Backend(NumpyBackend):
     """The package's computation, with a table that is unpacked block by block."""
 
     def __init__(self, weights: bytes, tokenizer_model: bytes) -> None:
@@ -80,7 +80,7 @@ class _LazyTable:
         return block
 
 
-class Tokenizer(UsePureTokenizer):  # type: ignore[misc]
+class Tokenizer(UsePureTokenizer):
     """The package's tokenizer, which makes its table of beginnings after many characters only.
 
     The table ends the search for a piece early. Without it, the search goes on to the longest piece, and finds the same ones.

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from longview.app.__main__ import load_verbs
-from longview.app.cli.console import cli
+from longview.app.cli.group import cli
 from longview.app.settings import OLD_NAMES, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -15,7 +14,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-load_verbs()
 VERBS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
 PACKAGES = ("app", "indexing", "model", "ui", "video")
 

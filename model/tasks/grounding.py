@@ -10,13 +10,13 @@ from longview.model.tasks.coverage import CoverageTracker
 from longview.model.tasks.replies import TimeRange
 from longview.model.tasks.reply_forms import parse_spans
 from longview.video.errors import UnreadableVideo
-from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import Purpose, SamplingPlan, Window
 from longview.video.timeline import Span
 
 if TYPE_CHECKING:
     from longview.model.engine.sessions import SessionPool
+    from longview.video.probe import VideoInfo
 
 MAX_GROUNDING_TOKENS = 512
 PLANNING_PROGRESS_SHARE = 0.05
@@ -34,7 +34,7 @@ MIN_SAME_EVENT_IOU = 0.2
 
 def open_windows(
     pool: "SessionPool",
-    video: VideoInfo,
+    video: "VideoInfo",
     plan: SamplingPlan,
     coverage: CoverageTracker,
     *,
@@ -58,7 +58,7 @@ def open_windows(
 
 def open_decodable_windows(
     pool: "SessionPool",
-    video: VideoInfo,
+    video: "VideoInfo",
     plan: SamplingPlan,
     coverage: CoverageTracker,
     *,
@@ -92,7 +92,7 @@ def open_decodable_windows(
 
 def open_clip(
     pool: "SessionPool",
-    video: VideoInfo,
+    video: "VideoInfo",
     around: Span,
     *,
     purpose: Purpose = "refine",
@@ -114,7 +114,7 @@ def open_clip(
     return sessions, coverage
 
 
-def clip_plan(pool: "SessionPool", video: VideoInfo, around: Span, *, purpose: Purpose = "refine") -> SamplingPlan:
+def clip_plan(pool: "SessionPool", video: "VideoInfo", around: Span, *, purpose: Purpose = "refine") -> SamplingPlan:
     """Return the plan of the clip that shows a span, clamped to the video."""
     inside = Span(max(0.0, math.floor(around.start_s * 10) / 10), min(video.duration_s, around.end_s))
     return pool.planner.plan(video, purpose, span=inside)

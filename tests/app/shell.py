@@ -10,10 +10,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from longview.app.__main__ import load_verbs
-from longview.app.cli.console import cli
-
-load_verbs()
+from longview.app.cli.group import cli
 
 
 def environment(library: Path, **variables: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from longview.app import model_advice
 from longview.app import settings as settings_module
 from longview.app.cli import models as cli_models
-from longview.app.cli.console import cli
+from longview.app.cli.group import cli
 from longview.app.settings import Settings
 from longview.model.engine.machine import Machine
 from longview.model.hub.cache import repository_folder

@@ -9,7 +9,6 @@ import torch
 from longview.app.runtime import Runtime
 from longview.app.settings import Settings
 from longview.indexing.library import Library
-from longview.video.decoder import Decoder
 from tests.random_checkpoints import save_random_checkpoint
 
 
@@ -27,7 +26,6 @@ from tests.random_checkpoints import save_random_checkpoint
 def test_eight_bits_count_only_where_they_have_an_effect(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    decoder: Decoder,
     settings: dict[str, Any],
     accelerator: str | None,
     is_int8: bool,
@@ -35,5 +33,5 @@ def test_eight_bits_count_only_where_they_have_an_effect(
     save_random_checkpoint(tmp_path / "checkpoint", "dense")
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: accelerator and torch.device(accelerator))
     chosen = Settings(library=tmp_path / "library", **{"model": str(tmp_path / "checkpoint")} | settings)
-    runtime = Runtime(chosen, Library(chosen.library), decoder)
+    runtime = Runtime(chosen, Library(chosen.library))
     assert runtime.caption_options_fields()["int8"] is is_int8

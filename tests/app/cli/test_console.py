@@ -1,20 +1,16 @@
 """What all verbs share: version, first steps, options, wrong usage and settings of earlier versions."""
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import typer
 
-from longview.app.__main__ import load_verbs
-from longview.app.cli.console import cli
+from longview.app.cli.group import cli
 from tests.app.shell import Shell
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
-load_verbs()
 VERBS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
 SHARED_OPTIONS = {"--json", "--model", "--server", "--backend", "--key-frames-only", "--speech-model", "--library", "--verbose"}
 ALWAYS = {"--library", "--verbose"}
@@ -89,9 +85,3 @@ def test_old_library_variable_never_shows_an_empty_library(shell: Shell, tmp_pat
     completed = shell.run("list", code=1, LONGVIEW_LIBRARY="", LONGVIEW_HOME=str(tmp_path))
     assert completed.stdout == ""
     assert "LONGVIEW_HOME is now called LONGVIEW_LIBRARY" in completed.stderr
-
-
-def test_the_command_starts_without_torch_and_gradio() -> None:
-    load = "import sys, longview.app.__main__ as main; main.load_verbs()"
-    script = load + "; print(*{'torch', 'transformers', 'gradio'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == ""
