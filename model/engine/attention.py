@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import AttentionInterface
 
 from longview.model.engine.attention_kernels import KERNELS, QueryRows, attend_in_splits, kernel_for, merge_partial
+from longview.model.engine.transformers_names import AttentionInterface
 
 TEXT_ATTENTION, VISION_ATTENTION = "longview_text", "longview_vision"
 ROWS_PER_BLOCK = 128

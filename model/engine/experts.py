@@ -7,7 +7,8 @@ weights of every token.
 """
 
 import torch
-from transformers.integrations.moe import ExpertsInterface, batched_mm_experts_forward, grouped_mm_experts_forward
+
+from longview.model.engine.transformers_names import ExpertsInterface, batched_mm_experts_forward, grouped_mm_experts_forward
 
 EXPERTS = "longview_experts"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.integrations.finegrained_fp8 import FP8Experts, FP8Linear, replace_with_fp8_linear
-from transformers.quantizers.auto import AutoQuantizationConfig
+
+from longview.model.engine.transformers_names import AutoQuantizationConfig, FP8Experts, FP8Linear, replace_with_fp8_linear
 
 log = logging.getLogger(__name__)
 

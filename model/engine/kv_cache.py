@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin
 
 from longview.model.engine.linear_state import LinearState, LinearStateLayer
+from longview.model.engine.transformers_names import Cache, CacheLayerMixin
 from longview.model.errors import ContextOverflow, InvalidCheckpoint
 
 FULL_ATTENTION, LINEAR_ATTENTION = "full_attention", "linear_attention"

@@ -5,7 +5,8 @@ fixed size. No token can be removed from them, so a crop restores a copy that wa
 """
 
 import torch
-from transformers.cache_utils import LinearAttentionLayer
+
+from longview.model.engine.transformers_names import LinearAttentionLayer
 
 LinearState = tuple[torch.Tensor, torch.Tensor]
 """Inputs of the convolution (1, channels, kernel size), and the recurrent matrices (1, heads, key size, value size), float32."""

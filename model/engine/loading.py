@@ -10,9 +10,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-from transformers.quantizers import AutoHfQuantizer
-from transformers.utils import logging as transformers_logging
 
 from longview.model.engine import attention, experts
 from longview.model.engine.checkpoints import Checkpoint
@@ -24,6 +21,13 @@ from longview.model.engine.number_formats import format_times
 from longview.model.engine.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.precision import quantize_linear_layers, use_matrix_vector_products
 from longview.model.engine.precision_names import Precision
+from longview.model.engine.transformers_names import (
+    AutoConfig,
+    AutoHfQuantizer,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    transformers_logging,
+)
 from longview.model.engine.visual_inputs import use_indexed_deepstack
 from longview.model.engine.weight_files import check_weights
 from longview.model.errors import InvalidCheckpoint, OutOfMemory

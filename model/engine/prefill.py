@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers.video_utils import VideoMetadata
 
 from longview.model.engine.base import TemporalPatch
 from longview.model.engine.kv_cache import PreallocatedCache
 from longview.model.engine.ood import OODDetector, window_score
+from longview.model.engine.transformers_names import VideoMetadata
 from longview.model.engine.visual_inputs import send_to_device, vision_positions
 from longview.video.decoder import TimedFrames
 from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX

@@ -8,8 +8,14 @@ import hashlib
 from typing import Any
 
 import torch
-from transformers import LogitsProcessorList, MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from longview.model.engine.transformers_names import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 from longview.model.errors import InvalidCheckpoint
 
 

@@ -7,7 +7,8 @@ from types import MethodType
 from typing import Any
 
 import torch
-from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
+
+from longview.model.engine.transformers_names import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 
 def send_to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

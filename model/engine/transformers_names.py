@@ -1,0 +1,33 @@
+"""All that Longview uses of transformers. Only this module imports it, so that one thread imports it and others wait.
+
+transformers imports its parts when they are first asked for, in circles. Of two threads that do so at once, one gets a part that
+is not complete, and fails. While a module is being imported, Python lets other threads wait for it.
+"""
+
+from transformers import (
+    AttentionInterface,
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionLayer
+from transformers.integrations.finegrained_fp8 import FP8Experts, FP8Linear, replace_with_fp8_linear
+from transformers.integrations.moe import ExpertsInterface, batched_mm_experts_forward, grouped_mm_experts_forward
+from transformers.quantizers import AutoHfQuantizer
+from transformers.quantizers.auto import AutoQuantizationConfig
+from transformers.utils import logging as transformers_logging
+from transformers.video_utils import VideoMetadata
+from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
+
+__all__ = [
+    "AttentionInterface", "AutoConfig", "AutoHfQuantizer", "AutoModelForImageTextToText", "AutoProcessor",
+    "AutoQuantizationConfig", "Cache", "CacheLayerMixin", "ExpertsInterface", "FP8Experts", "FP8Linear", "LinearAttentionLayer",
+    "LogitsProcessorList", "MinPLogitsWarper", "TemperatureLogitsWarper", "TopKLogitsWarper", "TopPLogitsWarper", "VideoMetadata",
+    "batched_mm_experts_forward", "get_vision_interpolation_indices_and_weights", "get_vision_position_ids",
+    "grouped_mm_experts_forward", "replace_with_fp8_linear", "transformers_logging",
+]  # fmt: skip
