@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from longview.app.browser_copies import BrowserCopies, BrowserCopy
+from longview.app.browser_copies import BrowserCopies
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, NoSpace
 from longview.app.folder_watch import media_files
+from longview.app.preparations import Preparation
 from longview.app.service import IndexOptions, Longview
 from longview.app.upload_cache import UploadCache
 from longview.indexing.errors import LibraryUnusable
@@ -20,7 +21,9 @@ from longview.video.progress import Cancelled, Progress
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
-"""Interval at which a worker without a job looks at the queue, in seconds: other processes add to it, too."""
+"""Interval at which a worker without a job looks whether another process has written to the library, in seconds."""
+FULL_POLL_S = 5.0
+"""Interval at which such a worker reads the queue in any case, in seconds: a process that is gone writes nothing."""
 STATE_S = 0.25
 """Maximum age of the state that pages see, in seconds."""
 MAX_ENDED = 100
@@ -46,6 +49,7 @@ class Jobs:
         """`starts`: whether the workers take jobs at once; otherwise from `start` on."""
         self._app, self._runner, self._queue = app, app.jobs, app.library.jobs
         self.browser_copies = BrowserCopies(app.media)
+        self._preparations: list[Preparation] = []
         self.uploads = UploadCache(app.library.folder, max_upload_bytes=app.settings.max_upload_bytes)
         self._closing = threading.Event()
         self._pauses = False
@@ -92,6 +96,10 @@ class Jobs:
         options = IndexOptions(title=Path(upload_name).stem, accepts_long=accepts_long)
         return self._added(self._runner.add(stored, options, title=upload_name))
 
+    def add(self, path: Path, options: IndexOptions, *, title: str) -> QueuedJob:
+        """Add a file to the queue with options; see `JobRunner.add`."""
+        return self._added(self._runner.add(path, options, title=title))
+
     def index_folder(self, folder: Path, *, accepts_long: bool = False) -> FolderAddition:
         """Add the media files below a folder to the queue; they give way to files that a person names.
 
@@ -120,16 +128,22 @@ class Jobs:
         Raises:
             VideoError: the file is not where it was. LibraryUnusable: the library cannot be written.
         """
-        return self._added(self._runner.add(entry.path, CAPTION_AGAIN, title=entry.title))
+        return self.add(entry.path, CAPTION_AGAIN, title=entry.title)
 
     def captioning_job(self, entry: VideoEntry) -> QueuedJob | None:
         """Return the job of `caption_again` that waits or runs; None if there is none."""
         jobs = (job for job in self.jobs() if job.status in ("waiting", "running") and job.options == {"sources": ["captions"]})
         return next((job for job in jobs if job.video_id == entry.video_id or job.path == entry.path), None)
 
-    def prepare_for_browser(self, entry: VideoEntry) -> BrowserCopy:
+    def prepare_for_browser(self, entry: VideoEntry) -> Preparation:
         """Return the browser copy of a video that is being made, or that could not be made; begin it if there is none."""
         return self.browser_copies.prepare(entry)
+
+    def show_preparation(self, preparation: Preparation) -> None:
+        """Show something on the pages that another thread prepares; `stop` cancels it."""
+        self._preparations.append(preparation)
+        if self.is_closed:
+            preparation.progress.cancel()
 
     # -- the state -----------------------------------------------------------------------------------------------------
 
@@ -178,10 +192,16 @@ class Jobs:
         with self._lock:
             return (*self._ended_video_ids, *(copy.video_id for copy in self.browser_copies.ended()))
 
-    def latest_ended(self) -> QueuedJob | BrowserCopy | None:
-        """Return the job that has ended last since this server started, or else a browser copy that could not be made."""
+    def latest_ended(self) -> QueuedJob | Preparation | None:
+        """Return the job that has ended last since this server started, or else a file that could not be prepared."""
         ended = (job for job in self.jobs() if job.job_id == self._latest_ended_id)
-        return next(ended, None) or next((copy for copy in self.browser_copies.ended() if copy.status == "failed"), None)
+        prepared = (*self._preparations, *self.browser_copies.ended())
+        return next(ended, None) or next((item for item in prepared if item.status == "failed"), None)
+
+    def unfinished_preparations(self) -> tuple[Preparation, ...]:
+        """Return the files that are being prepared beside the queue."""
+        own = (item for item in self._preparations if not item.ended_event.is_set())
+        return (*own, *self.browser_copies.unfinished())
 
     def is_indexing(self, video_id: str) -> bool:
         """Whether a running job has partial results of a video."""
@@ -237,7 +257,7 @@ class Jobs:
             self._closing.set()
         self._wake.set()
         self.browser_copies.close()
-        for progress in list(self._running.values()):
+        for progress in [*self._running.values(), *(item.progress for item in self._preparations)]:
             progress.cancel()
 
     def close(self, *, pauses: bool = False, wait_s: float = 0.0) -> None:
@@ -252,10 +272,18 @@ class Jobs:
             if worker.ident is not None:
                 worker.join(max(0.0, deadline - time.monotonic()))
 
+    def _wait_for_change(self, mark: object) -> None:
+        """Wait until a job may be there that was not when the library's files had this mark."""
+        deadline_s = time.monotonic() + FULL_POLL_S
+        while not self._wake.wait(POLL_S) and self._queue.mark() == mark and time.monotonic() < deadline_s:
+            pass
+
     def _work(self) -> None:
         """Run one job after another until the server stops."""
         while not self.is_closed:
             self._wake.clear()
+            # What is written from here on is looked at again.
+            mark = self._queue.mark()
             try:
                 job = self._runner.claim_next()
             except LibraryUnusable as error:
@@ -268,7 +296,7 @@ class Jobs:
                 self._closing.wait(UNUSABLE_S)
                 continue
             if job is None:
-                self._wake.wait(POLL_S)
+                self._wait_for_change(mark)
                 continue
             progress = Progress()
             with self._lock:

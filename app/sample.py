@@ -1,34 +1,37 @@
 """The samples of an empty library: five minutes of coloured shapes, rendered on first use, and a narrated slide show.
 
-They are files of the library folder, and not of the package, because an upgrade replaces the package.
+They are made while the server runs already, and indexed by its queue. They are files of the library folder, and not of the
+package, because an upgrade replaces the package.
 """
 
+import logging
 import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from longview.app.job_runner import STOPPED
+from longview.app.jobs import Jobs
 from longview.app.media import write_errors
+from longview.app.preparations import Preparation
 from longview.app.service import IndexOptions, Longview
-from longview.app.streams import Stream
-from longview.model.tasks.events import PartialResult
+from longview.indexing.job import CRASHED
 from longview.video.atomic import atomic_write
 from longview.video.progress import Progress
 from longview.video.synthetic import render, sample_events
 
+log = logging.getLogger(__name__)
+
 FOLDER = "samples"
 """Folder of the library with the samples."""
 PENDING = "pending.txt"
-"""File beside the samples with the names of those that are not indexed yet, one per line; empty once all of them are."""
+"""File beside the samples with the names of those that are not in the queue yet, one per line; empty once all of them are."""
 PACKAGED = Path(__file__).parent / "samples"
 """Folder of the package with the narrated sample and its card."""
 DURATION_S = 300.0
 EVENTS = 12
 SEED = 7
 FPS = 15.0
-FILE_SHARE = 0.3
-"""Share of a sample's progress for its file; the rest is for indexing."""
 
 
 @dataclass(frozen=True)
@@ -59,34 +62,43 @@ SHAPES = Sample(
     "sample-shapes.mp4", "Sample: coloured shapes", "Rendering a sample video of five minutes", _render_shapes, ("captions",)
 )
 SLIDES = Sample("narrated-slides.mp4", "Sample: how a lighthouse works", "Copying the narrated sample", _copy_slides)
-SAMPLES = (SHAPES, SLIDES)
-"""The samples in the order in which they are added. The page opens the last one: its words are found by a first search."""
+SAMPLES = (SLIDES, SHAPES)
+"""The samples in the order in which they are added: first the one whose file only has to be copied."""
 
 
-def add_samples(app: Longview, samples: Sequence[Sample] = SAMPLES) -> Stream[None]:
-    """Add the samples to an empty library, and index them with all sources.
+def add_samples(app: Longview, jobs: Jobs, samples: Sequence[Sample] = SAMPLES) -> None:
+    """Make the samples of an empty library, and add them to the queue of its server.
 
-    If the first start was interrupted, the next one adds what is missing. A library with other videos stays as it is, and so does
-    one from which the user has removed the samples.
+    Pages show what is made. If the first start was interrupted, the next one adds what is missing, and lets interrupted jobs of
+    the samples go on. A library with other videos stays as it is, and so does one from which the user has removed the samples.
     """
-
-    def operation(progress: Progress) -> Generator[PartialResult[Any], None, None]:
-        folder = app.library.folder / FOLDER
-        pending = _pending_samples(app, folder, samples)
-        for number, (sample, step) in enumerate(zip(pending, progress.steps(len(pending)), strict=True)):
+    folder = app.library.folder / FOLDER
+    _resume(app, folder)
+    pending = _pending_samples(app, folder, samples)
+    for number, sample in enumerate(pending):
+        preparation = Preparation(sample.title, f"Preparing “{sample.title}”")
+        jobs.show_preparation(preparation)
+        with preparation.running():
             path = folder / sample.name
-            making = step.child(0.0, FILE_SHARE, sample.stage)
             if not path.exists():
-                sample.make(path, making)
-            options = IndexOptions(title=sample.title, sources=sample.sources)
-            yield from app.indexer.index(path, options, progress=step.child(FILE_SHARE, 1.0))
+                sample.make(path, preparation.progress.child(0.0, 1.0, sample.stage))
+            jobs.add(path, IndexOptions(title=sample.title, sources=sample.sources), title=sample.title)
             _write_pending(folder, pending[number + 1 :])
+        if preparation.status == "failed":
+            log.warning("%s: %s", sample.title, preparation.reason)
+            return
 
-    return Stream(operation)
+
+def _resume(app: Longview, folder: Path) -> None:
+    """Let the jobs of samples wait for their turn again that were interrupted with their server, and not by their buttons."""
+    for job in app.library.jobs.jobs(ended_limit=0):
+        is_interrupted = (job.status, job.reason) == ("paused", STOPPED) or (job.status, job.error_code) == ("failed", CRASHED)
+        if job.path.parent == folder and is_interrupted:
+            app.library.jobs.retry(job.job_id)
 
 
 def _pending_samples(app: Longview, folder: Path, samples: Sequence[Sample]) -> Sequence[Sample]:
-    """Return the samples that are still to be indexed, and remember them before the first one is."""
+    """Return the samples that are still to be added, and remember them before the first one is."""
     file = folder / PENDING
     has_started = file.exists()
     if any(entry.path.parent != folder or not has_started for entry in app.videos()):

@@ -262,8 +262,7 @@ class Longview:
         return self._runtime.text_model
 
     def warm_up(self) -> None:
-        """Load checkpoint and encoder now, so that the first question does not wait for them."""
-        _ = self.pool
+        """Load the sentence encoder now, so that the first search does not wait for it."""
         self.vectors.search("", limit=1)
 
     def provenance(self, plan: "SamplingPlan | None") -> Provenance:

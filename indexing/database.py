@@ -182,6 +182,17 @@ class Database:
                 raise
             db.execute("COMMIT")
 
+    def mark(self) -> object:
+        """Return a mark of the files, which is another one after each transaction of any process. No connection is opened."""
+        times: list[tuple[int, int] | None] = []
+        for path in (self.path, self.path.with_name(f"{DATABASE}-wal")):
+            try:
+                status = path.stat()
+                times.append((status.st_mtime_ns, status.st_size))
+            except OSError:
+                times.append(None)
+        return times
+
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """Provide a connection for reading, which is closed in the end.

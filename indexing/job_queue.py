@@ -215,6 +215,10 @@ class JobQueue:
 
     # -- running -------------------------------------------------------------------------------------------------------
 
+    def mark(self) -> object:
+        """Return a mark of the library's files, which is another one after each change of the queue; see `Database.mark`."""
+        return self._database.mark()
+
     def claim_next(
         self, owner: str, settings: Mapping[str, Any], *, accepts: Callable[[QueuedJob], bool] = lambda _: True
     ) -> QueuedJob | None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from longview.app.browser_copies import BrowserCopy
 from longview.app.errors import LibraryUnusable
 from longview.app.jobs import Jobs
+from longview.app.preparations import Preparation
 from longview.app.service import Longview, QueuedJob
 from longview.ui import render
 
@@ -81,7 +81,7 @@ class QueueView:
     def _line(self, jobs: Sequence[QueuedJob]) -> str:
         """Render the line that shows what runs, else what has ended last since the server started."""
         active = [job for job in jobs if job.status in ("running", "waiting")]
-        shown: list[QueuedJob | BrowserCopy] = [*active, *self._jobs.browser_copies.unfinished()]
+        shown: list[QueuedJob | Preparation] = [*active, *self._jobs.unfinished_preparations()]
         return render.job(shown[0] if shown else self._jobs.latest_ended(), waiting=max(0, len(shown) - 1))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from longview.app.browser_copies import BrowserCopy
 from longview.app.job_text import detail_text, job_title, state_text
+from longview.app.preparations import Preparation
 from longview.app.reports import contents_text, source_label
 from longview.app.retriever import VERIFIED_SOURCES
 from longview.app.service import (
@@ -173,13 +173,11 @@ def library_table(
     return _render("library_table", entries=entries, outdated_ids=outdated_ids, missing_ids=missing_ids, removed=removed)
 
 
-def job(current: QueuedJob | BrowserCopy | None, *, waiting: int = 0) -> str:
+def job(current: QueuedJob | Preparation | None, *, waiting: int = 0) -> str:
     """Render the state of a job in one line (stage, percent, remaining time, or how it ended), and how many wait for it."""
     if current is None:
         return ""
-    action = f"Preparing a browser-compatible copy of {current.title}"
-    if isinstance(current, QueuedJob):
-        action = job_title(current)
+    action = job_title(current) if isinstance(current, QueuedJob) else current.action
     return _render("job", job=current, title=action, waiting=waiting)
 
 

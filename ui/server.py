@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import functools
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated, Literal, TypeVar
 
@@ -23,12 +25,14 @@ from starlette.types import ASGIApp
 from longview.app.errors import EXPECTED_ERRORS, PortBusy
 from longview.app.housekeeping import run_hourly
 from longview.app.jobs import Jobs
+from longview.app.sample import add_samples
 from longview.app.service import FORMATS, ExportFormat, Longview
 from longview.app.streams import MAX_CANCEL_S
 from longview.ui.access import OwnSiteOnly
 from longview.ui.inputs import CheckedInputs
 from longview.ui.page import ASSETS, THEME, build
 from longview.ui.queue_view import QueueState, QueueView
+from longview.ui.request_pace import RequestPace
 from longview.ui.uploads import UPLOAD_ROUTE, UploadRoute
 from longview.ui.watch_tab import is_id
 
@@ -39,6 +43,8 @@ HOST = "127.0.0.1"
 MAX_PORTS = 50
 EVENTS_POLL_S = 0.25
 """Interval at which the jobs are checked for changes to send to an open page, in seconds. Without a change nothing is sent."""
+TICK_S = 1.0
+"""Interval at which the time in the headers of replies is renewed, in seconds."""
 MAX_SHUTDOWN_S = 1
 """Maximum time that the server waits for open connections when it stops, in seconds."""
 MAX_TIME_MS = 1000 * 3600 * 24 * 365
@@ -78,7 +84,7 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
     if os.access(app.library.folder, os.W_OK):
         os.environ["GRADIO_TEMP_DIR"] = str(jobs.uploads.folder)
     page = build(app, jobs)
-    view = QueueView(app, jobs)
+    view, pace = QueueView(app, jobs), RequestPace(page)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None, openapi_url=None)
     web.post(UPLOAD_ROUTE, response_model=None)(UploadRoute(jobs.uploads, page.upload_file_set).__call__)
 
@@ -128,6 +134,7 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
         async def changes() -> AsyncIterator[str]:
             sent: QueueState | None = None
             while not jobs.is_closed:
+                pace.quicken()
                 state = await asyncio.to_thread(view.state)
                 if state != sent:
                     yield f"data: {state.message(sent)}\n\n"
@@ -172,8 +179,10 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
     return OwnSiteOnly(web)
 
 
-def serve(app: Longview, port: int | None) -> None:
+def serve(app: Longview, port: int | None, *, with_samples: bool = False) -> None:
     """Serve until interrupted. Without an explicit port, the next free port is used if the default port is busy.
+
+    `with_samples`: whether an empty library gets the sample videos, while the page is open already.
 
     Raises:
         PortBusy: the explicit port is in use; the message names the next free port.
@@ -190,7 +199,7 @@ def serve(app: Longview, port: int | None) -> None:
     housekeeping_args = (app.library, app.settings.cache_bytes, stopping)
     threading.Thread(target=run_hourly, args=housekeeping_args, daemon=True).start()
     config = uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=MAX_SHUTDOWN_S)
-    server = _Server(config, app, jobs)
+    server = _Server(config, app, jobs, with_samples=with_samples)
     if app.notice:
         print(app.notice, file=sys.stderr)
     print(f"Longview is open at http://{HOST}:{free}", flush=True)
@@ -203,17 +212,27 @@ def serve(app: Longview, port: int | None) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that cancels its jobs as soon as it is asked to stop."""
+    """A server that cancels its jobs as soon as it is asked to stop, and that does nothing while nothing is asked of it."""
 
-    def __init__(self, config: uvicorn.Config, app: Longview, jobs: Jobs) -> None:
+    def __init__(self, config: uvicorn.Config, app: Longview, jobs: Jobs, *, with_samples: bool) -> None:
         super().__init__(config)
-        self._app, self._jobs = app, jobs
+        self._app, self._jobs, self._with_samples = app, jobs, with_samples
+        self._wakes: Callable[[], object] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and only then load the models and begin with the jobs."""
+        """Listen, and only then begin with the jobs."""
         await super().startup(sockets)
         if not self.should_exit:
-            threading.Thread(target=_begin, args=(self._app, self._jobs), daemon=True).start()
+            threading.Thread(target=_begin, args=(self._app, self._jobs, self._with_samples), daemon=True).start()
+
+    async def main_loop(self) -> None:
+        """Wait until the server is asked to stop. uvicorn's own loop looks ten times a second."""
+        loop, is_asked = asyncio.get_running_loop(), asyncio.Event()
+        self._wakes = functools.partial(loop.call_soon_threadsafe, is_asked.set)
+        while not await self.on_tick(0):
+            # Each round renews the time in the headers of the replies.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(is_asked.wait(), TICK_S)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second signal ends all connections at once.
@@ -225,6 +244,7 @@ class _Server(uvicorn.Server):
         # Open pages hold connections, and uvicorn reports each of them that it has to end.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
+        self._wakes()
 
 
 def next_free_port(first: int) -> int:
@@ -246,17 +266,19 @@ def next_free_port(first: int) -> int:
     raise PortBusy(f"Ports {first} to {first + MAX_PORTS - 1} are all in use; choose one with --port.")
 
 
-def _begin(app: Longview, jobs: Jobs) -> None:
-    """Load the models, and then begin with the jobs: of two threads that import transformers at once, one fails."""
-    try:
-        app.warm_up()
-    except EXPECTED_ERRORS as error:
-        log.warning("%s", error)
-    except Exception:
-        # What needs the models says so again, and the rest of a job does not need them.
-        log.exception("the models cannot be loaded")
+def _begin(app: Longview, jobs: Jobs, with_samples: bool) -> None:
+    """Begin with the jobs, add the samples, and load what a search needs. The checkpoint is loaded for the first who needs it."""
     if not jobs.is_closed:
         jobs.start()
+    for step in (functools.partial(add_samples, app, jobs) if with_samples else None, app.warm_up):
+        try:
+            if step is not None and not jobs.is_closed:
+                step()
+        except EXPECTED_ERRORS as error:
+            log.warning("%s", error)
+        except Exception:
+            # What needs it says so again.
+            log.exception("the server cannot be prepared")
 
 
 def _full_id(video_id: str) -> str:

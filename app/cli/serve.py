@@ -21,15 +21,12 @@ def serve(
 
     Example: longview serve
     """
-    from longview.app.sample import add_samples
     from longview.ui.server import serve as start
 
-    if sample:
-        context.follow(add_samples(context.app))
     jobs = context.app.library.jobs.jobs(ended_limit=0)
     if paused := sum(job.status == "paused" for job in jobs):
         write_err(f"{count_text(paused, 'file')} paused in the queue; the page or `longview jobs retry --all` goes on.")
     try:
-        start(context.app, port)
+        start(context.app, port, with_samples=sample)
     except KeyboardInterrupt:
         stop(as_json=False, message=STOPPED_SERVE)
