@@ -69,11 +69,10 @@ SAMPLES = (SLIDES, SHAPES)
 def add_samples(app: Longview, jobs: Jobs, samples: Sequence[Sample] = SAMPLES) -> None:
     """Make the samples of an empty library, and add them to the queue of its server.
 
-    Pages show what is made. If the first start was interrupted, the next one adds what is missing, and lets interrupted jobs of
-    the samples go on. A library with other videos stays as it is, and so does one from which the user has removed the samples.
+    Pages show what is made. If the first start was interrupted, the next one adds what is missing. A library with other videos
+    stays as it is, and so does one from which the user has removed the samples.
     """
     folder = app.library.folder / FOLDER
-    _resume(app, folder)
     pending = _pending_samples(app, folder, samples)
     for number, sample in enumerate(pending):
         preparation = Preparation(sample.title, f"Preparing “{sample.title}”")
@@ -89,8 +88,9 @@ def add_samples(app: Longview, jobs: Jobs, samples: Sequence[Sample] = SAMPLES) 
             return
 
 
-def _resume(app: Longview, folder: Path) -> None:
+def resume_samples(app: Longview) -> None:
     """Let the jobs of samples wait for their turn again that were interrupted with their server, and not by their buttons."""
+    folder = app.library.folder / FOLDER
     for job in app.library.jobs.jobs(ended_limit=0):
         is_interrupted = (job.status, job.reason) == ("paused", STOPPED) or (job.status, job.error_code) == ("failed", CRASHED)
         if job.path.parent == folder and is_interrupted:

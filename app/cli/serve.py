@@ -21,8 +21,11 @@ def serve(
 
     Example: longview serve
     """
+    from longview.app.sample import resume_samples
     from longview.ui.server import serve as start
 
+    if sample:
+        resume_samples(context.app)
     jobs = context.app.library.jobs.jobs(ended_limit=0)
     if paused := sum(job.status == "paused" for job in jobs):
         write_err(f"{count_text(paused, 'file')} paused in the queue; the page or `longview jobs retry --all` goes on.")

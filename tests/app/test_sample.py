@@ -1,7 +1,9 @@
 """The samples of an empty library: what is said and shown in the slide show is found, and an interrupted start is continued."""
 
 import json
+import time
 import wave
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,16 @@ from typing import Any
 import pytest
 
 from longview.app.example_questions import examples_for
-from longview.app.sample import FOLDER, PACKAGED, SAMPLES, SLIDES, Sample, add_samples
-from longview.app.service import Longview, PartialResult, VideoEntry
+from longview.app.jobs import Jobs
+from longview.app.sample import FOLDER, PACKAGED, SAMPLES, SLIDES, Sample, add_samples, resume_samples
+from longview.app.service import Longview, VideoEntry
+from longview.video.errors import FFmpegFailed
 from longview.video.progress import Cancelled, Progress
-from tests.app.samples import cancel_after, demo_settings
+from tests.app.samples import demo_settings
 from tests.speech_samples import needs_speech_model
 
 MAX_START_ERROR_S = 0.5
+TIMEOUT_S = 120
 TIMES: dict[str, Any] = json.loads((PACKAGED / SLIDES.name).with_suffix(".json").read_text(encoding="utf-8"))
 
 
@@ -36,6 +41,22 @@ def short_sample(name: str) -> Sample:
 FIRST, SECOND = SHORT = (short_sample("first"), short_sample("second"))
 
 
+def add_and_index(app: Longview, samples: Sequence[Sample]) -> None:
+    """Add samples as a server does, and run its queue until nothing waits."""
+    resume_samples(app)
+    jobs = Jobs(app)
+    add_samples(app, jobs, samples)
+    wait_until(lambda: not any(job.status in ("waiting", "running") for job in app.library.jobs.jobs()))
+    jobs.close(wait_s=10.0)
+
+
+def wait_until(is_reached: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not is_reached():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
 def titles(app: Longview) -> list[str]:
     return [entry.title for entry in app.videos()]
 
@@ -45,7 +66,7 @@ def titles(app: Longview) -> list[str]:
 
 @pytest.fixture(scope="module")
 def slides(app: Longview) -> VideoEntry:
-    add_samples(app, [SLIDES]).result()
+    add_and_index(app, [SLIDES])
     (entry,) = app.videos()
     return entry
 
@@ -56,9 +77,9 @@ def first_start_s(app: Longview, entry: VideoEntry, query: str, source: str) -> 
     return moments[0].span.start_s
 
 
-def test_the_page_opens_the_narrated_sample() -> None:
-    # It opens the video that was added last.
-    assert SAMPLES[-1] is SLIDES and len(SAMPLES) == 2
+def test_the_narrated_sample_comes_first() -> None:
+    # Its file is only copied, so that there is something to watch at once.
+    assert SAMPLES[0] is SLIDES and len(SAMPLES) == 2
 
 
 @needs_speech_model
@@ -110,34 +131,54 @@ def test_an_interrupted_start_is_continued_and_removed_samples_stay_removed(fres
     def interrupt(path: Path, progress: Progress) -> None:
         raise Cancelled
 
-    # The first sample is complete, and the file of the second one was not written.
-    with pytest.raises(Cancelled):
-        add_samples(fresh_app, [FIRST, replace(SECOND, make=interrupt)]).result()
-    assert titles(fresh_app) == [FIRST.title]
-    # The next start ends while the second one is indexed.
-    with pytest.raises(Cancelled):
-        cancel_after(add_samples(fresh_app, SHORT), lambda event: isinstance(event, PartialResult))
-    add_samples(fresh_app, SHORT).result()
+    # The server is killed when the first sample is in the queue, and the file of the second one was not written.
+    add_samples(fresh_app, Jobs(fresh_app, starts=False), [FIRST, replace(SECOND, make=interrupt)])
+    assert titles(fresh_app) == []
+    # Ctrl-C pauses what is unfinished.
+    jobs = Jobs(fresh_app, starts=False)
+    add_samples(fresh_app, jobs, SHORT)
+    jobs.close(pauses=True)
+    assert {job.status for job in fresh_app.library.jobs.jobs()} == {"paused"}
+    fresh_app = Longview(fresh_app.settings)
+    add_and_index(fresh_app, SHORT)
     assert titles(fresh_app) == [FIRST.title, SECOND.title]
     assert all(entry.has_segments for entry in fresh_app.videos())
     for entry in fresh_app.videos():
         fresh_app.remove(entry)
         left = titles(fresh_app)
-        add_samples(fresh_app, SHORT).result()
+        add_and_index(fresh_app, SHORT)
         assert titles(fresh_app) == left
     assert left == []
 
 
+def test_a_sample_that_somebody_paused_stays_paused(fresh_app: Longview) -> None:
+    jobs = Jobs(fresh_app, starts=False)
+    add_samples(fresh_app, jobs, SHORT)
+    first, _ = fresh_app.library.jobs.jobs()
+    jobs.change(first.job_id, "pause")
+    add_and_index(fresh_app, SHORT)
+    assert titles(fresh_app) == [SECOND.title]
+
+
+def test_a_sample_that_cannot_be_made_is_shown_as_failed(fresh_app: Longview) -> None:
+    def fail(path: Path, progress: Progress) -> None:
+        raise FFmpegFailed("There is no encoder.")
+
+    jobs = Jobs(fresh_app, starts=False)
+    add_samples(fresh_app, jobs, [replace(FIRST, make=fail), SECOND])
+    ended = jobs.latest_ended()
+    assert ended is not None and (ended.status, ended.reason) == ("failed", "There is no encoder.")
+    assert jobs.unfinished_preparations() == ()
+
+
 def test_a_library_with_other_videos_stays_as_it_is(fresh_app: Longview, tmp_path: Path) -> None:
-    with pytest.raises(Cancelled):
-        cancel_after(add_samples(fresh_app, SHORT), lambda event: isinstance(event, PartialResult))
     own_path = tmp_path / "own.wav"
     FIRST.make(own_path, Progress())
     # Other content, because the same would be the sample itself.
     own_path.write_bytes(own_path.read_bytes() + bytes(1000))
     fresh_app.index(own_path).result()
     before = titles(fresh_app)
-    add_samples(fresh_app, SHORT).result()
+    add_and_index(fresh_app, SHORT)
     assert titles(fresh_app) == before
 
 
@@ -146,5 +187,5 @@ def test_an_older_library_stays_as_it_is(fresh_app: Longview) -> None:
     path = fresh_app.library.folder / FOLDER / FIRST.name
     FIRST.make(path, Progress())
     fresh_app.index(path).result()
-    add_samples(fresh_app, SHORT).result()
+    add_and_index(fresh_app, SHORT)
     assert len(titles(fresh_app)) == 1

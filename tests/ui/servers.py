@@ -63,9 +63,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(library: Path) -> Iterator[Server]:
-    """Start a server, wait until it serves the page, and interrupt it in the end."""
-    command = [sys.executable, "-m", "app", "serve", "--port", str(free_port())]
+def running_server(library: Path, *options: str) -> Iterator[Server]:
+    """Start a server with options, wait until it serves the page, and interrupt it in the end."""
+    command = [sys.executable, "-m", "app", "serve", "--port", str(free_port()), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(library)) as process:
         try:
             assert process.stdout is not None
