@@ -17,7 +17,8 @@ from typing import Protocol
 from pydantic import BaseModel, Field, ValidationError
 
 from longview.app.errors import BackupUnusable, BadRequest, NoSpace
-from longview.app.media import COPY_BLOCK_BYTES, safe_name, write_errors
+from longview.app.file_names import safe_name, write_errors
+from longview.app.media import COPY_BLOCK_BYTES
 from longview.app.originals import has_original
 from longview.indexing.copies import copy_database, database_bytes
 from longview.indexing.database import DATABASE, program_version

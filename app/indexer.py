@@ -253,7 +253,7 @@ class Indexer:
             video_id=video.content_hash[:ID_DIGITS],
             content_hash=video.content_hash,
             path=known.path if known and self._media.keeps_path(known, video.path) else video.path,
-            title=title or (known.title if known else _printable_name(video.path)),
+            title=known.title if known else title or _printable_name(video.path),
             duration_s=video.duration_s,
             facts=facts,
             summary=known.summary if known else "",

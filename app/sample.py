@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longview.app.media import write_errors
+from longview.app.file_names import write_errors
 from longview.app.service import IndexOptions, Longview
 from longview.app.streams import Stream
 from longview.model.tasks.events import PartialResult

@@ -10,10 +10,12 @@ from longview.app.answers import Answer, Answers
 from longview.app.caption_offer import CaptionOffer, caption_offer
 from longview.app.chapters import ChapterFinder, Chapters
 from longview.app.checks import Checks
+from longview.app.errors import BadRequest
+from longview.app.file_names import is_file_name
 from longview.app.indexer import Indexer, IndexOptions, IndexResult, requested_span
 from longview.app.job_runner import JobRunner
 from longview.app.locator import Location, Locator
-from longview.app.media import MediaStore, is_file_name
+from longview.app.media import MediaStore
 from longview.app.quote_answers import PROVENANCE
 from longview.app.removal import Removal, remove, undo_removal, undo_removal_of
 from longview.app.retriever import Retriever, SearchResults
@@ -25,10 +27,11 @@ from longview.app.sources import Decision
 from longview.app.storage import VideoBytes, video_bytes
 from longview.app.streams import Done, Stream
 from longview.app.subtitle_import import SubtitleImport, import_subtitles
+from longview.app.video_names import checked_title, is_same_title, with_id
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
 from longview.indexing.exports import FORMATS, ExportFormat, export_segments
 from longview.indexing.job import QueuedJob
-from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry
+from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, StoredSegment, VideoEntry, VideoName
 from longview.indexing.provenance_text import describe_maker
 from longview.indexing.removals import RemovedVideo
 from longview.indexing.search import Evidence, Moment
@@ -218,8 +221,25 @@ class Longview:
         return self.library.videos()
 
     def video(self, reference: str) -> VideoEntry:
-        """Return the video that an id, a unique id prefix or a path names; see `MediaStore.find`."""
+        """Return the video that an id, a title or a path names; see `MediaStore.find`."""
         return self.media.find(reference)
+
+    def rename(self, entry: VideoEntry, title: str) -> VideoEntry:
+        """Give a video another title, and return it with that.
+
+        Raises:
+            BadRequest: the title is empty, too long or not printable, or the id of another video.
+            UnknownVideo: the video was removed meanwhile.
+        """
+        title = checked_title(title)
+        if other := with_id(title, [name for name in self.library.names() if name.video_id != entry.video_id]):
+            raise BadRequest(f"{title} is the id of another video, {other.title}; choose a title that cannot be mistaken for it.")
+        return self.library.rename(entry.video_id, title)
+
+    def namesakes(self, entry: VideoEntry) -> tuple[VideoName, ...]:
+        """Return the other videos that the title of a video also names."""
+        others = [name for name in self.library.names() if name.video_id != entry.video_id]
+        return tuple(name for name in others if is_same_title(name.title, entry.title))
 
     def get_or_index(self, reference: str, *, progress: Progress | None = None) -> Stream[VideoEntry]:
         """Return the video that a reference names; index a file first if it is not in the library. `progress`: see `Stream`."""
@@ -326,6 +346,10 @@ class Longview:
     ) -> SubtitleImport:
         """Add a subtitle file, or a transcript without times, to a video; see `longview.app.subtitle_import`."""
         return import_subtitles(self.library, self.decoder, entry, path, language=language, offset_s=offset_s)
+
+    def answer_count(self, entry: VideoEntry) -> int:
+        """Return the number of questions that were asked about a video and not cleared."""
+        return self.library.answer_count(entry.video_id)
 
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """Return the conversation about a video, oldest turn first."""

@@ -17,6 +17,7 @@ from longview.app.cli.params import (
     warn_if_incomplete,
 )
 from longview.app.doctor import examine
+from longview.app.doctor_text import diagnosis_lines
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
 from longview.app.quote_answers import PROVENANCE, quote_line
 from longview.app.reports import count_text, searchable_by, source_label
@@ -123,7 +124,7 @@ def ask(
     context: Context,
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos, then the question; without a video, the whole library."),
+        typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos (title, id or file), then the question."),
     ] = None,
     interactive: Annotated[
         bool, typer.Option("--interactive", "-i", help="Read questions line by line and keep the videos loaded between them.")
@@ -207,7 +208,7 @@ def search(
     context: Context,
     query: Annotated[str, typer.Argument(help="What to search for, in any of 16 languages.")],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of moments.")] = 10,
-    video: Annotated[str | None, typer.Option(help="Search only this video.", show_default=False)] = None,
+    video: Annotated[str | None, typer.Option(help="Search only this video: its title, id or file.", show_default=False)] = None,
 ) -> None:
     """Search what is shown, said and written in the whole library.
 
@@ -253,8 +254,11 @@ def doctor(context: Context) -> None:
     Example: longview doctor
     """
     diagnosis = examine(context.app)
-    lines = [f"{name}: {value}" for name, value in diagnosis.facts.items()]
-    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems] or ["No problems found."]
-    context.print_result(schemas.DoctorDocument(**diagnosis.facts, problems=list(diagnosis.problems)), "\n".join(lines))
+    lines = [*diagnosis_lines(diagnosis.facts), *diagnosis.remarks]
+    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems]
+    if not diagnosis.problems:
+        lines.append("No other problems found." if diagnosis.remarks else "No problems found.")
+    document = schemas.DoctorDocument(**diagnosis.facts, remarks=list(diagnosis.remarks), problems=list(diagnosis.problems))
+    context.print_result(document, "\n".join(map(printable, lines)))
     if diagnosis.problems:
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
 from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, Start, parse_seconds
+from longview.app.damage import damage_of
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, LibraryUnusable, NoSpace
 from longview.app.folder_watch import FolderWatch, media_files
 from longview.app.indexer import IndexOptions, IndexResult
@@ -222,3 +223,5 @@ def index_lines(result: IndexResult) -> Iterator[str]:
     for report in result.reports:
         # A reason may have the name of a file, or a line of one.
         yield f"  {source_label(report.source):11}  {printable(source_text(report, entry))}"
+    if damage := damage_of(entry):
+        yield f"  {'damaged':11}  {damage.text}"

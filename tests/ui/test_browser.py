@@ -268,7 +268,7 @@ def test_older_captions_can_be_made_again_and_stay_as_an_earlier_version(page: P
     expect(page.locator(".captions tr")).to_have_count(len(EVENTS))
     expect(page.get_by_text("Captioned by demo")).to_have_count(0)
     page.get_by_text("Made by").click()
-    expect(page.locator("details.versions")).to_contain_text("demo, revision <b>1</b>, profile demo, prompts 1")
+    expect(page.locator("details.versions")).to_contain_text("demo, revision <b>1</b>, prompts 1")
     link = page.locator("details.versions a", has_text="VTT").last.get_attribute("href")
     assert server.get(link or "")[1] == content and b"An older caption." in content
     assert server.get(f"/export/{video_id}.vtt?version={1 << 70}")[0] == 404
