@@ -9,17 +9,20 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import FrameType
 from typing import Annotated, Literal, TypeVar
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, HTTPException, Path, Query
-from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi import FastAPI, HTTPException, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from longview.app.download_names import content_disposition, export_name
 from longview.app.errors import EXPECTED_ERRORS, PortBusy
 from longview.app.housekeeping import run_hourly
 from longview.app.jobs import Jobs
@@ -82,6 +85,12 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None, openapi_url=None)
     web.post(UPLOAD_ROUTE, response_model=None)(UploadRoute(jobs.uploads, page.upload_file_set).__call__)
 
+    @web.exception_handler(RequestValidationError)
+    def refuse(_request: Request, error: RequestValidationError) -> JSONResponse:
+        """Refuse an address with a value of another form, in one sentence, as all other errors."""
+        names = ", ".join(dict.fromkeys(str(problem["loc"][-1]).replace("_", " ") for problem in error.errors()))
+        return JSONResponse({"detail": f"The address has a value that cannot be used here: {names}."}, 422)
+
     @web.get("/media/{video_id}")
     def media(video_id: VideoId) -> FileResponse:
         path = _or_404(lambda: app.media.browser_copy(app.library.video(_full_id(video_id))))
@@ -113,12 +122,13 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
             sources = source.split(",")
             # Sources that do not exist are refused here, before they become part of a header.
             text = _or_404(lambda: app.export(entry, export_format, sources, language=language))
-            name = "-".join([entry.video_id, *sources])
+            name = export_name(entry, sources, format, language=language)
         else:
             track_version = _or_404(lambda: app.version(entry, version))
             text = _or_404(lambda: app.export_version(entry, export_format, track_version, language=language))
-            name = f"{entry.video_id}-{track_version.track.source}-version-{version}"
-        headers = {"Content-Disposition": f'attachment; filename="{name}.{format}"'}
+            entry = replace(entry, tracks=(track_version.track,))
+            name = export_name(entry, [track_version.track.source], format, language=language, version=version)
+        headers = {"Content-Disposition": content_disposition(name)}
         return PlainTextResponse(text, media_type=EXPORT_TYPES[format], headers=headers)
 
     @web.get("/events")

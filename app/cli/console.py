@@ -25,6 +25,7 @@ from longview.app.cli.output import (
     write_err,
     write_out,
 )
+from longview.app.cli.usage_text import plain_usage
 from longview.app.errors import EXPECTED_ERRORS, AppError, LibraryUnusable, OutputFailed
 from longview.app.schemas import ErrorDocument, ErrorOut
 from longview.app.service import Longview
@@ -374,6 +375,7 @@ def run() -> NoReturn:
     try:
         code = cli(standalone_mode=False)
     except UsageError as error:
+        error.message = plain_usage(error.message)
         # Programs also get one document for wrong usage.
         if "--json" in sys.argv:
             with suppress(OutputFailed, BrokenPipeError):

@@ -106,8 +106,9 @@ def test_media_supports_ranges_and_exports_downloads(server: Server, video_id: s
     assert body == video.read_bytes()[100:200]
     assert headers["content-type"] == "video/mp4"
     for format in ("srt", "vtt"):
-        status, body, _ = server.get(f"/export/{video_id}.{format}")
+        status, body, headers = server.get(f"/export/{video_id}.{format}")
         assert status == 200
+        assert headers["content-disposition"].startswith(f'attachment; filename="b.captions.{format}"; filename*=')
         assert body == server.get(f"/export/{video_id}.{format}?source=captions")[1]
         lines = pysubs2.SSAFile.from_string(body.decode(), format)
         assert [line.plaintext for line in lines] == [event.text for event in EVENTS]
@@ -316,6 +317,8 @@ def test_wrong_value_is_a_sentence_for_programs(client: Client, server: Server, 
 def test_cancel_of_a_job_that_is_done_says_so(client: Client, server: Server, video_id: str) -> None:
     status, body, _ = server.post("/jobs/1/cancel", b"")
     assert status == 409 and "The job 1 is done; what was found is in the library." in body.decode()
+    status, body, _ = server.post("/jobs/abc/cancel", b"")
+    assert (status, json.loads(body)) == (422, {"detail": "The address has a value that cannot be used here: job id."})
 
 
 SERVE_AND_SAY_WHEN_JOBS_BEGIN = """
