@@ -79,8 +79,9 @@ def chapters(context: Context, video: VideoArgument) -> None:
     """
     entry = resolve_video(context, video)
     warn_if_incomplete(entry)
-    context.print_notice()
     chapters = context.app.chapters(entry)
+    if not chapters.is_quoted:
+        context.print_notice()
     track = None if chapters.is_quoted else entry.track("captions")
     document = schemas.ChaptersDocument(
         video_id=entry.video_id,
@@ -108,7 +109,8 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
     """
     entry = resolve_video(context, video)
     result = context.follow(context.app.locate(entry, query))
-    context.print_notice()
+    if result.frames:
+        context.print_notice()
     provenance = context.app.localization_provenance(result.frames.plan) if result.frames else PROVENANCE
     document = schemas.LocateDocument.of(entry.video_id, result, provenance, context.app.notice)
     lines = [
@@ -148,9 +150,9 @@ def ask(
     if question is not None:
         document, text = _answer(context, entries, question)
         context.print_result(document, text)
-        context.print_notice()
+        if not document.quoted:
+            context.print_notice()
         return
-    context.print_notice()
     documents: list[schemas.AskDocument | schemas.FailedAnswerOut] = []
     history: list[ChatTurn] = []
     try:
@@ -160,6 +162,8 @@ def ask(
                 # Quotes are data, and no words of the model.
                 history += [] if answer.quoted else [ChatTurn(line, answer.answer)]
                 documents.append(answer)
+                if not answer.quoted:
+                    context.print_notice()
             except EXPECTED_ERRORS as error:
                 if isinstance(error, OutputFailed):
                     raise
@@ -216,7 +220,6 @@ def search(
     """
     video_id = resolve_video(context, video).video_id if video else None
     results = context.follow(context.app.search(query, limit=limit, video=video_id))
-    context.print_notice()
     lines = [_moment_line(moment, is_bold=sys.stdout.isatty()) for moment in results.with_words]
     if results.similar:
         lines.append("Without a word of the query, but perhaps similar:")

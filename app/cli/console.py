@@ -104,9 +104,17 @@ class Context:
         write_out((to_json(document) if self.as_json else text) + "\n")
 
     def print_notice(self) -> None:
-        """Print the notice of the checkpoint, which names its limits, on stderr."""
-        if self.app.notice:
-            write_err(self.app.notice)
+        """Print the notice of the checkpoint, which names its limits, on stderr, once in a call.
+
+        It is for results that depend on what the checkpoint sees.
+        """
+        _ = self._printed_notice
+
+    @functools.cached_property
+    def _printed_notice(self) -> str | None:
+        if notice := self.app.notice:
+            write_err(notice)
+        return notice
 
     def follow(self, stream: Stream[T]) -> T:
         """Show the progress of a stream on stderr, and its text on stdout; return its result.

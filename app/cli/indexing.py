@@ -71,7 +71,6 @@ def index(
     )
     if options.sources == ():
         raise BadRequest("--sources names no source; choose from subtitles, speech, screen_text and captions.")
-    context.print_notice()
     try:
         if is_watching:
             _watch(context, paths, options)
@@ -128,6 +127,7 @@ def _index_files(context: Context, paths: Sequence[Path], options: IndexOptions)
             documents.append(schemas.FailedVideoOut(path=str(path), error=schemas.ErrorOut.of(error)))
             lines.append(str(error) if isinstance(error, JobStopped) else f"failed: {error}")
             continue
+        _print_notice(context, result)
         failures += [report.error for report in result.failures if report.error]
         documents.append(schemas.IndexedVideoOut.of(result))
         lines += index_lines(result)
@@ -136,6 +136,13 @@ def _index_files(context: Context, paths: Sequence[Path], options: IndexOptions)
     context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.notice), "\n".join(lines))
     if failures:
         raise typer.Exit(1)
+
+
+def _print_notice(context: Context, result: IndexResult) -> None:
+    """Print the notice of the checkpoint if it has looked at a video; words do not depend on it."""
+    captions = result.report("captions")
+    if captions and captions.status in ("indexed", "declined") and result.entry.has_frames:
+        context.print_notice()
 
 
 def _index_file(context: Context, job: QueuedJob, options: IndexOptions) -> IndexResult:
@@ -191,6 +198,7 @@ def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> No
         except EXPECTED_ERRORS as error:
             write_err(printable(f"{job.title}: {error}"))
         else:
+            _print_notice(context, result)
             write_out("\n".join(index_lines(result)) + "\n")
 
 
