@@ -18,6 +18,7 @@ from longview.app.locator import Location, Locator
 from longview.app.media import MediaStore
 from longview.app.quote_answers import PROVENANCE
 from longview.app.removal import Removal, remove, undo_removal, undo_removal_of
+from longview.app.reports import source_label
 from longview.app.retriever import Retriever, SearchResults
 from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
@@ -333,7 +334,7 @@ class Longview:
         if language is None and format in ("srt", "vtt"):
             segments = _in_main_language(entry, segments)
         if not segments:
-            what = " or ".join(sources or EXPORT_ORDER) + (f" in the language {language}" if language else "")
+            what = " or ".join(map(source_label, sources or EXPORT_ORDER)) + (f" in the language {language}" if language else "")
             raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
         return export_segments(format, entry, segments, words=words)
 

@@ -68,7 +68,7 @@ def _no_captions_text(entry: VideoEntry) -> str:
     if track.status == "complete":
         return NO_EVENTS
     others = searchable_by(entry)
-    return f"There are no captions: {track.note}." + (f" The video is searchable by {others}." if others else "")
+    return f"There are no captions: {track.note.rstrip('.')}." + (f" The video is searchable by {others}." if others else "")
 
 
 @command("json", "model", "decoding")

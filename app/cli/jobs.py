@@ -60,7 +60,7 @@ def retry(context: Context, numbers: JobNumbers = None, is_all: All = False) -> 
     """
     changed = _change(context, numbers, is_all, context.app.library.jobs.retry, ("paused", "failed"))
     if any(job.status == "waiting" for job in changed):
-        write_err("A process that serves this library (`longview serve`) runs them, and so does `longview index` of their files.")
+        write_err("They wait until `longview serve` runs for this library, or `longview index` of their files.")
 
 
 @command("json", parent=jobs)

@@ -398,13 +398,7 @@ def test_the_notice_of_the_checkpoint_is_said_once_and_only_where_it_matters(she
         assert result.exit_code == 0, result.output
         return result.stderr.count("Words and slides of any footage are understood.")
 
-    for words in (
-        ["list"],
-        ["info", video_id],
-        ["search", "a shape"],
-        ["transcript", video_id],
-        ["ask", video_id, "Who is speaking?"],
-    ):
+    for words in (["list"], ["info", video_id], ["search", "a shape"], ["transcript", video_id]):
         assert notices(*words) == 0, words
     for words in (["caption", video_id], ["locate", video_id, "a shape"], ["ask", video_id, "What happens at 0:20?"]):
         assert notices(*words) == 1, words
