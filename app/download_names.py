@@ -22,7 +22,7 @@ def export_name(
 ) -> str:
     """Return the name of an exported file: `Town meeting.speech.en.srt`.
 
-    `language`: the one that was chosen; otherwise the only or main language of a single source. `version`: that of an earlier track.
+    `language`: the chosen one; otherwise that of a single source, or its main one. `version`: that of an earlier track.
     """
     if language is None and len(sources) == 1:
         track = entry.track(sources[0])

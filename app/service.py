@@ -356,9 +356,21 @@ class Longview:
         """Return the conversation about a video, oldest turn first."""
         return self.library.answers(entry.video_id)
 
-    def delete_answers(self, entry: VideoEntry) -> None:
-        """Delete the conversation about a video."""
-        self.library.delete_answers(entry.video_id)
+    def clear_answers(self, entry: VideoEntry) -> None:
+        """Clear the conversation about a video; `undo_clear` brings it back for a day, unless another one is cleared."""
+        self.library.cleared_conversations.clear(entry.video_id)
+
+    def cleared_count(self, entry: VideoEntry) -> int:
+        """Return the number of questions about a video that `undo_clear` would bring back."""
+        return self.library.cleared_conversations.count(entry.video_id)
+
+    def undo_clear(self, entry: VideoEntry) -> None:
+        """Bring back the conversation about a video that was cleared in the last day.
+
+        Raises:
+            NothingCleared: there is none.
+        """
+        self.library.cleared_conversations.undo(entry.video_id)
 
     def remove(self, entry: VideoEntry) -> Removal:
         """Remove a video from the library, with its thumbnails, browser copy and jobs; its source file stays."""

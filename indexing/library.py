@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from longview.indexing.caption_windows import CaptionWindowRow, CaptionWindows, delete_caption_windows, write_caption_window
+from longview.indexing.conversations import IS_NOT_CLEARED, ClearedConversations
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
 from longview.indexing.job_queue import JobQueue
@@ -112,6 +113,7 @@ class Library:
         self.jobs = JobQueue(self._database)
         self.caption_windows = CaptionWindows(self._database)
         self.removals = Removals(self._database)
+        self.cleared_conversations = ClearedConversations(self._database)
 
     def require_writable(self) -> None:
         """Check that the library can be written.
@@ -266,23 +268,18 @@ class Library:
             if db.execute("SELECT 1 FROM videos WHERE video_id = ? AND removed_at = ''", (video_id,)).fetchone():
                 db.execute(insertion("answers", values), values)
 
-    def delete_answers(self, video_id: str) -> None:
-        """Delete the conversation about a video."""
-        with self._database.transaction() as db:
-            # A page that is still open does not clear the conversation about a video that may come back.
-            db.execute(f"DELETE FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED}", {"video_id": video_id})
-
     def answer_count(self, video_id: str) -> int:
         """Return the number of questions about a video that have an answer."""
         with self._database.connection() as db:
-            query = f"SELECT count(*) FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED}"
+            query = f"SELECT count(*) FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {IS_NOT_CLEARED}"
             return int(db.execute(query, {"video_id": video_id}).fetchone()[0])
 
     def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
         """Return the latest questions about a video and their answers, oldest first."""
         with self._database.connection() as db:
             rows = db.execute(
-                f"SELECT * FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} ORDER BY answer_id DESC LIMIT :limit",
+                f"SELECT * FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {IS_NOT_CLEARED} "
+                "ORDER BY answer_id DESC LIMIT :limit",
                 {"video_id": video_id, "limit": limit},
             ).fetchall()
             return tuple(

@@ -100,7 +100,8 @@ class Recovery:
         if self.rebuilt_videos or self.rebuilt_tracks:
             text += f" Made again from other rows: videos: {self.rebuilt_videos}, tracks: {self.rebuilt_tracks}."
         if self.damaged_videos:
-            text += f" A part of what was found is missing; `longview index {' '.join(map(shlex.quote, self.damaged_files))}` finds it."
+            files = " ".join(map(shlex.quote, self.damaged_files))
+            text += f" A part of what was found is missing; `longview index {files}` finds it again."
         return text + f" What it was read from is kept as {self.kept_file}."
 
 

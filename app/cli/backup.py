@@ -59,8 +59,9 @@ def restore(
     folder = context.settings.library.expanduser().resolve()
     report = context.follow(Stream(lambda progress: restore_backup(file, folder, replace=replace, progress=progress)))
     manifest = report.manifest
+    created = moment_text(manifest.created_at)
     lines = [
-        f"{report.library} has the library of {moment_text(manifest.created_at)} again: {count_text(manifest.video_count, 'video')}, "
+        f"{report.library} has the library of {created} again: {count_text(manifest.video_count, 'video')}, "
         f"{count_text(manifest.segment_count, 'segment')}; {count_text(report.restored_files, 'video file')} written."
     ]
     if report.kept:

@@ -12,7 +12,7 @@ from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
 from longview.app.damage import damage_of
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.housekeeping import purge_expired
+from longview.app.housekeeping import purge_cleared, purge_expired
 from longview.app.local_time import moment_text
 from longview.app.reports import contents_text, count_text, segments_text, size_text, source_label, track_state_text
 from longview.app.service import QueuedJob, TrackVersion, VideoEntry
@@ -185,6 +185,7 @@ def remove(
     Example: longview remove 3f2a
     """
     purge_expired(context.app.library)
+    purge_cleared(context.app.library)
     if undo:
         _undo(context, video)
         return

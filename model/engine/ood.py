@@ -102,6 +102,6 @@ def load_ood_detector(checkpoint: Checkpoint, device: torch.device | str) -> OOD
 def out_of_distribution_error(checkpoint: Checkpoint) -> OutOfDistribution:
     """Create the error for footage outside the training distribution."""
     return OutOfDistribution(
-        f"This footage is unlike anything the checkpoint {checkpoint.name} was trained on, so any answer about it would be invented; "
-        "`longview models` names another one, and --model chooses it."
+        f"This footage is unlike anything the checkpoint was trained on ({checkpoint.name}), so any answer about it would be "
+        "invented; `longview models` names another one, and --model chooses it."
     )

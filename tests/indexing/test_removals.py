@@ -80,7 +80,7 @@ def test_undoing_a_removal_brings_back_equal_rows_and_equal_results(library: Lib
     with pytest.raises(UnknownVersion):
         library.versions.version(VIDEO, number)
     # What still runs or is still open changes nothing of it.
-    library.delete_answers(VIDEO)
+    library.cleared_conversations.clear(VIDEO)
     library.add_answer(VIDEO, ANSWER)
     for write in (
         lambda: library.remove(VIDEO),

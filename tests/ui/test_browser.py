@@ -361,7 +361,7 @@ def test_answer_has_one_time_format_and_no_notice_of_its_own(page: Page) -> None
     assert refusal.locator("a").count() == 0
 
 
-def test_cleared_conversation_stays_cleared(page: Page) -> None:
+def test_cleared_conversation_stays_cleared_until_that_is_undone(page: Page) -> None:
     question = page.get_by_label("Question", exact=True)
     question.fill("When does the yellow star appear?")
     page.keyboard.press("Enter")
@@ -375,6 +375,12 @@ def test_cleared_conversation_stays_cleared(page: Page) -> None:
     page.reload()
     expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
     expect(page.get_by_text("When does the yellow star appear?")).to_have_count(0)
+    page.get_by_role("button", name="Undo clearing").click()
+    expect(page.get_by_text("When does the yellow star appear?").first).to_be_visible()
+    expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
+    expect(page.get_by_role("button", name="Undo clearing")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_text("When does the yellow star appear?").first).to_be_visible()
 
 
 def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:

@@ -60,11 +60,19 @@ def test_answers_find_every_event_and_no_absent_one(client: Client, video_id: st
     assert "#t=" not in as_text(messages[-1])
 
 
-def test_cleared_conversation_is_deleted(client: Client, video_id: str) -> None:
-    client.predict(video_id, "When does the yellow star appear?", api_name="/ask")
+def test_cleared_conversation_can_be_brought_back(client: Client, video_id: str) -> None:
     client.predict(video_id, api_name="/clear")
+    client.predict(video_id, "When does the yellow star appear?", api_name="/ask")
+    *_, messages = client.predict(video_id, api_name="/clear")
+    assert messages == []
     *_, messages = client.predict(video_id, api_name="/open")
     assert messages == []
+    messages = client.predict(video_id, api_name="/undo_clear")
+    assert as_text(messages[0]) == "When does the yellow star appear?"
+    # A second page that does the same sees what is there.
+    assert client.predict(video_id, api_name="/undo_clear") == messages
+    *_, messages_after_reload = client.predict(video_id, api_name="/open")
+    assert messages_after_reload == messages
 
 
 def as_text(message: Any) -> str:
