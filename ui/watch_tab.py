@@ -40,8 +40,8 @@ class WatchTab:
 
     selected_video: gr.Dropdown
     view: list[Any]
-    """Player, summary, tracks, exports, what made them, the offer to caption again with its button, question, examples, the button
-    that brings a cleared conversation back, and chat; see `video_view`."""
+    """Player, summary, tracks, exports, what made them, the offer to caption again with its button, question, examples, the
+    button that brings a cleared conversation back, and chat; see `video_view`."""
 
 
 def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
@@ -158,8 +158,8 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     )
     # The stream of the answer ends at its next chunk or token, and frees the model.
     question.stop(streams.stop, None, question, api_visibility="private", queue=False)
-    clearing = {"cancels": [asking], "api_name": "clear", "queue": False}
-    chat.clear(on_clear, selected_video, [question, undo_clear, chat], **clearing, **UNCHECKED)
+    cleared = [question, undo_clear, chat]
+    chat.clear(on_clear, selected_video, cleared, cancels=[asking], api_name="clear", queue=False, **UNCHECKED)
     undo_clear.click(on_undo_clear, selected_video, [undo_clear, chat], api_name="undo_clear", queue=False, **UNCHECKED)
     return WatchTab(selected_video, view)
 

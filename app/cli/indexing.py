@@ -16,8 +16,9 @@ from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, Start, parse_seconds
 from longview.app.damage import damage_of
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, LibraryUnusable, NoSpace
-from longview.app.folder_watch import FolderWatch, media_files
+from longview.app.folder_watch import FolderWatch, left_out_text, media_files
 from longview.app.indexer import IndexOptions, IndexResult
+from longview.app.job_text import named_reason
 from longview.app.reports import source_label, source_text
 from longview.app.service import MEDIA_SUFFIXES, Cancelled, QueuedJob
 from longview.indexing.job import BATCH, PERSON
@@ -88,9 +89,13 @@ def _add_files(context: Context, paths: Sequence[Path], options: IndexOptions) -
             # Files of a folder give way to one that a person names.
             is_folder = _is_folder(path)
             files = [file for file, _ in media_files(path.resolve())] if is_folder else [path]
+            skipped = left_out_text(path.resolve()) if is_folder else ""
             if not files:
                 suffixes = " ".join(MEDIA_SUFFIXES)
-                raise BadRequest(f"{path} has no video or audio files; their names end with one of {suffixes}.")
+                reason = f"that can be indexed. {skipped}" if skipped else f"; their names end with one of {suffixes}."
+                raise BadRequest(f"{path} has no video or audio files{'' if reason[0] == ';' else ' '}{reason}")
+            if skipped:
+                write_err(printable(skipped))
         except EXPECTED_ERRORS as error:
             yield path, error
             continue
@@ -196,7 +201,7 @@ def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> No
         try:
             result = context.follow(context.app.run_job(job))
         except EXPECTED_ERRORS as error:
-            write_err(printable(f"{job.title}: {error}"))
+            write_err(printable(named_reason(job.title, error)))
         else:
             _print_notice(context, result)
             write_out("\n".join(index_lines(result)) + "\n")
@@ -220,7 +225,7 @@ def _add_changes(context: Context, watch: FolderWatch, options: IndexOptions) ->
         except (LibraryUnusable, NoSpace):
             raise
         except (OSError, *EXPECTED_ERRORS) as error:
-            write_err(printable(f"{path}: {error}"))
+            write_err(printable(named_reason(str(path), error)))
         watch.mark_done(path)
 
 

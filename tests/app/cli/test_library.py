@@ -1,6 +1,8 @@
 """`list`, `info`, `jobs` and `doctor` say in words what a video is, how far it has come, and what of it is damaged."""
 
+import time as clock
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from typer.testing import CliRunner
 
 from longview.app.cli.console import cli
 from longview.app.damage import damage_of
+from longview.app.job_text import named_reason
+from longview.app.local_time import moment_text
 from longview.indexing.job import PERSON, QueuedJob
 from longview.indexing.library import AnsweredQuestion, Library, VideoEntry
 from longview.indexing.track import TrackStatus
@@ -146,3 +150,75 @@ def test_nothing_that_people_read_is_a_literal_a_hash_or_a_time_stamp(library: L
     marks = ("{'", "': ", "None", "True", "False", "demo@", "+00:00", "screen_text", "tokens")
     assert [(mark, text) for text in texts for mark in marks if mark in text] == []
     assert "GiB free" in texts[0] and "until tomorrow " in texts[-1]
+
+
+def test_a_folder_names_what_it_left_out(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "empty.mp4").touch()
+    (folder / ".hidden.mp4").touch()
+    (folder / "notes.txt").write_text("no video")
+    message = shell.call("index", str(folder), code=1)["error"]["message"]
+    assert message == f"{folder} has no video or audio files that can be indexed. Left out: {folder / 'empty.mp4'} is empty."
+    (folder / "empty.mp4").unlink()
+    assert "their names end with one of .mp4" in shell.call("index", str(folder), code=1)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--language", "klingonese"], "'klingonese' is not the code of a language"),
+        (["--screen-language", "x y"], "'x y' is not the code of a language"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_there_is_a_job(
+    library: Library, shell: Shell, tmp_path: Path, options: list[str], reason: str
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"a video")
+    assert reason in shell.call("index", str(path), *options, code=1)["error"]["message"]
+    assert library.jobs.jobs() == ()
+
+
+def test_subtitles_take_only_language_tags(library: Library, shell: Shell, tmp_path: Path) -> None:
+    put_captions(library, sample_entry(VIDEO, "Interview"), sample_events("an event"))
+    file = tmp_path / "interview.srt"
+    file.write_text("1\n00:00:01,000 --> 00:00:02,000\nWords.\n")
+    for wrong in ("english please", "../en", "<b>", ""):
+        assert (
+            "is not the code of a language"
+            in shell.call("subtitles", "Interview", str(file), "--language", wrong, code=1)["error"]["message"]
+        )
+    assert shell.call("subtitles", "Interview", str(file), "--language", "pt-BR")["language"] == "pt-BR"
+
+
+def test_what_was_done_already_is_not_advised(library: Library, shell: Shell) -> None:
+    entry = replace(sample_entry(VIDEO, "Cars"), facts={"has_audio": True, "width": 640})
+    put_screen_text(library, entry)
+    assert "longview index --sources speech /videos/aaaaaaaaaaaa.mp4" in printed(shell, "transcript", "cars")
+    library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
+    assert "goes on" in printed(shell, "transcript", "cars")
+    library.tracks.append(VIDEO, sample_track("speech", note="no speech was recognised"), (), after_s=0.0)
+    assert printed(shell, "transcript", "cars") == "No speech was found in “Cars”.\n"
+
+
+def test_reason_names_a_file_once() -> None:
+    assert named_reason("fake.mp4", "fake.mp4 is not a video.") == "fake.mp4 is not a video."
+    assert named_reason("fake.mp4", "The disk is full.") == "fake.mp4: The disk is full."
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("2026-12-01T18:05:51+00:00", "today 18:05"),
+        ("2026-12-02T13:05:51+00:00", "tomorrow 13:05"),
+        ("2026-11-30T00:05:00+00:00", "yesterday 00:05"),
+        ("2026-12-09T13:05:51.123+00:00", "Wed 9 Dec, 13:05"),
+        ("2025-12-09T13:05:51+00:00", "Tue 9 Dec 2025, 13:05"),
+        ("no time", "no time"),
+    ],
+)
+def test_times_are_said_as_people_say_them(monkeypatch: pytest.MonkeyPatch, time: str, expected: str) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    clock.tzset()
+    assert moment_text(time, now=datetime(2026, 12, 1, 12, tzinfo=UTC)) == expected
