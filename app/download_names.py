@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from longview.app.backup import DEVICES
+from longview.app.file_names import DEVICES
 from longview.app.reports import source_label
 from longview.indexing.library import VideoEntry
 from longview.video.language_tags import language_code

@@ -11,6 +11,8 @@ from longview.video.atomic import FULL_DISK_ERRORS
 
 MAX_ID_CHARACTERS = 40
 """Maximum length of a reference that may be an id: the number of digits of a content hash."""
+DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{kind}{number}" for kind in ("COM", "LPT") for number in range(10))})
+"""Names that Windows takes for devices, whatever follows after a dot."""
 _UNSAFE_IN_STEM = re.compile(r"[^\w.-]++")
 _UNSAFE_IN_SUFFIX = re.compile(r"[^\w.]++")
 

@@ -68,6 +68,9 @@ EXPORT_TYPES = {
 }
 
 
+COMPLETE = {"en": "Complete", "de": "Fertig", "fr": "Terminé", "es": "Completado", "ko": "완료", "ja": "完了", "zh-CN": "完成"}
+"""What Gradio says to screen readers when a request has ended, by language; it has no text of its own for it, and would show the
+name of the text. Other languages get the English one."""
 VideoId = Annotated[str, Path(max_length=MAX_PARAMETER_CHARS)]
 TimeMs = Annotated[int, Path(ge=0, le=MAX_TIME_MS)]
 JobId = Annotated[int, Path(ge=0, lt=1 << 63)]
@@ -173,6 +176,7 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
         head=f"<script>{(ASSETS / 'player.js').read_text(encoding='utf-8')}</script>",
         max_file_size=app.settings.max_upload_bytes,
         footer_links=[],
+        i18n=gr.I18n(**{language: {"common.complete": text} for language, text in COMPLETE.items()}),
         ssr_mode=False,
         run_history=False,
         enable_monitoring=False,

@@ -388,3 +388,18 @@ def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="SRT").click()
     assert EVENTS[0].text in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_no_name_of_a_text_is_read_out(page: Page) -> None:
+    page.evaluate(
+        """() => { window.seen = []; new MutationObserver(() => {
+          const text = document.body.textContent;
+          for (const mark of ['common.', 'Complete']) if (text.includes(mark)) window.seen.push(mark);
+        }).observe(document.body, {subtree: true, childList: true, characterData: true}); }"""
+    )
+    question = page.get_by_label("Question", exact=True)
+    question.fill("How many events are in the video?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("3.", exact=True).last).to_be_visible()
+    page.wait_for_function("() => window.seen.includes('Complete')")
+    assert "common." not in page.evaluate("() => window.seen")
