@@ -24,7 +24,7 @@ def refused_text(refused: Sequence[tuple[Path, Exception]]) -> str:
 def named_reason(name: str, error: Exception | str) -> str:
     """Return why something is wrong with a file, with the name of the file once."""
     reason = str(error)
-    return reason if name in reason else f"{name}: {reason}"
+    return reason if reason.startswith(name) else f"{name}: {reason}"
 
 
 def printable(text: str) -> str:

@@ -105,7 +105,7 @@ class Jobs:
             raise BadRequest(" ".join(filter(None, (f"{folder} has no video or audio files.", left_out_text(folder.resolve())))))
         options = IndexOptions(accepts_long=accepts_long)
         addition = FolderAddition()
-        addition.refused.extend([(path, BadRequest(f"{path} {reason}.")) for path, reason in left_out(folder.resolve())])
+        addition.refused.extend([(path, BadRequest(f"{path.name} {reason}.")) for path, reason in left_out(folder.resolve())])
         for path in paths:
             try:
                 addition.jobs.append(self._added(self._runner.add(path, options, priority=BATCH)))
