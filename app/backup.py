@@ -17,7 +17,8 @@ from typing import Protocol
 from pydantic import BaseModel, Field, ValidationError
 
 from longview.app.errors import BackupUnusable, BadRequest, NoSpace
-from longview.app.media import COPY_BLOCK_BYTES, safe_name, write_errors
+from longview.app.file_names import DEVICES, safe_name, write_errors
+from longview.app.media import COPY_BLOCK_BYTES
 from longview.app.originals import has_original
 from longview.indexing.copies import copy_database, database_bytes
 from longview.indexing.database import DATABASE, program_version
@@ -33,8 +34,6 @@ FORMAT = 1
 """Version of the form of a back-up."""
 MAX_MANIFEST_BYTES = 64 << 20
 ORIGINALS = "originals"
-DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{kind}{number}" for kind in ("COM", "LPT") for number in range(10))})
-"""Names that Windows takes for devices, whatever follows after a dot."""
 UPLOAD_PATTERN = re.compile(r"[0-9a-f]{12}-.+")
 MEMBER_PATTERN = re.compile(r"(?:uploads|originals/[0-9a-f]{12})/([^/]+)")
 """Names of the members of a back-up beside database and manifest; the group is a file name."""

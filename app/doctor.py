@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from longview.app.damage import damaged_videos_text
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.library_check import quick_problems
 from longview.app.service import Longview, Track, VideoEntry
@@ -31,6 +32,8 @@ class Diagnosis:
 
     facts: dict[str, Any]
     problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    """What should be known and is no problem of the installation: video files with damaged parts."""
 
 
 def examine(app: Longview) -> Diagnosis:
@@ -115,14 +118,15 @@ def examine(app: Longview) -> Diagnosis:
         problems.append(f"Only {free >> 20} MiB are free on the disk of the library ({app.library.folder}); delete other files.")
     missing = missing_ids(entries)
     problems += [
-        f"The file of {entry.video_id} ({entry.title}) is no longer at {entry.path}; if it was moved or renamed, "
+        f"The file of {entry.title} ({entry.video_id}) is no longer at {entry.path}; if it was moved or renamed, "
         "`longview relink FOLDER` finds it again."
         for entry in entries
         if entry.video_id in missing
     ]
     if facts["checkpoint"]:
         facts["outdated"] = [entry.video_id for entry in entries if app.is_outdated(entry)]
-    return Diagnosis(facts, tuple(problems))
+    damaged = damaged_videos_text(entries)
+    return Diagnosis(facts, tuple(problems), (damaged,) if damaged else ())
 
 
 def _examine_server(app: Longview) -> tuple[dict[str, Any], list[str]]:

@@ -11,6 +11,9 @@ from longview.app.errors import BadRequest
 from longview.app.watched_file import FileState
 from longview.video.guard import MEDIA_SUFFIXES
 
+MAX_LEFT_OUT = 5
+"""Maximum number of files and folders that are named as left out."""
+
 
 @dataclass
 class FolderChanges:
@@ -50,6 +53,37 @@ def media_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 continue
             if stat.S_ISREG(status.st_mode) and status.st_size:
                 yield path, status
+
+
+def left_out(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield what `media_files` leaves out although a person may count on it, and why: empty files, and folders and files that
+    cannot be read. Hidden ones are not meant."""
+    unreadable: list[tuple[Path, str]] = []
+
+    def note(error: OSError) -> None:
+        unreadable.append((Path(error.filename), f"cannot be read: {error.strerror}"))
+
+    for parent, folders, names in os.walk(folder, onerror=note):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(parent, name)
+            if name.startswith(".") or path.suffix.lower() not in MEDIA_SUFFIXES:
+                continue
+            try:
+                status = path.lstat()
+            except OSError as error:
+                yield path, f"cannot be read: {error.strerror}"
+                continue
+            if stat.S_ISREG(status.st_mode) and not status.st_size:
+                yield path, "is empty"
+    yield from unreadable
+
+
+def left_out_text(folder: Path) -> str:
+    """Return what is left out of a folder as a sentence; empty if nothing is."""
+    reasons = [f"{path} {reason}" for path, reason in left_out(folder)]
+    more = [f"and {len(reasons) - MAX_LEFT_OUT:,} more"] if len(reasons) > MAX_LEFT_OUT else []
+    return f"Left out: {'; '.join([*reasons[:MAX_LEFT_OUT], *more])}." if reasons else ""
 
 
 class FolderWatch:

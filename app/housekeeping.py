@@ -52,6 +52,14 @@ def purge_expired(library: Library, *, now: datetime | None = None) -> tuple[Rem
     return videos
 
 
+def purge_cleared(library: Library, *, now: datetime | None = None) -> None:
+    """Delete the conversations that were cleared more than a day ago. If the library cannot be written, the next call does it."""
+    try:
+        library.cleared_conversations.delete_expired(now or datetime.now(UTC))
+    except LibraryError as error:
+        log.info("Cleared conversations stay for now: %s", error)
+
+
 def purge_jobs(library: Library) -> None:
     """Delete the jobs that ended some time ago, and the uploads that no video and no job needs any more.
 
@@ -120,6 +128,7 @@ def _delete(library: Library, path: Path) -> None:
 def run_housekeeping(library: Library, cache_bytes: int) -> None:
     """Purge what has expired, and delete temporary files and uploads that were left, and cached files beyond a limit in bytes."""
     purge_expired(library)
+    purge_cleared(library)
     purge_jobs(library)
     delete_left_uploads(library.folder)
     for path in partial_paths(library.folder, older_than_s=PARTIAL_KEPT_S):

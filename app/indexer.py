@@ -13,6 +13,7 @@ from longview.app.media import END_SLACK_S, MediaStore
 from longview.app.ranges import check_range
 from longview.app.runtime import Runtime
 from longview.app.sources import SOURCES, Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
+from longview.app.sources.speech import DETECTED
 from longview.app.watched_file import WatchedFile
 from longview.indexing.errors import TrackChanged, UnknownVideo
 from longview.indexing.library import ID_DIGITS, Library, Provenance, VideoEntry
@@ -21,6 +22,7 @@ from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult
 from longview.video.clips import is_browser_playable
 from longview.video.errors import ImpossiblePlan, VideoError
+from longview.video.language_tags import language_code
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Cancelled, Progress
 from longview.video.time_text import format_time
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 
 PREPARATION_SHARE, FINISHING_SHARE = 0.02, 0.01
 """Shares of the progress bar for hashing and probing, and for embedding."""
+
+CODE_LETTERS = 2
+"""Length of the codes of ISO 639-1, in letters."""
 
 
 @dataclass(frozen=True)
@@ -160,13 +165,17 @@ class Indexer:
         return decisions
 
     def check_options(self, options: IndexOptions) -> None:
-        """Check what can be checked of options without a file.
+        """Check what can be checked of options and settings without a file and without loading a model.
 
         Raises:
-            ImpossiblePlan: the end does not come after the start. BadRequest: there is no such source.
+            ImpossiblePlan: the end does not come after the start. BadRequest: there is no such source, or no such language.
         """
         check_range(options.start_s, options.end_s)
-        self._chosen_sources(options.sources)
+        names, settings = self._chosen_sources(options.sources), self._runtime.settings
+        if "speech" in names and settings.speech_language not in (None, DETECTED):
+            require_language(settings.speech_language, f"the speech, or {DETECTED}")
+        if "screen_text" in names and settings.screen_text_language is not None:
+            require_language(settings.screen_text_language, "the text on screen")
 
     def _chosen_sources(self, names: Sequence[str] | None) -> tuple[str, ...]:
         for name in names or ():
@@ -254,7 +263,7 @@ class Indexer:
             video_id=video.content_hash[:ID_DIGITS],
             content_hash=video.content_hash,
             path=known.path if known and self._media.keeps_path(known, video.path) else video.path,
-            title=title or (known.title if known else _printable_name(video.path)),
+            title=known.title if known else title or _printable_name(video.path),
             duration_s=video.duration_s,
             facts=facts,
             summary=known.summary if known else "",
@@ -285,6 +294,18 @@ class Indexer:
             self._runtime.vectors.update(progress.child(1.0 - FINISHING_SHARE, 1.0, "Preparing the search"))
         except Cancelled:
             log.info("The passages will be embedded by the next search.")
+
+
+def require_language(tag: str, use: str) -> None:
+    """Check that a text may be a language tag, such as `en`, `pt-BR` or `zh-Hant`. `use`: what is in the language.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    beginning = tag.replace("_", "-").partition("-")[0]
+    # Speech models have codes of their own, such as `jw`.
+    if language_code(tag) is None and not (len(beginning) == CODE_LETTERS and beginning.isascii() and beginning.isalpha()):
+        raise BadRequest(f"{tag!r} is not the code of a language; use one such as en, ko or pt-BR for {use}.")
 
 
 def _has_begun(track: Track) -> bool:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
+from longview.app.file_names import require_utf8
 from longview.app.indexer import Indexer, IndexOptions, IndexResult
 from longview.app.job_follower import MIN_FREE_BYTES, JobFollower, has_space
-from longview.app.media import MediaStore, require_utf8
+from longview.app.media import MediaStore
 from longview.app.reports import describe, source_label
 from longview.app.settings import Settings, job_settings
 from longview.indexing.errors import LibraryUnusable, UnknownJob, UnknownVideo

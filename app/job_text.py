@@ -15,10 +15,16 @@ MAX_REFUSED = 3
 
 def refused_text(refused: Sequence[tuple[Path, Exception]]) -> str:
     """Return which files of a folder were not added to the queue, and why those at the beginning were not."""
-    reasons = [printable(f"{path.name}: {error}") for path, error in refused[:MAX_REFUSED]]
+    reasons = [printable(named_reason(path.name, error)) for path, error in refused[:MAX_REFUSED]]
     more = [f"… and {len(refused) - MAX_REFUSED:,} more"] if len(refused) > MAX_REFUSED else []
     verb = "was" if len(refused) == 1 else "were"
     return "\n".join([f"{count_text(len(refused), 'file')} {verb} not added:", *reasons, *more])
+
+
+def named_reason(name: str, error: Exception | str) -> str:
+    """Return why something is wrong with a file, with the name of the file once."""
+    reason = str(error)
+    return reason if reason.startswith(name) else f"{name}: {reason}"
 
 
 def printable(text: str) -> str:

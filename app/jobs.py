@@ -9,7 +9,7 @@ from pathlib import Path
 
 from longview.app.browser_copies import BrowserCopies
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, NoSpace
-from longview.app.folder_watch import media_files
+from longview.app.folder_watch import left_out, left_out_text, media_files
 from longview.app.preparations import Preparation
 from longview.app.service import IndexOptions, Longview
 from longview.app.upload_cache import UploadCache
@@ -110,9 +110,10 @@ class Jobs:
         """
         paths = [path for path, _ in media_files(folder.resolve())]
         if not paths:
-            raise BadRequest(f"{folder} has no video or audio files.")
+            raise BadRequest(" ".join(filter(None, (f"{folder} has no video or audio files.", left_out_text(folder.resolve())))))
         options = IndexOptions(accepts_long=accepts_long)
         addition = FolderAddition()
+        addition.refused.extend([(path, BadRequest(f"{path.name} {reason}.")) for path, reason in left_out(folder.resolve())])
         for path in paths:
             try:
                 addition.jobs.append(self._added(self._runner.add(path, options, priority=BATCH)))

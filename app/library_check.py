@@ -10,6 +10,7 @@ from PIL import Image
 
 from longview.app.errors import EXPECTED_ERRORS, VideoGone
 from longview.app.housekeeping import partial_paths
+from longview.app.reports import count_text, size_text
 from longview.app.service import Longview, VideoEntry
 from longview.app.settings import Settings
 from longview.indexing.database import DATABASE, Database
@@ -182,10 +183,10 @@ def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
                     delete_inside(folder, path)
         yield Finding(
             "caches",
-            f"{len(paths)} temporary or derived files ({size} bytes) {what}, such as {paths[0]}.",
+            f"Temporary or derived files {what}: {len(paths):,} ({size_text(size)}), such as {paths[0]}.",
             f"{reason} {REPAIR}",
             True,
-            f"{len(paths)} files were deleted." if repair else None,
+            f"{count_text(len(paths), 'file')} deleted." if repair else None,
         )
 
 
@@ -249,7 +250,7 @@ def _check_originals(
         except (VideoGone, VideoError) as error:
             yield Finding(
                 "originals",
-                f"{entry.video_id}: {error}",
+                f"{entry.title} ({entry.video_id}): {error}",
                 "What was found in it stays searchable. If it was moved or renamed, `longview relink FOLDER` finds it by "
                 "its content; a file that was changed is another video.",
             )

@@ -5,20 +5,21 @@
 
 import errno
 import os
-import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longview.app.cache_limit import CACHE_FOLDERS, CacheLimit
-from longview.app.errors import AppError, BadRequest, NoSpace, VideoGone
+from longview.app.errors import AppError, NoSpace, VideoGone
+from longview.app.file_names import is_file_name, is_path, new_target, require_utf8, safe_name, write_errors
 from longview.app.lazy import LazyPart
-from longview.indexing.errors import LibraryFull, LibraryReadOnly, UnknownVideo
-from longview.indexing.library import ID_DIGITS, Library, VideoEntry
+from longview.app.video_names import shortened, with_beginning, with_id, with_title
+from longview.indexing.errors import AmbiguousVideo, LibraryFull, LibraryReadOnly, UnknownVideo
+from longview.indexing.library import ID_DIGITS, Library, VideoEntry, VideoName
 from longview.indexing.library_files import delete_inside, files_of, require_id
 from longview.indexing.removals import UPLOADS, RemovedVideo
 from longview.video.atomic import FULL_DISK_ERRORS, atomic_write
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from longview.video.decoder import Decoder
     from longview.video.probe import VideoInfo
 
-MAX_ID_CHARACTERS = 40
-"""Maximum length of a reference that may be an id: the number of digits of a content hash."""
-_UNSAFE_IN_STEM = re.compile(r"[^\w.-]++")
-_UNSAFE_IN_SUFFIX = re.compile(r"[^\w.]++")
 COPY_BLOCK_BYTES = 1 << 22
 END_SLACK_S = 0.5
 """Maximum time by which a requested end may exceed the video's end, in seconds: displayed lengths are rounded."""
@@ -77,19 +74,50 @@ class MediaStore:
         return self._decoder.probe(checked_path, known_hash=content_hash, progress=progress)
 
     def find(self, reference: str, progress: Progress = NO_PROGRESS) -> VideoEntry:
-        """Return the library entry that an id, a unique id prefix or a path names.
+        """Return the library entry that an id, a path, a title, or a unique beginning of an id or a title names.
+
+        They come in this order, so that nobody can take the id or the file of a video for the title of another one.
 
         Raises:
-            UnknownVideo: it is not in the library. AmbiguousVideo: several ids have this prefix. VideoNotFound: it is a path
-                without a file.
+            UnknownVideo: it is not in the library. AmbiguousVideo: several videos are meant. VideoError: it is a path without a
+                file, or what is there cannot be used.
         """
-        if not is_file_name(reference):
-            return self._entry(reference)
-        checked_path = check_path(reference, self._limits)
+        if not reference.strip():
+            raise UnknownVideo("The name of the video is empty; `longview list` shows all videos.")
+        names = self._library.names()
+        if named := with_id(reference, names):
+            return self._library.video(named.video_id)
+        if is_file_name(reference) and (entry := self._entry_of_file(reference, names, progress)):
+            return entry
+        if entry := self._entry_at(reference):
+            return entry
+        if named := with_title(reference, names) or with_beginning(reference, names):
+            return self._library.video(named.video_id)
+        if is_path(reference) or is_file_name(reference):
+            # It says why there is no such file.
+            check_path(reference, self._limits)
+        raise UnknownVideo(f"There is no video {shortened(reference)!r} in the library; `longview list` shows all videos.")
+
+    def _entry_of_file(self, reference: str, names: Sequence[VideoName], progress: Progress) -> VideoEntry | None:
+        """Return the library entry with the content of an existing file; None if what has this name cannot be a video.
+
+        Raises:
+            UnknownVideo: it is not in the library. AmbiguousVideo: the name of the file is the title of a video.
+        """
+        try:
+            checked_path = check_path(reference, self._limits)
+        except VideoError:
+            # A folder, for instance, may have the name of a title.
+            return None
         video_id = self._hash(checked_path, progress)[:ID_DIGITS]
         try:
             entry = self._library.video(video_id)
         except UnknownVideo as error:
+            if titled := with_title(reference, names):
+                raise AmbiguousVideo(
+                    f"{shortened(reference)} is a file here that is not in the library, and the name of another video in it: "
+                    f"write {titled.video_id} for the video, and {checked_path} for the file."
+                ) from error
             raise UnknownVideo(f"{checked_path} is not in the library yet; `longview index` adds it.") from error
         if entry.path.exists():
             return entry
@@ -98,48 +126,61 @@ class MediaStore:
             self._library.set_path(entry.video_id, checked_path)
         return replace(entry, path=checked_path)
 
+    def _entry_at(self, reference: str) -> VideoEntry | None:
+        """Return the library entry whose path this is. Its file may be gone, and what was found in it is still there."""
+        with suppress(OSError, ValueError, RuntimeError):
+            path = Path(reference).expanduser().absolute()
+            return next((entry for entry in self._library.videos() if entry.path == path), None)
+        return None
+
     def find_removed(self, reference: str | None) -> RemovedVideo:
-        """Return the removed video that an id, a unique id prefix or a path names; None: the one that was removed last.
+        """Return the removed video that a reference names as in `find`; None: the one that was removed last.
 
         Raises:
-            UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
+            UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several videos are meant.
         """
-        if reference is not None and is_file_name(reference):
-            path = check_path(reference, self._limits)
-            try:
-                return self._library.removals.find(self._hash(path)[:ID_DIGITS])
-            except UnknownVideo:
+        removals = self._library.removals
+        if reference is None:
+            return removals.find()
+        videos = removals.videos()
+        if video := with_id(reference, videos) or self._removed_file(reference, videos):
+            return video
+        if video := with_title(reference, videos) or with_beginning(reference, videos):
+            return video
+        return removals.find(shortened(reference))
+
+    def _removed_file(self, reference: str, videos: Sequence[RemovedVideo]) -> RemovedVideo | None:
+        """Return the removed video with the content of a file, else the one that was last removed of those at this path."""
+        with suppress(VideoError):
+            if is_file_name(reference):
+                path = check_path(reference, self._limits)
                 # The file may have changed since.
-                return self._library.removals.find_path(path)
-        if reference is not None and _is_path(reference):
-            return self._library.removals.find_path(Path(reference).expanduser().absolute())
-        return self._library.removals.find(reference)
+                return with_id(self._hash(path)[:ID_DIGITS], videos) or next((item for item in videos if item.path == path), None)
+        with suppress(OSError, ValueError, RuntimeError):
+            path = Path(reference).expanduser().absolute()
+            return next((item for item in videos if item.path == path), None)
+        return None
 
     def resolve(self, reference: str) -> "tuple[str, VideoInfo]":
-        """Return title and file of the video that an id, a prefix or a path names. A path need not be in the library.
+        """Return title and file of the video that a reference names as in `find`. A path need not be in the library.
 
         Raises:
             VideoError, BadRequest: as `open`. UnknownVideo, AmbiguousVideo: as `find`. VideoGone: as `source`.
         """
-        if is_file_name(reference):
+        try:
+            entry = self.find(reference)
+        except UnknownVideo:
+            if not is_file_name(reference):
+                raise
             video = self.open(reference)
-            try:
-                return self._library.video(video.content_hash[:ID_DIGITS]).title, video
-            except UnknownVideo:
-                return video.path.stem, video
-        entry = self._entry(reference)
+            return video.path.stem, video
+        if is_file_name(reference):
+            # A file that is named is used itself, and not another one with the same content.
+            with suppress(VideoError):
+                video = self.open(reference)
+                if video.content_hash == entry.content_hash:
+                    return entry.title, video
         return entry.title, self.probe(entry)
-
-    def _entry(self, reference: str) -> VideoEntry:
-        """Return the library entry that an id or a prefix names. For a path without a file, raise the reason."""
-        if _is_path(reference):
-            # The file of an entry may be gone, and what was found in it is still there.
-            with suppress(OSError, ValueError, RuntimeError):
-                path = Path(reference).expanduser().absolute()
-                if entry := next((entry for entry in self._library.videos() if entry.path == path), None):
-                    return entry
-            check_path(reference, self._limits)
-        return self._library.video(reference)
 
     def _hash(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
         """Return the content hash of a checked path. The library remembers it by path, size and time of change."""
@@ -318,7 +359,7 @@ class MediaStore:
         span = Span(span.start_s, min(span.end_s, video.duration_s))
         suffix = ".mp4" if reencode else video.path.suffix
         times = f"{format_time(span.start_s)}-{format_time(span.end_s)}".replace(":", ".")
-        target = _new_target(target or Path(f"{safe_name(title)}-{times}{suffix}"), CUT_SUFFIXES)
+        target = new_target(target or Path(f"{safe_name(title)}-{times}{suffix}"), CUT_SUFFIXES)
         with write_errors(target):
             if reencode:
                 first_frame_s = self._frame_start_s(video, span.start_s)
@@ -348,68 +389,6 @@ class MediaStore:
         """
         from longview.video.clips import SHEET_FORMATS, contact_sheet
 
-        target = _new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
+        target = new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
         with write_errors(target):
             return target, *contact_sheet(self._decoder, video, target, columns=columns, rows=rows)
-
-
-def require_utf8(path: Path) -> None:
-    """Check that the library can store a path.
-
-    Raises:
-        BadRequest: it is not valid UTF-8.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        printable = str(path).encode(errors="replace").decode()
-        raise BadRequest(
-            f"The name of {printable} is not valid UTF-8, so the library cannot store it; rename the file."
-        ) from error
-
-
-def is_file_name(reference: str) -> bool:
-    """Whether a reference names an existing file, and not a library entry."""
-    try:
-        return Path(reference).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):
-        return False
-
-
-def _is_path(reference: str) -> bool:
-    """Whether a reference without a file is a path: an id is short and has neither slash nor dot."""
-    has_separator = "/" in reference or os.sep in reference
-    return has_separator or bool(Path(reference).suffix) or len(reference) > MAX_ID_CHARACTERS or Path(reference).is_symlink()
-
-
-def _new_target(target: Path, suffixes: frozenset[str]) -> Path:
-    target = target.expanduser()
-    if target.suffix.lower() not in suffixes:
-        kinds = " ".join(sorted(suffixes))
-        raise BadRequest(f"{target.name} does not have a suffix that can be written here; use one of {kinds}.")
-    with write_errors(target):
-        if target.exists():
-            raise BadRequest(f"{target} already exists and was not overwritten; choose another name.")
-    return target
-
-
-@contextmanager
-def write_errors(target: Path) -> Iterator[None]:
-    """Turn the errors of the operating system while a file is written into expected errors.
-
-    Raises:
-        NoSpace: the disk is full. BadRequest: the file cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL_DISK_ERRORS:
-            raise NoSpace(f"The disk is full: there is no space for {target}; delete other files.") from error
-        raise BadRequest(f"{target} cannot be written: {error.strerror}.") from error
-
-
-def safe_name(name: str) -> str:
-    """Return a file name without characters that mean something to a file system or a shell, at most 80 characters long."""
-    stem, suffix = Path(name).stem, Path(name).suffix
-    clean = _UNSAFE_IN_STEM.sub("_", stem).strip("._-")[:60] or "video"
-    return clean + _UNSAFE_IN_SUFFIX.sub("", suffix)[:12].lower()

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from longview.app.local_time import moment_text
 from longview.app.media import MediaStore
+from longview.app.reports import size_text
 from longview.indexing.errors import LibraryFull
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.removals import UPLOADS, RemovedVideo
@@ -24,15 +26,16 @@ class Removal:
         text = f"Removed {self.video.title} from the library"
         text += "." if self.upload_bytes else f"; its file {self.video.path} is unchanged."
         if self.freed_bytes:
-            text += f" {_size_text(self.freed_bytes)} of thumbnails and browser copies were freed."
+            text += f" {size_text(self.freed_bytes)} of thumbnails and browser copies were freed."
         if self.upload_bytes:
-            text += f" The library's copy of the upload ({_size_text(self.upload_bytes)}) is deleted in 24 hours."
+            text += f" The library's copy of the upload ({size_text(self.upload_bytes)}) is deleted in 24 hours."
         return text
 
     @property
     def undo_advice(self) -> str:
         """How the removal is undone, for people."""
-        return f"Until {self.video.undo_until}, `longview remove --undo {self.video.video_id}` brings the video back."
+        until = moment_text(self.video.undo_until)
+        return f"`longview remove --undo {self.video.video_id}` brings the video back, until {until}."
 
 
 def remove(library: Library, media: MediaStore, entry: VideoEntry) -> Removal:
@@ -53,7 +56,9 @@ def remove(library: Library, media: MediaStore, entry: VideoEntry) -> Removal:
 
 
 def undo_removal(library: Library, media: MediaStore, reference: str | None) -> VideoEntry:
-    """Bring back the removed video that an id, a unique id prefix or a path names; None: the one that was removed last.
+    """Bring back the removed video that a reference names; None: the one that was removed last.
+
+    `reference`: see `MediaStore.find_removed`.
 
     Raises:
         UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
@@ -73,7 +78,3 @@ def undo_removal_of(library: Library, video_id: str) -> VideoEntry:
 def _undo(library: Library, video: RemovedVideo) -> VideoEntry:
     library.removals.undo(video.video_id)
     return library.video(video.video_id)
-
-
-def _size_text(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"

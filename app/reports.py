@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from longview.app.damage import damage_of
 from longview.app.source_texts import SOURCE_TEXTS as SOURCES
 from longview.video.time_text import format_spans, format_time
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 ROUNDING_S = 0.1
 """Difference between two lengths that is rounding, in seconds."""
+UNIT_STEP = 1024
+"""Number of times that a binary unit of size is in the next one."""
 
 
 def count_text(number: int, noun: str) -> str:
@@ -24,6 +27,16 @@ def count_text(number: int, noun: str) -> str:
 def source_label(source: str) -> str:
     """Return the name of a source as people read it."""
     return source.replace("_", " ")
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size for people, in binary units: `23.5 GiB`."""
+    size, unit = float(size_bytes), "bytes"
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if size < UNIT_STEP or unit == "TiB":
+            break
+        size /= UNIT_STEP
+    return f"{size_bytes:,} {'byte' if size_bytes == 1 else 'bytes'}" if unit == "bytes" else f"{size:.1f} {unit}"
 
 
 def searchable_by(entry: "VideoEntry", *, without: str = "") -> str:
@@ -42,34 +55,59 @@ def source_text(report: "SourceReport", entry: "VideoEntry") -> str:
             return f"kept: {report.reason}"
         others = searchable_by(entry, without=report.source) if report.source == "captions" else ""
         return f"none: {report.reason}" + (f"; searchable by {others}" if others else "")
-    what = count_text(report.segments, SOURCES[report.source].segment_noun)
     if not report.segments:
-        what = report.reason or SOURCES[report.source].empty_text
-    language = f" ({report.language})" if report.language and report.segments else ""
+        empty_text = SOURCES[report.source].empty_text
+        if report.status == "up_to_date":
+            return f"{empty_text}, up to date"
+        # Most reasons say themselves that there is nothing.
+        return report.reason if report.reason.startswith("no ") else "; ".join(filter(None, (empty_text, report.reason)))
+    what = segments_text(report.source, report.segments) + (f" ({report.language})" if report.language else "")
     if report.status == "up_to_date":
-        return f"{what}{language}, up to date" if report.segments else f"{SOURCES[report.source].empty_text}, up to date"
-    note = f"; {report.reason}" if report.reason and report.segments else ""
-    return f"{what}{language} in {report.seconds_spent:.1f} s{note}"
+        return f"{what}, up to date"
+    note = f"; {report.reason}" if report.reason else ""
+    return f"{what} in {report.seconds_spent:.1f} s{note}"
 
 
 def describe(result: "IndexResult") -> str:
     """Return what came of all sources of a video that have something to say, in one line."""
     relevant = (item for item in result.reports if item.segments or item.status == "failed" or item.source == "captions")
-    return "; ".join(f"{source_label(report.source)}: {source_text(report, result.entry)}" for report in relevant)
+    texts = [f"{source_label(report.source)}: {source_text(report, result.entry)}" for report in relevant]
+    damage = damage_of(result.entry)
+    return "; ".join([*texts, *([f"damaged: {damage.text}"] if damage else [])])
+
+
+def segments_text(source: str, count: int) -> str:
+    """Return the number of segments of a source: `77 lines`."""
+    return count_text(count, SOURCES[source].segment_noun)
 
 
 def contents_text(entry: "VideoEntry") -> str:
-    """Return what the library has of a video."""
-    return ", ".join(_track_text(entry, track) for track in entry.tracks) or "nothing indexed yet"
+    """Return what the library has of a video; what was looked for and not found only if that is all that is known."""
+    texts = [text for track in entry.tracks if (text := _track_text(entry, track))]
+    if texts:
+        return ", ".join(texts)
+    return f"no {' or '.join(source_label(track.source) for track in entry.tracks)}" if entry.tracks else "not indexed yet"
+
+
+def track_state_text(track: "Track") -> str:
+    """Return how far an unfinished track has come, or that it failed; empty for one that is finished."""
+    if track.status == "failed":
+        return "failed" + (f" at {_done_share(track):.0%}" if track.segment_count else "")
+    return f"{_done_share(track):.0%}" if track.status == "incomplete" else ""
+
+
+def _done_share(track: "Track") -> float:
+    return max(0.0, min(1.0, (track.done_s - track.span.start_s) / max(track.span.duration_s, ROUNDING_S)))
 
 
 def _track_text(entry: "VideoEntry", track: "Track") -> str:
-    if track.status == "failed" and not track.segment_count:
-        return f"{source_label(track.source)} failed"
-    if track.status == "declined" or not track.segment_count:
-        return f"no {source_label(track.source)}"
-    text = f"{source_label(track.source)}: {count_text(track.segment_count, SOURCES[track.source].segment_noun)}"
-    if track.status in ("incomplete", "failed"):
-        return f"{text}, up to {format_time(track.done_s)} of {format_time(track.span.end_s)}"
+    label, state = source_label(track.source), track_state_text(track)
+    if state and not track.segment_count:
+        return f"{label} {state}"
+    if not track.segment_count:
+        return ""
+    text = f"{label}: {segments_text(track.source, track.segment_count)}"
+    if state:
+        return f"{label} {state}: {segments_text(track.source, track.segment_count)} up to {format_time(track.done_s)}"
     is_part = track.span.duration_s < entry.duration_s - ROUNDING_S
     return f"{text}, only {format_spans(track.span)}" if is_part else text

@@ -18,7 +18,7 @@ from longview.app.backup import (
     transfer,
 )
 from longview.app.errors import BackupUnusable, BadRequest
-from longview.app.media import write_errors
+from longview.app.file_names import write_errors
 from longview.app.originals import has_original
 from longview.indexing.copies import (
     check_copy,

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from longview.app.file_names import write_errors
 from longview.app.job_runner import STOPPED
 from longview.app.jobs import Jobs
-from longview.app.media import write_errors
 from longview.app.preparations import Preparation
 from longview.app.service import IndexOptions, Longview
 from longview.indexing.job import CRASHED

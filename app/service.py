@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longview.app.errors import BadRequest
+from longview.app.file_names import is_file_name
 from longview.app.lazy import LazyPart, lazy_names
+from longview.app.reports import source_label
 from longview.app.runtime import Runtime
 from longview.app.settings import Settings
 from longview.app.streams import Done, Stream
+from longview.app.video_names import checked_title, is_same_title, with_id
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
-from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, VideoEntry
+from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, VideoEntry, VideoName
 from longview.indexing.track import VIDEO_ID, TrackVersion
 from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
@@ -280,12 +284,28 @@ class Longview:
         return self.library.videos()
 
     def video(self, reference: str) -> VideoEntry:
-        """Return the video that an id, a unique id prefix or a path names; see `MediaStore.find`."""
+        """Return the video that an id, a title or a path names; see `MediaStore.find`."""
         return self.media.find(reference)
+
+    def rename(self, entry: VideoEntry, title: str) -> VideoEntry:
+        """Give a video another title, and return it with that.
+
+        Raises:
+            BadRequest: the title is empty, too long or not printable, or the id of another video.
+            UnknownVideo: the video was removed meanwhile.
+        """
+        title = checked_title(title)
+        if other := with_id(title, [name for name in self.library.names() if name.video_id != entry.video_id]):
+            raise BadRequest(f"{title} is the id of another video, {other.title}; choose a title that cannot be mistaken for it.")
+        return self.library.rename(entry.video_id, title)
+
+    def namesakes(self, entry: VideoEntry) -> tuple[VideoName, ...]:
+        """Return the other videos that the title of a video also names."""
+        others = [name for name in self.library.names() if name.video_id != entry.video_id]
+        return tuple(name for name in others if is_same_title(name.title, entry.title))
 
     def get_or_index(self, reference: str, *, progress: Progress | None = None) -> Stream[VideoEntry]:
         """Return the video that a reference names; index a file first if it is not in the library. `progress`: see `Stream`."""
-        from longview.app.media import is_file_name
 
         def operation(progress: Progress) -> Generator[PartialResult[Any], None, VideoEntry]:
             try:
@@ -380,7 +400,7 @@ class Longview:
         if language is None and format in ("srt", "vtt"):
             segments = _in_main_language(entry, segments)
         if not segments:
-            what = " or ".join(sources or EXPORT_ORDER) + (f" in the language {language}" if language else "")
+            what = " or ".join(map(source_label, sources or EXPORT_ORDER)) + (f" in the language {language}" if language else "")
             raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
         return export_segments(format, entry, segments, words=words)
 
@@ -396,13 +416,29 @@ class Longview:
 
         return import_subtitles(self.library, self.decoder, entry, path, language=language, offset_s=offset_s)
 
+    def answer_count(self, entry: VideoEntry) -> int:
+        """Return the number of questions that were asked about a video and not cleared."""
+        return self.library.answer_count(entry.video_id)
+
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """Return the conversation about a video, oldest turn first."""
         return self.library.answers(entry.video_id)
 
-    def delete_answers(self, entry: VideoEntry) -> None:
-        """Delete the conversation about a video."""
-        self.library.delete_answers(entry.video_id)
+    def clear_answers(self, entry: VideoEntry) -> None:
+        """Clear the conversation about a video; `undo_clear` brings it back for a day, unless another one is cleared."""
+        self.library.cleared_conversations.clear(entry.video_id)
+
+    def cleared_count(self, entry: VideoEntry) -> int:
+        """Return the number of questions about a video that `undo_clear` would bring back."""
+        return self.library.cleared_conversations.count(entry.video_id)
+
+    def undo_clear(self, entry: VideoEntry) -> None:
+        """Bring back the conversation about a video that was cleared in the last day.
+
+        Raises:
+            NothingCleared: there is none.
+        """
+        self.library.cleared_conversations.undo(entry.video_id)
 
     def remove(self, entry: VideoEntry) -> "Removal":
         """Remove a video from the library, with its thumbnails, browser copy and jobs; its source file stays."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longview.app.errors import BadRequest
+from longview.app.indexer import require_language
 from longview.app.sources.subtitles import add_subtitles
 from longview.indexing.library import Library, VideoEntry
-from longview.indexing.row_rules import is_language
 from longview.indexing.tracks import Track
 from longview.video.decoder import Decoder
 from longview.video.subtitles import SUBTITLE_SUFFIXES
@@ -46,8 +46,8 @@ def import_subtitles(
         UnreadableSubtitles: the file cannot be read. BadRequest: it has no segment in the video, is of another kind, or is a
             transcript of a video whose speech is not in the library.
     """
-    if language is not None and not is_language(language):
-        raise BadRequest("The language is no text of at most 100 characters; state a code such as en or pt-BR.")
+    if language is not None:
+        require_language(language, "the file")
     suffix = path.suffix.lower()
     unmatched_share: float | None = None
     unmatched: tuple[str, ...] = ()

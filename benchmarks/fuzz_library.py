@@ -243,7 +243,7 @@ def _read_all(folder: Path) -> None:
     library = Library(folder)
     for entry in library.videos():
         for track in entry.tracks:
-            describe_maker(track, is_detailed=True)
+            describe_maker(track)
         library.tracks.segments(entry.video_id)
         library.answers(entry.video_id)
         for version in library.versions.of_video(entry.video_id):

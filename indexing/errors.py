@@ -37,6 +37,12 @@ class UnknownJob(LibraryError):
     code = "unknown_job"
 
 
+class NothingCleared(LibraryError):
+    """No conversation about this video was cleared, or longer than a day ago."""
+
+    code = "nothing_cleared"
+
+
 class LibraryUnusable(LibraryError):
     """The library's folder or database cannot be read or written."""
 

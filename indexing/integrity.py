@@ -90,7 +90,8 @@ def log_problem(folder: Path) -> str | None:
 def _foreign_key_problems(db: sqlite3.Connection) -> Iterator[str]:
     counts = Counter((row[0], row[2]) for row in db.execute("PRAGMA foreign_key_check"))
     for (table, parent), count in counts.items():
-        yield f"{count} rows of the table {table} belong to no row of {parent}."
+        noun = f"row of the table {table} belongs" if count == 1 else f"rows of the table {table} belong"
+        yield f"{count} {noun} to no row of {parent}."
 
 
 def _schema_problems(db: sqlite3.Connection) -> Iterator[str]:

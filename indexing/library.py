@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from longview.indexing.caption_windows import CaptionWindowRow, CaptionWindows, delete_caption_windows, write_caption_window
+from longview.indexing.conversations import IS_NOT_CLEARED, ClearedConversations
 from longview.indexing.database import DATABASE, Database
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
 from longview.indexing.job_queue import JobQueue
@@ -30,7 +31,9 @@ from longview.indexing.tracks import Provenance, StoredSegment, Track, Tracks
 from longview.indexing.versions import Versions, chapters_from
 from longview.video.timeline import Event, Segment, Span
 
-__all__ = ["DATABASE", "ID_DIGITS", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry"]
+__all__ = [  # with the types of what it stores
+    "DATABASE", "ID_DIGITS", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry", "VideoName",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,15 @@ class VideoEntry:
 
 
 @dataclass(frozen=True)
+class VideoName:
+    """What names a video of the library."""
+
+    video_id: str
+    title: str
+    path: Path
+
+
+@dataclass(frozen=True)
 class AnsweredQuestion:
     """A question about a video and its answer."""
 
@@ -101,6 +113,7 @@ class Library:
         self.jobs = JobQueue(self._database)
         self.caption_windows = CaptionWindows(self._database)
         self.removals = Removals(self._database)
+        self.cleared_conversations = ClearedConversations(self._database)
 
     def require_writable(self) -> None:
         """Check that the library can be written.
@@ -113,7 +126,8 @@ class Library:
     def put(self, entry: VideoEntry) -> VideoEntry:
         """Write a video without its tracks; replace what the library has about it, except when it was added.
 
-        If it was removed, that becomes final: nothing of what was found before comes back.
+        A video that is in the library keeps its title: it may have been renamed since the entry was read. If it was removed, that
+        becomes final: nothing of what was found before comes back.
         """
         values = {
             "video_id": entry.video_id,
@@ -126,8 +140,9 @@ class Library:
             "chapters": _chapters_json(entry.chapters),
             "added_at": now(),
         }
-        kept = ("video_id", "content_hash", "added_at")
+        kept = ("video_id", "content_hash", "added_at", "title")
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept)
+        changes += f", title = CASE WHEN {_HAS_TRACKS} THEN videos.title ELSE excluded.title END"
         with self._database.transaction() as db:
             db.execute("DELETE FROM videos WHERE video_id = :video_id AND removed_at != ''", values)
             db.execute(f"{insertion('videos', values)} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
@@ -201,6 +216,25 @@ class Library:
         with self._database.connection() as db:
             return dict(db.execute("SELECT video_id, title FROM videos WHERE removed_at = ''").fetchall())
 
+    def names(self) -> tuple[VideoName, ...]:
+        """Return the names of all videos in the order in which they were added, without what was found in them."""
+        with self._database.connection() as db:
+            rows = db.execute(f"SELECT video_id, title, path FROM videos WHERE {_IS_IN_LIBRARY} ORDER BY added_at, rowid")
+            return tuple(VideoName(video_id, title, Path(path)) for video_id, title, path in map(tuple, rows.fetchall()))
+
+    def rename(self, video_id: str, title: str) -> VideoEntry:
+        """Set the title of a video.
+
+        Raises:
+            UnknownVideo: it was removed meanwhile.
+        """
+        values = {"title": title, "video_id": video_id}
+        with self._database.transaction() as db:
+            cursor = db.execute("UPDATE videos SET title = :title WHERE video_id = :video_id AND removed_at = ''", values)
+            if not cursor.rowcount:
+                raise UnknownVideo(f"There is no video {video_id!r} in the library; `longview list` shows all videos.")
+        return self.pending_video(video_id)
+
     def video(self, reference: str) -> VideoEntry:
         """Return the video with this id, or the only one whose id has this prefix.
 
@@ -234,17 +268,18 @@ class Library:
             if db.execute("SELECT 1 FROM videos WHERE video_id = ? AND removed_at = ''", (video_id,)).fetchone():
                 db.execute(insertion("answers", values), values)
 
-    def delete_answers(self, video_id: str) -> None:
-        """Delete the conversation about a video."""
-        with self._database.transaction() as db:
-            # A page that is still open does not clear the conversation about a video that may come back.
-            db.execute(f"DELETE FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED}", {"video_id": video_id})
+    def answer_count(self, video_id: str) -> int:
+        """Return the number of questions about a video that have an answer."""
+        with self._database.connection() as db:
+            query = f"SELECT count(*) FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {IS_NOT_CLEARED}"
+            return int(db.execute(query, {"video_id": video_id}).fetchone()[0])
 
     def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
         """Return the latest questions about a video and their answers, oldest first."""
         with self._database.connection() as db:
             rows = db.execute(
-                f"SELECT * FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} ORDER BY answer_id DESC LIMIT :limit",
+                f"SELECT * FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {IS_NOT_CLEARED} "
+                "ORDER BY answer_id DESC LIMIT :limit",
                 {"video_id": video_id, "limit": limit},
             ).fetchall()
             return tuple(
@@ -277,7 +312,8 @@ class Library:
             )
 
 
-_IS_IN_LIBRARY = "removed_at = '' AND EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id)"
+_HAS_TRACKS = "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id)"
+_IS_IN_LIBRARY = f"removed_at = '' AND {_HAS_TRACKS}"
 
 
 def _chapters_json(chapters: Sequence[Event]) -> str:

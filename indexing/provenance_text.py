@@ -16,18 +16,14 @@ def model_name(identity: str) -> str:
     return identity.rpartition("@")[0] or identity
 
 
-def describe_maker(track: Track, *, is_detailed: bool = False) -> str:
-    """Return what made a track. Names are as they were given: whoever shows them removes what the format does not allow.
-
-    `is_detailed`: with the fingerprint of the model, and the number of frames.
-    """
+def describe_maker(track: Track) -> str:
+    """Return what made a track. Names are as they were given: whoever shows them removes what the format does not allow."""
     provenance = track.provenance
     if track.source == "subtitles":
         parts = [_origins_text(provenance.plan)]
     else:
-        name = provenance.checkpoint if is_detailed else model_name(provenance.checkpoint)
-        parts = [name or "no model", *_version_texts(track)]
-        parts += [text] if (text := _plan_text(provenance.plan, is_detailed=is_detailed)) else []
+        parts = [model_name(provenance.checkpoint) or "no model", *_version_texts(track)]
+        parts += [text] if (text := _plan_text(provenance.plan)) else []
     return f"{', '.join(parts)}; {day(track.updated_at)}"
 
 
@@ -36,20 +32,20 @@ def _version_texts(track: Track) -> list[str]:
     provenance, is_captions = track.provenance, track.source == "captions"
     versions = {
         "revision": provenance.revision[:REVISION_DIGITS],
-        "profile": provenance.profile,
+        # A checkpoint with a profile of its own is not named twice.
+        "profile": provenance.profile if provenance.profile != model_name(provenance.checkpoint) else "",
         "prompts" if is_captions else "version": provenance.prompt_version,
     }
     return [f"{name} {value}" for name, value in versions.items() if value]
 
 
-def _plan_text(plan: dict[str, Any], *, is_detailed: bool = False) -> str:
-    """Return a sampling plan, or the settings of another source, in words. `is_detailed`: with the number of frames."""
+def _plan_text(plan: dict[str, Any]) -> str:
+    """Return a sampling plan, or the settings of another source, in words."""
     parts = []
     if "windows" in plan and "patch_period_s" in plan:
         count = len(plan["windows"])
         size = f" of {plan['width']} x {plan['height']}" if "width" in plan and "height" in plan else ""
         parts.append(f"{_frame_rate_text(plan['patch_period_s'] / 2)}{size} in {count} {'window' if count == 1 else 'windows'}")
-        parts += [f"{plan['frames']:,} frames"] if is_detailed and "frames" in plan else []
     parts += [text for name, text in (("key_frames_only", "key frames only"), ("int8", "8-bit weights")) if plan.get(name)]
     parts += [f"{name} {plan[name]}" for name in ("language", "tesseract") if plan.get(name)]
     return ", ".join([*parts, *(["with a vocabulary"] if plan.get("vocabulary") else [])])

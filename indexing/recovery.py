@@ -8,6 +8,7 @@ passages and the word index from segments, a video from its path and tracks, a t
 
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 from collections import Counter
@@ -85,6 +86,8 @@ class Recovery:
     rebuilt_tracks: int = 0
     damaged_videos: list[str] = field(default_factory=list)
     """Ids of the videos of which a track has lost segments."""
+    damaged_files: list[str] = field(default_factory=list)
+    """The files of these videos."""
 
     def text(self) -> str:
         """Return a sentence for each kind of result."""
@@ -95,9 +98,10 @@ class Recovery:
         ]
         text = f"Rows that were saved: {', '.join(parts) or 'none'}."
         if self.rebuilt_videos or self.rebuilt_tracks:
-            text += f" Made again from other rows: {self.rebuilt_videos} videos, {self.rebuilt_tracks} tracks."
+            text += f" Made again from other rows: videos: {self.rebuilt_videos}, tracks: {self.rebuilt_tracks}."
         if self.damaged_videos:
-            text += f" Index again, because a part is missing: {', '.join(self.damaged_videos)}."
+            files = " ".join(map(shlex.quote, self.damaged_files))
+            text += f" A part of what was found is missing; `longview index {files}` finds it again."
         return text + f" What it was read from is kept as {self.kept_file}."
 
 
@@ -342,6 +346,8 @@ def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
                 recovery.damaged_videos.append(track["video_id"])
         db.execute("UPDATE tracks SET segment_counts = ? WHERE number = ?", (json.dumps(counts), track["number"]))
     recovery.damaged_videos = list(dict.fromkeys(recovery.damaged_videos))
+    paths = dict(map(tuple, db.execute("SELECT video_id, path FROM videos").fetchall()))
+    recovery.damaged_files = [paths[video_id] for video_id in recovery.damaged_videos if video_id in paths]
     recovery.lost_rows["segments"] = max(recovery.lost_rows["segments"], missing)
     recovery.lost_rows = +recovery.lost_rows
 

@@ -117,17 +117,6 @@ class Removals:
             raise _not_removed(reference)
         return matches[0]
 
-    def find_path(self, path: Path) -> RemovedVideo:
-        """Return the video at this path that was removed last.
-
-        Raises:
-            UnknownVideo
-        """
-        video = next((video for video in self.videos() if video.path == path), None)
-        if video is None:
-            raise _not_removed(str(path))
-        return video
-
     def delete_expired(self, uploads: Path, now: datetime) -> tuple[tuple[RemovedVideo, ...], int]:
         """Delete the videos whose removal has expired, and the library's own copies of their uploads.
 

@@ -313,6 +313,7 @@ _RULES: dict[str, Rule] = {
     "chapters": _titled_spans,
     "checkpoint": _is_name,
     "citations": _citations,
+    "cleared_at": _is_date_or_empty,
     "committed": _long_text,
     "confidence": _optional(_is_share),
     "content": _object,

@@ -306,6 +306,10 @@ MIGRATIONS = (
         UPDATE revision SET number = number + 1;
     END;
     """,
+    # A conversation that was cleared can be brought back.
+    """
+    ALTER TABLE answers ADD COLUMN cleared_at TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Migrations, applied in order, each once; `PRAGMA user_version` counts them. Only append to them."""
 MAX_OBJECTS = 1000

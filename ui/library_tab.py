@@ -11,7 +11,7 @@ import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.example_questions import examples_for
-from longview.app.job_text import job_title, refused_text
+from longview.app.job_text import job_title, named_reason, refused_text
 from longview.app.jobs import FolderAddition, Jobs
 from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
 from longview.app.storage import missing_ids
@@ -71,7 +71,7 @@ def library_tab(jobs: Jobs) -> LibraryTab:
                 job = jobs.index(path, upload_name=path.name, accepts_long=accepts_long)
                 numbers.append(job.job_id)
             except EXPECTED_ERRORS as error:
-                errors.append(f"{path.name}: {error}")
+                errors.append(named_reason(path.name, error))
         # The drop zone is cleared at once, so that more files can be uploaded while these are indexed.
         yield None, "", ""
         for state in _follow_jobs(jobs, numbers, errors):

@@ -63,8 +63,8 @@ def _rank(track: Track) -> int:
 
 
 def notice(text: str) -> str:
-    """Render the banner with the limits of the checkpoint."""
-    return _render("notice", text=text)
+    """Render the banner with the limits of the checkpoint. What is between backticks is a command."""
+    return _render("notice", parts=text.split("`"))
 
 
 def player(entry: VideoEntry | None, *, ready: bool, start_s: float = 0.0) -> str:

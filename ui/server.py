@@ -11,17 +11,20 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 from typing import Annotated, Literal, TypeVar
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, HTTPException, Path, Query
-from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi import FastAPI, HTTPException, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from longview.app.download_names import content_disposition, export_name
 from longview.app.errors import EXPECTED_ERRORS, PortBusy
 from longview.app.housekeeping import run_hourly
 from longview.app.jobs import Jobs
@@ -71,6 +74,9 @@ EXPORT_TYPES = {
 }
 
 
+COMPLETE = {"en": "Complete", "de": "Fertig", "fr": "Terminé", "es": "Completado", "ko": "완료", "ja": "完了", "zh-CN": "完成"}
+"""What Gradio says to screen readers when a request has ended, by language; it has no text of its own for it, and would show the
+name of the text. Other languages get the English one."""
 VideoId = Annotated[str, Path(max_length=MAX_PARAMETER_CHARS)]
 TimeMs = Annotated[int, Path(ge=0, le=MAX_TIME_MS)]
 JobId = Annotated[int, Path(ge=0, lt=1 << 63)]
@@ -87,6 +93,12 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
     view, pace = QueueView(app, jobs), RequestPace(page)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None, openapi_url=None)
     web.post(UPLOAD_ROUTE, response_model=None)(UploadRoute(jobs.uploads, page.upload_file_set).__call__)
+
+    @web.exception_handler(RequestValidationError)
+    def refuse(_request: Request, error: RequestValidationError) -> JSONResponse:
+        """Refuse an address with a value of another form, in one sentence, as all other errors."""
+        names = ", ".join(dict.fromkeys(str(problem["loc"][-1]).replace("_", " ") for problem in error.errors()))
+        return JSONResponse({"detail": f"The address has a value that cannot be used here: {names}."}, 422)
 
     @web.get("/media/{video_id}")
     def media(video_id: VideoId) -> FileResponse:
@@ -119,12 +131,13 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
             sources = source.split(",")
             # Sources that do not exist are refused here, before they become part of a header.
             text = _or_404(lambda: app.export(entry, export_format, sources, language=language))
-            name = "-".join([entry.video_id, *sources])
+            name = export_name(entry, sources, format, language=language)
         else:
             track_version = _or_404(lambda: app.version(entry, version))
             text = _or_404(lambda: app.export_version(entry, export_format, track_version, language=language))
-            name = f"{entry.video_id}-{track_version.track.source}-version-{version}"
-        headers = {"Content-Disposition": f'attachment; filename="{name}.{format}"'}
+            entry = replace(entry, tracks=(track_version.track,))
+            name = export_name(entry, [track_version.track.source], format, language=language, version=version)
+        headers = {"Content-Disposition": content_disposition(name)}
         return PlainTextResponse(text, media_type=EXPORT_TYPES[format], headers=headers)
 
     @web.get("/events")
@@ -170,6 +183,7 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
         head=f"<script>{(ASSETS / 'player.js').read_text(encoding='utf-8')}</script>",
         max_file_size=app.settings.max_upload_bytes,
         footer_links=[],
+        i18n=gr.I18n(**{language: {"common.complete": text} for language, text in COMPLETE.items()}),
         ssr_mode=False,
         run_history=False,
         enable_monitoring=False,

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from longview.app.errors import BadRequest, NoSpace, TooLarge
-from longview.app.media import write_errors
+from longview.app.file_names import write_errors
 from longview.app.upload_cache import UploadCache
 
 UPLOAD_ROUTE = "/gradio_api/upload"

@@ -1,14 +1,16 @@
 """The tab that plays one video, with its tracks, chapters, exports and questions."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable
+from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable, NothingCleared
 from longview.app.example_questions import examples_for
 from longview.app.jobs import Jobs
+from longview.app.reports import count_text
 from longview.app.service import (
     MAX_QUESTION_CHARACTERS,
     VIDEO_ID,
@@ -25,6 +27,7 @@ from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
 from longview.ui.toasts import reports_errors, show_warning, toast
 
 PLACEHOLDER = "Ask about this video"
+UNDO_CLEAR = "Undo clearing"
 NO_VIDEO = "No video is selected; choose one under “Video”."
 UNCHECKED: dict[str, Any] = {"preprocess": False}
 """Option that disables Gradio's check of a selected video against the list that the page last received. Meanwhile, other pages
@@ -37,8 +40,8 @@ class WatchTab:
 
     selected_video: gr.Dropdown
     view: list[Any]
-    """Player, summary, tracks, exports, what made them, the offer to caption again with its button, question, examples and chat;
-    see `video_view`."""
+    """Player, summary, tracks, exports, what made them, the offer to caption again with its button, question, examples, the
+    button that brings a cleared conversation back, and chat; see `video_view`."""
 
 
 def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
@@ -63,8 +66,9 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                 placeholder=f"{PLACEHOLDER}.",
             )
             question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
+            undo_clear = gr.Button(UNDO_CLEAR, visible=False, size="sm")
             examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
-    view = [player, summary, tracks, exports, made_by, offer, caption_again, question, examples, chat]
+    view = [player, summary, tracks, exports, made_by, offer, caption_again, question, examples, undo_clear, chat]
 
     @reports_errors
     def on_select(video_id: str | None) -> list[Any]:
@@ -110,13 +114,24 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
         yield gr.update(**IDLE), messages
 
     @reports_errors
-    def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, list[Any]]:
+    def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, Any, list[Any]]:
         # An answer that is being generated is cleared too.
         streams.cancel(request)
         entry = find_entry(app, video_id)
-        if entry is not None:
-            app.delete_answers(entry)
-        return gr.update(**IDLE), []
+        if entry is None:
+            return gr.update(**IDLE), gr.update(visible=False), []
+        app.clear_answers(entry)
+        return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
+
+    @reports_errors
+    def on_undo_clear(video_id: str | None) -> tuple[Any, list[Any]]:
+        entry = known_entry(app, video_id)
+        if entry is None:
+            raise toast(NO_VIDEO)
+        # Another page may have brought it back already, and shows what this one then shows, too.
+        with suppress(NothingCleared):
+            app.undo_clear(entry)
+        return _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
     def on_caption_again(video_id: str | None) -> list[Any]:
@@ -143,7 +158,9 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     )
     # The stream of the answer ends at its next chunk or token, and frees the model.
     question.stop(streams.stop, None, question, api_visibility="private", queue=False)
-    chat.clear(on_clear, selected_video, [question, chat], cancels=[asking], api_name="clear", queue=False, **UNCHECKED)
+    cleared = [question, undo_clear, chat]
+    chat.clear(on_clear, selected_video, cleared, cancels=[asking], api_name="clear", queue=False, **UNCHECKED)
+    undo_clear.click(on_undo_clear, selected_video, [undo_clear, chat], api_name="undo_clear", queue=False, **UNCHECKED)
     return WatchTab(selected_video, view)
 
 
@@ -181,7 +198,14 @@ def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
 def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
     """Render a video as the components of `WatchTab.view` show it."""
     if entry is None:
-        return [render.player(None, ready=False), *[""] * 5, gr.update(visible=False), *_example_updates(()), []]
+        return [
+            render.player(None, ready=False),
+            *[""] * 5,
+            gr.update(visible=False),
+            *_example_updates(()),
+            gr.update(visible=False),
+            [],
+        ]
     try:
         is_ready = app.media.browser_copy(entry) is not None
         player = render.player(entry, ready=is_ready, start_s=start_s)
@@ -189,20 +213,20 @@ def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: flo
             jobs.prepare_for_browser(entry)
     except EXPECTED_ERRORS as error:
         player = render.failure(str(error))
-    return [player, *_view_without_player(app, jobs, entry), markdown.history(app.answers(entry))]
+    return [player, *_view_without_player(app, jobs, entry), _undo_update(app, entry), markdown.history(app.answers(entry))]
 
 
 def indexed_view(app: Longview, jobs: Jobs, entry: VideoEntry, rendered_player: str | None) -> list[Any]:
     """Render a video whose job has ended. A player that has the video stays, because it may be playing, and so does the chat."""
     if not render.has_video(rendered_player, entry):
         return video_view(app, jobs, entry)
-    return [gr.skip(), *_view_without_player(app, jobs, entry), gr.skip()]
+    return [gr.skip(), *_view_without_player(app, jobs, entry), gr.skip(), gr.skip()]
 
 
 def tracks_view(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
     """Render tracks and exports of a video, and leave the rest of `video_view` as it is, because the video may be playing."""
     rendered = _tracks_and_exports(app, jobs, entry, _segments(app, entry))
-    return [gr.skip(), gr.skip(), *rendered, *_offer_updates(app, jobs, entry), gr.skip(), gr.skip(), gr.skip()]
+    return [gr.skip(), gr.skip(), *rendered, *_offer_updates(app, jobs, entry), *[gr.skip()] * 4]
 
 
 def _view_without_player(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
@@ -230,6 +254,12 @@ def _offer_updates(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
     """Return the updates of the offer to caption a video again, and of its button. A job that does so ends the offer."""
     offer = None if jobs.captioning_job(entry) else app.caption_offer(entry)
     return [render.caption_offer(offer), gr.update(visible=offer is not None)]
+
+
+def _undo_update(app: Longview, entry: VideoEntry) -> Any:
+    """Return the update of the button that brings a cleared conversation back."""
+    count = app.cleared_count(entry)
+    return gr.update(visible=count > 0, value=f"{UNDO_CLEAR} ({count_text(count, 'question')})")
 
 
 def _example_updates(questions: Sequence[str]) -> list[Any]:

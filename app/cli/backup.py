@@ -9,6 +9,7 @@ from longview.app import schemas
 from longview.app.backup import backup as write_backup
 from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
+from longview.app.local_time import moment_text
 from longview.app.originals import relink as find_moved
 from longview.app.reports import count_text
 from longview.app.restore import restore as restore_backup
@@ -58,8 +59,9 @@ def restore(
     folder = context.settings.library.expanduser().resolve()
     report = context.follow(Stream(lambda progress: restore_backup(file, folder, replace=replace, progress=progress)))
     manifest = report.manifest
+    created = moment_text(manifest.created_at)
     lines = [
-        f"{report.library} has the library of {manifest.created_at} again: {count_text(manifest.video_count, 'video')}, "
+        f"{report.library} has the library of {created} again: {count_text(manifest.video_count, 'video')}, "
         f"{count_text(manifest.segment_count, 'segment')}; {count_text(report.restored_files, 'video file')} written."
     ]
     if report.kept:

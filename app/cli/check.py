@@ -9,6 +9,7 @@ from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.library_check import Finding
 from longview.app.library_check import check as run_check
+from longview.app.reports import count_text
 from longview.app.streams import Stream
 
 
@@ -34,11 +35,19 @@ def check(
         # Of several findings with the same outcome, it is printed once.
         if outcome and (number + 1 == len(findings) or outcome != _outcome(findings[number + 1])):
             lines.append(f"  {outcome}")
-    lines.append(f"{len(broken)} of {len(findings)} problems remain." if findings else "Nothing is broken.")
+    lines.append(_summary(len(findings), len(broken)))
     document = schemas.CheckDocument(is_intact=not broken, findings=list(map(schemas.FindingOut.of, findings)))
     context.print_result(document, "\n".join(map(printable, lines)))
     if broken:
         raise typer.Exit(1)
+
+
+def _summary(count: int, broken_count: int) -> str:
+    if not count:
+        return "Nothing is broken."
+    if not broken_count:
+        return "The problem was repaired." if count == 1 else f"All {count:,} problems were repaired."
+    return f"{count_text(broken_count, 'problem')} of {count:,} {'remains' if broken_count == 1 else 'remain'}."
 
 
 def _outcome(finding: Finding) -> str:

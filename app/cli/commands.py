@@ -68,7 +68,7 @@ def _no_captions_text(entry: "VideoEntry") -> str:
     if track.status == "complete":
         return NO_EVENTS
     others = searchable_by(entry)
-    return f"There are no captions: {track.note}." + (f" The video is searchable by {others}." if others else "")
+    return f"There are no captions: {track.note.rstrip('.')}." + (f" The video is searchable by {others}." if others else "")
 
 
 @command("json", "model", "decoding")
@@ -79,8 +79,9 @@ def chapters(context: Context, video: VideoArgument) -> None:
     """
     entry = resolve_video(context, video)
     warn_if_incomplete(entry)
-    context.print_notice()
     chapters = context.app.chapters(entry)
+    if not chapters.is_quoted:
+        context.print_notice()
     track = None if chapters.is_quoted else entry.track("captions")
     document = schemas.ChaptersDocument(
         video_id=entry.video_id,
@@ -110,7 +111,8 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
 
     entry = resolve_video(context, video)
     result = context.follow(context.app.locate(entry, query))
-    context.print_notice()
+    if result.frames:
+        context.print_notice()
     provenance = context.app.localization_provenance(result.frames.plan) if result.frames else PROVENANCE
     document = schemas.LocateDocument.of(entry.video_id, result, provenance, context.app.notice)
     lines = [
@@ -126,7 +128,7 @@ def ask(
     context: Context,
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos, then the question; without a video, the whole library."),
+        typer.Argument(metavar="[VIDEO...] [QUESTION]", help="Videos (title, id or file), then the question."),
     ] = None,
     interactive: Annotated[
         bool, typer.Option("--interactive", "-i", help="Read questions line by line and keep the videos loaded between them.")
@@ -152,9 +154,9 @@ def ask(
     if question is not None:
         document, text = _answer(context, entries, question)
         context.print_result(document, text)
-        context.print_notice()
+        if not document.quoted:
+            context.print_notice()
         return
-    context.print_notice()
     documents: list[schemas.AskDocument | schemas.FailedAnswerOut] = []
     history: list[ChatTurn] = []
     try:
@@ -164,6 +166,8 @@ def ask(
                 # Quotes are data, and no words of the model.
                 history += [] if answer.quoted else [ChatTurn(line, answer.answer)]
                 documents.append(answer)
+                if not answer.quoted:
+                    context.print_notice()
             except EXPECTED_ERRORS as error:
                 if isinstance(error, OutputFailed):
                     raise
@@ -212,7 +216,7 @@ def search(
     context: Context,
     query: Annotated[str, typer.Argument(help="What to search for, in any of 16 languages.")],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of moments.")] = 10,
-    video: Annotated[str | None, typer.Option(help="Search only this video.", show_default=False)] = None,
+    video: Annotated[str | None, typer.Option(help="Search only this video: its title, id or file.", show_default=False)] = None,
 ) -> None:
     """Search what is shown, said and written in the whole library.
 
@@ -220,7 +224,6 @@ def search(
     """
     video_id = resolve_video(context, video).video_id if video else None
     results = context.follow(context.app.search(query, limit=limit, video=video_id))
-    context.print_notice()
     lines = [_moment_line(moment, is_bold=sys.stdout.isatty()) for moment in results.with_words]
     if results.similar:
         lines.append("Without a word of the query, but perhaps similar:")
@@ -260,10 +263,14 @@ def doctor(context: Context) -> None:
     Example: longview doctor
     """
     from longview.app.doctor import examine
+    from longview.app.doctor_text import diagnosis_lines
 
     diagnosis = examine(context.app)
-    lines = [f"{name}: {value}" for name, value in diagnosis.facts.items()]
-    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems] or ["No problems found."]
-    context.print_result(schemas.DoctorDocument(**diagnosis.facts, problems=list(diagnosis.problems)), "\n".join(lines))
+    lines = [*diagnosis_lines(diagnosis.facts), *diagnosis.remarks]
+    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems]
+    if not diagnosis.problems:
+        lines.append("No other problems found." if diagnosis.remarks else "No problems found.")
+    document = schemas.DoctorDocument(**diagnosis.facts, remarks=list(diagnosis.remarks), problems=list(diagnosis.problems))
+    context.print_result(document, "\n".join(map(printable, lines)))
     if diagnosis.problems:
         raise typer.Exit(1)

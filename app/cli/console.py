@@ -25,6 +25,7 @@ from longview.app.cli.output import (
     write_err,
     write_out,
 )
+from longview.app.cli.usage_text import plain_usage
 from longview.app.errors import EXPECTED_ERRORS, AppError, LibraryUnusable, OutputFailed
 from longview.app.settings import Settings, load_settings
 from longview.app.streams import Done, Stream
@@ -75,9 +76,17 @@ class Context:
         write_out((to_json(document) if self.as_json else text) + "\n")
 
     def print_notice(self) -> None:
-        """Print the notice of the checkpoint, which names its limits, on stderr."""
-        if self.app.notice:
-            write_err(self.app.notice)
+        """Print the notice of the checkpoint, which names its limits, on stderr, once in a call.
+
+        It is for results that depend on what the checkpoint sees.
+        """
+        _ = self._printed_notice
+
+    @functools.cached_property
+    def _printed_notice(self) -> str | None:
+        if notice := self.app.notice:
+            write_err(notice)
+        return notice
 
     def follow(self, stream: Stream[T]) -> T:
         """Show the progress of a stream on stderr, and its text on stdout; return its result.
@@ -355,6 +364,7 @@ def run() -> NoReturn:
     try:
         code = cli(standalone_mode=False)
     except UsageError as error:
+        error.message = plain_usage(error.message)
         # Programs also get one document for wrong usage.
         if "--json" in sys.argv:
             with suppress(OutputFailed, BrokenPipeError):

@@ -19,6 +19,7 @@ from longview.app.cli.params import (
     span_text,
     warn_if_incomplete,
 )
+from longview.app.download_names import export_name
 from longview.app.errors import BadRequest
 from longview.indexing.exports import ExportFormat
 from longview.video.atomic import atomic_write
@@ -51,7 +52,13 @@ def export(
         typer.Option(min=1, help="Number of the only track, current or earlier; see `longview versions`.", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write, or a folder; by default stdout.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Export captions, speech or subtitles of a video; by default the first of captions, subtitles and speech that it has.
@@ -77,6 +84,11 @@ def export(
         return
     target = output.expanduser()
     try:
+        if target.is_dir():
+            output = target = target / export_name(entry, sources, format, language=language, version=version)
+            if target.exists():
+                # It may be of another video with the same title.
+                raise BadRequest(f"{target} already exists and was not overwritten; name the file with --output.")
         if target.exists() and target.suffix.lower() != f".{format}":
             raise BadRequest(
                 f"{output} exists and is not a .{format} file, so it was not overwritten; choose a new name, or one in .{format}."

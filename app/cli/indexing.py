@@ -14,9 +14,11 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
 from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, Start, parse_seconds
+from longview.app.damage import damage_of
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, LibraryUnusable, NoSpace
-from longview.app.folder_watch import FolderWatch, media_files
+from longview.app.folder_watch import FolderWatch, left_out_text, media_files
 from longview.app.indexer import IndexOptions, IndexResult
+from longview.app.job_text import named_reason
 from longview.app.reports import source_label, source_text
 from longview.app.service import MEDIA_SUFFIXES, Cancelled, QueuedJob
 from longview.indexing.job import BATCH, PERSON
@@ -70,7 +72,6 @@ def index(
     )
     if options.sources == ():
         raise BadRequest("--sources names no source; choose from subtitles, speech, screen_text and captions.")
-    context.print_notice()
     try:
         if is_watching:
             _watch(context, paths, options)
@@ -88,9 +89,13 @@ def _add_files(context: Context, paths: Sequence[Path], options: IndexOptions) -
             # Files of a folder give way to one that a person names.
             is_folder = _is_folder(path)
             files = [file for file, _ in media_files(path.resolve())] if is_folder else [path]
+            skipped = left_out_text(path.resolve()) if is_folder else ""
             if not files:
                 suffixes = " ".join(MEDIA_SUFFIXES)
-                raise BadRequest(f"{path} has no video or audio files; their names end with one of {suffixes}.")
+                reason = f"that can be indexed. {skipped}" if skipped else f"; their names end with one of {suffixes}."
+                raise BadRequest(f"{path} has no video or audio files{'' if reason[0] == ';' else ' '}{reason}")
+            if skipped:
+                write_err(printable(skipped))
         except EXPECTED_ERRORS as error:
             yield path, error
             continue
@@ -127,6 +132,7 @@ def _index_files(context: Context, paths: Sequence[Path], options: IndexOptions)
             documents.append(schemas.FailedVideoOut(path=str(path), error=schemas.ErrorOut.of(error)))
             lines.append(str(error) if isinstance(error, JobStopped) else f"failed: {error}")
             continue
+        _print_notice(context, result)
         failures += [report.error for report in result.failures if report.error]
         documents.append(schemas.IndexedVideoOut.of(result))
         lines += index_lines(result)
@@ -135,6 +141,13 @@ def _index_files(context: Context, paths: Sequence[Path], options: IndexOptions)
     context.print_result(schemas.IndexDocument(videos=documents, notice=context.app.notice), "\n".join(lines))
     if failures:
         raise typer.Exit(1)
+
+
+def _print_notice(context: Context, result: IndexResult) -> None:
+    """Print the notice of the checkpoint if it has looked at a video; words do not depend on it."""
+    captions = result.report("captions")
+    if captions and captions.status in ("indexed", "declined") and result.entry.has_frames:
+        context.print_notice()
 
 
 def _index_file(context: Context, job: QueuedJob, options: IndexOptions) -> IndexResult:
@@ -188,8 +201,9 @@ def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> No
         try:
             result = context.follow(context.app.run_job(job))
         except EXPECTED_ERRORS as error:
-            write_err(printable(f"{job.title}: {error}"))
+            write_err(printable(named_reason(job.title, error)))
         else:
+            _print_notice(context, result)
             write_out("\n".join(index_lines(result)) + "\n")
 
 
@@ -211,7 +225,7 @@ def _add_changes(context: Context, watch: FolderWatch, options: IndexOptions) ->
         except (LibraryUnusable, NoSpace):
             raise
         except (OSError, *EXPECTED_ERRORS) as error:
-            write_err(printable(f"{path}: {error}"))
+            write_err(printable(named_reason(str(path), error)))
         watch.mark_done(path)
 
 
@@ -222,3 +236,5 @@ def index_lines(result: IndexResult) -> Iterator[str]:
     for report in result.reports:
         # A reason may have the name of a file, or a line of one.
         yield f"  {source_label(report.source):11}  {printable(source_text(report, entry))}"
+    if damage := damage_of(entry):
+        yield f"  {'damaged':11}  {damage.text}"

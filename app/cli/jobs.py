@@ -9,6 +9,7 @@ import typer
 from longview.app import schemas
 from longview.app.cli.console import Context, command, command_with_subcommands
 from longview.app.cli.output import printable, write_err
+from longview.app.damage import damage_of
 from longview.app.job_text import job_text
 from longview.indexing.job import QueuedJob
 
@@ -59,7 +60,7 @@ def retry(context: Context, numbers: JobNumbers = None, is_all: All = False) -> 
     """
     changed = _change(context, numbers, is_all, context.app.library.jobs.retry, ("paused", "failed"))
     if any(job.status == "waiting" for job in changed):
-        write_err("A process that serves this library (`longview serve`) runs them, and so does `longview index` of their files.")
+        write_err("They wait until `longview serve` runs for this library, or `longview index` of their files.")
 
 
 @command("json", parent=jobs)
@@ -117,8 +118,21 @@ def _change(
 
 
 def _print(context: Context, jobs: Sequence[QueuedJob]) -> None:
-    text = "\n".join(printable(job_text(job)) for job in jobs)
+    damages = _damages(context, jobs)
+    lines = []
+    for job in jobs:
+        lines.append(job_text(job))
+        damage = damages.get(job.job_id)
+        # What came of a job says it itself.
+        if damage and damage not in job.reason:
+            lines.append(f"{'':6}damaged: {damage}")
     context.print_result(
-        schemas.JobsDocument(jobs=[schemas.JobOut.of(job) for job in jobs]),
-        text or "No file waits to be indexed, and none failed.",
+        schemas.JobsDocument(jobs=[schemas.JobOut.of(job, damages.get(job.job_id, "")) for job in jobs]),
+        "\n".join(map(printable, lines)) or "No file waits to be indexed, and none failed.",
     )
+
+
+def _damages(context: Context, jobs: Sequence[QueuedJob]) -> dict[int, str]:
+    """Return what could not be decoded of the files of jobs, by the numbers of the jobs."""
+    texts = {entry.content_hash: damage.text for entry in context.app.videos() if (damage := damage_of(entry))} if jobs else {}
+    return {job.job_id: texts[job.content_hash] for job in jobs if job.content_hash in texts}

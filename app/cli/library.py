@@ -1,5 +1,6 @@
-"""The verbs that show the library and the versions of tracks, and that remove videos and bring them back."""
+"""The verbs that show the library, a video and the versions of its tracks, and that rename and remove videos."""
 
+import logging
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,11 +10,20 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
-from longview.app.reports import contents_text, count_text, source_label
+from longview.app.damage import damage_of
+from longview.app.errors import EXPECTED_ERRORS
+from longview.app.reports import contents_text, count_text, segments_text, size_text, source_label, track_state_text
 from longview.video.time_text import format_time
 
 if TYPE_CHECKING:
-    from longview.app.service import TrackVersion
+    from longview.app.service import QueuedJob, TrackVersion, VideoEntry
+
+log = logging.getLogger(__name__)
+
+JOB_STATES = {"running": "being indexed now", "waiting": "waiting to be indexed", "paused": "indexing is paused"}
+"""States of unfinished jobs, for people."""
+MAX_SHOWN_IDS = 5
+"""Maximum number of other videos of the same title whose ids are shown."""
 
 
 @command("json", "model")
@@ -23,19 +33,115 @@ def list_(context: Context) -> None:
     Example: longview list
     """
     entries = context.app.videos()
-    sizes = context.app.video_bytes(entries)
+    sizes, jobs = context.app.video_bytes(entries), _unfinished_jobs(context)
     rows, lines = [], []
     for entry in entries:
-        size = sizes[entry.video_id]
-        rows.append(schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry), sizes=size))
-        lines.append(f"{entry.video_id}  {format_time(entry.duration_s):>10}  {printable(entry.title)}  [{contents_text(entry)}]")
+        size, job = sizes[entry.video_id], jobs.get(entry.content_hash)
+        rows.append(schemas.VideoOut.of(entry, is_outdated=context.app.is_outdated(entry), sizes=size, job=job))
+        length = format_time(entry.duration_s)
+        lines.append(printable(f"{entry.video_id}  {length:>10}  {entry.title}  [{_contents(entry, job)}]"))
         if size.original is None:
             lines.append(f"{'':14}file missing: longview relink FOLDER finds it again")
+        if damage := damage_of(entry):
+            lines.append(f"{'':14}damaged: {damage.text}")
         if offer := context.app.caption_offer(entry):
             lines.append(printable(f"{'':14}{offer.advice}"))
+    listed = {entry.content_hash for entry in entries}
+    unfinished = [job for job in context.app.library.jobs.jobs(ended_limit=0) if job.is_unfinished]
+    if count := sum(job.content_hash not in listed for job in unfinished):
+        lines.append(f"Not indexed yet: {count_text(count, 'file')}; `longview jobs` says how far they are.")
     context.print_result(
         schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
     )
+
+
+def _unfinished_jobs(context: Context) -> "dict[str, QueuedJob]":
+    """Return the jobs that wait, run or are paused by the content of their files; of several, the one that is next."""
+    jobs = [job for job in context.app.library.jobs.jobs(ended_limit=0) if job.is_unfinished and job.content_hash]
+    return {job.content_hash: job for job in reversed(jobs)}
+
+
+def _contents(entry: "VideoEntry", job: "QueuedJob | None") -> str:
+    """Return what the library has of a video, and the state of the job that indexes it."""
+    return contents_text(entry) + (f"; {JOB_STATES[job.status]}" if job else "")
+
+
+@command("json", "model")
+def info(context: Context, video: ExistingVideo) -> None:
+    """Show one video: its file, what was found in it, and what can be done next.
+
+    Example: longview info "Town meeting"
+    """
+    from longview.app.local_time import moment_text
+    from longview.app.video_facts import next_steps, picture_text, track_text
+
+    entry = context.app.video(video)
+    size, job = context.app.video_bytes([entry])[entry.video_id], _unfinished_jobs(context).get(entry.content_hash)
+    questions, chapters = context.app.answer_count(entry), _chapter_count(context, entry)
+    steps = next_steps(entry, is_missing=size.original is None, is_unfinished=job is not None)
+    document = schemas.InfoDocument.of(
+        entry,
+        is_outdated=context.app.is_outdated(entry),
+        sizes=size,
+        job=job,
+        added_at=entry.added_at,
+        facts=dict(entry.facts),
+        chapters=chapters,
+        questions=questions,
+        next=list(steps),
+    )
+    rows = [
+        ("id", entry.video_id),
+        ("file", f"{entry.path}{'' if size.original is not None else ' (missing)'}"),
+        ("length", format_time(entry.duration_s)),
+        ("added", moment_text(entry.added_at)),
+        ("size", size_text(size.original) if size.original is not None else "unknown"),
+        ("picture", picture_text(entry)),
+        *((source_label(track.source), track_text(track)) for track in entry.tracks),
+        *([("job", JOB_STATES[job.status])] if job else []),
+        *([("damaged", damage.text)] if (damage := damage_of(entry)) else []),
+        ("chapters", "unknown" if chapters is None else f"{chapters:,}"),
+        ("questions", f"{questions:,}"),
+        *[("next" if number == 0 else "", step) for number, step in enumerate(steps)],
+    ]
+    lines = [entry.title, *(f"  {name:12} {text}" for name, text in rows)]
+    context.print_result(document, "\n".join(map(printable, lines)))
+
+
+def _chapter_count(context: Context, entry: "VideoEntry") -> int | None:
+    try:
+        return len(context.app.chapters(entry).events)
+    except EXPECTED_ERRORS as error:
+        # All else is known without the sentence encoder.
+        log.info("%s", error)
+        return None
+
+
+@command("json")
+def rename(
+    context: Context,
+    video: ExistingVideo,
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="The new title, of at most 300 characters.")],
+) -> None:
+    """Give a video another title; its file keeps its name.
+
+    Example: longview rename 3f2a "Town meeting, June 2026"
+    """
+    before = context.app.video(video)
+    entry = context.app.rename(before, title)
+    namesakes = context.app.namesakes(entry)
+    document = schemas.RenameDocument(
+        video_id=entry.video_id,
+        path=str(entry.path),
+        title=entry.title,
+        old_title=before.title,
+        namesakes=[name.video_id for name in namesakes],
+    )
+    text = f"“{before.title}” is now called “{entry.title}”."
+    if namesakes:
+        ids = ", ".join(name.video_id for name in namesakes[:MAX_SHOWN_IDS])
+        text += f" Another video has this title, too ({ids}): name them by their ids, this one by {entry.video_id}."
+    context.print_result(document, printable(text))
 
 
 @command("json")
@@ -52,15 +158,16 @@ def versions(context: Context, video: ExistingVideo) -> None:
 
 
 def _version_line(version: "TrackVersion") -> str:
-    from longview.app.sources import SOURCES
     from longview.indexing.provenance_text import describe_maker
 
     track = version.track
     state = "current" if version.is_current else "earlier"
-    if not track.is_complete:
-        state += f", {track.status}"
-    contents = count_text(track.segment_count, SOURCES[track.source].segment_noun)
-    line = f"{source_label(track.source):11}  {describe_maker(track, is_detailed=True)}; {contents}; {state}"
+    if unfinished := track_state_text(track):
+        state += f", {unfinished}"
+    contents = segments_text(track.source, track.segment_count)
+    if track.status == "declined":
+        contents = f"none, because {track.note}" if track.note else "none"
+    line = f"{source_label(track.source):11}  {describe_maker(track)}; {contents}; {state}"
     return f"{version.number:>4}  {printable(line)}"
 
 
@@ -69,7 +176,7 @@ def remove(
     context: Context,
     video: Annotated[
         str | None,
-        typer.Argument(metavar="VIDEO", help="Video id, unique id prefix, or file path; without it, --undo takes the last one."),
+        typer.Argument(metavar="VIDEO", help="Title, id or file of a video; without it, --undo takes the last one."),
     ] = None,
     undo: Annotated[
         bool,
@@ -80,9 +187,10 @@ def remove(
 
     Example: longview remove 3f2a
     """
-    from longview.app.housekeeping import purge_expired
+    from longview.app.housekeeping import purge_cleared, purge_expired
 
     purge_expired(context.app.library)
+    purge_cleared(context.app.library)
     if undo:
         _undo(context, video)
         return

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VideoArgument = Annotated[
-    str, typer.Argument(metavar="VIDEO", help="Video id, unique id prefix, or file path (a new file is indexed first).")
-]
-ExistingVideo = Annotated[str, typer.Argument(metavar="VIDEO", help="Video id, unique id prefix, or file path.")]
+VideoArgument = Annotated[str, typer.Argument(metavar="VIDEO", help="Title, id or file of a video; a new file is indexed first.")]
+ExistingVideo = Annotated[str, typer.Argument(metavar="VIDEO", help="Title, id or file of a video.")]
 ContextTokens = Annotated[
     int | None, typer.Option(min=1, help="Maximum context (prompt and reply), in tokens.", show_default=False)
 ]

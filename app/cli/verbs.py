@@ -44,6 +44,8 @@ VERBS: dict[str, Verb] = {
     "cut": Verb("Everyday", "export", "Cut out a part of a video, starting at a key frame."),
     "contact-sheet": Verb("Everyday", "export", "Write an image of thumbnails with their times."),
     "list": Verb("Library", "library", "Show the videos of the library."),
+    "info": Verb("Library", "library", "Show one video: its file, what was found in it, and what can be done next."),
+    "rename": Verb("Library", "library", "Give a video another title; its file keeps its name."),
     "jobs": Verb(
         "Library", "jobs", "List the queue of files to index: what runs, how long it takes, what waits, and what failed and why."
     ),

@@ -1,6 +1,7 @@
 """The verbs about words: print what is said in a video, and add subtitles to it."""
 
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,11 +74,19 @@ def _sources_of(entry: "VideoEntry") -> list[str]:
 
 
 def _empty_text(entry: "VideoEntry", within: Span) -> str:
-    notes = [f"{track.source}: {track.note}" for track in entry.tracks if track.source in WORD_SOURCES and track.note]
-    reason = f" ({'; '.join(notes)})" if notes else ""
+    """Return why there are no words, and what adds them; what has been done already is not advised."""
+    speech = entry.track("speech")
     if _sources_of(entry):
         return f"Nothing is said from {span_text(within)}."
-    return f"The library has no words of {entry.title}{reason}; `longview index --sources speech` recognises its speech."
+    if speech is not None and speech.status in ("complete", "declined"):
+        return f"No speech was found in “{entry.title}”."
+    if not entry.facts.get("has_audio", True):
+        return f"“{entry.title}” has no sound and no subtitles; `longview subtitles VIDEO FILE` adds some."
+    command = f"`longview index --sources speech {shlex.quote(str(entry.path))}`"
+    if speech is not None:
+        reason = f" ({speech.note.rstrip('.')})" if speech.note else ""
+        return f"No words of “{entry.title}” are known up to {format_time(speech.done_s)}{reason}; {command} goes on."
+    return f"The speech of “{entry.title}” was not recognised yet; {command} does that."
 
 
 @command("json", "model", "decoding")
@@ -105,7 +114,7 @@ def subtitles(
         unmatched=list(result.unmatched),
         problems=list(result.problems),
     )
-    lines = [f"Added {count_text(result.segments, 'subtitle')} of {printable(str(file))} to {entry.title}.", *result.problems]
+    lines = [f"Added {count_text(result.segments, 'subtitle')} of {printable(str(file))} to “{entry.title}”.", *result.problems]
     if result.unmatched_share:
         lines.append(f"{result.unmatched_share:.0%} of its words do not fit the speech. These passages were left out:")
         lines += [f"  {printable(text[:MAX_SHOWN_CHARACTERS])}" for text in result.unmatched[:MAX_SHOWN_PASSAGES]]

@@ -46,6 +46,8 @@ class DoctorDocument(BaseModel, extra="allow"):
     """The document of `doctor`: facts by name, and problems as sentences."""
 
     problems: list[str]
+    remarks: list[str] = []
+    """What should be known and is no problem of the installation, such as damaged video files."""
 
 
 class FindingOut(BaseModel):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
+from longview.app.damage import damage_of
 from longview.app.schemas.base import ErrorOut, SpanOut, rounded
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from longview.app.service import FramePlan
     from longview.app.sources import SourceReport
     from longview.app.storage import VideoBytes
+    from longview.indexing.job import QueuedJob
     from longview.indexing.library import VideoEntry
     from longview.indexing.tracks import Track
     from longview.model.tasks.costs import Cost
@@ -49,6 +51,32 @@ class SourceOut(BaseModel):
         )
 
 
+class DamageOut(BaseModel):
+    """What could not be decoded of a video."""
+
+    text: str
+    """In words."""
+    lost_frames: int
+    frames: int
+    """Number of frames that were to be decoded, five of each second."""
+    pictures: list[SpanOut]
+    sound: list[SpanOut]
+
+    @classmethod
+    def of(cls, entry: "VideoEntry") -> Self | None:
+        """Return the document of the damage of a video; None if nothing is known to be lost."""
+        damage = damage_of(entry)
+        if damage is None:
+            return None
+        return cls(
+            text=damage.text,
+            lost_frames=damage.lost_frames,
+            frames=damage.frames,
+            pictures=[SpanOut.of(span) for span in damage.pictures],
+            sound=[SpanOut.of(span) for span in damage.sound],
+        )
+
+
 class IndexedVideoOut(BaseModel):
     """A file that was indexed."""
 
@@ -63,6 +91,8 @@ class IndexedVideoOut(BaseModel):
     sources: list[SourceOut]
     incomplete: list[SpanOut]
     """Spans in which captions may be incomplete."""
+    damage: DamageOut | None = None
+    """What could not be decoded of the file."""
 
     @classmethod
     def of(cls, result: "IndexResult") -> Self:
@@ -77,6 +107,7 @@ class IndexedVideoOut(BaseModel):
             seconds_spent=round(result.seconds_spent, 2),
             sources=[SourceOut.of(report) for report in result.reports],
             incomplete=[SpanOut.of(span) for span in (captions.uncovered if captions else ())],
+            damage=DamageOut.of(entry),
         )
 
 
@@ -155,10 +186,16 @@ class VideoOut(BaseModel):
     bytes: VideoBytesOut
     missing: bool
     """Whether its file is no longer at `path`; `longview relink FOLDER` finds one that was moved."""
+    damage: DamageOut | None = None
+    """What could not be decoded of the file."""
+    job: str | None = None
+    """State of the unfinished job that indexes it: `waiting`, `running` or `paused`; null if there is none."""
 
     @classmethod
-    def of(cls, entry: "VideoEntry", *, is_outdated: bool, sizes: "VideoBytes") -> Self:
-        """Return the document of a library entry."""
+    def of(
+        cls, entry: "VideoEntry", *, is_outdated: bool, sizes: "VideoBytes", job: "QueuedJob | None" = None, **fields: Any
+    ) -> Self:
+        """Return the document of a library entry. `job`: the unfinished one that indexes it. `fields`: those of a child."""
         return cls(
             video_id=entry.video_id,
             title=entry.title,
@@ -169,7 +206,36 @@ class VideoOut(BaseModel):
             outdated=is_outdated,
             bytes=VideoBytesOut(**asdict(sizes)),
             missing=sizes.original is None,
+            damage=DamageOut.of(entry),
+            job=job.status if job else None,
+            **fields,
         )
+
+
+class InfoDocument(VideoOut):
+    """The document of `info`: one video."""
+
+    added_at: str
+    """ISO 8601, UTC."""
+    facts: dict[str, Any]
+    """Width, height, frames per second, codec and container of the file, and whether it has sound."""
+    chapters: int | None
+    """Number of chapters; null if they cannot be found now."""
+    questions: int
+    """Number of questions that were asked about it and not cleared."""
+    next: list[str]
+    """What can be done next, as sentences."""
+
+
+class RenameDocument(BaseModel):
+    """The document of `rename`."""
+
+    video_id: str
+    path: str
+    title: str
+    old_title: str
+    namesakes: list[str]
+    """Ids of other videos with the same title, which then does not name one of them."""
 
 
 class ListDocument(BaseModel):

@@ -37,10 +37,12 @@ class JobOut(BaseModel):
     """Settings that the job needs: only a process that has them runs it unasked."""
     added_at: str
     changed_at: str
+    damage: str | None = None
+    """What could not be decoded of the file, in words."""
 
     @classmethod
-    def of(cls, job: "QueuedJob") -> Self:
-        """Return the document of a job."""
+    def of(cls, job: "QueuedJob", damage: str = "") -> Self:
+        """Return the document of a job. `damage`: what could not be decoded of its file."""
         return cls(
             job_id=job.job_id,
             path=str(job.path),
@@ -59,6 +61,7 @@ class JobOut(BaseModel):
             settings=dict(job.settings),
             added_at=job.added_at,
             changed_at=job.changed_at,
+            damage=damage or None,
         )
 
 

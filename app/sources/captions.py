@@ -253,11 +253,11 @@ class CaptionSource:
 
 
 def _log_cost(job: SourceJob, plan: "SamplingPlan", cost: "Cost", device: str) -> None:
-    """State what captioning will cost, unless it is quick."""
+    """State what captioning will take, unless it is quick; to the log in all units of cost."""
     duration = "an unknown time" if cost.seconds is None else format_time(cost.seconds)
-    is_slow = cost.seconds is not None and cost.seconds > MIN_SLOW_S
-    log.log(
-        logging.WARNING if is_slow else logging.INFO,
+    log.info(
         "%s: captioning %d frames takes %d sessions, %s prompt tokens and %d replies, about %s on device %s",
         job.video.path.name, plan.frames, cost.sessions, f"{cost.prompt_tokens:,}", cost.generations, duration, device,
     )  # fmt: skip
+    if cost.seconds is not None and cost.seconds > MIN_SLOW_S:
+        log.warning("%s: captioning takes about %s on this machine.", job.video.path.name, duration)

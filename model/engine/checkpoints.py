@@ -19,7 +19,11 @@ log = logging.getLogger(__name__)
 
 DEMO = Path(__file__).parents[1] / "demo"
 """Folder of the bundled checkpoint, complete as on the Hugging Face Hub."""
-DEMO_NOTICE = "demo checkpoint: understands only moving coloured shapes; `longview models` names one for real footage"
+DEMO_NOTICE = (
+    "Words and slides of any footage are understood. What is seen needs a checkpoint, and `longview models` names one: the demo "
+    "checkpoint knows only moving coloured shapes."
+)
+"""What people should know of the bundled checkpoint: first what works without another one."""
 """Notice of the bundled checkpoint. Its own file has an older one, which its fingerprint covers."""
 TEMPLATE_PROFILE = DEMO / "profile.toml"
 """Profile of every checkpoint that answers only question templates: `longview.model.training` trains on its texts."""

@@ -100,9 +100,8 @@ def load_ood_detector(checkpoint: Checkpoint, device: torch.device | str) -> OOD
 
 
 def out_of_distribution_error(checkpoint: Checkpoint) -> OutOfDistribution:
-    """Create the error for footage outside the training distribution, with the notice of the checkpoint."""
-    notice = f" ({checkpoint.notice})" if checkpoint.notice else ""
+    """Create the error for footage outside the training distribution."""
     return OutOfDistribution(
-        "This footage is unlike anything the checkpoint was trained on, so any answer about it would be invented"
-        f"{notice}; choose another checkpoint with --model."
+        f"This footage is unlike anything the checkpoint was trained on ({checkpoint.name}), so any answer about it would be "
+        "invented; `longview models` names another one, and --model chooses it."
     )

@@ -21,6 +21,8 @@ READABLE_LETTER = re.compile(r"LATIN|FULLWIDTH LATIN|CJK|HIRAGANA|KATAKANA|HALFW
 HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 KANA = re.compile(r"[\u3041-\u309f\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d]")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+_ASCII_OF_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+"""ASCII characters of the full-width forms (Unicode block Halfwidth and Fullwidth Forms)."""
 
 
 def text_language(text: str) -> str | None:
@@ -41,7 +43,12 @@ def text_script_is_unreadable(text: str) -> bool:
 
 
 def printable_line(text: str) -> str:
-    """Return a text as one line without control and format characters, of at most `MAX_LINE_CHARACTERS`."""
+    """Return a text as one line without control and format characters, of at most `MAX_LINE_CHARACTERS`.
+
+    Full-width punctuation, digits and letters stay only in a line with Chinese, Japanese or Korean characters: the bundled model
+    reads the colon of an English slide as the full-width one.
+    """
     # Format characters can reverse the order of what follows, or hide text.
     letters = (" " if letter.isspace() or unicodedata.category(letter)[0] == "C" else letter for letter in text)
-    return " ".join("".join(letters).split())[:MAX_LINE_CHARACTERS].strip()
+    line = " ".join("".join(letters).split())[:MAX_LINE_CHARACTERS].strip()
+    return line if text_language(line) else line.translate(_ASCII_OF_FULL_WIDTH)

@@ -75,6 +75,9 @@ def test_running_job_names_its_video_as_soon_as_there_is_something_to_see(jobs: 
 
 
 def test_upload_is_indexed_under_its_own_name_and_stored(jobs: Jobs, app: Longview, video: Path, tmp_path: Path) -> None:
+    # A video of the library would keep its title.
+    for known in app.videos():
+        app.remove(known)
     temporary = temporary_upload(video, tmp_path)
     job = ended(jobs, jobs.index(temporary, upload_name="My ring.mp4"))
     assert job.status == "done" and job.video_id is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from longview.app.errors import BadRequest, NoSpace, VideoGone
-from longview.app.media import safe_name
+from longview.app.file_names import safe_name
 from longview.app.service import IndexOptions, Longview
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.library import VideoEntry

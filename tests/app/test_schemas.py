@@ -78,6 +78,7 @@ def test_index_and_list_have_videos_with_an_id() -> None:
             },
         ],
         "incomplete": [SPAN_FIELDS],
+        "damage": None,
     }
     assert schemas.IndexedVideoOut.of(IndexResult(entry, reports[1:], 1.0)).status == "indexed"
     assert index["videos"][1] == {

@@ -164,11 +164,11 @@ def test_processes_create_write_and_search_one_library_at_once(tmp_path: Path) -
     assert len(matching_texts(library, "end")) == len(library.tracks.passage_ids()) == 3
 
 
-def test_second_put_replaces_everything_except_added_at(library: Library) -> None:
+def test_second_put_replaces_everything_except_added_at_and_title(library: Library) -> None:
     first = put_captions(library, sample_entry("aaaaaaaaaaaa", "old"), sample_events("a red circle", "a green square"))
     second = put_captions(library, replace(sample_entry("aaaaaaaaaaaa", "new"), duration_s=7.0), sample_events("a blue ring"))
     assert library.videos() == (second,)
-    assert (second.title, second.duration_s, second.caption_count) == ("new", 7.0, 1)
+    assert (second.title, second.duration_s, second.caption_count) == ("old", 7.0, 1)
     assert second.added_at == first.added_at
     assert matching_texts(library, "circle square") == []
     assert matching_texts(library, "ring") == ["a blue ring"]

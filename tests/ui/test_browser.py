@@ -268,7 +268,7 @@ def test_older_captions_can_be_made_again_and_stay_as_an_earlier_version(page: P
     expect(page.locator(".captions tr")).to_have_count(len(EVENTS))
     expect(page.get_by_text("Captioned by demo")).to_have_count(0)
     page.get_by_text("Made by").click()
-    expect(page.locator("details.versions")).to_contain_text("demo, revision <b>1</b>, profile demo, prompts 1")
+    expect(page.locator("details.versions")).to_contain_text("demo, revision <b>1</b>, prompts 1")
     link = page.locator("details.versions a", has_text="VTT").last.get_attribute("href")
     assert server.get(link or "")[1] == content and b"An older caption." in content
     assert server.get(f"/export/{video_id}.vtt?version={1 << 70}")[0] == 404
@@ -361,7 +361,7 @@ def test_answer_has_one_time_format_and_no_notice_of_its_own(page: Page) -> None
     assert refusal.locator("a").count() == 0
 
 
-def test_cleared_conversation_stays_cleared(page: Page) -> None:
+def test_cleared_conversation_stays_cleared_until_that_is_undone(page: Page) -> None:
     question = page.get_by_label("Question", exact=True)
     question.fill("When does the yellow star appear?")
     page.keyboard.press("Enter")
@@ -375,6 +375,12 @@ def test_cleared_conversation_stays_cleared(page: Page) -> None:
     page.reload()
     expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
     expect(page.get_by_text("When does the yellow star appear?")).to_have_count(0)
+    page.get_by_role("button", name="Undo clearing").click()
+    expect(page.get_by_text("When does the yellow star appear?").first).to_be_visible()
+    expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
+    expect(page.get_by_role("button", name="Undo clearing")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_text("When does the yellow star appear?").first).to_be_visible()
 
 
 def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:
@@ -382,3 +388,18 @@ def test_exports_are_downloads_and_the_notice_is_visible(page: Page) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="SRT").click()
     assert EVENTS[0].text in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_no_name_of_a_text_is_read_out(page: Page) -> None:
+    page.evaluate(
+        """() => { window.seen = []; new MutationObserver(() => {
+          const text = document.body.textContent;
+          for (const mark of ['common.', 'Complete']) if (text.includes(mark)) window.seen.push(mark);
+        }).observe(document.body, {subtree: true, childList: true, characterData: true}); }"""
+    )
+    question = page.get_by_label("Question", exact=True)
+    question.fill("How many events are in the video?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("3.", exact=True).last).to_be_visible()
+    page.wait_for_function("() => window.seen.includes('Complete')")
+    assert "common." not in page.evaluate("() => window.seen")

@@ -283,3 +283,8 @@ def test_queue_has_the_buttons_that_apply_to_each_job() -> None:
     assert failed.endswith("failed The disk is full. · tried 3 times Retry Dismiss")
     assert "href" not in render.queue_row(job("a", content_hash="f" * 40), ())
     assert 'href="/?video=ffffffffffff"' in render.queue_row(job("a", content_hash="f" * 40), ("ffffffffffff",))
+
+
+def test_notice_shows_commands_without_backticks() -> None:
+    rendered = render.notice("It needs more; `longview models` names one.")
+    assert "It needs more; <code>longview models</code> names one." in rendered and "`" not in rendered

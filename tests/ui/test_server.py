@@ -60,11 +60,19 @@ def test_answers_find_every_event_and_no_absent_one(client: Client, video_id: st
     assert "#t=" not in as_text(messages[-1])
 
 
-def test_cleared_conversation_is_deleted(client: Client, video_id: str) -> None:
-    client.predict(video_id, "When does the yellow star appear?", api_name="/ask")
+def test_cleared_conversation_can_be_brought_back(client: Client, video_id: str) -> None:
     client.predict(video_id, api_name="/clear")
+    client.predict(video_id, "When does the yellow star appear?", api_name="/ask")
+    *_, messages = client.predict(video_id, api_name="/clear")
+    assert messages == []
     *_, messages = client.predict(video_id, api_name="/open")
     assert messages == []
+    messages = client.predict(video_id, api_name="/undo_clear")
+    assert as_text(messages[0]) == "When does the yellow star appear?"
+    # A second page that does the same sees what is there.
+    assert client.predict(video_id, api_name="/undo_clear") == messages
+    *_, messages_after_reload = client.predict(video_id, api_name="/open")
+    assert messages_after_reload == messages
 
 
 def as_text(message: Any) -> str:
@@ -106,8 +114,9 @@ def test_media_supports_ranges_and_exports_downloads(server: Server, video_id: s
     assert body == video.read_bytes()[100:200]
     assert headers["content-type"] == "video/mp4"
     for format in ("srt", "vtt"):
-        status, body, _ = server.get(f"/export/{video_id}.{format}")
+        status, body, headers = server.get(f"/export/{video_id}.{format}")
         assert status == 200
+        assert headers["content-disposition"].startswith(f'attachment; filename="b.captions.{format}"; filename*=')
         assert body == server.get(f"/export/{video_id}.{format}?source=captions")[1]
         lines = pysubs2.SSAFile.from_string(body.decode(), format)
         assert [line.plaintext for line in lines] == [event.text for event in EVENTS]
@@ -316,6 +325,8 @@ def test_wrong_value_is_a_sentence_for_programs(client: Client, server: Server, 
 def test_cancel_of_a_job_that_is_done_says_so(client: Client, server: Server, video_id: str) -> None:
     status, body, _ = server.post("/jobs/1/cancel", b"")
     assert status == 409 and "The job 1 is done; what was found is in the library." in body.decode()
+    status, body, _ = server.post("/jobs/abc/cancel", b"")
+    assert (status, json.loads(body)) == (422, {"detail": "The address has a value that cannot be used here: job id."})
 
 
 SERVE_AND_SAY_WHEN_JOBS_BEGIN = """

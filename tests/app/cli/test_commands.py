@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from longview.app.cli.console import cli
 from longview.indexing.library import Library
 from longview.video.synthetic import ShapesEvent, render
 from longview.video.timeline import Segment, Span
@@ -388,3 +390,15 @@ def test_doctor_reports_facts_and_problems(shell: Shell, video_id: str) -> None:
     assert document["videos"] == 1
     assert document["library"] == str(shell.library)
     assert document["ffmpeg_version"] >= 6
+
+
+def test_the_notice_of_the_checkpoint_is_said_once_and_only_where_it_matters(shell: Shell, video_id: str) -> None:
+    def notices(*words: str) -> int:
+        result = CliRunner().invoke(cli, words, env={"LONGVIEW_LIBRARY": str(shell.library)})
+        assert result.exit_code == 0, result.output
+        return result.stderr.count("Words and slides of any footage are understood.")
+
+    for words in (["list"], ["info", video_id], ["search", "a shape"], ["transcript", video_id]):
+        assert notices(*words) == 0, words
+    for words in (["caption", video_id], ["locate", video_id, "a shape"], ["ask", video_id, "What happens at 0:20?"]):
+        assert notices(*words) == 1, words

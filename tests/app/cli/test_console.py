@@ -23,9 +23,9 @@ OPTIONS = {
     "subtitles": {"--json"} | MODEL | DECODING,
     **dict.fromkeys(("caption", "chapters", "locate", "ask", "search", "export", "eval"), {"--json"} | MODEL | DECODING),
     **dict.fromkeys(("cut", "contact-sheet"), {"--json", "--backend"}),
-    **dict.fromkeys(("list", "models", "doctor"), {"--json"} | MODEL),
+    **dict.fromkeys(("list", "info", "models", "doctor"), {"--json"} | MODEL),
     "plan": {"--json", "--key-frames-only"} | MODEL | SPEECH,
-    **dict.fromkeys(("remove", "versions", "jobs", "check", "backup", "restore", "relink"), {"--json"}),
+    **dict.fromkeys(("remove", "rename", "versions", "jobs", "check", "backup", "restore", "relink"), {"--json"}),
     "serve": MODEL | DECODING | SPEECH,
 }
 """The shared options of each verb, beside `ALWAYS`."""
@@ -85,3 +85,18 @@ def test_old_library_variable_never_shows_an_empty_library(shell: Shell, tmp_pat
     completed = shell.run("list", code=1, LONGVIEW_LIBRARY="", LONGVIEW_HOME=str(tmp_path))
     assert completed.stdout == ""
     assert "LONGVIEW_HOME is now called LONGVIEW_LIBRARY" in completed.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["jobs", "retry", "abc"], "it must be a whole number"),
+        (["export", "a", "--format", "edl"], "Invalid value for '--format': 'edl' is not one of 'srt', 'vtt', "),
+        (["search", "a", "--limit", "0"], "it must be at least 1"),
+        (["exprot"], "There is no verb 'exprot'; did you mean 'export'?"),
+        (["frobnicate"], "There is no verb 'frobnicate'; `longview --help` lists all verbs."),
+    ],
+)
+def test_wrong_usage_is_said_in_plain_words(tmp_path: Path, words: list[str], expected: str) -> None:
+    completed = Shell(tmp_path).run(*words, code=2)
+    assert expected in completed.stderr and "Value error" not in completed.stderr and "Input should" not in completed.stderr

@@ -73,8 +73,8 @@ def test_earlier_captions_can_be_listed_and_exported(tmp_path: Path) -> None:
     )
     *_, earlier_line, current_line = shell.run("versions", video_id).stdout.splitlines()
     assert re.fullmatch(
-        r" +\d+  captions +demo@\w{12}, revision 1a2b3c4d, profile demo, prompts 1, "
-        r"2 frames per second of 224 x 128 in 1 window, 10 frames; \d+ \w+ \d+; 1 event; earlier",
+        r" +\d+  captions +demo, revision 1a2b3c4d, prompts 1, "
+        r"2 frames per second of 224 x 128 in 1 window; \d+ \w+ \d+; 1 event; earlier",
         earlier_line,
     )
     assert current_line.endswith("; 1 event; current")

@@ -101,6 +101,26 @@ def test_changed_digit_is_recognised_again(recognizer: TextRecognizer) -> None:
 def test_text_is_one_printable_line() -> None:
     assert printable_line("a\nb\x1b[31m\u202ec\u200b d" + "x" * 1000)[:12] == "a b [31m c d"
     assert len(printable_line("x" * 1000)) == 300
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("11：2", "11:2"),
+        ("Vote：11：2（all）", "Vote:11:2(all)"),
+        ("ＡＢＣ　１２３", "ABC 123"),
+        ("Größe：５ %", "Größe:5 %"),
+        # In text of these scripts the full width is right.
+        ("開会：１１：２", "開会：１１：２"),
+        ("テスト（１）", "テスト（１）"),
+        ("ﾃｽﾄ：1", "ﾃｽﾄ：1"),
+        ("회의：11", "회의：11"),
+        ("会议 Zoom：8", "会议 Zoom：8"),
+        ("。、「」", "。、「」"),
+    ],
+)
+def test_full_width_forms_stay_only_beside_cjk_characters(line: str, expected: str) -> None:
+    assert printable_line(line) == expected
     texts = {"예산 2024": "ko", "駅の前": "ja", "港口的预算": "zh", "Budget": None, "12:30": None}
     assert {text: text_language(text) for text in texts} == texts
 
