@@ -203,11 +203,13 @@ def _answer(
     answer = context.follow(context.app.ask(entries, question, history=history))
     verified = context.app.checks.answers.verify
     document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.notice)
-    several = len({item.video_id for item in answer.citations}) > 1
+    titles = context.app.library.titles() if len({item.video_id for item in answer.citations}) > 1 else {}
     if answer.quoted:
         # The quotes have their times.
         return document, "\n"
-    evidence = ", ".join((f"{item.video_id} " if several else "") + span_text(item.span) for item in answer.citations)
+    evidence = ", ".join(
+        " ".join(filter(None, (printable(titles.get(item.video_id, "")), span_text(item.span)))) for item in answer.citations
+    )
     return document, f"\n[evidence: {evidence}]" if evidence else ""
 
 

@@ -46,7 +46,7 @@ def ordered_span(start_s: float | None, end_s: float | None) -> Span:
 
 def span_text(span: Span) -> str:
     """Return a span as text for people."""
-    return f"{format_time(span.start_s)} - {format_time(span.end_s)}"
+    return f"{format_time(span.start_s)} – {format_time(span.end_s)}"
 
 
 def warn_if_incomplete(entry: "VideoEntry") -> None:

@@ -44,7 +44,7 @@ def test_every_event_is_located(shell: Shell, video_id: str) -> None:
 
 def test_locate_prints_spans_with_their_uncertainty(shell: Shell, video_id: str) -> None:
     printed = shell.run("locate", video_id, EVENTS[0].text).stdout
-    assert re.match(r"0:00:\d\d\.\d - 0:00:\d\d\.\d  \(start and end ±0\.\d s\)\n", printed)
+    assert re.match(r"0:00:\d\d\.\d – 0:00:\d\d\.\d  \(start and end ±0\.\d s\)\n", printed)
 
 
 @pytest.mark.parametrize("query", ABSENT_QUERIES)
@@ -91,7 +91,7 @@ def test_answer_about_a_present_and_an_absent_event(shell: Shell, video_id: str)
 
 def test_printed_answer_ends_with_its_evidence(shell: Shell, video_id: str) -> None:
     printed = shell.run("ask", video_id, f"What happens at {clock(middle_s(EVENTS[1]))}?").stdout
-    assert re.fullmatch(rf"{re.escape(EVENTS[1].text)}\n\[evidence: 0:00:\d\d\.\d - 0:00:\d\d\.\d\]\n", printed)
+    assert re.fullmatch(rf"{re.escape(EVENTS[1].text)}\n\[evidence: 0:00:\d\d\.\d – 0:00:\d\d\.\d\]\n", printed)
 
 
 def test_several_videos_are_asked_in_turn(shell: Shell, video_id: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def run(
 def test_control_characters_of_a_title_do_not_reach_the_terminal(shell: Shell, entry: Any) -> None:
     library = Library(shell.library)
     stored = library.video(entry["video_id"])
-    library.put(replace(stored, title="a\x1b]0;owned\x07\x9b2J\u202eb\rc"))
+    library.rename(stored.video_id, "a\x1b]0;owned\x07\x9b2J\u202eb\rc")
     try:
         assert b"a\xef\xbf\xbd" in (listed := run(shell, "list").stdout)
         assert not {0x1B, 0x07, 0x0D} & {*listed} and "\x9b" not in listed.decode() and "\u202e" not in listed.decode()

@@ -66,7 +66,7 @@ def test_a_request_with_a_file_name_undoes_no_removal_and_reads_no_file(
         app.remove(entry)
     monkeypatch.chdir(other.path.parent)
     opened: list[str] = []
-    monkeypatch.setattr("longview.app.media.content_hash", lambda path, *_: opened.append(path))
+    monkeypatch.setattr("longview.video.content_hash.content_hash", lambda path, *_: opened.append(path))
     for reference in (other.path.name, str(other.path), ""):
         with pytest.raises(UnknownVideo):
             app.undo_removal_of(reference)
