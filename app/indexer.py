@@ -154,8 +154,9 @@ class Indexer:
         return IndexResult(self._library.pending_video(video_id), tuple(run.reports), time.monotonic() - start)
 
     def decisions(self, video: VideoInfo, span: Span) -> tuple[dict[str, Decision], float | None]:
-        """Return what each source would do for a video, which need not be in the library, and after which time captions may be
-        declined, in seconds. Nothing is written.
+        """Return what each source would do for a video, which need not be in the library. Nothing is written there.
+
+        The second value is the time after which captions may be declined, in seconds; None if they are not.
 
         Raises:
             VideoError, ModelError: a source cannot be run.
@@ -163,9 +164,7 @@ class Indexer:
         known = self._known_entry(video.content_hash[:ID_DIGITS])
         entry = known or self._entry(video, None, None)
         with self._runtime.watching(video.path, video.content_hash) as file:
-            job = SourceJob(
-                entry, video, span, is_requested=False, file=file, look=MediaLook(self._runtime.decoder, video, span)
-            )
+            job = SourceJob(entry, video, span, is_requested=False, file=file, look=MediaLook(self._runtime.decoder, video, span))
             decisions = {name: self._decision(name, job) for name in self.sources}
             declined_after_s = self._captions.decline_s(job) if decisions["captions"].action == "run" else None
         if decisions["subtitles"].action == decisions["speech"].action == "run":
@@ -185,7 +184,7 @@ class Indexer:
 
     @property
     def other_seconds(self) -> float:
-        """Estimated time of an index run beside that of its sources, in seconds: to examine the file and to prepare the search."""
+        """Estimated time of an index run beside that of its sources, in seconds: to examine the file, and for the search."""
         return PREPARATION_S + self._embedding_s()
 
     def check_options(self, options: IndexOptions) -> None:
@@ -216,9 +215,7 @@ class Indexer:
             step.update(1.0)
         return next(ends)
 
-    def _stages(
-        self, run: _Run, video_id: str, names: Sequence[str], progress: Progress
-    ) -> list[tuple[str, float]]:
+    def _stages(self, run: _Run, video_id: str, names: Sequence[str], progress: Progress) -> list[tuple[str, float]]:
         """Return the stage of each source with its expected time, in seconds: 0 for one that is not run."""
         expected_s: dict[str, float] = {}
         job = self._job(run, video_id)

@@ -1,21 +1,20 @@
 """How fast this machine has done each kind of work: numbers that finished runs leave in one file of the machine's cache.
 
-Each is the ratio of a measured time to that on the machine of reference, two x86-64 cores with AVX-512, or the share of the runs in which
-something happened. Both are weighted towards the last runs. The file can be deleted at any time; whatever cannot be used of it counts as not learnt, and a file that cannot be written is no error.
+Each is the ratio of a measured time to that on the machine of reference, two x86-64 cores with AVX-512, or the share of the runs
+in which something happened. Both are weighted towards the last runs. The file can be deleted at any time; whatever cannot be used
+of it counts as not learnt, and a file that cannot be written is no error.
 """
 
 import json
 import logging
-import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from pydantic.dataclasses import dataclass
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
 from longview.model.engine.machine_cache import processor_name
 from longview.video.atomic import atomic_write
@@ -23,6 +22,8 @@ from longview.video.atomic import atomic_write
 log = logging.getLogger(__name__)
 
 FILE = "work_speeds.json"
+MAX_DIGITS = 6
+"""Digits from which a number of threads is none."""
 MAX_FILE_BYTES = 1 << 20
 """Maximum size of the file that is read, in bytes."""
 MAX_ENTRIES = 500
@@ -40,14 +41,14 @@ MAX_RATIO = 50.0
 """Maximum factor between this machine and that of reference; what is further away was not measured rightly."""
 
 
-@with_config(ConfigDict(strict=True, extra="ignore"))
+@with_config(ConfigDict(strict=True, extra="ignore", allow_inf_nan=False))
 @dataclass(frozen=True)
 class _Entry:
     """A value that was learnt."""
 
-    value: float = Field(ge=0.0, le=MAX_RATIO, allow_inf_nan=False)
-    weight: float = Field(gt=0.0, le=MAX_WEIGHT, allow_inf_nan=False)
-    learnt_at: str = Field(default="", max_length=40)
+    value: Annotated[float, Field(ge=0.0, le=MAX_RATIO)]
+    weight: Annotated[float, Field(gt=0.0, le=MAX_WEIGHT)]
+    learnt_at: Annotated[str, Field(max_length=40)] = ""
     """Time of the last run, as ISO 8601 in UTC."""
 
 
@@ -57,14 +58,17 @@ _ENTRY = TypeAdapter(_Entry)
 class MachineSpeeds:
     """The speeds of this machine. Safe for several threads and processes."""
 
-    def __init__(self, cache: Path) -> None:
-        """`cache`: the cache folder of the machine, which need not exist."""
+    def __init__(self, cache: Path, *, threads: int | None = None) -> None:
+        """`cache`: the cache folder of the machine, which need not exist. `threads`: CPU threads of the models, if set."""
         self._path = cache / FILE
-        self._machine = f"{processor_name()} | {os.cpu_count() or 1} cores"
+        self.cores = os.cpu_count() or 1
+        self.threads = threads or _threads_of_environment()
+        """CPU threads of the models; None: each library chooses."""
+        self._machine = f"{processor_name()} | {self.cores} cores" + (f" | {self.threads} threads" if self.threads else "")
 
-    def ratio(self, name: str) -> float:
-        """Return how much longer a kind of work takes here than on the machine of reference; 1 before anything was learnt."""
-        return self._value(f"{name} | ratio", 1.0)
+    def ratio(self, name: str, default: float = 1.0) -> float:
+        """Return how much longer a kind of work takes here than on the machine of reference; `default` before it was learnt."""
+        return self._value(f"{name} | ratio", default)
 
     def knows(self, name: str) -> bool:
         """Whether a ratio was learnt under a name."""
@@ -119,10 +123,15 @@ class MachineSpeeds:
         entries: dict[str, _Entry] = {}
         for key, fields in document.items():
             try:
-                entries[key] = _ENTRY.validate_python(fields)
-            except (ValidationError, RecursionError):
+                entries[key] = _ENTRY.validate_json(json.dumps(fields))
+            except (ValueError, RecursionError):
                 continue
         return entries
+
+
+def _threads_of_environment() -> int | None:
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() and 0 < len(text) < MAX_DIGITS and int(text) else None
 
 
 def _joined(known: _Entry | None, value: float, weight: float) -> _Entry:
@@ -133,4 +142,3 @@ def _joined(known: _Entry | None, value: float, weight: float) -> _Entry:
     old_weight = known.weight * OLD_SHARE
     total = old_weight + weight
     return _Entry((known.value * old_weight + value * weight) / total, min(total, MAX_WEIGHT), learnt_at)
-

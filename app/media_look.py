@@ -6,6 +6,8 @@ and a slide a tenth of that of a film. A look at a file of any length takes a se
 
 import functools
 import logging
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +26,7 @@ MIN_PLACE_S, MAX_PLACES = 12.0, 8
 """Minimum time between two places whose pictures are examined, in seconds, and their maximum number."""
 PLACE_FRAMES = 3
 """Number of frames at each place, a second apart."""
-READ_PLACES = 2
+READ_PLACES = 3
 """Number of places at which the lines of text are counted."""
 
 
@@ -48,6 +50,8 @@ class PictureLook:
     """Mean share of the picture that is read again after a change."""
     lines: float
     """Mean number of lines of text in a frame."""
+    detection_s: float | None = None
+    """Time in which they are sought in a frame on this machine now, in seconds; None: it was not measured."""
 
 
 class MediaLook:
@@ -99,32 +103,38 @@ class MediaLook:
             return self._pictures
         pairs = changes = area = 0.0
         lines: list[int] = []
+        times_s: list[float] = []
         for place_s in self._places():
-            times_s = [place_s + second for second in range(PLACE_FRAMES) if place_s + second < self._span.end_s]
+            moments_s = [place_s + second for second in range(PLACE_FRAMES) if place_s + second < self._span.end_s]
             try:
-                decoded = list(
-                    self._decoder.frames_played_at(self._video, times_s, height, width, progress=self._progress)
-                )
+                decoded = list(self._decoder.frames_played_at(self._video, moments_s, height, width, progress=self._progress))
             except VideoError as error:
                 log.info("%s: the pictures at %.1f s cannot be examined: %s", self._video.path.name, place_s, error)
                 continue
             frames = [frame for chunk in decoded for frame in chunk.frames]
-            pairs += len(times_s) - 1
+            pairs += len(moments_s) - 1
             small = [reduce_frame(frame, 0.0) for frame in frames]
             for before, after in zip(small, small[1:], strict=False):
                 blocks = changed_blocks(before, after)
                 if blocks.any():
                     regions = changed_regions(blocks, ())
                     changes += 1
-                    area += 1.0 if regions is None else sum(
-                        (region.right - region.left) * (region.bottom - region.top) for region in regions
+                    area += (
+                        1.0
+                        if regions is None
+                        else sum((region.right - region.left) * (region.bottom - region.top) for region in regions)
                     )
             if len(lines) < READ_PLACES and frames:
+                started_s = time.monotonic()
                 lines.append(count_lines(frames[-1]))
+                times_s.append(time.monotonic() - started_s)
         if not lines:
             return None
         self._pictures = PictureLook(
-            changes / pairs if pairs else 1.0, area / changes if changes else 1.0, sum(lines) / len(lines)
+            changes / pairs if pairs else 1.0,
+            area / changes if changes else 1.0,
+            sum(lines) / len(lines),
+            statistics.median(times_s),
         )
         return self._pictures
 

@@ -56,7 +56,7 @@ class Runtime:
 
     def __init__(self, settings: Settings, library: Library) -> None:
         self.settings, self._library = settings, library
-        self.speeds = MachineSpeeds(settings.cache)
+        self.speeds = MachineSpeeds(settings.cache, threads=settings.cpu_threads)
         # From Python 3.12 on a cached property has no lock of its own.
         self._lock = threading.RLock()
         self._pools_lock = threading.RLock()

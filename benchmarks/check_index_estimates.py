@@ -1,11 +1,13 @@
+"""Estimates of the time of `index` against the truth, for twelve files of six kinds.
 
     python -m benchmarks.check_index_estimates [--media FOLDER] [--rounds 2]
 
-Each file is indexed in a process of its own, into a new library. In the first round nothing is known of the machine; in the second
-one it has indexed one other file before, the first of the list. `first`: the estimate of `plan` on a machine that knows nothing, as
-a multiple of the time that `index` took. `other kind`, `same kind`: that after one earlier run of the first file (of the last one for the
-first), and of the other file of the same kind. `growth`: by how much the remaining time has grown at most above its least value so
-far, where that was ten seconds or more. The load is that of the last minute.
+Each file is indexed in a process of its own, into a new library. In the first round nothing is known of the machine; in the
+second one it has indexed one other file before, the first of the list (for the first one: the last).
+
+`first` is the estimate of `plan` on a machine that knows nothing, as a multiple of the time that `index` took; `other kind` and
+`same kind` are those after one earlier run, of the first file, and of the other file of the same kind. `growth` is the largest
+ratio of the remaining time to its least value so far, where both are ten seconds or more. The load is that of the last minute.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,17 +35,28 @@ def index(cache: Path, path: Path) -> dict[str, Any]:
     """Index a file in this process; return its time, and the remaining times that were shown with their times."""
     from longview.app.service import Longview
     from longview.app.settings import Settings
-    from longview.video.progress import ProgressReport
 
     shown: list[tuple[float, float, float]] = []
+    has_ended = threading.Event()
     start_s = time.monotonic()
     with tempfile.TemporaryDirectory() as library:
         app = Longview(Settings(library=Path(library), cache=cache))
-        for event in app.index(path):
-            if isinstance(event, ProgressReport) and event.seconds_left is not None:
-                shown.append((round(time.monotonic() - start_s, 2), round(event.fraction, 4), round(event.seconds_left, 2)))
-        result = app.index(path).result() if not shown else None
-        reports = {track.source: (track.status, round(track.seconds_spent, 2)) for track in app.videos()[0].tracks}
+        stream = app.index(path)
+
+        def watch() -> None:
+            while not has_ended.wait(POLL_S):
+                report = stream.progress.report
+                if report.seconds_left is not None:
+                    now_s = time.monotonic() - start_s
+                    shown.append((round(now_s, 2), round(report.fraction, 4), round(report.seconds_left, 2)))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        result = stream.result()
+        has_ended.set()
+        watcher.join()
+    reports = {report.source: (report.status, round(report.seconds_spent, 2)) for report in result.reports}
+    return {"seconds": result.seconds_spent, "shown": shown, "sources": reports}
 
 
 def estimates(cache: Path, paths: Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -117,6 +131,9 @@ def run_all(folder: Path, media: Path, rounds: int, details: Path | None) -> Non
             ratio = first[path.name]["total"] / run["seconds"]
             row = f"{round_number + 1} | {kind} | {path.name} | {run['seconds']:.1f} | {load:.1f} | {ratio:.2f}"
             print(f"| {row} | {growth(run['shown']):.2f} |", flush=True)
+            if details:
+                facts = {f"{number + 1} {path.name}": run for (number, path), run in runs.items()}
+                details.write_text(json.dumps({"runs": facts, "first": first}), encoding="utf-8")
     after = {path: call("estimates", folder / f"0-{path.name}", *(other for _, other in files)) for _, path in files}
     print("\n| kind | file | time s | first | other kind | same kind |\n|---|---|---|---|---|---|")
     ratios: dict[str, list[float]] = {"first": [], "other kind": [], "same kind": []}
@@ -133,10 +150,6 @@ def run_all(folder: Path, media: Path, rounds: int, details: Path | None) -> Non
     for name, factors in ratios.items():
         print(f"{name}: largest factor {max(factors):.2f}, median {statistics.median(factors):.2f}")
     print(f"largest growth of the remaining time: {max(growth(run['shown']) for run in runs.values()):.2f}")
-    if details:
-        facts = {f"{number + 1} {path.name}": run for (number, path), run in runs.items()}
-        learnt = {path.name: values for path, values in after.items()}
-        details.write_text(json.dumps({"runs": facts, "first": first, "after": learnt}), encoding="utf-8")
 
 
 def _other(files: Sequence[tuple[str, Path]], path: Path) -> Path:

@@ -18,35 +18,35 @@ WORDS = Path(__file__).parents[1] / "app" / "evaluation" / "words"
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 SENTENCES = (
     "The council meets on the first Monday of each month", "Budget for roads and bridges", "Lead pipes are replaced by 2031",
-    "The library opens on Sundays", "A new bus line to the harbour", "Questions from the audience", "Votes: nine for, two against",
+    "The library opens on Sundays", "A new bus line to the harbour", "Questions from the audience", "Votes: nine for, two no",
     "The next meeting is in September",
 )  # fmt: skip
 Draw = Callable[[float], Image.Image]
 
 
 def make_files(folder: Path) -> dict[str, list[Path]]:
-    """Make two files of each kind, of one to three minutes; those that exist already stay. Return them by their kind."""
-    spoken = [("en.opus", 100.0), ("de.opus", 70.0)]
+    """Make two files of each kind, of one to two minutes; those that exist already stay. Return them by their kind."""
+    spoken = [("en.opus", 100.0), ("de.opus", 75.0)]
     return {
         "slides with speech": [
             _make(folder / f"slides-{name[:2]}.mp4", _slides(12.0, large), length_s, (1280, 720), WORDS / name)
             for (name, length_s), large in zip(spoken, (False, True), strict=True)
         ],
         "talk without slides": [
-            _make(folder / "talk-es.mp4", _moving(3), 80.0, (640, 360), WORDS / "es.opus"),
-            _make(folder / "talk-en.mp4", _moving(4), 110.0, (1280, 720), WORDS / "en.opus"),
+            _make(folder / "talk-es.mp4", _moving(3), 60.0, (640, 360), WORDS / "es.opus"),
+            _make(folder / "talk-en.mp4", _moving(4), 75.0, (1280, 720), WORDS / "en.opus"),
         ],
         "silent film": [
-            _make(folder / "silent.mp4", _moving(5), 90.0, (960, 540), None),
+            _make(folder / "silent.mp4", _moving(5), 60.0, (960, 540), None),
             _shapes(folder / "shapes.mp4", 60.0),
         ],
         "music only": [
             _make(folder / "music-still.mp4", _slides(200.0, large=True), 120.0, (1280, 720), _music(folder, 120.0)),
-            _make(folder / "music-film.mp4", _moving(6), 75.0, (854, 480), _music(folder, 75.0)),
+            _make(folder / "music-film.mp4", _moving(6), 60.0, (854, 480), _music(folder, 60.0)),
         ],
         "scrolling text": [
             _make(folder / "terminal.mp4", _scrolling(1.0), 60.0, (1280, 720), None),
-            _make(folder / "editor.mp4", _scrolling(0.3), 75.0, (1280, 720), WORDS / "fr.opus"),
+            _make(folder / "editor.mp4", _scrolling(0.3), 90.0, (1280, 720), WORDS / "fr.opus"),
         ],
         "audio only": [
             _sound(folder / "radio.mp3", WORDS / "en.opus", 112.0),
@@ -103,7 +103,7 @@ def _scrolling(lines_per_s: float) -> Draw:
     return draw
 
 
-def _make(target: Path, draw: Draw, length_s: float, size: tuple[int, int], sound: Path | None, fps: int = 10) -> Path:
+def _make(target: Path, draw: Draw, length_s: float, size: tuple[int, int], sound: Path | None, fps: int = 5) -> Path:
     """Write a video of drawn frames; the sound is repeated up to its end."""
     if target.exists():
         return target

@@ -193,10 +193,10 @@ class _Unfollowed(Progress):
         for _ in stages:
             yield self
 
-    def expect(self, seconds: float) -> None:  # noqa: ARG002
+    def expect(self, seconds: float) -> None:
         """Do nothing."""
 
-    def skip(self, fraction: float) -> None:  # noqa: ARG002
+    def skip(self, fraction: float) -> None:
         """Do nothing."""
 
     @contextmanager

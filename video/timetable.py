@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 PRIOR_SHARE = 0.5
-"""Share of a stage that has to be done before what was observed of it counts more than what was expected."""
+"""Weight of what was expected of a stage at its beginning; what is observed of it has the weight 1 at its end."""
 MAX_COUNTDOWN = 0.5
 """Maximum share of a stage's remaining time that passes without news of it. After that the remaining time stands still."""
 MIN_STAGE_S = 1e-3
@@ -33,7 +33,13 @@ class _Stage:
     @property
     def total_s(self) -> float:
         """Time that it will take, by what was expected and observed."""
-        return (PRIOR_SHARE * self.expected_s + self.elapsed_s) / (PRIOR_SHARE + self.done)
+        weight = self.prior_weight
+        return (weight * self.expected_s + self.elapsed_s) / (weight + self.done)
+
+    @property
+    def prior_weight(self) -> float:
+        """Weight of what was expected, where what was observed has that of the fraction that is done."""
+        return PRIOR_SHARE * (1.0 - self.done)
 
     def left_s(self, now_s: float) -> float:
         """Time that it will still take."""
@@ -94,9 +100,9 @@ class Timetable:
         if self._current >= 0 and (stage := self._stages[self._current]).start_s is not None:
             stage.elapsed_s = now_s - stage.start_s
             # The blend of expected and observed time has to give `seconds` for what is left of the stage.
-            left = max(1e-9, 1.0 - stage.done)
-            total_s = seconds / left
-            stage.expected_s = max(0.0, (total_s * (PRIOR_SHARE + stage.done) - stage.elapsed_s) / PRIOR_SHARE)
+            if (weight := stage.prior_weight) > 0.0:
+                total_s = seconds / (1.0 - stage.done)
+                stage.expected_s = max(0.0, (total_s * (weight + stage.done) - stage.elapsed_s) / weight)
 
     def seconds_left(self, now_s: float) -> float | None:
         """Return the time that the operation will still take, in seconds; None before its first stage."""

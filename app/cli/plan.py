@@ -35,7 +35,7 @@ def plan(
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames per second.", show_default=False)] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Maximum number of frames.", show_default=False)] = None,
 ) -> None:
-    """Show what `index` would do, and about how long it and other tasks would take; with --verbose also frames, tokens and memory.
+    """Show what `index` would do, and how long it and other tasks would take; with --verbose also frames, tokens and memory.
 
     The times follow from what this machine did before.
 

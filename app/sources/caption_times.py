@@ -13,7 +13,7 @@ DECLINING_S, DECLINING_S_PER_SECOND = 0.5, 0.035
 CAPTIONING_S_PER_SECOND = 0.3
 """Time to caption a second of video with the demo checkpoint there, in seconds."""
 DECLINED_SHARE_WITH_SOUND, DECLINED_SHARE_WITHOUT = 0.95, 0.6
-"""Share of the videos that the demo checkpoint declines before anything was learnt: it knows moving shapes, which have no sound."""
+"""Share of the videos that the demo checkpoint declines, before anything was learnt: it knows moving shapes without sound."""
 
 
 class CaptionTimes:

@@ -19,6 +19,7 @@ from longview.app.sources.screen_text_times import (
     MIN_AREA,
     TYPICAL_PICTURES,
     ReadingCounts,
+    measured_slowness,
     reference_s,
     speed_name,
 )
@@ -83,9 +84,10 @@ class ScreenTextSource:
         provenance = self._provenance(job)
         track = self._usable_track(job, provenance)
         left_s = job.span.end_s - (track.done_s if track and not track.is_complete else job.span.start_s)
-        counts = ReadingCounts.expected(self._look(job), left_s)
+        look = self._look(job)
         name = speed_name(provenance.checkpoint, provenance.plan)
-        return reference_s(job.video, counts) * self._runtime.speeds.ratio(name)
+        slowness = self._runtime.speeds.ratio(name, measured_slowness(job.video, look))
+        return reference_s(job.video, ReadingCounts.expected(look, left_s)) * slowness
 
     def _look(self, job: SourceJob) -> PictureLook:
         from longview.model.screen_text.reader import frame_size

@@ -13,6 +13,10 @@ DETECTION_S = 0.2
 """Time to find the lines in a frame of `DETECTED_PX` there, in seconds. (Two cores; 0.15 to 0.3 beside other programs.)"""
 DETECTED_PX = 640 * 360
 """Size of a frame in which lines are sought, in pixels; larger ones are reduced to it."""
+MIN_SLOWNESS, MAX_SLOWNESS = 0.2, 5.0
+"""Limits of the ratio of the time of a detection on this machine to `DETECTION_S`: a single measurement can be far off."""
+CUT_FRAMES = 1.15
+"""Frames that are read of moving pictures, as a multiple of the seconds: the first frames of shots are read, too."""
 MIN_AREA = 0.15
 """Share of the time of a frame that the smallest region takes."""
 LINE_S = 0.07
@@ -51,13 +55,25 @@ class ReadingCounts:
         changed = seconds * min(1.0, look.changes + MISSED_CHANGES)
         blocks = 1.0 + seconds // BLOCK_S
         new_lines = min(MAX_NEW_LINES, NEW_LINE_SHARE * look.lines)
-        return cls(seconds, changed * max(MIN_AREA, look.area) + blocks, changed * new_lines + blocks * look.lines)
+        frames = CUT_FRAMES * changed * max(MIN_AREA, look.area) + blocks
+        return cls(seconds, frames, changed * new_lines + blocks * look.lines)
+
+
+def measured_slowness(video: VideoInfo, look: PictureLook) -> float:
+    """Return how much longer a detection takes on this machine than on that of reference, by the look; 1 if it is unknown."""
+    if look.detection_s is None:
+        return 1.0
+    return min(MAX_SLOWNESS, max(MIN_SLOWNESS, look.detection_s / (DETECTION_S * _scale(video))))
+
+
+def _scale(video: VideoInfo) -> float:
+    """Return the pixels in which lines are sought, as a multiple of `DETECTED_PX`."""
+    return min(1.0, video.width * video.height / DETECTED_PX)
 
 
 def reference_s(video: VideoInfo, counts: ReadingCounts) -> float:
     """Return the time of a run on the machine of reference, in seconds."""
-    scale = min(1.0, video.width * video.height / DETECTED_PX)
-    reading_s = counts.frames * DETECTION_S * scale + counts.lines * LINE_S
+    reading_s = counts.frames * DETECTION_S * _scale(video) + counts.lines * LINE_S
     pixels = video.width * video.height * max(1.0, video.fps_nominal)
     decoding_s = counts.seconds * max(MIN_DECODING_S_PER_SECOND, DECODING_S_PER_PIXEL * pixels)
     comparison_s = counts.seconds * COMPARISON_S_PER_SECOND

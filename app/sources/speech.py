@@ -37,6 +37,8 @@ CHUNK_S, SPEECH_S_PER_SECOND = 2.0, 0.06
 second of speech. (One thread; chunks of 3 to 29 s took 2.2 to 4.2 s.)"""
 SOUND_S_PER_SECOND = 0.006
 """Time to decode a second of sound there and to find the speech in it, in seconds."""
+MAX_THREADS, THREADS_GAIN = 4, 0.6
+"""Maximum number of threads of the recognition where none is set, and the exponent by which they shorten it."""
 TYPICAL_SOUND = SoundLook(chunks=1 / 30, speech=0.7)
 """Sound of which no part could be examined."""
 PENDING_S = MIN_BUFFER_S + MAX_CHUNK_S
@@ -93,7 +95,7 @@ class SpeechSource:
     def work_s(self, job: SourceJob) -> float | None:
         """See `EvidenceSource.work_s`."""
         times = self._times(job)
-        return times and times.heard_s + times.recognized_s
+        return times.heard_s + times.recognized_s if times else None
 
     def _times(self, job: SourceJob) -> "_Times | None":
         """Return the expected times of a run; None if nothing is known of the speed of the model."""
@@ -104,7 +106,9 @@ class SpeechSource:
         track = self._usable_track(job, provenance)
         left_s = job.span.end_s - (track.done_s if track and not track.is_complete else job.span.start_s)
         look = job.look.sound(self._stream(job.video).index) or TYPICAL_SOUND
-        recognition_s = (look.chunks * CHUNK_S + look.speech * SPEECH_S_PER_SECOND) * speeds.ratio(name)
+        threads = speeds.threads or min(MAX_THREADS, speeds.cores)
+        ratio = speeds.ratio(name, threads**-THREADS_GAIN)
+        recognition_s = (look.chunks * CHUNK_S + look.speech * SPEECH_S_PER_SECOND) * ratio
         return _Times(left_s * SOUND_S_PER_SECOND * speeds.ratio(SOUND_NAME), left_s * recognition_s)
 
     @property
@@ -121,7 +125,7 @@ class SpeechSource:
         loaded = time.monotonic()
         if loading_s:
             self._runtime.speeds.learn_ratio(self._loading_name, loaded - started, LOADING_S)
-        estimated_seconds = times and loading_s + times.heard_s + times.recognized_s
+        estimated_seconds = loading_s + times.heard_s + times.recognized_s if times else None
         progress = progress.child(loading_s / estimated_seconds if estimated_seconds else 0.0, 1.0)
         chosen = self._chosen_language()
         stream = self._stream(job.video)

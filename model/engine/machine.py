@@ -41,8 +41,7 @@ class Machine:
 
 
 def measure_machine(device: str | None = None, *, threads: int | None = None, cache: Path | None = None) -> Machine:
-    """Return this machine; measure its speed unless `cache` has it: seconds on a CPU, a fraction of one on a GPU, which is measured
-    each time.
+    """Return this machine; measure its speed unless `cache` has that of this CPU. A GPU is measured each time.
 
     `device`, `threads`: as for `longview.model.engine.local.LocalEngine`.
 
@@ -56,8 +55,14 @@ def measure_machine(device: str | None = None, *, threads: int | None = None, ca
         times = format_times(cache)
         speed, uses_float32 = times.faster_speed, not times.is_bfloat16_faster
         return Machine(
-            "cpu", processor_name(), (host_bytes,), host_bytes, cores, *speed,
-            uses_float32=uses_float32, measured_at=times_measured_at(cache)
+            "cpu",
+            processor_name(),
+            (host_bytes,),
+            host_bytes,
+            cores,
+            *speed,
+            uses_float32=uses_float32,
+            measured_at=times_measured_at(cache),
         )
     devices = devices_of(device_type)
     name = getattr(torch, device_type).get_device_name(devices[0]) if device_type in ("cuda", "xpu") else processor_name()

@@ -12,7 +12,9 @@ import pytest
 
 from longview.app.errors import BadRequest
 from longview.app.indexer import IndexOptions
+from longview.app.machine_speeds import MachineSpeeds
 from longview.app.service import Longview
+from longview.app.sources.screen_text_times import speed_name
 from longview.indexing.library import Track, VideoEntry
 from longview.indexing.tracks import StoredSegment
 from longview.model.tasks.events import PartialResult
@@ -82,6 +84,22 @@ def test_cancelled_run_goes_on_with_the_same_result(app: Longview, entry: VideoE
     assert {segment.text for segment in shown(other, partial)} == {TITLE, *(text for _, text in BODIES[:3])}
     again = other.index(deck, SCREEN_ONLY).result().entry
     assert screen_track(again).status == "complete" and shown(other, again) == shown(app, entry)
+
+
+def test_estimate_follows_what_the_run_before_it_took(app: Longview, deck: Path, tmp_path: Path) -> None:
+    other = Longview(demo_settings(tmp_path / "library", cache=tmp_path / "cache"))
+    before_s = other.plan(str(deck)).sources["screen_text"].estimated_seconds
+    report = other.index(deck, SCREEN_ONLY).result().report("screen_text")
+    after = Longview(demo_settings(tmp_path / "new", cache=tmp_path / "cache")).plan(str(deck)).sources["screen_text"]
+    assert before_s and report and after.estimated_seconds
+    assert 1 / 2.5 < after.estimated_seconds / report.seconds_spent < 2.5
+    speeds = MachineSpeeds(tmp_path / "cache")
+    name = speed_name(app.text_model.identity, {})
+    assert speeds.knows(name)
+    for _ in range(6):
+        speeds.learn_ratio(name, 20 * 100.0, 100.0)
+    slower = Longview(demo_settings(tmp_path / "new", cache=tmp_path / "cache")).plan(str(deck)).sources["screen_text"]
+    assert slower.estimated_seconds and slower.estimated_seconds > 4 * after.estimated_seconds
 
 
 KILLED = """
