@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 PRIOR_SHARE = 0.5
 """Weight of what was expected of a stage at its beginning; what is observed of it has the weight 1 at its end."""
-MAX_COUNTDOWN = 0.5
-"""Maximum share of a stage's remaining time that passes without news of it. After that the remaining time stands still."""
+COUNTDOWN, MAX_COUNTDOWN = 0.5, 0.5
+"""How fast the remaining time passes until the next news of a stage, in seconds per second: news that is late would lengthen it
+again. The second is the maximum share of a stage's remaining time that passes so; after that it stands still."""
+SLOWNESS_PRIOR = 1.0
+"""Weight of the expected time of all stages where the slowness of those so far is transferred to the later ones."""
 MIN_STAGE_S = 1e-3
 
 
@@ -47,7 +50,7 @@ class _Stage:
         if self.start_s is None:
             return left_s
         since_news_s = now_s - self.start_s - self.elapsed_s
-        return left_s - min(max(0.0, since_news_s), MAX_COUNTDOWN * left_s)
+        return left_s - min(COUNTDOWN * max(0.0, since_news_s), MAX_COUNTDOWN * left_s)
 
 
 class Timetable:
@@ -117,7 +120,7 @@ class Timetable:
         What takes less time than expected says little about later stages: the video may just have had less of one kind.
         """
         begun = self._stages[: self._current + 1]
-        prior_s = PRIOR_SHARE * sum(stage.expected_s for stage in self._stages)
+        prior_s = SLOWNESS_PRIOR * sum(stage.expected_s for stage in self._stages)
         expected_s = prior_s + sum(stage.expected_s * stage.done for stage in begun)
         elapsed_s = prior_s + sum(stage.elapsed_s for stage in begun)
         return max(1.0, elapsed_s / expected_s) if expected_s > 0 else 1.0

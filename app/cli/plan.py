@@ -127,9 +127,22 @@ def plan_lines(report: PlanReport, checkpoint: str) -> Iterator[tuple[str, str]]
     if any(decision.action == "run" for decision in report.sources.values()):
         yield "in all", duration_text(report.estimated_seconds)
     if report.frames:
-        yield "ask", duration_text(report.frames.ask.seconds)
-        locate, occurrence = report.frames.locate.seconds, report.frames.occurrence.seconds
-        yield "locate", f"{duration_text(locate)}, and {duration_text(occurrence)} for each place that it finds"
+        yield "ask", _task_text(report.frames.ask)
+        yield (
+            "locate",
+            f"{_task_text(report.frames.locate)}, and {_task_text(report.frames.occurrence)} for each place that it finds",
+        )
+
+
+def _task_text(cost: "Cost") -> str:
+    """Return the time of a task as text, and what a server takes for it."""
+    return duration_text(cost.seconds) + _server_text(cost)
+
+
+def _server_text(cost: "Cost") -> str:
+    """Return what is sent to a server, and its price, after a comma; empty for a model that runs here."""
+    sent = "" if cost.sent_bytes is None else f", about {cost.sent_bytes / 1e6:.1f} MB to send"
+    return sent if cost.usd is None else f"{sent}, about {cost.usd:.4f} US dollars"
 
 
 def _captions_text(report: PlanReport, checkpoint: str) -> str:
@@ -138,7 +151,7 @@ def _captions_text(report: PlanReport, checkpoint: str) -> str:
     if at_most_s is not None and at_most_s > MAX_UNASKED_S:
         return f"{duration_text(at_most_s)}, so they are made only with `longview index --yes`"
     if report.declined_after_s is None:
-        return duration_text(at_most_s)
+        return duration_text(at_most_s) + (_server_text(report.frames.index) if report.frames else "")
     declined = f"{duration_text(report.declined_after_s)} if {checkpoint} does not know such footage"
     return f"at most {duration_text(at_most_s)}; {declined}" if at_most_s is not None else declined
 
@@ -170,10 +183,8 @@ def cost_lines(frames: FramePlan) -> Iterator[tuple[str, str]]:
 def _cost_text(cost: "Cost") -> str:
     about = "" if cost.is_exact else "about "
     sessions, replies = count_text(cost.sessions, "session"), count_text(cost.generations, "reply")
-    sent = "" if cost.sent_bytes is None else f", about {cost.sent_bytes / 1e6:.1f} MB to send"
-    price = "" if cost.usd is None else f", about {cost.usd:.4f} US dollars"
     tokens = f"{about}{cost.prompt_tokens:,} prompt tokens"
-    return f"{about}{sessions}, {tokens}, {about}{replies}, {_seconds_text(cost.seconds)}{sent}{price}"
+    return f"{about}{sessions}, {tokens}, {about}{replies}, {_seconds_text(cost.seconds)}{_server_text(cost)}"
 
 
 def _seconds_text(seconds: float | None) -> str:

@@ -36,7 +36,7 @@ MAX_UNASKED_S = 600.0
 """Maximum estimated time of captioning that starts unasked, in seconds."""
 MIN_COVERED_S = 0.1
 """Minimum length of a part that is covered, in seconds."""
-MIN_SLOW_S = 10.0
+MIN_SLOW_S = 90.0
 """Minimum estimated time of captioning that is stated before it begins, in seconds."""
 
 
@@ -295,11 +295,10 @@ class CaptionSource:
 
 
 def _log_cost(job: SourceJob, plan: "SamplingPlan", cost: "Cost", device: str) -> None:
-    """State what captioning will cost, unless it is quick."""
-    duration = "an unknown time" if cost.seconds is None else format_time(cost.seconds)
-    is_slow = cost.seconds is not None and cost.seconds > MIN_SLOW_S
-    log.log(
-        logging.WARNING if is_slow else logging.INFO,
-        "%s: captioning %d frames takes %d sessions, %s prompt tokens and %d replies, about %s on device %s",
-        job.video.path.name, plan.frames, cost.sessions, f"{cost.prompt_tokens:,}", cost.generations, duration, device,
+    """State how long captioning will take, unless it is quick; for the log also what it consists of."""
+    log.info(
+        "%s: captioning %d frames takes %d sessions, %s prompt tokens and %d replies on device %s",
+        job.video.path.name, plan.frames, cost.sessions, f"{cost.prompt_tokens:,}", cost.generations, device,
     )  # fmt: skip
+    if cost.seconds is not None and cost.seconds > MIN_SLOW_S:
+        log.warning("%s: captioning takes at most about %d min", job.video.path.name, round(cost.seconds / 60))
