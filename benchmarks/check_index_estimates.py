@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def run_all(folder: Path, media: Path, rounds: int, details: Path | None) -> None:
-    """Index all files, and print the table."""
+    """Index all files, and print the tables."""
     kinds = make_files(media)
     files = [(kind, path) for kind, paths in kinds.items() for path in paths]
     partner = {paths[number]: paths[1 - number] for paths in kinds.values() for number in (0, 1)}
@@ -134,22 +134,33 @@ def run_all(folder: Path, media: Path, rounds: int, details: Path | None) -> Non
             if details:
                 facts = {f"{number + 1} {path.name}": run for (number, path), run in runs.items()}
                 details.write_text(json.dumps({"runs": facts, "first": first}), encoding="utf-8")
-    after = {path: call("estimates", folder / f"0-{path.name}", *(other for _, other in files)) for _, path in files}
+        seconds = {path: statistics.mean(run["seconds"] for (_, one), run in runs.items() if one == path) for _, path in files}
+        print_ratios(folder, files, partner, first, seconds)
+        print(f"largest growth of the remaining time: {max(growth(run['shown']) for run in runs.values()):.2f}", flush=True)
+
+
+def print_ratios(
+    folder: Path,
+    files: Sequence[tuple[str, Path]],
+    partner: dict[Path, Path],
+    first: dict[str, dict[str, float]],
+    seconds: dict[Path, float],
+) -> None:
+    """Print the estimates of each file as multiples of its time."""
+    start = files[0][1]
+    after_start = call("estimates", folder / f"0-{start.name}", *(path for _, path in files[1:]))
+    after_start |= call("estimates", folder / f"0-{_other(files, start).name}", start)
     print("\n| kind | file | time s | first | other kind | same kind |\n|---|---|---|---|---|---|")
     ratios: dict[str, list[float]] = {"first": [], "other kind": [], "same kind": []}
     for kind, path in files:
-        seconds = statistics.mean(runs[number, path]["seconds"] for number in range(rounds))
-        found = {
-            "first": first[path.name]["total"] / seconds,
-            "other kind": after[_other(files, path)][path.name]["total"] / seconds,
-            "same kind": after[partner[path]][path.name]["total"] / seconds,
-        }
-        for name, ratio in found.items():
+        after_partner = call("estimates", folder / f"0-{partner[path].name}", path)
+        known = {"first": first, "other kind": after_start, "same kind": after_partner}
+        row = {name: estimate[path.name]["total"] / seconds[path] for name, estimate in known.items()}
+        for name, ratio in row.items():
             ratios[name].append(max(ratio, 1 / ratio))
-        print(f"| {kind} | {path.name} | {seconds:.1f} | " + " | ".join(f"{ratio:.2f}" for ratio in found.values()) + " |")
+        print(f"| {kind} | {path.name} | {seconds[path]:.1f} | " + " | ".join(f"{ratio:.2f}" for ratio in row.values()) + " |")
     for name, factors in ratios.items():
         print(f"{name}: largest factor {max(factors):.2f}, median {statistics.median(factors):.2f}")
-    print(f"largest growth of the remaining time: {max(growth(run['shown']) for run in runs.values()):.2f}")
 
 
 def _other(files: Sequence[tuple[str, Path]], path: Path) -> Path:
