@@ -7,7 +7,9 @@ second one it has indexed one other file before, the first of the list (for the 
 
 `first` is the estimate of `plan` on a machine that knows nothing, as a multiple of the time that `index` took; `other kind` and
 `same kind` are those after one earlier run, of the first file, and of the other file of the same kind. `growth` is the largest
-ratio of the remaining time to its least value so far, where both are ten seconds or more. The load is that of the last minute.
+ratio of the remaining time to its least value so far, where both are ten seconds or more. The load is that of the last minute;
+`contention` is how much longer the threads took because other programs ran in their place, and the times that are compared are
+without it: times are those of the wall clock, divided by the contention of the run that they are from.
 """
 
 import argparse
@@ -21,8 +23,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.estimate_media import make_files
 
@@ -55,8 +60,23 @@ def index(cache: Path, path: Path) -> dict[str, Any]:
         result = stream.result()
         has_ended.set()
         watcher.join()
+        contention = waiting_factor()
     reports = {report.source: (report.status, round(report.seconds_spent, 2)) for report in result.reports}
-    return {"seconds": result.seconds_spent, "shown": shown, "sources": reports}
+    return {"seconds": result.seconds_spent, "contention": contention, "shown": shown, "sources": reports}
+
+
+def waiting_factor() -> float:
+    """Return how much longer the threads of this process and of its decoders took because others ran in their place.
+
+    It is 1 where that is unknown: only Linux states the time that a thread has waited for a processor.
+    """
+    running_ns = waiting_ns = 0
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        for path in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+            with suppress(OSError, ValueError):
+                running, waiting, _ = map(int, path.read_text().split())
+                running_ns, waiting_ns = running_ns + running, waiting_ns + waiting
+    return (running_ns + waiting_ns) / running_ns if running_ns else 1.0
 
 
 def estimates(cache: Path, paths: Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -120,7 +140,7 @@ def run_all(folder: Path, media: Path, rounds: int, details: Path | None) -> Non
     partner = {paths[number]: paths[1 - number] for paths in kinds.values() for number in (0, 1)}
     first = call("estimates", folder / "empty", *(path for _, path in files))
     runs: dict[tuple[int, Path], dict[str, Any]] = {}
-    print("| round | kind | file | time s | load | first | growth |\n|---|---|---|---|---|---|---|")
+    print("| round | kind | file | time s | load | contention | growth |\n|---|---|---|---|---|---|---|")
     for round_number in range(rounds):
         for kind, path in files:
             cache = folder / f"{round_number}-{path.name}"
@@ -128,14 +148,14 @@ def run_all(folder: Path, media: Path, rounds: int, details: Path | None) -> Non
                 shutil.copytree(folder / f"0-{_other(files, path).name}", cache)
             load = os.getloadavg()[0]
             run = runs[round_number, path] = call("index", cache, path)
-            ratio = first[path.name]["total"] / run["seconds"]
-            row = f"{round_number + 1} | {kind} | {path.name} | {run['seconds']:.1f} | {load:.1f} | {ratio:.2f}"
+            row = f"{round_number + 1} | {kind} | {path.name} | {run['seconds']:.1f} | {load:.1f} | {run['contention']:.2f}"
             print(f"| {row} | {growth(run['shown']):.2f} |", flush=True)
             if details:
                 facts = {f"{number + 1} {path.name}": run for (number, path), run in runs.items()}
                 details.write_text(json.dumps({"runs": facts, "first": first}), encoding="utf-8")
-        seconds = {path: statistics.mean(run["seconds"] for (_, one), run in runs.items() if one == path) for _, path in files}
-        print_ratios(folder, files, partner, first, seconds)
+        latest = {path: runs[round_number, path] for _, path in files}
+        earlier = {path: runs[0, path]["contention"] for _, path in files}
+        print_ratios(folder, files, partner, first, latest, earlier)
         print(f"largest growth of the remaining time: {max(growth(run['shown']) for run in runs.values()):.2f}", flush=True)
 
 
@@ -144,21 +164,36 @@ def print_ratios(
     files: Sequence[tuple[str, Path]],
     partner: dict[Path, Path],
     first: dict[str, dict[str, float]],
-    seconds: dict[Path, float],
+    runs: dict[Path, dict[str, Any]],
+    earlier: dict[Path, float],
 ) -> None:
-    """Print the estimates of each file as multiples of its time."""
+    """Print the estimates of each file as multiples of its time.
+
+    `earlier`: the contention of the run of each file that the estimates after one run are from.
+    """
     start = files[0][1]
     after_start = call("estimates", folder / f"0-{start.name}", *(path for _, path in files[1:]))
     after_start |= call("estimates", folder / f"0-{_other(files, start).name}", start)
-    print("\n| kind | file | time s | first | other kind | same kind |\n|---|---|---|---|---|---|")
+    print("\n| kind | file | time s | without contention | first | other kind | same kind |\n|---|---|---|---|---|---|---|")
     ratios: dict[str, list[float]] = {"first": [], "other kind": [], "same kind": []}
     for kind, path in files:
         after_partner = call("estimates", folder / f"0-{partner[path].name}", path)
         known = {"first": first, "other kind": after_start, "same kind": after_partner}
-        row = {name: estimate[path.name]["total"] / seconds[path] for name, estimate in known.items()}
+        seconds, contention = runs[path]["seconds"], runs[path]["contention"]
+        busy = {
+            "first": 1.0,
+            "other kind": earlier[_other(files, path) if path == start else start],
+            "same kind": earlier[partner[path]],
+        }
+        quiet_s = seconds / contention
+        row = {name: estimate[path.name]["total"] / busy[name] / quiet_s for name, estimate in known.items()}
         for name, ratio in row.items():
             ratios[name].append(max(ratio, 1 / ratio))
-        print(f"| {kind} | {path.name} | {seconds[path]:.1f} | " + " | ".join(f"{ratio:.2f}" for ratio in row.values()) + " |")
+        print(
+            f"| {kind} | {path.name} | {seconds:.1f} | {quiet_s:.1f} | "
+            + " | ".join(f"{ratio:.2f}" for ratio in row.values())
+            + " |"
+        )
     for name, factors in ratios.items():
         print(f"{name}: largest factor {max(factors):.2f}, median {statistics.median(factors):.2f}")
 

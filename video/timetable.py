@@ -66,6 +66,8 @@ class Timetable:
             stage_end = start + length_s * unit
             self._stages.append(_Stage(start, stage_end, max(0.0, seconds)))
             start = stage_end
+        # Sums of fractions are not exact.
+        self._stages[-1].end = end
         self._current = -1
 
     @property
