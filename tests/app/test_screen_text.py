@@ -19,6 +19,7 @@ from longview.indexing.library import Track, VideoEntry
 from longview.indexing.tracks import StoredSegment
 from longview.model.tasks.events import PartialResult
 from longview.video.progress import Cancelled
+from longview.video.timeline import Span
 from tests.app.samples import cancel_after, demo_settings
 from tests.screen_samples import page, slides, write_video
 
@@ -86,20 +87,21 @@ def test_cancelled_run_goes_on_with_the_same_result(app: Longview, entry: VideoE
     assert screen_track(again).status == "complete" and shown(other, again) == shown(app, entry)
 
 
-def test_estimate_follows_what_the_run_before_it_took(app: Longview, deck: Path, tmp_path: Path) -> None:
-    other = Longview(demo_settings(tmp_path / "library", cache=tmp_path / "cache"))
-    before_s = other.plan(str(deck)).sources["screen_text"].estimated_seconds
-    report = other.index(deck, SCREEN_ONLY).result().report("screen_text")
-    after = Longview(demo_settings(tmp_path / "new", cache=tmp_path / "cache")).plan(str(deck)).sources["screen_text"]
-    assert before_s and report and after.estimated_seconds
-    assert 1 / 2.5 < after.estimated_seconds / report.seconds_spent < 2.5
-    speeds = MachineSpeeds(tmp_path / "cache")
-    name = speed_name(app.text_model.identity, {})
+def test_estimate_follows_what_earlier_runs_took(app: Longview, deck: Path, tmp_path: Path) -> None:
+    def estimated_s() -> float:
+        new = Longview(demo_settings(tmp_path / "new", cache=tmp_path / "cache"))
+        seconds = new.indexer.decisions(new.media.open(deck), Span(0.0, DURATION_S))[0]["screen_text"].estimated_seconds
+        assert seconds is not None
+        return seconds
+
+    speeds, name = MachineSpeeds(tmp_path / "cache", threads=1), speed_name(app.text_model.identity, {})
+    assert estimated_s() > 0.0 and not speeds.knows(name)
+    Longview(demo_settings(tmp_path / "library", cache=tmp_path / "cache")).index(deck, SCREEN_ONLY).result()
     assert speeds.knows(name)
-    for _ in range(6):
-        speeds.learn_ratio(name, 20 * 100.0, 100.0)
-    slower = Longview(demo_settings(tmp_path / "new", cache=tmp_path / "cache")).plan(str(deck)).sources["screen_text"]
-    assert slower.estimated_seconds and slower.estimated_seconds > 4 * after.estimated_seconds
+    after_s = estimated_s()
+    # As if this machine were slower now.
+    speeds.learn_ratio(name, 40.0 * 500.0, 500.0)
+    assert estimated_s() > 4 * after_s
 
 
 KILLED = """
