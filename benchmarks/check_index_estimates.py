@@ -8,8 +8,8 @@ second one it has indexed one other file before, the first of the list (for the 
 `first` is the estimate of `plan` on a machine that knows nothing, as a multiple of the time that `index` took; `other kind` and
 `same kind` are those after one earlier run, of the first file, and of the other file of the same kind. `growth` is the largest
 ratio of the remaining time to its least value so far, where both are ten seconds or more. The load is that of the last minute;
-`contention` is how much longer the threads took because other programs ran in their place, and the times that are compared are
-without it: times are those of the wall clock, divided by the contention of the run that they are from.
+`contention` is how much longer the threads took because other programs ran in their place: the estimates hold on a machine that
+stays as busy as it was.
 """
 
 import argparse
@@ -154,8 +154,7 @@ def run_all(folder: Path, media: Path, rounds: int, details: Path | None) -> Non
                 facts = {f"{number + 1} {path.name}": run for (number, path), run in runs.items()}
                 details.write_text(json.dumps({"runs": facts, "first": first}), encoding="utf-8")
         latest = {path: runs[round_number, path] for _, path in files}
-        earlier = {path: runs[0, path]["contention"] for _, path in files}
-        print_ratios(folder, files, partner, first, latest, earlier)
+        print_ratios(folder, files, partner, first, latest)
         print(f"largest growth of the remaining time: {max(growth(run['shown']) for run in runs.values()):.2f}", flush=True)
 
 
@@ -165,35 +164,21 @@ def print_ratios(
     partner: dict[Path, Path],
     first: dict[str, dict[str, float]],
     runs: dict[Path, dict[str, Any]],
-    earlier: dict[Path, float],
 ) -> None:
-    """Print the estimates of each file as multiples of its time.
-
-    `earlier`: the contention of the run of each file that the estimates after one run are from.
-    """
+    """Print the estimates of each file as multiples of its time."""
     start = files[0][1]
     after_start = call("estimates", folder / f"0-{start.name}", *(path for _, path in files[1:]))
     after_start |= call("estimates", folder / f"0-{_other(files, start).name}", start)
-    print("\n| kind | file | time s | without contention | first | other kind | same kind |\n|---|---|---|---|---|---|---|")
+    print("\n| kind | file | time s | first | other kind | same kind |\n|---|---|---|---|---|---|")
     ratios: dict[str, list[float]] = {"first": [], "other kind": [], "same kind": []}
     for kind, path in files:
         after_partner = call("estimates", folder / f"0-{partner[path].name}", path)
         known = {"first": first, "other kind": after_start, "same kind": after_partner}
-        seconds, contention = runs[path]["seconds"], runs[path]["contention"]
-        busy = {
-            "first": 1.0,
-            "other kind": earlier[_other(files, path) if path == start else start],
-            "same kind": earlier[partner[path]],
-        }
-        quiet_s = seconds / contention
-        row = {name: estimate[path.name]["total"] / busy[name] / quiet_s for name, estimate in known.items()}
+        seconds = runs[path]["seconds"]
+        row = {name: estimate[path.name]["total"] / seconds for name, estimate in known.items()}
         for name, ratio in row.items():
             ratios[name].append(max(ratio, 1 / ratio))
-        print(
-            f"| {kind} | {path.name} | {seconds:.1f} | {quiet_s:.1f} | "
-            + " | ".join(f"{ratio:.2f}" for ratio in row.values())
-            + " |"
-        )
+        print(f"| {kind} | {path.name} | {seconds:.1f} | " + " | ".join(f"{ratio:.2f}" for ratio in row.values()) + " |")
     for name, factors in ratios.items():
         print(f"{name}: largest factor {max(factors):.2f}, median {statistics.median(factors):.2f}")
 
