@@ -115,7 +115,10 @@ class CaptionSource:
         if loading_s:
             _ = self._runtime.pool
             self._runtime.speeds.learn_ratio(times.loading_name, time.monotonic() - start, LOADING_S)
-            progress = progress.child(loading_s / (loading_s + (job.span.duration_s if work_s is None else work_s)), 1.0)
+            work_left_s = job.span.duration_s if work_s is None else work_s
+            progress = progress.child(loading_s / (loading_s + work_left_s), 1.0)
+            # How long the loading took tells nothing of the rest.
+            progress.expect(work_left_s)
         loaded = time.monotonic()
         step = progress.child(0.0, 0.05)
         pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions

@@ -127,6 +127,9 @@ class SpeechSource:
             self._runtime.speeds.learn_ratio(self._loading_name, loaded - started, LOADING_S)
         estimated_seconds = loading_s + times.heard_s + times.recognized_s if times else None
         progress = progress.child(loading_s / estimated_seconds if estimated_seconds else 0.0, 1.0)
+        if estimated_seconds:
+            # How long the loading took tells nothing of the rest.
+            progress.expect(estimated_seconds - loading_s)
         chosen = self._chosen_language()
         stream = self._stream(job.video)
         track = self._usable_track(job, provenance)
