@@ -28,8 +28,8 @@ DECODING_S_PER_PIXEL = 2.2e-9
 MIN_DECODING_S_PER_SECOND = 0.01
 OVERLAP = 0.5
 """Share of the shorter of decoding and reading that takes place while the machine does the longer one."""
-NEW_LINE_SHARE, MAX_NEW_LINES = 0.5, 8
-"""Share of a frame's lines that are new after a change, and their maximum number on average (`NEW_CROPS_PER_FRAME`)."""
+NEW_LINE_SHARE, MAX_NEW_LINES = 0.5, 4
+"""Share of a frame's lines that are new after a change, and their maximum number on average: a page that scrolls keeps most."""
 MISSED_CHANGES = 0.08
 """Share of the seconds with a change that a look does not see: slides change at key frames, at which it begins."""
 BLOCK_S = 60.0
