@@ -10,8 +10,8 @@ from typing import Any
 
 from longview.app.errors import BadRequest
 from longview.app.media import END_SLACK_S, MediaStore
-from longview.app.ranges import check_range
 from longview.app.media_look import MediaLook
+from longview.app.ranges import check_range
 from longview.app.runtime import Runtime
 from longview.app.sources import SOURCES, Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
 from longview.app.sources.captions import CaptionSource

@@ -10,13 +10,16 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from longview.video.audio import RATE_HZ, AudioBlock
-from longview.video.decoder import Decoder
 from longview.video.errors import VideoError
 from longview.video.probe import VideoInfo
 from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.timeline import Span
+
+if TYPE_CHECKING:
+    from longview.video.decoder import Decoder
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class PictureLook:
 class MediaLook:
     """A look at one part of a video, which is taken when it is first needed."""
 
-    def __init__(self, decoder: Decoder, video: VideoInfo, span: Span, progress: Progress = NO_PROGRESS) -> None:
+    def __init__(self, decoder: "Decoder", video: VideoInfo, span: Span, progress: Progress = NO_PROGRESS) -> None:
         """`progress`: for a cancellation."""
         self._decoder, self._video, self._span, self._progress = decoder, video, span, progress.child(0.0, 0.0)
         self._pictures: PictureLook | None = None
