@@ -10,9 +10,11 @@ from typing import Any
 
 from longview.app.errors import BadRequest
 from longview.app.media import END_SLACK_S, MediaStore
+from longview.app.media_look import MediaLook
 from longview.app.ranges import check_range
 from longview.app.runtime import Runtime
 from longview.app.sources import SOURCES, Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
+from longview.app.sources.captions import CaptionSource
 from longview.app.sources.speech import DETECTED
 from longview.app.watched_file import WatchedFile
 from longview.indexing.errors import TrackChanged, UnknownVideo
@@ -30,8 +32,14 @@ from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
-PREPARATION_SHARE, FINISHING_SHARE = 0.02, 0.01
-"""Shares of the progress bar for hashing and probing, and for embedding."""
+PREPARATION_SHARE = 0.02
+"""Share of the progress bar for hashing, probing, and the look from which the times of the sources are estimated."""
+PREPARATION_S = 1.5
+"""Typical time of that, in seconds."""
+ENCODER = "loading encoder"
+"""Name of the speed of loading the sentence encoder."""
+ENCODER_LOADING_S, EMBEDDING_S = 1.0, 0.2
+"""Time to load the sentence encoder on the machine of reference, and to embed what was found, in seconds."""
 
 CODE_LETTERS = 2
 """Length of the codes of ISO 639-1, in letters."""
@@ -79,6 +87,7 @@ class _Run:
     video: VideoInfo
     span: Span
     file: WatchedFile
+    look: MediaLook
     reports: list[SourceReport] = field(default_factory=list)
 
 
@@ -88,6 +97,7 @@ class Indexer:
     def __init__(self, library: Library, media: MediaStore, runtime: Runtime) -> None:
         self._library, self._media, self._runtime = library, media, runtime
         self.sources: dict[str, EvidenceSource] = {name: source(library, runtime) for name, source in SOURCES.items()}
+        self._captions = CaptionSource(library, runtime)
 
     def index(
         self,
@@ -126,9 +136,9 @@ class Indexer:
             video_id = video.content_hash[:ID_DIGITS]
             known = self._known_entry(video_id)
             self._library.put(self._entry(video, known, options.title))
-            run = _Run(options, video, span, file)
+            run = _Run(options, video, span, file, MediaLook(self._runtime.decoder, video, span, progress))
             try:
-                yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0 - FINISHING_SHARE))
+                embedding = yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0))
             except (ImpossiblePlan, BadRequest):
                 # The options are wrong, so that nobody goes on with this run.
                 if known is None:
@@ -145,11 +155,13 @@ class Indexer:
         if errors and not known and not any(map(_has_begun, self._library.pending_video(video_id).tracks)):
             self._library.tracks.delete_unbegun(video_id)
             raise errors[0]
-        self._embed(progress)
+        self._embed(embedding)
         return IndexResult(self._library.pending_video(video_id), tuple(run.reports), time.monotonic() - start)
 
-    def decisions(self, video: VideoInfo, span: Span) -> dict[str, Decision]:
-        """Return what each source would do for a video, which need not be in the library. Nothing is written.
+    def decisions(self, video: VideoInfo, span: Span) -> tuple[dict[str, Decision], float | None]:
+        """Return what each source would do for a video, which need not be in the library. Nothing is written there.
+
+        The second value is the time after which captions may be declined, in seconds; None if they are not.
 
         Raises:
             VideoError, ModelError: a source cannot be run.
@@ -157,12 +169,28 @@ class Indexer:
         known = self._known_entry(video.content_hash[:ID_DIGITS])
         entry = known or self._entry(video, None, None)
         with self._runtime.watching(video.path, video.content_hash) as file:
-            job = SourceJob(entry, video, span, is_requested=False, file=file)
-            decisions = {name: source.decide(job) for name, source in self.sources.items()}
+            job = SourceJob(entry, video, span, is_requested=False, file=file, look=MediaLook(self._runtime.decoder, video, span))
+            decisions = {name: self._decision(name, job) for name in self.sources}
+            declined_after_s = self._captions.decline_s(job) if decisions["captions"].action == "run" else None
         if decisions["subtitles"].action == decisions["speech"].action == "run":
             # Only the subtitles themselves show whether they are in the spoken language.
             decisions["speech"] = replace(decisions["speech"], reason="unless the subtitles are in the spoken language")
-        return decisions
+        return decisions, declined_after_s
+
+    def _decision(self, name: str, job: SourceJob) -> Decision:
+        """Return what a source would do, with the time that this takes."""
+        source = self.sources[name]
+        decision = source.decide(job)
+        if decision.action != "run":
+            return decision
+        # Before the look, which may load models.
+        loading_s, work_s = source.loading_s(), source.work_s(job)
+        return replace(decision, estimated_seconds=None if work_s is None else loading_s + work_s)
+
+    @property
+    def other_seconds(self) -> float:
+        """Estimated time of an index run beside that of its sources, in seconds: to examine the file, and for the search."""
+        return PREPARATION_S + self._embedding_s()
 
     def check_options(self, options: IndexOptions) -> None:
         """Check what can be checked of options and settings without a file and without loading a model.
@@ -185,33 +213,59 @@ class Indexer:
 
     def _run_sources(
         self, run: _Run, video_id: str, names: Sequence[str], progress: Progress
-    ) -> Generator[PartialResult[Any], None, None]:
-        total = sum(SOURCES[name].progress_share for name in names)
-        done = 0.0
+    ) -> Generator[PartialResult[Any], None, Progress]:
+        """Run sources one after another; return the progress of what comes after them."""
+        stages = self._stages(run, video_id, names, progress)
+        ends = iter(progress.stages([*stages, ("Preparing the search", self._embedding_s())]))
         for name in names:
-            share = SOURCES[name].progress_share / total
-            step = progress.child(done, done + share, SOURCES[name].stage)
-            done += share
+            step = next(ends)
             report = yield from self._run_source(run, video_id, name, step)
             run.reports.append(report)
-            progress.update(done)
+            step.update(1.0)
+        return next(ends)
 
-    def _run_source(
-        self, run: _Run, video_id: str, name: str, progress: Progress
-    ) -> Generator[PartialResult[Any], None, SourceReport]:
-        """Run one source and report what came of it; a failure is a report."""
-        source, options = self.sources[name], run.options
-        start = time.monotonic()
-        job = SourceJob(
+    def _stages(self, run: _Run, video_id: str, names: Sequence[str], progress: Progress) -> list[tuple[str, float]]:
+        """Return the stage of each source with its expected time, in seconds: 0 for one that is not run."""
+        expected_s: dict[str, float] = {}
+        job = self._job(run, video_id)
+        with progress.stage("Looking at the video"):
+            for name in names:
+                try:
+                    is_run = self.sources[name].decide(job, progress.child(0.0, 0.0)).action == "run"
+                    seconds = self.sources[name].work_s(job) if is_run else 0.0
+                except (VideoError, ModelError, BadRequest):
+                    # The source reports it when it is its turn.
+                    seconds = 0.0
+                # Without a measurement, as long as the video.
+                expected_s[name] = run.span.duration_s if seconds is None else seconds
+        # A look may have loaded models.
+        loading_s = {name: self.sources[name].loading_s() if expected_s[name] else 0.0 for name in names}
+        return [(SOURCES[name].stage, expected_s[name] + loading_s[name]) for name in names]
+
+    def _embedding_s(self) -> float:
+        return EMBEDDING_S if self._runtime.has_vectors else EMBEDDING_S + ENCODER_LOADING_S * self._runtime.speeds.ratio(ENCODER)
+
+    def _job(self, run: _Run, video_id: str) -> SourceJob:
+        options = run.options
+        return SourceJob(
             self._library.pending_video(video_id),
             run.video,
             run.span,
             is_requested=options.sources is not None,
             file=run.file,
+            look=run.look,
             context_tokens=options.context_tokens,
             keep_sessions=options.keep_sessions,
             accepts_long=options.accepts_long,
         )
+
+    def _run_source(
+        self, run: _Run, video_id: str, name: str, progress: Progress
+    ) -> Generator[PartialResult[Any], None, SourceReport]:
+        """Run one source and report what came of it; a failure is a report."""
+        source = self.sources[name]
+        start = time.monotonic()
+        job = self._job(run, video_id)
         try:
             decision = source.decide(job, progress)
             if decision.action != "run":
@@ -290,8 +344,12 @@ class Indexer:
 
     def _embed(self, progress: Progress) -> None:
         """Embed the new passages. The video is already in the library, so a cancellation does not remove it."""
+        is_loaded, started = self._runtime.has_vectors, time.monotonic()
         try:
-            self._runtime.vectors.update(progress.child(1.0 - FINISHING_SHARE, 1.0, "Preparing the search"))
+            self._runtime.vectors.update(progress)
+            if not is_loaded:
+                # The encoder is loaded by its first sentence.
+                self._runtime.speeds.learn_ratio(ENCODER, time.monotonic() - started, EMBEDDING_S + ENCODER_LOADING_S)
         except Cancelled:
             log.info("The passages will be embedded by the next search.")
 

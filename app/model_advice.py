@@ -11,7 +11,7 @@ from longview.model.speech.weights import find_speech_model
 
 
 def recommend_here(settings: Settings) -> Recommendation:
-    """Return what is recommended for this machine; measure its speed.
+    """Return what is recommended for this machine; measure its speed unless that was done before.
 
     Raises:
         DeviceNotFound: there is no such device as in the settings.
@@ -34,9 +34,16 @@ def describe_machine(machine: Machine) -> str:
     """Return a sentence about a machine."""
     host = f"{machine.cores} {'core' if machine.cores == 1 else 'cores'}, {_memory(machine.host_bytes)} of memory"
     if machine.device_type == "cpu":
-        return f"This machine: {host}, no GPU."
+        return f"This machine: {host}, no GPU.{_measurement_text(machine)}"
     count = f"{len(machine.device_bytes)} x " if len(machine.device_bytes) > 1 else ""
     return f"This machine: {count}{machine.device_name} with {_memory(machine.device_bytes[0])}, {host}."
+
+
+def _measurement_text(machine: Machine) -> str:
+    if machine.measured_at is None:
+        return ""
+    time_text = machine.measured_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    return f" Its speed was measured on {time_text}, and is measured again when processor, threads or PyTorch are others."
 
 
 def describe_recommendation(recommendation: Recommendation, installed: Collection[str]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from longview.app.checks import Checks, decide_checks
 from longview.app.errors import BadRequest
 from longview.app.lazy import LazyPart
+from longview.app.machine_speeds import MachineSpeeds
 from longview.app.settings import Settings, is_default, is_set_in_file, read_server_key
 from longview.indexing.library import Library, Provenance, VideoEntry
 from longview.model.errors import CheckpointNotFound, InvalidCheckpoint, ModelError
@@ -55,6 +56,7 @@ class Runtime:
 
     def __init__(self, settings: Settings, library: Library) -> None:
         self.settings, self._library = settings, library
+        self.speeds = MachineSpeeds(settings.cache, threads=settings.cpu_threads)
         # From Python 3.12 on a cached property has no lock of its own.
         self._lock = threading.RLock()
         self._pools_lock = threading.RLock()
@@ -326,6 +328,21 @@ class Runtime:
         from longview.model.speech.weights import find_speech_model
 
         return find_speech_model(self.settings.speech_model)
+
+    @property
+    def has_speech_recognizer(self) -> bool:
+        """Whether the speech model is loaded."""
+        return self._recognizer is not None
+
+    @property
+    def has_text_recognizer(self) -> bool:
+        """Whether the models of text on screen are loaded."""
+        return self._text_recognizer is not None
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the sentence encoder is loaded."""
+        return self._vectors is not None
 
     @property
     def speech_recognizer(self) -> "SpeechRecognizer":

@@ -111,6 +111,24 @@ class PlanReport:
     """What each source would do when the video is indexed."""
     frames: "FramePlan | None"
     """The plan and the costs of tasks that look at frames; None for a file without pictures."""
+    other_seconds: float = 0.0
+    """Estimated time of `index` beside that of the sources, in seconds."""
+    declined_after_s: float | None = None
+    """Time after which the checkpoint may decline to caption the video, in seconds; None: it declines none."""
+
+    @property
+    def captions_at_most_s(self) -> float | None:
+        """Time of captions if the checkpoint knows the footage, in seconds; None: unknown, or they are not made."""
+        is_run = self.sources["captions"].action == "run"
+        seconds = self.frames.index.seconds if is_run and self.frames else None
+        expected_s = self.sources["captions"].estimated_seconds
+        return seconds if seconds is None or expected_s is None else max(seconds, expected_s)
+
+    @property
+    def estimated_seconds(self) -> float | None:
+        """Expected time of `index` in a new process, in seconds; None if that of a source is unknown."""
+        times = [decision.estimated_seconds for decision in self.sources.values() if decision.action == "run"]
+        return None if None in times else sum(time_s or 0.0 for time_s in times) + self.other_seconds
 
 
 @dataclass(frozen=True)
@@ -493,11 +511,15 @@ class Longview:
 
         _, video = self.media.resolve(reference)
         span = requested_span(video, start_s, end_s)
-        sources = self.indexer.decisions(video, span or Span(0.0, video.duration_s))
+        other_s = self.indexer.other_seconds
+        sources, declined_after_s = self.indexer.decisions(video, span or Span(0.0, video.duration_s))
         if not video.has_frames:
-            return PlanReport(video, sources, None)
+            return PlanReport(video, sources, None, other_s)
         frames = retry_with_smaller_plan(self._runtime, lambda: self._plan_frames(video, span, fps, max_frames, context_tokens))
-        return PlanReport(video, sources, frames)
+        captions = sources["captions"]
+        if captions.action == "run" and captions.estimated_seconds is None:
+            sources["captions"] = replace(captions, estimated_seconds=frames.index.seconds)
+        return PlanReport(video, sources, frames, other_s, declined_after_s)
 
     def _plan_frames(
         self, video: "VideoInfo", span: Span | None, fps: float | None, max_frames: int | None, context_tokens: int | None

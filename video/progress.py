@@ -6,12 +6,16 @@ of the operation updates it. Other threads read its report, and cancel the opera
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from longview.video.timetable import Timetable
+
 MIN_FRACTION_FOR_ETA = 0.05
 """Minimum completed fraction from which the remaining time is estimated."""
+MIN_TIMETABLE_SHARE = 0.8
+"""Minimum share of an operation whose stages tell the remaining time of all of it."""
 CANCEL_POLL_S = 0.2
 """Maximum time between two checks for a cancellation while an operation waits, in seconds."""
 
@@ -45,6 +49,7 @@ class _Operation:
         self.stage = ""
         self.fraction = 0.0
         self.skipped_fraction = 0.0
+        self.timetable: Timetable | None = None
         self.cancel_event = threading.Event()
 
 
@@ -76,6 +81,24 @@ class Progress:
         for number in range(count):
             yield self.child(number / count, (number + 1) / count)
 
+    def stages(self, stages: Sequence[tuple[str, float]]) -> Iterator["Progress"]:
+        """Yield a child for each stage when it begins. `stages`: their names, and the times that they are expected to take.
+
+        Their lengths follow these times, in seconds, and so does the remaining time of the operation, if they are most of it.
+        """
+        timetable = Timetable(self._start, self._end, [seconds for _, seconds in stages])
+        if self._end - self._start >= MIN_TIMETABLE_SHARE:
+            self._operation.timetable = timetable
+        length = max(1e-12, self._end - self._start)
+        for number, ((name, _), (start, end)) in enumerate(zip(stages, timetable.bounds, strict=True)):
+            timetable.begin(number, time.monotonic())
+            yield self.child((start - self._start) / length, (end - self._start) / length, name)
+
+    def expect(self, seconds: float) -> None:
+        """State how long the current stage takes from now on, in seconds, by what has become known in it; see `stages`."""
+        if (timetable := self._operation.timetable) is not None:
+            timetable.expect(seconds, time.monotonic())
+
     def update(self, fraction: float) -> None:
         """Set the completed fraction of this part, 0 to 1. The progress of the operation never moves back.
 
@@ -84,7 +107,13 @@ class Progress:
         """
         self.raise_if_cancelled()
         fraction = self._start + (self._end - self._start) * min(1.0, max(0.0, fraction))
-        self._operation.fraction = max(self._operation.fraction, fraction)
+        self._advance(fraction, is_skipped=False)
+
+    def _advance(self, fraction: float, *, is_skipped: bool) -> None:
+        operation = self._operation
+        operation.fraction = max(operation.fraction, fraction)
+        if operation.timetable is not None:
+            operation.timetable.note(operation.fraction, time.monotonic(), is_skipped=is_skipped)
 
     def skip(self, fraction: float) -> None:
         """Set the completed fraction of this part, 0 to 1, where an earlier operation did it: it says nothing of the speed.
@@ -92,8 +121,9 @@ class Progress:
         Raises:
             Cancelled: the operation was cancelled.
         """
+        self.raise_if_cancelled()
         before = self._operation.fraction
-        self.update(fraction)
+        self._advance(self._start + (self._end - self._start) * min(1.0, max(0.0, fraction)), is_skipped=True)
         self._operation.skipped_fraction += self._operation.fraction - before
 
     @contextmanager
@@ -143,6 +173,8 @@ class Progress:
         """The state of the whole operation."""
         operation = self._operation
         fraction, elapsed_s = operation.fraction, time.monotonic() - operation.start_s
+        if operation.timetable is not None and (left_s := operation.timetable.seconds_left(time.monotonic())) is not None:
+            return ProgressReport(operation.stage, fraction, left_s)
         done = fraction - operation.skipped_fraction
         has_estimate = done >= MIN_FRACTION_FOR_ETA
         return ProgressReport(operation.stage, fraction, elapsed_s / done * (1 - fraction) if has_estimate else None)
@@ -155,6 +187,16 @@ class _Unfollowed(Progress):
         return self
 
     def update(self, fraction: float) -> None:
+        """Do nothing."""
+
+    def stages(self, stages: Sequence[tuple[str, float]]) -> Iterator["Progress"]:
+        for _ in stages:
+            yield self
+
+    def expect(self, seconds: float) -> None:
+        """Do nothing."""
+
+    def skip(self, fraction: float) -> None:
         """Do nothing."""
 
     @contextmanager

@@ -37,8 +37,8 @@ ModelName = Annotated[
 def models(context: Context) -> None:
     """List the checkpoints on this machine, what memory each needs, and what is recommended for this machine.
 
-    The times of an hour of video follow from the machine's speed, which is measured in a second. The subcommands pull models from
-    the Hugging Face Hub, remove them, and choose the default.
+    The times of an hour of video follow from the machine's speed, which is measured by the first call and kept. The subcommands
+    pull models from the Hugging Face Hub, remove them, and choose the default.
 
     Example: longview models
     """

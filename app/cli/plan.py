@@ -1,5 +1,6 @@
 """The verb that plans what a video costs: each source of `index`, the frames of a question, and each task."""
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +12,17 @@ from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, pa
 from longview.app.reports import count_text, source_label
 from longview.app.runtime import plan_fields
 from longview.app.service import FramePlan, PlanReport
+from longview.app.sources.captions import MAX_UNASKED_S
 
 if TYPE_CHECKING:
     from longview.model.tasks.costs import Cost
+
+log = logging.getLogger(__name__)
+
+LABEL_WIDTH = 11
+"""Width of the names before the lines, in characters."""
+MIN_MINUTES_S = 90.0
+"""Duration from which minutes are stated, in seconds."""
 
 
 @command("json", "model", "key-frames", "index-checks", "speech", "screen-text")
@@ -26,7 +35,9 @@ def plan(
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames per second.", show_default=False)] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Maximum number of frames.", show_default=False)] = None,
 ) -> None:
-    """Show what `index` would do, which frames a question would need, and what each task would cost.
+    """Show what `index` would do, and how long it and other tasks would take; with --verbose also frames, tokens and memory.
+
+    The times follow from what this machine did before.
 
     Example: longview plan holiday.mp4
     """
@@ -45,22 +56,28 @@ def plan(
                 source=name,
                 action=decision.action,
                 reason=decision.reason,
-                estimated_seconds=schemas.rounded(_source_seconds(name, report)),
+                estimated_seconds=schemas.rounded(decision.estimated_seconds),
+                at_most_seconds=schemas.rounded(report.captions_at_most_s if name == "captions" else None),
+                declined_after_seconds=schemas.rounded(report.declined_after_s if name == "captions" else None),
             )
             for name, decision in report.sources.items()
         ],
         frames=frame_plan_document(report.frames) if report.frames else None,
         video=schemas.video_fields(report.video),
         key_frames_only=settings.key_frames_only,
+        estimated_seconds=schemas.rounded(report.estimated_seconds),
         checkpoint=context.app.checkpoint.identity,
         grounding_checkpoint=grounding.identity if grounding else None,
         notice=context.app.notice,
     )
-    text = "\n".join(f"{source_label(name):11} {line}" for name, line in plan_lines(report))
-    if report.frames:
-        text = frames_text(report.frames, context.app.device) + "\n\n" + text
-        if settings.key_frames_only:
-            text += "\nWith --key-frames-only, only the key frames among these are decoded; events between key frames are missed."
+    lines = plan_lines(report, context.app.checkpoint.name)
+    text = "\n".join(f"{source_label(name):{LABEL_WIDTH}} {line}" for name, line in lines)
+    # `--verbose` sets this level.
+    if report.frames and log.isEnabledFor(logging.INFO):
+        details = "\n".join(f"{source_label(name):{LABEL_WIDTH}} {line}" for name, line in cost_lines(report.frames))
+        text += f"\n\n{frames_text(report.frames, context.app.device)}\n\n{details}"
+    if report.frames and settings.key_frames_only:
+        text += "\nWith --key-frames-only, only the key frames are decoded; events between key frames are missed."
     context.print_result(document, text)
 
 
@@ -95,42 +112,79 @@ def memory_text(estimated_bytes: int, device: str) -> str:
     return f"Estimated memory on device {device}: {estimated_bytes / 1e9:.1f} GB."
 
 
-def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
-    """Yield the name and the cost of each source of `index`, and of each other task, as text."""
+def plan_lines(report: PlanReport, checkpoint: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the time of each source of `index`, of all of them, and of each other task, as text.
+
+    `checkpoint`: the name of the checkpoint that captions.
+    """
     for name, decision in report.sources.items():
         if decision.action != "run":
             yield name, f"{'not run' if decision.action == 'skip' else 'nothing to do'}: {decision.reason}"
-        elif name == "captions" and report.frames:
-            index, captions = report.frames.index, report.frames.checks.captions
-            text = _cost_text(index)
-            if index.text_generations:
-                text += f", {count_text(index.text_generations, 'reply')} for chapters and summary"
-            yield name, f"{text}; captions are {_checks_text(verified=captions.verify, refined=captions.refine)}"
+        elif name == "captions":
+            yield name, _captions_text(report, checkpoint)
         else:
-            condition = f", {decision.reason}" if decision.reason else ""
-            yield name, _seconds_text(decision.estimated_seconds) + condition
+            yield name, duration_text(decision.estimated_seconds) + (f", {decision.reason}" if decision.reason else "")
+    if any(decision.action == "run" for decision in report.sources.values()):
+        yield "in all", duration_text(report.estimated_seconds)
     if report.frames:
-        localization = report.frames.checks.localization
-        yield "ask", f"{_cost_text(report.frames.ask)}; a warm session is reused"
-        checks = _checks_text(verified=localization.verify, refined=localization.refine)
-        per_occurrence = _cost_text(report.frames.occurrence)
-        yield "locate", f"{_cost_text(report.frames.locate)}, and {per_occurrence} per occurrence; occurrences are {checks}"
+        yield "ask", _task_text(report.frames.ask)
+        yield (
+            "locate",
+            f"{_task_text(report.frames.locate)}, and {_task_text(report.frames.occurrence)} for each place that it finds",
+        )
 
 
-def _source_seconds(name: str, report: PlanReport) -> float | None:
-    decision = report.sources[name]
-    if name == "captions" and decision.action == "run" and report.frames:
-        return report.frames.index.seconds
-    return decision.estimated_seconds
+def _task_text(cost: "Cost") -> str:
+    """Return the time of a task as text, and what a server takes for it."""
+    return duration_text(cost.seconds) + _server_text(cost)
+
+
+def _server_text(cost: "Cost") -> str:
+    """Return what is sent to a server, and its price, after a comma; empty for a model that runs here."""
+    sent = "" if cost.sent_bytes is None else f", about {cost.sent_bytes / 1e6:.1f} MB to send"
+    return sent if cost.usd is None else f"{sent}, about {cost.usd:.4f} US dollars"
+
+
+def _captions_text(report: PlanReport, checkpoint: str) -> str:
+    """Return the time of captions as text, and what it depends on."""
+    at_most_s = report.captions_at_most_s
+    if at_most_s is not None and at_most_s > MAX_UNASKED_S:
+        return f"{duration_text(at_most_s)}, so they are made only with `longview index --yes`"
+    if report.declined_after_s is None:
+        return duration_text(at_most_s) + (_server_text(report.frames.index) if report.frames else "")
+    declined = f"{duration_text(report.declined_after_s)} if {checkpoint} does not know such footage"
+    return f"at most {duration_text(at_most_s)}; {declined}" if at_most_s is not None else declined
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return an estimated duration as people say it: `about 40 s`, `about 6 min`, `about 1 h 20 min`."""
+    if seconds is None:
+        return "an unknown time"
+    if seconds < MIN_MINUTES_S:
+        return f"about {max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    return f"about {hours} h {rest} min" if hours else f"about {minutes} min"
+
+
+def cost_lines(frames: FramePlan) -> Iterator[tuple[str, str]]:
+    """Yield the cost of each task that looks at frames, as text: sessions, tokens, replies."""
+    captions, localization = frames.checks.captions, frames.checks.localization
+    text = _cost_text(frames.index)
+    if frames.index.text_generations:
+        text += f", {count_text(frames.index.text_generations, 'reply')} for chapters and summary"
+    yield "captions", f"{text}; captions are {_checks_text(verified=captions.verify, refined=captions.refine)}"
+    yield "ask", f"{_cost_text(frames.ask)}; a warm session is reused"
+    checks = _checks_text(verified=localization.verify, refined=localization.refine)
+    per_occurrence = _cost_text(frames.occurrence)
+    yield "locate", f"{_cost_text(frames.locate)}, and {per_occurrence} per occurrence; occurrences are {checks}"
 
 
 def _cost_text(cost: "Cost") -> str:
     about = "" if cost.is_exact else "about "
     sessions, replies = count_text(cost.sessions, "session"), count_text(cost.generations, "reply")
-    sent = "" if cost.sent_bytes is None else f", about {cost.sent_bytes / 1e6:.1f} MB to send"
-    price = "" if cost.usd is None else f", about {cost.usd:.4f} US dollars"
     tokens = f"{about}{cost.prompt_tokens:,} prompt tokens"
-    return f"{about}{sessions}, {tokens}, {about}{replies}, {_seconds_text(cost.seconds)}{sent}{price}"
+    return f"{about}{sessions}, {tokens}, {about}{replies}, {_seconds_text(cost.seconds)}{_server_text(cost)}"
 
 
 def _seconds_text(seconds: float | None) -> str:

@@ -360,6 +360,11 @@ class PlannedSourceOut(BaseModel):
     """`run`, `keep` (it is up to date), `skip` or `decline`."""
     reason: str
     estimated_seconds: float | None
+    """Expected time, by what this machine did before; for captions the mean of captioning and of declining."""
+    at_most_seconds: float | None
+    """For captions, the time if the checkpoint knows the footage; otherwise null."""
+    declined_after_seconds: float | None
+    """For captions, the time after which a checkpoint declines footage that it does not know; otherwise null."""
 
 
 class FramePlanOut(PlanOut):
@@ -379,6 +384,8 @@ class PlanDocument(BaseModel):
     """None for a file without pictures."""
     video: dict[str, Any]
     key_frames_only: bool
+    estimated_seconds: float | None
+    """Expected time of `index` in a new process, in seconds; null if that of a source is unknown."""
     checkpoint: str
     grounding_checkpoint: str | None
     """The checkpoint that locates; null: `checkpoint` does."""

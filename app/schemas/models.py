@@ -64,6 +64,8 @@ class RecommendationOut(BaseModel):
     locate_seconds_per_hour: float | None
     """Estimated time to locate a query in one hour of video for the first time."""
     download_bytes: int
+    speed_measured_at: str | None
+    """When the speed of this machine was measured (ISO 8601, UTC); null: now, as on a GPU, or it is unknown."""
 
     @classmethod
     def of(cls, recommendation: "Recommendation") -> Self:
@@ -79,6 +81,7 @@ class RecommendationOut(BaseModel):
             captions_seconds_per_hour=rounded(recommendation.captions_s),
             locate_seconds_per_hour=rounded(recommendation.locate_s),
             download_bytes=recommendation.download_bytes,
+            speed_measured_at=machine.measured_at.isoformat(timespec="seconds") if machine.measured_at else None,
         )
 
 

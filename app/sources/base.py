@@ -1,12 +1,12 @@
 """The interface of the evidence sources: each finds segments in a video, and writes them as a track of the library."""
 
-import statistics
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
+from longview.app.media_look import MediaLook
 from longview.app.watched_file import WatchedFile
-from longview.indexing.library import Library, VideoEntry
+from longview.indexing.library import VideoEntry
 from longview.indexing.tracks import Track
 from longview.model.engine.checkpoints import is_same_checkpoint
 from longview.model.tasks.events import PartialResult
@@ -50,6 +50,8 @@ class SourceJob:
     """Whether the user chose this source by name."""
     file: WatchedFile
     """The file, which is checked before segments are committed."""
+    look: MediaLook
+    """A look at the requested part, from which the times of the sources are estimated."""
     context_tokens: int | None = None
     keep_sessions: bool = True
     accepts_long: bool = False
@@ -111,20 +113,6 @@ class SourceResult:
     """Time that was estimated beforehand, in seconds; None if it was unknown."""
 
 
-def typical_speed(library: Library, source: str, checkpoint: str) -> float | None:
-    """Return the median time that finished tracks of a source and checkpoint took per second of video, in seconds.
-
-    None: no such track has a segment.
-    """
-    tracks = (track for entry in library.videos() if (track := entry.track(source)))
-    speeds = [
-        track.seconds_spent / track.span.duration_s
-        for track in tracks
-        if track.is_complete and track.segment_count and track.span.duration_s and track.provenance.checkpoint == checkpoint
-    ]
-    return statistics.median(speeds) if speeds else None
-
-
 class EvidenceSource(Protocol):
     """One kind of evidence about videos: what they show, what is said, what is written."""
 
@@ -132,8 +120,6 @@ class EvidenceSource(Protocol):
     """Name of the source and of its track."""
     stage: ClassVar[str]
     """Name of its stage in the progress."""
-    progress_share: ClassVar[float]
-    """Typical share of the time of an index run; those of sources that are not run go to the others."""
     segment_noun: ClassVar[str]
     """What one of its segments is called."""
     empty_text: ClassVar[str]
@@ -141,6 +127,20 @@ class EvidenceSource(Protocol):
 
     def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:
         """Decide whether the source is run. It must not read the whole file, and must not load weights.
+
+        Raises:
+            VideoError, ModelError: the source cannot be run. Cancelled: the operation was cancelled.
+        """
+        ...
+
+    def loading_s(self) -> float:
+        """Return the time until the models of the source are loaded, in seconds; 0 if they are."""
+        ...
+
+    def work_s(self, job: SourceJob) -> float | None:
+        """Estimate the time of a run whose models are loaded, in seconds, by what this machine did before; None: it is unknown.
+
+        The models that a look at the video needs are loaded.
 
         Raises:
             VideoError, ModelError: the source cannot be run. Cancelled: the operation was cancelled.

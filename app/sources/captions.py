@@ -13,6 +13,7 @@ from longview.app.runtime import Runtime
 from longview.app.session_words import words_in
 from longview.app.smaller_plan import stream_with_smaller_plan
 from longview.app.sources.base import Decision, NeedsConsent, SourceJob, SourceResult
+from longview.app.sources.caption_times import LOADING_S, CaptionTimes
 from longview.indexing.caption_windows import CaptionWindowRow
 from longview.indexing.library import Library, Provenance
 from longview.indexing.provenance_text import model_name
@@ -35,7 +36,7 @@ MAX_UNASKED_S = 600.0
 """Maximum estimated time of captioning that starts unasked, in seconds."""
 MIN_COVERED_S = 0.1
 """Minimum length of a part that is covered, in seconds."""
-MIN_SLOW_S = 10.0
+MIN_SLOW_S = 90.0
 """Minimum estimated time of captioning that is stated before it begins, in seconds."""
 
 
@@ -49,7 +50,6 @@ class CaptionSource:
 
     name: ClassVar[str] = "captions"
     stage: ClassVar[str] = "Captioning"
-    progress_share: ClassVar[float] = 0.55
     segment_noun: ClassVar[str] = "event"
     empty_text: ClassVar[str] = "no events detected"
 
@@ -73,6 +73,29 @@ class CaptionSource:
         options = self._runtime.caption_options_fields() | {"context_tokens": job.context_tokens}
         return all(track.provenance.plan.get(name, value) == value for name, value in options.items())
 
+    def loading_s(self) -> float:
+        """See `EvidenceSource.loading_s`."""
+        if self._runtime.is_loaded:
+            return 0.0
+        return LOADING_S * self._runtime.speeds.ratio(self._times.loading_name)
+
+    def work_s(self, job: SourceJob) -> float | None:
+        """See `EvidenceSource.work_s`: the mean of captioning and of declining, by how often the checkpoint has done either."""
+        times = self._times
+        captioning_s = times.captioning_s(job.span.duration_s)
+        if captioning_s is not None and captioning_s > MAX_UNASKED_S and not (job.accepts_long or job.is_requested):
+            return 0.0
+        return times.expected_s(job, captioning_s)
+
+    def decline_s(self, job: SourceJob) -> float | None:
+        """Return after which time the checkpoint may decline a video, with its loading, in seconds; None: it declines none."""
+        times = self._times
+        return self.loading_s() + times.declining_s(job.span.duration_s) if times.may_decline else None
+
+    @property
+    def _times(self) -> CaptionTimes:
+        return CaptionTimes(self._runtime.speeds, self._runtime.checkpoint)
+
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`. A checkpoint that does not know such footage declines the video.
 
@@ -87,7 +110,16 @@ class CaptionSource:
         from longview.model.tasks.chapters import Summary, summarize
         from longview.model.tasks.costs import captions_cost
 
+        times, loading_s, work_s = self._times, self.loading_s(), self.work_s(job)
         start = time.monotonic()
+        if loading_s:
+            _ = self._runtime.pool
+            self._runtime.speeds.learn_ratio(times.loading_name, time.monotonic() - start, LOADING_S)
+            work_left_s = job.span.duration_s if work_s is None else work_s
+            progress = progress.child(loading_s / (loading_s + work_left_s), 1.0)
+            # How long the loading took tells nothing of the rest.
+            progress.expect(work_left_s)
+        loaded = time.monotonic()
         step = progress.child(0.0, 0.05)
         pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
         words = words_in(self._library, self._runtime.settings, job.entry.video_id)
@@ -105,6 +137,7 @@ class CaptionSource:
         provenance = self._runtime.caption_provenance(plan, context_tokens=job.context_tokens)
         if not run.finished and not knows_footage(pool, job.video, plan, progress=step):
             job.file.check(progress)
+            times.learn_decline(job, time.monotonic() - loaded)
             return SourceResult(self._decline(job, provenance, uncovered=(job.span,)), cost.seconds)
         windows = caption(
             pool,
@@ -118,9 +151,14 @@ class CaptionSource:
             grounding_pool=self._runtime.grounding_pool if options.refine else None,
             progress=progress.child(0.05, 0.96),
         )
-        captions = yield from self._commit_windows(windows, job, run, provenance, start, progress)
+        if work_s is None and cost.seconds is not None:
+            progress.expect(cost.seconds)
+        captioning_s = times.captioning_s(job.span.duration_s)
+        expected_s = cost.seconds if captioning_s is None else captioning_s
+        captions = yield from self._commit_windows(windows, job, run, provenance, start, progress, expected_s)
         uncovered = captions.coverage.uncovered
         if not captions.events and captions.out_of_distribution:
+            times.learn_decline(job, time.monotonic() - loaded)
             seconds_spent = run.seconds_spent + time.monotonic() - start
             track = self._decline(job, provenance, uncovered=uncovered, seconds_spent=seconds_spent)
             return SourceResult(track, cost.seconds)
@@ -146,6 +184,8 @@ class CaptionSource:
             uncovered=uncovered,
             seconds_spent=run.seconds_spent + time.monotonic() - start,
         )
+        if not run.finished:
+            times.learn_captions(job, time.monotonic() - loaded)
         self._library.put_captions(
             job.entry.video_id,
             track,
@@ -163,6 +203,7 @@ class CaptionSource:
         provenance: Provenance,
         start: float,
         progress: Progress,
+        expected_s: float | None,
     ) -> Generator["PartialResult[FinishedWindow]", None, "Captions"]:
         """Yield the captions of each window, and write them with what the next run needs to go on after an interruption.
 
@@ -170,7 +211,7 @@ class CaptionSource:
         was declined, stay until the new one is complete: a run that is cancelled would replace the captions of a whole video by
         those of a part.
 
-        `start`: when the run began, as `time.monotonic`.
+        `start`: when the run began, as `time.monotonic`. `expected_s`: time of all windows, in seconds, if they are captioned.
 
         Raises:
             VideoGone: the file is no longer the one that was hashed.
@@ -188,6 +229,10 @@ class CaptionSource:
                 return captions
             job.file.check(progress)
             finished.append(window.value)
+            if expected_s is not None and not window.value.coverage.is_out_of_distribution:
+                progress.expect(expected_s * (1.0 - len(finished) / (len(run.plan.windows) + 1)))
+                # From here on, what is observed corrects it.
+                expected_s = None
             now_s = time.monotonic()
             row = run.row(window.value, now_s - written_s)
             written_s = now_s
@@ -253,11 +298,10 @@ class CaptionSource:
 
 
 def _log_cost(job: SourceJob, plan: "SamplingPlan", cost: "Cost", device: str) -> None:
-    """State what captioning will take, unless it is quick; to the log in all units of cost."""
-    duration = "an unknown time" if cost.seconds is None else format_time(cost.seconds)
+    """State how long captioning will take, unless it is quick; for the log also what it consists of."""
     log.info(
-        "%s: captioning %d frames takes %d sessions, %s prompt tokens and %d replies, about %s on device %s",
-        job.video.path.name, plan.frames, cost.sessions, f"{cost.prompt_tokens:,}", cost.generations, duration, device,
+        "%s: captioning %d frames takes %d sessions, %s prompt tokens and %d replies on device %s",
+        job.video.path.name, plan.frames, cost.sessions, f"{cost.prompt_tokens:,}", cost.generations, device,
     )  # fmt: skip
     if cost.seconds is not None and cost.seconds > MIN_SLOW_S:
-        log.warning("%s: captioning takes about %s on this machine.", job.video.path.name, duration)
+        log.warning("%s: captioning takes at most about %d min", job.video.path.name, round(cost.seconds / 60))

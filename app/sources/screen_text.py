@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from longview.app.errors import BadRequest
+from longview.app.media_look import PictureLook
 from longview.app.runtime import Runtime
-from longview.app.sources.base import Decision, SourceJob, SourceResult, typical_speed
+from longview.app.sources.base import Decision, SourceJob, SourceResult
+from longview.app.sources.screen_text_times import (
+    BLOCK_S,
+    LOADING_S,
+    MIN_AREA,
+    TYPICAL_PICTURES,
+    ReadingCounts,
+    measured_slowness,
+    reference_s,
+    speed_name,
+)
 from longview.indexing.library import Library, Provenance
 from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
@@ -26,12 +37,12 @@ from longview.video.timeline import Span, merge_spans
 
 if TYPE_CHECKING:
     from longview.model.screen_text.frame_text import LineRecognizer
+    from longview.model.screen_text.recognizer import TextRecognizer
 
 VERSION = "1"
 """Version of the settings of the recognition and of the merging over time."""
-SECONDS_PER_SECOND = 0.2
-"""Typical time per second of video on one CPU core, in seconds (docs/performance.md): slides take less, moving pictures more."""
-
+LOADING_NAME = "loading screen_text"
+"""Name of the speed of loading the text models."""
 LANGUAGE_SOURCES = ("speech", "subtitles")
 """Sources whose language the text on screen probably has, too."""
 
@@ -41,7 +52,6 @@ class ScreenTextSource:
 
     name: ClassVar[str] = "screen_text"
     stage: ClassVar[str] = "Reading text on screen"
-    progress_share: ClassVar[float] = 0.3
     segment_noun: ClassVar[str] = "line"
     empty_text: ClassVar[str] = "no text on screen"
 
@@ -63,8 +73,36 @@ class ScreenTextSource:
         track = self._usable_track(job, provenance)
         if track and track.is_complete:
             return Decision("keep", "up to date")
-        remaining_s = job.span.end_s - (track.done_s if track else job.span.start_s)
-        return Decision("run", estimated_seconds=self._estimated_seconds(provenance.checkpoint, remaining_s))
+        return Decision("run")
+
+    def loading_s(self) -> float:
+        """See `EvidenceSource.loading_s`."""
+        return 0.0 if self._runtime.has_text_recognizer else LOADING_S * self._runtime.speeds.ratio(LOADING_NAME)
+
+    def work_s(self, job: SourceJob) -> float:
+        """See `EvidenceSource.work_s`. The lines of some frames are counted, for which the text models are loaded."""
+        provenance = self._provenance(job)
+        track = self._usable_track(job, provenance)
+        left_s = job.span.end_s - (track.done_s if track and not track.is_complete else job.span.start_s)
+        look = self._look(job)
+        name = speed_name(provenance.checkpoint, provenance.plan)
+        slowness = self._runtime.speeds.ratio(name, measured_slowness(job.video, look))
+        return reference_s(job.video, ReadingCounts.expected(look, left_s)) * slowness
+
+    def _look(self, job: SourceJob) -> PictureLook:
+        from longview.model.screen_text.reader import frame_size
+
+        look = job.look.pictures(*frame_size(job.video), lambda frame: len(self._recognizer().detect(frame)))
+        return look or TYPICAL_PICTURES
+
+    def _recognizer(self) -> "TextRecognizer":
+        """Return the recogniser of text; note the time of its loading."""
+        if self._runtime.has_text_recognizer:
+            return self._runtime.text_recognizer
+        started = time.monotonic()
+        recognizer = self._runtime.text_recognizer
+        self._runtime.speeds.learn_ratio(LOADING_NAME, time.monotonic() - started, LOADING_S)
+        return recognizer
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`."""
@@ -72,9 +110,11 @@ class ScreenTextSource:
         from longview.model.screen_text.reader import CHUNK_FRAMES, ScreenReader, frame_size, frame_times_s
 
         provenance = self._provenance(job)
-        started = time.monotonic()
+        estimated_seconds = self.loading_s() + self.work_s(job)
+        look = self._look(job)
         # What could fail at once comes before the earlier track is replaced.
-        recognizer = self._runtime.text_recognizer
+        recognizer = self._recognizer()
+        started = time.monotonic()
         video_id = job.entry.video_id
         track = self._usable_track(job, provenance)
         if track is None or track.is_complete:
@@ -82,11 +122,12 @@ class ScreenTextSource:
             self._library.tracks.begin(video_id, track)
         else:
             track = replace(track, status="incomplete", note="")
-        estimated_seconds = self._estimated_seconds(provenance.checkpoint, job.span.end_s - track.done_s)
-        spent_before_s, damaged_before = track.seconds_spent, track.uncovered
+        spent_before_s, damaged_before, begin_s = track.seconds_spent, track.uncovered, track.done_s
+        recognized_frames = 0
         is_new = track.done_s == job.span.start_s
+        text = FrameText(recognizer, self._line_recognizer(provenance), progress)
         reader = ScreenReader(
-            FrameText(recognizer, self._line_recognizer(provenance), progress),
+            text,
             job.span,
             done_s=track.done_s,
             open_segments=() if is_new else self._library.tracks.open_segments(video_id, track),
@@ -113,8 +154,14 @@ class ScreenTextSource:
                         seconds_spent=spent_before_s + time.monotonic() - started,
                     ),
                 )
+                recognized_frames += block.recognized_frames
                 self._library.tracks.append(video_id, track, block.segments, after_s=before_s, replaces_open=True)
                 yield PartialResult(block)
+        blocks = 1.0 + (job.span.end_s - begin_s) // BLOCK_S
+        whole_frames = blocks + max(0.0, recognized_frames - blocks) * max(MIN_AREA, look.area)
+        counts = ReadingCounts(job.span.end_s - begin_s, whole_frames, text.crop_count)
+        name = speed_name(provenance.checkpoint, provenance.plan)
+        self._runtime.speeds.learn_ratio(name, time.monotonic() - started, reference_s(job.video, counts))
         track = replace(
             track,
             status="complete",
@@ -169,11 +216,6 @@ class ScreenTextSource:
         """Return the language of most lines; None if most are in Latin letters, whose language is unknown."""
         languages = Counter(item.segment.language for item in self._library.tracks.segments(video_id, self.name))
         return languages.most_common(1)[0][0] if languages else None
-
-    def _estimated_seconds(self, checkpoint: str, video_s: float) -> float:
-        """Estimate the time from earlier runs of the same models, else from the measured speed."""
-        speed = typical_speed(self._library, self.name, checkpoint)
-        return (SECONDS_PER_SECOND if speed is None else speed) * video_s
 
     def _note(self, job: SourceJob, track: Track) -> str:
         """Return what people should know about a finished track: a language that was not read, or damaged pictures."""

@@ -3,19 +3,21 @@
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longview.app.errors import BadRequest
+from longview.app.media_look import SoundLook
 from longview.app.runtime import Runtime
-from longview.app.sources.base import Decision, SourceJob, SourceResult, typical_speed
+from longview.app.sources.base import Decision, SourceJob, SourceResult
 from longview.app.sources.speech_state import SpeechState, state_of
 from longview.indexing.library import Library, Provenance
 from longview.indexing.tracks import Track
 from longview.model.errors import ModelError
+from longview.model.speech.voice_activity import MAX_CHUNK_S, MIN_BUFFER_S
 from longview.model.speech.weights import BUNDLED_NAME
 from longview.model.tasks.events import PartialResult
-from longview.video.audio import AudioBlock, select_audio_stream
+from longview.video.audio import RATE_HZ, AudioBlock, select_audio_stream
 from longview.video.errors import VideoError
 from longview.video.language_tags import language_code
 from longview.video.probe import StreamInfo, VideoInfo
@@ -28,8 +30,21 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 """Version of the settings of the recognition: voice activity, decoding and filters."""
-BUNDLED_SECONDS_PER_SECOND = 0.15
-"""Typical time per second of sound with the bundled model on one CPU core, in seconds (docs/performance.md)."""
+LOADING_S = 0.9
+"""Time until the bundled model is loaded on the machine of reference, in seconds."""
+CHUNK_S, SPEECH_S_PER_SECOND = 2.0, 0.06
+"""Time to recognise a chunk with the bundled model there, in seconds: that of its encoding, whatever its length, and the time per
+second of speech. (One thread; chunks of 3 to 29 s took 2.2 to 4.2 s.)"""
+SOUND_S_PER_SECOND = 0.006
+"""Time to decode a second of sound there and to find the speech in it, in seconds."""
+MAX_THREADS, THREADS_GAIN = 4, 0.6
+"""Maximum number of threads of the recognition where none is set, and the exponent by which they shorten it."""
+TYPICAL_SOUND = SoundLook(chunks=1 / 30, speech=0.7)
+"""Sound of which no part could be examined."""
+PENDING_S = MIN_BUFFER_S + MAX_CHUNK_S
+"""Maximum sound that is heard and not recognised yet, in seconds."""
+SOUND_NAME = "sound"
+"""Name of the speed of decoding and of the detection of speech."""
 DETECTED = "auto"
 """Setting of the language that detects it, also if an earlier run had another setting."""
 DETECTION_SOUND_S = 600.0
@@ -46,7 +61,6 @@ class SpeechSource:
 
     name: ClassVar[str] = "speech"
     stage: ClassVar[str] = "Recognising speech"
-    progress_share: ClassVar[float] = 0.4
     segment_noun: ClassVar[str] = "segment"
     empty_text: ClassVar[str] = "no speech"
 
@@ -70,15 +84,52 @@ class SpeechSource:
             return Decision("keep", "up to date")
         if not job.is_requested and track is None and (language := self._subtitle_language(job, progress)):
             return Decision("skip", f"there are subtitles in the spoken language{language}; --sources speech runs it anyway")
-        remaining_s = job.span.end_s - (track.done_s if track else job.span.start_s)
-        return Decision("run", estimated_seconds=self._estimated_seconds(provenance.checkpoint, remaining_s))
+        return Decision("run")
+
+    def loading_s(self) -> float:
+        """See `EvidenceSource.loading_s`."""
+        if self._runtime.has_speech_recognizer:
+            return 0.0
+        return LOADING_S * self._runtime.speeds.ratio(self._loading_name)
+
+    def work_s(self, job: SourceJob) -> float | None:
+        """See `EvidenceSource.work_s`."""
+        times = self._times(job)
+        return times.heard_s + times.recognized_s if times else None
+
+    def _times(self, job: SourceJob) -> "_Times | None":
+        """Return the expected times of a run; None if nothing is known of the speed of the model."""
+        speeds, provenance = self._runtime.speeds, self._provenance(job)
+        name = _recognition_name(provenance.checkpoint)
+        if not provenance.checkpoint.startswith(f"{BUNDLED_NAME}@") and not speeds.knows(name):
+            return None
+        track = self._usable_track(job, provenance)
+        left_s = job.span.end_s - (track.done_s if track and not track.is_complete else job.span.start_s)
+        look = job.look.sound(self._stream(job.video).index) or TYPICAL_SOUND
+        threads = speeds.threads or min(MAX_THREADS, speeds.cores)
+        ratio = speeds.ratio(name, threads**-THREADS_GAIN)
+        recognition_s = (look.chunks * CHUNK_S + look.speech * SPEECH_S_PER_SECOND) * ratio
+        return _Times(left_s * SOUND_S_PER_SECOND * speeds.ratio(SOUND_NAME), left_s * recognition_s)
+
+    @property
+    def _loading_name(self) -> str:
+        return f"loading speech | {self._runtime.speech_model.identity}"
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`."""
         provenance = self._provenance(job)
         started = time.monotonic()
+        times, loading_s = self._times(job), self.loading_s()
         # What could fail at once comes before the earlier track is replaced.
         _ = self._runtime.speech_recognizer
+        loaded = time.monotonic()
+        if loading_s:
+            self._runtime.speeds.learn_ratio(self._loading_name, loaded - started, LOADING_S)
+        estimated_seconds = loading_s + times.heard_s + times.recognized_s if times else None
+        progress = progress.child(loading_s / estimated_seconds if estimated_seconds else 0.0, 1.0)
+        if estimated_seconds:
+            # How long the loading took tells nothing of the rest.
+            progress.expect(estimated_seconds - loading_s)
         chosen = self._chosen_language()
         stream = self._stream(job.video)
         track = self._usable_track(job, provenance)
@@ -87,11 +138,16 @@ class SpeechSource:
             self._library.tracks.begin(job.entry.video_id, track)
         else:
             track = replace(track, status="incomplete", note="")
-        estimated_seconds = self._estimated_seconds(provenance.checkpoint, job.span.end_s - track.done_s)
-        spent_before_s = track.seconds_spent
+        spent_before_s, begin_s = track.seconds_spent, track.done_s
+        measured = _Times(0.0, 0.0)
+        reference_s = 0.0
         damaged = list(track.uncovered)
         state = state_of(track)
-        for chunk in self._chunks(job, stream.index, state, track.done_s, chosen, damaged, progress):
+        share = times.recognized_s / (times.heard_s + times.recognized_s) if times else 1.0
+        steps = _SpeechProgress(progress, job.span, share)
+        for chunk in self._chunks(job, stream.index, state, track.done_s, chosen, damaged, steps):
+            measured = replace(measured, recognized_s=measured.recognized_s + chunk.seconds_spent)
+            reference_s += CHUNK_S + SPEECH_S_PER_SECOND * chunk.duration_s
             job.file.check(progress)
             before_s, state = track.done_s, state.after(chunk)
             track = replace(
@@ -115,6 +171,9 @@ class SpeechSource:
             uncovered=merge_spans(damaged),
             seconds_spent=spent_before_s + time.monotonic() - started,
         )
+        self._runtime.speeds.learn_ratio(_recognition_name(provenance.checkpoint), measured.recognized_s, reference_s)
+        heard_s = time.monotonic() - loaded - measured.recognized_s
+        self._runtime.speeds.learn_ratio(SOUND_NAME, heard_s, (job.span.end_s - begin_s) * SOUND_S_PER_SECOND)
         track = replace(track, note=_note(track, state.mean_probability, chosen), state={})
         self._library.tracks.append(job.entry.video_id, track, (), after_s=before_s)
         return SourceResult(track, estimated_seconds)
@@ -127,25 +186,24 @@ class SpeechSource:
         done_s: float,
         language: str | None,
         damaged: list[Span],
-        progress: Progress,
+        steps: "_SpeechProgress",
     ) -> Iterator["TranscribedChunk"]:
         """Yield the chunks of speech after a time, section by section; append the damaged spans of the sound to a list."""
         from longview.model.speech.transcriber import transcribe
 
-        def fraction_at(time_s: float) -> float:
-            return (time_s - job.span.start_s) / max(job.span.duration_s, 1e-3)
-
-        # A resumed run decodes the beginning of its section again, but recognises only what follows `done_s`.
-        progress.skip(fraction_at(done_s))
+        steps.skip(done_s)
+        progress = steps.progress
         is_over = False
         while not is_over:
             start_s = state.section_start_s
-            # The decoder reports fractions of the sound from here to the end.
-            rest = progress.child(min(fraction_at(start_s), 1.0), 1.0)
-            sound = self._decoder.audio(job.video, stream_index, start_s=start_s, end_s=_sound_end_s(job), progress=rest)
+            # A resumed run decodes the beginning of its section again, but recognises only what follows `done_s`. The decoder is
+            # a minute ahead of the recognition, so its own progress is not that of the run.
+            sound = self._decoder.audio(
+                job.video, stream_index, start_s=start_s, end_s=_sound_end_s(job), progress=progress.child(0.0, 0.0)
+            )
             chunks = transcribe(
                 self._runtime.speech_recognizer,
-                _note_damage(sound, damaged),
+                steps.follow(_note_damage(sound, damaged)),
                 language=language,
                 expected=state.expected,
                 vocabulary=self._vocabulary(),
@@ -156,6 +214,7 @@ class SpeechSource:
             with closing(chunks):
                 for chunk in chunks:
                     state, done_s = state.after(chunk), chunk.done_s
+                    steps.recognized(done_s)
                     yield chunk
                     if state.section_start_s > start_s:
                         is_over = False
@@ -233,13 +292,6 @@ class SpeechSource:
             raise BadRequest(f"The vocabulary {path} is not UTF-8 text; save it as UTF-8, one name or term per line.") from error
         return ", ".join(" ".join(line.split()) for line in text.splitlines() if line.strip()) or None
 
-    def _estimated_seconds(self, checkpoint: str, sound_s: float) -> float | None:
-        """Estimate the time from earlier runs of the same model, else from the measured speed of the bundled one."""
-        speed = typical_speed(self._library, self.name, checkpoint)
-        if speed is not None:
-            return speed * sound_s
-        return BUNDLED_SECONDS_PER_SECOND * sound_s if checkpoint.startswith(f"{BUNDLED_NAME}@") else None
-
     def _subtitle_language(self, job: SourceJob, progress: Progress) -> str:
         """Return the language of subtitles that are in the spoken language, in parentheses; empty if there are none."""
         durations_s: dict[str | None, float] = {}
@@ -272,6 +324,48 @@ class SpeechSource:
         except VideoError:
             return None
         return self._runtime.speech_recognizer.recognize(chunk.samples, progress=progress).language if chunk else None
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Times of a run in seconds: to find the speech in the sound, and to recognise it."""
+
+    heard_s: float
+    recognized_s: float
+
+
+class _SpeechProgress:
+    """The progress of a run, whose sound is decoded ahead of the recognition."""
+
+    def __init__(self, progress: Progress, span: Span, share: float) -> None:
+        """`share`: expected share of the recognition in the time of the run."""
+        self.progress, self._span, self._share = progress, span, share
+        self._heard = self._recognized = 0.0
+
+    def skip(self, done_s: float) -> None:
+        """Leave out what an earlier run has done."""
+        self._heard = self._recognized = self._fraction(done_s)
+        self.progress.skip(self._recognized)
+
+    def follow(self, blocks: Iterator[AudioBlock]) -> Iterator[AudioBlock]:
+        """Yield blocks of sound, and note how far they have come. Sound without speech is done as soon as it was heard."""
+        for block in blocks:
+            end_s = block.start_s + len(block.samples) / RATE_HZ
+            self._heard = max(self._heard, self._fraction(end_s))
+            self.recognized(end_s - PENDING_S)
+            yield block
+
+    def recognized(self, done_s: float) -> None:
+        """Note up to where the speech is recognised."""
+        self._recognized = max(self._recognized, self._fraction(done_s))
+        self.progress.update((1.0 - self._share) * self._heard + self._share * self._recognized)
+
+    def _fraction(self, time_s: float) -> float:
+        return min(1.0, max(0.0, (time_s - self._span.start_s) / max(self._span.duration_s, 1e-3)))
+
+
+def _recognition_name(checkpoint: str) -> str:
+    return f"speech | {checkpoint}"
 
 
 def _sound_end_s(job: SourceJob) -> float | None:

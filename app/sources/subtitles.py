@@ -48,7 +48,6 @@ class SubtitleSource:
 
     name: ClassVar[str] = "subtitles"
     stage: ClassVar[str] = "Reading subtitles"
-    progress_share: ClassVar[float] = 0.05
     segment_noun: ClassVar[str] = "segment"
     empty_text: ClassVar[str] = "no subtitles"
 
@@ -68,6 +67,14 @@ class SubtitleSource:
         if track and track.segment_count:
             return Decision("keep", "up to date")
         return Decision("decline", "the video has no text streams, and there are no subtitle files beside it")
+
+    def loading_s(self) -> float:
+        """See `EvidenceSource.loading_s`: it has no models."""
+        return 0.0
+
+    def work_s(self, job: SourceJob) -> float:
+        """See `EvidenceSource.work_s`."""
+        return _estimated_seconds(job.video, self._origins(job))
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         """See `EvidenceSource.run`. All of the video is read, whichever part is requested, because this takes little time.

@@ -5,17 +5,17 @@ name of a processor does not tell that, so it is measured.
 """
 
 import functools
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 
 import torch
 from torch.nn import functional
 
 from longview.model.engine.devices import synchronize
-from longview.model.engine.machine_cache import load_measurement, save_measurement
+from longview.model.engine.machine_cache import load_measurement, measured_at, processor_name, save_measurement
 
 ROWS, WIDTH = 512, 4096
 """Rows of a prefill, and width of the square matrix."""
@@ -62,21 +62,28 @@ class FormatTimes:
         return self.bfloat16_rows_s * INT8_SPEED < self.float32_rows_s
 
 
-def format_times(cache: Path | None = None, *, measures_again: bool = False) -> FormatTimes:
+def format_times(cache: Path | None = None) -> FormatTimes:
     """Return the times of this machine. `cache`: its folder that keeps them; without it each process measures.
 
-    `measures_again`: measure also if there are times, and keep the shorter ones, because other programs make them longer.
+    They are measured again if the processor, the number of threads or PyTorch is another one.
     """
-    key = " | ".join(["products", f"cpu {processor_name()}", *software()])
+    key = products_key()
     kept = load_measurement(cache, key)
-    has_times = kept is not None and set(kept) == {field.name for field in fields(FormatTimes)} and min(kept.values()) > 0
-    if kept is not None and has_times and not measures_again:
+    if kept is not None and set(kept) == {field.name for field in fields(FormatTimes)} and min(kept.values()) > 0:
         return FormatTimes(**kept)
     times = _measure(key)
-    if kept is not None and has_times:
-        times = FormatTimes(**{name: min(kept[name], time_s) for name, time_s in asdict(times).items()})
     save_measurement(cache, key, asdict(times))
     return times
+
+
+def times_measured_at(cache: Path | None) -> datetime | None:
+    """Return when the times of this machine were measured, in UTC; None if that is unknown."""
+    return measured_at(cache, products_key())
+
+
+def products_key() -> str:
+    """Return what the times depend on, as the key of their measurement."""
+    return " | ".join(["products", f"cpu {processor_name()}", *software()])
 
 
 @functools.cache
@@ -127,12 +134,3 @@ def _product_s(rows: torch.Tensor, weights: Sequence[torch.Tensor]) -> float:
 def software() -> list[str]:
     """Return what a speed depends on beside the device."""
     return [f"{torch.get_num_threads()} threads", f"torch {torch.__version__}", f"engine {ENGINE_SPEED_VERSION}"]
-
-
-def processor_name() -> str:
-    """Return the name of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

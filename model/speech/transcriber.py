@@ -1,6 +1,7 @@
 """Transcription: blocks of sound on the video's clock -> segments of speech with words, chunk by chunk."""
 
 import re
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,8 @@ class TranscribedChunk:
     language: Language
     duration_s: float
     """Speech in the chunk, in seconds."""
+    seconds_spent: float = 0.0
+    """Time that its recognition took, in seconds."""
 
 
 def transcribe(
@@ -62,14 +65,16 @@ def transcribe(
     for chunk in speech_chunks(blocks):
         if chunk.done_s <= done_s:
             continue
+        started_s = time.monotonic()
         recognition = recognizer.recognize(
             chunk.samples, language=language, expected=expected, vocabulary=vocabulary, progress=progress
         )
+        spent_s = time.monotonic() - started_s
         words = timed_words(spoken_words(recognition), chunk, recognition.language)
         if words or expected is None:
             expected = Language(recognition.language, recognition.language_probability)
         segments = tuple(_segment(part, recognition.language) for part in divide_words(words))
-        yield TranscribedChunk(segments, chunk.done_s, expected, chunk.duration_s)
+        yield TranscribedChunk(segments, chunk.done_s, expected, chunk.duration_s, spent_s)
 
 
 def timed_words(words: Sequence[RecognizedWord], chunk: SpeechChunk, language: str) -> list[Word]:

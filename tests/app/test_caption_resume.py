@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from longview.app.media_look import MediaLook
 from longview.app.runtime import Runtime
 from longview.app.service import IndexOptions, IndexResult, Longview
 from longview.app.sources.base import SourceJob
@@ -329,9 +330,9 @@ def test_a_damaged_row_is_ignored(
         db.execute(f"UPDATE caption_windows SET {column} = CAST(? AS TEXT) WHERE position = 1", (change(value),))
     library, video = Library(folder), probe(path)
     (entry,) = library.videos()
-    job = SourceJob(
-        entry, video, Span(0.0, video.duration_s), is_requested=True, file=WatchedFile(path), context_tokens=CONTEXT_TOKENS
-    )
+    span = Span(0.0, video.duration_s)
+    look = MediaLook(runtime.decoder, video, span)
+    job = SourceJob(entry, video, span, is_requested=True, file=WatchedFile(path), look=look, context_tokens=CONTEXT_TOKENS)
     run = find_run(library, runtime, job, NO_PROGRESS)
     assert [window.position for window in run.finished] == [0, 2]
 

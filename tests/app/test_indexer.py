@@ -23,6 +23,7 @@ from tests.app.samples import RING, cancel_after
 RING_TEXT = "A cyan ring moves up."
 STAGES = [
     "Probing",
+    "Looking at the video",
     "Reading subtitles",
     "Recognising speech",
     "Reading text on screen",

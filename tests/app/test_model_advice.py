@@ -1,10 +1,13 @@
 """The recommendation in plain words, for three made-up machines."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from longview.app.model_advice import describe_machine, describe_recommendation
+from longview.app.model_advice import describe_machine, describe_recommendation, recommend_here
+from longview.app.settings import Settings
+from longview.model.engine import number_formats
 from longview.model.engine.machine import Machine
 from longview.model.recommendation import recommend
 from tests.model.test_recommendation import EIGHT_GPUS, LAPTOP, ONE_GPU
@@ -61,3 +64,25 @@ def test_what_is_here_already_is_not_counted() -> None:
 def test_captions_that_take_longer_than_the_video_are_described_so() -> None:
     slow = replace(LAPTOP, flops_per_s=100e9, bytes_per_s=5e9)
     assert "(longer than the video)" in " ".join(describe_recommendation(recommend(slow), ()))
+
+
+def test_speed_of_the_machine_is_measured_once_and_its_time_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[object] = []
+
+    def product_times_s(dtype: object, _: object = None) -> tuple[float, float]:
+        measured.append(dtype)
+        return 0.05, 0.002
+
+    monkeypatch.setattr(number_formats, "product_times_s", product_times_s)
+    settings = Settings(device="cpu", cpu_threads=1, cache=tmp_path)
+    texts = []
+    for _ in range(2):
+        # Each call of the command line is a process of its own.
+        number_formats._measure.cache_clear()
+        texts.append(describe_machine(recommend_here(settings).machine))
+    assert len(measured) == 2 and texts[0] == texts[1] and "Its speed was measured on 20" in texts[0]
+    monkeypatch.setattr(number_formats, "processor_name", lambda: "another processor")
+    number_formats._measure.cache_clear()
+    recommend_here(settings)
+    assert len(measured) == 4
+    number_formats._measure.cache_clear()

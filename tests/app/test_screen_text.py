@@ -12,11 +12,14 @@ import pytest
 
 from longview.app.errors import BadRequest
 from longview.app.indexer import IndexOptions
+from longview.app.machine_speeds import MachineSpeeds
 from longview.app.service import Longview
+from longview.app.sources.screen_text_times import speed_name
 from longview.indexing.library import Track, VideoEntry
 from longview.indexing.tracks import StoredSegment
 from longview.model.tasks.events import PartialResult
 from longview.video.progress import Cancelled
+from longview.video.timeline import Span
 from tests.app.samples import cancel_after, demo_settings
 from tests.screen_samples import page, slides, write_video
 
@@ -82,6 +85,23 @@ def test_cancelled_run_goes_on_with_the_same_result(app: Longview, entry: VideoE
     assert {segment.text for segment in shown(other, partial)} == {TITLE, *(text for _, text in BODIES[:3])}
     again = other.index(deck, SCREEN_ONLY).result().entry
     assert screen_track(again).status == "complete" and shown(other, again) == shown(app, entry)
+
+
+def test_estimate_follows_what_earlier_runs_took(app: Longview, deck: Path, tmp_path: Path) -> None:
+    def estimated_s() -> float:
+        new = Longview(demo_settings(tmp_path / "new", cache=tmp_path / "cache"))
+        seconds = new.indexer.decisions(new.media.open(deck), Span(0.0, DURATION_S))[0]["screen_text"].estimated_seconds
+        assert seconds is not None
+        return seconds
+
+    speeds, name = MachineSpeeds(tmp_path / "cache", threads=1), speed_name(app.text_model.identity, {})
+    assert estimated_s() > 0.0 and not speeds.knows(name)
+    Longview(demo_settings(tmp_path / "library", cache=tmp_path / "cache")).index(deck, SCREEN_ONLY).result()
+    assert speeds.knows(name)
+    after_s = estimated_s()
+    # As if this machine were slower now.
+    speeds.learn_ratio(name, 40.0 * 500.0, 500.0)
+    assert estimated_s() > 4 * after_s
 
 
 KILLED = """

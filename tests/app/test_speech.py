@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from longview.app.errors import VideoGone
-from longview.app.indexer import FINISHING_SHARE, PREPARATION_SHARE, IndexOptions, IndexResult
+from longview.app.indexer import IndexOptions, IndexResult
 from longview.app.service import Longview
 from longview.app.sources import speech_state
 from longview.indexing.database import Database
@@ -165,11 +165,13 @@ def test_progress_is_the_share_of_the_sound_that_was_recognised(tmp_path: Path, 
     app = another_app(tmp_path / "library")
 
     def times_s(after: int) -> list[tuple[float, float]]:
-        """Index up to some chunk; return the end of each chunk, and the time in the sound that the progress stands for."""
+        """Index up to some chunk; return the end of each chunk, and the time in the sound that the progress stands for.
+
+        Loading before, and the search after the speech take a small part of it.
+        """
         progress, times_s = Progress(), []
         for event in app.indexer.index(talk, SPEECH_ONLY, progress=progress):
-            share = (progress.report.fraction - PREPARATION_SHARE) / (1.0 - FINISHING_SHARE - PREPARATION_SHARE)
-            times_s.append((event.value.done_s, share * 8 * 14.5))
+            times_s.append((event.value.done_s, progress.report.fraction * 8 * 14.5))
             if len(times_s) == after:
                 break
         return times_s
@@ -177,8 +179,8 @@ def test_progress_is_the_share_of_the_sound_that_was_recognised(tmp_path: Path, 
     before, resumed = times_s(4), times_s(99)
     assert resumed[0][0] > before[-1][0] and len(before) == 4 and len(resumed) >= 4
     for done_s, shown_s in before + resumed:
-        # A chunk ends with the next speech, 10 s later, and blocks of 10 s are decoded ahead.
-        assert done_s - 1.0 < shown_s < done_s + 3 * BLOCK_S
+        # The decoder is up to a minute ahead of the recognition.
+        assert abs(done_s - shown_s) < 2 * BLOCK_S
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_plan_states_the_cost_of_each_task_and_its_checks(shell: Shell, video_id
     assert (free["index"]["sessions"], free["index"]["generations"], free["index"]["is_exact"]) == (1, 1, True)
     assert (free["ask"]["sessions"], free["ask"]["generations"], free["ask"]["is_exact"]) == (1, 1, True)
     assert free["locate"]["verify"] and free["locate"]["refine"]
-    printed = shell.run("plan", video_id, "--no-verify", "--no-refine").stdout
+    printed = shell.run("plan", video_id, "--no-verify", "--no-refine", "--verbose").stdout
     assert re.search(
         r"^captions +1 session, 2,210 prompt tokens, 1 reply, about [\d.]+ s; captions are not verified and not refined$",
         printed,
