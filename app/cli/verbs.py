@@ -78,7 +78,7 @@ VERBS: dict[str, Verb] = {
     "plan": Verb(
         "Models and machine",
         "plan",
-        "Show what `index` would do, which frames a question would need, and what each task would cost.",
+        "Show what `index` would do, and how long it and other tasks would take; with --verbose also frames, tokens and memory.",
     ),
     "doctor": Verb("Models and machine", "commands", "Check this installation and report problems."),
     "eval": Verb(

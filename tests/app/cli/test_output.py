@@ -37,7 +37,7 @@ def test_control_characters_of_a_title_do_not_reach_the_terminal(shell: Shell, e
         document = run(shell, "list", "--json").stdout.decode()
         assert json.loads(document)["videos"][0]["title"] == "a\x1b]0;owned\x07\x9b2J\u202eb\rc" and "\x9b" not in document
     finally:
-        library.put(stored)
+        library.rename(stored.video_id, stored.title)
 
 
 def test_log_has_no_control_characters() -> None:
