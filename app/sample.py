@@ -16,6 +16,7 @@ from longview.app.jobs import Jobs
 from longview.app.preparations import Preparation
 from longview.app.service import IndexOptions, Longview
 from longview.indexing.job import CRASHED
+from longview.indexing.library import VideoEntry
 from longview.video.atomic import atomic_write
 from longview.video.progress import Progress
 from longview.video.synthetic import render, sample_events
@@ -86,6 +87,15 @@ def add_samples(app: Longview, jobs: Jobs, samples: Sequence[Sample] = SAMPLES) 
         if preparation.status == "failed":
             log.warning("%s: %s", sample.title, preparation.reason)
             return
+
+
+def newest_video(videos: Sequence[VideoEntry]) -> VideoEntry | None:
+    """Return the video that a page opens by itself: the newest one, but the rendered sample only where there is no other.
+
+    The words of the narrated sample are found by a first search. `videos`: those of the library, the newest one last.
+    """
+    others = [video for video in videos if (video.path.parent.name, video.path.name) != (FOLDER, SHAPES.name)]
+    return next(reversed(others or videos), None)
 
 
 def resume_samples(app: Longview) -> None:

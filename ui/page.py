@@ -13,6 +13,7 @@ from gradio.server_messages import EventMessage
 
 from longview.app.errors import LibraryUnusable
 from longview.app.jobs import Jobs
+from longview.app.sample import newest_video
 from longview.app.service import Longview
 from longview.ui import render
 from longview.ui.library_tab import library_lists, library_tab
@@ -73,7 +74,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         @reports_errors
         def on_load(request: gr.Request) -> list[Any]:
             def render_updates() -> list[Any]:
-                entry = find_entry(app, request.query_params.get("video")) or next(reversed(app.videos()), None)
+                entry = find_entry(app, request.query_params.get("video")) or newest_video(app.videos())
                 return [*library_lists(app, entry), *video_view(app, jobs, entry, _start_s(request))]
 
             return [*or_failure(render_updates), len(jobs.ended_video_ids())]
@@ -83,7 +84,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             ended = jobs.ended_video_ids()
 
             def render_updates() -> list[Any]:
-                entry = find_entry(app, video_id) or next(reversed(app.videos()), None)
+                entry = find_entry(app, video_id) or newest_video(app.videos())
                 # Only a video that a job was about is rendered again.
                 ended_ids = set(ended[int(known_count or 0) :])
                 rendered_view = [gr.skip()] * len(view)
@@ -99,7 +100,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 entry = find_entry(app, video_id)
                 if entry is None:
                     # The first video of the library is opened as soon as there is something to see.
-                    entry = next(reversed(app.videos()), None)
+                    entry = newest_video(app.videos())
                     return [*library_lists(app, entry), *video_view(app, jobs, entry)]
                 is_affected = jobs.is_indexing(entry.video_id)
                 return [gr.skip()] * len(lists) + (tracks_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view))
@@ -121,7 +122,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
             show_info(f"{removal.text} “Undo” below the list brings it back for 24 hours.")
 
             def render_updates() -> list[Any]:
-                entry = find_entry(app, current) or next(reversed(app.videos()), None)
+                entry = find_entry(app, current) or newest_video(app.videos())
                 return [*library_lists(app, entry), *video_view(app, jobs, entry)]
 
             return or_failure(render_updates)

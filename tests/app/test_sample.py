@@ -12,7 +12,7 @@ import pytest
 
 from longview.app.example_questions import examples_for
 from longview.app.jobs import Jobs
-from longview.app.sample import FOLDER, PACKAGED, SAMPLES, SLIDES, Sample, add_samples, resume_samples
+from longview.app.sample import FOLDER, PACKAGED, SAMPLES, SHAPES, SLIDES, Sample, add_samples, newest_video, resume_samples
 from longview.app.service import Longview, VideoEntry
 from longview.video.errors import FFmpegFailed
 from longview.video.progress import Cancelled, Progress
@@ -80,6 +80,14 @@ def first_start_s(app: Longview, entry: VideoEntry, query: str, source: str) -> 
 def test_the_narrated_sample_comes_first() -> None:
     # Its file is only copied, so that there is something to watch at once.
     assert SAMPLES[0] is SLIDES and len(SAMPLES) == 2
+
+
+def test_a_page_opens_the_newest_video_and_of_the_samples_the_narrated_one(slides: VideoEntry) -> None:
+    shapes, own = (replace(slides, path=slides.path.with_name(name)) for name in (SHAPES.name, "own.mp4"))
+    assert newest_video([slides, shapes]) is slides
+    assert newest_video([shapes]) is shapes
+    assert newest_video([slides, shapes, own]) is own
+    assert newest_video([]) is None
 
 
 @needs_speech_model
