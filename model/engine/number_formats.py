@@ -5,6 +5,7 @@ name of a processor does not tell that, so it is measured.
 """
 
 import functools
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -26,6 +27,10 @@ MIN_PRODUCTS, MAX_PRODUCTS, MIN_TIMED_S = 4, 50, 0.25
 ACCELERATOR_ROUNDS = 20
 """Number of times that all weights are multiplied between two looks at the clock on an accelerator."""
 CPU = torch.device("cpu")
+LOAD_NAME = "load_per_core"
+"""Name of the load among the kept times."""
+BUSY_LOAD = 0.75
+"""Load per core above which other programs kept the machine busy while it was measured."""
 STEPS_PER_CHUNK = 24
 """Decoding steps per 512 tokens of prefill, for a window of captions: 128 tokens of reply for 2,760 tokens of prompt."""
 ENGINE_SPEED_VERSION = 2
@@ -65,15 +70,30 @@ class FormatTimes:
 def format_times(cache: Path | None = None) -> FormatTimes:
     """Return the times of this machine. `cache`: its folder that keeps them; without it each process measures.
 
-    They are measured again if the processor, the number of threads or PyTorch is another one.
+    They are measured again if the processor, the number of threads or PyTorch is another one, and if other programs kept the
+    machine busy then and do not now: of two measurements, the shorter times are those of the machine.
     """
-    key = products_key()
-    kept = load_measurement(cache, key)
-    if kept is not None and set(kept) == {field.name for field in fields(FormatTimes)} and min(kept.values()) > 0:
-        return FormatTimes(**kept)
+    key, load = products_key(), load_per_core()
+    kept = load_measurement(cache, key) or {}
+    kept_load = kept.pop(LOAD_NAME, 0.0)
+    known = None
+    if set(kept) == {field.name for field in fields(FormatTimes)} and min(kept.values()) > 0:
+        known = FormatTimes(**kept)
+        if kept_load <= BUSY_LOAD or load > kept_load / 2:
+            return known
     times = _measure(key)
-    save_measurement(cache, key, asdict(times))
+    if known is not None:
+        times = FormatTimes(**{name: min(seconds, kept[name]) for name, seconds in asdict(times).items()})
+    save_measurement(cache, key, asdict(times) | {LOAD_NAME: load})
     return times
+
+
+def load_per_core() -> float:
+    """Return how many programs wanted each core in the last minute; 0 where the system does not tell."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):
+        return 0.0
 
 
 def times_measured_at(cache: Path | None) -> datetime | None:
