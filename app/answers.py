@@ -143,7 +143,6 @@ class Answers:
         for number, (part, step) in enumerate(zip(parts, progress.child(search_share, 1.0).steps(len(parts)), strict=True)):
             # The label comes with the first words, so that no label stands without an answer while the video is being read.
             label = f"{chr(10) if number else ''}{_label(part, parts)}: " if has_labels else ""
-            step = step.child(0.0, 1.0, f"Reading {part.entry.title}")
             try:
                 events = self._answer_part(part, question, history if len(distinct) == 1 else (), step)
                 answer = yield from _labelled(events, label, texts)
@@ -181,8 +180,11 @@ class Answers:
         return _combine(answers, "".join(texts).strip())
 
     def _no_match(self, question: str) -> str:
-        if _parse_for_library(question).kind == "nothing":
-            return NO_TOPIC
+        match _parse_for_library(question).kind:
+            case "nothing":
+                return NO_TOPIC
+            case "time":
+                return "Every video has that time; name the video that is asked about."
         videos = self._library.videos()
         sources = dict.fromkeys(track.source for entry in videos for track in entry.tracks if track.segment_count)
         searched = f"the {' and '.join(map(source_label, sources))} of" if sources else "nothing in"
@@ -195,10 +197,15 @@ class Answers:
         number is that of the videos beyond the first ones, which are left out.
         """
         parsed = _parse_for_library(question)
-        if parsed.kind == "nothing":
+        if parsed.kind in ("nothing", "time"):
             return [], 0
         if parsed.asks_for_words or parsed.is_topicless:
-            videos = [entry for entry in self._library.videos() if has_words(entry)]
+            can_be_captions = parsed.kind in ("seen", "summary")
+            videos = [
+                entry
+                for entry in self._library.videos()
+                if has_words(entry) or (can_be_captions and any(track.segment_count for track in entry.tracks))
+            ]
             asked = videos[:MAX_TOPICLESS_VIDEOS] if parsed.is_topicless else videos
             return [VideoPart(entry, is_given=False) for entry in asked], len(videos) - len(asked)
         parts: list[tuple[VideoEntry, Span]] = []
@@ -223,9 +230,10 @@ class Answers:
         if self._needs_quotes(entry, question):
             return (yield from self._quote(part, question, progress))
         try:
+            reading = progress.child(0.0, 1.0, f"Reading {entry.title}")
             with self._runtime.watching(entry.path, entry.content_hash) as file:
                 answer = yield from stream_with_smaller_plan(
-                    self._runtime, lambda: self._answer_video(part, question, history, progress)
+                    self._runtime, lambda: self._answer_video(part, question, history, reading)
                 )
                 file.check(progress)
         except (OutOfDistribution, VideoGone) as error:
@@ -248,12 +256,15 @@ class Answers:
 
     def _needs_quotes(self, entry: VideoEntry, question: str) -> bool:
         """Whether quotes answer better than the checkpoint, as far as that is known without opening the video."""
-        if not has_word_tracks(entry):
+        parsed = Question(question, duration_s=entry.duration_s)
+        kind = parse_question(parsed, duration_s=entry.duration_s)
+        if kind.kind == "length":
+            return True
+        captions = entry.track("captions")
+        if not has_word_tracks(entry) and not (captions and captions.segment_count and kind.kind in ("seen", "summary")):
             return False
         if not entry.has_frames:
             return True
-        parsed = Question(question, duration_s=entry.duration_s)
-        kind = parse_question(parsed, duration_s=entry.duration_s)
         if kind.asks_for_words:
             # All mentions are in the words, and a checkpoint would name only some of them.
             return True
@@ -348,16 +359,21 @@ def _labelled(
     prefix, begin = label, len(texts)
     while True:
         try:
-            piece = prefix + next(events).text
+            piece = _joined(prefix, next(events).text)
         except StopIteration as end:
             answer: _PartAnswer = end.value
             if len(texts) > begin:
                 # The text of the answer may be shorter than its pieces: see `Generation.text`.
-                texts[begin:] = [label + answer.text]
+                texts[begin:] = [_joined(label, answer.text) if answer.quotes else label + answer.text]
             return answer
         prefix = ""
         texts.append(piece)
         yield TextDelta(piece)
+
+
+def _joined(label: str, text: str) -> str:
+    """Return a text with a label. A text of several lines begins on a line of its own, so that each of its lines has its time."""
+    return f"{label.rstrip(' ')}\n{text}" if label and "\n" in text else label + text
 
 
 def _label(part: VideoPart, parts: Sequence[VideoPart]) -> str:

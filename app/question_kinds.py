@@ -105,7 +105,7 @@ _PATTERNS: tuple[tuple[TopiclessKind, re.Pattern[str]], ...] = (
             r"\b(?:how long (?:is|does|lasts?)|(?:the )?(?:duration|length|run(?:ning)? ?time)|wie lang(?:e)?(?: dauert)?|"
             r"(?:spiel)?dauer|"
             r"länge|dur[ée]e|combien de temps dure|cu[áa]nto (?:dura|tiempo dura)|duraci[óo]n)\b"
-            r"|얼마나 (?:긴|길)\w{0,4}|길이|몇 분(?:짜리)?|長さ|何分|どのくらいの長さ|多长",
+            r"|얼마나 (?:긴|길|돼|되)\w{0,4}|길이|몇 분(?:짜리)?|長さ|何分|どのくらいの長さ|多长",
             _FLAGS,
         ),
     ),
@@ -132,9 +132,15 @@ _PATTERNS: tuple[tuple[TopiclessKind, re.Pattern[str]], ...] = (
     (
         "summary",
         re.compile(
-            r"\b(?:happen(?:s|ed|ing)?|going on|said|says?|talk(?:s|ed|ing)?(?: about)?|passiert|geschieht|gesagt|gesprochen|"
-            r"se passe|"
-            r"dite?s?|arrive|pasa|sucede|ocurre|dicen?|dicho)\b|일어나|일이|말하|이야기|何が起|起こ|起き|言って|話して|发生",
+            r"\b(?:happen(?:s|ed|ing)?|going on|said|says?|talk(?:s|ed|ing)?(?: about)?|about|describe[ds]?|description|"
+            r"discuss(?:ed|es)?|"
+            r"covered|topics?|subjects?|themes?|contents?|points?|passiert|geschieht|gesagt|gesprochen|besprochen|behandelt|"
+            r"worum|geht(?:['’]s)?|"
+            r"themen|thema|inhalte?|beschreibe?|se passe|dite?s?|arrive|sujets?|thèmes?|parle|raconte|décri[st]|pasa|sucede|"
+            r"ocurre|"
+            r"dicen?|dicho|hablan?|temas?|asunto|describe|contenido)\b"
+            r"|일어나|일이|말하|이야기|무슨 말|무슨 얘기|뭐라고|관한|관해|내용|주제|설명|何が起|起こ|起き|言って|話して|"
+            r"話され|内容|テーマ|話題|説明|发生|内容|主题",
             _FLAGS,
         ),
     ),
@@ -143,6 +149,7 @@ _PATTERNS: tuple[tuple[TopiclessKind, re.Pattern[str]], ...] = (
 LISTS: tuple[ListKind, ...] = ("prices", "dates", "names", "numbers", "emails", "web", "phones")
 """Kinds whose answer is a list of what stands in the words."""
 _NEUTRAL_TEXT = """
+    videos one two three four five zwei drei vier fünf deux trois quatre cinq dos tres cuatro cinco
     list lists lister enumerate name give gives find finds show shows tell tells write collect extract every each all any some
     please full complete exact exactly mentioned mentions mention occur occurs appear appears used use uses spoken said there
     different together total anywhere kind kinds type types named speak spoke heard hear language content contents present
@@ -163,16 +170,18 @@ _NEUTRAL_PARTS = re.compile(
     # Korean: particles, endings and words such as "all", "list", "tell", "video".
     r"동영상|영상|비디오|에서는|에서|에는|모든|모두|전부|목록|나열|리스트|알려|말씀|말해|적어|찾아|뽑아|보여|정리|주세요|"
     r"주십시오|하십시오|하세요|해줘|"
-    r"줘|주|무엇이|무엇|무슨|어떤|어느|뭐라고|뭐가|뭐|뭔가요|몇|누구|누가|있나요|있습니까|있어요|있는|있어|있니|인가요|입니까|"
+    r"줘|주|무엇이|무엇|무슨|어떤|어느|뭐라고|뭐가|뭐|뭔가요|몇|누구|되나|돼|하나|을까|누가|있나요|있습니까|있어요|있는|있어|"
+    r"있니|인가요|입니까|"
     r"이에요|예요|나요|습니까|합니까|하나요|"
     r"합니다|하고|하는|해요|했나요|되나요|됩니까|되는|된|언급|등장|나오는|나온|나오나요|나옵니까|나와요|나와|사용|쓰이|쓰인|"
-    r"말하|말|이야기|얘기|사람|여기|이것|그것|저것|전체|안|"
+    r"말하|말|이야기|얘기|사람|여기|것인|것|이것|그것|저것|전체|안|"
     r"까지|해|야|이|그|에|의|은|는|가|을|를|도|와|과|로|으로|고|요|니|지|죠|까|다|음|나|있|"
     # Japanese
     r"ビデオ|動画|映像|この|その|すべて|全て|全部|あらゆる|リスト|一覧|列挙|挙げて|挙げ|教えて|示して|見せて|ください|下さい|"
     r"ですか|でしょうか|ますか|ました|"
     r"います|ます|です|どのくらい|どれくらい|について|についての|ている|ています|ておら|れて|られて|られる|される|された|され|"
-    r"して|いる|いま|何が|何を|何|なに|なん|どんな|どの|どれ|どこ|誰|いくつ|出てく|出てき|出てくる|出て|登場|"
+    r"して|いる|いま|あります|ありま|あり|何が|何を|何と|何|なに|なん|どんな|どの|どれ|どこ|誰|いくつ|出てく|出てき|出てくる|"
+    r"出て|登場|"
     r"言及|使われ|使用|話され|話さ|話し|言わ|言っ|言う|話し|話す|内容|くだ|さい|"
     r"[のをはがにでともへかやてき中いるれさらっ]|"
     # Chinese

@@ -10,7 +10,7 @@ from longview.app.citations import Citation
 from longview.app.quote_moments import MomentQuotes
 from longview.app.quote_overviews import OverviewQuotes
 from longview.app.quote_questions import QuoteQuestion, parse_question
-from longview.app.quote_text import SIGHT_HINT, QuoteAnswer, absence_text, cite, quote_line, times_text
+from longview.app.quote_text import NOT_LOOKED_AT, SIGHT_HINT, QuoteAnswer, absence_text, cite, quote_line, times_text
 from longview.app.reports import source_label
 from longview.app.runtime import Runtime
 from longview.app.words_coverage import WORD_SOURCES, unfinished_clauses, words_coverage
@@ -145,13 +145,11 @@ class QuoteAnswers:
         quotes: list[Quote] = []
         for mention in mentions[:MAX_ORDERED_MENTIONS]:
             if any(mention.text in quote.text for quote in quotes):
+                # It stands there as what comes before or after an earlier mention.
                 continue
-            neighbours = self._moments(entry).neighbours(mention, is_after=is_after)
-            shown = list(map(quote_line, neighbours)) or [f"Nothing is said or written {question.kind} it."]
-            if is_after:
-                lines += [quote_line(mention), "After it:", *shown]
-            else:
-                lines += ["Before it:", *shown, quote_line(mention)]
+            neighbours = [item for item in self._moments(entry).neighbours(mention, is_after=is_after) if item not in quotes]
+            shown = list(map(quote_line, neighbours)) or [f"Nothing else is said or written {question.kind} it."]
+            lines += [quote_line(mention), f"{question.kind.capitalize()} it:", *shown]
             quotes += [mention, *neighbours]
         if len(mentions) > MAX_ORDERED_MENTIONS:
             lines.append(f"“{question.topic}” is mentioned in {len(mentions) - MAX_ORDERED_MENTIONS:,} more places.")
@@ -166,6 +164,8 @@ class QuoteAnswers:
             citations = tuple(Citation(entry.video_id, item.span, "captions", item.text) for item in chapters)
             return QuoteAnswer("\n".join(["The chapters of its captions:", *lines]), citations, True, None, coverage)
         topics = [item for item in self._chapters.topics(entry) if within is None or item.span.overlap_s(within) > 0]
+        if not topics and (captions := entry.track("captions")) and captions.segment_count:
+            return OverviewQuotes(self._library, entry, within).seen()
         if not topics:
             text = absence_text("Nothing is said or written", within, coverage)
             return QuoteAnswer(text, (), None if coverage.is_empty else False, None, coverage)
@@ -209,7 +209,9 @@ class QuoteAnswers:
             return QuoteAnswer(answer, cite(entry, matches.quotes), None, confidence, coverage, SIGHT_HINT)
         if not lines or confidence < MIN_QUOTE_CONFIDENCE:
             absence = absence_text("Not said or written", within, coverage)
-            return QuoteAnswer(absence, (), None if coverage.is_empty else False, confidence, coverage)
+            # What somebody asks about may be seen without being said.
+            hint = NOT_LOOKED_AT if entry.has_frames and not entry.chapters else ""
+            return QuoteAnswer(absence, (), None if coverage.is_empty else False, confidence, coverage, hint)
         citations = cite(entry, matches.quotes)
         if confidence < MIN_ANSWER_CONFIDENCE:
             answer = "\n".join(["Closest passages; it may not be answered here:", *lines, f"Searched: {coverage}."])

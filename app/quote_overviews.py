@@ -48,46 +48,54 @@ class OverviewQuotes:
         self._coverage = words_coverage(entry, within)
 
     def list_entities(self, kinds: Sequence[EntityKind]) -> QuoteAnswer:
-        """List the distinct prices, dates, names and the like, each with its first sentence."""
-        what = " and ".join(ENTITY_NAMES[kind] for kind in kinds)
+        """List the distinct prices, dates, names and the like, each with its first sentence; kinds one after another."""
         entities = find_entities(sentences_of(self._segments(WORD_SOURCES)), kinds)
-        limits = " (names are told by their capital letters and titles)" if "names" in kinds else ""
-        if not entities:
-            absent = f"No {what.replace(' and ', ' or ')}{limits} are said or written"
-            text = absence_text(absent, self._within, self._coverage)
-            return self._answer(text, [], found=None if self._coverage.is_empty else False)
-        lines, quotes = [f"{what.capitalize()} that are said or written, {len(entities):,} in all{limits}:"], []
-        for entity in entities[:MAX_LISTED_ENTITIES]:
-            sentence = entity.sentence
-            quote = Quote(sentence.span, sentence.text, sentence.source, sentence.language)
-            times = f", first of {entity.count:,}" if entity.count > 1 else ""
-            lines.append(quote_line(quote, f"{entity.text} ({source_label(sentence.source)}{times})"))
-            quotes.append(quote)
-        if len(entities) > MAX_LISTED_ENTITIES:
-            lines.append(f"… and {len(entities) - MAX_LISTED_ENTITIES:,} more.")
-        return self._answer("\n".join(lines), quotes, found=True)
+        lines: list[str] = []
+        quotes: list[Quote] = []
+        for kind in kinds:
+            own = [entity for entity in entities if entity.kind == kind]
+            limits = " (told by their capital letters and titles)" if kind == "names" else ""
+            if not own:
+                lines.append(self._no_entities(kind))
+                continue
+            lines.append(f"{ENTITY_NAMES[kind].capitalize()} that are said or written{limits}, {len(own):,} in all:")
+            for entity in own[:MAX_LISTED_ENTITIES]:
+                sentence = entity.sentence
+                quote = Quote(sentence.span, sentence.text, sentence.source, sentence.language)
+                times = f", first of {entity.count:,}" if entity.count > 1 else ""
+                lines.append(quote_line(quote, f"{entity.text} ({source_label(sentence.source)}{times})"))
+                quotes.append(quote)
+            if len(own) > MAX_LISTED_ENTITIES:
+                lines.append(f"… and {len(own) - MAX_LISTED_ENTITIES:,} more.")
+        # Names that have no capital letters are not told from other words.
+        is_unknown = self._coverage.is_empty or "names" in kinds
+        return self._answer("\n".join(lines), quotes, found=True if quotes else None if is_unknown else False)
+
+    def _no_entities(self, kind: EntityKind) -> str:
+        if kind == "names":
+            return absence_text("No names could be told from other words by their form", self._within, self._coverage)
+        return absence_text(f"No {ENTITY_NAMES[kind]} are said or written", self._within, self._coverage)
 
     def languages(self) -> QuoteAnswer:
         """Tell the languages of each source, with the first sentence in each."""
         groups: dict[tuple[str, str], list[Segment]] = {}
         for segment in self._segments(WORD_SOURCES):
-            if segment.language:
-                groups.setdefault((segment.source, segment.language), []).append(segment)
-        if not groups:
+            groups.setdefault((segment.source, segment.language or ""), []).append(segment)
+        if not any(language for _, language in groups):
             text = absence_text("No language is known of anything said or written", self._within, self._coverage)
             return self._answer(text, [], found=None)
         lines, quotes = [], []
         for (source, language), segments in sorted(
             groups.items(), key=lambda item: (WORD_SOURCES.index(item[0][0]), -len(item[1]))
         ):
-            name, first = language_name(language), segments[0]
-            if source == "speech":
+            name, first = language_name(language) if language else "Text in a language that is not told", segments[0]
+            if source == "speech" and language:
                 seconds = sum(segment.span.duration_s for segment in segments)
                 label = f"{name} is spoken, {format_clock(seconds)} in all"
             elif is_screen(source):
                 label = f"{name} is written on the screen, {count_text(len(segments), 'line')}"
             else:
-                label = f"{name} subtitles, {len(segments):,} in all"
+                label = f"{name} in {source_label(source)}, {len(segments):,} in all"
             quotes.append(Quote(first.span, first.text, first.source, first.language))
             lines.append(quote_line(quotes[-1], label))
         return self._answer("\n".join(lines), quotes, found=True)

@@ -39,7 +39,7 @@ _MENTIONS = tuple(
         r"(?:quand|combien de fois|où) (?:est-ce qu[’']on |parle-t-on d[e’']|mentionne-t-on |dit-on |est mentionnée? )\s*+"
         r"(?P<topic>.+)",
         rf"(?:quand|combien de fois|où) (?:est-ce que )?(?P<topic>.+?){_SPACE}(?:est|sont)(?:[- ](?:il|elle|ils|elles))? "
-        r"(?:mentionn|cit|dit|nomm|montr)\S{0,40}",
+        r"(?:mentionn|cit|dit|nomm|montr|prononc)\S{0,40}",
         r"(?P<topic>.+?)(?:은|는|이|가|을|를|란|라는)?(?<!\s)\s*+(?:(?:단어|말)(?:은|는|이|가|을|를)?\s++)?(?:언제|"
         r"몇\s?번(?:이나)?)\s*+"
         r"(?:언급|말|나오|등장|나와|나옵|이야기)\S{0,40}",
@@ -49,9 +49,11 @@ _MENTIONS = tuple(
     )
 )
 _ORDER_PATTERNS: tuple[tuple[Side, str], ...] = (
-    ("after", r"what (?:else )?(?:happens|comes|follows|is (?:said|shown|seen)|do(?:es)? .{1,40} (?:say|do|show))(?: next|"
+    ("after", r"what (?:else )?(?:happens|comes|follows|is (?:said|shown|seen)|do(?:es)? .{1,40} (?:say|do|show)|(?:was|"
+    r"were) (?:said|shown|seen)|did .{1,40} (?:say|show))(?: next|"
     r" right| just| directly| immediately)? after\s++(?P<topic>.+)"),
-    ("before", r"what (?:else )?(?:happens|comes|is (?:said|shown|seen)|do(?:es)? .{1,40} (?:say|do|show))(?: right| just|"
+    ("before", r"what (?:else )?(?:happens|comes|is (?:said|shown|seen)|do(?:es)? .{1,40} (?:say|do|show)|(?:was|"
+    r"were) (?:said|shown|seen)|did .{1,40} (?:say|show))(?: right| just|"
     r" directly| immediately)? before\s++(?P<topic>.+)"),
     ("after", r"what (?:follows|comes after)\s++(?P<topic>.+)"),
     ("before", r"what precedes\s++(?P<topic>.+)"),
@@ -103,10 +105,11 @@ _LOOKS = re.compile(
     r"\b(?:colou?rs?|colou?red|wear(?:s|ing)?|dressed|look(?:s|ed|ing)? like|what does .{1,60} look|facial expression|"
     r"how many (?:\w+ ){1,3}(?:(?:are|is) visible|can (?:be seen|(?:i|we|you) see))|in the (?:picture|background|image)|"
     r"how many (?:people|persons|men|women|children|animals|cars) (?:are|is|appear)(?: there)?(?: in (?:it|(?:the|this) \w+))?\Z|"
-    r"how many times (?:does|do|did|is|are|was|were) .{1,60}|wie sieht .{1,60} aus|welche farbe|was trägt .{1,60}|"
+    r"wie sieht .{1,60} aus|welche farbe|was trägt .{1,60}|"
     r"de quelle couleur|"
     r"à quoi ressemble|que porte .{1,60}|de qué color|cómo (?:es|se ve) .{1,60}|qué lleva puesto|"
     r"(?:is|are) (?:\w+ ){1,3}(?:standing|sitting|holding|walking|running|smiling|dancing)|what (?:can|do) (?:i|we|you) see|"
+    r"(?:can|could|do) (?:you|i|we|one) see|what (?:is|are) .{1,40} (?:doing|wearing|holding)|"
     r"who (?:is|can be) (?:seen|visible)|farbe|kleidung|couleur|ropa)\b|무슨 색|색깔|어떻게 생겼|무엇을 입|뭘 입|何色|"
     r"どんな(?:色|服|見た目)|何を着|什么颜色|颜色",
     re.IGNORECASE,
@@ -127,7 +130,7 @@ _MOMENT_KINDS: tuple[tuple[TopiclessKind, ...], ...] = (("written",), ("seen",),
 _SAID_ASPECT = re.compile(
     r"\b(?:sa(?:y|ys|id|ying)|speak\w*|spoken|talk\w*|mention\w*|hear\w*|sagt|gesagt|spricht|gesprochen|dit|parle|dice|dicen|"
     r"habla)\b"
-    r"|말|이야기|言|話|喋|说|讲",
+    r"|말|뭐라고|이야기|言|話|喋|说|讲",
     re.IGNORECASE,
 )
 _SHOWN_ASPECT = re.compile(
@@ -137,6 +140,14 @@ _SHOWN_ASPECT = re.compile(
     re.IGNORECASE,
 )
 _LEADING = re.compile(r"^(?:(?:the|a|an|any|of|about|der|die|das|den|el|la|los|las|le|les)\s++)++", re.IGNORECASE)
+_QUOTATION_MARKS = " \"'“”‘’„«»「」,"
+_CARRIER = re.compile(
+    r"^(?:(?:the|das|der|die|le|la|les|el|los|las)\s++)?(?:words?|phrases?|terms?|names?|expressions?|wort|wörter|begriff|"
+    r"ausdruck|mots?|"
+    r"expressions?|termes?|palabras?|frases?|términos?)\s++(?=\S)",
+    re.IGNORECASE,
+)
+"""A noun before a topic that tells what the topic is: "the word pump"."""
 _PARENTHESIS = re.compile(r"\([^()]*+\)")
 _WORD = re.compile(r"[^\W_]++")
 
@@ -206,7 +217,9 @@ def _mention_topic(text: str) -> str | None:
     for pattern in _MENTIONS:
         if match := pattern.fullmatch(text):
             # An explanation in parentheses is not what is said.
-            topic = _LEADING.sub("", _PARENTHESIS.sub(" ", match["topic"]).strip(" \"'“”‘’«»「」,"))
+            topic = _PARENTHESIS.sub(" ", match["topic"]).strip(_QUOTATION_MARKS)
+            for pattern_before in (_LEADING, _CARRIER, _LEADING):
+                topic = pattern_before.sub("", topic).strip(_QUOTATION_MARKS)
             return " ".join(topic.split()) or None
     return None
 

@@ -16,6 +16,8 @@ from longview.video.timeline import Span
 SIGHT_HINT = "This would need a checkpoint that sees; the command longview models names one for this machine."
 """Hint below an answer about what the pictures show, which words do not tell."""
 
+NOT_LOOKED_AT = "What the pictures show was not looked at: that would need a checkpoint that sees."
+"""Hint below the answer that something is neither said nor written, about a video with pictures."""
 NO_SOUND = "This video has no sound."
 MAX_SCREEN_LINES = 20
 """Maximum number of lines on screen in one quote; credits and terminals may have thousands."""

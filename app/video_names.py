@@ -70,6 +70,9 @@ def with_beginning(reference: str, videos: Sequence[N]) -> N | None:
     return _only(reference, [video for video in videos if video.video_id.startswith(key) or _key(video.title).startswith(key)])
 
 
+_JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
+
+
 def is_same_title(one: str, other: str) -> bool:
     """Whether two titles name the same videos."""
     return _key(one) == _key(other)
@@ -81,10 +84,12 @@ def checked_title(title: str) -> str:
     Raises:
         BadRequest: it is empty or too long, or has characters that cannot be printed.
     """
-    title = unicodedata.normalize("NFC", title).strip()
+    # Spaces of other widths, as French and Japanese have, are spaces; emoji and Persian have joiners.
+    spaced = (" " if unicodedata.category(letter) == "Zs" else letter for letter in unicodedata.normalize("NFC", title))
+    title = "".join(spaced).strip()
     if not title:
         raise BadRequest("The title is empty; write one of at least one character.")
-    if not title.isprintable():
+    if not title.translate(_JOINERS).isprintable():
         raise BadRequest("The title has characters that cannot be printed, such as line breaks; leave them out.")
     if len(title) > MAX_TITLE_CHARS:
         raise BadRequest(f"The title has {len(title):,} characters; at most {MAX_TITLE_CHARS} are allowed.")

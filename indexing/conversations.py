@@ -16,31 +16,28 @@ _EXPIRED = "cleared_at != '' AND julianday(cleared_at) < julianday(:before)"
 
 
 class ClearedConversations:
-    """The cleared conversations of one library, one per video. Safe to use from several threads and processes."""
+    """The cleared conversations of one library. Safe to use from several threads and processes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def clear(self, video_id: str) -> None:
-        """Clear the conversation about a video. It replaces the one that was cleared before; an empty one changes nothing."""
+        """Clear the conversation about a video; what was cleared before can still be brought back, too."""
         values = {"video_id": video_id, "now": datetime.now(UTC).isoformat(timespec="microseconds")}
         # A page that is still open does not clear the conversation about a video that may come back.
         condition = f"video_id = :video_id AND {IS_NOT_REMOVED}"
         with self._database.transaction() as db:
-            if db.execute(f"SELECT 1 FROM answers WHERE {condition} AND {IS_NOT_CLEARED}", values).fetchone() is None:
-                return
-            db.execute(f"DELETE FROM answers WHERE {condition} AND NOT ({IS_NOT_CLEARED})", values)
-            db.execute(f"UPDATE answers SET cleared_at = :now WHERE {condition}", values)
+            db.execute(f"UPDATE answers SET cleared_at = :now WHERE {condition} AND {IS_NOT_CLEARED}", values)
 
     def count(self, video_id: str) -> int:
-        """Return the number of questions about a video that can be brought back."""
+        """Return the number of questions about a video that `undo` brings back."""
         values = {"video_id": video_id, "before": _expiry(datetime.now(UTC))}
-        query = f"SELECT count(*) FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {_IS_KEPT}"
+        query = f"SELECT count(*) FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {_IS_LATEST}"
         with self._database.connection() as db:
             return int(db.execute(query, values).fetchone()[0])
 
     def undo(self, video_id: str) -> None:
-        """Bring the cleared questions and answers about a video back, before those that were asked since.
+        """Bring the questions and answers about a video back that were cleared last, before those that were asked since.
 
         Raises:
             NothingCleared: there are none, or they were cleared longer than a day ago.
@@ -48,7 +45,7 @@ class ClearedConversations:
         values = {"video_id": video_id, "before": _expiry(datetime.now(UTC))}
         with self._database.transaction() as db:
             cursor = db.execute(
-                f"UPDATE answers SET cleared_at = '' WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {_IS_KEPT}", values
+                f"UPDATE answers SET cleared_at = '' WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {_IS_LATEST}", values
             )
             if not cursor.rowcount:
                 raise NothingCleared("Nothing about this video was cleared in the last 24 hours, so nothing can be undone.")
@@ -69,6 +66,8 @@ class ClearedConversations:
 
 
 _IS_KEPT = f"NOT ({IS_NOT_CLEARED}) AND julianday(cleared_at) IS NOT NULL AND NOT ({_EXPIRED})"
+_IS_LATEST = f"{_IS_KEPT} AND cleared_at = (SELECT max(cleared_at) FROM answers WHERE video_id = :video_id AND {_IS_KEPT})"
+"""Condition on the answers of a video that were cleared last."""
 
 
 def _expiry(now: datetime) -> str:

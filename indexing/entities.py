@@ -31,7 +31,7 @@ _NUMBER_WORDS = (
     r"cincuenta|"
     r"sesenta|setenta|ochenta|noventa|cien|ciento|\w{2,10}cient[oa]s|mil|mill[oó]n(?:es)?)(?![^\W_])"
 )
-_SPELLED = rf"(?<![^\W_]){_NUMBER_WORDS}(?:[ -](?:and |et |y )?{_NUMBER_WORDS})*+"
+_SPELLED = rf"(?<![^\W_]){_NUMBER_WORDS}(?:[ -](?:and |et |y )?{_NUMBER_WORDS}){{0,12}}+"
 _CJK_AMOUNT = r"(?:\d[\d,.]*+)?[일이삼사오육칠팔구십백천만억조一二三四五六七八九十百千万億兆]{0,12}+"
 _CURRENCY = (
     r"(?:(?:us[ -]|canadian |australian )?dollars?|euros?|pounds?(?: sterling)?|pence|cents?|yen|won|rupees?|rubles?|pesos?|"
@@ -78,7 +78,9 @@ _WORD = re.compile(r"[^\W\d_]++(?:[-'’][^\W\d_]++)*+")
 _EMAIL = re.compile(
     r"(?<![\w.%+-])[\w.%+-]{1,64}+@[A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+){1,6}"
     r"|(?<![\w-])[\w-]{1,40}+(?: (?:dot|punkt|point|punto) [\w-]{1,40}+){0,3} (?:at|ät|arobase|arroba) [\w-]{1,40}+"
-    r"(?: (?:dot|punkt|point|punto) [\w-]{2,20}+){1,3}",
+    r"(?: (?:dot|punkt|point|punto) [\w-]{2,20}+){0,2} (?:dot|punkt|point|punto) "
+    r"(?:com|org|net|edu|gov|info|io|de|at|ch|fr|es|uk|eu)"
+    r"(?![^\W_])",
     re.IGNORECASE,
 )
 _WEB = re.compile(
@@ -93,11 +95,14 @@ _TITLED_NAME = re.compile(
     r"|[\u4e00-\u9fff々ァ-ヺー]{1,6}(?=さん|氏|先生|教授|博士|社長|大臣|知事|市長|様)"
 )
 _SENTENCE_START = re.compile(r"[.!?…:]\s*+[\"'”’“‘«»)\]]*+\s*+\Z")
+_TITLE_BEFORE = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Mme|Mlle|Sra)\.\s*+\Z")
+"""A title, whose full stop ends no sentence."""
 _GERMAN_TITLES = frozenset(["herr", "herrn", "frau", "dr", "professor", "prof"])
 _NAME_LINKS = frozenset(["de", "da", "del", "della", "di", "van", "von", "der", "la", "le", "bin", "al", "of"])
 """Small words inside of a name."""
 _NO_NAMES_TEXT = """
-    i'm i'll i'd i've ok okay mr mrs ms yes no well so now let let's thank thanks please hello good also here item next first
+    i'm i'll i'd i've ok okay mr mrs ms dr prof st sr jr mme mlle sra euro euros cent cents dollar dollars franken yes
+    no well so now let let's thank thanks please hello good also here item next first
     ich wir ihr sie er es wenn aber dann hier heute morgen guten danke bitte ja nein je tu il elle nous vous ils elles mais si non
     oui bonjour merci yo él ella nosotros ellos pero si sí no hola gracias en este esta
 """
@@ -240,7 +245,7 @@ def _capitalised(sentence: Sentence) -> Iterator[tuple[str, bool]]:
         if not run:
             continue
         before = text[: run[0].start()]
-        begins = not before.strip("\"'“‘«¿¡- ") or bool(_SENTENCE_START.search(before))
+        begins = not before.strip("\"'“‘«¿¡- ") or (bool(_SENTENCE_START.search(before)) and not _TITLE_BEFORE.search(before))
         if begins and len(run) > 1 and run[0][0].lower() in _NO_NAMES:
             run, begins = run[1:], False
         name = text[run[0].start() : run[-1].end()].removesuffix("'s").removesuffix("’s")

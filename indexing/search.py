@@ -141,9 +141,12 @@ def search(
     ranked = [(passages[number], scores[number].total) for number in numbers]
     titles = library.titles()
     moments: list[Moment] = []
+    # The best segment of two windows may be one that reaches into both.
+    shown: set[tuple[str, Segment]] = set()
     for passage, score, evidence in _ranked_evidence(library, vectors, query, terms, ranked):
-        if passage.video_id not in titles or any(_is_shown(moment, passage, evidence) for moment in moments):
+        if passage.video_id not in titles or (passage.video_id, evidence.segment) in shown:
             continue
+        shown.add((passage.video_id, evidence.segment))
         index = next((index for index, moment in enumerate(moments) if _belongs_to(moment, passage, evidence)), None)
         if index is not None:
             earlier = moments[index]
@@ -273,11 +276,6 @@ def _word_at(segment: Segment, position: int) -> Word | None:
             return last
         end, last = start + len(word.text), word
     return last
-
-
-def _is_shown(moment: Moment, passage: Passage, evidence: Evidence) -> bool:
-    """Whether a moment has this evidence already: the best segment of two windows may be one that reaches into both."""
-    return moment.video_id == passage.video_id and any(item.segment == evidence.segment for item in moment.evidence)
 
 
 def _belongs_to(moment: Moment, passage: Passage, evidence: Evidence) -> bool:

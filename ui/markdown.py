@@ -22,6 +22,8 @@ from longview.ui.render import format_span
 
 CITATION_MARGIN_S = 1.0
 """Maximum distance from a citation to the times that belong to it, in seconds. Models round the times that they name."""
+ROUNDING_S = 0.1
+"""Difference between two times that is rounding, in seconds."""
 MAX_SEARCHED_CHARACTERS = 20_000
 """Length of the beginning of an answer in which times are searched for, in characters: six times the longest reply."""
 MAX_SHOWN_CHARACTERS = 50_000
@@ -63,26 +65,33 @@ def quotes(text: str, cited: Sequence[tuple[Span, str]] | None = None) -> str:
     A link seeks the player; with `cited`, the spans of citations and their videos in the order of the answer, it opens the video
     instead, and times that no citation has remain text. Times inside of quotations are what somebody said.
     """
-    videos: dict[str, list[str]] = {}
-    for span, video_id in cited or ():
-        videos.setdefault(format_span(span), []).append(video_id)
+    remaining = list(cited or ())
     lines = []
     for line in shortened(text).split("\n"):
         head, mark, quotation = line.partition(_QUOTATION_MARK)
         parts, end = [], 0
         for match in _QUOTE_TIMES.finditer(head):
+            if cited is not None and (match.start() or not head.startswith("  ", match.end())):
+                # Only the rows of an answer begin with a time and two spaces; titles of videos may have any.
+                break
             shown = match[0].replace(" - ", " – ")
-            start_s = parse_time(shown.partition(" ")[0])
-            of_video = videos.get(shown)
-            video_id = of_video.pop(0) if of_video else ""
+            start_s, end_s = (parse_time(time) for time in (shown.split(" – ") * 2)[:2])
+            video_id = _video_of(start_s, end_s, remaining)
             is_link = bool(video_id) or cited is None
-            parts += [
-                escaped_markdown(head[end : match.start()]),
-                _link(shown, start_s, video_id) if is_link else escaped_markdown(shown),
-            ]
+            link = _link(shown, start_s, video_id) if is_link else escaped_markdown(shown)
+            parts += [escaped_markdown(head[end : match.start()]), link]
             end = match.end()
         lines.append("".join(parts) + escaped_markdown(head[end:] + mark + quotation))
     return _with_line_breaks("\n".join(lines))
+
+
+def _video_of(start_s: float, end_s: float, remaining: list[tuple[Span, str]]) -> str:
+    """Return the video of the next citation within a time, and drop it and those before it; "" if there is none."""
+    for number, (span, video_id) in enumerate(remaining):
+        if start_s - ROUNDING_S <= span.start_s and span.end_s <= end_s + ROUNDING_S:
+            del remaining[: number + 1]
+            return video_id
+    return ""
 
 
 def shortened(text: str) -> str:

@@ -124,14 +124,16 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
         return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
-    def on_undo_clear(video_id: str | None) -> tuple[Any, list[Any]]:
+    def on_undo_clear(video_id: str | None, request: gr.Request) -> tuple[Any, Any, list[Any]]:
+        # Otherwise an answer that is being generated would replace what is brought back.
+        streams.cancel(request)
         entry = known_entry(app, video_id)
         if entry is None:
             raise toast(NO_VIDEO)
         # Another page may have brought it back already, and shows what this one then shows, too.
         with suppress(NothingCleared):
             app.undo_clear(entry)
-        return _undo_update(app, entry), markdown.history(app.answers(entry))
+        return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
     def on_caption_again(video_id: str | None) -> list[Any]:
@@ -160,7 +162,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
     question.stop(streams.stop, None, question, api_visibility="private", queue=False)
     cleared = [question, undo_clear, chat]
     chat.clear(on_clear, selected_video, cleared, cancels=[asking], api_name="clear", queue=False, **UNCHECKED)
-    undo_clear.click(on_undo_clear, selected_video, [undo_clear, chat], api_name="undo_clear", queue=False, **UNCHECKED)
+    undo_clear.click(on_undo_clear, selected_video, cleared, cancels=[asking], api_name="undo_clear", queue=False, **UNCHECKED)
     return WatchTab(selected_video, view)
 
 

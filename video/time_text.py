@@ -74,10 +74,17 @@ _NUMBER_WORDS = {
 _WORDS = "|".join(sorted((re.escape(word).replace("\\ ", r"\s++") for word in _NUMBER_WORDS), key=len, reverse=True))
 _NUMBER = rf"(?:(?<!\d)\d++(?:[.,]\d++)?|\b(?:{_WORDS})\b)(?:\s++and\s++a\s++half)?"
 # The word of a unit may follow a space or a hyphen, its letter only the number itself: "2-minute mark", "3m20s".
-_HOUR = r"(?:[\s-]*+(?:hours?|hrs?)|h)(?![a-z])"
-_MINUTE = r"(?:[\s-]*+(?:minutes?|mins?)|m)(?![a-z])"
-_SECOND = r"(?:[\s-]*+(?:seconds?|secs?)|s)(?![a-z])"
-_UNIT = r"(?:hours?|hrs?|minutes?|mins?|seconds?|secs?|[hms])(?![a-z])"
+_HOUR = r"(?:(?:[\s-]*+(?:hours?|hrs?|stunden?|heures?|horas?)|h)(?![a-z])|\s*+(?:시간|時間))"
+_MINUTE = r"(?:(?:[\s-]*+(?:minut(?:es?|en|os?)|mins?)|m)(?![a-z])|\s*+[분分])"
+_SECOND = r"(?:(?:[\s-]*+(?:second(?:s|es?)?|secs?|sekunden?|segundos?)|s)(?![a-z])|\s*+[초秒])"
+_UNIT = (
+    r"(?:(?:hours?|hrs?|stunden?|heures?|horas?|minut(?:es?|en|os?)|mins?|second(?:s|es?)?|secs?|sekunden?|segundos?|[hms])(?![a-z])"
+    r"|시간|時間|[분分초秒])"
+)
+_AFTER = r"after|since|nach|ab|seit|après|depuis|después de|desde|tras"
+_BEFORE = r"before|until|till|vor|avant|antes de"
+_LATER = r"\s*+(?:の)?(?:이후|후|다음|뒤|부터(?!\s*+\d)|以降|以後|後|あと|より後|から(?!\s*+\d))"
+_EARLIER = r"\s*+(?:の)?(?:이전|전|以前|前|より前)"
 _CLOCK = r"(?<![\d:.])\d{1,3}(?::[0-5]\d){1,2}+(?:[.,]\d++)?+(?!\d|:\d)"
 _SEPARATOR = r"(?:\s*+(?:,\s*+)?|\s++and\s++)"
 _SPELLED = (
@@ -88,15 +95,18 @@ _SPELLED = (
 _TIME = rf"(?:{_CLOCK}|{_SPELLED})"
 _REFERENCES = re.compile(
     # A range, whose first time may have no unit of its own: "between 12 and 20 seconds", "from 1 to 2 minutes".
-    rf"(?:(?P<range_word>\bbetween|\bfrom|\bduring)\s*+)?(?P<first>{_TIME}|(?<![\w.:]){_NUMBER}(?!\s*+{_UNIT}))"
-    rf"\s*+(?P<joint>and|to|until|till|through|-|–|—)\s*+(?P<second>{_TIME})"
+    rf"(?:(?P<range_word>\bbetween|\bfrom|\bduring|\bzwischen|\bvon|\bentre|\bde|\bdesde)\s*+)?"
+    rf"(?P<first>{_TIME}|(?<![\w.:]){_NUMBER}(?!\s*+{_UNIT}))"
+    rf"\s*+(?P<joint>and|to|until|till|through|und|bis|et|à|jusqu['’]à|y|a|hasta|부터|에서|から|-|–|—)\s*+(?P<second>{_TIME})"
+    r"(?:\s*+(?:까지|まで))?"
     # A range without units, unless a word follows that the numbers could count: "between 12 and 20?".
     r"|\b(?P<bare_word>between|from)\s++(?P<bare_first>\d++(?:\.\d++)?)\s*+(?:and|to|-|–)\s*+(?P<bare_second>\d++(?:\.\d++)?)"
     r"(?=\s*+(?:[?!.,]|$))"
     rf"|\b(?P<edge>first|last)\s++(?P<length>{_TIME}|{_UNIT})"
-    rf"|\b(?P<side>after|since|before|until|till)\s++(?:the\s++)?(?P<bound>{_TIME})(?P<mark>\s++mark\b)?"
+    rf"|\b(?:(?P<after>{_AFTER})|(?P<before>{_BEFORE}))\s++(?:the\s++|las?\s++|les?\s++)?(?P<bound>{_TIME})(?P<mark>\s++mark\b)?"
+    rf"|(?P<later_bound>{_TIME}){_LATER}|(?P<earlier_bound>{_TIME}){_EARLIER}"
     rf"|(?P<from_end>{_TIME})\s++(?:before|from)\s++the\s++end\b"
-    r"|\b(?P<unit_first>hour|minute|second)\s++(?P<count>\d++(?:\.\d++)?)\b"
+    r"|\b(?P<unit_first>hour|minute|second|minuto|segundo|sekunde|seconde)\s++(?P<count>\d++(?:\.\d++)?)\b"
     rf"|(?P<point>{_TIME})",
     re.IGNORECASE,
 )
@@ -177,8 +187,9 @@ def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]
     """Find every time and range in `question`, in reading order, for a video of `duration_s` seconds.
 
     The parser supports clock times, spelled-out times, `between A and B`, `from A to B`, `A-B`, `after A`, `before A`,
-    `the first/last A`, `A before the end`, and `minute N`. Ranges are clipped to the video's duration. Single times are not,
-    and may be negative, so that a caller can reject them.
+    `the first/last A`, `A before the end`, and `minute N`; ranges, sides and units also in German, French, Spanish, Korean and
+    Japanese. Ranges are clipped to the video's duration. Single times are not, and may be negative, so that a caller can reject
+    them.
     """
     references = []
     for match in _REFERENCES.finditer(question):
@@ -243,6 +254,8 @@ def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
             first = f"{first} {unit[0]}"
         low, high = sorted((parse_time(first), parse_time(second)))
         word = (group["range_word"] or "between").lower()
+        # Checkpoints are asked in English.
+        word = word if word in ("between", "from", "during") else "between"
         joint = "and" if word == "between" else "to"
         return TimeReference(
             _clip_to_duration(low, high, duration_s), start, match.end(), f"{word} {low:.1f} {joint} {high:.1f} seconds"
@@ -257,10 +270,13 @@ def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
             else _clip_to_duration(max(0.0, duration_s - seconds), duration_s, duration_s)
         )
         return TimeReference(span, start, match.end(), f"{group['edge']} {seconds:.1f} seconds")
-    bound = parse_time(group["bound"])
-    is_after = group["side"].lower() in ("after", "since")
+    is_after = bool(group["after"] or group["later_bound"])
+    bound = parse_time(group["bound"] or group["later_bound"] or group["earlier_bound"])
+    side = (group["after"] or group["before"] or "").lower()
+    if side not in ("after", "since", "before", "until", "till"):
+        side = "after" if is_after else "before"
     span = _clip_to_duration(bound, max(bound, duration_s), duration_s) if is_after else _clip_to_duration(0.0, bound, duration_s)
-    return TimeReference(span, start, match.end(), f"{group['side']} {bound:.1f} seconds")
+    return TimeReference(span, start, match.end(), f"{side} {bound:.1f} seconds")
 
 
 def _clip_to_duration(start_s: float, end_s: float, duration_s: float) -> Span:

@@ -230,6 +230,8 @@ def search(
     if results.similar:
         lines.append("Without a word of the query, but perhaps similar:")
     lines += [_moment_line(moment, is_bold=False) for moment in results.similar]
+    if len(results.moments) >= limit:
+        lines.append(f"These are the best {limit:,}; --limit shows more.")
     if results.rejected:
         lines.append(
             f"{count_text(len(results.rejected), 'result')} hidden: verification did not confirm the caption (see --no-verify)."

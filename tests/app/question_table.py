@@ -80,7 +80,7 @@ TABLE = (
     # Languages and speakers.
     Row(INTERVIEW, "languages", "What languages?", "0:00:02.0 – 0:00:06.0  English is spoken, 0:19 in all: “", True),
     Row(INTERVIEW, "languages", "Welche Sprachen werden gesprochen?", "…German is spoken, 0:03 in all: “Das Wasser ", True),
-    Row(MEETING, "languages", "何語で話していますか?", "…English subtitles, 153 in all: “", True),
+    Row(MEETING, "languages", "何語で話していますか?", "…English in subtitles, 153 in all: “", True),
     Row(
         RING, "languages", "What languages are spoken?", "No language is known of anything said or written in this video: ", None
     ),
@@ -139,7 +139,7 @@ TABLE = (
     # What comes before and after something.
     Row(INTERVIEW, "after", "What happens after the pump?", "…After it:\n0:00:17.0 – ", True),
     Row(INTERVIEW, "after", "What is said after Upper Street?", "…After it:\n", True),
-    Row(INTERVIEW, "before", "What happens before Upper Street?", "Before it:\n", True),
+    Row(INTERVIEW, "before", "What happens before Upper Street?", "…\nBefore it:\n0:00:04.0 – ", True),
     Row(SLIDES, "after", "Was passiert nach Parking?", "…After it:\n0:03:00.0 – 0:04:00.0  screen text: “Item 4 - Library", True),
     Row(SLIDES, "before", "What comes before the library?", "…“Item 3 - Parking", True),
     # Everything else, and nothing at all.

@@ -106,6 +106,39 @@ def test_table_has_fifteen_kinds_and_six_languages() -> None:
     assert len({row.video for row in TABLE}) == 4
 
 
+PARAPHRASES = (
+    ("mentions", "How many times is the word “pump” said?"),
+    ("mentions", "Combien de fois le mot pump est-il prononcé ?"),
+    ("mentions", "¿Cuántas veces se dice la palabra pump?"),
+    ("summary", "Worum geht's?"),
+    ("summary", "Was ist der Inhalt des Videos?"),
+    ("summary", "Quel est le sujet de la vidéo ?"),
+    ("summary", "¿De qué habla el vídeo?"),
+    ("summary", "이 영상은 무엇에 관한 것인가요?"),
+    ("summary", "何が話されていますか？"),
+    ("summary", "Describe the video"),
+    ("summary", "What topics are covered?"),
+    ("written", "この動画には何が書いてありますか？"),
+    ("length", "영상 길이가 얼마나 돼요?"),
+    ("looks", "What is the dog doing?"),
+    ("looks", "Can you see a dog?"),
+    ("content", "How many times was the road closed last year?"),
+    ("content", "What points does the mayor make about parking?"),
+    ("content", "What is the subject of the vote on water?"),
+    ("before", "What did they say before Upper Street?"),
+    ("time", "Was passiert zwischen 3:00 und 3:20?"),
+    ("time", "Que se passe-t-il après 0:40 ?"),
+    ("time", "3:00부터 3:20까지 뭐라고 해요?"),
+    ("time", "3分20秒に何が映っていますか?"),
+)
+"""Questions in other words than those that the kinds were written for; a review asked them."""
+
+
+@pytest.mark.parametrize(("kind", "text"), PARAPHRASES)
+def test_question_in_other_words_has_its_kind(kind: str, text: str) -> None:
+    assert parse_question(Question(text, duration_s=3600.0), duration_s=3600.0).kind == kind
+
+
 def test_library_is_asked_without_a_topic(app: Longview, videos: dict[str, VideoEntry]) -> None:
     answer = app.ask([], "List all prices.").result()
     assert {citation.video_id for citation in answer.citations} == {videos[name].video_id for name in (INTERVIEW, SLIDES)}
@@ -117,6 +150,10 @@ def test_library_is_asked_without_a_topic(app: Longview, videos: dict[str, Video
 @pytest.mark.parametrize("question", ["the of a", "What is it?", "그것은 무엇인가요?"])
 def test_library_is_not_searched_for_stop_words(app: Longview, videos: dict[str, VideoEntry], question: str) -> None:
     assert app.ask([], question).result().text.startswith("The question names nothing that could be looked for; ")
+
+
+def test_library_of_several_videos_is_not_asked_about_a_time(app: Longview, videos: dict[str, VideoEntry]) -> None:
+    assert app.ask([], "What is said at 0:20?").result().text.startswith("Every video has that time; ")
 
 
 def test_answer_about_an_unfinished_video_says_how_far_it_is_known(app: Longview, tmp_path: Path) -> None:

@@ -57,13 +57,15 @@ def test_a_cleared_conversation_comes_back_before_what_was_asked_since(library: 
     assert not database_problems(library.folder)
 
 
-def test_a_second_clearing_replaces_the_first(library: Library) -> None:
+def test_clearings_are_undone_one_after_another(library: Library) -> None:
     cleared = library.cleared_conversations
     cleared.clear(VIDEO)
     ask(library, VIDEO, "third")
     cleared.clear(VIDEO)
     cleared.undo(VIDEO)
-    assert questions(library) == ["third"]
+    assert questions(library) == ["third"] and cleared.count(VIDEO) == 2
+    cleared.undo(VIDEO)
+    assert questions(library) == ["first", "second", "third"] and cleared.count(VIDEO) == 0
 
 
 def test_after_a_day_nothing_comes_back_and_all_is_deleted(library: Library) -> None:

@@ -173,3 +173,29 @@ def test_times_are_found_in_linear_time(unit: str) -> None:
 def test_minus_before_a_time_is_no_hyphen(question: str, minus: bool) -> None:
     (reference,) = find_times(question, duration_s=60)
     assert (reference.span.start_s < 0) == minus
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("zwischen 3:00 und 3:20", Span(180, 200)),
+        ("von 3:00 bis 3:20", Span(180, 200)),
+        ("entre 3:00 et 3:20", Span(180, 200)),
+        ("de 3:00 a 3:20", Span(180, 200)),
+        ("3:00부터 3:20까지", Span(180, 200)),
+        ("3:00から3:20まで", Span(180, 200)),
+        ("nach 0:40", Span(40, 900)),
+        ("avant 0:40", Span(0, 40)),
+        ("después de 0:40", Span(40, 900)),
+        ("0:40 이후에", Span(40, 900)),
+        ("0:40の前に", Span(0, 40)),
+        ("bei 5 Minuten 20 Sekunden", Span(320, 320)),
+        ("en el minuto 5", Span(300, 300)),
+        ("3분 20초에", Span(200, 200)),
+        ("3分20秒に", Span(200, 200)),
+    ],
+)
+def test_times_in_other_languages(text: str, span: Span) -> None:
+    (reference,) = find_times(text, duration_s=900.0)
+    assert reference.span == span
+    assert reference.in_seconds.isascii()
