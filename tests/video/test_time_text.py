@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longview.video.time_text import find_times, format_time, parse_time
+from longview.video.timeline import Span
 
 
 @pytest.mark.parametrize(
