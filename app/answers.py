@@ -87,6 +87,10 @@ class _PartAnswer:
     thoughts: str = ""
 
 
+class _QuotedText(TextDelta):
+    """The text of an answer from quotes, which is one piece."""
+
+
 @dataclass(frozen=True)
 class VideoPart:
     """One video that an answer is about."""
@@ -285,7 +289,7 @@ class Answers:
         quotes = self._quotes.answer(part.entry, question, restrict_to=part.restrict_to, progress=progress)
         total_s = time.perf_counter() - start
         if part.is_given or quotes.found is not False:
-            yield TextDelta(quotes.text)
+            yield _QuotedText(quotes.text)
         progress.update(1.0)
         return _PartAnswer(quotes.text, quotes.citations, PROVENANCE, total_s, total_s, Coverage(0.0, 0, 0.0), quotes)
 
@@ -359,7 +363,8 @@ def _labelled(
     prefix, begin = label, len(texts)
     while True:
         try:
-            piece = _joined(prefix, next(events).text)
+            event = next(events)
+            piece = _joined(prefix, event.text) if isinstance(event, _QuotedText) else prefix + event.text
         except StopIteration as end:
             answer: _PartAnswer = end.value
             if len(texts) > begin:
