@@ -61,7 +61,8 @@ class MomentQuotes:
         spoken = [item for item in sentences if is_windowed(item.source)]
         if span.duration_s == 0 and not spoken:
             # A pause for breath is no silence.
-            spoken = [item for item in self._sentences_at(_widened(span, BREATH_S)) if is_windowed(item.source)]
+            near = _widened(span, BREATH_S)
+            spoken = [item for item in self._sentences_around(near) if is_windowed(item.source) and item.span.overlap_s(near) > 0]
         shown = [item for item in sentences if not is_windowed(item.source)]
         parts = {
             "said": self._said(span, group_screens(spoken), coverage),
@@ -82,9 +83,11 @@ class MomentQuotes:
         others = [item for item in group_screens(found) if item.text != quote.text]
         return others[:NEIGHBOURS] if is_after else others[-NEIGHBOURS:]
 
+    def _sentences_around(self, span: Span) -> Sequence[Sentence]:
+        return sentences_of(self._segments(_widened(span, SENTENCE_MARGIN_S)))
+
     def _sentences_at(self, span: Span) -> list[Sentence]:
-        near = Span(max(0.0, span.start_s - SENTENCE_MARGIN_S), span.end_s + SENTENCE_MARGIN_S)
-        sentences = sentences_of(self._segments(near))
+        sentences = self._sentences_around(span)
         if span.duration_s == 0:
             return [item for item in sentences if item.span.contains(span.start_s)]
         # A slide that ends when a minute begins is not shown in that minute.

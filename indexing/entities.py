@@ -19,6 +19,8 @@ EntityKind = Literal["prices", "dates", "names", "numbers", "emails", "web", "ph
 _DATE_LOCALES = ("en", "de", "fr", "es", "it", "pt", "nl")
 """Languages whose names of months and weekdays are recognised; Chinese, Japanese and Korean dates have signs of their own."""
 MIN_PHONE_DIGITS = 7
+MAX_LABELLED_WORDS = 4
+"""Maximum number of words of a name after a colon in a heading."""
 _AMOUNT = r"\d++(?:[.,’']\d++|[\u00a0\u202f]\d{3})*+"
 _NUMBER_WORDS = (
     r"(?:(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|"
@@ -41,7 +43,7 @@ _CURRENCY = (
 _PRICE = re.compile(
     rf"(?<![\w.,])(?:US|CA|AU|NZ|HK|A|C)?[$€£¥₩₹₽₺]\s?{_AMOUNT}(?:\s?(?:k|m|bn|thousand|million|billion|Mio|Mrd)(?![^\W_]))?"
     rf"|(?<![\w.,]){_AMOUNT}(?:\s(?:hundred|thousand|million|billion|tausend|millionen|mille|millions|mil|millones)(?: de)?)?"
-    rf"\s?-?(?:[$€£¥₩₹₽₺]|{_CURRENCY})"
+    rf"\s?-?(?:[$€£¥₩₹₽₺]|{_CURRENCY})(?: (?:and |und |et |y )?\d{{1,2}} (?:cents?|centimes|céntimos|pence|rappen)(?![^\W_]))?"
     rf"|{_SPELLED}(?: de)? {_CURRENCY}"
     rf"|(?<![\d.,]){_CJK_AMOUNT}(?<=[\d일이삼사오육칠팔구십백천만억조一二三四五六七八九十百千万億兆])\s?"
     r"(?:달러|유로|원|엔|ドル|ユーロ|円|ウォン|美元|欧元|元)",
@@ -230,7 +232,10 @@ def _capitalised(sentence: Sentence) -> Iterator[tuple[str, bool]]:
     text = sentence.text
     words = list(_WORD.finditer(text))
     if len(words) > 1 and not any(match[0].islower() and match[0] not in STOP_WORDS | _NAME_LINKS for match in words):
-        # In a heading, each word has a capital letter.
+        # In a heading, each word has a capital letter. What follows a colon is mostly a name: "Chair: Margaret Holloway".
+        _, colon, rest = text.rpartition(": ")
+        if colon and 1 < len(rest.split()) <= MAX_LABELLED_WORDS and all(map(_is_name_word, rest.split())):
+            yield rest, True
         return
     index = 0
     while index < len(words):
@@ -250,7 +255,11 @@ def _capitalised(sentence: Sentence) -> Iterator[tuple[str, bool]]:
             run, begins = run[1:], False
         name = text[run[0].start() : run[-1].end()].removesuffix("'s").removesuffix("’s")
         lowered = name.lower()
-        if lowered in _NO_NAMES | weekdays | _language_names() or (lowered in months and not begins):
+        if (
+            lowered.removesuffix("s") in weekdays
+            or lowered in _NO_NAMES | weekdays | _language_names()
+            or (lowered in months and not begins)
+        ):
             continue
         if sentence.language == "de" and (len(run) == 1 or begins):
             # All nouns have a capital letter, so that the first word of a sentence and a noun look like a name.

@@ -20,6 +20,7 @@ NEEDS_SIGHT = "…This would need a checkpoint that sees; the command longview m
 TABLE = (
     # What is asked about a time.
     Row(INTERVIEW, "time", "What is said at 0:03?", "Said at 0:00:03.0:\n0:00:02.0 – ", True),
+    Row(INTERVIEW, "time", "What is said at 0:11?", "Said at 0:00:11.0:\n0:00:12.0 – ", True),
     Row(INTERVIEW, "time", "What is said at 1:10?", "Nothing is said between 0:01:04.0 and 0:01:16.0.\n", False),
     Row(INTERVIEW, "time", "Was wird bei 1:10 gesagt?", "…Before it: “Nobody has to guess.”\n0:01:16.0 – ", False),
     Row(INTERVIEW, "time", "1:10에 뭐라고 말해요?", "…After it: “Das Wasser kostet vierzig Euro.”", False),
