@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SourceTexts:
-    """Texts about the segments of a source, equal to those of its class in `longview.app.sources`."""
+    """Texts about the segments of a source."""
 
     segment_noun: str
+    """What one of its segments is called."""
     empty_text: str
+    """What is said of a video in which it found nothing."""
 
 
 SOURCE_TEXTS = {

@@ -120,10 +120,6 @@ class EvidenceSource(Protocol):
     """Name of the source and of its track."""
     stage: ClassVar[str]
     """Name of its stage in the progress."""
-    segment_noun: ClassVar[str]
-    """What one of its segments is called."""
-    empty_text: ClassVar[str]
-    """What is said of a video in which it found nothing."""
 
     def decide(self, job: SourceJob, progress: Progress = NO_PROGRESS) -> Decision:
         """Decide whether the source is run. It must not read the whole file, and must not load weights.

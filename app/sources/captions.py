@@ -50,8 +50,6 @@ class CaptionSource:
 
     name: ClassVar[str] = "captions"
     stage: ClassVar[str] = "Captioning"
-    segment_noun: ClassVar[str] = "event"
-    empty_text: ClassVar[str] = "no events detected"
 
     def __init__(self, library: Library, runtime: Runtime) -> None:
         self._library, self._runtime = library, runtime

@@ -52,8 +52,6 @@ class ScreenTextSource:
 
     name: ClassVar[str] = "screen_text"
     stage: ClassVar[str] = "Reading text on screen"
-    segment_noun: ClassVar[str] = "line"
-    empty_text: ClassVar[str] = "no text on screen"
 
     def __init__(self, library: Library, runtime: Runtime) -> None:
         self._library, self._decoder, self._runtime = library, runtime.decoder, runtime

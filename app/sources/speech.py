@@ -61,8 +61,6 @@ class SpeechSource:
 
     name: ClassVar[str] = "speech"
     stage: ClassVar[str] = "Recognising speech"
-    segment_noun: ClassVar[str] = "segment"
-    empty_text: ClassVar[str] = "no speech"
 
     def __init__(self, library: Library, runtime: Runtime) -> None:
         self._library, self._decoder, self._runtime = library, runtime.decoder, runtime

@@ -48,8 +48,6 @@ class SubtitleSource:
 
     name: ClassVar[str] = "subtitles"
     stage: ClassVar[str] = "Reading subtitles"
-    segment_noun: ClassVar[str] = "segment"
-    empty_text: ClassVar[str] = "no subtitles"
 
     def __init__(self, library: Library, runtime: Runtime) -> None:
         self._library, self._decoder = library, runtime.decoder
