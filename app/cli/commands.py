@@ -154,7 +154,7 @@ def ask(
     if question is not None:
         document, text = _answer(context, entries, question)
         context.print_result(document, text)
-        if not document.quoted:
+        if document.provenance and not document.quoted:
             context.print_notice()
         return
     documents: list[schemas.AskDocument | schemas.FailedAnswerOut] = []
@@ -166,7 +166,7 @@ def ask(
                 # Quotes are data, and no words of the model.
                 history += [] if answer.quoted else [ChatTurn(line, answer.answer)]
                 documents.append(answer)
-                if not answer.quoted:
+                if answer.provenance and not answer.quoted:
                     context.print_notice()
             except EXPECTED_ERRORS as error:
                 if isinstance(error, OutputFailed):
