@@ -29,6 +29,8 @@ MIN_PLACE_S, MAX_PLACES = 12.0, 8
 """Minimum time between two places whose pictures are examined, in seconds, and their maximum number."""
 PLACE_FRAMES = 3
 """Number of frames at each place, a second apart."""
+AFTER_KEY_FRAME_S = 1.0
+"""Time from a key frame to the first frame that is examined, in seconds."""
 READ_PLACES = 3
 """Number of places at which the lines of text are counted."""
 
@@ -108,7 +110,10 @@ class MediaLook:
         lines: list[int] = []
         times_s: list[float] = []
         for place_s in self._places():
-            moments_s = [place_s + second for second in range(PLACE_FRAMES) if place_s + second < self._span.end_s]
+            # Encoders put key frames where the picture changes: what follows just then would make each film look busy.
+            start_s = place_s + AFTER_KEY_FRAME_S
+            start_s = start_s if start_s + PLACE_FRAMES <= self._span.end_s else place_s
+            moments_s = [start_s + second for second in range(PLACE_FRAMES) if start_s + second < self._span.end_s]
             try:
                 decoded = list(self._decoder.frames_played_at(self._video, moments_s, height, width, progress=self._progress))
             except VideoError as error:
