@@ -240,8 +240,8 @@ class Answers:
                     self._runtime, lambda: self._answer_video(part, question, history, reading)
                 )
                 file.check(progress)
-        except (OutOfDistribution, VideoGone) as error:
-            # Quotes need no file.
+        except (OutOfDistribution, VideoGone, VideoError) as error:
+            # Quotes need no file, and frames of a damaged one may not be decodable where its words are known.
             if not (has_words(entry) if isinstance(error, VideoGone) else has_word_tracks(entry)):
                 raise
             return (yield from self._quote(part, question, progress))

@@ -122,6 +122,8 @@ class MomentQuotes:
         part.quotes.extend(standing[:MAX_LISTED])
         if not part.quotes and coverage.frames_read:
             part.lines.append(f"Nothing is written on the screen {_when(span)}.")
+        elif not part.quotes and self._entry.has_frames:
+            part.lines.append(f"What is written on the screen {_when(span)} is not known: {coverage}.")
         return _Part(part.lines, part.quotes, is_found=bool(part.quotes), is_known=bool(coverage.frames_read))
 
     def _nearest(self, time_s: float, *, is_after: bool, count: int, is_spoken: bool = False) -> list[Sentence]:

@@ -149,7 +149,7 @@ class OverviewQuotes:
 
     def length(self) -> QuoteAnswer:
         """Tell the length of the video."""
-        return self._answer(f"It is {format_clock(self._entry.duration_s)} long.", [], found=True)
+        return self._answer(f"It is {format_clock(round(self._entry.duration_s))} long.", [], found=True)
 
     def _screens(self) -> tuple[list[str], list[Quote]]:
         """Return the lines on screen as text and as quotes. What is shown again is quoted once."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from longview.app.damage import damage_of
 from longview.app.reports import count_text
 from longview.indexing.library import VideoEntry
 from longview.video.time_text import format_clock, format_time
@@ -105,6 +106,8 @@ def unfinished_clauses(entry: VideoEntry) -> list[str]:
 
 def _gaps(entry: VideoEntry) -> list[str]:
     gaps = unfinished_clauses(entry)
+    if damage := damage_of(entry):
+        gaps.append(damage.text)
     if entry.has_frames and entry.track("screen_text") is None:
         gaps.append("the text on screen was not read")
     if entry.track("speech") is None and entry.track("subtitles") is None and entry.facts.get("has_audio"):

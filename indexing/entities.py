@@ -58,6 +58,12 @@ _DAY_MONTH = re.compile(
     r"(?<![\w.,:])(?P<day>\d{1,2})(?:st|nd|rd|th|\.|er|º|°)?[ \u00a0](?:of |de |d[’'])?(?P<month>[^\W\d_]{3,12})\.?"
     r"(?:,?[ \u00a0](?:de |del )?(?P<year>\d{4})(?!\w))?"
 )
+_SPELLED_DAY = re.compile(
+    r"(?<![^\W_])(?:twenty[ -]|thirty[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|"
+    r"thirteenth|fourteenth|fifteenth|sixteenth|seventeenth|eighteenth|nineteenth|twentieth|thirtieth)"
+    r" of (?P<month>[^\W\d_]{3,12})",
+    re.IGNORECASE,
+)
 _MONTH_DAY = re.compile(
     r"(?<![^\W_])(?P<month>[^\W\d_]{3,12})\.?[ \u00a0](?P<day>\d{1,2})(?:st|nd|rd|th)?(?![\w:]|[.,]\d)(?:,?[ \u00a0]"
     r"(?P<year>\d{4})(?!\w))?"
@@ -158,7 +164,7 @@ def _dates(text: str) -> Iterator[str]:
         if not any(start < match.end() and match.start() < end for start, end in spans):
             spans.append(match.span())
 
-    for pattern in (_DAY_MONTH, _MONTH_DAY, _MONTH_YEAR):
+    for pattern in (_DAY_MONTH, _SPELLED_DAY, _MONTH_DAY, _MONTH_YEAR):
         for match in pattern.finditer(text):
             day = match.groupdict().get("day")
             if match["month"].lower() in months and (day is None or 1 <= int(day) <= 31):

@@ -41,6 +41,8 @@ MAX_MISSING_NAMES = 2
 MAX_QUOTE_SENTENCES = 3
 MAX_QUOTE_CHARACTERS = 320
 """Maximum size of a quote of several sentences, in characters."""
+MIN_STANDING_S, MAX_LENGTH_RATIO = 60.0, 4.0
+"""Minimum time of a line on screen that is left out of a slide, in seconds, and as a multiple of that of the shortest line."""
 CONTEXT_S = 10.0
 """Time before and after a passage in which its first and last sentence may begin and end, in seconds."""
 _QUESTION_WORDS = """
@@ -262,6 +264,9 @@ def _best_quote(
 
 def screen_quote(lines: Sequence[Sentence]) -> Quote:
     """Return lines that appear together as one quote, from top to bottom as far as they are stored in that order."""
+    shortest_s = min(line.span.duration_s for line in lines)
+    # A line that stays for the whole video, such as the name of a channel, is no part of the slide that it begins with.
+    lines = [line for line in lines if line.span.duration_s <= max(MIN_STANDING_S, MAX_LENGTH_RATIO * shortest_s)]
     span = Span(min(line.span.start_s for line in lines), max(line.span.end_s for line in lines))
     return Quote(span, " / ".join(line.text for line in lines), lines[0].source, lines[0].language)
 

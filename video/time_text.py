@@ -97,8 +97,8 @@ _REFERENCES = re.compile(
     # A range, whose first time may have no unit of its own: "between 12 and 20 seconds", "from 1 to 2 minutes".
     rf"(?:(?P<range_word>\bbetween|\bfrom|\bduring|\bzwischen|\bvon|\bentre|\bde|\bdesde)\s*+)?"
     rf"(?P<first>{_TIME}|(?<![\w.:]){_NUMBER}(?!\s*+{_UNIT}))"
-    rf"\s*+(?P<joint>and|to|until|till|through|und|bis|et|à|jusqu['’]à|y|a|hasta|부터|에서|から|-|–|—)\s*+(?P<second>{_TIME})"
-    r"(?:\s*+(?:까지|まで))?"
+    rf"\s*+(?P<joint>and|to|until|till|through|und|bis|et|à|jusqu['’]à|y|a|hasta|부터|에서|와|과|から|と|-|–|—)\s*+(?P<second>{_TIME})"
+    r"(?:\s*+(?:까지|まで|の間|사이))?"
     # A range without units, unless a word follows that the numbers could count: "between 12 and 20?".
     r"|\b(?P<bare_word>between|from)\s++(?P<bare_first>\d++(?:\.\d++)?)\s*+(?:and|to|-|–)\s*+(?P<bare_second>\d++(?:\.\d++)?)"
     r"(?=\s*+(?:[?!.,]|$))"
@@ -246,6 +246,9 @@ def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
         )
     if group["second"]:
         second = group["second"]
+        if not group["range_word"] and (seconds := _seconds(f"{group['first']} and {second}")) is not None:
+            # "2 minutes and 12 seconds" is one time.
+            return TimeReference(Span(seconds, seconds), start, match.end(), "{} seconds")
         unit = _LAST_UNIT.search(second)
         first = group["first"]
         if _ONE_NUMBER.fullmatch(first):

@@ -227,8 +227,10 @@ def search(
     video_id = resolve_video(context, video).video_id if video else None
     results = context.follow(context.app.search(query, limit=limit, video=video_id))
     lines = [_moment_line(moment, is_bold=sys.stdout.isatty()) for moment in results.with_words]
-    if results.similar:
+    if results.similar and results.with_words:
         lines.append("Without a word of the query, but perhaps similar:")
+    elif results.similar:
+        lines.append(f"No moment has a word of “{printable(query)}” that is searched for. Perhaps similar:")
     lines += [_moment_line(moment, is_bold=False) for moment in results.similar]
     if len(results.moments) >= limit:
         lines.append(f"These are the best {limit:,}; --limit shows more.")

@@ -23,6 +23,7 @@ def said(*texts: str, language: str = "en") -> list[Sentence]:
         ("prices", "ja", "値段は3000円で、送料は五百円です。", ["3000円", "五百円"]),
         ("prices", "en", "Bus 80 leaves at 11:30 from stop 7.", []),
         ("dates", "en", "We met on July 1, on 12 May 2024, in 1780 and on Monday.", ["July 1", "12 May 2024", "1780", "Monday"]),
+        ("dates", "en", "The first trip is on the first of June.", ["first of June"]),
         ("dates", "de", "Am 3. Mai 2024 und am 01.07.2025.", ["3. Mai 2024", "01.07.2025"]),
         ("dates", "es", "El 3 de mayo de 2024 o el lunes.", ["3 de mayo de 2024", "lunes"]),
         ("dates", "ja", "2024年5月3日の金曜日です。", ["2024年5月3日", "金曜日"]),

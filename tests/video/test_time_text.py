@@ -194,6 +194,9 @@ def test_minus_before_a_time_is_no_hyphen(question: str, minus: bool) -> None:
         ("en el minuto 5", Span(300, 300)),
         ("3분 20초에", Span(200, 200)),
         ("3分20秒に", Span(200, 200)),
+        ("2:00と2:30の間", Span(120, 150)),
+        ("at 2 minutes and 12 seconds", Span(132, 132)),
+        ("one minute and 12 seconds", Span(72, 72)),
     ],
 )
 def test_times_in_other_languages(text: str, span: Span) -> None:
