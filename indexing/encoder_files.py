@@ -23,7 +23,7 @@ MIN_UNPACKED_ROWS = 64
 """Number of rows that are unpacked beyond those that are needed."""
 MAX_CHARACTERS_WITHOUT_PREFIXES = 30_000
 """Number of characters after which the table of beginnings is made: by then it would have saved the time that it takes."""
-_PIECE = re.compile(rb"\n.\n.([^\x15]*+)\x15(.{4})(?:\x18.)?+", re.DOTALL)
+_PIECE = re.compile(rb"\n.\n.([^\x15]{0,250}+)\x15(.{4})(?:\x18.)?+", re.DOTALL)
 """A piece in the file of the tokenizer (protobuf, `SentencePiece` of sentencepiece_model.proto): its text and its score. No text
 has the byte 0x15."""
 _AFTER_PIECES = b"\x12\x8b\x01\x18\x01"
