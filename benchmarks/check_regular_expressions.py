@@ -41,7 +41,7 @@ REPETITIONS = 3
 STEMS = (
     "a", " ", "\t", "\n", "\r", "\r\n", "1", "1:", "1,", "1.", "1 ", ". ", "!", "<", "<1:", "<c ", "<think>", "</think>", "{\\",
     "[", "![](", "(", '"', '\\"', '."', "- ", "-", "*", "_", "```", "<|", "&#", "@", "http://", "half a ", "5 - ", "1 hour ",
-    "Ab Cd", "あ", "。」", "언제말", "いつ話", "event happens ", "exceed ",
+    "Ab Cd", "あ", "。」", "언제말", "いつ話", "event happens ", "exceed ", "dos mil ", "point x ",
 )  # fmt: skip
 """Texts that are repeated up to the length. Expressions have loops on characters, numbers, words, marks and tags."""
 BEGINNINGS = (
