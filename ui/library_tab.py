@@ -1,6 +1,7 @@
 """The tab that lists the library, and adds and removes videos."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -125,7 +126,10 @@ def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]
     The last update is the placeholder of the search: a query that finds the selected video.
     """
     entries = app.videos()
-    choices = [(f"{entry.title} ({entry.video_id})", entry.video_id) for entry in entries]
+    counts = Counter(entry.title for entry in entries)
+    # Only videos of one title need their ids to be told apart.
+    labels = [entry.title if counts[entry.title] == 1 else f"{entry.title} ({entry.video_id})" for entry in entries]
+    choices = [(label, entry.video_id) for label, entry in zip(labels, entries, strict=True)]
     outdated_ids = frozenset(entry.video_id for entry in entries if app.caption_offer(entry))
     return [
         gr.update(choices=choices, value=selected_video.video_id if selected_video else None),
