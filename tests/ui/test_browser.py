@@ -378,7 +378,6 @@ def test_cleared_conversation_stays_cleared_until_that_is_undone(page: Page) -> 
     page.get_by_role("button", name="Undo clearing").click()
     expect(page.get_by_text("When does the yellow star appear?").first).to_be_visible()
     expect(page.get_by_text("How many events are in the video?").first).to_be_visible()
-    expect(page.get_by_role("button", name="Undo clearing")).to_have_count(0)
     page.reload()
     expect(page.get_by_text("When does the yellow star appear?").first).to_be_visible()
 

@@ -140,7 +140,7 @@ def test_indexing_gives_no_captions_and_logs_the_reason(app: Longview, ood_path:
 
 def test_locate_and_ask_are_declined(app: Longview, ood_path: Path) -> None:
     entry = app.index(ood_path, CAPTIONS_ONLY).result().entry
-    with pytest.raises(OutOfDistribution, match="coloured shapes"):
+    with pytest.raises(OutOfDistribution, match="unlike anything the checkpoint was trained on"):
         app.locate(entry, "red circle").result()
     for question in ("What happens at 2 seconds?", "When does the red circle appear?", "What happens between 2 and 8 seconds?"):
         with pytest.raises(OutOfDistribution):
