@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from longview.app.quote_questions import Aspect
-from longview.app.quote_text import NO_SOUND, SIGHT_HINT, QuoteAnswer, cite, group_screens, quote_line
+from longview.app.quote_text import NO_SOUND, SIGHT_HINT, QuoteAnswer, cite, group_screens, quote_line, said_once
 from longview.app.words_coverage import WordsCoverage, has_sound, words_coverage
 from longview.indexing.library import Library, VideoEntry
 from longview.indexing.passages import is_screen, is_windowed
@@ -146,10 +146,7 @@ class MomentQuotes:
         return found
 
     def _segments(self, within: Span) -> list[Segment]:
-        stored = [item.segment for item in self._library.tracks.segments(self._entry.video_id, within=within)]
-        spoken = {item.language for item in stored if item.source == "speech"}
-        # Subtitles in the spoken language say the same once more.
-        return [item for item in stored if item.source != "subtitles" or item.language not in spoken]
+        return said_once([item.segment for item in self._library.tracks.segments(self._entry.video_id, within=within)])
 
     def _is_standing(self, sentence: Sentence) -> bool:
         return is_screen(sentence.source) and is_standing(sentence.span, self._entry.duration_s)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from longview.app.quote_moments import is_standing
-from longview.app.quote_text import NO_SOUND, SIGHT_HINT, QuoteAnswer, absence_text, cite, group_screens, quote_line
+from longview.app.quote_text import NO_SOUND, SIGHT_HINT, QuoteAnswer, absence_text, cite, group_screens, quote_line, said_once
 from longview.app.reports import count_text, source_label
 from longview.app.words_coverage import WORD_SOURCES, has_sound, words_coverage
 from longview.indexing.entities import EntityKind, find_entities
@@ -167,10 +167,7 @@ class OverviewQuotes:
 
     def _segments(self, sources: Sequence[str]) -> list[Segment]:
         stored = self._library.tracks.segments(self._entry.video_id, within=self._within)
-        segments = [item.segment for item in stored if item.segment.source in sources]
-        spoken = {item.language for item in segments if item.source == "speech"}
-        # Subtitles in the spoken language say the same once more.
-        return [item for item in segments if item.source != "subtitles" or item.language not in spoken]
+        return said_once([item.segment for item in stored if item.segment.source in sources])
 
     def _answer(self, text: str, quotes: Sequence[Quote], *, found: bool | None, hint: str = "") -> QuoteAnswer:
         return QuoteAnswer(text, cite(self._entry, quotes), found, None, self._coverage, hint)

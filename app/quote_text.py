@@ -11,7 +11,7 @@ from longview.indexing.passages import is_screen
 from longview.indexing.quotes import Quote, screen_quote
 from longview.indexing.sentences import Sentence
 from longview.video.time_text import format_time
-from longview.video.timeline import Span
+from longview.video.timeline import Segment, Span
 
 SIGHT_HINT = "This would need a checkpoint that sees; the command longview models names one for this machine."
 """Hint below an answer about what the pictures show, which words do not tell."""
@@ -61,6 +61,12 @@ def absence_text(what: str, within: Span | None, coverage: WordsCoverage) -> str
 def cite(entry: VideoEntry, quotes: Sequence[Quote]) -> tuple[Citation, ...]:
     """Return quotes as citations of a video."""
     return tuple(Citation(entry.video_id, quote.span, quote.source, quote.text) for quote in quotes)
+
+
+def said_once(segments: Sequence[Segment]) -> list[Segment]:
+    """Return segments without subtitles in a spoken language, which say the same once more."""
+    spoken = {segment.language for segment in segments if segment.source == "speech"}
+    return [segment for segment in segments if segment.source != "subtitles" or segment.language not in spoken]
 
 
 def group_screens(sentences: Sequence[Sentence]) -> list[Quote]:

@@ -7,7 +7,7 @@ from longview.indexing.library import VideoEntry
 from longview.indexing.tracks import Track
 from longview.video.time_text import format_spans, format_time
 
-WORD_SOURCES = ("speech", "subtitles")
+SPOKEN_SOURCES = ("speech", "subtitles")
 
 
 def picture_text(entry: VideoEntry) -> str:
@@ -47,7 +47,7 @@ def next_steps(entry: VideoEntry, *, is_missing: bool, is_unfinished: bool) -> t
         steps.append("`longview relink FOLDER` finds the file again if it was moved.")
     if not is_unfinished and any(track.status in ("incomplete", "failed") for track in entry.tracks) and not is_missing:
         steps.append(f"`longview index {shlex.quote(str(entry.path))}` goes on where it stopped.")
-    if any((track := entry.track(source)) and track.segment_count for source in WORD_SOURCES):
+    if any((track := entry.track(source)) and track.segment_count for source in SPOKEN_SOURCES):
         steps.append(f"`longview transcript {entry.video_id}` prints what is said.")
     if entry.has_segments:
         steps.append(f'`longview ask {entry.video_id} "…"` answers a question about it.')

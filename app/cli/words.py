@@ -14,6 +14,7 @@ from longview.app.cli.params import End, Start, VideoArgument, parse_seconds, re
 from longview.app.errors import BadRequest
 from longview.app.ranges import check_range
 from longview.app.reports import count_text
+from longview.app.video_facts import SPOKEN_SOURCES
 from longview.video.time_text import format_time
 from longview.video.timeline import Span
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WORD_SOURCES = ("speech", "subtitles")
 MAX_SHOWN_PASSAGES, MAX_SHOWN_CHARACTERS = 5, 100
 """Maximum number of passages that do not fit, and of characters of each, that are shown to people."""
 
@@ -41,7 +41,7 @@ def transcript(
 
     Example: longview transcript 3f2a --start 10:00 --end 12:00
     """
-    if source is not None and source not in WORD_SOURCES:
+    if source is not None and source not in SPOKEN_SOURCES:
         raise BadRequest(f"There is no transcript of the source {source!r}; choose speech or subtitles.")
     start_s, end_s = parse_seconds(start), parse_seconds(end)
     check_range(start_s, end_s)
@@ -49,7 +49,7 @@ def transcript(
     sources = [source] if source else _sources_of(entry)
     within = Span(start_s or 0.0, max(start_s or 0.0, _end_s(entry) if end_s is None else end_s))
     segments = [item for name in sources for item in context.app.segments(entry, name, within=within)]
-    tracks = [track for track in entry.tracks if track.source in WORD_SOURCES]
+    tracks = [track for track in entry.tracks if track.source in SPOKEN_SOURCES]
     for track in tracks:
         if track.source in sources and track.status in ("incomplete", "failed"):
             log.warning("The %s is complete up to %s only; `longview index` goes on.", track.source, format_time(track.done_s))
@@ -70,7 +70,7 @@ def _end_s(entry: "VideoEntry") -> float:
 
 def _sources_of(entry: "VideoEntry") -> list[str]:
     """Return the source of the transcript: speech, whose words have times, else subtitles."""
-    return next(([name] for name in WORD_SOURCES if (track := entry.track(name)) and track.segment_count), [])
+    return next(([name] for name in SPOKEN_SOURCES if (track := entry.track(name)) and track.segment_count), [])
 
 
 def _empty_text(entry: "VideoEntry", within: Span) -> str:
