@@ -27,12 +27,12 @@ bench: $(VENV)/.dev-ready
 # For those with a GPU: it writes check-gpu.md, to attach to an issue. More shapes: make check-gpu SHAPES=Qwen3-VL-2B,Qwen3-VL-8B
 SHAPES ?= Qwen3-VL-2B
 check-gpu: $(VENV)/.dev-ready
-	$(BIN)/python -m benchmarks.check_gpu --shapes $(SHAPES)
+	$(BIN)/python -m benchmarks.hardware.check_gpu --shapes $(SHAPES)
 
 # For those with a GPU and a checkpoint: make check-real MODEL=Qwen/Qwen3-VL-8B-Instruct; it writes check-real.md
 MODEL ?= auto
 check-real: $(VENV)/.dev-ready
-	$(BIN)/python -m benchmarks.check_real --model $(MODEL)
+	$(BIN)/python -m benchmarks.hardware.check_real --model $(MODEL)
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .

@@ -7,55 +7,55 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longview.app.errors import BadRequest
-from longview.app.file_names import is_file_name
-from longview.app.lazy import LazyPart, lazy_names
-from longview.app.reports import source_label
-from longview.app.runtime import Runtime
+from longview.app.files.file_names import is_file_name
+from longview.app.files.video_names import checked_title, is_same_title, with_id
+from longview.app.runtime.runtime import Runtime
 from longview.app.settings import Settings
 from longview.app.streams import Done, Stream
-from longview.app.video_names import checked_title, is_same_title, with_id
+from longview.app.text.contents import source_label
+from longview.core.lazy import LazyPart, lazy_names
+from longview.core.progress import Cancelled, Progress, ProgressReport
+from longview.core.time_text import TimeReference, find_times, format_time, parse_time
+from longview.core.timeline import Event, Segment, Span
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
-from longview.indexing.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, VideoEntry, VideoName
-from longview.indexing.track import VIDEO_ID, TrackVersion
-from longview.indexing.tracks import Track
+from longview.indexing.records.track import VIDEO_ID, TrackVersion
+from longview.indexing.sqlite.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, VideoEntry, VideoName
+from longview.indexing.sqlite.tracks.tracks import Track
 from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult, TextDelta
-from longview.video.progress import Cancelled, Progress, ProgressReport
-from longview.video.time_text import TimeReference, find_times, format_time, parse_time
-from longview.video.timeline import Event, Segment, Span
 
 if TYPE_CHECKING:
-    from longview.app.answers import Answer, Answers
-    from longview.app.caption_offer import CaptionOffer
-    from longview.app.chapters import ChapterFinder, Chapters
-    from longview.app.checks import Checks
-    from longview.app.indexer import Indexer, IndexOptions, IndexResult
-    from longview.app.job_runner import JobRunner
-    from longview.app.locator import Location, Locator
-    from longview.app.media import MediaStore
-    from longview.app.removal import Removal
-    from longview.app.retriever import Retriever, SearchResults
-    from longview.app.sources import Decision
-    from longview.app.storage import VideoBytes
-    from longview.app.subtitle_import import SubtitleImport
+    from longview.app.files.disk_usage import VideoBytes
+    from longview.app.files.media import MediaStore
+    from longview.app.files.removal import Removal
+    from longview.app.ingest.indexer import Indexer, IndexOptions, IndexResult
+    from longview.app.ingest.sources import Decision
+    from longview.app.ingest.subtitle_import import SubtitleImport
+    from longview.app.jobs.runner import JobRunner
+    from longview.app.qa.answers import Answer, Answers
+    from longview.app.qa.chapters import ChapterFinder, Chapters
+    from longview.app.qa.locator import Location, Locator
+    from longview.app.qa.retriever import Retriever, SearchResults
+    from longview.app.runtime.caption_offer import CaptionOffer
+    from longview.app.runtime.checks import Checks
     from longview.indexing.exports import FORMATS, ExportFormat
-    from longview.indexing.job import QueuedJob
-    from longview.indexing.provenance_text import describe_maker
-    from longview.indexing.removals import RemovedVideo
-    from longview.indexing.search import Evidence, Moment
-    from longview.indexing.track import StoredSegment
-    from longview.indexing.vectors import VectorIndex
+    from longview.indexing.records.job import QueuedJob
+    from longview.indexing.records.provenance_text import describe_maker
+    from longview.indexing.records.track import StoredSegment
+    from longview.indexing.search.search import Evidence, Moment
+    from longview.indexing.sqlite.tracks.removals import RemovedVideo
+    from longview.indexing.sqlite.vectors import VectorIndex
     from longview.model.engine.base import ChatTurn
-    from longview.model.engine.checkpoints import Checkpoint
+    from longview.model.engine.checkpoints.checkpoints import Checkpoint
     from longview.model.engine.sessions import SessionPool
     from longview.model.screen_text.weights import TextModel
     from longview.model.speech.weights import SpeechModel
     from longview.model.tasks.costs import Cost
     from longview.model.tasks.prober import Prober
     from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
-    from longview.video.decoder import Decoder
-    from longview.video.guard import MEDIA_SUFFIXES
-    from longview.video.probe import VideoInfo
+    from longview.video.decoding.decoder import Decoder
+    from longview.video.probing.guard import MEDIA_SUFFIXES
+    from longview.video.probing.probe import VideoInfo
     from longview.video.sampler import SamplingPlan
 
 __all__ = [  # with the types and constants that the interface needs
@@ -70,20 +70,20 @@ __all__ = [  # with the types and constants that the interface needs
 __getattr__ = lazy_names(
     __name__,
     {
-        "longview.app.answers": ("Answer",),
-        "longview.app.caption_offer": ("CaptionOffer",),
-        "longview.app.chapters": ("Chapters",),
-        "longview.app.indexer": ("IndexOptions", "IndexResult"),
-        "longview.app.retriever": ("SearchResults",),
+        "longview.app.qa.answers": ("Answer",),
+        "longview.app.runtime.caption_offer": ("CaptionOffer",),
+        "longview.app.qa.chapters": ("Chapters",),
+        "longview.app.ingest.indexer": ("IndexOptions", "IndexResult"),
+        "longview.app.qa.retriever": ("SearchResults",),
         "longview.indexing.exports": ("FORMATS", "ExportFormat"),
-        "longview.indexing.job": ("QueuedJob",),
-        "longview.indexing.provenance_text": ("describe_maker",),
-        "longview.indexing.removals": ("RemovedVideo",),
-        "longview.indexing.search": ("Evidence", "Moment"),
-        "longview.indexing.track": ("StoredSegment",),
+        "longview.indexing.records.job": ("QueuedJob",),
+        "longview.indexing.records.provenance_text": ("describe_maker",),
+        "longview.indexing.sqlite.tracks.removals": ("RemovedVideo",),
+        "longview.indexing.search.search": ("Evidence", "Moment"),
+        "longview.indexing.records.track": ("StoredSegment",),
         "longview.model.engine.base": ("ChatTurn",),
         "longview.model.tasks.question": ("MAX_QUESTION_CHARACTERS",),
-        "longview.video.guard": ("MEDIA_SUFFIXES",),
+        "longview.video.probing.guard": ("MEDIA_SUFFIXES",),
     },
 )
 
@@ -97,7 +97,7 @@ NO_EVENTS = "No events detected."
 
 def is_quoted(item: AnsweredQuestion) -> bool:
     """Whether an answer of a conversation consists of quotes."""
-    from longview.app.quote_answers import PROVENANCE
+    from longview.app.qa.quotes.answers import PROVENANCE
 
     return item.provenance.checkpoint == PROVENANCE.checkpoint
 
@@ -171,13 +171,13 @@ class Longview:
     @LazyPart
     def media(self) -> "MediaStore":
         """The files of the library."""
-        from longview.app.media import MediaStore
+        from longview.app.files.media import MediaStore
 
         return MediaStore(self.library, self.settings.limits, self._exact_decoder, self.settings.cache_bytes)
 
     def _exact_decoder(self) -> "Decoder":
         """Return the decoder for thumbnails and cuts, which are exact, also where the checkpoint gets key frames only."""
-        from longview.video.decoder import Decoder
+        from longview.video.decoding.decoder import Decoder
 
         settings = self.settings
         return Decoder(settings.limits, backend=settings.backend, processes=1) if settings.key_frames_only else self.decoder
@@ -185,38 +185,38 @@ class Longview:
     @LazyPart
     def indexer(self) -> "Indexer":
         """What runs the sources of a file."""
-        from longview.app.indexer import Indexer
+        from longview.app.ingest.indexer import Indexer
 
         return Indexer(self.library, self.media, self._runtime)
 
     @LazyPart
     def jobs(self) -> "JobRunner":
         """What adds files to the queue, and runs them."""
-        from longview.app.job_runner import JobRunner
+        from longview.app.jobs.runner import JobRunner
 
         return JobRunner(self.library, self.media, self.indexer, self.settings)
 
     @LazyPart
     def _retriever(self) -> "Retriever":
-        from longview.app.retriever import Retriever
+        from longview.app.qa.retriever import Retriever
 
         return Retriever(self.library, self.media, self._runtime)
 
     @LazyPart
     def _locator(self) -> "Locator":
-        from longview.app.locator import Locator
+        from longview.app.qa.locator import Locator
 
         return Locator(self.library, self.media, self._retriever, self._runtime)
 
     @LazyPart
     def _chapter_finder(self) -> "ChapterFinder":
-        from longview.app.chapters import ChapterFinder
+        from longview.app.qa.chapters import ChapterFinder
 
         return ChapterFinder(self.library, self._runtime)
 
     @LazyPart
     def _answers(self) -> "Answers":
-        from longview.app.answers import Answers
+        from longview.app.qa.answers import Answers
 
         return Answers(self.library, self.media, self._retriever, self._runtime, self._chapter_finder)
 
@@ -342,8 +342,8 @@ class Longview:
         return self._runtime.is_outdated(entry)
 
     def caption_offer(self, entry: VideoEntry) -> "CaptionOffer | None":
-        """Return the offer to caption a video again with the default of now; see `longview.app.caption_offer`."""
-        from longview.app.caption_offer import caption_offer
+        """Return the offer to caption a video again with the default of now; see `longview.app.runtime.caption_offer`."""
+        from longview.app.runtime.caption_offer import caption_offer
 
         return caption_offer(entry, self._runtime)
 
@@ -429,8 +429,8 @@ class Longview:
     def add_subtitles(
         self, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
     ) -> "SubtitleImport":
-        """Add a subtitle file, or a transcript without times, to a video; see `longview.app.subtitle_import`."""
-        from longview.app.subtitle_import import import_subtitles
+        """Add a subtitle file, or a transcript without times, to a video; see `longview.app.ingest.subtitle_import`."""
+        from longview.app.ingest.subtitle_import import import_subtitles
 
         return import_subtitles(self.library, self.decoder, entry, path, language=language, offset_s=offset_s)
 
@@ -460,20 +460,20 @@ class Longview:
 
     def remove(self, entry: VideoEntry) -> "Removal":
         """Remove a video from the library, with its thumbnails, browser copy and jobs; its source file stays."""
-        from longview.app.removal import remove
+        from longview.app.files.removal import remove
 
         self.jobs.cancel_content(entry.content_hash)
         return remove(self.library, self.media, entry)
 
     def undo_removal(self, reference: str | None = None) -> VideoEntry:
         """Bring back a video that was removed in the last day, with all that was found in it; see `undo_removal`."""
-        from longview.app.removal import undo_removal
+        from longview.app.files.removal import undo_removal
 
         return undo_removal(self.library, self.media, reference)
 
     def undo_removal_of(self, video_id: str) -> VideoEntry:
         """Bring back a removed video by its id or a unique prefix of it, and by no path: for requests to a server."""
-        from longview.app.removal import undo_removal_of
+        from longview.app.files.removal import undo_removal_of
 
         return undo_removal_of(self.library, video_id)
 
@@ -482,8 +482,9 @@ class Longview:
         return self.library.removals.videos()
 
     def video_bytes(self, entries: Sequence[VideoEntry]) -> "dict[str, VideoBytes]":
-        """Return the sizes of the files, caches and vectors of videos by their ids; see `longview.app.storage.video_bytes`."""
-        from longview.app.storage import video_bytes
+        """Return the sizes of the files, caches and vectors of videos by their ids; see
+        `longview.app.files.disk_usage.video_bytes`."""
+        from longview.app.files.disk_usage import video_bytes
 
         return video_bytes(self.library, entries)
 
@@ -506,8 +507,8 @@ class Longview:
         Raises:
             ImpossiblePlan: the options cannot be satisfied together.
         """
-        from longview.app.indexer import requested_span
-        from longview.app.smaller_plan import retry_with_smaller_plan
+        from longview.app.ingest.indexer import requested_span
+        from longview.app.runtime.context_retry import retry_with_smaller_plan
 
         _, video = self.media.resolve(reference)
         span = requested_span(video, start_s, end_s)
@@ -524,7 +525,7 @@ class Longview:
     def _plan_frames(
         self, video: "VideoInfo", span: Span | None, fps: float | None, max_frames: int | None, context_tokens: int | None
     ) -> FramePlan:
-        from longview.app.session_words import words_in
+        from longview.app.runtime.transcript_context import words_in
         from longview.model.tasks import costs
 
         pool, checks, grounding = self.pool, self._runtime.checks, self._runtime.grounding_pool
@@ -567,7 +568,7 @@ class Longview:
     def _index(
         self, path: Path, options: "IndexOptions | None", progress: Progress
     ) -> "Generator[PartialResult[Any], None, IndexResult]":
-        from longview.app.indexer import IndexOptions
+        from longview.app.ingest.indexer import IndexOptions
 
         options = options or IndexOptions()
         job = self.jobs.add(path, options, is_own=True)

@@ -10,9 +10,9 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from longview.app.errors import BadRequest
-from longview.model.engine.precision_names import Precision
-from longview.video.backends import BackendName
-from longview.video.guard import Limits
+from longview.model.engine.checkpoints.precision_names import Precision
+from longview.video.decoding.backends import BackendName
+from longview.video.probing.guard import Limits
 
 JOB_SETTINGS = (
     "model", "profile", "server", "grounding_model", "grounding_server", "key_frames_only", "context_tokens", "precision",

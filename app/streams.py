@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from longview.core.progress import Cancelled, Progress, ProgressReport
 from longview.model.tasks.events import PartialResult, TextDelta
-from longview.video.progress import Cancelled, Progress, ProgressReport
 
 log = logging.getLogger(__name__)
 

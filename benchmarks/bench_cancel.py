@@ -21,8 +21,8 @@ from transformers import AutoTokenizer
 from longview.app.service import IndexOptions, Longview
 from longview.app.settings import Settings
 from longview.app.streams import Stream
-from longview.model.engine.checkpoints import DEMO
-from longview.video.progress import Cancelled
+from longview.core.progress import Cancelled
+from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.video.synthetic import COLORS, render, sample_scene
 
 DURATION_S = 120.0

@@ -15,16 +15,16 @@ from pathlib import Path
 from longview.app.evaluation.datasets import LabelledVideo, render_video
 from longview.app.evaluation.report import markdown
 from longview.app.evaluation.runner import Scores
+from longview.core.timeline import Event
 from longview.model.engine.base import VideoSession
-from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
 from longview.model.tasks.grounding import MAX_GROUNDING_TOKENS
 from longview.model.tasks.replies import parse_events
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo, probe
-from longview.video.timeline import Event
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo, probe
 
 
 def main(arguments: list[str] | None = None) -> None:

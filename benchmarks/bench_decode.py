@@ -27,10 +27,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from longview.video.backends.base import TOLERANCE_S
-from longview.video.decoder import Decoder
+from longview.video.decoding.backends.base import TOLERANCE_S
+from longview.video.decoding.decoder import Decoder
 from longview.video.ffmpeg import ffmpeg_path
-from tests.barcodes import HEIGHT, NUMBERS, WIDTH, barcode, number_read
+from tests.support.barcodes import HEIGHT, NUMBERS, WIDTH, barcode, number_read
 
 FPS = 25
 KEY_FRAME_INTERVAL = 250

@@ -25,18 +25,18 @@ from transformers import AutoProcessor
 from benchmarks.bench_decode import PeakMemory
 from benchmarks.check_report import line
 from benchmarks.shapes import SHAPES, shape_model
-from longview.model.engine.checkpoints import DEMO
-from longview.model.engine.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
-from longview.model.engine.estimates import Estimates
-from longview.model.engine.experts import EXPERTS
-from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
-from longview.model.engine.linear_attention import use_cpu_linear_attention
+from longview.model.engine.checkpoints.checkpoints import DEMO
+from longview.model.engine.costs.estimates import Estimates
+from longview.model.engine.execution.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
+from longview.model.engine.execution.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.execution.prefill import CHUNK_TOKENS, FrameBatcher, Prefill, next_logits
+from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
+from longview.model.engine.kernels.experts import EXPERTS
+from longview.model.engine.kernels.linear_attention import use_cpu_linear_attention
+from longview.model.engine.kernels.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.loading import ATTENTION, is_mixture_of_experts
-from longview.model.engine.patch_embedding import use_linear_patch_embedding
-from longview.model.engine.prefill import CHUNK_TOKENS, FrameBatcher, Prefill, next_logits
-from longview.model.engine.visual_inputs import use_indexed_deepstack
-from longview.video.decoder import Decoder, TimedFrames
-from tests.hf_reference import HFReference, plain_transformers
+from longview.video.decoding.decoder import Decoder, TimedFrames
+from tests.support.hf_reference import HFReference, plain_transformers
 
 DECODED_TOKENS = 32
 COLUMNS = (

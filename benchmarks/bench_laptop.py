@@ -24,12 +24,12 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from benchmarks.shapes import SHAPES, shape_model
-from longview.model.engine.checkpoints import DEMO, find_checkpoint
+from longview.core.timeline import Span
+from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.checkpoints.precision_names import Precision
 from longview.model.engine.local import LocalEngine
-from longview.model.engine.precision_names import Precision
-from longview.video.decoder import TimedFrames
-from longview.video.timeline import Span
-from tests.hf_reference import HFReference
+from longview.video.decoding.decoder import TimedFrames
+from tests.support.hf_reference import HFReference
 
 HEIGHT, WIDTH = 224, 384
 REPLY_TOKENS = 128

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import torch
 
-from longview.model.engine.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo, probe
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events
-from tests.fakes import CAPTION_CHECKS, LOCATE_CHECKS
-from tests.hf_reference import HFReference
+from tests.support.fakes import CAPTION_CHECKS, LOCATE_CHECKS
+from tests.support.hf_reference import HFReference
 
 SESSION_MEMORY_BYTES = 1 << 30
 LENGTHS = ((60.0, 5), (300.0, 12))

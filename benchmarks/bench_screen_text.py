@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.bench_decode import PeakMemory
-from longview.app.indexer import IndexOptions
+from longview.app.ingest.indexer import IndexOptions
 from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.model.screen_text.reader import CHUNK_FRAMES, frame_size
 from longview.model.screen_text.readings import normalized, similarity
-from longview.video.decoder import Decoder
+from longview.video.decoding.decoder import Decoder
 from longview.video.ffmpeg import ffmpeg_path
 
 SIZE = 1280, 720

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import psutil
 
-from longview.indexing.library import Library, VideoEntry
-from longview.indexing.track import Provenance
-from longview.indexing.tracks import Track
-from longview.video.timeline import Segment, Span, Word
+from longview.core.timeline import Segment, Span, Word
+from longview.indexing.records.track import Provenance
+from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.tracks.tracks import Track
 
-TEXT = Path(__file__).parent / "words" / "lecture.txt"
+TEXT = Path(__file__).parent / "samples" / "words" / "lecture.txt"
 VIDEO_ID = "0" * 12
 SENTENCE_S = 8.0
 """Time of a sentence of the text, in seconds."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from longview.video.atomic import atomic_write
+from longview.core.atomic import atomic_write
 
 PASS, FAIL, NOT_RUN = "pass", "FAIL", "not run"
 MAX_CELL_CHARACTERS = 400

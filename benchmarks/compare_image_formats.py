@@ -30,18 +30,18 @@ from benchmarks.check_report import line
 from benchmarks.compare_plans import timestamp_tokens
 from longview.app.evaluation.datasets import LabelledVideo, render_video
 from longview.app.evaluation.runner import Scores
+from longview.core.timeline import Event
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
-from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.planner import Planner
-from longview.model.engine.profiles import find_profile
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
 from longview.model.tasks.replies import parse_events
-from longview.video.decoder import Decoder, TimedFrames
+from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.ffmpeg import ffmpeg_path
-from longview.video.probe import VideoInfo, probe
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.sampler import Budget, plan_sampling
-from longview.video.timeline import Event
 
 UNTOUCHED = "untouched"
 FORMATS: dict[str, dict[str, Any]] = {

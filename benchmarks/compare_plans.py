@@ -9,11 +9,11 @@ import argparse
 import math
 from pathlib import Path
 
+from longview.core.time_text import format_time
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
-from longview.model.engine.profiles import find_profile
-from longview.video.probe import VideoInfo
+from longview.model.engine.checkpoints.profiles import find_profile
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import Budget, plan_sampling
-from longview.video.time_text import format_time
 
 DURATIONS_S = (10, 60, 600, 3600, 7200, 43200)
 

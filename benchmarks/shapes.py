@@ -20,7 +20,7 @@ from transformers import (
     Qwen3VLMoeForConditionalGeneration,
 )
 
-from longview.model.engine.checkpoints import DEMO
+from longview.model.engine.checkpoints.checkpoints import DEMO
 
 SMALL_VISION = {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "deepstack_visual_indexes": [5, 11, 17]}
 LARGE_VISION = {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "deepstack_visual_indexes": [8, 16, 24]}

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 from longview.indexing.errors import LibraryDamaged
-from longview.indexing.track import VIDEO_ID
+from longview.indexing.records.track import VIDEO_ID
 
 INDEX_FILE = "vectors.faiss"
-"""Name of the file with the vectors; see `longview.indexing.vectors`."""
+"""Name of the file with the vectors; see `longview.indexing.sqlite.vectors`."""
 
 
 def require_id(video_id: str) -> str:

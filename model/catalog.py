@@ -1,6 +1,6 @@
 """Published checkpoints among which a machine is recommended one: their memory, operations and published scores, without weights.
 
-What they are asked is in their profiles (`longview.model.engine.profiles`).
+What they are asked is in their profiles (`longview.model.engine.checkpoints.profiles`).
 """
 
 import functools
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 
-from longview.model.engine.model_shape import ModelShape
-from longview.model.engine.profiles import Profile, find_profile_by_name
+from longview.model.engine.checkpoints.profiles import Profile, find_profile_by_name
+from longview.model.engine.costs.model_shape import ModelShape
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 

@@ -6,7 +6,7 @@ from longview.model.demo.probing import TemplateProber
 from longview.model.tasks.prober import FreeFormProber, Prober
 
 if TYPE_CHECKING:
-    from longview.model.engine.checkpoints import Checkpoint
+    from longview.model.engine.checkpoints.checkpoints import Checkpoint
 
 
 def prober_for(checkpoint: "Checkpoint") -> Prober:

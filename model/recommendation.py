@@ -1,7 +1,7 @@
 """The checkpoints that are recommended for a machine: the best published ones that fit, and the time that they would take.
 
 All times follow from the sampling plan of one hour of video, the operations of the checkpoint's shape, and the speed of products
-of matrices on the machine (`longview.model.engine.calibration.expected_speed`). Nothing is downloaded or loaded.
+of matrices on the machine (`longview.model.engine.costs.calibration.expected_speed`). Nothing is downloaded or loaded.
 """
 
 import itertools
@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longview.model.catalog import Catalog, PublishedCheckpoint, PublishedSpeechModel, read_catalog
-from longview.model.engine import turns
+from longview.model.engine import weight_swapping as turns
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
-from longview.model.engine.calibration import expected_speed
-from longview.model.engine.machine import Machine
-from longview.model.engine.patch_selection import kept_patches_period_s
+from longview.model.engine.costs.calibration import expected_speed
+from longview.model.engine.costs.machine import Machine
+from longview.model.engine.execution.patch_selection import kept_patches_period_s
+from longview.model.engine.execution.prefill import CHUNK_TOKENS
 from longview.model.engine.planner import frugal_range
-from longview.model.engine.prefill import CHUNK_TOKENS
 from longview.model.tasks.costs import (
     CAPTIONS_TOKENS,
     CLIP_EVENT_S,
@@ -25,7 +25,7 @@ from longview.model.tasks.costs import (
 )
 from longview.model.tasks.grounding import MARGIN_S
 from longview.model.tasks.verifier import PURPOSE as VERIFICATION_PURPOSE
-from longview.video.probe import VideoInfo
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import Budget, Purpose, SamplingPlan, plan_sampling
 
 HOUR_S = 3600.0
@@ -36,8 +36,9 @@ MIN_ACCELERATOR_TOKENS = 65_536
 MAX_CONTEXT_TOKENS = 262_144
 """Context that the published checkpoints were trained on, in tokens."""
 USABLE_SHARE = {"cpu": 0.5}
-"""Share of the memory that a checkpoint may take, by type of device; for others that of `longview.model.engine.turns`. Without an
-accelerator other programs need the same memory, and weights exist twice while they are converted."""
+"""Share of the memory that a checkpoint may take, by type of device; for others that of
+`longview.model.engine.weight_swapping`. Without an accelerator other programs need the same memory, and weights exist twice
+while they are converted."""
 MAX_CAPTIONS_S = HOUR_S
 """Longest time for the captions of an hour of video, in seconds: as long as the video itself."""
 MAX_LOCATE_S = HOUR_S / 2
@@ -166,7 +167,7 @@ class _MachineLimits:
         return has_kernels and self.context_tokens(checkpoint) >= min_tokens
 
     def hold_together(self, model: PublishedCheckpoint, grounding: PublishedCheckpoint) -> bool:
-        """Whether both fit at once; see `longview.model.engine.turns.fit_together`."""
+        """Whether both fit at once; see `longview.model.engine.weight_swapping.fit_together`."""
         shapes = [self._shapes[one.shape] for one in (model, grounding)]
         device_bytes = int(self._usable_bytes / turns.USABLE_SHARE)
         return turns.fit_together(

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from huggingface_hub import close_session, constants
 
-from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
 from longview.model.tasks.prober import Prober
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo, probe
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
-from tests.hub_server import Hub, running_hub
+from tests.support.hub_server import Hub, running_hub
 
 SHAPES = (
     ShapesEvent(2.0, 7.0, "red", "circle", "moves to the right"),
@@ -94,7 +94,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture(scope="session")
 def ffprobe() -> str:
-    """Path of ffprobe, for `tests.ffprobe_oracle`. Without it tests are skipped, or fail if LONGVIEW_NEED_FFPROBE is set."""
+    """Path of ffprobe, for `tests.support.ffprobe_oracle`. Without it tests are skipped, or fail if LONGVIEW_NEED_FFPROBE is
+    set."""
     path = shutil.which("ffprobe")
     if path is None and os.environ.get("LONGVIEW_NEED_FFPROBE"):
         pytest.fail("ffprobe is not installed, but LONGVIEW_NEED_FFPROBE is set.")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from benchmarks import bench_checkpoint, bench_engine, bench_speech, compare_image_formats
-from tests.speech_samples import needs_speech_model
+from tests.support.speech_samples import needs_speech_model
 
 
 def test_engine_benchmark_measures_both_engines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import check_gpu, check_real, engine_checks, estimate_shapes, random_checks
 from benchmarks.check_report import CheckReport, Row, Section
 from benchmarks.check_steps import Step, run_steps
-from benchmarks.engine_checks import check_exact_float32, compare_rounding, logits_of_engine, logits_of_transformers
-from longview.model.engine.prefill import Prefill
-from tests import check_step_samples as samples
-from tests.random_checkpoints import LAYOUTS
+from benchmarks.estimates import estimate_shapes
+from benchmarks.hardware import check_gpu, check_real, engine_checks, random_checks
+from benchmarks.hardware.engine_checks import check_exact_float32, compare_rounding, logits_of_engine, logits_of_transformers
+from longview.model.engine.execution.prefill import Prefill
+from tests.support import check_step_samples as samples
+from tests.support.random_checkpoints import LAYOUTS
 
 ROOT = Path(__file__).parents[1]
 GIB, MIB, KIB = 2**30, 2**20, 2**10

@@ -41,7 +41,7 @@ def test_the_command_works_beside_modules_of_the_same_names(folder: Path, tmp_pa
 
 def test_a_script_imports_longview_beside_such_modules(folder: Path, tmp_path: Path) -> None:
     script = folder / "script.py"
-    script.write_text("from longview.video.probe import probe\nprint(probe('ring.mp4').duration_s)\n")
+    script.write_text("from longview.video.probing.probe import probe\nprint(probe('ring.mp4').duration_s)\n")
     assert float(run(sys.executable, "script.py", folder=folder, library=tmp_path)) == pytest.approx(5.0, abs=0.05)
 
 

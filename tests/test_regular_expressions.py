@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from benchmarks import check_regular_expressions
-from benchmarks.check_regular_expressions import ROOT, Expression, slowness, source_of
+from benchmarks.robustness import check_regular_expressions
+from benchmarks.robustness.check_regular_expressions import ROOT, Expression, slowness, source_of
 
 MAX_CHECK_S = 240
 """Time after which the check counts as hung, in seconds; it takes 30 to 60."""
@@ -46,5 +46,5 @@ def test_quadratic_time_is_found(pattern: str | bytes) -> None:
     ],
 )
 def test_expression_that_no_constant_shows_is_refused(source: str, compiled: int, hidden: int) -> None:
-    found = source_of(source, "app/sample.py")
+    found = source_of(source, "app/serving/sample.py")
     assert (found.compiled_count, len(found.hidden)) == (compiled, hidden)

@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.example_questions import examples_for
-from longview.app.job_text import job_title, named_reason, refused_text
-from longview.app.jobs import FolderAddition, Jobs
+from longview.app.files.disk_usage import missing_ids
+from longview.app.jobs.text import job_title, named_reason, refused_text
+from longview.app.qa.example_questions import examples_for
 from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
-from longview.app.storage import missing_ids
+from longview.app.serving.workers import FolderAddition, Jobs
 from longview.ui import render
 from longview.ui.toasts import reports_errors, show_warning, toast
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from longview.app.errors import LibraryUnusable
-from longview.app.jobs import Jobs
-from longview.app.preparations import Preparation
 from longview.app.service import Longview, QueuedJob
+from longview.app.serving.preparations import Preparation
+from longview.app.serving.workers import Jobs
 from longview.ui import render
 
 MAX_ROWS = 100

@@ -8,10 +8,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from longview.app.job_text import detail_text, job_title, state_text
-from longview.app.preparations import Preparation
-from longview.app.reports import contents_text, source_label
-from longview.app.retriever import VERIFIED_SOURCES
+from longview.app.jobs.text import detail_text, job_title, state_text
+from longview.app.qa.retriever import VERIFIED_SOURCES
 from longview.app.service import (
     FORMATS,
     NO_EVENTS,
@@ -30,6 +28,8 @@ from longview.app.service import (
     describe_maker,
     format_time,
 )
+from longview.app.serving.preparations import Preparation
+from longview.app.text.contents import contents_text, source_label
 
 NO_WORDS = "Nothing here can be searched or asked about yet: longview subtitles adds words, another --model adds captions."
 """Text below the tracks of a video in which no source found anything."""

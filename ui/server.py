@@ -24,12 +24,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from longview.app.download_names import content_disposition, export_name
 from longview.app.errors import EXPECTED_ERRORS, PortBusy
-from longview.app.housekeeping import run_hourly
-from longview.app.jobs import Jobs
-from longview.app.sample import add_samples
+from longview.app.files.download_names import content_disposition, export_name
+from longview.app.maintenance.housekeeping import run_hourly
 from longview.app.service import FORMATS, ExportFormat, Longview
+from longview.app.serving.sample import add_samples
+from longview.app.serving.workers import Jobs
 from longview.app.streams import MAX_CANCEL_S
 from longview.ui.access import OwnSiteOnly
 from longview.ui.inputs import CheckedInputs

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.job_text import printable
+from longview.app.jobs.text import printable
 
 T = TypeVar("T")
 P = ParamSpec("P")

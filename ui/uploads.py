@@ -19,8 +19,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from longview.app.errors import BadRequest, NoSpace, TooLarge
-from longview.app.file_names import write_errors
-from longview.app.upload_cache import UploadCache
+from longview.app.files.file_names import write_errors
+from longview.app.serving.upload_cache import UploadCache
 
 UPLOAD_ROUTE = "/gradio_api/upload"
 CLOSED_REQUEST = 499

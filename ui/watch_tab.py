@@ -8,9 +8,7 @@ from typing import Any
 import gradio as gr
 
 from longview.app.errors import EXPECTED_ERRORS, LibraryUnusable, NothingCleared
-from longview.app.example_questions import examples_for
-from longview.app.jobs import Jobs
-from longview.app.reports import count_text
+from longview.app.qa.example_questions import examples_for
 from longview.app.service import (
     MAX_QUESTION_CHARACTERS,
     VIDEO_ID,
@@ -22,6 +20,8 @@ from longview.app.service import (
     TextDelta,
     VideoEntry,
 )
+from longview.app.serving.workers import Jobs
+from longview.app.text.contents import count_text
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
 from longview.ui.toasts import reports_errors, show_warning, toast

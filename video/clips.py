@@ -10,16 +10,16 @@ from pathlib import Path
 import ffmpeg
 from PIL import Image, ImageDraw, ImageFont
 
-from longview.video.atomic import atomic_write
-from longview.video.backends.base import TOLERANCE_S, is_seekable
-from longview.video.decoder import Decoder
+from longview.core.atomic import atomic_write
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.time_text import format_time
+from longview.core.timeline import Span
+from longview.video.decoding.backends.base import TOLERANCE_S, is_seekable
+from longview.video.decoding.decoder import Decoder
 from longview.video.errors import FFmpegFailed, UnreadableVideo
 from longview.video.ffmpeg import SDR_STEPS, run
-from longview.video.guard import DEMUXER_OPTIONS, Limits, demuxer_url, may_decode
-from longview.video.probe import VideoInfo, require_frames
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.time_text import format_time
-from longview.video.timeline import Span
+from longview.video.probing.guard import DEMUXER_OPTIONS, Limits, demuxer_url, may_decode
+from longview.video.probing.probe import VideoInfo, require_frames
 
 BROWSER_CODECS = frozenset({"h264", "vp8", "vp9", "av1"})
 BROWSER_CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm"})

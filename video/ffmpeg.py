@@ -13,9 +13,9 @@ from typing import IO
 import ffmpeg
 import imageio_ffmpeg
 
-from longview.video.atomic import FULL_DISK_ERRORS
+from longview.core.atomic import FULL_DISK_ERRORS
+from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.video.errors import FFmpegFailed
-from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 try:
     import resource

@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from longview.core.time_text import format_time
+from longview.core.timeline import Span
 from longview.video.errors import ContextTooShort, ImpossiblePlan
-from longview.video.time_text import format_time
-from longview.video.timeline import Span
 
 if TYPE_CHECKING:
-    from longview.video.probe import VideoInfo
+    from longview.video.probing.probe import VideoInfo
 
 PATCH_SIDE_PX = 32
 """Side of the square that becomes one visual token, in pixels: patches of 16, merged 2x2."""
@@ -123,7 +123,8 @@ class SamplingPlan:
     kept_period_s: float | None = None
     """Time between the temporal patches that a frugal engine keeps of a moving shot, in seconds; None: it keeps all."""
     kept_share: float = 1.0
-    """Estimated share of the temporal patches that a frugal engine keeps; see `longview.model.engine.patch_selection`."""
+    """Estimated share of the temporal patches that a frugal engine keeps; see
+    `longview.model.engine.execution.patch_selection`."""
 
     @property
     def span(self) -> Span:
@@ -244,7 +245,7 @@ def plan_sampling(
         ImpossiblePlan: span, rate, number of frames and budget contradict each other; the message states a possible value.
         NoFrames: the file has only sound.
     """
-    from longview.video.probe import require_frames
+    from longview.video.probing.probe import require_frames
 
     require_frames(video)
     trained_range = budget.trained_range

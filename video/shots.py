@@ -1,15 +1,15 @@
-"""Shot detection: PySceneDetect's content detector on frames from `longview.video.decoder`."""
+"""Shot detection: PySceneDetect's content detector on frames from `longview.video.decoding.decoder`."""
 
 import logging
 from collections.abc import Sequence
 
 import numpy as np
 
-from longview.video.decoder import Decoder
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
+from longview.video.decoding.decoder import Decoder
 from longview.video.errors import VideoError
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Span
+from longview.video.probing.probe import VideoInfo
 
 log = logging.getLogger(__name__)
 

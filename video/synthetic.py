@@ -16,11 +16,11 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from longview.video.atomic import atomic_write
+from longview.core.atomic import atomic_write
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Event, Span
 from longview.video.errors import FFmpegFailed
 from longview.video.ffmpeg import ffmpeg_path
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Event, Span
 
 COLORS = {
     "red": (220, 40, 40),

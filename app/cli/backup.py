@@ -6,15 +6,15 @@ from typing import Annotated
 import typer
 
 from longview.app import schemas
-from longview.app.backup import backup as write_backup
 from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
-from longview.app.local_time import moment_text
-from longview.app.originals import relink as find_moved
-from longview.app.reports import count_text
-from longview.app.restore import restore as restore_backup
+from longview.app.files.originals import relink as find_moved
+from longview.app.maintenance.backup import backup as write_backup
+from longview.app.maintenance.restore import restore as restore_backup
 from longview.app.streams import Stream
-from longview.indexing.library import Library
+from longview.app.text.contents import count_text
+from longview.app.text.local_time import moment_text
+from longview.indexing.sqlite.library import Library
 
 
 @command("json")

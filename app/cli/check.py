@@ -7,10 +7,10 @@ import typer
 from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
-from longview.app.library_check import Finding
-from longview.app.library_check import check as run_check
-from longview.app.reports import count_text
+from longview.app.diagnostics.library_check import Finding
+from longview.app.diagnostics.library_check import check as run_check
 from longview.app.streams import Stream
+from longview.app.text.contents import count_text
 
 
 @command("json")

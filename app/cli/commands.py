@@ -17,12 +17,12 @@ from longview.app.cli.params import (
     warn_if_incomplete,
 )
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
-from longview.app.reports import count_text, searchable_by, source_label
-from longview.video.time_text import format_clock
+from longview.app.text.contents import count_text, searchable_by, source_label
+from longview.core.time_text import format_clock
 
 if TYPE_CHECKING:
     from longview.app.service import ChatTurn, Moment, Segment
-    from longview.indexing.library import VideoEntry
+    from longview.indexing.sqlite.library import VideoEntry
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
 
     Example: longview locate 3f2a "a red circle"
     """
-    from longview.app.quote_answers import PROVENANCE, quote_line
+    from longview.app.qa.quotes.answers import PROVENANCE, quote_line
 
     entry = resolve_video(context, video)
     result = context.follow(context.app.locate(entry, query))
@@ -251,7 +251,7 @@ def search(
 
 
 def _moment_line(moment: "Moment", *, is_bold: bool) -> str:
-    from longview.app.retriever import VERIFIED_SOURCES
+    from longview.app.qa.retriever import VERIFIED_SOURCES
 
     best = moment.evidence[0]
     text = highlighted(best.segment.text, best.highlights if is_bold else ())
@@ -268,8 +268,8 @@ def doctor(context: Context) -> None:
 
     Example: longview doctor
     """
-    from longview.app.doctor import examine
-    from longview.app.doctor_text import diagnosis_lines
+    from longview.app.diagnostics.doctor import examine
+    from longview.app.diagnostics.doctor_text import diagnosis_lines
 
     diagnosis = examine(context.app)
     lines = [*diagnosis_lines(diagnosis.facts), *diagnosis.remarks]

@@ -29,10 +29,10 @@ from longview.app.cli.usage_text import plain_usage
 from longview.app.errors import EXPECTED_ERRORS, AppError, LibraryUnusable, OutputFailed
 from longview.app.settings import Settings, load_settings
 from longview.app.streams import Done, Stream
-from longview.model.engine.precision_names import Precision
+from longview.core.progress import Cancelled, ProgressReport
+from longview.model.engine.checkpoints.precision_names import Precision
 from longview.model.tasks.events import TextDelta
-from longview.video.backends import BackendName
-from longview.video.progress import Cancelled, ProgressReport
+from longview.video.decoding.backends import BackendName
 
 if TYPE_CHECKING:
     from longview.app.service import Longview

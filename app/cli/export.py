@@ -19,11 +19,11 @@ from longview.app.cli.params import (
     span_text,
     warn_if_incomplete,
 )
-from longview.app.download_names import export_name
 from longview.app.errors import BadRequest
+from longview.app.files.download_names import export_name
+from longview.core.atomic import atomic_write
+from longview.core.time_text import format_time
 from longview.indexing.exports import ExportFormat
-from longview.video.atomic import atomic_write
-from longview.video.time_text import format_time
 
 if TYPE_CHECKING:
     from longview.app.service import VideoEntry

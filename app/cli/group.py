@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperArgument, TyperGroup
 
-from longview.app.cli.verbs import FOR_PROGRAMS, GROUPS, VERBS
+from longview.app.cli.command_table import FOR_PROGRAMS, GROUPS, VERBS
 
 DESCRIPTION = "Answer questions about long videos, find moments in a library of videos, and export timestamped captions."
 FIRST_STEPS = f"""{DESCRIPTION}

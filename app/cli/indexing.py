@@ -14,15 +14,15 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
 from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, Start, parse_seconds
-from longview.app.damage import damage_of
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, LibraryUnusable, NoSpace
-from longview.app.folder_watch import FolderWatch, left_out_text, media_files
-from longview.app.indexer import IndexOptions, IndexResult
-from longview.app.job_text import named_reason
-from longview.app.reports import source_label, source_text
+from longview.app.ingest.indexer import IndexOptions, IndexResult
+from longview.app.jobs.folder_watch import FolderWatch, left_out_text, media_files
+from longview.app.jobs.text import named_reason
 from longview.app.service import MEDIA_SUFFIXES, Cancelled, QueuedJob
-from longview.indexing.job import BATCH, PERSON
-from longview.video.time_text import format_time
+from longview.app.text.contents import source_label, source_text
+from longview.app.text.damage import damage_of
+from longview.core.time_text import format_time
+from longview.indexing.records.job import BATCH, PERSON
 
 if TYPE_CHECKING:
     pass

@@ -9,9 +9,9 @@ import typer
 from longview.app import schemas
 from longview.app.cli.console import Context, command, command_with_subcommands
 from longview.app.cli.output import printable, write_err
-from longview.app.damage import damage_of
-from longview.app.job_text import job_text
-from longview.indexing.job import QueuedJob
+from longview.app.jobs.text import job_text
+from longview.app.text.damage import damage_of
+from longview.indexing.records.job import QueuedJob
 
 WATCH_POLL_S = 1.0
 """Interval at which `jobs watch` looks at the queue, in seconds."""

@@ -10,10 +10,10 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
-from longview.app.damage import damage_of
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.reports import contents_text, count_text, segments_text, size_text, source_label, track_state_text
-from longview.video.time_text import format_time
+from longview.app.text.contents import contents_text, count_text, segments_text, size_text, source_label, track_state_text
+from longview.app.text.damage import damage_of
+from longview.core.time_text import format_time
 
 if TYPE_CHECKING:
     from longview.app.service import QueuedJob, TrackVersion, VideoEntry
@@ -72,8 +72,8 @@ def info(context: Context, video: ExistingVideo) -> None:
 
     Example: longview info "Town meeting"
     """
-    from longview.app.local_time import moment_text
-    from longview.app.video_facts import next_steps, picture_text, track_text
+    from longview.app.text.local_time import moment_text
+    from longview.app.text.video_facts import next_steps, picture_text, track_text
 
     entry = context.app.video(video)
     size, job = context.app.video_bytes([entry])[entry.video_id], _unfinished_jobs(context).get(entry.content_hash)
@@ -158,7 +158,7 @@ def versions(context: Context, video: ExistingVideo) -> None:
 
 
 def _version_line(version: "TrackVersion") -> str:
-    from longview.indexing.provenance_text import describe_maker
+    from longview.indexing.records.provenance_text import describe_maker
 
     track = version.track
     state = "current" if version.is_current else "earlier"
@@ -187,7 +187,7 @@ def remove(
 
     Example: longview remove 3f2a
     """
-    from longview.app.housekeeping import purge_cleared, purge_expired
+    from longview.app.maintenance.housekeeping import purge_cleared, purge_expired
 
     purge_expired(context.app.library)
     purge_cleared(context.app.library)

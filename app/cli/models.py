@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from longview.app import model_defaults, schemas
+from longview.app import schemas
 from longview.app import settings as settings_module
 from longview.app.cli.console import Context, command, command_with_subcommands, stop
 from longview.app.cli.output import printable, write_err
 from longview.app.errors import BadRequest
-from longview.app.local_models import LocalModel, local_models
-from longview.app.model_defaults import Default
-from longview.app.model_pulls import PullPlan, license_of, plan_pulls, pull_models, remove_model
-from longview.app.reports import count_text
+from longview.app.models import defaults as model_defaults
+from longview.app.models.defaults import Default
+from longview.app.models.installed import LocalModel, local_models
+from longview.app.models.pulls import PullPlan, license_of, plan_pulls, pull_models, remove_model
 from longview.app.settings import load_settings
-from longview.indexing.provenance_text import REVISION_DIGITS
-from longview.model.engine.checkpoints import incomplete_checkpoints
-from longview.video.progress import Cancelled
+from longview.app.text.contents import count_text
+from longview.core.progress import Cancelled
+from longview.indexing.records.provenance_text import REVISION_DIGITS
+from longview.model.engine.checkpoints.checkpoints import incomplete_checkpoints
 
 if TYPE_CHECKING:
     from longview.model.hub.pulls import PullResult
@@ -43,7 +44,7 @@ def models(context: Context) -> None:
     Example: longview models
     """
     # PyTorch takes seconds to import.
-    from longview.app.model_advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
+    from longview.app.models.advice import describe_machine, describe_recommendation, installed_speech_models, recommend_here
 
     checkpoints, recommendation = local_models(context.settings), recommend_here(context.settings)
     incomplete = incomplete_checkpoints()
@@ -110,7 +111,7 @@ def pull(
 
 
 def _recommended_names(context: Context) -> tuple[str, ...]:
-    from longview.app.model_advice import describe_recommendation, recommend_here
+    from longview.app.models.advice import describe_recommendation, recommend_here
 
     recommendation = recommend_here(context.settings)
     if recommendation.model is None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from longview.app.errors import OutputFailed
-from longview.video.progress import ProgressReport
-from longview.video.time_text import format_time
+from longview.core.progress import ProgressReport
+from longview.core.time_text import format_time
 
 if TYPE_CHECKING:
     from tqdm import tqdm

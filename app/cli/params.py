@@ -8,11 +8,11 @@ import typer
 
 from longview.app.cli.console import Context
 from longview.app.errors import BadRequest
-from longview.video.time_text import format_spans, format_time, parse_time
-from longview.video.timeline import Span
+from longview.core.time_text import format_spans, format_time, parse_time
+from longview.core.timeline import Span
 
 if TYPE_CHECKING:
-    from longview.indexing.library import VideoEntry
+    from longview.indexing.sqlite.library import VideoEntry
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ import typer
 from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds
-from longview.app.reports import count_text, source_label
-from longview.app.runtime import plan_fields
+from longview.app.ingest.sources.captions import MAX_UNASKED_S
+from longview.app.runtime.runtime import plan_fields
 from longview.app.service import FramePlan, PlanReport
-from longview.app.sources.captions import MAX_UNASKED_S
+from longview.app.text.contents import count_text, source_label
 
 if TYPE_CHECKING:
     from longview.model.tasks.costs import Cost

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from longview.app.errors import BadRequest
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Event, Span
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_scene
-from longview.video.timeline import Event, Span
 
 FIRST_SEED = 7_000_000
 """First seed of rendered videos. Tests, benchmarks and training use other seeds."""

@@ -7,8 +7,8 @@ captions and truth in order of time so that the sum of IoU times text similarity
 import math
 from collections.abc import Callable, Sequence
 
+from longview.core.timeline import Event, Span
 from longview.model.tasks.text_match import is_paraphrase, token_f1
-from longview.video.timeline import Event, Span
 
 THRESHOLDS = (0.3, 0.5, 0.7)
 """IoUs at which recall is reported."""

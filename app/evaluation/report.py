@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from longview.video.atomic import atomic_write
+from longview.core.atomic import atomic_write
 
 GOOD, BAD = "#2a9d8f", "#e76f51"
 

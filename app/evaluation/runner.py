@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from longview.app.evaluation import metrics
 from longview.app.evaluation.datasets import LabelledVideo, Question
-from longview.indexing.library import VideoEntry
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Event, Span
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Event, Span
+from longview.indexing.sqlite.library import VideoEntry
 
 if TYPE_CHECKING:
     from longview.app.service import Longview

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from longview.video.audio import RATE_HZ
+from longview.video.decoding.audio import RATE_HZ
 
 Sound = NDArray[np.float32]
 

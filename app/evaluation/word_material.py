@@ -1,6 +1,6 @@
 """The material of the words suite: speech with the times of its words, and transcripts with questions about them.
 
-`benchmarks/make_words.py` makes the files in the folder `words`, which are a part of the package.
+`benchmarks/samples/make_words.py` makes the files in the folder `words`, which are a part of the package.
 """
 
 import json
@@ -14,10 +14,10 @@ import numpy as np
 
 from longview.app.evaluation.sounds import Sound, silence, write_wav
 from longview.app.evaluation.word_metrics import TimedWord
-from longview.video.decoder import Decoder
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.subtitles import read_subtitles
-from longview.video.timeline import Span
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
+from longview.video.decoding.decoder import Decoder
+from longview.video.subtitles.files import read_subtitles
 
 FOLDER = Path(__file__).parent / "words"
 SLIDES_FILE = Path(__file__).parent.parent / "samples" / "narrated-slides.mp4"

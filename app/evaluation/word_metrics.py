@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from longview.app.evaluation.metrics import percentile
-from longview.video.timeline import Span
+from longview.core.timeline import Span
 
 _JOINT = re.compile(r"[-–—/]")
 _PUNCTUATION = re.compile(r"[^\w\s]")

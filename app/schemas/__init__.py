@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from longview.app.lazy import lazy_names
+from longview.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from longview.app.schemas.answers import (

@@ -7,11 +7,11 @@ from pydantic import BaseModel
 from longview.app.schemas.base import BoxOut, CoverageOut, ErrorOut, ProvenanceOut, SpanOut, WordsCoverageOut
 
 if TYPE_CHECKING:
-    from longview.app.answers import Answer
-    from longview.app.citations import Citation
-    from longview.app.locator import Location
-    from longview.indexing.library import Provenance
-    from longview.indexing.search import Evidence, Moment
+    from longview.app.qa.answers import Answer
+    from longview.app.qa.citations import Citation
+    from longview.app.qa.locator import Location
+    from longview.indexing.search.search import Evidence, Moment
+    from longview.indexing.sqlite.library import Provenance
 
 
 class OccurrenceOut(SpanOut):

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
-from longview.video.time_text import format_time
-from longview.video.timeline import Box, Span
+from longview.core.time_text import format_time
+from longview.core.timeline import Box, Span
 
 if TYPE_CHECKING:
-    from longview.app.words_coverage import WordsCoverage
-    from longview.indexing.library import Provenance
+    from longview.app.qa.transcript_coverage import WordsCoverage
+    from longview.indexing.sqlite.library import Provenance
     from longview.model.tasks.coverage import Coverage
 
 

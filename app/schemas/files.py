@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from longview.app.schemas.base import SpanOut
 
 if TYPE_CHECKING:
-    from longview.app.backup import BackupReport
-    from longview.app.library_check import Finding
-    from longview.app.originals import RelinkReport
-    from longview.app.restore import RestoreReport
+    from longview.app.diagnostics.library_check import Finding
+    from longview.app.files.originals import RelinkReport
+    from longview.app.maintenance.backup import BackupReport
+    from longview.app.maintenance.restore import RestoreReport
 
 
 class ExportDocument(BaseModel):

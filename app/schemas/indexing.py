@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
-from longview.app.damage import damage_of
 from longview.app.schemas.base import ErrorOut, SpanOut, rounded
+from longview.app.text.damage import damage_of
 
 if TYPE_CHECKING:
     # They import torch, which takes seconds.
-    from longview.app.indexer import IndexResult
-    from longview.app.removal import Removal
+    from longview.app.files.disk_usage import VideoBytes
+    from longview.app.files.removal import Removal
+    from longview.app.ingest.indexer import IndexResult
+    from longview.app.ingest.sources import SourceReport
     from longview.app.service import FramePlan
-    from longview.app.sources import SourceReport
-    from longview.app.storage import VideoBytes
-    from longview.indexing.job import QueuedJob
-    from longview.indexing.library import VideoEntry
-    from longview.indexing.tracks import Track
+    from longview.indexing.records.job import QueuedJob
+    from longview.indexing.sqlite.library import VideoEntry
+    from longview.indexing.sqlite.tracks.tracks import Track
     from longview.model.tasks.costs import Cost
-    from longview.video.probe import VideoInfo
+    from longview.video.probing.probe import VideoInfo
 
 
 class SourceOut(BaseModel):

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from longview.app.schemas.base import rounded
 
 if TYPE_CHECKING:
-    from longview.indexing.job import QueuedJob
+    from longview.indexing.records.job import QueuedJob
 
 
 class JobOut(BaseModel):

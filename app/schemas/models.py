@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from longview.app.schemas.base import rounded
 
 if TYPE_CHECKING:
-    from longview.app.local_models import LocalModel
-    from longview.app.model_defaults import Default
+    from longview.app.models.defaults import Default
+    from longview.app.models.installed import LocalModel
     from longview.model.hub.pulls import PullResult
     from longview.model.recommendation import Recommendation
 

@@ -7,10 +7,10 @@ from pydantic import BaseModel
 
 from longview.app.schemas.base import BoxOut, ProvenanceOut, SpanOut
 from longview.app.schemas.indexing import TrackOut
-from longview.video.timeline import Event, Segment
+from longview.core.timeline import Event, Segment
 
 if TYPE_CHECKING:
-    from longview.indexing.track import TrackVersion
+    from longview.indexing.records.track import TrackVersion
 
 
 class EventOut(SpanOut):

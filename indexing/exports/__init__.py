@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
+from longview.core.timeline import Segment
 from longview.indexing.errors import ExportNotPossible
 from longview.indexing.exports.document import segment_row, to_json
 from longview.indexing.exports.subtitles import to_srt, to_vtt
 from longview.indexing.exports.table import to_csv
 from longview.indexing.exports.transcript import to_text
-from longview.indexing.library import VideoEntry
-from longview.indexing.provenance_text import describe_maker
-from longview.video.timeline import Segment
+from longview.indexing.records.provenance_text import describe_maker
+from longview.indexing.sqlite.library import VideoEntry
 
 __all__ = ["FORMATS", "WORD_FORMATS", "ExportFormat", "export_segments", "segment_row"]
 

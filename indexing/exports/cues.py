@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby, pairwise
 
+from longview.core.timeline import Segment, Span
 from longview.indexing.exports.layout import (
     Convention,
     Piece,
@@ -17,7 +18,6 @@ from longview.indexing.exports.layout import (
     shares,
     text_columns,
 )
-from longview.video.timeline import Segment, Span
 
 MIN_CUE_S = 1.0
 """Minimum duration of a cue where the next cue allows it, in seconds.
@@ -161,7 +161,7 @@ def _reading_s(columns: int, limits: Convention) -> float:
     return min(max(MIN_CUE_S, columns / limits.columns_per_s), MAX_CUE_S)
 
 
-# The costs were chosen on English and Japanese prose, such as that of tests/indexing/test_cues.py.
+# The costs were chosen on English and Japanese prose, such as that of tests/indexing/exports/test_cues.py.
 CUE_COST = 1.0
 """Cost of each cue, the unit of the costs: a text gets few cues."""
 FILL_COST = 1.0

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from longview.indexing.library import VideoEntry
-from longview.video.time_text import format_time
-from longview.video.timeline import Segment, Span, Word
+from longview.core.time_text import format_time
+from longview.core.timeline import Segment, Span, Word
+from longview.indexing.sqlite.library import VideoEntry
 
 
 def to_json(entry: VideoEntry, segments: Sequence[Segment], *, words: bool) -> str:

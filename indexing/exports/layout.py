@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
+from longview.core.timeline import Segment, Span, Word, join_words
 from longview.indexing.exports.cleaning import clean_text, one_line
-from longview.video.timeline import Segment, Span, Word, join_words
 
 MAX_LINE_CHARACTERS = 42
 """Maximum length of a line in most languages, in characters. Source: Netflix, Timed Text Style Guides of these languages."""

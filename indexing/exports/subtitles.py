@@ -8,11 +8,11 @@ from typing import Literal
 import pysubs2
 from pysubs2.formats.webvtt import WebVTTFormat
 
+from longview.core.timeline import Segment
 from longview.indexing.errors import ExportNotPossible
 from longview.indexing.exports.cleaning import one_line
 from longview.indexing.exports.cues import Cue, lay_out
 from longview.indexing.exports.layout import line_text
-from longview.video.timeline import Segment
 
 WORD_JOINER = "\u2060"
 """An invisible character."""

@@ -5,9 +5,9 @@ import io
 import unicodedata
 from collections.abc import Sequence
 
+from longview.core.timeline import Segment
 from longview.indexing.exports.cleaning import clean_text
 from longview.indexing.exports.document import segment_row
-from longview.video.timeline import Segment
 
 COLUMNS = ("start_s", "end_s", "start", "end", "source", "language", "text")
 _TEXT_COLUMNS = ("source", "language", "text")

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from longview.core.time_text import format_time
+from longview.core.timeline import Segment
 from longview.indexing.exports.cleaning import one_line
-from longview.video.time_text import format_time
-from longview.video.timeline import Segment
 
 
 def to_text(segments: Sequence[Segment]) -> str:

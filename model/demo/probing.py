@@ -7,13 +7,13 @@ most wrong, the bundled checkpoint described 521 of 534 correctly (docs/quality.
 import itertools
 from collections.abc import Callable, Sequence
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Event, Span, subtract_spans
 from longview.model.demo.templates import Templates
 from longview.model.engine.base import VideoSession
 from longview.model.tasks.grounding import MAX_GROUNDING_TOKENS, ground
 from longview.model.tasks.prober import QuestionTemplates, TimestampProber
 from longview.model.tasks.text_match import contains_query, sentences
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Event, Span, subtract_spans
 
 PROBE_FRACTIONS = (0.5, 0.25, 0.75)
 """Positions in a span that are probed to confirm a claim, as fractions of it; one confirmation is enough."""
@@ -30,7 +30,7 @@ class TemplateProber:
     """See `longview.model.tasks.prober.Prober` and `TimestampProber`."""
 
     def __init__(self, templates: tuple[str, ...], no_event_replies: tuple[str, ...]) -> None:
-        """`templates`, `no_event_replies`: see `longview.model.engine.checkpoints.Checkpoint`."""
+        """`templates`, `no_event_replies`: see `longview.model.engine.checkpoints.checkpoints.Checkpoint`."""
         self.templates: QuestionTemplates | None = Templates(templates)
         self._templates = Templates(templates)
         self._no_event_replies = no_event_replies

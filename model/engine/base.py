@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel
 
-from longview.model.engine.checkpoints import Checkpoint
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
+from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.video.sampler import SamplingPlan
-from longview.video.timeline import Span
 
 if TYPE_CHECKING:
-    from longview.video.decoder import TimedFrames
+    from longview.video.decoding.decoder import TimedFrames
 
 REPLY_RESERVE_TOKENS = 2048
 """Tokens of every context that are reserved for the chat template, the question and the reply."""
@@ -111,7 +111,7 @@ class VideoSession(Protocol):
         `generation_config.json` asks for it.
 
         `schema`: the reply is a JSON list of these. Engines that support it constrain every token.
-        `presence_penalty`: see `longview.model.engine.generation.GenerationConfig`.
+        `presence_penalty`: see `longview.model.engine.generation.decoding.GenerationConfig`.
         `context`: text between the video and the first turn, in the same message. It stays in the KV cache, so the next question
         with the same context prefills only its own tokens. Special tokens are removed from it.
         `history`: earlier turns, oldest first. The caller drops turns that do not fit into the context.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from longview.model.engine.base import ChatTurn
-from longview.model.engine.thoughts import THINK_END, THINK_START, opens_thoughts
+from longview.model.engine.generation.thoughts import THINK_END, THINK_START, opens_thoughts
 from longview.model.errors import InvalidCheckpoint
 
 CONTEXT_END = "\n\n"

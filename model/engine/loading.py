@@ -11,16 +11,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from longview.model.engine import attention, experts
-from longview.model.engine.checkpoints import Checkpoint
+from longview.model.engine.checkpoints.checkpoints import Checkpoint
+from longview.model.engine.checkpoints.precision_names import Precision
+from longview.model.engine.checkpoints.weight_files import check_weights
+from longview.model.engine.costs.number_formats import format_times
 from longview.model.engine.devices import devices_of, memory_bytes, memory_errors
-from longview.model.engine.fp8 import FP8_METHODS, can_multiply_fp8, may_have_fp8_kernels
-from longview.model.engine.kv_cache import LINEAR_ATTENTION, read_layer_types
-from longview.model.engine.linear_attention import use_cpu_linear_attention
-from longview.model.engine.number_formats import format_times
-from longview.model.engine.patch_embedding import use_linear_patch_embedding
-from longview.model.engine.precision import quantize_linear_layers, use_matrix_vector_products
-from longview.model.engine.precision_names import Precision
+from longview.model.engine.execution.kv_cache import LINEAR_ATTENTION, read_layer_types
+from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
+from longview.model.engine.kernels import attention, experts
+from longview.model.engine.kernels.fp8 import FP8_METHODS, can_multiply_fp8, may_have_fp8_kernels
+from longview.model.engine.kernels.linear_attention import use_cpu_linear_attention
+from longview.model.engine.kernels.patch_embedding import use_linear_patch_embedding
+from longview.model.engine.kernels.precision import quantize_linear_layers, use_matrix_vector_products
 from longview.model.engine.transformers_names import (
     AutoConfig,
     AutoHfQuantizer,
@@ -28,8 +30,6 @@ from longview.model.engine.transformers_names import (
     AutoProcessor,
     transformers_logging,
 )
-from longview.model.engine.visual_inputs import use_indexed_deepstack
-from longview.model.engine.weight_files import check_weights
 from longview.model.errors import InvalidCheckpoint, OutOfMemory
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,8 @@
 """The local engine: checkpoints of the architectures of Qwen3-VL and Qwen3.5, in this process.
 
 The prefix up to the end of the video is prefilled once, while the video is decoded, into a KV cache of fixed size
-(`longview.model.engine.prefill`). The context and the question are prefilled after it (`longview.model.engine.session_cache`).
+(`longview.model.engine.execution.prefill`). The context and the question are prefilled after it
+(`longview.model.engine.execution.session_cache`).
 """
 
 import functools
@@ -19,33 +20,33 @@ import psutil
 import torch
 from pydantic import BaseModel
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn, TemporalPatch
-from longview.model.engine.calibration import machine_key, measure_speed, measurement_s
 from longview.model.engine.chat_template import ChatTemplate, clean_context
-from longview.model.engine.checkpoints import Checkpoint
+from longview.model.engine.checkpoints.checkpoints import Checkpoint
+from longview.model.engine.checkpoints.precision_names import Precision
+from longview.model.engine.costs.calibration import machine_key, measure_speed, measurement_s
+from longview.model.engine.costs.estimates import Estimates
+from longview.model.engine.costs.model_shape import MEMORY_SHARE, Speed
+from longview.model.engine.costs.speed_meter import RunningReplies, SpeedMeter
 from longview.model.engine.devices import choose_device_type, inference, memory_bytes
-from longview.model.engine.estimates import Estimates
-from longview.model.engine.generation import MAX_THINKING_TOKENS, GenerationConfig, NextLogits, decode_reply
-from longview.model.engine.grammar import Grammars
-from longview.model.engine.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.execution.kv_cache import PreallocatedCache, read_layer_types
+from longview.model.engine.execution.ood import load_ood_detector
+from longview.model.engine.execution.patch_selection import select_patches
+from longview.model.engine.execution.prefill import FrameBatcher, Prefill
+from longview.model.engine.execution.session_cache import SessionCache
+from longview.model.engine.generation.decoding import MAX_THINKING_TOKENS, GenerationConfig, NextLogits, decode_reply
+from longview.model.engine.generation.grammar import Grammars
+from longview.model.engine.generation.local_generation import LocalGeneration
+from longview.model.engine.generation.sampling import Sampler, sampling_config_of
+from longview.model.engine.generation.thoughts import thought_end_of, thought_tags_of
 from longview.model.engine.loading import MIN_LARGE_BYTES, load_model
-from longview.model.engine.local_generation import LocalGeneration
-from longview.model.engine.model_shape import MEMORY_SHARE, Speed
-from longview.model.engine.ood import load_ood_detector
-from longview.model.engine.patch_selection import select_patches
-from longview.model.engine.precision_names import Precision
-from longview.model.engine.prefill import FrameBatcher, Prefill
-from longview.model.engine.sampling import Sampler, sampling_config_of
-from longview.model.engine.session_cache import SessionCache
-from longview.model.engine.speed_meter import RunningReplies, SpeedMeter
-from longview.model.engine.thoughts import thought_end_of, thought_tags_of
-from longview.model.engine.turns import DeviceTurns, MovableWeights
+from longview.model.engine.weight_swapping import DeviceTurns, MovableWeights
 from longview.model.errors import InvalidQuestion
-from longview.video.decoder import TimedFrames
+from longview.video.decoding.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
-from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import SamplingPlan
-from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class LocalEngine:
         self._weights = MovableWeights(self.model)
         text = self.model.config.get_text_config()
         self.layer_types = read_layer_types(text, checkpoint.name)
-        """The kind of each layer; see `longview.model.engine.kv_cache.read_layer_types`."""
+        """The kind of each layer; see `longview.model.engine.execution.kv_cache.read_layer_types`."""
         layer_devices = Counter(next(layer.parameters()).device for layer in self.model.model.language_model.layers)
         self.uses_cuda_graph = self.device == "cuda" and len(layer_devices) == 1
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
@@ -137,11 +138,11 @@ class LocalEngine:
         self.kv_cache_bytes = self.kv_cache_bytes_beside(0)
 
     def turn(self, progress: Progress = NO_PROGRESS) -> AbstractContextManager[None]:
-        """Hold the device while this engine uses it; see `longview.model.engine.turns`."""
+        """Hold the device while this engine uses it; see `longview.model.engine.weight_swapping`."""
         return nullcontext() if self._turns is None else self._turns.turn(self, progress)
 
     def leave_device(self) -> None:
-        """See `longview.model.engine.turns.Movable`. No session is in use, because no turn is held."""
+        """See `longview.model.engine.weight_swapping.Movable`. No session is in use, because no turn is held."""
         self.before_leaving()
         # Those that the pool has evicted may still be in the hands of a caller.
         for session in list(self._open_sessions):
@@ -149,7 +150,7 @@ class LocalEngine:
         self._weights.leave()
 
     def enter_device(self) -> None:
-        """See `longview.model.engine.turns.Movable`."""
+        """See `longview.model.engine.weight_swapping.Movable`."""
         self._weights.enter()
 
     def timestamp_tokens(self, time_s: float) -> int:
@@ -374,7 +375,7 @@ class LocalSession:
         self.frames = frames
         self.undecodable = undecodable
         self.ood_score = ood_score
-        """Score of `longview.model.engine.ood`, below 0 for out-of-distribution footage; None without a detector."""
+        """Score of `longview.model.engine.execution.ood`, below 0 for out-of-distribution footage; None without a detector."""
         self.is_out_of_distribution = ood_score is not None and ood_score < 0
         self.window = window
         self.video_duration_s = window.end_s if video_duration_s is None else video_duration_s

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
 from longview.model.engine.base import Engine
-from longview.model.engine.patch_selection import kept_patches_period_s, select_patches
-from longview.video.decoder import Decoder
+from longview.model.engine.execution.patch_selection import kept_patches_period_s, select_patches
+from longview.video.decoding.decoder import Decoder
 from longview.video.errors import ContextTooShort, VideoError
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import FRAMES_PER_PATCH, Budget, Purpose, SamplingPlan, TrainedRange, plan_sampling, window_overlaps
 from longview.video.shots import shot_starts
-from longview.video.timeline import Span
 
 FRUGAL_FRAME_PERIOD_S = 1.0
 """Preferred time between two frames on a slow device, in seconds: a minute of video has 30 temporal patches."""

@@ -10,14 +10,14 @@ from weakref import WeakSet
 
 from pydantic import BaseModel
 
+from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
+from longview.core.timeline import Span
 from longview.model.engine.base import Engine, VideoSession
 from longview.model.engine.planner import Planner
 from longview.model.errors import OutOfMemory
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo
-from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import FRAMES_PER_PATCH, SamplingPlan, Window
-from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 

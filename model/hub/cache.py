@@ -18,11 +18,11 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import DeleteCacheStrategy, validate_repo_id
 from pydantic import TypeAdapter, ValidationError
 
+from longview.core.atomic import atomic_write
 from longview.model.errors import CacheNotWritable, CheckpointNotFound, InvalidCheckpoint
 from longview.model.hub.listing import COMMIT, MAX_FILE_BYTES, REVISION, SHA256, Kind, is_safe_path
 from longview.model.hub.transfer import HubFile
 from longview.model.model_folders import WEIGHT_INDEX, indexed_files
-from longview.video.atomic import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from huggingface_hub import constants, get_token
 from huggingface_hub.errors import FileMetadataError, GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RevisionNotFoundError
 from huggingface_hub.utils import logging as hub_logging
 
+from longview.core.atomic import FULL_DISK_ERRORS
 from longview.model.errors import (
     AccessRefused,
     CacheFull,
@@ -21,7 +22,6 @@ from longview.model.errors import (
     ModelError,
     RepositoryNotFound,
 )
-from longview.video.atomic import FULL_DISK_ERRORS
 
 log = logging.getLogger(__name__)
 

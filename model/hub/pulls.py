@@ -15,6 +15,8 @@ from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import _create_symlink
 
+from longview.core.atomic import FULL_DISK_ERRORS
+from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.model.errors import CacheFull, CacheNotWritable, DamagedDownload
 from longview.model.hub.cache import (
     PARTIAL_SUFFIX,
@@ -34,8 +36,6 @@ from longview.model.hub.connection import use_bounded_client
 from longview.model.hub.failures import hub_errors, reply_errors
 from longview.model.hub.listing import Listing, check_name, find_commit, list_repository
 from longview.model.hub.transfer import HubFile, OnBytes, damaged_text, matches, transfer
-from longview.video.atomic import FULL_DISK_ERRORS
-from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from longview.core.timeline import Box
 from longview.model.screen_text.recognizer import reduced
-from longview.video.timeline import Box
 
 BLOCK_PX = 8
 """Side of a block, in pixels of the reduced frame."""

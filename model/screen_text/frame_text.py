@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Box
 from longview.model.screen_text.readings import RecognizedLine
 from longview.model.screen_text.recognizer import WHOLE, Pixels, Quad, Reading, TextRecognizer, crop_line
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Box
 
 MAX_LINES = 100
 """Maximum number of lines that are recognised in a frame, the highest first. A page of small print has about 80."""

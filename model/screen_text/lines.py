@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from longview.core.timeline import Box, Segment, Span
 from longview.model.screen_text.languages import text_language
 from longview.model.screen_text.readings import (
     SIMILARITY,
@@ -23,7 +24,6 @@ from longview.model.screen_text.readings import (
     normalized,
     similarity,
 )
-from longview.video.timeline import Box, Segment, Span
 
 SOURCE = "screen_text"
 MIN_CONFIDENCE = 0.8

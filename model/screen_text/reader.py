@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from longview.core.timeline import Box, Segment, Span, merge_spans
 from longview.model.screen_text.changes import (
     SmallFrame,
     changed_blocks,
@@ -24,10 +25,9 @@ from longview.model.screen_text.lines import LineTracker, Sight
 from longview.model.screen_text.readings import RecognizedLine
 from longview.model.screen_text.recognizer import WHOLE, Pixels
 from longview.model.screen_text.regions import changed_regions, touches
-from longview.video.decoder import TimedFrames
-from longview.video.probe import VideoInfo
+from longview.video.decoding.decoder import TimedFrames
+from longview.video.probing.probe import VideoInfo
 from longview.video.shots import ShotDetector
-from longview.video.timeline import Box, Segment, Span, merge_spans
 
 DECODED_FPS = 5
 """Number of frames per second that are decoded: times are accurate to a fifth of a second."""

@@ -5,8 +5,8 @@ import unicodedata
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from longview.core.timeline import Box
 from longview.model.screen_text.languages import MAX_LINE_CHARACTERS
-from longview.video.timeline import Box
 
 SIMILARITY = 0.8
 """Share of equal characters from which two readings may be of the same text. A misread line differs in one or two characters."""

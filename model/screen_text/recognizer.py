@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Box
 from longview.model.errors import InvalidTextModel, ScreenTextFailed
 from longview.model.screen_text.languages import printable_line
 from longview.model.screen_text.weights import CLASSIFIER_FILE, DETECTOR_FILE, RECOGNIZER_FILE, TextModel
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Box
 
 DETECTION_SIDE_PX = 640
 """Longest side of the frame in which lines are detected, in pixels."""

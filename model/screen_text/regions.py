@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from longview.video.timeline import Box
+from longview.core.timeline import Box
 
 MARGIN_BLOCKS = 2
 """Margin around a change, in blocks."""

@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
+from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.model.errors import ScreenTextFailed
 from longview.model.screen_text.languages import UNREADABLE_LANGUAGES, printable_line, text_script_is_unreadable
 from longview.model.screen_text.recognizer import Pixels, Reading, TextRecognizer
-from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 PROGRAM = "tesseract"
 LISTING_TIMEOUT_S = 20.0

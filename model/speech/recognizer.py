@@ -17,10 +17,10 @@ import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 from numpy.typing import NDArray
 
+from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 from longview.model.errors import InvalidSpeechModel, SpeechFailed
 from longview.model.speech.weights import SpeechModel
-from longview.video.audio import RATE_HZ
-from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
+from longview.video.decoding.audio import RATE_HZ
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import UNSPACED_LANGUAGES, Segment, Span, Word, join_words
 from longview.model.speech.filters import spoken_words
 from longview.model.speech.recognizer import Language, RecognizedWord, SpeechRecognizer
 from longview.model.speech.voice_activity import SpeechChunk, speech_chunks
-from longview.video.audio import AudioBlock
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import UNSPACED_LANGUAGES, Segment, Span, Word, join_words
+from longview.video.decoding.audio import AudioBlock
 
 SOURCE = "speech"
 MIN_SHARE_AFTER_PAUSE = 0.25

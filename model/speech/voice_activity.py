@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from longview.video.audio import RATE_HZ, AudioBlock
-from longview.video.timeline import Span
+from longview.core.timeline import Span
+from longview.video.decoding.audio import RATE_HZ, AudioBlock
 
 MAX_CHUNK_S = 30.0
 """Maximum speech in one chunk, in seconds: the window of Whisper's encoder."""

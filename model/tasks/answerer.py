@@ -5,8 +5,11 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.time_text import find_times, format_spans
+from longview.core.timeline import Segment, Span, merge_spans
 from longview.model.engine.base import ChatTurn, VideoSession
-from longview.model.engine.ood import out_of_distribution_error
+from longview.model.engine.execution.ood import out_of_distribution_error
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.coverage import Coverage, CoverageTracker
@@ -20,11 +23,8 @@ from longview.model.tasks.replies import cited_spans, to_video_clock
 from longview.model.tasks.verifier import verify_claim
 from longview.model.tasks.word_citations import find_evidence, with_units
 from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import Purpose, SamplingPlan, Window
-from longview.video.time_text import find_times, format_spans
-from longview.video.timeline import Segment, Span, merge_spans
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n")
 MAX_ANSWER_TOKENS = 1024

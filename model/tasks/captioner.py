@@ -10,8 +10,11 @@ import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.time_text import format_spans
+from longview.core.timeline import Event, Span, merge_spans
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, VideoSession
-from longview.model.engine.generation import RETRY_PRESENCE_PENALTY
+from longview.model.engine.generation.decoding import RETRY_PRESENCE_PENALTY
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.coverage import Coverage, CoverageTracker, WindowCoverage
 from longview.model.tasks.events import PartialResult
@@ -26,11 +29,8 @@ from longview.model.tasks.reply_forms import parse_captions
 from longview.model.tasks.text_match import has_paraphrase
 from longview.model.tasks.words import SegmentsWithin, Words, no_segments, words_of_window
 from longview.video.errors import UnreadableVideo
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import SamplingPlan, Window
-from longview.video.time_text import format_spans
-from longview.video.timeline import Event, Span, merge_spans
 
 log = logging.getLogger(__name__)
 

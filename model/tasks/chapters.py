@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.time_text import format_time
+from longview.core.timeline import Event, Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.replies import parse_entries
 from longview.model.tasks.text_match import token_f1
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.time_text import format_time
-from longview.video.timeline import Event, Span
 
 log = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.chapters import MAX_PART_CHARACTERS
 from longview.model.tasks.grounding import MARGIN_S, clip_plan
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import SamplingPlan
-from longview.video.timeline import Span
 
 EVENTS_PER_MINUTE = 5.0
 """Typical number of captions per minute of video."""

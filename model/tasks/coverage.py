@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from longview.video.time_text import format_spans, format_time
-from longview.video.timeline import Span, merge_spans, subtract_spans
+from longview.core.time_text import format_spans, format_time
+from longview.core.timeline import Span, merge_spans, subtract_spans
 
 if TYPE_CHECKING:
     from longview.model.engine.base import VideoSession

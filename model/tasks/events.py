@@ -1,7 +1,7 @@
 """Events that a task yields before its result.
 
 A task with intermediate output is a generator: it yields `TextDelta` or `PartialResult`, and returns its result. Progress and
-cancellation go through `longview.video.progress.Progress` instead.
+cancellation go through `longview.core.progress.Progress` instead.
 """
 
 from collections.abc import Generator

@@ -5,18 +5,18 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
 from longview.model.engine.base import VideoSession
 from longview.model.tasks.coverage import CoverageTracker
 from longview.model.tasks.replies import TimeRange
 from longview.model.tasks.reply_forms import parse_spans
 from longview.video.errors import UnreadableVideo
-from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import Purpose, SamplingPlan, Window
-from longview.video.timeline import Span
 
 if TYPE_CHECKING:
     from longview.model.engine.sessions import SessionPool
-    from longview.video.probe import VideoInfo
+    from longview.video.probing.probe import VideoInfo
 
 MAX_GROUNDING_TOKENS = 512
 PLANNING_PROGRESS_SHARE = 0.05

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.time_text import format_spans
+from longview.core.timeline import Span, merge_spans
 from longview.model.engine.base import VideoSession
-from longview.model.engine.ood import out_of_distribution_error
+from longview.model.engine.execution.ood import out_of_distribution_error
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
 from longview.model.tasks.coverage import Coverage, CoverageTracker
@@ -22,11 +25,8 @@ from longview.model.tasks.options import LocateOptions
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.question import check_length
 from longview.model.tasks.verifier import deny_in_windows, verify_claim, verify_in
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import SamplingPlan
-from longview.video.time_text import format_spans
-from longview.video.timeline import Span, merge_spans
 
 
 @dataclass(frozen=True)

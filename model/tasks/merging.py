@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from longview.core.timeline import Event, Span
 from longview.model.tasks.text_match import is_paraphrase, token_f1
-from longview.video.timeline import Event, Span
 
 MIN_MERGE_IOU = 0.5
 """Minimum tIoU of two paraphrased events of neighbouring windows that are one event."""

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Event, Span
 from longview.model.engine.base import VideoSession
 from longview.model.tasks.text_match import contains_query
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Event, Span
 
 MAX_CONFIRM_TOKENS = 256
 MAX_PREAMBLE_CHARACTERS = 80

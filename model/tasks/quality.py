@@ -7,9 +7,9 @@ outside the video, and replies that are cut off or repetitive.
 import statistics
 from dataclasses import dataclass
 
+from longview.core.timeline import Event, merge_spans
 from longview.model.engine.base import Generation, VideoSession
 from longview.model.tasks.replies import ParsedReply
-from longview.video.timeline import Event, merge_spans
 
 MIN_UNIFORM_EVENTS = 5
 """Minimum number of consecutive events of one length that count as uniform."""

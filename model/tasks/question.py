@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from longview.core.time_text import TimeReference, find_times, format_time, replace_times
+from longview.core.timeline import Span
 from longview.model.errors import InvalidQuestion
-from longview.video.time_text import TimeReference, find_times, format_time, replace_times
-from longview.video.timeline import Span
 
 if TYPE_CHECKING:
     from longview.model.engine.base import ChatTurn, VideoSession

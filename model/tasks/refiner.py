@@ -8,15 +8,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Event, Span
 from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, MIN_SAME_EVENT_IOU, ground, open_clip
 from longview.model.tasks.prober import Prober, TimestampProber
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import SamplingPlan, window_overlaps
-from longview.video.timeline import Event, Span
 
 log = logging.getLogger(__name__)
 

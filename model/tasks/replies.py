@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from longview.core.time_text import TimeReference, parse_time
+from longview.core.timeline import Event, Span
 from longview.model.engine.base import VideoSession
-from longview.video.time_text import TimeReference, parse_time
-from longview.video.timeline import Event, Span
 
 _START_KEYS = ("start", "start_time", "start_s", "begin", "from")
 _END_KEYS = ("end", "end_time", "end_s", "stop", "to")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from longview.model.engine.base import VideoSession
-from longview.model.engine.profiles import CaptionForm, SpanForm
+from longview.model.engine.checkpoints.profiles import CaptionForm, SpanForm
 from longview.model.tasks.replies import ParsedReply, parse_entries, parse_events, to_events
 
 _NUMBER = r"(\d++(?::\d++){0,2}(?:\.\d++)?)"

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
 from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.coverage import CoverageTracker
 from longview.model.tasks.grounding import clip_plan, open_clip, open_windows, with_margin
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.text_match import sentences
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import Purpose, SamplingPlan
-from longview.video.timeline import Span
 
 PURPOSE: Purpose = "caption"
 """Purpose of the clip's plan. Presence can be verified without finer frames, and many search results are verified."""

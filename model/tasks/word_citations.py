@@ -9,8 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from longview.core.time_text import TimeReference, find_times
 from longview.model.tasks.words import WordLine, units_of
-from longview.video.time_text import TimeReference, find_times
 
 TIME_TOLERANCE_S = 0.06
 """Maximum difference between a time in a reply and that of a line, in seconds: both are stated to a tenth of a second."""

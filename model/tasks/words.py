@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from longview.model.engine.profiles import Prompts
+from longview.core.timeline import Segment, Span
+from longview.model.engine.checkpoints.profiles import Prompts
 from longview.model.engine.sessions import SessionPool
 from longview.video.sampler import SamplingPlan, Window
-from longview.video.timeline import Segment, Span
-from longview.video.transcript import COMPARED_UNIT
+from longview.video.subtitles.transcript import COMPARED_UNIT
 
 SegmentsWithin = Callable[[Span], Sequence[Segment]]
 """Function that returns what is said and shown in a span of the video, on the video's clock."""

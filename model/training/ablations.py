@@ -17,6 +17,7 @@ from statistics import fmean
 
 import torch
 
+from longview.core.atomic import atomic_write
 from longview.model.errors import ModelError, TrainingRefused
 from longview.model.training.configs import SizeName
 from longview.model.training.losses import Loss
@@ -26,7 +27,6 @@ from longview.model.training.scoring import Score, compute_scores
 from longview.model.training.state import delete_state
 from longview.model.training.tokens import Timestamps
 from longview.model.training.trainer import TrainingConfig, train
-from longview.video.atomic import atomic_write
 
 VARIANTS: tuple[tuple[Loss, Timestamps], ...] = (("sqrt", "text"), ("token", "text"), ("sample", "text"), ("sqrt", "none"))
 """The default configuration, and variants that differ in one option: the weights in the loss, or textual timestamps."""

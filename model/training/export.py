@@ -11,12 +11,12 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from longview.model.engine.checkpoints import DEMO
+from longview.core.atomic import atomic_write
+from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.training.curriculum import MIN_PATCHES
 from longview.model.training.scenes import MAX_FRAME_PERIOD_S, MAX_START_S, MIN_FRAME_PERIOD_S
 from longview.model.training.scoring import Score, format_table
 from longview.model.training.trainer import Trainer, TrainingConfig
-from longview.video.atomic import atomic_write
 from longview.video.sampler import FRAMES_PER_PATCH
 
 COPIED_FILES = (
@@ -61,7 +61,7 @@ def _configuration(trainer: Trainer) -> str:
 
 
 def trained_range(trainer: Trainer) -> dict[str, Any]:
-    """Return the trained range of the model in the form that `longview.model.engine.checkpoints` reads."""
+    """Return the trained range of the model in the form that `longview.model.engine.checkpoints.checkpoints` reads."""
     demo: dict[str, Any] = json.loads((DEMO / "trained_range.json").read_text(encoding="utf-8"))
     areas = [rows * columns for rows, columns in trainer.size.grids]
     patches = max(stage.max_patches for stage in trainer.size.stages)

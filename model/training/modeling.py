@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from longview.model.engine import attention
-from longview.model.engine.checkpoints import DEMO
+from longview.model.engine.checkpoints.checkpoints import DEMO
+from longview.model.engine.kernels import attention
 from longview.model.training.configs import Size
 from longview.model.training.curriculum import Stage
 

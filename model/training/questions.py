@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from longview.model.engine.checkpoints import TEMPLATE_PROFILE
-from longview.model.engine.profiles import read_profile
+from longview.core.time_text import format_time
+from longview.model.engine.checkpoints.checkpoints import TEMPLATE_PROFILE
+from longview.model.engine.checkpoints.profiles import read_profile
 from longview.model.training.scenes import Scene, VisibleEvent
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES
-from longview.video.time_text import format_time
 
 PROMPTS = read_profile(TEMPLATE_PROFILE).prompts
 TimeFormat = Literal["seconds", "hms"]

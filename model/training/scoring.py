@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from longview.core.time_text import parse_time
 from longview.model.training.batches import MAX_EVENTS, TIMESTAMP_TOKENS, collate, fitting_grids
 from longview.model.training.configs import Size
 from longview.model.training.generating import generate_replies
@@ -21,7 +22,6 @@ from longview.model.training.questions import KIND_SHARES, Kind, Turn, sample_ti
 from longview.model.training.rendering import render_pixels
 from longview.model.training.scenes import Scene, held_out_seed, sample_scene
 from longview.model.training.tokens import NO_LABEL, ExampleEncoder, Timestamps
-from longview.video.time_text import parse_time
 
 MAX_BATCH_TOKENS = 150_000
 """Maximum number of prompt tokens that are answered at once."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from longview.core.atomic import atomic_write
 from longview.model.errors import TrainingRefused
-from longview.video.atomic import atomic_write
 
 STATE_FILE = "training_state.pt"
 

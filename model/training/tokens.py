@@ -10,7 +10,7 @@ from typing import Literal
 
 from tokenizers import Tokenizer
 
-from longview.model.engine.checkpoints import DEMO
+from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.training.questions import TimeFormat, Turn, format_timestamp
 from longview.model.training.scenes import Scene
 

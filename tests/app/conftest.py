@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from longview.app.service import Longview
-from longview.indexing.library import VideoEntry
+from longview.indexing.sqlite.library import VideoEntry
 from longview.video.synthetic import render
-from tests.app.samples import RING, TWICE, demo_settings
+from tests.support.app_samples import RING, TWICE, demo_settings
 
 
 @pytest.fixture(scope="module")

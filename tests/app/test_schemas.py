@@ -4,23 +4,23 @@ import json
 from dataclasses import replace
 
 from longview.app import schemas
-from longview.app.answers import Answer
-from longview.app.citations import Citation
 from longview.app.errors import BadRequest
-from longview.app.indexer import IndexResult
-from longview.app.locator import Location
-from longview.app.sources import SourceReport
-from longview.app.storage import VideoBytes
-from longview.app.words_coverage import WordsCoverage
+from longview.app.files.disk_usage import VideoBytes
+from longview.app.ingest.indexer import IndexResult
+from longview.app.ingest.sources import SourceReport
+from longview.app.qa.answers import Answer
+from longview.app.qa.citations import Citation
+from longview.app.qa.locator import Location
+from longview.app.qa.transcript_coverage import WordsCoverage
+from longview.core.timeline import Event, Segment, Span, Word
 from longview.indexing.exports import export_segments
-from longview.indexing.library import Provenance
-from longview.indexing.quotes import Quote
-from longview.indexing.search import Evidence, Moment
+from longview.indexing.search.quotes import Quote
+from longview.indexing.search.search import Evidence, Moment
+from longview.indexing.sqlite.library import Provenance
 from longview.model.tasks.coverage import Coverage
 from longview.model.tasks.localizer import Localization, Occurrence
 from longview.video.sampler import SamplingPlan
-from longview.video.timeline import Event, Segment, Span, Word
-from tests.indexing.samples import sample_entry, sample_events, sample_track
+from tests.support.library_samples import sample_entry, sample_events, sample_track
 
 VIDEO_ID = "aaaaaaaaaaaa"
 SPAN = Span(61.2504, 62.5)

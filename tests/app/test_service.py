@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from longview.app.jobs import Jobs
-from longview.app.reports import source_text
 from longview.app.service import IndexOptions, Longview
+from longview.app.serving.workers import Jobs
+from longview.app.text.contents import source_text
+from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVersion
-from longview.indexing.library import Provenance, VideoEntry
+from longview.indexing.sqlite.library import Provenance, VideoEntry
 from longview.model.engine import local
-from longview.model.engine.checkpoints import DEMO
+from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.errors import InvalidQuestion
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
-from longview.video.timeline import Segment, Span
-from tests.app.samples import TWICE, demo_settings
-from tests.barcodes import run_ffmpeg
+from tests.support.app_samples import TWICE, demo_settings
+from tests.support.barcodes import run_ffmpeg
 
 TOO_LONG = "red " * (MAX_QUESTION_CHARACTERS // 4) + "x"
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from longview.app.streams import STREAM_THREAD, Done, Stream
+from longview.core.progress import Cancelled, Progress, ProgressReport
 from longview.model.errors import InvalidQuestion
 from longview.model.tasks.events import PartialResult, TextDelta
-from longview.video.progress import Cancelled, Progress, ProgressReport
 
 
 def wait_for_cancel(progress: Progress) -> None:

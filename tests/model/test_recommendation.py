@@ -4,9 +4,9 @@ from dataclasses import astuple, replace
 
 import pytest
 
-from benchmarks.estimate_shapes import shape_costs
+from benchmarks.estimates.estimate_shapes import shape_costs
 from longview.model.catalog import read_catalog
-from longview.model.engine.machine import Machine, measure_machine
+from longview.model.engine.costs.machine import Machine, measure_machine
 from longview.model.recommendation import recommend
 
 GIB = 2**30

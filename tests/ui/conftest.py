@@ -8,8 +8,8 @@ from gradio_client import Client
 
 from longview.ui.access import CLIENT_HEADER
 from longview.video.synthetic import render
-from tests.app.shell import Shell
-from tests.ui.servers import EVENTS, Server, running_server
+from tests.support.page_servers import EVENTS, Server, running_server
+from tests.support.shell import Shell
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from longview.app.jobs import Jobs
 from longview.app.service import Longview
+from longview.app.serving.workers import Jobs
 from longview.ui.access import CLIENT_HEADER, FRAME_POLICY, RESPONSE_HEADERS
 from longview.ui.server import create
-from tests.app.samples import demo_settings
-from tests.indexing.samples import put_captions, sample_entry, sample_events
-from tests.ui.odd_requests import OddRequest, Reply, send
+from tests.support.app_samples import demo_settings
+from tests.support.library_samples import put_captions, sample_entry, sample_events
+from tests.support.odd_requests import OddRequest, Reply, send
 
 VIDEO_ID = "a" * 12
 HOST = "127.0.0.1:7860"

@@ -16,10 +16,10 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from longview.indexing.library import Library
+from longview.core.timeline import Segment, Span
+from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.timeline import Segment, Span
-from tests.ui.servers import EVENTS, Server
+from tests.support.page_servers import EVENTS, Server
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMIUM_ARGUMENTS = [

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from longview.app.jobs import Jobs
 from longview.app.service import MAX_QUESTION_CHARACTERS, Longview
+from longview.app.serving.workers import Jobs
 from longview.ui.access import OwnSiteOnly
 from longview.ui.server import create
-from tests.app.samples import demo_settings
-from tests.indexing.samples import put_captions, sample_entry, sample_events
-from tests.ui.odd_requests import OddRequest, Reply, endpoint_requests, gradio_app, route_requests, routes, send
+from tests.support.app_samples import demo_settings
+from tests.support.library_samples import put_captions, sample_entry, sample_events
+from tests.support.odd_requests import OddRequest, Reply, endpoint_requests, gradio_app, route_requests, routes, send
 
 VIDEO_ID = "a" * 12
 VALID_PARAMETERS = {

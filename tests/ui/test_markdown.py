@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 from markdown_it import MarkdownIt
 
-from longview.indexing.library import AnsweredQuestion, Provenance
+from longview.core.progress import ProgressReport
+from longview.core.timeline import Span
+from longview.indexing.sqlite.library import AnsweredQuestion, Provenance
 from longview.ui import markdown
-from longview.video.progress import ProgressReport
-from longview.video.timeline import Span
-from tests.ui.parsed_page import HOSTILE, ParsedPage
+from tests.support.parsed_page import HOSTILE, ParsedPage
 
 HOSTILE_MARKDOWN = [
     *HOSTILE,

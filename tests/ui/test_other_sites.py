@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from tests.ui.servers import Server
+from tests.support.page_servers import Server
 from tests.ui.test_browser import CHROMIUM, CHROMIUM_ARGUMENTS, pytestmark
 
 __all__ = ["pytestmark"]

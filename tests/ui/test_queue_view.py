@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from longview.app.jobs import STATE_S, Jobs
 from longview.app.service import Longview, QueuedJob
+from longview.app.serving.workers import STATE_S, Jobs
 from longview.app.settings import Settings
-from longview.indexing.processes import this_process
+from longview.core.processes import this_process
 from longview.ui.queue_view import MAX_ROWS, QueueState, QueueView
-from tests.indexing.samples import put_captions, sample_entry, sample_events
-from tests.ui.parsed_page import ParsedPage
+from tests.support.library_samples import put_captions, sample_entry, sample_events
+from tests.support.parsed_page import ParsedPage
 
 
 @pytest.fixture

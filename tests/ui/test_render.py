@@ -8,17 +8,17 @@ from urllib.parse import quote
 
 import pytest
 
-from longview.app.caption_offer import CaptionOffer
-from longview.app.chapters import Chapters
-from longview.app.retriever import SearchResults
-from longview.indexing.job import JobStatus, QueuedJob
-from longview.indexing.library import Provenance, Track, VideoEntry
-from longview.indexing.search import Evidence, Moment
-from longview.indexing.track import TrackVersion
+from longview.app.qa.chapters import Chapters
+from longview.app.qa.retriever import SearchResults
+from longview.app.runtime.caption_offer import CaptionOffer
+from longview.core.timeline import Event, Segment, Span
+from longview.indexing.records.job import JobStatus, QueuedJob
+from longview.indexing.records.track import TrackVersion
+from longview.indexing.search.search import Evidence, Moment
+from longview.indexing.sqlite.library import Provenance, Track, VideoEntry
 from longview.ui import render
-from longview.video.timeline import Event, Segment, Span
-from tests.indexing.samples import sample_entry, sample_track
-from tests.ui.parsed_page import HOSTILE, ParsedPage
+from tests.support.library_samples import sample_entry, sample_track
+from tests.support.parsed_page import HOSTILE, ParsedPage
 
 CAPTIONS = sample_track("captions", segment_count=1)
 SPEECH = sample_track("speech", segment_count=2, language="en", languages=("en", "de"))

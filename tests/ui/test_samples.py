@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from longview.app.sample import FOLDER, SHAPES, SLIDES
-from longview.indexing.library import Library
-from tests.ui.servers import Server, running_server
+from longview.app.serving.sample import FOLDER, SHAPES, SLIDES
+from longview.indexing.sqlite.library import Library
+from tests.support.page_servers import Server, running_server
 
 TIMEOUT_S = 120
 T = TypeVar("T")

@@ -15,11 +15,11 @@ import pysubs2
 import pytest
 from gradio_client import Client, handle_file
 
+from longview.core.time_text import parse_time
+from longview.core.timeline import Span
 from longview.video.synthetic import render
-from longview.video.time_text import parse_time
-from longview.video.timeline import Span
-from tests.app.shell import Shell
-from tests.ui.servers import EVENTS, Server, free_port
+from tests.support.page_servers import EVENTS, Server, free_port
+from tests.support.shell import Shell
 
 
 def video_ids(shell: Shell) -> list[str]:

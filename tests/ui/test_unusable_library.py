@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from longview.app.jobs import Jobs
 from longview.app.service import Longview
+from longview.app.serving.workers import Jobs
 from longview.app.settings import Settings
-from longview.indexing.library import DATABASE
+from longview.indexing.sqlite.library import DATABASE
 from longview.ui.page import build
-from tests.indexing.samples import put_captions, sample_entry, sample_events
+from tests.support.library_samples import put_captions, sample_entry, sample_events
 
 
 def test_a_database_that_is_deleted_under_a_server_is_shown_as_an_error(tmp_path: Path) -> None:

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from longview.app import upload_cache
-from longview.app.housekeeping import run_housekeeping
-from longview.app.job_follower import MIN_FREE_BYTES
-from longview.app.jobs import Jobs
+from longview.app.jobs.monitor import MIN_FREE_BYTES
+from longview.app.maintenance.housekeeping import run_housekeeping
 from longview.app.service import Longview
-from longview.app.upload_cache import CACHE, own_folder
+from longview.app.serving import upload_cache
+from longview.app.serving.upload_cache import CACHE, own_folder
+from longview.app.serving.workers import Jobs
 from longview.ui.access import CLIENT_HEADER
 from longview.ui.server import create
 from longview.ui.uploads import INVALID_UPLOAD
-from tests.app.samples import demo_settings, file_names
-from tests.small_disk import small_disk
+from tests.support.app_samples import demo_settings, file_names
+from tests.support.small_disk import small_disk
 
 MB = 1 << 20
 MAX_UPLOAD_BYTES = 8 * MB
@@ -156,7 +156,7 @@ def test_an_upload_that_is_no_video_leaves_nothing(uploader: Uploader) -> None:
 
 def test_what_earlier_servers_have_left_is_deleted_and_what_others_write_is_not(uploader: Uploader) -> None:
     script = (
-        "import sys; from pathlib import Path; from longview.app.upload_cache import own_folder\n"
+        "import sys; from pathlib import Path; from longview.app.serving.upload_cache import own_folder\n"
         "folder = own_folder(Path(sys.argv[1])) / 'upload'; folder.mkdir(parents=True); (folder / 'half').write_text('x')\n"
         "print('ready', flush=True); sys.stdin.read()"
     )

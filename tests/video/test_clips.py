@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from longview.core.timeline import Span
 from longview.video.clips import (
     BROWSER_COPY_HEIGHT_PX,
     contact_sheet,
@@ -19,13 +20,12 @@ from longview.video.clips import (
     make_browser_copy,
     thumbnail,
 )
-from longview.video.decoder import Decoder
+from longview.video.decoding.decoder import Decoder
 from longview.video.errors import FFmpegFailed, NotAVideo
 from longview.video.ffmpeg import run
-from longview.video.probe import VideoInfo, probe
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import COLORS, ShapesEvent, render
-from longview.video.timeline import Span
-from tests.barcodes import run_ffmpeg
+from tests.support.barcodes import run_ffmpeg
 
 EVENTS = (
     ShapesEvent(0.0, 4.0, "red", "square", "stays still"),

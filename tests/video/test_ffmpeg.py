@@ -9,10 +9,10 @@ import ffmpeg
 import imageio_ffmpeg
 import pytest
 
-from longview.video.atomic import atomic_write
+from longview.core.atomic import atomic_write
 from longview.video.errors import FFmpegFailed
 from longview.video.ffmpeg import MIN_MAJOR_VERSION, ffmpeg_major_version, ffmpeg_path, run
-from longview.video.probe import probe
+from longview.video.probing.probe import probe
 
 
 @pytest.fixture

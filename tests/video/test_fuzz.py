@@ -9,12 +9,12 @@ import numpy as np
 import psutil
 import pytest
 
-from longview.video.audio import RATE_HZ
-from longview.video.decoder import Decoder
+from longview.video.decoding.audio import RATE_HZ
+from longview.video.decoding.decoder import Decoder
 from longview.video.errors import DecoderDied, VideoError
-from longview.video.guard import Limits
-from tests import media_samples
-from tests.barcodes import run_ffmpeg
+from longview.video.probing.guard import Limits
+from tests.support import media_samples
+from tests.support.barcodes import run_ffmpeg
 
 SOURCES = ("h264.mp4", "hevc10.mkv", "vp9.webm", "mpeg4.avi", "mpeg2.ts", "flash.flv", "theora.ogv")
 LIMITS = Limits(stall_s=10.0, memory_bytes=2 << 30)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from longview.core.time_text import format_time
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
@@ -9,11 +10,10 @@ from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import Captions, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo, probe
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import render, sample_events
-from longview.video.time_text import format_time
-from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS
+from tests.support.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, example, given, reject, settings
 from hypothesis import strategies as st
 
-from longview.model.engine.checkpoints import DEMO
-from longview.model.engine.profiles import find_profile
+from longview.model.engine.checkpoints.checkpoints import DEMO
+from longview.model.engine.checkpoints.profiles import find_profile
 from longview.video.errors import ImpossiblePlan
-from longview.video.probe import VideoInfo
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import (
     Budget,
     Purpose,

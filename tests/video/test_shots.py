@@ -6,14 +6,14 @@ import ffmpeg
 import numpy as np
 import pytest
 
+from longview.core.timeline import Span
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
-from longview.video.decoder import Decoder
+from longview.video.decoding.decoder import Decoder
 from longview.video.ffmpeg import run
-from longview.video.probe import VideoInfo, probe
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.sampler import window_overlaps
 from longview.video.shots import FPS, shot_start_frames, shot_starts
-from longview.video.timeline import Span
 
 CUTS_S = (30.0, 67.4, 95.2, 140.0)
 DURATION_S = 170.0

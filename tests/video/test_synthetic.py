@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from longview.video.decoder import Decoder
+from longview.video.decoding.decoder import Decoder
 from longview.video.errors import FFmpegFailed
-from longview.video.probe import VideoInfo
+from longview.video.probing.probe import VideoInfo
 from longview.video.synthetic import COLORS, ShapesEvent, background, draw, render, sample_events
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longview.video.decoder import Decoder
-from longview.video.probe import probe
-from tests import ffprobe_oracle, media_samples
-from tests.video.test_decoder import KINDS
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import probe
+from tests.support import ffprobe_oracle, media_samples
+from tests.video.decoding.test_decoder import KINDS
 
 
 @pytest.fixture(scope="module")

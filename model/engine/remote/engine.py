@@ -13,10 +13,12 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, RequestCost
-from longview.model.engine.checkpoints import SERVED, Checkpoint
-from longview.model.engine.generation import MAX_THINKING_TOKENS
-from longview.model.engine.prefill import MS_PER_SECOND, FrameBatcher
+from longview.model.engine.checkpoints.checkpoints import SERVED, Checkpoint
+from longview.model.engine.execution.prefill import MS_PER_SECOND, FrameBatcher
+from longview.model.engine.generation.decoding import MAX_THINKING_TOKENS
 from longview.model.engine.remote.adapters.choice import find_adapter
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.conversation import Conversation, SentImage
@@ -29,11 +31,9 @@ from longview.model.engine.remote.server import Server
 from longview.model.engine.remote.session import RemoteSession
 from longview.model.engine.remote.token_estimates import max_text_tokens, min_text_tokens, timestamp_tokens
 from longview.model.errors import ServerFailed
-from longview.video.decoder import TimedFrames
+from longview.video.decoding.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
-from longview.video.progress import NO_PROGRESS, Progress
 from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX, SamplingPlan, TrainedRange
-from longview.video.timeline import Span
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from longview.core.progress import NO_PROGRESS, Progress
 from longview.model.engine.remote.conversation import Conversation, SentImage
 from longview.model.engine.remote.facts import ServerFacts
 from longview.model.engine.remote.server import Server
 from longview.model.errors import ServerFailed
-from longview.video.progress import NO_PROGRESS, Progress
 
 TOLERANCE = 0.02
 """Maximum share by which a server may count fewer tokens than were measured. A prompt that is cut loses whole frames or more."""

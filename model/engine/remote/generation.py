@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 
-from longview.model.engine.generation import is_repetitive
+from longview.core.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
+from longview.model.engine.generation.decoding import is_repetitive
+from longview.model.engine.generation.thoughts import ThoughtSplitter
 from longview.model.engine.remote.adapters.base import Adapter
 from longview.model.engine.remote.conversation import Conversation
 from longview.model.engine.remote.frame_costs import TOLERANCE
@@ -23,9 +25,7 @@ from longview.model.engine.remote.http import (
 )
 from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.sending import Rejected, open_response
-from longview.model.engine.thoughts import ThoughtSplitter
 from longview.model.errors import ModelError, ServerFailed
-from longview.video.progress import CANCEL_POLL_S, NO_PROGRESS, Progress
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from longview.model.engine.checkpoints import SERVED, Checkpoint, find_checkpoint
-from longview.model.engine.profiles import find_profile_by_name, read_named_profile
+from longview.model.engine.checkpoints.checkpoints import SERVED, Checkpoint, find_checkpoint
+from longview.model.engine.checkpoints.profiles import find_profile_by_name, read_named_profile
 from longview.model.errors import ServerUnreachable
 
 MAX_SILENCE_S = 300.0

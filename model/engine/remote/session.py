@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Span
 from longview.model.engine.base import ChatTurn, TemporalPatch
 from longview.model.engine.chat_template import clean_context
-from longview.model.engine.checkpoints import Checkpoint
-from longview.model.engine.prefill import patch_timestamp_s
+from longview.model.engine.checkpoints.checkpoints import Checkpoint
+from longview.model.engine.execution.prefill import patch_timestamp_s
 from longview.model.engine.remote.adapters.base import Adapter
 from longview.model.engine.remote.conversation import Conversation, SentImage
 from longview.model.engine.remote.generation import RemoteGeneration
 from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.token_estimates import max_text_tokens, min_text_tokens
-from longview.video.progress import NO_PROGRESS, Progress
-from longview.video.timeline import Span
 
 MIN_REPLY_TOKENS = 256
 """Minimum length of a reply that is requested, in tokens. The tokens of a text are estimated from above."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from longview.core.atomic import atomic_write
 from longview.model.training.ood.drawings import DRAWINGS, Frame
-from longview.video.atomic import atomic_write
 from longview.video.ffmpeg import ffmpeg_path
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES, ShapesEvent, background, draw, render, sample_scene
 

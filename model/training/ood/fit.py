@@ -1,4 +1,4 @@
-"""Fit the out-of-distribution detector of the demo checkpoint (`longview.model.engine.ood`), and measure its accuracy.
+"""Fit the out-of-distribution detector of the demo checkpoint (`longview.model.engine.execution.ood`), and measure its accuracy.
 
     python -m longview.model.training.ood.fit [--model FOLDER] [--clips FOLDER] [--write] [VIDEO...]
 
@@ -20,18 +20,18 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from longview.model.engine.checkpoints import OOD_DETECTOR_FILE, find_checkpoint
-from longview.model.engine.kv_cache import FULL_ATTENTION, PreallocatedCache
+from longview.model.engine.checkpoints.checkpoints import OOD_DETECTOR_FILE, find_checkpoint
+from longview.model.engine.execution.kv_cache import FULL_ATTENTION, PreallocatedCache
+from longview.model.engine.execution.ood import OODDetector, patch_statistics, window_score
+from longview.model.engine.execution.prefill import Prefill
 from longview.model.engine.local import LocalEngine
-from longview.model.engine.ood import OODDetector, patch_statistics, window_score
-from longview.model.engine.prefill import Prefill
 from longview.model.engine.sessions import SessionPool
 from longview.model.training.ood.clips import cut_clips, render_clips, render_patches, synthetic_clips
-from longview.video.backends.base import DecodeRequest
-from longview.video.backends.pyav import decode
-from longview.video.decoder import Decoder
+from longview.video.decoding.backends.base import DecodeRequest
+from longview.video.decoding.backends.pyav import decode
+from longview.video.decoding.decoder import Decoder
 from longview.video.errors import VideoError
-from longview.video.probe import VideoInfo, probe
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
 
 FIT_CLIPS, THRESHOLD_CLIPS, TEST_CLIPS = (150, 100_000), (60, 200_000), (100, 300_000)
@@ -62,7 +62,7 @@ class ClipStatistics:
     kind: str
     """Name of the clip without its number and size."""
     patches: torch.Tensor
-    """float32 (patches, 2 * width), see `longview.model.engine.ood.patch_statistics`."""
+    """float32 (patches, 2 * width), see `longview.model.engine.execution.ood.patch_statistics`."""
 
 
 class StatisticsReader:

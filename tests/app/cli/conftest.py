@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from longview.video.synthetic import render
-from tests.app.cli.scene import DURATION_S, EVENTS
-from tests.app.shell import Shell
+from tests.support.cli_scene import DURATION_S, EVENTS
+from tests.support.shell import Shell
 
 
 @pytest.fixture(scope="session")

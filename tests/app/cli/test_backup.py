@@ -17,22 +17,22 @@ from typing import Any
 
 import pytest
 
-from longview.app import backup as backup_module
-from longview.app import restore as restore_module
-from longview.app.backup import MANIFEST, backup, open_backup
 from longview.app.errors import BackupUnusable, BadRequest, NoSpace
-from longview.app.restore import restore
-from longview.indexing import copies
+from longview.app.maintenance import backup as backup_module
+from longview.app.maintenance import restore as restore_module
+from longview.app.maintenance.backup import MANIFEST, backup, open_backup
+from longview.app.maintenance.restore import restore
+from longview.core.processes import this_process
 from longview.indexing.errors import LibraryUnusable
-from longview.indexing.library import DATABASE, Library, VideoEntry
-from longview.indexing.processes import this_process
-from longview.indexing.schema import MIGRATIONS
-from longview.indexing.vectors import VectorIndex
-from longview.video.content_hash import content_hash
-from tests.app.samples import file_names
-from tests.app.shell import Shell
-from tests.indexing.samples import WordBags, caption_texts, put_captions, sample_entry, sample_events
-from tests.small_disk import small_disk
+from longview.indexing.sqlite.database.schema import MIGRATIONS
+from longview.indexing.sqlite.library import DATABASE, Library, VideoEntry
+from longview.indexing.sqlite.repair import copies
+from longview.indexing.sqlite.vectors import VectorIndex
+from longview.video.probing.content_hash import content_hash
+from tests.support.app_samples import file_names
+from tests.support.library_samples import WordBags, caption_texts, put_captions, sample_entry, sample_events
+from tests.support.shell import Shell
+from tests.support.small_disk import small_disk
 
 FIRST_LIBRARY = Path(__file__).parents[2] / "fixtures" / "library_9caf505"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from longview.indexing import embedder
-from longview.indexing.embedder import check_encoder, encoder_folder
+from longview.indexing.embedding import embedder
+from longview.indexing.embedding.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import InvalidEncoder
-from longview.indexing.library import DATABASE, Library, VideoEntry
-from longview.video.content_hash import content_hash
-from tests.app.shell import Shell
-from tests.indexing.samples import put_captions, sample_entry, sample_events
+from longview.indexing.sqlite.library import DATABASE, Library, VideoEntry
+from longview.video.probing.content_hash import content_hash
+from tests.support.library_samples import put_captions, sample_entry, sample_events
+from tests.support.shell import Shell
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from longview.app.cli.console import cli
-from longview.indexing.library import Library
+from longview.core.timeline import Segment, Span
+from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.timeline import Segment, Span
-from tests.app.cli.scene import ABSENT_APPEARANCE, ABSENT_QUERIES, DURATION_S, EVENTS, clock, middle_s
-from tests.app.shell import Shell
-from tests.barcodes import run_ffmpeg
+from tests.support.barcodes import run_ffmpeg
+from tests.support.cli_scene import ABSENT_APPEARANCE, ABSENT_QUERIES, DURATION_S, EVENTS, clock, middle_s
+from tests.support.shell import Shell
 
 
 def test_captions_have_the_words_and_times_of_every_event(shell: Shell, video_id: str) -> None:

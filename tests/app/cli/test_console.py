@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from longview.app.cli.group import cli
-from tests.app.shell import Shell
+from tests.support.shell import Shell
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 VERBS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]

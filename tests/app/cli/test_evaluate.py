@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from longview.video.synthetic import ShapesEvent, render
-from tests.app.shell import Shell
+from tests.support.shell import Shell
 
 
 def evaluate(tmp_path: Path, *words: str, timeout_s: float = 280.0) -> Any:

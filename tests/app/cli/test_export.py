@@ -8,11 +8,11 @@ from pathlib import Path
 import pysubs2
 import pytest
 
-from longview.indexing.library import Library
-from longview.video.probe import probe
+from longview.core.timeline import Segment, Span
+from longview.indexing.sqlite.library import Library
+from longview.video.probing.probe import probe
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.timeline import Segment, Span
-from tests.app.shell import Shell
+from tests.support.shell import Shell
 
 
 @pytest.fixture

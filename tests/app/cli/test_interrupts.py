@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from longview.app.cli.indexing import STOPPED_INDEX
-from longview.indexing.library import Library
+from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import render
-from tests.app.cli.scene import EVENTS
-from tests.app.samples import RING, file_names
-from tests.app.shell import Shell, environment
-from tests.ui.servers import running_server
+from tests.support.app_samples import RING, file_names
+from tests.support.cli_scene import EVENTS
+from tests.support.page_servers import running_server
+from tests.support.shell import Shell, environment
 
 STOPPED = "Stopped. Finished parts are kept, and incomplete results were discarded."
 

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from longview.video.synthetic import render
-from tests.app.cli.scene import EVENTS
-from tests.app.samples import RING, file_names
-from tests.app.shell import Shell, environment
+from tests.support.app_samples import RING, file_names
+from tests.support.cli_scene import EVENTS
+from tests.support.shell import Shell, environment
 
 TIMEOUT_S = 120
 

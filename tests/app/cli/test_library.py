@@ -10,15 +10,24 @@ import pytest
 from typer.testing import CliRunner
 
 from longview.app.cli.console import cli
-from longview.app.damage import damage_of
-from longview.app.job_text import named_reason
-from longview.app.local_time import moment_text
-from longview.indexing.job import PERSON, QueuedJob
-from longview.indexing.library import AnsweredQuestion, Library, VideoEntry
-from longview.indexing.track import TrackStatus
-from longview.video.timeline import Span
-from tests.app.shell import Shell
-from tests.indexing.samples import PROVENANCE, put_captions, put_speech, sample_entry, sample_events, sample_track, shown, spoken
+from longview.app.jobs.text import named_reason
+from longview.app.text.damage import damage_of
+from longview.app.text.local_time import moment_text
+from longview.core.timeline import Span
+from longview.indexing.records.job import PERSON, QueuedJob
+from longview.indexing.records.track import TrackStatus
+from longview.indexing.sqlite.library import AnsweredQuestion, Library, VideoEntry
+from tests.support.library_samples import (
+    PROVENANCE,
+    put_captions,
+    put_speech,
+    sample_entry,
+    sample_events,
+    sample_track,
+    shown,
+    spoken,
+)
+from tests.support.shell import Shell
 
 VIDEO = "aaaaaaaaaaaa"
 

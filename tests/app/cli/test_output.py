@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from longview.app.cli.output import BOLD, NOT_BOLD, CleanFormatter, highlighted
-from longview.indexing.library import Library
+from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import render
-from tests.app.samples import RING
-from tests.app.shell import Shell, environment
+from tests.support.app_samples import RING
+from tests.support.shell import Shell, environment
 
 
 def run(

@@ -6,11 +6,11 @@ import pytest
 
 from longview.app.service import Longview
 from longview.indexing.errors import UnknownVideo
-from longview.indexing.library import DATABASE, Library, VideoEntry
-from longview.video.content_hash import content_hash
-from tests.app.samples import demo_settings
-from tests.app.shell import Shell
-from tests.indexing.samples import caption_texts, matching_texts, put_captions, sample_entry, sample_events
+from longview.indexing.sqlite.library import DATABASE, Library, VideoEntry
+from longview.video.probing.content_hash import content_hash
+from tests.support.app_samples import demo_settings
+from tests.support.library_samples import caption_texts, matching_texts, put_captions, sample_entry, sample_events
+from tests.support.shell import Shell
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_request_with_a_file_name_undoes_no_removal_and_reads_no_file(
         app.remove(entry)
     monkeypatch.chdir(other.path.parent)
     opened: list[str] = []
-    monkeypatch.setattr("longview.video.content_hash.content_hash", lambda path, *_: opened.append(path))
+    monkeypatch.setattr("longview.video.probing.content_hash.content_hash", lambda path, *_: opened.append(path))
     for reference in (other.path.name, str(other.path), ""):
         with pytest.raises(UnknownVideo):
             app.undo_removal_of(reference)

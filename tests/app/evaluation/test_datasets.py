@@ -6,7 +6,7 @@ import pytest
 
 from longview.app.errors import BadRequest
 from longview.app.evaluation.datasets import FIRST_SEED, LabelledVideo, read_labels, render_needle, render_video
-from longview.video.probe import probe
+from longview.video.probing.probe import probe
 
 
 def render_one(folder: Path) -> LabelledVideo:

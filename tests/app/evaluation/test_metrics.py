@@ -3,7 +3,7 @@
 import pytest
 
 from longview.app.evaluation import metrics
-from longview.video.timeline import Event, Span
+from longview.core.timeline import Event, Span
 
 TRUE_SPANS = [Span(0, 10), Span(20, 30), Span(40, 50)]
 

@@ -2,7 +2,7 @@
 
 from longview.app.evaluation.report import markdown
 from longview.app.evaluation.runner import Scores
-from longview.video.timeline import Event, Span
+from longview.core.timeline import Event, Span
 
 TRUE_EVENTS = [Event(Span(0, 10), "a dog runs"), Event(Span(20, 30), "a cat sleeps")]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from longview.app.evaluation.word_metrics import LineScores, TimedWord, WordScores, align, first_correct, normalize, roc_auc
-from longview.video.timeline import Span
+from longview.core.timeline import Span
 
 
 def timed(text: str, start_s: float = 0.0) -> list[TimedWord]:

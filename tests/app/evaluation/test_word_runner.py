@@ -12,10 +12,10 @@ from longview.app.evaluation.sounds import RATE_HZ, mix, music, silence, write_w
 from longview.app.evaluation.word_material import questions, read_sound, recordings
 from longview.app.evaluation.word_runner import WordEvaluation
 from longview.app.service import Longview
-from longview.video.progress import Progress
-from tests.app.samples import demo_settings
-from tests.app.shell import Shell
-from tests.speech_samples import needs_speech_model
+from longview.core.progress import Progress
+from tests.support.app_samples import demo_settings
+from tests.support.shell import Shell
+from tests.support.speech_samples import needs_speech_model
 
 PIECE_S = 8.8
 """End of the second sentence of the English recording, and a part of the pause after it, in seconds."""

@@ -2,12 +2,12 @@
 
 import pytest
 
+from longview.core.timeline import Span
 from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.prober import Prober, TimestampProber
-from longview.video.probe import VideoInfo, probe
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.timeline import Span
 
 CIRCLE = ShapesEvent(30.0, 55.0, "red", "circle", "moves to the right")
 EVENTS = (

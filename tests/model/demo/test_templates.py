@@ -5,7 +5,7 @@ import json
 import pytest
 
 from longview.model.demo.templates import Templates
-from longview.model.engine.checkpoints import DEMO
+from longview.model.engine.checkpoints.checkpoints import DEMO
 
 TEXTS = ("When does the {thing} appear?", "What happens at {time} seconds?", "How many events are in the video?")
 

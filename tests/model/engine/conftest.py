@@ -10,8 +10,8 @@ import pytest
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
-from longview.video.decoder import Decoder
-from tests.model.engine.scripted_server import VLLM, Script, answers, is_measurement, rejects, streams
+from longview.video.decoding.decoder import Decoder
+from tests.support.scripted_server import VLLM, Script, answers, is_measurement, rejects, streams
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from longview.core.progress import Cancelled, Progress
+from longview.core.timeline import Span
 from longview.model.engine.base import VideoSession
+from longview.model.engine.execution.prefill import Prefill
 from longview.model.engine.local import LocalEngine
-from longview.model.engine.prefill import Prefill
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
@@ -19,13 +21,11 @@ from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.training.questions import PROMPTS
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo
-from longview.video.progress import Cancelled, Progress
-from longview.video.timeline import Span
-from tests.cancelling import cancel_during
-from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS
-from tests.model.engine.scripted_server import BLACK, Script, Silence, rejects, streams
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo
+from tests.support.cancelling import cancel_during
+from tests.support.fakes import ANSWER_CHECKS, CAPTION_CHECKS
+from tests.support.scripted_server import BLACK, Script, Silence, rejects, streams
 
 QUESTION, REPLY = "What happens at 4.0 seconds?", "A red circle moves to the right."
 

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 import torch
 
+from longview.core.progress import Cancelled, Progress
+from longview.core.timeline import Span
 from longview.model.engine.base import ChatTurn
-from longview.model.engine.generation import GenerationConfig
+from longview.model.engine.execution.session_cache import CHUNK_TOKENS
+from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
-from longview.model.engine.session_cache import CHUNK_TOKENS
 from longview.model.errors import OutOfMemory
-from longview.video.decoder import TimedFrames
-from longview.video.progress import Cancelled, Progress
-from longview.video.timeline import Span
-from tests.hf_reference import HFReference
-from tests.model.engine.scripted_server import BLACK, VLLM, Script, streams
-from tests.model.engine.test_prefill import both, random_frames  # noqa: F401 (a fixture)
+from longview.video.decoding.decoder import TimedFrames
+from tests.model.engine.execution.test_prefill import both, random_frames  # noqa: F401 (a fixture)
+from tests.support.hf_reference import HFReference
+from tests.support.scripted_server import BLACK, VLLM, Script, streams
 
 on_random_checkpoint = pytest.mark.parametrize("both", ["dense"], indirect=True)
 

@@ -8,14 +8,14 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from longview.core.timeline import Span
+from longview.model.engine.checkpoints.profiles import find_profile
+from longview.model.engine.execution.patch_selection import MAX_STILL_GAP_S, select_patches
 from longview.model.engine.local import LocalEngine
-from longview.model.engine.patch_selection import MAX_STILL_GAP_S, select_patches
 from longview.model.engine.planner import Planner
-from longview.model.engine.profiles import find_profile
 from longview.model.tasks.replies import to_video_clock
-from longview.video.decoder import Decoder, TimedFrames
-from longview.video.probe import VideoInfo, probe
-from longview.video.timeline import Span
+from longview.video.decoding.decoder import Decoder, TimedFrames
+from longview.video.probing.probe import VideoInfo, probe
 
 NO_FRAMES = np.zeros((0, 64, 96, 3), np.uint8)
 

@@ -14,18 +14,19 @@ from accelerate import dispatch_model
 from safetensors.torch import load_file, save_file
 from transformers.integrations import finegrained_fp8
 
-from longview.model.engine import devices, experts, loading, local
-from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine import devices, loading, local
+from longview.model.engine.checkpoints.checkpoints import find_checkpoint
+from longview.model.engine.costs.estimates import Estimates
 from longview.model.engine.devices import choose_device_type, inference, memory_errors
-from longview.model.engine.estimates import Estimates
-from longview.model.engine.fp8 import can_multiply_fp8
-from longview.model.engine.generation import GenerationConfig
+from longview.model.engine.generation.decoding import GenerationConfig
+from longview.model.engine.kernels import experts
+from longview.model.engine.kernels.fp8 import can_multiply_fp8
 from longview.model.engine.loading import place_weights
 from longview.model.engine.local import LocalEngine
 from longview.model.errors import DeviceNotFound, InvalidCheckpoint, OutOfMemory
-from tests.hf_reference import HFReference
-from tests.model.engine.test_prefill import QUESTION, open_session, random_frames
-from tests.random_checkpoints import random_model, save_random_checkpoint
+from tests.model.engine.execution.test_prefill import QUESTION, open_session, random_frames
+from tests.support.hf_reference import HFReference
+from tests.support.random_checkpoints import random_model, save_random_checkpoint
 
 GIB = 1 << 30
 FP8_BLOCK = 32

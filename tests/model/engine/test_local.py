@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from longview.core.timeline import Span
 from longview.model.engine.base import ChatTurn
-from longview.model.engine.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.errors import DeviceNotFound, InvalidCheckpoint, OutOfMemory
 from longview.model.training.questions import PROMPTS
-from longview.video.decoder import Decoder, TimedFrames
-from longview.video.probe import VideoInfo
-from longview.video.timeline import Span
-from tests.hf_reference import HFReference
+from longview.video.decoding.decoder import Decoder, TimedFrames
+from longview.video.probing.probe import VideoInfo
+from tests.support.hf_reference import HFReference
 
 SIZE = (96, 160)
 QUESTIONS = (

@@ -1,4 +1,4 @@
-"""The engine at 262,144 tokens, and at 1,000,000 by YaRN, on a CPU; see `tests.model.engine.long_sessions`.
+"""The engine at 262,144 tokens, and at 1,000,000 by YaRN, on a CPU; see `tests.support.long_sessions`.
 
 All tests took 5.8 minutes with one thread on two shared cores (5.5 minutes of CPU time). To fill a context up to the first logits
 took 87 s (dense) and 62 s (hybrid) at 262,144 tokens, and 35 s and 47 s at 1,000,000.
@@ -15,16 +15,16 @@ import pytest
 import torch
 from transformers import DynamicCache
 
+from longview.core.progress import NO_PROGRESS
 from longview.model.engine.chat_template import clean_context
-from longview.model.engine.checkpoints import find_checkpoint
-from longview.model.engine.generation import GenerationConfig
+from longview.model.engine.checkpoints.checkpoints import find_checkpoint
+from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.local import MIN_REPLY_TOKENS, TIMESTAMP_SLACK_TOKENS, LocalEngine, LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
-from longview.video.decoder import Decoder, TimedFrames
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS
-from tests.model.engine.long_sessions import (
+from longview.video.decoding.decoder import Decoder, TimedFrames
+from longview.video.probing.probe import VideoInfo
+from tests.support.long_sessions import (
     EXTENDED_TOKENS,
     HEIGHT_PX,
     NATIVE_TOKENS,
@@ -36,7 +36,7 @@ from tests.model.engine.long_sessions import (
     plain_model,
     write_words,
 )
-from tests.random_checkpoints import LAYOUTS, save_random_checkpoint
+from tests.support.random_checkpoints import LAYOUTS, save_random_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 import torch
 
+from longview.core.timeline import Span
 from longview.model.engine.base import VideoSession
-from longview.model.engine.checkpoints import DEMO
-from longview.model.engine.kv_cache import PreallocatedKVCacheLayer
+from longview.model.engine.checkpoints.checkpoints import DEMO
+from longview.model.engine.execution.kv_cache import PreallocatedKVCacheLayer
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import OutOfMemory
-from longview.video.decoder import Decoder, TimedFrames
+from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.errors import UnreadableVideo
-from longview.video.probe import VideoInfo, probe
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.sampler import Purpose
 from longview.video.synthetic import SHAPES, ShapesEvent, render
-from longview.video.timeline import Span
-from tests.fakes import RecordedProgress
-from tests.hf_reference import HFReference
+from tests.support.fakes import RecordedProgress
+from tests.support.hf_reference import HFReference
 
 PLENTY = 1 << 30
 

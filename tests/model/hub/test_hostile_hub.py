@@ -15,7 +15,7 @@ from longview.model.errors import HubUnreachable, InvalidCheckpoint
 from longview.model.hub import connection
 from longview.model.hub.listing import find_commit
 from longview.model.hub.pulls import plan_pull, pull
-from tests.hub_server import Hub, Reply, describe
+from tests.support.hub_server import Hub, Reply, describe
 
 NAME = "me/model"
 LIST = f"/api/models/{NAME}"

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from longview.model.engine.checkpoints import DEMO, cached_checkpoints, find_checkpoint
+from longview.core.progress import Cancelled, Progress
+from longview.model.engine.checkpoints.checkpoints import DEMO, cached_checkpoints, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import (
@@ -32,10 +33,9 @@ from longview.model.errors import (
 from longview.model.hub.cache import read_record, remove_repository, repository_folder
 from longview.model.hub.pulls import PullResult, check_space, plan_pull, pull
 from longview.model.speech.weights import find_speech_model
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo
-from longview.video.progress import Cancelled, Progress
-from tests.hub_server import Hub, Reply, describe, git_hash, running_hub
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo
+from tests.support.hub_server import Hub, Reply, describe, git_hash, running_hub
 
 NAME = "Qwen/Qwen3-VL-2B-Instruct"
 CONFIG = {

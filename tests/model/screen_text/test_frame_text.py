@@ -14,7 +14,7 @@ from longview.model.screen_text.lines import MIN_CONFIDENCE
 from longview.model.screen_text.recognizer import TextRecognizer
 from longview.model.screen_text.tesseract import TesseractRecognizer, installed_languages
 from longview.model.screen_text.weights import FILES, TextModel, find_text_model
-from tests.screen_samples import CJK_FONT, HEIGHT, MONO_FONT, WIDTH, page
+from tests.support.screen_samples import CJK_FONT, HEIGHT, MONO_FONT, WIDTH, page
 
 
 def read(recognizer: TextRecognizer, image: Image.Image, *, min_confidence: float = 0.0) -> list[str]:

@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 
+from longview.core.timeline import Box, Segment, Span
 from longview.model.screen_text.lines import LineTracker, Sight
 from longview.model.screen_text.readings import RecognizedLine
-from longview.video.timeline import Box, Segment, Span
 
 NEVER, ALWAYS = (lambda _: False), (lambda _: True)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from longview.core.timeline import Segment, Span
 from longview.model.screen_text.frame_text import FrameText
 from longview.model.screen_text.reader import ScreenReader
 from longview.model.screen_text.recognizer import TextRecognizer
-from longview.video.timeline import Segment, Span
-from tests.screen_samples import CJK_FONT, HEIGHT, LATIN_FONT, WIDTH, Draw, frames, page, slides
+from tests.support.screen_samples import CJK_FONT, HEIGHT, LATIN_FONT, WIDTH, Draw, frames, page, slides
 
 ACCURACY_S = 0.25
 

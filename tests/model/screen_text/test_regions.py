@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from longview.core.timeline import Box
 from longview.model.screen_text.regions import changed_regions, touches
-from longview.video.timeline import Box
 
 ROWS, COLUMNS = 45, 80
 

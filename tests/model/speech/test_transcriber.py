@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from longview.core.timeline import Span, Word
 from longview.model.speech.recognizer import RecognizedWord
 from longview.model.speech.transcriber import divide_words, timed_words
 from longview.model.speech.voice_activity import SpeechChunk, SpeechPart
-from longview.video.timeline import Span, Word
 
 CHUNK = SpeechChunk(
     np.zeros(16_000 * 8, np.float32), (SpeechPart(0.0, Span(10.0, 13.0)), SpeechPart(3.0, Span(60.0, 65.0))), done_s=65.0

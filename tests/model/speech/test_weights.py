@@ -10,7 +10,7 @@ import pytest
 from longview.model.errors import InvalidSpeechModel, SpeechModelNotFound
 from longview.model.speech import weights
 from longview.model.speech.weights import BUNDLED_FILES, BUNDLED_NAME, SpeechModel, find_speech_model
-from tests.speech_samples import needs_speech_model
+from tests.support.speech_samples import needs_speech_model
 
 
 @needs_speech_model

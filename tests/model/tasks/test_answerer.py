@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from longview.core.time_text import find_times
+from longview.core.timeline import Span
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
@@ -14,12 +16,10 @@ from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo, probe
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.time_text import find_times
-from longview.video.timeline import Span
-from tests.fakes import ANSWER_CHECKS, CAPTION_CHECKS, run_to_list
+from tests.support.fakes import ANSWER_CHECKS, CAPTION_CHECKS, run_to_list
 
 CIRCLE = ShapesEvent(5.0, 12.0, "red", "circle", "moves up")
 STAR = ShapesEvent(50.0, 57.0, "yellow", "star", "grows")

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Segment, Span
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.answerer import VideoAnswer, answer_question
@@ -14,13 +16,11 @@ from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.words import SegmentsWithin, no_segments
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import SamplingPlan
-from longview.video.timeline import Segment, Span
-from tests.fakes import ANSWER_CHECKS, FakeSession, ScriptedEngine
-from tests.model.tasks.scripts import CONTEXT_TOKENS, PROBER, PROMPTS, is_localization, is_verification, scripted
+from tests.support.fakes import ANSWER_CHECKS, FakeSession, ScriptedEngine
+from tests.support.task_scripts import CONTEXT_TOKENS, PROBER, PROMPTS, is_localization, is_verification, scripted
 
 CUT = Segment(Span(12.5, 15.0), "We will cut the training budget by a third.", "speech", "en", 0.9)
 SLIDE = Segment(Span(3.0, 9.0), "Quarterly review", "screen_text", "en", 0.9)

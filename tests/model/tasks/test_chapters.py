@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from longview.model.engine.checkpoints import DEMO, find_checkpoint
+from longview.core.timeline import Event, Span
+from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ServerFailed
@@ -21,9 +22,8 @@ from longview.model.tasks.chapters import (
     summarize,
 )
 from longview.model.tasks.prober import FreeFormProber, Prober
-from longview.video.decoder import Decoder
-from longview.video.timeline import Event, Span
-from tests.fakes import FakePool
+from longview.video.decoding.decoder import Decoder
+from tests.support.fakes import FakePool
 
 WHOLE = Span(0.0, 600.0)
 MATCH = [Event(Span(start, start + 8), f"A player kicks the ball, number {start}.") for start in range(5, 200, 20)]

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.timeline import Event, Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.probers import prober_for
 from longview.model.tasks import costs
@@ -15,15 +17,13 @@ from longview.model.tasks.captioner import Captions, FinishedWindow, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
-from longview.video.decoder import Decoder, TimedFrames
+from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.errors import UnreadableVideo
-from longview.video.probe import VideoInfo, probe
-from longview.video.progress import NO_PROGRESS, Progress
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.sampler import SamplingPlan
 from longview.video.synthetic import render
-from longview.video.timeline import Event, Span
-from tests.fakes import FakeSession, RecordedProgress, ScriptedEngine, ScriptedSession
-from tests.model.tasks.scripts import (
+from tests.support.fakes import FakeSession, RecordedProgress, ScriptedEngine, ScriptedSession
+from tests.support.task_scripts import (
     CONTEXT_TOKENS,
     PROBER,
     PROMPTS,

@@ -11,9 +11,9 @@ from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.prober import Prober
-from longview.video.probe import VideoInfo, probe
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
-from tests.fakes import CAPTION_CHECKS, LOCATE_CHECKS
+from tests.support.fakes import CAPTION_CHECKS, LOCATE_CHECKS
 
 EVENTS = (ShapesEvent(1, 6, "red", "circle", "moves up"), ShapesEvent(13, 19, "blue", "star", "grows"))
 DURATION_S = 20.0

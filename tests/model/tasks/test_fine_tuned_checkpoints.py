@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from longview.model.engine.checkpoints import find_checkpoint
+from longview.core.timeline import Span
+from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.tasks.grounding import ground
-from longview.video.timeline import Span
-from tests.model.engine.test_prefill import open_session, random_frames
+from tests.model.engine.execution.test_prefill import open_session, random_frames
 from tests.model.tasks.test_reply_forms import FROM_TO, NO_FORM, PAIRS, SENTENCES
-from tests.random_checkpoints import save_random_checkpoint
+from tests.support.random_checkpoints import save_random_checkpoint
 
 CHECKPOINTS = {
     "TimeLens-8B": ("dense", SENTENCES, "by the sentence 'a dog runs', determining"),

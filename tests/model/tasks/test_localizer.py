@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
 from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
-from longview.video.probe import VideoInfo, probe
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.timeline import Span
-from tests.fakes import LOCATE_CHECKS, RecordedProgress
+from tests.support.fakes import LOCATE_CHECKS, RecordedProgress
 
 EVENTS = (
     ShapesEvent(2.0, 7.0, "red", "circle", "moves to the right"),

@@ -2,8 +2,8 @@
 
 import pytest
 
+from longview.core.timeline import Event, Span
 from longview.model.tasks.merging import WindowCaptions, merge_windows
-from longview.video.timeline import Event, Span
 
 PATCH_PERIOD_S = 1.0
 OVERLAPPING = (Span(0, 60), Span(56, 120))

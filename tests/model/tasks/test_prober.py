@@ -2,9 +2,9 @@
 
 import pytest
 
+from longview.core.timeline import Span
 from longview.model.tasks.prober import FreeFormProber
-from longview.video.timeline import Span
-from tests.fakes import FakeSession
+from tests.support.fakes import FakeSession
 
 
 @pytest.mark.parametrize(("first_word", "is_confirmed"), [("Yes", True), ('"Yes"', True), ("**yes**", True), ("No", False)])

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from longview.core.timeline import Event, Span
 from longview.model.tasks.quality import QualityReport, check_captions
 from longview.model.tasks.replies import ParsedReply
-from longview.video.timeline import Event, Span
-from tests.fakes import FakeGeneration, FakeSession
+from tests.support.fakes import FakeGeneration, FakeSession
 
 
 def make_events(*rows: tuple[float, float, str]) -> tuple[Event, ...]:

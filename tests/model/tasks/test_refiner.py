@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from longview.core.progress import NO_PROGRESS, Cancelled
+from longview.core.timeline import Event, Span
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import OutOfMemory
@@ -15,14 +17,12 @@ from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.refiner import EventRefiner, crosses_window_boundary, refine_timeline, shares_boundary
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo, probe
-from longview.video.progress import NO_PROGRESS, Cancelled
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.sampler import SamplingPlan, window_overlaps
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.timeline import Event, Span
-from tests.fakes import CAPTION_CHECKS, RecordedProgress
-from tests.media_samples import make
+from tests.support.fakes import CAPTION_CHECKS, RecordedProgress
+from tests.support.media_samples import make
 
 SQUARE = ShapesEvent(6.0, 14.0, "green", "square", "moves up")
 STAR = ShapesEvent(12.0, 24.0, "blue", "star", "grows")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longview.core.timeline import Event, Span
 from longview.model.engine.base import TemporalPatch, VideoSession
 from longview.model.tasks.replies import ParsedReply, parse_events, to_video_clock
-from longview.video.timeline import Event, Span
-from tests.fakes import FakeSession
+from tests.support.fakes import FakeSession
 
 
 def session(start_s: float = 0.0, end_s: float = 60.0, offset_s: float = 0.0) -> VideoSession:

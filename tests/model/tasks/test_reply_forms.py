@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from longview.core.timeline import Event, Span
 from longview.model.engine.base import VideoSession
-from longview.model.engine.checkpoints import find_checkpoint
-from longview.model.engine.profiles import SpanForm, read_named_profile
+from longview.model.engine.checkpoints.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.profiles import SpanForm, read_named_profile
 from longview.model.tasks.reply_forms import parse_captions, parse_spans
-from longview.video.timeline import Event, Span
-from tests.fakes import FakeSession
+from tests.support.fakes import FakeSession
 
 SENTENCES = [
     "The event happens in 3.2 - 5.2 seconds.",

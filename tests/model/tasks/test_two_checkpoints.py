@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from longview.model.engine.profiles import read_named_profile
+from longview.core.timeline import Span
+from longview.model.engine.checkpoints.profiles import read_named_profile
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks import costs
 from longview.model.tasks.localizer import Localization, locate
 from longview.model.tasks.options import LocateOptions
 from longview.model.tasks.prober import Prober
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo, probe
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
-from longview.video.timeline import Span
-from tests.fakes import FakeSession, ScriptedEngine
+from tests.support.fakes import FakeSession, ScriptedEngine
 
 EVENTS = (
     ShapesEvent(2.0, 7.0, "red", "circle", "moves to the right"),

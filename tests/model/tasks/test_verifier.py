@@ -3,7 +3,7 @@
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.prober import Prober
 from longview.model.tasks.verifier import verify_claim
-from longview.video.probe import VideoInfo
+from longview.video.probing.probe import VideoInfo
 from longview.video.synthetic import ShapesEvent
 
 

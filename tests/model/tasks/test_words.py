@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longview.model.engine.profiles import find_profile
+from longview.core.timeline import Box, Segment, Span
+from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.tasks.words import MAX_LINE_CHARACTERS, Words, fit_words
 from longview.video.sampler import Window
-from longview.video.timeline import Box, Segment, Span
 
 WINDOW = Window(Span(0.0, 120.0), (0.0,), 0.5)
 SLIDE = Segment(Span(13.0, 60.0), "Quarterly budget", "screen_text", "en", 0.9)

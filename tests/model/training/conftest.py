@@ -8,14 +8,14 @@ import pytest
 import torch
 from transformers import AutoProcessor
 
-from longview.model.engine.checkpoints import DEMO
+from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.training.configs import TOY
 from longview.model.training.export import write_checkpoint
 from longview.model.training.scoring import compute_scores
 from longview.model.training.state import delete_state
 from longview.model.training.tokens import ExampleEncoder
 from longview.model.training.trainer import Trainer, train
-from tests.toy_training import CONFIG, CPU
+from tests.support.toy_training import CONFIG, CPU
 
 
 @pytest.fixture(autouse=True)

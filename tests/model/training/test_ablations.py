@@ -11,7 +11,7 @@ from longview.model.errors import TrainingRefused
 from longview.model.training.ablations import VARIANTS, Result, run_ablations
 from longview.model.training.configs import SIZES, TOY
 from longview.model.training.scoring import Score
-from tests.toy_training import CONFIG, CPU
+from tests.support.toy_training import CONFIG, CPU
 
 
 def test_each_variant_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

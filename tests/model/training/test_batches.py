@@ -19,7 +19,7 @@ from longview.model.training.configs import FULL, TOY
 from longview.model.training.curriculum import FULL_STAGES
 from longview.model.training.tokens import ExampleEncoder
 from longview.video import synthetic
-from tests.toy_training import SCENE
+from tests.support.toy_training import SCENE
 
 
 def test_longer_videos_have_smaller_frames_and_are_fewer() -> None:

@@ -10,7 +10,8 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from longview.model.engine.checkpoints import DEMO, find_checkpoint
+from longview.core.timeline import Span
+from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.training.modeling import hidden_states
 from longview.model.training.questions import KIND_SHARES, sample_conversation
@@ -18,9 +19,8 @@ from longview.model.training.rendering import patchify
 from longview.model.training.tokens import ExampleEncoder
 from longview.model.training.trainer import Trainer
 from longview.video import synthetic
-from longview.video.decoder import TimedFrames
-from longview.video.timeline import Span
-from tests.toy_training import ATTENTION, SCENE, sample_scenes
+from longview.video.decoding.decoder import TimedFrames
+from tests.support.toy_training import ATTENTION, SCENE, sample_scenes
 
 
 def test_folder_is_complete_without_training_weights(trained_toy: tuple[Trainer, Path]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from longview.model.engine.checkpoints import find_checkpoint
+from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.training.__main__ import main
 from longview.model.training.configs import SIZES, TOY
 

@@ -5,7 +5,7 @@ import random
 import re
 
 from longview.model.training.questions import KIND_SHARES, PROMPTS, sample_conversation, sample_turn
-from tests.toy_training import SCENE, sample_scenes
+from tests.support.toy_training import SCENE, sample_scenes
 
 
 def test_answers_are_true() -> None:

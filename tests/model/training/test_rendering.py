@@ -8,7 +8,7 @@ import torch
 from longview.model.training.rendering import draw, event_tables, random_backgrounds, render_pixels
 from longview.model.training.scenes import Scene
 from longview.video import synthetic
-from tests.toy_training import SCENE, sample_scenes
+from tests.support.toy_training import SCENE, sample_scenes
 
 
 def relative_times(scene: Scene) -> torch.Tensor:

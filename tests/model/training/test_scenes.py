@@ -10,7 +10,7 @@ from longview.model.training.scenes import HELD_OUT_SEEDS, MAX_RUNS, TRAINING_SE
 from longview.model.training.scoring import held_out_questions
 from longview.model.training.tokens import ExampleEncoder
 from longview.video import synthetic
-from tests.toy_training import sample_scenes
+from tests.support.toy_training import sample_scenes
 
 
 def test_same_seed_gives_the_same_scene() -> None:

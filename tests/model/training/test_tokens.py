@@ -13,7 +13,7 @@ from longview.model.training.configs import TOY
 from longview.model.training.modeling import random_model
 from longview.model.training.questions import sample_conversation
 from longview.model.training.tokens import NO_LABEL, POSITIONS_PER_SECOND, ExampleEncoder
-from tests.toy_training import SCENE
+from tests.support.toy_training import SCENE
 
 
 def test_timestamps_are_in_seconds_or_clock_times(encoder: ExampleEncoder) -> None:

@@ -15,7 +15,7 @@ from longview.model.training.modeling import trained_parameters
 from longview.model.training.state import load_state
 from longview.model.training.tokens import ExampleEncoder
 from longview.model.training.trainer import Trainer, TrainingConfig, train
-from tests.toy_training import CONFIG, CPU, copy_weights
+from tests.support.toy_training import CONFIG, CPU, copy_weights
 
 
 class Interrupted(Exception):

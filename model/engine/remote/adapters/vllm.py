@@ -8,7 +8,7 @@ under a name that the client chooses (`uuid`): later questions send the name alo
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from longview.model.engine.prefill import MS_PER_SECOND
+from longview.model.engine.execution.prefill import MS_PER_SECOND
 from longview.model.engine.remote.adapters.openai import ThinkingSwitchAdapter
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.conversation import Conversation

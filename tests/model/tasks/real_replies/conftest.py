@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from longview.model.engine.sessions import SessionPool
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo, probe
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
-from tests.fakes import Script, ScriptedEngine
-from tests.model.tasks.scripts import (
+from tests.support.fakes import Script, ScriptedEngine
+from tests.support.task_scripts import (
     refuse,
     scripted,
 )

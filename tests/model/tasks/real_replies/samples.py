@@ -1,6 +1,6 @@
 """Samples that several tests of real replies use."""
 
-from longview.video.timeline import Span
+from longview.core.timeline import Span
 
 DOG = Span(23.0, 48.0)
 SPANS = [{"start": DOG.start_s, "end": DOG.end_s}]

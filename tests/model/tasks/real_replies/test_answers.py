@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
+from longview.core.time_text import format_time
+from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.answerer import VideoAnswer, answer_question
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
-from longview.video.probe import VideoInfo
-from longview.video.time_text import format_time
-from longview.video.timeline import Span
-from tests.fakes import CUT_OFF, Script, run_to_list
+from longview.video.probing.probe import VideoInfo
 from tests.model.tasks.real_replies.samples import DOG, SPANS
-from tests.model.tasks.scripts import (
+from tests.support.fakes import CUT_OFF, Script, run_to_list
+from tests.support.task_scripts import (
     PROBER,
     always,
     is_verification,

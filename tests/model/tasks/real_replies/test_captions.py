@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
+from longview.core.timeline import Event, Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import Captions, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import CaptionOptions
-from longview.video.probe import VideoInfo
-from longview.video.timeline import Event, Span
-from tests.fakes import CUT_OFF, Script
-from tests.model.tasks.scripts import (
+from longview.video.probing.probe import VideoInfo
+from tests.support.fakes import CUT_OFF, Script
+from tests.support.task_scripts import (
     PROBER,
     always,
     check_events,

@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 import pytest
 
+from longview.core.time_text import format_time
+from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.localizer import Localization, locate
 from longview.model.tasks.options import LocateOptions
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo
-from longview.video.time_text import format_time
-from longview.video.timeline import Span
-from tests.fakes import CUT_OFF, FakeSession, Script, ScriptedEngine
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo
 from tests.model.tasks.real_replies.samples import DOG, SPANS, UNDECIDED
-from tests.model.tasks.scripts import (
+from tests.support.fakes import CUT_OFF, FakeSession, Script, ScriptedEngine
+from tests.support.task_scripts import (
     CONTEXT_TOKENS,
     PROBER,
     clock,

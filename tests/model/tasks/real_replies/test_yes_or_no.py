@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
+from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.prober import parse_yes_or_no
 from longview.model.tasks.verifier import verify_claim
-from longview.video.decoder import Decoder
-from longview.video.probe import VideoInfo
-from longview.video.timeline import Span
-from tests.fakes import Script, ScriptedEngine
+from longview.video.decoding.decoder import Decoder
+from longview.video.probing.probe import VideoInfo
 from tests.model.tasks.real_replies.samples import UNDECIDED
-from tests.model.tasks.scripts import (
+from tests.support.fakes import Script, ScriptedEngine
+from tests.support.task_scripts import (
     PROBER,
     always,
     scripted,

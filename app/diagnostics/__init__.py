@@ -1,0 +1,1 @@
+"""Checks of the installation, of the library and of the weights."""

@@ -1,0 +1,1 @@
+"""The files of a library on disk: originals, uploads, caches, and their names."""

@@ -1,0 +1,80 @@
+"""Removal of videos from the library and its undoing: what a removal frees now, and what it frees when it expires."""
+
+from dataclasses import dataclass
+
+from longview.app.files.media import MediaStore
+from longview.app.text.contents import size_text
+from longview.app.text.local_time import moment_text
+from longview.indexing.errors import LibraryFull
+from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.tracks.removals import UPLOADS, RemovedVideo
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A video that was removed."""
+
+    video: RemovedVideo
+    freed_bytes: int
+    """Size of the thumbnails and the browser copy that were deleted, in bytes. They are made again when they are needed."""
+    upload_bytes: int
+    """Size of the library's own copy of an upload, in bytes, which is deleted when the removal expires."""
+
+    @property
+    def text(self) -> str:
+        """What was removed and what that frees, for people."""
+        text = f"Removed {self.video.title} from the library"
+        text += "." if self.upload_bytes else f"; its file {self.video.path} is unchanged."
+        if self.freed_bytes:
+            text += f" {size_text(self.freed_bytes)} of thumbnails and browser copies were freed."
+        if self.upload_bytes:
+            text += f" The library's copy of the upload ({size_text(self.upload_bytes)}) is deleted in 24 hours."
+        return text
+
+    @property
+    def undo_advice(self) -> str:
+        """How the removal is undone, for people."""
+        until = moment_text(self.video.undo_until)
+        return f"`longview remove --undo {self.video.video_id}` brings the video back, until {until}."
+
+
+def remove(library: Library, media: MediaStore, entry: VideoEntry) -> Removal:
+    """Remove a video from the library, with its thumbnails and browser copy; its source file stays.
+
+    Raises:
+        UnknownVideo: it was removed meanwhile. LibraryFull, LibraryReadOnly: the library cannot be written; nothing is removed.
+    """
+    freed_bytes = 0
+    try:
+        video = library.remove(entry.video_id)
+    except LibraryFull:
+        # What can be made again makes room for the removal.
+        freed_bytes = media.delete_derived(entry.video_id)
+        video = library.remove(entry.video_id)
+    freed_bytes += media.delete_derived(entry.video_id)
+    return Removal(video, freed_bytes, library.removals.upload_bytes(library.folder / UPLOADS, entry.video_id))
+
+
+def undo_removal(library: Library, media: MediaStore, reference: str | None) -> VideoEntry:
+    """Bring back the removed video that a reference names; None: the one that was removed last.
+
+    `reference`: see `MediaStore.find_removed`.
+
+    Raises:
+        UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
+    """
+    return _undo(library, media.find_removed(reference))
+
+
+def undo_removal_of(library: Library, video_id: str) -> VideoEntry:
+    """Bring back the removed video with an id or a unique id prefix. What names a file is no id, and no file is read.
+
+    Raises:
+        UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.
+    """
+    return _undo(library, library.removals.find(video_id))
+
+
+def _undo(library: Library, video: RemovedVideo) -> VideoEntry:
+    library.removals.undo(video.video_id)
+    return library.video(video.video_id)

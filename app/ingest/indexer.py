@@ -1,0 +1,410 @@
+"""Index a file: run the evidence sources that apply to it, each with its own progress, and write their tracks to the library."""
+
+import logging
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from longview.app.errors import BadRequest
+from longview.app.files.media import END_SLACK_S, MediaStore
+from longview.app.files.watched_file import WatchedFile
+from longview.app.ingest.media_look import MediaLook
+from longview.app.ingest.ranges import check_range
+from longview.app.ingest.sources import SOURCES, Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
+from longview.app.ingest.sources.captions import CaptionSource
+from longview.app.ingest.sources.speech import DETECTED
+from longview.app.runtime.runtime import Runtime
+from longview.core.progress import NO_PROGRESS, Cancelled, Progress
+from longview.core.time_text import format_time
+from longview.core.timeline import Span
+from longview.indexing.errors import TrackChanged, UnknownVideo
+from longview.indexing.sqlite.library import ID_DIGITS, Library, Provenance, VideoEntry
+from longview.indexing.sqlite.tracks.tracks import Track
+from longview.model.errors import ModelError
+from longview.model.tasks.events import PartialResult
+from longview.video.clips import is_browser_playable
+from longview.video.errors import ImpossiblePlan, VideoError
+from longview.video.language_tags import language_code
+from longview.video.probing.probe import VideoInfo
+
+log = logging.getLogger(__name__)
+
+PREPARATION_SHARE = 0.02
+"""Share of the progress bar for hashing, probing, and the look from which the times of the sources are estimated."""
+PREPARATION_S = 1.5
+"""Typical time of that, in seconds."""
+ENCODER = "loading encoder"
+"""Name of the speed of loading the sentence encoder."""
+ENCODER_LOADING_S, EMBEDDING_S = 1.0, 0.2
+"""Time to load the sentence encoder on the machine of reference, and to embed what was found, in seconds."""
+
+CODE_LETTERS = 2
+"""Length of the codes of ISO 639-1, in letters."""
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What is indexed of a file, and how."""
+
+    start_s: float | None = None
+    end_s: float | None = None
+    sources: tuple[str, ...] | None = None
+    """The only sources that are run; None: all that apply to the video."""
+    context_tokens: int | None = None
+    title: str | None = None
+    keep_sessions: bool = True
+    """Whether the sessions stay in memory for later questions, as far as the pool has room."""
+    accepts_long: bool = False
+    """Whether captions are made even if they take long; see `longview.app.ingest.sources.captions.MAX_UNASKED_S`."""
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """The library entry of a file that was indexed, and what came of each source."""
+
+    entry: VideoEntry
+    reports: tuple[SourceReport, ...]
+    seconds_spent: float
+
+    @property
+    def failures(self) -> tuple[SourceReport, ...]:
+        """The sources that failed."""
+        return tuple(report for report in self.reports if report.status == "failed")
+
+    def report(self, source: str) -> SourceReport | None:
+        """Return what came of a source; None if it was not chosen."""
+        return next((report for report in self.reports if report.source == source), None)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One index run of a file."""
+
+    options: IndexOptions
+    video: VideoInfo
+    span: Span
+    file: WatchedFile
+    look: MediaLook
+    reports: list[SourceReport] = field(default_factory=list)
+
+
+class Indexer:
+    """Indexes files into one library."""
+
+    def __init__(self, library: Library, media: MediaStore, runtime: Runtime) -> None:
+        self._library, self._media, self._runtime = library, media, runtime
+        self.sources: dict[str, EvidenceSource] = {name: source(library, runtime) for name, source in SOURCES.items()}
+        self._captions = CaptionSource(library, runtime)
+
+    def index(
+        self,
+        path: Path,
+        options: IndexOptions | None = None,
+        *,
+        begin: Callable[[str], None] = lambda _: None,
+        progress: Progress = NO_PROGRESS,
+    ) -> Generator[PartialResult[Any], None, IndexResult]:
+        """Run the sources that apply to a file, and add what they find to the library.
+
+        `begin`: called with the content hash of the file before anything is written; what it raises ends the run.
+
+        Tracks that are up to date are kept. A track that was interrupted goes on where it stopped. The failure of one source
+        leaves the others. If the video is new and no source could read it, the error of the first one is raised, and the library
+        stays as it was.
+
+        Raises:
+            VideoError: the file cannot be used. ImpossiblePlan: start, end or context cannot be satisfied.
+            BadRequest: there is no such source. VideoGone: the file changed meanwhile. Cancelled: the operation was cancelled.
+            LibraryUnusable: the library cannot be written, for instance because the disk is full.
+            InvalidEncoder: the weights of the sentence encoder are damaged, without which nothing can be searched.
+        """
+        options = options or IndexOptions()
+        self.check_options(options)
+        names = self._chosen_sources(options.sources)
+        start = time.monotonic()
+        # Both would otherwise be noticed after minutes of work.
+        self._library.require_writable()
+        self._runtime.check_encoder()
+        with self._runtime.watching(path) as file:
+            video = self._media.open(path, progress.child(0.0, PREPARATION_SHARE, "Probing"))
+            file.content_hash = video.content_hash
+            begin(video.content_hash)
+            span = requested_span(video, options.start_s, options.end_s) or Span(0.0, video.duration_s)
+            video_id = video.content_hash[:ID_DIGITS]
+            known = self._known_entry(video_id)
+            self._library.put(self._entry(video, known, options.title))
+            run = _Run(options, video, span, file, MediaLook(self._runtime.decoder, video, span, progress))
+            try:
+                embedding = yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0))
+            except (ImpossiblePlan, BadRequest):
+                # The options are wrong, so that nobody goes on with this run.
+                if known is None:
+                    self.forget_if_empty(video.content_hash)
+                raise
+            except BaseException:
+                # A cancellation, too. The next run goes on with a track that has come anywhere. The user may have removed the
+                # video meanwhile.
+                if known is None:
+                    with suppress(UnknownVideo):
+                        self._library.tracks.delete_unbegun(video_id)
+                raise
+        errors = [report.error for report in run.reports if report.error]
+        if errors and not known and not any(map(_has_begun, self._library.pending_video(video_id).tracks)):
+            self._library.tracks.delete_unbegun(video_id)
+            raise errors[0]
+        self._embed(embedding)
+        return IndexResult(self._library.pending_video(video_id), tuple(run.reports), time.monotonic() - start)
+
+    def decisions(self, video: VideoInfo, span: Span) -> tuple[dict[str, Decision], float | None]:
+        """Return what each source would do for a video, which need not be in the library. Nothing is written there.
+
+        The second value is the time after which captions may be declined, in seconds; None if they are not.
+
+        Raises:
+            VideoError, ModelError: a source cannot be run.
+        """
+        known = self._known_entry(video.content_hash[:ID_DIGITS])
+        entry = known or self._entry(video, None, None)
+        with self._runtime.watching(video.path, video.content_hash) as file:
+            job = SourceJob(entry, video, span, is_requested=False, file=file, look=MediaLook(self._runtime.decoder, video, span))
+            decisions = {name: self._decision(name, job) for name in self.sources}
+            declined_after_s = self._captions.decline_s(job) if decisions["captions"].action == "run" else None
+        if decisions["subtitles"].action == decisions["speech"].action == "run":
+            # Only the subtitles themselves show whether they are in the spoken language.
+            decisions["speech"] = replace(decisions["speech"], reason="unless the subtitles are in the spoken language")
+        return decisions, declined_after_s
+
+    def _decision(self, name: str, job: SourceJob) -> Decision:
+        """Return what a source would do, with the time that this takes."""
+        source = self.sources[name]
+        decision = source.decide(job)
+        if decision.action != "run":
+            return decision
+        # Before the look, which may load models.
+        loading_s, work_s = source.loading_s(), source.work_s(job)
+        return replace(decision, estimated_seconds=None if work_s is None else loading_s + work_s)
+
+    @property
+    def other_seconds(self) -> float:
+        """Estimated time of an index run beside that of its sources, in seconds: to examine the file, and for the search."""
+        return PREPARATION_S + self._embedding_s()
+
+    def check_options(self, options: IndexOptions) -> None:
+        """Check what can be checked of options and settings without a file and without loading a model.
+
+        Raises:
+            ImpossiblePlan: the end does not come after the start. BadRequest: there is no such source, or no such language.
+        """
+        check_range(options.start_s, options.end_s)
+        names, settings = self._chosen_sources(options.sources), self._runtime.settings
+        if "speech" in names and settings.speech_language not in (None, DETECTED):
+            require_language(settings.speech_language, f"the speech, or {DETECTED}")
+        if "screen_text" in names and settings.screen_text_language is not None:
+            require_language(settings.screen_text_language, "the text on screen")
+
+    def _chosen_sources(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        for name in names or ():
+            if name not in self.sources:
+                raise BadRequest(f"There is no source {name!r}; the sources are {', '.join(self.sources)}.")
+        return tuple(name for name in self.sources if names is None or name in names)
+
+    def _run_sources(
+        self, run: _Run, video_id: str, names: Sequence[str], progress: Progress
+    ) -> Generator[PartialResult[Any], None, Progress]:
+        """Run sources one after another; return the progress of what comes after them."""
+        stages = self._stages(run, video_id, names, progress)
+        ends = iter(progress.stages([*stages, ("Preparing the search", self._embedding_s())]))
+        for name in names:
+            step = next(ends)
+            report = yield from self._run_source(run, video_id, name, step)
+            run.reports.append(report)
+            step.update(1.0)
+        return next(ends)
+
+    def _stages(self, run: _Run, video_id: str, names: Sequence[str], progress: Progress) -> list[tuple[str, float]]:
+        """Return the stage of each source with its expected time, in seconds: 0 for one that is not run."""
+        expected_s: dict[str, float] = {}
+        job = self._job(run, video_id)
+        with progress.stage("Looking at the video"):
+            for name in names:
+                try:
+                    is_run = self.sources[name].decide(job, progress.child(0.0, 0.0)).action == "run"
+                    seconds = self.sources[name].work_s(job) if is_run else 0.0
+                except (VideoError, ModelError, BadRequest):
+                    # The source reports it when it is its turn.
+                    seconds = 0.0
+                # Without a measurement, as long as the video.
+                expected_s[name] = run.span.duration_s if seconds is None else seconds
+        # A look may have loaded models.
+        loading_s = {name: self.sources[name].loading_s() if expected_s[name] else 0.0 for name in names}
+        return [(SOURCES[name].stage, expected_s[name] + loading_s[name]) for name in names]
+
+    def _embedding_s(self) -> float:
+        return EMBEDDING_S if self._runtime.has_vectors else EMBEDDING_S + ENCODER_LOADING_S * self._runtime.speeds.ratio(ENCODER)
+
+    def _job(self, run: _Run, video_id: str) -> SourceJob:
+        options = run.options
+        return SourceJob(
+            self._library.pending_video(video_id),
+            run.video,
+            run.span,
+            is_requested=options.sources is not None,
+            file=run.file,
+            look=run.look,
+            context_tokens=options.context_tokens,
+            keep_sessions=options.keep_sessions,
+            accepts_long=options.accepts_long,
+        )
+
+    def _run_source(
+        self, run: _Run, video_id: str, name: str, progress: Progress
+    ) -> Generator[PartialResult[Any], None, SourceReport]:
+        """Run one source and report what came of it; a failure is a report."""
+        source = self.sources[name]
+        start = time.monotonic()
+        job = self._job(run, video_id)
+        try:
+            decision = source.decide(job, progress)
+            if decision.action != "run":
+                return _report_without_run(job, name, decision)
+            result = yield from source.run(job, progress)
+        except NeedsConsent as error:
+            return SourceReport(name, "skipped", str(error), estimated_seconds=error.estimated_seconds)
+        except (ImpossiblePlan, BadRequest):
+            # The options are wrong, not the video.
+            raise
+        except (VideoError, ModelError, TrackChanged) as error:
+            log.info("%s: %s failed", run.video.path.name, name, exc_info=True)
+            if not isinstance(error, TrackChanged):
+                self._write_failure(job, name, error)
+            spent_s = time.monotonic() - start
+            return SourceReport(name, "failed", str(error), seconds_spent=spent_s, error=error)
+        stored = self._library.pending_video(video_id).track(name)
+        return SourceReport(
+            name,
+            "declined" if result.track.status == "declined" else "indexed",
+            result.track.note,
+            stored.segment_count if stored else 0,
+            result.track.language,
+            time.monotonic() - start,
+            result.estimated_seconds,
+        )
+
+    def _write_failure(self, job: SourceJob, name: str, error: Exception) -> None:
+        """Store that a source failed, and why. What it has committed before stays, and the next run goes on."""
+        known = self._library.pending_video(job.entry.video_id).track(name)
+        if known is None:
+            known = Track(name, "failed", job.span, job.span.start_s, Provenance("", "", {}))
+        if known.status != "complete":
+            self._library.tracks.update(job.entry.video_id, replace(known, status="failed", note=str(error)))
+
+    def _entry(self, video: VideoInfo, known: VideoEntry | None, title: str | None) -> VideoEntry:
+        """Return the entry of a file, with the summary and the title that the library has."""
+        facts = {
+            "width": video.width,
+            "height": video.height,
+            "fps": round(video.fps_nominal, 3),
+            "codec": video.codec,
+            "container": video.container,
+            "has_audio": video.has_audio,
+            "size_bytes": video.size_bytes,
+            "browser_plays": is_browser_playable(video),
+        }
+        return VideoEntry(
+            video_id=video.content_hash[:ID_DIGITS],
+            content_hash=video.content_hash,
+            path=known.path if known and self._media.keeps_path(known, video.path) else video.path,
+            title=known.title if known else title or _printable_name(video.path),
+            duration_s=video.duration_s,
+            facts=facts,
+            summary=known.summary if known else "",
+            chapters=known.chapters if known else (),
+        )
+
+    def _known_entry(self, video_id: str) -> VideoEntry | None:
+        try:
+            return self._library.video(video_id)
+        except UnknownVideo:
+            return None
+
+    def forget_if_empty(self, content_hash: str, *, since: str = "") -> None:
+        """Leave a video out of the library in which nothing was found, and which was added since a time (ISO 8601, UTC).
+
+        Its row stays, because another run may be indexing the same file, but a video without tracks is not in the library.
+        """
+        video_id = content_hash[:ID_DIGITS]
+        with suppress(UnknownVideo):
+            entry = self._library.pending_video(video_id)
+            if entry.added_at >= since and not entry.has_segments:
+                for track in entry.tracks:
+                    self._library.tracks.delete(video_id, track.source)
+
+    def _embed(self, progress: Progress) -> None:
+        """Embed the new passages. The video is already in the library, so a cancellation does not remove it."""
+        is_loaded, started = self._runtime.has_vectors, time.monotonic()
+        try:
+            self._runtime.vectors.update(progress)
+            if not is_loaded:
+                # The encoder is loaded by its first sentence.
+                self._runtime.speeds.learn_ratio(ENCODER, time.monotonic() - started, EMBEDDING_S + ENCODER_LOADING_S)
+        except Cancelled:
+            log.info("The passages will be embedded by the next search.")
+
+
+def require_language(tag: str, use: str) -> None:
+    """Check that a text may be a language tag, such as `en`, `pt-BR` or `zh-Hant`. `use`: what is in the language.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    beginning = tag.replace("_", "-").partition("-")[0]
+    # Speech models have codes of their own, such as `jw`.
+    if language_code(tag) is None and not (len(beginning) == CODE_LETTERS and beginning.isascii() and beginning.isalpha()):
+        raise BadRequest(f"{tag!r} is not the code of a language; use one such as en, ko or pt-BR for {use}.")
+
+
+def _has_begun(track: Track) -> bool:
+    """Whether a source has come anywhere in a video, so that the next run has something to go on with."""
+    return track.status in ("complete", "declined") or track.segment_count > 0 or track.done_s > track.span.start_s
+
+
+def _report_without_run(job: SourceJob, name: str, decision: Decision) -> SourceReport:
+    track = job.entry.track(name)
+    if decision.action == "keep":
+        is_declined = track is not None and track.status == "declined"
+        status: SourceStatus = "declined" if is_declined else "up_to_date"
+        return SourceReport(name, status, decision.reason, track.segment_count if track else 0, track.language if track else None)
+    if decision.action == "decline":
+        return SourceReport(name, "declined", decision.reason)
+    if job.is_requested and decision.is_failure:
+        return SourceReport(name, "failed", decision.reason, error=BadRequest(decision.reason))
+    return SourceReport(name, "skipped", decision.reason)
+
+
+def _printable_name(path: Path) -> str:
+    # A file name may contain any character, also line breaks and escape sequences.
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"
+
+
+def requested_span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span | None:
+    """Return the part of a video that is requested; None for all of it.
+
+    Raises:
+        ImpossiblePlan: the start or the end is outside the video, or the end does not come after the start.
+    """
+    check_range(start_s, end_s)
+    if not start_s and end_s is None:
+        return None
+    from_s = start_s or 0.0
+    if from_s >= video.duration_s:
+        raise _outside(from_s, video)
+    if end_s is not None and end_s > video.duration_s + END_SLACK_S:
+        raise _outside(end_s, video)
+    return Span(from_s, video.duration_s if end_s is None else end_s)
+
+
+def _outside(time_s: float, video: VideoInfo) -> ImpossiblePlan:
+    return ImpossiblePlan(f"{format_time(time_s)} is outside the video, which is {format_time(video.duration_s)} long.")

@@ -1,0 +1,83 @@
+"""Import of subtitles: a file of the user, or a transcript without times, becomes part of a video's subtitles."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from longview.app.errors import BadRequest
+from longview.app.ingest.indexer import require_language
+from longview.app.ingest.sources.subtitles import add_subtitles
+from longview.core.time_text import format_time
+from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.tracks.tracks import Track
+from longview.video.decoding.decoder import Decoder
+from longview.video.subtitles.files import SUBTITLE_SUFFIXES
+from longview.video.subtitles.transcript import align_transcript
+
+TRANSCRIPT_SUFFIXES = (".txt", ".md")
+"""Suffixes of transcripts without times."""
+MIN_MATCHED_SHARE = 0.2
+"""Minimum share of a transcript's words that must be spoken in the video; below it, it is the transcript of another one."""
+
+
+@dataclass(frozen=True)
+class SubtitleImport:
+    """What was added to a video."""
+
+    track: Track
+    segments: int
+    language: str | None
+    unmatched_share: float | None
+    """Share of a transcript's words that do not fit the speech; None for a file with times."""
+    unmatched: tuple[str, ...]
+    """The passages of a transcript that do not fit the speech."""
+    problems: tuple[str, ...]
+    """Sentences about what was left out or changed."""
+
+
+def import_subtitles(
+    library: Library, decoder: Decoder, entry: VideoEntry, path: Path, *, language: str | None = None, offset_s: float = 0.0
+) -> SubtitleImport:
+    """Add a subtitle file to a video; replace subtitles of the same file name. A transcript is aligned with the speech.
+
+    `language`: language of the file; by default its name or the speech states it. `offset_s`: seconds that are added to all times
+    of the file.
+
+    Raises:
+        UnreadableSubtitles: the file cannot be read. BadRequest: it has no segment in the video, is of another kind, or is a
+            transcript of a video whose speech is not in the library.
+    """
+    if language is not None:
+        require_language(language, "the file")
+    suffix = path.suffix.lower()
+    unmatched_share: float | None = None
+    unmatched: tuple[str, ...] = ()
+    if suffix in SUBTITLE_SUFFIXES:
+        subtitles = decoder.subtitle_file(path, offset_s=offset_s).clipped_to(entry.duration_s)
+        segments, language, problems = subtitles.segments, language or subtitles.language, subtitles.problems
+    elif suffix in TRANSCRIPT_SUFFIXES:
+        if offset_s:
+            raise BadRequest("A transcript without times gets those of the speech, so --offset does not apply to it.")
+        speech = [item.segment for item in library.tracks.segments(entry.video_id, "speech")]
+        words = [word for segment in speech for word in segment.words]
+        if not words:
+            raise BadRequest(
+                f"{path.name} has no times, and the speech of {entry.title} is not in the library; "
+                "run `longview index --sources speech` first."
+            )
+        alignment = align_transcript(decoder.transcript(path), words)
+        language = language or next((segment.language for segment in speech if segment.language), None)
+        segments = alignment.segments
+        unmatched_share, unmatched = alignment.unmatched_share, alignment.unmatched
+        if unmatched_share > 1 - MIN_MATCHED_SHARE:
+            raise BadRequest(
+                f"{path.name} does not fit the speech of {entry.title}: {unmatched_share:.0%} of its words are not said there."
+            )
+        problems = ()
+    else:
+        kinds = " ".join((*SUBTITLE_SUFFIXES, *TRANSCRIPT_SUFFIXES))
+        raise BadRequest(f"{path.name} is not a subtitle file or transcript; use one of {kinds}.")
+    if not segments:
+        raise BadRequest(f"No subtitle of {path.name} is within {entry.title} ({format_time(entry.duration_s)}); see --offset.")
+    segments = tuple(replace(segment, language=language) for segment in segments)
+    track = add_subtitles(library, entry, path.name, segments, language, " ".join(problems))
+    return SubtitleImport(track, len(segments), language, unmatched_share, unmatched, problems)

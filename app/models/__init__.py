@@ -1,0 +1,1 @@
+"""The models of this machine: those that are installed, recommended, chosen by default, and pulled."""

@@ -1,0 +1,1 @@
+"""Questions and searches: answers, moments, locations and chapters, with their evidence."""

@@ -1,0 +1,1 @@
+"""Answers that consist of quotes, for which no checkpoint is needed."""

@@ -1,0 +1,23 @@
+"""What is said and shown in a video, for the sessions of a checkpoint: the tracks of the library but those of the checkpoint."""
+
+from typing import TYPE_CHECKING
+
+from longview.app.settings import Settings
+from longview.core.timeline import Segment, Span
+from longview.indexing.sqlite.library import Library
+
+if TYPE_CHECKING:
+    from longview.model.tasks.words import SegmentsWithin
+
+CHECKPOINT_SOURCE = "captions"
+"""The source that the checkpoint itself writes. Its captions would only confirm themselves."""
+
+
+def words_in(library: Library, settings: Settings, video_id: str) -> "SegmentsWithin":
+    """Return the function that reads the words of a span from the library. It finds none if the settings switch words off."""
+
+    def segments(span: Span) -> tuple[Segment, ...]:
+        stored = library.tracks.segments(video_id, within=span) if settings.words else ()
+        return tuple(item.segment for item in stored if item.segment.source != CHECKPOINT_SOURCE)
+
+    return segments

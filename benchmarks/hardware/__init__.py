@@ -1,0 +1,1 @@
+"""Checks of an engine on the hardware at hand."""

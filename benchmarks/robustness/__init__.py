@@ -1,0 +1,1 @@
+"""Damage, kills, full disks, hostile files and simultaneous use."""

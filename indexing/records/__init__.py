@@ -1,0 +1,1 @@
+"""What a library stores, as values: videos, tracks, jobs and their provenance."""

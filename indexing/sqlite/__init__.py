@@ -1,0 +1,1 @@
+"""The library in SQLite, with FTS5 for words and FAISS for vectors."""

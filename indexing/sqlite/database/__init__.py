@@ -1,0 +1,1 @@
+"""One SQLite database: connections, schema, migrations, and the rules of its rows."""

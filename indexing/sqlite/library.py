@@ -1,0 +1,340 @@
+"""The library: its videos, questions and known files. Their tracks are in `longview.indexing.sqlite.tracks.tracks`.
+
+Video files are referenced by path.
+"""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longview.core.timeline import Event, Segment, Span
+from longview.indexing.errors import AmbiguousVideo, UnknownVideo
+from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.sqlite.conversations import IS_NOT_CLEARED, ClearedConversations
+from longview.indexing.sqlite.database.database import DATABASE, Database
+from longview.indexing.sqlite.queue.job_queue import JobQueue
+from longview.indexing.sqlite.tracks.caption_windows import (
+    CaptionWindowRow,
+    CaptionWindows,
+    delete_caption_windows,
+    write_caption_window,
+)
+from longview.indexing.sqlite.tracks.removals import Removals, RemovedVideo
+from longview.indexing.sqlite.tracks.rows import (
+    IS_NOT_REMOVED,
+    insertion,
+    now,
+    provenance_columns,
+    provenance_from,
+    replace_segments,
+    require_video,
+    tracks_of,
+)
+from longview.indexing.sqlite.tracks.tracks import Provenance, StoredSegment, Track, Tracks
+from longview.indexing.sqlite.tracks.versions import Versions, chapters_from
+
+__all__ = [  # with the types of what it stores
+    "DATABASE", "ID_DIGITS", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry", "VideoName",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VideoEntry:
+    """A video of the library."""
+
+    video_id: str
+    content_hash: str
+    path: Path
+    """The path of the video file, which may no longer exist."""
+    title: str
+    duration_s: float
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Width, height, codec, container and the like, for display."""
+    summary: str = ""
+    """A summary of the whole video."""
+    chapters: tuple[Event, ...] = ()
+    """Chapters in order, without gaps; their texts are titles."""
+    added_at: str = ""
+    """ISO 8601, UTC."""
+    tracks: tuple[Track, ...] = ()
+    """What each source has found."""
+
+    def track(self, source: str) -> Track | None:
+        """Return the track of a source; None if that source was not run."""
+        return next((track for track in self.tracks if track.source == source), None)
+
+    @property
+    def caption_count(self) -> int:
+        """Number of captions."""
+        track = self.track("captions")
+        return track.segment_count if track else 0
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the file has pictures, and not only sound."""
+        return bool(self.facts.get("width", 1))
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether any source has found something."""
+        return any(track.segment_count for track in self.tracks)
+
+
+@dataclass(frozen=True)
+class VideoName:
+    """What names a video of the library."""
+
+    video_id: str
+    title: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class AnsweredQuestion:
+    """A question about a video and its answer."""
+
+    question: str
+    answer: str
+    citations: tuple[Span, ...]
+    provenance: Provenance
+
+
+class Library:
+    """A library folder. Safe to use from several threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the library, creating or upgrading it where needed.
+
+        Raises:
+            LibraryUnusable: the folder cannot be written, or the database is damaged or of a newer version.
+        """
+        self.folder = folder
+        self._database = Database(folder)
+        self.tracks = Tracks(self._database)
+        self.versions = Versions(self._database)
+        self.jobs = JobQueue(self._database)
+        self.caption_windows = CaptionWindows(self._database)
+        self.removals = Removals(self._database)
+        self.cleared_conversations = ClearedConversations(self._database)
+
+    def require_writable(self) -> None:
+        """Check that the library can be written.
+
+        Raises:
+            LibraryFull, LibraryReadOnly
+        """
+        self._database.require_writable()
+
+    def put(self, entry: VideoEntry) -> VideoEntry:
+        """Write a video without its tracks; replace what the library has about it, except when it was added.
+
+        A video that is in the library keeps its title: it may have been renamed since the entry was read. If it was removed, that
+        becomes final: nothing of what was found before comes back.
+        """
+        values = {
+            "video_id": entry.video_id,
+            "content_hash": entry.content_hash,
+            "path": str(entry.path),
+            "title": entry.title,
+            "duration_s": entry.duration_s,
+            "facts": json.dumps(entry.facts),
+            "summary": entry.summary,
+            "chapters": _chapters_json(entry.chapters),
+            "added_at": now(),
+        }
+        kept = ("video_id", "content_hash", "added_at", "title")
+        changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept)
+        changes += f", title = CASE WHEN {_HAS_TRACKS} THEN videos.title ELSE excluded.title END"
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM videos WHERE video_id = :video_id AND removed_at != ''", values)
+            db.execute(f"{insertion('videos', values)} ON CONFLICT (video_id) DO UPDATE SET {changes}", values)
+        return self.pending_video(entry.video_id)
+
+    def pending_video(self, video_id: str) -> VideoEntry:
+        """Return a video that was put, even if it has no tracks yet: it is being indexed, or its first run was stopped.
+
+        Raises:
+            UnknownVideo: it was removed meanwhile.
+        """
+        with self._database.connection() as db:
+            row = db.execute("SELECT * FROM videos WHERE video_id = ?", (video_id,)).fetchone()
+            require_video(db, video_id)
+            return _entry(row, tracks_of(db, video_id).get(video_id, ()))
+
+    def put_captions(
+        self,
+        video_id: str,
+        track: Track,
+        captions: Iterable[Segment],
+        *,
+        summary: str,
+        chapters: Sequence[Event],
+        window: CaptionWindowRow | None = None,
+    ) -> None:
+        """Replace a video's captions, summary and chapters in one transaction; keep those of another checkpoint as earlier ones.
+
+        `window`: the window with which an incomplete track has come so far. A track that is complete or declined has no use for
+        finished windows, which are deleted.
+
+        Raises:
+            UnknownVideo: the video was removed meanwhile.
+        """
+        with self._database.transaction() as db:
+            replace_segments(db, video_id, track, captions)
+            db.execute(
+                "UPDATE videos SET summary = :summary, chapters = :chapters WHERE video_id = :video_id",
+                {"video_id": video_id, "summary": summary, "chapters": _chapters_json(chapters)},
+            )
+            if track.status in ("complete", "declined"):
+                delete_caption_windows(db, video_id)
+            elif window:
+                write_caption_window(db, video_id, window)
+
+    def remove(self, video_id: str) -> RemovedVideo:
+        """Remove a video; see `Removals.remove`."""
+        return self.removals.remove(video_id)
+
+    def set_path(self, video_id: str, path: Path) -> None:
+        """Set the path of a video file that was moved."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE videos SET path = :path WHERE video_id = :video_id", {"path": str(path), "video_id": video_id})
+
+    def videos(self) -> tuple[VideoEntry, ...]:
+        """Return all videos in the order in which they were added. A video without tracks is not in the library yet."""
+        with self._database.connection() as db:
+            rows = db.execute(f"SELECT * FROM videos WHERE {_IS_IN_LIBRARY} ORDER BY added_at, rowid").fetchall()
+            tracks = tracks_of(db)
+            return tuple(_entry(row, tracks.get(row["video_id"], ())) for row in rows)
+
+    def known_ids(self, video_ids: Collection[str]) -> set[str]:
+        """Return those ids whose videos are in the library."""
+        with self._database.connection() as db:
+            marks = ", ".join("?" * len(video_ids))
+            query = f"SELECT video_id FROM videos WHERE {_IS_IN_LIBRARY} AND video_id IN ({marks})"
+            return {row["video_id"] for row in db.execute(query, tuple(video_ids))}
+
+    def titles(self) -> dict[str, str]:
+        """Return the titles of all videos by their ids."""
+        with self._database.connection() as db:
+            return dict(db.execute("SELECT video_id, title FROM videos WHERE removed_at = ''").fetchall())
+
+    def names(self) -> tuple[VideoName, ...]:
+        """Return the names of all videos in the order in which they were added, without what was found in them."""
+        with self._database.connection() as db:
+            rows = db.execute(f"SELECT video_id, title, path FROM videos WHERE {_IS_IN_LIBRARY} ORDER BY added_at, rowid")
+            return tuple(VideoName(video_id, title, Path(path)) for video_id, title, path in map(tuple, rows.fetchall()))
+
+    def rename(self, video_id: str, title: str) -> VideoEntry:
+        """Set the title of a video.
+
+        Raises:
+            UnknownVideo: it was removed meanwhile.
+        """
+        values = {"title": title, "video_id": video_id}
+        with self._database.transaction() as db:
+            cursor = db.execute("UPDATE videos SET title = :title WHERE video_id = :video_id AND removed_at = ''", values)
+            if not cursor.rowcount:
+                raise UnknownVideo(f"There is no video {video_id!r} in the library; `longview list` shows all videos.")
+        return self.pending_video(video_id)
+
+    def video(self, reference: str) -> VideoEntry:
+        """Return the video with this id, or the only one whose id has this prefix.
+
+        Raises:
+            UnknownVideo, AmbiguousVideo
+        """
+        prefix = reference.strip().lower()
+        with self._database.connection() as db:
+            rows = db.execute(
+                f"SELECT * FROM videos WHERE {_IS_IN_LIBRARY} AND substr(video_id, 1, length(:prefix)) = :prefix LIMIT 3",
+                {"prefix": prefix},
+            ).fetchall()
+            if not prefix or not rows:
+                raise UnknownVideo(f"There is no video {reference!r} in the library; `longview list` shows all videos.")
+            if len(rows) > 1:
+                ids = ", ".join(row["video_id"] for row in rows)
+                raise AmbiguousVideo(f"Several video ids begin with {reference!r}: {ids}; add more digits.")
+            return _entry(rows[0], tracks_of(db, rows[0]["video_id"]).get(rows[0]["video_id"], ()))
+
+    def add_answer(self, video_id: str, answer: AnsweredQuestion) -> None:
+        """Store a question and its answer, unless the video was removed meanwhile."""
+        values = {
+            "video_id": video_id,
+            "question": answer.question,
+            "answer": answer.answer,
+            "citations": json.dumps([[span.start_s, span.end_s] for span in answer.citations]),
+            **provenance_columns(answer.provenance),
+            "asked_at": now(),
+        }
+        with self._database.transaction() as db:
+            if db.execute("SELECT 1 FROM videos WHERE video_id = ? AND removed_at = ''", (video_id,)).fetchone():
+                db.execute(insertion("answers", values), values)
+
+    def answer_count(self, video_id: str) -> int:
+        """Return the number of questions about a video that have an answer."""
+        with self._database.connection() as db:
+            query = f"SELECT count(*) FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {IS_NOT_CLEARED}"
+            return int(db.execute(query, {"video_id": video_id}).fetchone()[0])
+
+    def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
+        """Return the latest questions about a video and their answers, oldest first."""
+        with self._database.connection() as db:
+            rows = db.execute(
+                f"SELECT * FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {IS_NOT_CLEARED} "
+                "ORDER BY answer_id DESC LIMIT :limit",
+                {"video_id": video_id, "limit": limit},
+            ).fetchall()
+            return tuple(
+                AnsweredQuestion(
+                    row["question"],
+                    row["answer"],
+                    tuple(Span(*bounds) for bounds in json.loads(row["citations"])),
+                    provenance_from(row),
+                )
+                for row in reversed(rows)
+            )
+
+    def known_hash(self, path: Path, size_bytes: int, modified_ns: int) -> str | None:
+        """Return the content hash of a file that was hashed before and has not changed; else None."""
+        with self._database.connection() as db:
+            row = db.execute(
+                "SELECT content_hash FROM known_files "
+                "WHERE path = :path AND size_bytes = :size_bytes AND modified_ns = :modified_ns",
+                {"path": str(path), "size_bytes": size_bytes, "modified_ns": modified_ns},
+            ).fetchone()
+            return row[0] if row else None
+
+    def remember_hash(self, path: Path, size_bytes: int, modified_ns: int, content_hash: str) -> None:
+        """Store a file's content hash, so that it need not be read again."""
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO known_files (path, size_bytes, modified_ns, content_hash) "
+                "VALUES (:path, :size_bytes, :modified_ns, :content_hash)",
+                {"path": str(path), "size_bytes": size_bytes, "modified_ns": modified_ns, "content_hash": content_hash},
+            )
+
+
+_HAS_TRACKS = "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id)"
+_IS_IN_LIBRARY = f"removed_at = '' AND {_HAS_TRACKS}"
+
+
+def _chapters_json(chapters: Sequence[Event]) -> str:
+    return json.dumps([[chapter.span.start_s, chapter.span.end_s, chapter.text] for chapter in chapters])
+
+
+def _entry(row: sqlite3.Row, tracks: tuple[Track, ...]) -> VideoEntry:
+    return VideoEntry(
+        video_id=row["video_id"],
+        content_hash=row["content_hash"],
+        path=Path(row["path"]),
+        title=row["title"],
+        duration_s=row["duration_s"],
+        facts=json.loads(row["facts"]),
+        summary=row["summary"],
+        chapters=chapters_from(row),
+        added_at=row["added_at"],
+        tracks=tracks,
+    )

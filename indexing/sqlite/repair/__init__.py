@@ -1,0 +1,1 @@
+"""Examination, recovery and copies of a database."""

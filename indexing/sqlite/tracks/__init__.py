@@ -1,0 +1,1 @@
+"""The rows of tracks: segments, passages, versions and removals."""

@@ -1,0 +1,1 @@
+"""Texts as units of search: terms, sentences and passages."""

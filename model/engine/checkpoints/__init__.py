@@ -1,0 +1,1 @@
+"""Checkpoints on disk: their files, profiles and precision."""

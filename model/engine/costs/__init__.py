@@ -1,0 +1,1 @@
+"""Memory and time of a model on this machine, estimated and measured."""

@@ -1,0 +1,158 @@
+"""Cost estimates: a sampling plan -> memory and time on this device, from shapes and a measured speed, before any decoding."""
+
+import functools
+import itertools
+from typing import Any
+
+import torch
+
+from longview.model.engine.costs.model_shape import ModelShape, Speed
+from longview.model.engine.execution.kv_cache import FULL_ATTENTION, LINEAR_ATTENTION, read_layer_types
+from longview.model.engine.execution.prefill import CHUNK_TOKENS
+from longview.model.engine.kernels.precision import Int8Linear
+from longview.video.sampler import SamplingPlan
+
+LINEAR_TENSORS = 12
+"""Number of float32 tensors (tokens, value heads, head size) that a linear-attention layer holds at once in torch operations:
+192 KiB per token for Qwen3.5-9B, of which 180 to 196 KB were measured."""
+SNAPSHOTS = 2
+"""Number of copies of the state of a linear layer: at the end of the video, and at the end of its words."""
+LINEAR_CHUNK = 64
+"""Tokens that the gated delta rule handles at once (transformers `torch_chunk_gated_delta_rule`)."""
+
+
+class Estimates:
+    """An estimator of time and memory for one model. The weights are not read, so the model may be on the device `meta`."""
+
+    def __init__(self, model: Any, *, device_type: str | None = None) -> None:
+        """`device_type`: of the device that the estimates are for; by default that of the model."""
+        self._model = model
+        self._text, self._vision = model.config.get_text_config(), model.config.vision_config
+        self._device_type = device_type or model.device.type
+        layer_types = read_layer_types(self._text, "this checkpoint")
+        self._full_layers, self._linear_layers = layer_types.count(FULL_ATTENTION), layer_types.count(LINEAR_ATTENTION)
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """KV cache size per token over all full-attention layers, in the dtype of the model."""
+        heads = int(getattr(self._text, "num_key_value_heads", None) or self._text.num_attention_heads)
+        return 2 * self._full_layers * heads * self._head_size * self._element_bytes
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the states of all linear-attention layers with their snapshots. It does not depend on the length."""
+        if not self._linear_layers:
+            return 0
+        text = self._text
+        keys = text.linear_num_key_heads * text.linear_key_head_dim
+        values = text.linear_num_value_heads * text.linear_value_head_dim
+        convolution = (2 * keys + values) * text.linear_conv_kernel_dim * self._element_bytes
+        recurrent = values * text.linear_key_head_dim * torch.float32.itemsize
+        return self._linear_layers * (convolution + recurrent) * (1 + SNAPSHOTS)
+
+    @property
+    def _element_bytes(self) -> int:
+        return int(self._model.dtype.itemsize)
+
+    @property
+    def _head_size(self) -> int:
+        return int(getattr(self._text, "head_dim", None) or self._text.hidden_size // self._text.num_attention_heads)
+
+    @property
+    def _merged_patches(self) -> int:
+        """Number of vision patches that are merged into one token."""
+        return int(self._vision.spatial_merge_size) ** 2
+
+    @property
+    def _feed_forward_width(self) -> int:
+        """Width of the feed-forward layer that one token passes through."""
+        experts = int(getattr(self._text, "num_experts_per_tok", None) or 0) * int(
+            getattr(self._text, "moe_intermediate_size", None) or 0
+        )
+        shared = int(getattr(self._text, "shared_expert_intermediate_size", None) or 0)
+        return experts + shared or int(self._text.intermediate_size)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Peak size of the activations of one chunk. It does not depend on the length of the video."""
+        return self._chunk_bytes_per_token * CHUNK_TOKENS[self._device_type]
+
+    @property
+    def _chunk_bytes_per_token(self) -> int:
+        patch_values = 3 * self._vision.temporal_patch_size * self._vision.patch_size**2
+        pixels = self._merged_patches * patch_values * (1 + 4 + 4 + self._element_bytes)
+        width = self._vision.intermediate_size + 6 * self._vision.hidden_size
+        vision = self._merged_patches * width * self._element_bytes
+        text = (3 * self._feed_forward_width + 8 * self._text.hidden_size) * self._element_bytes
+        if self._linear_layers:
+            head_size = max(self._text.linear_key_head_dim, self._text.linear_value_head_dim)
+            text += LINEAR_TENSORS * self._text.linear_num_value_heads * head_size * torch.float32.itemsize
+        return int(pixels + max(vision, text))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the weights in memory."""
+        tensors = itertools.chain(self._model.parameters(), self._model.buffers())
+        quantized = sum(module.weight_bytes for module in self._model.modules() if isinstance(module, Int8Linear))
+        return quantized + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def session_bytes(self, tokens: int) -> int:
+        """Return the size of the cache of a session of `tokens` tokens."""
+        return self.shape.session_bytes(tokens)
+
+    def bytes_for(self, plan: SamplingPlan) -> int:
+        """Estimate memory; see `longview.model.engine.base.Engine.estimated_bytes`."""
+        return self.weight_bytes + self.session_bytes(max(plan.window_tokens)) + self.chunk_bytes
+
+    def seconds_for(self, plan: SamplingPlan, speed: Speed, *, reply_tokens: int, words_tokens: int = 0) -> float:
+        """Estimate time from a measured speed; see `longview.model.engine.base.Engine.estimated_seconds`."""
+        return self.shape.seconds_for(plan, speed, reply_tokens=reply_tokens, words_tokens=words_tokens)
+
+    def flops(self, tokens: int, visual: int, tokens_per_patch: int) -> tuple[float, float]:
+        """Count the operations of a prefill; see `ModelShape.flops`."""
+        return self.shape.flops(tokens, visual, tokens_per_patch)
+
+    def attention_flops(self, tokens: int) -> float:
+        """Count the operations of causal attention over `tokens` tokens, in all layers of the language model."""
+        return self.shape.attention_flops * tokens**2
+
+    @functools.cached_property
+    def shape(self) -> ModelShape:
+        """The cost of the model as numbers."""
+        text_weights, vision_weights = self._weights
+        text_flops = 2.0 * text_weights
+        if self._linear_layers:
+            size = self._text.linear_key_head_dim * self._text.linear_value_head_dim
+            within = 2 * LINEAR_CHUNK * (self._text.linear_key_head_dim + self._text.linear_value_head_dim)
+            text_flops += self._linear_layers * self._text.linear_num_value_heads * (6.0 * size + within)
+        head_weights = int(self._text.vocab_size) * int(self._text.hidden_size)
+        return ModelShape(
+            weight_bytes=self.weight_bytes,
+            active_bytes=int((text_weights + head_weights) * self._element_bytes),
+            kv_bytes_per_token=self.kv_bytes_per_token,
+            state_bytes=self.state_bytes,
+            chunk_bytes_per_token=self._chunk_bytes_per_token,
+            text_flops=text_flops,
+            vision_flops=2.0 * vision_weights * self._merged_patches,
+            vision_attention_flops=4.0 * self._vision.depth * self._vision.hidden_size * self._merged_patches**2,
+            attention_flops=2.0 * self._full_layers * self._text.num_attention_heads * self._head_size,
+        )
+
+    @functools.cached_property
+    def _weights(self) -> tuple[float, float]:
+        """Numbers of weights that a text token and a vision patch are multiplied with. Only active experts count."""
+        share = getattr(self._text, "num_experts_per_tok", 1) / (getattr(self._text, "num_experts", None) or 1)
+        language = self._model.model.language_model.named_modules()
+        text = sum(
+            _count_weights(module) * (share if name.endswith(".experts") or ".experts." in name else 1)
+            for name, module in language
+            if "embed_tokens" not in name
+        )
+        return text, sum(_count_weights(module) for module in self._model.model.visual.modules())
+
+
+def _count_weights(module: torch.nn.Module) -> int:
+    """Count the weights of a module without those of its children."""
+    if isinstance(module, Int8Linear):
+        return module.in_features * module.out_features
+    return sum(weight.numel() for weight in module.parameters(recurse=False))

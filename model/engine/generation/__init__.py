@@ -1,0 +1,1 @@
+"""Decoding of tokens: sampling, grammars and the thoughts of reasoning models."""

@@ -1,0 +1,1 @@
+"""Numerical kernels: attention, linear attention, experts and reduced precision."""

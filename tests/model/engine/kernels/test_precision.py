@@ -1,0 +1,111 @@
+"""Tests of the number formats on a CPU: 8 bits against float32, and the choice between the others."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from longview.model.engine import loading
+from longview.model.engine.checkpoints.checkpoints import find_checkpoint
+from longview.model.engine.costs.number_formats import FormatTimes
+from longview.model.engine.generation.decoding import GenerationConfig
+from longview.model.engine.kernels import precision
+from longview.model.engine.kernels.precision import Int8Linear
+from longview.model.engine.loading import choose_dtype
+from longview.model.engine.local import LocalEngine
+from tests.model.engine.execution.test_prefill import QUESTION, open_session, random_frames
+from tests.support.hf_reference import HFReference
+from tests.support.random_checkpoints import save_random_checkpoint
+
+# Seconds on one core with AMX, and as on a processor without it (FP32 at 290, BF16 at 168 GFLOP/s).
+AMX_TIMES = FormatTimes(float32_rows_s=0.12, float32_row_s=0.005, bfloat16_rows_s=0.02, bfloat16_row_s=0.0035)
+VNNI_TIMES = FormatTimes(float32_rows_s=0.059, float32_row_s=0.005, bfloat16_rows_s=0.2, bfloat16_row_s=0.0035)
+
+
+@pytest.mark.parametrize(("dtype", "prefill"), [(torch.float32, "int8"), (torch.bfloat16, "bfloat16"), (torch.bfloat16, "never")])
+@pytest.mark.parametrize("has_vnni", [True, False])
+def test_one_large_token_does_not_cost_the_others_their_precision(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, prefill: Any, has_vnni: bool
+) -> None:
+    if not has_vnni:
+        monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False, raising=False)
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(256, 384)
+    inputs = torch.randn(2, 70, 256)
+    inputs[0, 0] *= 1000
+    inputs[1, 4] = 0
+    expected = linear(inputs)
+    out = Int8Linear(linear, prefill)(inputs.to(dtype))
+    assert out.dtype == dtype and out.shape == expected.shape
+    errors = (out.float() - expected).norm(dim=-1) / expected.norm(dim=-1)
+    assert errors.max() < (0.03 if has_vnni else 0.05)
+    assert torch.allclose(out[1, 4].float(), linear.bias, atol=1e-2)
+    # A single token has kernels of its own.
+    one = Int8Linear(linear, prefill)(inputs[:1, :1].to(dtype))
+    assert (one.float() - expected[:1, :1]).norm() < 0.03 * expected[:1, :1].norm()
+
+
+@pytest.mark.parametrize("layout", ["dense", "hybrid"])
+@pytest.mark.parametrize("is_bfloat16_faster", [False, True])
+def test_eight_bits_stay_close_to_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, is_bfloat16_faster: bool
+) -> None:
+    monkeypatch.setattr(loading, "format_times", lambda _: AMX_TIMES if is_bfloat16_faster else VNNI_TIMES)
+    monkeypatch.setattr(precision, "MIN_INT8_FEATURES", 32)
+    save_random_checkpoint(tmp_path, layout)
+    engine = LocalEngine(find_checkpoint(str(tmp_path)), device="cpu", cpu_threads=1, precision="int8")
+    assert sum(isinstance(module, Int8Linear) for module in engine.model.modules()) > 30
+    assert engine.model.dtype == (torch.bfloat16 if is_bfloat16_faster else torch.float32)
+    video = random_frames(12, 64, 96)
+    session = open_session(engine, [video])
+    expected = HFReference(tmp_path).logits(video, QUESTION)
+    # Random weights have no margins between tokens, so only the direction of the logits is compared.
+    similarity = torch.cosine_similarity(session.first_logits(QUESTION).float(), expected, dim=0)
+    assert similarity > 0.95
+    assert torch.equal(session.first_logits(QUESTION), session.first_logits(QUESTION))
+    # The estimate counts the quantised weights.
+    plain = LocalEngine(find_checkpoint(str(tmp_path)), device="cpu", cpu_threads=1)
+    assert engine.estimates.weight_bytes < 0.6 * plain.estimates.weight_bytes
+    assert engine.estimates._weights[0] == pytest.approx(plain.estimates._weights[0], rel=0.02)
+
+
+def test_demo_checkpoint_gives_nearly_the_same_captions_in_eight_bits(engine: LocalEngine) -> None:
+    quantized = LocalEngine(find_checkpoint("demo"), device="cpu", cpu_threads=1, precision="int8")
+    video = random_frames(12, 64, 96)
+    logits = [open_session(one, [video]).first_logits(QUESTION).float() for one in (engine, quantized)]
+    assert (logits[0] - logits[1]).abs().mean() < 0.1 * logits[0].std()
+    assert list(open_session(quantized, [video]).tokens(QUESTION, GenerationConfig(4)))
+
+
+def test_number_format_is_the_faster_one_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = find_checkpoint("demo")
+    large = replace(demo, weight_bytes=2 << 30)
+    config = SimpleNamespace(dtype=torch.bfloat16)
+    monkeypatch.setattr(loading, "memory_bytes", lambda _: (16 << 30, 32 << 30))
+    monkeypatch.setattr(loading, "format_times", lambda _: VNNI_TIMES)
+    assert choose_dtype(large, config, "cpu", "auto") == torch.float32
+    assert choose_dtype(large, config, "cpu", "bfloat16") == torch.bfloat16
+    assert choose_dtype(large, config, "cuda", "auto") == torch.bfloat16
+    monkeypatch.setattr(loading, "format_times", lambda _: AMX_TIMES)
+    assert choose_dtype(large, config, "cpu", "auto") == torch.bfloat16
+    assert choose_dtype(large, config, "cpu", "float32") == torch.float32
+    assert choose_dtype(demo, config, "cpu", "auto") == torch.float32
+    monkeypatch.setattr(loading, "format_times", lambda _: VNNI_TIMES)
+    monkeypatch.setattr(loading, "memory_bytes", lambda _: (6 << 30, 32 << 30))
+    assert choose_dtype(large, config, "cpu", "auto") == torch.bfloat16
+
+
+def test_weights_that_are_dequantised_take_four_times_their_file_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "format_times", lambda _: VNNI_TIMES)
+    checkpoint = replace(find_checkpoint("demo"), weight_bytes=2 << 30)
+    config = SimpleNamespace(quantization_config={"quant_method": "fp8", "dequantize": True})
+    monkeypatch.setattr(loading, "memory_bytes", lambda _: (13 << 30, 32 << 30))
+    assert choose_dtype(checkpoint, config, "cpu", "auto") == torch.bfloat16
+    monkeypatch.setattr(loading, "memory_bytes", lambda _: (14 << 30, 32 << 30))
+    assert choose_dtype(checkpoint, config, "cpu", "auto") == torch.float32
+    # Weights that are stored in float32 do not grow.
+    monkeypatch.setattr(loading, "memory_bytes", lambda _: (4 << 30, 32 << 30))
+    assert choose_dtype(checkpoint, SimpleNamespace(dtype=torch.float32), "cpu", "auto") == torch.float32

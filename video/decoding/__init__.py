@@ -1,0 +1,1 @@
+"""Frames, sound and text of a video, decoded in child processes with limits."""

@@ -1,0 +1,1 @@
+"""What a file is: its container, streams, durations and geometry."""
