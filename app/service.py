@@ -12,7 +12,7 @@ from longview.app.files.video_names import checked_title, is_same_title, with_id
 from longview.app.runtime.runtime import Runtime
 from longview.app.settings import Settings
 from longview.app.streams import Done, Stream
-from longview.app.text.contents import source_label
+from longview.app.text.sources import source_label
 from longview.core.lazy import LazyPart, lazy_names
 from longview.core.progress import Cancelled, Progress, ProgressReport
 from longview.core.time_text import TimeReference, find_times, format_time, parse_time

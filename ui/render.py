@@ -29,7 +29,8 @@ from longview.app.service import (
     format_time,
 )
 from longview.app.serving.preparations import Preparation
-from longview.app.text.contents import contents_text, source_label
+from longview.app.text.contents import contents_text
+from longview.app.text.sources import source_label
 
 NO_WORDS = "Nothing here can be searched or asked about yet: longview subtitles adds words, another --model adds captions."
 """Text below the tracks of a video in which no source found anything."""

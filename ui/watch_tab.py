@@ -21,7 +21,7 @@ from longview.app.service import (
     VideoEntry,
 )
 from longview.app.serving.workers import Jobs
-from longview.app.text.contents import count_text
+from longview.app.text.counts import count_text
 from longview.ui import markdown, render
 from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
 from longview.ui.toasts import reports_errors, show_warning, toast

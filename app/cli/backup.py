@@ -12,7 +12,7 @@ from longview.app.files.originals import relink as find_moved
 from longview.app.maintenance.backup import backup as write_backup
 from longview.app.maintenance.restore import restore as restore_backup
 from longview.app.streams import Stream
-from longview.app.text.contents import count_text
+from longview.app.text.counts import count_text
 from longview.app.text.local_time import moment_text
 from longview.indexing.sqlite.library import Library
 

@@ -10,7 +10,7 @@ from longview.app.cli.output import printable
 from longview.app.diagnostics.library_check import Finding
 from longview.app.diagnostics.library_check import check as run_check
 from longview.app.streams import Stream
-from longview.app.text.contents import count_text
+from longview.app.text.counts import count_text
 
 
 @command("json")

@@ -17,7 +17,9 @@ from longview.app.cli.params import (
     warn_if_incomplete,
 )
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
-from longview.app.text.contents import count_text, searchable_by, source_label
+from longview.app.text.contents import searchable_by
+from longview.app.text.counts import count_text
+from longview.app.text.sources import source_label
 from longview.core.time_text import format_clock
 
 if TYPE_CHECKING:

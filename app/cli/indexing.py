@@ -16,11 +16,12 @@ from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, Start, parse_seconds
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, LibraryUnusable, NoSpace
 from longview.app.ingest.indexer import IndexOptions, IndexResult
+from longview.app.ingest.outcomes import source_text
 from longview.app.jobs.folder_watch import FolderWatch, left_out_text, media_files
 from longview.app.jobs.text import named_reason
 from longview.app.service import MEDIA_SUFFIXES, Cancelled, QueuedJob
-from longview.app.text.contents import source_label, source_text
 from longview.app.text.damage import damage_of
+from longview.app.text.sources import source_label
 from longview.core.time_text import format_time
 from longview.indexing.records.job import BATCH, PERSON
 

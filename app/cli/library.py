@@ -11,8 +11,10 @@ from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
 from longview.app.errors import EXPECTED_ERRORS
-from longview.app.text.contents import contents_text, count_text, segments_text, size_text, source_label, track_state_text
+from longview.app.text.contents import contents_text, segments_text, track_state_text
+from longview.app.text.counts import count_text, size_text
 from longview.app.text.damage import damage_of
+from longview.app.text.sources import source_label
 from longview.core.time_text import format_time
 
 if TYPE_CHECKING:

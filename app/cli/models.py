@@ -15,7 +15,7 @@ from longview.app.models.defaults import Default
 from longview.app.models.installed import LocalModel, local_models
 from longview.app.models.pulls import PullPlan, license_of, plan_pulls, pull_models, remove_model
 from longview.app.settings import load_settings
-from longview.app.text.contents import count_text
+from longview.app.text.counts import count_text
 from longview.core.progress import Cancelled
 from longview.indexing.records.provenance_text import REVISION_DIGITS
 from longview.model.engine.checkpoints.checkpoints import incomplete_checkpoints

@@ -12,7 +12,8 @@ from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, pa
 from longview.app.ingest.sources.captions import MAX_UNASKED_S
 from longview.app.runtime.runtime import plan_fields
 from longview.app.service import FramePlan, PlanReport
-from longview.app.text.contents import count_text, source_label
+from longview.app.text.counts import count_text
+from longview.app.text.sources import source_label
 
 if TYPE_CHECKING:
     from longview.model.tasks.costs import Cost

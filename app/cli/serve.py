@@ -6,7 +6,7 @@ import typer
 
 from longview.app.cli.console import Context, command, stop
 from longview.app.cli.output import write_err
-from longview.app.text.contents import count_text
+from longview.app.text.counts import count_text
 
 STOPPED_SERVE = "Stopped. What is unfinished is paused in the queue: the page or `longview jobs retry --all` goes on."
 

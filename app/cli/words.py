@@ -13,7 +13,7 @@ from longview.app.cli.output import printable
 from longview.app.cli.params import End, Start, VideoArgument, parse_seconds, resolve_video, span_text
 from longview.app.errors import BadRequest
 from longview.app.ingest.ranges import check_range
-from longview.app.text.contents import count_text
+from longview.app.text.counts import count_text
 from longview.app.text.video_facts import SPOKEN_SOURCES
 from longview.core.time_text import format_time
 from longview.core.timeline import Span

@@ -12,7 +12,7 @@ from longview.app.errors import EXPECTED_ERRORS, VideoGone
 from longview.app.maintenance.housekeeping import partial_paths
 from longview.app.service import Longview, VideoEntry
 from longview.app.settings import Settings
-from longview.app.text.contents import count_text, size_text
+from longview.app.text.counts import count_text, size_text
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.embedding.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import LibraryDamaged, LibraryUnusable

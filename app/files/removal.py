@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from longview.app.files.media import MediaStore
-from longview.app.text.contents import size_text
+from longview.app.text.counts import size_text
 from longview.app.text.local_time import moment_text
 from longview.indexing.errors import LibraryFull
 from longview.indexing.sqlite.library import Library, VideoEntry

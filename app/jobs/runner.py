@@ -13,9 +13,10 @@ from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
 from longview.app.files.file_names import require_utf8
 from longview.app.files.media import MediaStore
 from longview.app.ingest.indexer import Indexer, IndexOptions, IndexResult
+from longview.app.ingest.outcomes import describe
 from longview.app.jobs.monitor import MIN_FREE_BYTES, JobFollower, has_space
 from longview.app.settings import Settings, job_settings
-from longview.app.text.contents import describe, source_label
+from longview.app.text.sources import source_label
 from longview.core.processes import this_process
 from longview.core.progress import NO_PROGRESS, Cancelled, Progress
 from longview.indexing.errors import LibraryUnusable, UnknownJob, UnknownVideo

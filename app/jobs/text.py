@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from longview.app.text.contents import count_text
+from longview.app.text.counts import count_text
 from longview.core.time_text import format_time
 from longview.indexing.records.job import QueuedJob
 

@@ -18,7 +18,8 @@ from longview.app.qa.transcript_coverage import WordsCoverage, add_coverages, ha
 from longview.app.runtime.context_retry import stream_with_smaller_plan
 from longview.app.runtime.runtime import Runtime
 from longview.app.runtime.transcript_context import words_in
-from longview.app.text.contents import count_text, source_label
+from longview.app.text.counts import count_text
+from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_text import format_spans
 from longview.core.timeline import Span

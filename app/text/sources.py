@@ -20,3 +20,8 @@ SOURCE_TEXTS = {
     "captions": SourceTexts("event", "no events detected"),
 }
 """The texts of each source, by its name."""
+
+
+def source_label(source: str) -> str:
+    """Return the name of a source as people read it."""
+    return source.replace("_", " ")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from longview.app.ingest.outcomes import source_text
 from longview.app.service import IndexOptions, Longview
 from longview.app.serving.workers import Jobs
-from longview.app.text.contents import source_text
 from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVersion
 from longview.indexing.sqlite.library import Provenance, VideoEntry

@@ -13,7 +13,7 @@ from longview.app.qa.quotes.questions import QuoteQuestion, parse_question
 from longview.app.qa.quotes.text import NOT_LOOKED_AT, SIGHT_HINT, QuoteAnswer, absence_text, cite, quote_line, times_text
 from longview.app.qa.transcript_coverage import WORD_SOURCES, unfinished_clauses, words_coverage
 from longview.app.runtime.runtime import Runtime
-from longview.app.text.contents import source_label
+from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_text import format_time
 from longview.core.timeline import Span

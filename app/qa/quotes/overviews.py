@@ -15,7 +15,8 @@ from longview.app.qa.quotes.text import (
     said_once,
 )
 from longview.app.qa.transcript_coverage import WORD_SOURCES, has_sound, words_coverage
-from longview.app.text.contents import count_text, source_label
+from longview.app.text.counts import count_text
+from longview.app.text.sources import source_label
 from longview.core.time_text import format_clock
 from longview.core.timeline import Segment, Span
 from longview.indexing.search.entities import EntityKind, find_entities

@@ -58,7 +58,9 @@ def test_video_is_read_back_as_it_was_put(library: Library) -> None:
 
 def process_command(function: str, folder: Path) -> list[str]:
     """Return the command that runs a function of this module in its own process."""
-    code = f"import sys, pathlib; from tests.indexing import test_library; test_library.{function}(pathlib.Path(sys.argv[1]))"
+    code = (
+        f"import sys, pathlib; from tests.indexing.sqlite import test_library; test_library.{function}(pathlib.Path(sys.argv[1]))"
+    )
     return [sys.executable, "-c", code, str(folder)]
 
 
