@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from longview.model.screen_text.weights import TextModel
     from longview.model.speech.weights import SpeechModel
     from longview.model.tasks.costs import Cost
-    from longview.model.tasks.prober import Prober
+    from longview.model.tasks.prober import Verifier
     from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
     from longview.video.decoding.decoder import Decoder
     from longview.video.probing.guard import MEDIA_SUFFIXES
@@ -190,7 +190,7 @@ class Longview:
         return Indexer(self.library, self.media, self._runtime)
 
     @LazyPart
-    def jobs(self) -> "JobRunner":
+    def runner(self) -> "JobRunner":
         """What adds files to the queue, and runs them."""
         from longview.app.jobs.runner import JobRunner
 
@@ -246,9 +246,9 @@ class Longview:
         return self._runtime.pool
 
     @property
-    def prober(self) -> "Prober":
-        """The prober of the checkpoint."""
-        return self._runtime.prober
+    def verifier(self) -> "Verifier":
+        """The verifier of the checkpoint."""
+        return self._runtime.verifier
 
     @property
     def vectors(self) -> "VectorIndex":
@@ -462,7 +462,7 @@ class Longview:
         """Remove a video from the library, with its thumbnails, browser copy and jobs; its source file stays."""
         from longview.app.files.removal import remove
 
-        self.jobs.cancel_content(entry.content_hash)
+        self.runner.cancel_content(entry.content_hash)
         return remove(self.library, self.media, entry)
 
     def undo_removal(self, reference: str | None = None) -> VideoEntry:
@@ -540,10 +540,10 @@ class Longview:
             plan,
             self._estimated_bytes(video, plan),
             checks,
-            ask=costs.answer_cost(pool, self.prober, video, plan, checks.answers, words=words),
-            index=costs.captions_cost(pool, self.prober, video, caption_plan, checks.captions, words=words),
-            locate=costs.locate_cost(pool, self.prober, video, caption_plan, checks.localization, grounding),
-            occurrence=costs.occurrence_cost(pool, self.prober, video, checks.localization, grounding),
+            ask=costs.answer_cost(pool, self.verifier, video, plan, checks.answers, words=words),
+            index=costs.captions_cost(pool, self.verifier, video, caption_plan, checks.captions, words=words),
+            locate=costs.locate_cost(pool, self.verifier, video, caption_plan, checks.localization, grounding),
+            occurrence=costs.occurrence_cost(pool, self.verifier, video, checks.localization, grounding),
         )
 
     def _estimated_bytes(self, video: "VideoInfo", plan: "SamplingPlan") -> int:
@@ -552,7 +552,7 @@ class Longview:
         if grounding is None or self.settings.grounding_server is not None:
             return estimated_bytes
         grounding_bytes = grounding.engine.estimated_bytes(grounding.planner.plan(video, "caption", span=plan.span))
-        if self._runtime.takes_turns:
+        if self._runtime.swaps_weights:
             return max(estimated_bytes, grounding_bytes)
         return grounding_bytes + (estimated_bytes if self.settings.server is None else 0)
 
@@ -571,15 +571,15 @@ class Longview:
         from longview.app.ingest.indexer import IndexOptions
 
         options = options or IndexOptions()
-        job = self.jobs.add(path, options, is_own=True)
-        return (yield from self.jobs.run(job, keep_sessions=options.keep_sessions, progress=progress))
+        job = self.runner.add(path, options, is_own=True)
+        return (yield from self.runner.run(job, keep_sessions=options.keep_sessions, progress=progress))
 
     def run_job(self, job: "QueuedJob", *, progress: Progress | None = None) -> "Stream[IndexResult]":
         """Run a job of this process, which keeps no sessions for later questions; see `JobRunner.run`.
 
         `progress`: see `Stream`.
         """
-        return Stream(lambda progress: self.jobs.run(job, keep_sessions=False, progress=progress), progress=progress)
+        return Stream(lambda progress: self.runner.run(job, keep_sessions=False, progress=progress), progress=progress)
 
     def locate(self, entry: VideoEntry, query: str, *, progress: Progress | None = None) -> "Stream[Location]":
         """Find all occurrences of a query in a video; see `Locator.locate`. `progress`: see `Stream`."""

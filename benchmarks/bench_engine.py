@@ -24,7 +24,7 @@ from transformers import AutoProcessor
 
 from benchmarks.bench_decode import PeakMemory
 from benchmarks.check_report import line
-from benchmarks.shapes import SHAPES, shape_model
+from benchmarks.shapes import MODEL_SHAPES, shape_model
 from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.engine.costs.estimates import Estimates
 from longview.model.engine.execution.cuda_graph import MIN_EAGER_STEPS, CudaGraphDecoder
@@ -248,7 +248,7 @@ class Bench:
 def main(arguments: list[str] | None = None) -> None:
     """Run the measurements and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", choices=sorted(SHAPES), default="tiny")
+    parser.add_argument("--shapes", choices=sorted(MODEL_SHAPES), default="tiny")
     parser.add_argument("--tokens", type=int, default=8192)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--video", type=Path)

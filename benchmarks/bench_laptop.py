@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from benchmarks.shapes import SHAPES, shape_model
+from benchmarks.shapes import MODEL_SHAPES, shape_model
 from longview.core.timeline import Span
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.checkpoints.precision_names import Precision
@@ -126,7 +126,7 @@ def measure_all(options: argparse.Namespace, run: Callable[[str, str], dict[str,
 def main(arguments: list[str] | None = None) -> None:
     """Run the measurements and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", choices=sorted(SHAPES), default="Qwen3.5-0.8B")
+    parser.add_argument("--shapes", choices=sorted(MODEL_SHAPES), default="Qwen3.5-0.8B")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--patches", type=int, default=30)
     parser.add_argument("--only", nargs="*", choices=[*PLAIN, *OWN], help="variants; by default all")

@@ -18,7 +18,7 @@ import torch
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--device", default=None)
     options = parser.parse_args()
     engine = LocalEngine(find_checkpoint("demo"), device=options.device)
-    prober = prober_for(engine.checkpoint)
+    verifier = verifier_for(engine.checkpoint)
     decoder = Decoder()
     ious, edge_errors_s, caption_ious, absent_rejections, caption_s = [], [], [], [], []
     first_token_s, second_question_s, session_s, reference_s = [], [], [], []
@@ -95,18 +95,18 @@ def main() -> None:
                     session_s.append(total_s)
                     reference_s.append(expected_s)
                 start = time.perf_counter()
-                captions = run_to_end(caption(pool, prober, video, pool.planner.plan(video, "caption"), CAPTION_CHECKS))
+                captions = run_to_end(caption(pool, verifier, video, pool.planner.plan(video, "caption"), CAPTION_CHECKS))
                 caption_s.append((time.perf_counter() - start) / duration_s)
                 for event in events:
                     candidates = [item.span for item in captions.events if item.text == event.text]
                     caption_ious.append(max((span.iou(event.event.span) for span in candidates), default=0.0))
-                    occurrences = locate(pool, prober, video, event.text, LOCATE_CHECKS, candidates=candidates).occurrences
+                    occurrences = locate(pool, verifier, video, event.text, LOCATE_CHECKS, candidates=candidates).occurrences
                     best = max(occurrences, key=lambda item: item.span.iou(event.event.span), default=None)
                     ious.append(best.span.iou(event.event.span) if best else 0.0)
                     if best:
                         edge_errors_s += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
                 absent_rejections += [
-                    not locate(pool, prober, video, query, LOCATE_CHECKS).occurrences for query in absent_queries(events, seed)
+                    not locate(pool, verifier, video, query, LOCATE_CHECKS).occurrences for query in absent_queries(events, seed)
                 ]
     print(f"{engine.device}, {torch.get_num_threads()} thread(s), checkpoint {engine.checkpoint.identity}\n")
     print("| measure | figure |\n|---|---|")

@@ -1,4 +1,4 @@
-"""CPU time and memory of the verbs that people call again and again, and of a server without a page.
+"""CPU time and memory of the verbs that users call again and again, and of a server without a page.
 
     python -m benchmarks.bench_start [--times N] [--idle-s S]
 

@@ -85,7 +85,7 @@ class CheckReport:
             for row in rows:
                 if row.output:
                     lines += ["", f"Output of {row.cells[0]}:", "", *_indented(row.output)]
-        # A report is published; the name of the user is no part of it.
+        # A report is published; the name of the user is not part of it.
         return "\n".join([*lines, ""]).replace(str(Path.home()), "~")
 
 

@@ -47,7 +47,7 @@ def _experts(count: int, width: int, active: int = 8) -> dict[str, Any]:
     return {"num_experts": count, "num_experts_per_tok": active, "moe_intermediate_size": width}
 
 
-SHAPES: dict[str, Shape] = {
+MODEL_SHAPES: dict[str, Shape] = {
     "Qwen3-VL-2B": ("qwen3_vl", _text(28, 2048, 6144, 16, 8), SMALL_VISION, True),
     "Qwen3-VL-4B": ("qwen3_vl", _text(36, 2560, 9728, 32, 8), SMALL_VISION, True),
     "Qwen3-VL-8B": ("qwen3_vl", _text(36, 4096, 12288, 32, 8), LARGE_VISION, False),
@@ -93,7 +93,7 @@ CLASSES: dict[str, tuple[Any, Any]] = {
 
 def shape_config(name: str) -> Any:
     """Return the configuration of a shape, with the special tokens of the bundled tokenizer."""
-    architecture, text, vision, is_tied = SHAPES[name]
+    architecture, text, vision, is_tied = MODEL_SHAPES[name]
     is_hybrid = architecture.startswith("qwen3_5")
     rope = {"rope_type": "default", "rope_theta": 1e7 if is_hybrid else 5e6, "mrope_interleaved": True}
     if is_hybrid:
@@ -128,6 +128,6 @@ def shape_model(name: str, device: str, dtype: torch.dtype) -> Any:
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            return CLASSES[SHAPES[name][0]][1](config).eval()
+            return CLASSES[MODEL_SHAPES[name][0]][1](config).eval()
     finally:
         torch.set_default_dtype(default)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PARTIAL = ".partial-"
+PARTIAL_PREFIX = ".partial-"
 """Beginning of the name of a file that is being written."""
 PRIVATE_MODE, PRIVATE_FOLDER_MODE = 0o600, 0o700
 """Permissions of a file and of a folder that only their owner can read."""
@@ -24,7 +24,7 @@ def atomic_write(target: Path, *, is_private: bool = False) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays the same because ffmpeg selects the container by it.
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL, suffix=target.suffix)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL_PREFIX, suffix=target.suffix)
     os.close(handle)
     temporary_path = Path(name)
     try:

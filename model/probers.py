@@ -1,16 +1,16 @@
-"""The choice of the prober that suits a checkpoint."""
+"""The choice of the verifier that suits a checkpoint."""
 
 from typing import TYPE_CHECKING
 
-from longview.model.demo.probing import TemplateProber
-from longview.model.tasks.prober import FreeFormProber, Prober
+from longview.model.demo.probing import TemplateVerifier
+from longview.model.tasks.prober import FreeFormVerifier, Verifier
 
 if TYPE_CHECKING:
     from longview.model.engine.checkpoints.checkpoints import Checkpoint
 
 
-def prober_for(checkpoint: "Checkpoint") -> Prober:
-    """Return the prober that suits a checkpoint: by templates if it answers only those, else free-form."""
+def verifier_for(checkpoint: "Checkpoint") -> Verifier:
+    """Return the verifier that suits a checkpoint: by templates if it answers only those, else free-form."""
     if checkpoint.question_templates:
-        return TemplateProber(checkpoint.question_templates, checkpoint.no_event_replies)
-    return FreeFormProber()
+        return TemplateVerifier(checkpoint.question_templates, checkpoint.no_event_replies)
+    return FreeFormVerifier()

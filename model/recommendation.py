@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longview.model.catalog import Catalog, PublishedCheckpoint, PublishedSpeechModel, read_catalog
-from longview.model.engine import weight_swapping as turns
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
 from longview.model.engine.costs.calibration import expected_speed
 from longview.model.engine.costs.machine import Machine
 from longview.model.engine.execution.patch_selection import kept_patches_period_s
 from longview.model.engine.execution.prefill import CHUNK_TOKENS
 from longview.model.engine.planner import frugal_range
+from longview.model.engine.weight_swapping import SHARED_TOKENS, USABLE_DEVICE_SHARE, can_swap_weights, fit_together
 from longview.model.tasks.costs import (
     CAPTIONS_TOKENS,
     CLIP_EVENT_S,
@@ -35,7 +35,7 @@ MIN_ACCELERATOR_TOKENS = 65_536
 """The same for a checkpoint that answers questions, on an accelerator."""
 MAX_CONTEXT_TOKENS = 262_144
 """Context that the published checkpoints were trained on, in tokens."""
-USABLE_SHARE = {"cpu": 0.5}
+USABLE_SHARES = {"cpu": 0.5}
 """Share of the memory that a checkpoint may take, by type of device; for others that of
 `longview.model.engine.weight_swapping`. Without an accelerator other programs need the same memory, and weights exist twice
 while they are converted."""
@@ -44,7 +44,7 @@ MAX_CAPTIONS_S = HOUR_S
 MAX_LOCATE_S = HOUR_S / 2
 """Longest time to locate a query in an hour of video for the first time, in seconds: half of the time of the video."""
 SPOKEN_TOKENS_PER_S = 4.0
-"""Tokens of what is said and shown, per second of a video in which people speak half of the time."""
+"""Tokens of what is said and shown, per second of a video with speech in half of the time."""
 SUMMARIES_PER_HOUR = 8
 """Replies for the chapters and the summary of an hour of video."""
 TIMESTAMP_TOKENS = 5
@@ -57,8 +57,8 @@ CUDA_SPEECH_BYTES = 3 << 30
 """Memory that the largest speech model takes on a GPU while it recognises, in bytes: twice its weights."""
 MIN_CUDA_SPEECH_BYTES = 22 << 30
 """Memory of the GPUs from which the largest speech model is recommended, in bytes; below, the checkpoints need it."""
-MAX_HOST_SHARE = 0.5
-"""Share of the memory of the host that the weights of two checkpoints which take turns may have."""
+MAX_HOST_WEIGHT_SHARE = 0.5
+"""Share of the memory of the host that the weights of two checkpoints may have if they are swapped."""
 CLIP_S = CLIP_EVENT_S + 2 * MARGIN_S
 """Length of a clip in which a span is refined or verified, in seconds."""
 HOUR = VideoInfo(
@@ -89,7 +89,7 @@ class Recommendation:
     """The checkpoint that captions, answers and verifies; None: none fits."""
     grounding: PublishedCheckpoint | None
     """The checkpoint that locates; None: `model` does."""
-    takes_turns: bool
+    swaps_weights: bool
     """Whether the two do not fit beside each other, so that one is in the memory of the host while the other works."""
     speech: PublishedSpeechModel | None
     """None: the bundled one."""
@@ -156,21 +156,21 @@ class _MachineLimits:
         self._machine, self._speech_models = machine, catalog.speech_models
         self._shapes = {name: shape.in_float32() if machine.uses_float32 else shape for name, shape in catalog.shapes.items()}
         device_bytes = sum(machine.device_bytes) - self._speech_bytes()
-        self._usable_bytes = int(USABLE_SHARE.get(machine.device_type, turns.USABLE_SHARE) * device_bytes)
+        self._usable_bytes = int(USABLE_SHARES.get(machine.device_type, USABLE_DEVICE_SHARE) * device_bytes)
 
     def holds(self, checkpoint: PublishedCheckpoint) -> bool:
         """Whether the devices have the memory for a checkpoint alone. FP8 weights would be de-quantised without kernels."""
         has_kernels = not checkpoint.is_fp8 or self._machine.multiplies_fp8
         # A question may need a long window. A query is located in windows of captions.
-        min_tokens = MIN_ACCELERATOR_TOKENS if checkpoint.profile.capabilities.answers else turns.SHARED_TOKENS
+        min_tokens = MIN_ACCELERATOR_TOKENS if checkpoint.profile.capabilities.answers else SHARED_TOKENS
         min_tokens = MIN_CONTEXT_TOKENS.get(self._machine.device_type, min_tokens)
         return has_kernels and self.context_tokens(checkpoint) >= min_tokens
 
     def hold_together(self, model: PublishedCheckpoint, grounding: PublishedCheckpoint) -> bool:
         """Whether both fit at once; see `longview.model.engine.weight_swapping.fit_together`."""
         shapes = [self._shapes[one.shape] for one in (model, grounding)]
-        device_bytes = int(self._usable_bytes / turns.USABLE_SHARE)
-        return turns.fit_together(
+        device_bytes = int(self._usable_bytes / USABLE_DEVICE_SHARE)
+        return fit_together(
             [shape.weight_bytes for shape in shapes], [shape.kv_bytes_per_token for shape in shapes], device_bytes
         )
 
@@ -179,8 +179,8 @@ class _MachineLimits:
         if self.hold_together(model, grounding):
             return True
         weight_bytes = sum(self._shapes[one.shape].weight_bytes for one in (model, grounding))
-        has_turns = turns.can_take_turns(self._machine.device_type, len(self._machine.device_bytes))
-        return has_turns and weight_bytes <= MAX_HOST_SHARE * self._machine.host_bytes
+        can_swap = can_swap_weights(self._machine.device_type, len(self._machine.device_bytes))
+        return can_swap and weight_bytes <= MAX_HOST_WEIGHT_SHARE * self._machine.host_bytes
 
     def context_tokens(self, checkpoint: PublishedCheckpoint, other: PublishedCheckpoint | None = None) -> int:
         """Return the context that the engine would choose. `other`: another checkpoint, which shares the memory if both fit."""

@@ -11,8 +11,8 @@ from huggingface_hub import close_session, constants
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
-from longview.model.probers import prober_for
-from longview.model.tasks.prober import Prober
+from longview.model.probers import verifier_for
+from longview.model.tasks.prober import Verifier
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
@@ -71,9 +71,9 @@ def pool(engine: LocalEngine, decoder: Decoder) -> SessionPool:
 
 
 @pytest.fixture(scope="session")
-def prober(engine: LocalEngine) -> Prober:
-    """The prober of the bundled checkpoint."""
-    return prober_for(engine.checkpoint)
+def verifier(engine: LocalEngine) -> Verifier:
+    """The verifier of the bundled checkpoint."""
+    return verifier_for(engine.checkpoint)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CLIENT_HEADER = "X-Longview-Client"
-"""Header with which a program shows that it is no page of another site: a form cannot send it, and a script may not."""
+"""Header with which a program shows that it is not a page of another site: a form cannot send it, and a script may not."""
 RESPONSE_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -1,7 +1,7 @@
 """The border of Gradio's routes: which of them exist here, and which values their requests may have.
 
 Gradio passes to a handler what a client sends, of whatever type, and reads any file of the machine that a client describes
-(`{"path": …}`); a web address it downloads. So everything is checked before Gradio sees it: a document that is no plain JSON, or
+(`{"path": …}`); a web address it downloads. So everything is checked before Gradio sees it: a document that is not plain JSON, or
 a value that the page cannot send, is answered with a sentence.
 """
 
@@ -104,12 +104,12 @@ class CheckedInputs:
         if any(query.get(name) for name in ONE_PAGE):
             raise Refusal(404, "There is only one page.")
         if any(len(value) > MAX_NAME_CHARS or UNSTORABLE.search(value) for value in query.values()) and path != "/":
-            raise Refusal(422, f"A parameter of the address is no text of at most {MAX_NAME_CHARS} characters.")
+            raise Refusal(422, f"A parameter of the address is not a text of at most {MAX_NAME_CHARS} characters.")
         if body is None:
             return
         _check_document(document)
         if not isinstance(document, dict):
-            raise Refusal(422, "The request is no JSON object.")
+            raise Refusal(422, "The request is not a JSON object.")
         for name in ("session_hash", "event_id"):
             _check_text(name, document.get(name) or "", MAX_NAME_CHARS)
         call = CALL_ROUTE.fullmatch(path)
@@ -126,7 +126,7 @@ class CheckedInputs:
         if number is None:
             function = next((item for item in functions.values() if name is not None and item.api_name == name), None)
         else:
-            # `True` equals 1, and is no number.
+            # `True` equals 1, but is not a number.
             function = functions.get(number) if type(number) is int else None
         if function is None or function.fn is None:
             raise Refusal(404, "There is no such endpoint.")
@@ -138,7 +138,7 @@ class CheckedInputs:
         data = document.get("data")
         inputs = [item for item in function.inputs if not (is_simple and item.skip_api)]
         if not isinstance(data, list) or len(data) not in {len(inputs), len(function.inputs)}:
-            raise Refusal(422, f"“data” is no list of {len(inputs)} values.")
+            raise Refusal(422, f"“data” is not a list of {len(inputs)} values.")
         for item, value in zip(inputs if len(data) == len(inputs) else function.inputs, data, strict=True):
             _check_value(item, value)
 
@@ -179,7 +179,7 @@ class _ExpectedErrors:
 
 
 def _is_expected_error(body: bytes) -> bool:
-    """Whether a response describes an error that a handler has raised for people; only that one states how long it is shown."""
+    """Whether a response describes an error that a handler has raised for users; only that one states how long it is shown."""
     try:
         return "duration" in json.loads(body)
     except (ValueError, TypeError):
@@ -207,7 +207,7 @@ def _parsed(body: bytes) -> Any:
     """Parse a body as JSON. An empty one is null.
 
     Raises:
-        Refusal: it is no JSON, or has numbers that JSON does not have.
+        Refusal: it is not JSON, or has numbers that JSON does not have.
     """
     try:
         return json.loads(body or b"null", parse_constant=_no_number)
@@ -289,7 +289,7 @@ def _check_value(component: Any, value: Any) -> None:
 
 def _check_text(name: str, value: Any, max_chars: int) -> None:
     if not isinstance(value, str):
-        raise Refusal(422, f"“{name}” is no text.")
+        raise Refusal(422, f"“{name}” is not text.")
     if len(value) > max_chars:
         raise Refusal(422, f"“{name}” has {len(value):,} characters; shorten it to {max_chars:,}.")
 

@@ -15,7 +15,7 @@ from longview.app.files.disk_usage import missing_ids
 from longview.app.jobs.text import job_title, named_reason, refused_text
 from longview.app.qa.example_questions import examples_for
 from longview.app.service import MEDIA_SUFFIXES, Longview, VideoEntry
-from longview.app.serving.workers import FolderAddition, Jobs
+from longview.app.serving.workers import FolderAddition, Workers
 from longview.ui import render
 from longview.ui.toasts import reports_errors, show_warning, toast
 
@@ -34,7 +34,7 @@ class LibraryTab:
     remove: gr.Button
 
 
-def library_tab(jobs: Jobs) -> LibraryTab:
+def library_tab(workers: Workers) -> LibraryTab:
     """Build the tab inside the current Gradio blocks."""
     with gr.Row():
         upload = gr.File(label="Upload videos or sound", file_types=list(MEDIA_SUFFIXES), type="filepath", file_count="multiple")
@@ -54,13 +54,13 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     def on_add(text: str, accepts_long: bool = False) -> Iterator[tuple[str, str]]:
         if not text.strip():
             raise toast("The path is empty; enter the path of a video on this machine.")
-        added = _add(jobs, text.strip(), accepts_long)
+        added = _add(workers, text.strip(), accepts_long)
         refused = refused_text(added.refused) if added.refused else ""
         if refused and not added.jobs:
             raise toast(refused)
         if refused:
             show_warning(refused)
-        for state, video_id in _follow_jobs(jobs, [job.job_id for job in added.jobs], []):
+        for state, video_id in _follow_jobs(workers, [job.job_id for job in added.jobs], []):
             yield (render.failure(refused) if refused else "") + state, video_id
 
     @reports_errors
@@ -69,13 +69,13 @@ def library_tab(jobs: Jobs) -> LibraryTab:
         for file in files if isinstance(files, list) else [files] if files else []:
             path = Path(file["path"])
             try:
-                job = jobs.index(path, upload_name=path.name, accepts_long=accepts_long)
+                job = workers.index(path, upload_name=path.name, accepts_long=accepts_long)
                 numbers.append(job.job_id)
             except EXPECTED_ERRORS as error:
                 errors.append(named_reason(path.name, error))
         # The drop zone is cleared at once, so that more files can be uploaded while these are indexed.
         yield None, "", ""
-        for state in _follow_jobs(jobs, numbers, errors):
+        for state in _follow_jobs(workers, numbers, errors):
             yield gr.skip(), *state
 
     adding = gr.on(
@@ -104,11 +104,11 @@ def library_tab(jobs: Jobs) -> LibraryTab:
     return LibraryTab(table, video_to_remove, remove)
 
 
-def _add(jobs: Jobs, text: str, accepts_long: bool) -> FolderAddition:
+def _add(workers: Workers, text: str, accepts_long: bool) -> FolderAddition:
     """Add a file, or all videos of a folder, to the queue.
 
     Raises:
-        As `Jobs.index` and `Jobs.index_folder`.
+        As `Workers.index` and `Workers.index_folder`.
     """
     path, is_folder = Path(text), False
     # A path that no file can have, such as that of an unknown user, is refused with its reason as a file.
@@ -116,8 +116,8 @@ def _add(jobs: Jobs, text: str, accepts_long: bool) -> FolderAddition:
         path = path.expanduser()
         is_folder = path.is_dir()
     if is_folder:
-        return jobs.index_folder(path, accepts_long=accepts_long)
-    return FolderAddition([jobs.index(path, accepts_long=accepts_long)])
+        return workers.index_folder(path, accepts_long=accepts_long)
+    return FolderAddition([workers.index(path, accepts_long=accepts_long)])
 
 
 def library_lists(app: Longview, selected_video: VideoEntry | None) -> list[Any]:
@@ -147,14 +147,14 @@ def _example_search(app: Longview, entry: VideoEntry | None) -> str:
     return f"For example: {example}" if example else ""
 
 
-def _follow_jobs(jobs: Jobs, numbers: Sequence[int], errors: list[str]) -> Iterator[tuple[str, str]]:
+def _follow_jobs(workers: Workers, numbers: Sequence[int], errors: list[str]) -> Iterator[tuple[str, str]]:
     """Render the state of jobs, and the id of the first video, until none waits or runs. Leaving the page does not stop them.
 
     `errors`: those of files that could not be added.
     """
     ended = []
     for number in numbers:
-        while (job := jobs.job(number)).status in ("waiting", "running"):
+        while (job := workers.job(number)).status in ("waiting", "running"):
             yield render.job(job), ""
             time.sleep(JOB_POLL_S)
         ended.append(job)

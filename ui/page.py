@@ -14,7 +14,7 @@ from gradio.server_messages import EventMessage
 from longview.app.errors import LibraryUnusable
 from longview.app.service import Longview
 from longview.app.serving.sample import newest_video
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.ui import render
 from longview.ui.library_tab import library_lists, library_tab
 from longview.ui.search_tab import search_tab
@@ -37,7 +37,7 @@ MAX_START_S = 365 * 24 * 3600.0
 """Maximum time at which the player begins, in seconds: a year, which no video lasts."""
 
 
-def build(app: Longview, jobs: Jobs) -> gr.Blocks:
+def build(app: Longview, workers: Workers) -> gr.Blocks:
     """Build the page over one library."""
     streams = ActiveStreams()
     with gr.Blocks(title="Longview", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
@@ -53,11 +53,11 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         segments_added = gr.Button(visible="hidden", elem_id="longview-segments-added")
         with gr.Tabs():
             with gr.Tab("Watch"):
-                watch = watch_tab(app, jobs, streams)
+                watch = watch_tab(app, workers, streams)
             with gr.Tab("Search"):
                 query = search_tab(app, streams)
             with gr.Tab("Library"):
-                library = library_tab(jobs)
+                library = library_tab(workers)
         selected_video, view = watch.selected_video, watch.view
         lists = [selected_video, library.video_to_remove, library.table, query]
 
@@ -75,13 +75,13 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
         def on_load(request: gr.Request) -> list[Any]:
             def render_updates() -> list[Any]:
                 entry = find_entry(app, request.query_params.get("video")) or newest_video(app.videos())
-                return [*library_lists(app, entry), *video_view(app, jobs, entry, _start_s(request))]
+                return [*library_lists(app, entry), *video_view(app, workers, entry, _start_s(request))]
 
-            return [*or_failure(render_updates), len(jobs.ended_video_ids())]
+            return [*or_failure(render_updates), len(workers.ended_video_ids())]
 
         @reports_errors
         def on_jobs_ended(video_id: str | None, known_count: int, rendered_player: str | None) -> list[Any]:
-            ended = jobs.ended_video_ids()
+            ended = workers.ended_video_ids()
 
             def render_updates() -> list[Any]:
                 entry = find_entry(app, video_id) or newest_video(app.videos())
@@ -89,7 +89,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 ended_ids = set(ended[int(known_count or 0) :])
                 rendered_view = [gr.skip()] * len(view)
                 if entry is not None and (entry.video_id != video_id or entry.video_id in ended_ids):
-                    rendered_view = indexed_view(app, jobs, entry, rendered_player)
+                    rendered_view = indexed_view(app, workers, entry, rendered_player)
                 return [*library_lists(app, entry), *rendered_view]
 
             return [len(ended), *or_failure(render_updates)]
@@ -101,9 +101,9 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
                 if entry is None:
                     # The first video of the library is opened as soon as there is something to see.
                     entry = newest_video(app.videos())
-                    return [*library_lists(app, entry), *video_view(app, jobs, entry)]
-                is_affected = jobs.is_indexing(entry.video_id)
-                return [gr.skip()] * len(lists) + (tracks_view(app, jobs, entry) if is_affected else [gr.skip()] * len(view))
+                    return [*library_lists(app, entry), *video_view(app, workers, entry)]
+                is_affected = workers.is_indexing(entry.video_id)
+                return [gr.skip()] * len(lists) + (tracks_view(app, workers, entry) if is_affected else [gr.skip()] * len(view))
 
             return or_failure(render_updates)
 
@@ -123,7 +123,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
             def render_updates() -> list[Any]:
                 entry = find_entry(app, current) or newest_video(app.videos())
-                return [*library_lists(app, entry), *video_view(app, jobs, entry)]
+                return [*library_lists(app, entry), *video_view(app, workers, entry)]
 
             return or_failure(render_updates)
 
@@ -161,7 +161,7 @@ def build(app: Longview, jobs: Jobs) -> gr.Blocks:
 
 
 def _keep_queue_alive(page: gr.Blocks) -> None:
-    """Let the queue go on after an error: Gradio would refuse every later request of all pages.
+    """Let the queue continue after an error: Gradio would refuse every later request of all pages.
 
     It forgets the oldest of 2,000 sessions, and those that end. A message to one of them is such an error.
     """

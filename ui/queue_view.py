@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from longview.app.errors import LibraryUnusable
 from longview.app.service import Longview, QueuedJob
 from longview.app.serving.preparations import Preparation
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.ui import render
 
 MAX_ROWS = 100
@@ -52,8 +52,8 @@ class QueueState:
 class QueueView:
     """Renders the jobs of one server whenever they were read again. Safe for several threads."""
 
-    def __init__(self, app: Longview, jobs: Jobs) -> None:
-        self._app, self._jobs = app, jobs
+    def __init__(self, app: Longview, workers: Workers) -> None:
+        self._app, self._workers = app, workers
         self._lock = threading.Lock()
         self._reading: int | None = None
         self._state = QueueState(0, 0)
@@ -61,15 +61,15 @@ class QueueView:
     def state(self) -> QueueState:
         """Return what pages show now. Between two readings of the queue, all of them get the same object."""
         with self._lock:
-            reading = self._jobs.refresh()
+            reading = self._workers.refresh()
             if reading != self._reading:
                 self._state = self._rendered()
                 self._reading = reading
             return self._state
 
     def _rendered(self) -> QueueState:
-        jobs = self._jobs.jobs()
-        counts = (len(self._jobs.ended_video_ids()), self._jobs.partial_results())
+        jobs = self._workers.jobs()
+        counts = (len(self._workers.ended_video_ids()), self._workers.partial_results())
         listed = _in_table_order(jobs)
         shown = listed[:MAX_ROWS]
         with suppress(LibraryUnusable):
@@ -81,8 +81,8 @@ class QueueView:
     def _line(self, jobs: Sequence[QueuedJob]) -> str:
         """Render the line that shows what runs, else what has ended last since the server started."""
         active = [job for job in jobs if job.status in ("running", "waiting")]
-        shown: list[QueuedJob | Preparation] = [*active, *self._jobs.unfinished_preparations()]
-        return render.job(shown[0] if shown else self._jobs.latest_ended(), waiting=max(0, len(shown) - 1))
+        shown: list[QueuedJob | Preparation] = [*active, *self._workers.unfinished_preparations()]
+        return render.job(shown[0] if shown else self._workers.latest_ended(), waiting=max(0, len(shown) - 1))
 
 
 def queue_summary(listed: Sequence[QueuedJob]) -> str:

@@ -32,7 +32,9 @@ from longview.app.serving.preparations import Preparation
 from longview.app.text.contents import contents_text
 from longview.app.text.sources import source_label
 
-NO_WORDS = "Nothing here can be searched or asked about yet: longview subtitles adds words, another --model adds captions."
+NOTHING_SEARCHABLE = (
+    "Nothing to search or ask about yet. Add subtitles with longview subtitles, or captions with another --model."
+)
 """Text below the tracks of a video in which no source found anything."""
 SOURCE_ORDER = ("captions", "speech", "subtitles", "screen_text")
 """Order of tracks on the page: what tells most of a video is open, and lines on the screen come last."""
@@ -94,7 +96,7 @@ def tracks(entry: VideoEntry, segments: Mapping[str, Sequence[Segment]], *, is_r
         segments=segments,
         is_running=is_running,
         no_events=NO_EVENTS,
-        no_words=NO_WORDS,
+        no_words=NOTHING_SEARCHABLE,
     )
 
 

@@ -8,7 +8,7 @@ import gradio as gr
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.service import MAX_QUESTION_CHARACTERS, Cancelled, Done, Longview, PartialResult, ProgressReport, TextDelta
 from longview.ui import markdown, render
-from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
+from longview.ui.streaming import ANSWERING, IDLE, STOPPED_REPLY, ActiveStreams
 from longview.ui.toasts import reports_errors, show_warning
 
 MAX_RESULTS = 24
@@ -93,7 +93,7 @@ def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
                 content = markdown.plain_answer(result.text, [item.span for item in result.citations])
             content = markdown.thoughts(result.thoughts) + content
         except Cancelled:
-            content = STOPPED
+            content = STOPPED_REPLY
         except EXPECTED_ERRORS as error:
             content = markdown.plain_answer(str(error))
         yield gr.update(**IDLE), content, cards

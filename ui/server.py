@@ -29,7 +29,7 @@ from longview.app.files.download_names import content_disposition, export_name
 from longview.app.maintenance.housekeeping import run_hourly
 from longview.app.service import FORMATS, ExportFormat, Longview
 from longview.app.serving.sample import add_samples
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.app.streams import MAX_CANCEL_S
 from longview.ui.access import OwnSiteOnly
 from longview.ui.inputs import CheckedInputs
@@ -84,15 +84,15 @@ Parameter = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS)]
 OptionalParameter = Annotated[str | None, Query(max_length=MAX_PARAMETER_CHARS)]
 
 
-def create(app: Longview, jobs: Jobs) -> ASGIApp:
+def create(app: Longview, workers: Workers) -> ASGIApp:
     """Create the web application over one library and its jobs."""
     # What Gradio writes is on the disk of the library, unless it cannot be written.
     if os.access(app.library.folder, os.W_OK):
-        os.environ["GRADIO_TEMP_DIR"] = str(jobs.uploads.folder)
-    page = build(app, jobs)
-    view, pace = QueueView(app, jobs), RequestPace(page)
+        os.environ["GRADIO_TEMP_DIR"] = str(workers.uploads.folder)
+    page = build(app, workers)
+    view, pace = QueueView(app, workers), RequestPace(page)
     web = FastAPI(title="Longview", docs_url=None, redoc_url=None, openapi_url=None)
-    web.post(UPLOAD_ROUTE, response_model=None)(UploadRoute(jobs.uploads, page.upload_file_set).__call__)
+    web.post(UPLOAD_ROUTE, response_model=None)(UploadRoute(workers.uploads, page.upload_file_set).__call__)
 
     @web.exception_handler(RequestValidationError)
     def refuse(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -146,7 +146,7 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
 
         async def changes() -> AsyncIterator[str]:
             sent: QueueState | None = None
-            while not jobs.is_closed:
+            while not workers.is_closed:
                 pace.quicken()
                 state = await asyncio.to_thread(view.state)
                 if state != sent:
@@ -159,7 +159,7 @@ def create(app: Longview, jobs: Jobs) -> ASGIApp:
     @web.post("/jobs/{job_id}/{action}")
     def change_job(job_id: JobId, action: Literal["cancel", "pause", "retry", "first"]) -> Response:
         """Change a job of the queue, as its buttons on the page do."""
-        job = _or_404(lambda: jobs.change(job_id, action))
+        job = _or_404(lambda: workers.change(job_id, action))
         if action == "cancel" and job.status == "done":
             raise HTTPException(409, f"The job {job_id} is done; what was found is in the library.")
         return Response(status_code=204)
@@ -207,13 +207,13 @@ def serve(app: Longview, port: int | None, *, with_samples: bool = False) -> Non
         if port is not None:
             raise PortBusy(f"Port {first_choice} is in use; the next free one is {free}: serve --port {free}")
         print(f"Port {first_choice} is in use; using {free}, the next free port.", file=sys.stderr)
-    jobs = Jobs(app, starts=False)
-    web = create(app, jobs)
+    workers = Workers(app, starts=False)
+    web = create(app, workers)
     stopping = threading.Event()
     housekeeping_args = (app.library, app.settings.cache_bytes, stopping)
     threading.Thread(target=run_hourly, args=housekeeping_args, daemon=True).start()
     config = uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=MAX_SHUTDOWN_S)
-    server = _Server(config, app, jobs, with_samples=with_samples)
+    server = _Server(config, app, workers, with_samples=with_samples)
     if app.notice:
         print(app.notice, file=sys.stderr)
     print(f"Longview is open at http://{HOST}:{free}", flush=True)
@@ -221,23 +221,23 @@ def serve(app: Longview, port: int | None, *, with_samples: bool = False) -> Non
         server.run()
     finally:
         stopping.set()
-        jobs.close(wait_s=MAX_CANCEL_S)
+        workers.close(wait_s=MAX_CANCEL_S)
         app.decoder.close()
 
 
 class _Server(uvicorn.Server):
     """A server that cancels its jobs as soon as it is asked to stop, and that does nothing while nothing is asked of it."""
 
-    def __init__(self, config: uvicorn.Config, app: Longview, jobs: Jobs, *, with_samples: bool) -> None:
+    def __init__(self, config: uvicorn.Config, app: Longview, workers: Workers, *, with_samples: bool) -> None:
         super().__init__(config)
-        self._app, self._jobs, self._with_samples = app, jobs, with_samples
+        self._app, self._workers, self._with_samples = app, workers, with_samples
         self._wakes: Callable[[], object] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and only then begin with the jobs."""
         await super().startup(sockets)
         if not self.should_exit:
-            threading.Thread(target=_begin, args=(self._app, self._jobs, self._with_samples), daemon=True).start()
+            threading.Thread(target=_begin, args=(self._app, self._workers, self._with_samples), daemon=True).start()
 
     async def main_loop(self) -> None:
         """Wait until the server is asked to stop. uvicorn's own loop looks ten times a second."""
@@ -252,9 +252,9 @@ class _Server(uvicorn.Server):
         """Begin to stop; a second signal ends all connections at once.
 
         After Ctrl-C, what is unfinished is paused, because a person stopped it. After another signal, as at the end of a session
-        of the system, the next server goes on with it.
+        of the system, the next server resumes it.
         """
-        self._jobs.stop(pauses=sig == signal.SIGINT)
+        self._workers.stop(pauses=sig == signal.SIGINT)
         # Open pages hold connections, and uvicorn reports each of them that it has to end.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
@@ -280,13 +280,13 @@ def next_free_port(first: int) -> int:
     raise PortBusy(f"Ports {first} to {first + MAX_PORTS - 1} are all in use; choose one with --port.")
 
 
-def _begin(app: Longview, jobs: Jobs, with_samples: bool) -> None:
+def _begin(app: Longview, workers: Workers, with_samples: bool) -> None:
     """Begin with the jobs, add the samples, and load what a search needs. The checkpoint is loaded for the first who needs it."""
-    if not jobs.is_closed:
-        jobs.start()
-    for step in (functools.partial(add_samples, app, jobs) if with_samples else None, app.warm_up):
+    if not workers.is_closed:
+        workers.start()
+    for step in (functools.partial(add_samples, app, workers) if with_samples else None, app.warm_up):
         try:
-            if step is not None and not jobs.is_closed:
+            if step is not None and not workers.is_closed:
                 step()
         except EXPECTED_ERRORS as error:
             log.warning("%s", error)

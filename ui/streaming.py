@@ -10,7 +10,7 @@ from longview.app.service import Progress
 
 ANSWERING: dict[str, Any] = {"stop_btn": "Stop"}
 IDLE: dict[str, Any] = {"stop_btn": False}
-STOPPED = "Stopped."
+STOPPED_REPLY = "Stopped."
 """Text in place of an answer that the user has stopped."""
 
 

@@ -31,7 +31,7 @@ UNNAMED = "video"
 """Name of a file that is sent without one."""
 FORM_TYPE, FILES = "multipart/form-data", "files"
 MAX_FIELD_BYTES = 1 << 20
-"""Maximum size of what is no file in a form, in bytes. The parser keeps it in memory."""
+"""Maximum size of the parts of a form that are not files, in bytes. The parser keeps it in memory."""
 INVALID_FORM_ERRORS = (MultiPartException, ValueError, TypeError, LookupError, AttributeError)
 """Errors about forms that are none, or whose files are no files."""
 
@@ -121,7 +121,7 @@ class _Receiver:
 
 
 class _FormParser(GradioMultiPartParser):
-    """Gradio's parser, which writes files to a folder; what is no file is bounded, too."""
+    """Gradio's parser, which writes files to a folder; what is not a file is bounded, too."""
 
     _field_bytes = 0
 

@@ -20,10 +20,10 @@ from longview.app.service import (
     TextDelta,
     VideoEntry,
 )
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.app.text.counts import count_text
 from longview.ui import markdown, render
-from longview.ui.streaming import ANSWERING, IDLE, STOPPED, ActiveStreams
+from longview.ui.streaming import ANSWERING, IDLE, STOPPED_REPLY, ActiveStreams
 from longview.ui.toasts import reports_errors, show_warning, toast
 
 PLACEHOLDER = "Ask about this video"
@@ -44,7 +44,7 @@ class WatchTab:
     button that brings a cleared conversation back, and chat; see `video_view`."""
 
 
-def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
+def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchTab:
     """Build the tab inside the current Gradio blocks."""
     selected_video = gr.Dropdown(label="Video", choices=[], interactive=True)
     with gr.Row():
@@ -75,7 +75,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
         entry = known_entry(app, video_id)
         if entry is None:
             raise toast(NO_VIDEO)
-        return video_view(app, jobs, entry)
+        return video_view(app, workers, entry)
 
     @reports_errors
     def on_ask(video_id: str | None, text: str, request: gr.Request) -> Iterator[tuple[Any, list[Any]]]:
@@ -108,7 +108,7 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
                             messages[-1]["content"] = markdown.thoughts(result.thoughts) + content
                     yield gr.skip(), messages
         except Cancelled:
-            messages[-1]["content"] = STOPPED
+            messages[-1]["content"] = STOPPED_REPLY
         except EXPECTED_ERRORS as error:
             messages[-1]["content"] = markdown.escaped_markdown(str(error))
         yield gr.update(**IDLE), messages
@@ -142,8 +142,8 @@ def watch_tab(app: Longview, jobs: Jobs, streams: ActiveStreams) -> WatchTab:
         if entry is None:
             show_warning(NO_VIDEO)
             return [gr.skip(), gr.skip()]
-        jobs.caption_again(entry)
-        return _offer_updates(app, jobs, entry)
+        workers.caption_again(entry)
+        return _offer_updates(app, workers, entry)
 
     def on_example(event: gr.SelectData) -> str:
         return str(event.value[0])
@@ -197,7 +197,7 @@ def find_entry(app: Longview, video_id: str | None) -> VideoEntry | None:
         return None
 
 
-def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
+def video_view(app: Longview, workers: Workers, entry: VideoEntry | None, start_s: float = 0.0) -> list[Any]:
     """Render a video as the components of `WatchTab.view` show it."""
     if entry is None:
         return [
@@ -212,32 +212,32 @@ def video_view(app: Longview, jobs: Jobs, entry: VideoEntry | None, start_s: flo
         is_ready = app.media.browser_copy(entry) is not None
         player = render.player(entry, ready=is_ready, start_s=start_s)
         if not is_ready:
-            jobs.prepare_for_browser(entry)
+            workers.prepare_for_browser(entry)
     except EXPECTED_ERRORS as error:
         player = render.failure(str(error))
-    return [player, *_view_without_player(app, jobs, entry), _undo_update(app, entry), markdown.history(app.answers(entry))]
+    return [player, *_view_without_player(app, workers, entry), _undo_update(app, entry), markdown.history(app.answers(entry))]
 
 
-def indexed_view(app: Longview, jobs: Jobs, entry: VideoEntry, rendered_player: str | None) -> list[Any]:
+def indexed_view(app: Longview, workers: Workers, entry: VideoEntry, rendered_player: str | None) -> list[Any]:
     """Render a video whose job has ended. A player that has the video stays, because it may be playing, and so does the chat."""
     if not render.has_video(rendered_player, entry):
-        return video_view(app, jobs, entry)
-    return [gr.skip(), *_view_without_player(app, jobs, entry), gr.skip(), gr.skip()]
+        return video_view(app, workers, entry)
+    return [gr.skip(), *_view_without_player(app, workers, entry), gr.skip(), gr.skip()]
 
 
-def tracks_view(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
+def tracks_view(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
     """Render tracks and exports of a video, and leave the rest of `video_view` as it is, because the video may be playing."""
-    rendered = _tracks_and_exports(app, jobs, entry, _segments(app, entry))
-    return [gr.skip(), gr.skip(), *rendered, *_offer_updates(app, jobs, entry), *[gr.skip()] * 4]
+    rendered = _tracks_and_exports(app, workers, entry, _segments(app, entry))
+    return [gr.skip(), gr.skip(), *rendered, *_offer_updates(app, workers, entry), *[gr.skip()] * 4]
 
 
-def _view_without_player(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
+def _view_without_player(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
     """Render summary, tracks, exports, the offer to caption again and example questions of a video."""
     segments = _segments(app, entry)
     return [
         render.summary(entry, app.chapters(entry)),
-        *_tracks_and_exports(app, jobs, entry, segments),
-        *_offer_updates(app, jobs, entry),
+        *_tracks_and_exports(app, workers, entry, segments),
+        *_offer_updates(app, workers, entry),
         *_example_updates(examples_for(entry.duration_s, segments).questions),
     ]
 
@@ -246,15 +246,15 @@ def _segments(app: Longview, entry: VideoEntry) -> dict[str, Sequence[Segment]]:
     return {track.source: app.segments(entry, track.source) for track in entry.tracks}
 
 
-def _tracks_and_exports(app: Longview, jobs: Jobs, entry: VideoEntry, segments: dict[str, Sequence[Segment]]) -> list[str]:
-    is_running = jobs.is_indexing(entry.video_id)
+def _tracks_and_exports(app: Longview, workers: Workers, entry: VideoEntry, segments: dict[str, Sequence[Segment]]) -> list[str]:
+    is_running = workers.is_indexing(entry.video_id)
     tracks = render.tracks(entry, segments, is_running=is_running)
     return [tracks, render.exports(entry), render.made_by(app.versions(entry))]
 
 
-def _offer_updates(app: Longview, jobs: Jobs, entry: VideoEntry) -> list[Any]:
+def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
     """Return the updates of the offer to caption a video again, and of its button. A job that does so ends the offer."""
-    offer = None if jobs.captioning_job(entry) else app.caption_offer(entry)
+    offer = None if workers.captioning_job(entry) else app.caption_offer(entry)
     return [render.caption_offer(offer), gr.update(visible=offer is not None)]
 
 

@@ -1,4 +1,4 @@
-"""The verb that checks a library and the weights, and repairs what can be made again."""
+"""The verb that checks a library and the weights, and repairs what can be rebuilt."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from longview.app.text.counts import count_text
 @command("json")
 def check(
     context: Context,
-    repair: Annotated[bool, typer.Option("--repair", help="Make again what can be made again; damaged files are kept.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Rebuild what can be rebuilt; damaged files are kept.")] = False,
     originals: Annotated[
         bool, typer.Option("--originals", help="Read all video files, and compare them with their content hashes.")
     ] = False,

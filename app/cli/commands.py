@@ -201,7 +201,7 @@ def _read_questions() -> Iterator[str]:
 def _answer(
     context: Context, entries: "Sequence[VideoEntry]", question: str, *, history: "Sequence[ChatTurn]" = ()
 ) -> tuple[schemas.AskDocument, str]:
-    """Answer one question, and print the pieces of the answer for people. Return the document and the text still to print."""
+    """Answer one question, and print the pieces of the answer as text. Return the document and the text still to print."""
     answer = context.follow(context.app.ask(entries, question, history=history))
     verified = context.app.checks.answers.verify
     document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.notice)

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STOPPED = "Stopped. Finished parts are kept, and incomplete results were discarded."
+STOPPED_COMMAND = "Stopped. Finished parts are kept, and incomplete results were discarded."
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """click's own class: Typer has brought a copy of click since 0.26, and exports only this child of it."""
@@ -69,10 +69,10 @@ class Context:
         """Pause the unfinished jobs of this process, if it has opened a library."""
         if "app" in self.__dict__:
             with suppress(LibraryUnusable):
-                self.app.jobs.pause_own()
+                self.app.runner.pause_own()
 
     def print_result(self, document: BaseModel, text: str) -> None:
-        """Print the one result, as JSON or for people."""
+        """Print the one result, as JSON or as text."""
         write_out((to_json(document) if self.as_json else text) + "\n")
 
     def print_notice(self) -> None:
@@ -350,7 +350,7 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
             context.pause_jobs()
         stop(as_json=as_json)
     except Exception as error:
-        # A bug: programs still get one document, and people the traceback if they ask for it.
+        # A bug: programs still get one document, and users the traceback if they ask for it.
         log.info("unexpected", exc_info=True)
         message = f"An unexpected error occurred ({type(error).__name__}: {error}); add --verbose to see the traceback."
         fail(AppError(message), as_json=as_json)
@@ -378,7 +378,7 @@ def run() -> NoReturn:
         write_err(f"The output cannot be written: {error.strerror}.")
         code = 1
     except KeyboardInterrupt:
-        write_err(STOPPED)
+        write_err(STOPPED_COMMAND)
         code = CANCELLED_EXIT_CODE
     _exit(code or 0)
 
@@ -398,7 +398,7 @@ def _exit(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def stop(*, as_json: bool, message: str = STOPPED) -> NoReturn:
+def stop(*, as_json: bool, message: str = STOPPED_COMMAND) -> NoReturn:
     """Report that the user has stopped the verb, and what is kept, and exit with the code that shells use for that."""
     from longview.app.schemas import ErrorDocument, ErrorOut
 

@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 WATCH_POLL_S = 2.0
 """Interval at which the folders of `--watch` are looked at, in seconds."""
-STOPPED_INDEX = "Stopped. What was done is kept, and what is left is paused in the queue: the same call goes on there."
-STOPPED_WATCH = "Stopped. The folders are no longer followed; what was done is kept, and the same call goes on."
+STOPPED_INDEX = "Stopped. What was done is kept, and what is left is paused in the queue: run the same command to resume."
+STOPPED_WATCH = "Stopped. The folders are no longer followed; what was done is kept; run the same command to resume."
 
 Sources = Annotated[
     str | None,
@@ -58,7 +58,7 @@ def index(
 ) -> None:
     """Read subtitles, recognise speech, read the text on screen, caption the videos, and add all of it to the library.
 
-    The files are added to the queue of the library. A run that is interrupted goes on where it stopped; see `longview jobs`.
+    The files are added to the queue of the library. An interrupted run resumes where it stopped; see `longview jobs`.
 
     Example: longview index holiday.mp4
     """
@@ -102,7 +102,7 @@ def _add_files(context: Context, paths: Sequence[Path], options: IndexOptions) -
             continue
         for file in files:
             try:
-                yield file, context.app.jobs.add(file, options, priority=BATCH if is_folder else PERSON, is_own=True)
+                yield file, context.app.runner.add(file, options, priority=BATCH if is_folder else PERSON, is_own=True)
             except EXPECTED_ERRORS as error:
                 yield file, error
 
@@ -180,8 +180,8 @@ def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> No
     folders = [path.resolve() for path in paths]
     for path in folders:
         if not path.is_dir():
-            raise BadRequest(f"{path} is no folder; --watch follows folders.")
-    watch, runner = FolderWatch(folders, rest_s=context.settings.watch_rest_s), context.app.jobs
+            raise BadRequest(f"{path} is not a folder; --watch follows folders.")
+    watch, runner = FolderWatch(folders, rest_s=context.settings.watch_rest_s), context.app.runner
     write_err(f"Following {', '.join(map(str, folders))}; Ctrl-C ends it.")
     told: set[str] = set()
     while True:
@@ -221,8 +221,8 @@ def _add_changes(context: Context, watch: FolderWatch, options: IndexOptions) ->
         write_err(printable(f"{path} is gone; what is known of it stays in the library."))
     for path in changes.complete:
         try:
-            if not context.app.jobs.is_up_to_date(path, options):
-                context.app.jobs.add(path, options, priority=BATCH)
+            if not context.app.runner.is_up_to_date(path, options):
+                context.app.runner.add(path, options, priority=BATCH)
         except (LibraryUnusable, NoSpace):
             raise
         except (OSError, *EXPECTED_ERRORS) as error:

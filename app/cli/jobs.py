@@ -31,7 +31,7 @@ def jobs(
 
     Example: longview jobs
     """
-    _print(context, [job for job in context.app.library.jobs.jobs() if shows_ended or job.status not in ("done", "cancelled")])
+    _print(context, [job for job in context.app.library.queue.jobs() if shows_ended or job.status not in ("done", "cancelled")])
 
 
 @command("json", parent=jobs)
@@ -40,16 +40,16 @@ def cancel(context: Context, numbers: JobNumbers = None, is_all: All = False) ->
 
     Example: longview jobs cancel 3
     """
-    _change(context, numbers, is_all, context.app.jobs.cancel, ("waiting", "running", "paused", "failed"))
+    _change(context, numbers, is_all, context.app.runner.cancel, ("waiting", "running", "paused", "failed"))
 
 
 @command("json", parent=jobs)
 def pause(context: Context, numbers: JobNumbers = None, is_all: All = False) -> None:
-    """Pause jobs; `longview jobs retry` lets them go on where they stopped.
+    """Pause jobs; `longview jobs retry` resumes them where they stopped.
 
     Example: longview jobs pause --all
     """
-    _change(context, numbers, is_all, context.app.library.jobs.pause, ("waiting", "running"))
+    _change(context, numbers, is_all, context.app.library.queue.pause, ("waiting", "running"))
 
 
 @command("json", parent=jobs)
@@ -58,7 +58,7 @@ def retry(context: Context, numbers: JobNumbers = None, is_all: All = False) -> 
 
     Example: longview jobs retry 3
     """
-    changed = _change(context, numbers, is_all, context.app.library.jobs.retry, ("paused", "failed"))
+    changed = _change(context, numbers, is_all, context.app.library.queue.retry, ("paused", "failed"))
     if any(job.status == "waiting" for job in changed):
         write_err("They wait until `longview serve` runs for this library, or `longview index` of their files.")
 
@@ -69,7 +69,7 @@ def first(context: Context, number: Annotated[int, typer.Argument(metavar="JOB",
 
     Example: longview jobs first 3
     """
-    job = context.app.library.jobs.move_first(number)
+    job = context.app.library.queue.move_first(number)
     if job.status not in ("waiting", "paused"):
         write_err(f"Nothing was changed: the job {number} is {job.status}.")
     _print(context, [job])
@@ -83,10 +83,10 @@ def watch(context: Context) -> None:
     """
     shown: dict[int, str] = {}
     while True:
-        queue = context.app.library.jobs.jobs()
+        queue = context.app.library.queue.jobs()
         for job in queue:
             text = job_text(job)
-            # Jobs that had ended before are no news.
+            # Do not report jobs that ended before the command started.
             if text != shown.get(job.job_id) and (job.is_unfinished or job.job_id in shown):
                 shown[job.job_id] = text
                 write_err(printable(text))
@@ -104,7 +104,7 @@ def _change(
         raise typer.BadParameter("name the jobs by their numbers, or add --all; `longview jobs` lists them.")
     if numbers and is_all:
         raise typer.BadParameter("name the jobs by their numbers, or add --all, and not both.")
-    queue = context.app.library.jobs
+    queue = context.app.library.queue
     if is_all:
         numbers = [job.job_id for job in queue.jobs() if job.status in statuses]
     changed = []
@@ -123,7 +123,7 @@ def _print(context: Context, jobs: Sequence[QueuedJob]) -> None:
     for job in jobs:
         lines.append(job_text(job))
         damage = damages.get(job.job_id)
-        # What came of a job says it itself.
+        # The outcome of a finished job already says so.
         if damage and damage not in job.reason:
             lines.append(f"{'':6}damaged: {damage}")
     context.print_result(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOB_STATES = {"running": "being indexed now", "waiting": "waiting to be indexed", "paused": "indexing is paused"}
-"""States of unfinished jobs, for people."""
+"""States of unfinished jobs, as shown in the text output."""
 MAX_SHOWN_IDS = 5
 """Maximum number of other videos of the same title whose ids are shown."""
 
@@ -49,7 +49,7 @@ def list_(context: Context) -> None:
         if offer := context.app.caption_offer(entry):
             lines.append(printable(f"{'':14}{offer.advice}"))
     listed = {entry.content_hash for entry in entries}
-    unfinished = [job for job in context.app.library.jobs.jobs(ended_limit=0) if job.is_unfinished]
+    unfinished = [job for job in context.app.library.queue.jobs(ended_limit=0) if job.is_unfinished]
     if count := sum(job.content_hash not in listed for job in unfinished):
         lines.append(f"Not indexed yet: {count_text(count, 'file')}; `longview jobs` says how far they are.")
     context.print_result(
@@ -59,7 +59,7 @@ def list_(context: Context) -> None:
 
 def _unfinished_jobs(context: Context) -> "dict[str, QueuedJob]":
     """Return the jobs that wait, run or are paused by the content of their files; of several, the one that is next."""
-    jobs = [job for job in context.app.library.jobs.jobs(ended_limit=0) if job.is_unfinished and job.content_hash]
+    jobs = [job for job in context.app.library.queue.jobs(ended_limit=0) if job.is_unfinished and job.content_hash]
     return {job.content_hash: job for job in reversed(jobs)}
 
 
@@ -207,7 +207,7 @@ def _undo(context: Context, reference: str | None) -> None:
     is_missing = context.app.video_bytes([entry])[entry.video_id].original is None
     text = f"{entry.title} ({entry.video_id}) is in the library again, with all that was found in it."
     if any(track.status == "incomplete" for track in entry.tracks):
-        text += f" Not all of it was indexed; `longview index {shlex.quote(str(entry.path))}` goes on."
+        text += f" Not all of it was indexed; `longview index {shlex.quote(str(entry.path))}` resumes."
     if is_missing:
         text += f" Its file is no longer at {entry.path}; `longview relink FOLDER` finds it if it was moved."
     context.print_result(

@@ -27,7 +27,7 @@ RECOMMENDED = "recommended"
 """The name that means what is recommended for this machine."""
 MIN_GIGABYTES = 100_000_000
 """Minimum size that is stated in gigabytes, in bytes."""
-STOPPED_PULL = "Stopped. What was transferred is kept: the same command goes on there."
+STOPPED_PULL = "Stopped. What was transferred is kept: run the same command to resume."
 
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="A Hugging Face id, or the size of a speech model, such as small.")
@@ -55,7 +55,7 @@ def models(context: Context) -> None:
     )
     names = {model.checkpoint.name for model in checkpoints} | installed_speech_models(recommendation)
     advice = [describe_machine(recommendation.machine), *describe_recommendation(recommendation, names)]
-    hints = [f"  {name} is not complete; `longview models pull {name}` goes on where it stopped." for name in incomplete]
+    hints = [f"  {name} is not complete; `longview models pull {name}` resumes where it stopped." for name in incomplete]
     context.print_result(document, "\n".join([*map(_describe, checkpoints), *hints, "", *advice]))
 
 
@@ -183,7 +183,7 @@ def default(
     if unset:
         settings = model_defaults.reset_defaults(name)
         if name is not None and not settings:
-            raise BadRequest(f"{name} is no default of {settings_module.CONFIG_FILE}.")
+            raise BadRequest(f"{name} is not a default in {settings_module.CONFIG_FILE}.")
     elif name is not None:
         settings = (model_defaults.set_default(name),)
     defaults = model_defaults.read_defaults(load_settings() if settings else context.settings)

@@ -29,7 +29,7 @@ Output = Annotated[
 
 
 def parse_seconds(text: str | None) -> float | None:
-    """Parse a time as people write it into seconds; text that is not a time is a usage error."""
+    """Parse a time as users write it (`1:23`, `83`) into seconds; text that is not a time is a usage error."""
     try:
         return None if text is None else parse_time(text)
     except ValueError as error:
@@ -45,7 +45,7 @@ def ordered_span(start_s: float | None, end_s: float | None) -> Span:
 
 
 def span_text(span: Span) -> str:
-    """Return a span as text for people."""
+    """Return a span as text for the text output."""
     return f"{format_time(span.start_s)} – {format_time(span.end_s)}"
 
 

@@ -153,12 +153,12 @@ def _captions_text(report: PlanReport, checkpoint: str) -> str:
         return f"{duration_text(at_most_s)}, so they are made only with `longview index --yes`"
     if report.declined_after_s is None:
         return duration_text(at_most_s) + (_server_text(report.frames.index) if report.frames else "")
-    declined = f"{duration_text(report.declined_after_s)} if {checkpoint} does not know such footage"
+    declined = f"{duration_text(report.declined_after_s)} if {checkpoint} cannot caption this kind of video"
     return f"at most {duration_text(at_most_s)}; {declined}" if at_most_s is not None else declined
 
 
 def duration_text(seconds: float | None) -> str:
-    """Return an estimated duration as people say it: `about 40 s`, `about 6 min`, `about 1 h 20 min`."""
+    """Return an estimated duration, rounded as in speech: `about 40 s`, `about 6 min`, `about 1 h 20 min`."""
     if seconds is None:
         return "an unknown time"
     if seconds < MIN_MINUTES_S:

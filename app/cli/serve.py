@@ -8,7 +8,7 @@ from longview.app.cli.console import Context, command, stop
 from longview.app.cli.output import write_err
 from longview.app.text.counts import count_text
 
-STOPPED_SERVE = "Stopped. What is unfinished is paused in the queue: the page or `longview jobs retry --all` goes on."
+STOPPED_SERVE = "Stopped. What is unfinished is paused in the queue: resume on the page or with `longview jobs retry --all`."
 
 
 @command("model", "decoding", "speech", "screen-text", "thinking")
@@ -26,9 +26,9 @@ def serve(
 
     if sample:
         resume_samples(context.app)
-    jobs = context.app.library.jobs.jobs(ended_limit=0)
+    jobs = context.app.library.queue.jobs(ended_limit=0)
     if paused := sum(job.status == "paused" for job in jobs):
-        write_err(f"{count_text(paused, 'file')} paused in the queue; the page or `longview jobs retry --all` goes on.")
+        write_err(f"{count_text(paused, 'file')} paused in the queue; resume on the page or with `longview jobs retry --all`.")
     try:
         start(context.app, port, with_samples=sample)
     except KeyboardInterrupt:

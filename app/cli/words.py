@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_SHOWN_PASSAGES, MAX_SHOWN_CHARACTERS = 5, 100
-"""Maximum number of passages that do not fit, and of characters of each, that are shown to people."""
+"""Maximum number of passages that do not fit, and of characters of each, that are shown in the text output."""
 
 
 @command("json", "model", "decoding", "speech")
@@ -52,7 +52,7 @@ def transcript(
     tracks = [track for track in entry.tracks if track.source in SPOKEN_SOURCES]
     for track in tracks:
         if track.source in sources and track.status in ("incomplete", "failed"):
-            log.warning("The %s is complete up to %s only; `longview index` goes on.", track.source, format_time(track.done_s))
+            log.warning("The %s is complete up to %s only; `longview index` resumes.", track.source, format_time(track.done_s))
     document = schemas.TranscriptDocument(
         video_id=entry.video_id,
         duration_s=round(entry.duration_s, 3),
@@ -85,7 +85,7 @@ def _empty_text(entry: "VideoEntry", within: Span) -> str:
     command = f"`longview index --sources speech {shlex.quote(str(entry.path))}`"
     if speech is not None:
         reason = f" ({speech.note.rstrip('.')})" if speech.note else ""
-        return f"No words of “{entry.title}” are known up to {format_time(speech.done_s)}{reason}; {command} goes on."
+        return f"No words of “{entry.title}” are known up to {format_time(speech.done_s)}{reason}; {command} resumes."
     return f"The speech of “{entry.title}” was not recognised yet; {command} does that."
 
 

@@ -33,7 +33,7 @@ class Diagnosis:
     facts: dict[str, Any]
     problems: tuple[str, ...]
     remarks: tuple[str, ...] = ()
-    """What should be known and is no problem of the installation: video files with damaged parts."""
+    """Notes that are not problems of the installation: video files with damaged parts."""
 
 
 def examine(app: Longview) -> Diagnosis:

@@ -9,7 +9,7 @@ from longview.app.text.sources import source_label
 from longview.indexing.records.provenance_text import model_name
 
 STORED = {"originals": "video files", "uploads": "uploads", "caches": "thumbnails and copies", "vectors": "vectors"}
-"""Kinds of files of a library whose sizes are stated, and their names for people; the database follows them."""
+"""Kinds of files of a library whose sizes are stated, and their display names; the database follows them."""
 SERVER_FACTS = {
     "server_software": "server software",
     "server_context_tokens": "server context",
@@ -18,12 +18,12 @@ SERVER_FACTS = {
     "server_json_schema": "JSON schemas",
     "server_thinking_switch": "thinking switch",
 }
-"""Facts of a server, and their names for people."""
+"""Facts of a server, and their display names."""
 _WIDTH = 18
 
 
 def diagnosis_lines(facts: dict[str, Any]) -> Iterator[str]:
-    """Yield the facts of `longview.app.diagnostics.doctor.examine` as lines for people."""
+    """Yield the facts of `longview.app.diagnostics.doctor.examine` as lines of text."""
     for name, text in _rows(facts):
         yield f"{name:{_WIDTH}} {text}"
 

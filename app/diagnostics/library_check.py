@@ -1,4 +1,4 @@
-"""Check of a library and of the weights that come with Longview: what is damaged, what can be made again, and what to do."""
+"""Check of a library and of the weights that come with Longview: what is damaged, what can be rebuilt, and what to do."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -43,7 +43,7 @@ class Finding:
     problem: str
     """What is broken, as a sentence."""
     advice: str
-    """What is lost, what can be made again, and what to do, as sentences."""
+    """What is lost, what can be rebuilt, and what to do, as sentences."""
     is_repairable: bool = False
     repaired: str | None = None
     """What was done about it; None: it is still broken."""
@@ -54,7 +54,7 @@ def check(
 ) -> list[Finding]:
     """Check the database, the vectors, the caches, the weights and the originals of a library; return what is broken.
 
-    `repair`: make again what can be made again. `hash_originals`: read all originals, and compare them with their content hashes.
+    `repair`: rebuild what can be rebuilt. `hash_originals`: read all originals, and compare them with their content hashes.
 
     Raises:
         LibraryUnusable: something would be repaired while another process is using the library, or on a full disk.
@@ -139,7 +139,7 @@ def _database_advice(folder: Path) -> str:
     if source != path:
         return f"`longview check --repair` puts the content of {source} back; a back-up of yours may be newer."
     return (
-        "What is written in undamaged pages can be saved, and passages and word index are made again: `longview check --repair` "
+        "What is written in undamaged pages can be saved, and passages and word index are rebuilt: `longview check --repair` "
         "does so, and keeps the damaged file. If you have a back-up, compare both."
     )
 
@@ -154,8 +154,8 @@ def _check_vectors(app: Longview, *, repair: bool, can_embed: bool) -> Iterator[
         for damaged_file in (path, path.with_suffix(".json")):
             damaged_file.unlink(missing_ok=True)
         app.vectors.update()
-        repaired = f"The vectors in {path} were made again."
-    yield Finding("vectors", problem, f"Nothing is lost: they are made again from the passages. {REPAIR}", True, repaired)
+        repaired = f"The vectors in {path} were rebuilt."
+    yield Finding("vectors", problem, f"Nothing is lost: they are rebuilt from the passages. {REPAIR}", True, repaired)
 
 
 def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
@@ -170,7 +170,7 @@ def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
     ]
     partial = partial_paths(folder, older_than_s=PARTIAL_AGE_S)
     for paths, what, reason in (
-        (unreadable, "cannot be read", "Nothing is lost: it is made again when it is needed."),
+        (unreadable, "cannot be read", "Nothing is lost: it is rebuilt when it is needed."),
         (foreign, "belong to no video of the library", "Nothing is lost."),
         (partial, "are what interrupted runs have left", "Nothing is lost."),
     ):

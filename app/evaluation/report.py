@@ -1,4 +1,4 @@
-"""Write the report of an evaluation: JSON for programs, Markdown for people, and a chart."""
+"""Write the report of an evaluation: JSON for programs, Markdown for readers, and a chart."""
 
 import json
 from pathlib import Path

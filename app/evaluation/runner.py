@@ -1,4 +1,4 @@
-"""Evaluate the application on labelled videos, through the use cases that people and programs call."""
+"""Evaluate the application on labelled videos, through the use cases that the command line and the page call."""
 
 import statistics
 import time

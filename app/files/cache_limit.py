@@ -14,7 +14,7 @@ from longview.indexing.library_files import delete_inside
 log = logging.getLogger(__name__)
 
 CACHE_FOLDERS = ("thumbnails", "proxies")
-"""Folders of a library with files that are made again when they are needed; each name begins with the id of its video."""
+"""Folders of a library with files that are rebuilt when they are needed; each name begins with the id of its video."""
 RECENT_S = 300.0
 """Time after its last use for which a file is not deleted, in seconds, unless it alone exceeds the limit."""
 USE_PERIOD_S = 60.0

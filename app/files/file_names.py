@@ -1,4 +1,4 @@
-"""Names of files that people give, and of those that are written for them."""
+"""Names of files that users pass in, and of those that are written for them."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The files of a library: sources and their content hashes, uploads, and what is derived from videos for people to see.
+"""The files of a library: sources and their content hashes, uploads, and what is derived from videos for display.
 
 `MediaStore.open` is the way from a path of the user to a `VideoInfo`: it checks the file, hashes its content and probes it.
 """

@@ -16,13 +16,13 @@ class Removal:
 
     video: RemovedVideo
     freed_bytes: int
-    """Size of the thumbnails and the browser copy that were deleted, in bytes. They are made again when they are needed."""
+    """Size of the thumbnails and the browser copy that were deleted, in bytes. They are rebuilt when they are needed."""
     upload_bytes: int
     """Size of the library's own copy of an upload, in bytes, which is deleted when the removal expires."""
 
     @property
     def text(self) -> str:
-        """What was removed and what that frees, for people."""
+        """What was removed and what that frees, as text."""
         text = f"Removed {self.video.title} from the library"
         text += "." if self.upload_bytes else f"; its file {self.video.path} is unchanged."
         if self.freed_bytes:
@@ -33,7 +33,7 @@ class Removal:
 
     @property
     def undo_advice(self) -> str:
-        """How the removal is undone, for people."""
+        """How the removal is undone, as text."""
         until = moment_text(self.video.undo_until)
         return f"`longview remove --undo {self.video.video_id}` brings the video back, until {until}."
 
@@ -48,7 +48,7 @@ def remove(library: Library, media: MediaStore, entry: VideoEntry) -> Removal:
     try:
         video = library.remove(entry.video_id)
     except LibraryFull:
-        # What can be made again makes room for the removal.
+        # Files that can be rebuilt make room for the removal.
         freed_bytes = media.delete_derived(entry.video_id)
         video = library.remove(entry.video_id)
     freed_bytes += media.delete_derived(entry.video_id)
@@ -67,7 +67,7 @@ def undo_removal(library: Library, media: MediaStore, reference: str | None) -> 
 
 
 def undo_removal_of(library: Library, video_id: str) -> VideoEntry:
-    """Bring back the removed video with an id or a unique id prefix. What names a file is no id, and no file is read.
+    """Bring back the removed video with an id or a unique id prefix. The name of a file is not an id, and no file is read.
 
     Raises:
         UnknownVideo: it was not removed, or longer than a day ago. AmbiguousVideo: several ids have this prefix.

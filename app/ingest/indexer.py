@@ -63,7 +63,7 @@ class IndexOptions:
 
 @dataclass(frozen=True)
 class IndexResult:
-    """The library entry of a file that was indexed, and what came of each source."""
+    """The library entry of a file that was indexed, and the outcome of each source."""
 
     entry: VideoEntry
     reports: tuple[SourceReport, ...]
@@ -75,7 +75,7 @@ class IndexResult:
         return tuple(report for report in self.reports if report.status == "failed")
 
     def report(self, source: str) -> SourceReport | None:
-        """Return what came of a source; None if it was not chosen."""
+        """Return the outcome of a source; None if it was not chosen."""
         return next((report for report in self.reports if report.source == source), None)
 
 
@@ -111,7 +111,7 @@ class Indexer:
 
         `begin`: called with the content hash of the file before anything is written; what it raises ends the run.
 
-        Tracks that are up to date are kept. A track that was interrupted goes on where it stopped. The failure of one source
+        Tracks that are up to date are kept. An interrupted track resumes where it stopped. The failure of one source
         leaves the others. If the video is new and no source could read it, the error of the first one is raised, and the library
         stays as it was.
 
@@ -140,12 +140,12 @@ class Indexer:
             try:
                 embedding = yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0))
             except (ImpossiblePlan, BadRequest):
-                # The options are wrong, so that nobody goes on with this run.
+                # The options are wrong: this run is never resumed.
                 if known is None:
                     self.forget_if_empty(video.content_hash)
                 raise
             except BaseException:
-                # A cancellation, too. The next run goes on with a track that has come anywhere. The user may have removed the
+                # A cancellation, too. The next run resumes a track that has made any progress. The user may have removed the
                 # video meanwhile.
                 if known is None:
                     with suppress(UnknownVideo):
@@ -262,7 +262,7 @@ class Indexer:
     def _run_source(
         self, run: _Run, video_id: str, name: str, progress: Progress
     ) -> Generator[PartialResult[Any], None, SourceReport]:
-        """Run one source and report what came of it; a failure is a report."""
+        """Run one source and report its outcome; a failure is a report."""
         source = self.sources[name]
         start = time.monotonic()
         job = self._job(run, video_id)
@@ -294,7 +294,7 @@ class Indexer:
         )
 
     def _write_failure(self, job: SourceJob, name: str, error: Exception) -> None:
-        """Store that a source failed, and why. What it has committed before stays, and the next run goes on."""
+        """Store that a source failed, and why. What it committed before stays, and the next run resumes."""
         known = self._library.pending_video(job.entry.video_id).track(name)
         if known is None:
             known = Track(name, "failed", job.span, job.span.start_s, Provenance("", "", {}))
@@ -367,7 +367,7 @@ def require_language(tag: str, use: str) -> None:
 
 
 def _has_begun(track: Track) -> bool:
-    """Whether a source has come anywhere in a video, so that the next run has something to go on with."""
+    """Whether the source made any progress that the next run can resume."""
     return track.status in ("complete", "declined") or track.segment_count > 0 or track.done_s > track.span.start_s
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def source_text(report: "SourceReport", entry: "VideoEntry") -> str:
-    """Return what came of a source."""
+    """Return the outcome of a source."""
     if report.status == "failed":
         return f"failed: {report.reason}"
     if report.status == "skipped":
@@ -38,7 +38,7 @@ def source_text(report: "SourceReport", entry: "VideoEntry") -> str:
 
 
 def describe(result: "IndexResult") -> str:
-    """Return what came of all sources of a video that have something to say, in one line."""
+    """Return the outcomes of all sources of a video that have something to report, in one line."""
     relevant = (item for item in result.reports if item.segments or item.status == "failed" or item.source == "captions")
     texts = [f"{source_label(report.source)}: {source_text(report, result.entry)}" for report in relevant]
     damage = damage_of(result.entry)

@@ -90,7 +90,7 @@ class FolderWatch:
     """Follows the media files below folders by looking at them again and again, which works on network disks, too."""
 
     def __init__(self, folders: Sequence[Path], *, rest_s: float) -> None:
-        """`rest_s`: time without a change after which a file is taken for complete, in seconds."""
+        """`rest_s`: time without a change after which a file is considered complete, in seconds."""
         self._folders, self._rest_s = tuple(folders), rest_s
         self._seen: dict[Path, tuple[FileState, float]] = {}
         """State of each file, and when it was first seen in it, on the monotonic clock in seconds."""
@@ -104,7 +104,7 @@ class FolderWatch:
         """Return what has changed since the last call.
 
         A file that is still written is reported by a later call. A complete file is reported by every call until `mark_done`. The
-        files of a folder that cannot be read any more are taken for unchanged until it can be read again.
+        files of a folder that cannot be read any more are considered unchanged until it can be read again.
 
         Raises:
             BadRequest: a folder cannot be read at the first call.

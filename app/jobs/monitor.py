@@ -1,4 +1,4 @@
-"""The follower of a running job: a thread that stores its progress, and stops it if that was asked or if the disk is full."""
+"""The monitor of a running job: a thread that stores its progress, and stops it if that was asked or if the disk is full."""
 
 import logging
 import shutil
@@ -28,7 +28,7 @@ MIN_FREE_BYTES = 8 << 20
 """Minimum free space on the disk of the library while a job runs, in bytes: the last blocks are left for what is committed."""
 
 
-class JobFollower:
+class JobMonitor:
     """Stores the progress of a running job from a thread of its own, and cancels it if that was asked, or if the disk is full."""
 
     def __init__(self, library: Library, job: QueuedJob, progress: Progress) -> None:
@@ -86,7 +86,7 @@ class JobFollower:
                 return
 
     def _report(self, stage: str, fraction: float, partial_results: int, seconds_left: float | None) -> Request:
-        return self._library.jobs.report(
+        return self._library.queue.report(
             self._job.job_id,
             this_process(),
             stage=stage,
@@ -96,7 +96,7 @@ class JobFollower:
         )
 
     def _requested(self) -> Request:
-        return self._library.jobs.request(self._job.job_id, this_process())
+        return self._library.queue.request(self._job.job_id, this_process())
 
 
 def has_space(folder: Path) -> bool:

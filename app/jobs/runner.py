@@ -14,7 +14,7 @@ from longview.app.files.file_names import require_utf8
 from longview.app.files.media import MediaStore
 from longview.app.ingest.indexer import Indexer, IndexOptions, IndexResult
 from longview.app.ingest.outcomes import describe
-from longview.app.jobs.monitor import MIN_FREE_BYTES, JobFollower, has_space
+from longview.app.jobs.monitor import MIN_FREE_BYTES, JobMonitor, has_space
 from longview.app.settings import Settings, job_settings
 from longview.app.text.sources import source_label
 from longview.core.processes import this_process
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 WAIT_POLL_S = 0.3
 """Interval at which a job looks whether it may begin, in seconds."""
-STOPPED = "It was stopped."
+STOPPED_JOB = "It was stopped."
 """Reason of a job whose process was interrupted."""
 
 
@@ -45,14 +45,14 @@ class _End:
     reason: str = ""
     error_code: str = ""
     is_stopped: bool = False
-    """Whether it did not come to its end; see `JobQueue.end`."""
+    """Whether the run was interrupted; see `JobQueue.end`."""
 
 
 class JobRunner:
     """Adds files to the queue of one library, and runs them. Safe for several threads."""
 
     def __init__(self, library: Library, media: MediaStore, indexer: Indexer, settings: Settings) -> None:
-        self._library, self._queue, self._media, self._indexer = library, library.jobs, media, indexer
+        self._library, self._queue, self._media, self._indexer = library, library.queue, media, indexer
         self._limits = settings.limits
         self._settings = job_settings(settings)
         self.stopped_status: JobStatus = "paused"
@@ -132,7 +132,7 @@ class JobRunner:
         try:
             entry = self._library.pending_video(content_hash[:ID_DIGITS])
         except UnknownVideo:
-            # Who has removed a video does not want it back because its file is still there.
+            # A removed video must not come back just because its file still exists.
             return any(video.content_hash == content_hash for video in self._library.removals.videos())
         is_found = entry.path == path or self._media.keeps_path(entry, path)
         return is_found and self._queue.has_done(content_hash, _options_fields(options), self._settings)
@@ -155,7 +155,7 @@ class JobRunner:
             if job.content_hash == content_hash and (job.is_unfinished or job.status == "failed"):
                 self._queue.cancel(job.job_id)
 
-    def pause_own(self, reason: str = STOPPED, *, with_unowned: bool = False) -> None:
+    def pause_own(self, reason: str = STOPPED_JOB, *, with_unowned: bool = False) -> None:
         """Pause the unfinished jobs of this process. `with_unowned`: see `JobQueue.pause_all`."""
         self._is_stopping = True
         self._queue.pause_all(owner=this_process(), reason=reason, with_unowned=with_unowned)
@@ -176,13 +176,13 @@ class JobRunner:
         if job.status == "done":
             # Another process has done it: all sources are up to date.
             return (yield from self._indexer.index(job.path, _options(job, keep_sessions), progress=progress))
-        follower = JobFollower(self._library, job, progress)
+        monitor = JobMonitor(self._library, job, progress)
         try:
-            with follower:
+            with monitor:
                 run = self._index(job, progress, keep_sessions=keep_sessions, waits=waits)
-                result = yield from follower.count(run)
+                result = yield from monitor.count(run)
         except BaseException as error:
-            failure = self._store_failure(job, error, follower)
+            failure = self._store_failure(job, error, monitor)
             if failure is error:
                 raise
             raise failure from None
@@ -205,15 +205,15 @@ class JobRunner:
             raise self._no_space()
         return self._indexer.index(job.path, _options(job, keep_sessions), begin=begin, progress=progress)
 
-    def _store_failure(self, job: QueuedJob, error: BaseException, follower: JobFollower) -> BaseException:
+    def _store_failure(self, job: QueuedJob, error: BaseException, monitor: JobMonitor) -> BaseException:
         """Store how a run ended that did not come to its end; return the error that says so."""
         if isinstance(error, _ContentIsBusy):
             self._end(job, _End("waiting", is_stopped=True))
             return JobStopped(f"{job.title}: another job is indexing the same content.")
-        if isinstance(error, Cancelled | GeneratorExit) and follower.is_disk_full:
+        if isinstance(error, Cancelled | GeneratorExit) and monitor.is_disk_full:
             error = self._no_space()
         if isinstance(error, EXPECTED_ERRORS):
-            # A job that only needs space goes on as soon as there is some.
+            # A job that only needs space resumes as soon as there is some.
             is_disk_full = error.code == NoSpace.code and not has_space(self._library.folder)
             status: JobStatus = "waiting" if is_disk_full else "failed"
             self._end(job, _End(status, str(error), error.code, is_stopped=is_disk_full))
@@ -222,10 +222,10 @@ class JobRunner:
             self._end(job, _End("failed", "An unexpected error occurred; the log has the traceback.", "unexpected"))
             return error
         # If it was asked to stop and no longer is, somebody has called it back.
-        status = "waiting" if follower.request else self.stopped_status
-        reason = STOPPED if self._is_stopping or status == "paused" else ""
+        status = "waiting" if monitor.request else self.stopped_status
+        reason = STOPPED_JOB if self._is_stopping or status == "paused" else ""
         stored_status = self._end(job, _End(status, reason, is_stopped=True))
-        if follower.request:
+        if monitor.request:
             return JobStopped(_stopped_text(job, stored_status or self._queue.job(job.job_id).status))
         return error
 
@@ -319,7 +319,7 @@ class JobRunner:
 def _stopped_text(job: QueuedJob, status: JobStatus) -> str:
     """Return what is said of a run that others have stopped."""
     if status in ("paused", "cancelled"):
-        return f"{job.title}: the job was {status}; `longview jobs retry {job.job_id}` goes on where it stopped."
+        return f"{job.title}: the job was {status}; `longview jobs retry {job.job_id}` resumes it where it stopped."
     return f"{job.title}: the job is {status} in another process."
 
 

@@ -1,4 +1,4 @@
-"""The state of a job as text for people: on the command line, and on the page."""
+"""The state of a job as text, for the command line and the page."""
 
 import re
 from collections.abc import Sequence
@@ -60,5 +60,5 @@ def detail_text(job: QueuedJob) -> str:
     reason = job.reason
     if job.status == "waiting" and job.attempts:
         # What is known of its last run, which may have been killed.
-        reason = f"the last run: {reason}" if reason else "a run was interrupted; the next one goes on there"
+        reason = f"the last run: {reason}" if reason else "a run was interrupted; the next one resumes there"
     return " · ".join(filter(None, (reason, tried, needs)))

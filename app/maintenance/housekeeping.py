@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from longview.app.files.cache_limit import CACHE_FOLDERS, limit_caches
-from longview.app.maintenance.restore import PARTIAL as PARTIAL_RESTORE
+from longview.app.maintenance.restore import STAGING_PREFIX
 from longview.app.serving.upload_cache import delete_left_uploads
-from longview.core.atomic import PARTIAL
+from longview.core.atomic import PARTIAL_PREFIX
 from longview.indexing.errors import LibraryError
 from longview.indexing.library_files import delete_inside
 from longview.indexing.sqlite.library import Library
@@ -66,7 +66,7 @@ def purge_jobs(library: Library) -> None:
     If the library cannot be written, or its folder cannot be read, the next call does it.
     """
     try:
-        library.jobs.delete_ended(older_than_s=ENDED_JOBS_KEPT_S)
+        library.queue.delete_ended(older_than_s=ENDED_JOBS_KEPT_S)
         unused = library.removals.unused_uploads(library.folder / UPLOADS, older_than_s=UNUSED_UPLOADS_KEPT_S)
     except (LibraryError, OSError) as error:
         log.info("Jobs that ended stay for now: %s", error)
@@ -90,11 +90,11 @@ def _partial_paths(folder: Path) -> Iterator[tuple[Path, float]]:
     """Yield temporary files and folders with the times of their last changes, in seconds since the epoch."""
     for parent in (folder, *(folder / name for name in (UPLOADS, *CACHE_FOLDERS))):
         for path, status in _items(parent):
-            if not path.name.startswith(PARTIAL):
+            if not path.name.startswith(PARTIAL_PREFIX):
                 continue
             if stat.S_ISREG(status.st_mode) and (parent != folder or DATABASE_AND_VECTORS.fullmatch(path.suffix)):
                 yield path, status.st_mtime
-            elif stat.S_ISDIR(status.st_mode) and parent == folder and path.name.startswith(PARTIAL_RESTORE):
+            elif stat.S_ISDIR(status.st_mode) and parent == folder and path.name.startswith(STAGING_PREFIX):
                 parents = (Path(name) for name, _, _ in os.walk(path))
                 yield path, max([status.st_mtime, *(item.st_mtime for inside in parents for _, item in _items(inside))])
 

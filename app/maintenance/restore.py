@@ -36,7 +36,7 @@ from longview.indexing.sqlite.repair.copies import (
 )
 from longview.indexing.sqlite.tracks.removals import RemovedVideo
 
-PARTIAL = ".partial-restore-"
+STAGING_PREFIX = ".partial-restore-"
 """Beginning of the name of the folder where a library is unpacked before it takes its place."""
 SPACE_FACTOR = 3
 """Space that the database needs while it is restored, in its sizes: the log of its changes may be as large as itself."""
@@ -79,7 +79,9 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
             stack.callback(_delete_if_empty, library_folder)
         if {path.name for path in library_folder.iterdir()} <= {LOCK}:
             make_private(library_folder, PRIVATE_FOLDER_MODE)
-        if not replace and any(path.name != LOCK and not path.name.startswith(PARTIAL) for path in library_folder.iterdir()):
+        if not replace and any(
+            path.name != LOCK and not path.name.startswith(STAGING_PREFIX) for path in library_folder.iterdir()
+        ):
             raise BadRequest(
                 f"{library_folder} is not empty. Name a new folder with --library, or add --replace, which keeps the present "
                 "database under another name."
@@ -87,7 +89,7 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
         require_unused(library_folder)
         sizes = [member.size_bytes for member in manifest.members.values()]
         require_space(library_folder, sum(sizes) + (SPACE_FACTOR - 1) * manifest.members[DATABASE].size_bytes)
-        staging = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=library_folder, prefix=PARTIAL)))
+        staging = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=library_folder, prefix=STAGING_PREFIX)))
         report = RestoreReport(library_folder, manifest)
         files = _unpack(archive, report, staging, progress.child(0.0, 0.7, "Reading the back-up"))
         prepare_replacement(library_folder, staging, progress.child(0.7, 1.0, "Putting the library in its place"))

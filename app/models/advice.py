@@ -60,7 +60,7 @@ def describe_recommendation(recommendation: Recommendation, installed: Collectio
     if speech is not None:
         parts.append(f"the speech model {speech.name} ({_gigabytes(speech.weight_bytes)})")
     lines = [f"Recommended: {_enumerate(parts)}."]
-    if recommendation.takes_turns:
+    if recommendation.swaps_weights:
         lines.append("The two checkpoints take turns on the GPU: one is in the memory of the host while the other works.")
     captions = f"The captions of one hour of video take about {_minutes(recommendation.captions_s)}"
     longer = " (longer than the video)" if recommendation.captions_s > HOUR_S else ""

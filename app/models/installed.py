@@ -71,7 +71,7 @@ def _add_checkpoint(setting: str, settings: Settings, checkpoints: dict[str, Che
     try:
         checkpoint = checkpoints.get(name) or find_checkpoint(name, device=settings.device)
     except (CheckpointNotFound, InvalidCheckpoint) as error:
-        # What can be pulled, or was a default, is no wrong option.
+        # A model that can be pulled, or was a default, is not a wrong option.
         is_repository = "/" in name and not name.startswith((".", "/", "~"))
         if not (is_repository or is_default(setting, name)):
             raise

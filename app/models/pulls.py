@@ -1,4 +1,4 @@
-"""Pulls and removals of models by the names that people use: checkpoints and speech models, several at once."""
+"""Pulls and removals of models by the names that users give: checkpoints and speech models, several at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -67,7 +67,7 @@ class Answer:
     found: bool | None = None
     """For quotes: whether they answer the question; None: they are only the closest passages, or a checkpoint answered."""
     confidence: float | None = None
-    """For quotes: how much speaks for an answer being among them, from 0 to 1; None where it is not estimated."""
+    """For quotes: the confidence that an answer is among them, from 0 to 1; None where it is not estimated."""
     words: WordsCoverage | None = None
     """For quotes: what was listened to and read."""
     thoughts: str = ""
@@ -273,7 +273,7 @@ class Answers:
         if kind.asks_for_words:
             # All mentions are in the words, and a checkpoint would name only some of them.
             return True
-        templates = self._runtime.prober.templates
+        templates = self._runtime.verifier.templates
         has_time = parsed.when or parsed.range or parsed.timestamp_s is not None
         is_answered = has_words(entry) or kind.is_topicless
         if templates and is_answered and not has_time and templates.match(parsed.in_seconds()) is None:
@@ -311,7 +311,7 @@ class Answers:
             likely_span = best[0].span if best else None
         return answer_question(
             pool,
-            self._runtime.prober,
+            self._runtime.verifier,
             video,
             question,
             self._runtime.checks.answers,

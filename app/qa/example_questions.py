@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from longview.app.qa.transcript_coverage import WORD_SOURCES
+from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES
 from longview.core.time_text import format_clock
 from longview.core.timeline import Segment
 from longview.indexing.search.quotes import QUESTION_WORDS
@@ -39,7 +39,7 @@ def examples_for(duration_s: float, segments: Mapping[str, Sequence[Segment]]) -
     """
     if captions := segments.get("captions"):
         return Examples(_caption_questions(duration_s), captions[0].text.rstrip("."))
-    for source in WORD_SOURCES:
+    for source in TRANSCRIPT_SOURCES:
         if words := segments.get(source):
             return _word_examples(source, words[:MAX_SEGMENTS], duration_s)
     return Examples()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from longview.app.errors import VideoGone
 from longview.app.files.media import MediaStore
 from longview.app.qa.retriever import Retriever
-from longview.app.qa.transcript_coverage import WORD_SOURCES, WordsCoverage, has_word_tracks, has_words, words_coverage
+from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, WordsCoverage, has_word_tracks, has_words, words_coverage
 from longview.app.runtime.context_retry import retry_with_smaller_plan
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import Progress
@@ -19,7 +19,7 @@ from longview.model.tasks.question import check_length
 if TYPE_CHECKING:
     from longview.model.tasks.localizer import Localization, Occurrence
 
-UNKNOWN_FOOTAGE = "The frames were not searched, because no checkpoint here knows such footage (--model)."
+UNKNOWN_FOOTAGE = "The frames were not searched, because no checkpoint here can search this kind of video (--model)."
 NO_FRAMES = "The file has no pictures."
 
 
@@ -86,7 +86,7 @@ class Locator:
             if not has_words(entry):
                 raise
             note = f"The frames were not searched. {error}"
-        mentions = find_mentions(self._library, query, video_id=entry.video_id, sources=WORD_SOURCES)
+        mentions = find_mentions(self._library, query, video_id=entry.video_id, sources=TRANSCRIPT_SOURCES)
         return Location(query, frames, mentions, words_coverage(entry), note)
 
     def _locate_in_frames(self, entry: VideoEntry, query: str, progress: Progress) -> "Localization":
@@ -96,14 +96,14 @@ class Locator:
         self._runtime.require_known_footage(entry)
         candidates = self._retriever.candidate_spans(entry, query)
         grounding_pool = self._runtime.grounding_pool
-        pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.localization
+        pool, verifier, options = self._runtime.pool, self._runtime.verifier, self._runtime.checks.localization
         with self._runtime.watching(entry.path, entry.content_hash) as file:
             video = self._media.probe(entry, progress)
             result = retry_with_smaller_plan(
                 self._runtime,
                 lambda: locate(
                     pool,
-                    prober,
+                    verifier,
                     video,
                     query,
                     options,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 VERIFIED_SOURCES = frozenset({"captions"})
-"""Sources whose moments are verified by looking at the video. What is said or written is not put to the checkpoint."""
+"""Sources whose moments are verified by looking at the video. Speech and text are not verified by the model."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SearchResults:
 
     @property
     def rejected(self) -> tuple[Moment, ...]:
-        """The moments whose video does not show what the caption says, and that no other source speaks for."""
+        """The moments whose video does not show what the caption says, and that no other source supports."""
         return tuple(moment for moment in self.moments if moment.verified is False)
 
     @property
@@ -110,16 +110,16 @@ class Retriever:
         return search(self._library, self._runtime.vectors, query, limit=limit, video_id=video_id, progress=progress)
 
     def _verify(self, moments: Sequence[Moment], verify: bool | None, progress: Progress) -> Iterator[Moment]:
-        """Yield moments with their verification. `verify`: see `Checks.search`; None also leaves it to the prober."""
-        from longview.model.tasks import verifier
+        """Yield moments with their verification. `verify`: see `Checks.search`; None also leaves it to the verifier."""
         from longview.model.tasks.costs import VERIFICATION_TOKENS
+        from longview.model.tasks.verifier import estimated_seconds, verify_claim
 
         try:
             verify = self._runtime.checks.search if verify is None else verify
             # Loading a large checkpoint takes longer than the verification that it is loaded for.
             if verify is None and not self._runtime.is_loaded:
                 return
-            pool, prober = self._runtime.pool, self._runtime.prober
+            pool, verifier = self._runtime.pool, self._runtime.verifier
         except ModelError as error:
             log.warning("The moments were not verified: %s", error)
             return
@@ -133,10 +133,10 @@ class Retriever:
                 if moment.video_id not in videos:
                     videos[moment.video_id] = self._media.probe(self._library.video(moment.video_id), step)
                 video, span = videos[moment.video_id], moment.span
-                seconds = verifier.estimated_seconds(pool, prober, video, span, reply_tokens=VERIFICATION_TOKENS, progress=step)
+                seconds = estimated_seconds(pool, verifier, video, span, reply_tokens=VERIFICATION_TOKENS, progress=step)
                 if verify or (seconds is not None and seconds <= self._runtime.settings.search_verify_s):
                     with self._runtime.watching(video.path, video.content_hash) as file:
-                        result = verifier.verify_claim(pool, prober, video, span, moment.text, progress=step)
+                        result = verify_claim(pool, verifier, video, span, moment.text, progress=step)
                         file.check(step)
                     is_verified = result
             except (ModelError, VideoError, VideoGone, UnknownVideo) as error:

@@ -9,7 +9,7 @@ from longview.core.time_text import format_clock, format_time
 from longview.core.timeline import Span, subtract_spans
 from longview.indexing.sqlite.library import VideoEntry
 
-WORD_SOURCES = ("speech", "subtitles", "screen_text")
+TRANSCRIPT_SOURCES = ("speech", "subtitles", "screen_text")
 """Sources of words: all but captions. The first ones tell most of what a video is about."""
 
 
@@ -24,7 +24,7 @@ class WordsCoverage:
     frames_read: int = 0
     """Number of frames in which text was looked for."""
     gaps: tuple[str, ...] = ()
-    """Clauses for people: which sources are missing or incomplete."""
+    """Clauses of a message: which sources are missing or incomplete."""
 
     @property
     def is_empty(self) -> bool:
@@ -77,7 +77,9 @@ def add_coverages(coverages: Iterable[WordsCoverage]) -> WordsCoverage:
 
 def has_word_tracks(entry: VideoEntry) -> bool:
     """Whether words of a video were looked for: it has a track of subtitles, speech or screen text that did not fail."""
-    return any(track.source in WORD_SOURCES and (track.segment_count or track.status == "complete") for track in entry.tracks)
+    return any(
+        track.source in TRANSCRIPT_SOURCES and (track.segment_count or track.status == "complete") for track in entry.tracks
+    )
 
 
 def has_sound(entry: VideoEntry) -> bool:
@@ -89,7 +91,7 @@ def has_sound(entry: VideoEntry) -> bool:
 
 def has_words(entry: VideoEntry) -> bool:
     """Whether words of a video are known."""
-    return any(track.source in WORD_SOURCES and track.segment_count for track in entry.tracks)
+    return any(track.source in TRANSCRIPT_SOURCES and track.segment_count for track in entry.tracks)
 
 
 def unfinished_clauses(entry: VideoEntry) -> list[str]:

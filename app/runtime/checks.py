@@ -1,4 +1,4 @@
-"""Selection of the checks: the one place where settings and the checkpoint's prober enable or disable them."""
+"""Selection of the checks: the one place where settings and the checkpoint's verifier enable or disable them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ from longview.app.settings import Settings
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 
 if TYPE_CHECKING:
-    from longview.model.tasks.prober import Prober
+    from longview.model.tasks.prober import Verifier
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Checks:
     """Whether search results are verified; None: those whose video is warm, or whose verification takes little time."""
 
 
-def decide_checks(settings: Settings, prober: "Prober") -> Checks:
-    """Return the checks that the settings enable. The default of a setting without a value depends on the prober."""
-    by_default = prober.needs_caption_checks
+def decide_checks(settings: Settings, verifier: "Verifier") -> Checks:
+    """Return the checks that the settings enable. The default of a setting without a value depends on the verifier."""
+    by_default = verifier.needs_caption_checks
     captions = CaptionOptions(
         verify=by_default if settings.index_verify is None else settings.index_verify,
         refine=by_default if settings.index_refine is None else settings.index_refine,

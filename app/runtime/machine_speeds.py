@@ -2,7 +2,7 @@
 
 Each is the ratio of a measured time to that on the machine of reference, two x86-64 cores with AVX-512, or the share of the runs
 in which something happened. Both are weighted towards the last runs. The file can be deleted at any time; whatever cannot be used
-of it counts as not learnt, and a file that cannot be written is no error.
+of it counts as not learnt, and a file that cannot be written is not an error.
 """
 
 import json

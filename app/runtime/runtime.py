@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from longview.model.engine.local import LocalEngine
     from longview.model.engine.remote.server import Server
     from longview.model.engine.sessions import SessionPool
-    from longview.model.engine.weight_swapping import DeviceTurns
+    from longview.model.engine.weight_swapping import DeviceScheduler
     from longview.model.screen_text.recognizer import TextRecognizer
     from longview.model.screen_text.weights import TextModel
     from longview.model.speech.recognizer import SpeechRecognizer
     from longview.model.speech.weights import SpeechModel
-    from longview.model.tasks.prober import Prober
+    from longview.model.tasks.prober import Verifier
     from longview.video.decoding.decoder import Decoder
     from longview.video.sampler import SamplingPlan
 
-TURNS_HOST_SHARE = 0.25
-"""Share of the host's free memory for the sessions of each of two checkpoints that take turns on a device."""
+SWAPPED_SESSION_SHARE = 0.25
+"""Share of the host's free memory for the sessions of each of two checkpoints whose weights are swapped on a device."""
 
 
 @contextmanager
@@ -207,12 +207,12 @@ class Runtime:
                 context_tokens=context_tokens,
                 takes_words=checkpoint.profile.takes_words,
             )
-        turns = self._turns
-        local_engine = self._load_engine(checkpoint, turns)
+        scheduler = self._scheduler
+        local_engine = self._load_engine(checkpoint, scheduler)
         memory_bytes, host_bytes = settings.session_memory_bytes, settings.session_host_bytes
-        if turns is not None:
-            # Without room on the host, each turn of the other checkpoint would end all sessions.
-            host_bytes = host_bytes or int(TURNS_HOST_SHARE * psutil.virtual_memory().available)
+        if scheduler is not None:
+            # Without room on the host, each swap of the weights would end all sessions.
+            host_bytes = host_bytes or int(SWAPPED_SESSION_SHARE * psutil.virtual_memory().available)
         elif memory_bytes is None and self._are_both_local:
             memory_bytes = self._shared_bytes(local_engine)
             context_tokens = min(context_tokens or local_engine.context_tokens, local_engine.session_tokens(memory_bytes))
@@ -235,18 +235,18 @@ class Runtime:
         return engine.kv_cache_bytes_beside(other.weight_bytes if is_first else 0) // 2
 
     @property
-    def takes_turns(self) -> bool:
+    def swaps_weights(self) -> bool:
         """Whether two local checkpoints have the device one after the other."""
-        return self._turns is not None
+        return self._scheduler is not None
 
     @functools.cached_property
-    def _turns(self) -> "DeviceTurns | None":
-        """The turns of the two local checkpoints on a device that cannot hold both; None: it can, or there is only one."""
+    def _scheduler(self) -> "DeviceScheduler | None":
+        """The scheduler of the two local checkpoints on a device that cannot hold both; None: it can, or there is only one."""
         grounding = self.grounding_checkpoint
         if grounding is None or not self._are_both_local:
             return None
         from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
-        from longview.model.engine.weight_swapping import DeviceTurns, can_take_turns, fit_together
+        from longview.model.engine.weight_swapping import DeviceScheduler, can_swap_weights, fit_together
 
         device_type = choose_device_type(self.settings.device)
         devices = devices_of(device_type)
@@ -256,7 +256,7 @@ class Runtime:
             [checkpoint.kv_bytes_per_token for checkpoint in checkpoints],
             sum(memory_bytes(device)[1] for device in devices),
         )
-        return DeviceTurns() if not fits and can_take_turns(device_type, len(devices)) else None
+        return DeviceScheduler() if not fits and can_swap_weights(device_type, len(devices)) else None
 
     @property
     def _are_both_local(self) -> bool:
@@ -288,7 +288,7 @@ class Runtime:
             raise BadRequest(f"--server needs the package {error.name}; install it with: pip install {error.name}") from error
         return RemoteEngine(server, thinking=self.settings.thinking, max_thinking_tokens=self.settings.thinking_tokens)
 
-    def _load_engine(self, checkpoint: "Checkpoint", turns: "DeviceTurns | None") -> "LocalEngine":
+    def _load_engine(self, checkpoint: "Checkpoint", scheduler: "DeviceScheduler | None") -> "LocalEngine":
         from longview.model.engine.local import LocalEngine
 
         def load() -> LocalEngine:
@@ -301,22 +301,22 @@ class Runtime:
                 cache=settings.cache,
                 thinking=settings.thinking,
                 max_thinking_tokens=settings.thinking_tokens,
-                turns=turns,
+                scheduler=scheduler,
             )
 
-        return load() if turns is None else turns.load(load)
+        return load() if scheduler is None else scheduler.load(load)
 
     @functools.cached_property
-    def prober(self) -> "Prober":
-        """The prober that suits the chosen checkpoint. It does not load the weights."""
-        from longview.model.probers import prober_for
+    def verifier(self) -> "Verifier":
+        """The verifier that suits the chosen checkpoint. It does not load the weights."""
+        from longview.model.probers import verifier_for
 
-        return prober_for(self.checkpoint)
+        return verifier_for(self.checkpoint)
 
     @functools.cached_property
     def checks(self) -> Checks:
         """The checks that are enabled for the chosen checkpoint."""
-        return decide_checks(self.settings, self.prober)
+        return decide_checks(self.settings, self.verifier)
 
     @functools.cached_property
     def speech_model(self) -> "SpeechModel":

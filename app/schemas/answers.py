@@ -109,7 +109,7 @@ class AskDocument(BaseModel):
     found: bool | None
     """For quotes: whether they answer the question. Null: they are only the closest passages, or a checkpoint answered."""
     confidence: float | None
-    """For quotes: how much speaks for an answer being among them, from 0 to 1."""
+    """For quotes: the confidence that an answer is among them, from 0 to 1."""
     words: WordsCoverageOut | None
     """For quotes: what was listened to and read."""
     provenance: ProvenanceOut | list[ProvenanceOut]
@@ -150,7 +150,7 @@ class ConversationDocument(BaseModel):
 
 
 class EvidenceOut(SpanOut):
-    """A segment that speaks for a search result."""
+    """A segment that supports a search result."""
 
     source: str
     text: str

@@ -79,7 +79,7 @@ class WordsCoverageOut(BaseModel):
 
 
 class ErrorOut(BaseModel):
-    """An expected error: a stable code for programs, and a sentence for people."""
+    """An expected error: a stable code for programs, and a sentence for users."""
 
     code: str
     message: str

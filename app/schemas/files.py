@@ -47,7 +47,7 @@ class DoctorDocument(BaseModel, extra="allow"):
 
     problems: list[str]
     remarks: list[str] = []
-    """What should be known and is no problem of the installation, such as damaged video files."""
+    """Notes that are not problems of the installation, such as damaged video files."""
 
 
 class FindingOut(BaseModel):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class SourceOut(BaseModel):
-    """What came of one source."""
+    """The outcome of one source."""
 
     source: str
     status: str
@@ -132,7 +132,7 @@ class TrackOut(BaseModel):
 
     source: str
     status: str
-    """`complete`, `incomplete` (interrupted: `index` goes on), `declined` or `failed`."""
+    """`complete`, `incomplete` (interrupted: `index` resumes), `declined` or `failed`."""
     segments: int
     languages: list[str]
     indexed: SpanOut

@@ -27,7 +27,7 @@ class JobOut(BaseModel):
     """The completed fraction, 0 to 1."""
     seconds_left: float | None
     reason: str
-    """Why it failed or is paused, or what came of it."""
+    """Why it failed or is paused, or its outcome."""
     error_code: str
     attempts: int
     priority: int

@@ -76,7 +76,7 @@ class RecommendationOut(BaseModel):
             device_bytes=list(machine.device_bytes),
             model=recommendation.model.name if recommendation.model else None,
             grounding_model=recommendation.grounding.name if recommendation.grounding else None,
-            takes_turns=recommendation.takes_turns,
+            takes_turns=recommendation.swaps_weights,
             speech_model=recommendation.speech.name if recommendation.speech else None,
             captions_seconds_per_hour=rounded(recommendation.captions_s),
             locate_seconds_per_hour=rounded(recommendation.locate_s),

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longview.app.files.file_names import write_errors
-from longview.app.jobs.runner import STOPPED
+from longview.app.jobs.runner import STOPPED_JOB
 from longview.app.service import IndexOptions, Longview
 from longview.app.serving.preparations import Preparation
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.core.atomic import atomic_write
 from longview.core.progress import Progress
 from longview.indexing.records.job import CRASHED
@@ -59,15 +59,15 @@ def _copy_slides(path: Path, progress: Progress) -> None:  # noqa: ARG001
         shutil.copyfile(PACKAGED / path.name, temporary_path)
 
 
-SHAPES = Sample(
+SHAPES_SAMPLE = Sample(
     "sample-shapes.mp4", "Sample: coloured shapes", "Rendering a sample video of five minutes", _render_shapes, ("captions",)
 )
-SLIDES = Sample("narrated-slides.mp4", "Sample: how a lighthouse works", "Copying the narrated sample", _copy_slides)
-SAMPLES = (SLIDES, SHAPES)
+SLIDES_SAMPLE = Sample("narrated-slides.mp4", "Sample: how a lighthouse works", "Copying the narrated sample", _copy_slides)
+SAMPLES = (SLIDES_SAMPLE, SHAPES_SAMPLE)
 """The samples in the order in which they are added: first the one whose file only has to be copied."""
 
 
-def add_samples(app: Longview, jobs: Jobs, samples: Sequence[Sample] = SAMPLES) -> None:
+def add_samples(app: Longview, workers: Workers, samples: Sequence[Sample] = SAMPLES) -> None:
     """Make the samples of an empty library, and add them to the queue of its server.
 
     Pages show what is made. If the first start was interrupted, the next one adds what is missing. A library with other videos
@@ -77,12 +77,12 @@ def add_samples(app: Longview, jobs: Jobs, samples: Sequence[Sample] = SAMPLES) 
     pending = _pending_samples(app, folder, samples)
     for number, sample in enumerate(pending):
         preparation = Preparation(sample.title, f"Preparing “{sample.title}”")
-        jobs.show_preparation(preparation)
+        workers.show_preparation(preparation)
         with preparation.running():
             path = folder / sample.name
             if not path.exists():
                 sample.make(path, preparation.progress.child(0.0, 1.0, sample.stage))
-            jobs.add(path, IndexOptions(title=sample.title, sources=sample.sources), title=sample.title)
+            workers.add(path, IndexOptions(title=sample.title, sources=sample.sources), title=sample.title)
             _write_pending(folder, pending[number + 1 :])
         if preparation.status == "failed":
             log.warning("%s: %s", sample.title, preparation.reason)
@@ -94,17 +94,20 @@ def newest_video(videos: Sequence[VideoEntry]) -> VideoEntry | None:
 
     The words of the narrated sample are found by a first search. `videos`: those of the library, the newest one last.
     """
-    others = [video for video in videos if (video.path.parent.name, video.path.name) != (FOLDER, SHAPES.name)]
+    others = [video for video in videos if (video.path.parent.name, video.path.name) != (FOLDER, SHAPES_SAMPLE.name)]
     return next(reversed(others or videos), None)
 
 
 def resume_samples(app: Longview) -> None:
     """Let the jobs of samples wait for their turn again that were interrupted with their server, and not by their buttons."""
     folder = app.library.folder / FOLDER
-    for job in app.library.jobs.jobs(ended_limit=0):
-        is_interrupted = (job.status, job.reason) == ("paused", STOPPED) or (job.status, job.error_code) == ("failed", CRASHED)
+    for job in app.library.queue.jobs(ended_limit=0):
+        is_interrupted = (job.status, job.reason) == ("paused", STOPPED_JOB) or (job.status, job.error_code) == (
+            "failed",
+            CRASHED,
+        )
         if job.path.parent == folder and is_interrupted:
-            app.library.jobs.retry(job.job_id)
+            app.library.queue.retry(job.job_id)
 
 
 def _pending_samples(app: Longview, folder: Path, samples: Sequence[Sample]) -> Sequence[Sample]:

@@ -59,7 +59,7 @@ class UploadCache:
         return upload
 
     def require_space(self, upload: Path, *, written_bytes: int, new_bytes: int) -> None:
-        """Check that a running upload may go on. `written_bytes`: what has arrived of it, `new_bytes`: what has arrived now.
+        """Check that a running upload may continue. `written_bytes`: what has arrived of it, `new_bytes`: what has arrived now.
 
         Raises:
             TooLarge: it is larger than allowed. NoSpace: the disk is full.

@@ -35,19 +35,19 @@ CAPTION_AGAIN = IndexOptions(sources=("captions",))
 
 @dataclass(frozen=True)
 class FolderAddition:
-    """What came of adding the files of a folder to the queue."""
+    """The outcome of adding the files of a folder to the queue."""
 
     jobs: list[QueuedJob] = field(default_factory=list)
     refused: list[tuple[Path, Exception]] = field(default_factory=list)
     """Files that were not added, each with the reason."""
 
 
-class Jobs:
-    """The workers of one server, and the jobs of its library, of whatever process. Safe for several threads."""
+class Workers:
+    """The workers of one server, and all jobs of its library, from any process. Safe for several threads."""
 
     def __init__(self, app: Longview, *, starts: bool = True) -> None:
         """`starts`: whether the workers take jobs at once; otherwise from `start` on."""
-        self._app, self._runner, self._queue = app, app.jobs, app.library.jobs
+        self._app, self._runner, self._queue = app, app.runner, app.library.queue
         self.browser_copies = BrowserCopies(app.media)
         self._preparations: list[Preparation] = []
         self.uploads = UploadCache(app.library.folder, max_upload_bytes=app.settings.max_upload_bytes)
@@ -67,7 +67,7 @@ class Jobs:
             threading.Thread(target=self._work, name=f"longview-worker-{number}", daemon=True)
             for number in range(app.settings.workers)
         ]
-        # What has ended before is no news for a page.
+        # Do not notify pages of jobs that ended before startup.
         self.jobs()
         if starts:
             self.start()
@@ -85,7 +85,7 @@ class Jobs:
         `accepts_long`: see `longview.app.ingest.indexer.IndexOptions`.
 
         Raises:
-            As `JobRunner.add`. NoSpace: the disk has no space for an upload. VideoError: an upload is no video.
+            As `JobRunner.add`. NoSpace: the disk has no space for an upload. VideoError: an upload is not a video.
         """
         if upload_name is None:
             return self._added(self._runner.add(path, IndexOptions(accepts_long=accepts_long)))
@@ -250,7 +250,7 @@ class Jobs:
     def stop(self, *, pauses: bool = False) -> None:
         """Tell the running jobs to end at their next chunk of frames or token, and begin no other. It does not wait.
 
-        `pauses`: whether what is unfinished waits until somebody resumes it; otherwise the next server goes on with it.
+        `pauses`: whether what is unfinished waits until somebody resumes it; otherwise the next server resumes it.
         """
         if not self.is_closed:
             self._pauses = pauses

@@ -11,7 +11,7 @@ def count_text(number: int, noun: str) -> str:
 
 
 def size_text(size_bytes: int) -> str:
-    """Return a size for people, in binary units: `23.5 GiB`."""
+    """Return a size for display, in binary units: `23.5 GiB`."""
     size, unit = float(size_bytes), "bytes"
     for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
         if size < UNIT_STEP or unit == "TiB":

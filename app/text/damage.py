@@ -27,7 +27,7 @@ class Damage:
 
     @property
     def text(self) -> str:
-        """What was lost, as a clause for people."""
+        """What was lost, as a clause of a message."""
         parts = []
         if self.pictures:
             lost = f"{self.lost_frames:,} of {self.frames:,} frames"

@@ -1,4 +1,4 @@
-"""Times of day as people read them, in the time zone of this machine."""
+"""Times of day for display, in the time zone of this machine."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ _NEAR_DAYS = {-1: "yesterday", 0: "today", 1: "tomorrow"}
 
 
 def moment_text(time: str, *, now: datetime | None = None) -> str:
-    """Return a time in ISO 8601 for people: `tomorrow 13:05`, or `Wed 2 Dec, 13:05`; the text itself if it is no such time.
+    """Return a time in ISO 8601 for display: `tomorrow 13:05`, or `Wed 2 Dec, 13:05`; the text itself if it is not such a time.
 
     `now`: the present time, with its time zone; by default that of the clock.
     """

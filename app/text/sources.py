@@ -23,5 +23,5 @@ SOURCE_TEXTS = {
 
 
 def source_label(source: str) -> str:
-    """Return the name of a source as people read it."""
+    """Return the display name of a source."""
     return source.replace("_", " ")

@@ -46,7 +46,7 @@ def next_steps(entry: VideoEntry, *, is_missing: bool, is_unfinished: bool) -> t
     if is_missing:
         steps.append("`longview relink FOLDER` finds the file again if it was moved.")
     if not is_unfinished and any(track.status in ("incomplete", "failed") for track in entry.tracks) and not is_missing:
-        steps.append(f"`longview index {shlex.quote(str(entry.path))}` goes on where it stopped.")
+        steps.append(f"`longview index {shlex.quote(str(entry.path))}` resumes where it stopped.")
     if any((track := entry.track(source)) and track.segment_count for source in SPOKEN_SOURCES):
         steps.append(f"`longview transcript {entry.video_id}` prints what is said.")
     if entry.has_segments:

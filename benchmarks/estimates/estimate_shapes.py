@@ -16,14 +16,14 @@ from dataclasses import asdict, dataclass, replace
 import torch
 
 from benchmarks.check_report import line
-from benchmarks.shapes import SHAPES, shape_config, shape_model
+from benchmarks.shapes import MODEL_SHAPES, shape_config, shape_model
 from longview.model.catalog import read_catalog
 from longview.model.engine.costs.estimates import SNAPSHOTS, Estimates
 from longview.model.engine.costs.model_shape import ModelShape
 
 SESSION_TOKENS = (16_384, 65_536, 262_144)
 CARDS_GB = (24, 48, 80)
-USABLE_SHARE = 0.97
+USABLE_CARD_SHARE = 0.97
 """Share of a card's nominal memory, in GiB, that PyTorch can allocate. The driver and the context of CUDA take the rest (an H100
 with 80 GB has about 78 GiB)."""
 MIN_CONTEXT_TOKENS = 4096
@@ -55,7 +55,7 @@ def estimate_memory(name: str) -> MemoryEstimate:
 
     def context_tokens(card_gb: int) -> int:
         # As `LocalEngine` chooses its context from the free memory.
-        room_bytes = max(0.0, card_gb * USABLE_SHARE * 2**30 - fixed_bytes)
+        room_bytes = max(0.0, card_gb * USABLE_CARD_SHARE * 2**30 - fixed_bytes)
         tokens = estimates.shape.context_tokens(room_bytes)
         return min(tokens, max_tokens) if tokens >= MIN_CONTEXT_TOKENS else 0
 
@@ -107,7 +107,7 @@ def table() -> list[str]:
         f"context on {CARDS_GB[0]} GB", *(f"{size} GB" for size in CARDS_GB[1:]),
     ]  # fmt: skip
     rows = [line(heads), "|---" * len(heads) + "|"]
-    for name in SHAPES:
+    for name in MODEL_SHAPES:
         if name == "tiny":
             continue
         estimate = estimate_memory(name)

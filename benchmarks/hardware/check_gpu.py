@@ -21,7 +21,7 @@ import torch
 from benchmarks.check_report import NOT_RUN, CheckReport, Row, Section, check_row
 from benchmarks.check_steps import Step, run_steps
 from benchmarks.hardware import machine_facts, random_checks, time_rows
-from benchmarks.shapes import SHAPES
+from benchmarks.shapes import MODEL_SHAPES
 from tests.support.random_checkpoints import LAYOUTS
 
 FACTS = Section("Machine", ("fact", "value"))
@@ -100,13 +100,13 @@ def run_report(path: Path, title: str, sections: Sequence[Section], all_steps: I
 def main(arguments: list[str] | None = None) -> None:
     """Run the check; exit with 1 if a row failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", default="Qwen3-VL-2B", help=f"shapes to measure, separated by commas: {', '.join(SHAPES)}")
+    parser.add_argument("--shapes", default="Qwen3-VL-2B", help=f"shapes to measure, with commas: {', '.join(MODEL_SHAPES)}")
     parser.add_argument("--device", choices=["cuda", "cpu"])
     parser.add_argument("--output", type=Path, default=Path("check-gpu.md"))
     options = parser.parse_args(arguments)
     shapes = options.shapes.split(",")
-    if unknown := [name for name in shapes if name not in SHAPES]:
-        parser.error(f"there is no shape {unknown[0]}; use one of {', '.join(SHAPES)}")
+    if unknown := [name for name in shapes if name not in MODEL_SHAPES]:
+        parser.error(f"there is no shape {unknown[0]}; use one of {', '.join(MODEL_SHAPES)}")
     device = choose_device(options.device)
     run_report(options.output, f"Longview on {device}", SECTIONS, steps(shapes, device))
 

@@ -48,7 +48,7 @@ from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.replies import TimedCaption
@@ -150,7 +150,7 @@ def engine_rows(target: Target) -> Iterator[Row]:
             yield from check_rows([("CUDA graph", lambda: check_graph_steps(engine, short))])
             yield from check_rows([("two sessions record at once", lambda: check_two_recordings(engine, short))])
         if engine.uses_cuda_graph:
-            # On a CPU the limit would also hit what is no session; of several cards, the ballast would fill only one.
+            # On a CPU the limit would also hit what is not a session; of several cards, the ballast would fill only one.
             yield from check_rows([("memory shortage", lambda: check_memory_shortage(engine, Path(folder)))])
 
 
@@ -185,7 +185,7 @@ def answer_rows(target: Target) -> Iterator[Row]:
         pool = SessionPool(engine, decoder, memory_bytes=8 << 30)
         video = rendered_video(Path(folder), decoder)
         for question, known_answer in QUESTIONS:
-            answer = run_to_end(answer_question(pool, prober_for(engine.checkpoint), video, question, ANSWER_CHECKS))
+            answer = run_to_end(answer_question(pool, verifier_for(engine.checkpoint), video, question, ANSWER_CHECKS))
             yield Row((question, known_answer, answer.text, f"{answer.first_token_s:.2f}", f"{answer.total_s:.2f}"))
         plan = pool.planner.plan(video, "caption")
         session = pool.session(video, plan, plan.windows[0])

@@ -53,7 +53,7 @@ class Finding:
 
 
 def check_rows(checks: Iterable[tuple[str, Callable[[], Finding]]]) -> Iterator[Row]:
-    """Run checks in this process. The failure of one is a row, and the others go on."""
+    """Run checks in this process. The failure of one is a row, and the others still run."""
     for name, check in checks:
         try:
             finding = check()

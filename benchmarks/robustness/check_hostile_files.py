@@ -137,7 +137,7 @@ def _watch(library: Library, path: Path, url: str) -> tuple[str, float, float]:
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             return f"no answer ({error})", 60.0, time.monotonic() - start_s
         slowest_s = max(slowest_s, time.monotonic() - request_s)
-        job = next((job for job in library.jobs.jobs() if job.path == path), None)
+        job = next((job for job in library.queue.jobs() if job.path == path), None)
         if job is not None and not job.is_unfinished:
             return job.status, slowest_s, time.monotonic() - start_s
         outcome = outcome if job is None else "not ended"

@@ -163,7 +163,7 @@ def content(library: Path) -> dict[str, list[Any]]:
         db.row_factory = sqlite3.Row
         return {
             table: sorted(
-                json.dumps({name: row[name] for name in row.keys() if name not in VOLATILE})  # noqa: SIM118 (a row is no dict)
+                json.dumps({name: row[name] for name in row.keys() if name not in VOLATILE})  # noqa: SIM118 (a row is not a dict)
                 for row in db.execute(f"SELECT * FROM {table}")
             )
             for table in TABLES

@@ -2,7 +2,7 @@
 
     python -m benchmarks.robustness.check_sharing [--minutes N] [--searchers N] [--indexers N]
 
-Each process is its own, as eight people and two scripts would be. A search is wrong if it does not find the line that the library
+Each process is its own, as with eight users and two scripts. A search is wrong if it does not find the line that the library
 has had from the start, or returns a text that its video never had. The floor is one searcher that has the machine to itself, in
 the same run. The last lines are in docs/reliability.md.
 """

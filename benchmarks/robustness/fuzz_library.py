@@ -217,7 +217,7 @@ MUTATIONS = (_values, _values, _statements, _schema, _bytes, _page_heads, _pages
 
 
 def use_database(folder: Path) -> str:
-    """Examine, read, repair and use a library; return what came of it."""
+    """Examine, read, repair and use a library; return the outcome."""
     path = folder / DATABASE
     log_problem(folder)
     problems = database_problems(folder)
@@ -251,7 +251,7 @@ def _read_all(folder: Path) -> None:
         library.caption_windows.rows(entry.video_id)
     for video in library.removals.videos(with_expired=True):
         _ = video.undo_until
-    library.jobs.jobs()
+    library.queue.jobs()
 
 
 def _remove_all(folder: Path) -> None:
@@ -307,7 +307,7 @@ def _entry(content: bytes) -> dict[str, Any]:
 
 
 def use_backup(path: Path, folder: Path) -> str:
-    """Restore a back-up, and use what it made; return what came of it."""
+    """Restore a back-up, and use what it made; return the outcome."""
     try:
         restore(path, folder, replace=False)
     except EXPECTED_ERRORS:

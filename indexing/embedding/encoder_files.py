@@ -103,7 +103,7 @@ class _Block:
 class Tokenizer(UsePureTokenizer):
     """The package's tokenizer, which makes its table of beginnings after many characters only.
 
-    The table ends the search for a piece early. Without it, the search goes on to the longest piece, and finds the same ones.
+    The table ends the search for a piece early. Without it, the search continues to the longest piece, and finds the same ones.
     """
 
     def __init__(self, model: bytes) -> None:

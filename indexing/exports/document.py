@@ -24,7 +24,7 @@ def to_json(entry: VideoEntry, segments: Sequence[Segment], *, words: bool) -> s
 
 
 def segment_row(segment: Segment) -> dict[str, Any]:
-    """Return a segment as JSON and CSV have it: seconds for programs, clock times for people."""
+    """Return a segment as JSON and CSV have it: seconds for programs, clock times for readers."""
     return {
         **_seconds(segment.span),
         "start": format_time(segment.span.start_s),

@@ -47,7 +47,7 @@ class QueuedJob:
     partial_results: int
     """Number of partial results so far, such as windows of captions."""
     reason: str
-    """A sentence for people: why it failed or waits, or what came of it."""
+    """A sentence for users: why it failed or waits, or its outcome."""
     error_code: str
     attempts: int
     """Number of times that it was begun."""

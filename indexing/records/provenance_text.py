@@ -6,7 +6,7 @@ from typing import Any
 from longview.indexing.records.track import Track
 
 REVISION_DIGITS = 8
-"""Number of digits of a revision that people see."""
+"""Number of digits of a revision that are shown."""
 MAX_NAMES = 4
 """Maximum number of subtitle files that are named."""
 
@@ -52,7 +52,7 @@ def _plan_text(plan: dict[str, Any]) -> str:
 
 
 def day(time: str) -> str:
-    """Return the day of a time in ISO 8601: `26 Nov 2026`; the text itself if it is no such time."""
+    """Return the day of a time in ISO 8601: `26 Nov 2026`; the text itself if it is not such a time."""
     try:
         moment = datetime.fromisoformat(time)
     except ValueError:

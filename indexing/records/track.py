@@ -12,7 +12,7 @@ ID_DIGITS = 12
 VIDEO_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 """Form of a whole video id."""
 TrackStatus = Literal["complete", "incomplete", "declined", "failed"]
-"""`complete`; `incomplete`: interrupted or running, the next run goes on; `declined`: the source does not apply to this video;
+"""`complete`; `incomplete`: interrupted or running, the next run resumes; `declined`: the source does not apply to this video;
 `failed`: it failed, and the note says why."""
 
 
@@ -65,7 +65,7 @@ class Track:
     uncovered: tuple[Span, ...] = ()
     """Spans that could not be decoded or understood."""
     note: str = ""
-    """A sentence for people: why a track is empty, or what was left out."""
+    """A sentence for users: why a track is empty, or what was left out."""
     seconds_spent: float = 0.0
     frames_read: int = 0
     """Number of frames in which text was looked for, with those that were skipped because nothing had changed."""
@@ -76,7 +76,7 @@ class Track:
     languages: tuple[str, ...] = field(default=())
     """Languages of the segments, as far as they are known, most frequent first."""
     state: dict[str, Any] = field(default_factory=dict)
-    """What the next run of an unfinished source needs to go on, in terms of the source."""
+    """What the next run of an unfinished source needs to resume, in terms of the source."""
 
     @property
     def is_complete(self) -> bool:

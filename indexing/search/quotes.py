@@ -1,4 +1,4 @@
-"""Quotes: the sentences of one video that may answer a question, and how much speaks for an answer being among them.
+"""Quotes: the sentences of one video that may answer a question, and the confidence that an answer is among them.
 
 Passages are ranked by the score of the search plus `COVERAGE_WEIGHT` times their coverage of the question's words. A word counts
 by its rarity in the video, and by the cosine of the most similar word of the passage, so that a paraphrase and another language
@@ -83,7 +83,7 @@ class QuoteMatches:
     quotes: tuple[Quote, ...]
     """Best first."""
     confidence: float
-    """How much speaks for an answer being among the quotes, from 0 to 1."""
+    """The confidence that an answer is among the quotes, from 0 to 1."""
 
 
 def find_quotes(
@@ -257,7 +257,7 @@ def _best_quote(
     scores = [float(cosine) + COVERAGE_WEIGHT * words.coverage(text) for cosine, text in zip(cosines, texts, strict=True)]
     run = runs[max(range(len(runs)), key=lambda index: scores[index])]
     if len(run) > 1 and _ends_with_question(run[-1].text) and words.coverage(_text(run[:-1])) >= words.coverage(_text(run)):
-        # The next question of a talk is no part of an answer.
+        # The next question of a talk is not part of an answer.
         run = run[:-1]
     return _quote(_in_context(run, around))
 
@@ -265,7 +265,7 @@ def _best_quote(
 def screen_quote(lines: Sequence[Sentence]) -> Quote:
     """Return lines that appear together as one quote, from top to bottom as far as they are stored in that order."""
     shortest_s = min(line.span.duration_s for line in lines)
-    # A line that stays for the whole video, such as the name of a channel, is no part of the slide that it begins with.
+    # A line that stays for the whole video, such as the name of a channel, is not part of the slide that it begins with.
     lines = [line for line in lines if line.span.duration_s <= max(MIN_STANDING_S, MAX_LENGTH_RATIO * shortest_s)]
     span = Span(min(line.span.start_s for line in lines), max(line.span.end_s for line in lines))
     return Quote(span, " / ".join(line.text for line in lines), lines[0].source, lines[0].language)

@@ -1,4 +1,4 @@
-"""Search the tracks of videos by words and vectors; return moments, best first, with the segments that speak for them.
+"""Search the tracks of videos by words and vectors; return moments, best first, with the segments that support them.
 
 A passage's score is the cosine of the embeddings plus half of its BM25 score, which is divided by the best score that the query's
 terms can have. On 24 questions about three transcripts in one library, the right passage came among the first three for 0.79 of
@@ -32,15 +32,15 @@ PHRASE_BONUS = 0.5
 """Added to the score of a passage that has the whole query as a phrase, so that a quotation comes before what is similar to it. A
 single occurrence of all terms has a BM25 score of about half of the best possible one."""
 MAX_GROUP_GAP_S = 1.0
-"""Maximum time between segments of different sources that speak for one moment, in seconds."""
+"""Maximum time between segments of different sources that support one moment, in seconds."""
 MAX_GROUP_SPAN_S = 60.0
-"""Length of the first part of a segment in which other sources speak for the same moment, in seconds. A line such as the name of
+"""Length of the first part of a segment in which other sources support the same moment, in seconds. A line such as the name of
 a channel may stay on screen for hours."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A segment that speaks for a moment."""
+    """A segment that supports a moment."""
 
     segment: Segment
     span: Span
@@ -60,7 +60,7 @@ class Moment:
     score: float
     """Score from 0 to 1 of the best passage."""
     verified: bool | None = None
-    """Whether the video confirms the caption; None: it was not verified, could not be, or no caption speaks for the moment."""
+    """Whether the video confirms the caption; None: it was not verified, could not be, or no caption supports the moment."""
 
     @property
     def span(self) -> Span:
@@ -279,7 +279,7 @@ def _word_at(segment: Segment, position: int) -> Word | None:
 
 
 def _belongs_to(moment: Moment, passage: Passage, evidence: Evidence) -> bool:
-    """Whether evidence of another source speaks for a moment at the same time."""
+    """Whether evidence of another source supports a moment at the same time."""
     return (
         moment.video_id == passage.video_id
         and passage.source not in moment.sources

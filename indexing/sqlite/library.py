@@ -115,7 +115,7 @@ class Library:
         self._database = Database(folder)
         self.tracks = Tracks(self._database)
         self.versions = Versions(self._database)
-        self.jobs = JobQueue(self._database)
+        self.queue = JobQueue(self._database)
         self.caption_windows = CaptionWindows(self._database)
         self.removals = Removals(self._database)
         self.cleared_conversations = ClearedConversations(self._database)

@@ -44,7 +44,7 @@ class Generation(Protocol):
     text: str
     """Text generated so far, without thoughts. If only the end of the thoughts is marked in a reply, it begins anew there."""
     thoughts: str
-    """What the model thought before its reply. It is no part of captions, of spans or of what is stored."""
+    """What the model thought before its reply. It is not part of captions, of spans or of what is stored."""
     is_complete: bool
     """Whether the model ended the reply itself, before the token limit."""
     is_repetitive: bool

@@ -42,7 +42,7 @@ from longview.model.engine.generation.local_generation import LocalGeneration
 from longview.model.engine.generation.sampling import Sampler, sampling_config_of
 from longview.model.engine.generation.thoughts import thought_end_of, thought_tags_of
 from longview.model.engine.loading import MIN_LARGE_BYTES, load_model
-from longview.model.engine.weight_swapping import DeviceTurns, MovableWeights
+from longview.model.engine.weight_swapping import DeviceScheduler, MovableWeights
 from longview.model.errors import InvalidQuestion
 from longview.video.decoding.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
@@ -71,7 +71,7 @@ class LocalEngine:
         cache: Path | None = None,
         thinking: bool = False,
         max_thinking_tokens: int = MAX_THINKING_TOKENS,
-        turns: DeviceTurns | None = None,
+        scheduler: DeviceScheduler | None = None,
     ) -> None:
         """Load weights and processor.
 
@@ -79,14 +79,14 @@ class LocalEngine:
         small checkpoints, else one per core. `precision`: see `longview.model.engine.loading.load_model`. `cache`: a folder of
         this machine that keeps what is measured (number format, speed); without it each process measures. `thinking`: sessions
         have room for the thoughts of questions that ask for them. `max_thinking_tokens`: token limit of the thoughts before one
-        reply. `turns`: those of the engines that share the device one after the other; None: the weights stay there.
+        reply. `scheduler`: that of the engines whose weights are swapped on the device; None: the weights stay there.
 
         Raises:
             InvalidCheckpoint: the folder cannot be loaded by transformers. DeviceNotFound: there is no such device.
             OutOfMemory: the weights do not fit.
         """
         self.checkpoint = checkpoint
-        self._turns = turns
+        self._scheduler = scheduler
         self._open_sessions: WeakSet[LocalSession] = WeakSet()
         self.before_leaving: Callable[[], None] = lambda: None
         """Called before the weights leave the device, for the pool that decides which sessions the host keeps."""
@@ -114,7 +114,7 @@ class LocalEngine:
         self._chunk_lock = threading.Lock()
         """Memory is reserved for the activations of one chunk, also if several windows are opened at once."""
         self.replies = RunningReplies()
-        self._speed_meter = SpeedMeter(checkpoint.name, self._measure_speed, self.replies, self._chunk_lock, self.turn)
+        self._speed_meter = SpeedMeter(checkpoint.name, self._measure_speed, self.replies, self._chunk_lock, self.hold_device)
         self._ood_detector = load_ood_detector(checkpoint, self.model.device)
         self._grammars = Grammars(self.processor.tokenizer, int(text.vocab_size))
         tokenizer = self.processor.tokenizer
@@ -137,12 +137,12 @@ class LocalEngine:
         self._cache_room_bytes = room
         self.kv_cache_bytes = self.kv_cache_bytes_beside(0)
 
-    def turn(self, progress: Progress = NO_PROGRESS) -> AbstractContextManager[None]:
+    def hold_device(self, progress: Progress = NO_PROGRESS) -> AbstractContextManager[None]:
         """Hold the device while this engine uses it; see `longview.model.engine.weight_swapping`."""
-        return nullcontext() if self._turns is None else self._turns.turn(self, progress)
+        return nullcontext() if self._scheduler is None else self._scheduler.hold(self, progress)
 
     def leave_device(self) -> None:
-        """See `longview.model.engine.weight_swapping.Movable`. No session is in use, because no turn is held."""
+        """See `longview.model.engine.weight_swapping.Movable`. No session is in use, because no thread holds the device."""
         self.before_leaving()
         # Those that the pool has evicted may still be in the hands of a caller.
         for session in list(self._open_sessions):
@@ -173,9 +173,9 @@ class LocalEngine:
         progress: Progress = NO_PROGRESS,
     ) -> "LocalSession":
         """See `longview.model.engine.base.Engine`."""
-        with self.turn(progress):
+        with self.hold_device(progress):
             session = self._open_session(frames, window, capacity_tokens, clock_offset_s, video_duration_s, progress)
-            # Within the turn: the next owner of the device finds all sessions.
+            # While the device is held: the next owner of the device finds all sessions.
             self._open_sessions.add(session)
         return session
 
@@ -251,7 +251,7 @@ class LocalEngine:
         thinking_tokens = self.max_thinking_tokens if self.chat_template.always_thinks else 0
         needed_tokens = self.question_ids(prompt).shape[1] + max_new_tokens + thinking_tokens + TIMESTAMP_SLACK_TOKENS
         cache = PreallocatedCache(self.layer_types, min(needed_tokens, self.context_tokens))
-        with self.turn(progress), inference(f"{needed_tokens} tokens"):
+        with self.hold_device(progress), inference(f"{needed_tokens} tokens"):
             prefill = Prefill(self.model, self.processor, cache, clock_offset_s=0.0)
             prefill.append_text(self.chat_template.before_text)
             no_window = Span(0.0, 0.0)
@@ -442,8 +442,8 @@ class LocalSession:
     def _prepared(self, context: str, progress: Progress) -> Iterator[SessionCache]:
         """Hold the session and put a context after its video. In the end, crop the cache back to both."""
         engine = self.engine
-        # The turn comes first: the cache of a session that waits for it can leave the device.
-        with engine.turn(progress), progress.holding(self._lock), engine.replies.running_reply(progress):
+        # Hold the device first: the cache of a session that waits for it can leave the device.
+        with engine.hold_device(progress), progress.holding(self._lock), engine.replies.running_reply(progress):
             self.cache.restore()
             try:
                 self.cache.use_context(engine.context_ids(context), progress)

@@ -151,7 +151,7 @@ class SessionPool:
             is_busy = any(session.is_busy for session in used)
             if not is_busy or time.monotonic() > deadline_s:
                 return not used
-            # A name for them here would keep their memory.
+            # Drop the reference: it would keep the memory of the sessions alive.
             del used
             progress.raise_if_cancelled()
             time.sleep(CANCEL_POLL_S)

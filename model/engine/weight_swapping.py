@@ -1,4 +1,4 @@
-"""Turns of engines whose weights do not fit on one device together: those of one are there, the others' are on the host."""
+"""Weight swapping: several engines on one device that cannot hold the weights of all; the others' weights are on the host."""
 
 import logging
 import threading
@@ -17,26 +17,26 @@ from longview.model.errors import DeviceBusy, OutOfMemory
 log = logging.getLogger(__name__)
 
 MAX_WAIT_S = 600.0
-"""Maximum time that an engine waits for its turn, in seconds. Another may prefill a long video."""
-TURN_STAGE = "Waiting for the other checkpoint"
-"""The stage of an operation that waits for its turn."""
+"""Maximum time that an engine waits for the device, in seconds. Another may prefill a long video."""
+DEVICE_WAIT_STAGE = "Waiting for the other checkpoint"
+"""The stage of an operation that waits for the device."""
 SHARED_TOKENS = 32_768
 """Context of each of two checkpoints that must fit beside the weights of both, in tokens: a window of captions."""
 CHUNK_BYTES = 4 << 30
 """Memory for the activations of one chunk, in bytes: 8,192 tokens of 550 kB (Qwen3.5-27B)."""
-USABLE_SHARE = 0.9
+USABLE_DEVICE_SHARE = 0.9
 """Share of the device's memory for weights, contexts and a chunk. The driver and other programs take the rest."""
-MAX_HOST_SHARE = 0.9
+MAX_HOST_COPY_SHARE = 0.9
 """Maximum share of the host's free memory for the copies of weights."""
 
 
 def fit_together(weight_bytes: Sequence[int], kv_bytes_per_token: Sequence[int], device_bytes: int) -> bool:
     """Whether the weights of checkpoints and a context of each fit on devices with this memory in all."""
     needed = sum(weight_bytes) + SHARED_TOKENS * sum(kv_bytes_per_token) + CHUNK_BYTES
-    return needed <= USABLE_SHARE * device_bytes
+    return needed <= USABLE_DEVICE_SHARE * device_bytes
 
 
-def can_take_turns(device_type: str, device_count: int) -> bool:
+def can_swap_weights(device_type: str, device_count: int) -> bool:
     """Whether weights can be moved to the host. Only accelerators have one, and layers on several devices stay there."""
     return device_type in ("cuda", "xpu") and device_count == 1
 
@@ -64,8 +64,8 @@ class _Loading:
         pass
 
 
-class DeviceTurns:
-    """The right of several engines to one device. Only one has its weights there; several threads may use that one.
+class DeviceScheduler:
+    """Gives one device to several engines. Only one has its weights there; several threads may use that one.
 
     A thread that waits for another engine goes before new users of the present one. So no task may use one engine while it
     iterates over a reply of another.
@@ -76,15 +76,15 @@ class DeviceTurns:
         self._owner: Movable | None = None
         self._is_moving = False
         self._holders: list[int] = []
-        """The threads that hold a turn, once for each turn."""
+        """The threads that hold the device, once for each `hold`."""
         self._waiting: list[Movable] = []
 
     @contextmanager
-    def turn(self, engine: Movable, progress: Progress) -> Iterator[None]:
+    def hold(self, engine: Movable, progress: Progress) -> Iterator[None]:
         """Hold the device for an engine; move the weights of another one away first.
 
         Raises:
-            Cancelled: the operation was cancelled before the turn came. DeviceBusy: the other engine did not become free in time,
+            Cancelled: the operation was cancelled before that. DeviceBusy: the other engine did not become free in time,
                 or the host has no memory for its weights. OutOfMemory: the device has no memory for the weights.
         """
         thread = threading.get_ident()
@@ -98,8 +98,8 @@ class DeviceTurns:
                 self._changed.notify_all()
 
     def load(self, make: Callable[[], EngineT], progress: Progress = NO_PROGRESS) -> EngineT:
-        """Make an engine while no other has its weights on the device. See `turn` for errors."""
-        with self.turn(_Loading(), progress):
+        """Make an engine while no other has its weights on the device. See `hold` for errors."""
+        with self.hold(_Loading(), progress):
             engine = make()
             with self._changed:
                 self._owner = engine
@@ -130,7 +130,7 @@ class DeviceTurns:
         self._waiting.append(engine)
         deadline_s = time.monotonic() + MAX_WAIT_S
         try:
-            with progress.stage(TURN_STAGE):
+            with progress.stage(DEVICE_WAIT_STAGE):
                 while self._is_blocked(engine, thread):
                     progress.raise_if_cancelled()
                     if time.monotonic() > deadline_s:
@@ -145,7 +145,7 @@ class DeviceTurns:
             return True
         if self._owner is not engine:
             return bool(self._holders)
-        # A thread that holds a turn already must not wait for one that waits for its end.
+        # A thread that holds the device already must not wait for one that waits for its end.
         return thread not in self._holders and any(other is not engine for other in self._waiting)
 
     def _hand_over(self, engine: Movable) -> Movable:
@@ -190,7 +190,7 @@ class MovableWeights:
     def _check_host(self, size_bytes: int) -> None:
         """Linux gives memory that does not exist, and ends the process when it is used."""
         free_bytes = psutil.virtual_memory().available
-        if size_bytes > MAX_HOST_SHARE * free_bytes:
+        if size_bytes > MAX_HOST_COPY_SHARE * free_bytes:
             raise DeviceBusy(
                 f"The two checkpoints take turns on the device, and {size_bytes / 1e9:.1f} GB of weights do not fit into the "
                 f"{free_bytes / 1e9:.1f} GB of memory that are free; choose a smaller --grounding-model, or serve it elsewhere "

@@ -157,7 +157,7 @@ class _BoundedStream(httpx2.SyncByteStream):
 
     def __init__(self, stream: httpx2.SyncByteStream, max_bytes: int | None, connection: socket.socket | None) -> None:
         """`max_bytes`: maximum size; None: that of a file, whose rate is bounded instead."""
-        # That of the request goes on while the content of a redirect is read.
+        # The watch of the request continues while the content of a redirect is read.
         self._stream, self._max_bytes, self._watch = stream, max_bytes, _Watch(connection)
 
     def __iter__(self) -> Iterator[bytes]:

@@ -30,7 +30,7 @@ REQUEST_LOG = logging.getLogger("httpx2")
 _USER = re.compile(r"//[^/@]*+@")
 """A user name and a password in an address."""
 OFFLINE = "HF_HUB_OFFLINE is set, so nothing is downloaded; unset it."
-RESUME_ADVICE = "what was transferred is kept, and `longview models pull` goes on there"
+RESUME_ADVICE = "what was transferred is kept, and `longview models pull` resumes there"
 
 
 def hub_address() -> str:
@@ -47,7 +47,7 @@ def repository_page(repo_id: str) -> str:
 def reply_errors(*errors: type[Exception]) -> Iterator[None]:
     """Turn errors that the hub's client has about a reply that it does not understand into an error of this package.
 
-    `errors`: their types. The block does nothing but ask the hub, so that no bug is taken for a failure of the hub.
+    `errors`: their types. The block does nothing but ask the hub, so that no bug is reported as a failure of the hub.
 
     Raises:
         HubUnreachable: the reply is not that of a model hub.

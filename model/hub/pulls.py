@@ -84,7 +84,7 @@ def plan_pull(repo_id: str, revision: str | None = None, *, update: bool = False
     What was pulled before stays at its commit, unless another revision is named, or with `update`.
 
     Raises:
-        InvalidCheckpoint: it is no model that Longview loads, or the list of its files is not plausible.
+        InvalidCheckpoint: it is not a model that Longview loads, or the list of its files is not plausible.
         RepositoryNotFound, AccessRefused, HubUnreachable: see `longview.model.hub.failures`.
     """
     check_name(repo_id, revision)

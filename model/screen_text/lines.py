@@ -1,6 +1,6 @@
 """Merging of recognised lines over time: what was read in single frames -> segments, each with one span, text and box.
 
-A line goes on if the next frame has a similar text in the same place, or the same text in another place (scrolling credits, a
+A line continues if the next frame has a similar text in the same place, or the same text in another place (scrolling credits, a
 terminal, a sign that the camera passes). Special lines:
 - A line that is typed grows; its longest text is kept.
 - A ticker moves through a box; its readings are joined.
@@ -87,7 +87,7 @@ class _Line:
 
     @classmethod
     def of(cls, segment: Segment) -> "_Line":
-        """Return the line of a segment that may go on."""
+        """Return the line of a segment that may continue."""
         assert segment.box is not None and segment.confidence is not None
         first, _, last = segment.text.rpartition(ELISION)
         is_counter = differs_in_digits(first, last)
@@ -125,7 +125,7 @@ class _Line:
 
     @property
     def is_weak(self) -> bool:
-        """Whether no reading can be trusted: the line fades in, or is no text."""
+        """Whether no reading can be trusted: the line fades in, or is not text."""
         return self.readings.best.confidence < MIN_CONFIDENCE
 
     @property
@@ -144,7 +144,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Relation:
-    """How a recognised line goes on from an earlier one."""
+    """How a recognised line continues an earlier one."""
 
     rank: int
     """The lower, the surer."""
@@ -174,7 +174,7 @@ class LineTracker:
         self._close_before(time_s - BRIDGED_S)
 
     def update(self, sight: Sight) -> None:
-        """Go on with the lines of another frame."""
+        """Process the lines of another frame."""
         matches = self._matches(sight)
         taken = {number for number, _ in matches.values()}
         kept: list[Box] = []
@@ -197,7 +197,7 @@ class LineTracker:
                 self._lines.append(_Line(recognized, start_s, sight.time_s))
 
     def take_closed(self) -> list[Segment]:
-        """Return the segments that do not go on, and forget them."""
+        """Return the segments that do not continue, and forget them."""
         closed, self._closed = self._closed, []
         return closed
 
@@ -221,7 +221,7 @@ class LineTracker:
         self._lines = [line for line in self._lines if line not in ended]
 
     def _matches(self, sight: Sight) -> dict[int, tuple[int, _Relation]]:
-        """Return for lines, by index, the number of the recognised line with which each goes on, the surest ones first."""
+        """Return for lines, by index, the number of the recognised line that continues each, the surest ones first."""
         keys = [normalized(line.text) for line in sight.lines]
         relations = [
             (relation.rank, relation.distance, index, number, relation)
@@ -239,7 +239,7 @@ class LineTracker:
 
 
 def _relation(line: _Line, recognized: RecognizedLine, key: str, sight: Sight) -> _Relation | None:
-    """Return how a recognised line goes on from an earlier one; None if it is another line."""
+    """Return how a recognised line continues an earlier one; None if it is another line."""
     distance = math.hypot(recognized.box.left - line.last.box.left, recognized.box.top - line.last.box.top)
     if _in_same_place(line.last.box, recognized.box):
         return _relation_in_place(line, recognized, key, distance, sight)

@@ -4,7 +4,7 @@ Frames are decoded five times a second, and one a second is recognised, as well 
 not differ from the last recognised one is skipped. The frames between two recognised ones tell when a line appeared or vanished.
 
 A block is a minute. It begins with a frame that is recognised anew, and with the segments that reach this frame, but with nothing
-else that is remembered. An interrupted run that goes on at the end of a block therefore has the result of an uninterrupted one.
+else that is remembered. An interrupted run that resumes at the end of a block therefore has the result of an uninterrupted one.
 """
 
 import math
@@ -99,7 +99,7 @@ class _Block:
     def update(
         self, frame: SmallFrame, time_s: float, lines: Sequence[RecognizedLine], regions: Sequence[Box] = (WHOLE,)
     ) -> None:
-        """Go on with a frame at a time at which it is on screen. `lines`: those in the regions that were read."""
+        """Process a frame at a time at which it is on screen. `lines`: those in the regions that were read."""
         lines = [*(line for line in self.lines if not touches(line.box, regions)), *lines]
         blocks = changed_blocks(self.before, frame)
         sight = Sight(
@@ -189,14 +189,14 @@ class ScreenReader:
     def _begin_block(self, small: SmallFrame, pixels: Pixels) -> Iterator[ScreenBlock]:
         """Begin a block at the tick, with a frame that is recognised anew; yield the block that ends there."""
         self._text.forget()
-        # An interrupted run has counted the first frame of the run that goes on.
+        # An interrupted run has counted the first frame of the run that resumes it.
         self._read_frames += self._block is not None or self._tick == 0
         lines = self._recognize(pixels)
         if self._block is not None:
             self._block.update(small, self._tick_s, lines)
             self._block.tracker.close_gone()
             block = self._ended_block(self._tick_s, self._block.tracker.open_segments())
-            # A line that ended with the block is taken for one that goes on, as by a run that finds it in the library.
+            # A line that ended with the block is considered open, as by a run that finds it in the library.
             self._open = tuple(segment for segment in block.segments if segment.span.end_s >= block.done_s)
             yield block
         self._block = _Block(small, lines, self._tick_s, self._open)

@@ -53,7 +53,7 @@ class Readings:
         self._candidates = [_Candidate(first.text, first.confidence * sightings, first.confidence, first.box)]
 
     def add(self, line: RecognizedLine, *, is_grown: bool = False) -> None:
-        """Add a reading. `is_grown`: the line became longer, so that the earlier readings speak for this one."""
+        """Add a reading. `is_grown`: the line became longer, so that the earlier readings support this one."""
         if is_grown:
             weight = sum(item.weight for item in self._candidates) + line.confidence
             self._candidates = [_Candidate(line.text, weight, line.confidence, line.box)]

@@ -20,7 +20,7 @@ MIN_CONFIDENCE = 0.3
 """Mean probability of the words below which a text is dropped. Noise that passed the voice activity detector had 0.1 to 0.25,
 speech with loud music had 0.5 or more."""
 MAX_REPEATS = 3
-"""Maximum number of times that a phrase may follow itself; people rarely say one four times."""
+"""Maximum number of times that a phrase may follow itself; speakers rarely say one four times."""
 MAX_PHRASE_WORDS = 8
 """Maximum length of a repeated phrase, in words."""
 DOUBTFUL_NO_SPEECH_PROBABILITY = 0.2
@@ -82,7 +82,7 @@ def spoken_words(recognition: Recognition) -> tuple[RecognizedWord, ...]:
         return ()
     is_repetitive = recognition.compression_ratio > MAX_COMPRESSION_RATIO
     if is_repetitive or sum(word.probability for word in words) / len(words) < DOUBTFUL_CONFIDENCE:
-        # People do repeat themselves: only a doubtful text is shortened.
+        # Speakers do repeat themselves: only a doubtful text is shortened.
         words = remove_repetitions(words)
     confidence = sum(word.probability for word in words) / len(words)
     is_silent = recognition.no_speech_probability > MAX_NO_SPEECH_PROBABILITY and recognition.mean_logprob < MIN_LOGPROB

@@ -157,7 +157,7 @@ def _cached_model(choice: str) -> SpeechModel:
         )
     if not snapshot.is_complete:
         raise InvalidSpeechModel(
-            f"The speech model {choice!r} is not complete; `longview models pull {choice}` goes on where it stopped."
+            f"The speech model {choice!r} is not complete; `longview models pull {choice}` resumes where it stopped."
         )
     return _folder_model(snapshot.folder, choice)
 

@@ -17,7 +17,7 @@ from longview.model.tasks.events import TextDelta, run_to_end
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, PLANNING_PROGRESS_SHARE
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.model.tasks.question import Question, recent_turns, shift_times, without_times
 from longview.model.tasks.replies import cited_spans, to_video_clock
 from longview.model.tasks.verifier import verify_claim
@@ -51,7 +51,7 @@ class VideoAnswer:
 
 def answer_question(
     pool: SessionPool,
-    prober: Prober,
+    verifier: Verifier,
     video: VideoInfo,
     question: str,
     options: AnswerOptions,
@@ -80,7 +80,7 @@ def answer_question(
     start = time.perf_counter()
     answerer = _Answerer(
         pool,
-        prober,
+        verifier,
         video,
         Question(question, duration_s=video.duration_s),
         options,
@@ -116,7 +116,7 @@ class _Answerer:
     """The state of one answer. The last six fields are complete after the last piece of text."""
 
     pool: SessionPool
-    prober: Prober
+    verifier: Verifier
     video: VideoInfo
     question: Question
     options: AnswerOptions
@@ -137,7 +137,7 @@ class _Answerer:
 
     def pieces(self) -> Iterator[str]:
         """Yield the text of the answer."""
-        question, templates = self.question, self.prober.templates
+        question, templates = self.question, self.verifier.templates
         if query := question.when:
             return self._answer_when(query)
         if templates and templates.match(question.in_seconds()) is None:
@@ -154,7 +154,7 @@ class _Answerer:
         candidates = self.candidate_spans(query)
         result = locate(
             self.pool,
-            self.prober,
+            self.verifier,
             self.video,
             query,
             self.options.localization,
@@ -180,7 +180,7 @@ class _Answerer:
         step = self.progress.child(0.0, PLANNING_PROGRESS_SHARE)
         plan = self.pool.planner.plan(self.video, purpose, span=around, progress=step)
         step = self.progress.child(PLANNING_PROGRESS_SHARE, 1.0)
-        captions = run_to_end(caption(self.pool, self.prober, self.video, plan, self.options.captions, progress=step))
+        captions = run_to_end(caption(self.pool, self.verifier, self.video, plan, self.options.captions, progress=step))
         if len(captions.out_of_distribution) == len(plan.windows):
             raise out_of_distribution_error(self.pool.engine.checkpoint)
         min_overlap_s = min(plan.patch_period_s, span.duration_s) / 2
@@ -204,7 +204,7 @@ class _Answerer:
         if session.is_out_of_distribution:
             raise out_of_distribution_error(self.pool.engine.checkpoint)
         words = words_of_window(self.pool, plan, window, self.words)
-        question, templates = self.question.in_seconds(session), self.prober.templates
+        question, templates = self.question.in_seconds(session), self.verifier.templates
         if templates:
             at_timestamp = templates.at_timestamp(self.question.nearest_timestamp(session))
             question = templates.match(question) or at_timestamp or question
@@ -255,7 +255,7 @@ class _Answerer:
         def is_verified(span: Span) -> bool | None:
             about = [sentence for sentence, named in sentences if any(span.overlap_s(other) > 0 for other in named)]
             claim = without_times(" ".join(about) or text)
-            return verify_claim(self.pool, self.prober, self.video, span, claim, progress=self.progress)
+            return verify_claim(self.pool, self.verifier, self.video, span, claim, progress=self.progress)
 
         results = {span: is_verified(span) for span in self.citations}
         self.citations = tuple(span for span, result in results.items() if result is not False)
@@ -271,7 +271,7 @@ class _Answerer:
         if span is not None:
             plan = planner.plan(video, "refine" if span.duration_s <= MAX_CLIP_S else "qa", span=span)
             return plan, plan.windows[0]
-        if timestamp_s is not None and self.prober.timestamps:
+        if timestamp_s is not None and self.verifier.timestamps:
             # Such a checkpoint describes one timestamp best if its window shows little else.
             near = Span(max(0.0, timestamp_s - MARGIN_S), min(video.duration_s, timestamp_s + MARGIN_S))
             plan = planner.plan(video, "caption", span=near)

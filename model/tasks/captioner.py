@@ -21,7 +21,7 @@ from longview.model.tasks.events import PartialResult
 from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_decodable_windows, open_windows
 from longview.model.tasks.merging import WindowCaptions, merge_windows
 from longview.model.tasks.options import CaptionOptions
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.model.tasks.quality import QualityReport, check_captions
 from longview.model.tasks.refiner import refine_timeline
 from longview.model.tasks.replies import TimedCaption
@@ -79,7 +79,7 @@ class _Attempt:
 
 def caption(
     pool: SessionPool,
-    prober: Prober,
+    verifier: Verifier,
     video: VideoInfo,
     plan: SamplingPlan,
     options: CaptionOptions,
@@ -110,20 +110,20 @@ def caption(
     steps = progress.child(0.0, windows_share)
     sessions = open_decodable_windows(pool, video, plan, coverage, finished=set(windows), pin=keep_sessions, progress=steps)
     for position, session, step in sessions:
-        windows[position] = _finish_window(pool, prober, video, plan, position, session, options, words, coverage, step)
+        windows[position] = _finish_window(pool, verifier, video, plan, position, session, options, words, coverage, step)
         yield PartialResult(windows[position])
     timeline = merge_finished_windows(windows.values(), plan)
     if options.refine:
-        # Timestamps are probed by the checkpoint that has captioned.
-        refining = pool if prober.timestamps else grounding_pool or pool
-        timeline = refine_timeline(refining, prober, video, timeline, plan, progress=progress.child(windows_share, 1.0))
+        # The checkpoint that has captioned verifies timestamps.
+        refining = pool if verifier.timestamps else grounding_pool or pool
+        timeline = refine_timeline(refining, verifier, video, timeline, plan, progress=progress.child(windows_share, 1.0))
         # After the refinement, two events that were apart may have the same time.
         timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
     progress.update(1.0)
     if spans := merge_spans(coverage.out_of_distribution):
         # Whoever captions a video of which no window is known says so as the result.
         is_partial = len(coverage.out_of_distribution) < len(plan.windows)
-        message = "%s: no captions for %s, because the checkpoint %s does not know such footage"
+        message = "%s: no captions for %s, because the checkpoint %s cannot caption this kind of video"
         level = logging.WARNING if is_partial else logging.INFO
         log.log(level, message, video.path.name, format_spans(*spans), pool.engine.checkpoint.name)
     return Captions(tuple(timeline), coverage.coverage(), tuple(coverage.out_of_distribution))
@@ -138,7 +138,7 @@ def merge_finished_windows(windows: Iterable[FinishedWindow], plan: SamplingPlan
 
 def _finish_window(
     pool: SessionPool,
-    prober: Prober,
+    verifier: Verifier,
     video: VideoInfo,
     plan: SamplingPlan,
     position: int,
@@ -153,9 +153,9 @@ def _finish_window(
     if session.is_out_of_distribution:
         return FinishedWindow(window.span, (), position, coverage.mark_out_of_distribution(window.span))
     words_here = words_of_window(pool, plan, window, words)
-    attempt = _caption_window(session, prober, options, words_here, progress)
+    attempt = _caption_window(session, verifier, options, words_here, progress)
     if options.verify and not attempt.quality.has_passed:
-        second = _retry_window(pool, prober, video, window, options, words, progress, attempt)
+        second = _retry_window(pool, verifier, video, window, options, words, progress, attempt)
         attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
     if errors := attempt.quality.errors:
         log.info("the captions of %s are unreliable: the reply %s", format_spans(window.span), ", ".join(errors))
@@ -189,7 +189,7 @@ def knows_footage(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, pr
 
 def _caption_window(
     session: VideoSession,
-    prober: Prober,
+    verifier: Verifier,
     options: CaptionOptions,
     words: Words,
     progress: Progress,
@@ -210,14 +210,14 @@ def _caption_window(
     reply = parse_captions(generation.text, session, profile.replies.captions)
     events = [event for event in reply.events if event.text]
     if options.verify:
-        verified_events = (_verify_event(session, prober, event, progress) for event in events)
+        verified_events = (_verify_event(session, verifier, event, progress) for event in events)
         events = [event for event in verified_events if event is not None]
-        if prober.timestamps:
-            events += prober.timestamps.find_missed_events(session, events, progress=progress)
+        if verifier.timestamps:
+            events += verifier.timestamps.find_missed_events(session, events, progress=progress)
     return _Attempt(tuple(events), check_captions(generation, reply, session), generation.is_repetitive)
 
 
-def _verify_event(session: VideoSession, prober: Prober, event: Event, progress: Progress) -> Event | None:
+def _verify_event(session: VideoSession, verifier: Verifier, event: Event, progress: Progress) -> Event | None:
     """Return the event at the time at which the session grounds it alone; None if the session denies it.
 
     The session is warm, so the second question is cheap. Lists of events often contain an invented one where little happens, and
@@ -230,13 +230,13 @@ def _verify_event(session: VideoSession, prober: Prober, event: Event, progress:
         return event
     if agreement >= MIN_SAME_EVENT_IOU:
         return Event(alone, event.text)
-    is_denied = prober.verify(session, event.span, event.text, progress=progress, matches=has_paraphrase) is False
+    is_denied = verifier.verify(session, event.span, event.text, progress=progress, matches=has_paraphrase) is False
     return None if is_denied else event
 
 
 def _retry_window(
     pool: SessionPool,
-    prober: Prober,
+    verifier: Verifier,
     video: VideoInfo,
     window: Window,
     options: CaptionOptions,
@@ -254,7 +254,7 @@ def _retry_window(
     attempts = []
     for part, session, step in open_windows(pool, video, plan, coverage, pin=False, progress=progress):
         words_here = words_of_window(pool, plan, part, words)
-        attempt = _caption_window(session, prober, options, words_here, step, presence_penalty=penalty)
+        attempt = _caption_window(session, verifier, options, words_here, step, presence_penalty=penalty)
         attempts.append(attempt)
         windows.append(WindowCaptions(part.span, attempt.events))
         pool.release(session)

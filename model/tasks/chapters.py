@@ -17,7 +17,7 @@ from longview.core.time_text import format_time
 from longview.core.timeline import Event, Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.model.tasks.replies import parse_entries
 from longview.model.tasks.text_match import token_f1
 
@@ -63,7 +63,7 @@ class ChapterText(BaseModel):
 
 
 def summarize(
-    events: Sequence[Event], span: Span, pool: SessionPool, prober: Prober, *, progress: Progress = NO_PROGRESS
+    events: Sequence[Event], span: Span, pool: SessionPool, verifier: Verifier, *, progress: Progress = NO_PROGRESS
 ) -> Summary:
     """Write chapters and a summary for the part `span` of a video, from its captions in order of time.
 
@@ -74,7 +74,7 @@ def summarize(
     """
     if not events:
         return Summary("No events detected.", ())
-    if prober.templates:
+    if verifier.templates:
         return _segment_by_captions(events, span)
     drafts: list[ChapterText] = []
     parts = list(_split_into_parts(events))

@@ -16,7 +16,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.chapters import MAX_PART_CHARACTERS
 from longview.model.tasks.grounding import MARGIN_S, clip_plan
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import SamplingPlan
@@ -71,7 +71,7 @@ class Cost:
 
 def captions_cost(
     pool: SessionPool,
-    prober: Prober,
+    verifier: Verifier,
     video: VideoInfo,
     plan: SamplingPlan,
     options: CaptionOptions,
@@ -90,7 +90,7 @@ def captions_cost(
     """
     events = max(1, round(plan.span.duration_s / 60 * EVENTS_PER_MINUTE))
     parts = -(-events * CAPTION_CHARACTERS // MAX_PART_CHARACTERS)
-    text_generations = 0 if prober.templates else parts + 1
+    text_generations = 0 if verifier.templates else parts + 1
     left = plan.without_windows(finished)
     windows = len(left.windows) if left else 0
     sessions, generations = windows, windows
@@ -103,7 +103,7 @@ def captions_cost(
         generations += verified
         tokens += verified * GROUNDING_TOKENS
     if options.refine:
-        clips = (len(plan.windows) - 1) + (round(events * CONTESTED_SHARE) if prober.timestamps else 0)
+        clips = (len(plan.windows) - 1) + (round(events * CONTESTED_SHARE) if verifier.timestamps else 0)
         sessions += clips
         generations += clips
     if left:
@@ -121,7 +121,7 @@ def captions_cost(
 
 def locate_cost(
     pool: SessionPool,
-    prober: Prober,
+    verifier: Verifier,
     video: VideoInfo,
     plan: SamplingPlan,
     options: LocateOptions,
@@ -132,7 +132,7 @@ def locate_cost(
     `plan`: the windows of the checkpoint that verifies. `grounding`: sessions of the one that locates, if it is another.
     """
     windows = len(plan.windows)
-    replies = prober.max_verification_replies if options.verify else 0
+    replies = verifier.max_verification_replies if options.verify else 0
     if grounding is None:
         seconds = pool.engine.estimated_seconds(plan, reply_tokens=GROUNDING_TOKENS + replies * VERIFICATION_TOKENS)
         cost = Cost(windows, windows * (1 + replies), pool.engine.prefix_tokens(plan), seconds, is_exact=replies <= 1)
@@ -152,15 +152,15 @@ def locate_cost(
 
 
 def occurrence_cost(
-    pool: SessionPool, prober: Prober, video: VideoInfo, options: LocateOptions, grounding: SessionPool | None = None
+    pool: SessionPool, verifier: Verifier, video: VideoInfo, options: LocateOptions, grounding: SessionPool | None = None
 ) -> Cost:
     """Estimate the cost that each occurrence adds to that of `locate`. A long occurrence costs twice as much.
 
     `grounding`: see `locate_cost`.
     """
-    replies = prober.max_verification_replies if options.verify else 0
+    replies = verifier.max_verification_replies if options.verify else 0
     if grounding is None:
-        has_clip = options.refine or (options.verify and prober.needs_clips)
+        has_clip = options.refine or (options.verify and verifier.needs_clips)
         return _clip_cost(pool, video, int(options.refine), replies, has_clip=has_clip)
     refinement = _clip_cost(grounding, video, int(options.refine), 0, has_clip=options.refine)
     return refinement + _clip_cost(pool, video, 0, replies, has_clip=options.verify)
@@ -177,7 +177,7 @@ def _clip_cost(pool: SessionPool, video: VideoInfo, groundings: int, verificatio
 
 def answer_cost(
     pool: SessionPool,
-    prober: Prober,
+    verifier: Verifier,
     video: VideoInfo,
     plan: SamplingPlan,
     options: AnswerOptions,
@@ -195,11 +195,11 @@ def answer_cost(
     prompt_tokens = (pool.engine.prefix_tokens(plan) + words_tokens) // len(plan.windows)
     if not options.verify:
         return _with_requests(Cost(1, 1, prompt_tokens, seconds), pool, plan, ANSWER_TOKENS)
-    tokens = prober.max_verification_replies * VERIFICATION_TOKENS
+    tokens = verifier.max_verification_replies * VERIFICATION_TOKENS
     if seconds is not None:
         seconds += _clip_seconds(pool, video, tokens) or 0.0
     prompt_tokens += pool.engine.prefix_tokens(_clip_plan(pool, video))
-    cost = Cost(2, 1 + prober.max_verification_replies, prompt_tokens, seconds, is_exact=False)
+    cost = Cost(2, 1 + verifier.max_verification_replies, prompt_tokens, seconds, is_exact=False)
     return _with_requests(cost, pool, plan, ANSWER_TOKENS + tokens)
 
 

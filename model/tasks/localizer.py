@@ -22,7 +22,7 @@ from longview.model.tasks.grounding import (
     with_margin,
 )
 from longview.model.tasks.options import LocateOptions
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.model.tasks.question import check_length
 from longview.model.tasks.verifier import deny_in_windows, verify_claim, verify_in
 from longview.video.probing.probe import VideoInfo
@@ -71,7 +71,7 @@ class Localization:
 
 def locate(
     pool: SessionPool,
-    prober: Prober,
+    verifier: Verifier,
     video: VideoInfo,
     query: str,
     options: LocateOptions,
@@ -113,13 +113,13 @@ def locate(
         elif grounding_pool is not None:
             empty_windows.append(window.span)
         # The absence is verified now, because the session may be evicted before the last window is prefilled.
-        elif not _is_absent(session, prober, query, options, step):
+        elif not _is_absent(session, verifier, query, options, step):
             unresolved.append(window.span)
     if coverage.out_of_distribution and not coarse:
         raise out_of_distribution_error(locating.engine.checkpoint)
     spans = _merge_across_windows(coarse)
     spans += [candidate for candidate in candidates if all(candidate.iou(known) < MIN_SAME_EVENT_IOU for known in spans)]
-    check = _CandidateCheck(pool, prober, video, query, options, grounding_pool)
+    check = _CandidateCheck(pool, verifier, video, query, options, grounding_pool)
     checks_progress = progress.child(coarse_share, 1.0)
     verdicts: list[_Verdict] = []
     if grounding_pool is None:
@@ -134,7 +134,7 @@ def locate(
         ]
         steps = verifying.steps(len(empty_windows) + len(refined))
         for window_span, step in zip(empty_windows, steps, strict=False):
-            if options.verify and not deny_in_windows(pool, prober, video, window_span, query, step):
+            if options.verify and not deny_in_windows(pool, verifier, video, window_span, query, step):
                 unresolved.append(window_span)
         verdicts = [check.verify(candidate, step) for candidate, step in zip(refined, steps, strict=True)]
     occurrences: list[Occurrence] = []
@@ -150,9 +150,9 @@ def locate(
     return Localization(ordered, coverage.coverage(), plan, merge_spans(unresolved))
 
 
-def _is_absent(session: VideoSession, prober: Prober, query: str, options: LocateOptions, progress: Progress) -> bool:
+def _is_absent(session: VideoSession, verifier: Verifier, query: str, options: LocateOptions, progress: Progress) -> bool:
     """Whether a session in which the query was not found also denies that it occurs."""
-    return not options.verify or prober.verify(session, session.window, query, progress=progress) is False
+    return not options.verify or verifier.verify(session, session.window, query, progress=progress) is False
 
 
 def _merge_across_windows(windows: Sequence[Sequence[Span]]) -> list[Span]:
@@ -196,12 +196,12 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What came of a candidate."""
+    """The outcome of a candidate."""
 
     candidate: Span
     occurrence: Occurrence | None
     is_denied: bool = False
-    """Whether verification denies a candidate that is no occurrence; without verification, its clip does."""
+    """Whether verification denies a candidate that is not an occurrence; without verification, its clip does."""
 
 
 class _CandidateCheck:
@@ -210,13 +210,13 @@ class _CandidateCheck:
     def __init__(
         self,
         pool: SessionPool,
-        prober: Prober,
+        verifier: Verifier,
         video: VideoInfo,
         query: str,
         options: LocateOptions,
         grounding_pool: SessionPool | None,
     ) -> None:
-        self._pool, self._prober, self._video, self._query = pool, prober, video, query
+        self._pool, self._verifier, self._video, self._query = pool, verifier, video, query
         self._grounding_pool, self._options = grounding_pool, options
 
     def refine(self, coarse: Span, coarse_period_s: float, progress: Progress) -> _Candidate:
@@ -256,8 +256,8 @@ class _CandidateCheck:
 
     def _verify(self, candidate: _Candidate, span: Span, progress: Progress) -> bool | None:
         if not self._options.refine or self._grounding_pool is not None:
-            return verify_claim(self._pool, self._prober, self._video, span, self._query, progress=progress)
-        return verify_in(candidate.sessions, self._prober, span, self._query, progress=progress)
+            return verify_claim(self._pool, self._verifier, self._video, span, self._query, progress=progress)
+        return verify_in(candidate.sessions, self._verifier, span, self._query, progress=progress)
 
     def _ground_clip(self, around: Span, progress: Progress) -> _ClipResult:
         locating = self._grounding_pool or self._pool

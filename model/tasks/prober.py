@@ -1,4 +1,4 @@
-"""Probers: the second question with which a checkpoint verifies a claim about a session.
+"""Verifiers: the second question with which a checkpoint verifies a claim about a session (`Verifier`).
 
 A checkpoint that is asked where an event occurs tends to report one. A differently worded question does not suggest an answer.
 The wording depends on the checkpoint. A checkpoint that answers any question is asked for a yes or a no.
@@ -42,13 +42,13 @@ class QuestionTemplates(Protocol):
         ...
 
 
-class TimestampProber(Protocol):
-    """Asks a session what happens at single timestamps."""
+class TimestampVerifier(Protocol):
+    """Verifies a claim at single timestamps: it asks a session what happens at each."""
 
-    def probe_spans(self, session: VideoSession, text: str, around: Span, *, progress: Progress = NO_PROGRESS) -> list[Span]:
+    def find_spans(self, session: VideoSession, text: str, around: Span, *, progress: Progress = NO_PROGRESS) -> list[Span]:
         """Return the spans in which the session sees what `text` describes, in order, on the video's clock.
 
-        The temporal patch nearest to the middle of `around` is always probed.
+        The temporal patch nearest to the middle of `around` is always asked about.
         """
         ...
 
@@ -59,12 +59,12 @@ class TimestampProber(Protocol):
         ...
 
 
-class Prober(Protocol):
+class Verifier(Protocol):
     """The further questions that one checkpoint can answer about a session."""
 
     templates: QuestionTemplates | None
     """None: the checkpoint answers any question."""
-    timestamps: TimestampProber | None
+    timestamps: TimestampVerifier | None
     """None: the checkpoint is not asked about single timestamps."""
     needs_caption_checks: bool
     """Whether captions are verified and refined by default. This takes more time than captioning."""
@@ -90,11 +90,11 @@ class Prober(Protocol):
         ...
 
 
-class FreeFormProber:
-    """The prober of a checkpoint that answers any question. It asks for a yes or a no."""
+class FreeFormVerifier:
+    """The verifier of a checkpoint that answers any question. It asks for a yes or a no."""
 
     templates: QuestionTemplates | None = None
-    timestamps: TimestampProber | None = None
+    timestamps: TimestampVerifier | None = None
     needs_caption_checks = False
     max_verification_replies = 1
     needs_clips = False
@@ -108,7 +108,7 @@ class FreeFormProber:
         progress: Progress = NO_PROGRESS,
         matches: Callable[[str, str], bool] = contains_query,  # noqa: ARG002 (a yes needs no comparison)
     ) -> bool | None:
-        """See `Prober`. Generation ends with the first word that decides, once it is known that all frames were read.
+        """See `Verifier`. Generation ends with the first word that decides, once it is known that all frames were read.
 
         A checkpoint that was trained to locate only confirms and denies nothing.
         """

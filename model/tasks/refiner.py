@@ -14,7 +14,7 @@ from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, MIN_SAME_EVENT_IOU, ground, open_clip
-from longview.model.tasks.prober import Prober, TimestampProber
+from longview.model.tasks.prober import TimestampVerifier, Verifier
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import SamplingPlan, window_overlaps
 
@@ -29,13 +29,13 @@ CLIP_EDGE_S = 1.0
 """Distance from the edge of a clip within which an event may extend beyond it, in seconds."""
 MIN_AGREEMENT_IOU = 0.7
 """Minimum tIoU with which a clip confirms a time."""
-MIN_PROBE_IOU = 0.1
-"""Minimum tIoU of probed timestamps and the captioned span, which may be many times too long."""
+MIN_VERIFIED_IOU = 0.1
+"""Minimum tIoU of verified timestamps and the captioned span, which may be many times too long."""
 
 
 def refine_timeline(
     pool: SessionPool,
-    prober: Prober,
+    verifier: Verifier,
     video: VideoInfo,
     timeline: Sequence[Event],
     plan: SamplingPlan,
@@ -52,13 +52,13 @@ def refine_timeline(
     boundaries = window_overlaps(plan)
     events: list[Event] = []
     for event, step in zip(timeline, progress.steps(len(timeline)), strict=True):
-        is_contested = prober.timestamps is not None and shares_boundary(
+        is_contested = verifier.timestamps is not None and shares_boundary(
             event, timeline, within=plan.span, patch_period_s=plan.patch_period_s
         )
         if event.span.duration_s > MAX_EVENT_S or not (is_contested or crosses_window_boundary(event, boundaries)):
             events.append(event)
             continue
-        refiner = EventRefiner(pool, prober, video, event, plan, is_contested=is_contested, progress=step)
+        refiner = EventRefiner(pool, verifier, video, event, plan, is_contested=is_contested, progress=step)
         try:
             span = refiner.refine()
         except ModelError as error:
@@ -94,7 +94,7 @@ class EventRefiner:
     """Refines one contested event of a plan's timeline."""
 
     pool: SessionPool
-    prober: Prober
+    verifier: Verifier
     video: VideoInfo
     event: Event
     plan: SamplingPlan
@@ -129,18 +129,18 @@ class EventRefiner:
         try:
             spans = [span for session in sessions for span in ground(session, self.event.text, progress=self.progress)[0]]
             agrees = any(span.iou(estimate) >= MIN_AGREEMENT_IOU for span in spans)
-            prober = self.prober.timestamps
-            if prober is None or (agrees and not self.is_contested):
+            verifier = self.verifier.timestamps
+            if verifier is None or (agrees and not self.is_contested):
                 return _closest(spans, estimate, MIN_SAME_EVENT_IOU), False
-            probed_spans = [span for session in sessions for span in self._probe_frames(prober, session, [estimate, *spans])]
-            return _closest(probed_spans, estimate, MIN_PROBE_IOU), bool(sessions) and not probed_spans and not coverage.has_gaps
+            confirmed = [span for session in sessions for span in self._confirmed_spans(verifier, session, [estimate, *spans])]
+            return _closest(confirmed, estimate, MIN_VERIFIED_IOU), bool(sessions) and not confirmed and not coverage.has_gaps
         finally:
             for session in sessions:
                 self.pool.release(session)
 
-    def _probe_frames(self, prober: TimestampProber, session: VideoSession, estimates: Sequence[Span]) -> list[Span]:
-        """Probe the timestamps of a session for the event; return its spans. An estimate that agrees gives its boundaries."""
-        spans = prober.probe_spans(session, self.event.text, estimates[0], progress=self.progress)
+    def _confirmed_spans(self, verifier: TimestampVerifier, session: VideoSession, estimates: Sequence[Span]) -> list[Span]:
+        """Verify the event at the timestamps of a session; return its spans. An estimate that agrees gives its boundaries."""
+        spans = verifier.find_spans(session, self.event.text, estimates[0], progress=self.progress)
         nearest = [max(estimates, key=span.iou) for span in spans]
         return [one if one.iou(span) >= MIN_AGREEMENT_IOU else span for one, span in zip(nearest, spans, strict=True)]
 

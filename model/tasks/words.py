@@ -32,7 +32,7 @@ REPETITION_S = 60.0
 """Time within which the same text of one source is a repetition, in seconds."""
 MAX_REPEATING_LINE_S = 15.0
 """Maximum length of a line that may repeat what another source has, in seconds: a subtitle is on screen for at most 7 s. The
-title of a slide stands longer, and is no repetition of a speech that names it."""
+title of a slide stands longer, and does not repeat a speech that names it."""
 REPEATED_SHARE = 0.8
 """Minimum share of the words of a line that another source has at that time. Recognised speech differs from subtitles."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from longview.app.ingest.outcomes import source_text
 from longview.app.service import IndexOptions, Longview
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVersion
 from longview.indexing.sqlite.library import Provenance, VideoEntry
@@ -82,13 +82,13 @@ def test_newer_default_is_offered_and_the_older_captions_stay(app: Longview, sho
     offer = app.caption_offer(entry)
     assert offer is not None and offer.text == "Captioned by demo (prompts 1); the chosen checkpoint is demo (prompts 2)."
     assert offer.command == f"longview index {short_path} --sources captions --model demo"
-    jobs = Jobs(app)
-    job = jobs.caption_again(entry)
-    assert jobs.caption_again(entry).job_id == job.job_id
-    while jobs.job(job.job_id).status in ("waiting", "running"):
+    workers = Workers(app)
+    job = workers.caption_again(entry)
+    assert workers.caption_again(entry).job_id == job.job_id
+    while workers.job(job.job_id).status in ("waiting", "running"):
         time.sleep(0.05)
-    assert jobs.job(job.job_id).status == "done"
-    jobs.close(wait_s=60)
+    assert workers.job(job.job_id).status == "done"
+    workers.close(wait_s=60)
     newer = app.video(entry.video_id)
     assert app.caption_offer(newer) is None and newer.summary != "old"
     moments = app.search("ducks", video=entry.video_id, verify=False).result().moments
@@ -119,7 +119,7 @@ def test_demo_checkpoint_neither_replaces_captions_that_it_declines_nor_is_offer
     assert app.is_outdated(entry) and app.caption_offer(entry) is None
     result = app.index(path, options).result()
     assert source_text(result.reports[0], result.entry) == (
-        "kept: the demo checkpoint does not know such footage; the captions of Qwen/Qwen3-VL-8B-Instruct stay"
+        "kept: the demo checkpoint cannot caption this kind of video; the captions of Qwen/Qwen3-VL-8B-Instruct stay"
     )
     assert app.segments(result.entry, "captions") == tuple(captions)
     app.remove(entry)

@@ -38,7 +38,7 @@ def test_time_on_a_gpu_follows_from_the_context_that_the_engine_would_choose() -
     recommendation = recommend(ONE_GPU)
     assert recommendation.names == ("Qwen/Qwen3.5-9B-FP8", "MCG-NJU/TimeLens2-4B", "large-v3-turbo")
     # 12 and 9 GB of weights leave no room for a context of each beside a chunk in 24 GiB, and both fit into the host.
-    assert recommendation.takes_turns
+    assert recommendation.swaps_weights
     # Of 24 GiB, 3 are for speech. Nine tenths of the rest, less 11.9 GB of weights and 3.3 GB of a chunk, have room for 119K
     # tokens of 32 KiB in 0.8 of it. 21 windows of three minutes have 176 patches of 627 tokens, and 13 tokens of a timestamp.
     patches, tokens_per_patch = 21 * 176, 627
@@ -55,7 +55,7 @@ def test_time_on_a_gpu_follows_from_the_context_that_the_engine_would_choose() -
 def test_a_gpu_without_fp8_and_with_little_host_memory_gets_what_it_can_hold() -> None:
     recommendation = recommend(replace(ONE_GPU, multiplies_fp8=False, host_bytes=8 * GIB))
     assert recommendation.model is not None and not recommendation.model.is_fp8
-    assert recommendation.grounding is None and not recommendation.takes_turns
+    assert recommendation.grounding is None and not recommendation.swaps_weights
 
 
 def test_slow_machine_gets_the_smallest_checkpoint_and_a_tiny_one_none() -> None:

@@ -6,12 +6,12 @@ from longview.core.timeline import Event
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import Captions
-from longview.model.tasks.prober import FreeFormProber
+from longview.model.tasks.prober import FreeFormVerifier
 from tests.support.fakes import FakeSession, Script, ScriptedEngine
 
 CONTEXT_TOKENS = 3_600
 """Three minutes of video are four windows of this context."""
-PROBER = FreeFormProber()
+VERIFIER = FreeFormVerifier()
 PROMPTS = find_profile("qwen3_vl").prompts
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from longview.app.service import Longview
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.ui.access import CLIENT_HEADER, FRAME_POLICY, RESPONSE_HEADERS
 from longview.ui.server import create
 from tests.support.app_samples import demo_settings
@@ -27,7 +27,7 @@ FOREIGN_ORIGINS = ("http://127.0.0.1:8000", "http://localhost:7860", "https://12
 def web(tmp_path_factory: pytest.TempPathFactory) -> object:
     app = Longview(demo_settings(tmp_path_factory.mktemp("library")))
     put_captions(app.library, sample_entry(VIDEO_ID), sample_events("a red circle"))
-    return create(app, Jobs(app))
+    return create(app, Workers(app))
 
 
 def reply(web: object, method: str, path: str, headers: Mapping[str, str]) -> Reply:

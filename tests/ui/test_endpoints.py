@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from longview.app.service import MAX_QUESTION_CHARACTERS, Longview
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.ui.access import OwnSiteOnly
 from longview.ui.server import create
 from tests.support.app_samples import demo_settings
@@ -33,8 +33,8 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.app = Longview(demo_settings(folder))
         put_captions(self.app.library, sample_entry(VIDEO_ID), sample_events("a red circle"))
-        self.jobs = Jobs(self.app)
-        web = create(self.app, self.jobs)
+        self.workers = Workers(self.app)
+        web = create(self.app, self.workers)
         assert isinstance(web, OwnSiteOnly) and isinstance(web._app, FastAPI)
         self.web, self.fastapi = web, web._app
         self.page = gradio_app(self.fastapi).get_blocks()
@@ -76,7 +76,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "home" / "folder")
     yield site
-    site.jobs.close(wait_s=10)
+    site.workers.close(wait_s=10)
 
 
 def test_no_value_is_an_error_of_the_server(

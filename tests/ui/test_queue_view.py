@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from longview.app.service import Longview, QueuedJob
-from longview.app.serving.workers import STATE_S, Jobs
+from longview.app.serving.workers import STATE_S, Workers
 from longview.app.settings import Settings
 from longview.core.processes import this_process
 from longview.ui.queue_view import MAX_ROWS, QueueState, QueueView
@@ -25,21 +25,21 @@ def app(tmp_path: Path) -> Longview:
 @pytest.fixture
 def view(app: Longview) -> Iterator[QueueView]:
     """A view whose server runs no jobs."""
-    jobs = Jobs(app)
-    jobs.stop()
-    yield QueueView(app, jobs)
-    jobs.close(wait_s=60)
+    workers = Workers(app)
+    workers.stop()
+    yield QueueView(app, workers)
+    workers.close(wait_s=60)
 
 
 def add(app: Longview, name: str, **values: Any) -> QueuedJob:
-    return app.library.jobs.add(Path(f"/{name}.mp4"), title=name, options={}, settings={}, priority=0, **values)
+    return app.library.queue.add(Path(f"/{name}.mp4"), title=name, options={}, settings={}, priority=0, **values)
 
 
 def end(app: Longview, status: Any) -> None:
     """Run the next job to an end with this state."""
-    job = app.library.jobs.claim_next(this_process(), {})
+    job = app.library.queue.claim_next(this_process(), {})
     assert job is not None
-    app.library.jobs.end(job.job_id, this_process(), status, reason="The disk is full.")
+    app.library.queue.end(job.job_id, this_process(), status, reason="The disk is full.")
 
 
 def later_state(view: QueueView) -> QueueState:
@@ -59,9 +59,9 @@ def test_queue_lists_what_runs_then_what_has_failed_then_what_waits_and_counts_t
     state = later_state(view)
     assert (names(state), state.summary) == (["failed"], "Queue: 1 file, 1 failed")
     paused = add(app, "paused")
-    app.library.jobs.pause(paused.job_id)
+    app.library.queue.pause(paused.job_id)
     add(app, "running")
-    app.library.jobs.claim_next(this_process(), {})
+    app.library.queue.claim_next(this_process(), {})
     for name in ("first", "second"):
         add(app, name)
     state = later_state(view)
@@ -86,7 +86,7 @@ def test_page_gets_only_the_rows_that_have_changed(app: Longview, view: QueueVie
     state = later_state(view)
     assert set(json.loads(state.message(None))["rows"]) == {str(first.job_id), str(second.job_id)}
     assert later_state(view) == state
-    app.library.jobs.pause(second.job_id)
+    app.library.queue.pause(second.job_id)
     message = json.loads(later_state(view).message(state))
     assert message["order"] == [second.job_id, first.job_id] and set(message["rows"]) == {str(second.job_id)}
 

@@ -167,7 +167,7 @@ def test_screen_text_comes_after_speech() -> None:
 
 def test_track_says_what_is_missing() -> None:
     partial = tracks(sample_track("speech", "incomplete", done_s=61.0, segment_count=1))
-    assert "Complete up to 0:01:01.0 of 0:01:40.0; index the video again to go on." in ParsedPage(partial).words
+    assert "Complete up to 0:01:01.0 of 0:01:40.0; index the video again to resume." in ParsedPage(partial).words
     growing_track = sample_track("captions", "incomplete", done_s=61.0, segment_count=1, uncovered=(Span(61, 100),))
     growing = tracks(growing_track, is_running=True)
     assert ParsedPage(growing).words.count("Complete up to 0:01:01.0 of 0:01:40.0.") == 1
@@ -177,11 +177,13 @@ def test_track_says_what_is_missing() -> None:
         gap = tracks(replace(CAPTIONS, uncovered=(Span(90, 100),)), is_running=is_running)
         assert "Captions may be incomplete from 0:01:30.0 – 0:01:40.0." in ParsedPage(gap).words
     assert ParsedPage(tracks(sample_track("captions"))).words == "No events detected."
-    declined = sample_track("captions", "declined", note="the demo checkpoint does not know such footage")
+    declined = sample_track("captions", "declined", note="the demo checkpoint cannot caption this kind of video")
     words = ParsedPage(tracks(declined)).words
-    assert words.startswith("No captions: the demo checkpoint does not know such footage.") and words.endswith(render.NO_WORDS)
+    assert words.startswith("No captions: the demo checkpoint cannot caption this kind of video.") and words.endswith(
+        render.NOTHING_SEARCHABLE
+    )
     # With words, the captions are no dead end.
-    assert render.NO_WORDS not in ParsedPage(tracks(declined, sample_track("speech", segment_count=1))).words
+    assert render.NOTHING_SEARCHABLE not in ParsedPage(tracks(declined, sample_track("speech", segment_count=1))).words
 
 
 def test_only_tracks_with_segments_have_exports() -> None:

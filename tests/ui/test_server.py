@@ -334,7 +334,7 @@ def test_cancel_of_a_job_that_is_done_says_so(client: Client, server: Server, vi
 SERVE_AND_SAY_WHEN_JOBS_BEGIN = """
 import os, socket, sys
 from pathlib import Path
-from longview.app.jobs import Jobs
+from longview.app.jobs import Workers
 from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.ui.server import HOST, serve
@@ -346,7 +346,7 @@ def start(self):
         print("listens" if probe.connect_ex((HOST, port)) == 0 else "does not listen", flush=True)
     os._exit(0)
 
-Jobs.start = start
+Workers.start = start
 serve(Longview(Settings(library=Path(sys.argv[1]), model="demo", device="cpu", cpu_threads=1)), port)
 """
 

@@ -15,7 +15,7 @@ from longview.app.maintenance.housekeeping import run_housekeeping
 from longview.app.service import Longview
 from longview.app.serving import upload_cache
 from longview.app.serving.upload_cache import CACHE, own_folder
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.ui.access import CLIENT_HEADER
 from longview.ui.server import create
 from longview.ui.uploads import INVALID_UPLOAD
@@ -35,8 +35,8 @@ class Uploader:
     def __init__(self, library: Path) -> None:
         self.library = library
         self.app = Longview(demo_settings(library, max_upload_bytes=MAX_UPLOAD_BYTES))
-        self.jobs = Jobs(self.app)
-        self.web = create(self.app, self.jobs)
+        self.workers = Workers(self.app)
+        self.web = create(self.app, self.workers)
 
     def send(self, parts: Sequence[bytes], *, length: int | None = None, is_cut_off: bool = False) -> tuple[int, str]:
         """Return status and body of the response to an upload. `is_cut_off`: the client goes before it has sent all."""
@@ -71,7 +71,7 @@ class Uploader:
 def uploader(tmp_path: Path) -> Iterator[Uploader]:
     uploader = Uploader(tmp_path / "library")
     yield uploader
-    uploader.jobs.close()
+    uploader.workers.close()
 
 
 def test_an_upload_that_the_disk_has_no_space_for_is_refused_before_it_is_written(
@@ -86,9 +86,9 @@ def test_an_upload_that_the_disk_has_no_space_for_is_refused_before_it_is_writte
 
 def test_uploads_at_once_are_compared_with_the_disk_together(uploader: Uploader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_cache, "free_bytes", lambda folder: MIN_FREE_BYTES + 4 * MB)
-    first = uploader.jobs.uploads.begin(3 * MB)
+    first = uploader.workers.uploads.begin(3 * MB)
     assert uploader.send([], length=2 * MB)[0] == 507
-    uploader.jobs.uploads.end(first, is_kept=False)
+    uploader.workers.uploads.end(first, is_kept=False)
     assert uploader.send([HEAD, TAIL], length=2 * MB)[0] == 200
 
 
@@ -104,7 +104,7 @@ def test_an_upload_ends_while_the_disk_has_a_margin(tmp_path: Path) -> None:
         status, text = uploader.send([HEAD, *[bytes(MB)] * 7, TAIL])
         assert status == 507 and "The disk is full" in text
         assert not uploader.cached()
-        uploader.jobs.close()
+        uploader.workers.close()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_an_upload_that_the_client_gives_up_leaves_nothing(uploader: Uploader) -
     for _ in range(3):
         uploader.send([HEAD, bytes(MB)], length=3 * MB, is_cut_off=True)
     assert not uploader.cached()
-    assert not uploader.jobs.uploads._expected
+    assert not uploader.workers.uploads._expected
 
 
 def test_an_upload_that_is_no_video_leaves_nothing(uploader: Uploader) -> None:
@@ -150,7 +150,7 @@ def test_an_upload_that_is_no_video_leaves_nothing(uploader: Uploader) -> None:
     (path,) = json.loads(reply)
     assert status == 200 and Path(path).read_bytes() == b"no video"
     with pytest.raises(Exception, match="a.mp4 is not a video"):
-        uploader.jobs.index(Path(path), upload_name="a.mp4")
+        uploader.workers.index(Path(path), upload_name="a.mp4")
     assert not uploader.cached()
 
 
@@ -191,7 +191,7 @@ def test_cache_that_is_a_link_is_not_used_and_nothing_behind_it_is_deleted(tmp_p
     assert status == 400 and "replace the link with a folder" in text
     run_housekeeping(uploader.app.library, 1 << 30)
     cached = own_folder(uploader.library) / "upload"
-    uploader.jobs.uploads.discard(cached / "a.mp4")
-    uploader.jobs.uploads.end(cached, is_kept=False)
-    uploader.jobs.close()
+    uploader.workers.uploads.discard(cached / "a.mp4")
+    uploader.workers.uploads.end(cached, is_kept=False)
+    uploader.workers.close()
     assert file_names(outside) == before

@@ -169,7 +169,7 @@ function longviewRestoreSections() {
   }
   longviewRenewTextTracks();
 }
-// The video element stays while its tracks grow. What it shows goes on with the new segments.
+// The video element stays while its tracks grow. It continues to play, with the new segments.
 function longviewRenewTextTracks() {
   const video = document.querySelector('.player video');
   const rendered = document.querySelector('template.text-tracks');

@@ -114,7 +114,7 @@ def read_text_file(path: Path, *, max_bytes: int, language: str | None = None) -
     """Read and decode a text file.
 
     Raises:
-        UnreadableSubtitles: the path is no regular file of at most `max_bytes`, or the file is empty or not text.
+        UnreadableSubtitles: the path is not a regular file of at most `max_bytes`, or the file is empty or not text.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -176,7 +176,7 @@ def _legacy_text(content: bytes, language: str | None) -> DecodedText:
     result = _decoded(content, encoding)
     if score >= MIN_SCORE:
         return result
-    problem = f"The encoding of the file is uncertain and was taken for {encoding}; save the file as UTF-8 if the text is wrong."
+    problem = f"The encoding of the file is uncertain and was read as {encoding}; save the file as UTF-8 if the text is wrong."
     return DecodedText(result.text, encoding, (*result.problems, problem))
 
 

@@ -30,7 +30,7 @@ class Decision:
 
     action: Action
     reason: str = ""
-    """A clause for people that explains why the source is not run, or on what its run depends."""
+    """A clause of a message that explains why the source is not run, or on what its run depends."""
     estimated_seconds: float | None = None
     """Estimated time, in seconds; None if it is unknown."""
     is_failure: bool = False
@@ -90,12 +90,12 @@ class NeedsConsent(Exception):
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What came of one source."""
+    """The outcome of one source."""
 
     source: str
     status: SourceStatus
     reason: str = ""
-    """A clause or sentence for people: why there is nothing, or what was left out."""
+    """A clause or sentence of a message: why there is nothing, or what was left out."""
     segments: int = 0
     language: str | None = None
     seconds_spent: float = 0.0

@@ -33,7 +33,7 @@ _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 @with_config(_STRICT)
 @dataclass(frozen=True)
 class _Settings:
-    """What has to be the same for a run to go on, apart from the plan."""
+    """What has to be the same for a run to be resumed, apart from the plan."""
 
     checkpoint: str
     revision: str
@@ -73,7 +73,7 @@ _WINDOW = TypeAdapter(_StoredWindow)
 
 @dataclass(frozen=True)
 class CaptionRun:
-    """A run of captions that begins, or goes on."""
+    """A new or resumed run of captions."""
 
     plan: SamplingPlan
     finished: tuple[FinishedWindow, ...]
@@ -90,7 +90,7 @@ class CaptionRun:
 
 
 def find_run(library: Library, runtime: Runtime, job: SourceJob, progress: Progress) -> CaptionRun:
-    """Return the run that goes on, or a new one; the checkpoint is loaded, and nothing is written.
+    """Return the run to resume, or a new one; the checkpoint is loaded, and nothing is written.
 
     Raises:
         ImpossiblePlan: the span or the context cannot be satisfied. Cancelled: the operation was cancelled.

@@ -1,6 +1,6 @@
 """Captions: what the checkpoint sees. They are written window by window, and again when all windows are merged and refined.
 
-A run that is cut off goes on with the next window (`longview.app.ingest.sources.caption_run`).
+An interrupted run resumes with the next window (`longview.app.ingest.sources.caption_run`).
 """
 
 import logging
@@ -95,7 +95,7 @@ class CaptionSource:
         return CaptionTimes(self._runtime.speeds, self._runtime.checkpoint)
 
     def run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
-        """See `EvidenceSource.run`. A checkpoint that does not know such footage declines the video.
+        """See `EvidenceSource.run`. A checkpoint that cannot caption this kind of video declines it.
 
         Raises:
             NeedsConsent: captioning would take longer than `MAX_UNASKED_S`, and was neither requested nor accepted.
@@ -119,11 +119,11 @@ class CaptionSource:
             progress.expect(work_left_s)
         loaded = time.monotonic()
         step = progress.child(0.0, 0.05)
-        pool, prober, options = self._runtime.pool, self._runtime.prober, self._runtime.checks.captions
+        pool, verifier, options = self._runtime.pool, self._runtime.verifier, self._runtime.checks.captions
         words = words_in(self._library, self._runtime.settings, job.entry.video_id)
         run = find_run(self._library, self._runtime, job, step)
         plan, positions = run.plan, {window.position for window in run.finished}
-        cost = captions_cost(pool, prober, job.video, plan, options, words=words, finished=positions, progress=step)
+        cost = captions_cost(pool, verifier, job.video, plan, options, words=words, finished=positions, progress=step)
         if cost.seconds is not None and cost.seconds > MAX_UNASKED_S and not (job.accepts_long or job.is_requested):
             raise NeedsConsent(
                 f"captioning would take about {format_time(cost.seconds)} on this machine; to start it: "
@@ -139,7 +139,7 @@ class CaptionSource:
             return SourceResult(self._decline(job, provenance, uncovered=(job.span,)), cost.seconds)
         windows = caption(
             pool,
-            prober,
+            verifier,
             job.video,
             plan,
             options,
@@ -170,7 +170,7 @@ class CaptionSource:
         # Without frames and events, even "no events detected" would be an unsupported claim.
         has_summary = captions.events or not uncovered
         step = progress.child(0.96, 1.0)
-        summary = summarize(captions.events, plan.span, pool, prober, progress=step) if has_summary else Summary("", ())
+        summary = summarize(captions.events, plan.span, pool, verifier, progress=step) if has_summary else Summary("", ())
         if uncovered:
             log.warning("%s: captions may be incomplete from %s", job.entry.title, format_spans(*uncovered))
         track = Track(
@@ -203,7 +203,7 @@ class CaptionSource:
         progress: Progress,
         expected_s: float | None,
     ) -> Generator["PartialResult[FinishedWindow]", None, "Captions"]:
-        """Yield the captions of each window, and write them with what the next run needs to go on after an interruption.
+        """Yield the captions of each window, and write them with what the next run needs to resume after an interruption.
 
         The captions so far become the track, unless the library has a complete one already. An older complete track, and one that
         was declined, stay until the new one is complete: a run that is cancelled would replace the captions of a whole video by
@@ -252,7 +252,7 @@ class CaptionSource:
         row: CaptionWindowRow,
         seconds_spent: float,
     ) -> None:
-        """Write the captions of the finished windows as an incomplete track, and the last one with what goes on from it."""
+        """Write the captions of the finished windows as an incomplete track, and the last one with what continues from it."""
         from longview.model.tasks.captioner import merge_finished_windows
 
         captioned = {window.window for window in finished if not window.coverage.is_out_of_distribution}
@@ -268,7 +268,7 @@ class CaptionSource:
     ) -> Track:
         """Return the track of a video that the checkpoint does not know. It does not replace complete captions of another."""
         name = self._runtime.checkpoint.name
-        note = f"the {name} checkpoint does not know such footage"
+        note = f"the {name} checkpoint cannot caption this kind of video"
         last_track = job.entry.track(self.name)
         is_kept = (
             last_track is not None

@@ -60,7 +60,7 @@ class ScreenTextSource:
         """See `EvidenceSource.decide`.
 
         Raises:
-            BadRequest: the language of the settings is no language.
+            BadRequest: the language of the settings is not a language.
         """
         if not job.video.has_frames:
             return Decision("decline", "the video has no pictures")
@@ -171,7 +171,7 @@ class ScreenTextSource:
         return SourceResult(track, estimated_seconds)
 
     def _usable_track(self, job: SourceJob, provenance: Provenance) -> Track | None:
-        """Return the track that this run would keep or go on with; None if it begins anew."""
+        """Return the track that this run would keep or resume; None if it begins anew."""
         track = job.has_track(self.name, provenance.checkpoint, provenance.prompt_version)
         return track if track and track.provenance.plan == provenance.plan else None
 
@@ -179,7 +179,7 @@ class ScreenTextSource:
         """Return what makes this track: the models, and the language that tesseract reads beside them.
 
         Raises:
-            TextModelNotFound: the package of the bundled model is not installed. BadRequest: the setting is no language.
+            TextModelNotFound: the package of the bundled model is not installed. BadRequest: the setting is not a language.
         """
         language = self._unreadable_language(job)
         is_installed = language is not None and UNREADABLE_LANGUAGES[language] in self._runtime.tesseract_languages
@@ -216,7 +216,7 @@ class ScreenTextSource:
         return languages.most_common(1)[0][0] if languages else None
 
     def _note(self, job: SourceJob, track: Track) -> str:
-        """Return what people should know about a finished track: a language that was not read, or damaged pictures."""
+        """Return the note on a finished track: a language that was not read, or damaged pictures."""
         notes = []
         language = self._unreadable_language(job)
         if language is not None and track.provenance.plan["tesseract"] is None:

@@ -219,7 +219,7 @@ class SpeechSource:
                         break
 
     def _usable_track(self, job: SourceJob, provenance: Provenance) -> Track | None:
-        """Return the track that this run would keep or go on with; None if it begins anew.
+        """Return the track that this run would keep or resume; None if it begins anew.
 
         An option that the user did not set does not discard what was recognised with it.
         """
@@ -379,7 +379,7 @@ def _note_damage(blocks: Iterator[AudioBlock], damaged: list[Span]) -> Iterator[
 
 
 def _note(track: Track, probability: float | None, chosen: str | None) -> str:
-    """Return what people should know about a finished track: no words, a doubtful language, or damaged sound."""
+    """Return the note on a finished track: no words, a doubtful language, or damaged sound."""
     from longview.model.speech.recognizer import SURE_PROBABILITY
 
     notes = []

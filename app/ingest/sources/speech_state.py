@@ -1,4 +1,4 @@
-"""The state of an unfinished speech recognition, with which it goes on so that it ends like one that was not interrupted."""
+"""The state of an unfinished speech recognition, from which it resumes so that it ends like one that was not interrupted."""
 
 import math
 from dataclasses import asdict, dataclass, replace

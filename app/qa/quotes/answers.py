@@ -11,7 +11,7 @@ from longview.app.qa.quotes.moments import MomentQuotes
 from longview.app.qa.quotes.overviews import OverviewQuotes
 from longview.app.qa.quotes.questions import QuoteQuestion, parse_question
 from longview.app.qa.quotes.text import NOT_LOOKED_AT, SIGHT_HINT, QuoteAnswer, absence_text, cite, quote_line, times_text
-from longview.app.qa.transcript_coverage import WORD_SOURCES, unfinished_clauses, words_coverage
+from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, unfinished_clauses, words_coverage
 from longview.app.runtime.runtime import Runtime
 from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
@@ -113,7 +113,7 @@ class QuoteAnswers:
 
         Mentions have the words of the topic. What only means the same, perhaps in another language, is a closest passage.
         """
-        mentions = find_mentions(self._library, topic, video_id=entry.video_id, sources=WORD_SOURCES, within=_wider(within))
+        mentions = find_mentions(self._library, topic, video_id=entry.video_id, sources=TRANSCRIPT_SOURCES, within=_wider(within))
         coverage = words_coverage(entry, within)
         if not mentions:
             absence = absence_text(f"“{topic}” is not said or written", within, coverage)
@@ -136,7 +136,7 @@ class QuoteAnswers:
     ) -> QuoteAnswer:
         """Quote the first mentions of a topic, and what is said and shown before or after each of them."""
         mentions = find_mentions(
-            self._library, question.topic, video_id=entry.video_id, sources=WORD_SOURCES, within=_wider(within)
+            self._library, question.topic, video_id=entry.video_id, sources=TRANSCRIPT_SOURCES, within=_wider(within)
         )
         if not mentions:
             return self._answer_content(entry, question, text, _wider(within), progress)

@@ -60,7 +60,7 @@ class MomentQuotes:
             return QuoteAnswer(f"What is said and shown {_when(span)} is not known: {coverage}.", (), None, None, coverage)
         spoken = [item for item in sentences if is_windowed(item.source)]
         if span.duration_s == 0 and not spoken:
-            # A pause for breath is no silence.
+            # A pause for breath does not count as silence.
             near = _widened(span, BREATH_S)
             spoken = [item for item in self._sentences_around(near) if is_windowed(item.source) and item.span.overlap_s(near) > 0]
         shown = [item for item in sentences if not is_windowed(item.source)]

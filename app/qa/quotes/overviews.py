@@ -14,7 +14,7 @@ from longview.app.qa.quotes.text import (
     quote_line,
     said_once,
 )
-from longview.app.qa.transcript_coverage import WORD_SOURCES, has_sound, words_coverage
+from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, has_sound, words_coverage
 from longview.app.text.counts import count_text
 from longview.app.text.sources import source_label
 from longview.core.time_text import format_clock
@@ -45,7 +45,7 @@ _INTRODUCTION = re.compile(
     r"と申します|我叫",
     re.IGNORECASE,
 )
-"""Words with which people say their names."""
+"""Words with which speakers introduce themselves."""
 _LABEL = re.compile(r"^(?:>>\s?|-\s?)?\[?(?P<name>[A-ZÀ-Þ][A-ZÀ-Þ .'’-]{1,30})\]?:\s")
 """The name of a speaker before a subtitle: `JOHN: …`."""
 
@@ -59,7 +59,7 @@ class OverviewQuotes:
 
     def list_entities(self, kinds: Sequence[EntityKind]) -> QuoteAnswer:
         """List the distinct prices, dates, names and the like, each with its first sentence; kinds one after another."""
-        entities = find_entities(sentences_of(self._segments(WORD_SOURCES)), kinds)
+        entities = find_entities(sentences_of(self._segments(TRANSCRIPT_SOURCES)), kinds)
         lines: list[str] = []
         quotes: list[Quote] = []
         for kind in kinds:
@@ -89,14 +89,14 @@ class OverviewQuotes:
     def languages(self) -> QuoteAnswer:
         """Tell the languages of each source, with the first sentence in each."""
         groups: dict[tuple[str, str], list[Segment]] = {}
-        for segment in self._segments(WORD_SOURCES):
+        for segment in self._segments(TRANSCRIPT_SOURCES):
             groups.setdefault((segment.source, segment.language or ""), []).append(segment)
         if not any(language for _, language in groups):
             text = absence_text("No language is known of anything said or written", self._within, self._coverage)
             return self._answer(text, [], found=None)
         lines, quotes = [], []
         for (source, language), segments in sorted(
-            groups.items(), key=lambda item: (WORD_SOURCES.index(item[0][0]), -len(item[1]))
+            groups.items(), key=lambda item: (TRANSCRIPT_SOURCES.index(item[0][0]), -len(item[1]))
         ):
             name, first = language_name(language) if language else "Text in a language that is not told", segments[0]
             if source == "speech" and language:
@@ -112,7 +112,7 @@ class OverviewQuotes:
 
     def speakers(self) -> QuoteAnswer:
         """Quote who says a name or is named by the subtitles, because voices are not told apart."""
-        sentences = [item for item in sentences_of(self._segments(WORD_SOURCES)) if is_windowed(item.source)]
+        sentences = [item for item in sentences_of(self._segments(TRANSCRIPT_SOURCES)) if is_windowed(item.source)]
         labels = {match["name"].strip(): item for item in reversed(sentences) if (match := _LABEL.match(item.text))}
         introduced = [item for item in sentences if _INTRODUCTION.search(item.text)]
         chosen = sorted([*labels.values(), *introduced], key=lambda item: item.span)[:MAX_INTRODUCTIONS]

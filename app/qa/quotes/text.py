@@ -32,7 +32,7 @@ class QuoteAnswer:
     found: bool | None
     """Whether the quotes answer the question; None: they are only the closest passages."""
     confidence: float | None
-    """How much speaks for that, from 0 to 1; None for kinds of questions whose answer is certain."""
+    """The confidence in that, from 0 to 1; None for kinds of questions whose answer is certain."""
     coverage: WordsCoverage
     hint: str = ""
     """A sentence that says what else the question needs; empty if nothing."""

@@ -18,7 +18,7 @@ MAX_TRIGGER_DEPTH = 4
 STEP_INSTRUCTIONS = 1_000_000
 """Number of instructions of SQLite's virtual machine between two counts, about a hundredth of a second."""
 MIN_STEPS, STEPS_PER_MB = 50, 20
-"""Number of steps after which a connection is taken for endless: at least, and per megabyte of the database. To make all passages
+"""Number of steps after which a statement is considered endless: at least, and per megabyte of the database. To make all passages
 of 100,000 segments again takes two."""
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """Bytes at the end of a rollback journal that names another file."""
@@ -94,7 +94,7 @@ def _secured(db: sqlite3.Connection, path: Path | None) -> sqlite3.Connection:
 
 
 def _bound_steps(db: sqlite3.Connection, path: Path | None) -> None:
-    """Interrupt statements that would go on for ever, because of pages or triggers that were made for that."""
+    """Interrupt statements that would run for ever, because of pages or triggers that were made for that."""
     steps, allowed_steps = 0, MIN_STEPS
 
     def count() -> bool:

@@ -113,7 +113,7 @@ class Database:
         """Return what SQLite says of a page that several others refer to; None if there is none, or if the database is too large
         to be checked whenever it is opened.
 
-        Such pages make trees that are read without an end. Other damage costs its own rows only, and is no reason to refuse.
+        Such pages make trees that are read without an end. Other damage costs its own rows only, and is not a reason to refuse.
         """
         if self.path.stat().st_size > MAX_CHECKED_BYTES:
             return None

@@ -29,7 +29,7 @@ def primary_code(error: sqlite3.Error) -> int:
 
 
 def unusable(path: Path, error: sqlite3.Error) -> LibraryUnusable:
-    """Return the error for people of an error of SQLite. `path`: the database."""
+    """Return the error to show for an error of SQLite. `path`: the database."""
     folder, code = path.parent, primary_code(error)
     if not path.exists():
         return LibraryDamaged(f"The database {path} of the library is missing; put it back, or see `longview check`.")
@@ -79,7 +79,7 @@ def read_only(folder: Path) -> LibraryReadOnly:
 
 
 def folder_error(folder: Path, error: OSError) -> LibraryUnusable:
-    """Return the error for people of an error of the operating system in the library's folder."""
+    """Return the error to show for an error of the operating system in the library's folder."""
     if error.errno in FULL_DISK_ERRORS:
         return disk_full(folder)
     if error.errno in READ_ONLY_ERRORS and folder.is_dir():

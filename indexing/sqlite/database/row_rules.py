@@ -24,7 +24,7 @@ MAX_NAME_CHARS = 4096
 MAX_PATH_CHARS = 32_767
 """Maximum length of a path, in characters: that of Windows; Linux and macOS allow fewer."""
 MAX_TEXT_CHARS = 4_000_000
-"""Maximum length of a text for people, and of a JSON document, in characters."""
+"""Maximum length of a text for display, and of a JSON document, in characters."""
 MAX_JSON_DEPTH = 20
 MAX_JSON_INTEGER = (1 << 63) - 1
 """Maximum integer in a JSON document: times of change of files are nanoseconds."""
@@ -253,7 +253,7 @@ _PLAN: dict[str, Callable[[Any], bool]] = {
     "origins": lambda value: isinstance(value, list) and all(isinstance(item, list) and item for item in value),
     "frames": lambda value: type(value) is int and value >= 0,
 }
-"""What is read of the plan of a track for people (`longview.indexing.records.provenance_text`)."""
+"""What is read of the plan of a track for display (`longview.indexing.records.provenance_text`)."""
 
 
 def _is_plan(content: Any) -> bool:

@@ -256,7 +256,7 @@ MIGRATIONS = (
     ALTER TABLE answers ADD COLUMN revision TEXT NOT NULL DEFAULT '';
     ALTER TABLE answers ADD COLUMN profile TEXT NOT NULL DEFAULT '';
     """,
-    # Indexing is a queue of jobs, every source can go on where it stopped, and a removed video can be brought back.
+    # Indexing is a queue of jobs, every source can resume where it stopped, and a removed video can be brought back.
     """
     CREATE TABLE jobs (
         job_id INTEGER PRIMARY KEY AUTOINCREMENT,

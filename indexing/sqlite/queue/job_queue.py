@@ -140,7 +140,7 @@ class JobQueue:
             return change_job(db, job_id, status="cancelled", request="", owner="", reason="") if job.status != "done" else job
 
     def pause(self, job_id: int) -> QueuedJob:
-        """Pause a job until it is resumed: one that runs ends at its next chunk or token, and goes on there later.
+        """Pause a job until it is resumed: one that runs ends at its next chunk or token, and resumes there later.
 
         Raises:
             UnknownJob: there is no such job.
@@ -259,7 +259,7 @@ class JobQueue:
 
     def identify(self, job_id: int, content_hash: str) -> bool:
         """Store the content hash of a running job. If another job is indexing the same content, the job waits again; return
-        whether it may go on."""
+        whether it may continue."""
         with self._database.transaction() as db:
             is_busy = is_content_busy(db, content_hash, besides=job_id)
             job = change_job(db, job_id, content_hash=content_hash, committed=committed_state(db, content_hash))

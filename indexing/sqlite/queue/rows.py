@@ -17,7 +17,7 @@ from longview.indexing.sqlite.tracks.rows import now, object_from
 MAX_NUMBER = (1 << 63) - 1
 """Maximum number of a job."""
 LEASE_S = 120.0
-"""Time after the last report of a job at which a process on another machine is taken for gone, in seconds."""
+"""Time after the last report of a job at which a process on another machine is considered dead, in seconds."""
 
 
 def find_same_job(

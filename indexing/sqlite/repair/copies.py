@@ -125,7 +125,7 @@ def schema_version(folder: Path) -> int:
 def prepare_replacement(library: Path, source: Path, progress: Progress = NO_PROGRESS) -> None:
     """Number the passages of a database after those of the library's database that it replaces, and make it one file.
 
-    A server that goes on has the vectors of the old passages in memory, by their numbers. `source`: the folder of the new one.
+    A running server has the vectors of the old passages in memory, by their numbers. `source`: the folder of the new one.
 
     Raises:
         Cancelled: the operation was cancelled.

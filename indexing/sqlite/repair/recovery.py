@@ -2,7 +2,7 @@
 
 The pages are read without SQLite (`longview.indexing.sqlite.database.pages`), each for itself: a damaged one loses its own rows
 only. Rows of pages that no table leads to any more are recognised by the
-values of their columns (`longview.indexing.sqlite.database.row_rules`). What can be derived is made again:
+values of their columns (`longview.indexing.sqlite.database.row_rules`). What can be derived is rebuilt:
 passages and the word index from segments, a video from its path and tracks, a track from its segments.
 """
 
@@ -37,13 +37,13 @@ except ImportError:  # Windows
 SQLITE_LOCK_START, SQLITE_LOCK_BYTES = 0x40000000, 512
 """The bytes of a database file on which SQLite has its locks; every open connection holds one of them in WAL mode."""
 DERIVED = ("passages", "passage_terms", "words")
-"""Tables that are made again from others."""
+"""Tables that are rebuilt from others."""
 COUNTERS = ("revision", "generation")
 """Tables of one number, which every change of a passage raises."""
 SPACE_FACTOR = 1.5
 """Space that a recovery needs, in sizes of the database."""
 MIN_WITNESSES = 2
-"""Minimum number of rows from which a video or a track is made again: a single one may have a damaged id."""
+"""Minimum number of rows from which a video or a track is rebuilt: a single one may have a damaged id."""
 RECOVERED_NOTE = "a part of it was lost when the library was damaged; index the video again"
 
 
@@ -98,7 +98,7 @@ class Recovery:
         ]
         text = f"Rows that were saved: {', '.join(parts) or 'none'}."
         if self.rebuilt_videos or self.rebuilt_tracks:
-            text += f" Made again from other rows: videos: {self.rebuilt_videos}, tracks: {self.rebuilt_tracks}."
+            text += f" Rebuilt from other rows: videos: {self.rebuilt_videos}, tracks: {self.rebuilt_tracks}."
         if self.damaged_videos:
             files = " ".join(map(shlex.quote, self.damaged_files))
             text += f" A part of what was found is missing; `longview index {files}` finds it again."
@@ -128,7 +128,7 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
         raise disk_full(target.parent)
     kept = dated(target)
     recovery = Recovery(kept if source == target else source)
-    # Closed at last: closing a file ends the locks of this process on it.
+    # Close last, because closing a file releases the locks of this process on it.
     with DatabasePages(source) as pages, atomic_write(target) as partial:
         version = pages.user_version
         if not version or version > len(MIGRATIONS):
@@ -338,7 +338,7 @@ def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
         is_short = sum(counts.values()) < expected
         if is_short:
             missing += expected - sum(counts.values())
-            # Without its version of the prompts it is not taken for the same track, and is begun anew.
+            # Without its version of the prompts it is not considered the same track, and is begun anew.
             db.execute(
                 "UPDATE tracks SET status = 'incomplete', prompt_version = '', note = ? WHERE number = ?",
                 (RECOVERED_NOTE, track["number"]),

@@ -216,7 +216,7 @@ def delete_segments(db: sqlite3.Connection, video_id: str, source: str) -> None:
 
 
 def add_passages(db: sqlite3.Connection, video_id: str, source: str, segments: Sequence[Segment]) -> None:
-    """Make the passages of segments that were appended. The windows that they share with earlier ones are made again."""
+    """Make the passages of segments that were appended. The windows that they share with earlier ones are rebuilt."""
     if not segments:
         return
     if is_screen(source):

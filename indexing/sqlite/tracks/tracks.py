@@ -1,7 +1,7 @@
 """The tracks of a library's videos: what each source has found, segment by segment, and how far it has come.
 
 Captions, speech and subtitles are stored, read and searched in the same way. Segments are committed while a source runs,
-together with the time that it has reached, so an interrupted run goes on there.
+together with the time that it has reached, so an interrupted run resumes there.
 """
 
 import json
@@ -64,7 +64,7 @@ class Tracks:
         """Add the next segments of a track, in order of time, and store how far it has come, in one transaction.
 
         `track.done_s`: time that the track has reached with these segments; `after_s`: time that it had reached before.
-        `replaces_open`: `segments` also has those that reached `after_s` and go on; see `open_segments`.
+        `replaces_open`: `segments` also has those that reached `after_s` and continue; see `open_segments`.
 
         Raises:
             TrackChanged: another run has begun or continued the track meanwhile; nothing is added.
@@ -140,7 +140,7 @@ class Tracks:
             return tuple(segment_from(row) for row in rows)
 
     def open_segments(self, video_id: str, track: Track) -> tuple[Segment, ...]:
-        """Return the segments of a track that reach the time up to which it is done: what they show may go on."""
+        """Return the segments of a track that reach the time up to which it is done: what they show may continue."""
         with self._database.connection() as db:
             rows = db.execute(
                 "SELECT * FROM segments WHERE video_id = :video_id AND source = :source AND end_s >= :done_s "

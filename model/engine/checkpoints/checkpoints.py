@@ -23,7 +23,7 @@ DEMO_NOTICE = (
     "Words and slides of any footage are understood. What is seen needs a checkpoint, and `longview models` names one: the demo "
     "checkpoint knows only moving coloured shapes."
 )
-"""What people should know of the bundled checkpoint: first what works without another one."""
+"""The note on the bundled checkpoint for users: first what works without another one."""
 """Notice of the bundled checkpoint. Its own file has an older one, which its fingerprint covers."""
 TEMPLATE_PROFILE = DEMO / "profile.toml"
 """Profile of every checkpoint that answers only question templates: `longview.model.training` trains on its texts."""
@@ -200,7 +200,7 @@ def _cached_folder(repo_id: str) -> Path:
 
 
 def _incomplete_text(repo_id: str) -> str:
-    return f"{repo_id} is not complete; `longview models pull {repo_id}` goes on where it stopped."
+    return f"{repo_id} is not complete; `longview models pull {repo_id}` resumes where it stopped."
 
 
 def _read_checkpoint(name: str, folder: Path) -> Checkpoint:

@@ -51,7 +51,7 @@ def measured_at(cache: Path | None, key: str) -> datetime | None:
 
 
 def save_measurement(cache: Path | None, key: str, numbers: Mapping[str, float]) -> None:
-    """Keep a measurement for later processes. A cache that cannot be written is no error: the next process measures again."""
+    """Keep a measurement for later processes. A cache that cannot be written is not an error: the next process measures again."""
     if cache is None:
         return
     entry = dict(numbers) | {TIME_NAME: datetime.now(UTC).isoformat(timespec="seconds")}

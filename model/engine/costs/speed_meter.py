@@ -92,15 +92,15 @@ class SpeedMeter:
         measure: Callable[[Progress], Speed],
         replies: RunningReplies,
         chunk_lock: threading.Lock,
-        turn: Callable[[Progress], AbstractContextManager[None]] = lambda _: nullcontext(),
+        hold_device: Callable[[Progress], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         """Make a meter that has not measured yet.
 
         `name`: the name of the checkpoint. `measure`: measures the speed. `chunk_lock`: the engine holds it while it prefills one
-        chunk of frames. `turn`: holds the device for the engine (`longview.model.engine.weight_swapping`).
+        chunk of frames. `hold_device`: holds the device for the engine (`longview.model.engine.weight_swapping`).
         """
         self._name, self._measure, self._replies, self._chunk_lock = name, measure, replies, chunk_lock
-        self._turn = turn
+        self._hold_device = hold_device
         self._speed: Speed | None = None
         self._is_unknown = False
 
@@ -125,12 +125,12 @@ class SpeedMeter:
         try:
             self._measure_once(cache, key, expected_s, progress)
         except (DeviceBusy, OutOfMemory) as error:
-            # The turn of the engine did not come. A later call may find it free.
+            # The device was not free in time. A later call may find it free.
             log.info("the speed of %s is not measured now: %s", self._name, error)
         return self._speed
 
     def _measure_once(self, cache: Path | None, key: str, expected_s: Callable[[], float] | None, progress: Progress) -> None:
-        with self._turn(progress), self._replies.without_replies(progress), progress.holding(self._chunk_lock):
+        with self._hold_device(progress), self._replies.without_replies(progress), progress.holding(self._chunk_lock):
             # Another thread may have measured it meanwhile.
             if self._speed is None and not self._is_unknown:
                 if expected_s is not None:

@@ -55,7 +55,7 @@ def opens_thoughts(prompt: str) -> bool:
 class ThoughtSplitter:
     """The thoughts and the reply of a text that arrives piece by piece.
 
-    If only the tag that ends the thoughts is in the text, what precedes it was taken for the reply, and `text` begins anew. If
+    If only the tag that ends the thoughts is in the text, what precedes it was considered the reply, and `text` begins anew. If
     there are several such tags, the last one counts.
     """
 

@@ -58,7 +58,7 @@ class Contact:
         """The entries of the list of models by their names; {} if the server lists none.
 
         Raises:
-            ServerUnreachable: there is no server. ServerFailed: it is no model server, or it refuses the key.
+            ServerUnreachable: there is no server. ServerFailed: it is not a model server, or it refuses the key.
         """
         server = self.server
         document = fetch(self._client, server, "GET", f"{server.url}/models")

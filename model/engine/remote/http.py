@@ -119,7 +119,7 @@ class Document:
 
 
 def read_json(content: bytes | str) -> Any:
-    """Return the JSON of a server, without halves of surrogate pairs, which cannot be stored; None for what is no JSON."""
+    """Return the JSON of a server, without halves of surrogate pairs, which cannot be stored; None for what is not JSON."""
     try:
         return _cleaned(json.loads(content))
     except (ValueError, RecursionError):

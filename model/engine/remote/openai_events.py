@@ -20,7 +20,7 @@ THOUGHT_KEYS = ("reasoning_content", "reasoning")
 
 
 async def read_events(server: Server, response: httpx.Response) -> AsyncIterator[ReplyEvent]:
-    """Yield the pieces of a streamed reply. A line that is no JSON object has an error, which some servers do not escape."""
+    """Yield the pieces of a streamed reply. A line that is not a JSON object has an error, which some servers do not escape."""
     async for line in response.aiter_lines():
         field, _, value = line.partition(":")
         value = value.strip()

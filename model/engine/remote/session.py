@@ -16,7 +16,7 @@ from longview.model.engine.remote.generation import RemoteGeneration
 from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.token_estimates import max_text_tokens, min_text_tokens
 
-MIN_REPLY_TOKENS = 256
+MIN_REMOTE_REPLY_TOKENS = 256
 """Minimum length of a reply that is requested, in tokens. The tokens of a text are estimated from above."""
 
 
@@ -145,7 +145,7 @@ class RemoteSession:
         # Some servers refuse a reply that may be longer than the rest of their context.
         text_tokens = max_text_tokens(conversation.text) + conversation.max_thinking_tokens
         room = self._limits.context_tokens - self.min_tokens - text_tokens
-        return conversation.limited(max(room, MIN_REPLY_TOKENS))
+        return conversation.limited(max(room, MIN_REMOTE_REPLY_TOKENS))
 
     def _note_tokens(self, tokens: int) -> None:
         self.prompt_tokens = tokens

@@ -153,20 +153,20 @@ def test_a_file_that_is_still_at_its_old_place_is_not_written_again(archive: Pat
 def test_jobs_that_ran_during_a_back_up_wait_for_any_process_after_it(library: Library, tmp_path: Path) -> None:
     owner = this_process()
     films = (tmp_path / "videos" / f"{name}.mp4" for name in ("running", "cancelled", "reserved", "paused"))
-    jobs = [library.jobs.add(film, title=film.stem, options={}, settings={}, priority=0, owner=owner) for film in films]
+    jobs = [library.queue.add(film, title=film.stem, options={}, settings={}, priority=0, owner=owner) for film in films]
     for job in jobs[:2]:
-        library.jobs.claim(job.job_id, owner)
-    library.jobs.cancel(jobs[1].job_id)
-    library.jobs.pause(jobs[3].job_id)
+        library.queue.claim(job.job_id, owner)
+    library.queue.cancel(jobs[1].job_id)
+    library.queue.pause(jobs[3].job_id)
     archive = backup(library.folder, tmp_path / "all.zip", with_originals=True).path
     restored = Library(restore(archive, tmp_path / "elsewhere", replace=False).library)
-    states = [(job.title, job.status, job.request, job.owner) for job in restored.jobs.jobs()]
+    states = [(job.title, job.status, job.request, job.owner) for job in restored.queue.jobs()]
     waiting = [(name, "waiting", "", "") for name in ("running", "cancelled", "reserved")]
     assert states == [*waiting, ("paused", "paused", "", "")]
     # This process still runs the jobs of the other library, and another one takes those of the restored one.
-    claimed = restored.jobs.claim_next("another process", {})
+    claimed = restored.queue.claim_next("another process", {})
     assert claimed is not None and claimed.title == "running"
-    assert [job.status for job in library.jobs.jobs()] == ["running", "running", "waiting", "paused"]
+    assert [job.status for job in library.queue.jobs()] == ["running", "running", "waiting", "paused"]
 
 
 def test_replacing_keeps_the_old_database(archive: Path, library: Library, shell: Shell) -> None:

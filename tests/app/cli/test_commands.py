@@ -222,7 +222,7 @@ def test_footage_that_the_checkpoint_does_not_know_is_declined(shell: Shell, vid
     document = shell.call("caption", str(path))
     shell.call("remove", str(path))
     # The test pattern has a clock.
-    sentence = "There are no captions: the demo checkpoint does not know such footage."
+    sentence = "There are no captions: the demo checkpoint cannot caption this kind of video."
     assert printed == f"{sentence} The video is searchable by screen text.\n"
     assert document["events"] == [] and [span["start_s"] for span in document["incomplete"]] == [0.0]
 

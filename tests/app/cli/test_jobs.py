@@ -154,4 +154,4 @@ def test_folder_without_videos_and_a_watch_without_an_end_are_refused(shell: She
     (tmp_path / "empty").mkdir()
     assert "has no video or audio files" in shell.call("index", str(tmp_path / "empty"), code=1)["error"]["message"]
     assert "prints no document" in shell.call("index", str(tmp_path / "empty"), "--watch", code=1)["error"]["message"]
-    assert "is no folder" in shell.run("index", str(tmp_path / "missing"), "--watch", code=1).stderr
+    assert "is not a folder" in shell.run("index", str(tmp_path / "missing"), "--watch", code=1).stderr

@@ -61,7 +61,7 @@ def put_screen_text(library: Library, entry: VideoEntry, status: TrackStatus = "
 
 def add_job(library: Library, path: Path, content_hash: str = "") -> QueuedJob:
     """Add a file to the queue."""
-    return library.jobs.add(path, title=path.name, options={}, settings={}, priority=PERSON, content_hash=content_hash)
+    return library.queue.add(path, title=path.name, options={}, settings={}, priority=PERSON, content_hash=content_hash)
 
 
 def test_damage_is_said_wherever_a_video_is_shown(library: Library, shell: Shell) -> None:
@@ -82,11 +82,11 @@ def test_damage_is_said_wherever_a_video_is_shown(library: Library, shell: Shell
     assert damages["Whole"] is None
     assert (damages["Interview"]["lost_frames"], damages["Interview"]["frames"]) == (11, 500)
     assert [span["start_s"] for span in damages["Interview"]["sound"]] == [40.0, 50.0]
-    job = library.jobs.add(
+    job = library.queue.add(
         entry.path, title="interview.mp4", options={}, settings={}, priority=10, content_hash=entry.content_hash
     )
     assert shell.call("jobs")["jobs"][0]["damage"] == text and text in printed(shell, "jobs")
-    library.jobs.cancel(job.job_id)
+    library.queue.cancel(job.job_id)
     assert text in printed(shell, "jobs", "--ended")
 
 
@@ -102,7 +102,7 @@ def test_an_unfinished_video_says_how_far_it_is_and_not_that_it_has_nothing(libr
     library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
     assert "[speech 0%]" in printed(shell, "list")
     library.tracks.append(VIDEO, sample_track("speech", "incomplete", done_s=36.0), [spoken(5.0, "a word")], after_s=0.0)
-    job = library.jobs.add(
+    job = library.queue.add(
         entry.path, title="interview.mp4", options={}, settings={}, priority=10, content_hash=entry.content_hash
     )
     add_job(library, Path("/videos/next.mp4"))
@@ -112,7 +112,7 @@ def test_an_unfinished_video_says_how_far_it_is_and_not_that_it_has_nothing(libr
     assert shell.call("list")["videos"][0]["job"] == "waiting"
     info = printed(shell, "info", "Interview")
     assert "speech       36%, 1 segment (en) up to 0:00:36.0" in info and "waiting to be indexed" in info
-    library.jobs.cancel(job.job_id)
+    library.queue.cancel(job.job_id)
     info = printed(shell, "info", "Interview")
     assert "`longview index /videos/aaaaaaaaaaaa.mp4`" not in info and "`longview relink FOLDER`" in info
 
@@ -186,7 +186,7 @@ def test_a_wrong_option_is_refused_before_there_is_a_job(
     path = tmp_path / "a.mp4"
     path.write_bytes(b"a video")
     assert reason in shell.call("index", str(path), *options, code=1)["error"]["message"]
-    assert library.jobs.jobs() == ()
+    assert library.queue.jobs() == ()
 
 
 def test_subtitles_take_only_language_tags(library: Library, shell: Shell, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_what_was_done_already_is_not_advised(library: Library, shell: Shell) ->
     put_screen_text(library, entry)
     assert "longview index --sources speech /videos/aaaaaaaaaaaa.mp4" in printed(shell, "transcript", "cars")
     library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
-    assert "goes on" in printed(shell, "transcript", "cars")
+    assert "resumes" in printed(shell, "transcript", "cars")
     library.tracks.append(VIDEO, sample_track("speech", note="no speech was recognised"), (), after_s=0.0)
     assert printed(shell, "transcript", "cars") == "No speech was found in “Cars”.\n"
 

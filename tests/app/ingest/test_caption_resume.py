@@ -213,9 +213,7 @@ def test_other_options_begin_anew(interrupted: Path, tmp_path: Path, path: Path)
         assert [row[0] for row in window_rows(folder)] == [0]
 
 
-def test_a_run_goes_on_with_its_plan_if_more_memory_is_free_and_begins_anew_if_there_is_too_little(
-    tmp_path: Path, path: Path
-) -> None:
+def test_resume_keeps_plan_unless_memory_shrank(tmp_path: Path, path: Path) -> None:
     options = replace(OPTIONS, context_tokens=None)
 
     def with_context(tokens: int | None) -> Longview:

@@ -177,5 +177,5 @@ def test_removal_while_indexing_is_one_sentence(app: Longview, film: Path) -> No
     # The removal also cancels the job, which the run may notice first.
     with pytest.raises((UnknownVideo, JobStopped), match=r"removed|cancelled"):
         index_and_remove()
-    assert [job.status for job in app.library.jobs.jobs() if job.path == film] == ["cancelled"]
+    assert [job.status for job in app.library.queue.jobs() if job.path == film] == ["cancelled"]
     assert app.videos() == ()

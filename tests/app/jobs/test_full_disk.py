@@ -9,7 +9,7 @@ import pytest
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.service import Longview
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.model.tasks.events import PartialResult
 from longview.video.synthetic import render
 from tests.support.app_samples import TWICE, demo_settings, file_names
@@ -76,21 +76,21 @@ def test_index_on_a_disk_that_fills_up_at_any_step_goes_on_when_there_is_space(d
 def test_job_of_a_server_goes_on_once_the_disk_has_space_again(disk: Path, tmp_path: Path) -> None:
     path = render(tmp_path / "film.mp4", TWICE, 60.0, fps=5)
     app = Longview(demo_settings(disk / "library"))
-    jobs = Jobs(app)
-    job = jobs.index(path)
+    workers = Workers(app)
+    job = workers.index(path)
     deadline = time.monotonic() + 60
-    while jobs.job(job.job_id).stage != "Captioning":
+    while workers.job(job.job_id).stage != "Captioning":
         assert time.monotonic() < deadline
         time.sleep(0.05)
     fill(disk)
-    while not app.jobs.has_unstored_ends:
+    while not app.runner.has_unstored_ends:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert jobs.job(job.job_id).status == "running"
+    assert workers.job(job.job_id).status == "running"
     (disk / "filler").unlink()
     # It goes on by itself.
-    while (now := jobs.job(job.job_id)).status in ("waiting", "running"):
+    while (now := workers.job(job.job_id)).status in ("waiting", "running"):
         assert time.monotonic() < deadline, now
         time.sleep(0.05)
     assert (now.status, now.attempts) == ("done", 2)
-    jobs.close(wait_s=60)
+    workers.close(wait_s=60)

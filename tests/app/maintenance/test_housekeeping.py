@@ -53,16 +53,16 @@ def test_ended_jobs_and_what_nothing_needs_any_more_are_deleted(tmp_path: Path, 
     uploads = [cached(tmp_path, f"uploads/{name}.mp4", 10) for name in ("unused", "failed", "expired", "used")]
     put_captions(library, replace(sample_entry("aaaaaaaaaaaa"), path=uploads[3]), [])
     values = {"options": {}, "settings": {}, "priority": 0, "owner": "a process"}
-    jobs = [library.jobs.add(path, title=path.name, **values) for path in uploads[1:3]]  # type: ignore[arg-type]
+    jobs = [library.queue.add(path, title=path.name, **values) for path in uploads[1:3]]  # type: ignore[arg-type]
     for job in jobs:
-        library.jobs.claim(job.job_id, "a process")
-        library.jobs.end(job.job_id, "a process", "failed", reason="why")
+        library.queue.claim(job.job_id, "a process")
+        library.queue.end(job.job_id, "a process", "failed", reason="why")
     with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as db:
         db.execute("UPDATE jobs SET changed_at = '2026-01-01T00:00:00+00:00' WHERE job_id = ?", (jobs[1].job_id,))
     left = cached(tmp_path, "proxies/.partial-x.mp4", 10, unused_s=25 * HOUR_S)
     # What was stored a moment ago may be about to get a job.
     purge_jobs(library)
-    assert [job.job_id for job in library.jobs.jobs()] == [jobs[0].job_id]
+    assert [job.job_id for job in library.queue.jobs()] == [jobs[0].job_id]
     assert all(path.exists() for path in uploads)
     monkeypatch.setattr("longview.app.maintenance.housekeeping.UNUSED_UPLOADS_KEPT_S", -1.0)
     run_housekeeping(library, 1 << 30)
@@ -135,12 +135,12 @@ def test_only_an_upload_that_nothing_needs_is_discarded(tmp_path: Path) -> None:
     removed, waiting, unused = (cached(app.library.folder, f"uploads/{name}.mp4", 100) for name in names)
     put_captions(app.library, replace(sample_entry("a" * 12), path=removed), sample_events("a red circle"))
     app.remove(app.videos()[0])
-    job = app.library.jobs.add(waiting, title="waiting", options={}, settings={}, priority=0)
+    job = app.library.queue.add(waiting, title="waiting", options={}, settings={}, priority=0)
     other = cached(tmp_path, "film.mp4", 100)
     for path in (removed, waiting, unused, other):
         app.media.discard_upload(path)
     assert removed.exists() and waiting.exists() and other.exists() and not unused.exists()
-    app.library.jobs.cancel(job.job_id)
+    app.library.queue.cancel(job.job_id)
     app.media.discard_upload(waiting)
     assert not waiting.exists()
 

@@ -256,7 +256,7 @@ def test_interrupted_pull_goes_on_in_the_next_process(tmp_path: Path, models_hub
     models_hub.stall.set()
     assert process.returncode == 130 and printed == ""
     # The progress is between the first line and the last.
-    assert errors.splitlines()[-1] == "Stopped. What was transferred is kept: the same command goes on there."
+    assert errors.splitlines()[-1] == "Stopped. What was transferred is kept: run the same command to resume."
     assert "Traceback" not in errors and "discarded" not in errors
     listing = document("--model", "demo")
     assert listing["incomplete"] == [GENERAL] and [model["name"] for model in listing["models"]] == ["demo"]

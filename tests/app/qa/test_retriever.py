@@ -9,7 +9,7 @@ from longview.app.service import Longview
 from longview.app.streams import Done
 from longview.core.timeline import Event, Span
 from longview.indexing.sqlite.library import VideoEntry
-from longview.model.demo.probing import TemplateProber
+from longview.model.demo.probing import TemplateVerifier
 from longview.model.tasks.events import PartialResult
 from longview.video.decoding.decoder import Decoder
 from longview.video.synthetic import ShapesEvent, render
@@ -74,12 +74,12 @@ def test_search_verifies_by_default_only_what_is_quick(
     app: Longview, twice: VideoEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The bundled checkpoint, treated like any other one.
-    probers = [TemplateProber(app.checkpoint.question_templates, app.checkpoint.no_event_replies) for _ in range(2)]
-    for prober in probers:
-        prober.needs_caption_checks = False
+    verifiers = [TemplateVerifier(app.checkpoint.question_templates, app.checkpoint.no_event_replies) for _ in range(2)]
+    for verifier in verifiers:
+        verifier.needs_caption_checks = False
     for limit_s, unverified in ((0.0, 2), (600.0, 0)):
         other = Longview(app.settings.model_copy(update={"search_verify_s": limit_s}))
-        monkeypatch.setattr(other._runtime, "prober", probers.pop())
+        monkeypatch.setattr(other._runtime, "verifier", verifiers.pop())
         assert other.search("red circle moves to the right", limit=2).result().unverified_count == 2, "nothing is loaded yet"
         _ = other.pool
         assert other.search("red circle moves to the right", limit=2).result().unverified_count == unverified

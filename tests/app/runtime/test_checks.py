@@ -4,21 +4,21 @@ import pytest
 
 from longview.app.runtime.checks import Checks, decide_checks
 from longview.app.settings import Settings
-from longview.model.demo.probing import TemplateProber
+from longview.model.demo.probing import TemplateVerifier
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
-from longview.model.tasks.prober import FreeFormProber
+from longview.model.tasks.prober import FreeFormVerifier
 
 ON, OFF = CaptionOptions(verify=True, refine=True), CaptionOptions(verify=False, refine=False)
 LOCATE = LocateOptions(verify=True, refine=True)
 
 
 def test_defaults_depend_on_the_checkpoint() -> None:
-    demo = prober_for(find_checkpoint("demo"))
-    assert isinstance(demo, TemplateProber)
+    demo = verifier_for(find_checkpoint("demo"))
+    assert isinstance(demo, TemplateVerifier)
     assert decide_checks(Settings(), demo) == Checks(ON, LOCATE, AnswerOptions(False, ON, LOCATE), search=True)
-    assert decide_checks(Settings(), FreeFormProber()) == Checks(OFF, LOCATE, AnswerOptions(False, OFF, LOCATE), search=None)
+    assert decide_checks(Settings(), FreeFormVerifier()) == Checks(OFF, LOCATE, AnswerOptions(False, OFF, LOCATE), search=None)
 
 
 @pytest.mark.parametrize("is_on", [True, False])
@@ -34,5 +34,5 @@ def test_settings_outweigh_the_checkpoint(is_on: bool) -> None:
     )
     captions, localization = CaptionOptions(verify=is_on, refine=is_on), LocateOptions(verify=is_on, refine=is_on)
     expected = Checks(captions, localization, AnswerOptions(is_on, captions, localization, is_on), search=is_on)
-    for prober in (prober_for(find_checkpoint("demo")), FreeFormProber()):
-        assert decide_checks(settings, prober) == expected
+    for verifier in (verifier_for(find_checkpoint("demo")), FreeFormVerifier()):
+        assert decide_checks(settings, verifier) == expected

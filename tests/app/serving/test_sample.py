@@ -16,14 +16,14 @@ from longview.app.serving.sample import (
     FOLDER,
     PACKAGED,
     SAMPLES,
-    SHAPES,
-    SLIDES,
+    SHAPES_SAMPLE,
+    SLIDES_SAMPLE,
     Sample,
     add_samples,
     newest_video,
     resume_samples,
 )
-from longview.app.serving.workers import Jobs
+from longview.app.serving.workers import Workers
 from longview.core.progress import Cancelled, Progress
 from longview.video.errors import FFmpegFailed
 from tests.support.app_samples import demo_settings
@@ -31,7 +31,7 @@ from tests.support.speech_samples import needs_speech_model
 
 MAX_START_ERROR_S = 0.5
 TIMEOUT_S = 120
-TIMES: dict[str, Any] = json.loads((PACKAGED / SLIDES.name).with_suffix(".json").read_text(encoding="utf-8"))
+TIMES: dict[str, Any] = json.loads((PACKAGED / SLIDES_SAMPLE.name).with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def short_sample(name: str) -> Sample:
@@ -54,10 +54,10 @@ FIRST, SECOND = SHORT = (short_sample("first"), short_sample("second"))
 def add_and_index(app: Longview, samples: Sequence[Sample]) -> None:
     """Add samples as a server does, and run its queue until nothing waits."""
     resume_samples(app)
-    jobs = Jobs(app)
-    add_samples(app, jobs, samples)
-    wait_until(lambda: not any(job.status in ("waiting", "running") for job in app.library.jobs.jobs()))
-    jobs.close(wait_s=10.0)
+    workers = Workers(app)
+    add_samples(app, workers, samples)
+    wait_until(lambda: not any(job.status in ("waiting", "running") for job in app.library.queue.jobs()))
+    workers.close(wait_s=10.0)
 
 
 def wait_until(is_reached: Callable[[], bool]) -> None:
@@ -76,7 +76,7 @@ def titles(app: Longview) -> list[str]:
 
 @pytest.fixture(scope="module")
 def slides(app: Longview) -> VideoEntry:
-    add_and_index(app, [SLIDES])
+    add_and_index(app, [SLIDES_SAMPLE])
     (entry,) = app.videos()
     return entry
 
@@ -89,11 +89,11 @@ def first_start_s(app: Longview, entry: VideoEntry, query: str, source: str) -> 
 
 def test_the_narrated_sample_comes_first() -> None:
     # Its file is only copied, so that there is something to watch at once.
-    assert SAMPLES[0] is SLIDES and len(SAMPLES) == 2
+    assert SAMPLES[0] is SLIDES_SAMPLE and len(SAMPLES) == 2
 
 
 def test_a_page_opens_the_newest_video_and_of_the_samples_the_narrated_one(slides: VideoEntry) -> None:
-    shapes, own = (replace(slides, path=slides.path.with_name(name)) for name in (SHAPES.name, "own.mp4"))
+    shapes, own = (replace(slides, path=slides.path.with_name(name)) for name in (SHAPES_SAMPLE.name, "own.mp4"))
     assert newest_video([slides, shapes]) is slides
     assert newest_video([shapes]) is shapes
     assert newest_video([slides, shapes, own]) is own
@@ -150,13 +150,13 @@ def test_an_interrupted_start_is_continued_and_removed_samples_stay_removed(fres
         raise Cancelled
 
     # The server is killed when the first sample is in the queue, and the file of the second one was not written.
-    add_samples(fresh_app, Jobs(fresh_app, starts=False), [FIRST, replace(SECOND, make=interrupt)])
+    add_samples(fresh_app, Workers(fresh_app, starts=False), [FIRST, replace(SECOND, make=interrupt)])
     assert titles(fresh_app) == []
     # Ctrl-C pauses what is unfinished.
-    jobs = Jobs(fresh_app, starts=False)
-    add_samples(fresh_app, jobs, SHORT)
-    jobs.close(pauses=True)
-    assert {job.status for job in fresh_app.library.jobs.jobs()} == {"paused"}
+    workers = Workers(fresh_app, starts=False)
+    add_samples(fresh_app, workers, SHORT)
+    workers.close(pauses=True)
+    assert {job.status for job in fresh_app.library.queue.jobs()} == {"paused"}
     fresh_app = Longview(fresh_app.settings)
     add_and_index(fresh_app, SHORT)
     assert titles(fresh_app) == [FIRST.title, SECOND.title]
@@ -170,10 +170,10 @@ def test_an_interrupted_start_is_continued_and_removed_samples_stay_removed(fres
 
 
 def test_a_sample_that_somebody_paused_stays_paused(fresh_app: Longview) -> None:
-    jobs = Jobs(fresh_app, starts=False)
-    add_samples(fresh_app, jobs, SHORT)
-    first, _ = fresh_app.library.jobs.jobs()
-    jobs.change(first.job_id, "pause")
+    workers = Workers(fresh_app, starts=False)
+    add_samples(fresh_app, workers, SHORT)
+    first, _ = fresh_app.library.queue.jobs()
+    workers.change(first.job_id, "pause")
     add_and_index(fresh_app, SHORT)
     assert titles(fresh_app) == [SECOND.title]
 
@@ -182,11 +182,11 @@ def test_a_sample_that_cannot_be_made_is_shown_as_failed(fresh_app: Longview) ->
     def fail(path: Path, progress: Progress) -> None:
         raise FFmpegFailed("There is no encoder.")
 
-    jobs = Jobs(fresh_app, starts=False)
-    add_samples(fresh_app, jobs, [replace(FIRST, make=fail), SECOND])
-    ended = jobs.latest_ended()
+    workers = Workers(fresh_app, starts=False)
+    add_samples(fresh_app, workers, [replace(FIRST, make=fail), SECOND])
+    ended = workers.latest_ended()
     assert ended is not None and (ended.status, ended.reason) == ("failed", "There is no encoder.")
-    assert jobs.unfinished_preparations() == ()
+    assert workers.unfinished_preparations() == ()
 
 
 def test_a_library_with_other_videos_stays_as_it_is(fresh_app: Longview, tmp_path: Path) -> None:

@@ -138,14 +138,14 @@ def test_a_damaged_job_costs_itself_only(library: Library) -> None:
     }
     paths = {name: Path(f"/{name}.mp4") for name in ("whole", *damages)}
     for name, path in paths.items():
-        library.jobs.add(path, title=name, options={"sources": ["speech"]}, settings={"model": "demo"}, priority=0)
-    (whole,) = (job for job in library.jobs.jobs() if job.title == "whole")
+        library.queue.add(path, title=name, options={"sources": ["speech"]}, settings={"model": "demo"}, priority=0)
+    (whole,) = (job for job in library.queue.jobs() if job.title == "whole")
     with closing(sqlite3.connect(library.folder / DATABASE, isolation_level=None)) as db:
         for column, value in damages.items():
             db.execute(f"UPDATE jobs SET {column} = ? WHERE title = ?", (value, column))
     recovery = recover(library.folder / DATABASE)
     repaired = Library(library.folder)
-    assert repaired.jobs.jobs() == (whole,) and recovery.lost_rows == {"jobs": len(damages)}
+    assert repaired.queue.jobs() == (whole,) and recovery.lost_rows == {"jobs": len(damages)}
     assert len(repaired.videos()) == 3
 
 

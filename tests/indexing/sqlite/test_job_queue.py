@@ -24,7 +24,7 @@ NAME = "from longview.core.processes import this_process; import sys; print(this
 
 @pytest.fixture
 def queue(tmp_path: Path) -> JobQueue:
-    return Library(tmp_path / "library").jobs
+    return Library(tmp_path / "library").queue
 
 
 @contextmanager
@@ -195,11 +195,11 @@ def test_file_of_one_process_is_not_taken_by_others(queue: JobQueue) -> None:
 def test_many_workers_take_each_job_once(tmp_path: Path) -> None:
     folder = tmp_path / "library"
     names = [f"file-{number}" for number in range(24)]
-    queue = Library(folder).jobs
+    queue = Library(folder).queue
     for name in names:
         add(queue, name)
     with ThreadPoolExecutor(4) as pool:
-        taken = pool.map(lambda _: claim_all(Library(folder).jobs), range(4))
+        taken = pool.map(lambda _: claim_all(Library(folder).queue), range(4))
         assert sorted(title for titles in taken for title in titles) == sorted(names)
 
 

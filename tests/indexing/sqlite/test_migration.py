@@ -156,6 +156,6 @@ def test_library_with_words_a_queue_and_a_removal_keeps_all_of_it(tmp_path: Path
     assert [turn.question for turn in library.answers(SLIDES)] == ["What is said about the lens?", "What is said at 0:30?"]
     (removed,) = library.removals.videos(with_expired=True)
     assert removed.video_id == REMOVED and REMOVED not in counts
-    job = library.jobs.jobs()[0]
+    job = library.queue.jobs()[0]
     assert (job.path, job.status, job.attempts) == (Path("/videos/waiting.mp4"), "waiting", 1)
     assert database_problems(folder) == []

@@ -131,7 +131,7 @@ def test_an_expired_removal_deletes_rows_and_the_own_copy_of_an_upload(library: 
         path.write_bytes(b"12345")
     library.set_path(VIDEO, own)
     library.set_path(OTHER, outside)
-    library.jobs.add(queued, title=queued.name, options={}, settings={}, priority=0)
+    library.queue.add(queued, title=queued.name, options={}, settings={}, priority=0)
     for video_id in (VIDEO, OTHER):
         library.remove(video_id)
     assert library.removals.upload_bytes(uploads, VIDEO) == 5

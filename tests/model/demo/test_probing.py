@@ -5,7 +5,7 @@ import pytest
 from longview.core.timeline import Span
 from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.prober import Prober, TimestampProber
+from longview.model.tasks.prober import TimestampVerifier, Verifier
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
 
@@ -30,25 +30,25 @@ def session(pool: SessionPool, video: VideoInfo) -> VideoSession:
 
 
 @pytest.fixture(scope="module")
-def timestamps(prober: Prober) -> TimestampProber:
-    assert prober.timestamps is not None
-    return prober.timestamps
+def timestamps(verifier: Verifier) -> TimestampVerifier:
+    assert verifier.timestamps is not None
+    return verifier.timestamps
 
 
 @pytest.mark.parametrize("missing", EVENTS, ids=lambda event: event.shape)
-def test_missed_event_is_found_in_a_silent_part(timestamps: TimestampProber, session: VideoSession, missing: ShapesEvent) -> None:
+def test_missed_event_is_found_in_silence(timestamps: TimestampVerifier, session: VideoSession, missing: ShapesEvent) -> None:
     captions = [event.event for event in EVENTS if event is not missing]
     (event,) = timestamps.find_missed_events(session, captions)
     assert event.text == missing.text and event.span.iou(missing.event.span) >= 0.85
 
 
-def test_complete_timeline_has_no_missed_events(timestamps: TimestampProber, session: VideoSession) -> None:
+def test_complete_timeline_has_no_missed_events(timestamps: TimestampVerifier, session: VideoSession) -> None:
     captions = [event.event for event in EVENTS]
     assert timestamps.find_missed_events(session, captions) == []
 
 
-def test_probed_spans_are_those_of_the_event(timestamps: TimestampProber, session: VideoSession) -> None:
+def test_verified_spans_are_those_of_the_event(timestamps: TimestampVerifier, session: VideoSession) -> None:
     around = Span(31.0, 32.0)
-    (span,) = timestamps.probe_spans(session, CIRCLE.text, around)
+    (span,) = timestamps.find_spans(session, CIRCLE.text, around)
     assert span.iou(CIRCLE.event.span) >= 0.9
-    assert timestamps.probe_spans(session, "A white ring shrinks.", around) == []
+    assert timestamps.find_spans(session, "A white ring shrinks.", around) == []

@@ -16,7 +16,7 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
@@ -126,15 +126,15 @@ def test_cancel_while_another_user_opens_the_window(
 
 
 def test_cancel_during_captions_and_answers(pool: SessionPool, shapes_video: VideoInfo) -> None:
-    prober, plan = prober_for(pool.engine.checkpoint), pool.planner.plan(shapes_video, "caption")
+    verifier, plan = verifier_for(pool.engine.checkpoint), pool.planner.plan(shapes_video, "caption")
 
     def caption_endlessly(progress: Progress) -> None:
         while True:
-            run_to_end(caption(pool, prober, shapes_video, plan, CAPTION_CHECKS, progress=progress))
+            run_to_end(caption(pool, verifier, shapes_video, plan, CAPTION_CHECKS, progress=progress))
 
     def answer_endlessly(progress: Progress) -> None:
         while True:
-            run_to_end(answer_question(pool, prober, shapes_video, QUESTION, ANSWER_CHECKS, progress=progress))
+            run_to_end(answer_question(pool, verifier, shapes_video, QUESTION, ANSWER_CHECKS, progress=progress))
 
     for operation in (caption_endlessly, answer_endlessly):
         cancel_during(operation)

@@ -15,7 +15,7 @@ from longview.model.engine import weight_swapping as turns_module
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
-from longview.model.engine.weight_swapping import DeviceTurns, MovableWeights, can_take_turns, fit_together
+from longview.model.engine.weight_swapping import DeviceScheduler, MovableWeights, can_swap_weights, fit_together
 from longview.model.errors import DeviceBusy, OutOfMemory
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
@@ -51,27 +51,27 @@ def in_thread(run: threading.Thread) -> threading.Thread:
 
 
 def test_weights_move_only_when_another_engine_needs_the_device(moves: list[str]) -> None:
-    turns, first, second = DeviceTurns(), Weights(moves, "first"), Weights(moves, "second")
+    scheduler, first, second = DeviceScheduler(), Weights(moves, "first"), Weights(moves, "second")
     for engine in (first, first, second, second, first):
-        with turns.turn(engine, NO_PROGRESS), turns.turn(engine, NO_PROGRESS):
+        with scheduler.hold(engine, NO_PROGRESS), scheduler.hold(engine, NO_PROGRESS):
             pass
     assert moves == ["+first", "-first", "+second", "-second", "+first"]
 
 
 def test_an_engine_that_waits_goes_before_new_users_of_the_other(moves: list[str]) -> None:
-    turns, first, second = DeviceTurns(), Weights(moves, "first"), Weights(moves, "second")
+    scheduler, first, second = DeviceScheduler(), Weights(moves, "first"), Weights(moves, "second")
     order: list[str] = []
 
     def use(engine: Weights, name: str) -> None:
-        with turns.turn(engine, NO_PROGRESS):
+        with scheduler.hold(engine, NO_PROGRESS):
             order.append(name)
 
-    with turns.turn(first, NO_PROGRESS):
+    with scheduler.hold(first, NO_PROGRESS):
         waiting = [
             in_thread(threading.Thread(target=use, args=(second, "second"))),
             in_thread(threading.Thread(target=use, args=(first, "new user"))),
         ]
-        # A thread that has the turn goes on, or both would wait for each other.
+        # A thread that holds the device continues, or both would wait for each other.
         use(first, "holder")
     for thread in waiting:
         thread.join(10)
@@ -79,17 +79,17 @@ def test_an_engine_that_waits_goes_before_new_users_of_the_other(moves: list[str
 
 
 def test_waiting_for_a_turn_can_be_cancelled(moves: list[str]) -> None:
-    turns, first, second = DeviceTurns(), Weights(moves, "first"), Weights(moves, "second")
+    scheduler, first, second = DeviceScheduler(), Weights(moves, "first"), Weights(moves, "second")
     progress, errors = Progress(), []
 
     def wait() -> None:
         try:
-            with turns.turn(second, progress):
+            with scheduler.hold(second, progress):
                 pass
         except Cancelled as error:
             errors.append(error)
 
-    with turns.turn(first, NO_PROGRESS):
+    with scheduler.hold(first, NO_PROGRESS):
         thread = in_thread(threading.Thread(target=wait))
         progress.cancel()
         thread.join(10)
@@ -97,21 +97,21 @@ def test_waiting_for_a_turn_can_be_cancelled(moves: list[str]) -> None:
 
 
 def test_a_device_without_room_is_free_for_the_other_again(moves: list[str]) -> None:
-    turns, first, large = DeviceTurns(), Weights(moves, "first"), Weights(moves, "large", fits=False)
-    with turns.turn(first, NO_PROGRESS):
+    scheduler, first, large = DeviceScheduler(), Weights(moves, "first"), Weights(moves, "large", fits=False)
+    with scheduler.hold(first, NO_PROGRESS):
         pass
-    with pytest.raises(OutOfMemory), turns.turn(large, NO_PROGRESS):
+    with pytest.raises(OutOfMemory), scheduler.hold(large, NO_PROGRESS):
         pass
-    with turns.turn(first, NO_PROGRESS):
+    with scheduler.hold(first, NO_PROGRESS):
         pass
     assert moves == ["+first", "-first", "+first"]
 
 
 @pytest.fixture(scope="module")
 def engines() -> tuple[LocalEngine, LocalEngine]:
-    turns, checkpoint = DeviceTurns(), find_checkpoint("demo")
-    first = turns.load(lambda: LocalEngine(checkpoint, device="cpu", turns=turns))
-    return first, turns.load(lambda: LocalEngine(checkpoint, device="cpu", turns=turns))
+    scheduler, checkpoint = DeviceScheduler(), find_checkpoint("demo")
+    first = scheduler.load(lambda: LocalEngine(checkpoint, device="cpu", scheduler=scheduler))
+    return first, scheduler.load(lambda: LocalEngine(checkpoint, device="cpu", scheduler=scheduler))
 
 
 def test_sessions_and_replies_survive_the_turns_of_the_other(
@@ -163,7 +163,7 @@ def test_a_turn_that_does_not_come_leaves_the_context_as_it_is(
     pool = SessionPool(second, decoder, memory_bytes=GB)
     plan, context_tokens = pool.planner.plan(shapes_video), pool.planner.context_tokens
     monkeypatch.setattr(turns_module, "MAX_WAIT_S", 0.1)
-    with first.turn():
+    with first.hold_device():
         other = ThreadPoolExecutor(1)
         with pytest.raises(DeviceBusy, match="ask again"):
             other.submit(pool.session, shapes_video, plan, plan.windows[0]).result(30)
@@ -175,7 +175,7 @@ def test_weights_stay_where_the_host_has_no_memory(monkeypatch: pytest.MonkeyPat
     model: Any = torch.nn.Linear(4, 4)
     model.device = torch.device("cpu")
     weights, before = MovableWeights(model), model.weight.data_ptr()
-    monkeypatch.setattr(turns_module, "MAX_HOST_SHARE", 0.0)
+    monkeypatch.setattr(turns_module, "MAX_HOST_COPY_SHARE", 0.0)
     with pytest.raises(DeviceBusy, match="--grounding-server"):
         weights.leave()
     assert model.weight.data_ptr() == before
@@ -183,11 +183,11 @@ def test_weights_stay_where_the_host_has_no_memory(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.gpu
 def test_replies_are_the_same_after_weights_and_caches_have_left_a_gpu(shapes_video: VideoInfo, decoder: Decoder) -> None:
-    turns, checkpoint = DeviceTurns(), find_checkpoint("demo")
+    scheduler, checkpoint = DeviceScheduler(), find_checkpoint("demo")
     before = torch.cuda.memory_allocated()
-    first = turns.load(lambda: LocalEngine(checkpoint, device="cuda", turns=turns))
+    first = scheduler.load(lambda: LocalEngine(checkpoint, device="cuda", scheduler=scheduler))
     one = torch.cuda.memory_allocated() - before
-    second = turns.load(lambda: LocalEngine(checkpoint, device="cuda", turns=turns))
+    second = scheduler.load(lambda: LocalEngine(checkpoint, device="cuda", scheduler=scheduler))
     assert torch.cuda.memory_allocated() - before < 1.2 * one
     pools = [SessionPool(engine, decoder, memory_bytes=GB, host_bytes=GB) for engine in (first, second)]
     for engine, pool in zip((first, second), pools, strict=True):
@@ -206,6 +206,6 @@ def test_replies_are_the_same_after_weights_and_caches_have_left_a_gpu(shapes_vi
 @pytest.mark.parametrize(("gigabytes", "expected"), [(24, False), (80, True)])
 def test_checkpoints_take_turns_where_one_gpu_cannot_hold_both(gigabytes: int, expected: bool) -> None:
     assert fit_together([12 * GB, 9 * GB], [32_768, 147_456], gigabytes * GB) is expected
-    assert [can_take_turns(*machine) for machine in (("cuda", 1), ("cuda", 2), ("cpu", 1), ("mps", 1))] == [
+    assert [can_swap_weights(*machine) for machine in (("cuda", 1), ("cuda", 2), ("cpu", 1), ("mps", 1))] == [
         True, False, False, False,
     ]  # fmt: skip

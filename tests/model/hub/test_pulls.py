@@ -134,7 +134,7 @@ def test_cancelled_pull_goes_on_where_it_stopped(hub: Hub) -> None:
         pull(plan, progress, on_bytes=lambda _: progress.cancel() if progress.report.fraction > 0.5 else None)
     kept_bytes = (repository_folder(NAME) / "blobs" / f"{WEIGHTS_DIGEST}.incomplete").stat().st_size
     assert len(WEIGHTS) * 0.4 < kept_bytes < len(WEIGHTS) * 0.7
-    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` goes on"):
+    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` resumes"):
         find_checkpoint(NAME)
     assert cached_checkpoints() == ()
     hub.requests.clear()
@@ -231,7 +231,7 @@ def test_failure_between_two_files_keeps_the_first(hub: Hub) -> None:
     hub.failures[f"/{NAME}/resolve/{hub.repositories[NAME].commit}/model.safetensors"] = Reply(500)
     with pytest.raises(HubUnreachable, match=r"\(500\)"):
         pull_now()
-    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` goes on"):
+    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` resumes"):
         find_checkpoint(NAME)
     hub.failures.clear()
     assert pull_now().transferred_bytes == len(WEIGHTS)
@@ -383,7 +383,7 @@ def test_checkpoint_of_another_program_that_is_not_complete_is_not_used(hub: Hub
         case "partial file":
             (folder.parents[1] / "blobs" / f"{'0' * 64}.1a2b3c4d.incomplete").touch()
     assert cached_checkpoints() == ()
-    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` goes on"):
+    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` resumes"):
         find_checkpoint(NAME)
     pull_now()
     assert find_checkpoint(NAME).weight_bytes == 2 * len(WEIGHTS)
@@ -448,7 +448,7 @@ def test_speech_model_is_pulled_by_its_size(hub: Hub) -> None:
     # It is no checkpoint.
     assert cached_checkpoints() == ()
     (pulled.folder / "model.bin").unlink()
-    with pytest.raises(InvalidSpeechModel, match="'small' is not complete; `longview models pull small` goes on"):
+    with pytest.raises(InvalidSpeechModel, match="'small' is not complete; `longview models pull small` resumes"):
         find_speech_model("small")
 
 

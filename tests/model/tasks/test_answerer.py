@@ -9,12 +9,12 @@ from longview.core.timeline import Span
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import VideoAnswer
 from longview.model.tasks.answerer import answer_question as answer_stream
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
@@ -43,8 +43,8 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
 
 
 def answer_question(pool: SessionPool, video: VideoInfo, question: str, likely_span: Span | None = None) -> VideoAnswer:
-    prober = prober_for(pool.engine.checkpoint)
-    pieces, answer = run_to_list(answer_stream(pool, prober, video, question, ANSWER_CHECKS, likely_span=likely_span))
+    verifier = verifier_for(pool.engine.checkpoint)
+    pieces, answer = run_to_list(answer_stream(pool, verifier, video, question, ANSWER_CHECKS, likely_span=likely_span))
     assert answer.text == "".join(piece.text for piece in pieces).strip()
     assert 0 < answer.first_token_s <= answer.total_s
     return answer
@@ -139,10 +139,10 @@ def test_unsupported_question_lists_the_supported_ones(pool: SessionPool, shapes
     ids=["empty", "blank", "timestamp", "range", "after", "long", "very long"],
 )
 def test_invalid_question_is_refused_at_once(
-    pool: SessionPool, prober: Prober, shapes_video: VideoInfo, question: str, message: str
+    pool: SessionPool, verifier: Verifier, shapes_video: VideoInfo, question: str, message: str
 ) -> None:
     with pytest.raises(InvalidQuestion, match=message):
-        next(answer_stream(pool, prober, shapes_video, question, ANSWER_CHECKS))
+        next(answer_stream(pool, verifier, shapes_video, question, ANSWER_CHECKS))
 
 
 def test_question_of_maximum_length_is_answered(pool: SessionPool, shapes_video: VideoInfo) -> None:
@@ -153,7 +153,7 @@ def test_question_of_maximum_length_is_answered(pool: SessionPool, shapes_video:
 def test_captions_of_offset_windows_are_on_the_videos_clock(offset_pool: SessionPool, long_video: VideoInfo) -> None:
     plan = offset_pool.planner.plan(long_video, "caption")
     assert [window.clock_offset_s > 0 for window in plan.windows] == [False, True, True]
-    captions = run_to_end(caption(offset_pool, prober_for(offset_pool.engine.checkpoint), long_video, plan, CAPTION_CHECKS))
+    captions = run_to_end(caption(offset_pool, verifier_for(offset_pool.engine.checkpoint), long_video, plan, CAPTION_CHECKS))
     assert [event.text for event in captions.events] == [event.text for event in TIMELINE]
     assert captions.coverage.uncovered == ()
     for event, true in zip(captions.events, TIMELINE, strict=True):

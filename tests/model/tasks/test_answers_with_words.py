@@ -14,13 +14,13 @@ from longview.model.tasks.captioner import caption
 from longview.model.tasks.costs import answer_cost, captions_cost
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.model.tasks.words import SegmentsWithin, no_segments
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import SamplingPlan
 from tests.support.fakes import ANSWER_CHECKS, FakeSession, ScriptedEngine
-from tests.support.task_scripts import CONTEXT_TOKENS, PROBER, PROMPTS, is_localization, is_verification, scripted
+from tests.support.task_scripts import CONTEXT_TOKENS, PROMPTS, VERIFIER, is_localization, is_verification, scripted
 
 CUT = Segment(Span(12.5, 15.0), "We will cut the training budget by a third.", "speech", "en", 0.9)
 SLIDE = Segment(Span(3.0, 9.0), "Quarterly review", "screen_text", "en", 0.9)
@@ -56,7 +56,7 @@ def answer(
     options: AnswerOptions = NO_CHECKS,
     history: Sequence[ChatTurn] = (),
 ) -> VideoAnswer:
-    return run_to_end(answer_question(pool, PROBER, video, question, options, words=words, history=history))
+    return run_to_end(answer_question(pool, VERIFIER, video, question, options, words=words, history=history))
 
 
 def test_question_gets_the_words_of_its_window_and_cites_them(words_pool: SessionPool, shapes_video: VideoInfo) -> None:
@@ -118,7 +118,7 @@ def test_captions_are_asked_for_with_what_was_said_beside_them(decoder: Decoder,
     pool = SessionPool(ScriptedEngine(script, context_tokens=CONTEXT_TOKENS), decoder, takes_words=True)
     plan = pool.planner.plan(shapes_video, "caption", span=Span(0.0, 20.0), context_tokens=2700)
     assert len(plan.windows) > 1
-    run_to_end(caption(pool, PROBER, shapes_video, plan, NO_CHECKS.captions, words=words))
+    run_to_end(caption(pool, VERIFIER, shapes_video, plan, NO_CHECKS.captions, words=words))
     engine = scripted(pool)
     for window, prompt, context in zip(plan.windows, engine.prompts, engine.contexts, strict=True):
         assert prompt.endswith("for what you see.") == bool(context)
@@ -127,15 +127,15 @@ def test_captions_are_asked_for_with_what_was_said_beside_them(decoder: Decoder,
         ]
 
 
-def test_demo_checkpoint_gets_no_words(pool: SessionPool, prober: Prober, shapes_video: VideoInfo) -> None:
+def test_demo_checkpoint_gets_no_words(pool: SessionPool, verifier: Verifier, shapes_video: VideoInfo) -> None:
     def fail(span: Span) -> Sequence[Segment]:
         raise AssertionError("the words were read")
 
     plan = pool.planner.plan(shapes_video, "caption")
     assert plan.words_tokens == 0
     question = "What happens at 11 seconds?"
-    assert "green square" in run_to_end(answer_question(pool, prober, shapes_video, question, ANSWER_CHECKS, words=fail)).text
-    captions = run_to_end(caption(pool, prober, shapes_video, plan, NO_CHECKS.captions, words=fail))
+    assert "green square" in run_to_end(answer_question(pool, verifier, shapes_video, question, ANSWER_CHECKS, words=fail)).text
+    captions = run_to_end(caption(pool, verifier, shapes_video, plan, NO_CHECKS.captions, words=fail))
     assert len(captions.events) == 3
 
 
@@ -151,6 +151,6 @@ def test_costs_include_the_words_that_the_library_has(decoder: Decoder, shapes_v
     expected = pool.engine.count_tokens(scripted(pool).contexts[0])
     qa_plan, caption_plan = pool.planner.plan(shapes_video, "qa"), pool.planner.plan(shapes_video, "caption")
     for segments, seconds in ((words, expected), (no_segments, 0)):
-        assert answer_cost(pool, PROBER, shapes_video, qa_plan, NO_CHECKS, words=segments).seconds == seconds
-        cost = captions_cost(pool, PROBER, shapes_video, caption_plan, NO_CHECKS.captions, words=segments)
+        assert answer_cost(pool, VERIFIER, shapes_video, qa_plan, NO_CHECKS, words=segments).seconds == seconds
+        cost = captions_cost(pool, VERIFIER, shapes_video, caption_plan, NO_CHECKS.captions, words=segments)
         assert cost.seconds == seconds

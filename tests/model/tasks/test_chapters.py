@@ -12,7 +12,7 @@ from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ServerFailed
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks.chapters import (
     MAX_PART_CHARACTERS,
     MAX_TITLE_CHARACTERS,
@@ -21,7 +21,7 @@ from longview.model.tasks.chapters import (
     Summary,
     summarize,
 )
-from longview.model.tasks.prober import FreeFormProber, Prober
+from longview.model.tasks.prober import FreeFormVerifier, Verifier
 from longview.video.decoding.decoder import Decoder
 from tests.support.fakes import FakePool
 
@@ -44,11 +44,11 @@ def check_layout(chapters: Sequence[Chapter], span: Span = WHOLE) -> None:
 def summarize_with_replies(*replies: str | Exception, events: Sequence[Event] = TIMELINE) -> tuple[Summary, list[str]]:
     """Summarize with scripted replies. Returns the summary and the prompts."""
     pool = FakePool(list(replies))
-    return summarize(events, WHOLE, cast(SessionPool, pool), FreeFormProber()), pool.prompts
+    return summarize(events, WHOLE, cast(SessionPool, pool), FreeFormVerifier()), pool.prompts
 
 
-def test_chapters_begin_where_the_captions_change(pool: SessionPool, prober: Prober) -> None:
-    summary = summarize(TIMELINE, WHOLE, pool, prober)
+def test_chapters_begin_where_the_captions_change(pool: SessionPool, verifier: Verifier) -> None:
+    summary = summarize(TIMELINE, WHOLE, pool, verifier)
     check_layout(summary.chapters)
     assert [chapter.span.start_s for chapter in summary.chapters] == [0.0, TALK[0].span.start_s, NIGHT[0].span.start_s]
     for chapter, words in zip(summary.chapters, ("kicks the ball", "talk at a desk", "rain at night"), strict=True):
@@ -58,17 +58,17 @@ def test_chapters_begin_where_the_captions_change(pool: SessionPool, prober: Pro
 
 
 @pytest.mark.parametrize(("duration_s", "chapters"), [(9.0, 1), (25.0, 2), (60.0, 3), (3600.0, 12), (36_000.0, 24)])
-def test_longer_videos_have_more_chapters(pool: SessionPool, prober: Prober, duration_s: float, chapters: int) -> None:
+def test_longer_videos_have_more_chapters(pool: SessionPool, verifier: Verifier, duration_s: float, chapters: int) -> None:
     count = max(1, int(duration_s / 5))
     events = [Event(Span(at * 5.0, at * 5.0 + 3), f"Thing {at * at} moves {at % 7} times.") for at in range(count)]
-    summary = summarize(events, Span(0.0, duration_s), pool, prober)
+    summary = summarize(events, Span(0.0, duration_s), pool, verifier)
     assert len(summary.chapters) == chapters
     if duration_s >= MIN_CHAPTER_S:
         check_layout(summary.chapters, Span(0.0, duration_s))
 
 
-def test_no_captions_give_no_chapters(pool: SessionPool, prober: Prober) -> None:
-    assert summarize([], WHOLE, pool, prober) == Summary("No events detected.", ())
+def test_no_captions_give_no_chapters(pool: SessionPool, verifier: Verifier) -> None:
+    assert summarize([], WHOLE, pool, verifier) == Summary("No events detected.", ())
 
 
 def test_written_chapters_begin_at_events_without_gaps() -> None:
@@ -94,9 +94,9 @@ def test_written_chapters_begin_at_events_without_gaps() -> None:
     ["", "I cannot.", "[]", ServerFailed("unreachable"), '[{"start": 1}]', '{"start": NaN, "title": "x"}'],
     ids=["empty", "refusal", "empty list", "server failed", "no title", "no number"],
 )
-def test_unusable_reply_falls_back_to_the_captions(reply: str | Exception, pool: SessionPool, prober: Prober) -> None:
+def test_unusable_reply_falls_back_to_the_captions(reply: str | Exception, pool: SessionPool, verifier: Verifier) -> None:
     summary, _ = summarize_with_replies(reply, "not requested")
-    assert summary == summarize(TIMELINE, WHOLE, pool, prober)
+    assert summary == summarize(TIMELINE, WHOLE, pool, verifier)
 
 
 def test_long_timeline_is_summarized_in_parts() -> None:
@@ -114,6 +114,6 @@ def test_real_engine_writes_chapters(decoder: Decoder) -> None:
     """The bundled checkpoint was not trained on texts, but the grammar makes its reply valid, so every step runs."""
     free = LocalEngine(replace(find_checkpoint(str(DEMO)), question_templates=()), device="cpu", cpu_threads=1)
     pool = SessionPool(free, decoder, memory_bytes=1 << 28)
-    summary = summarize(MATCH[:4], Span(0.0, 90.0), pool, prober_for(free.checkpoint))
+    summary = summarize(MATCH[:4], Span(0.0, 90.0), pool, verifier_for(free.checkpoint))
     check_layout(summary.chapters, Span(0.0, 90.0))
     assert summary.text

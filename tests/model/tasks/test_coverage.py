@@ -10,7 +10,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.fakes import CAPTION_CHECKS, LOCATE_CHECKS
@@ -35,14 +35,14 @@ def truncated_video(complete_path: Path) -> VideoInfo:
     return probe(target)
 
 
-def test_complete_file_is_covered_to_its_end(pool: SessionPool, prober: Prober, complete_path: Path) -> None:
-    result = locate(pool, prober, probe(complete_path), "a white ring", LOCATE_CHECKS)
+def test_complete_file_is_covered_to_its_end(pool: SessionPool, verifier: Verifier, complete_path: Path) -> None:
+    result = locate(pool, verifier, probe(complete_path), "a white ring", LOCATE_CHECKS)
     assert result.occurrences == ()
     assert result.coverage.uncovered == ()
     assert result.coverage.seconds == pytest.approx(DURATION_S, abs=0.1)
 
 
-def test_missing_part_of_a_truncated_file_is_uncovered(pool: SessionPool, prober: Prober, truncated_video: VideoInfo) -> None:
+def test_missing_part_of_a_truncated_file_is_uncovered(pool: SessionPool, verifier: Verifier, truncated_video: VideoInfo) -> None:
     assert truncated_video.duration_s == pytest.approx(DURATION_S, abs=0.1)
     last_s = max(
         float(chunk.times_s[-1])
@@ -50,7 +50,7 @@ def test_missing_part_of_a_truncated_file_is_uncovered(pool: SessionPool, prober
         if len(chunk)
     )
     assert last_s < 16
-    result = locate(pool, prober, truncated_video, "a blue star grows", LOCATE_CHECKS)
+    result = locate(pool, verifier, truncated_video, "a blue star grows", LOCATE_CHECKS)
     (uncovered,) = result.coverage.uncovered
     # It begins between the last frame and the next requested time, which is at most half a second later.
     assert last_s <= uncovered.start_s <= last_s + 0.5
@@ -58,13 +58,13 @@ def test_missing_part_of_a_truncated_file_is_uncovered(pool: SessionPool, prober
     assert result.coverage.seconds == pytest.approx(uncovered.start_s, abs=0.01)
     assert "could not be searched" in str(result.coverage)
     plan = pool.planner.plan(truncated_video, "caption")
-    captions = run_to_end(caption(pool, prober, truncated_video, plan, CAPTION_CHECKS))
+    captions = run_to_end(caption(pool, verifier, truncated_video, plan, CAPTION_CHECKS))
     assert captions.coverage.uncovered == (uncovered,)
 
 
-def test_static_frames_are_covered(pool: SessionPool, prober: Prober, tmp_path: Path) -> None:
+def test_static_frames_are_covered(pool: SessionPool, verifier: Verifier, tmp_path: Path) -> None:
     slow = render(tmp_path / "slow.mp4", EVENTS, DURATION_S, fps=0.2)
-    assert locate(pool, prober, probe(slow), "a white ring", LOCATE_CHECKS).coverage.uncovered == ()
+    assert locate(pool, verifier, probe(slow), "a white ring", LOCATE_CHECKS).coverage.uncovered == ()
 
 
 def test_library_stores_uncovered_spans_and_finds_renamed_files(
@@ -82,7 +82,7 @@ def test_library_stores_uncovered_spans_and_finds_renamed_files(
     assert app.locate(app.library.video(entry.video_id), EVENTS[0].text).result().occurrences
 
 
-def test_undecodable_windows_do_not_affect_the_others(pool: SessionPool, prober: Prober, tmp_path: Path) -> None:
+def test_undecodable_windows_do_not_affect_the_others(pool: SessionPool, verifier: Verifier, tmp_path: Path) -> None:
     early = ShapesEvent(5, 11, "red", "circle", "moves up")
     options: dict[str, object] = {"movflags": "+faststart", "g": 25}
     events = [early, ShapesEvent(130, 136, "blue", "star", "grows")]
@@ -92,9 +92,9 @@ def test_undecodable_windows_do_not_affect_the_others(pool: SessionPool, prober:
     video = probe(truncated)
     plan = pool.planner.plan(video, "caption")
     assert len(plan.windows) >= 3
-    captions = run_to_end(caption(pool, prober, video, plan, CAPTION_CHECKS))
+    captions = run_to_end(caption(pool, verifier, video, plan, CAPTION_CHECKS))
     assert [event.text for event in captions.events] == [early.text]
     assert captions.coverage.uncovered[-1].end_s == pytest.approx(150.0, abs=0.1)
-    result = locate(pool, prober, video, "red circle", LOCATE_CHECKS)
+    result = locate(pool, verifier, video, "red circle", LOCATE_CHECKS)
     assert [item.span.iou(early.event.span) > 0.8 for item in result.occurrences] == [True]
     assert result.coverage.uncovered == captions.coverage.uncovered

@@ -11,11 +11,11 @@ from longview.core.timeline import Event, Span
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import OutOfMemory
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks import refiner
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.model.tasks.refiner import EventRefiner, crosses_window_boundary, refine_timeline, shares_boundary
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
@@ -65,8 +65,8 @@ def free_pool(engine: LocalEngine, decoder: Decoder) -> SessionPool:
 def refine(pool: SessionPool, video: VideoInfo, event: Event, *, is_contested: bool) -> Span | None:
     """Return the refined time of an event."""
     plan = pool.planner.plan(video, "caption")
-    prober = prober_for(pool.engine.checkpoint)
-    return EventRefiner(pool, prober, video, event, plan, is_contested=is_contested, progress=NO_PROGRESS).refine()
+    verifier = verifier_for(pool.engine.checkpoint)
+    return EventRefiner(pool, verifier, video, event, plan, is_contested=is_contested, progress=NO_PROGRESS).refine()
 
 
 TRUNCATED = [(CIRCLE, Span(30.0, 34.0)), (CIRCLE, Span(51.0, 55.0))]
@@ -97,7 +97,7 @@ def test_correct_time_is_kept(pool: SessionPool, video: VideoInfo, event: Shapes
     assert refined is not None and refined.iou(event.event.span) >= 0.9
 
 
-def test_only_timestamp_probing_drops_unconfirmed_events(pool: SessionPool, free_pool: SessionPool, video: VideoInfo) -> None:
+def test_only_timestamps_drop_unconfirmed_events(pool: SessionPool, free_pool: SessionPool, video: VideoInfo) -> None:
     invented = Event(Span(30.0, 40.0), "A white ring shrinks.")
     assert refine(pool, video, invented, is_contested=True) is None
     assert refine(free_pool, video, invented, is_contested=True) == invented.span
@@ -120,7 +120,7 @@ def test_clips_are_released_and_other_sessions_stay(engine: LocalEngine, decoder
 
 
 def test_only_contested_events_of_a_timeline_are_refined(
-    pool: SessionPool, prober: Prober, long_video: VideoInfo, plan: SamplingPlan, monkeypatch: pytest.MonkeyPatch
+    pool: SessionPool, verifier: Verifier, long_video: VideoInfo, plan: SamplingPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips: list[Span] = []
     open_clip = refiner.open_clip
@@ -132,7 +132,7 @@ def test_only_contested_events_of_a_timeline_are_refined(
     monkeypatch.setattr(refiner, "open_clip", record_clip)
     progress = RecordedProgress()
     timeline = [SQUARE.event, STAR.event, TRUNCATED_CIRCLE]
-    refined = refine_timeline(pool, prober, long_video, timeline, plan, progress=progress)
+    refined = refine_timeline(pool, verifier, long_video, timeline, plan, progress=progress)
     assert refined[:2] == [SQUARE.event, STAR.event]
     assert refined[2].span.iou(LONG_CIRCLE.event.span) >= 0.85
     assert clips and all(around.start_s > STAR.end_s for around in clips)
@@ -140,7 +140,7 @@ def test_only_contested_events_of_a_timeline_are_refined(
 
 
 def test_failed_refinement_keeps_the_timeline(
-    pool: SessionPool, prober: Prober, long_video: VideoInfo, plan: SamplingPlan, monkeypatch: pytest.MonkeyPatch
+    pool: SessionPool, verifier: Verifier, long_video: VideoInfo, plan: SamplingPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeline = [TRUNCATED_CIRCLE]
 
@@ -148,23 +148,25 @@ def test_failed_refinement_keeps_the_timeline(
         raise OutOfMemory("No room.")
 
     monkeypatch.setattr(refiner, "open_clip", run_out_of_memory)
-    assert refine_timeline(pool, prober, long_video, timeline, plan) == timeline
+    assert refine_timeline(pool, verifier, long_video, timeline, plan) == timeline
 
     def cancel(*_: Any, **__: Any) -> Any:
         raise Cancelled
 
     monkeypatch.setattr(refiner, "open_clip", cancel)
     with pytest.raises(Cancelled):
-        refine_timeline(pool, prober, long_video, timeline, plan)
+        refine_timeline(pool, verifier, long_video, timeline, plan)
 
 
-def test_event_too_long_for_a_clip_is_kept(pool: SessionPool, prober: Prober, long_video: VideoInfo, plan: SamplingPlan) -> None:
+def test_event_longer_than_a_clip_is_kept(
+    pool: SessionPool, verifier: Verifier, long_video: VideoInfo, plan: SamplingPlan
+) -> None:
     timeline = [Event(Span(10.0, 80.0), CIRCLE.text)]
-    assert refine_timeline(pool, prober, long_video, timeline, plan) == timeline
+    assert refine_timeline(pool, verifier, long_video, timeline, plan) == timeline
 
 
 def test_captions_are_complete_across_window_boundaries(
-    pool: SessionPool, prober: Prober, long_video: VideoInfo, plan: SamplingPlan, monkeypatch: pytest.MonkeyPatch
+    pool: SessionPool, verifier: Verifier, long_video: VideoInfo, plan: SamplingPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refined_texts: list[str] = []
     refine_event = EventRefiner.refine
@@ -174,7 +176,7 @@ def test_captions_are_complete_across_window_boundaries(
         return refine_event(self)
 
     monkeypatch.setattr(EventRefiner, "refine", record_event)
-    events = run_to_end(caption(pool, prober, long_video, plan, CAPTION_CHECKS)).events
+    events = run_to_end(caption(pool, verifier, long_video, plan, CAPTION_CHECKS)).events
     assert [event.text for event in events] == [SQUARE.text, STAR.text, CIRCLE.text]
     assert events[2].span.iou(LONG_CIRCLE.event.span) >= 0.85
     assert CIRCLE.text in refined_texts

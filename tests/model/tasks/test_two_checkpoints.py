@@ -14,7 +14,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.tasks import costs
 from longview.model.tasks.localizer import Localization, locate
 from longview.model.tasks.options import LocateOptions
-from longview.model.tasks.prober import Prober
+from longview.model.tasks.prober import Verifier
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
@@ -61,16 +61,16 @@ class Grounding:
         return f"The event happens in {middle_s - 1:.1f} - {middle_s + 1:.1f} seconds."
 
 
-def find(pool: SessionPool, prober: Prober, video: VideoInfo, query: str, grounding: Grounding) -> Localization:
+def find(pool: SessionPool, verifier: Verifier, video: VideoInfo, query: str, grounding: Grounding) -> Localization:
     options = LocateOptions(verify=True, refine=False)
-    return locate(pool, prober, video, query, options, grounding_pool=grounding.pool)
+    return locate(pool, verifier, video, query, options, grounding_pool=grounding.pool)
 
 
 def test_all_occurrences_are_found_and_inventions_are_denied(
-    pool: SessionPool, prober: Prober, decoder: Decoder, video: VideoInfo
+    pool: SessionPool, verifier: Verifier, decoder: Decoder, video: VideoInfo
 ) -> None:
     grounding = Grounding(decoder)
-    result = find(pool, prober, video, "red circle", grounding)
+    result = find(pool, verifier, video, "red circle", grounding)
     assert len(grounding.engine.sessions) == 5 == len(result.plan.windows)
     spans = [item.span for item in result.occurrences]
     assert len(spans) == 3 and all(item.is_verified for item in result.occurrences)
@@ -83,48 +83,48 @@ def test_all_occurrences_are_found_and_inventions_are_denied(
 
 
 def test_absence_is_said_by_the_checkpoint_that_verifies(
-    pool: SessionPool, prober: Prober, decoder: Decoder, video: VideoInfo
+    pool: SessionPool, verifier: Verifier, decoder: Decoder, video: VideoInfo
 ) -> None:
-    result = find(pool, prober, video, "a yellow ring", Grounding(decoder))
+    result = find(pool, verifier, video, "a yellow ring", Grounding(decoder))
     assert result.is_found is False and result.coverage.seconds == pytest.approx(DURATION_S, abs=0.1)
 
 
-def test_cost_counts_both_checkpoints(pool: SessionPool, prober: Prober, decoder: Decoder, video: VideoInfo) -> None:
+def test_cost_counts_both_checkpoints(pool: SessionPool, verifier: Verifier, decoder: Decoder, video: VideoInfo) -> None:
     grounding, options = Grounding(decoder), LocateOptions(verify=True, refine=False)
     plan = pool.planner.plan(video, "caption")
-    alone = costs.locate_cost(pool, prober, video, plan, options)
-    both = costs.locate_cost(pool, prober, video, plan, options, grounding.pool)
-    find(pool, prober, video, "a yellow ring", grounding)
+    alone = costs.locate_cost(pool, verifier, video, plan, options)
+    both = costs.locate_cost(pool, verifier, video, plan, options, grounding.pool)
+    find(pool, verifier, video, "a yellow ring", grounding)
     windows = len(grounding.engine.sessions)
     # Each window is asked once, and what it names is denied in a clip.
-    assert both.sessions == 2 * windows and both.generations == windows * (1 + prober.max_verification_replies)
+    assert both.sessions == 2 * windows and both.generations == windows * (1 + verifier.max_verification_replies)
     assert both.prompt_tokens > grounding.engine.prefix_tokens(grounding.pool.planner.plan(video, "caption")) > 0
     assert alone.sessions == len(plan.windows)
 
 
-def test_malformed_reply_is_told_and_no_absence(pool: SessionPool, prober: Prober, decoder: Decoder, video: VideoInfo) -> None:
+def test_malformed_reply_is_reported_as_such(pool: SessionPool, verifier: Verifier, decoder: Decoder, video: VideoInfo) -> None:
     grounding = Grounding(decoder, broken=lambda session: session.window.contains(45.0))
-    result = find(pool, prober, video, "a yellow ring", grounding)
+    result = find(pool, verifier, video, "a yellow ring", grounding)
     assert result.is_found is None
     assert any(span.contains(45.0) for span in result.unresolved) and result.coverage.uncovered
     assert "could not be verified" in result.describe_absence("a yellow ring")
 
 
-def test_checkpoint_that_denies_nothing_leaves_absence_open_alone(decoder: Decoder, prober: Prober, video: VideoInfo) -> None:
-    from longview.model.tasks.prober import FreeFormProber
+def test_checkpoint_that_denies_nothing_leaves_absence_open_alone(decoder: Decoder, verifier: Verifier, video: VideoInfo) -> None:
+    from longview.model.tasks.prober import FreeFormVerifier
 
     grounding = Grounding(decoder)
-    result = locate(grounding.pool, FreeFormProber(), video, "red circle", LocateOptions(verify=True, refine=False))
+    result = locate(grounding.pool, FreeFormVerifier(), video, "red circle", LocateOptions(verify=True, refine=False))
     assert len(result.occurrences) >= 3 and not any(item.is_verified for item in result.occurrences)
 
 
 def test_times_are_refined_by_the_checkpoint_that_locates(
-    pool: SessionPool, prober: Prober, decoder: Decoder, video: VideoInfo, tmp_path: Path
+    pool: SessionPool, verifier: Verifier, decoder: Decoder, video: VideoInfo, tmp_path: Path
 ) -> None:
     grounding = Grounding(decoder)
     result = locate(
         pool,
-        prober,
+        verifier,
         video,
         "green square",
         LocateOptions(verify=True, refine=True),
@@ -137,18 +137,18 @@ def test_times_are_refined_by_the_checkpoint_that_locates(
 
 
 def test_all_is_located_and_refined_before_anything_is_verified(
-    pool: SessionPool, prober: Prober, decoder: Decoder, video: VideoInfo, monkeypatch: pytest.MonkeyPatch
+    pool: SessionPool, verifier: Verifier, decoder: Decoder, video: VideoInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # If the two take turns on a device, each change moves the weights of both.
-    grounding, verify = Grounding(decoder), type(prober).verify
+    grounding, verify = Grounding(decoder), type(verifier).verify
     prompts_before: list[int] = []
 
-    def record_and_verify(prober: Prober, *arguments: Any, **keywords: Any) -> bool | None:
+    def record_and_verify(verifier: Verifier, *arguments: Any, **keywords: Any) -> bool | None:
         prompts_before.append(len(grounding.engine.prompts))
-        return verify(prober, *arguments, **keywords)
+        return verify(verifier, *arguments, **keywords)
 
-    monkeypatch.setattr(type(prober), "verify", record_and_verify)
+    monkeypatch.setattr(type(verifier), "verify", record_and_verify)
     options = LocateOptions(verify=True, refine=True)
-    result = locate(pool, prober, video, "red circle", options, grounding_pool=grounding.pool)
+    result = locate(pool, verifier, video, "red circle", options, grounding_pool=grounding.pool)
     assert len(result.occurrences) == 3
     assert len(prompts_before) >= 3 and set(prompts_before) == {len(grounding.engine.prompts)}

@@ -1,1 +1,1 @@
-"""Adapters: what differs between the servers that people run. One module for each software."""
+"""Adapters: what differs between the servers that users run. One module for each software."""

@@ -22,7 +22,7 @@ def find_adapter(contact: Contact) -> Adapter:
     """Find out what serves the chosen model, and what it takes.
 
     Raises:
-        ServerUnreachable: there is no server. ServerFailed: it is no model server, or it refuses the key.
+        ServerUnreachable: there is no server. ServerFailed: it is not a model server, or it refuses the key.
         InvalidCheckpoint: it does not serve the model.
     """
     entry = contact.model()

@@ -15,7 +15,7 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidProfile
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
-from longview.model.tasks.prober import FreeFormProber
+from longview.model.tasks.prober import FreeFormVerifier
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
 from tests.support.fakes import FakeSession
@@ -89,7 +89,7 @@ def test_a_session_of_a_real_engine_is_told_the_duration_and_its_part(
     handle = engine.model.model.language_model.register_forward_pre_hook(
         lambda _, arguments, keywords: texts.append(engine.processor.tokenizer.decode(keywords["input_ids"][0])), with_kwargs=True
     )
-    FreeFormProber().verify(session, Span(5.0, 6.0), "a red circle")
+    FreeFormVerifier().verify(session, Span(5.0, 6.0), "a red circle")
     handle.remove()
     # The question alone is prefilled: what is stated stands after the video, so that all questions share the prefix.
     assert "The video lasts 20.0 seconds. You see it from 4.0 to 10.0 seconds.\nLook closely at the video from 5.0" in texts[0]

@@ -18,7 +18,7 @@ from longview.model.engine.execution.ood import load_ood_detector
 from longview.model.engine.local import LocalEngine, LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, OutOfDistribution
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
@@ -132,10 +132,10 @@ def test_indexing_gives_no_captions_and_logs_the_reason(app: Longview, ood_path:
     assert app.segments(result.entry) == () and result.entry.caption_count == 0
     report, track = result.report("captions"), result.entry.track("captions")
     assert report is not None and track is not None and report.status == track.status == "declined"
-    assert report.reason == track.note == "the demo checkpoint does not know such footage"
+    assert report.reason == track.note == "the demo checkpoint cannot caption this kind of video"
     [span] = track.uncovered
     assert span.start_s == 0.0 and span.end_s == pytest.approx(10.0)
-    assert "because the checkpoint demo does not know such footage" in caplog.text
+    assert "because the checkpoint demo cannot caption this kind of video" in caplog.text
 
 
 def test_locate_and_ask_are_declined(app: Longview, ood_path: Path) -> None:
@@ -167,7 +167,7 @@ def mixed_video(folder: Path) -> VideoInfo:
 
 def test_out_of_distribution_half_is_uncovered(pool: SessionPool, mixed_video: VideoInfo) -> None:
     plan = pool.planner.plan(mixed_video, "caption")
-    captions = run_to_end(caption(pool, prober_for(pool.engine.checkpoint), mixed_video, plan, CAPTION_CHECKS))
+    captions = run_to_end(caption(pool, verifier_for(pool.engine.checkpoint), mixed_video, plan, CAPTION_CHECKS))
     assert [event.text for event in captions.events] == ["A red circle moves up.", "A cyan star grows."]
     assert captions.out_of_distribution and all(span.overlap_s(Span(SHAPES_S, 200)) > 20 for span in captions.out_of_distribution)
     [uncovered_span] = captions.coverage.uncovered
@@ -175,17 +175,17 @@ def test_out_of_distribution_half_is_uncovered(pool: SessionPool, mixed_video: V
 
 
 def test_in_distribution_half_is_searched(pool: SessionPool, mixed_video: VideoInfo) -> None:
-    result = locate(pool, prober_for(pool.engine.checkpoint), mixed_video, "cyan star", LOCATE_CHECKS)
+    result = locate(pool, verifier_for(pool.engine.checkpoint), mixed_video, "cyan star", LOCATE_CHECKS)
     assert [occurrence.span.iou(Span(30, 38)) > 0.8 for occurrence in result.occurrences] == [True]
     assert result.coverage.uncovered and "could not be searched" in str(result.coverage)
 
 
 def test_question_about_the_other_half_is_declined(pool: SessionPool, mixed_video: VideoInfo) -> None:
-    prober = prober_for(pool.engine.checkpoint)
+    verifier = verifier_for(pool.engine.checkpoint)
     other, shapes = (f"What happens between {range_text} seconds?" for range_text in ("90 and 100", "5 and 12"))
     with pytest.raises(OutOfDistribution):
-        run_to_end(answer_question(pool, prober, mixed_video, other, ANSWER_CHECKS))
-    assert "red circle" in run_to_end(answer_question(pool, prober, mixed_video, shapes, ANSWER_CHECKS)).text
+        run_to_end(answer_question(pool, verifier, mixed_video, other, ANSWER_CHECKS))
+    assert "red circle" in run_to_end(answer_question(pool, verifier, mixed_video, shapes, ANSWER_CHECKS)).text
 
 
 def test_checkpoint_without_a_detector_accepts_all_footage(tmp_path: Path, ood_path: Path, decoder: Decoder) -> None:

@@ -24,7 +24,7 @@ from longview.model.engine.remote.engine import RemoteEngine, RemoteSession
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, ModelError, ServerFailed, ServerUnreachable
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions
@@ -283,8 +283,8 @@ def test_prompt_has_history_and_distrusts_text_in_the_video(
 ) -> None:
     script.responses = [streams("At 4.0 seconds a circle moves.")]
     history = [ChatTurn("Who is there?", "A circle.")]
-    prober = prober_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "What moves?", ANSWER_CHECKS, history=history))
+    verifier = verifier_for(remote_pool.engine.checkpoint)
+    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, "What moves?", ANSWER_CHECKS, history=history))
     assert answer.text == "At 4.0 seconds a circle moves."
     first, reply, last = script.requests[0]["messages"]
     assert [part["type"] for part in first["content"]] == ["video_url", "text"]
@@ -302,8 +302,8 @@ def test_citations_are_verified_on_request(
     script: Script, remote_pool: SessionPool, shapes_video: VideoInfo, verification: str, is_confirmed: bool
 ) -> None:
     script.responses = [streams("It is quiet. At 4.0 seconds a circle moves."), streams(verification)]
-    prober = prober_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "What moves?", VERIFIED))
+    verifier = verifier_for(remote_pool.engine.checkpoint)
+    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, "What moves?", VERIFIED))
     claim = script.requests[1]["messages"][0]["content"][-1]["text"]
     # The claim has no time of its own, because the clip has another clock.
     assert '"At that time a circle moves"' in claim and "quiet" not in claim
@@ -313,8 +313,8 @@ def test_citations_are_verified_on_request(
 
 def test_answer_without_citations_is_not_verified(script: Script, remote_pool: SessionPool, shapes_video: VideoInfo) -> None:
     script.responses = [streams("No.")]
-    prober = prober_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "Is there a dog at 5 seconds?", VERIFIED))
+    verifier = verifier_for(remote_pool.engine.checkpoint)
+    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, "Is there a dog at 5 seconds?", VERIFIED))
     assert answer.text == "No."
     assert len(script.requests) == 1
 
@@ -346,8 +346,8 @@ def test_citations_of_an_answer_are_not_those_of_the_thinking(
     script: Script, remote_pool: SessionPool, shapes_video: VideoInfo, first_piece: str
 ) -> None:
     script.responses = [streams(first_piece, " 12.0 seconds?", "</think>", "\n\nAt 4.0 seconds", " a circle moves.")]
-    prober = prober_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, prober, shapes_video, "What moves?", ANSWER_CHECKS))
+    verifier = verifier_for(remote_pool.engine.checkpoint)
+    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, "What moves?", ANSWER_CHECKS))
     assert answer.text == "At 4.0 seconds a circle moves."
     assert answer.thoughts == "Is it at 12.0 seconds?"
     [citation] = answer.citations

@@ -12,7 +12,7 @@ from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.remote.session import RemoteSession
 from longview.model.errors import InvalidProfile, ServerFailed
-from longview.model.probers import prober_for
+from longview.model.probers import verifier_for
 from longview.model.tasks.replies import TimeRange, parse_events
 from longview.video.decoding.decoder import TimedFrames
 from tests.support.scripted_server import BLACK, VLLM, Delta, Script, answers, frames_of, rejects, streams, streams_lines
@@ -182,7 +182,7 @@ def test_profile_follows_the_name_of_the_model_unless_it_is_set(model: str, prof
 
 def test_served_demo_checkpoint_is_asked_by_its_templates() -> None:
     checkpoint = Server("http://h/v1", "any", profile="demo").checkpoint
-    templates = prober_for(checkpoint).templates
+    templates = verifier_for(checkpoint).templates
     assert templates is not None and templates.match("how many events are in the video") is not None
     assert checkpoint.trained_range.max_visual_tokens < 10_000 and checkpoint.name == "any"
     with pytest.raises(InvalidProfile, match=r"no profile nothing; choose one of these: demo, .*qwen3-vl, qwen3\.5"):

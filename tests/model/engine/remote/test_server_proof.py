@@ -13,7 +13,7 @@ from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import PromptTooLong, ServerFailed
-from longview.model.tasks.prober import FreeFormProber
+from longview.model.tasks.prober import FreeFormVerifier
 from longview.video.decoding.decoder import Decoder
 from longview.video.errors import ContextTooShort
 from longview.video.probing.probe import VideoInfo
@@ -46,7 +46,7 @@ def test_reply_to_a_cut_prompt_is_an_error_that_names_the_setting(
     # A no that comes early is no answer either.
     script.responses = [streams("No.", " I see nothing of that.")]
     with pytest.raises(ServerFailed, match="the model has not seen all frames"):
-        FreeFormProber().verify(session, Span(0, 5), "a dog")
+        FreeFormVerifier().verify(session, Span(0, 5), "a dog")
 
 
 def test_reported_tokens_are_those_of_the_plan(script: Script, decoder: Decoder, shapes_video: VideoInfo) -> None:

@@ -14,7 +14,7 @@ from longview.video.probing.probe import VideoInfo
 from tests.model.tasks.real_replies.samples import DOG, SPANS
 from tests.support.fakes import CUT_OFF, Script, run_to_list
 from tests.support.task_scripts import (
-    PROBER,
+    VERIFIER,
     always,
     is_verification,
     localization,
@@ -27,7 +27,7 @@ FREE_ANSWERS = AnswerOptions(verify=False, captions=FREE_CAPTIONS, localization=
 
 def ask(pool: SessionPool, video: VideoInfo, question: str, *, verify: bool = False) -> VideoAnswer:
     options = AnswerOptions(verify, FREE_ANSWERS.captions, FREE_ANSWERS.localization)
-    pieces, answer = run_to_list(answer_question(pool, PROBER, video, question, options))
+    pieces, answer = run_to_list(answer_question(pool, VERIFIER, video, question, options))
     assert "".join(piece.text for piece in pieces).strip() == answer.text
     return answer
 

@@ -16,7 +16,7 @@ from tests.model.tasks.real_replies.samples import DOG, SPANS, UNDECIDED
 from tests.support.fakes import CUT_OFF, FakeSession, Script, ScriptedEngine
 from tests.support.task_scripts import (
     CONTEXT_TOKENS,
-    PROBER,
+    VERIFIER,
     clock,
     is_localization,
     is_verification,
@@ -41,7 +41,7 @@ LOCALIZATION_FORMS = {
 
 
 def locate_dog(pool: SessionPool, video: VideoInfo, *, verify: bool = True, refine: bool = False) -> Localization:
-    return locate(pool, PROBER, video, "a dog runs", LocateOptions(verify=verify, refine=refine), span=MINUTE)
+    return locate(pool, VERIFIER, video, "a dog runs", LocateOptions(verify=verify, refine=refine), span=MINUTE)
 
 
 @pytest.mark.parametrize("form", LOCALIZATION_FORMS.values(), ids=LOCALIZATION_FORMS)
@@ -128,7 +128,7 @@ def test_unresolved_spans_are_those_of_undecided_windows(decoder: Decoder, video
         return "." if session.window.contains(100.0) else "No."
 
     pool = SessionPool(ScriptedEngine(script, context_tokens=CONTEXT_TOKENS), decoder)
-    result = locate(pool, PROBER, video, "a dog runs", LocateOptions(verify=True, refine=True))
+    result = locate(pool, VERIFIER, video, "a dog runs", LocateOptions(verify=True, refine=True))
     [undecided] = [window.span for window in result.plan.windows if window.span.contains(100.0)]
     assert (result.is_found, result.unresolved) == (None, (undecided,))
     assert format_time(undecided.start_s) in result.describe_absence("a dog runs")
