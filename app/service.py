@@ -18,9 +18,9 @@ from longview.core.progress import Cancelled, Progress, ProgressReport
 from longview.core.time_text import TimeReference, find_times, format_time, parse_time
 from longview.core.timeline import Event, Segment, Span
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
-from longview.indexing.records.track import VIDEO_ID, TrackVersion
-from longview.indexing.sqlite.library import ID_DIGITS, AnsweredQuestion, Library, Provenance, VideoEntry, VideoName
-from longview.indexing.sqlite.tracks.tracks import Track
+from longview.indexing.records.track import ID_DIGITS, VIDEO_ID, Provenance, Track, TrackVersion
+from longview.indexing.records.video import AnsweredQuestion, VideoEntry, VideoName
+from longview.indexing.sqlite.library import Library
 from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult, TextDelta
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from longview.app.files.disk_usage import VideoBytes
     from longview.app.files.media import MediaStore
     from longview.app.files.removal import Removal
-    from longview.app.ingest.indexer import Indexer, IndexOptions, IndexResult
+    from longview.app.ingest.indexer import Indexer, IndexResult
+    from longview.app.ingest.options import IndexOptions
     from longview.app.ingest.sources import Decision
     from longview.app.ingest.subtitle_import import SubtitleImport
     from longview.app.jobs.runner import JobRunner
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from longview.video.decoding.decoder import Decoder
     from longview.video.probing.guard import MEDIA_SUFFIXES
     from longview.video.probing.probe import VideoInfo
-    from longview.video.sampler import SamplingPlan
+    from longview.video.sampling_plan import SamplingPlan
 
 __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
@@ -507,7 +508,7 @@ class Longview:
         Raises:
             ImpossiblePlan: the options cannot be satisfied together.
         """
-        from longview.app.ingest.indexer import requested_span
+        from longview.app.ingest.ranges import requested_span
         from longview.app.runtime.context_retry import retry_with_smaller_plan
 
         _, video = self.media.resolve(reference)
@@ -568,7 +569,7 @@ class Longview:
     def _index(
         self, path: Path, options: "IndexOptions | None", progress: Progress
     ) -> "Generator[PartialResult[Any], None, IndexResult]":
-        from longview.app.ingest.indexer import IndexOptions
+        from longview.app.ingest.options import IndexOptions
 
         options = options or IndexOptions()
         job = self.runner.add(path, options, is_own=True)

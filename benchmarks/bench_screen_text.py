@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.bench_decode import PeakMemory
-from longview.app.ingest.indexer import IndexOptions
+from longview.app.ingest.options import IndexOptions
 from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.model.screen_text.reader import CHUNK_FRAMES, frame_size

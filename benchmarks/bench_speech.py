@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_decode import PeakMemory
-from longview.app.evaluation.sounds import RATE_HZ, music, silence, write_wav
+from longview.app.evaluation.sounds import music, silence, write_wav
 from longview.app.evaluation.word_material import read_sound, recordings
 from longview.app.evaluation.word_metrics import TimedWord, WordScores
-from longview.app.ingest.indexer import IndexOptions
+from longview.app.ingest.options import IndexOptions
 from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.model.speech.weights import find_speech_model
+from longview.video.decoding.audio import RATE_HZ
 from longview.video.decoding.decoder import Decoder
 
 SILENCE_S, MUSIC_S = 15.0, 20.0

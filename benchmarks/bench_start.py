@@ -23,9 +23,9 @@ from pathlib import Path
 import psutil
 
 from longview.core.timeline import Segment, Span, Word
-from longview.indexing.records.track import Provenance
-from longview.indexing.sqlite.library import Library, VideoEntry
-from longview.indexing.sqlite.tracks.tracks import Track
+from longview.indexing.records.track import Provenance, Track
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 
 TEXT = Path(__file__).parent / "samples" / "words" / "lecture.txt"
 VIDEO_ID = "0" * 12

@@ -41,7 +41,8 @@ from longview.model.tasks.replies import parse_events
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.ffmpeg import ffmpeg_path
 from longview.video.probing.probe import VideoInfo, probe
-from longview.video.sampler import Budget, plan_sampling
+from longview.video.sampler import plan_sampling
+from longview.video.sampling_plan import Budget
 
 UNTOUCHED = "untouched"
 FORMATS: dict[str, dict[str, Any]] = {

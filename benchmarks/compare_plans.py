@@ -13,7 +13,8 @@ from longview.core.time_text import format_time
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import Budget, plan_sampling
+from longview.video.sampler import plan_sampling
+from longview.video.sampling_plan import Budget
 
 DURATIONS_S = (10, 60, 600, 3600, 7200, 43200)
 

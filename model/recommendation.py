@@ -12,8 +12,8 @@ from longview.model.catalog import Catalog, PublishedCheckpoint, PublishedSpeech
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
 from longview.model.engine.costs.calibration import expected_speed
 from longview.model.engine.costs.machine import Machine
+from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.execution.patch_selection import kept_patches_period_s
-from longview.model.engine.execution.prefill import CHUNK_TOKENS
 from longview.model.engine.planner import frugal_range
 from longview.model.engine.weight_swapping import SHARED_TOKENS, USABLE_DEVICE_SHARE, can_swap_weights, fit_together
 from longview.model.tasks.costs import (
@@ -26,7 +26,8 @@ from longview.model.tasks.costs import (
 from longview.model.tasks.grounding import MARGIN_S
 from longview.model.tasks.verifier import PURPOSE as VERIFICATION_PURPOSE
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import Budget, Purpose, SamplingPlan, plan_sampling
+from longview.video.sampler import plan_sampling
+from longview.video.sampling_plan import Budget, Purpose, SamplingPlan
 
 HOUR_S = 3600.0
 MIN_CONTEXT_TOKENS = {"cpu": 16_384}

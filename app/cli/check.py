@@ -7,7 +7,7 @@ import typer
 from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
-from longview.app.diagnostics.library_check import Finding
+from longview.app.diagnostics.findings import Finding
 from longview.app.diagnostics.library_check import check as run_check
 from longview.app.streams import Stream
 from longview.app.text.counts import count_text

@@ -24,7 +24,7 @@ from longview.core.time_text import format_clock
 
 if TYPE_CHECKING:
     from longview.app.service import ChatTurn, Moment, Segment
-    from longview.indexing.sqlite.library import VideoEntry
+    from longview.indexing.records.video import VideoEntry
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,8 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
 
     Example: longview locate 3f2a "a red circle"
     """
-    from longview.app.qa.quotes.answers import PROVENANCE, quote_line
+    from longview.app.qa.quotes.answers import PROVENANCE
+    from longview.app.qa.quotes.text import quote_line
 
     entry = resolve_video(context, video)
     result = context.follow(context.app.locate(entry, query))

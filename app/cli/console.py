@@ -26,10 +26,11 @@ from longview.app.cli.output import (
     write_out,
 )
 from longview.app.cli.usage_text import plain_usage
-from longview.app.errors import EXPECTED_ERRORS, AppError, LibraryUnusable, OutputFailed
+from longview.app.errors import EXPECTED_ERRORS, AppError, OutputFailed
 from longview.app.settings import Settings, load_settings
 from longview.app.streams import Done, Stream
 from longview.core.progress import Cancelled, ProgressReport
+from longview.indexing.errors import LibraryUnusable
 from longview.model.engine.checkpoints.precision_names import Precision
 from longview.model.tasks.events import TextDelta
 from longview.video.decoding.backends import BackendName

@@ -17,12 +17,12 @@ from longview.app.evaluation import report as reports
 from longview.app.evaluation.metrics import overlap_ious
 from longview.app.evaluation.runner import Evaluation
 from longview.app.evaluation.word_runner import WordEvaluation
-from longview.app.ingest.indexer import IndexOptions
+from longview.app.ingest.options import IndexOptions
 from longview.app.schemas import EvalDocument
 from longview.app.service import Longview
 from longview.app.streams import Stream
 from longview.core.progress import Progress
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.model.errors import ModelError
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
 from longview.app.cli.output import printable, write_err, write_out
 from longview.app.cli.params import ContextTokens, End, Start, parse_seconds
-from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, LibraryUnusable, NoSpace
-from longview.app.ingest.indexer import IndexOptions, IndexResult
+from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
+from longview.app.ingest.indexer import IndexResult
+from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.outcomes import source_text
 from longview.app.jobs.folder_watch import FolderWatch, left_out_text, media_files
 from longview.app.jobs.text import named_reason
@@ -23,6 +24,7 @@ from longview.app.service import MEDIA_SUFFIXES, Cancelled, QueuedJob
 from longview.app.text.damage import damage_of
 from longview.app.text.sources import source_label
 from longview.core.time_text import format_time
+from longview.indexing.errors import LibraryUnusable
 from longview.indexing.records.job import BATCH, PERSON
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from longview.core.time_text import format_spans, format_time, parse_time
 from longview.core.timeline import Span
 
 if TYPE_CHECKING:
-    from longview.indexing.sqlite.library import VideoEntry
+    from longview.indexing.records.video import VideoEntry
 
 log = logging.getLogger(__name__)
 

@@ -1,52 +1,32 @@
 """Check of a library and of the weights that come with Longview: what is damaged, what can be rebuilt, and what to do."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image
 
-from longview.app.errors import EXPECTED_ERRORS, VideoGone
+from longview.app.diagnostics.findings import Finding
+from longview.app.diagnostics.weights_check import weight_findings
+from longview.app.errors import VideoGone
 from longview.app.maintenance.housekeeping import partial_paths
 from longview.app.service import Longview, VideoEntry
 from longview.app.settings import Settings
 from longview.app.text.counts import count_text, size_text
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.indexing.embedding.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import LibraryDamaged, LibraryUnusable
 from longview.indexing.library_files import INDEX_FILE, delete_inside
 from longview.indexing.sqlite.database.database import DATABASE, Database
-from longview.indexing.sqlite.database.failures import copies, disk_full, is_disk_full
+from longview.indexing.sqlite.database.failures import disk_full, is_disk_full
+from longview.indexing.sqlite.database.inventory import copies
 from longview.indexing.sqlite.repair.integrity import database_problems, log_problem, vector_problem
 from longview.indexing.sqlite.repair.recovery import only_process, recover
-from longview.model.engine.checkpoints.checkpoints import DEMO, cached_checkpoints, find_checkpoint
-from longview.model.engine.checkpoints.weight_files import check_demo, check_weights
-from longview.model.errors import SpeechModelNotFound
-from longview.model.screen_text.weights import find_text_model
-from longview.model.speech.weights import find_speech_model
 from longview.video.errors import VideoError
 from longview.video.probing.content_hash import content_hash
 
-Area = Literal["database", "vectors", "caches", "weights", "originals"]
 PARTIAL_AGE_S = 3600.0
 """Minimum age of a temporary file that no process is writing any more, in seconds."""
 REPAIR = "`longview check --repair` repairs it."
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is broken."""
-
-    area: Area
-    problem: str
-    """What is broken, as a sentence."""
-    advice: str
-    """What is lost, what can be rebuilt, and what to do, as sentences."""
-    is_repairable: bool = False
-    repaired: str | None = None
-    """What was done about it; None: it is still broken."""
 
 
 def check(
@@ -61,7 +41,7 @@ def check(
     """
     folder = settings.library.expanduser().resolve()
     findings = list(_check_database(folder, repair=repair))
-    findings += _check_weights(settings)
+    findings += weight_findings(settings)
     if database_problems(folder, is_quick=True) or not (folder / DATABASE).exists():
         # Without the database nobody knows what else belongs to the library.
         return findings
@@ -205,37 +185,6 @@ def _is_video(app: Longview, path: Path) -> bool:
     except VideoError:
         return False
     return True
-
-
-def _check_weights(settings: Settings) -> Iterator[Finding]:
-    """Check the weights that come with Longview by hash, and those of other checkpoints on this machine by their headers."""
-
-    def check_speech() -> None:
-        try:
-            model = find_speech_model(settings.speech_model)
-        except SpeechModelNotFound:
-            # Everything but speech works without it.
-            return
-        if model.folder is None:
-            model.read_files()
-
-    def check_chosen() -> None:
-        if settings.server is None and Path(settings.model).expanduser().is_dir():
-            check_weights(find_checkpoint(settings.model))
-
-    checks: list[Callable[[], None]] = [
-        lambda: check_demo(DEMO),
-        lambda: check_encoder(encoder_folder()),
-        lambda: find_text_model().check(),
-        check_speech,
-        check_chosen,
-        *(lambda checkpoint=checkpoint: check_weights(checkpoint) for checkpoint in cached_checkpoints()),
-    ]
-    for run in checks:
-        try:
-            run()
-        except EXPECTED_ERRORS as error:
-            yield Finding("weights", str(error), "The library is not affected.")
 
 
 def _check_originals(

@@ -10,7 +10,7 @@ from longview.app.evaluation import metrics
 from longview.app.evaluation.datasets import LabelledVideo, Question
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Event, Span
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 
 if TYPE_CHECKING:
     from longview.app.service import Longview

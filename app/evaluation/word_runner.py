@@ -15,9 +15,9 @@ from longview.app.evaluation.word_material import (
     write_transcripts,
 )
 from longview.app.evaluation.word_metrics import LineScores, TimedWord, WordScores, first_correct, roc_auc
-from longview.app.ingest.indexer import IndexOptions
+from longview.app.ingest.options import IndexOptions
 from longview.core.progress import Progress
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 
 if TYPE_CHECKING:
     from longview.app.service import Longview

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from longview.app.files.file_names import DEVICES
 from longview.app.text.sources import source_label
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.video.language_tags import language_code
 
 MAX_TITLE_BYTES = 180

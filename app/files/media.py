@@ -24,7 +24,9 @@ from longview.core.time_text import format_time
 from longview.core.timeline import Span
 from longview.indexing.errors import AmbiguousVideo, LibraryFull, LibraryReadOnly, UnknownVideo
 from longview.indexing.library_files import delete_inside, files_of, require_id
-from longview.indexing.sqlite.library import ID_DIGITS, Library, VideoEntry, VideoName
+from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.records.video import VideoEntry, VideoName
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.removals import UPLOADS, RemovedVideo
 from longview.video.errors import ImpossiblePlan, VideoError
 from longview.video.probing.guard import Limits, check_path
@@ -318,7 +320,7 @@ class MediaStore:
         Raises:
             NoSpace: the disk is full.
         """
-        from longview.video.clips import thumbnail
+        from longview.video.thumbnails import thumbnail
 
         # A request may name an id prefix and any time. The file name has the whole id and a whole second.
         entry = self._library.video(video_id)
@@ -374,7 +376,7 @@ class MediaStore:
 
     def _frame_start_s(self, video: "VideoInfo", time_s: float) -> float:
         """Return the start of the frame at a time, in seconds; the start of the first frame for an earlier time."""
-        from longview.video.sampler import PATCH_SIDE_PX
+        from longview.video.sampling_plan import PATCH_SIDE_PX
 
         (chunk,) = self._decoder.frames_played_at(video, [time_s], PATCH_SIDE_PX, PATCH_SIDE_PX)
         return float(chunk.times_s[0])
@@ -387,7 +389,7 @@ class MediaStore:
         Raises:
             BadRequest: the target exists already. UnreadableVideo: no frame can be decoded.
         """
-        from longview.video.clips import SHEET_FORMATS, contact_sheet
+        from longview.video.thumbnails import SHEET_FORMATS, contact_sheet
 
         target = new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
         with write_errors(target):

@@ -10,7 +10,8 @@ from pathlib import Path
 from longview.app.errors import BadRequest
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import LibraryFull, LibraryReadOnly
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.removals import RemovedVideo
 from longview.video.errors import VideoError
 from longview.video.probing.content_hash import content_hash

@@ -6,7 +6,8 @@ from longview.app.files.media import MediaStore
 from longview.app.text.counts import size_text
 from longview.app.text.local_time import moment_text
 from longview.indexing.errors import LibraryFull
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.removals import UPLOADS, RemovedVideo
 
 

@@ -9,25 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from longview.app.errors import BadRequest
-from longview.app.files.media import END_SLACK_S, MediaStore
+from longview.app.files.media import MediaStore
 from longview.app.files.watched_file import WatchedFile
 from longview.app.ingest.media_look import MediaLook
-from longview.app.ingest.ranges import check_range
+from longview.app.ingest.options import IndexOptions, require_language
+from longview.app.ingest.ranges import check_range, requested_span
 from longview.app.ingest.sources import SOURCES, Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
 from longview.app.ingest.sources.captions import CaptionSource
 from longview.app.ingest.sources.speech import DETECTED
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Cancelled, Progress
-from longview.core.time_text import format_time
 from longview.core.timeline import Span
 from longview.indexing.errors import TrackChanged, UnknownVideo
-from longview.indexing.sqlite.library import ID_DIGITS, Library, Provenance, VideoEntry
-from longview.indexing.sqlite.tracks.tracks import Track
+from longview.indexing.records.track import ID_DIGITS, Provenance, Track
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult
 from longview.video.clips import is_browser_playable
 from longview.video.errors import ImpossiblePlan, VideoError
-from longview.video.language_tags import language_code
 from longview.video.probing.probe import VideoInfo
 
 log = logging.getLogger(__name__)
@@ -40,25 +40,6 @@ ENCODER = "loading encoder"
 """Name of the speed of loading the sentence encoder."""
 ENCODER_LOADING_S, EMBEDDING_S = 1.0, 0.2
 """Time to load the sentence encoder on the machine of reference, and to embed what was found, in seconds."""
-
-CODE_LETTERS = 2
-"""Length of the codes of ISO 639-1, in letters."""
-
-
-@dataclass(frozen=True)
-class IndexOptions:
-    """What is indexed of a file, and how."""
-
-    start_s: float | None = None
-    end_s: float | None = None
-    sources: tuple[str, ...] | None = None
-    """The only sources that are run; None: all that apply to the video."""
-    context_tokens: int | None = None
-    title: str | None = None
-    keep_sessions: bool = True
-    """Whether the sessions stay in memory for later questions, as far as the pool has room."""
-    accepts_long: bool = False
-    """Whether captions are made even if they take long; see `longview.app.ingest.sources.captions.MAX_UNASKED_S`."""
 
 
 @dataclass(frozen=True)
@@ -354,18 +335,6 @@ class Indexer:
             log.info("The passages will be embedded by the next search.")
 
 
-def require_language(tag: str, use: str) -> None:
-    """Check that a text may be a language tag, such as `en`, `pt-BR` or `zh-Hant`. `use`: what is in the language.
-
-    Raises:
-        BadRequest: it is none.
-    """
-    beginning = tag.replace("_", "-").partition("-")[0]
-    # Speech models have codes of their own, such as `jw`.
-    if language_code(tag) is None and not (len(beginning) == CODE_LETTERS and beginning.isascii() and beginning.isalpha()):
-        raise BadRequest(f"{tag!r} is not the code of a language; use one such as en, ko or pt-BR for {use}.")
-
-
 def _has_begun(track: Track) -> bool:
     """Whether the source made any progress that the next run can resume."""
     return track.status in ("complete", "declined") or track.segment_count > 0 or track.done_s > track.span.start_s
@@ -387,24 +356,3 @@ def _report_without_run(job: SourceJob, name: str, decision: Decision) -> Source
 def _printable_name(path: Path) -> str:
     # A file name may contain any character, also line breaks and escape sequences.
     return " ".join("".join(letter if letter.isprintable() else " " for letter in path.stem).split()) or "video"
-
-
-def requested_span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span | None:
-    """Return the part of a video that is requested; None for all of it.
-
-    Raises:
-        ImpossiblePlan: the start or the end is outside the video, or the end does not come after the start.
-    """
-    check_range(start_s, end_s)
-    if not start_s and end_s is None:
-        return None
-    from_s = start_s or 0.0
-    if from_s >= video.duration_s:
-        raise _outside(from_s, video)
-    if end_s is not None and end_s > video.duration_s + END_SLACK_S:
-        raise _outside(end_s, video)
-    return Span(from_s, video.duration_s if end_s is None else end_s)
-
-
-def _outside(time_s: float, video: VideoInfo) -> ImpossiblePlan:
-    return ImpossiblePlan(f"{format_time(time_s)} is outside the video, which is {format_time(video.duration_s)} long.")

@@ -10,7 +10,7 @@ from longview.app.text.sources import source_label
 if TYPE_CHECKING:
     from longview.app.ingest.indexer import IndexResult
     from longview.app.ingest.sources import SourceReport
-    from longview.indexing.sqlite.library import VideoEntry
+    from longview.indexing.records.video import VideoEntry
 
 
 def source_text(report: "SourceReport", entry: "VideoEntry") -> str:

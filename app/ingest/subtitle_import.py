@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longview.app.errors import BadRequest
-from longview.app.ingest.indexer import require_language
+from longview.app.ingest.options import require_language
 from longview.app.ingest.sources.subtitles import add_subtitles
 from longview.core.time_text import format_time
-from longview.indexing.sqlite.library import Library, VideoEntry
-from longview.indexing.sqlite.tracks.tracks import Track
+from longview.indexing.records.track import Track
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.video.decoding.decoder import Decoder
 from longview.video.subtitles.files import SUBTITLE_SUFFIXES
 from longview.video.subtitles.transcript import align_transcript

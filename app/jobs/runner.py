@@ -12,7 +12,8 @@ from typing import Any
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
 from longview.app.files.file_names import require_utf8
 from longview.app.files.media import MediaStore
-from longview.app.ingest.indexer import Indexer, IndexOptions, IndexResult
+from longview.app.ingest.indexer import Indexer, IndexResult
+from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.outcomes import describe
 from longview.app.jobs.monitor import MIN_FREE_BYTES, JobMonitor, has_space
 from longview.app.settings import Settings, job_settings
@@ -21,7 +22,8 @@ from longview.core.processes import this_process
 from longview.core.progress import NO_PROGRESS, Cancelled, Progress
 from longview.indexing.errors import LibraryUnusable, UnknownJob, UnknownVideo
 from longview.indexing.records.job import PERSON, JobStatus, QueuedJob
-from longview.indexing.sqlite.library import ID_DIGITS, Library
+from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.sqlite.library import Library
 from longview.model.tasks.events import PartialResult
 from longview.video.probing.guard import check_path
 

@@ -2,64 +2,39 @@
 
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Protocol
-
-from pydantic import BaseModel, Field, ValidationError
+from pathlib import Path
 
 from longview.app.errors import BackupUnusable, BadRequest, NoSpace
-from longview.app.files.file_names import DEVICES, safe_name, write_errors
-from longview.app.files.media import COPY_BLOCK_BYTES
+from longview.app.files.file_names import safe_name, write_errors
 from longview.app.files.originals import has_original
+from longview.app.maintenance.archive import (
+    FORMAT,
+    MANIFEST,
+    ORIGINALS,
+    UPLOAD_PATTERN,
+    Manifest,
+    Member,
+    is_portable,
+    open_backup,
+    read_members,
+    transfer,
+)
 from longview.core.atomic import atomic_write
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import LibraryFull
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import DATABASE, program_version
-from longview.indexing.sqlite.database.failures import remains
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.database.inventory import remains
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.copies import copy_database, database_bytes
 from longview.indexing.sqlite.tracks.removals import UPLOADS, RemovedVideo
-
-MANIFEST = "backup.json"
-FORMAT = 1
-"""Version of the form of a back-up."""
-MAX_MANIFEST_BYTES = 64 << 20
-ORIGINALS = "originals"
-UPLOAD_PATTERN = re.compile(r"[0-9a-f]{12}-.+")
-MEMBER_PATTERN = re.compile(r"(?:uploads|originals/[0-9a-f]{12})/([^/]+)")
-"""Names of the members of a back-up beside database and manifest; the group is a file name."""
-
-
-class Member(BaseModel):
-    """A file in a back-up."""
-
-    size_bytes: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-class Manifest(BaseModel):
-    """What a back-up has, as `backup.json` says it."""
-
-    format: int = Field(ge=1)
-    schema_version: int = Field(ge=1)
-    program_version: str
-    created_at: str
-    """ISO 8601, UTC."""
-    video_count: int
-    segment_count: int
-    members: dict[str, Member]
-    """All other files, by their names."""
-    originals: dict[str, str]
-    """The names of those that are the files of videos, by the ids of the videos."""
 
 
 @dataclass
@@ -71,13 +46,6 @@ class BackupReport:
     size_bytes: int = 0
     missing: list[VideoEntry] = field(default_factory=list)
     """Videos whose files should be in the back-up, and are missing, were changed or cannot be read."""
-
-
-class Digest(Protocol):
-    """A hash that is being computed."""
-
-    def update(self, data: bytes, /) -> None:
-        """Add bytes."""
 
 
 def backup(library_folder: Path, target: Path, *, with_originals: bool, progress: Progress = NO_PROGRESS) -> BackupReport:
@@ -184,14 +152,6 @@ def _note_removed_uploads(
             manifest.originals[video.video_id] = names[video.path]
 
 
-def is_portable(name: str) -> bool:
-    """Whether a text is the name of a file in its folder on every system, and not a path."""
-    is_name = name not in ("", ".", "..") and PurePosixPath(name).name == PureWindowsPath(name).name == name
-    # Windows drops spaces and dots at the end, and takes some names for devices.
-    is_name = is_name and name.strip(" ") == name.rstrip(".") == name and name.partition(".")[0].upper() not in DEVICES
-    return is_name and name.isprintable() and len(name.encode(errors="replace")) <= 255
-
-
 def _write(
     partial: Path, copy: Path, files: dict[str, Path], report: BackupReport, hashes: dict[str, str], progress: Progress
 ) -> None:
@@ -245,121 +205,3 @@ def _opened(path: Path) -> Iterator[Callable[[int], bytes]]:
 
     with file:
         yield read
-
-
-def transfer(
-    read: Callable[[int], bytes],
-    write: Callable[[bytes], object],
-    digests: tuple[Digest, ...],
-    report_bytes: Callable[[int], None],
-) -> int:
-    """Pass all blocks of a file on to `write` and to the hashes; return their size in bytes."""
-    size_bytes = 0
-    while block := read(COPY_BLOCK_BYTES):
-        write(block)
-        for digest in digests:
-            digest.update(block)
-        size_bytes += len(block)
-        report_bytes(len(block))
-    return size_bytes
-
-
-@contextmanager
-def open_backup(path: Path) -> Iterator[tuple[zipfile.ZipFile, Manifest]]:
-    """Open a back-up, and check what it says of itself; nothing in it is trusted.
-
-    Raises:
-        BadRequest: the file cannot be read. BackupUnusable: it is not a back-up, or damaged, or of a newer version.
-    """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror}.") from error
-    with file, _damage(path), zipfile.ZipFile(file) as archive:
-        yield archive, _manifest(archive, path)
-
-
-@contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    # `zipfile` raises the last one for an unknown method of compression.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise BackupUnusable(f"{path} is damaged, or is not a back-up of Longview ({error}); nothing was changed.") from error
-
-
-def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
-    infos = {info.filename: info for info in archive.infolist()}
-    refused = BackupUnusable(f"{path} is not a back-up of Longview, or its list of files is damaged; nothing was changed.")
-    if MANIFEST not in infos or infos[MANIFEST].file_size > MAX_MANIFEST_BYTES or len(infos) != len(archive.infolist()):
-        raise refused
-    for name, info in infos.items():
-        if not _is_allowed(info):
-            raise BackupUnusable(f"{path} has a file that does not belong into a back-up ({name!r}); nothing was changed.")
-    try:
-        manifest = Manifest.model_validate_json(archive.read(MANIFEST))
-    except ValidationError as error:
-        raise refused from error
-    if manifest.format > FORMAT:
-        raise BackupUnusable(
-            f"{path} was written by a newer Longview ({manifest.program_version}), in form {manifest.format}, and this one knows "
-            f"forms up to {FORMAT}; update Longview."
-        )
-    sizes = {name: info.file_size for name, info in infos.items() if name != MANIFEST}
-    if sizes != {name: member.size_bytes for name, member in manifest.members.items()} or DATABASE not in sizes:
-        raise refused
-    # Members that share bytes would unpack to more than there is.
-    if sum(info.compress_size for info in infos.values()) > path.stat().st_size:
-        raise refused
-    if not set(manifest.originals.values()) <= sizes.keys() or len(set(manifest.originals.values())) != len(manifest.originals):
-        raise refused
-    return manifest
-
-
-def _is_allowed(info: zipfile.ZipInfo) -> bool:
-    """Whether a member has a name that a back-up may have, is a regular file, and is stored as a back-up does."""
-    kind = info.external_attr >> 16 & 0o170000
-    if kind not in (0, 0o100000) or info.flag_bits & 1:
-        return False
-    if info.filename in (DATABASE, MANIFEST):
-        return info.compress_type in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)
-    match = MEMBER_PATTERN.fullmatch(info.filename)
-    return match is not None and is_portable(match[1]) and info.compress_type == zipfile.ZIP_STORED
-
-
-def read_members(archive: zipfile.ZipFile, manifest: Manifest, progress: Progress) -> None:
-    """Read all members of a back-up, and compare them with their hashes.
-
-    Raises:
-        BackupUnusable: one is damaged. Cancelled: the operation was cancelled.
-    """
-    total = max(1, sum(member.size_bytes for member in manifest.members.values()))
-    done = 0
-
-    def report_bytes(count: int) -> None:
-        nonlocal done
-        done += count
-        progress.update(done / total)
-
-    for name in manifest.members:
-        read_member(archive, manifest, name, lambda _block: None, report_bytes)
-
-
-def read_member(
-    archive: zipfile.ZipFile,
-    manifest: Manifest,
-    name: str,
-    write: Callable[[bytes], object],
-    report_bytes: Callable[[int], None],
-) -> str:
-    """Pass a member of a back-up on to `write`; return its content hash as that of a video.
-
-    Raises:
-        BackupUnusable: it differs from its size or hash.
-    """
-    sha256, content = hashlib.sha256(), hashlib.blake2b(digest_size=20)
-    with archive.open(name) as member:
-        size_bytes = transfer(member.read, write, (sha256, content), report_bytes)
-    if (size_bytes, sha256.hexdigest()) != (manifest.members[name].size_bytes, manifest.members[name].sha256):
-        raise BackupUnusable(f"{name} in the back-up is damaged; nothing was changed.")
-    return content.hexdigest()

@@ -12,19 +12,14 @@ from zipfile import ZipFile
 from longview.app.errors import BackupUnusable, BadRequest
 from longview.app.files.file_names import write_errors
 from longview.app.files.originals import has_original
-from longview.app.maintenance.backup import (
-    ORIGINALS,
-    Manifest,
-    open_backup,
-    read_member,
-    require_space,
-    transfer,
-)
+from longview.app.maintenance.archive import ORIGINALS, Manifest, open_backup, read_member, transfer
+from longview.app.maintenance.backup import require_space
 from longview.core.atomic import PRIVATE_FOLDER_MODE, PRIVATE_MODE, create_private_folder, make_private
 from longview.core.progress import NO_PROGRESS, Progress
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import DATABASE, LOCK
 from longview.indexing.sqlite.database.schema import MIGRATIONS
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.copies import (
     check_copy,
     prepare_replacement,

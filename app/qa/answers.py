@@ -11,8 +11,9 @@ from longview.app.errors import VideoGone
 from longview.app.files.media import MediaStore
 from longview.app.qa.chapters import ChapterFinder
 from longview.app.qa.citations import Citation, cite_all
-from longview.app.qa.quotes.answers import NO_TOPIC, PROVENANCE, QuoteAnswer, QuoteAnswers
+from longview.app.qa.quotes.answers import NO_TOPIC, PROVENANCE, QuoteAnswers
 from longview.app.qa.quotes.questions import QuoteQuestion, parse_question
+from longview.app.qa.quotes.text import QuoteAnswer
 from longview.app.qa.retriever import Retriever
 from longview.app.qa.transcript_coverage import WordsCoverage, add_coverages, has_word_tracks, has_words
 from longview.app.runtime.context_retry import stream_with_smaller_plan
@@ -24,7 +25,9 @@ from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_text import format_spans
 from longview.core.timeline import Span
 from longview.indexing.errors import LibraryFull, LibraryReadOnly
-from longview.indexing.sqlite.library import AnsweredQuestion, Library, Provenance, VideoEntry
+from longview.indexing.records.track import Provenance
+from longview.indexing.records.video import AnsweredQuestion, VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.indexing.text.terms import has_all_terms
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import InvalidQuestion, ModelError, OutOfDistribution

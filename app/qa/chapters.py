@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from longview.app.runtime.runtime import Runtime
 from longview.core.timeline import Event
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.topics import Topic, find_topics
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.library import Library
 
 MAX_CACHED_VIDEOS = 32
 """Maximum number of videos whose topics are kept: finding those of an hour takes seconds."""

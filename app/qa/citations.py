@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from longview.core.timeline import Span
-from longview.indexing.sqlite.library import StoredSegment, VideoEntry
+from longview.indexing.records.track import StoredSegment
+from longview.indexing.records.video import VideoEntry
 
 if TYPE_CHECKING:
     from longview.model.tasks.answerer import VideoAnswer

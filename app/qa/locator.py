@@ -10,9 +10,10 @@ from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, WordsCoverag
 from longview.app.runtime.context_retry import retry_with_smaller_plan
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import Progress
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.mentions import find_mentions
 from longview.indexing.search.quotes import Quote
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.model.errors import InvalidQuestion, OutOfDistribution
 from longview.model.tasks.question import check_length
 

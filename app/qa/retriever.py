@@ -12,8 +12,9 @@ from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_text import format_time
 from longview.core.timeline import Span
 from longview.indexing.errors import UnknownVideo
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.search import Moment, captions_with_all_words, search
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult
 from longview.model.tasks.question import check_length

@@ -7,7 +7,7 @@ from longview.app.text.counts import count_text
 from longview.app.text.damage import damage_of
 from longview.core.time_text import format_clock, format_time
 from longview.core.timeline import Span, subtract_spans
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 
 TRANSCRIPT_SOURCES = ("speech", "subtitles", "screen_text")
 """Sources of words: all but captions. The first ones tell most of what a video is about."""

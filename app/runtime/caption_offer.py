@@ -6,7 +6,8 @@ from pathlib import Path
 
 from longview.app.runtime.runtime import Runtime
 from longview.indexing.records.provenance_text import REVISION_DIGITS, model_name
-from longview.indexing.sqlite.library import Provenance, VideoEntry
+from longview.indexing.records.track import Provenance
+from longview.indexing.records.video import VideoEntry
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from longview.app.runtime.machine_speeds import MachineSpeeds
 from longview.app.settings import Settings, is_default, is_set_in_file, read_server_key
 from longview.core.lazy import LazyPart
 from longview.core.timeline import Span, subtract_spans
-from longview.indexing.sqlite.library import Library, Provenance, VideoEntry
+from longview.indexing.records.track import Provenance
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.model.errors import CheckpointNotFound, InvalidCheckpoint, ModelError
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from longview.model.speech.weights import SpeechModel
     from longview.model.tasks.prober import Verifier
     from longview.video.decoding.decoder import Decoder
-    from longview.video.sampler import SamplingPlan
+    from longview.video.sampling_plan import SamplingPlan
 
 SWAPPED_SESSION_SHARE = 0.25
 """Share of the host's free memory for the sessions of each of two checkpoints whose weights are swapped on a device."""

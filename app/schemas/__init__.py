@@ -30,18 +30,12 @@ if TYPE_CHECKING:
         RestoreDocument,
     )
     from longview.app.schemas.indexing import (
-        CostOut,
-        CostsOut,
         DamageOut,
         FailedVideoOut,
-        FramePlanOut,
         IndexDocument,
         IndexedVideoOut,
         InfoDocument,
         ListDocument,
-        PlanDocument,
-        PlannedSourceOut,
-        PlanOut,
         RemoveDocument,
         RenameDocument,
         SourceOut,
@@ -49,7 +43,6 @@ if TYPE_CHECKING:
         UndoRemovalDocument,
         VideoBytesOut,
         VideoOut,
-        WindowOut,
         video_fields,
     )
     from longview.app.schemas.jobs import JobOut, JobsDocument
@@ -63,6 +56,7 @@ if TYPE_CHECKING:
         RecommendationOut,
         RemoveModelDocument,
     )
+    from longview.app.schemas.plans import CostOut, CostsOut, FramePlanOut, PlanDocument, PlannedSourceOut, PlanOut, WindowOut
     from longview.app.schemas.tracks import (
         CaptionDocument,
         ChapterOut,

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from longview.app.qa.answers import Answer
     from longview.app.qa.citations import Citation
     from longview.app.qa.locator import Location
+    from longview.indexing.records.track import Provenance
     from longview.indexing.search.search import Evidence, Moment
-    from longview.indexing.sqlite.library import Provenance
 
 
 class OccurrenceOut(SpanOut):

@@ -11,7 +11,7 @@ from longview.core.timeline import Box, Span
 
 if TYPE_CHECKING:
     from longview.app.qa.transcript_coverage import WordsCoverage
-    from longview.indexing.sqlite.library import Provenance
+    from longview.indexing.records.track import Provenance
     from longview.model.tasks.coverage import Coverage
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from longview.app.schemas.base import SpanOut
 
 if TYPE_CHECKING:
-    from longview.app.diagnostics.library_check import Finding
+    from longview.app.diagnostics.findings import Finding
     from longview.app.files.originals import RelinkReport
     from longview.app.maintenance.backup import BackupReport
     from longview.app.maintenance.restore import RestoreReport

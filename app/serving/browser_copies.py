@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from longview.app.files.media import MediaStore
 from longview.app.serving.preparations import Preparation
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 
 
 class BrowserCopies:

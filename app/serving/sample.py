@@ -18,7 +18,7 @@ from longview.app.serving.workers import Workers
 from longview.core.atomic import atomic_write
 from longview.core.progress import Progress
 from longview.indexing.records.job import CRASHED
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.video.synthetic import render, sample_events
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from longview.app.serving.upload_cache import UploadCache
 from longview.core.progress import Cancelled, Progress
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.records.job import BATCH, QueuedJob
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Workers:
     def index(self, path: Path, *, upload_name: str | None = None, accepts_long: bool = False) -> QueuedJob:
         """Add a file to the queue. An upload is first stored in the library folder under its own name.
 
-        `accepts_long`: see `longview.app.ingest.indexer.IndexOptions`.
+        `accepts_long`: see `longview.app.ingest.options.IndexOptions`.
 
         Raises:
             As `JobRunner.add`. NoSpace: the disk has no space for an upload. VideoError: an upload is not a video.

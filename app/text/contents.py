@@ -8,8 +8,8 @@ from longview.app.text.sources import source_label
 from longview.core.time_text import format_spans, format_time
 
 if TYPE_CHECKING:
-    from longview.indexing.sqlite.library import VideoEntry
-    from longview.indexing.sqlite.tracks.tracks import Track
+    from longview.indexing.records.track import Track
+    from longview.indexing.records.video import VideoEntry
 
 ROUNDING_S = 0.1
 """Difference between two lengths that is rounding, in seconds."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from longview.core.time_text import format_spans
 from longview.core.timeline import Span
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 
 MAX_SHOWN_SPANS = 3
 """Maximum number of damaged spans that are named."""

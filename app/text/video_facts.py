@@ -4,8 +4,8 @@ import shlex
 
 from longview.app.text.contents import segments_text, track_state_text
 from longview.core.time_text import format_spans, format_time
-from longview.indexing.sqlite.library import VideoEntry
-from longview.indexing.sqlite.tracks.tracks import Track
+from longview.indexing.records.track import Track
+from longview.indexing.records.video import VideoEntry
 
 SPOKEN_SOURCES = ("speech", "subtitles")
 

@@ -23,10 +23,11 @@ from benchmarks.shapes import shape_model
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.costs.calibration import expected_speed
 from longview.model.engine.costs.number_formats import product_speed
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.video.decoding.decoder import Decoder
-from longview.video.sampler import Purpose
+from longview.video.sampling_plan import Purpose
 from longview.video.synthetic import render, sample_events
 
 REPLY_TOKENS = 128

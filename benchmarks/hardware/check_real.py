@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from benchmarks.bench_engine import Bench
-from benchmarks.check_report import Row, Section
+from benchmarks.check_report import Row, Section, number
 from benchmarks.check_steps import Step
 from benchmarks.hardware import machine_facts, time_rows
 from benchmarks.hardware.check_gpu import run_report
@@ -40,12 +40,12 @@ from benchmarks.hardware.engine_checks import (
     check_rows,
     check_two_recordings,
     compare_with_transformers,
-    number,
 )
 from benchmarks.hardware.memory_checks import check_memory_shortage
 from longview.app.evaluation.word_material import SLIDES_FILE
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
 from longview.model.probers import verifier_for

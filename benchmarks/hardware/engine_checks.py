@@ -22,12 +22,13 @@ from benchmarks.check_steps import describe
 from longview.core.progress import NO_PROGRESS
 from longview.core.timeline import Span
 from longview.model.engine.chat_template import THINKING_SWITCH
-from longview.model.engine.execution import cuda_graph, prefill
+from longview.model.engine.execution import cuda_graph, frame_batches
 from longview.model.engine.execution.cuda_graph import MIN_EAGER_STEPS
 from longview.model.engine.generation.decoding import GenerationConfig
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession, SessionEngine
 from longview.video.decoding.decoder import TimedFrames
-from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
+from longview.video.sampling_plan import FRAMES_PER_PATCH, PATCH_SIDE_PX
 from tests.support.hf_reference import HFReference, plain_transformers
 
 QUESTIONS = ("What happens at 2.5 seconds?", "How many events are in the video?", "What happens at 0.5 seconds?")
@@ -122,7 +123,7 @@ def compare_with_transformers(
     )
 
 
-def plain_reference(engine: LocalEngine) -> HFReference:
+def plain_reference(engine: SessionEngine) -> HFReference:
     """Wrap the model of an engine. Prompts do not open thoughts, where the template has a switch for them."""
     # transformers warns of a variable that the template does not name.
     switch = {THINKING_SWITCH: False} if THINKING_SWITCH in str(engine.processor.chat_template) else {}
@@ -270,7 +271,7 @@ def common_length(tokens: Sequence[int], expected: Sequence[int]) -> int:
 
 def chunks_of(engine: LocalEngine, video: TimedFrames, patches: int) -> "mock._patch_dict":
     """Prefill at most `patches` temporal patches at once, within a `with` statement."""
-    return mock.patch.dict(prefill.CHUNK_TOKENS, {engine.device: patches * _tokens_per_patch(video)})
+    return mock.patch.dict(frame_batches.CHUNK_TOKENS, {engine.device: patches * _tokens_per_patch(video)})
 
 
 def steps_of_fixed_shape(engine: LocalEngine, is_fixed: bool) -> "mock._patch[bool]":

@@ -13,12 +13,13 @@ import torch
 
 from benchmarks.hardware.engine_checks import Finding, greedy_reply
 from longview.core.timeline import Span
-from longview.model.engine.execution import prefill
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.execution import frame_batches
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import OutOfMemory
 from longview.video.decoding.decoder import Decoder
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 from longview.video.synthetic import render, sample_events
 from tests.support.random_checkpoints import ROPE
 
@@ -66,7 +67,7 @@ def check_memory_shortage(engine: LocalEngine, folder: Path) -> Finding:
     `folder`: for the video.
     """
     decoder = Decoder(processes=1)
-    with mock.patch.dict(prefill.CHUNK_TOKENS, {engine.device: CHUNK_TOKENS}):
+    with mock.patch.dict(frame_batches.CHUNK_TOKENS, {engine.device: CHUNK_TOKENS}):
         try:
             return _check(engine, decoder, render(folder / "memory.mp4", sample_events(DURATION_S, 3, seed=4), DURATION_S))
         finally:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.robustness.longview_commands import Outcome, Verbs
+from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.schema import MIGRATIONS
-from longview.indexing.sqlite.library import DATABASE
 from longview.video.synthetic import render, sample_events
 
 PAGE_BYTES = 4096

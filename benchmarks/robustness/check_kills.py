@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 import longview.app.samples
-from longview.indexing.sqlite.library import DATABASE
+from longview.indexing.sqlite.database.database import DATABASE
 from longview.video.ffmpeg import ffmpeg_path
 from longview.video.synthetic import render, sample_scene
 

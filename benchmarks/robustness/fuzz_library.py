@@ -32,7 +32,8 @@ from typing import Any
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.files.media import MediaStore
 from longview.app.files.removal import remove
-from longview.app.maintenance.backup import MANIFEST, backup
+from longview.app.maintenance.archive import MANIFEST
+from longview.app.maintenance.backup import backup
 from longview.app.maintenance.restore import restore
 from longview.indexing.records.provenance_text import describe_maker
 from longview.indexing.sqlite.database.connections import JOURNAL_MAGIC

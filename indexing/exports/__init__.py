@@ -11,7 +11,7 @@ from longview.indexing.exports.subtitles import to_srt, to_vtt
 from longview.indexing.exports.table import to_csv
 from longview.indexing.exports.transcript import to_text
 from longview.indexing.records.provenance_text import describe_maker
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 
 __all__ = ["FORMATS", "WORD_FORMATS", "ExportFormat", "export_segments", "segment_row"]
 

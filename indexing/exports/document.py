@@ -7,7 +7,7 @@ from typing import Any
 
 from longview.core.time_text import format_time
 from longview.core.timeline import Segment, Span, Word
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 
 
 def to_json(entry: VideoEntry, segments: Sequence[Segment], *, words: bool) -> str:

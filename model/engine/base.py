@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Span
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 
 if TYPE_CHECKING:
     from longview.video.decoding.decoder import TimedFrames

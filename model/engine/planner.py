@@ -11,7 +11,8 @@ from longview.model.engine.execution.patch_selection import kept_patches_period_
 from longview.video.decoding.decoder import Decoder
 from longview.video.errors import ContextTooShort, VideoError
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import FRAMES_PER_PATCH, Budget, Purpose, SamplingPlan, TrainedRange, plan_sampling, window_overlaps
+from longview.video.sampler import plan_sampling, window_overlaps
+from longview.video.sampling_plan import FRAMES_PER_PATCH, Budget, Purpose, SamplingPlan, TrainedRange
 from longview.video.shots import shot_starts
 
 FRUGAL_FRAME_PERIOD_S = 1.0

@@ -17,7 +17,7 @@ from longview.model.engine.planner import Planner
 from longview.model.errors import OutOfMemory
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import FRAMES_PER_PATCH, SamplingPlan, Window
+from longview.video.sampling_plan import FRAMES_PER_PATCH, SamplingPlan, Window
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class SessionPool:
         context_tokens: int | None = None,
         takes_words: bool = False,
     ) -> None:
-        """`takes_words`: whether windows have tokens for the words of the video; see `longview.video.sampler.Budget`."""
+        """`takes_words`: whether windows have tokens for the words of the video; see `longview.video.sampling_plan.Budget`."""
         self.engine = engine
         self.decoder = decoder
         self.planner = Planner(engine, decoder, context_tokens=context_tokens, takes_words=takes_words)

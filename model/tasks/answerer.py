@@ -24,7 +24,7 @@ from longview.model.tasks.verifier import verify_claim
 from longview.model.tasks.word_citations import find_evidence, with_units
 from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import Purpose, SamplingPlan, Window
+from longview.video.sampling_plan import Purpose, SamplingPlan, Window
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n")
 MAX_ANSWER_TOKENS = 1024

@@ -30,7 +30,7 @@ from longview.model.tasks.text_match import has_paraphrase
 from longview.model.tasks.words import SegmentsWithin, Words, no_segments, words_of_window
 from longview.video.errors import UnreadableVideo
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import SamplingPlan, Window
+from longview.video.sampling_plan import SamplingPlan, Window
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOp
 from longview.model.tasks.prober import Verifier
 from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 
 EVENTS_PER_MINUTE = 5.0
 """Typical number of captions per minute of video."""

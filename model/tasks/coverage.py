@@ -8,7 +8,7 @@ from longview.core.timeline import Span, merge_spans, subtract_spans
 
 if TYPE_CHECKING:
     from longview.model.engine.base import VideoSession
-    from longview.video.sampler import SamplingPlan
+    from longview.video.sampling_plan import SamplingPlan
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from longview.model.tasks.coverage import CoverageTracker
 from longview.model.tasks.replies import TimeRange
 from longview.model.tasks.reply_forms import parse_spans
 from longview.video.errors import UnreadableVideo
-from longview.video.sampler import Purpose, SamplingPlan, Window
+from longview.video.sampling_plan import Purpose, SamplingPlan, Window
 
 if TYPE_CHECKING:
     from longview.model.engine.sessions import SessionPool

@@ -26,7 +26,7 @@ from longview.model.tasks.prober import Verifier
 from longview.model.tasks.question import check_length
 from longview.model.tasks.verifier import deny_in_windows, verify_claim, verify_in
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 
 
 @dataclass(frozen=True)

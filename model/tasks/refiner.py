@@ -16,7 +16,8 @@ from longview.model.errors import ModelError
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, MIN_SAME_EVENT_IOU, ground, open_clip
 from longview.model.tasks.prober import TimestampVerifier, Verifier
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import SamplingPlan, window_overlaps
+from longview.video.sampler import window_overlaps
+from longview.video.sampling_plan import SamplingPlan
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from longview.model.tasks.grounding import clip_plan, open_clip, open_windows, w
 from longview.model.tasks.prober import Verifier
 from longview.model.tasks.text_match import sentences
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import Purpose, SamplingPlan
+from longview.video.sampling_plan import Purpose, SamplingPlan
 
 PURPOSE: Purpose = "caption"
 """Purpose of the clip's plan. Presence can be verified without finer frames, and many search results are verified."""

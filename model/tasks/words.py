@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from longview.core.timeline import Segment, Span
 from longview.model.engine.checkpoints.profiles import Prompts
 from longview.model.engine.sessions import SessionPool
-from longview.video.sampler import SamplingPlan, Window
+from longview.video.sampling_plan import SamplingPlan, Window
 from longview.video.subtitles.transcript import COMPARED_UNIT
 
 SegmentsWithin = Callable[[Span], Sequence[Segment]]

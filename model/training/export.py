@@ -17,7 +17,7 @@ from longview.model.training.curriculum import MIN_PATCHES
 from longview.model.training.scenes import MAX_FRAME_PERIOD_S, MAX_START_S, MIN_FRAME_PERIOD_S
 from longview.model.training.scoring import Score, format_table
 from longview.model.training.trainer import Trainer, TrainingConfig
-from longview.video.sampler import FRAMES_PER_PATCH
+from longview.video.sampling_plan import FRAMES_PER_PATCH
 
 COPIED_FILES = (
     "tokenizer.json",

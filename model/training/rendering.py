@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from longview.model.training.scenes import Scene
-from longview.video.sampler import FRAMES_PER_PATCH
+from longview.video.sampling_plan import FRAMES_PER_PATCH
 from longview.video.synthetic import ACTIONS, COLORS, EDGE_MARGIN, MAX_CONCURRENT, SHAPES
 
 SLOTS = 16

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from longview.video.sampler import FRAMES_PER_PATCH
+from longview.video.sampling_plan import FRAMES_PER_PATCH
 from longview.video.synthetic import ACTIONS, COLORS, OVERLAPPING, SHAPES, TWICE, ShapesEvent
 
 TRAINING_SEEDS = range(1 << 62)

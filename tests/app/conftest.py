@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from longview.app.service import Longview
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.video.synthetic import render
 from tests.support.app_samples import RING, TWICE, demo_settings
 

@@ -14,12 +14,12 @@ from longview.app.qa.locator import Location
 from longview.app.qa.transcript_coverage import WordsCoverage
 from longview.core.timeline import Event, Segment, Span, Word
 from longview.indexing.exports import export_segments
+from longview.indexing.records.track import Provenance
 from longview.indexing.search.quotes import Quote
 from longview.indexing.search.search import Evidence, Moment
-from longview.indexing.sqlite.library import Provenance
 from longview.model.tasks.coverage import Coverage
 from longview.model.tasks.localizer import Localization, Occurrence
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 from tests.support.library_samples import sample_entry, sample_events, sample_track
 
 VIDEO_ID = "aaaaaaaaaaaa"

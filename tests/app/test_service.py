@@ -15,7 +15,8 @@ from longview.app.service import IndexOptions, Longview
 from longview.app.serving.workers import Workers
 from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVersion
-from longview.indexing.sqlite.library import Provenance, VideoEntry
+from longview.indexing.records.track import Provenance
+from longview.indexing.records.video import VideoEntry
 from longview.model.engine import local
 from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.errors import InvalidQuestion

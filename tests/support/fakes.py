@@ -11,11 +11,11 @@ from longview.core.timeline import Span
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, TemporalPatch
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
 from longview.model.engine.checkpoints.profiles import find_profile
-from longview.model.engine.execution.prefill import FrameBatcher
+from longview.model.engine.execution.frame_batches import FrameBatcher
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.video.decoding.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 
 T = TypeVar("T")
 EventT = TypeVar("EventT")

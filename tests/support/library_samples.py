@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.core.timeline import Box, Event, Segment, Span, Word
-from longview.indexing.sqlite.library import Library, Provenance, Track, VideoEntry
-from longview.indexing.sqlite.tracks.tracks import TrackStatus
+from longview.indexing.records.track import Provenance, Track, TrackStatus
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.indexing.text.terms import query_terms
 
 PROVENANCE = Provenance("demo@1", "1", {"patch_period_s": 1.0})

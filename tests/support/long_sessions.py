@@ -22,14 +22,16 @@ from transformers.video_utils import VideoMetadata
 
 from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
+from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.execution.kv_cache import PreallocatedCache
-from longview.model.engine.execution.prefill import CHUNK_TOKENS, Prefill
+from longview.model.engine.execution.prefill import Prefill
 from longview.model.engine.kernels import attention
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import PATCH_SIDE_PX, SamplingPlan
+from longview.video.sampling_plan import PATCH_SIDE_PX, SamplingPlan
 from tests.support.hf_reference import HFReference
 from tests.support.random_checkpoints import ROPE, random_model
 from tests.support.tensor_memory import TensorMemory

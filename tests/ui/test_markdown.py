@@ -8,7 +8,8 @@ from markdown_it import MarkdownIt
 
 from longview.core.progress import ProgressReport
 from longview.core.timeline import Span
-from longview.indexing.sqlite.library import AnsweredQuestion, Provenance
+from longview.indexing.records.track import Provenance
+from longview.indexing.records.video import AnsweredQuestion
 from longview.ui import markdown
 from tests.support.parsed_page import HOSTILE, ParsedPage
 

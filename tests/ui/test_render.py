@@ -13,9 +13,9 @@ from longview.app.qa.retriever import SearchResults
 from longview.app.runtime.caption_offer import CaptionOffer
 from longview.core.timeline import Event, Segment, Span
 from longview.indexing.records.job import JobStatus, QueuedJob
-from longview.indexing.records.track import TrackVersion
+from longview.indexing.records.track import Provenance, Track, TrackVersion
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.search import Evidence, Moment
-from longview.indexing.sqlite.library import Provenance, Track, VideoEntry
 from longview.ui import render
 from tests.support.library_samples import sample_entry, sample_track
 from tests.support.parsed_page import HOSTILE, ParsedPage

@@ -9,7 +9,7 @@ import pytest
 from longview.app.service import Longview
 from longview.app.serving.workers import Workers
 from longview.app.settings import Settings
-from longview.indexing.sqlite.library import DATABASE
+from longview.indexing.sqlite.database.database import DATABASE
 from longview.ui.page import build
 from tests.support.library_samples import put_captions, sample_entry, sample_events
 

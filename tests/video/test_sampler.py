@@ -14,17 +14,8 @@ from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.video.errors import ImpossiblePlan
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import (
-    Budget,
-    Purpose,
-    SamplingPlan,
-    TrainedRange,
-    Window,
-    fit_grid,
-    plan_sampling,
-    window_meetings_s,
-    window_overlaps,
-)
+from longview.video.sampler import fit_grid, plan_sampling, window_meetings_s, window_overlaps
+from longview.video.sampling_plan import Budget, Purpose, SamplingPlan, TrainedRange, Window
 
 QWEN3_VL = find_profile("qwen3_vl").trained_range
 DEMO_RANGE = json.loads((DEMO / "trained_range.json").read_text(encoding="utf-8"))

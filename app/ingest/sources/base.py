@@ -8,8 +8,8 @@ from longview.app.files.watched_file import WatchedFile
 from longview.app.ingest.media_look import MediaLook
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Span
-from longview.indexing.sqlite.library import VideoEntry
-from longview.indexing.sqlite.tracks.tracks import Track
+from longview.indexing.records.track import Track
+from longview.indexing.records.video import VideoEntry
 from longview.model.engine.checkpoints.checkpoints import is_same_checkpoint
 from longview.model.tasks.events import PartialResult
 from longview.video.probing.probe import VideoInfo

@@ -21,7 +21,8 @@ from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.caption_windows import CaptionWindowRow
 from longview.model.tasks.captioner import FinishedWindow
 from longview.video.errors import ImpossiblePlan
-from longview.video.sampler import SamplingPlan, Window, window_meetings_s
+from longview.video.sampler import window_meetings_s
+from longview.video.sampling_plan import SamplingPlan, Window
 
 PLAN_DIGEST_BYTES = 16
 """Size of the digest by which a plan is recognised, in bytes."""

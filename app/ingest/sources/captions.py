@@ -18,9 +18,9 @@ from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_text import format_spans, format_time
 from longview.core.timeline import Event, Segment, Span, merge_spans, subtract_spans
 from longview.indexing.records.provenance_text import model_name
-from longview.indexing.sqlite.library import Library, Provenance
+from longview.indexing.records.track import Provenance, Track
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.caption_windows import CaptionWindowRow
-from longview.indexing.sqlite.tracks.tracks import Track
 from longview.model.errors import UnreadableReplies
 from longview.model.tasks.events import PartialResult
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from longview.app.ingest.sources.caption_run import CaptionRun
     from longview.model.tasks.captioner import Captions, FinishedWindow
     from longview.model.tasks.costs import Cost
-    from longview.video.sampler import SamplingPlan
+    from longview.video.sampling_plan import SamplingPlan
 
 log = logging.getLogger(__name__)
 

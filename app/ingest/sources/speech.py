@@ -14,8 +14,8 @@ from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_text import format_spans
 from longview.core.timeline import Span, merge_spans
-from longview.indexing.sqlite.library import Library, Provenance
-from longview.indexing.sqlite.tracks.tracks import Track
+from longview.indexing.records.track import Provenance, Track
+from longview.indexing.sqlite.library import Library
 from longview.model.errors import ModelError
 from longview.model.speech.voice_activity import MAX_CHUNK_S, MIN_BUFFER_S
 from longview.model.speech.weights import BUNDLED_NAME

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from longview.indexing.sqlite.tracks.tracks import Track
+from longview.indexing.records.track import Track
 
 if TYPE_CHECKING:
     from longview.model.speech.recognizer import Language

@@ -11,8 +11,9 @@ from longview.app.ingest.sources.base import Decision, SourceJob, SourceResult
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Segment, Span
-from longview.indexing.sqlite.library import Library, Provenance, VideoEntry
-from longview.indexing.sqlite.tracks.tracks import Track
+from longview.indexing.records.track import Provenance, Track
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.model.tasks.events import PartialResult
 from longview.video.errors import UnreadableSubtitles, VideoError
 from longview.video.probing.probe import StreamInfo, VideoInfo

@@ -17,9 +17,11 @@ from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_text import format_time
 from longview.core.timeline import Span
+from longview.indexing.records.track import Provenance
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.mentions import count_occurrences, find_mentions
 from longview.indexing.search.quotes import Quote, find_quotes
-from longview.indexing.sqlite.library import Library, Provenance, VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.model.tasks.question import Question
 
 PROVENANCE = Provenance("quotes", "1", {})

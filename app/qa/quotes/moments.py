@@ -8,8 +8,9 @@ from longview.app.qa.quotes.text import NO_SOUND, SIGHT_HINT, QuoteAnswer, cite,
 from longview.app.qa.transcript_coverage import WordsCoverage, has_sound, words_coverage
 from longview.core.time_text import format_time
 from longview.core.timeline import Segment, Span
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.quotes import Quote
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.indexing.text.passages import is_screen, is_windowed
 from longview.indexing.text.sentences import Sentence, sentences_of
 

@@ -19,9 +19,10 @@ from longview.app.text.counts import count_text
 from longview.app.text.sources import source_label
 from longview.core.time_text import format_clock
 from longview.core.timeline import Segment, Span
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.entities import EntityKind, find_entities
 from longview.indexing.search.quotes import Quote
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.indexing.text.passages import is_screen, is_windowed
 from longview.indexing.text.sentences import Sentence, sentences_of
 

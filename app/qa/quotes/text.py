@@ -8,8 +8,8 @@ from longview.app.qa.transcript_coverage import WordsCoverage
 from longview.app.text.sources import source_label
 from longview.core.time_text import format_time
 from longview.core.timeline import Segment, Span
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.quotes import Quote, screen_quote
-from longview.indexing.sqlite.library import VideoEntry
 from longview.indexing.text.passages import is_screen
 from longview.indexing.text.sentences import Sentence
 

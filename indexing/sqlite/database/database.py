@@ -26,11 +26,10 @@ from longview.indexing.sqlite.database.failures import (
     disk_full,
     folder_error,
     foreign_schema,
-    lost,
     primary_code,
-    remains,
     unusable,
 )
+from longview.indexing.sqlite.database.inventory import lost, remains
 from longview.indexing.sqlite.database.pages import DatabasePages
 from longview.indexing.sqlite.database.row_checks import row_problems
 from longview.indexing.sqlite.database.schema import MIGRATIONS, add_functions, foreign_objects, migrate

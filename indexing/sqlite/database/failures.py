@@ -1,7 +1,6 @@
 """What is wrong with a library whose database cannot be used: the errors of SQLite and of the disk in plain words."""
 
 import errno
-import json
 import os
 import sqlite3
 import tempfile
@@ -13,8 +12,6 @@ from longview.indexing.errors import LibraryDamaged, LibraryFull, LibraryReadOnl
 READ_ONLY_ERRORS = (errno.EROFS, errno.EACCES, errno.EPERM)
 MIN_FREE_BYTES = 64 << 10
 """Minimum space with which SQLite opens a database: an index of its log takes 32 KB."""
-EMPTY_VECTORS_BYTES = 256
-"""Maximum size of a file of vectors without a vector, in bytes."""
 UNWRITABLE_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL})
 """Primary error codes of a database that cannot be written."""
 _DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_INTERRUPT})
@@ -102,55 +99,3 @@ def is_disk_full(folder: Path) -> bool:
 def is_writable(path: Path) -> bool:
     """Whether a database and its folder can be written; `os.access` also knows disks that are mounted read-only."""
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
-
-
-def remains(path: Path) -> list[str]:
-    """Return what in the folder of a database shows that it had content: vectors, a log, copies and uploads, as text."""
-    folder, found = path.parent, []
-    vectors = folder / "vectors.faiss"
-    if count := vector_count(vectors):
-        found.append(f"{vectors} has the vectors of {count} passages")
-    elif count is None:
-        found.append(f"{vectors} has vectors")
-    log = path.with_name(path.name + "-wal")
-    if log.exists() and log.stat().st_size:
-        found.append(f"{log} has changes of it")
-    found += [f"{copy} is a copy of it" for copy in copies(path)]
-    for name, what in (("backups", "back-ups"), ("uploads", "uploaded videos")):
-        if (folder / name).is_dir() and any((folder / name).iterdir()):
-            found.append(f"{folder / name} has {what}")
-    return found
-
-
-def copies(path: Path) -> list[Path]:
-    """Return the copies that a migration, a repair or a restore has kept of a database, the newest first."""
-    found = [
-        copy
-        for kind in ("before-version-", "damaged-", "before-restore-")
-        for copy in path.parent.glob(f"{path.name}.{kind}*")
-        if not copy.name.endswith(("-wal", "-shm", "-journal"))
-    ]
-    return sorted(found, key=lambda copy: copy.stat().st_mtime, reverse=True)
-
-
-def vector_count(vectors: Path) -> int | None:
-    """Return the number of vectors of a library; None if there are some, and it cannot be read how many."""
-    if not vectors.exists():
-        return 0
-    try:
-        return len(json.loads(vectors.with_suffix(".json").read_text(encoding="utf-8"))["texts"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None if vectors.stat().st_size > EMPTY_VECTORS_BYTES else 0
-
-
-def lost(path: Path, found: list[str]) -> LibraryDamaged:
-    """Return the error of a database that is missing or empty beside what shows that it had content."""
-    state = "empty (0 bytes)" if path.exists() else "missing"
-    advice = "Put the database or a back-up of it back."
-    log = path.with_name(path.name + "-wal")
-    if copies(path) or (log.exists() and log.stat().st_size):
-        advice += f" `longview check --repair` restores what the {'copy' if copies(path) else 'log'} has."
-    return LibraryDamaged(
-        f"The database {path} of the library is {state}, but {', and '.join(found)}. Nothing was overwritten. {advice} "
-        "To begin a new library instead, move these files away, and index the videos again."
-    )

@@ -276,7 +276,7 @@ _OPTIONS: dict[str, Callable[[Any], bool]] = {
     "title": _is_optional(str),
     "accepts_long": lambda value: isinstance(value, bool),
 }
-"""The options of a job (`longview.app.ingest.indexer.IndexOptions`)."""
+"""The options of a job (`longview.app.ingest.options.IndexOptions`)."""
 
 
 def _are_options(content: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from longview.indexing.records.job import CRASHED, PERSON, JobStatus, QueuedJob, Request
 from longview.indexing.sqlite.database.database import Database
+from longview.indexing.sqlite.database.rows import insertion, now
 from longview.indexing.sqlite.queue.rows import (
     begin_job,
     change_job,
@@ -28,7 +29,6 @@ from longview.indexing.sqlite.queue.rows import (
     release_lost_jobs,
     without_owner,
 )
-from longview.indexing.sqlite.tracks.rows import insertion, now
 
 CANCELLED_AT_THE_END = "It was cancelled when all of it was done; what was found is in the library."
 """Reason of a job that was cancelled, and whose run came to its end."""

@@ -12,7 +12,7 @@ from longview.core.processes import has_same_boot, is_on_this_machine, is_runnin
 from longview.indexing.errors import UnknownJob
 from longview.indexing.records.job import CRASHED, MAX_CRASHES, JobStatus, QueuedJob, Request
 from longview.indexing.records.track import ID_DIGITS
-from longview.indexing.sqlite.tracks.rows import now, object_from
+from longview.indexing.sqlite.database.rows import now, object_from
 
 MAX_NUMBER = (1 << 63) - 1
 """Maximum number of a job."""

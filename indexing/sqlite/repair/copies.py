@@ -15,7 +15,8 @@ from longview.indexing.sqlite.database.failures import damaged
 from longview.indexing.sqlite.database.schema import MIGRATIONS, expected_schema
 from longview.indexing.sqlite.repair.integrity import copy_problems, database_problems
 from longview.indexing.sqlite.repair.recovery import dated, keep, only_process
-from longview.indexing.sqlite.tracks.rows import rebuild_passages, searched_tracks
+from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
+from longview.indexing.sqlite.tracks.rows import searched_tracks
 
 STEP_PAGES = 2048
 """Number of pages that are copied between two checks for a cancellation: 8 MB."""

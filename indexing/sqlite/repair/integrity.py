@@ -11,11 +11,13 @@ from pathlib import Path
 from longview.indexing.errors import LibraryError, LibraryFull, LibraryReadOnly, LibraryUnusable
 from longview.indexing.sqlite.database.connections import connect
 from longview.indexing.sqlite.database.database import DATABASE, Database
-from longview.indexing.sqlite.database.failures import foreign_text, lost, remains
+from longview.indexing.sqlite.database.failures import foreign_text
+from longview.indexing.sqlite.database.inventory import lost, remains
 from longview.indexing.sqlite.database.pages import DatabasePages
 from longview.indexing.sqlite.database.row_checks import row_problems
 from longview.indexing.sqlite.database.schema import MIGRATIONS, expected_schema, foreign_objects, present_schema
-from longview.indexing.sqlite.tracks.rows import searched_tracks, segment_from
+from longview.indexing.sqlite.tracks.rows import searched_tracks
+from longview.indexing.sqlite.tracks.segment_rows import segment_from
 from longview.indexing.text.passages import make_passages
 
 MAX_PROBLEMS = 5

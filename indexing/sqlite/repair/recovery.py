@@ -26,8 +26,11 @@ from longview.indexing.sqlite.database.database import LOCK
 from longview.indexing.sqlite.database.failures import disk_full, folder_error
 from longview.indexing.sqlite.database.pages import INDEX_INTERIOR, INDEX_LEAF, TABLE_LEAF, DatabasePages, Row, Value
 from longview.indexing.sqlite.database.row_rules import broken_columns
+from longview.indexing.sqlite.database.rows import insertion, now
 from longview.indexing.sqlite.database.schema import MIGRATIONS, add_functions, migrate
-from longview.indexing.sqlite.tracks.rows import UNKNOWN_LANGUAGE, insertion, now, rebuild_passages, searched_tracks
+from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
+from longview.indexing.sqlite.tracks.rows import searched_tracks
+from longview.indexing.sqlite.tracks.segment_rows import UNKNOWN_LANGUAGE
 
 try:
     import fcntl
@@ -107,7 +110,7 @@ class Recovery:
 
 def dated(path: Path, kind: str = "damaged") -> Path:
     """Return the name under which a file that is replaced is kept. `kind`: why, as
-    `longview.indexing.sqlite.database.failures.copies`."""
+    `longview.indexing.sqlite.database.inventory.copies`."""
     name = f"{path.name}.{kind}-{datetime.now().strftime('%Y-%m-%d-%H%M%S')}"
     numbered = (path.with_name(name + (f"-{number}" if number else "")) for number in range(1000))
     return next(candidate for candidate in numbered if not candidate.exists())

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from longview.indexing.sqlite.database.database import Database
-from longview.indexing.sqlite.tracks.rows import insertion, require_video
+from longview.indexing.sqlite.database.rows import insertion
+from longview.indexing.sqlite.tracks.rows import require_video
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
 from longview.indexing.library_files import delete_inside, files_of
 from longview.indexing.sqlite.database.database import Database
-from longview.indexing.sqlite.tracks.rows import rebuild_passages
+from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
 
 REMOVAL_KEPT_S = 24 * 3600.0
 """Time for which a removal can be undone, in seconds."""

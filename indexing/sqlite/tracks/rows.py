@@ -2,28 +2,20 @@
 
 import json
 import sqlite3
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from longview.core.timeline import Box, Segment, Span, Word
+from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVideo
-from longview.indexing.records.track import Provenance, StoredSegment, Track
-from longview.indexing.text.passages import Passage, first_window_after, is_screen, is_windowed, make_passages, window_start_s
-from longview.indexing.text.terms import index_text
+from longview.indexing.records.track import Provenance, Track
+from longview.indexing.sqlite.database.rows import insertion, now, object_from
+from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
+from longview.indexing.sqlite.tracks.segment_rows import SEGMENT_COLUMNS, UNKNOWN_LANGUAGE, insert_segments
 
-MAX_SEGMENT_S = 60.0
-"""Maximum length of a segment of a track that is written piece by piece, in seconds; a chunk of speech has 30 s."""
-SEGMENT_COLUMNS = "origin, start_s, end_s, text, language, confidence, words, box"
-"""Columns that `segments` and `earlier_segments` have in common."""
 UNVERSIONED_SOURCES = frozenset({"subtitles"})
 """Sources whose earlier tracks are not kept: files have the subtitles, and no model makes them."""
 IS_NOT_REMOVED = "EXISTS (SELECT 1 FROM videos WHERE videos.video_id = :video_id AND removed_at = '')"
 """Condition that the video `:video_id` is not among those that were removed and can be brought back."""
-UNKNOWN_LANGUAGE = ""
-"""Key of the segments without a language in the counts of a track."""
 
 
 def require_video(db: sqlite3.Connection, video_id: str) -> None:
@@ -76,16 +68,6 @@ def searched_tracks(db: sqlite3.Connection) -> list[tuple[str, str]]:
     return [(video_id, source) for video_id, source in rows.fetchall()]
 
 
-def insertion(table: str, values: dict[str, Any]) -> str:
-    """Return the statement that inserts a row of named values."""
-    return f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"
-
-
-def now() -> str:
-    """Return the present time as ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def provenance_columns(provenance: Provenance) -> dict[str, Any]:
     """Return a provenance as named values of a row."""
     return {
@@ -128,29 +110,6 @@ def write_track(db: sqlite3.Connection, video_id: str, track: Track, segment_cou
     # An insertion that ends as an update would use up a number of a track.
     if not cursor.rowcount:
         db.execute(insertion("tracks", values), values)
-
-
-def insert_segments(db: sqlite3.Connection, video_id: str, segments: Iterable[Segment], origin: str = "") -> None:
-    """Write segments of one origin."""
-    for segment in segments:
-        values = {
-            "video_id": video_id,
-            "source": segment.source,
-            "origin": origin,
-            "start_s": segment.span.start_s,
-            "end_s": segment.span.end_s,
-            "text": segment.text,
-            "language": segment.language,
-            "confidence": segment.confidence,
-            "words": _words_json(segment.words) if segment.words else None,
-            "box": json.dumps([round(bound, 4) for bound in astuple(segment.box)]) if segment.box else None,
-        }
-        db.execute(insertion("segments", values), values)
-
-
-def _words_json(words: Sequence[Word]) -> str:
-    rows = [[round(word.span.start_s, 3), round(word.span.end_s, 3), word.text, word.confidence] for word in words]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
 def keep_replaced_track(db: sqlite3.Connection, video_id: str, track: Track) -> None:
@@ -198,91 +157,12 @@ def _copy_to_earlier(db: sqlite3.Connection, row: sqlite3.Row) -> None:
     )
 
 
-def delete_open_segments(db: sqlite3.Connection, video_id: str, source: str, after_s: float) -> Counter[str]:
-    """Delete the segments of a track that reach a time; return their number by language."""
-    rows = db.execute(
-        "DELETE FROM segments WHERE video_id = :video_id AND source = :source AND end_s >= :after_s RETURNING language",
-        {"video_id": video_id, "source": source, "after_s": after_s},
-    )
-    return Counter(row["language"] or UNKNOWN_LANGUAGE for row in rows.fetchall())
-
-
 def delete_segments(db: sqlite3.Connection, video_id: str, source: str) -> None:
     """Delete all segments of a track, and its passages."""
     for table in ("segments", "passages"):
         db.execute(
             f"DELETE FROM {table} WHERE video_id = :video_id AND source = :source", {"video_id": video_id, "source": source}
         )
-
-
-def add_passages(db: sqlite3.Connection, video_id: str, source: str, segments: Sequence[Segment]) -> None:
-    """Make the passages of segments that were appended. The windows that they share with earlier ones are rebuilt."""
-    if not segments:
-        return
-    if is_screen(source):
-        _update_passages(db, video_id, source)
-        return
-    if not is_windowed(source):
-        count = db.execute(
-            "SELECT count(*) FROM passages WHERE video_id = :video_id AND source = :source",
-            {"video_id": video_id, "source": source},
-        ).fetchone()[0]
-        _insert_passages(db, make_passages(video_id, source, segments, first_position=count))
-        return
-    first = first_window_after(min(segment.span.start_s for segment in segments))
-    db.execute(
-        "DELETE FROM passages WHERE video_id = :video_id AND source = :source AND position >= :first",
-        {"video_id": video_id, "source": source, "first": first},
-    )
-    rows = db.execute(
-        "SELECT * FROM segments WHERE video_id = :video_id AND source = :source AND start_s >= :start_s "
-        "ORDER BY start_s, segment_id",
-        {"video_id": video_id, "source": source, "start_s": window_start_s(first) - MAX_SEGMENT_S},
-    ).fetchall()
-    affected = [segment_from(row).segment for row in rows]
-    _insert_passages(db, make_passages(video_id, source, affected, first_position=first))
-
-
-def rebuild_passages(db: sqlite3.Connection, video_id: str, source: str) -> None:
-    """Make all passages of a track again."""
-    key = {"video_id": video_id, "source": source}
-    db.execute("DELETE FROM passages WHERE video_id = :video_id AND source = :source", key)
-    rows = db.execute("SELECT * FROM segments WHERE video_id = :video_id AND source = :source ORDER BY start_s, segment_id", key)
-    _insert_passages(db, make_passages(video_id, source, [segment_from(row).segment for row in rows.fetchall()]))
-
-
-def _update_passages(db: sqlite3.Connection, video_id: str, source: str) -> None:
-    """Make the passages of a track again, and keep the rows of those whose text is the same, with their vectors."""
-    key = {"video_id": video_id, "source": source}
-    rows = db.execute("SELECT * FROM segments WHERE video_id = :video_id AND source = :source ORDER BY start_s, segment_id", key)
-    passages = make_passages(video_id, source, [segment_from(row).segment for row in rows.fetchall()])
-    rows = db.execute("SELECT * FROM passages WHERE video_id = :video_id AND source = :source", key)
-    known = {(row["position"], row["start_s"], row["text"]): row for row in rows.fetchall()}
-    added = []
-    for passage in passages:
-        row = known.pop((passage.position, passage.span.start_s, passage.text), None)
-        if row is None:
-            added.append(passage)
-        elif row["end_s"] != passage.span.end_s:
-            values = {"end_s": passage.span.end_s, "passage_id": row["passage_id"]}
-            db.execute("UPDATE passages SET end_s = :end_s WHERE passage_id = :passage_id", values)
-    db.executemany("DELETE FROM passages WHERE passage_id = ?", [(row["passage_id"],) for row in known.values()])
-    _insert_passages(db, added)
-
-
-def _insert_passages(db: sqlite3.Connection, passages: Sequence[Passage]) -> None:
-    for passage in passages:
-        values = {
-            "video_id": passage.video_id,
-            "source": passage.source,
-            "language": passage.language,
-            "position": passage.position,
-            "start_s": passage.span.start_s,
-            "end_s": passage.span.end_s,
-            "text": passage.text,
-        }
-        number = db.execute(insertion("passages", values), values).lastrowid
-        db.execute("INSERT INTO passage_terms (rowid, terms) VALUES (?, ?)", (number, index_text(passage.text)))
 
 
 def track_from(row: sqlite3.Row) -> Track:
@@ -305,29 +185,3 @@ def track_from(row: sqlite3.Row) -> Track:
         segment_count=sum(counts.values()),
         languages=tuple(languages),
     )
-
-
-def object_from(text: str) -> dict[str, Any]:
-    """Return a JSON object; an empty one if the text is none, because of damage."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def segment_from(row: sqlite3.Row) -> StoredSegment:
-    """Return the segment of a row."""
-    words = tuple(
-        Word(Span(start_s, end_s), text, confidence) for start_s, end_s, text, confidence in json.loads(row["words"] or "[]")
-    )
-    span = Span(row["start_s"], row["end_s"])
-    box = Box(*json.loads(row["box"])) if row["box"] else None
-    segment = Segment(span, row["text"], row["source"], row["language"], row["confidence"], words, box)
-    return StoredSegment(row["segment_id"], row["video_id"], segment)
-
-
-def passage_from(row: sqlite3.Row) -> Passage:
-    """Return the passage of a row."""
-    span = Span(row["start_s"], row["end_s"])
-    return Passage(row["video_id"], row["source"], row["language"], row["position"], span, row["text"])

@@ -13,20 +13,16 @@ from longview.core.timeline import Segment, Span
 from longview.indexing.errors import TrackChanged
 from longview.indexing.records.track import Provenance, StoredSegment, Track, TrackStatus
 from longview.indexing.sqlite.database.database import Database
+from longview.indexing.sqlite.tracks.passage_rows import add_passages, passage_from
 from longview.indexing.sqlite.tracks.rows import (
     IS_NOT_REMOVED,
-    UNKNOWN_LANGUAGE,
-    add_passages,
-    delete_open_segments,
     delete_segments,
-    insert_segments,
     keep_replaced_track,
-    passage_from,
     replace_segments,
     require_video,
-    segment_from,
     write_track,
 )
+from longview.indexing.sqlite.tracks.segment_rows import UNKNOWN_LANGUAGE, delete_open_segments, insert_segments, segment_from
 from longview.indexing.text.passages import Passage
 
 __all__ = ["Provenance", "StoredSegment", "Track", "TrackStatus", "Tracks"]

@@ -12,7 +12,8 @@ from longview.core.timeline import Event, Segment, Span
 from longview.indexing.errors import UnknownVersion
 from longview.indexing.records.track import TrackVersion
 from longview.indexing.sqlite.database.database import Database
-from longview.indexing.sqlite.tracks.rows import SEGMENT_COLUMNS, segment_from, track_from
+from longview.indexing.sqlite.tracks.rows import track_from
+from longview.indexing.sqlite.tracks.segment_rows import SEGMENT_COLUMNS, segment_from
 
 MAX_NUMBER = (1 << 63) - 1
 """Maximum number of a track."""

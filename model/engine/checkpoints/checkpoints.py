@@ -13,7 +13,7 @@ from longview.model.errors import CheckpointNotFound, DeviceNotFound, InvalidChe
 from longview.model.hub.folders import possible_models
 from longview.model.model_folders import find_folder, indexed_files
 from longview.model.revision import revision_of
-from longview.video.sampler import TrainedRange
+from longview.video.sampling_plan import TrainedRange
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, V
 
 from longview.core.timeline import Span
 from longview.model.errors import InvalidProfile
-from longview.video.sampler import TrainedRange
+from longview.video.sampling_plan import TrainedRange
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 """Folder of the profiles of families."""

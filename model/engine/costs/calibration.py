@@ -16,15 +16,15 @@ import torch
 
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.model.engine.costs.estimates import Estimates
-from longview.model.engine.costs.machine_cache import load_measurement, save_measurement
+from longview.model.engine.costs.machine_cache import load_measurement, processor_name, save_measurement
 from longview.model.engine.costs.model_shape import ModelShape, Speed
-from longview.model.engine.costs.number_formats import processor_name, product_speed, software
+from longview.model.engine.costs.number_formats import product_speed, software
 from longview.model.engine.devices import synchronize
 from longview.model.engine.execution.kv_cache import PreallocatedCache
 from longview.model.engine.execution.prefill import Prefill
 from longview.model.engine.execution.session_cache import SessionCache
 from longview.model.engine.kernels.precision import Int8Linear
-from longview.video.sampler import FRAMES_PER_PATCH
+from longview.video.sampling_plan import FRAMES_PER_PATCH
 
 log = logging.getLogger(__name__)
 

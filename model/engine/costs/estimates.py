@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from longview.model.engine.costs.model_shape import ModelShape, Speed
+from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.execution.kv_cache import FULL_ATTENTION, LINEAR_ATTENTION, read_layer_types
-from longview.model.engine.execution.prefill import CHUNK_TOKENS
 from longview.model.engine.kernels.precision import Int8Linear
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 
 LINEAR_TENSORS = 12
 """Number of float32 tensors (tokens, value heads, head size) that a linear-attention layer holds at once in torch operations:

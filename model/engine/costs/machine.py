@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from longview.model.engine.costs.number_formats import format_times, processor_name, product_speed, times_measured_at
+from longview.model.engine.costs.machine_cache import processor_name
+from longview.model.engine.costs.number_formats import format_times, product_speed, times_measured_at
 from longview.model.engine.devices import choose_device_type, devices_of, memory_bytes
 from longview.model.engine.kernels.fp8 import may_have_fp8_kernels
 

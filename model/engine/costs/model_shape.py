@@ -6,7 +6,7 @@ checkpoints.
 
 from dataclasses import dataclass, replace
 
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 
 MEMORY_SHARE = 0.8
 """Maximum share of the memory beside weights and one chunk for one KV cache."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from longview.core.timeline import Span
 from longview.video.decoding.decoder import TimedFrames
-from longview.video.sampler import FRAMES_PER_PATCH
+from longview.video.sampling_plan import FRAMES_PER_PATCH
 from longview.video.shots import ShotDetector
 
 MAX_STILL_GAP_S = 8.0

@@ -11,8 +11,9 @@ import torch
 from longview.core.progress import Progress
 from longview.model.engine.devices import inference, memory_errors
 from longview.model.engine.execution.cuda_graph import CudaGraphDecoder
+from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.execution.kv_cache import PreallocatedCache
-from longview.model.engine.execution.prefill import CHUNK_TOKENS, append_tokens, next_logits
+from longview.model.engine.execution.prefill import append_tokens, next_logits
 
 
 class SessionCache:

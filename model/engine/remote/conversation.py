@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from longview.model.engine.base import ChatTurn
-from longview.model.engine.execution.prefill import MS_PER_SECOND
+from longview.model.engine.execution.frame_batches import MS_PER_SECOND
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Span
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, RequestCost
 from longview.model.engine.checkpoints.checkpoints import SERVED, Checkpoint
-from longview.model.engine.execution.prefill import MS_PER_SECOND, FrameBatcher
+from longview.model.engine.execution.frame_batches import MS_PER_SECOND, FrameBatcher
 from longview.model.engine.generation.decoding import MAX_THINKING_TOKENS
 from longview.model.engine.remote.adapters.choice import find_adapter
 from longview.model.engine.remote.contact import Contact
@@ -33,7 +33,7 @@ from longview.model.engine.remote.token_estimates import max_text_tokens, min_te
 from longview.model.errors import ServerFailed
 from longview.video.decoding.decoder import TimedFrames
 from longview.video.errors import UnreadableVideo
-from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX, SamplingPlan, TrainedRange
+from longview.video.sampling_plan import FRAMES_PER_PATCH, PATCH_SIDE_PX, SamplingPlan, TrainedRange
 
 log = logging.getLogger(__name__)
 

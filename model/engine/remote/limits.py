@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from longview.model.engine.remote.facts import ServerFacts
 from longview.model.engine.remote.server import Server
 from longview.model.errors import PromptTooLong
-from longview.video.sampler import TrainedRange
+from longview.video.sampling_plan import TrainedRange
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from longview.core.timeline import Span
 from longview.model.engine.base import ChatTurn, TemporalPatch
 from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints.checkpoints import Checkpoint
-from longview.model.engine.execution.prefill import patch_timestamp_s
+from longview.model.engine.execution.frame_batches import patch_timestamp_s
 from longview.model.engine.remote.adapters.base import Adapter
 from longview.model.engine.remote.conversation import Conversation, SentImage
 from longview.model.engine.remote.generation import RemoteGeneration

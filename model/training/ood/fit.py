@@ -32,7 +32,7 @@ from longview.video.decoding.backends.pyav import decode
 from longview.video.decoding.decoder import Decoder
 from longview.video.errors import VideoError
 from longview.video.probing.probe import VideoInfo, probe
-from longview.video.sampler import FRAMES_PER_PATCH, PATCH_SIDE_PX
+from longview.video.sampling_plan import FRAMES_PER_PATCH, PATCH_SIDE_PX
 
 FIT_CLIPS, THRESHOLD_CLIPS, TEST_CLIPS = (150, 100_000), (60, 200_000), (100, 300_000)
 """Number and first seed of the rendered clips for the weights, for the threshold and for the measurement."""

@@ -20,12 +20,15 @@ import pytest
 from longview.app.errors import BackupUnusable, BadRequest, NoSpace
 from longview.app.maintenance import backup as backup_module
 from longview.app.maintenance import restore as restore_module
-from longview.app.maintenance.backup import MANIFEST, backup, open_backup
+from longview.app.maintenance.archive import MANIFEST, open_backup
+from longview.app.maintenance.backup import backup
 from longview.app.maintenance.restore import restore
 from longview.core.processes import this_process
 from longview.indexing.errors import LibraryUnusable
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.schema import MIGRATIONS
-from longview.indexing.sqlite.library import DATABASE, Library, VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair import copies
 from longview.indexing.sqlite.vectors import VectorIndex
 from longview.video.probing.content_hash import content_hash

@@ -10,7 +10,9 @@ from PIL import Image
 from longview.indexing.embedding import embedder
 from longview.indexing.embedding.embedder import check_encoder, encoder_folder
 from longview.indexing.errors import InvalidEncoder
-from longview.indexing.sqlite.library import DATABASE, Library, VideoEntry
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.library import Library
 from longview.video.probing.content_hash import content_hash
 from tests.support.library_samples import put_captions, sample_entry, sample_events
 from tests.support.shell import Shell

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from longview.app.cli.console import cli
+from longview.app.cli.group import cli
 from longview.core.timeline import Segment, Span
 from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import ShapesEvent, render

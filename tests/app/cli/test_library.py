@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from longview.app.cli.console import cli
+from longview.app.cli.group import cli
 from longview.app.jobs.text import named_reason
 from longview.app.text.damage import damage_of
 from longview.app.text.local_time import moment_text
 from longview.core.timeline import Span
 from longview.indexing.records.job import PERSON, QueuedJob
 from longview.indexing.records.track import TrackStatus
-from longview.indexing.sqlite.library import AnsweredQuestion, Library, VideoEntry
+from longview.indexing.records.video import AnsweredQuestion, VideoEntry
+from longview.indexing.sqlite.library import Library
 from tests.support.library_samples import (
     PROVENANCE,
     put_captions,

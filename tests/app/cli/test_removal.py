@@ -6,7 +6,9 @@ import pytest
 
 from longview.app.service import Longview
 from longview.indexing.errors import UnknownVideo
-from longview.indexing.sqlite.library import DATABASE, Library, VideoEntry
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.library import Library
 from longview.video.probing.content_hash import content_hash
 from tests.support.app_samples import demo_settings
 from tests.support.library_samples import caption_texts, matching_texts, put_captions, sample_entry, sample_events

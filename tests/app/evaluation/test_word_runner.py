@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from longview.app.evaluation.report import write
-from longview.app.evaluation.sounds import RATE_HZ, mix, music, silence, write_wav
+from longview.app.evaluation.sounds import mix, music, silence, write_wav
 from longview.app.evaluation.word_material import questions, read_sound, recordings
 from longview.app.evaluation.word_runner import WordEvaluation
 from longview.app.service import Longview
 from longview.core.progress import Progress
+from longview.video.decoding.audio import RATE_HZ
 from tests.support.app_samples import demo_settings
 from tests.support.shell import Shell
 from tests.support.speech_samples import needs_speech_model

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from longview.app.files.download_names import content_disposition, export_name
-from longview.app.maintenance.backup import is_portable
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.app.maintenance.archive import is_portable
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from tests.support.library_samples import put_speech, sample_entry, sample_track, spoken
 from tests.support.shell import Shell
 

@@ -13,7 +13,7 @@ from longview.app.files.file_names import safe_name
 from longview.app.service import IndexOptions, Longview
 from longview.core.timeline import Span
 from longview.indexing.errors import UnknownVideo
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.video.errors import NotAVideo, VideoNotFound
 from longview.video.synthetic import render
 from tests.support.app_samples import TWICE, demo_settings, file_names

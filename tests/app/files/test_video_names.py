@@ -13,9 +13,10 @@ from longview.app.maintenance.backup import backup
 from longview.app.maintenance.restore import restore
 from longview.app.service import Longview
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
-from longview.indexing.sqlite.library import Library, VideoEntry
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.library import Library
 from longview.video.errors import NotAVideo, VideoNotFound
-from longview.video.probing.probe import content_hash
+from longview.video.probing.content_hash import content_hash
 from tests.support.app_samples import demo_settings
 from tests.support.library_samples import put_captions, sample_entry, sample_events
 from tests.support.shell import Shell

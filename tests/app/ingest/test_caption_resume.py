@@ -24,13 +24,14 @@ from longview.app.service import IndexOptions, IndexResult, Longview
 from longview.app.streams import Done
 from longview.core.progress import NO_PROGRESS, Cancelled, ProgressReport
 from longview.core.timeline import Span
-from longview.indexing.sqlite.library import DATABASE, Library
+from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.integrity import database_problems
 from longview.indexing.sqlite.repair.recovery import recover
 from longview.model.tasks.events import PartialResult
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.probing.probe import probe
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.app_samples import cancel_after, demo_settings
 from tests.support.barcodes import run_ffmpeg

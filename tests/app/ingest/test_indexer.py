@@ -13,7 +13,7 @@ from longview.app.streams import Done
 from longview.app.text.contents import contents_text
 from longview.core.progress import Cancelled, ProgressReport
 from longview.core.timeline import Span
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.model.tasks.events import PartialResult
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.errors import ImpossiblePlan, NotAVideo, UnreadableVideo, VideoNotFound

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from longview.app.errors import BadRequest
-from longview.app.ingest.indexer import IndexOptions
+from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.sources.screen_text_times import speed_name
 from longview.app.runtime.machine_speeds import MachineSpeeds
 from longview.app.service import Longview
 from longview.core.progress import Cancelled
 from longview.core.timeline import Span
-from longview.indexing.sqlite.library import Track, VideoEntry
-from longview.indexing.sqlite.tracks.tracks import StoredSegment
+from longview.indexing.records.track import StoredSegment, Track
+from longview.indexing.records.video import VideoEntry
 from longview.model.tasks.events import PartialResult
 from tests.support.app_samples import cancel_after, demo_settings
 from tests.support.screen_samples import page, slides, write_video

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from longview.app.errors import VideoGone
-from longview.app.ingest.indexer import IndexOptions, IndexResult
+from longview.app.ingest.indexer import IndexResult
+from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.sources import speech_state
 from longview.app.service import Longview
 from longview.core.progress import Cancelled, Progress
+from longview.indexing.records.track import Track
+from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import Database
-from longview.indexing.sqlite.library import Track, VideoEntry
 from longview.model.speech import voice_activity
 from longview.model.tasks.events import PartialResult
 from longview.video.decoding.audio import BLOCK_S

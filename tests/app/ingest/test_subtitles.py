@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from longview.app.errors import BadRequest, JobStopped
-from longview.app.ingest.indexer import IndexOptions
+from longview.app.ingest.options import IndexOptions
 from longview.app.service import Longview
 from longview.core.progress import Cancelled
 from longview.core.timeline import Span
 from longview.indexing.errors import ExportNotPossible, UnknownVideo
-from longview.indexing.sqlite.library import Track, VideoEntry
+from longview.indexing.records.track import Track
+from longview.indexing.records.video import VideoEntry
 from longview.model.tasks.events import PartialResult
 from longview.video.errors import UnreadableSubtitles
 from longview.video.ffmpeg import ffmpeg_path

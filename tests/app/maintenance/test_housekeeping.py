@@ -15,7 +15,9 @@ from longview.app.files.cache_limit import RECENT_S, CacheLimit, limit_caches
 from longview.app.maintenance.housekeeping import purge_expired, purge_jobs, run_hourly, run_housekeeping
 from longview.app.service import Longview
 from longview.indexing.errors import LibraryFull, UnknownVideo
-from longview.indexing.sqlite.library import DATABASE, Library, VideoEntry
+from longview.indexing.records.video import VideoEntry
+from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.library import Library
 from tests.support.app_samples import demo_settings, file_names
 from tests.support.library_samples import matching_texts, put_captions, sample_entry, sample_events
 from tests.support.small_disk import small_disk

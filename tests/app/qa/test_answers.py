@@ -12,7 +12,7 @@ from longview.app.qa.answers import Answer
 from longview.app.service import IndexOptions, Longview
 from longview.app.streams import Done, Stream
 from longview.core.progress import Cancelled, Progress, ProgressReport
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.model.tasks.events import TextDelta
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.synthetic import ShapesEvent, render

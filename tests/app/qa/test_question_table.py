@@ -8,12 +8,12 @@ import pytest
 
 from longview.app.evaluation.sounds import silence, write_wav
 from longview.app.evaluation.word_material import FOLDER
-from longview.app.ingest.indexer import IndexOptions
+from longview.app.ingest.options import IndexOptions
 from longview.app.qa.quotes.questions import parse_question
 from longview.app.service import Longview
 from longview.core.time_text import parse_time
 from longview.core.timeline import Span
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.model.tasks.question import Question
 from longview.ui import markdown
 from longview.video.synthetic import render

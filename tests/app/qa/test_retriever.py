@@ -8,7 +8,7 @@ from longview.app.errors import BadRequest
 from longview.app.service import Longview
 from longview.app.streams import Done
 from longview.core.timeline import Event, Span
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.model.demo.probing import TemplateVerifier
 from longview.model.tasks.events import PartialResult
 from longview.video.decoding.decoder import Decoder

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from longview.app.ingest.indexer import IndexOptions
+from longview.app.ingest.options import IndexOptions
 from longview.app.service import Longview
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.video.synthetic import render
 from tests.model.engine.conftest import script  # noqa: F401 (a fixture)
 from tests.support.app_samples import TWICE, demo_settings

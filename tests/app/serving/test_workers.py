@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from longview.app.errors import BadRequest, VideoError
+from longview.app.errors import BadRequest
 from longview.app.jobs.text import refused_text
 from longview.app.service import IndexOptions, Longview, QueuedJob
 from longview.app.serving.workers import STATE_S, Workers
+from longview.video.errors import VideoError
 from longview.video.synthetic import render
 from tests.support.app_samples import RING, demo_settings, file_names
 

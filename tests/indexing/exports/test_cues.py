@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longview.core.timeline import Segment, Span, Word
+from longview.core.timeline import Segment, Span, Word, join_words
 from longview.indexing.exports import export_segments
 from longview.indexing.exports.cues import MAX_CUE_S, MIN_CUE_S, MIN_GAP_S, Cue, lay_out
-from longview.indexing.exports.layout import convention, join_words, line_columns, line_text
+from longview.indexing.exports.layout import convention, line_columns, line_text
 from longview.video.ffmpeg import ffmpeg_path
 from tests.support.library_samples import sample_entry
 

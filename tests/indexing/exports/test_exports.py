@@ -17,7 +17,7 @@ from longview.indexing.errors import ExportNotPossible
 from longview.indexing.exports import FORMATS, ExportFormat, export_segments
 from longview.indexing.exports.layout import MAX_LINE_CHARACTERS, text_columns
 from longview.indexing.exports.subtitles import WORD_JOINER
-from longview.indexing.sqlite.library import Provenance
+from longview.indexing.records.track import Provenance
 from tests.support.library_samples import sample_entry, sample_track
 
 ENTRY = sample_entry("aaaaaaaaaaaa")

@@ -11,7 +11,9 @@ from longview.app.maintenance.backup import backup
 from longview.app.maintenance.housekeeping import purge_cleared
 from longview.app.maintenance.restore import restore
 from longview.indexing.errors import NothingCleared
-from longview.indexing.sqlite.library import DATABASE, AnsweredQuestion, Library
+from longview.indexing.records.video import AnsweredQuestion
+from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.integrity import database_problems
 from tests.indexing.sqlite.test_migration import FIRST_LIBRARY
 from tests.indexing.sqlite.test_migration import VIDEO as FIRST_VIDEO

@@ -16,9 +16,12 @@ import pytest
 
 from longview.core.timeline import Event, Segment, Span
 from longview.indexing.errors import AmbiguousVideo, LibraryUnusable, UnknownVideo
+from longview.indexing.records.track import Provenance
+from longview.indexing.records.video import AnsweredQuestion
 from longview.indexing.sqlite.database import database, schema
+from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.schema import MIGRATIONS
-from longview.indexing.sqlite.library import DATABASE, AnsweredQuestion, Library, Provenance
+from longview.indexing.sqlite.library import Library
 from tests.support.library_samples import (
     as_captions,
     caption_texts,

@@ -11,8 +11,10 @@ from longview.app.service import FORMATS, Longview
 from longview.app.settings import Settings
 from longview.core.timeline import Span
 from longview.indexing.embedding.embedder import SentenceEncoder
+from longview.indexing.records.track import Provenance, Track
+from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.schema import MIGRATIONS
-from longview.indexing.sqlite.library import DATABASE, Library, Provenance, Track
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.integrity import database_problems
 from longview.indexing.sqlite.vectors import VectorIndex
 from longview.indexing.text.terms import index_text

@@ -11,8 +11,11 @@ import pytest
 
 from longview.core.timeline import Event, Segment, Span
 from longview.indexing.errors import AmbiguousVideo, UnknownVersion, UnknownVideo
+from longview.indexing.records.track import Provenance
+from longview.indexing.records.video import AnsweredQuestion
 from longview.indexing.search.search import Moment, search
-from longview.indexing.sqlite.library import DATABASE, AnsweredQuestion, Library, Provenance
+from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.integrity import database_problems
 from longview.indexing.sqlite.repair.recovery import recover
 from longview.indexing.sqlite.vectors import VectorIndex

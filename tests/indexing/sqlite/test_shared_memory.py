@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from longview.indexing.errors import LibraryFull
+from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.shared_memory import MIN_FREE_BYTES
-from longview.indexing.sqlite.library import DATABASE, Library
+from longview.indexing.sqlite.library import Library
 from tests.support.library_samples import put_captions, sample_entry, sample_events
 from tests.support.small_disk import small_blocks_disk
 

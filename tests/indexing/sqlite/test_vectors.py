@@ -15,7 +15,8 @@ from longview.core.progress import Cancelled, Progress
 from longview.indexing.embedding.embedder import SentenceEncoder
 from longview.indexing.embedding.encoder_files import MAX_CHARACTERS_WITHOUT_PREFIXES
 from longview.indexing.library_files import INDEX_FILE
-from longview.indexing.sqlite.library import DATABASE, Library
+from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.vectors import VectorIndex
 from tests.support.library_samples import WordBags, put_captions, sample_entry, sample_events
 

@@ -10,8 +10,9 @@ import pytest
 from longview.core.timeline import Event, Segment, Span
 from longview.indexing.errors import UnknownVersion, UnknownVideo
 from longview.indexing.exports import FORMATS, WORD_FORMATS, export_segments
-from longview.indexing.records.track import Track, TrackVersion
-from longview.indexing.sqlite.library import DATABASE, Library, Provenance
+from longview.indexing.records.track import Provenance, Track, TrackVersion
+from longview.indexing.sqlite.database.database import DATABASE
+from longview.indexing.sqlite.library import Library
 from tests.support.library_samples import (
     as_captions,
     matching_texts,

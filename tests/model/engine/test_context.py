@@ -10,9 +10,10 @@ import torch
 from longview.core.progress import Cancelled, Progress
 from longview.core.timeline import Span
 from longview.model.engine.base import ChatTurn
-from longview.model.engine.execution.session_cache import CHUNK_TOKENS
+from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.generation.decoding import GenerationConfig
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.errors import OutOfMemory

@@ -9,7 +9,8 @@ import torch
 from longview.core.timeline import Span
 from longview.model.engine.base import ChatTurn
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.errors import DeviceNotFound, InvalidCheckpoint, OutOfMemory
 from longview.model.training.questions import PROMPTS
 from longview.video.decoding.decoder import Decoder, TimedFrames

@@ -19,7 +19,8 @@ from longview.core.progress import NO_PROGRESS
 from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.generation.decoding import GenerationConfig
-from longview.model.engine.local import MIN_REPLY_TOKENS, TIMESTAMP_SLACK_TOKENS, LocalEngine, LocalSession
+from longview.model.engine.local import MIN_REPLY_TOKENS, TIMESTAMP_SLACK_TOKENS, LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
 from longview.video.decoding.decoder import Decoder, TimedFrames

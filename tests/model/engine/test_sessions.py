@@ -23,7 +23,7 @@ from longview.model.errors import OutOfMemory
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.probing.probe import VideoInfo, probe
-from longview.video.sampler import Purpose
+from longview.video.sampling_plan import Purpose
 from longview.video.synthetic import SHAPES, ShapesEvent, render
 from tests.support.fakes import RecordedProgress
 from tests.support.hf_reference import HFReference

@@ -18,7 +18,7 @@ from longview.model.tasks.prober import Verifier
 from longview.model.tasks.words import SegmentsWithin, no_segments
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 from tests.support.fakes import ANSWER_CHECKS, FakeSession, ScriptedEngine
 from tests.support.task_scripts import CONTEXT_TOKENS, PROMPTS, VERIFIER, is_localization, is_verification, scripted
 

@@ -20,7 +20,7 @@ from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOp
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.probing.probe import VideoInfo, probe
-from longview.video.sampler import SamplingPlan
+from longview.video.sampling_plan import SamplingPlan
 from longview.video.synthetic import render
 from tests.support.fakes import FakeSession, RecordedProgress, ScriptedEngine, ScriptedSession
 from tests.support.task_scripts import (

@@ -9,7 +9,8 @@ import pytest
 
 from longview.core.timeline import Span
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.tasks.grounding import ground
 from tests.model.engine.execution.test_prefill import open_session, random_frames
 from tests.model.tasks.test_reply_forms import FROM_TO, NO_FORM, PAIRS, SENTENCES

@@ -19,7 +19,8 @@ from longview.model.tasks.prober import Verifier
 from longview.model.tasks.refiner import EventRefiner, crosses_window_boundary, refine_timeline, shares_boundary
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
-from longview.video.sampler import SamplingPlan, window_overlaps
+from longview.video.sampler import window_overlaps
+from longview.video.sampling_plan import SamplingPlan
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.fakes import CAPTION_CHECKS, RecordedProgress
 from tests.support.media_samples import make

@@ -6,7 +6,7 @@ from longview.core.timeline import Segment, Span
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.tasks.word_citations import find_evidence, with_units
 from longview.model.tasks.words import fit_words
-from longview.video.sampler import Window
+from longview.video.sampling_plan import Window
 
 BUDGET = Segment(Span(12.5, 15.0), "We will cut the training budget by a third.", "speech")
 REASON = Segment(Span(15.0, 18.2), "The board asked for it in April.", "speech")

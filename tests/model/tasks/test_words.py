@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from longview.core.timeline import Box, Segment, Span
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.tasks.words import MAX_LINE_CHARACTERS, Words, fit_words
-from longview.video.sampler import Window
+from longview.video.sampling_plan import Window
 
 WINDOW = Window(Span(0.0, 120.0), (0.0,), 0.5)
 SLIDE = Segment(Span(13.0, 60.0), "Quarterly budget", "screen_text", "en", 0.9)

@@ -13,9 +13,9 @@ from av import Packet
 from numpy.typing import NDArray
 
 from longview.core.timeline import Span
-from longview.video.decoding.backends import pyav
+from longview.video.decoding.backends import BackendName, pyav
 from longview.video.decoding.backends.base import DecodeRequest
-from longview.video.decoding.decoder import BackendName, Decoder, TimedFrames
+from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.errors import NotAVideo, UnreadableVideo, VideoError
 from longview.video.probing.probe import VideoInfo, probe
 from tests.support.barcodes import FRAMES, HEIGHT, WIDTH, encode, number_read, run_ffmpeg

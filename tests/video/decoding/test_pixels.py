@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from longview.video.decoding.backends import BackendName
 from longview.video.decoding.backends.base import UNSPECIFIED
-from longview.video.decoding.decoder import BackendName, Decoder
+from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import probe
 from tests.support.barcodes import run_ffmpeg
 

@@ -10,21 +10,16 @@ import pytest
 
 from longview.core.timeline import Span
 from longview.model.engine.checkpoints.profiles import find_profile
-from longview.video.clips import (
-    contact_sheet,
-    cut_reencode,
-    cut_stream_copy,
-    is_browser_playable,
-    make_browser_copy,
-    thumbnail,
-)
+from longview.video.clips import cut_reencode, cut_stream_copy, is_browser_playable, make_browser_copy
 from longview.video.decoding.decoder import Decoder
 from longview.video.errors import NoFrames, NotAVideo, TooLarge, UnreadableVideo
 from longview.video.ffmpeg import ffmpeg_path
 from longview.video.probing.content_hash import content_hash
 from longview.video.probing.guard import Limits
 from longview.video.probing.probe import VideoInfo, probe
-from longview.video.sampler import Budget, plan_sampling
+from longview.video.sampler import plan_sampling
+from longview.video.sampling_plan import Budget
+from longview.video.thumbnails import contact_sheet, thumbnail
 from tests.support import ffprobe_oracle, media_samples
 from tests.support.barcodes import run_ffmpeg
 

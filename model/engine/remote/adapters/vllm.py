@@ -8,7 +8,7 @@ under a name that the client chooses (`uuid`): later questions send the name alo
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from longview.model.engine.execution.prefill import MS_PER_SECOND
+from longview.model.engine.execution.frame_batches import MS_PER_SECOND
 from longview.model.engine.remote.adapters.openai import ThinkingSwitchAdapter
 from longview.model.engine.remote.contact import Contact
 from longview.model.engine.remote.conversation import Conversation
@@ -16,7 +16,7 @@ from longview.model.engine.remote.events import as_count, as_name, last_part
 from longview.model.engine.remote.facts import ServerFacts, parse_version
 from longview.model.engine.remote.http import KEY_STATUSES, describe, key_error
 from longview.model.errors import ServerFailed, ServerUnreachable
-from longview.video.sampler import FRAMES_PER_PATCH
+from longview.video.sampling_plan import FRAMES_PER_PATCH
 
 MAX_IMAGES = 999
 """Default of vLLM's `--limit-mm-per-prompt`, which it does not publish."""

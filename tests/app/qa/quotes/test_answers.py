@@ -8,11 +8,11 @@ import pytest
 
 from longview.app.evaluation.sounds import silence, write_wav
 from longview.app.evaluation.word_material import FOLDER
-from longview.app.ingest.indexer import IndexOptions
+from longview.app.ingest.options import IndexOptions
 from longview.app.qa.answers import Answer
 from longview.app.service import Longview, Segment
 from longview.core.timeline import Span
-from longview.indexing.sqlite.library import VideoEntry
+from longview.indexing.records.video import VideoEntry
 from longview.video.subtitles.files import read_subtitles
 from tests.support.app_samples import demo_settings
 from tests.support.barcodes import run_ffmpeg

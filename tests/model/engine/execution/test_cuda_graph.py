@@ -16,7 +16,8 @@ from longview.model.engine.execution.cuda_graph import MIN_EAGER_STEPS, CudaGrap
 from longview.model.engine.execution.kv_cache import PreallocatedKVCacheLayer
 from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.kernels.attention import attend_fixed
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.errors import ContextOverflow
 from tests.model.engine.execution.test_prefill import QUESTION, both, open_session, random_frames  # noqa: F401 (a fixture)
 from tests.model.engine.kernels.test_attention import definition, states

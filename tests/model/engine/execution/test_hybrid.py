@@ -11,7 +11,7 @@ from longview.core.progress import NO_PROGRESS
 from longview.model.engine.chat_template import clean_context
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.costs.estimates import SNAPSHOTS, Estimates
-from longview.model.engine.execution import prefill
+from longview.model.engine.execution import frame_batches
 from longview.model.engine.execution.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.local import LocalEngine
@@ -45,7 +45,7 @@ def expected_reply(plain: HFReference, video: TimedFrames, words: str, question:
 @pytest.mark.parametrize("patches", [1, 3, 8])
 def test_hybrid_replies_equal_one_pass_in_any_order(both: Both, monkeypatch: pytest.MonkeyPatch, patches: int) -> None:
     engine, plain = both
-    monkeypatch.setitem(prefill.CHUNK_TOKENS, "cpu", patches * TOKENS_PER_PATCH)
+    monkeypatch.setitem(frame_batches.CHUNK_TOKENS, "cpu", patches * TOKENS_PER_PATCH)
     video = random_frames(20, HEIGHT, WIDTH)
     session = open_session(engine, [video])
     questions = [QUESTION, "How many events are in the video?", "What happens at 1.0 seconds?"]
@@ -67,7 +67,7 @@ def test_hybrid_session_survives_a_cancelled_reply_and_a_failed_context(both: Bo
     before = session.first_logits(QUESTION), session.first_logits(QUESTION, WORDS)
     for _ in session.tokens(QUESTION, GenerationConfig(8), context=WORDS):
         break
-    monkeypatch.setitem(prefill.CHUNK_TOKENS, "cpu", 2)
+    monkeypatch.setitem(frame_batches.CHUNK_TOKENS, "cpu", 2)
     calls = itertools.count()
 
     def fail_in_the_middle(*_: object) -> None:

@@ -15,7 +15,8 @@ from longview.app.settings import Settings
 from longview.core.timeline import Span
 from longview.model.engine.checkpoints.checkpoints import DEMO, OOD_DETECTOR_FILE, OOD_DETECTOR_FOLDER, find_checkpoint
 from longview.model.engine.execution.ood import load_ood_detector
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, OutOfDistribution
 from longview.model.probers import verifier_for

@@ -10,14 +10,15 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from longview.core.timeline import Span
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
-from longview.model.engine.execution import prefill
+from longview.model.engine.execution import frame_batches
 from longview.model.engine.execution.kv_cache import PreallocatedCache, read_layer_types
 from longview.model.engine.execution.prefill import Prefill, rope_positions
 from longview.model.engine.execution.visual_inputs import use_indexed_deepstack
 from longview.model.engine.generation.decoding import GenerationConfig
 from longview.model.engine.kernels.patch_embedding import use_linear_patch_embedding
 from longview.model.engine.loading import ATTENTION
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.video.decoding.decoder import TimedFrames
 from tests.support.hf_reference import HFReference
 from tests.support.random_checkpoints import LAYOUTS, random_model, save_random_checkpoint
@@ -94,7 +95,7 @@ def test_logits_equal_those_of_one_pass(
     chunk_tokens: int,
 ) -> None:
     engine, plain = both
-    monkeypatch.setitem(prefill.CHUNK_TOKENS, "cpu", chunk_tokens)
+    monkeypatch.setitem(frame_batches.CHUNK_TOKENS, "cpu", chunk_tokens)
     video = random_frames(frames, height, width)
     # The decoder yields chunks that do not end at patch boundaries.
     chunks = [TimedFrames(video.frames[start : start + 5], video.times_s[start : start + 5]) for start in range(0, frames, 5)]
@@ -181,7 +182,7 @@ def test_rope_positions_equal_those_of_transformers(engine: LocalEngine, rows: i
 
 def test_frames_are_prefilled_while_later_ones_are_decoded(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most one chunk is held: the first is in the cache before the third is requested."""
-    monkeypatch.setitem(prefill.CHUNK_TOKENS, "cpu", 64)
+    monkeypatch.setitem(frame_batches.CHUNK_TOKENS, "cpu", 64)
     video = random_frames(48, 64, 96)
     encoded_chunks: list[int] = []
 

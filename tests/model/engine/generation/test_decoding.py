@@ -14,7 +14,8 @@ from longview.core.timeline import Span
 from longview.model.engine.generation.decoding import MIN_REPETITION_TOKENS, GenerationConfig, decode_reply, is_repetitive
 from longview.model.engine.generation.sampling import Sampler, SamplingConfig, sampling_config_of
 from longview.model.engine.generation.thoughts import ThoughtEnd
-from longview.model.engine.local import TIMESTAMP_SLACK_TOKENS, LocalEngine, LocalSession
+from longview.model.engine.local import TIMESTAMP_SLACK_TOKENS, LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.errors import InvalidCheckpoint, InvalidQuestion
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
 from longview.model.tasks.replies import TimedCaption, TimeRange

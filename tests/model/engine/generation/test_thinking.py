@@ -13,7 +13,8 @@ from longview.core.timeline import Span
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
 from longview.model.engine.chat_template import ChatTemplate
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
-from longview.model.engine.local import LocalEngine, LocalSession
+from longview.model.engine.local import LocalEngine
+from longview.model.engine.local_session import LocalSession
 from longview.model.tasks.replies import TimeRange, parse_entries
 from longview.video.decoding.decoder import TimedFrames
 from tests.support.hf_reference import HFReference

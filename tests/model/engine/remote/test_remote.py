@@ -20,8 +20,9 @@ from longview.core.timeline import Span
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, ChatTurn
 from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.engine.remote import sending
-from longview.model.engine.remote.engine import RemoteEngine, RemoteSession
+from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
+from longview.model.engine.remote.session import RemoteSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, ModelError, ServerFailed, ServerUnreachable
 from longview.model.probers import verifier_for
