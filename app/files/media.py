@@ -292,7 +292,7 @@ class MediaStore:
         Raises:
             NoSpace: the disk is full. FFmpegFailed: the copy cannot be made. Cancelled: the operation was cancelled.
         """
-        from longview.video.clips import make_browser_copy
+        from longview.video.transcoding import make_browser_copy
 
         if (copy := self.browser_copy(entry)) is not None:
             return copy
@@ -351,8 +351,8 @@ class MediaStore:
             BadRequest: the target exists already. ImpossiblePlan: the video has no such part, or no index of key frames.
             FFmpegFailed: the part cannot be decoded, or cannot be written as that kind of file. NoSpace: the disk is full.
         """
-        from longview.video.clips import CUT_SUFFIXES, cut_reencode, cut_stream_copy
         from longview.video.probing.probe import require_frames
+        from longview.video.transcoding import CUT_SUFFIXES, cut_reencode, cut_stream_copy
 
         require_frames(video)
         if span.start_s >= video.duration_s or span.end_s > video.duration_s + END_SLACK_S:

@@ -26,9 +26,9 @@ from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
 from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult
-from longview.video.clips import is_browser_playable
 from longview.video.errors import ImpossiblePlan, VideoError
 from longview.video.probing.probe import VideoInfo
+from longview.video.transcoding import is_browser_playable
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ import pytest
 
 from longview.core.timeline import Span
 from longview.model.engine.checkpoints.profiles import find_profile
-from longview.video.clips import cut_reencode, cut_stream_copy, is_browser_playable, make_browser_copy
 from longview.video.decoding.decoder import Decoder
 from longview.video.errors import NoFrames, NotAVideo, TooLarge, UnreadableVideo
 from longview.video.ffmpeg import ffmpeg_path
@@ -20,6 +19,7 @@ from longview.video.probing.probe import VideoInfo, probe
 from longview.video.sampler import plan_sampling
 from longview.video.sampling_plan import Budget
 from longview.video.thumbnails import contact_sheet, thumbnail
+from longview.video.transcoding import cut_reencode, cut_stream_copy, is_browser_playable, make_browser_copy
 from tests.support import ffprobe_oracle, media_samples
 from tests.support.barcodes import run_ffmpeg
 

@@ -11,13 +11,19 @@ import pytest
 from PIL import Image
 
 from longview.core.timeline import Span
-from longview.video.clips import BROWSER_COPY_HEIGHT_PX, cut_reencode, cut_stream_copy, is_browser_playable, make_browser_copy
 from longview.video.decoding.decoder import Decoder
 from longview.video.errors import FFmpegFailed, NotAVideo
 from longview.video.ffmpeg import run
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import COLORS, ShapesEvent, render
 from longview.video.thumbnails import contact_sheet, thumbnail
+from longview.video.transcoding import (
+    BROWSER_COPY_HEIGHT_PX,
+    cut_reencode,
+    cut_stream_copy,
+    is_browser_playable,
+    make_browser_copy,
+)
 from tests.support.barcodes import run_ffmpeg
 
 EVENTS = (
