@@ -12,7 +12,6 @@ from longview.app.jobs.text import detail_text, job_title, state_text
 from longview.app.qa.retriever import VERIFIED_SOURCES
 from longview.app.service import (
     FORMATS,
-    NO_EVENTS,
     CaptionOffer,
     Chapters,
     Evidence,
@@ -29,7 +28,7 @@ from longview.app.service import (
     format_time,
 )
 from longview.app.serving.preparations import Preparation
-from longview.app.text.contents import contents_text
+from longview.app.text.contents import NO_EVENTS, contents_text
 from longview.app.text.sources import source_label
 
 NOTHING_SEARCHABLE = (

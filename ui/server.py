@@ -133,7 +133,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
             text = _or_404(lambda: app.export(entry, export_format, sources, language=language))
             name = export_name(entry, sources, format, language=language)
         else:
-            track_version = _or_404(lambda: app.version(entry, version))
+            track_version = _or_404(lambda: app.library.versions.version(entry.video_id, version))
             text = _or_404(lambda: app.export_version(entry, export_format, track_version, language=language))
             entry = replace(entry, tracks=(track_version.track,))
             name = export_name(entry, [track_version.track.source], format, language=language, version=version)

@@ -120,7 +120,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
         entry = find_entry(app, video_id)
         if entry is None:
             return gr.update(**IDLE), gr.update(visible=False), []
-        app.clear_answers(entry)
+        app.library.cleared_conversations.clear(entry.video_id)
         return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
@@ -132,7 +132,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
             raise toast(NO_VIDEO)
         # Another page may have brought it back already, and shows what this one then shows, too.
         with suppress(NothingCleared):
-            app.undo_clear(entry)
+            app.library.cleared_conversations.undo(entry.video_id)
         return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
@@ -249,7 +249,7 @@ def _segments(app: Longview, entry: VideoEntry) -> dict[str, Sequence[Segment]]:
 def _tracks_and_exports(app: Longview, workers: Workers, entry: VideoEntry, segments: dict[str, Sequence[Segment]]) -> list[str]:
     is_running = workers.is_indexing(entry.video_id)
     tracks = render.tracks(entry, segments, is_running=is_running)
-    return [tracks, render.exports(entry), render.made_by(app.versions(entry))]
+    return [tracks, render.exports(entry), render.made_by(app.library.versions.of_video(entry.video_id))]
 
 
 def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
@@ -260,7 +260,7 @@ def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[A
 
 def _undo_update(app: Longview, entry: VideoEntry) -> Any:
     """Return the update of the button that brings a cleared conversation back."""
-    count = app.cleared_count(entry)
+    count = app.library.cleared_conversations.count(entry.video_id)
     return gr.update(visible=count > 0, value=f"{UNDO_CLEAR} ({count_text(count, 'question')})")
 
 

@@ -17,6 +17,7 @@ from longview.app.cli.params import (
     warn_if_incomplete,
 )
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, OutputFailed
+from longview.app.runtime.provenance import localization_provenance
 from longview.app.text.contents import searchable_by
 from longview.app.text.counts import count_text
 from longview.app.text.sources import source_label
@@ -60,7 +61,7 @@ def _captions(context: Context, entry: "VideoEntry") -> "Sequence[Segment]":
 
 def _no_captions_text(entry: "VideoEntry") -> str:
     """Return why a video has no captions, and by what it can be searched."""
-    from longview.app.service import NO_EVENTS
+    from longview.app.text.contents import NO_EVENTS
 
     track = entry.track("captions")
     if not entry.has_frames:
@@ -116,7 +117,7 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
     result = context.follow(context.app.locate(entry, query))
     if result.frames:
         context.print_notice()
-    provenance = context.app.localization_provenance(result.frames.plan) if result.frames else PROVENANCE
+    provenance = localization_provenance(context.app.runtime, result.frames.plan) if result.frames else PROVENANCE
     document = schemas.LocateDocument.of(entry.video_id, result, provenance, context.app.notice)
     lines = [
         f"{span_text(item.span)}  (start and end ±{item.uncertainty_s:.1f} s{'' if item.is_verified else ', not verified'})"
@@ -204,7 +205,7 @@ def _answer(
 ) -> tuple[schemas.AskDocument, str]:
     """Answer one question, and print the pieces of the answer as text. Return the document and the text still to print."""
     answer = context.follow(context.app.ask(entries, question, history=history))
-    verified = context.app.checks.answers.verify
+    verified = context.app.runtime.checks.answers.verify
     document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.notice)
     titles = context.app.library.titles() if len({item.video_id for item in answer.citations}) > 1 else {}
     if answer.quoted:

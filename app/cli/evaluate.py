@@ -87,7 +87,7 @@ def eval_(
                 facts = _needle(app, folder, minutes=minutes or NEEDLE_MINUTES[-1], seed=seed, progress=progress)
             else:
                 facts = _labels(app, Path(suite).expanduser(), progress)
-            return {"suite": suite, "checkpoint": app.checkpoint.identity, "device": app.device, **facts}
+            return {"suite": suite, "checkpoint": app.checkpoint.identity, "device": app.runtime.pool.engine.device, **facts}
 
         report = context.follow(Stream(operation))
     try:
@@ -129,7 +129,7 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int, progress:
             located = app.locate(entry, labels.queries[0], progress=step.child(0.7, 1.0)).result()
             spans = [item.span for item in located.occurrences]
             column.append(round(min(overlap_ious(spans, labels.truth(labels.queries[0]))), 4))
-            plan = app.pool.planner.plan(app.media.probe(entry), "caption")
+            plan = app.runtime.pool.planner.plan(app.media.probe(entry), "caption")
             labels.path.unlink()
         tokens.append(plan.total_tokens)
         windows.append(len(plan.windows))
@@ -144,7 +144,7 @@ def _require_speech_model(app: Longview) -> None:
         BadRequest: faster-whisper or the speech model is not installed. The message says what to install.
     """
     try:
-        _ = app.speech_model
+        _ = app.runtime.speech_model
     except ModelError as error:
         raise BadRequest(f"`eval words` recognises speech. {error}") from error
 
@@ -155,7 +155,7 @@ def _words(app: Longview, folder: Path, progress: Progress) -> dict[str, Any]:
     evaluation = WordEvaluation(app, folder)
     evaluation.evaluate_all(progress)
     is_cuda = app.settings.device != "cpu" and ctranslate2.get_cuda_device_count() > 0
-    return {"checkpoint": app.speech_model.identity, "device": "cuda" if is_cuda else "cpu", **evaluation.report()}
+    return {"checkpoint": app.runtime.speech_model.identity, "device": "cuda" if is_cuda else "cpu", **evaluation.report()}
 
 
 def _labels(app: Longview, file: Path, progress: Progress) -> dict[str, Any]:

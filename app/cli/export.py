@@ -72,7 +72,7 @@ def export(
     else:
         if source is not None:
             raise BadRequest("--version names one track, which has one source; leave out --source.")
-        track_version = context.app.version(entry, version)
+        track_version = context.app.library.versions.version(entry.video_id, version)
         sources = [track_version.track.source]
         text = context.app.export_version(entry, format, track_version, language=language, words=words)
         entry = replace(entry, tracks=(track_version.track,))
@@ -103,7 +103,7 @@ def export(
 
 def _sources_of(entry: "VideoEntry", choice: str | None) -> list[str]:
     """Return the sources that are exported: those of the user, else the first that the video has."""
-    from longview.app.service import EXPORT_ORDER
+    from longview.app.files.exports import EXPORT_ORDER
 
     if choice is None:
         return [name for name in EXPORT_ORDER if (track := entry.track(name)) and track.segment_count][:1]

@@ -79,7 +79,7 @@ def info(context: Context, video: ExistingVideo) -> None:
 
     entry = context.app.video(video)
     size, job = context.app.video_bytes([entry])[entry.video_id], _unfinished_jobs(context).get(entry.content_hash)
-    questions, chapters = context.app.answer_count(entry), _chapter_count(context, entry)
+    questions, chapters = context.app.library.answer_count(entry.video_id), _chapter_count(context, entry)
     steps = next_steps(entry, is_missing=size.original is None, is_unfinished=job is not None)
     document = schemas.InfoDocument.of(
         entry,
@@ -153,7 +153,7 @@ def versions(context: Context, video: ExistingVideo) -> None:
     Example: longview versions 3f2a
     """
     entry = context.app.video(video)
-    track_versions = context.app.versions(entry)
+    track_versions = context.app.library.versions.of_video(entry.video_id)
     rows = [schemas.VersionOut.of(item) for item in track_versions]
     document = schemas.VersionsDocument(video_id=entry.video_id, versions=rows)
     context.print_result(document, "\n".join(map(_version_line, track_versions)))

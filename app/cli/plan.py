@@ -9,9 +9,9 @@ import typer
 from longview.app import schemas
 from longview.app.cli.console import Context, command
 from longview.app.cli.params import ContextTokens, End, ExistingVideo, Start, parse_seconds
+from longview.app.ingest.planning import FramePlan, PlanReport
 from longview.app.ingest.sources.captions import MAX_UNASKED_S
-from longview.app.runtime.runtime import plan_fields
-from longview.app.service import FramePlan, PlanReport
+from longview.app.runtime.provenance import plan_fields
 from longview.app.text.counts import count_text
 from longview.app.text.sources import source_label
 
@@ -50,7 +50,7 @@ def plan(
         fps=fps,
         max_frames=max_frames,
     )
-    settings, grounding = context.app.settings, context.app.grounding_checkpoint
+    settings, grounding = context.app.settings, context.app.runtime.grounding_checkpoint
     document = schemas.PlanDocument(
         sources=[
             schemas.PlannedSourceOut(
@@ -76,7 +76,7 @@ def plan(
     # `--verbose` sets this level.
     if report.frames and log.isEnabledFor(logging.INFO):
         details = "\n".join(f"{source_label(name):{LABEL_WIDTH}} {line}" for name, line in cost_lines(report.frames))
-        text += f"\n\n{frames_text(report.frames, context.app.device)}\n\n{details}"
+        text += f"\n\n{frames_text(report.frames, context.app.runtime.pool.engine.device)}\n\n{details}"
     if report.frames and settings.key_frames_only:
         text += "\nWith --key-frames-only, only the key frames are decoded; events between key frames are missed."
     context.print_result(document, text)

@@ -71,14 +71,14 @@ def examine(app: Longview) -> Diagnosis:
         facts["checkpoint"] = None
         problems.append(str(error))
     try:
-        grounding = app.grounding_checkpoint
+        grounding = app.runtime.grounding_checkpoint
         facts["grounding_checkpoint"] = grounding.identity if grounding else None
     except EXPECTED_ERRORS as error:
         facts["grounding_checkpoint"] = None
         problems.append(str(error))
     facts["speech_model"] = None
     try:
-        speech_model = app.speech_model
+        speech_model = app.runtime.speech_model
         facts |= {"speech_model": speech_model.identity, "speech_model_bytes": speech_model.size_bytes}
         if speech_model.folder is None:
             speech_model.read_files()
@@ -88,7 +88,7 @@ def examine(app: Longview) -> Diagnosis:
         # Everything but speech works without it.
         facts["speech_model_missing"] = str(error)
     try:
-        text_model = app.text_model
+        text_model = app.runtime.text_model
         text_model.check()
         facts |= {"text_model": text_model.identity, "text_model_bytes": text_model.size_bytes}
     except EXPECTED_ERRORS as error:
@@ -135,7 +135,7 @@ def _examine_server(app: Longview) -> tuple[dict[str, Any], list[str]]:
 
     facts: dict[str, Any] = {"server": app.settings.server, "server_software": None}
     try:
-        engine = app.pool.engine
+        engine = app.runtime.pool.engine
     except EXPECTED_ERRORS as error:
         return facts, [str(error)]
     assert isinstance(engine, RemoteEngine)

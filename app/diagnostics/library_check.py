@@ -133,7 +133,7 @@ def _check_vectors(app: Longview, *, repair: bool, can_embed: bool) -> Iterator[
     if repair and can_embed:
         for damaged_file in (path, path.with_suffix(".json")):
             damaged_file.unlink(missing_ok=True)
-        app.vectors.update()
+        app.runtime.vectors.update()
         repaired = f"The vectors in {path} were rebuilt."
     yield Finding("vectors", problem, f"Nothing is lost: they are rebuilt from the passages. {REPAIR}", True, repaired)
 

@@ -17,6 +17,8 @@ from longview.app.qa.quotes.text import QuoteAnswer
 from longview.app.qa.retriever import Retriever
 from longview.app.qa.transcript_coverage import WordsCoverage, add_coverages, has_word_tracks, has_words
 from longview.app.runtime.context_retry import stream_with_smaller_plan
+from longview.app.runtime.provenance import provenance_of
+from longview.app.runtime.requirements import require_answers, require_known_footage
 from longview.app.runtime.runtime import Runtime
 from longview.app.runtime.transcript_context import words_in
 from longview.app.text.counts import count_text
@@ -251,7 +253,7 @@ class Answers:
             return (yield from self._quote(part, question, progress))
         captions = self._library.tracks.segments(entry.video_id, "captions") if answer.citations else ()
         citations = tuple(cite_all(entry, captions, answer))
-        provenance = self._runtime.provenance(answer.plan)
+        provenance = provenance_of(self._runtime, answer.plan)
         return _PartAnswer(
             answer.text,
             citations,
@@ -282,7 +284,7 @@ class Answers:
         if templates and is_answered and not has_time and templates.match(parsed.in_seconds()) is None:
             return True
         try:
-            self._runtime.require_known_footage(entry)
+            require_known_footage(self._runtime, entry)
         except OutOfDistribution:
             return True
         return False
@@ -303,9 +305,9 @@ class Answers:
         from longview.model.tasks.answerer import answer_question
 
         entry, restrict_to = part.entry, part.restrict_to
-        self._runtime.require_answers()
+        require_answers(self._runtime)
         video = self._media.probe(entry, progress)
-        self._runtime.require_known_footage(entry)
+        require_known_footage(self._runtime, entry)
         pool = self._runtime.pool
         likely_span = None
         if restrict_to is None and len(pool.planner.plan(video, "qa").windows) > 1:

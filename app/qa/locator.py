@@ -8,6 +8,7 @@ from longview.app.files.media import MediaStore
 from longview.app.qa.retriever import Retriever
 from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, WordsCoverage, has_word_tracks, has_words, words_coverage
 from longview.app.runtime.context_retry import retry_with_smaller_plan
+from longview.app.runtime.requirements import require_known_footage
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import Progress
 from longview.indexing.records.video import VideoEntry
@@ -94,7 +95,7 @@ class Locator:
         from longview.model.tasks.localizer import locate
 
         progress = progress.child(0.0, 1.0, f"Searching {entry.title}")
-        self._runtime.require_known_footage(entry)
+        require_known_footage(self._runtime, entry)
         candidates = self._retriever.candidate_spans(entry, query)
         grounding_pool = self._runtime.grounding_pool
         pool, verifier, options = self._runtime.pool, self._runtime.verifier, self._runtime.checks.localization

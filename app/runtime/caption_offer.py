@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from longview.app.runtime.provenance import is_outdated, provenance_of
 from longview.app.runtime.runtime import Runtime
 from longview.indexing.records.provenance_text import REVISION_DIGITS, model_name
 from longview.indexing.records.track import Provenance
@@ -41,10 +42,10 @@ def caption_offer(entry: VideoEntry, runtime: Runtime) -> CaptionOffer | None:
     A narrowly trained checkpoint is not offered in place of another one: it would decline most videos, again and again.
     """
     track = entry.track("captions")
-    if track is None or not entry.has_frames or not runtime.is_outdated(entry):
+    if track is None or not entry.has_frames or not is_outdated(runtime, entry):
         return None
     checkpoint = runtime.checkpoint
-    provenance, default = track.provenance, runtime.provenance(None)
+    provenance, default = track.provenance, provenance_of(runtime, None)
     is_same_name = model_name(provenance.checkpoint) == checkpoint.name
     if not provenance.checkpoint or not checkpoint.profile.capabilities.captions:
         return None

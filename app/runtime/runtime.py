@@ -5,20 +5,16 @@ import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from longview.app.errors import BadRequest
+from longview.app.models.defaults import explaining_default
 from longview.app.runtime.checks import Checks, decide_checks
 from longview.app.runtime.machine_speeds import MachineSpeeds
-from longview.app.settings import Settings, is_default, is_set_in_file, read_server_key
+from longview.app.settings import Settings, is_default, read_server_key
 from longview.core.lazy import LazyPart
-from longview.core.timeline import Span, subtract_spans
-from longview.indexing.records.track import Provenance
-from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
-from longview.model.errors import CheckpointNotFound, InvalidCheckpoint, ModelError
 
 if TYPE_CHECKING:
     from longview.app.files.watched_file import WatchedFile
@@ -35,22 +31,9 @@ if TYPE_CHECKING:
     from longview.model.speech.weights import SpeechModel
     from longview.model.tasks.prober import Verifier
     from longview.video.decoding.decoder import Decoder
-    from longview.video.sampling_plan import SamplingPlan
 
 SWAPPED_SESSION_SHARE = 0.25
 """Share of the host's free memory for the sessions of each of two checkpoints whose weights are swapped on a device."""
-
-
-@contextmanager
-def _explaining_default(setting: str, name: str) -> Iterator[None]:
-    """Say of a checkpoint that cannot be found that it is the default, if it is, and how to reset it."""
-    try:
-        yield
-    except (CheckpointNotFound, InvalidCheckpoint) as error:
-        if not is_set_in_file(setting, name):
-            raise
-        hint = f"It is the default {setting} (longview.toml); `longview models default {name} --unset` resets it."
-        raise type(error)(f"{error} {hint}") from error
 
 
 class Runtime:
@@ -98,7 +81,7 @@ class Runtime:
         from longview.model.engine.checkpoints.checkpoints import find_checkpoint, with_profile
 
         settings = self.settings
-        with self._lock, _explaining_default("model", settings.model):
+        with self._lock, explaining_default("model", settings.model):
             checkpoint = find_checkpoint(settings.model, context_tokens=settings.context_tokens, device=settings.device)
             return checkpoint if settings.profile is None else with_profile(checkpoint, settings.profile)
 
@@ -120,7 +103,7 @@ class Runtime:
         settings = self.settings
         if settings.grounding_model is None:
             return None
-        with self._lock, _explaining_default("grounding_model", settings.grounding_model):
+        with self._lock, explaining_default("grounding_model", settings.grounding_model):
             return find_checkpoint(settings.grounding_model, device=settings.device)
 
     @functools.cached_property
@@ -408,123 +391,8 @@ class Runtime:
                 self._vectors = VectorIndex(self._library, SentenceEncoder())
             return self._vectors
 
-    def provenance(self, plan: "SamplingPlan | None") -> Provenance:
-        """Return the provenance of a result that is made now."""
-        fields = plan_fields(plan) | {"key_frames_only": self.settings.key_frames_only} if plan else {}
-        return _provenance_of(self.checkpoint, fields)
-
-    def require_answers(self) -> None:
-        """Check that the chosen checkpoint was trained to answer questions.
-
-        Raises:
-            BadRequest: it was not.
-        """
-        if not self.checkpoint.profile.capabilities.answers:
-            raise BadRequest(
-                f"{self.checkpoint.name} was trained to locate, and not to answer; choose it with --grounding-model, and another "
-                "checkpoint with --model."
-            )
-
-    def localization_provenance(self, plan: "SamplingPlan | None") -> Provenance:
-        """Return the provenance of spans that are located now."""
-        provenance, checkpoint = self.provenance(plan), self.grounding_checkpoint
-        if checkpoint is None:
-            return provenance
-        return _provenance_of(checkpoint, provenance.plan)
-
     def discard_sessions(self) -> None:
         """End all sessions, because a served model turned out to take less than they send."""
         for pool in (self._pool, self._grounding_pool):
             if pool is not None:
                 pool.discard()
-
-    def require_known_footage(self, entry: VideoEntry) -> None:
-        """Check that the chosen checkpoint did not decline all of a video when it was indexed; it would decline it again.
-
-        Raises:
-            OutOfDistribution: it did.
-        """
-        track = entry.track("captions")
-        if track is None or track.status != "declined" or self.is_outdated(entry):
-            return
-        if not any(part.duration_s > 0 for part in subtract_spans(Span(0.0, entry.duration_s), track.uncovered)):
-            from longview.model.engine.execution.ood import out_of_distribution_error
-
-            raise out_of_distribution_error(self.checkpoint)
-
-    def caption_provenance(self, plan: "SamplingPlan", *, context_tokens: int | None) -> Provenance:
-        """Return the provenance of captions that are made now, with the options that change them."""
-        provenance = self.provenance(plan)
-        options = self.caption_options_fields() | {"context_tokens": context_tokens}
-        return replace(provenance, plan=provenance.plan | options)
-
-    def caption_options_fields(self) -> dict[str, Any]:
-        """Return the options that change captions."""
-        options = asdict(self.checks.captions) | {"key_frames_only": self.settings.key_frames_only}
-        if not self.checkpoint.profile.takes_words:
-            return options
-        # The other number formats differ by rounding only.
-        return options | {"words": self.settings.words, "int8": self._uses_int8}
-
-    @property
-    def _uses_int8(self) -> bool:
-        """Whether linear layers are in 8 bits. The setting has an effect on a CPU only.
-
-        Raises:
-            DeviceNotFound: there is no such device as in the settings.
-        """
-        if self.settings.precision != "int8" or self.settings.server is not None:
-            return False
-        # Importing PyTorch takes seconds.
-        from longview.model.engine.devices import choose_device_type
-
-        return choose_device_type(self.settings.device) == "cpu"
-
-    def is_outdated(self, entry: VideoEntry) -> bool:
-        """Whether another checkpoint, another profile, or another version of the prompts would now caption this video."""
-        from longview.model.engine.checkpoints.checkpoints import is_same_checkpoint
-
-        track = entry.track("captions")
-        if track is None:
-            return False
-        try:
-            profile = self.checkpoint.profile
-        except ModelError:
-            # The library can be read without a checkpoint. Whatever needs it says that it is missing.
-            return False
-        provenance = track.provenance
-        is_same = is_same_checkpoint(provenance.checkpoint, self.checkpoint.identity) and provenance.has_profile(profile.name)
-        return not is_same or provenance.prompt_version != profile.version
-
-
-def _provenance_of(checkpoint: "Checkpoint", plan: dict[str, Any]) -> Provenance:
-    profile = checkpoint.profile
-    return Provenance(checkpoint.identity, profile.version, plan, checkpoint.revision or "", profile.name)
-
-
-def plan_fields(plan: "SamplingPlan") -> dict[str, Any]:
-    """Return a plan in numbers, as provenance keeps it and `plan` prints it."""
-    # A checkpoint that does not take words has the plans of earlier versions.
-    words = {"words_tokens": plan.words_tokens} if plan.words_tokens else {}
-    return {
-        "purpose": plan.purpose,
-        "frames": plan.frames,
-        "temporal_patches": plan.temporal_patches,
-        "height": plan.height,
-        "width": plan.width,
-        "tokens_per_patch": plan.tokens_per_patch,
-        "visual_tokens": plan.visual_tokens,
-        "timestamp_tokens": plan.timestamp_tokens,
-        **words,
-        "total_tokens": plan.total_tokens,
-        "patch_period_s": round(plan.patch_period_s, 4),
-        "windows": [
-            {
-                "start_s": round(window.span.start_s, 3),
-                "end_s": round(window.span.end_s, 3),
-                "frames": len(window.times_s),
-                "tokens": tokens,
-            }
-            for window, tokens in zip(plan.windows, plan.window_tokens, strict=True)
-        ],
-    }

@@ -154,9 +154,9 @@ __getattr__ = lazy_names(
             "ExportDocument", "FindingOut", "RelinkDocument", "RestoreDocument",
         ),
         "longview.app.schemas.indexing": (
-            "CostOut", "CostsOut", "DamageOut", "FailedVideoOut", "FramePlanOut", "IndexDocument", "IndexedVideoOut",
-            "InfoDocument", "ListDocument", "PlanDocument", "PlannedSourceOut", "PlanOut", "RemoveDocument", "RenameDocument",
-            "SourceOut", "TrackOut", "UndoRemovalDocument", "VideoBytesOut", "VideoOut", "WindowOut", "video_fields",
+            "DamageOut", "FailedVideoOut", "IndexDocument", "IndexedVideoOut", "InfoDocument", "ListDocument",
+            "RemoveDocument", "RenameDocument", "SourceOut", "TrackOut", "UndoRemovalDocument", "VideoBytesOut", "VideoOut",
+            "video_fields",
         ),
         "longview.app.schemas.jobs": (
             "JobOut", "JobsDocument",
@@ -164,6 +164,9 @@ __getattr__ = lazy_names(
         "longview.app.schemas.models": (
             "DefaultOut", "DefaultsDocument", "LocalModelOut", "ModelsDocument", "PullDocument", "PulledModelOut",
             "RecommendationOut", "RemoveModelDocument",
+        ),
+        "longview.app.schemas.plans": (
+            "CostOut", "CostsOut", "FramePlanOut", "PlanDocument", "PlannedSourceOut", "PlanOut", "WindowOut",
         ),
         "longview.app.schemas.tracks": (
             "CaptionDocument", "ChapterOut", "ChaptersDocument", "EventOut", "SegmentOut", "SubtitlesDocument",

@@ -9,7 +9,7 @@ from longview.app.schemas.base import rounded
 
 if TYPE_CHECKING:
     # They import torch, which takes seconds.
-    from longview.app.service import FramePlan
+    from longview.app.ingest.planning import FramePlan
     from longview.model.tasks.costs import Cost
 
 

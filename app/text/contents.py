@@ -6,6 +6,8 @@ from longview.app.text.counts import count_text
 from longview.app.text.sources import SOURCE_TEXTS as SOURCES
 from longview.app.text.sources import source_label
 from longview.core.time_text import format_spans, format_time
+from longview.indexing.records.track import Track
+from longview.indexing.records.video import VideoEntry
 
 if TYPE_CHECKING:
     from longview.indexing.records.track import Track
@@ -55,3 +57,7 @@ def _track_text(entry: "VideoEntry", track: "Track") -> str:
         return f"{label} {state}: {segments_text(track.source, track.segment_count)} up to {format_time(track.done_s)}"
     is_part = track.span.duration_s < entry.duration_s - ROUNDING_S
     return f"{text}, only {format_spans(track.span)}" if is_part else text
+
+
+NO_EVENTS = "No events detected."
+"""Text in place of the captions of a video that was captioned and has no events."""

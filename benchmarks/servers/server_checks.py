@@ -198,8 +198,8 @@ def open_session(server: ModelServer, video: Video, library: Path) -> Iterator[R
     app = Longview(load_settings(library=library, server=server.url, model=server.kind.model, profile=PROFILE))
     with closing(app.decoder):
         info = app.decoder.probe(video.path)
-        plan = app.pool.planner.plan(info, "qa")
-        session = app.pool.session(info, plan, plan.windows[0])
+        plan = app.runtime.pool.planner.plan(info, "qa")
+        session = app.runtime.pool.session(info, plan, plan.windows[0])
         assert isinstance(session, RemoteSession)
         yield session
 

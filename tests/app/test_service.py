@@ -94,10 +94,10 @@ def test_newer_default_is_offered_and_the_older_captions_stay(app: Longview, sho
     assert app.caption_offer(newer) is None and newer.summary != "old"
     moments = app.search("ducks", video=entry.video_id, verify=False).result().moments
     assert captions[0].text not in [moment.text for moment in moments]
-    earlier = next(version for version in app.versions(newer) if version.summary == "old")
+    earlier = next(version for version in app.library.versions.of_video(newer.video_id) if version.summary == "old")
     assert app.export_version(newer, "json", earlier) == content
     with pytest.raises(UnknownVersion):
-        app.version(newer, 10**6)
+        app.library.versions.version(newer.video_id, 10**6)
     app.remove(entry)
 
 
@@ -185,5 +185,5 @@ def test_plan_counts_the_memory_of_a_second_checkpoint(app: Longview, short_path
     both = Longview(app.settings.model_copy(update={"grounding_model": "demo"}))
     together = both.plan(str(short_path)).frames
     assert alone is not None and together is not None
-    assert both.grounding_checkpoint is not None and app.grounding_checkpoint is None
+    assert both.runtime.grounding_checkpoint is not None and app.runtime.grounding_checkpoint is None
     assert together.estimated_bytes > 1.5 * alone.estimated_bytes

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ConfigDict, NonNegativeFloat, TypeAdapter, with_config
 
 from longview.app.ingest.sources.base import SourceJob
+from longview.app.runtime.provenance import caption_options_fields, provenance_of
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import Progress
 from longview.core.timeline import Span
@@ -114,7 +115,7 @@ def find_run(library: Library, runtime: Runtime, job: SourceJob, progress: Progr
 
 
 def _settings(runtime: Runtime, job: SourceJob) -> _Settings:
-    provenance = runtime.provenance(None)
+    provenance = provenance_of(runtime, None)
     limits = {"context_tokens": job.context_tokens, "context_setting": runtime.settings.context_tokens}
     return _Settings(
         provenance.checkpoint,
@@ -122,7 +123,7 @@ def _settings(runtime: Runtime, job: SourceJob) -> _Settings:
         provenance.profile,
         provenance.prompt_version,
         job.span,
-        runtime.caption_options_fields() | limits,
+        caption_options_fields(runtime) | limits,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from longview.app.ingest.sources.base import Decision, NeedsConsent, SourceJob, SourceResult
 from longview.app.ingest.sources.caption_times import LOADING_S, CaptionTimes
 from longview.app.runtime.context_retry import stream_with_smaller_plan
+from longview.app.runtime.provenance import caption_options_fields, caption_provenance
 from longview.app.runtime.runtime import Runtime
 from longview.app.runtime.transcript_context import words_in
 from longview.core.progress import NO_PROGRESS, Progress
@@ -68,7 +69,7 @@ class CaptionSource:
 
     def _has_same_options(self, job: SourceJob, track: Track) -> bool:
         """Whether a track was made with the present options. Tracks of earlier versions do not state the checks."""
-        options = self._runtime.caption_options_fields() | {"context_tokens": job.context_tokens}
+        options = caption_options_fields(self._runtime) | {"context_tokens": job.context_tokens}
         return all(track.provenance.plan.get(name, value) == value for name, value in options.items())
 
     def loading_s(self) -> float:
@@ -132,7 +133,7 @@ class CaptionSource:
             )
         _log_cost(job, plan, cost, pool.engine.device)
         self._library.caption_windows.delete(job.entry.video_id, except_run=run.text)
-        provenance = self._runtime.caption_provenance(plan, context_tokens=job.context_tokens)
+        provenance = caption_provenance(self._runtime, plan, context_tokens=job.context_tokens)
         if not run.finished and not knows_footage(pool, job.video, plan, progress=step):
             job.file.check(progress)
             times.learn_decline(job, time.monotonic() - loaded)

@@ -121,7 +121,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    return open_library(tmp_path_factory.mktemp("runtime"))._runtime
+    return open_library(tmp_path_factory.mktemp("runtime")).runtime
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, ...]]:
 
 
 def plan_of(app: Longview, path: Path) -> SamplingPlan:
-    return app.pool.planner.plan(probe(path), "caption", context_tokens=CONTEXT_TOKENS)
+    return app.runtime.pool.planner.plan(probe(path), "caption", context_tokens=CONTEXT_TOKENS)
 
 
 def test_interrupted_captions_go_on_at_the_next_window(
@@ -197,7 +197,9 @@ def test_a_run_over_older_complete_captions_goes_on_and_leaves_them_until_its_en
     positions, result = index_rest(open_library(tmp_path), path)
     assert positions == [3]
     assert contents(tmp_path) | {"earlier_tracks": []} == contents(whole[0])
-    (earlier,) = (version for version in open_library(tmp_path).versions(result.entry) if not version.is_current)
+    (earlier,) = (
+        version for version in open_library(tmp_path).library.versions.of_video(result.entry.video_id) if not version.is_current
+    )
     assert replace(earlier.track, updated_at="") == replace(older.track("captions"), updated_at="")  # type: ignore[type-var]
 
 
@@ -221,7 +223,7 @@ def test_resume_keeps_plan_unless_memory_shrank(tmp_path: Path, path: Path) -> N
         app = open_library(tmp_path, **NO_CHECKS)
         if tokens:
             # The engine takes it from the free memory.
-            app.pool.planner.context_tokens = tokens
+            app.runtime.pool.planner.context_tokens = tokens
         return app
 
     assert index_windows(with_context(CONTEXT_TOKENS), path, 2, options) == [0, 1]

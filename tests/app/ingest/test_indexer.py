@@ -182,7 +182,9 @@ def test_cancelled_index_keeps_the_captions_of_finished_windows(app: Longview, t
     with pytest.raises(Cancelled):
         cancel_after(stream, lambda event: isinstance(event, PartialResult))
     assert app.video(entry.video_id).track("captions") == track
-    assert [version.is_current for version in app.versions(entry) if version.track.source == "captions"] == [True]
+    assert [
+        version.is_current for version in app.library.versions.of_video(entry.video_id) if version.track.source == "captions"
+    ] == [True]
     app.remove(entry)
 
 

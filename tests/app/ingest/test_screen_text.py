@@ -94,7 +94,7 @@ def test_estimate_follows_what_earlier_runs_took(app: Longview, deck: Path, tmp_
         assert seconds is not None
         return seconds
 
-    speeds, name = MachineSpeeds(tmp_path / "cache", threads=1), speed_name(app.text_model.identity, {})
+    speeds, name = MachineSpeeds(tmp_path / "cache", threads=1), speed_name(app.runtime.text_model.identity, {})
     assert estimated_s() > 0.0 and not speeds.knows(name)
     Longview(demo_settings(tmp_path / "library", cache=tmp_path / "cache")).index(deck, SCREEN_ONLY).result()
     assert speeds.knows(name)

@@ -118,7 +118,7 @@ def test_cancelled_speech_is_kept_and_resumed(short: Path, tmp_path: Path) -> No
     stream = another_app(tmp_path, speech_language="en").index(short, SPEECH_ONLY)
     with pytest.raises(Cancelled):
         cancel_after(stream, lambda event: isinstance(event, PartialResult))
-    (earlier,) = (version for version in app.versions(app.video(entry.video_id)) if not version.is_current)
+    (earlier,) = (version for version in app.library.versions.of_video(entry.video_id) if not version.is_current)
     assert app.export_version(app.video(entry.video_id), "json", earlier, words=True) == content
     assert speech_track(app.video(entry.video_id)).status == "incomplete"
     part = another_app(tmp_path, speech_language="en").index(short, IndexOptions(end_s=5.0)).result().entry

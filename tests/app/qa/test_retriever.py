@@ -79,7 +79,7 @@ def test_search_verifies_by_default_only_what_is_quick(
         verifier.needs_caption_checks = False
     for limit_s, unverified in ((0.0, 2), (600.0, 0)):
         other = Longview(app.settings.model_copy(update={"search_verify_s": limit_s}))
-        monkeypatch.setattr(other._runtime, "verifier", verifiers.pop())
+        monkeypatch.setattr(other.runtime, "verifier", verifiers.pop())
         assert other.search("red circle moves to the right", limit=2).result().unverified_count == 2, "nothing is loaded yet"
-        _ = other.pool
+        _ = other.runtime.pool
         assert other.search("red circle moves to the right", limit=2).result().unverified_count == unverified

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from longview.app.runtime.provenance import caption_options_fields
 from longview.app.runtime.runtime import Runtime
 from longview.app.settings import Settings
 from longview.indexing.sqlite.library import Library
@@ -34,4 +35,4 @@ def test_eight_bits_count_only_where_they_have_an_effect(
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: accelerator and torch.device(accelerator))
     chosen = Settings(library=tmp_path / "library", **{"model": str(tmp_path / "checkpoint")} | settings)
     runtime = Runtime(chosen, Library(chosen.library))
-    assert runtime.caption_options_fields()["int8"] is is_int8
+    assert caption_options_fields(runtime)["int8"] is is_int8

@@ -63,14 +63,14 @@ def test_captions_of_the_first_version_are_a_track(folder: Path) -> None:
 def test_captions_of_the_first_version_can_be_exported_once_they_are_replaced(folder: Path) -> None:
     app = Longview(Settings(library=folder, model="demo", device="cpu", cpu_threads=1))
     (entry,) = app.videos()
-    (version,) = app.versions(entry)
+    (version,) = app.library.versions.of_video(entry.video_id)
     assert version.is_current and (version.track.provenance.revision, version.track.provenance.profile) == ("", "")
     assert (version.summary, version.chapters) == (entry.summary, entry.chapters)
     # What is not known of them does not make them outdated.
     assert not app.is_outdated(entry) and app.caption_offer(entry) is None
     before = {format: app.export(entry, format, ["captions"]) for format in FORMATS}
     app.library.put_captions(VIDEO, sample_track("captions"), (), summary="", chapters=())
-    earlier, _ = app.versions(entry)
+    earlier, _ = app.library.versions.of_video(entry.video_id)
     assert (
         earlier.number == version.number and {format: app.export_version(entry, format, earlier) for format in FORMATS} == before
     )

@@ -1,0 +1,145 @@
+"""Plans of an index run and of questions, with their estimated costs."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from longview.app.files.media import MediaStore
+from longview.app.ingest.indexer import Indexer
+from longview.app.ingest.ranges import requested_span
+from longview.app.runtime.context_retry import retry_with_smaller_plan
+from longview.app.runtime.runtime import Runtime
+from longview.app.runtime.transcript_context import words_in
+from longview.core.timeline import Span
+from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.sqlite.library import Library
+
+if TYPE_CHECKING:
+    from longview.app.ingest.sources import Decision
+    from longview.app.runtime.checks import Checks
+    from longview.model.tasks.costs import Cost
+    from longview.video.probing.probe import VideoInfo
+    from longview.video.sampling_plan import SamplingPlan
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """A plan and its estimated cost."""
+
+    video: "VideoInfo"
+    sources: "dict[str, Decision]"
+    """What each source would do when the video is indexed."""
+    frames: "FramePlan | None"
+    """The plan and the costs of tasks that look at frames; None for a file without pictures."""
+    other_seconds: float = 0.0
+    """Estimated time of `index` beside that of the sources, in seconds."""
+    declined_after_s: float | None = None
+    """Time after which the checkpoint may decline to caption the video, in seconds; None: it declines none."""
+
+    @property
+    def captions_at_most_s(self) -> float | None:
+        """Time of captions if the checkpoint knows the footage, in seconds; None: unknown, or they are not made."""
+        is_run = self.sources["captions"].action == "run"
+        seconds = self.frames.index.seconds if is_run and self.frames else None
+        expected_s = self.sources["captions"].estimated_seconds
+        return seconds if seconds is None or expected_s is None else max(seconds, expected_s)
+
+    @property
+    def estimated_seconds(self) -> float | None:
+        """Expected time of `index` in a new process, in seconds; None if that of a source is unknown."""
+        times = [decision.estimated_seconds for decision in self.sources.values() if decision.action == "run"]
+        return None if None in times else sum(time_s or 0.0 for time_s in times) + self.other_seconds
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """A sampling plan and the estimated costs of the tasks that use the checkpoint."""
+
+    plan: "SamplingPlan"
+    estimated_bytes: int
+    """Peak memory, including the weights of the checkpoint."""
+    checks: "Checks"
+    """The checks that are enabled. The costs include them."""
+    ask: "Cost"
+    """The cost of an answer about the window that a question needs."""
+    index: "Cost"
+    """The cost of captions, chapters and summary."""
+    locate: "Cost"
+    """The cost of `locate` for a query that does not occur."""
+    occurrence: "Cost"
+    """The cost that each occurrence adds to `locate`."""
+
+
+def make_plan(
+    library: Library,
+    media: MediaStore,
+    indexer: Indexer,
+    runtime: Runtime,
+    reference: str,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    fps: float | None = None,
+    max_frames: int | None = None,
+    context_tokens: int | None = None,
+) -> PlanReport:
+    """Plan what `index` would do and the session for questions about a video or a part of it; estimate the costs.
+
+    A path need not be in the library. `fps` and `max_frames` apply to questions only.
+
+    Raises:
+        ImpossiblePlan: the options cannot be satisfied together.
+    """
+    _, video = media.resolve(reference)
+    span = requested_span(video, start_s, end_s)
+    other_s = indexer.other_seconds
+    sources, declined_after_s = indexer.decisions(video, span or Span(0.0, video.duration_s))
+    if not video.has_frames:
+        return PlanReport(video, sources, None, other_s)
+    frames = retry_with_smaller_plan(
+        runtime, lambda: _plan_frames(library, runtime, video, span, fps, max_frames, context_tokens)
+    )
+    captions = sources["captions"]
+    if captions.action == "run" and captions.estimated_seconds is None:
+        sources["captions"] = replace(captions, estimated_seconds=frames.index.seconds)
+    return PlanReport(video, sources, frames, other_s, declined_after_s)
+
+
+def _plan_frames(
+    library: Library,
+    runtime: Runtime,
+    video: "VideoInfo",
+    span: Span | None,
+    fps: float | None,
+    max_frames: int | None,
+    context_tokens: int | None,
+) -> FramePlan:
+    from longview.model.tasks import costs
+
+    pool, checks, grounding = runtime.pool, runtime.checks, runtime.grounding_pool
+    planner = pool.planner
+    plan = planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
+    plan = planner.estimate_kept_share(video, plan)
+    caption_plan = planner.plan(video, "caption", span=span, context_tokens=context_tokens)
+    caption_plan = planner.estimate_kept_share(video, caption_plan)
+    # A file that is not in the library has no words yet.
+    words = words_in(library, runtime.settings, video.content_hash[:ID_DIGITS])
+    return FramePlan(
+        plan,
+        _estimated_bytes(runtime, video, plan),
+        checks,
+        ask=costs.answer_cost(pool, runtime.verifier, video, plan, checks.answers, words=words),
+        index=costs.captions_cost(pool, runtime.verifier, video, caption_plan, checks.captions, words=words),
+        locate=costs.locate_cost(pool, runtime.verifier, video, caption_plan, checks.localization, grounding),
+        occurrence=costs.occurrence_cost(pool, runtime.verifier, video, checks.localization, grounding),
+    )
+
+
+def _estimated_bytes(runtime: Runtime, video: "VideoInfo", plan: "SamplingPlan") -> int:
+    """Estimate the memory of the chosen checkpoint, and of the one that locates if it runs here, too."""
+    estimated_bytes, grounding = runtime.pool.engine.estimated_bytes(plan), runtime.grounding_pool
+    if grounding is None or runtime.settings.grounding_server is not None:
+        return estimated_bytes
+    grounding_bytes = grounding.engine.estimated_bytes(grounding.planner.plan(video, "caption", span=plan.span))
+    if runtime.swaps_weights:
+        return max(estimated_bytes, grounding_bytes)
+    return grounding_bytes + (estimated_bytes if runtime.settings.server is None else 0)

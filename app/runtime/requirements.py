@@ -1,0 +1,39 @@
+"""Requirements of a question that the chosen checkpoint does not meet."""
+
+from typing import TYPE_CHECKING
+
+from longview.app.errors import BadRequest
+from longview.app.runtime.provenance import is_outdated
+from longview.core.timeline import Span, subtract_spans
+from longview.indexing.records.video import VideoEntry
+
+if TYPE_CHECKING:
+    from longview.app.runtime.runtime import Runtime
+
+
+def require_answers(runtime: "Runtime") -> None:
+    """Check that the chosen checkpoint was trained to answer questions.
+
+    Raises:
+        BadRequest: it was not.
+    """
+    if not runtime.checkpoint.profile.capabilities.answers:
+        raise BadRequest(
+            f"{runtime.checkpoint.name} was trained to locate, and not to answer; choose it with --grounding-model, and another "
+            "checkpoint with --model."
+        )
+
+
+def require_known_footage(runtime: "Runtime", entry: VideoEntry) -> None:
+    """Check that the chosen checkpoint did not decline all of a video when it was indexed; it would decline it again.
+
+    Raises:
+        OutOfDistribution: it did.
+    """
+    track = entry.track("captions")
+    if track is None or track.status != "declined" or is_outdated(runtime, entry):
+        return
+    if not any(part.duration_s > 0 for part in subtract_spans(Span(0.0, entry.duration_s), track.uncovered)):
+        from longview.model.engine.execution.ood import out_of_distribution_error
+
+        raise out_of_distribution_error(runtime.checkpoint)
