@@ -233,8 +233,8 @@ class Longview:
         self, entry: VideoEntry, source: str | None = None, *, language: str | None = None, within: Span | None = None
     ) -> tuple[Segment, ...]:
         """Return segments of a video in order of time; see `Tracks.segments`."""
-        stored = self.library.tracks.segments(entry.video_id, source, language=language, within=within)
-        return tuple(item.segment for item in stored)
+        segments = self.library.tracks.segments(entry.video_id, source, language=language, within=within)
+        return tuple(item.segment for item in segments)
 
     def export(
         self,
@@ -243,12 +243,12 @@ class Longview:
         sources: Sequence[str],
         *,
         language: str | None = None,
-        words: bool = False,
+        word_times: bool = False,
     ) -> str:
         """Return tracks of a video as text in a format; see `longview.app.files.exports.export`."""
         from longview.app.files.exports import export
 
-        return export(self.library, entry, format, sources, language=language, words=words)
+        return export(self.library, entry, format, sources, language=language, word_times=word_times)
 
     def export_version(
         self,
@@ -257,12 +257,12 @@ class Longview:
         version: TrackVersion,
         *,
         language: str | None = None,
-        words: bool = False,
+        word_times: bool = False,
     ) -> str:
         """Return one version of a track as text in a format; see `longview.app.files.exports.export_version`."""
         from longview.app.files.exports import export_version
 
-        return export_version(self.library, entry, format, version, language=language, words=words)
+        return export_version(self.library, entry, format, version, language=language, word_times=word_times)
 
     def chapters(self, entry: VideoEntry) -> "Chapters":
         """Return the chapters of a video: those of its captions, else those of its words, whose titles are quotes."""

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from longview.video.probing.guard import Limits
 JOB_SETTINGS = (
     "model", "profile", "server", "grounding_model", "grounding_server", "key_frames_only", "context_tokens", "precision",
     "speech_model", "speech_language", "speech_vocabulary", "audio_track", "screen_text_language", "index_verify",
-    "index_refine", "words",
+    "index_refine", "transcript",
 )  # fmt: skip
 """Settings that change what is found in a video, or by what."""
 CONFIG_FILE = Path(platformdirs.user_config_dir("longview")) / "longview.toml"
 ENV_PREFIX = "LONGVIEW_"
 OLD_NAMES = {"home": "library", "reader": "backend", "fast": "key_frames_only", "threads": "cpu_threads"}
 """Names of earlier versions. Their use is an error: if `home` were ignored, the library would seem empty."""
+RENAMED = {"words": "transcript"}
+"""Earlier names that still work, and the present ones. Jobs are stored with the earlier ones, so that old queues stay valid."""
 
 
 class Settings(BaseSettings):
@@ -118,7 +121,7 @@ class Settings(BaseSettings):
     """Verify each occurrence that `locate` finds, and verify the absence of a query before it is stated."""
     locate_refine: bool = True
     """Refine the boundaries of each occurrence that `locate` finds."""
-    words: bool = True
+    transcript: bool = True
     """Give the checkpoint what is said and shown in the video, as text beside the frames. The demo checkpoint never gets it."""
     thinking: bool = False
     """Let the checkpoint think before it answers a question, where its chat template has a switch for it."""
@@ -181,17 +184,18 @@ def read_server_key(settings: Settings) -> str:
 
 
 def job_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings that change what is found in a video, as far as they differ from those of a verb without options.
+    """Return the settings that change what is found in a video, as far as they differ from those of a command without options.
 
     Raises:
-        BadRequest: the settings of such a verb cannot be read.
+        BadRequest: the settings of such a command cannot be read.
     """
     values, default = (each.model_dump(mode="json", include=set(JOB_SETTINGS)) for each in (settings, load_settings()))
-    return {name: values[name] for name in JOB_SETTINGS if values[name] != default[name]}
+    stored_names = {new: old for old, new in RENAMED.items()}
+    return {stored_names.get(name, name): values[name] for name in JOB_SETTINGS if values[name] != default[name]}
 
 
 def is_default(name: str, value: str) -> bool:
-    """Whether a verb without options has this value of a setting, from the environment or from `longview.toml`."""
+    """Whether a command without options has this value of a setting, from the environment or from `longview.toml`."""
     if variable := os.environ.get(f"{ENV_PREFIX}{name.upper()}"):
         return variable == value
     return is_set_in_file(name, value)
@@ -223,7 +227,7 @@ def load_settings(**flags: Any) -> Settings:
     flags = {name: value for name, value in flags.items() if value is not None}
     try:
         _refuse_old_names(flags)
-        return Settings(**flags)
+        return Settings(**{new: value for _, new, value in _renamed_values(flags)} | flags)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadRequest(f"The setting {'.'.join(map(str, first['loc']))} has an invalid value: {first['msg']}.") from error
@@ -240,3 +244,21 @@ def _refuse_old_names(flags: dict[str, Any]) -> None:
             raise BadRequest(f"The environment variable {old_variable} is now called {new_variable}; rename it.")
         if old in in_file:
             raise BadRequest(f"The setting {old} in {CONFIG_FILE} is now called {new}; rename it.")
+
+
+def rename_notices(flags: dict[str, Any]) -> list[str]:
+    """Return a sentence for each setting whose value comes from its earlier name."""
+    return [notice for notice, _, _ in _renamed_values(flags)]
+
+
+def _renamed_values(flags: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield a notice, the present name and the value of settings that only have their earlier name."""
+    in_file = read_config_file()
+    for old, new in RENAMED.items():
+        old_variable, new_variable = f"{ENV_PREFIX}{old.upper()}", f"{ENV_PREFIX}{new.upper()}"
+        if flags.get(new) is not None or os.environ.get(new_variable):
+            continue
+        if value := os.environ.get(old_variable):
+            yield f"{old_variable} is now {new_variable}.", new, value
+        elif old in in_file and new not in in_file:
+            yield f"{old} in {CONFIG_FILE} is now {new}.", new, in_file[old]

@@ -64,7 +64,7 @@ class Stream(Generic[T]):
 
     def __iter__(self) -> Generator[StreamEvent[T], None, None]:
         self._thread.start()
-        shown, has_ended = ("", 0.0), False
+        last_shown, has_ended = ("", 0.0), False
         try:
             while True:
                 try:
@@ -75,7 +75,7 @@ class Stream(Generic[T]):
                         # Its last event found no place before the operation was cancelled.
                         raise Cancelled from None
                 report = self.progress.report
-                if shown != (shown := (report.stage, report.fraction)):
+                if last_shown != (last_shown := (report.stage, report.fraction)):
                     yield report
                 if isinstance(event, BaseException):
                     has_ended = True
@@ -105,10 +105,10 @@ class Stream(Generic[T]):
             self._put(Done(self._forward(outcome) if isinstance(outcome, Generator) else outcome))
         except BaseException as error:
             # The frames of the tracebacks hold the session, which may be gigabytes.
-            chained: BaseException | None = error
-            while chained is not None:
-                traceback.clear_frames(chained.__traceback__)
-                chained = chained.__cause__ or chained.__context__
+            cause: BaseException | None = error
+            while cause is not None:
+                traceback.clear_frames(cause.__traceback__)
+                cause = cause.__cause__ or cause.__context__
             self._put(error)
 
     def _forward(self, events: "Generator[TextDelta | PartialResult[Any], None, T]") -> T:

@@ -166,9 +166,9 @@ def sample_transformers(path: Path, source: SourceVideo, count: int, backend: st
     frames = torch.as_tensor(np.asarray(decoded))
     # Its backends differ in the position of the colour axis.
     frames = frames.permute(0, 3, 1, 2) if frames.shape[-1] == 3 else frames
-    resized = functional.resize(frames, list(SIZE), antialias=True)
+    resized_frames = functional.resize(frames, list(SIZE), antialias=True)
     times_s = np.asarray(metadata.frames_indices) / metadata.fps
-    return len(resized), count_correct(resized.permute(0, 2, 3, 1).numpy(), times_s)
+    return len(resized_frames), count_correct(resized_frames.permute(0, 2, 3, 1).numpy(), times_s)
 
 
 def decode_all(path: Path, source: SourceVideo, count: int, threads: str) -> tuple[int, int]:

@@ -153,11 +153,11 @@ def scores(truth: list[str], texts: list[str]) -> tuple[float, int]:
     """Return the share of the true lines that were read, and the number of lines that were read but not shown."""
     true_keys = [normalized(text) for text in truth]
     keys = [normalized(text) for text in texts if not text.startswith(CLOCK)]
-    known = set(true_keys)
+    true_key_set = set(true_keys)
     read = set(keys)
-    missed = [key for key in true_keys if key not in read and not _has_similar(key, read)]
-    wrong = [key for key in keys if key not in known and not _has_similar(key, known)]
-    return 1.0 - len(missed) / max(1, len(true_keys)), len(wrong)
+    missed_keys = [key for key in true_keys if key not in read and not _has_similar(key, read)]
+    wrong = [key for key in keys if key not in true_key_set and not _has_similar(key, true_key_set)]
+    return 1.0 - len(missed_keys) / max(1, len(true_keys)), len(wrong)
 
 
 def _has_similar(key: str, others: set[str]) -> bool:

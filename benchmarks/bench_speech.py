@@ -116,14 +116,14 @@ def measure_row(row: str, path: Path, threads: int) -> dict[str, Any]:
     return json.loads(stdout.splitlines()[-1]) | {"peak_bytes": peak.peak_bytes}
 
 
-def word_error_rate(said: list[TimedWord], recognized: Words, period_s: float) -> float:
+def word_error_rate(true_words: list[TimedWord], recognized: Words, period_s: float) -> float:
     """Return the word error rate, aligned repetition by repetition: the time of an alignment grows with the square."""
     scores = WordScores()
-    last = max(word.end_s or 0.0 for word in said)
+    last = max(word.end_s or 0.0 for word in true_words)
     for number in range(int(last // period_s) + 1):
         start_s, end_s = number * period_s, (number + 1) * period_s
         scores.add(
-            [word for word in said if start_s <= (word.end_s or 0.0) < end_s],
+            [word for word in true_words if start_s <= (word.end_s or 0.0) < end_s],
             [TimedWord(*word) for word in recognized if start_s <= word[1] < end_s],
         )
     return scores.word_error_rate or 0.0
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
-        period_s, said = make_sound(path, 60 * options.minutes)
+        period_s, true_words = make_sound(path, 60 * options.minutes)
         print(f"{find_speech_model().identity}, {options.minutes:g} min of sound, {options.threads} thread(s)\n")
         print("| recogniser | wall s per minute | ratio | CPU s per minute | ratio | peak MB | ratio | word error rate |")
         print("|---|---|---|---|---|---|---|---|")
@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
                 f"| {row} | {result['wall_s'] / options.minutes:.2f} | {ratios['wall_s']:.2f} "
                 f"| {result['cpu_s'] / options.minutes:.2f} | {ratios['cpu_s']:.2f} "
                 f"| {result['peak_bytes'] / 1e6:.0f} | {ratios['peak_bytes']:.2f} "
-                f"| {word_error_rate(said, result['words'], period_s):.3f} |",
+                f"| {word_error_rate(true_words, result['words'], period_s):.3f} |",
                 flush=True,
             )
 

@@ -1,8 +1,8 @@
-"""CPU time and memory of the verbs that users call again and again, and of a server without a page.
+"""CPU time and memory of the commands that users call again and again, and of a server without a page.
 
     python -m benchmarks.bench_start [--times N] [--idle-s S]
 
-Each verb runs in a process of its own over a library of words, which is made here. Beside it, in the same run,
+Each command runs in a process of its own over a library of words, which is made here. Beside it, in the same run,
 `python -c "import numpy"` shows how busy the machine is: a row is the fastest of N runs. CPU time is user and system time. Exit
 code 1: a limit is exceeded.
 """
@@ -44,7 +44,7 @@ LIMITS_S = {
     ("chapters", VIDEO_ID): 1.3,
     ("--help",): None,
 }
-"""Verbs, with the maximum CPU time of each, in seconds; None: there is none."""
+"""Commands, with the maximum CPU time of each, in seconds; None: there is none."""
 MAX_IDLE_SHARE, MAX_IDLE_BYTES = 0.003, 600e6
 """Maximum share of a core and maximum memory of a server without a page, before the first question about frames."""
 
@@ -71,16 +71,16 @@ def make_library(folder: Path) -> None:
     library.tracks.begin(VIDEO_ID, Track("speech", "incomplete", span, 0.0, provenance))
     track = Track("speech", "complete", span, duration_s, provenance, language="en")
     library.tracks.append(
-        VIDEO_ID, track, [_spoken(number * SENTENCE_S, text) for number, text in enumerate(sentences)], after_s=0
+        VIDEO_ID, track, [_speech_segment(number * SENTENCE_S, text) for number, text in enumerate(sentences)], after_s=0
     )
 
 
-def _spoken(start_s: float, text: str) -> Segment:
+def _speech_segment(start_s: float, text: str) -> Segment:
     words = text.split()
     step_s = (SENTENCE_S - 1.0) / len(words)
     times = [Span(start_s + number * step_s, start_s + (number + 1) * step_s) for number in range(len(words))]
-    timed = tuple(Word(span, word, 0.9) for span, word in zip(times, words, strict=True))
-    return Segment(Span(start_s, times[-1].end_s), text, "speech", "en", 0.9, timed)
+    timed_words = tuple(Word(span, word, 0.9) for span, word in zip(times, words, strict=True))
+    return Segment(Span(start_s, times[-1].end_s), text, "speech", "en", 0.9, timed_words)
 
 
 def environment(library: Path) -> dict[str, str]:
@@ -95,19 +95,19 @@ def cost_of(words: Sequence[str], library: Path) -> Cost:
     Raises:
         subprocess.CalledProcessError: it failed.
     """
-    with tempfile.TemporaryFile() as printed:
-        process = subprocess.Popen([sys.executable, *words], stdout=printed, stderr=printed, env=environment(library))
+    with tempfile.TemporaryFile() as output_file:
+        process = subprocess.Popen([sys.executable, *words], stdout=output_file, stderr=output_file, env=environment(library))
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            printed.seek(0)
-            raise subprocess.CalledProcessError(process.returncode, list(words), printed.read().decode(errors="replace"))
+            output_file.seek(0)
+            raise subprocess.CalledProcessError(process.returncode, list(words), output_file.read().decode(errors="replace"))
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit_bytes)
 
 
-def measure_verbs(library: Path, times: int) -> bool:
-    """Print what each verb takes; return whether all keep to their limits."""
+def measure_commands(library: Path, times: int) -> bool:
+    """Print what each command takes; return whether all keep to their limits."""
     numpy = min((cost_of(["-c", "import numpy"], library) for _ in range(times)), key=lambda cost: cost.cpu_s)
     print(f"{'import numpy':12} {numpy.cpu_s:6.2f} s  {numpy.peak_bytes / 1e6:5.0f} MB")
     keeps = True
@@ -166,14 +166,14 @@ def measure_server(library: Path, idle_s: float) -> bool:
 def main() -> None:
     """Measure, and print the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=5, help="runs of each verb")
+    parser.add_argument("--times", type=int, default=5, help="runs of each command")
     parser.add_argument("--idle-s", type=float, default=60.0, help="time over which the server is measured, in seconds")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.2f} before")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "library"
         make_library(library)
-        keeps = measure_verbs(library, options.times)
+        keeps = measure_commands(library, options.times)
         keeps &= measure_server(library, options.idle_s)
     print(f"load average {os.getloadavg()[0]:.2f} after")
     sys.exit(0 if keeps else 1)

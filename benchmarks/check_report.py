@@ -84,7 +84,7 @@ class CheckReport:
             lines += [line(row.cells) for row in rows] or [line((NOT_RUN, *[""] * (len(section.columns) - 1)))]
             for row in rows:
                 if row.output:
-                    lines += ["", f"Output of {row.cells[0]}:", "", *_indented(row.output)]
+                    lines += ["", f"Output of {row.cells[0]}:", "", *_indent(row.output)]
         # A report is published; the name of the user is not part of it.
         return "\n".join([*lines, ""]).replace(str(Path.home()), "~")
 
@@ -92,14 +92,14 @@ class CheckReport:
 def line(cells: Sequence[str]) -> str:
     """Format one line of a table."""
     flat = (" ".join(_printable(cell).split()).replace("|", "\\|") for cell in cells)
-    return "| " + " | ".join(_shortened(cell) for cell in flat) + " |"
+    return "| " + " | ".join(_shorten(cell) for cell in flat) + " |"
 
 
-def _shortened(cell: str) -> str:
+def _shorten(cell: str) -> str:
     return cell if len(cell) <= MAX_CELL_CHARACTERS else cell[: MAX_CELL_CHARACTERS - 1] + "…"
 
 
-def _indented(output: str) -> list[str]:
+def _indent(output: str) -> list[str]:
     # An indented block, because an output may contain fences.
     return [f"    {_printable(text)}" for text in output.splitlines()]
 

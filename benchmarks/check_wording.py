@@ -51,9 +51,9 @@ PHRASE, EXCEPTION = _expression(tuple(PHRASES)), _expression(tuple(ALLOWED))
 
 def findings(text: str) -> Iterator[tuple[int, str]]:
     """Yield the phrases of a text that are not allowed, each with the number of its line."""
-    allowed = [match.span() for match in EXCEPTION.finditer(text)]
+    allowed_spans = [match.span() for match in EXCEPTION.finditer(text)]
     for match in PHRASE.finditer(text):
-        if not any(start <= match.start() and match.end() <= end for start, end in allowed):
+        if not any(start <= match.start() and match.end() <= end for start, end in allowed_spans):
             yield text.count("\n", 0, match.start()) + 1, match.group()
 
 

@@ -84,16 +84,16 @@ def recode(frames: NDArray[np.uint8], name: str, cost: Cost) -> NDArray[np.uint8
     if not FORMATS[name]:
         cost.size_bytes += frames.nbytes
         return frames
-    decoded = np.empty_like(frames)
+    decoded_frames = np.empty_like(frames)
     for index, frame in enumerate(frames):
         buffer = io.BytesIO()
         start_s = time.thread_time()
         Image.fromarray(frame).save(buffer, **FORMATS[name])
         cost.encoding_s += time.thread_time() - start_s
         cost.size_bytes += buffer.tell()
-        decoded[index] = np.asarray(Image.open(buffer).convert("RGB"))
-        cost.squared_error += float(np.square(decoded[index].astype(np.float32) - frame).mean())
-    return decoded
+        decoded_frames[index] = np.asarray(Image.open(buffer).convert("RGB"))
+        cost.squared_error += float(np.square(decoded_frames[index].astype(np.float32) - frame).mean())
+    return decoded_frames
 
 
 class CaptionComparison:
@@ -125,9 +125,9 @@ class CaptionComparison:
         for window, tokens in zip(plan.windows, plan.window_tokens, strict=True):
             chunks = list(self._decoder.frames_played_at(video, window.times_s, plan.height, plan.width))
             for name, cost in self._costs.items():
-                recoded = [replace(chunk, frames=recode(chunk.frames, name, cost)) for chunk in chunks]
+                recoded_chunks = [replace(chunk, frames=recode(chunk.frames, name, cost)) for chunk in chunks]
                 session = self._engine.open_session(
-                    recoded, window.span, capacity_tokens=tokens, clock_offset_s=window.clock_offset_s
+                    recoded_chunks, window.span, capacity_tokens=tokens, clock_offset_s=window.clock_offset_s
                 )
                 generation = session.generate(prompts.captions(session), max_new_tokens=MAX_CAPTION_TOKENS)
                 for _ in generation:

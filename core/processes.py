@@ -26,14 +26,14 @@ def _name_of(pid: int) -> str:
 
 def is_on_this_machine(name: str) -> bool:
     """Whether a name is of a process that this process could see, if it still runs."""
-    return _parsed(name)[0] == _machine()
+    return _parse(name)[0] == _machine()
 
 
 def is_running(name: str) -> bool:
     """Whether a process of this machine still runs. A process id that another process has got since does not count."""
     import psutil
 
-    _, boot, pid, start = _parsed(name)
+    _, boot, pid, start = _parse(name)
     if pid <= 0 or boot != _boot() or not psutil.pid_exists(pid):
         return False
     now = _start(pid)
@@ -43,11 +43,11 @@ def is_running(name: str) -> bool:
 
 def has_same_boot(name: str) -> bool:
     """Whether the machine of a process has not been started again since, as far as that is known."""
-    machine, boot, _, _ = _parsed(name)
+    machine, boot, _, _ = _parse(name)
     return machine != _machine() or boot == _boot()
 
 
-def _parsed(name: str) -> tuple[str, str, int, float | None]:
+def _parse(name: str) -> tuple[str, str, int, float | None]:
     """Return machine, boot, process id and start; those of no process if the name cannot be read."""
     try:
         machine, boot, pid, start = json.loads(name)

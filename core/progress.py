@@ -175,9 +175,9 @@ class Progress:
         fraction, elapsed_s = operation.fraction, time.monotonic() - operation.start_s
         if operation.timetable is not None and (left_s := operation.timetable.seconds_left(time.monotonic())) is not None:
             return ProgressReport(operation.stage, fraction, left_s)
-        done = fraction - operation.skipped_fraction
-        has_estimate = done >= MIN_FRACTION_FOR_ETA
-        return ProgressReport(operation.stage, fraction, elapsed_s / done * (1 - fraction) if has_estimate else None)
+        done_fraction = fraction - operation.skipped_fraction
+        has_estimate = done_fraction >= MIN_FRACTION_FOR_ETA
+        return ProgressReport(operation.stage, fraction, elapsed_s / done_fraction * (1 - fraction) if has_estimate else None)
 
 
 class _Unfollowed(Progress):

@@ -48,12 +48,12 @@ class Span:
         union_s = self.duration_s + other.duration_s - intersection_s
         return intersection_s / union_s if union_s > 0 else 0.0
 
-    def clamped(self, bounds: "Span") -> "Span":
+    def clamp(self, bounds: "Span") -> "Span":
         """Return the part of this span inside `bounds`; if there is none, an empty span at the nearer edge."""
         start_s = min(max(self.start_s, bounds.start_s), bounds.end_s)
         return Span(start_s, min(max(self.end_s, start_s), bounds.end_s))
 
-    def shifted(self, by_s: float) -> "Span":
+    def shift(self, by_s: float) -> "Span":
         """Return the span shifted by `by_s` seconds."""
         return Span(self.start_s + by_s, self.end_s + by_s)
 

@@ -96,9 +96,9 @@ class Timetable:
         if is_skipped:
             stage.skipped_to = max(stage.skipped_to, within)
             return
-        done = (within - stage.skipped_to) / max(1e-9, 1.0 - stage.skipped_to)
-        if done > stage.done and stage.start_s is not None:
-            stage.done, stage.elapsed_s = done, now_s - stage.start_s
+        done_share = (within - stage.skipped_to) / max(1e-9, 1.0 - stage.skipped_to)
+        if done_share > stage.done and stage.start_s is not None:
+            stage.done, stage.elapsed_s = done_share, now_s - stage.start_s
 
     def expect(self, seconds: float, now_s: float) -> None:
         """Expect that the current stage takes so long from now on, in seconds, by what has become known in it."""
@@ -121,8 +121,8 @@ class Timetable:
 
         What takes less time than expected says little about later stages: the video may just have had less of one kind.
         """
-        begun = self._stages[: self._current + 1]
+        begun_stages = self._stages[: self._current + 1]
         prior_s = SLOWNESS_PRIOR * sum(stage.expected_s for stage in self._stages)
-        expected_s = prior_s + sum(stage.expected_s * stage.done for stage in begun)
-        elapsed_s = prior_s + sum(stage.elapsed_s for stage in begun)
+        expected_s = prior_s + sum(stage.expected_s * stage.done for stage in begun_stages)
+        elapsed_s = prior_s + sum(stage.elapsed_s for stage in begun_stages)
         return max(1.0, elapsed_s / expected_s) if expected_s > 0 else 1.0

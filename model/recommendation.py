@@ -14,7 +14,7 @@ from longview.model.engine.costs.calibration import expected_speed
 from longview.model.engine.costs.machine import Machine
 from longview.model.engine.execution.frame_batches import CHUNK_TOKENS
 from longview.model.engine.execution.patch_selection import kept_patches_period_s
-from longview.model.engine.planner import frugal_range
+from longview.model.engine.planner import token_saving_range
 from longview.model.engine.weight_swapping import SHARED_TOKENS, USABLE_DEVICE_SHARE, can_swap_weights, fit_together
 from longview.model.tasks.costs import (
     CAPTIONS_TOKENS,
@@ -196,8 +196,8 @@ class _MachineLimits:
         """Estimate the time of the captions, the chapters and the summary of an hour, in seconds."""
         plan = self._plan(checkpoint, context_tokens, "caption")
         replies = CAPTIONS_TOKENS + SUMMARIES_PER_HOUR * SUMMARY_TOKENS // len(plan.windows)
-        words_tokens = int(SPOKEN_TOKENS_PER_S * HOUR_S) if checkpoint.profile.takes_words else 0
-        return self._seconds(checkpoint, plan, replies, words_tokens)
+        transcript_tokens = int(SPOKEN_TOKENS_PER_S * HOUR_S) if checkpoint.profile.takes_words else 0
+        return self._seconds(checkpoint, plan, replies, transcript_tokens)
 
     def locate_s(self, model: PublishedCheckpoint, grounding: PublishedCheckpoint | None) -> float:
         """Estimate the time to locate a query that does not occur in an hour, in seconds, with the prefill of all windows.
@@ -235,17 +235,19 @@ class _MachineLimits:
         budget = Budget(
             context_tokens,
             REPLY_RESERVE_TOKENS,
-            frugal_range(profile.trained_range) if is_slow else profile.trained_range,
+            token_saving_range(profile.trained_range) if is_slow else profile.trained_range,
             timestamp_tokens=lambda time_s: TIMESTAMP_TOKENS + len(f"{time_s:.1f}"),
-            takes_words=profile.takes_words,
+            takes_transcript=profile.takes_words,
         )
         plan = plan_sampling(HOUR, budget, purpose, end_s=duration_s)
         # A camera that moves all the time is the slowest case.
         kept_share = plan.patch_period_s / kept_patches_period_s(plan.patch_period_s) if is_slow else 1.0
         return replace(plan, kept_share=kept_share)
 
-    def _seconds(self, checkpoint: PublishedCheckpoint, plan: SamplingPlan, reply_tokens: int, words_tokens: int = 0) -> float:
+    def _seconds(
+        self, checkpoint: PublishedCheckpoint, plan: SamplingPlan, reply_tokens: int, transcript_tokens: int = 0
+    ) -> float:
         shape = self._shapes[checkpoint.shape]
         # Several devices have different layers, and work one after the other.
         speed = expected_speed(shape, self._machine.device_type, self._machine.flops_per_s, self._machine.bytes_per_s)
-        return shape.seconds_for(plan, speed, reply_tokens=reply_tokens, words_tokens=words_tokens)
+        return shape.seconds_for(plan, speed, reply_tokens=reply_tokens, transcript_tokens=transcript_tokens)

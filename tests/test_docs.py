@@ -7,34 +7,37 @@ import pytest
 import typer
 
 from longview.app.cli.group import cli
-from longview.app.settings import OLD_NAMES, Settings
+from longview.app.settings import OLD_NAMES, RENAMED, Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-VERBS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
+COMMANDS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
 PACKAGES = ("app", "indexing", "model", "ui", "video")
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
-def test_a_verb_is_in_the_readme_and_has_an_example(verb: str) -> None:
-    assert re.search(rf"^\| .*`longview {verb}\b", README, re.MULTILINE)
-    assert f"longview {verb}" in (VERBS[verb].help or "")
-    for name, subcommand in getattr(VERBS[verb], "commands", {}).items():
-        assert f"`longview {verb} {name} " in README
-        assert f"longview {verb} {name}" in (subcommand.help or "")
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_a_command_is_in_the_readme_and_has_an_example(command: str) -> None:
+    assert re.search(rf"^\| .*`longview {command}\b", README, re.MULTILINE)
+    assert f"longview {command}" in (COMMANDS[command].help or "")
+    for name, subcommand in getattr(COMMANDS[command], "commands", {}).items():
+        assert f"`longview {command} {name} " in README
+        assert f"longview {command} {name}" in (subcommand.help or "")
 
 
-def test_the_readme_names_only_verbs_and_options_that_exist() -> None:
-    for verb, rest in re.findall(
+def test_the_readme_names_only_commands_and_options_that_exist() -> None:
+    for command, rest in re.findall(
         r"longview ([a-z-]+)\b(?! is)([^`\n]*)", "\n".join(re.findall(r"`[^`]+`|^longview .*", README, re.M))
     ):
-        assert verb in VERBS or verb.startswith("--"), verb
-        subcommand = getattr(VERBS[verb], "commands", {}).get(rest.split()[0] if rest.split() else "", VERBS[verb])
+        assert command in COMMANDS or command.startswith("--"), command
+        subcommand = getattr(COMMANDS[command], "commands", {}).get(rest.split()[0] if rest.split() else "", COMMANDS[command])
         options = {option for parameter in subcommand.params for option in (*parameter.opts, *parameter.secondary_opts)}
-        assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest)) <= options | {"--help", "--install-completion"}, (verb, rest)
+        assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest)) <= options | {"--help", "--install-completion"}, (
+            command,
+            rest,
+        )
 
 
 @pytest.mark.parametrize("document", [README, CONTRIBUTING, ARCHITECTURE], ids=["readme", "contributing", "architecture"])
@@ -71,7 +74,7 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_environment_variable_is_documented() -> None:
-    old = {f"LONGVIEW_{name.upper()}" for name in OLD_NAMES}
+    old = {f"LONGVIEW_{name.upper()}" for name in (*OLD_NAMES, *RENAMED)}
     named: set[str] = set()
     files = [path for folder in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     for path in [*files, ROOT / "Makefile", ROOT / ".ci" / "run"]:

@@ -94,7 +94,7 @@ class CheckedInputs:
         path = scope["path"]
         document = None
         if body is not None:
-            document = _parsed(body)
+            document = _parse_json(body)
             if not all(_is_upload(item, self._page.upload_file_set) for item in _file_paths(document)):
                 raise Refusal(403, "Only files that were uploaded to this server can be used.")
         is_path = path.isprintable() and all(len(name.encode()) <= MAX_FILE_NAME_BYTES for name in path.split("/"))
@@ -203,7 +203,7 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _parsed(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     """Parse a body as JSON. An empty one is null.
 
     Raises:

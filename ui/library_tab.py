@@ -54,14 +54,14 @@ def library_tab(workers: Workers) -> LibraryTab:
     def on_add(text: str, accepts_long: bool = False) -> Iterator[tuple[str, str]]:
         if not text.strip():
             raise toast("The path is empty; enter the path of a video on this machine.")
-        added = _add(workers, text.strip(), accepts_long)
-        refused = refused_text(added.refused) if added.refused else ""
-        if refused and not added.jobs:
-            raise toast(refused)
-        if refused:
-            show_warning(refused)
-        for state, video_id in _follow_jobs(workers, [job.job_id for job in added.jobs], []):
-            yield (render.failure(refused) if refused else "") + state, video_id
+        addition = _add(workers, text.strip(), accepts_long)
+        refusal = refused_text(addition.refused) if addition.refused else ""
+        if refusal and not addition.jobs:
+            raise toast(refusal)
+        if refusal:
+            show_warning(refusal)
+        for state, video_id in _follow_jobs(workers, [job.job_id for job in addition.jobs], []):
+            yield (render.failure(refusal) if refusal else "") + state, video_id
 
     @reports_errors
     def on_upload(files: list[Any] | Any | None, accepts_long: bool = False) -> Iterator[tuple[Any, str, str]]:
@@ -152,14 +152,14 @@ def _follow_jobs(workers: Workers, numbers: Sequence[int], errors: list[str]) ->
 
     `errors`: those of files that could not be added.
     """
-    ended = []
+    results = []
     for number in numbers:
         while (job := workers.job(number)).status in ("waiting", "running"):
             yield render.job(job), ""
             time.sleep(JOB_POLL_S)
-        ended.append(job)
+        results.append(job)
         if job.status == "failed":
             errors.append(f"{job_title(job)} failed. {job.reason}")
     if errors:
         raise toast("\n".join(errors))
-    yield "".join(map(render.job, ended)), next((job.video_id or "" for job in ended if job.status == "done"), "")
+    yield "".join(map(render.job, results)), next((job.video_id or "" for job in results if job.status == "done"), "")

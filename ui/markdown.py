@@ -74,11 +74,11 @@ def quotes(text: str, cited: Sequence[tuple[Span, str]] | None = None) -> str:
             if cited is not None and (match.start() or not head.startswith("  ", match.end())):
                 # Only the rows of an answer begin with a time and two spaces; titles of videos may have any.
                 break
-            shown = match[0].replace(" - ", " – ")
-            start_s, end_s = (parse_time(time) for time in (shown.split(" – ") * 2)[:2])
+            span_text = match[0].replace(" - ", " – ")
+            start_s, end_s = (parse_time(time) for time in (span_text.split(" – ") * 2)[:2])
             video_id = _video_of(start_s, end_s, remaining)
             is_link = bool(video_id) or cited is None
-            link = _link(shown, start_s, video_id) if is_link else escaped_markdown(shown)
+            link = _link(span_text, start_s, video_id) if is_link else escaped_markdown(span_text)
             parts += [escaped_markdown(head[end : match.start()]), link]
             end = match.end()
         lines.append("".join(parts) + escaped_markdown(head[end:] + mark + quotation))

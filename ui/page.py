@@ -81,18 +81,18 @@ def build(app: Longview, workers: Workers) -> gr.Blocks:
 
         @reports_errors
         def on_jobs_ended(video_id: str | None, known_count: int, rendered_player: str | None) -> list[Any]:
-            ended = workers.ended_video_ids()
+            video_ids = workers.ended_video_ids()
 
             def render_updates() -> list[Any]:
                 entry = find_entry(app, video_id) or newest_video(app.videos())
                 # Only a video that a job was about is rendered again.
-                ended_ids = set(ended[int(known_count or 0) :])
+                ended_ids = set(video_ids[int(known_count or 0) :])
                 rendered_view = [gr.skip()] * len(view)
                 if entry is not None and (entry.video_id != video_id or entry.video_id in ended_ids):
                     rendered_view = indexed_view(app, workers, entry, rendered_player)
                 return [*library_lists(app, entry), *rendered_view]
 
-            return [len(ended), *or_failure(render_updates)]
+            return [len(video_ids), *or_failure(render_updates)]
 
         @reports_errors
         def on_segments_added(video_id: str | None) -> list[Any]:

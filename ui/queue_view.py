@@ -33,9 +33,9 @@ class QueueState:
     more: str = ""
     """Text below the table about the jobs that are not in it."""
 
-    def message(self, sent: "QueueState | None") -> str:
+    def message(self, last_state: "QueueState | None") -> str:
         """Return this state as JSON, without the rows that a page has got with an earlier state (`sent`)."""
-        sent_rows = dict(sent.rows) if sent else {}
+        sent_rows = dict(last_state.rows) if last_state else {}
         return json.dumps(
             {
                 "html": self.line,
@@ -63,34 +63,36 @@ class QueueView:
         with self._lock:
             reading = self._workers.refresh()
             if reading != self._reading:
-                self._state = self._rendered()
+                self._state = self._render_state()
                 self._reading = reading
             return self._state
 
-    def _rendered(self) -> QueueState:
+    def _render_state(self) -> QueueState:
         jobs = self._workers.jobs()
         counts = (len(self._workers.ended_video_ids()), self._workers.partial_results())
-        listed = _in_table_order(jobs)
-        shown = listed[:MAX_ROWS]
+        ordered_jobs = _in_table_order(jobs)
+        first_rows = ordered_jobs[:MAX_ROWS]
         with suppress(LibraryUnusable):
-            known_ids = self._app.library.known_ids([job.video_id for job in shown if job.video_id])
-            rows = tuple((job.job_id, render.queue_row(job, known_ids)) for job in shown)
-            return QueueState(*counts, self._line(jobs), queue_summary(listed), rows, _more_text(len(listed) - len(shown)))
+            known_ids = self._app.library.known_ids([job.video_id for job in first_rows if job.video_id])
+            rows = tuple((job.job_id, render.queue_row(job, known_ids)) for job in first_rows)
+            return QueueState(
+                *counts, self._line(jobs), queue_summary(ordered_jobs), rows, _more_text(len(ordered_jobs) - len(first_rows))
+            )
         return QueueState(*counts)
 
     def _line(self, jobs: Sequence[QueuedJob]) -> str:
         """Render the line that shows what runs, else what has ended last since the server started."""
         active = [job for job in jobs if job.status in ("running", "waiting")]
-        shown: list[QueuedJob | Preparation] = [*active, *self._workers.unfinished_preparations()]
-        return render.job(shown[0] if shown else self._workers.latest_ended(), waiting=max(0, len(shown) - 1))
+        unfinished: list[QueuedJob | Preparation] = [*active, *self._workers.unfinished_preparations()]
+        return render.job(unfinished[0] if unfinished else self._workers.latest_ended(), waiting=max(0, len(unfinished) - 1))
 
 
-def queue_summary(listed: Sequence[QueuedJob]) -> str:
+def queue_summary(ordered_jobs: Sequence[QueuedJob]) -> str:
     """Return the title of the table: how many files are in it, and how many of them have failed; empty without any."""
-    if not listed:
+    if not ordered_jobs:
         return ""
-    failed_count = sum(job.status == "failed" for job in listed)
-    files = "1 file" if len(listed) == 1 else f"{len(listed)} files"
+    failed_count = sum(job.status == "failed" for job in ordered_jobs)
+    files = "1 file" if len(ordered_jobs) == 1 else f"{len(ordered_jobs)} files"
     return f"Queue: {files}, {failed_count} failed" if failed_count else f"Queue: {files}"
 
 

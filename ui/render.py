@@ -125,11 +125,11 @@ def exports(entry: VideoEntry | None) -> str:
     return _render("exports", entry=_in_order(entry), formats=FORMATS) if entry and entry.has_segments else ""
 
 
-def made_by(versions: Sequence[TrackVersion]) -> str:
+def provenance(versions: Sequence[TrackVersion]) -> str:
     """Render what made the tracks of a video, with the exports of earlier ones; nothing for a video without segments."""
     has_segments = any(version.track.segment_count for version in versions)
-    ordered = sorted(versions, key=lambda version: _rank(version.track))
-    return _render("made_by", versions=ordered, formats=FORMATS) if has_segments else ""
+    in_order = sorted(versions, key=lambda version: _rank(version.track))
+    return _render("made_by", versions=in_order, formats=FORMATS) if has_segments else ""
 
 
 def caption_offer(offer: CaptionOffer | None) -> str:
@@ -202,7 +202,7 @@ _TEMPLATES.filters |= {
     "track_title": track_title,
     "label": source_label,
     "contents": contents_text,
-    "made_by": describe_maker,
+    "provenance": describe_maker,
     "job_state": state_text,
     "job_detail": detail_text,
     "job_title": job_title,

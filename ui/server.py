@@ -145,13 +145,13 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         """Send the state of the jobs whenever it changes, as server-sent events."""
 
         async def changes() -> AsyncIterator[str]:
-            sent: QueueState | None = None
+            last_state: QueueState | None = None
             while not workers.is_closed:
                 pace.quicken()
                 state = await asyncio.to_thread(view.state)
-                if state != sent:
-                    yield f"data: {state.message(sent)}\n\n"
-                    sent = state
+                if state != last_state:
+                    yield f"data: {state.message(last_state)}\n\n"
+                    last_state = state
                 await asyncio.sleep(EVENTS_POLL_S)
 
         return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})

@@ -17,7 +17,7 @@ P = ParamSpec("P")
 
 def toast(text: str) -> gr.Error:
     """Return an error that the page shows and the server does not log."""
-    return gr.Error(_shown(text), duration=10, print_exception=False)
+    return gr.Error(_display_text(text), duration=10, print_exception=False)
 
 
 def reports_errors(handler: Callable[P, T]) -> Callable[P, T]:
@@ -50,14 +50,14 @@ def or_toast(call: Callable[[], T]) -> T:
 
 def show_warning(text: str) -> None:
     """Show a notice, and leave the components of the page as they are: an error would cover them."""
-    gr.Warning(_shown(text), duration=10)
+    gr.Warning(_display_text(text), duration=10)
 
 
 def show_info(text: str) -> None:
     """Show a notice that something was done."""
-    gr.Info(_shown(text), duration=10)
+    gr.Info(_display_text(text), duration=10)
 
 
-def _shown(text: str) -> str:
+def _display_text(text: str) -> str:
     """Return a text as Gradio shows it, which is as HTML. The name of a file may be in it, and may not be UTF-8."""
     return escape(printable(text))

@@ -85,17 +85,17 @@ class _Receiver:
         self._refusal: TooLarge | NoSpace | None = None
 
     async def store(self, upload_id: str | None) -> list[str]:
-        counted = Request(self._request.scope, self._receive)
+        counted_request = Request(self._request.scope, self._receive)
         statuses = routes.file_upload_statuses if upload_id else None
         try:
             with write_errors(self._folder):
                 if upload_id and statuses is not None:
                     statuses.track(upload_id)
-                if not counted.headers["content-type"].lower().startswith(FORM_TYPE):
+                if not counted_request.headers["content-type"].lower().startswith(FORM_TYPE):
                     raise ValueError(f"not {FORM_TYPE}")
                 form = await _FormParser(
-                    counted.headers,
-                    counted.stream(),
+                    counted_request.headers,
+                    counted_request.stream(),
                     upload_dir=self._folder,
                     upload_id=upload_id,
                     upload_progress=statuses,

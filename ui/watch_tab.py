@@ -55,7 +55,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
             summary = gr.HTML()
             tracks = gr.HTML(label="Captions, speech and subtitles")
             exports = gr.HTML()
-            made_by = gr.HTML()
+            provenance = gr.HTML()
         with gr.Column(scale=2):
             chat = gr.Chatbot(
                 label="Questions",
@@ -68,7 +68,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
             question = gr.Textbox(label="Question", placeholder=PLACEHOLDER, submit_btn=True, max_length=MAX_QUESTION_CHARACTERS)
             undo_clear = gr.Button(UNDO_CLEAR, visible=False, size="sm")
             examples = gr.Dataset(label="Examples", components=["textbox"], samples=[], visible=False)
-    view = [player, summary, tracks, exports, made_by, offer, caption_again, question, examples, undo_clear, chat]
+    view = [player, summary, tracks, exports, provenance, offer, caption_again, question, examples, undo_clear, chat]
 
     @reports_errors
     def on_select(video_id: str | None) -> list[Any]:
@@ -160,9 +160,11 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
     )
     # The stream of the answer ends at its next chunk or token, and frees the model.
     question.stop(streams.stop, None, question, api_visibility="private", queue=False)
-    cleared = [question, undo_clear, chat]
-    chat.clear(on_clear, selected_video, cleared, cancels=[asking], api_name="clear", queue=False, **UNCHECKED)
-    undo_clear.click(on_undo_clear, selected_video, cleared, cancels=[asking], api_name="undo_clear", queue=False, **UNCHECKED)
+    cleared_components = [question, undo_clear, chat]
+    chat.clear(on_clear, selected_video, cleared_components, cancels=[asking], api_name="clear", queue=False, **UNCHECKED)
+    undo_clear.click(
+        on_undo_clear, selected_video, cleared_components, cancels=[asking], api_name="undo_clear", queue=False, **UNCHECKED
+    )
     return WatchTab(selected_video, view)
 
 
@@ -227,8 +229,8 @@ def indexed_view(app: Longview, workers: Workers, entry: VideoEntry, rendered_pl
 
 def tracks_view(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
     """Render tracks and exports of a video, and leave the rest of `video_view` as it is, because the video may be playing."""
-    rendered = _tracks_and_exports(app, workers, entry, _segments(app, entry))
-    return [gr.skip(), gr.skip(), *rendered, *_offer_updates(app, workers, entry), *[gr.skip()] * 4]
+    html = _tracks_and_exports(app, workers, entry, _segments(app, entry))
+    return [gr.skip(), gr.skip(), *html, *_offer_updates(app, workers, entry), *[gr.skip()] * 4]
 
 
 def _view_without_player(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:
@@ -249,7 +251,7 @@ def _segments(app: Longview, entry: VideoEntry) -> dict[str, Sequence[Segment]]:
 def _tracks_and_exports(app: Longview, workers: Workers, entry: VideoEntry, segments: dict[str, Sequence[Segment]]) -> list[str]:
     is_running = workers.is_indexing(entry.video_id)
     tracks = render.tracks(entry, segments, is_running=is_running)
-    return [tracks, render.exports(entry), render.made_by(app.library.versions.of_video(entry.video_id))]
+    return [tracks, render.exports(entry), render.provenance(app.library.versions.of_video(entry.video_id))]
 
 
 def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[Any]:

@@ -92,21 +92,21 @@ def plan_sampling(
     if purpose == "caption":
         max_window_s = min(max_window_s, trained_range.caption_window_s)
     # This many patches fit, even if every timestamp is as long as the longest one, and the window as long as possible.
-    available = budget.context_tokens - budget.reserved_tokens - budget.words_tokens(max_window_s)
+    available = budget.context_tokens - budget.reserved_tokens - budget.transcript_tokens(max_window_s)
     max_timestamp_tokens = budget.timestamp_tokens(max(span.end_s, trained_range.max_timestamp_s) + 0.1)
     max_patches = min(max_trained_patches, available // (min_patch_tokens + max_timestamp_tokens))
     if max_patches < OVERLAP_PATCHES * 2:
         min_window_tokens = OVERLAP_PATCHES * 2 * (min_patch_tokens + max_timestamp_tokens)
-        needed = budget.min_context_tokens(min_window_tokens, max_window_s)
+        needed_tokens = budget.min_context_tokens(min_window_tokens, max_window_s)
         raise ContextTooShort(
-            f"A context of {budget.context_tokens} tokens is too small; this checkpoint needs at least {needed}."
+            f"A context of {budget.context_tokens} tokens is too small; this checkpoint needs at least {needed_tokens}."
         )
     # In a longer window, even timestamps that count from the window's start would exceed the maximum.
     max_window_s = min(max_window_s, max_patches * FRAMES_PER_PATCH * (period_s if purpose == "caption" else max_period_s))
     spans = _window_spans(span, max_window_s, overlap_s=OVERLAP_PATCHES * FRAMES_PER_PATCH * period_s)
     spans = _snap_to_shots(shot_starts_s, spans)
     window_s = max(span.duration_s for span in spans)
-    available = budget.context_tokens - budget.reserved_tokens - budget.words_tokens(window_s)
+    available = budget.context_tokens - budget.reserved_tokens - budget.transcript_tokens(window_s)
     target_patches = min(max(1, math.ceil(window_s / (FRAMES_PER_PATCH * period_s) - 1e-6)), max_trained_patches)
     if max_frames is not None:
         target_patches = _limit_frames(max_frames, target_patches, spans, period_s if fps else max_period_s, fps=fps)
@@ -141,8 +141,8 @@ def plan_sampling(
         if larger_grid[0] * larger_grid[1] >= min_patch_tokens:
             grid = larger_grid
     height, width = grid[0] * PATCH_SIDE_PX, grid[1] * PATCH_SIDE_PX
-    words_tokens = tuple(budget.words_tokens(window.span.duration_s) for window in windows)
-    return SamplingPlan(purpose, windows, height, width, tuple(timestamp_tokens), budget.reserved_tokens, words_tokens)
+    transcript_tokens = tuple(budget.transcript_tokens(window.span.duration_s) for window in windows)
+    return SamplingPlan(purpose, windows, height, width, tuple(timestamp_tokens), budget.reserved_tokens, transcript_tokens)
 
 
 def _limit_frames(
@@ -150,13 +150,13 @@ def _limit_frames(
 ) -> int:
     """Return the patches per window that `max_frames` in all windows allow."""
     window_s = spans[0].duration_s
-    needed = max(1, math.ceil(window_s / (FRAMES_PER_PATCH * max_frame_period_s) - 1e-6))
+    min_patches = max(1, math.ceil(window_s / (FRAMES_PER_PATCH * max_frame_period_s) - 1e-6))
     patches = max_frames // (FRAMES_PER_PATCH * len(spans))
-    if patches < needed:
+    if patches < min_patches:
         rate = f"{fps:g} frames per second" if fps else f"one frame every {max_frame_period_s:g} s, this checkpoint's minimum,"
         raise ImpossiblePlan(
             f"{max_frames} frames are too few: {rate} over {format_time(sum(span.duration_s for span in spans))} "
-            f"takes {needed * FRAMES_PER_PATCH * len(spans)}."
+            f"takes {min_patches * FRAMES_PER_PATCH * len(spans)}."
         )
     return min(target_patches, patches)
 

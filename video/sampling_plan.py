@@ -12,11 +12,11 @@ PATCH_SIDE_PX = 32
 FRAMES_PER_PATCH = 2
 """Frames in one temporal patch."""
 WORDS_SHARE = 0.15
-"""Maximum share of the context for the words of a window: what is said and shown in it, as text after the frames."""
+"""Maximum share of the context for the transcript of a window: what is said and shown in it, as text after the frames."""
 WORDS_BASE_TOKENS = 128
-"""Tokens for the sentences around the words of a window."""
+"""Tokens for the sentences around the transcript of a window."""
 WORDS_TOKENS_PER_S = 10.0
-"""Tokens for the words of a second of video. 150 words a minute take 3.5 tokens a second, the times of a line every 4 s take
+"""Tokens for the transcript of a second of video. 150 words a minute take 3.5 tokens a second, the times of a line every 4 s take
 4, and a line of screen text every 10 s takes 2.5. (Measured with Qwen3-VL's tokenizer, speech alone takes 6.5 to 8.2 in two
 English transcripts, and 11.2 in a Korean one.)"""
 Purpose = Literal["qa", "caption", "refine"]
@@ -54,22 +54,25 @@ class Budget:
     trained_range: TrainedRange
     timestamp_tokens: Callable[[float], int]
     """Function that counts the tokens of a timestamp `<t seconds>` with vision start and end, for t in seconds."""
-    takes_words: bool = False
-    """Whether the checkpoint gets the words of a window. Their tokens are reserved whether or not a video has words, so that its
-    frames are the same with and without them."""
+    takes_transcript: bool = False
+    """Whether the checkpoint gets the transcript. Its tokens are reserved whether or not a video has one, so that the
+    frames are the same with and without it."""
 
-    def words_tokens(self, window_s: float) -> int:
-        """Return the tokens that are reserved for the words of a window of `window_s` seconds."""
-        if not self.takes_words:
+    def transcript_tokens(self, window_s: float) -> int:
+        """Return the tokens that are reserved for the transcript of a window of `window_s` seconds."""
+        if not self.takes_transcript:
             return 0
         return min(int(WORDS_SHARE * self.context_tokens), WORDS_BASE_TOKENS + math.ceil(WORDS_TOKENS_PER_S * window_s))
 
     def min_context_tokens(self, window_tokens: int, window_s: float) -> int:
         """Return the smallest context in which `window_tokens` fit beside what is reserved."""
-        needed = self.reserved_tokens + window_tokens
-        if not self.takes_words:
-            return needed
-        return min(math.ceil(needed / (1 - WORDS_SHARE)), needed + WORDS_BASE_TOKENS + math.ceil(WORDS_TOKENS_PER_S * window_s))
+        needed_tokens = self.reserved_tokens + window_tokens
+        if not self.takes_transcript:
+            return needed_tokens
+        return min(
+            math.ceil(needed_tokens / (1 - WORDS_SHARE)),
+            needed_tokens + WORDS_BASE_TOKENS + math.ceil(WORDS_TOKENS_PER_S * window_s),
+        )
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,12 @@ class SamplingPlan:
     """For each window: tokens of its timestamps, with the vision start and end of each patch."""
     reserved_tokens: int
     """Tokens of each window for template, question and reply."""
-    window_words_tokens: tuple[int, ...]
-    """For each window: tokens that are reserved for its words; 0 for a checkpoint that does not take them."""
+    window_transcript_tokens: tuple[int, ...]
+    """For each window: tokens that are reserved for its transcript; 0 for a checkpoint that does not take it."""
     kept_period_s: float | None = None
-    """Time between the temporal patches that a frugal engine keeps of a moving shot, in seconds; None: it keeps all."""
+    """Time between the temporal patches that a token-saving engine keeps of a moving shot, in seconds; None: it keeps all."""
     kept_share: float = 1.0
-    """Estimated share of the temporal patches that a frugal engine keeps; see
+    """Estimated share of the temporal patches that a token-saving engine keeps; see
     `longview.model.engine.execution.patch_selection`."""
 
     @property
@@ -147,35 +150,35 @@ class SamplingPlan:
         return round((self.visual_tokens + self.timestamp_tokens) * self.kept_share)
 
     @property
-    def words_tokens(self) -> int:
-        """Tokens that are reserved for the words of all windows."""
-        return sum(self.window_words_tokens)
+    def transcript_tokens(self) -> int:
+        """Tokens that are reserved for the transcript of all windows."""
+        return sum(self.window_transcript_tokens)
 
     @property
     def window_tokens(self) -> tuple[int, ...]:
         """For each window: tokens of its prompt and reply, which the budget limits."""
         return tuple(
-            window.temporal_patches * self.tokens_per_patch + timestamp_tokens + words_tokens + self.reserved_tokens
-            for window, timestamp_tokens, words_tokens in zip(
-                self.windows, self.window_timestamp_tokens, self.window_words_tokens, strict=True
+            window.temporal_patches * self.tokens_per_patch + timestamp_tokens + transcript_tokens + self.reserved_tokens
+            for window, timestamp_tokens, transcript_tokens in zip(
+                self.windows, self.window_timestamp_tokens, self.window_transcript_tokens, strict=True
             )
         )
 
     @property
     def total_tokens(self) -> int:
-        """Visual, timestamp, words and reserved tokens of all windows."""
-        return self.visual_tokens + self.timestamp_tokens + self.words_tokens + self.reserved_tokens * len(self.windows)
+        """Visual, timestamp, transcript and reserved tokens of all windows."""
+        return self.visual_tokens + self.timestamp_tokens + self.transcript_tokens + self.reserved_tokens * len(self.windows)
 
     def without_windows(self, positions: Collection[int]) -> "SamplingPlan | None":
         """Return the plan of the other windows; None if there are none."""
-        left = [position for position in range(len(self.windows)) if position not in positions]
-        if not left:
+        remaining = [position for position in range(len(self.windows)) if position not in positions]
+        if not remaining:
             return None
         return replace(
             self,
-            windows=tuple(self.windows[position] for position in left),
-            window_timestamp_tokens=tuple(self.window_timestamp_tokens[position] for position in left),
-            window_words_tokens=tuple(self.window_words_tokens[position] for position in left),
+            windows=tuple(self.windows[position] for position in remaining),
+            window_timestamp_tokens=tuple(self.window_timestamp_tokens[position] for position in remaining),
+            window_transcript_tokens=tuple(self.window_transcript_tokens[position] for position in remaining),
         )
 
     @property

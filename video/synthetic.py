@@ -203,16 +203,16 @@ def _frames(
     events: Sequence[ShapesEvent], duration_s: float, fps: float, backdrop: NDArray[np.float32]
 ) -> Iterator[NDArray[np.uint8]]:
     # Only events near the frame's time are drawn, so that the cost is linear in the duration.
-    ordered = sorted(events, key=lambda event: event.start_s)
+    in_order = sorted(events, key=lambda event: event.start_s)
     first = 0
     for index in range(round(duration_s * fps)):
         time_s = index / fps
-        while first < len(ordered) and ordered[first].end_s <= time_s:
+        while first < len(in_order) and in_order[first].end_s <= time_s:
             first += 1
         later = first
-        while later < len(ordered) and ordered[later].start_s <= time_s:
+        while later < len(in_order) and in_order[later].start_s <= time_s:
             later += 1
-        yield draw(ordered[first:later], time_s, backdrop)
+        yield draw(in_order[first:later], time_s, backdrop)
 
 
 def render(

@@ -38,10 +38,10 @@ def thumbnail(decoder: Decoder, video: VideoInfo, time_s: float, target: Path, *
 
 def _write_image(image: Image.Image, target: Path, image_format: str, **options: int) -> None:
     """Write an image file. It is encoded in memory, because Pillow's encoders ignore a write that a full disk cuts short."""
-    encoded = BytesIO()
-    image.save(encoded, image_format, **options)
+    buffer = BytesIO()
+    image.save(buffer, image_format, **options)
     with atomic_write(target) as temporary_path:
-        temporary_path.write_bytes(encoded.getbuffer())
+        temporary_path.write_bytes(buffer.getbuffer())
 
 
 def _frame_at(decoder: Decoder, video: VideoInfo, time_s: float, width: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The verbs that find moved video files, back a library up, and restore it."""
+"""The commands that find moved video files, back a library up, and restore it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -59,9 +59,9 @@ def restore(
     folder = context.settings.library.expanduser().resolve()
     report = context.follow(Stream(lambda progress: restore_backup(file, folder, replace=replace, progress=progress)))
     manifest = report.manifest
-    created = moment_text(manifest.created_at)
+    created_at = moment_text(manifest.created_at)
     lines = [
-        f"{report.library} has the library of {created} again: {count_text(manifest.video_count, 'video')}, "
+        f"{report.library} has the library of {created_at} again: {count_text(manifest.video_count, 'video')}, "
         f"{count_text(manifest.segment_count, 'segment')}; {count_text(report.restored_files, 'video file')} written."
     ]
     if report.kept:

@@ -1,4 +1,4 @@
-"""The verb that checks a library and the weights, and repairs what can be rebuilt."""
+"""The command that checks a library and the weights, and repairs what can be rebuilt."""
 
 from typing import Annotated
 
@@ -27,7 +27,7 @@ def check(
     """
     stream = Stream(lambda progress: run_check(context.settings, repair=repair, hash_originals=originals, progress=progress))
     findings = context.follow(stream)
-    broken = [finding for finding in findings if finding.repaired is None]
+    unrepaired = [finding for finding in findings if finding.repaired is None]
     lines = []
     for number, finding in enumerate(findings):
         lines.append(f"{finding.area}: {finding.problem}")
@@ -35,10 +35,10 @@ def check(
         # Of several findings with the same outcome, it is printed once.
         if outcome and (number + 1 == len(findings) or outcome != _outcome(findings[number + 1])):
             lines.append(f"  {outcome}")
-    lines.append(_summary(len(findings), len(broken)))
-    document = schemas.CheckDocument(is_intact=not broken, findings=list(map(schemas.FindingOut.of, findings)))
+    lines.append(_summary(len(findings), len(unrepaired)))
+    document = schemas.CheckDocument(is_intact=not unrepaired, findings=list(map(schemas.FindingOut.of, findings)))
     context.print_result(document, "\n".join(map(printable, lines)))
-    if broken:
+    if unrepaired:
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""The verbs that show captions and chapters, locate, ask and search: their calls to the application, and their output."""
+"""The commands that show captions and chapters, locate, ask and search: their calls to the application, and their output."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ import typer
 
 from longview.app import schemas
 from longview.app.cli.console import Context, command, stop
-from longview.app.cli.output import highlighted, printable, write_out
+from longview.app.cli.output import highlight_terms, printable, write_out
 from longview.app.cli.params import (
     VideoArgument,
     resolve_video,
@@ -127,7 +127,7 @@ def locate(context: Context, video: VideoArgument, query: Annotated[str, typer.A
     context.print_result(document, "\n".join(lines) or result.describe_absence())
 
 
-@command("json", "model", "decoding", "ask-checks", "words", "thinking")
+@command("json", "model", "decoding", "ask-checks", "transcript", "thinking")
 def ask(
     context: Context,
     arguments: Annotated[
@@ -205,8 +205,8 @@ def _answer(
 ) -> tuple[schemas.AskDocument, str]:
     """Answer one question, and print the pieces of the answer as text. Return the document and the text still to print."""
     answer = context.follow(context.app.ask(entries, question, history=history))
-    verified = context.app.runtime.checks.answers.verify
-    document = schemas.AskDocument.of(question, answer, verified=verified, notice=context.app.notice)
+    is_verified = context.app.runtime.checks.answers.verify
+    document = schemas.AskDocument.of(question, answer, verified=is_verified, notice=context.app.notice)
     titles = context.app.library.titles() if len({item.video_id for item in answer.citations}) > 1 else {}
     if answer.quoted:
         # The quotes have their times.
@@ -258,7 +258,7 @@ def _moment_line(moment: "Moment", *, is_bold: bool) -> str:
     from longview.app.qa.retriever import VERIFIED_SOURCES
 
     best = moment.evidence[0]
-    text = highlighted(best.segment.text, best.highlights if is_bold else ())
+    text = highlight_terms(best.segment.text, best.highlights if is_bold else ())
     is_unverified = best.segment.source in VERIFIED_SOURCES and not moment.verified
     others = "".join(f" + {source_label(source)}" for source in moment.sources[1:])
     note = "  (not verified)" if is_unverified else ""

@@ -1,4 +1,4 @@
-"""What all verbs share: options, one document on stdout, progress on stderr, errors and exit codes."""
+"""What all commands share: options, one document on stdout, progress on stderr, errors and exit codes."""
 
 import functools
 import inspect
@@ -26,11 +26,10 @@ from longview.app.cli.output import (
     write_out,
 )
 from longview.app.cli.usage_text import plain_usage
-from longview.app.errors import EXPECTED_ERRORS, AppError, OutputFailed
-from longview.app.settings import Settings, load_settings
+from longview.app.errors import EXPECTED_ERRORS, AppError, LibraryUnusable, OutputFailed
+from longview.app.settings import Settings, load_settings, rename_notices
 from longview.app.streams import Done, Stream
 from longview.core.progress import Cancelled, ProgressReport
-from longview.indexing.errors import LibraryUnusable
 from longview.model.engine.checkpoints.precision_names import Precision
 from longview.model.tasks.events import TextDelta
 from longview.video.decoding.backends import BackendName
@@ -50,7 +49,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 
 @dataclass(frozen=True)
 class Context:
-    """One call of a verb: the settings, the application over them, and the form of its output."""
+    """One call of a command: the settings, the application over them, and the form of its output."""
 
     settings: Settings
     as_json: bool
@@ -116,15 +115,16 @@ OptionGroup = Literal[
     "key-frames",
     "speech",
     "screen-text",
-    "words",
+    "transcript",
     "thinking",
     "index-checks",
     "ask-checks",
     "search-checks",
 ]
-"""Options that several verbs have: `--json`; the model and where it runs; how frames are decoded for it, or only the backend, or
-only `--key-frames-only`; how speech is recognised; how text on screen is read; whether the checkpoint gets the words of a video;
-whether it thinks before an answer; the checks of captions, answers and search results. All but `--json` override a setting."""
+"""Options that several commands have: `--json`; the model and where it runs; how frames are decoded for it, or only the
+backend, or only `--key-frames-only`; how speech is recognised; how text on screen is read; whether the checkpoint gets the
+transcript; whether it thinks before an answer; the checks of captions, answers and search results. All but `--json` override a
+setting."""
 _LIBRARY = {"library": Annotated[Path | None, typer.Option(help="Library folder (also LONGVIEW_LIBRARY).", show_default=False)]}
 _VERBOSE = {"verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Log more to stderr.")]}
 _BACKEND = {"backend": Annotated[BackendName | None, typer.Option(help="Decoder backend.", show_default=False)]}
@@ -164,11 +164,11 @@ _SCREEN_TEXT = {
         ),
     ],
 }
-_WORDS = {
-    "words": Annotated[
+_TRANSCRIPT = {
+    "transcript": Annotated[
         bool | None,
         typer.Option(
-            "--words/--no-words",
+            "--transcript/--no-transcript",
             help="Give the checkpoint what is said and shown, beside the frames; the demo checkpoint never gets it.",
             show_default=False,
         ),
@@ -248,7 +248,7 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
     "key-frames": _KEY_FRAMES,
     "speech": _SPEECH,
     "screen-text": _SCREEN_TEXT,
-    "words": _WORDS,
+    "transcript": _TRANSCRIPT,
     "thinking": _THINKING,
     "index-checks": _INDEX_CHECKS,
     "ask-checks": _ASK_CHECKS,
@@ -257,36 +257,36 @@ _GROUPS: dict[OptionGroup, dict[str, Any]] = {
 
 
 def command(*groups: OptionGroup, parent: typer.Typer = cli) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a verb with the options of its groups; turn expected errors into one sentence and exit code 1.
+    """Register a command with the options of its groups; turn expected errors into one sentence and exit code 1.
 
-    The verb's function gets a `Context` as its first argument. Every verb has `--library` and `--verbose`. `parent`: the verb of
-    which this is a subcommand.
+    The function gets a `Context` as its first argument. Every command has `--library` and `--verbose`. `parent`: the command
+    of which this is a subcommand.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        run_verb = _with_options(function, groups)
-        parent.command(function.__name__.rstrip("_").replace("_", "-"))(run_verb)
-        return run_verb
+        run_command = _with_options(function, groups)
+        parent.command(function.__name__.rstrip("_").replace("_", "-"))(run_command)
+        return run_command
 
     return register
 
 
 def command_with_subcommands(*groups: OptionGroup) -> Callable[[Callable[..., None]], typer.Typer]:
-    """Register a verb as `command` does, which has subcommands beside what it does without one; return their `parent`."""
+    """Register a command as `command` does, which has subcommands beside what it does without one; return their `parent`."""
 
     def register(function: Callable[..., None]) -> typer.Typer:
-        run_verb = _with_options(function, groups)
+        run_command = _with_options(function, groups)
 
-        @functools.wraps(run_verb)
+        @functools.wraps(run_command)
         def run_or_wait(call: typer.Context, **values: Any) -> None:
             if call.invoked_subcommand is None:
-                run_verb(**values)
+                run_command(**values)
             elif any(values.values()):
-                verb = f"longview {call.info_name} {call.invoked_subcommand}"
-                raise typer.BadParameter(f"options come after the subcommand: {verb} …")
+                start = f"longview {call.info_name} {call.invoked_subcommand}"
+                raise typer.BadParameter(f"options come after the subcommand: {start} …")
 
         call = inspect.Parameter("call", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-        shared_parameters = inspect.signature(run_verb).parameters.values()
+        shared_parameters = inspect.signature(run_command).parameters.values()
         run_or_wait.__signature__ = inspect.Signature([call, *shared_parameters])  # type: ignore[attr-defined]
         run_or_wait.__annotations__ = {parameter.name: parameter.annotation for parameter in (call, *shared_parameters)}
         parent = typer.Typer(
@@ -305,7 +305,7 @@ def command_with_subcommands(*groups: OptionGroup) -> Callable[[Callable[..., No
 
 
 def _with_options(function: Callable[..., None], groups: Sequence[OptionGroup]) -> Callable[..., None]:
-    """Return the function of a verb as Typer calls it: with its own parameters, and the options of its groups."""
+    """Return the function of a command as Typer calls it: with its own parameters, and the options of its groups."""
     options: dict[str, Any] = {}
     for group in groups:
         options |= _GROUPS[group]
@@ -319,13 +319,13 @@ def _with_options(function: Callable[..., None], groups: Sequence[OptionGroup]) 
     ]
 
     @functools.wraps(function)
-    def run_verb(**values: Any) -> None:
+    def run_command(**values: Any) -> None:
         option_values = {name: values.pop(name) for name in options}
         _run(function, values, **option_values)
 
-    run_verb.__signature__ = inspect.Signature([*own, *shared_parameters])  # type: ignore[attr-defined]
-    run_verb.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared_parameters)}
-    return run_verb
+    run_command.__signature__ = inspect.Signature([*own, *shared_parameters])  # type: ignore[attr-defined]
+    run_command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared_parameters)}
+    return run_command
 
 
 def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool, as_json: bool = False, **settings: Any) -> None:
@@ -339,6 +339,8 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
     context: Context | None = None
     try:
         context = Context(load_settings(**settings), as_json)
+        for notice in rename_notices(settings):
+            write_err(notice)
         function(context, **values)
     except EXPECTED_ERRORS as error:
         fail(error, as_json=as_json)
@@ -358,7 +360,7 @@ def _run(function: Callable[..., None], values: dict[str, Any], *, verbose: bool
 
 
 def run() -> NoReturn:
-    """Run the verb that the program was called with, and exit with its code."""
+    """Run the command that the program was called with, and exit with its code."""
     from longview.app.schemas import ErrorDocument, ErrorOut
 
     prepare_standard_streams()
@@ -400,7 +402,7 @@ def _exit(code: int) -> NoReturn:
 
 
 def stop(*, as_json: bool, message: str = STOPPED_COMMAND) -> NoReturn:
-    """Report that the user has stopped the verb, and what is kept, and exit with the code that shells use for that."""
+    """Report that the user has stopped the command, and what is kept, and exit with the code that shells use for that."""
     from longview.app.schemas import ErrorDocument, ErrorOut
 
     error = Cancelled()

@@ -1,4 +1,4 @@
-"""The verb that measures the accuracy of captions, moments, answers and words."""
+"""The command that measures the accuracy of captions, moments, answers and words."""
 
 import logging
 import tempfile
@@ -126,8 +126,8 @@ def _needle(app: Longview, folder: Path, *, minutes: float, seed: int, progress:
                 folder, minutes=length, depth=depth, seed=seed + 100 * number + at, progress=rendering
             )
             entry = app.index(labels.path, CAPTIONS_ONLY, progress=step.child(0.3, 0.7)).result().entry
-            located = app.locate(entry, labels.queries[0], progress=step.child(0.7, 1.0)).result()
-            spans = [item.span for item in located.occurrences]
+            location = app.locate(entry, labels.queries[0], progress=step.child(0.7, 1.0)).result()
+            spans = [item.span for item in location.occurrences]
             column.append(round(min(overlap_ious(spans, labels.truth(labels.queries[0]))), 4))
             plan = app.runtime.pool.planner.plan(app.media.probe(entry), "caption")
             labels.path.unlink()

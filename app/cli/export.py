@@ -1,4 +1,4 @@
-"""The verbs that write files: exports, cuts and contact sheets."""
+"""The commands that write files: exports, cuts and contact sheets."""
 
 import logging
 from dataclasses import replace
@@ -46,7 +46,7 @@ def export(
     language: Annotated[
         str | None, typer.Option("--language", help="Only segments in this language, such as en.", show_default=False)
     ] = None,
-    words: Annotated[bool, typer.Option("--words", help="Write the times of words (vtt, json).")] = False,
+    word_times: Annotated[bool, typer.Option("--word-times", help="Write the times of words (vtt, json).")] = False,
     version: Annotated[
         int | None,
         typer.Option(min=1, help="Number of the only track, current or earlier; see `longview versions`.", show_default=False),
@@ -68,13 +68,13 @@ def export(
     entry = resolve_video(context, video)
     if version is None:
         sources = _sources_of(entry, source)
-        text = context.app.export(entry, format, sources, language=language, words=words)
+        text = context.app.export(entry, format, sources, language=language, word_times=word_times)
     else:
         if source is not None:
             raise BadRequest("--version names one track, which has one source; leave out --source.")
         track_version = context.app.library.versions.version(entry.video_id, version)
         sources = [track_version.track.source]
-        text = context.app.export_version(entry, format, track_version, language=language, words=words)
+        text = context.app.export_version(entry, format, track_version, language=language, word_times=word_times)
         entry = replace(entry, tracks=(track_version.track,))
     if "captions" in sources:
         warn_if_incomplete(entry)

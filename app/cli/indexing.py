@@ -1,4 +1,4 @@
-"""The verb that adds videos to the library: files, folders, and folders that are followed."""
+"""The command that adds videos to the library: files, folders, and folders that are followed."""
 
 import logging
 import sys
@@ -43,7 +43,7 @@ Sources = Annotated[
 ]
 
 
-@command("json", "model", "decoding", "index-checks", "speech", "screen-text", "words")
+@command("json", "model", "decoding", "index-checks", "speech", "screen-text", "transcript")
 def index(
     context: Context,
     paths: Annotated[list[Path], typer.Argument(help="Video or audio files, or folders of them.")],
@@ -92,13 +92,15 @@ def _add_files(context: Context, paths: Sequence[Path], options: IndexOptions) -
             # Files of a folder give way to one that a person names.
             is_folder = _is_folder(path)
             files = [file for file, _ in media_files(path.resolve())] if is_folder else [path]
-            skipped = left_out_text(path.resolve()) if is_folder else ""
+            left_out_files = left_out_text(path.resolve()) if is_folder else ""
             if not files:
                 suffixes = " ".join(MEDIA_SUFFIXES)
-                reason = f"that can be indexed. {skipped}" if skipped else f"; their names end with one of {suffixes}."
+                reason = (
+                    f"that can be indexed. {left_out_files}" if left_out_files else f"; their names end with one of {suffixes}."
+                )
                 raise BadRequest(f"{path} has no video or audio files{'' if reason[0] == ';' else ' '}{reason}")
-            if skipped:
-                write_err(printable(skipped))
+            if left_out_files:
+                write_err(printable(left_out_files))
         except EXPECTED_ERRORS as error:
             yield path, error
             continue
@@ -170,9 +172,9 @@ def _index_file(context: Context, job: QueuedJob, options: IndexOptions) -> Inde
     except typer.Abort:
         # What was found so far is reported in any case.
         return result
-    captioned = context.follow(context.app.index(job.path, replace(options, sources=("captions",))))
+    outcome = context.follow(context.app.index(job.path, replace(options, sources=("captions",))))
     others = [report for report in result.reports if report.source != "captions"]
-    return replace(captioned, reports=(*others, *captioned.reports))
+    return replace(outcome, reports=(*others, *outcome.reports))
 
 
 def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> NoReturn:
@@ -185,21 +187,21 @@ def _watch(context: Context, paths: Sequence[Path], options: IndexOptions) -> No
             raise BadRequest(f"{path} is not a folder; --watch follows folders.")
     watch, runner = FolderWatch(folders, rest_s=context.settings.watch_rest_s), context.app.runner
     write_err(f"Following {', '.join(map(str, folders))}; Ctrl-C ends it.")
-    told: set[str] = set()
+    last_notices: set[str] = set()
     while True:
         try:
             _add_changes(context, watch, options)
             job = runner.claim_next(within=folders)
         except (LibraryUnusable, NoSpace) as error:
             # A full disk or a busy library: the next look tries again. Each reason is stated once.
-            if str(error) not in told:
+            if str(error) not in last_notices:
                 write_err(printable(str(error)))
-            told.add(str(error))
+            last_notices.add(str(error))
             job = None
         if job is None:
             time.sleep(WATCH_POLL_S)
             continue
-        told.clear()
+        last_notices.clear()
         write_err(printable(f"Indexing {job.path}"))
         try:
             result = context.follow(context.app.run_job(job))

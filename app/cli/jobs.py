@@ -1,4 +1,4 @@
-"""The verb that lists the queue of files to index, with subcommands that cancel, pause, retry, move and watch its jobs."""
+"""The command that lists the queue of files to index, with subcommands that cancel, pause, retry, move and watch its jobs."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -58,8 +58,8 @@ def retry(context: Context, numbers: JobNumbers = None, is_all: All = False) -> 
 
     Example: longview jobs retry 3
     """
-    changed = _change(context, numbers, is_all, context.app.library.queue.retry, ("paused", "failed"))
-    if any(job.status == "waiting" for job in changed):
+    retried_jobs = _change(context, numbers, is_all, context.app.library.queue.retry, ("paused", "failed"))
+    if any(job.status == "waiting" for job in retried_jobs):
         write_err("They wait until `longview serve` runs for this library, or `longview index` of their files.")
 
 
@@ -81,19 +81,19 @@ def watch(context: Context) -> None:
 
     Example: longview jobs watch
     """
-    shown: dict[int, str] = {}
+    last_texts: dict[int, str] = {}
     while True:
         queue = context.app.library.queue.jobs()
         for job in queue:
             text = job_text(job)
             # Do not report jobs that ended before the command started.
-            if text != shown.get(job.job_id) and (job.is_unfinished or job.job_id in shown):
-                shown[job.job_id] = text
+            if text != last_texts.get(job.job_id) and (job.is_unfinished or job.job_id in last_texts):
+                last_texts[job.job_id] = text
                 write_err(printable(text))
         if not any(job.status in ("waiting", "running") for job in queue):
             break
         time.sleep(WATCH_POLL_S)
-    _print(context, [job for job in queue if job.job_id in shown or job.status in ("paused", "failed")])
+    _print(context, [job for job in queue if job.job_id in last_texts or job.status in ("paused", "failed")])
 
 
 def _change(
@@ -107,14 +107,14 @@ def _change(
     queue = context.app.library.queue
     if is_all:
         numbers = [job.job_id for job in queue.jobs() if job.status in statuses]
-    changed = []
+    changed_jobs = []
     for number in numbers or ():
         before = queue.job(number)
-        changed.append(change(number))
-        if (before.status, before.request) == (changed[-1].status, changed[-1].request):
+        changed_jobs.append(change(number))
+        if (before.status, before.request) == (changed_jobs[-1].status, changed_jobs[-1].request):
             write_err(f"Nothing was changed: the job {number} is {before.status}.")
-    _print(context, changed)
-    return changed
+    _print(context, changed_jobs)
+    return changed_jobs
 
 
 def _print(context: Context, jobs: Sequence[QueuedJob]) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that show the library, a video and the versions of its tracks, and that rename and remove videos."""
+"""The commands that show the library, a video and the versions of its tracks, and that rename and remove videos."""
 
 import logging
 import shlex
@@ -48,9 +48,9 @@ def list_(context: Context) -> None:
             lines.append(f"{'':14}damaged: {damage.text}")
         if offer := context.app.caption_offer(entry):
             lines.append(printable(f"{'':14}{offer.advice}"))
-    listed = {entry.content_hash for entry in entries}
+    listed_hashes = {entry.content_hash for entry in entries}
     unfinished = [job for job in context.app.library.queue.jobs(ended_limit=0) if job.is_unfinished]
-    if count := sum(job.content_hash not in listed for job in unfinished):
+    if count := sum(job.content_hash not in listed_hashes for job in unfinished):
         lines.append(f"Not indexed yet: {count_text(count, 'file')}; `longview jobs` says how far they are.")
     context.print_result(
         schemas.ListDocument(videos=rows), "\n".join(lines) or "The library is empty; add a video with `longview index FILE`."
@@ -164,8 +164,8 @@ def _version_line(version: "TrackVersion") -> str:
 
     track = version.track
     state = "current" if version.is_current else "earlier"
-    if unfinished := track_state_text(track):
-        state += f", {unfinished}"
+    if state_text := track_state_text(track):
+        state += f", {state_text}"
     contents = segments_text(track.source, track.segment_count)
     if track.status == "declined":
         contents = f"none, because {track.note}" if track.note else "none"

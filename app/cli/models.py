@@ -1,4 +1,4 @@
-"""The verb that lists the checkpoints on this machine, with subcommands that pull models, remove them, and choose the default."""
+"""The command that lists the checkpoints on this machine, with subcommands that pull, remove and choose models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated

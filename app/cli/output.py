@@ -1,4 +1,4 @@
-"""What verbs print: results on stdout, progress on stderr, whatever these are connected to."""
+"""What commands print: results on stdout, progress on stderr, whatever these are connected to."""
 
 import io
 import json
@@ -133,7 +133,7 @@ def prepare_standard_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def highlighted(text: str, ranges: Sequence[tuple[int, int]]) -> str:
+def highlight_terms(text: str, ranges: Sequence[tuple[int, int]]) -> str:
     """Return a text for a terminal with ranges of its characters in bold."""
     parts, position = [], 0
     for start, end in ranges:

@@ -1,4 +1,4 @@
-"""Arguments and options of several verbs, and their values."""
+"""Arguments and options of several commands, and their values."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The verb that plans what a video costs: each source of `index`, the frames of a question, and each task."""
+"""The command that plans what a video costs: each source of `index`, the frames of a question, and each task."""
 
 import logging
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def frame_plan_document(frames: FramePlan) -> schemas.FramePlanOut:
 def frames_text(frames: FramePlan, device: str) -> str:
     """Return a plan for frames as text."""
     plan = frames.plan
-    words = f"up to {plan.words_tokens} for what is said and shown, " if plan.words_tokens else ""
+    words = f"up to {plan.transcript_tokens} for what is said and shown, " if plan.transcript_tokens else ""
     return (
         f"{count_text(plan.frames, 'frame')} of {plan.width}x{plan.height} in {count_text(len(plan.windows), 'window')}, "
         f"one every {plan.patch_period_s / 2:.2f} s\n"
@@ -142,8 +142,8 @@ def _task_text(cost: "Cost") -> str:
 
 def _server_text(cost: "Cost") -> str:
     """Return what is sent to a server, and its price, after a comma; empty for a model that runs here."""
-    sent = "" if cost.sent_bytes is None else f", about {cost.sent_bytes / 1e6:.1f} MB to send"
-    return sent if cost.usd is None else f"{sent}, about {cost.usd:.4f} US dollars"
+    upload = "" if cost.sent_bytes is None else f", about {cost.sent_bytes / 1e6:.1f} MB to send"
+    return upload if cost.usd is None else f"{upload}, about {cost.usd:.4f} US dollars"
 
 
 def _captions_text(report: PlanReport, checkpoint: str) -> str:
@@ -153,8 +153,8 @@ def _captions_text(report: PlanReport, checkpoint: str) -> str:
         return f"{duration_text(at_most_s)}, so they are made only with `longview index --yes`"
     if report.declined_after_s is None:
         return duration_text(at_most_s) + (_server_text(report.frames.index) if report.frames else "")
-    declined = f"{duration_text(report.declined_after_s)} if {checkpoint} cannot caption this kind of video"
-    return f"at most {duration_text(at_most_s)}; {declined}" if at_most_s is not None else declined
+    declined_time = f"{duration_text(report.declined_after_s)} if {checkpoint} cannot caption this kind of video"
+    return f"at most {duration_text(at_most_s)}; {declined_time}" if at_most_s is not None else declined_time
 
 
 def duration_text(seconds: float | None) -> str:

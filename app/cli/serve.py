@@ -1,4 +1,4 @@
-"""The verb that serves the page. Only this module of the application imports the interface."""
+"""The command that serves the page. Only this module of the application imports the interface."""
 
 from typing import Annotated
 
@@ -27,8 +27,10 @@ def serve(
     if sample:
         resume_samples(context.app)
     jobs = context.app.library.queue.jobs(ended_limit=0)
-    if paused := sum(job.status == "paused" for job in jobs):
-        write_err(f"{count_text(paused, 'file')} paused in the queue; resume on the page or with `longview jobs retry --all`.")
+    if paused_count := sum(job.status == "paused" for job in jobs):
+        write_err(
+            f"{count_text(paused_count, 'file')} paused in the queue; resume on the page or with `longview jobs retry --all`."
+        )
     try:
         start(context.app, port, with_samples=sample)
     except KeyboardInterrupt:

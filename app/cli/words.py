@@ -1,4 +1,4 @@
-"""The verbs about words: print what is said in a video, and add subtitles to it."""
+"""The commands about words: print what is said in a video, and add subtitles to it."""
 
 import logging
 import shlex

@@ -125,8 +125,8 @@ def examine(app: Longview) -> Diagnosis:
     ]
     if facts["checkpoint"]:
         facts["outdated"] = [entry.video_id for entry in entries if app.is_outdated(entry)]
-    damaged = damaged_videos_text(entries)
-    return Diagnosis(facts, tuple(problems), (damaged,) if damaged else ())
+    damage_text = damaged_videos_text(entries)
+    return Diagnosis(facts, tuple(problems), (damage_text,) if damage_text else ())
 
 
 def _examine_server(app: Longview) -> tuple[dict[str, Any], list[str]]:
@@ -139,17 +139,17 @@ def _examine_server(app: Longview) -> tuple[dict[str, Any], list[str]]:
     except EXPECTED_ERRORS as error:
         return facts, [str(error)]
     assert isinstance(engine, RemoteEngine)
-    found = engine.facts
+    engine_facts = engine.facts
     facts |= {
-        "server_software": " ".join(filter(None, (found.software, found.version))),
+        "server_software": " ".join(filter(None, (engine_facts.software, engine_facts.version))),
         "server_context_tokens": engine.context_tokens,
-        "server_input": "one video with its own times" if found.takes_video else "images with timestamps between them",
+        "server_input": "one video with its own times" if engine_facts.takes_video else "images with timestamps between them",
         "server_min_frame_tokens": engine.checkpoint.trained_range.min_tokens_per_patch,
-        "server_max_video_tokens": engine.checkpoint.trained_range.max_visual_tokens if found.takes_video else None,
-        "server_max_images": None if found.takes_video else found.max_images,
-        "server_json_schema": found.has_json_schema,
-        "server_thinking_switch": found.has_thinking_switch,
-        "server_notes": [*found.warnings, *found.notes],
+        "server_max_video_tokens": engine.checkpoint.trained_range.max_visual_tokens if engine_facts.takes_video else None,
+        "server_max_images": None if engine_facts.takes_video else engine_facts.max_images,
+        "server_json_schema": engine_facts.has_json_schema,
+        "server_thinking_switch": engine_facts.has_thinking_switch,
+        "server_notes": [*engine_facts.warnings, *engine_facts.notes],
     }
     return facts, []
 

@@ -49,12 +49,12 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "library", facts["library"] + ("" if facts.get("library_is_writable", True) else ", which can only be read")
     if "videos" not in facts:
         return
-    found = [f"{source_label(source)}: {segments_text(source, count)}" for source, count in facts["segments"].items() if count]
-    yield "videos", f"{facts['videos']:,}" + (f" ({', '.join(found)})" if found else "")
+    counts = [f"{source_label(source)}: {segments_text(source, count)}" for source, count in facts["segments"].items() if count]
+    yield "videos", f"{facts['videos']:,}" + (f" ({', '.join(counts)})" if counts else "")
     sizes = facts["bytes"]
-    stored = [f"{label} {size_text(sizes[name])}" for name, label in STORED.items() if sizes[name]]
-    stored.append(f"database {size_text(sizes['database'])}")
-    yield "on the disk", f"{', '.join(stored)}; {size_text(facts['disk_free_bytes'])} free"
+    file_sizes = [f"{label} {size_text(sizes[name])}" for name, label in STORED.items() if sizes[name]]
+    file_sizes.append(f"database {size_text(sizes['database'])}")
+    yield "on the disk", f"{', '.join(file_sizes)}; {size_text(facts['disk_free_bytes'])} free"
     if facts.get("outdated"):
         yield (
             "captions",

@@ -85,8 +85,11 @@ def _check_database(folder: Path, *, repair: bool) -> Iterator[Finding]:
             raise disk_full(folder)
         recovery = recover(path, source)
     text = recovery.text()
-    left = database_problems(folder)
-    yield from (Finding("database", problem, advice, is_repairable=True, repaired=None if left else text) for problem in problems)
+    remaining_problems = database_problems(folder)
+    yield from (
+        Finding("database", problem, advice, is_repairable=True, repaired=None if remaining_problems else text)
+        for problem in problems
+    )
 
 
 def _recoverable(path: Path) -> Path | None:

@@ -32,7 +32,7 @@ def silence(duration_s: float) -> Sound:
 
 def white_noise(duration_s: float) -> Sound:
     """Return noise with the same power at all frequencies."""
-    return _scaled(np.random.default_rng(1).standard_normal(round(duration_s * RATE_HZ)))
+    return _scale(np.random.default_rng(1).standard_normal(round(duration_s * RATE_HZ)))
 
 
 def pink_noise(duration_s: float) -> Sound:
@@ -42,7 +42,7 @@ def pink_noise(duration_s: float) -> Sound:
     frequencies = np.fft.rfftfreq(size, 1 / RATE_HZ)
     spectrum[1:] /= np.sqrt(frequencies[1:])
     spectrum[frequencies < 20.0] = 0
-    return _scaled(np.fft.irfft(spectrum, size))
+    return _scale(np.fft.irfft(spectrum, size))
 
 
 def hum_and_clicks(duration_s: float) -> Sound:
@@ -53,7 +53,7 @@ def hum_and_clicks(duration_s: float) -> Sound:
     click = rng.standard_normal(RATE_HZ // 100) * np.exp(-np.arange(RATE_HZ // 100) / 30)
     for start in rng.integers(0, len(times_s) - len(click), round(2 * duration_s)):
         _add(sound, start, 3 * click)
-    return _scaled(sound)
+    return _scale(sound)
 
 
 def music(duration_s: float) -> Sound:
@@ -70,7 +70,7 @@ def music(duration_s: float) -> Sound:
             melody = int(rng.choice(chord)) + 12
             _add(sound, start + half * round(BEAT_S / 2 * RATE_HZ), 0.4 * _note(melody, BEAT_S / 2))
         _add(sound, start, _bass_drum() if beat % 2 == 0 else 0.5 * _snare_drum(rng))
-    return _scaled(sound[: round(duration_s * RATE_HZ)])
+    return _scale(sound[: round(duration_s * RATE_HZ)])
 
 
 SOUNDS: dict[str, Callable[[float], Sound]] = {
@@ -101,7 +101,7 @@ def write_wav(path: Path, sound: Sound) -> Path:
     return path
 
 
-def _scaled(sound: NDArray[np.float64]) -> Sound:
+def _scale(sound: NDArray[np.float64]) -> Sound:
     return (PEAK * sound / np.abs(sound).max()).astype(np.float32)
 
 

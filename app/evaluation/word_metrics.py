@@ -81,9 +81,9 @@ class WordScores:
         """Substitutions, insertions and deletions per word that was said; None without words."""
         return (self.substitutions + self.insertions + self.deletions) / self.words if self.words else None
 
-    def add(self, said: Iterable[TimedWord], recognized: Iterable[TimedWord]) -> None:
+    def add(self, reference: Iterable[TimedWord], recognized_words: Iterable[TimedWord]) -> None:
         """Compare the words that were said with those that were recognised."""
-        true_words, words = normalize(said), normalize(recognized)
+        true_words, words = normalize(reference), normalize(recognized_words)
         self.words += len(true_words)
         for true_index, index in align([word.text for word in true_words], [word.text for word in words]):
             true_word = None if true_index is None else true_words[true_index]
@@ -113,14 +113,14 @@ class WordScores:
         starts_s, ends_s = ([abs(error_s) for error_s in errors_s] for errors_s in (self.start_errors_s, self.end_errors_s))
         return {
             "words": self.words,
-            "word_error_rate": _rounded(self.word_error_rate),
+            "word_error_rate": _round(self.word_error_rate),
             "substitutions": self.substitutions,
             "insertions": self.insertions,
             "deletions": self.deletions,
-            "start_median_s": _rounded(percentile(starts_s, 0.5)),
-            "start_p90_s": _rounded(percentile(starts_s, 0.9)),
-            "end_median_s": _rounded(percentile(ends_s, 0.5)),
-            "end_p90_s": _rounded(percentile(ends_s, 0.9)),
+            "start_median_s": _round(percentile(starts_s, 0.5)),
+            "start_p90_s": _round(percentile(starts_s, 0.9)),
+            "end_median_s": _round(percentile(ends_s, 0.5)),
+            "end_p90_s": _round(percentile(ends_s, 0.9)),
         }
 
 
@@ -129,7 +129,7 @@ def _add_error(errors_s: list[float], true_s: float | None, time_s: float | None
         errors_s.append(time_s - true_s)
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
@@ -150,10 +150,10 @@ class LineScores:
     time_errors_s: list[float] = field(default_factory=list)
     """Differences between read and true starts and ends, in seconds."""
 
-    def add(self, shown: Sequence[tuple[str, Span]], read: Sequence[tuple[str, Span]]) -> None:
+    def add(self, true_lines: Sequence[tuple[str, Span]], read_lines: Sequence[tuple[str, Span]]) -> None:
         """Compare lines with those that were read: each with the most similar one of its time, which counts once."""
-        remaining = list(read)
-        for text, span in shown:
+        remaining = list(read_lines)
+        for text, span in true_lines:
             plain = _without_spaces(text)
             self.lines += 1
             self.characters += len(plain)
@@ -172,11 +172,11 @@ class LineScores:
         """Return the share of lines without an error, the character error rate, and the errors of times, in seconds."""
         return {
             "lines": self.lines,
-            "exact": _rounded(self.exact / self.lines if self.lines else None),
-            "character_error_rate": _rounded(self.errors / self.characters if self.characters else None),
+            "exact": _round(self.exact / self.lines if self.lines else None),
+            "character_error_rate": _round(self.errors / self.characters if self.characters else None),
             "additional": self.additional,
-            "time_median_s": _rounded(percentile(self.time_errors_s, 0.5)),
-            "time_p90_s": _rounded(percentile(self.time_errors_s, 0.9)),
+            "time_median_s": _round(percentile(self.time_errors_s, 0.5)),
+            "time_p90_s": _round(percentile(self.time_errors_s, 0.9)),
         }
 
 

@@ -128,11 +128,11 @@ class WordEvaluation:
         """Ask the questions about their transcripts, of which a part has no answer there. Answers are quotes."""
         entries, items = self._index_transcripts(progress), questions()
         ranks: dict[str, list[int | None]] = {"plain": [], "paraphrase": [], "absent": []}
-        found: dict[str, list[bool | None]] = {kind: [] for kind in ranks}
+        hits: dict[str, list[bool | None]] = {kind: [] for kind in ranks}
         confidences: dict[str, list[float]] = {kind: [] for kind in ranks}
         for question, step in zip(items, progress.steps(len(items)), strict=True):
             answer = self._app.ask([entries[question.video]], question.text, progress=step).result()
-            found[question.kind].append(answer.found)
+            hits[question.kind].append(answer.found)
             confidences[question.kind].append(answer.confidence or 0.0)
             overlaps_s = (citation.span.overlap_s(question.truth) for citation in answer.citations if question.truth)
             ranks[question.kind].append(next((rank for rank, shared_s in enumerate(overlaps_s, 1) if shared_s >= -SLACK_S), None))
@@ -142,7 +142,7 @@ class WordEvaluation:
                 correct = {n: sum(rank is not None and rank <= n for rank in values) for n in ANSWER_RANKS}
                 figures |= {f"right among {n}": round(count / len(values), 4) for n, count in correct.items()}
                 figures["ROC AUC"] = round(roc_auc(confidences[kind], confidences["absent"]) or 0.0, 4)
-            self.answers[kind] = figures | _shares(found[kind])
+            self.answers[kind] = figures | _shares(hits[kind])
 
     def evaluate_screen_text(self, progress: Progress) -> None:
         """Read the text of the narrated slides, and compare its lines with those that they show."""
@@ -174,9 +174,9 @@ class WordEvaluation:
         return write_wav(self._folder / f"{name}.wav", sound)
 
 
-def _shares(found: Sequence[bool | None]) -> dict[str, float]:
+def _shares(hits: Sequence[bool | None]) -> dict[str, float]:
     """Return the shares of answers that are given, given as closest passages only, and refused."""
     return {
-        name: round(sum(value is item for item in found) / len(found), 4)
+        name: round(sum(value is item for item in hits) / len(hits), 4)
         for name, value in (("answered", True), ("closest passages", None), ("refused", False))
     }

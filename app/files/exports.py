@@ -25,17 +25,17 @@ def export(
     sources: Sequence[str],
     *,
     language: str | None = None,
-    words: bool = False,
+    word_times: bool = False,
 ) -> str:
     """Return tracks of a video as text in a format.
 
-    `language`: only segments in this language. `words`: with the times of words.
+    `language`: only segments in this language. `word_times`: with the times of words.
 
     Raises:
         ExportNotPossible: there is nothing to export, or the format cannot hold it.
     """
     segments = [stored.segment for name in sources for stored in library.tracks.segments(entry.video_id, name, language=language)]
-    return _export(entry, format, segments, sources, language=language, words=words)
+    return _export(entry, format, segments, sources, language=language, word_times=word_times)
 
 
 def export_version(
@@ -45,7 +45,7 @@ def export_version(
     version: TrackVersion,
     *,
     language: str | None = None,
-    words: bool = False,
+    word_times: bool = False,
 ) -> str:
     """Return one version of a track as text in a format; see `export`.
 
@@ -54,7 +54,7 @@ def export_version(
     """
     segments = [item for item in library.versions.segments(version) if language in (None, item.language)]
     entry = replace(entry, tracks=(version.track,))
-    return _export(entry, format, segments, [version.track.source], language=language, words=words)
+    return _export(entry, format, segments, [version.track.source], language=language, word_times=word_times)
 
 
 def _export(
@@ -64,14 +64,14 @@ def _export(
     sources: Sequence[str],
     *,
     language: str | None,
-    words: bool,
+    word_times: bool,
 ) -> str:
     if language is None and format in ("srt", "vtt"):
         segments = _in_main_language(entry, segments)
     if not segments:
         what = " or ".join(map(source_label, sources or EXPORT_ORDER)) + (f" in the language {language}" if language else "")
         raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
-    return export_segments(format, entry, segments, words=words)
+    return export_segments(format, entry, segments, word_times=word_times)
 
 
 def _in_main_language(entry: VideoEntry, segments: Sequence[Segment]) -> list[Segment]:

@@ -87,14 +87,14 @@ class MediaStore:
         if not reference.strip():
             raise UnknownVideo("The name of the video is empty; `longview list` shows all videos.")
         names = self._library.names()
-        if named := with_id(reference, names):
-            return self._library.video(named.video_id)
+        if match := with_id(reference, names):
+            return self._library.video(match.video_id)
         if is_file_name(reference) and (entry := self._entry_of_file(reference, names, progress)):
             return entry
         if entry := self._entry_at(reference):
             return entry
-        if named := with_title(reference, names) or with_beginning(reference, names):
-            return self._library.video(named.video_id)
+        if match := with_title(reference, names) or with_beginning(reference, names):
+            return self._library.video(match.video_id)
         if is_path(reference) or is_file_name(reference):
             # It says why there is no such file.
             check_path(reference, self._limits)
@@ -115,10 +115,10 @@ class MediaStore:
         try:
             entry = self._library.video(video_id)
         except UnknownVideo as error:
-            if titled := with_title(reference, names):
+            if match := with_title(reference, names):
                 raise AmbiguousVideo(
                     f"{shortened(reference)} is a file here that is not in the library, and the name of another video in it: "
-                    f"write {titled.video_id} for the video, and {checked_path} for the file."
+                    f"write {match.video_id} for the video, and {checked_path} for the file."
                 ) from error
             raise UnknownVideo(f"{checked_path} is not in the library yet; `longview index` adds it.") from error
         if entry.path.exists():

@@ -76,17 +76,17 @@ def relink(library: Library, folder: Path, limits: Limits, progress: Progress = 
         if not has_original(library, entry, step):
             report.missing.append(entry)
         step.update((number + 1) / len(entries))
-    wanted = {entry.content_hash: entry for entry in report.missing}
+    missing_entries = {entry.content_hash: entry for entry in report.missing}
     sizes = {entry.facts.get("size_bytes") for entry in report.missing}
     candidates = []
-    if wanted:
+    if missing_entries:
         for path, status in _files(folder, report.unreadable, progress):
             # The first libraries did not know the sizes of their files.
             if status.st_size in sizes or (None in sizes and status.st_size):
                 candidates.append((path, status))
     step = progress.child(0.3, 1.0, "Comparing files")
     for number, (path, status) in enumerate(candidates):
-        if not wanted:
+        if not missing_entries:
             break
         try:
             checked_path = check_path(path, limits)
@@ -94,12 +94,12 @@ def relink(library: Library, folder: Path, limits: Limits, progress: Progress = 
         except (OSError, VideoError):
             report.unreadable.append(path)
             continue
-        if digest in wanted:
-            entry = wanted.pop(digest)
+        if digest in missing_entries:
+            entry = missing_entries.pop(digest)
             library.set_path(entry.video_id, checked_path)
             report.found.append(Relinked(entry, checked_path))
         step.update((number + 1) / len(candidates))
-    report.missing = list(wanted.values())
+    report.missing = list(missing_entries.values())
     return report
 
 

@@ -113,8 +113,8 @@ def _only(reference: str, videos: Sequence[N]) -> N | None:
 
 def _key(text: str) -> str:
     """Return a text in the form in which names are compared (canonical caseless matching, Unicode 3.13)."""
-    folded = unicodedata.normalize("NFD", text).casefold()
-    return " ".join(unicodedata.normalize("NFC", folded).split())
+    folded_text = unicodedata.normalize("NFD", text).casefold()
+    return " ".join(unicodedata.normalize("NFC", folded_text).split())
 
 
 def _file_name(video: Named) -> str:

@@ -115,25 +115,25 @@ class Indexer:
             begin(video.content_hash)
             span = requested_span(video, options.start_s, options.end_s) or Span(0.0, video.duration_s)
             video_id = video.content_hash[:ID_DIGITS]
-            known = self._known_entry(video_id)
-            self._library.put(self._entry(video, known, options.title))
+            earlier_entry = self._known_entry(video_id)
+            self._library.put(self._entry(video, earlier_entry, options.title))
             run = _Run(options, video, span, file, MediaLook(self._runtime.decoder, video, span, progress))
             try:
                 embedding = yield from self._run_sources(run, video_id, names, progress.child(PREPARATION_SHARE, 1.0))
             except (ImpossiblePlan, BadRequest):
                 # The options are wrong: this run is never resumed.
-                if known is None:
+                if earlier_entry is None:
                     self.forget_if_empty(video.content_hash)
                 raise
             except BaseException:
                 # A cancellation, too. The next run resumes a track that has made any progress. The user may have removed the
                 # video meanwhile.
-                if known is None:
+                if earlier_entry is None:
                     with suppress(UnknownVideo):
                         self._library.tracks.delete_unbegun(video_id)
                 raise
         errors = [report.error for report in run.reports if report.error]
-        if errors and not known and not any(map(_has_begun, self._library.pending_video(video_id).tracks)):
+        if errors and not earlier_entry and not any(map(_has_begun, self._library.pending_video(video_id).tracks)):
             self._library.tracks.delete_unbegun(video_id)
             raise errors[0]
         self._embed(embedding)
@@ -147,8 +147,8 @@ class Indexer:
         Raises:
             VideoError, ModelError: a source cannot be run.
         """
-        known = self._known_entry(video.content_hash[:ID_DIGITS])
-        entry = known or self._entry(video, None, None)
+        earlier_entry = self._known_entry(video.content_hash[:ID_DIGITS])
+        entry = earlier_entry or self._entry(video, None, None)
         with self._runtime.watching(video.path, video.content_hash) as file:
             job = SourceJob(entry, video, span, is_requested=False, file=file, look=MediaLook(self._runtime.decoder, video, span))
             decisions = {name: self._decision(name, job) for name in self.sources}
@@ -263,12 +263,12 @@ class Indexer:
                 self._write_failure(job, name, error)
             spent_s = time.monotonic() - start
             return SourceReport(name, "failed", str(error), seconds_spent=spent_s, error=error)
-        stored = self._library.pending_video(video_id).track(name)
+        track = self._library.pending_video(video_id).track(name)
         return SourceReport(
             name,
             "declined" if result.track.status == "declined" else "indexed",
             result.track.note,
-            stored.segment_count if stored else 0,
+            track.segment_count if track else 0,
             result.track.language,
             time.monotonic() - start,
             result.estimated_seconds,
@@ -276,13 +276,13 @@ class Indexer:
 
     def _write_failure(self, job: SourceJob, name: str, error: Exception) -> None:
         """Store that a source failed, and why. What it committed before stays, and the next run resumes."""
-        known = self._library.pending_video(job.entry.video_id).track(name)
-        if known is None:
-            known = Track(name, "failed", job.span, job.span.start_s, Provenance("", "", {}))
-        if known.status != "complete":
-            self._library.tracks.update(job.entry.video_id, replace(known, status="failed", note=str(error)))
+        last_track = self._library.pending_video(job.entry.video_id).track(name)
+        if last_track is None:
+            last_track = Track(name, "failed", job.span, job.span.start_s, Provenance("", "", {}))
+        if last_track.status != "complete":
+            self._library.tracks.update(job.entry.video_id, replace(last_track, status="failed", note=str(error)))
 
-    def _entry(self, video: VideoInfo, known: VideoEntry | None, title: str | None) -> VideoEntry:
+    def _entry(self, video: VideoInfo, earlier_entry: VideoEntry | None, title: str | None) -> VideoEntry:
         """Return the entry of a file, with the summary and the title that the library has."""
         facts = {
             "width": video.width,
@@ -297,12 +297,12 @@ class Indexer:
         return VideoEntry(
             video_id=video.content_hash[:ID_DIGITS],
             content_hash=video.content_hash,
-            path=known.path if known and self._media.keeps_path(known, video.path) else video.path,
-            title=known.title if known else title or _printable_name(video.path),
+            path=earlier_entry.path if earlier_entry and self._media.keeps_path(earlier_entry, video.path) else video.path,
+            title=earlier_entry.title if earlier_entry else title or _printable_name(video.path),
             duration_s=video.duration_s,
             facts=facts,
-            summary=known.summary if known else "",
-            chapters=known.chapters if known else (),
+            summary=earlier_entry.summary if earlier_entry else "",
+            chapters=earlier_entry.chapters if earlier_entry else (),
         )
 
     def _known_entry(self, video_id: str) -> VideoEntry | None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from longview.app.files.media import MediaStore
 from longview.app.ingest.indexer import Indexer
 from longview.app.ingest.ranges import requested_span
-from longview.app.runtime.context_retry import retry_with_smaller_plan
+from longview.app.runtime.context_retry import retry_with_smaller_context
 from longview.app.runtime.runtime import Runtime
-from longview.app.runtime.transcript_context import words_in
+from longview.app.runtime.transcript_context import transcript_reader
 from longview.core.timeline import Span
 from longview.indexing.records.track import ID_DIGITS
 from longview.indexing.sqlite.library import Library
@@ -95,7 +95,7 @@ def make_plan(
     sources, declined_after_s = indexer.decisions(video, span or Span(0.0, video.duration_s))
     if not video.has_frames:
         return PlanReport(video, sources, None, other_s)
-    frames = retry_with_smaller_plan(
+    frames = retry_with_smaller_context(
         runtime, lambda: _plan_frames(library, runtime, video, span, fps, max_frames, context_tokens)
     )
     captions = sources["captions"]
@@ -121,14 +121,14 @@ def _plan_frames(
     plan = planner.estimate_kept_share(video, plan)
     caption_plan = planner.plan(video, "caption", span=span, context_tokens=context_tokens)
     caption_plan = planner.estimate_kept_share(video, caption_plan)
-    # A file that is not in the library has no words yet.
-    words = words_in(library, runtime.settings, video.content_hash[:ID_DIGITS])
+    # A file that is not in the library has no transcript yet.
+    transcript = transcript_reader(library, runtime.settings, video.content_hash[:ID_DIGITS])
     return FramePlan(
         plan,
         _estimated_bytes(runtime, video, plan),
         checks,
-        ask=costs.answer_cost(pool, runtime.verifier, video, plan, checks.answers, words=words),
-        index=costs.captions_cost(pool, runtime.verifier, video, caption_plan, checks.captions, words=words),
+        ask=costs.answer_cost(pool, runtime.verifier, video, plan, checks.answers, transcript=transcript),
+        index=costs.captions_cost(pool, runtime.verifier, video, caption_plan, checks.captions, transcript=transcript),
         locate=costs.locate_cost(pool, runtime.verifier, video, caption_plan, checks.localization, grounding),
         occurrence=costs.occurrence_cost(pool, runtime.verifier, video, checks.localization, grounding),
     )

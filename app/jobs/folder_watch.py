@@ -92,9 +92,9 @@ class FolderWatch:
     def __init__(self, folders: Sequence[Path], *, rest_s: float) -> None:
         """`rest_s`: time without a change after which a file is considered complete, in seconds."""
         self._folders, self._rest_s = tuple(folders), rest_s
-        self._seen: dict[Path, tuple[FileState, float]] = {}
+        self._states: dict[Path, tuple[FileState, float]] = {}
         """State of each file, and when it was first seen in it, on the monotonic clock in seconds."""
-        self._done: dict[Path, FileState] = {}
+        self._done_states: dict[Path, FileState] = {}
         """State in which each file was complete and the caller has marked it as done."""
         self._unreachable: frozenset[Path] = frozenset()
         self._devices: dict[Path, int] = {}
@@ -109,8 +109,8 @@ class FolderWatch:
         Raises:
             BadRequest: a folder cannot be read at the first call.
         """
-        found = FolderChanges()
-        seen: dict[Path, tuple[FileState, float]] = {}
+        changes = FolderChanges()
+        states: dict[Path, tuple[FileState, float]] = {}
         unreachable: set[Path] = set()
         now_s, is_first = time.monotonic(), not self._devices
         for folder in self._folders:
@@ -119,34 +119,34 @@ class FolderWatch:
                 unreachable.add(folder)
                 continue
             for path, status in files:
-                if path in seen:  # one folder may be inside of another
+                if path in states:  # one folder may be inside of another
                     continue
                 state = FileState.of(status)
-                earlier = self._seen.get(path)
+                earlier = self._states.get(path)
                 since_s = earlier[1] if earlier and earlier[0] == state else now_s
                 if is_first:
                     # The clock of a network disk may be behind. A file that comes later is observed for the whole time instead.
                     since_s = now_s - max(0.0, time.time() - status.st_ctime)
-                seen[path] = (state, since_s)
-                if now_s - since_s >= self._rest_s and self._done.get(path) != state:
-                    found.complete.append(path)
-        for path, (state, _) in self._seen.items():
-            if path not in seen and any(path.is_relative_to(folder) for folder in unreachable):
+                states[path] = (state, since_s)
+                if now_s - since_s >= self._rest_s and self._done_states.get(path) != state:
+                    changes.complete.append(path)
+        for path, (state, _) in self._states.items():
+            if path not in states and any(path.is_relative_to(folder) for folder in unreachable):
                 # Nobody sees meanwhile whether the file is written.
-                seen[path] = (state, now_s)
-        found.gone = [path for path in self._done if path not in seen]
-        for path in found.gone:
-            del self._done[path]
-        found.unreachable = [folder for folder in self._folders if folder in unreachable - self._unreachable]
-        self._seen, self._unreachable = seen, frozenset(unreachable)
-        return found
+                states[path] = (state, now_s)
+        changes.gone = [path for path in self._done_states if path not in states]
+        for path in changes.gone:
+            del self._done_states[path]
+        changes.unreachable = [folder for folder in self._folders if folder in unreachable - self._unreachable]
+        self._states, self._unreachable = states, frozenset(unreachable)
+        return changes
 
     def mark_done(self, path: Path) -> None:
         """Report a complete file of the last call of `look` no more, unless it changes.
 
         The caller marks a file when it has added it, so that a file is not lost because the library could not be written.
         """
-        self._done[path] = self._seen[path][0]
+        self._done_states[path] = self._states[path][0]
 
     def _media_files(self, folder: Path) -> list[tuple[Path, os.stat_result]] | None:
         """Return the files of a folder; None if it could be read before and cannot be read now.

@@ -34,7 +34,7 @@ class JobMonitor:
     def __init__(self, library: Library, job: QueuedJob, progress: Progress) -> None:
         self._library, self._job, self._progress = library, job, progress
         self._partial_results = job.partial_results
-        self._ended = threading.Event()
+        self._end_event = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"longview-job-{job.job_id}", daemon=True)
         self.request: Request = ""
         """What was asked of the job by others."""
@@ -44,7 +44,7 @@ class JobMonitor:
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._end_event.set()
         self._thread.join()
 
     def count(self, run: Generator[PartialResult[Any], None, IndexResult]) -> Generator[PartialResult[Any], None, IndexResult]:
@@ -62,23 +62,23 @@ class JobMonitor:
             run.close()
 
     def _run(self) -> None:
-        stored: tuple[Any, ...] = ()
+        last_state: tuple[Any, ...] = ()
         # The first report is due at once.
         stored_s = time.monotonic() - REPORT_S
-        while not self._ended.wait(POLL_S):
+        while not self._end_event.wait(POLL_S):
             report = self._progress.report
             state = (report.stage, round(report.fraction, 3), self._partial_results)
             age_s = time.monotonic() - stored_s
-            is_due = age_s > HEARTBEAT_S or (state != stored and age_s > REPORT_S)
+            is_due = age_s > HEARTBEAT_S or (state != last_state and age_s > REPORT_S)
             try:
-                request = self._report(*state, report.seconds_left) if is_due else self._requested()
+                request = self._report(*state, report.seconds_left) if is_due else self._read_request()
             except LibraryUnusable as error:
                 # The run itself meets it, too, as soon as it has something to write.
                 log.info("the progress of the job %d cannot be stored: %s", self._job.job_id, error)
                 request = ""
             else:
                 if is_due:
-                    stored, stored_s = state, time.monotonic()
+                    last_state, stored_s = state, time.monotonic()
             self.is_disk_full = not has_space(self._library.folder)
             if request or self.is_disk_full:
                 self.request = request
@@ -95,7 +95,7 @@ class JobMonitor:
             partial_results=partial_results,
         )
 
-    def _requested(self) -> Request:
+    def _read_request(self) -> Request:
         return self._library.queue.request(self._job.job_id, this_process())
 
 

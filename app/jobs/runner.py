@@ -63,7 +63,7 @@ class JobRunner:
         self._lock = threading.Lock()
         self._active: set[int] = set()
         """Numbers of the jobs that threads of this process run now."""
-        self._taken: set[int] = set()
+        self._taken_ids: set[int] = set()
         """Those of them that were taken by `claim_next` and are not run yet."""
         self._unstored_ends: dict[int, tuple[QueuedJob, _End]] = {}
         """How jobs ended while the library could not be written, by their numbers."""
@@ -116,7 +116,7 @@ class JobRunner:
             job = self._queue.claim_next(this_process(), self._settings, accepts=accepts)
             if job is not None:
                 self._active.add(job.job_id)
-                self._taken.add(job.job_id)
+                self._taken_ids.add(job.job_id)
             return job
 
     def is_up_to_date(self, path: Path, options: IndexOptions) -> bool:
@@ -239,8 +239,8 @@ class JobRunner:
         """
         while True:
             with self._lock:
-                if job.job_id in self._taken:
-                    self._taken.discard(job.job_id)
+                if job.job_id in self._taken_ids:
+                    self._taken_ids.discard(job.job_id)
                     return job
                 job = self._queue.claim(job.job_id, this_process())
                 # A job that a thread of this process is running is not free either.
@@ -335,8 +335,8 @@ def _options_fields(options: IndexOptions) -> dict[str, Any]:
 def _options(job: QueuedJob, keep_sessions: bool) -> IndexOptions:
     """Return what is indexed of the file of a job."""
     sources = job.options.get("sources")
-    known = {field.name for field in fields(IndexOptions)} - {"keep_sessions"}
-    if unknown := job.options.keys() - known:
+    names = {field.name for field in fields(IndexOptions)} - {"keep_sessions"}
+    if unknown := job.options.keys() - names:
         raise BadRequest(f"The job {job.job_id} has options that this Longview does not know ({', '.join(sorted(unknown))}).")
     options = IndexOptions(**job.options, keep_sessions=keep_sessions)
     return replace(options, sources=None if sources is None else tuple(sources))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from longview.app.settings import RENAMED
 from longview.app.text.counts import count_text
 from longview.core.time_text import format_time
 from longview.indexing.records.job import QueuedJob
@@ -51,14 +52,14 @@ def detail_text(job: QueuedJob) -> str:
     """Return what is to be said of the state of a job: stage and remaining time, or why it waits, failed or is paused."""
     if job.status == "running":
         # The remaining time in full seconds.
-        left = f"{format_time(job.seconds_left)[:-2]} left" if job.seconds_left is not None else ""
-        asked = {"pause": "is being paused", "cancel": "is being cancelled"}.get(job.request, "")
-        return " · ".join(filter(None, (job.stage, left, asked)))
-    needed = ", ".join(f"{name}={value}" for name, value in job.settings.items())
-    needs = f"needs the settings {needed}" if needed and job.is_unfinished else ""
-    tried = f"tried {job.attempts} times" if job.status == "failed" and job.attempts > 1 else ""
+        remaining = f"{format_time(job.seconds_left)[:-2]} left" if job.seconds_left is not None else ""
+        request = {"pause": "is being paused", "cancel": "is being cancelled"}.get(job.request, "")
+        return " · ".join(filter(None, (job.stage, remaining, request)))
+    needed_settings = ", ".join(f"{RENAMED.get(name, name)}={value}" for name, value in job.settings.items())
+    needs = f"needs the settings {needed_settings}" if needed_settings and job.is_unfinished else ""
+    attempts = f"tried {job.attempts} times" if job.status == "failed" and job.attempts > 1 else ""
     reason = job.reason
     if job.status == "waiting" and job.attempts:
         # What is known of its last run, which may have been killed.
         reason = f"the last run: {reason}" if reason else "a run was interrupted; the next one resumes there"
-    return " · ".join(filter(None, (reason, tried, needs)))
+    return " · ".join(filter(None, (reason, attempts, needs)))

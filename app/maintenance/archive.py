@@ -108,16 +108,16 @@ def _damage(path: Path) -> Iterator[None]:
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
     infos = {info.filename: info for info in archive.infolist()}
-    refused = BackupUnusable(f"{path} is not a back-up of Longview, or its list of files is damaged; nothing was changed.")
+    refusal = BackupUnusable(f"{path} is not a back-up of Longview, or its list of files is damaged; nothing was changed.")
     if MANIFEST not in infos or infos[MANIFEST].file_size > MAX_MANIFEST_BYTES or len(infos) != len(archive.infolist()):
-        raise refused
+        raise refusal
     for name, info in infos.items():
         if not _is_allowed(info):
             raise BackupUnusable(f"{path} has a file that does not belong into a back-up ({name!r}); nothing was changed.")
     try:
         manifest = Manifest.model_validate_json(archive.read(MANIFEST))
     except ValidationError as error:
-        raise refused from error
+        raise refusal from error
     if manifest.format > FORMAT:
         raise BackupUnusable(
             f"{path} was written by a newer Longview ({manifest.program_version}), in form {manifest.format}, and this one knows "
@@ -125,12 +125,12 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
         )
     sizes = {name: info.file_size for name, info in infos.items() if name != MANIFEST}
     if sizes != {name: member.size_bytes for name, member in manifest.members.items()} or DATABASE not in sizes:
-        raise refused
+        raise refusal
     # Members that share bytes would unpack to more than there is.
     if sum(info.compress_size for info in infos.values()) > path.stat().st_size:
-        raise refused
+        raise refusal
     if not set(manifest.originals.values()) <= sizes.keys() or len(set(manifest.originals.values())) != len(manifest.originals):
-        raise refused
+        raise refusal
     return manifest
 
 
@@ -152,12 +152,12 @@ def read_members(archive: zipfile.ZipFile, manifest: Manifest, progress: Progres
         BackupUnusable: one is damaged. Cancelled: the operation was cancelled.
     """
     total = max(1, sum(member.size_bytes for member in manifest.members.values()))
-    done = 0
+    done_bytes = 0
 
     def report_bytes(count: int) -> None:
-        nonlocal done
-        done += count
-        progress.update(done / total)
+        nonlocal done_bytes
+        done_bytes += count
+        progress.update(done_bytes / total)
 
     for name in manifest.members:
         read_member(archive, manifest, name, lambda _block: None, report_bytes)

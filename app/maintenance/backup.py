@@ -84,11 +84,11 @@ def backup(library_folder: Path, target: Path, *, with_originals: bool, progress
             step = progress.child(0.2, 0.6, "Writing the back-up")
             # What is added to the library from now on is not in the back-up.
             copied = Library(Path(folder))
-            entries, removed = copied.videos(), copied.removals.videos()
-            videos: tuple[VideoEntry | RemovedVideo, ...] = (*entries, *removed)
+            entries, removed_videos = copied.videos(), copied.removals.videos()
+            videos: tuple[VideoEntry | RemovedVideo, ...] = (*entries, *removed_videos)
             hashes = {video.video_id: video.content_hash for video in videos}
             files = _video_files(library, entries, report, with_originals=with_originals, progress=step)
-            _note_removed_uploads(library, removed, files, manifest, step)
+            _note_removed_uploads(library, removed_videos, files, manifest, step)
             require_space(target.parent, sum(path.stat().st_size for path in (copy, *files.values())))
             _write(partial, copy, files, report, hashes, step)
         with open_backup(partial) as (archive, read_back):
@@ -158,12 +158,12 @@ def _write(
     """Write the members, and note their sizes and hashes. `hashes`: the content hashes of the videos by their ids."""
     ids = {name: video_id for video_id, name in report.manifest.originals.items()}
     total = max(1, sum(path.stat().st_size for path in (copy, *files.values())))
-    done = 0
+    done_bytes = 0
 
     def report_bytes(count: int) -> None:
-        nonlocal done
-        done += count
-        progress.update(done / total)
+        nonlocal done_bytes
+        done_bytes += count
+        progress.update(done_bytes / total)
 
     with partial.open("w+b") as file:
         with zipfile.ZipFile(file, "w") as archive:
@@ -172,7 +172,7 @@ def _write(
                 # Videos are compressed already.
                 info.compress_type = zipfile.ZIP_DEFLATED if name == DATABASE else zipfile.ZIP_STORED
                 sha256, content = hashlib.sha256(), hashlib.blake2b(digest_size=20)
-                with _opened(path) as read, archive.open(info, "w", force_zip64=True) as member:
+                with _open_to_read(path) as read, archive.open(info, "w", force_zip64=True) as member:
                     size_bytes = transfer(read, member.write, (sha256, content), report_bytes)
                 if (video_id := ids.get(name)) and content.hexdigest() != hashes[video_id]:
                     raise BadRequest(f"{path} was changed while it was being backed up; try again.")
@@ -186,22 +186,22 @@ def _write(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Callable[[int], bytes]]:
+def _open_to_read(path: Path) -> Iterator[Callable[[int], bytes]]:
     """Provide the function that reads from a file, whose errors name the file."""
 
-    def failed(error: OSError) -> BadRequest:
+    def read_error(error: OSError) -> BadRequest:
         return BadRequest(f"{path} cannot be read ({error.strerror}), so nothing was backed up; try again, or move it away.")
 
     try:
         file = path.open("rb")
     except OSError as error:
-        raise failed(error) from error
+        raise read_error(error) from error
 
     def read(size: int) -> bytes:
         try:
             return file.read(size)
         except OSError as error:
-            raise failed(error) from error
+            raise read_error(error) from error
 
     with file:
         yield read

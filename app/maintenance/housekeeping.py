@@ -67,11 +67,11 @@ def purge_jobs(library: Library) -> None:
     """
     try:
         library.queue.delete_ended(older_than_s=ENDED_JOBS_KEPT_S)
-        unused = library.removals.unused_uploads(library.folder / UPLOADS, older_than_s=UNUSED_UPLOADS_KEPT_S)
+        unused_uploads = library.removals.unused_uploads(library.folder / UPLOADS, older_than_s=UNUSED_UPLOADS_KEPT_S)
     except (LibraryError, OSError) as error:
         log.info("Jobs that ended stay for now: %s", error)
         return
-    for path in unused:
+    for path in unused_uploads:
         log.info("The upload %s belongs to no video and no job; it is deleted.", path.name)
         _delete(library, path)
 

@@ -89,9 +89,9 @@ def restore(source: Path, library_folder: Path, *, replace: bool, progress: Prog
         files = _unpack(archive, report, staging, progress.child(0.0, 0.7, "Reading the back-up"))
         prepare_replacement(library_folder, staging, progress.child(0.7, 1.0, "Putting the library in its place"))
         with ExitStack() as undo:
-            for staged, target in files.items():
+            for staged_path, target in files.items():
                 create_private_folder(target.parent)
-                staged.rename(target)
+                staged_path.rename(target)
                 undo.callback(_delete_file, target, library_folder)
             report.kept = replace_database(library_folder, staging)
             undo.pop_all()
@@ -117,12 +117,12 @@ def _delete_if_empty(folder: Path) -> None:
 def _unpack(archive: ZipFile, report: RestoreReport, staging: Path, progress: Progress) -> dict[Path, Path]:
     """Unpack a library into a folder, check it and set the paths of its videos; return where each video file belongs."""
     manifest, total = report.manifest, max(1, sum(member.size_bytes for member in report.manifest.members.values()))
-    done = 0
+    done_bytes = 0
 
     def report_bytes(count: int) -> None:
-        nonlocal done
-        done += count
-        progress.update(done / total)
+        nonlocal done_bytes
+        done_bytes += count
+        progress.update(done_bytes / total)
 
     _extract(archive, manifest, DATABASE, staging / DATABASE, report_bytes)
     if schema_version(staging) != manifest.schema_version:
@@ -148,16 +148,16 @@ def _unpack(archive: ZipFile, report: RestoreReport, staging: Path, progress: Pr
             # It is read all the same, so that damage is noticed.
             read_member(archive, manifest, name, lambda _block: None, report_bytes)
             continue
-        staged = staging / name
-        digest = _extract(archive, manifest, name, staged, report_bytes)
+        staged_path = staging / name
+        digest = _extract(archive, manifest, name, staged_path, report_bytes)
         if entry and digest != entry.content_hash:
             raise BackupUnusable(f"{name} in the back-up is not the file of {entry.title}; nothing was changed.")
         target = _free_path(report.library / name, manifest.members[name].sha256)
         if not target.exists():
-            files[staged] = target
+            files[staged_path] = target
             report.restored_files += 1
         if entry:
-            status = (target if target.exists() else staged).stat()
+            status = (target if target.exists() else staged_path).stat()
             library.set_path(entry.video_id, target)
             library.remember_hash(target, status.st_size, status.st_mtime_ns, entry.content_hash)
     for entry in entries:

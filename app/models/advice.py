@@ -54,9 +54,9 @@ def describe_recommendation(recommendation: Recommendation, installed: Collectio
             "No published checkpoint fits into its memory. Speech and text on screen are searchable without one, and --server "
             "uses a model on another machine."
         ]
-    parts = [f"{_sized(model)} for captions and questions"]
+    parts = [f"{_name_and_size(model)} for captions and questions"]
     if grounding is not None:
-        parts.append(f"{_sized(grounding)} to locate")
+        parts.append(f"{_name_and_size(grounding)} to locate")
     if speech is not None:
         parts.append(f"the speech model {speech.name} ({_gigabytes(speech.weight_bytes)})")
     lines = [f"Recommended: {_enumerate(parts)}."]
@@ -74,8 +74,8 @@ def describe_recommendation(recommendation: Recommendation, installed: Collectio
         )
     sizes = _sizes(recommendation)
     missing_bytes = sum(size for name, size in sizes.items() if name not in installed)
-    done = f"downloads {_gigabytes(missing_bytes)}" if missing_bytes else "finds all of it here"
-    lines.append(f"`longview models pull recommended` {done} and makes {'it' if len(sizes) == 1 else 'them'} the default.")
+    result = f"downloads {_gigabytes(missing_bytes)}" if missing_bytes else "finds all of it here"
+    lines.append(f"`longview models pull recommended` {result} and makes {'it' if len(sizes) == 1 else 'them'} the default.")
     return lines
 
 
@@ -86,7 +86,7 @@ def _sizes(recommendation: Recommendation) -> dict[str, int]:
     return sizes | ({recommendation.speech.name: recommendation.speech.weight_bytes} if recommendation.speech else {})
 
 
-def _sized(checkpoint: PublishedCheckpoint) -> str:
+def _name_and_size(checkpoint: PublishedCheckpoint) -> str:
     return f"{checkpoint.name} ({_gigabytes(read_catalog().shapes[checkpoint.shape].weight_bytes)})"
 
 

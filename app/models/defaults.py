@@ -44,7 +44,7 @@ class Default:
 
 
 def read_defaults(settings: Settings) -> tuple[Default, ...]:
-    """Return the default models of settings that have no options of a verb."""
+    """Return the default models of settings that have no options of a command."""
     in_file = settings_module.read_config_file()
     return tuple(
         Default(

@@ -52,7 +52,7 @@ def local_models(settings: Settings) -> tuple[LocalModel, ...]:
             no checkpoint. A default, or one that can be pulled, is left out.
     """
     checkpoints = {checkpoint.name: checkpoint for checkpoint in (find_checkpoint("demo"), *cached_checkpoints())}
-    chosen = None if settings.server else _add_checkpoint("model", settings, checkpoints)
+    chosen_folder = None if settings.server else _add_checkpoint("model", settings, checkpoints)
     if settings.grounding_model and not settings.grounding_server:
         _add_checkpoint("grounding_model", settings, checkpoints)
     total_bytes = _device_bytes(settings.device)
@@ -61,7 +61,7 @@ def local_models(settings: Settings) -> tuple[LocalModel, ...]:
         limit = checkpoint.max_context_tokens
         contexts = [tokens for tokens in CONTEXTS if tokens <= limit] or [limit]
         memory_bytes = {tokens: checkpoint.bytes_with(tokens) for tokens in contexts}
-        models.append(LocalModel(checkpoint, memory_bytes, total_bytes, checkpoint.name == chosen))
+        models.append(LocalModel(checkpoint, memory_bytes, total_bytes, checkpoint.name == chosen_folder))
     return tuple(models)
 
 

@@ -11,16 +11,16 @@ from longview.app.errors import VideoGone
 from longview.app.files.media import MediaStore
 from longview.app.qa.chapters import ChapterFinder
 from longview.app.qa.citations import Citation, cite_all
-from longview.app.qa.quotes.answers import NO_TOPIC, PROVENANCE, QuoteAnswers
-from longview.app.qa.quotes.questions import QuoteQuestion, parse_question
-from longview.app.qa.quotes.text import QuoteAnswer
+from longview.app.qa.quotes.answers import NO_TOPIC, PROVENANCE, ExtractiveAnswers
+from longview.app.qa.quotes.questions import ExtractiveQuestion, parse_question
+from longview.app.qa.quotes.text import ExtractiveAnswer
 from longview.app.qa.retriever import Retriever
-from longview.app.qa.transcript_coverage import WordsCoverage, add_coverages, has_word_tracks, has_words
-from longview.app.runtime.context_retry import stream_with_smaller_plan
+from longview.app.qa.transcript_coverage import TranscriptCoverage, add_coverages, has_transcript, has_transcript_tracks
+from longview.app.runtime.context_retry import stream_with_smaller_context
 from longview.app.runtime.provenance import provenance_of
 from longview.app.runtime.requirements import require_answers, require_known_footage
 from longview.app.runtime.runtime import Runtime
-from longview.app.runtime.transcript_context import words_in
+from longview.app.runtime.transcript_context import transcript_reader
 from longview.app.text.counts import count_text
 from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
@@ -73,7 +73,7 @@ class Answer:
     """For quotes: whether they answer the question; None: they are only the closest passages, or a checkpoint answered."""
     confidence: float | None = None
     """For quotes: the confidence that an answer is among them, from 0 to 1; None where it is not estimated."""
-    words: WordsCoverage | None = None
+    transcript_coverage: TranscriptCoverage | None = None
     """For quotes: what was listened to and read."""
     thoughts: str = ""
     """What the checkpoint thought before its answers. It is not stored in the library."""
@@ -89,7 +89,7 @@ class _PartAnswer:
     first_token_s: float
     total_s: float
     coverage: Coverage
-    quotes: QuoteAnswer | None = None
+    quotes: ExtractiveAnswer | None = None
     thoughts: str = ""
 
 
@@ -115,7 +115,7 @@ class Answers:
         self, library: Library, media: MediaStore, retriever: Retriever, runtime: Runtime, chapters: ChapterFinder
     ) -> None:
         self._library, self._media, self._retriever, self._runtime = library, media, retriever, runtime
-        self._quotes = QuoteAnswers(library, runtime, chapters)
+        self._quotes = ExtractiveAnswers(library, runtime, chapters)
 
     def answer(
         self,
@@ -155,7 +155,7 @@ class Answers:
             label = f"{chr(10) if number else ''}{_label(part, parts)}: " if has_labels else ""
             try:
                 events = self._answer_part(part, question, history if len(distinct) == 1 else (), step)
-                answer = yield from _labelled(events, label, texts)
+                answer = yield from _with_labels(events, label, texts)
                 if not distinct and answer.quotes and answer.quotes.found is False:
                     # Other parts of the library may have the answer.
                     continue
@@ -197,8 +197,8 @@ class Answers:
                 return "Every video has that time; name the video that is asked about."
         videos = self._library.videos()
         sources = dict.fromkeys(track.source for entry in videos for track in entry.tracks if track.segment_count)
-        searched = f"the {' and '.join(map(source_label, sources))} of" if sources else "nothing in"
-        return f"Nothing in the library matches the question. Searched {searched} {count_text(len(videos), 'video')}."
+        searched_text = f"the {' and '.join(map(source_label, sources))} of" if sources else "nothing in"
+        return f"Nothing in the library matches the question. Searched {searched_text} {count_text(len(videos), 'video')}."
 
     def _likely_parts(self, question: str, progress: Progress) -> tuple[list[VideoPart], int]:
         """Return the parts of the library in which the answer is most likely, best first, without overlaps.
@@ -206,18 +206,18 @@ class Answers:
         All mentions of a topic are looked for in all videos with words. A question without a topic is about each video; the
         number is that of the videos beyond the first ones, which are left out.
         """
-        parsed = _parse_for_library(question)
-        if parsed.kind in ("nothing", "time"):
+        library_question = _parse_for_library(question)
+        if library_question.kind in ("nothing", "time"):
             return [], 0
-        if parsed.asks_for_words or parsed.is_topicless:
-            can_be_captions = parsed.kind in ("seen", "summary")
+        if library_question.asks_for_words or library_question.is_topicless:
+            can_be_captions = library_question.kind in ("seen", "summary")
             videos = [
                 entry
                 for entry in self._library.videos()
-                if has_words(entry) or (can_be_captions and any(track.segment_count for track in entry.tracks))
+                if has_transcript(entry) or (can_be_captions and any(track.segment_count for track in entry.tracks))
             ]
-            asked = videos[:MAX_TOPICLESS_VIDEOS] if parsed.is_topicless else videos
-            return [VideoPart(entry, is_given=False) for entry in asked], len(videos) - len(asked)
+            asked_videos = videos[:MAX_TOPICLESS_VIDEOS] if library_question.is_topicless else videos
+            return [VideoPart(entry, is_given=False) for entry in asked_videos], len(videos) - len(asked_videos)
         parts: list[tuple[VideoEntry, Span]] = []
         query = when_query(question) or question
         moments = self._retriever.rank(query, limit=2 * MAX_LIBRARY_MOMENTS, progress=progress)
@@ -229,7 +229,7 @@ class Answers:
             near = Span(max(0.0, moment.span.start_s - LIBRARY_MARGIN_S), moment.span.end_s + LIBRARY_MARGIN_S)
             if not any(entry.video_id == moment.video_id and span.overlap_s(near) > 0 for entry, span in parts):
                 entry = self._library.video(moment.video_id)
-                parts.append((entry, near.clamped(Span(0.0, entry.duration_s))))
+                parts.append((entry, near.clamp(Span(0.0, entry.duration_s))))
         return [VideoPart(entry, span, is_given=False) for entry, span in parts], 0
 
     def _answer_part(
@@ -242,13 +242,13 @@ class Answers:
         try:
             reading = progress.child(0.0, 1.0, f"Reading {entry.title}")
             with self._runtime.watching(entry.path, entry.content_hash) as file:
-                answer = yield from stream_with_smaller_plan(
+                answer = yield from stream_with_smaller_context(
                     self._runtime, lambda: self._answer_video(part, question, history, reading)
                 )
                 file.check(progress)
         except (OutOfDistribution, VideoGone, VideoError) as error:
             # Quotes need no file, and frames of a damaged one may not be decodable where its words are known.
-            if not (has_words(entry) if isinstance(error, VideoGone) else has_word_tracks(entry)):
+            if not (has_transcript(entry) if isinstance(error, VideoGone) else has_transcript_tracks(entry)):
                 raise
             return (yield from self._quote(part, question, progress))
         captions = self._library.tracks.segments(entry.video_id, "captions") if answer.citations else ()
@@ -266,12 +266,12 @@ class Answers:
 
     def _needs_quotes(self, entry: VideoEntry, question: str) -> bool:
         """Whether quotes answer better than the checkpoint, as far as that is known without opening the video."""
-        parsed = Question(question, duration_s=entry.duration_s)
-        kind = parse_question(parsed, duration_s=entry.duration_s)
+        video_question = Question(question, duration_s=entry.duration_s)
+        kind = parse_question(video_question, duration_s=entry.duration_s)
         if kind.kind == "length":
             return True
         captions = entry.track("captions")
-        if not has_word_tracks(entry) and not (captions and captions.segment_count and kind.kind in ("seen", "summary")):
+        if not has_transcript_tracks(entry) and not (captions and captions.segment_count and kind.kind in ("seen", "summary")):
             return False
         if not entry.has_frames:
             return True
@@ -279,9 +279,9 @@ class Answers:
             # All mentions are in the words, and a checkpoint would name only some of them.
             return True
         templates = self._runtime.verifier.templates
-        has_time = parsed.when or parsed.range or parsed.timestamp_s is not None
-        is_answered = has_words(entry) or kind.is_topicless
-        if templates and is_answered and not has_time and templates.match(parsed.in_seconds()) is None:
+        has_time = video_question.when or video_question.range or video_question.timestamp_s is not None
+        is_answered = has_transcript(entry) or kind.is_topicless
+        if templates and is_answered and not has_time and templates.match(video_question.in_seconds()) is None:
             return True
         try:
             require_known_footage(self._runtime, entry)
@@ -323,14 +323,14 @@ class Answers:
             likely_span=likely_span,
             restrict_to=restrict_to,
             candidate_spans=lambda query: self._retriever.candidate_spans(entry, query, restrict_to),
-            words=words_in(self._library, self._runtime.settings, entry.video_id),
+            transcript=transcript_reader(self._library, self._runtime.settings, entry.video_id),
             history=history,
             grounding_pool=self._runtime.grounding_pool,
             progress=progress,
         )
 
 
-def _parse_for_library(question: str) -> QuoteQuestion:
+def _parse_for_library(question: str) -> ExtractiveQuestion:
     # The end of a video does not matter here, but must be finite.
     return parse_question(Question(question, duration_s=sys.float_info.max), duration_s=sys.float_info.max)
 
@@ -357,12 +357,12 @@ def _combine(answers: Sequence[_PartAnswer], text: str) -> Answer:
         quoted=bool(quotes) and len(quotes) == len(answers),
         found=True if True in founds else False if founds == {False} else None,
         confidence=max(confidences, default=None),
-        words=add_coverages(item.coverage for item in quotes) if quotes else None,
+        transcript_coverage=add_coverages(item.coverage for item in quotes) if quotes else None,
         thoughts="\n\n".join(answer.thoughts for answer in answers if answer.thoughts),
     )
 
 
-def _labelled(
+def _with_labels(
     events: Generator[TextDelta, None, _PartAnswer], label: str, texts: list[str]
 ) -> Generator[TextDelta, None, _PartAnswer]:
     """Yield the pieces of one video's answer, the first one with its label; append all of them to `texts`."""
@@ -370,19 +370,19 @@ def _labelled(
     while True:
         try:
             event = next(events)
-            piece = _joined(prefix, event.text) if isinstance(event, _QuotedText) else prefix + event.text
+            piece = _join(prefix, event.text) if isinstance(event, _QuotedText) else prefix + event.text
         except StopIteration as end:
             answer: _PartAnswer = end.value
             if len(texts) > begin:
                 # The text of the answer may be shorter than its pieces: see `Generation.text`.
-                texts[begin:] = [_joined(label, answer.text) if answer.quotes else label + answer.text]
+                texts[begin:] = [_join(label, answer.text) if answer.quotes else label + answer.text]
             return answer
         prefix = ""
         texts.append(piece)
         yield TextDelta(piece)
 
 
-def _joined(label: str, text: str) -> str:
+def _join(label: str, text: str) -> str:
     """Return a text with a label. A text of several lines begins on a line of its own, so that each of its lines has its time."""
     return f"{label.rstrip(' ')}\n{text}" if label and "\n" in text else label + text
 

@@ -26,8 +26,8 @@ class Citation:
 def cite_all(entry: VideoEntry, captions: Sequence[StoredSegment], answer: "VideoAnswer") -> list[Citation]:
     """Cite the frames that an answer is based on, and the words that it names or quotes, in order of time."""
     frames = [cite(entry, captions, span, answer.text) for span in answer.citations]
-    words = [Citation(entry.video_id, segment.span, segment.source, segment.text) for segment in answer.words]
-    return sorted([*frames, *words], key=lambda citation: citation.span) if words else frames
+    lines = [Citation(entry.video_id, segment.span, segment.source, segment.text) for segment in answer.transcript]
+    return sorted([*frames, *lines], key=lambda citation: citation.span) if lines else frames
 
 
 def cite(entry: VideoEntry, captions: Sequence[StoredSegment], span: Span, answer: str) -> Citation:

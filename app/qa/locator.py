@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING
 from longview.app.errors import VideoGone
 from longview.app.files.media import MediaStore
 from longview.app.qa.retriever import Retriever
-from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, WordsCoverage, has_word_tracks, has_words, words_coverage
-from longview.app.runtime.context_retry import retry_with_smaller_plan
+from longview.app.qa.transcript_coverage import (
+    TRANSCRIPT_SOURCES,
+    TranscriptCoverage,
+    has_transcript,
+    has_transcript_tracks,
+    transcript_coverage,
+)
+from longview.app.runtime.context_retry import retry_with_smaller_context
 from longview.app.runtime.requirements import require_known_footage
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import Progress
@@ -34,7 +40,7 @@ class Location:
     """The occurrences in the frames; None if no checkpoint here knows the footage, or if there are none."""
     mentions: tuple[Quote, ...] = ()
     """The sentences and lines that have the words of the query, in order of time."""
-    words: WordsCoverage | None = None
+    transcript_coverage: TranscriptCoverage | None = None
     """What was listened to and read; None if the video has no tracks of words."""
     frames_note: str = ""
     """Why the frames were not searched; empty if they were."""
@@ -51,14 +57,18 @@ class Location:
             return True
         if self.frames:
             return self.frames.is_found
-        return False if self.frames_note == NO_FRAMES and self.words and not self.words.is_empty else None
+        return (
+            False
+            if self.frames_note == NO_FRAMES and self.transcript_coverage and not self.transcript_coverage.is_empty
+            else None
+        )
 
     def describe_absence(self) -> str:
         """Describe that the query was not found, and what was searched, listened to and read."""
-        words = f"“{self.query}” is not said or shown in words: {self.words}." if self.words else ""
+        absence = f"“{self.query}” is not said or shown in words: {self.transcript_coverage}." if self.transcript_coverage else ""
         if self.frames:
-            return f"{self.frames.describe_absence(self.query)} {words}".strip()
-        return f"{words} {self.frames_note}".strip()
+            return f"{self.frames.describe_absence(self.query)} {absence}".strip()
+        return f"{absence} {self.frames_note}".strip()
 
 
 class Locator:
@@ -77,7 +87,7 @@ class Locator:
         check_length(query, "query")
         if not query.strip():
             raise InvalidQuestion("The query is empty; enter what to find.")
-        if not has_word_tracks(entry):
+        if not has_transcript_tracks(entry):
             return Location(query, self._locate_in_frames(entry, query, progress))
         frames, note = None, "" if entry.has_frames else NO_FRAMES
         try:
@@ -85,11 +95,11 @@ class Locator:
         except OutOfDistribution:
             note = UNKNOWN_FOOTAGE
         except VideoGone as error:
-            if not has_words(entry):
+            if not has_transcript(entry):
                 raise
             note = f"The frames were not searched. {error}"
         mentions = find_mentions(self._library, query, video_id=entry.video_id, sources=TRANSCRIPT_SOURCES)
-        return Location(query, frames, mentions, words_coverage(entry), note)
+        return Location(query, frames, mentions, transcript_coverage(entry), note)
 
     def _locate_in_frames(self, entry: VideoEntry, query: str, progress: Progress) -> "Localization":
         from longview.model.tasks.localizer import locate
@@ -101,7 +111,7 @@ class Locator:
         pool, verifier, options = self._runtime.pool, self._runtime.verifier, self._runtime.checks.localization
         with self._runtime.watching(entry.path, entry.content_hash) as file:
             video = self._media.probe(entry, progress)
-            result = retry_with_smaller_plan(
+            result = retry_with_smaller_context(
                 self._runtime,
                 lambda: locate(
                     pool,

@@ -10,11 +10,11 @@ from longview.core.timeline import Span, subtract_spans
 from longview.indexing.records.video import VideoEntry
 
 TRANSCRIPT_SOURCES = ("speech", "subtitles", "screen_text")
-"""Sources of words: all but captions. The first ones tell most of what a video is about."""
+"""Sources of the transcript: all but captions. The first ones tell most of what a video is about."""
 
 
 @dataclass(frozen=True)
-class WordsCoverage:
+class TranscriptCoverage:
     """The part of videos whose words are known."""
 
     listened_s: float = 0.0
@@ -44,19 +44,19 @@ class WordsCoverage:
         return f"{text} ({'; '.join(self.gaps)})" if self.gaps else text
 
 
-def words_coverage(entry: VideoEntry, within: Span | None = None) -> WordsCoverage:
+def transcript_coverage(entry: VideoEntry, within: Span | None = None) -> TranscriptCoverage:
     """Return what was listened to and read of a video, or of a part of it."""
     speech, subtitles, screen = (entry.track(source) for source in ("speech", "subtitles", "screen_text"))
     part = within or Span(0.0, max([entry.duration_s, *(track.done_s for track in (speech, screen) if track)]))
     listened_s = 0.0
     if speech:
-        heard = Span(speech.span.start_s, max(speech.span.start_s, speech.done_s)).clamped(part)
-        listened_s = sum(span.duration_s for span in subtract_spans(heard, speech.uncovered))
+        heard_span = Span(speech.span.start_s, max(speech.span.start_s, speech.done_s)).clamp(part)
+        listened_s = sum(span.duration_s for span in subtract_spans(heard_span, speech.uncovered))
     share = 1.0
     if screen and within is not None and screen.done_s > screen.span.start_s:
-        done = Span(screen.span.start_s, screen.done_s)
-        share = max(0.0, done.overlap_s(part)) / done.duration_s
-    return WordsCoverage(
+        read_span = Span(screen.span.start_s, screen.done_s)
+        share = max(0.0, read_span.overlap_s(part)) / read_span.duration_s
+    return TranscriptCoverage(
         listened_s=listened_s,
         subtitles=subtitles.segment_count if subtitles else 0,
         frames_read=round(screen.frames_read * share) if screen else 0,
@@ -64,10 +64,10 @@ def words_coverage(entry: VideoEntry, within: Span | None = None) -> WordsCovera
     )
 
 
-def add_coverages(coverages: Iterable[WordsCoverage]) -> WordsCoverage:
+def add_coverages(coverages: Iterable[TranscriptCoverage]) -> TranscriptCoverage:
     """Return the coverage of several videos together."""
     items = list(coverages)
-    return WordsCoverage(
+    return TranscriptCoverage(
         sum(item.listened_s for item in items),
         sum(item.subtitles for item in items),
         sum(item.frames_read for item in items),
@@ -75,7 +75,7 @@ def add_coverages(coverages: Iterable[WordsCoverage]) -> WordsCoverage:
     )
 
 
-def has_word_tracks(entry: VideoEntry) -> bool:
+def has_transcript_tracks(entry: VideoEntry) -> bool:
     """Whether words of a video were looked for: it has a track of subtitles, speech or screen text that did not fail."""
     return any(
         track.source in TRANSCRIPT_SOURCES and (track.segment_count or track.status == "complete") for track in entry.tracks
@@ -89,8 +89,8 @@ def has_sound(entry: VideoEntry) -> bool:
     )
 
 
-def has_words(entry: VideoEntry) -> bool:
-    """Whether words of a video are known."""
+def has_transcript(entry: VideoEntry) -> bool:
+    """Whether anything that is said or written in a video is known."""
     return any(track.source in TRANSCRIPT_SOURCES and track.segment_count for track in entry.tracks)
 
 

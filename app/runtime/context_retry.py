@@ -13,7 +13,7 @@ ResultT = TypeVar("ResultT")
 log = logging.getLogger(__name__)
 
 
-def retry_with_smaller_plan(runtime: Runtime, operation: Callable[[], ResultT]) -> ResultT:
+def retry_with_smaller_context(runtime: Runtime, operation: Callable[[], ResultT]) -> ResultT:
     """Run an operation that plans and asks; run it once more if a prompt was too long, and say so.
 
     Raises:
@@ -27,10 +27,10 @@ def retry_with_smaller_plan(runtime: Runtime, operation: Callable[[], ResultT]) 
     return operation()
 
 
-def stream_with_smaller_plan(
+def stream_with_smaller_context(
     runtime: Runtime, operation: Callable[[], Generator[EventT, None, ResultT]]
 ) -> Generator[EventT, None, ResultT]:
-    """Run an operation that yields events; see `retry_with_smaller_plan`."""
+    """Run an operation that yields events; see `retry_with_smaller_context`."""
     try:
         return (yield from operation())
     except PromptTooLong as error:

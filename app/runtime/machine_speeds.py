@@ -99,10 +99,10 @@ class MachineSpeeds:
             with FileLock(f"{self._path}.lock", timeout=LOCK_TIMEOUT_S):
                 entries = self._read()
                 key = self._key(name)
-                entries[key] = _joined(entries.pop(key, None), value, min(weight, MAX_WEIGHT / 2))
-                kept = dict(list(entries.items())[-MAX_ENTRIES:])
+                entries[key] = _join(entries.pop(key, None), value, min(weight, MAX_WEIGHT / 2))
+                newest = dict(list(entries.items())[-MAX_ENTRIES:])
                 with atomic_write(self._path) as temporary_path:
-                    document = {key: asdict(entry) for key, entry in kept.items()}
+                    document = {key: asdict(entry) for key, entry in newest.items()}
                     temporary_path.write_text(json.dumps(document, indent=1), encoding="utf-8")
         except (OSError, Timeout, NotImplementedError) as error:
             log.info("cannot keep what was learnt in %s: %s", self._path, error)
@@ -134,11 +134,11 @@ def _threads_of_environment() -> int | None:
     return int(text) if text.isdecimal() and 0 < len(text) < MAX_DIGITS and int(text) else None
 
 
-def _joined(known: _Entry | None, value: float, weight: float) -> _Entry:
+def _join(earlier: _Entry | None, value: float, weight: float) -> _Entry:
     """Join a new value with the earlier ones."""
     learnt_at = datetime.now(UTC).isoformat(timespec="seconds")
-    if known is None:
+    if earlier is None:
         return _Entry(value, weight, learnt_at)
-    old_weight = known.weight * OLD_SHARE
+    old_weight = earlier.weight * OLD_SHARE
     total = old_weight + weight
-    return _Entry((known.value * old_weight + value * weight) / total, min(total, MAX_WEIGHT), learnt_at)
+    return _Entry((earlier.value * old_weight + value * weight) / total, min(total, MAX_WEIGHT), learnt_at)

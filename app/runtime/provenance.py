@@ -44,7 +44,7 @@ def caption_options_fields(runtime: "Runtime") -> dict[str, Any]:
     if not runtime.checkpoint.profile.takes_words:
         return options
     # The other number formats differ by rounding only.
-    return options | {"words": runtime.settings.words, "int8": _uses_int8(runtime)}
+    return options | {"words": runtime.settings.transcript, "int8": _uses_int8(runtime)}
 
 
 def _uses_int8(runtime: "Runtime") -> bool:
@@ -85,8 +85,8 @@ def _provenance_of(checkpoint: "Checkpoint", plan: dict[str, Any]) -> Provenance
 
 def plan_fields(plan: "SamplingPlan") -> dict[str, Any]:
     """Return a plan in numbers, as provenance keeps it and `plan` prints it."""
-    # A checkpoint that does not take words has the plans of earlier versions.
-    words = {"words_tokens": plan.words_tokens} if plan.words_tokens else {}
+    # A checkpoint that does not take the transcript has the plans of earlier versions.
+    transcript = {"words_tokens": plan.transcript_tokens} if plan.transcript_tokens else {}
     return {
         "purpose": plan.purpose,
         "frames": plan.frames,
@@ -96,7 +96,7 @@ def plan_fields(plan: "SamplingPlan") -> dict[str, Any]:
         "tokens_per_patch": plan.tokens_per_patch,
         "visual_tokens": plan.visual_tokens,
         "timestamp_tokens": plan.timestamp_tokens,
-        **words,
+        **transcript,
         "total_tokens": plan.total_tokens,
         "patch_period_s": round(plan.patch_period_s, 4),
         "windows": [

@@ -190,7 +190,7 @@ class Runtime:
                 self.decoder,
                 memory_bytes=settings.session_memory_bytes,
                 context_tokens=context_tokens,
-                takes_words=checkpoint.profile.takes_words,
+                takes_transcript=checkpoint.profile.takes_words,
             )
         scheduler = self._scheduler
         local_engine = self._load_engine(checkpoint, scheduler)
@@ -207,7 +207,7 @@ class Runtime:
             memory_bytes=memory_bytes,
             host_bytes=host_bytes if local_engine.device in ("cuda", "xpu") else 0,
             context_tokens=context_tokens,
-            takes_words=checkpoint.profile.takes_words,
+            takes_transcript=checkpoint.profile.takes_words,
         )
         local_engine.before_leaving = pool.vacate
         return pool

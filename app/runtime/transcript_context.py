@@ -13,11 +13,11 @@ CHECKPOINT_SOURCE = "captions"
 """The source that the checkpoint itself writes. Its captions would only confirm themselves."""
 
 
-def words_in(library: Library, settings: Settings, video_id: str) -> "SegmentsWithin":
-    """Return the function that reads the words of a span from the library. It finds none if the settings switch words off."""
+def transcript_reader(library: Library, settings: Settings, video_id: str) -> "SegmentsWithin":
+    """Return the function that reads the transcript of a span from the library; none if the settings switch it off."""
 
     def segments(span: Span) -> tuple[Segment, ...]:
-        stored = library.tracks.segments(video_id, within=span) if settings.words else ()
-        return tuple(item.segment for item in stored if item.segment.source != CHECKPOINT_SOURCE)
+        items = library.tracks.segments(video_id, within=span) if settings.transcript else ()
+        return tuple(item.segment for item in items if item.segment.source != CHECKPOINT_SOURCE)
 
     return segments

@@ -1,4 +1,4 @@
-"""The documents of the verbs that find and answer."""
+"""The documents of the commands that find and answer."""
 
 from typing import TYPE_CHECKING, Self
 
@@ -72,7 +72,7 @@ class LocateDocument(BaseModel):
             found=result.is_found,
             unresolved=[SpanOut.of(span) for span in (frames.unresolved if frames else ())],
             coverage=CoverageOut.of(frames.coverage) if frames else None,
-            words=WordsCoverageOut.of(result.words) if result.words else None,
+            words=WordsCoverageOut.of(result.transcript_coverage) if result.transcript_coverage else None,
             provenance=ProvenanceOut.of(provenance),
             notice=notice,
         )
@@ -130,7 +130,7 @@ class AskDocument(BaseModel):
             quoted=answer.quoted,
             found=answer.found,
             confidence=answer.confidence,
-            words=WordsCoverageOut.of(answer.words) if answer.words else None,
+            words=WordsCoverageOut.of(answer.transcript_coverage) if answer.transcript_coverage else None,
             provenance=ProvenanceOut.of_all(answer.provenance),
             notice=notice,
         )

@@ -10,7 +10,7 @@ from longview.core.time_text import format_time
 from longview.core.timeline import Box, Span
 
 if TYPE_CHECKING:
-    from longview.app.qa.transcript_coverage import WordsCoverage
+    from longview.app.qa.transcript_coverage import TranscriptCoverage
     from longview.indexing.records.track import Provenance
     from longview.model.tasks.coverage import Coverage
 
@@ -68,7 +68,7 @@ class WordsCoverageOut(BaseModel):
     gaps: list[str]
 
     @classmethod
-    def of(cls, coverage: "WordsCoverage") -> Self:
+    def of(cls, coverage: "TranscriptCoverage") -> Self:
         """Return the document of the coverage of words."""
         return cls(
             listened_s=round(coverage.listened_s, 3),

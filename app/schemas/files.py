@@ -1,4 +1,4 @@
-"""The documents of the verbs that write files, check and measure."""
+"""The documents of the commands that write files, check and measure."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Self

@@ -1,4 +1,4 @@
-"""The documents of the verbs that add, list, plan and remove videos."""
+"""The documents of the commands that add, list, plan and remove videos."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self

@@ -1,4 +1,4 @@
-"""The documents of the verbs about models: those on this machine, pulls, removals, and the default models."""
+"""The documents of the commands about models: those on this machine, pulls, removals, and the default models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self

@@ -1,4 +1,4 @@
-"""The documents of the verbs that print or add tracks: captions, chapters, words."""
+"""The documents of the commands that print or add tracks: captions, chapters, words."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self

@@ -33,7 +33,7 @@ class UploadCache:
     def __init__(self, library: Path, *, max_upload_bytes: int) -> None:
         self._library, self.folder = library, own_folder(library)
         self.max_upload_bytes = max_upload_bytes
-        self._expected: dict[Path, int] = {}
+        self._expected_bytes: dict[Path, int] = {}
         """Number of bytes that each running upload is still going to write."""
 
     def begin(self, size_bytes: int | None) -> Path:
@@ -44,7 +44,7 @@ class UploadCache:
             BadRequest: the library cannot be written, or the cache is a link to a folder outside of it.
         """
         self._require_size(size_bytes or 0)
-        self._require_space((size_bytes or 0) + sum(self._expected.values()))
+        self._require_space((size_bytes or 0) + sum(self._expected_bytes.values()))
         if not is_inside(self._library, self.folder / SERVER):
             raise BadRequest(
                 f"Uploads cannot be stored in {self.folder}, because a link leads from there to another folder: replace the link "
@@ -55,7 +55,7 @@ class UploadCache:
             upload = Path(tempfile.mkdtemp(dir=self.folder))
         except OSError as error:
             raise BadRequest(f"Uploads cannot be stored in {self.folder}: {error.strerror}.") from error
-        self._expected[upload] = size_bytes or 0
+        self._expected_bytes[upload] = size_bytes or 0
         return upload
 
     def require_space(self, upload: Path, *, written_bytes: int, new_bytes: int) -> None:
@@ -66,11 +66,11 @@ class UploadCache:
         """
         self._require_size(written_bytes)
         self._require_space(new_bytes)
-        self._expected[upload] = max(0, self._expected[upload] - new_bytes)
+        self._expected_bytes[upload] = max(0, self._expected_bytes[upload] - new_bytes)
 
     def end(self, upload: Path, *, is_kept: bool) -> None:
         """End an upload; its folder is deleted unless its files are kept, until `discard`."""
-        self._expected.pop(upload, None)
+        self._expected_bytes.pop(upload, None)
         if not is_kept:
             _delete(self._library, upload)
 

@@ -88,17 +88,17 @@ class Workers:
             As `JobRunner.add`. NoSpace: the disk has no space for an upload. VideoError: an upload is not a video.
         """
         if upload_name is None:
-            return self._added(self._runner.add(path, IndexOptions(accepts_long=accepts_long)))
+            return self._wake_workers(self._runner.add(path, IndexOptions(accepts_long=accepts_long)))
         try:
-            stored = self._app.media.import_upload(path, upload_name)
+            target = self._app.media.import_upload(path, upload_name)
         finally:
             self.uploads.discard(path)
         options = IndexOptions(title=Path(upload_name).stem, accepts_long=accepts_long)
-        return self._added(self._runner.add(stored, options, title=upload_name))
+        return self._wake_workers(self._runner.add(target, options, title=upload_name))
 
     def add(self, path: Path, options: IndexOptions, *, title: str) -> QueuedJob:
         """Add a file to the queue with options; see `JobRunner.add`."""
-        return self._added(self._runner.add(path, options, title=title))
+        return self._wake_workers(self._runner.add(path, options, title=title))
 
     def index_folder(self, folder: Path, *, accepts_long: bool = False) -> FolderAddition:
         """Add the media files below a folder to the queue; they give way to files that a person names.
@@ -116,7 +116,7 @@ class Workers:
         addition.refused.extend([(path, BadRequest(f"{path.name} {reason}.")) for path, reason in left_out(folder.resolve())])
         for path in paths:
             try:
-                addition.jobs.append(self._added(self._runner.add(path, options, priority=BATCH)))
+                addition.jobs.append(self._wake_workers(self._runner.add(path, options, priority=BATCH)))
             except (LibraryUnusable, NoSpace):
                 raise
             except EXPECTED_ERRORS as error:
@@ -195,9 +195,9 @@ class Workers:
 
     def latest_ended(self) -> QueuedJob | Preparation | None:
         """Return the job that has ended last since this server started, or else a file that could not be prepared."""
-        ended = (job for job in self.jobs() if job.job_id == self._latest_ended_id)
-        prepared = (*self._preparations, *self.browser_copies.ended())
-        return next(ended, None) or next((item for item in prepared if item.status == "failed"), None)
+        ended_job = (job for job in self.jobs() if job.job_id == self._latest_ended_id)
+        preparations = (*self._preparations, *self.browser_copies.ended())
+        return next(ended_job, None) or next((item for item in preparations if item.status == "failed"), None)
 
     def unfinished_preparations(self) -> tuple[Preparation, ...]:
         """Return the files that are being prepared beside the queue."""
@@ -224,9 +224,9 @@ class Workers:
             "retry": self._queue.retry,
             "first": self._queue.move_first,
         }
-        return self._added(actions[action](job_id))
+        return self._wake_workers(actions[action](job_id))
 
-    def _added(self, job: QueuedJob) -> QueuedJob:
+    def _wake_workers(self, job: QueuedJob) -> QueuedJob:
         """Let a worker and the pages see a change of the queue at once."""
         self._has_changed.set()
         self._wake.set()

@@ -30,8 +30,8 @@ class Damage:
         """What was lost, as a clause of a message."""
         parts = []
         if self.pictures:
-            lost = f"{self.lost_frames:,} of {self.frames:,} frames"
-            parts.append(f"{lost} could not be decoded, from {_spans_text(self.pictures)}")
+            loss = f"{self.lost_frames:,} of {self.frames:,} frames"
+            parts.append(f"{loss} could not be decoded, from {_spans_text(self.pictures)}")
         if self.sound:
             parts.append(f"{_total_s(self.sound):.1f} s of the sound could not be decoded, from {_spans_text(self.sound)}")
         return "; ".join(parts)

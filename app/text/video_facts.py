@@ -23,15 +23,15 @@ def picture_text(entry: VideoEntry) -> str:
 
 def track_text(track: Track) -> str:
     """Return what a source has found, in which languages, and how far it has come."""
-    found = segments_text(track.source, track.segment_count)
+    counts = segments_text(track.source, track.segment_count)
     languages = f" ({', '.join(track.languages)})" if track.languages else ""
     match track.status:
         case "complete":
-            text = f"{found}{languages}"
+            text = f"{counts}{languages}"
         case "declined":
             text = "none"
         case _:
-            text = f"{track_state_text(track)}, {found}{languages} up to {format_time(track.done_s)}"
+            text = f"{track_state_text(track)}, {counts}{languages} up to {format_time(track.done_s)}"
     note = f"; {track.note}" if track.note else ""
     span = f", only {format_spans(track.span)}" if track.status == "complete" and track.span.start_s > 0 else ""
     return text + span + note

@@ -41,7 +41,7 @@ def index(cache: Path, path: Path) -> dict[str, Any]:
     from longview.app.service import Longview
     from longview.app.settings import Settings
 
-    shown: list[tuple[float, float, float]] = []
+    shares: list[tuple[float, float, float]] = []
     has_ended = threading.Event()
     start_s = time.monotonic()
     with tempfile.TemporaryDirectory() as library:
@@ -53,7 +53,7 @@ def index(cache: Path, path: Path) -> dict[str, Any]:
                 report = stream.progress.report
                 if report.seconds_left is not None:
                     now_s = time.monotonic() - start_s
-                    shown.append((round(now_s, 2), round(report.fraction, 4), round(report.seconds_left, 2)))
+                    shares.append((round(now_s, 2), round(report.fraction, 4), round(report.seconds_left, 2)))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -62,7 +62,7 @@ def index(cache: Path, path: Path) -> dict[str, Any]:
         watcher.join()
         contention = waiting_factor()
     reports = {report.source: (report.status, round(report.seconds_spent, 2)) for report in result.reports}
-    return {"seconds": result.seconds_spent, "contention": contention, "shown": shown, "sources": reports}
+    return {"seconds": result.seconds_spent, "contention": contention, "shown": shares, "sources": reports}
 
 
 def waiting_factor() -> float:
@@ -97,10 +97,10 @@ def estimates(cache: Path, paths: Sequence[Path]) -> dict[str, dict[str, float]]
     return result
 
 
-def growth(shown: Sequence[tuple[float, float, float]]) -> float:
+def growth(shares: Sequence[tuple[float, float, float]]) -> float:
     """Return the largest ratio of a remaining time to an earlier one, where both are at least `MIN_LEFT_S`."""
     largest, least_s = 1.0, float("inf")
-    for _, _, left_s in shown:
+    for _, _, left_s in shares:
         if left_s >= MIN_LEFT_S:
             largest = max(largest, left_s / max(least_s, MIN_LEFT_S) if least_s < float("inf") else 1.0)
         least_s = min(least_s, left_s)
@@ -173,9 +173,9 @@ def print_ratios(
     ratios: dict[str, list[float]] = {"first": [], "other kind": [], "same kind": []}
     for kind, path in files:
         after_partner = call("estimates", folder / f"0-{partner[path].name}", path)
-        known = {"first": first, "other kind": after_start, "same kind": after_partner}
+        cases = {"first": first, "other kind": after_start, "same kind": after_partner}
         seconds = runs[path]["seconds"]
-        row = {name: estimate[path.name]["total"] / seconds for name, estimate in known.items()}
+        row = {name: estimate[path.name]["total"] / seconds for name, estimate in cases.items()}
         for name, ratio in row.items():
             ratios[name].append(max(ratio, 1 / ratio))
         print(f"| {kind} | {path.name} | {seconds:.1f} | " + " | ".join(f"{ratio:.2f}" for ratio in row.values()) + " |")

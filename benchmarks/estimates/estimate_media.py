@@ -26,11 +26,11 @@ Draw = Callable[[float], Image.Image]
 
 def make_files(folder: Path) -> dict[str, list[Path]]:
     """Make two files of each kind, of one to two minutes; those that exist already stay. Return them by their kind."""
-    spoken = [("en.opus", 100.0), ("de.opus", 75.0)]
+    samples = [("en.opus", 100.0), ("de.opus", 75.0)]
     return {
         "slides with speech": [
             _make(folder / f"slides-{name[:2]}.mp4", _slides(12.0, large), length_s, (1280, 720), WORDS / name)
-            for (name, length_s), large in zip(spoken, (False, True), strict=True)
+            for (name, length_s), large in zip(samples, (False, True), strict=True)
         ],
         "talk without slides": [
             _make(folder / "talk-es.mp4", _moving(3), 60.0, (640, 360), WORDS / "es.opus"),

@@ -192,9 +192,9 @@ def answer_rows(target: Target) -> Iterator[Row]:
         prompt = engine.checkpoint.profile.prompts.captions(session)
         generation = session.generate(prompt, max_new_tokens=1024, schema=TimedCaption)
         captions = "".join(generation)
-        known = f"{len(EVENTS)} events"
+        event_count = f"{len(EVENTS)} events"
         times = (f"{generation.first_token_s:.2f}", f"{generation.total_s:.2f}")
-        yield Row(("captions", known, "see below", *times), output=captions)
+        yield Row(("captions", event_count, "see below", *times), output=captions)
 
 
 def file_rows(target: Target) -> Iterator[Row]:
@@ -232,10 +232,10 @@ def evaluation_rows(target: Target) -> Iterator[Row]:
 
 
 def _run_longview(arguments: list[str], target: Target, folder: Path, environment: dict[str, str]) -> None:
-    """Run a verb with the checkpoint in a folder, where `eval` writes its report.
+    """Run a command with the checkpoint in a folder, where `eval` writes its report.
 
     Raises:
-        RuntimeError: the verb failed; with the end of its output.
+        RuntimeError: the command failed; with the end of its output.
     """
     command = [sys.executable, "-m", "longview.app", *arguments, "--model", target.model]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

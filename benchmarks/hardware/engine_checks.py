@@ -197,7 +197,7 @@ def check_graph_steps(engine: LocalEngine, video: TimedFrames) -> Finding:
 
 def check_two_recordings(engine: LocalEngine, video: TimedFrames) -> Finding:
     """Decode from two sessions in two threads, so that both record their graphs at the same time."""
-    captured = same = 0
+    captured_count = same = 0
     with steps_of_fixed_shape(engine, True):
         expected = greedy_reply(open_session(engine, video))
         steps = (expected * REPLY_TOKENS)[: MIN_EAGER_STEPS + 4]
@@ -212,11 +212,11 @@ def check_two_recordings(engine: LocalEngine, video: TimedFrames) -> Finding:
 
             with ThreadPoolExecutor(2) as threads:
                 same += sum(reply == expected for reply in threads.map(decode, sessions))
-            captured += sum(map(has_graph, sessions))
+            captured_count += sum(map(has_graph, sessions))
     total = 2 * ROUNDS
     # In bfloat16 two equally likely tokens may change places.
-    is_right = (same == total or engine.model.dtype != torch.float32) and (captured == total or engine.device != "cuda")
-    return Finding(is_right, f"{captured} of {total} sessions captured a graph, {same} of {total} replies are the same")
+    is_right = (same == total or engine.model.dtype != torch.float32) and (captured_count == total or engine.device != "cuda")
+    return Finding(is_right, f"{captured_count} of {total} sessions captured a graph, {same} of {total} replies are the same")
 
 
 def check_offload(engine: LocalEngine, video: TimedFrames) -> Finding:
@@ -243,7 +243,7 @@ def greedy_reply(session: LocalSession, question: str = QUESTIONS[0], count: int
 def logits_of_steps(session: LocalSession, tokens: Sequence[int]) -> torch.Tensor:
     """Return the logits, float32 (steps, vocabulary) on the CPU, of a reply that consists of given tokens."""
     engine = session.engine
-    with session._prepared("", NO_PROGRESS) as cache:
+    with session._prepare("", NO_PROGRESS) as cache:
         cache.next_logits(engine.question_ids(QUESTIONS[0]), uses_cuda_graph=engine.uses_cuda_graph)
         rows = []
         for token in tokens:

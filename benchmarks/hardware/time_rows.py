@@ -57,19 +57,17 @@ def bench_rows(name: str, bench: Bench, lengths: Sequence[int]) -> Iterator[Row]
     """Measure prompts of several lengths with both engines, as far as they fit."""
     for tokens in lengths:
         frames = bench.frames_for(tokens)
-        needed = bench.estimates.session_bytes(tokens) + bench.estimates.chunk_bytes
+        needed_bytes = bench.estimates.session_bytes(tokens) + bench.estimates.chunk_bytes
         free = memory_bytes(bench.model.device)[0]
-        if needed > free:
-            reason = f"{tokens:,} tokens need {needed / 1e9:.1f} GB beside the weights; {free / 1e9:.1f} GB are free"
+        if needed_bytes > free:
+            reason = f"{tokens:,} tokens need {needed_bytes / 1e9:.1f} GB beside the weights; {free / 1e9:.1f} GB are free"
             yield Row((name, f"Longview: {NOT_RUN}", reason, *[""] * (len(COLUMNS) - 2)))
         else:
-            yield _measured(name, "Longview", bench, frames, partial(bench.longview, frames), is_peer=False)
-        yield _measured(name, "transformers", bench, frames, partial(bench.transformers, frames), is_peer=True)
+            yield _measure(name, "Longview", bench, frames, partial(bench.longview, frames), is_peer=False)
+        yield _measure(name, "transformers", bench, frames, partial(bench.transformers, frames), is_peer=True)
 
 
-def _measured(
-    name: str, engine: str, bench: Bench, frames: int, measure: Callable[[], dict[str, float]], *, is_peer: bool
-) -> Row:
+def _measure(name: str, engine: str, bench: Bench, frames: int, measure: Callable[[], dict[str, float]], *, is_peer: bool) -> Row:
     """Return the row of one measurement, or of its error. That transformers does not fit is not a failure."""
     try:
         return Row((name, *bench.format_row(engine, frames, bench.with_peak_memory(measure))))

@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.robustness.longview_commands import Outcome, Verbs
+from benchmarks.robustness.longview_commands import Commands, Outcome
 from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.database.schema import MIGRATIONS
 from longview.video.synthetic import render, sample_events
@@ -38,7 +38,7 @@ class Attack:
     name: str
     damage: Callable[[Path, random.Random], None]
     during: Callable[[Path], Block[None]] = lambda _: nullcontext()
-    """The state of the disk while verbs run."""
+    """The state of the disk while commands run."""
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
 def make_library(folder: Path) -> Path:
     """Index a few short videos with captions and subtitles; return the folder of the library."""
     library = folder / "library"
-    verbs = Verbs(library, ())
+    commands = Commands(library, ())
     generator = random.Random(7)
     for number in range(VIDEOS):
         video = render(folder / f"video{number}.mp4", sample_events(DURATION_S, 3, seed=number), DURATION_S, seed=number)
@@ -71,8 +71,8 @@ def make_library(folder: Path) -> Path:
             for i in range(CUES)
         ]
         video.with_suffix(".srt").write_text("\n".join(cues), encoding="utf-8")
-        verbs.read("index", str(video), "--sources", "subtitles,captions")
-    verbs.read("search", "a circle by the harbour")
+        commands.read("index", str(video), "--sources", "subtitles,captions")
+    commands.read("search", "a circle by the harbour")
     return library
 
 
@@ -83,34 +83,34 @@ def srt_time(time_s: float) -> str:
 
 def content_of(library: Path) -> dict[str, int]:
     """Return the number of segments of each video."""
-    listed = Verbs(library, ()).read("list")["videos"]
-    return {video["video_id"]: sum(track["segments"] for track in video["tracks"]) for video in listed}
+    videos = Commands(library, ()).read("list")["videos"]
+    return {video["video_id"]: sum(track["segments"] for track in video["tracks"]) for video in videos}
 
 
 def row(attack: Attack, original: Path, place: Path, generator: random.Random, whole: int) -> str:
-    """Damage a copy of the library, run the verbs, repair it, and return a row of the table."""
+    """Damage a copy of the library, run the commands, repair it, and return a row of the table."""
     with mounted(place):
         library = place / "library"
         shutil.copytree(original, library)
         attack.damage(library, generator)
-        verbs = Verbs(library, ())
+        commands = Commands(library, ())
         with attack.during(place):
             # SQLite deletes a log when it closes the database, so the check comes first.
-            checked, listed, found = verbs.run("check"), verbs.run("list"), verbs.run("search", "harbour")
-            repaired = verbs.run("check", "--repair")
-        after = verbs.run("list")
-        got = sum(track["segments"] for video in after.document.get("videos", []) for track in video["tracks"])
-    findings = checked.document.get("findings", [])
-    problem = findings[0]["problem"] if findings else checked.error if checked.status else "nothing is broken"
-    repairs = [finding["repaired"] or "not repaired" for finding in repaired.document.get("findings", [])]
-    outcome = repairs[0] if repairs else repaired.error if repaired.status else "nothing left to do"
+            check, listing, search = commands.run("check"), commands.run("list"), commands.run("search", "harbour")
+            repair = commands.run("check", "--repair")
+        after = commands.run("list")
+        segment_count = sum(track["segments"] for video in after.document.get("videos", []) for track in video["tracks"])
+    findings = check.document.get("findings", [])
+    problem = findings[0]["problem"] if findings else check.error if check.status else "nothing is broken"
+    repairs = [finding["repaired"] or "not repaired" for finding in repair.document.get("findings", [])]
+    outcome = repairs[0] if repairs else repair.error if repair.status else "nothing left to do"
     cells = (
         attack.name,
-        _result_text(listed),
-        _result_text(found),
+        _result_text(listing),
+        _result_text(search),
         problem,
         outcome,
-        f"{got} of {whole}" if not after.status else "none",
+        f"{segment_count} of {whole}" if not after.status else "none",
     )
     return "| " + " | ".join(_short(cell, library) for cell in cells) + " |"
 

@@ -68,7 +68,7 @@ def files(folder: Path) -> Iterator[tuple[str, Path]]:
         path.write_bytes(video + b"%d" % number)
         path.with_suffix(f".{suffix}").write_bytes(content)
         yield name, path
-    generated: dict[str, list[str]] = {
+    files_by_kind: dict[str, list[str]] = {
         "2x4000 pixels": ["-f", "lavfi", "-i", "color=s=2x4000:r=10:d=2", "-c:v", "ffv1"],
         "8000x2 pixels": ["-f", "lavfi", "-i", "color=s=8000x2:r=10:d=2", "-c:v", "ffv1"],
         "16000x4000 pixels": ["-f", "lavfi", "-i", "color=s=16000x4000:r=1:d=1", "-c:v", "ffv1"],
@@ -77,7 +77,7 @@ def files(folder: Path) -> Iterator[tuple[str, Path]]:
         "16 channels": ["-f", "lavfi", "-i", "anoisesrc=d=20:r=48000", "-ac", "16", "-c:a", "pcm_s16le"],
         "an hour of silence": ["-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=3600", "-c:a", "flac"],
     }
-    for name, arguments in generated.items():
+    for name, arguments in files_by_kind.items():
         path = folder / f"{name.replace(' ', '-')}.mkv"
         subprocess.run([ffmpeg_path(), "-v", "error", "-y", *arguments, str(path)], check=True)
         yield name, path

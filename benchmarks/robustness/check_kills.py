@@ -92,8 +92,8 @@ def make_video(folder: Path) -> Path:
     """Make a video of shapes and of narrated slides, with subtitles in another language beside it."""
     shapes = render(folder / "shapes.mp4", sample_scene(SHAPES_S, 12, seed=4), SHAPES_S, fps=5)
     target = folder / "all sources.mp4"
-    scaled = "scale=320:180:force_original_aspect_ratio=decrease,pad=320:180:-1:-1,fps=5,setsar=1,format=yuv420p"
-    graph = f"[0:v]{scaled}[a];[1:v]{scaled}[b];[a][b]concat=n=2:v=1:a=0[v];[1:a]adelay={int(SHAPES_S * 1000)}:all=1[s]"
+    filters = "scale=320:180:force_original_aspect_ratio=decrease,pad=320:180:-1:-1,fps=5,setsar=1,format=yuv420p"
+    graph = f"[0:v]{filters}[a];[1:v]{filters}[b];[a][b]concat=n=2:v=1:a=0[v];[1:a]adelay={int(SHAPES_S * 1000)}:all=1[s]"
     inputs = ["-i", str(shapes), "-i", str(SAMPLES / "narrated-slides.mp4")]
     output = ["-map", "[v]", "-map", "[s]", "-c:v", "libx264", "-preset", "veryfast", "-c:a", "aac", str(target)]
     subprocess.run([ffmpeg_path(), "-y", "-v", "error", *inputs, "-filter_complex", graph, *output], check=True)
@@ -150,11 +150,11 @@ def fill_disk(process: "subprocess.Popen[bytes]", library: Path) -> list[str]:
                 while True:
                     file.write(bytes(size))
     code = process.wait(END_S)
-    said = LOG.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    log_lines = LOG.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     filler.unlink()
     # A run that had nothing more to write comes to its end.
-    is_expected = code == 0 or (code == 1 and "disk" in said[-1] and "full" in said[-1])
-    return [] if is_expected else [f"it ended with {code} and said {said[-1:]}"]
+    is_expected = code == 0 or (code == 1 and "disk" in log_lines[-1] and "full" in log_lines[-1])
+    return [] if is_expected else [f"it ended with {code} and said {log_lines[-1:]}"]
 
 
 def content(library: Path) -> dict[str, list[Any]]:
@@ -170,12 +170,12 @@ def content(library: Path) -> dict[str, list[Any]]:
         }
 
 
-def differences(found: dict[str, list[Any]], expected: dict[str, list[Any]]) -> list[str]:
+def differences(actual: dict[str, list[Any]], expected: dict[str, list[Any]]) -> list[str]:
     """Return the rows that one of two libraries has and the other has not."""
     return [
         f"{table}: {what} {row}"
         for table in expected
-        for what, rows, others in (("unexpected", found[table], expected[table]), ("missing", expected[table], found[table]))
+        for what, rows, others in (("unexpected", actual[table], expected[table]), ("missing", expected[table], actual[table]))
         for row in rows
         if row not in others
     ]

@@ -134,8 +134,8 @@ class Source:
 def sources() -> list[Source]:
     """Return the modules that use regular expressions."""
     paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-    found = (source_of(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()) for path in paths)
-    return [source for source in found if source.compiled_count or source.hidden]
+    all_sources = (source_of(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()) for path in paths)
+    return [source for source in all_sources if source.compiled_count or source.hidden]
 
 
 def source_of(text: str, path: str) -> Source:
@@ -188,7 +188,7 @@ def expressions() -> list[Expression]:
     Raises:
         LookupError: a module compiles an expression that is in none of its constants.
     """
-    found: dict[tuple[Any, int], Expression] = {}
+    by_pattern: dict[tuple[Any, int], Expression] = {}
     for source in sources():
         module = importlib.import_module(f"longview.{source.module}")
         own = list(_patterns_in(source.module, vars(module), set()))
@@ -197,21 +197,21 @@ def expressions() -> list[Expression]:
                 f"{source.path} has {source.compiled_count} calls of re.compile, but only {len(own)} in its constants"
             )
         for expression in own:
-            found.setdefault((expression.pattern.pattern, expression.pattern.flags), expression)
+            by_pattern.setdefault((expression.pattern.pattern, expression.pattern.flags), expression)
     for place, samples in DYNAMIC.items():
         for pattern in samples():
-            found.setdefault((pattern.pattern, pattern.flags), Expression(place, pattern))
-    return list(found.values())
+            by_pattern.setdefault((pattern.pattern, pattern.flags), Expression(place, pattern))
+    return list(by_pattern.values())
 
 
-def _patterns_in(place: str, value: Any, seen: set[int]) -> Iterator[Expression]:
+def _patterns_in(place: str, value: Any, seen_ids: set[int]) -> Iterator[Expression]:
     """Yield the expressions in a value: a constant, a collection, or the fields of an object or a class of this project."""
     if isinstance(value, re.Pattern):
         yield Expression(place, value)
         return
-    if id(value) in seen:
+    if id(value) in seen_ids:
         return
-    seen.add(id(value))
+    seen_ids.add(id(value))
     if isinstance(value, Mapping):
         items = [(str(key), item) for key, item in value.items()]
     elif isinstance(value, (tuple, list, set, frozenset)):
@@ -222,7 +222,7 @@ def _patterns_in(place: str, value: Any, seen: set[int]) -> Iterator[Expression]
         return
     for name, item in items:
         if not name.startswith("__"):
-            yield from _patterns_in(f"{place}.{name}", item, seen)
+            yield from _patterns_in(f"{place}.{name}", item, seen_ids)
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
@@ -234,8 +234,8 @@ def families() -> dict[str, tuple[str, str]]:
     generator = random.Random(1)
     mixed = "".join(generator.choices("aA1 .:,-<>[](){}\"'\\\n\r\t*_`|é。あ", k=LONG_CHARACTERS))
     pairs = [("", stem) for stem in STEMS] + list(BEGINNINGS)
-    named = {repr(f"{beginning}{stem}{stem}"): (beginning, stem) for beginning, stem in pairs}
-    return named | {"mixed": ("", mixed)}
+    families = {repr(f"{beginning}{stem}{stem}"): (beginning, stem) for beginning, stem in pairs}
+    return families | {"mixed": ("", mixed)}
 
 
 @functools.cache
@@ -252,7 +252,7 @@ def slowness(expression: Expression) -> Slowness:
         # The ending makes a search no faster; for the others, an expression may match the whole text without it.
         for operation, ending in [*((operation, ENDING) for operation in OPERATIONS), ("match", ""), ("fullmatch", "")]:
             time_s = functools.partial(_time_s, expression.pattern, family, ending, operation)
-            result = _measured(time_s, f"{name}{' + end' if ending else ''}", operation)
+            result = _measure(time_s, f"{name}{' + end' if ending else ''}", operation)
             if not result.is_linear:
                 return result
             worst = max(worst, result, key=lambda item: item.long_s)
@@ -276,7 +276,7 @@ def _time_s(
     return clock() - start_s
 
 
-def _measured(time_s: Callable[[Callable[[], float], int], float], family: str, operation: str) -> Slowness:
+def _measure(time_s: Callable[[Callable[[], float], int], float], family: str, operation: str) -> Slowness:
     result = Slowness(family, operation, 0.0, 0.0)
     for repetition in range(REPETITIONS):
         # The clock of the CPU time is too coarse for short texts; that of the wall time shows too much, and a ratio too small.

@@ -42,12 +42,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = [[make_video(folder, indexer, number) for number in range(FILES)] for indexer in range(arguments.indexers)]
-        fixed = make_video(folder, 99, 0)
-        open_library(folder).index(fixed).result()
-        known = {content_hash(path)[:ID_DIGITS]: texts_of(path) for path in (fixed, *(path for some in paths for path in some))}
-        floor = run(folder, known, [], 1, FLOOR_S)
+        fixed_video = make_video(folder, 99, 0)
+        open_library(folder).index(fixed_video).result()
+        true_texts = {
+            content_hash(path)[:ID_DIGITS]: texts_of(path) for path in (fixed_video, *(path for some in paths for path in some))
+        }
+        floor = run(folder, true_texts, [], 1, FLOOR_S)
         print(row("one searcher alone", floor), flush=True)
-        together = run(folder, known, paths, arguments.searchers, arguments.minutes * 60)
+        together = run(folder, true_texts, paths, arguments.searchers, arguments.minutes * 60)
         print(row(f"{arguments.searchers} searchers beside {arguments.indexers} indexers", together))
         print(f"{together['indexed']} files indexed, {together['removed']} removed, {together['exported']} exports.")
         for problem in dict.fromkeys(together["problems"]):
@@ -83,11 +85,13 @@ def open_library(folder: Path) -> Longview:
     return Longview(Settings(library=folder / "library", model="demo", device="cpu", cpu_threads=1))
 
 
-def run(folder: Path, known: dict[str, set[str]], paths: list[list[Path]], searchers: int, duration_s: float) -> dict[str, Any]:
+def run(
+    folder: Path, true_texts: dict[str, set[str]], paths: list[list[Path]], searchers: int, duration_s: float
+) -> dict[str, Any]:
     """Run searchers, and an indexer for each list of paths, for some time; return what they report together."""
     context = multiprocessing.get_context("spawn")
     reports, stop = context.Queue(), context.Event()
-    processes = [context.Process(target=search, args=(folder, known, seed, stop, reports)) for seed in range(searchers)]
+    processes = [context.Process(target=search, args=(folder, true_texts, seed, stop, reports)) for seed in range(searchers)]
     processes += [context.Process(target=index, args=(folder, some, seed, stop, reports)) for seed, some in enumerate(paths)]
     for process in processes:
         process.start()
@@ -102,7 +106,7 @@ def run(folder: Path, known: dict[str, set[str]], paths: list[list[Path]], searc
     return total
 
 
-def search(folder: Path, known: dict[str, set[str]], seed: int, stop: Event, reports: Any) -> None:
+def search(folder: Path, true_texts: dict[str, set[str]], seed: int, stop: Event, reports: Any) -> None:
     """Search again and again, and check each result."""
     app, generator = open_library(folder), random.Random(seed)
     times_s: list[float] = []
@@ -117,9 +121,9 @@ def search(folder: Path, known: dict[str, set[str]], seed: int, stop: Event, rep
             problems.append(f"search: {type(error).__name__}: {error}")
             continue
         times_s.append(time.perf_counter() - start_s)
-        found = [(moment.video_id, item.segment) for moment in moments for item in moment.evidence]
-        subtitles = [(video_id, segment.text) for video_id, segment in found if segment.source == "subtitles"]
-        problems += [f"wrong text {text!r}" for video_id, text in subtitles if text not in known.get(video_id, ())]
+        hits = [(moment.video_id, item.segment) for moment in moments for item in moment.evidence]
+        subtitles = [(video_id, segment.text) for video_id, segment in hits if segment.source == "subtitles"]
+        problems += [f"wrong text {text!r}" for video_id, text in subtitles if text not in true_texts.get(video_id, ())]
         if query == "xylophone" and FIXED_LINE not in [text for _, text in subtitles]:
             problems.append("the line that is always there was not found")
     reports.put({"times_s": times_s, "problems": problems})

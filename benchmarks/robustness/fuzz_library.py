@@ -111,10 +111,10 @@ class Sample:
 
 def mutate_database(path: Path, rng: random.Random) -> str:
     """Change a database in one way or several; return what was done."""
-    chosen = [rng.choice(MUTATIONS) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
+    mutations = [rng.choice(MUTATIONS) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
     names = []
     # A journal is written last, because SQLite would follow it when the next mutation opens the database.
-    for kind in sorted(chosen, key=lambda kind: kind is _journal):
+    for kind in sorted(mutations, key=lambda kind: kind is _journal):
         # Of a database that is broken already, the next mutation may be impossible.
         with suppress(sqlite3.Error, UnicodeDecodeError, IndexError):
             names.append(kind(path, rng))
@@ -232,8 +232,8 @@ def use_database(folder: Path) -> str:
             recover(path)
         except EXPECTED_ERRORS:
             return outcome + ", nothing can be saved"
-        if left := database_problems(folder):
-            raise AssertionError(f"the repair has left damage: {left[0]}")
+        if remaining_problems := database_problems(folder):
+            raise AssertionError(f"the repair has left damage: {remaining_problems[0]}")
         outcome += ", repaired"
         _read_all(folder)
     _remove_all(folder)
@@ -373,7 +373,7 @@ def main() -> int:
 
         def run(title: str, count: int, prepare: Callable[[random.Random], Sample], use: Callable[[Path], str]) -> int:
             outcomes: Counter[str] = Counter()
-            failed, longest_s = 0, 0.0
+            failures, longest_s = 0, 0.0
             for number in range(count):
                 rng = random.Random(f"{arguments.seed} {title} {number}")
                 for path in (home / "library", home / "sample.zip"):
@@ -387,17 +387,17 @@ def main() -> int:
                     text = "FAULT files outside of the library have changed"
                 outcomes[text if not text.startswith("FAULT") else "FAULT"] += 1
                 if text.startswith("FAULT"):
-                    failed += 1
+                    failures += 1
                     print(f"{title} {number} ({sample.name}): {text}", flush=True)
                     if arguments.keep:
                         arguments.keep.mkdir(parents=True, exist_ok=True)
                         source = sample.path if sample.path.is_file() else sample.path / DATABASE
                         if source.exists():
                             shutil.copy(source, arguments.keep / f"{title}-{number}")
-            print(f"{title}: {count}, {failed} faults, longest {longest_s:.1f} s")
+            print(f"{title}: {count}, {failures} faults, longest {longest_s:.1f} s")
             for outcome, number in outcomes.most_common():
                 print(f"  {number:4} {outcome}")
-            return failed
+            return failures
 
         def database_sample(rng: random.Random) -> Sample:
             folder = home / "library"

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-VERB_LIMIT_S = 600.0
-"""Maximum time of one verb, in seconds."""
+COMMAND_LIMIT_S = 600.0
+"""Maximum time of one command, in seconds."""
 
 
 class UnexpectedResult(Exception):
-    """A verb did not do what was expected; the message has both."""
+    """A command did not do what was expected; the message has both."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run of a verb ended."""
+    """How a run of a command ended."""
 
     status: int
     document: dict[str, Any]
@@ -36,7 +36,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Verbs:
+class Commands:
     """The command line over one library, with the options that choose the model."""
 
     library: Path
@@ -45,7 +45,7 @@ class Verbs:
     """Further settings, as environment variables."""
 
     def run(self, *words: str) -> Outcome:
-        """Run a verb with `--json`, and return how it ended.
+        """Run a command with `--json`, and return how it ended.
 
         Raises:
             UnexpectedResult: it did not end in time, or printed no document.
@@ -54,9 +54,9 @@ class Verbs:
         command = [sys.executable, "-m", "longview.app", *words, "--library", str(self.library), *self.model_options, "--json"]
         environment = os.environ | {"HF_HUB_OFFLINE": "1"} | dict(self.settings)
         try:
-            run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=VERB_LIMIT_S, check=False)
+            run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
         except subprocess.TimeoutExpired as error:
-            raise UnexpectedResult(f"expected `{words[0]}` to end, got nothing for {VERB_LIMIT_S:g} s") from error
+            raise UnexpectedResult(f"expected `{words[0]}` to end, got nothing for {COMMAND_LIMIT_S:g} s") from error
         try:
             document = json.loads(run.stdout)
         except ValueError as error:
@@ -66,7 +66,7 @@ class Verbs:
         return Outcome(run.returncode, document, " ".join(run.stderr.split()), time.monotonic() - start)
 
     def read(self, *words: str) -> dict[str, Any]:
-        """Run a verb that must succeed, and return its document.
+        """Run a command that must succeed, and return its document.
 
         Raises:
             UnexpectedResult: it failed.

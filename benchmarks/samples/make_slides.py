@@ -89,10 +89,10 @@ def phonemes(text: str) -> str:
     for piece in filter(None, re.split(r"([,.;:?!]+ ?)", text)):
         if piece[0].isalnum():
             command = ["espeak-ng", "-q", "--ipa", "--tie=͡", "-v", ESPEAK_VOICE, piece]
-            spoken = " ".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+            phonemes = " ".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
             for theirs, ours in PHONEMES:
-                spoken = spoken.replace(theirs, ours)
-            piece = spoken
+                phonemes = phonemes.replace(theirs, ours)
+            piece = phonemes
         pieces.append(piece)
     return "".join(pieces)
 
@@ -137,13 +137,13 @@ def make_show(narrator: Narrator) -> Show:
         time_s += LEAD_S
         blocks.append(_silence(LEAD_S))
         for sentence in row["sentences"]:
-            spoken = narrator.speak(sentence["text"])
-            span = Span(round(time_s, 3), round(time_s + len(spoken) / RATE_HZ, 3))
+            speech = narrator.speak(sentence["text"])
+            span = Span(round(time_s, 3), round(time_s + len(speech) / RATE_HZ, 3))
             sentences.append(Event(span, sentence["text"]))
             if subtitle := sentence.get("subtitle"):
                 subtitles.append(Event(span, subtitle))
-            blocks += [spoken, _silence(PAUSE_S)]
-            time_s += len(spoken) / RATE_HZ + PAUSE_S
+            blocks += [speech, _silence(PAUSE_S)]
+            time_s += len(speech) / RATE_HZ + PAUSE_S
         end_s = -int(-(time_s - PAUSE_S + TAIL_S) * FPS // 1) / FPS
         blocks.append(_silence(end_s - time_s))
         time_s = end_s

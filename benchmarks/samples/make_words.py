@@ -110,8 +110,8 @@ class Speaker:
         # Breathy voices have noise in them.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         # With a no-break space between them, pairs like "of the" are two words for it.
-        encoded = text.replace(" ", "\u00a0").encode()
-        self._library.espeak_Synth(encoded, len(encoded) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
+        content = text.replace(" ", "\u00a0").encode()
+        self._library.espeak_Synth(content, len(content) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
         self._library.espeak_Synchronize()
         samples = np.concatenate(self._blocks)
         return samples, list(_words(text, samples, self._events))
@@ -140,8 +140,8 @@ def make_speech() -> None:
         blocks, words, offset = [edge], [], len(edge)
         for part in parts:
             for sentence in part["sentences"] if part["language"] == language else ():
-                samples, spoken = speaker.speak(sentence, part["voice"], part["words_per_minute"])
-                words += [[_time_s(offset + word.start), _time_s(offset + word.end), word.text] for word in spoken]
+                samples, word_times = speaker.speak(sentence, part["voice"], part["words_per_minute"])
+                words += [[_time_s(offset + word.start), _time_s(offset + word.end), word.text] for word in word_times]
                 blocks += [samples, np.zeros(round(rng.uniform(*PAUSES_S) * RATE_HZ), np.int16)]
                 offset += len(blocks[-2]) + len(blocks[-1])
         sound = np.concatenate([*blocks[:-1], edge])
@@ -240,8 +240,8 @@ def make_transcripts() -> None:
         for cue in transcript.cues:
             subtitles.append(pysubs2.SSAEvent(round(cue.span.start_s * 1000), round(cue.span.end_s * 1000), cue.text))
         (TARGET / f"{path.stem}.srt").write_text(subtitles.to_string("srt"), encoding="utf-8")
-        cues, asked, minutes = len(transcript.cues), len(transcript.questions), transcript.cues[-1].span.end_s / 60
-        print(f"{path.stem}.srt: {cues} cues, {minutes:.1f} min, {asked} questions")
+        cues, question_count, minutes = len(transcript.cues), len(transcript.questions), transcript.cues[-1].span.end_s / 60
+        print(f"{path.stem}.srt: {cues} cues, {minutes:.1f} min, {question_count} questions")
     _write_json(TARGET / "questions.json", questions)
 
 

@@ -71,7 +71,7 @@ def write_language_model(checkpoint: Path, target: Path) -> None:
     for name, tensor in read_tensors(checkpoint / "model.safetensors"):
         if name.startswith(TEXT_PREFIX):
             stem, suffix = f"model.{name.removeprefix(TEXT_PREFIX)}".rsplit(".", 1)
-            writer.add_tensor(f"{_known(names.get_name(stem), name)}.{suffix}", tensor)
+            writer.add_tensor(f"{_check_name(names.get_name(stem), name)}.{suffix}", tensor)
     _write(writer)
 
 
@@ -143,10 +143,10 @@ def _vision_tensors(
         case ["deepstack_merger_list", index, part]:
             yield f"v.deepstack.{deepstack_layers[int(index)]}.{DEEPSTACK_MERGER[part]}.{suffix}", tensor
         case _:
-            yield f"{_known(names.get_name(f'visual.{stem}'), name)}.{suffix}", tensor
+            yield f"{_check_name(names.get_name(f'visual.{stem}'), name)}.{suffix}", tensor
 
 
-def _known(gguf_name: str | None, name: str) -> str:
+def _check_name(gguf_name: str | None, name: str) -> str:
     if gguf_name is None:
         raise ValueError(f"the package gguf knows no name for the tensor {name}")
     return gguf_name

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.hardware.engine_checks import Finding
-from benchmarks.robustness.longview_commands import Verbs
+from benchmarks.robustness.longview_commands import Commands
 from benchmarks.servers import server_results
 from benchmarks.servers.model_servers import ModelServer
 from benchmarks.servers.server_relay import ServerRelay
@@ -80,13 +80,13 @@ def make_reference(folder: Path) -> Reference:
     """
     minute = render_video(folder / "minute.mp4", MINUTE_S, seed=SEED)
     five_minutes = render_video(folder / "five-minutes.mp4", FIVE_MINUTES_S, seed=SEED)
-    verbs = Verbs(folder / "local", LOCAL_OPTIONS)
+    commands = Commands(folder / "local", LOCAL_OPTIONS)
     return Reference(
         minute,
         five_minutes,
-        {video.path.name: server_results.index(verbs, video) for video in (minute, five_minutes)},
-        {query: server_results.locate(verbs, minute, query) for query in server_results.queries(minute)},
-        {question: server_results.ask(verbs, minute, question) for question in server_results.questions(minute)},
+        {video.path.name: server_results.index(commands, video) for video in (minute, five_minutes)},
+        {query: server_results.locate(commands, minute, query) for query in server_results.queries(minute)},
+        {question: server_results.ask(commands, minute, question) for question in server_results.questions(minute)},
     )
 
 
@@ -97,21 +97,21 @@ def server_options(url: str, server: ModelServer) -> tuple[str, ...]:
 
 def checks(server: ModelServer, input_kind: str, reference: Reference, library: Path) -> Iterator[Check]:
     """Yield the checks against a server, in an order in which later ones find the videos in the library."""
-    verbs = Verbs(library, server_options(server.url, server))
-    yield "doctor", lambda: check_doctor(verbs, input_kind)
-    yield "captions of a minute", lambda: check_captions(verbs, input_kind, reference, reference.minute)
-    yield "captions of five minutes", lambda: check_captions(verbs, input_kind, reference, reference.five_minutes)
-    yield "locate", lambda: check_locate(verbs, input_kind, reference)
-    yield "questions", lambda: check_answers(verbs, input_kind, reference)
+    commands = Commands(library, server_options(server.url, server))
+    yield "doctor", lambda: check_doctor(commands, input_kind)
+    yield "captions of a minute", lambda: check_captions(commands, input_kind, reference, reference.minute)
+    yield "captions of five minutes", lambda: check_captions(commands, input_kind, reference, reference.five_minutes)
+    yield "locate", lambda: check_locate(commands, input_kind, reference)
+    yield "questions", lambda: check_answers(commands, input_kind, reference)
     yield "estimate of `plan`", lambda: check_estimate(server, reference, library)
     yield "second question", lambda: check_second_question(server, library)
     if input_kind == "images":
         yield "plain transformers", lambda: check_replies(server, reference, library)
 
 
-def check_doctor(verbs: Verbs, input_kind: str) -> Finding:
+def check_doctor(commands: Commands, input_kind: str) -> Finding:
     """Check that `doctor` has no problem with the server, and knows what it takes."""
-    outcome = verbs.run("doctor")
+    outcome = commands.run("doctor")
     document = outcome.document
     says = "; ".join(
         [
@@ -128,48 +128,48 @@ def check_doctor(verbs: Verbs, input_kind: str) -> Finding:
     return Finding(True, says)
 
 
-def check_captions(verbs: Verbs, input_kind: str, reference: Reference, video: Video) -> Finding:
+def check_captions(commands: Commands, input_kind: str, reference: Reference, video: Video) -> Finding:
     """Index a video, and compare its captions with the local engine's and with the truth."""
     local = reference.captions[video.path.name]
-    served = server_results.index(verbs, video)
-    agreement = server_results.compare(served.items, local.items)
-    true = server_results.compare(served.items, server_results.truth(video))
+    captions = server_results.index(commands, video)
+    agreement = server_results.compare(captions.items, local.items)
+    true = server_results.compare(captions.items, server_results.truth(video))
     matching = agreement.equal if input_kind == "video" else agreement.same_subject
-    is_right = matching == len(local.items) == len(served.items) and agreement.max_difference_s <= MAX_DIFFERENCE_S[input_kind]
+    is_right = matching == len(local.items) == len(captions.items) and agreement.max_difference_s <= MAX_DIFFERENCE_S[input_kind]
     figures = (
         f"{agreement.equal} of {len(local.items)} captions equal, {agreement.same_subject} with the same shape, times within "
-        f"{agreement.max_difference_s:.1f} s; {true.equal} of {len(video.events)} events right; {served.seconds:.1f} s, locally "
-        f"{local.seconds:.1f} s"
+        f"{agreement.max_difference_s:.1f} s; {true.equal} of {len(video.events)} events right; {captions.seconds:.1f} s, "
+        f"locally {local.seconds:.1f} s"
     )
-    return Finding(is_right, figures if is_right else f"{figures}; expected {local.describe()}, got {served.describe()}")
+    return Finding(is_right, figures if is_right else f"{figures}; expected {local.describe()}, got {captions.describe()}")
 
 
-def check_locate(verbs: Verbs, input_kind: str, reference: Reference) -> Finding:
+def check_locate(commands: Commands, input_kind: str, reference: Reference) -> Finding:
     """Find what is and what is not in a video."""
     differences_s, wrong = [0.0], []
     for query, local in reference.occurrences.items():
-        served = server_results.locate(verbs, reference.minute, query)
-        pairs = list(zip(served.spans, local.spans, strict=False))
+        occurrences = server_results.locate(commands, reference.minute, query)
+        pairs = list(zip(occurrences.spans, local.spans, strict=False))
         difference_s = max((abs(a - b) for span, other in pairs for a, b in zip(span, other, strict=True)), default=0.0)
         differences_s.append(difference_s)
-        is_same = served.found == local.found and len(served.spans) == len(local.spans)
+        is_same = occurrences.found == local.found and len(occurrences.spans) == len(local.spans)
         if not is_same or difference_s > MAX_DIFFERENCE_S[input_kind]:
-            wrong.append(f"{query}: expected {local.describe()}, got {served.describe()}")
+            wrong.append(f"{query}: expected {local.describe()}, got {occurrences.describe()}")
     count = len(reference.occurrences)
     figures = f"{count - len(wrong)} of {count} queries as the local engine, times within {max(differences_s):.1f} s"
     return Finding(not wrong, "; ".join([figures, *wrong]))
 
 
-def check_answers(verbs: Verbs, input_kind: str, reference: Reference) -> Finding:
+def check_answers(commands: Commands, input_kind: str, reference: Reference) -> Finding:
     """Ask the questions. Answers from images are compared without motion."""
     equal, same_subject, wrong = 0, 0, []
     for question, local in reference.answers.items():
-        served = server_results.ask(verbs, reference.minute, question)
-        is_equal = served.text == local.text
-        has_same_subject = server_results.subject(served.text) == server_results.subject(local.text)
+        reply = server_results.ask(commands, reference.minute, question)
+        is_equal = reply.text == local.text
+        has_same_subject = server_results.subject(reply.text) == server_results.subject(local.text)
         equal, same_subject = equal + is_equal, same_subject + has_same_subject
         if not (is_equal if input_kind == "video" else has_same_subject):
-            wrong.append(f"{question} expected {local.text!r}, got {served.text!r}")
+            wrong.append(f"{question} expected {local.text!r}, got {reply.text!r}")
     count = len(reference.answers)
     figures = f"{equal} of {count} answers equal" + (f", {same_subject} of the same subject" if input_kind == "images" else "")
     return Finding(not wrong, "; ".join([figures, *wrong]))
@@ -179,10 +179,10 @@ def check_estimate(server: ModelServer, reference: Reference, library: Path) -> 
     """Compare what `plan` states for a question with the tokens that the server reports, and with the bytes that are sent."""
     video, question = reference.minute, next(iter(reference.answers))
     with closing(ServerRelay(server.start.port)) as relay:
-        verbs = Verbs(library, server_options(relay.url, server))
-        cost = verbs.read("plan", str(video.path))["frames"]["costs"]["ask"]
+        commands = Commands(library, server_options(relay.url, server))
+        cost = commands.read("plan", str(video.path))["frames"]["costs"]["ask"]
         before_bytes = relay.sent_bytes
-        tokens = server_results.ask(verbs, video, question).prompt_tokens
+        tokens = server_results.ask(commands, video, question).prompt_tokens
         sent_bytes = relay.sent_bytes - before_bytes
     figures = (
         f"{cost['prompt_tokens']:,} prompt tokens, {tokens:,} reported (ratio {cost['prompt_tokens'] / tokens:.2f}); "
@@ -241,8 +241,8 @@ def check_replies(server: ModelServer, reference: Reference, library: Path) -> F
         for question, body in zip(questions, bodies, strict=True):
             (message,) = body["messages"]
             expected = plain.reply_to_images(message["content"], max_new_tokens=MAX_REPLY_TOKENS)
-            served = "".join(session.generate(question, max_new_tokens=MAX_REPLY_TOKENS))
-            if served != expected:
-                differences.append(f"{question} expected {expected!r}, got {served!r}")
+            reply = "".join(session.generate(question, max_new_tokens=MAX_REPLY_TOKENS))
+            if reply != expected:
+                differences.append(f"{question} expected {expected!r}, got {reply!r}")
     equal = len(questions) - len(differences)
     return Finding(not differences, "; ".join([f"{equal} of {len(questions)} replies equal", *differences]))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.hardware.engine_checks import Finding
-from benchmarks.robustness.longview_commands import Outcome, Verbs
+from benchmarks.robustness.longview_commands import Commands, Outcome
 from benchmarks.servers import server_results
 from benchmarks.servers.model_servers import CONTEXT_TOKENS, ModelServer, ServerKind, Start, free_port, running
 from benchmarks.servers.server_checks import FIVE_MINUTES_S, Check, Reference, server_options
@@ -48,18 +48,20 @@ def check_killed_index(kind: ServerKind, environment: Path, start: Start, refere
     if problem := _problem(outcome):
         return Finding(False, problem)
     # Reading the library needs no server.
-    left = Verbs(library, server_options(server.url, server))
-    status = server_results.caption_status(left, video)
+    commands = Commands(library, server_options(server.url, server))
+    status = server_results.caption_status(commands, video)
     # A video that is not in the library would be indexed first.
-    kept = () if status == "none" else server_results.stored_captions(left, video)
+    stored_captions = () if status == "none" else server_results.stored_captions(commands, video)
     if status == "complete":
         return Finding(
-            False, f"expected captions that are incomplete, got {status} ones up to {max(c.end_s for c in kept):.0f} s"
+            False, f"expected captions that are incomplete, got {status} ones up to {max(c.end_s for c in stored_captions):.0f} s"
         )
     with running(kind, environment, replace(start, port=free_port())) as server:
-        again = server_results.index(Verbs(library, server_options(server.url, server)), video)
+        again = server_results.index(Commands(library, server_options(server.url, server)), video)
     whole = len(reference.captions[video.path.name].items)
-    figures = f"“{outcome.error}” {len(kept)} captions kept ({status}); {len(again.items)} of {whole} after a second `index`"
+    figures = (
+        f"“{outcome.error}” {len(stored_captions)} captions kept ({status}); {len(again.items)} of {whole} after a second `index`"
+    )
     return Finding(len(again.items) == whole, figures)
 
 
@@ -68,27 +70,27 @@ def check_killed_locate(kind: ServerKind, environment: Path, start: Start, refer
     query = next(iter(reference.occurrences))
     minute = str(reference.minute.path)
     with running(kind, environment, start) as server:
-        server_results.index(Verbs(library, server_options(server.url, server)), reference.minute)
+        server_results.index(Commands(library, server_options(server.url, server)), reference.minute)
         outcome = _run_and_kill(server, 0, library, "locate", minute, query)
     problem = _problem(outcome)
     return Finding(not problem, problem or f"“{outcome.error}”")
 
 
 def _run_and_kill(server: ModelServer, replies: int, library: Path, *words: str) -> Outcome:
-    """Run a verb, and kill the server in the middle of a reply.
+    """Run a command, and kill the server in the middle of a reply.
 
     Raises:
-        RuntimeError: the verb ended before.
+        RuntimeError: the command ended before.
     """
     with closing(ReplyRelay(server.start.port, replies=replies, event=KILLED_EVENT, act=server.kill)) as relay:
-        outcome = Verbs(library, server_options(relay.url, server)).run(*words)
+        outcome = Commands(library, server_options(relay.url, server)).run(*words)
     if not relay.has_acted:
         raise RuntimeError(f"`{words[0]}` ended before a reply had {KILLED_EVENT} events: {outcome.error or outcome.document}")
     return outcome
 
 
 def _problem(outcome: Outcome) -> str:
-    """Return what is wrong with the end of a verb whose server was killed; empty if it failed with a clear error."""
+    """Return what is wrong with the end of a command whose server was killed; empty if it failed with a clear error."""
     if not outcome.status:
         return f"expected an error, got exit status 0: {outcome.document}"
     is_clear = "server" in outcome.error and "unexpected" not in outcome.error and "Traceback" not in outcome.message
@@ -100,22 +102,23 @@ def check_context(kind: ServerKind, environment: Path, start: Start, reference: 
     assert kind.context_setting
     video, query = reference.minute, next(iter(reference.occurrences))
     with running(kind, environment, start) as server:
-        verbs = Verbs(library, server_options(server.url, server))
-        outcome = verbs.run("index", str(video.path), "--sources", "captions")
+        commands = Commands(library, server_options(server.url, server))
+        outcome = commands.run("index", str(video.path), "--sources", "captions")
         if outcome.status:
             # Without captions, `locate` would index the video first, and fail alike.
             is_right = kind.context_setting in outcome.error
             expected = "" if is_right else f"; expected an error that names {kind.context_setting}"
             return Finding(is_right, f"“{outcome.error}”{expected}")
-        captions = server_results.stored_captions(verbs, video)
-        found = verbs.run("locate", str(video.path), query)
+        captions = server_results.stored_captions(commands, video)
+        location = commands.run("locate", str(video.path), query)
     true = server_results.compare(captions, server_results.truth(video))
     figures = f"{true.same_subject} of {len(video.events)} events captioned, `locate` {query}: "
-    if found.status:
-        return Finding(kind.context_setting in found.error, f"{figures}“{found.error}”")
-    is_right = bool(found.document["found"]) and true.same_subject * 2 > len(video.events)
+    if location.status:
+        return Finding(kind.context_setting in location.error, f"{figures}“{location.error}”")
+    is_right = bool(location.document["found"]) and true.same_subject * 2 > len(video.events)
     return Finding(
-        is_right, f"{figures}found {found.document['found']}" + ("" if is_right else "; expected most events, and true")
+        is_right,
+        f"{figures}found {location.document['found']}" + ("" if is_right else "; expected most events, and true"),
     )
 
 
@@ -130,9 +133,9 @@ def check_hidden_context(kind: ServerKind, environment: Path, start: Start, refe
         running(kind, environment, start) as server,
         closing(ServerRelay(start.port, hidden_fields=[kind.context_field])) as relay,
     ):
-        verbs = Verbs(library, server_options(relay.url, server), settings)
-        captions = server_results.index(verbs, video).items
-        outcome = verbs.run("ask", str(video.path), QUESTION)
+        commands = Commands(library, server_options(relay.url, server), settings)
+        captions = server_results.index(commands, video).items
+        outcome = commands.run("ask", str(video.path), QUESTION)
     true = server_results.compare(captions, server_results.truth(video))
     figures = f"{true.same_subject} of {len(video.events)} events captioned"
     if outcome.status:

@@ -19,7 +19,7 @@ class ServerRelay:
         """Size of what was sent to the server."""
         self._target = port
         # Other names of the same length keep the lengths in headers true.
-        self._renamed = {f'"{name}":'.encode(): f'"{"x" * len(name)}":'.encode() for name in hidden_fields}
+        self._replacements = {f'"{name}":'.encode(): f'"{"x" * len(name)}":'.encode() for name in hidden_fields}
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -68,7 +68,7 @@ class ServerRelay:
         with server, client:
             with suppress(OSError):
                 while data := server.recv(READ_SIZE_BYTES):
-                    for name, other in self._renamed.items():
+                    for name, other in self._replacements.items():
                         data = data.replace(name, other)
                     client.sendall(data)
                     for _ in range(data.count(EVENT)):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.robustness.longview_commands import Outcome, UnexpectedResult, Verbs
+from benchmarks.robustness.longview_commands import Commands, Outcome, UnexpectedResult
 from longview.video.synthetic import COLORS, SHAPES, ShapesEvent, render, sample_events
 
 EVENTS_PER_MINUTE = 6
@@ -117,16 +117,16 @@ def questions(video: Video) -> tuple[str, ...]:
     )
 
 
-def index(verbs: Verbs, video: Video) -> Captions:
+def index(commands: Commands, video: Video) -> Captions:
     """Index a video, and return its captions.
 
     Raises:
         UnexpectedResult: it failed.
     """
-    outcome = verbs.run("index", str(video.path), "--sources", "captions")
+    outcome = commands.run("index", str(video.path), "--sources", "captions")
     if outcome.status:
         raise UnexpectedResult(f"expected captions of {video.path.name}, got exit status {outcome.status}: {outcome.error}")
-    return Captions(stored_captions(verbs, video), caption_seconds(outcome))
+    return Captions(stored_captions(commands, video), caption_seconds(outcome))
 
 
 def caption_seconds(outcome: Outcome) -> float:
@@ -135,36 +135,36 @@ def caption_seconds(outcome: Outcome) -> float:
     return float(next(source["seconds_spent"] for source in entry["sources"] if source["source"] == "captions"))
 
 
-def stored_captions(verbs: Verbs, video: Video) -> tuple[Caption, ...]:
+def stored_captions(commands: Commands, video: Video) -> tuple[Caption, ...]:
     """Return the captions of a video in the library."""
-    events: list[dict[str, Any]] = verbs.read("caption", str(video.path))["events"]
+    events: list[dict[str, Any]] = commands.read("caption", str(video.path))["events"]
     return tuple(Caption(event["start_s"], event["end_s"], event["text"]) for event in events)
 
 
-def caption_status(verbs: Verbs, video: Video) -> str:
+def caption_status(commands: Commands, video: Video) -> str:
     """Return the status of the captions of a video in the library; `none` if it has none."""
-    entries = [entry for entry in verbs.read("list")["videos"] if entry["path"] == str(video.path)]
+    entries = [entry for entry in commands.read("list")["videos"] if entry["path"] == str(video.path)]
     statuses = [track["status"] for entry in entries for track in entry["tracks"] if track["source"] == "captions"]
     return str(statuses[0]) if statuses else "none"
 
 
-def locate(verbs: Verbs, video: Video, query: str) -> Occurrences:
+def locate(commands: Commands, video: Video, query: str) -> Occurrences:
     """Find a query in a video.
 
     Raises:
         UnexpectedResult: it failed.
     """
-    document = verbs.read("locate", str(video.path), query)
+    document = commands.read("locate", str(video.path), query)
     return Occurrences(document["found"], tuple((span["start_s"], span["end_s"]) for span in document["spans"]))
 
 
-def ask(verbs: Verbs, video: Video, question: str) -> Reply:
+def ask(commands: Commands, video: Video, question: str) -> Reply:
     """Answer a question about a video.
 
     Raises:
         UnexpectedResult: it failed.
     """
-    document = verbs.read("ask", str(video.path), question)
+    document = commands.read("ask", str(video.path), question)
     return Reply(document["answer"], document["coverage"]["prompt_tokens"])
 
 

@@ -107,10 +107,10 @@ class Tokenizer(UsePureTokenizer):
     """
 
     def __init__(self, model: bytes) -> None:
-        found = _PIECE.findall(model)
-        texts = b"\n".join([text for text, _ in found])
+        matches = _PIECE.findall(model)
+        texts = b"\n".join([text for text, _ in matches])
         self._pieces = texts.decode().split("\n")
-        self._scores = array("f", b"".join([score for _, score in found]))
+        self._scores = array("f", b"".join([score for _, score in matches]))
         self._unk_id, self._bos_id, self._eos_id = 0, 1, 2
         self._unk_score = min(self._scores) - 10.0
         self._max_len = max(map(len, self._pieces))

@@ -23,28 +23,30 @@ WORD_FORMATS: tuple[ExportFormat, ...] = ("vtt", "json")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WRITERS: dict[ExportFormat, Callable[[VideoEntry, Sequence[Segment], bool], str]] = {
     "srt": lambda entry, segments, _: to_srt(segments, entry.duration_s),
-    "vtt": lambda entry, segments, words: to_vtt(segments, entry.duration_s, words=words, notes=_notes(entry, segments)),
-    "json": lambda entry, segments, words: to_json(entry, segments, words=words),
+    "vtt": lambda entry, segments, word_times: to_vtt(
+        segments, entry.duration_s, word_times=word_times, notes=_notes(entry, segments)
+    ),
+    "json": lambda entry, segments, word_times: to_json(entry, segments, word_times=word_times),
     "csv": lambda _entry, segments, _: to_csv(segments),
     "txt": lambda _entry, segments, _: to_text(segments),
 }
 
 
-def export_segments(format: ExportFormat, entry: VideoEntry, segments: Sequence[Segment], *, words: bool = False) -> str:
+def export_segments(format: ExportFormat, entry: VideoEntry, segments: Sequence[Segment], *, word_times: bool = False) -> str:
     """Return segments of a video as text in a format, in order of time; the text can be encoded as UTF-8.
 
     Args:
         format: the file format.
         entry: the video.
         segments: segments of one or more sources, in any order. Segments of different sources are never merged.
-        words: whether to include the time of each word.
+        word_times: whether to include the time of each word.
 
     Raises:
         ExportNotPossible: the format cannot represent the times of words, or cannot distinguish several sources.
     """
-    if words and format not in WORD_FORMATS:
+    if word_times and format not in WORD_FORMATS:
         raise ExportNotPossible(f"{format.upper()} cannot represent the times of words; export to VTT or JSON instead.")
-    text = _WRITERS[format](entry, sorted(segments, key=lambda segment: (segment.span, segment.source)), words)
+    text = _WRITERS[format](entry, sorted(segments, key=lambda segment: (segment.span, segment.source)), word_times)
     # A file name that is not valid UTF-8 has lone surrogates too.
     return _SURROGATE.sub("\ufffd", text)
 

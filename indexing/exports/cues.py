@@ -74,8 +74,8 @@ class _Run:
             limit_s = self.pieces[end].span.start_s if end < len(self.pieces) else next_start_s
             until_s = max(start_s, min(limit_s, max(piece.span.end_s for piece in same)))
             spans = shares(Span(start_s, until_s), [text_columns(piece.text) for piece in same])
-            estimated = (replace(piece, span=span, timed=False) for piece, span in zip(same[1:], spans[1:], strict=True))
-            pieces += [replace(same[0], span=spans[0]), *estimated] if len(same) > 1 else same
+            estimated_pieces = (replace(piece, span=span, timed=False) for piece, span in zip(same[1:], spans[1:], strict=True))
+            pieces += [replace(same[0], span=spans[0]), *estimated_pieces] if len(same) > 1 else same
         return replace(self, pieces=pieces)
 
 

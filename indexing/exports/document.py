@@ -10,15 +10,15 @@ from longview.core.timeline import Segment, Span, Word
 from longview.indexing.records.video import VideoEntry
 
 
-def to_json(entry: VideoEntry, segments: Sequence[Segment], *, words: bool) -> str:
-    """Return a JSON document of a video and its segments; `words`: whether each event has its words."""
+def to_json(entry: VideoEntry, segments: Sequence[Segment], *, word_times: bool) -> str:
+    """Return a JSON document of a video and its segments; `word_times`: whether each event has its words."""
     document = {
         "video_id": entry.video_id,
         "title": entry.title,
         "path": str(entry.path),
         "duration_s": entry.duration_s,
         "tracks": [_track(entry, source) for source in dict.fromkeys(segment.source for segment in segments)],
-        "events": [_event(segment, words=words) for segment in segments],
+        "events": [_event(segment, word_times=word_times) for segment in segments],
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
@@ -35,22 +35,22 @@ def segment_row(segment: Segment) -> dict[str, Any]:
     }
 
 
-def _event(segment: Segment, *, words: bool) -> dict[str, Any]:
-    event = segment_row(segment) | {"confidence": _rounded(segment.confidence)}
+def _event(segment: Segment, *, word_times: bool) -> dict[str, Any]:
+    event = segment_row(segment) | {"confidence": _round(segment.confidence)}
     if segment.box:
         event["box"] = asdict(segment.box)
-    return event | {"words": [_word(word) for word in segment.words]} if words else event
+    return event | {"words": [_word(word) for word in segment.words]} if word_times else event
 
 
 def _word(word: Word) -> dict[str, Any]:
-    return {**_seconds(word.span), "text": word.text, "confidence": _rounded(word.confidence)}
+    return {**_seconds(word.span), "text": word.text, "confidence": _round(word.confidence)}
 
 
 def _seconds(span: Span) -> dict[str, float]:
     return {"start_s": round(span.start_s, 3), "end_s": round(span.end_s, 3)}
 
 
-def _rounded(confidence: float | None) -> float | None:
+def _round(confidence: float | None) -> float | None:
     return None if confidence is None else round(confidence, 3)
 
 

@@ -88,11 +88,11 @@ def pieces_of(segment: Segment) -> list[Piece]:
     """Return the pieces of a segment's text in order; none is wider than a line. A segment without text has none."""
     words = [replace(word, text=one_line(word.text)) for word in segment.words]
     words = [word for word in words if word.text]
-    text, joined = one_line(segment.text), join_words((word.text for word in words if word.text), segment.language)
+    text, joined_words = one_line(segment.text), join_words((word.text for word in words if word.text), segment.language)
     # The text has the spaces that a language without spaces puts around foreign words, and may have more punctuation.
     chunks = _chunks(text, words)
-    if chunks is None and sum(map(str.isalnum, text)) <= sum(map(str.isalnum, joined)):
-        chunks = _chunks(joined, words)
+    if chunks is None and sum(map(str.isalnum, text)) <= sum(map(str.isalnum, joined_words)):
+        chunks = _chunks(joined_words, words)
     if chunks is None:
         return text_pieces(text, segment.span, segment.language)
     pieces: list[Piece] = []
@@ -104,7 +104,7 @@ def pieces_of(segment: Segment) -> list[Piece]:
         else:
             pieces.append(Piece(chunk.strip(), word.span, spaced, timed=True))
     columns = convention(segment.language).line_columns
-    return [part for piece in pieces for part in _divided(piece, columns)]
+    return [part for piece in pieces for part in _divide_piece(piece, columns)]
 
 
 def text_pieces(text: str, span: Span, language: str | None) -> list[Piece]:
@@ -116,7 +116,7 @@ def text_pieces(text: str, span: Span, language: str | None) -> list[Piece]:
     spans = shares(span, [text_columns(part) for part, _ in parts])
     pieces = [Piece(part, part_span, spaced, timed=False) for (part, spaced), part_span in zip(parts, spans, strict=True)]
     columns = convention(language).line_columns
-    return [part for piece in pieces for part in _divided(piece, columns)]
+    return [part for piece in pieces for part in _divide_piece(piece, columns)]
 
 
 def own_lines(segment: Segment) -> list[list[Piece]]:
@@ -209,7 +209,7 @@ def _chunks(text: str, words: Sequence[Word]) -> list[str] | None:
     return [text[start:end] for start, end in pairwise([0, *starts[2:], len(text)])]
 
 
-def _divided(piece: Piece, columns: int) -> Iterator[Piece]:
+def _divide_piece(piece: Piece, columns: int) -> Iterator[Piece]:
     """Divide a piece that is wider than a line."""
     parts, width = [""], 0
     for character in piece.text:

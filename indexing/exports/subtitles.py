@@ -39,14 +39,14 @@ def to_srt(segments: Sequence[Segment], duration_s: float) -> str:
     return _file("srt", [(cue, _text("srt", cue)) for cue in lay_out(segments, duration_s)])
 
 
-def to_vtt(segments: Sequence[Segment], duration_s: float, *, words: bool, notes: Sequence[str] = ()) -> str:
-    """Return segments as WebVTT; `duration_s`: the video's length; `words`: whether each word has a timestamp.
+def to_vtt(segments: Sequence[Segment], duration_s: float, *, word_times: bool, notes: Sequence[str] = ()) -> str:
+    """Return segments as WebVTT; `duration_s`: the video's length; `word_times`: whether each word has a timestamp.
 
     `notes`: lines of a comment before the first cue, which players do not show.
     If there are several sources, each cue is a class span that names its source: `<c.speech>`. A voice span, `<v Speech>`, would
     name a speaker, and players may display it. Source: https://www.w3.org/TR/webvtt1/#webvtt-cue-class-span
     """
-    cues = [(cue, _text("vtt", cue, words=words)) for cue in lay_out(segments, duration_s)]
+    cues = [(cue, _text("vtt", cue, word_times=word_times)) for cue in lay_out(segments, duration_s)]
     if len({cue.source for cue, _ in cues}) > 1:
         cues = [(cue, f"<c.{cue.source}>{text}</c>") for cue, text in cues]
     header, _, body = _file("vtt", cues).partition("\n\n")
@@ -77,9 +77,9 @@ def _times_ms(cue: Cue) -> tuple[int, int]:
     return start_ms, max(round(cue.span.end_s * 1000), start_ms + 1)
 
 
-def _text(format: Literal["srt", "vtt"], cue: Cue, *, words: bool = False) -> str:
+def _text(format: Literal["srt", "vtt"], cue: Cue, *, word_times: bool = False) -> str:
     lines = [_escape(format, line_text(line)) for line in cue.lines]
-    if words:
+    if word_times:
         lines = _lines_with_timestamps(cue)
     # Readers may take a line of digits for the number of the next cue; pysubs2 does at the end of a file.
     return "\n".join(line + WORD_JOINER if number and line.isdecimal() else line for number, line in enumerate(lines))

@@ -131,7 +131,7 @@ class Entity:
 
 def find_entities(sentences: Sequence[Sentence], kinds: Sequence[EntityKind]) -> tuple[Entity, ...]:
     """Return the distinct entities of some kinds in sentences, in the order in which they are first said or written."""
-    found: dict[tuple[EntityKind, str], list[tuple[str, Sentence]]] = {}
+    mentions: dict[tuple[EntityKind, str], list[tuple[str, Sentence]]] = {}
     longer: dict[Sentence, list[str]] = {}
     # Numbers come last: those of prices and dates are listed with them.
     for kind in sorted(kinds, key=lambda kind: kind == "numbers"):
@@ -139,9 +139,9 @@ def find_entities(sentences: Sequence[Sentence], kinds: Sequence[EntityKind]) ->
         for text, sentence in places:
             if kind == "numbers" and any(text in other for other in longer.get(sentence, [])):
                 continue
-            found.setdefault((kind, " ".join(text.split()).casefold()), []).append((text, sentence))
+            mentions.setdefault((kind, " ".join(text.split()).casefold()), []).append((text, sentence))
             longer.setdefault(sentence, []).append(text)
-    entities = [Entity(kind, items[0][0], items[0][1], len(items)) for (kind, _), items in found.items()]
+    entities = [Entity(kind, items[0][0], items[0][1], len(items)) for (kind, _), items in mentions.items()]
     return tuple(sorted(entities, key=lambda entity: entity.sentence.span))
 
 
@@ -226,13 +226,13 @@ def _names(sentences: Sequence[Sentence]) -> Iterator[tuple[str, Sentence]]:
     at_start: list[tuple[str, Sentence]] = []
     for sentence in sentences:
         certain += [(match[0], sentence) for match in _TITLED_NAME.finditer(sentence.text)]
-        for name, is_certain in _capitalised(sentence):
+        for name, is_certain in _capitalised_names(sentence):
             (certain if is_certain else at_start).append((name, sentence))
-    known = {name for name, _ in certain}
-    yield from sorted([*certain, *(item for item in at_start if item[0] in known)], key=lambda item: item[1].span)
+    certain_names = {name for name, _ in certain}
+    yield from sorted([*certain, *(item for item in at_start if item[0] in certain_names)], key=lambda item: item[1].span)
 
 
-def _capitalised(sentence: Sentence) -> Iterator[tuple[str, bool]]:
+def _capitalised_names(sentence: Sentence) -> Iterator[tuple[str, bool]]:
     """Yield the runs of words with a capital letter, and whether they are certainly names."""
     months, weekdays = _calendar_words()
     text = sentence.text
@@ -260,11 +260,11 @@ def _capitalised(sentence: Sentence) -> Iterator[tuple[str, bool]]:
         if begins and len(run) > 1 and run[0][0].lower() in _NO_NAMES:
             run, begins = run[1:], False
         name = text[run[0].start() : run[-1].end()].removesuffix("'s").removesuffix("’s")
-        lowered = name.lower()
+        lower_name = name.lower()
         if (
-            lowered.removesuffix("s") in weekdays
-            or lowered in _NO_NAMES | weekdays | _language_names()
-            or (lowered in months and not begins)
+            lower_name.removesuffix("s") in weekdays
+            or lower_name in _NO_NAMES | weekdays | _language_names()
+            or (lower_name in months and not begins)
         ):
             continue
         if sentence.language == "de" and (len(run) == 1 or begins):

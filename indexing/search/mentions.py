@@ -138,16 +138,16 @@ def _quote(sentence: Sentence, sought: _Topic) -> Quote:
 
 def _merge(mentions: Sequence[tuple[float, Quote]]) -> tuple[Quote, ...]:
     """Merge what speech and subtitles have at one time; the sentence with most of the words stands for it."""
-    merged: list[tuple[float, Quote]] = []
+    merged_quotes: list[tuple[float, Quote]] = []
     for weight, quote in sorted(dict.fromkeys(mentions), key=lambda item: item[1].span):
-        at_this_time = (index for index, (_, other) in enumerate(merged) if other.span.overlap_s(quote.span) > 0)
-        same = (index for index in at_this_time if _is_same_kind(merged[index][1], quote))
+        at_this_time = (index for index, (_, other) in enumerate(merged_quotes) if other.span.overlap_s(quote.span) > 0)
+        same = (index for index in at_this_time if _is_same_kind(merged_quotes[index][1], quote))
         index = next(same, None)
         if index is None:
-            merged.append((weight, quote))
-        elif weight > merged[index][0]:
-            merged[index] = (weight, quote)
-    return tuple(quote for _, quote in merged)
+            merged_quotes.append((weight, quote))
+        elif weight > merged_quotes[index][0]:
+            merged_quotes[index] = (weight, quote)
+    return tuple(quote for _, quote in merged_quotes)
 
 
 def _is_same_kind(quote: Quote, other: Quote) -> bool:

@@ -115,13 +115,13 @@ def find_quotes(
         number: scores[number].cosine + TERM_WEIGHT * scores[number].terms + COVERAGE_WEIGHT * coverages[number]
         for number in numbers
     }
-    ranked = sorted(numbers, key=lambda number: (-totals[number], passages[number].span))
-    around = {number: _sentences_around(library, passages[number]) for number in ranked}
-    sentences = {number: _inside(around[number], passages[number], within) for number in ranked}
-    texts = list(dict.fromkeys(sentence.text for number in ranked for sentence in sentences[number]))
+    best_numbers = sorted(numbers, key=lambda number: (-totals[number], passages[number].span))
+    around = {number: _sentences_around(library, passages[number]) for number in best_numbers}
+    sentences = {number: _inside(around[number], passages[number], within) for number in best_numbers}
+    texts = list(dict.fromkeys(sentence.text for number in best_numbers for sentence in sentences[number]))
     cosines = dict(zip(texts, map(float, vectors.similarities(texts, question)), strict=True))
     quotes: list[Quote] = []
-    for number in ranked:
+    for number in best_numbers:
         if len(quotes) == limit:
             break
         quote = _best_quote(vectors, question, words, sentences[number], around[number])

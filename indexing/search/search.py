@@ -138,15 +138,15 @@ def search(
     candidates = library.tracks.passages_by_id(list(scores))
     passages = {number: passage for number, passage in candidates.items() if scores[number].is_match(passage)}
     numbers = sorted(passages, key=lambda number: (-scores[number].total, passages[number].video_id, passages[number].span))
-    ranked = [(passages[number], scores[number].total) for number in numbers]
+    best_passages = [(passages[number], scores[number].total) for number in numbers]
     titles = library.titles()
     moments: list[Moment] = []
     # The best segment of two windows may be one that reaches into both.
-    shown: set[tuple[str, Segment]] = set()
-    for passage, score, evidence in _ranked_evidence(library, vectors, query, terms, ranked):
-        if passage.video_id not in titles or (passage.video_id, evidence.segment) in shown:
+    shown_segments: set[tuple[str, Segment]] = set()
+    for passage, score, evidence in _ranked_evidence(library, vectors, query, terms, best_passages):
+        if passage.video_id not in titles or (passage.video_id, evidence.segment) in shown_segments:
             continue
-        shown.add((passage.video_id, evidence.segment))
+        shown_segments.add((passage.video_id, evidence.segment))
         index = next((index for index, moment in enumerate(moments) if _belongs_to(moment, passage, evidence)), None)
         if index is not None:
             earlier = moments[index]
@@ -159,7 +159,7 @@ def search(
 
 
 def _ranked_evidence(
-    library: Library, vectors: VectorIndex, query: str, terms: tuple[str, ...], ranked: Sequence[tuple[Passage, float]]
+    library: Library, vectors: VectorIndex, query: str, terms: tuple[str, ...], best_passages: Sequence[tuple[Passage, float]]
 ) -> Iterator[tuple[Passage, float, Evidence]]:
     """Yield the evidence of passages, best first: the best segment of each, and every other one that has a word of the query.
 
@@ -167,20 +167,20 @@ def _ranked_evidence(
     words of the query is evidence of its own all the same. The score of such a segment is that of its passage times its share of
     the words of the query.
     """
-    covered: dict[tuple[str, str, str | None], list[Span]] = {}
+    covered_spans: dict[tuple[str, str, str | None], list[Span]] = {}
     others: list[tuple[float, int, Passage, Evidence]] = []
     place = 0
-    for passage, score in ranked:
+    for passage, score in best_passages:
         while others and -others[0][0] >= score:
             minus_score, _, other, evidence = heapq.heappop(others)
             yield other, round(-minus_score, 4), evidence
         key = (passage.video_id, passage.source, passage.language)
-        is_covered = is_windowed(passage.source) and any(span.overlap_s(passage.span) > 0 for span in covered.get(key, []))
+        is_covered = is_windowed(passage.source) and any(span.overlap_s(passage.span) > 0 for span in covered_spans.get(key, []))
         if is_covered and not match_terms(passage.text, terms):
             continue
         segments = _segments_of(library, passage)
         if not is_covered and segments:
-            covered.setdefault(key, []).append(passage.span)
+            covered_spans.setdefault(key, []).append(passage.span)
             yield passage, score, _evidence_of(_best_segment(vectors, query, terms, segments), terms)
         if is_windowed(passage.source):
             for segment in segments:
@@ -243,10 +243,10 @@ def _segments_of(library: Library, passage: Passage) -> list[Segment]:
     if is_screen(passage.source):
         # A line that stays on screen for hours makes the passage as long, but the others begin with it.
         within = Span(start_s, min(within.end_s, start_s + SCREEN_GAP_S))
-    stored = [item.segment for item in library.tracks.segments(passage.video_id, passage.source, within=within)]
+    nearby = [item.segment for item in library.tracks.segments(passage.video_id, passage.source, within=within)]
     if is_screen(passage.source):
-        return [segment for segment in stored if segment.span.start_s >= start_s]
-    return [segment for segment in stored if segment.language == passage.language]
+        return [segment for segment in nearby if segment.span.start_s >= start_s]
+    return [segment for segment in nearby if segment.language == passage.language]
 
 
 def _best_segment(vectors: VectorIndex, query: str, terms: tuple[str, ...], segments: Sequence[Segment]) -> Segment:

@@ -88,26 +88,26 @@ def find_topics(library: Library, vectors: VectorIndex, video_id: str, duration_
 
 def _main_segments(segments: Sequence[Segment]) -> list[Segment]:
     """Return the segments of the source and language with the most text; lines on screen only where nothing is said."""
-    said = [segment for segment in segments if is_windowed(segment.source)]
-    if not said:
+    speech = [segment for segment in segments if is_windowed(segment.source)]
+    if not speech:
         return [segment for segment in segments if is_screen(segment.source)]
     sizes: dict[tuple[str, str | None], int] = {}
-    for segment in said:
+    for segment in speech:
         key = (segment.source, segment.language)
         sizes[key] = sizes.get(key, 0) + len(segment.text)
     largest = max(sizes, key=lambda key: sizes[key])
-    return [segment for segment in said if (segment.source, segment.language) == largest]
+    return [segment for segment in speech if (segment.source, segment.language) == largest]
 
 
 def _blocks(library: Library, video_id: str, example: Segment) -> dict[int, Passage]:
     """Return the passages of one source and language by id, in order of time, without those that overlap others."""
     passages = library.tracks.passages_by_id(sorted(library.tracks.passage_ids(video_id, [example.source])))
-    chosen = {
+    best_titles = {
         number: passage
         for number, passage in passages.items()
         if is_screen(passage.source) or (passage.language == example.language and passage.position % WINDOWS_PER_BLOCK == 0)
     }
-    return dict(sorted(chosen.items(), key=lambda item: item[1].position))
+    return dict(sorted(best_titles.items(), key=lambda item: item[1].position))
 
 
 def _boundaries_s(starts_s: Sequence[float], embedded: NDArray[np.float32], duration_s: float) -> list[float]:
@@ -169,9 +169,9 @@ def _topic(
         return Topic(span, _shorten(line.text), line.source, line.span)
     fitting = [item for item in own if MIN_TITLE_CHARACTERS <= len(item.text) <= MAX_TITLE_CHARACTERS] or own
     candidates = fitting[:: -(-len(fitting) // MAX_TITLE_CANDIDATES)]
-    embedded = vectors.embed([item.text for item in candidates])
+    vectors_of_candidates = vectors.embed([item.text for item in candidates])
     # What is said in all parts, such as greetings and remarks about the talk itself, says nothing about one of them.
-    best = candidates[int(np.argmax(embedded @ (center - OVERALL_WEIGHT * overall)))]
+    best = candidates[int(np.argmax(vectors_of_candidates @ (center - OVERALL_WEIGHT * overall)))]
     return Topic(span, _shorten(best.text), best.source, best.span)
 
 

@@ -82,8 +82,8 @@ class Library:
             "chapters": _chapters_json(entry.chapters),
             "added_at": now(),
         }
-        kept = ("video_id", "content_hash", "added_at", "title")
-        changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept)
+        kept_columns = ("video_id", "content_hash", "added_at", "title")
+        changes = ", ".join(f"{name} = excluded.{name}" for name in values if name not in kept_columns)
         changes += f", title = CASE WHEN {_HAS_TRACKS} THEN videos.title ELSE excluded.title END"
         with self._database.transaction() as db:
             db.execute("DELETE FROM videos WHERE video_id = :video_id AND removed_at != ''", values)

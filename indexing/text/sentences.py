@@ -41,8 +41,10 @@ def sentences_of(segments: Sequence[Segment]) -> tuple[Sentence, ...]:
     ]
     keys = dict.fromkeys((segment.source, segment.language) for segment in segments if is_windowed(segment.source))
     for source, language in keys:
-        chosen = [segment for segment in segments if (segment.source, segment.language) == (source, language)]
-        sentences += [Sentence(_span(words), _join(words, language), source, language, tuple(words)) for words in _divide(chosen)]
+        own_segments = [segment for segment in segments if (segment.source, segment.language) == (source, language)]
+        sentences += [
+            Sentence(_span(words), _join(words, language), source, language, tuple(words)) for words in _divide(own_segments)
+        ]
     return tuple(sorted(sentences, key=lambda sentence: (sentence.span, sentence.source)))
 
 

@@ -121,7 +121,7 @@ def _porter() -> Any:
 @lru_cache(maxsize=1 << 16)
 def _stem(word: str) -> str:
     """Return the stem of a word without case, diacritics and possessives."""
-    decomposed = unicodedata.normalize("NFKD", word.casefold())
-    letters = "".join(letter for letter in decomposed if not unicodedata.combining(letter)).replace("’", "'")
+    decomposed_word = unicodedata.normalize("NFKD", word.casefold())
+    letters = "".join(letter for letter in decomposed_word if not unicodedata.combining(letter)).replace("’", "'")
     stem: str = _porter().stemWord(letters.removesuffix("'s").replace("'", ""))
     return stem

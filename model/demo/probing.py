@@ -77,7 +77,7 @@ class TemplateVerifier:
             else:
                 is_present |= dict.fromkeys(range(before + 1, after), is_present[before])
         runs: list[list[int]] = []
-        for index in sorted(index for index, confirmed in is_present.items() if confirmed):
+        for index in sorted(index for index, is_confirmed in is_present.items() if is_confirmed):
             if runs and index - runs[-1][1] <= MAX_GAP_PATCHES + 1:
                 runs[-1][1] = index
             else:

@@ -143,7 +143,7 @@ class Engine(Protocol):
     """A loaded checkpoint that opens sessions."""
 
     device: str
-    is_frugal: bool
+    saves_tokens: bool
     """Whether plans spend few tokens, because every token is slow on this device."""
     reserved_tokens: int
     """Tokens of every context that are reserved for the chat template, the question, the thoughts and the reply. Thoughts count
@@ -204,12 +204,12 @@ class Engine(Protocol):
         ...
 
     def estimated_seconds(
-        self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0, progress: Progress = NO_PROGRESS
+        self, plan: SamplingPlan, *, reply_tokens: int, transcript_tokens: int = 0, progress: Progress = NO_PROGRESS
     ) -> float | None:
         """Estimate the time to prefill all windows of a plan and to generate one reply for each; None if the speed is unknown.
 
         The first call ever on a machine measures the speed, which takes seconds, or minutes for a large checkpoint on a CPU.
-        `words_tokens`: tokens of the words in all windows together.
+        `transcript_tokens`: tokens of the transcript in all windows together.
 
         Raises:
             Cancelled: the operation was cancelled before the next step of the measurement.
@@ -225,7 +225,7 @@ class Engine(Protocol):
     ) -> RequestCost | None:
         """Estimate what the requests of a task send and cost; None for a model that runs here.
 
-        `plan`: the windows of the task, or some like them. `prompt_tokens`: tokens of frames and words of all `sessions`.
+        `plan`: the windows of the task, or some like them. `prompt_tokens`: tokens of frames and transcript of all `sessions`.
         `replies`, `reply_tokens`: number of replies about the sessions, and all tokens of these replies.
         """
         ...

@@ -58,8 +58,8 @@ def memory_bytes(device: torch.device) -> tuple[int, int]:
         total = torch.mps.recommended_max_memory()
         return max(0, total - torch.mps.current_allocated_memory()), total
     free, total = torch.accelerator.get_memory_info(device)
-    kept = torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(device)
-    return free + kept, total
+    cached_bytes = torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(device)
+    return free + cached_bytes, total
 
 
 def synchronize(device: torch.device) -> None:

@@ -41,7 +41,7 @@ FLOAT32_SHARE = 0.6
 """Maximum share of the host's free memory for weights in float32. Above it they are kept in bfloat16."""
 MIN_LARGE_BYTES = 200 << 20
 """Minimum size of the weights of a large checkpoint, in bytes. On a CPU a smaller one runs on one thread, in float32 unless asked
-otherwise, and its plans are not frugal: one step is too little work to share, and fast enough."""
+otherwise, and its plans save no tokens: one step is too little work to share, and fast enough."""
 WEIGHTS_ADVICE = "choose a smaller or a quantised checkpoint, --precision bfloat16 on a CPU, or a server (--server)"
 """What a user can do if the weights do not fit. A shorter context would not help."""
 LINEAR_ATTENTION_PACKAGES = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}
@@ -161,8 +161,8 @@ def loaded_bytes(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> int
     quantization = quantization_of(config)
     if not quantization:
         # Published checkpoints are in bfloat16, the demo checkpoint in float32.
-        stored = getattr(config, "dtype", None) or torch.bfloat16
-        return checkpoint.weight_bytes * dtype.itemsize // stored.itemsize
+        weight_dtype = getattr(config, "dtype", None) or torch.bfloat16
+        return checkpoint.weight_bytes * dtype.itemsize // weight_dtype.itemsize
     return checkpoint.weight_bytes * (dtype.itemsize if quantization.get("dequantize") else 1)
 
 

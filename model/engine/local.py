@@ -107,7 +107,7 @@ class LocalEngine:
         layer_devices = Counter(next(layer.parameters()).device for layer in self.model.model.language_model.layers)
         self.uses_cuda_graph = self.device == "cuda" and len(layer_devices) == 1
         """Whether single tokens are decoded by a CUDA graph; without a GPU its fixed shapes only make it slower."""
-        self.is_frugal = self.device == "cpu" and not is_small
+        self.saves_tokens = self.device == "cpu" and not is_small
         """See `longview.model.engine.base.Engine`. Frames that show little new are left out, too."""
         self.estimates = Estimates(self.model)
         self._cache = cache
@@ -194,7 +194,7 @@ class LocalEngine:
         batcher = FrameBatcher()
         with inference(f"{capacity_tokens} tokens"):
             prefill.append_text(self.chat_template.before_video)
-            for pixels, times_s in batcher.chunks(select_patches(frames) if self.is_frugal else frames, self.device):
+            for pixels, times_s in batcher.chunks(select_patches(frames) if self.saves_tokens else frames, self.device):
                 progress.raise_if_cancelled()
                 with progress.holding(self._chunk_lock):
                     prefill.append_frames(pixels, times_s)
@@ -312,13 +312,13 @@ class LocalEngine:
         return self.estimates.bytes_for(plan)
 
     def estimated_seconds(
-        self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0, progress: Progress = NO_PROGRESS
+        self, plan: SamplingPlan, *, reply_tokens: int, transcript_tokens: int = 0, progress: Progress = NO_PROGRESS
     ) -> float | None:
         """See `longview.model.engine.base.Engine`."""
         speed = self.speed(progress)
         if speed is None:
             return None
-        return self.estimates.seconds_for(plan, speed, reply_tokens=reply_tokens, words_tokens=words_tokens)
+        return self.estimates.seconds_for(plan, speed, reply_tokens=reply_tokens, transcript_tokens=transcript_tokens)
 
     def speed(self, progress: Progress = NO_PROGRESS) -> Speed | None:
         """Return the speed of this checkpoint on this machine; the first call ever measures it, which takes seconds or minutes.
@@ -329,7 +329,7 @@ class LocalEngine:
             Cancelled: the operation was cancelled before the next step of the measurement.
         """
         expected_s = functools.partial(measurement_s, self.model, self.estimates, max_tokens=self.context_tokens)
-        return self._speed_meter.speed(self._cache, self._machine_key, expected_s if self.is_frugal else None, progress)
+        return self._speed_meter.speed(self._cache, self._machine_key, expected_s if self.saves_tokens else None, progress)
 
     def _measure_speed(self, progress: Progress) -> Speed:
         return measure_speed(

@@ -91,7 +91,7 @@ class LocalSession:
 
     @property
     def size_bytes(self) -> int:
-        """See `longview.model.engine.base.VideoSession`. The states of a hybrid are copied once more for its words."""
+        """See `longview.model.engine.base.VideoSession`. The states of a hybrid are copied once more for its transcript."""
         return self.cache.cache.size_bytes
 
     @property
@@ -132,7 +132,7 @@ class LocalSession:
 
     def first_logits(self, question: str, context: str = "") -> torch.Tensor:
         """Return the logits (vocabulary,) of the first token of a reply, to compare with a reference."""
-        with self._prepared(context, NO_PROGRESS) as cache:
+        with self._prepare(context, NO_PROGRESS) as cache:
             return cache.next_logits(self.engine.question_ids(question), uses_cuda_graph=self.engine.uses_cuda_graph)
 
     def offload(self) -> None:
@@ -144,7 +144,7 @@ class LocalSession:
                 self._lock.release()
 
     @contextmanager
-    def _prepared(self, context: str, progress: Progress) -> Iterator[SessionCache]:
+    def _prepare(self, context: str, progress: Progress) -> Iterator[SessionCache]:
         """Hold the session and put a context after its video. In the end, crop the cache back to both."""
         engine = self.engine
         # Hold the device first: the cache of a session that waits for it can leave the device.
@@ -166,7 +166,7 @@ class LocalSession:
     ) -> Iterator[int]:
         """Yield the token ids of a reply. When the iteration ends in any way, video and context stay in the cache."""
         engine = self.engine
-        with self._prepared(context, progress) as cache:
+        with self._prepare(context, progress) as cache:
             next_logits = functools.partial(cache.next_logits, uses_cuda_graph=engine.uses_cuda_graph)
             reply = engine.generate_tokens(
                 engine.question_ids(question, history, thinking=config.thinking),

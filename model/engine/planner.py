@@ -15,9 +15,9 @@ from longview.video.sampler import plan_sampling, window_overlaps
 from longview.video.sampling_plan import FRAMES_PER_PATCH, Budget, Purpose, SamplingPlan, TrainedRange
 from longview.video.shots import shot_starts
 
-FRUGAL_FRAME_PERIOD_S = 1.0
+MIN_SAVING_FRAME_PERIOD_S = 1.0
 """Preferred time between two frames on a slow device, in seconds: a minute of video has 30 temporal patches."""
-FRUGAL_TOKENS_PER_PATCH = 84
+MAX_SAVING_TOKENS_PER_PATCH = 84
 """Maximum visual tokens of a temporal patch on a slow device: those of 384x224 pixels, nearly 16:9. (Qwen3.5-0.8B with random
 weights needs about 40 s of a core for the captions of a minute of such video; docs/performance.md.)"""
 
@@ -32,9 +32,11 @@ log = logging.getLogger(__name__)
 class Planner:
     """Plans within the context of one engine. Safe for several threads."""
 
-    def __init__(self, engine: Engine, decoder: Decoder, *, context_tokens: int | None = None, takes_words: bool = False) -> None:
-        """`context_tokens`: maximum length of prompt and reply, by default the engine's. `takes_words`: see `Budget`."""
-        self._engine, self._decoder, self._takes_words = engine, decoder, takes_words
+    def __init__(
+        self, engine: Engine, decoder: Decoder, *, context_tokens: int | None = None, takes_transcript: bool = False
+    ) -> None:
+        """`context_tokens`: maximum length of prompt and reply, by default the engine's. `takes_transcript`: see `Budget`."""
+        self._engine, self._decoder, self._takes_transcript = engine, decoder, takes_transcript
         self.context_tokens = min(engine.context_tokens, context_tokens or engine.context_tokens)
         """Maximum tokens of one window with question and reply; lowered when the device runs out of memory."""
         self._shot_starts_s: dict[tuple[str, tuple[Span, ...]], tuple[float, ...]] = {}
@@ -64,9 +66,9 @@ class Planner:
         budget = Budget(
             context_tokens=self.context_limit(context_tokens),
             reserved_tokens=self._engine.reserved_tokens,
-            trained_range=frugal_range(trained_range) if self._engine.is_frugal else trained_range,
+            trained_range=token_saving_range(trained_range) if self._engine.saves_tokens else trained_range,
             timestamp_tokens=self._engine.timestamp_tokens,
-            takes_words=self._takes_words,
+            takes_transcript=self._takes_transcript,
         )
         start_s, end_s = (span.start_s, span.end_s) if span else (None, None)
         try:
@@ -90,7 +92,7 @@ class Planner:
     def _with_kept_period(self, plan: SamplingPlan) -> SamplingPlan:
         """Return a plan whose time resolution is that of the patches that the engine keeps."""
         kept_period_s = kept_patches_period_s(plan.patch_period_s)
-        is_sparser = self._engine.is_frugal and kept_period_s > plan.patch_period_s
+        is_sparser = self._engine.saves_tokens and kept_period_s > plan.patch_period_s
         return replace(plan, kept_period_s=kept_period_s) if is_sparser else plan
 
     def _find_shot_starts(self, video: VideoInfo, regions: tuple[Span, ...], progress: Progress) -> tuple[float, ...]:
@@ -100,13 +102,13 @@ class Planner:
         return self._shot_starts_s[key]
 
     def estimate_kept_share(self, video: VideoInfo, plan: SamplingPlan, progress: Progress = NO_PROGRESS) -> SamplingPlan:
-        """Return a plan with the share of its patches that a frugal engine keeps, measured on some parts of the video.
+        """Return a plan with the share of its patches that a token-saving engine keeps, measured on some parts of the video.
 
         Raises:
             Cancelled: the operation was cancelled.
         """
         key = (video.content_hash, plan.span, plan.patch_period_s)
-        if self._engine.is_frugal and key not in self._kept_shares:
+        if self._engine.saves_tokens and key not in self._kept_shares:
             self._kept_shares[key] = self._measure_kept_share(video, plan, progress)
         return replace(plan, kept_share=self._kept_shares.get(key, 1.0))
 
@@ -116,7 +118,7 @@ class Planner:
         starts, first_frames = range(0, len(times_s), len(times_s) // EXAMPLES + 1), FRAMES_PER_PATCH
         if len(times_s) <= size * EXAMPLES:
             starts, size, first_frames = range(1), len(times_s), 0
-        kept = total = 0
+        kept_patches = total_patches = 0
         for start, part in zip(starts, progress.steps(len(starts)), strict=True):
             example_s = sorted(set(times_s[start : start + size]))
             try:
@@ -125,17 +127,17 @@ class Planner:
                 log.info("%s: no frames from %.1f s for the estimate: %s", video.path.name, example_s[0], error)
                 continue
             # The first patch of an example would be left out within the video.
-            total += sum(len(chunk) for chunk in chunks) - first_frames
-            kept += sum(len(chunk) for chunk in select_patches(chunks)) - first_frames
-        return max(0, kept) / total if total > 0 else 1.0
+            total_patches += sum(len(chunk) for chunk in chunks) - first_frames
+            kept_patches += sum(len(chunk) for chunk in select_patches(chunks)) - first_frames
+        return max(0, kept_patches) / total_patches if total_patches > 0 else 1.0
 
 
-def frugal_range(trained_range: TrainedRange) -> TrainedRange:
+def token_saving_range(trained_range: TrainedRange) -> TrainedRange:
     """Return the range that plans for a slow device stay in: fewer frames, and small ones."""
     return replace(
         trained_range,
-        frame_period_s=min(max(trained_range.frame_period_s, FRUGAL_FRAME_PERIOD_S), trained_range.max_frame_period_s),
+        frame_period_s=min(max(trained_range.frame_period_s, MIN_SAVING_FRAME_PERIOD_S), trained_range.max_frame_period_s),
         max_tokens_per_patch=min(
-            trained_range.max_tokens_per_patch, max(trained_range.min_tokens_per_patch, FRUGAL_TOKENS_PER_PATCH)
+            trained_range.max_tokens_per_patch, max(trained_range.min_tokens_per_patch, MAX_SAVING_TOKENS_PER_PATCH)
         ),
     )

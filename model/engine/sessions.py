@@ -55,21 +55,21 @@ class SessionPool:
         memory_bytes: int | None = None,
         host_bytes: int = 0,
         context_tokens: int | None = None,
-        takes_words: bool = False,
+        takes_transcript: bool = False,
     ) -> None:
-        """`takes_words`: whether windows have tokens for the words of the video; see `longview.video.sampling_plan.Budget`."""
+        """`takes_transcript`: whether windows have tokens for the transcript; see `longview.video.sampling_plan.Budget`."""
         self.engine = engine
         self.decoder = decoder
-        self.planner = Planner(engine, decoder, context_tokens=context_tokens, takes_words=takes_words)
+        self.planner = Planner(engine, decoder, context_tokens=context_tokens, takes_transcript=takes_transcript)
         self._memory_bytes = engine.kv_cache_bytes if memory_bytes is None else memory_bytes
         self._host_bytes = host_bytes
         self._reserved_bytes: dict[_Key, int] = {}
         """Memory of the sessions that are being opened."""
         self._sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
-        self._unpinned: set[_Key] = set()
+        self._unpinned_keys: set[_Key] = set()
         """Sessions that `release` ends."""
-        self._offloaded: OrderedDict[_Key, VideoSession] = OrderedDict()
-        self._evicted: WeakSet[VideoSession] = WeakSet()
+        self._offloaded_sessions: OrderedDict[_Key, VideoSession] = OrderedDict()
+        self._evicted_sessions: WeakSet[VideoSession] = WeakSet()
         """Sessions that were evicted without being offloaded. As long as a caller uses one, it still takes device memory."""
         self._lock = threading.Lock()
         self._opening: dict[_Key, threading.Lock] = {}
@@ -145,14 +145,14 @@ class SessionPool:
         deadline_s = time.monotonic() + MAX_WAIT_S
         while True:
             with self._lock:
-                self._evicted.update(self._sessions.values())
+                self._evicted_sessions.update(self._sessions.values())
                 self._sessions.clear()
-                used = list(self._evicted)
-            is_busy = any(session.is_busy for session in used)
+                evicted_sessions = list(self._evicted_sessions)
+            is_busy = any(session.is_busy for session in evicted_sessions)
             if not is_busy or time.monotonic() > deadline_s:
-                return not used
+                return not evicted_sessions
             # Drop the reference: it would keep the memory of the sessions alive.
-            del used
+            del evicted_sessions
             progress.raise_if_cancelled()
             time.sleep(CANCEL_POLL_S)
 
@@ -162,7 +162,7 @@ class SessionPool:
             keys = [
                 key
                 # Those on the device last: they are taken first.
-                for sessions in (self._offloaded, self._sessions)
+                for sessions in (self._offloaded_sessions, self._sessions)
                 for key, session in sessions.items()
                 if key.content_hash == video.content_hash
                 and session.window.start_s <= span.start_s
@@ -177,10 +177,10 @@ class SessionPool:
         None: all sessions, because a served model turned out to take less than they send.
         """
         with self._lock:
-            for sessions in (self._sessions, self._offloaded):
+            for sessions in (self._sessions, self._offloaded_sessions):
                 for key in [key for key in sessions if content_hash in (None, key.content_hash)]:
                     del sessions[key]
-            self._unpinned &= {*self._sessions, *self._offloaded}
+            self._unpinned_keys &= {*self._sessions, *self._offloaded_sessions}
 
     def vacate(self) -> None:
         """Free the device of all sessions that do not answer now. The host keeps those for which it has room."""
@@ -191,10 +191,10 @@ class SessionPool:
     def release(self, session: VideoSession) -> None:
         """End a session, unless a caller pinned it."""
         with self._lock:
-            for sessions in (self._sessions, self._offloaded):
-                for key in [key for key, other in sessions.items() if other is session and key in self._unpinned]:
+            for sessions in (self._sessions, self._offloaded_sessions):
+                for key in [key for key, other in sessions.items() if other is session and key in self._unpinned_keys]:
                     del sessions[key]
-            self._unpinned &= {*self._sessions, *self._offloaded}
+            self._unpinned_keys &= {*self._sessions, *self._offloaded_sessions}
 
     def _open(
         self, video: VideoInfo, plan: SamplingPlan, window: Window, capacity_tokens: int, pin: bool, progress: Progress
@@ -228,9 +228,9 @@ class SessionPool:
             with self._lock:
                 self._sessions[key] = session
                 if pin:
-                    self._unpinned.discard(key)
+                    self._unpinned_keys.discard(key)
                 else:
-                    self._unpinned.add(key)
+                    self._unpinned_keys.add(key)
                 evicted_sessions = self._evict(keep=1)
         _offload(evicted_sessions)
         return session
@@ -238,8 +238,8 @@ class SessionPool:
     def _lookup(self, key: _Key, *, pin: bool) -> VideoSession | None:
         with self._lock:
             if pin:
-                self._unpinned.discard(key)
-            if (offloaded_session := self._offloaded.pop(key, None)) is not None:
+                self._unpinned_keys.discard(key)
+            if (offloaded_session := self._offloaded_sessions.pop(key, None)) is not None:
                 # Its next question moves it back to the device.
                 self._sessions[key] = offloaded_session
             if key not in self._sessions:
@@ -270,19 +270,19 @@ class SessionPool:
                 continue
             if self._sessions[key].size_bytes > self._host_bytes:
                 # A name for it here would keep its memory.
-                self._evicted.add(self._sessions.pop(key))
+                self._evicted_sessions.add(self._sessions.pop(key))
                 continue
-            self._offloaded[key] = self._sessions.pop(key)
-            offloaded_sessions.append(self._offloaded[key])
-            while sum(other.size_bytes for other in self._offloaded.values()) > self._host_bytes:
-                self._offloaded.popitem(last=False)
+            self._offloaded_sessions[key] = self._sessions.pop(key)
+            offloaded_sessions.append(self._offloaded_sessions[key])
+            while sum(other.size_bytes for other in self._offloaded_sessions.values()) > self._host_bytes:
+                self._offloaded_sessions.popitem(last=False)
         return offloaded_sessions
 
     def _device_bytes(self) -> int:
         """Return the device memory of all sessions: open, being opened, and evicted but still in use by a caller."""
         # A caller that still holds an offloaded session moves it back with its next question.
-        restored = [session for session in self._offloaded.values() if session.is_busy]
-        sessions = [*self._sessions.values(), *self._evicted, *restored]
+        busy_sessions = [session for session in self._offloaded_sessions.values() if session.is_busy]
+        sessions = [*self._sessions.values(), *self._evicted_sessions, *busy_sessions]
         return sum(session.size_bytes for session in sessions) + sum(self._reserved_bytes.values())
 
 

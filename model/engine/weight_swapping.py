@@ -32,8 +32,8 @@ MAX_HOST_COPY_SHARE = 0.9
 
 def fit_together(weight_bytes: Sequence[int], kv_bytes_per_token: Sequence[int], device_bytes: int) -> bool:
     """Whether the weights of checkpoints and a context of each fit on devices with this memory in all."""
-    needed = sum(weight_bytes) + SHARED_TOKENS * sum(kv_bytes_per_token) + CHUNK_BYTES
-    return needed <= USABLE_DEVICE_SHARE * device_bytes
+    needed_bytes = sum(weight_bytes) + SHARED_TOKENS * sum(kv_bytes_per_token) + CHUNK_BYTES
+    return needed_bytes <= USABLE_DEVICE_SHARE * device_bytes
 
 
 def can_swap_weights(device_type: str, device_count: int) -> bool:

@@ -104,7 +104,7 @@ class _Meter:
     """What the client of the hub takes for its progress bar: counts bytes, and refuses more than the file has."""
 
     def __init__(self, file: HubFile, initial: int, on_bytes: OnBytes) -> None:
-        self._file, self._received, self._on_bytes = file, initial, on_bytes
+        self._file, self._received_bytes, self._on_bytes = file, initial, on_bytes
 
     def __enter__(self) -> Self:
         return self
@@ -114,8 +114,8 @@ class _Meter:
 
     def update(self, count: int | float | None = 1) -> None:
         """Count bytes before they are written. A negative number: a server without ranges sends the file from its beginning."""
-        self._received += int(count or 0)
-        if self._received > self._file.size:
+        self._received_bytes += int(count or 0)
+        if self._received_bytes > self._file.size:
             path = self._file.path
             raise DamagedDownload(f"More of {path} arrives than the hub states; check HF_ENDPOINT and the network.")
         self._on_bytes(int(count or 0))

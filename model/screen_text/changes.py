@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.core.timeline import Box
-from longview.model.screen_text.recognizer import reduced
+from longview.model.screen_text.recognizer import to_detection_size
 
 BLOCK_PX = 8
 """Side of a block, in pixels of the reduced frame."""
@@ -38,7 +38,7 @@ class SmallFrame:
 
 def reduce_frame(frame: NDArray[np.uint8], time_s: float) -> SmallFrame:
     """Return the reduced copy of a frame, RGB uint8 of shape (H, W, 3)."""
-    return SmallFrame(time_s, np.asarray(cv2.cvtColor(reduced(frame), cv2.COLOR_RGB2GRAY), np.uint8))
+    return SmallFrame(time_s, np.asarray(cv2.cvtColor(to_detection_size(frame), cv2.COLOR_RGB2GRAY), np.uint8))
 
 
 def changed_blocks(before: SmallFrame, after: SmallFrame) -> NDArray[np.bool_]:
@@ -83,6 +83,6 @@ def _cut(grey: Grey, box: Box) -> NDArray[np.float32]:
     height, width = grey.shape
     top, left = min(int(box.top * height), height - 1), min(int(box.left * width), width - 1)
     bottom, right = max(top + 1, int(np.ceil(box.bottom * height))), max(left + 1, int(np.ceil(box.right * width)))
-    cut = grey[top:bottom, left:right].astype(np.float32)
+    region = grey[top:bottom, left:right].astype(np.float32)
     # The strokes of letters, without the soft background that may move behind them.
-    return cut - cv2.blur(cut, (DETAIL_PX, DETAIL_PX))
+    return region - cv2.blur(region, (DETAIL_PX, DETAIL_PX))

@@ -104,7 +104,7 @@ class FrameText:
         """Return the readings of crops; None for those that would take too much time."""
         greys = [np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8) for crop in crops]
         sketches = [_sketch(grey) for grey in greys]
-        readings = [self._remembered(sketch, grey) for sketch, grey in zip(sketches, greys, strict=True)]
+        readings = [self._find_remembered(sketch, grey) for sketch, grey in zip(sketches, greys, strict=True)]
         self._allowed_crops = min(MAX_NEW_CROPS, self._allowed_crops + NEW_CROPS_PER_FRAME)
         new = [number for number, reading in enumerate(readings) if reading is None][: self._allowed_crops]
         self._allowed_crops -= len(new)
@@ -115,7 +115,7 @@ class FrameText:
         del self._crops[:-MAX_CROPS]
         return readings
 
-    def _remembered(self, sketch: NDArray[np.float32], grey: Pixels) -> Reading | None:
+    def _find_remembered(self, sketch: NDArray[np.float32], grey: Pixels) -> Reading | None:
         """Return the reading of an equal crop; None if there is none."""
         if not self._crops:
             return None
@@ -134,7 +134,7 @@ def joined_quads(quads: Sequence[Quad]) -> list[Quad]:
         if number is None:
             result.append(quad)
         else:
-            result[number] = _joined(result[number], quad)
+            result[number] = _join(result[number], quad)
     return result
 
 
@@ -150,7 +150,7 @@ def _is_continued(first: Quad, second: Quad) -> bool:
     return is_upright and not is_vertical and is_one_row and left_2 - right_1 <= JOINED_GAP * lower and right_2 > right_1
 
 
-def _joined(first: Quad, second: Quad) -> Quad:
+def _join(first: Quad, second: Quad) -> Quad:
     pairs = list(zip(first.bounds_px, second.bounds_px, strict=True))
     left, top = min(pairs[0]), min(pairs[1])
     right, bottom = max(pairs[2]), max(pairs[3])
@@ -159,10 +159,10 @@ def _joined(first: Quad, second: Quad) -> Quad:
 
 
 def _sketch(grey: Pixels) -> NDArray[np.float32]:
-    return _standardized(cv2.resize(grey, (SKETCH_WIDTH, SKETCH_HEIGHT), interpolation=cv2.INTER_AREA))
+    return _standardize(cv2.resize(grey, (SKETCH_WIDTH, SKETCH_HEIGHT), interpolation=cv2.INTER_AREA))
 
 
-def _standardized(grey: NDArray[Any]) -> NDArray[np.float32]:
+def _standardize(grey: NDArray[Any]) -> NDArray[np.float32]:
     values = grey.astype(np.float32)
     return (values - values.mean()) / max(1.0, float(values.std()))
 
@@ -176,7 +176,7 @@ def _is_same_text(first: Pixels, second: Pixels) -> bool:
     inner = second[SHIFT_PX : SHIFT_PX + height, SHIFT_PX : SHIFT_PX + width]
     correlations = cv2.matchTemplate(first, inner, cv2.TM_CCOEFF_NORMED)
     top, left = np.unravel_index(int(correlations.argmax()), correlations.shape)
-    difference = np.abs(_standardized(first[top : top + height, left : left + width]) - _standardized(inner))
+    difference = np.abs(_standardize(first[top : top + height, left : left + width]) - _standardize(inner))
     side = max(2, round(CELL * height))
     return float(cv2.blur(difference, (side, side)).max()) <= MAX_CELL_DIFFERENCE
 

@@ -176,8 +176,8 @@ class LineTracker:
     def update(self, sight: Sight) -> None:
         """Process the lines of another frame."""
         matches = self._matches(sight)
-        taken = {number for number, _ in matches.values()}
-        kept: list[Box] = []
+        matched_numbers = {number for number, _ in matches.values()}
+        boxes: list[Box] = []
         for index, line in enumerate(self._lines):
             if index in matches:
                 number, relation = matches[index]
@@ -185,21 +185,21 @@ class LineTracker:
             elif line.gone_s is None and sight.is_unchanged(line.last.box):
                 # The recogniser missed it.
                 line.end_s = sight.time_s
-                kept += [] if line.is_weak else [line.last.box]
+                boxes += [] if line.is_weak else [line.last.box]
             elif line.gone_s is None:
                 line.end_s = max(line.end_s, min(sight.time_s, sight.changed_at_s(line.last.box)))
                 line.gone_s = sight.time_s
         self._close_before(sight.time_s - BRIDGED_S)
-        for number, recognized in enumerate(sight.lines):
+        for number, candidate in enumerate(sight.lines):
             # The detection sometimes joins neighbouring lines, or divides one.
-            if number not in taken and not any(_in_same_place(recognized.box, box) for box in kept):
-                start_s = min(sight.time_s, sight.changed_at_s(recognized.box))
-                self._lines.append(_Line(recognized, start_s, sight.time_s))
+            if number not in matched_numbers and not any(_in_same_place(candidate.box, box) for box in boxes):
+                start_s = min(sight.time_s, sight.changed_at_s(candidate.box))
+                self._lines.append(_Line(candidate, start_s, sight.time_s))
 
     def take_closed(self) -> list[Segment]:
         """Return the segments that do not continue, and forget them."""
-        closed, self._closed = self._closed, []
-        return closed
+        closed_segments, self._closed = self._closed, []
+        return closed_segments
 
     def open_segments(self) -> list[Segment]:
         """Return the segments that are visible in the last frame. They include lines that were seen too rarely so far."""
@@ -216,9 +216,9 @@ class LineTracker:
         self._close_before(math.inf)
 
     def _close_before(self, time_s: float) -> None:
-        ended = [line for line in self._lines if line.gone_s is not None and line.end_s < time_s]
-        self._closed += [line.segment() for line in ended if line.is_certain]
-        self._lines = [line for line in self._lines if line not in ended]
+        gone_lines = [line for line in self._lines if line.gone_s is not None and line.end_s < time_s]
+        self._closed += [line.segment() for line in gone_lines if line.is_certain]
+        self._lines = [line for line in self._lines if line not in gone_lines]
 
     def _matches(self, sight: Sight) -> dict[int, tuple[int, _Relation]]:
         """Return for lines, by index, the number of the recognised line that continues each, the surest ones first."""
@@ -226,27 +226,27 @@ class LineTracker:
         relations = [
             (relation.rank, relation.distance, index, number, relation)
             for index, line in enumerate(self._lines)
-            for number, recognized in enumerate(sight.lines)
-            if (relation := _relation(line, recognized, keys[number], sight))
+            for number, candidate in enumerate(sight.lines)
+            if (relation := _relation(line, candidate, keys[number], sight))
         ]
         matches: dict[int, tuple[int, _Relation]] = {}
-        taken: set[int] = set()
+        used_numbers: set[int] = set()
         for _, _, index, number, relation in sorted(relations, key=lambda item: item[:4]):
-            if index not in matches and number not in taken:
+            if index not in matches and number not in used_numbers:
                 matches[index] = number, relation
-                taken.add(number)
+                used_numbers.add(number)
         return matches
 
 
-def _relation(line: _Line, recognized: RecognizedLine, key: str, sight: Sight) -> _Relation | None:
+def _relation(line: _Line, candidate: RecognizedLine, key: str, sight: Sight) -> _Relation | None:
     """Return how a recognised line continues an earlier one; None if it is another line."""
-    distance = math.hypot(recognized.box.left - line.last.box.left, recognized.box.top - line.last.box.top)
-    if _in_same_place(line.last.box, recognized.box):
-        return _relation_in_place(line, recognized, key, distance, sight)
-    return _relation_of_moved(line, recognized, key, distance)
+    distance = math.hypot(candidate.box.left - line.last.box.left, candidate.box.top - line.last.box.top)
+    if _in_same_place(line.last.box, candidate.box):
+        return _relation_in_place(line, candidate, key, distance, sight)
+    return _relation_of_moved(line, candidate, key, distance)
 
 
-def _relation_in_place(line: _Line, recognized: RecognizedLine, key: str, distance: float, sight: Sight) -> _Relation | None:
+def _relation_in_place(line: _Line, candidate: RecognizedLine, key: str, distance: float, sight: Sight) -> _Relation | None:
     earlier = line.last
     if key == line.key:
         return _Relation(0, distance)
@@ -254,20 +254,20 @@ def _relation_in_place(line: _Line, recognized: RecognizedLine, key: str, distan
     if differs_in_digits(line.key, key) and not is_still:
         is_quick = sight.time_s - line.text_since_s < COUNTER_S
         return _Relation(3, distance, is_counter=True) if is_quick else None
-    if key.startswith(line.key) and (line.is_weak or _has_grown(earlier.box, recognized.box)):
+    if key.startswith(line.key) and (line.is_weak or _has_grown(earlier.box, candidate.box)):
         return _Relation(1, distance, is_grown=True)
     if is_still:
         return _Relation(1, distance)
-    if (text := joined_ticker(earlier.text, recognized.text)) is not None:
+    if (text := joined_ticker(earlier.text, candidate.text)) is not None:
         return _Relation(4, distance, is_grown=True, text=text)
     alike = similarity(line.key, key)
-    if alike >= SIMILARITY and not _are_exact(earlier, recognized):
+    if alike >= SIMILARITY and not _are_exact(earlier, candidate):
         return _Relation(3, distance)
     return _Relation(6, distance) if line.is_weak and alike >= MIN_FADING_SIMILARITY else None
 
 
-def _relation_of_moved(line: _Line, recognized: RecognizedLine, key: str, distance: float) -> _Relation | None:
-    earlier, box = line.last.box, recognized.box
+def _relation_of_moved(line: _Line, candidate: RecognizedLine, key: str, distance: float) -> _Relation | None:
+    earlier, box = line.last.box, candidate.box
     heights = earlier.bottom - earlier.top, box.bottom - box.top
     if min(heights) <= 0 or max(heights) / min(heights) > MAX_HEIGHT_RATIO:
         return None
@@ -275,7 +275,7 @@ def _relation_of_moved(line: _Line, recognized: RecognizedLine, key: str, distan
         return None
     if key == line.key:
         return _Relation(2, distance)
-    is_alike = not _are_exact(line.last, recognized) and similarity(line.key, key) >= SIMILARITY
+    is_alike = not _are_exact(line.last, candidate) and similarity(line.key, key) >= SIMILARITY
     return _Relation(5, distance) if is_alike else None
 
 

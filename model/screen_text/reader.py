@@ -150,19 +150,19 @@ class ScreenReader:
         Raises:
             ScreenTextFailed: a model failed. Cancelled: the operation was cancelled.
         """
-        held: tuple[float, Pixels] | None = None
+        pending: tuple[float, Pixels] | None = None
         for chunk in chunks:
             self._uncovered += chunk.undecodable
             for time_s, pixels in zip(chunk.times_s, chunk.frames, strict=True):
-                if held is not None:
-                    yield from self._show(*held, until_s=float(time_s))
-                held = float(time_s), pixels
-        if held is None:
+                if pending is not None:
+                    yield from self._show(*pending, until_s=float(time_s))
+                pending = float(time_s), pixels
+        if pending is None:
             # No frame can be decoded from here on: the open segments stay as they are.
             yield self._ended_block(self._span.end_s, self._open)
             return
-        yield from self._show(*held, until_s=self._span.end_s)
-        self._end(*held)
+        yield from self._show(*pending, until_s=self._span.end_s)
+        self._end(*pending)
         yield self._ended_block(self._span.end_s, ())
 
     def _show(self, time_s: float, pixels: Pixels, until_s: float) -> Iterator[ScreenBlock]:
@@ -214,9 +214,9 @@ class ScreenReader:
         """Read the regions of a frame that differ from what was recognised before."""
         assert self._block is not None
         self._read_frames += 1
-        changed = changed_blocks(self._block.recognized, small)
-        if changed.any():
-            regions = changed_regions(changed, [line.box for line in self._block.lines]) or (WHOLE,)
+        blocks = changed_blocks(self._block.recognized, small)
+        if blocks.any():
+            regions = changed_regions(blocks, [line.box for line in self._block.lines]) or (WHOLE,)
             self._block.update(small, time_s, self._recognize(pixels, regions), regions)
         else:
             self._block.stay(small, time_s)
@@ -226,12 +226,12 @@ class ScreenReader:
         return self._text.read(pixels, regions)
 
     def _ended_block(self, done_s: float, open_segments: Sequence[Segment]) -> ScreenBlock:
-        closed = self._block.tracker.take_closed() if self._block else []
-        segments, uncovered = _sorted([*closed, *open_segments]), merge_spans(self._uncovered)
+        closed_segments = self._block.tracker.take_closed() if self._block else []
+        segments, uncovered = _in_order([*closed_segments, *open_segments]), merge_spans(self._uncovered)
         block = ScreenBlock(done_s, segments, self._recognized_frames, self._read_frames, uncovered)
         self._recognized_frames = self._read_frames = 0
         return block
 
 
-def _sorted(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
     return tuple(sorted(segments, key=lambda item: (item.span, item.box.top if item.box else 0.0, item.text)))

@@ -77,8 +77,8 @@ class Readings:
 
 def normalized(text: str) -> str:
     """Return the letters and digits of a text in one form of case and width; all of it if it has none."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(letter for letter in folded if letter.isalnum()) or folded
+    folded_text = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(letter for letter in folded_text if letter.isalnum()) or folded_text
 
 
 def similarity(first: str, second: str) -> float:

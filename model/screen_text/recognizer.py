@@ -102,7 +102,7 @@ class TextRecognizer:
         Raises:
             ScreenTextFailed: the model failed.
         """
-        small = reduced(frame)
+        small = to_detection_size(frame)
         height, width = small.shape[:2]
         left, top = round(region.left * width), round(region.top * height)
         part = small[top : max(top + 1, round(region.bottom * height)), left : max(left + 1, round(region.right * width))]
@@ -162,7 +162,7 @@ def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
-def reduced(frame: Pixels) -> Pixels:
+def to_detection_size(frame: Pixels) -> Pixels:
     """Return a copy of a frame at the size of the detection; a smaller frame stays as it is."""
     scale = DETECTION_SIDE_PX / max(frame.shape[:2])
     if scale >= 1.0:

@@ -37,10 +37,10 @@ def changed_regions(blocks: NDArray[np.bool_], lines: Sequence[Box]) -> tuple[Bo
         return None
     parts = [(int(left), int(top), int(left + width), int(top + height)) for left, top, width, height, _ in stats[1:]]
     whole = [_blocks_of(box, rows, columns) for box in lines]
-    known: list[_Bounds] = []
-    while parts != known:
-        known = parts
-        parts = _merged(_on_grid(_with_lines(part, whole), rows, columns) for part in parts)
+    bounds: list[_Bounds] = []
+    while parts != bounds:
+        bounds = parts
+        parts = _merge(_on_grid(_with_lines(part, whole), rows, columns) for part in parts)
     if sum((right - left) * (bottom - top) for left, top, right, bottom in parts) > MAX_SHARE * rows * columns:
         return None
     return tuple(Box(left / columns, top / rows, right / columns, bottom / rows) for left, top, right, bottom in parts)
@@ -76,7 +76,7 @@ def _on_grid(part: _Bounds, rows: int, columns: int) -> _Bounds:
     return left, top, min(right, columns), min(bottom, rows)
 
 
-def _merged(parts: Iterable[_Bounds]) -> list[_Bounds]:
+def _merge(parts: Iterable[_Bounds]) -> list[_Bounds]:
     result: list[_Bounds] = []
     for part in parts:
         while overlapping := [other for other in result if _overlap(part, other)]:

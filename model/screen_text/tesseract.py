@@ -65,12 +65,12 @@ class TesseractRecognizer:
         """
         if not crops:
             return []
-        bundled = self._bundled.recognize_all(crops, progress)
+        bundled_readings = self._bundled.recognize_all(crops, progress)
         own = self._call(crops, progress)
         # The bundled model leaves out what it does not know, and is sure of the rest.
         return [
             second if text_script_is_unreadable(second.text) or second.confidence > first.confidence else first
-            for first, second in zip(bundled, own, strict=True)
+            for first, second in zip(bundled_readings, own, strict=True)
         ]
 
     def _call(self, crops: Sequence[Pixels], progress: Progress) -> list[Reading]:

@@ -99,7 +99,7 @@ def spoken_words(recognition: Recognition) -> tuple[RecognizedWord, ...]:
 def remove_repetitions(words: Sequence[RecognizedWord]) -> tuple[RecognizedWord, ...]:
     """Remove a phrase that follows itself more than `MAX_REPEATS` times, except its first occurrence."""
     result = list(words)
-    texts = [_normalized(word.text) for word in result]
+    texts = [_normalize(word.text) for word in result]
     start = 0
     while start < len(result):
         for length in range(1, MAX_PHRASE_WORDS + 1):
@@ -116,10 +116,10 @@ def remove_repetitions(words: Sequence[RecognizedWord]) -> tuple[RecognizedWord,
 
 def _are_closing_phrases(text: str) -> bool:
     """Whether each sentence of a text is a known closing phrase."""
-    sentences = [_normalized(sentence) for sentence in _SENTENCE_END.split(text)]
-    return _normalized(text) in CLOSING_PHRASES or all(sentence in CLOSING_PHRASES for sentence in sentences if sentence)
+    sentences = [_normalize(sentence) for sentence in _SENTENCE_END.split(text)]
+    return _normalize(text) in CLOSING_PHRASES or all(sentence in CLOSING_PHRASES for sentence in sentences if sentence)
 
 
-def _normalized(text: str) -> str:
+def _normalize(text: str) -> str:
     letters = unicodedata.normalize("NFKC", text).lower()
     return " ".join(_PUNCTUATION.sub("", letters).split())

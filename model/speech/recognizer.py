@@ -178,10 +178,10 @@ class SpeechRecognizer:
             vad_filter=False,
             clip_timestamps=[{"start": 0.0, "end": duration_s}],
             batch_size=1,
-            hotwords=self._shortened(vocabulary),
+            hotwords=self._shorten(vocabulary),
         )
 
-    def _shortened(self, vocabulary: str | None) -> str | None:
+    def _shorten(self, vocabulary: str | None) -> str | None:
         """Return the part of a vocabulary that fits the prompt."""
         if not vocabulary:
             return None

@@ -101,8 +101,8 @@ def _detect_speech(blocks: Iterable[AudioBlock]) -> Iterator[_Speech]:
         start_s = block.start_s if start_s is None else start_s
         buffer = np.concatenate([buffer, block.samples])
         if len(buffer) >= MIN_BUFFER_S * RATE_HZ:
-            consumed = yield from _pieces(buffer, start_s, is_last=False)
-            buffer, start_s = buffer[consumed:], start_s + consumed / RATE_HZ
+            consumed_samples = yield from _pieces(buffer, start_s, is_last=False)
+            buffer, start_s = buffer[consumed_samples:], start_s + consumed_samples / RATE_HZ
     if start_s is not None and len(buffer):
         yield from _pieces(buffer, start_s, is_last=True)
 
@@ -117,15 +117,15 @@ def _pieces(buffer: NDArray[np.float32], start_s: float, *, is_last: bool) -> Ge
         speech_pad_ms=round(PADDING_S * 1000),
         max_speech_duration_s=MAX_CHUNK_S,
     )
-    settled = len(buffer) if is_last else len(buffer) - round(SETTLED_S * RATE_HZ)
+    settled_samples = len(buffer) if is_last else len(buffer) - round(SETTLED_S * RATE_HZ)
     for item in get_speech_timestamps(buffer, options):
         start, end = int(item["start"]), min(int(item["end"]), len(buffer))
-        if end > settled:
+        if end > settled_samples:
             return start
         if end > start and _voice_probability(buffer[start:end]) >= MIN_VOICE_PROBABILITY:
             span = Span(start_s + start / RATE_HZ, start_s + end / RATE_HZ)
             yield _Speech(buffer[start:end].copy(), span)
-    return settled
+    return settled_samples
 
 
 def _voice_probability(samples: NDArray[np.float32]) -> float:

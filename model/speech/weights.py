@@ -120,18 +120,18 @@ def _bundled_model() -> SpeechModel:
     paths = {}
     for name, ((package, path), _) in BUNDLED_FILES.items():
         try:
-            installed = distribution(package)
+            package_files = distribution(package)
         except PackageNotFoundError as error:
             raise SpeechModelNotFound(
                 f"The bundled speech model is not installed (package {package}); {INSTALL_HINT}, "
                 "or choose another model with --speech-model."
             ) from error
-        if installed.version != BUNDLED_VERSION:
+        if package_files.version != BUNDLED_VERSION:
             raise InvalidSpeechModel(
-                f"The package {package} has the version {installed.version}, but only {BUNDLED_VERSION} was checked; "
+                f"The package {package} has the version {package_files.version}, but only {BUNDLED_VERSION} was checked; "
                 f"{INSTALL_HINT}."
             )
-        paths[name] = Path(str(installed.locate_file(path)))
+        paths[name] = Path(str(package_files.locate_file(path)))
     size_bytes = sum(path.stat().st_size for path in paths.values() if path.exists())
     return SpeechModel(BUNDLED_NAME, None, size_bytes, paths)
 

@@ -22,7 +22,7 @@ from longview.model.tasks.question import Question, recent_turns, shift_times, w
 from longview.model.tasks.replies import cited_spans, to_video_clock
 from longview.model.tasks.verifier import verify_claim
 from longview.model.tasks.word_citations import find_evidence, with_units
-from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
+from longview.model.tasks.words import SegmentsWithin, no_segments, transcript_context
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import Purpose, SamplingPlan, Window
 
@@ -43,7 +43,7 @@ class VideoAnswer:
     first_token_s: float
     """Time from the question to the first piece of text, in seconds."""
     total_s: float
-    words: tuple[Segment, ...] = ()
+    transcript: tuple[Segment, ...] = ()
     """Segments of what is said and shown that the answer names or quotes, with their own spans."""
     thoughts: str = ""
     """What the checkpoint thought before its answer."""
@@ -59,7 +59,7 @@ def answer_question(
     likely_span: Span | None = None,
     restrict_to: Span | None = None,
     candidate_spans: Callable[[str], Sequence[Span]] = lambda _: (),
-    words: SegmentsWithin = no_segments,
+    transcript: SegmentsWithin = no_segments,
     history: Sequence[ChatTurn] = (),
     grounding_pool: SessionPool | None = None,
     progress: Progress = NO_PROGRESS,
@@ -69,7 +69,7 @@ def answer_question(
     `likely_span`: the span in which the answer is most likely, for a video that is too long for one session.
     `restrict_to`: the only span that is searched, unless the question names another.
     `candidate_spans`: returns the spans in which another source has a query; see `longview.model.tasks.localizer.locate`.
-    `words`: returns what is said and shown in a span, for a checkpoint that takes it; it is not asked whether it was seen there.
+    `transcript`: returns what is said and shown in a span, for a checkpoint that takes it, which is not asked whether it saw it.
     `history`: earlier turns about this video, on its clock; for checkpoints that can follow a conversation.
     `grounding_pool`: sessions of the checkpoint that locates; see `longview.model.tasks.localizer.locate`.
 
@@ -87,7 +87,7 @@ def answer_question(
         likely_span=likely_span,
         restrict_to=restrict_to,
         candidate_spans=candidate_spans,
-        words=words,
+        transcript=transcript,
         history=history,
         grounding_pool=grounding_pool,
         progress=progress,
@@ -123,7 +123,7 @@ class _Answerer:
     likely_span: Span | None
     restrict_to: Span | None
     candidate_spans: Callable[[str], Sequence[Span]]
-    words: SegmentsWithin
+    transcript: SegmentsWithin
     history: Sequence[ChatTurn]
     grounding_pool: SessionPool | None
     progress: Progress
@@ -203,20 +203,20 @@ class _Answerer:
         session = self.pool.session(self.video, plan, window, progress=self.progress.child(PLANNING_PROGRESS_SHARE, 1.0))
         if session.is_out_of_distribution:
             raise out_of_distribution_error(self.pool.engine.checkpoint)
-        words = words_of_window(self.pool, plan, window, self.words)
+        transcript = transcript_context(self.pool, plan, window, self.transcript)
         question, templates = self.question.in_seconds(session), self.verifier.templates
         if templates:
             at_timestamp = templates.at_timestamp(self.question.nearest_timestamp(session))
             question = templates.match(question) or at_timestamp or question
             history = []
         else:
-            question = session.checkpoint.profile.prompts.question(session, question, has_words=bool(words.prompt))
+            question = session.checkpoint.profile.prompts.question(session, question, has_transcript=bool(transcript.prompt))
             # The times of earlier turns are on the video's clock and would be wrong on another.
             history = [] if session.clock_offset_s else recent_turns(self.history, question)
         generation = session.generate(
             question,
             max_new_tokens=MAX_ANSWER_TOKENS,
-            context=words.prompt,
+            context=transcript.prompt,
             history=history,
             thinking=self.options.thinking,
             progress=self.progress,
@@ -240,7 +240,7 @@ class _Answerer:
             yield f" (Only {format_spans(window.span)} was searched.)"
         if not generation.is_complete:
             yield " … (The answer was cut off here.)"
-        evidence = find_evidence(with_units(generation.text), words.lines)
+        evidence = find_evidence(with_units(generation.text), transcript.lines)
         self.cited_words = tuple(line.segment for line in evidence.lines)
         named_spans = merge_spans(cited_spans(evidence.frame_times, session))
         self.citations = named_spans or (() if self.cited_words else self._default_citations(session))
@@ -253,7 +253,7 @@ class _Answerer:
         sentences = [(sentence, _named_spans(sentence, session)) for sentence in _SENTENCE_END.split(text)]
 
         def is_verified(span: Span) -> bool | None:
-            about = [sentence for sentence, named in sentences if any(span.overlap_s(other) > 0 for other in named)]
+            about = [sentence for sentence, spans in sentences if any(span.overlap_s(other) > 0 for other in spans)]
             claim = without_times(" ".join(about) or text)
             return verify_claim(self.pool, self.verifier, self.video, span, claim, progress=self.progress)
 

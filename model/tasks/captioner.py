@@ -27,7 +27,7 @@ from longview.model.tasks.refiner import refine_timeline
 from longview.model.tasks.replies import TimedCaption
 from longview.model.tasks.reply_forms import parse_captions
 from longview.model.tasks.text_match import has_paraphrase
-from longview.model.tasks.words import SegmentsWithin, Words, no_segments, words_of_window
+from longview.model.tasks.words import SegmentsWithin, TranscriptContext, no_segments, transcript_context
 from longview.video.errors import UnreadableVideo
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import SamplingPlan, Window
@@ -84,7 +84,7 @@ def caption(
     plan: SamplingPlan,
     options: CaptionOptions,
     *,
-    words: SegmentsWithin = no_segments,
+    transcript: SegmentsWithin = no_segments,
     finished: Sequence[FinishedWindow] = (),
     keep_sessions: bool = True,
     grounding_pool: SessionPool | None = None,
@@ -94,8 +94,8 @@ def caption(
 
     With `options.verify` every event is grounded once more, and dropped if the checkpoint does not confirm it. A window whose
     captions fail the check is captioned again from other frames. If that fails too, the better attempt is kept and the window is
-    reported as uncovered. An out-of-distribution window is yielded without captions. `words`: returns what is said and shown in a
-    span, for a checkpoint that takes it. `finished`: windows that an earlier call with this plan and these options has yielded;
+    reported as uncovered. An out-of-distribution window is yielded without captions. `transcript`: returns what is said and shown
+    in a span, for a checkpoint that takes it. `finished`: windows that an earlier call with this plan and these options yielded;
     they are not opened again, and the result is that of one call. `keep_sessions`: the windows' sessions stay in the pool for
     later questions. `grounding_pool`: sessions of a checkpoint that refines the times.
 
@@ -110,7 +110,7 @@ def caption(
     steps = progress.child(0.0, windows_share)
     sessions = open_decodable_windows(pool, video, plan, coverage, finished=set(windows), pin=keep_sessions, progress=steps)
     for position, session, step in sessions:
-        windows[position] = _finish_window(pool, verifier, video, plan, position, session, options, words, coverage, step)
+        windows[position] = _finish_window(pool, verifier, video, plan, position, session, options, transcript, coverage, step)
         yield PartialResult(windows[position])
     timeline = merge_finished_windows(windows.values(), plan)
     if options.refine:
@@ -132,8 +132,8 @@ def caption(
 def merge_finished_windows(windows: Iterable[FinishedWindow], plan: SamplingPlan) -> list[Event]:
     """Merge windows of a plan into one timeline. An out-of-distribution window reports nothing, not even that nothing happens."""
     in_order = sorted(windows, key=lambda window: window.position)
-    known = [window for window in in_order if not window.coverage.is_out_of_distribution]
-    return merge_windows(known, patch_period_s=plan.patch_period_s)
+    captionable = [window for window in in_order if not window.coverage.is_out_of_distribution]
+    return merge_windows(captionable, patch_period_s=plan.patch_period_s)
 
 
 def _finish_window(
@@ -144,7 +144,7 @@ def _finish_window(
     position: int,
     session: VideoSession,
     options: CaptionOptions,
-    words: SegmentsWithin,
+    transcript: SegmentsWithin,
     coverage: CoverageTracker,
     progress: Progress,
 ) -> FinishedWindow:
@@ -152,10 +152,10 @@ def _finish_window(
     window = plan.windows[position]
     if session.is_out_of_distribution:
         return FinishedWindow(window.span, (), position, coverage.mark_out_of_distribution(window.span))
-    words_here = words_of_window(pool, plan, window, words)
-    attempt = _caption_window(session, verifier, options, words_here, progress)
+    context_here = transcript_context(pool, plan, window, transcript)
+    attempt = _caption_window(session, verifier, options, context_here, progress)
     if options.verify and not attempt.quality.has_passed:
-        second = _retry_window(pool, verifier, video, window, options, words, progress, attempt)
+        second = _retry_window(pool, verifier, video, window, options, transcript, progress, attempt)
         attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
     if errors := attempt.quality.errors:
         log.info("the captions of %s are unreliable: the reply %s", format_spans(window.span), ", ".join(errors))
@@ -176,8 +176,8 @@ def knows_footage(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, pr
     count = len(plan.windows)
     if count <= EXAMINED_WINDOWS or not pool.engine.checkpoint.ood_detector_file:
         return True
-    examined = [plan.windows[0], plan.windows[count // 2], plan.windows[-1]]
-    for window, step in zip(examined, progress.steps(len(examined)), strict=True):
+    examined_windows = [plan.windows[0], plan.windows[count // 2], plan.windows[-1]]
+    for window, step in zip(examined_windows, progress.steps(len(examined_windows)), strict=True):
         try:
             session = pool.session(video, plan, window, pin=False, progress=step)
         except UnreadableVideo:
@@ -191,15 +191,15 @@ def _caption_window(
     session: VideoSession,
     verifier: Verifier,
     options: CaptionOptions,
-    words: Words,
+    transcript: TranscriptContext,
     progress: Progress,
     *,
     presence_penalty: float = 0.0,
 ) -> _Attempt:
     profile = session.checkpoint.profile
     generation = session.generate(
-        profile.prompts.captions(session, has_words=bool(words.prompt)),
-        context=words.prompt,
+        profile.prompts.captions(session, has_transcript=bool(transcript.prompt)),
+        context=transcript.prompt,
         max_new_tokens=MAX_CAPTION_TOKENS,
         schema=TimedCaption if profile.replies.captions == "json" else None,
         presence_penalty=presence_penalty,
@@ -240,7 +240,7 @@ def _retry_window(
     video: VideoInfo,
     window: Window,
     options: CaptionOptions,
-    words: SegmentsWithin,
+    transcript: SegmentsWithin,
     progress: Progress,
     first: _Attempt,
 ) -> _Attempt:
@@ -253,8 +253,8 @@ def _retry_window(
     windows: list[WindowCaptions] = []
     attempts = []
     for part, session, step in open_windows(pool, video, plan, coverage, pin=False, progress=progress):
-        words_here = words_of_window(pool, plan, part, words)
-        attempt = _caption_window(session, verifier, options, words_here, step, presence_penalty=penalty)
+        context_here = transcript_context(pool, plan, part, transcript)
+        attempt = _caption_window(session, verifier, options, context_here, step, presence_penalty=penalty)
         attempts.append(attempt)
         windows.append(WindowCaptions(part.span, attempt.events))
         pool.release(session)
@@ -275,7 +275,7 @@ def _best_of(first: _Attempt, second: _Attempt, window: Span, patch_period_s: fl
         return min(first, second, key=lambda attempt: len(attempt.quality.errors))
     # Events with the same time are one event in different words. The first attempt already has what happens beside it.
     additional_events = [
-        event for event in second.events if all(event.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in first.events)
+        event for event in second.events if all(event.span.iou(other.span) < MIN_SAME_EVENT_IOU for other in first.events)
     ]
     both = merge_windows(
         [WindowCaptions(window, first.events), WindowCaptions(window, additional_events)], patch_period_s=patch_period_s

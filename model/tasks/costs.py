@@ -17,7 +17,7 @@ from longview.model.tasks.chapters import MAX_PART_CHARACTERS
 from longview.model.tasks.grounding import MARGIN_S, clip_plan
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.prober import Verifier
-from longview.model.tasks.words import SegmentsWithin, no_segments, words_of_window
+from longview.model.tasks.words import SegmentsWithin, no_segments, transcript_context
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import SamplingPlan
 
@@ -42,7 +42,7 @@ class Cost:
     generations: int
     """Number of generated replies about these sessions."""
     prompt_tokens: int
-    """Number of tokens that are prefilled for these sessions: frames, timestamps and words, without the questions."""
+    """Number of tokens that are prefilled for these sessions: frames, timestamps and transcript, without the questions."""
     seconds: float | None
     """Estimated time to prefill and to generate, in seconds; None if the speed is unknown. Decoding usually takes place at the
     same time."""
@@ -76,14 +76,14 @@ def captions_cost(
     plan: SamplingPlan,
     options: CaptionOptions,
     *,
-    words: SegmentsWithin = no_segments,
+    transcript: SegmentsWithin = no_segments,
     finished: Collection[int] = (),
     progress: Progress = NO_PROGRESS,
 ) -> Cost:
     """Estimate the cost of `longview.model.tasks.captioner.caption`, and of chapters and summary.
 
-    `words`: returns what is said and shown in a span, as far as it is in the library. `finished`: positions of windows that are
-    captioned already, and cost nothing more.
+    `transcript`: returns what is said and shown in a span, as far as the library has it. `finished`: positions of windows
+    that are captioned already, and cost nothing more.
 
     Raises:
         Cancelled: the operation was cancelled before the next step of the measurement of the speed.
@@ -91,24 +91,26 @@ def captions_cost(
     events = max(1, round(plan.span.duration_s / 60 * EVENTS_PER_MINUTE))
     parts = -(-events * CAPTION_CHARACTERS // MAX_PART_CHARACTERS)
     text_generations = 0 if verifier.templates else parts + 1
-    left = plan.without_windows(finished)
-    windows = len(left.windows) if left else 0
+    remaining = plan.without_windows(finished)
+    windows = len(remaining.windows) if remaining else 0
     sessions, generations = windows, windows
     tokens = windows * CAPTIONS_TOKENS + text_generations * SUMMARY_TOKENS
     clips = 0
-    words_tokens = _words_tokens(pool, left, words) if left else 0
-    prompt_tokens = pool.engine.prefix_tokens(left) + words_tokens if left else 0
+    transcript_tokens = _transcript_tokens(pool, remaining, transcript) if remaining else 0
+    prompt_tokens = pool.engine.prefix_tokens(remaining) + transcript_tokens if remaining else 0
     if options.verify:
-        verified = round(events * windows / len(plan.windows))
-        generations += verified
-        tokens += verified * GROUNDING_TOKENS
+        verified_events = round(events * windows / len(plan.windows))
+        generations += verified_events
+        tokens += verified_events * GROUNDING_TOKENS
     if options.refine:
         clips = (len(plan.windows) - 1) + (round(events * CONTESTED_SHARE) if verifier.timestamps else 0)
         sessions += clips
         generations += clips
-    if left:
+    if remaining:
         reply_tokens = tokens // windows
-        seconds = pool.engine.estimated_seconds(left, reply_tokens=reply_tokens, words_tokens=words_tokens, progress=progress)
+        seconds = pool.engine.estimated_seconds(
+            remaining, reply_tokens=reply_tokens, transcript_tokens=transcript_tokens, progress=progress
+        )
     else:
         seconds = _reply_seconds(pool, plan, tokens, progress)
     if clips:
@@ -116,7 +118,7 @@ def captions_cost(
         clip_seconds = _clip_seconds(pool, video, GROUNDING_TOKENS) or 0.0
         seconds = None if seconds is None else seconds + clips * clip_seconds
     cost = Cost(sessions, generations, prompt_tokens, seconds, text_generations, is_exact=not (options.verify or options.refine))
-    return _with_requests(cost, pool, left or plan, tokens)
+    return _with_requests(cost, pool, remaining or plan, tokens)
 
 
 def locate_cost(
@@ -182,17 +184,17 @@ def answer_cost(
     plan: SamplingPlan,
     options: AnswerOptions,
     *,
-    words: SegmentsWithin = no_segments,
+    transcript: SegmentsWithin = no_segments,
 ) -> Cost:
     """Estimate the cost of an answer that names one time, about the window that a question needs.
 
-    A warm session costs less. With verification each further time costs as much as the first. `words`: see `captions_cost`.
+    A warm session costs less. With verification each further time costs as much as the first. `transcript`: see `captions_cost`.
     """
-    words_tokens = _words_tokens(pool, plan, words)
-    seconds = pool.engine.estimated_seconds(plan, reply_tokens=ANSWER_TOKENS, words_tokens=words_tokens)
+    transcript_tokens = _transcript_tokens(pool, plan, transcript)
+    seconds = pool.engine.estimated_seconds(plan, reply_tokens=ANSWER_TOKENS, transcript_tokens=transcript_tokens)
     if seconds is not None:
         seconds /= len(plan.windows)
-    prompt_tokens = (pool.engine.prefix_tokens(plan) + words_tokens) // len(plan.windows)
+    prompt_tokens = (pool.engine.prefix_tokens(plan) + transcript_tokens) // len(plan.windows)
     if not options.verify:
         return _with_requests(Cost(1, 1, prompt_tokens, seconds), pool, plan, ANSWER_TOKENS)
     tokens = verifier.max_verification_replies * VERIFICATION_TOKENS
@@ -227,9 +229,9 @@ def _with_requests(cost: Cost, pool: SessionPool, plan: SamplingPlan, reply_toke
     return replace(cost, sent_bytes=requests.sent_bytes, usd=requests.usd) if requests else cost
 
 
-def _words_tokens(pool: SessionPool, plan: SamplingPlan, words: SegmentsWithin) -> int:
-    """Count the tokens of the words in all windows. Those that the library does not have yet cannot be counted."""
-    contexts = (words_of_window(pool, plan, window, words).prompt for window in plan.windows)
+def _transcript_tokens(pool: SessionPool, plan: SamplingPlan, transcript: SegmentsWithin) -> int:
+    """Count the tokens of the transcript in all windows. Those that the library does not have yet cannot be counted."""
+    contexts = (transcript_context(pool, plan, window, transcript).prompt for window in plan.windows)
     return sum(pool.engine.count_tokens(context) for context in contexts if context)
 
 

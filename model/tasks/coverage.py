@@ -113,9 +113,9 @@ class CoverageTracker:
 
     def coverage(self) -> Coverage:
         """Return the coverage of all added windows. Seconds that several windows share count once."""
-        covered = [span for item in self._windows for span in subtract_spans(item.window, item.uncovered)]
+        covered_spans = [span for item in self._windows for span in subtract_spans(item.window, item.uncovered)]
         return Coverage(
-            seconds=sum(span.duration_s for span in merge_spans(covered)),
+            seconds=sum(span.duration_s for span in merge_spans(covered_spans)),
             frames=sum(item.frames for item in self._windows),
             patch_period_s=max([self._patch_period_s, *(item.max_gap_s for item in self._windows)]),
             uncovered=merge_spans(span for item in self._windows for span in item.uncovered),

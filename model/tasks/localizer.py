@@ -118,7 +118,7 @@ def locate(
     if coverage.out_of_distribution and not coarse:
         raise out_of_distribution_error(locating.engine.checkpoint)
     spans = _merge_across_windows(coarse)
-    spans += [candidate for candidate in candidates if all(candidate.iou(known) < MIN_SAME_EVENT_IOU for known in spans)]
+    spans += [candidate for candidate in candidates if all(candidate.iou(other) < MIN_SAME_EVENT_IOU for other in spans)]
     check = _CandidateCheck(pool, verifier, video, query, options, grounding_pool)
     checks_progress = progress.child(coarse_share, 1.0)
     verdicts: list[_Verdict] = []
@@ -128,26 +128,26 @@ def locate(
     else:
         # One checkpoint after the other: if they take turns on a device, each change moves gigabytes.
         refining, verifying = checks_progress.child(0.0, 0.5), checks_progress.child(0.5, 1.0)
-        refined = [
+        refined_occurrences = [
             check.refine(one, plan.patch_period_s, step)
             for one, step in zip(sorted(spans), refining.steps(len(spans)), strict=True)
         ]
-        steps = verifying.steps(len(empty_windows) + len(refined))
+        steps = verifying.steps(len(empty_windows) + len(refined_occurrences))
         for window_span, step in zip(empty_windows, steps, strict=False):
             if options.verify and not deny_in_windows(pool, verifier, video, window_span, query, step):
                 unresolved.append(window_span)
-        verdicts = [check.verify(candidate, step) for candidate, step in zip(refined, steps, strict=True)]
+        verdicts = [check.verify(candidate, step) for candidate, step in zip(refined_occurrences, steps, strict=True)]
     occurrences: list[Occurrence] = []
     for verdict in verdicts:
         unresolved += [verdict.candidate] if verdict.occurrence is None and not verdict.is_denied else []
         # Two candidates may be one occurrence.
         if verdict.occurrence is not None and all(
-            verdict.occurrence.span.iou(known.span) < MIN_SAME_EVENT_IOU for known in occurrences
+            verdict.occurrence.span.iou(other.span) < MIN_SAME_EVENT_IOU for other in occurrences
         ):
             occurrences.append(verdict.occurrence)
     progress.update(1.0)
-    ordered = tuple(sorted(occurrences, key=lambda item: item.span))
-    return Localization(ordered, coverage.coverage(), plan, merge_spans(unresolved))
+    in_order = tuple(sorted(occurrences, key=lambda item: item.span))
+    return Localization(in_order, coverage.coverage(), plan, merge_spans(unresolved))
 
 
 def _is_absent(session: VideoSession, verifier: Verifier, query: str, options: LocateOptions, progress: Progress) -> bool:

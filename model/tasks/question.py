@@ -109,7 +109,7 @@ def shift_times(text: str, by_s: float) -> str:
     """Move every time in a text by `by_s` seconds."""
 
     def words_of(reference: TimeReference) -> str:
-        span: Span = reference.span.shifted(by_s)
+        span: Span = reference.span.shift(by_s)
         return f"{span.start_s:.1f} seconds" if reference.is_point else f"from {span.start_s:.1f} to {span.end_s:.1f} seconds"
 
     return replace_times(text, find_times(text, duration_s=float("inf")), words_of)

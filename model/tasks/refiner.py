@@ -108,7 +108,7 @@ class EventRefiner:
         best = self.event.span
         for attempt in range(MAX_ATTEMPTS):
             margin_s = MARGIN_S * 2**attempt
-            around = Span(best.start_s - margin_s, best.end_s + margin_s).clamped(self.plan.span)
+            around = Span(best.start_s - margin_s, best.end_s + margin_s).clamp(self.plan.span)
             if around.duration_s >= MAX_CLIP_S:
                 break
             span, is_denied = self._ground_clip(around, best)
@@ -133,8 +133,12 @@ class EventRefiner:
             verifier = self.verifier.timestamps
             if verifier is None or (agrees and not self.is_contested):
                 return _closest(spans, estimate, MIN_SAME_EVENT_IOU), False
-            confirmed = [span for session in sessions for span in self._confirmed_spans(verifier, session, [estimate, *spans])]
-            return _closest(confirmed, estimate, MIN_VERIFIED_IOU), bool(sessions) and not confirmed and not coverage.has_gaps
+            confirmed_spans = [
+                span for session in sessions for span in self._confirmed_spans(verifier, session, [estimate, *spans])
+            ]
+            return _closest(confirmed_spans, estimate, MIN_VERIFIED_IOU), bool(
+                sessions
+            ) and not confirmed_spans and not coverage.has_gaps
         finally:
             for session in sessions:
                 self.pool.release(session)

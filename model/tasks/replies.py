@@ -72,16 +72,16 @@ def parse_events(text: str, session: VideoSession) -> ParsedReply:
 
 def to_events(entries: Sequence[Any], session: VideoSession) -> ParsedReply:
     """Turn the entries of a reply, objects with two times and perhaps a text, into events on the video's clock."""
-    events, rejected = [], 0
+    events, rejected_count = [], 0
     for entry in entries:
         event = _event(entry, session)
         if event is None:
-            rejected += 1
+            rejected_count += 1
         else:
             events.append(event)
     starts_s = [event.span.start_s for event in events]
     in_time = tuple(sorted(events, key=lambda event: event.span))
-    return ParsedReply(in_time, rejected, has_form=True, is_in_order=starts_s == sorted(starts_s))
+    return ParsedReply(in_time, rejected_count, has_form=True, is_in_order=starts_s == sorted(starts_s))
 
 
 def parse_entries(text: str) -> list[Any] | None:
@@ -213,7 +213,7 @@ def to_video_clock(start_s: float, end_s: float, session: VideoSession) -> Span 
         # A single frame stays on screen until the next one, the last frame until the window ends.
         later_s = (patch.first_frame_s for patch in patches if patch.first_frame_s > first.first_frame_s)
         end_s = min(later_s, default=session.window.end_s)
-    return Span(first.first_frame_s, end_s).clamped(session.window)
+    return Span(first.first_frame_s, end_s).clamp(session.window)
 
 
 def cited_spans(times: Sequence[TimeReference], session: VideoSession) -> list[Span]:

@@ -1,4 +1,4 @@
-"""Which lines of the words a reply is based on: those whose times it names, and those that it quotes.
+"""Which lines of the transcript a reply is based on: those whose times it names, and those that it quotes.
 
 A time that stands for a line is evidence of the line's source and has its own span. Any other time is a timestamp of the frames.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from longview.core.time_text import TimeReference, find_times
-from longview.model.tasks.words import WordLine, units_of
+from longview.model.tasks.words import TranscriptLine, units_of
 
 TIME_TOLERANCE_S = 0.06
 """Maximum difference between a time in a reply and that of a line, in seconds: both are stated to a tenth of a second."""
@@ -30,9 +30,9 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|(?<=[。！？])|\n")
 
 @dataclass(frozen=True)
 class ReplyEvidence:
-    """The evidence of a reply: lines of the words, and times of the frames."""
+    """The evidence of a reply: lines of the transcript, and times of the frames."""
 
-    lines: tuple[WordLine, ...]
+    lines: tuple[TranscriptLine, ...]
     """Lines that it names or quotes, in order of time."""
     frame_times: tuple[TimeReference, ...]
     """Times in it that stand for no line."""
@@ -43,9 +43,9 @@ def with_units(reply: str) -> str:
     return _LINE_TIMES.sub(r"[\1 - \2 seconds]", reply)
 
 
-def find_evidence(reply: str, lines: Sequence[WordLine]) -> ReplyEvidence:
+def find_evidence(reply: str, lines: Sequence[TranscriptLine]) -> ReplyEvidence:
     """Find the lines that a reply is based on. `reply`: with units, and on the session's clock, as the lines are."""
-    reply_text = _joined(reply)
+    reply_text = _join_units(reply)
     quoted_lines = [line for line in lines if _is_quoted(line.text, reply_text, QUOTED_WORDS)]
     evidence = {id(line): line for line in quoted_lines}
     frame_times = []
@@ -61,7 +61,7 @@ def find_evidence(reply: str, lines: Sequence[WordLine]) -> ReplyEvidence:
     return ReplyEvidence(tuple(in_order), tuple(frame_times))
 
 
-def _named_lines(reference: TimeReference, sentence: str, lines: Sequence[WordLine]) -> list[WordLine]:
+def _named_lines(reference: TimeReference, sentence: str, lines: Sequence[TranscriptLine]) -> list[TranscriptLine]:
     """Return the lines that a time stands for: with both times of a range, in a run of a range, or at a single time."""
     start_s, end_s = reference.span.start_s, reference.span.end_s
     first_lines = [line for line in lines if abs(line.span.start_s - start_s) <= TIME_TOLERANCE_S]
@@ -103,7 +103,7 @@ def _is_character(unit: str) -> bool:
     return len(unit) == 1 and not unit.isascii()
 
 
-def _joined(text: str) -> str:
+def _join_units(text: str) -> str:
     return f" {' '.join(units_of(text))} "
 
 

@@ -1,4 +1,4 @@
-"""The words of a window as text for a checkpoint: segments of speech, subtitles and screen text -> a fenced block of lines.
+"""The transcript of a window as context for a checkpoint: segments of speech, subtitles and screen text -> a fenced block.
 
 Most questions about a real video are about what is said and shown in it, and a checkpoint does not hear and hardly reads. The
 block follows the frames, so that they stay as the checkpoint was trained on them. What others said or wrote is data: it can
@@ -38,7 +38,7 @@ REPEATED_SHARE = 0.8
 
 
 @dataclass(frozen=True)
-class WordLine:
+class TranscriptLine:
     """One line of the block: a segment as the checkpoint gets it."""
 
     segment: Segment
@@ -55,49 +55,49 @@ class WordLine:
 
 
 @dataclass(frozen=True)
-class Words:
-    """The words of a window, as a checkpoint gets them."""
+class TranscriptContext:
+    """What is said and shown in a window, as a checkpoint gets it."""
 
     prompt: str
-    """The context of a question; see `longview.model.engine.base.VideoSession.generate`. Empty without words."""
-    lines: tuple[WordLine, ...]
+    """The context of a question; see `longview.model.engine.base.VideoSession.generate`. Empty without lines."""
+    lines: tuple[TranscriptLine, ...]
     """The lines in it, in order of time."""
 
 
-NO_WORDS = Words("", ())
+NO_TRANSCRIPT = TranscriptContext("", ())
 
 
 def no_segments(span: Span) -> Sequence[Segment]:  # noqa: ARG001
-    """Return no words, for a caller without a library."""
+    """Return no segments, for a caller without a library."""
     return ()
 
 
-def words_of_window(pool: SessionPool, plan: SamplingPlan, window: Window, segments: SegmentsWithin) -> Words:
-    """Return the words of a window, within the tokens that its plan reserves for them. Some checkpoints take none."""
+def transcript_context(pool: SessionPool, plan: SamplingPlan, window: Window, segments: SegmentsWithin) -> TranscriptContext:
+    """Return the transcript of a window, within the tokens that its plan reserves for it. Some checkpoints take none."""
     engine, profile = pool.engine, pool.engine.checkpoint.profile
-    max_tokens = plan.window_words_tokens[plan.windows.index(window)]
+    max_tokens = plan.window_transcript_tokens[plan.windows.index(window)]
     if not (profile.takes_words and max_tokens):
-        return NO_WORDS
+        return NO_TRANSCRIPT
     segments_here = segments(window.span)
-    return fit_words(segments_here, window, profile.prompts, max_tokens=max_tokens, count_tokens=engine.count_tokens)
+    return fit_transcript(segments_here, window, profile.prompts, max_tokens=max_tokens, count_tokens=engine.count_tokens)
 
 
-def fit_words(
+def fit_transcript(
     segments: Sequence[Segment], window: Window, prompts: Prompts, *, max_tokens: int, count_tokens: Callable[[str], int]
-) -> Words:
-    """Return the words of a window in at most `max_tokens` tokens. The same segments always give the same words.
+) -> TranscriptContext:
+    """Return the transcript of a window in at most `max_tokens` tokens. The same segments always give the same text.
 
     If they do not fit, first the repetitions are left out, and then the lines with the lowest confidence, in the same share of
     each source. A segment without a confidence is certain. Lines with equal confidences are left out evenly over the window.
     """
 
-    def render(lines: Sequence[WordLine], omitted_count: int) -> str:
-        return prompts.words([str(line) for line in lines], omitted_count)
+    def render(lines: Sequence[TranscriptLine], omitted_count: int) -> str:
+        return prompts.transcript([str(line) for line in lines], omitted_count)
 
     lines = _lines(segments, window)
     if 0 < len(lines) * MIN_LINE_TOKENS <= max_tokens and count_tokens(prompt := render(lines, 0)) <= max_tokens:
-        return Words(prompt, tuple(lines))
-    fitting_lines: list[tuple[int, WordLine]] = []
+        return TranscriptContext(prompt, tuple(lines))
+    fitting_lines: list[tuple[int, TranscriptLine]] = []
     remaining_tokens = max_tokens - count_tokens(render((), len(lines)))
     for index, line in _by_rank(_without_repetitions(lines))[: max_tokens // MIN_LINE_TOKENS]:
         remaining_tokens -= count_tokens(f"{line}\n")
@@ -107,20 +107,20 @@ def fit_words(
     while fitting_lines:
         in_order = [line for _, line in sorted(fitting_lines, key=lambda item: item[0])]
         if count_tokens(prompt := render(in_order, len(lines) - len(fitting_lines))) <= max_tokens:
-            return Words(prompt, tuple(in_order))
+            return TranscriptContext(prompt, tuple(in_order))
         # Together the lines take more tokens than one by one, which is rare.
         fitting_lines.pop()
-    return NO_WORDS
+    return NO_TRANSCRIPT
 
 
-def _lines(segments: Sequence[Segment], window: Window) -> list[WordLine]:
+def _lines(segments: Sequence[Segment], window: Window) -> list[TranscriptLine]:
     """Return the lines of segments in order of time. Segments with the same times, as those of one slide, are one line."""
     groups: dict[tuple[Span, str, str | None], list[list[Segment]]] = {}
     for segment in sorted(segments, key=_order):
         text = _clean(segment.text)
         if not text:
             continue
-        span = segment.span.clamped(window.span).shifted(-window.clock_offset_s)
+        span = segment.span.clamp(window.span).shift(-window.clock_offset_s)
         key = (Span(round(span.start_s, 1), round(span.end_s, 1)), segment.source, segment.language)
         lines = groups.setdefault(key, [[]])
         if lines[-1] and sum(len(other.text) for other in lines[-1]) + len(text) > MAX_LINE_CHARACTERS:
@@ -135,7 +135,7 @@ def _order(segment: Segment) -> tuple[Span, str, str, tuple[float, float], str]:
     return segment.span, segment.source, segment.language or "", place, segment.text
 
 
-def _line(span: Span, parts: Sequence[Segment]) -> WordLine:
+def _line(span: Span, parts: Sequence[Segment]) -> TranscriptLine:
     text = SEPARATOR.join(_clean(part.text) for part in parts)
     if len(text) > MAX_LINE_CHARACTERS:
         text = text[: MAX_LINE_CHARACTERS - 1].rstrip() + "…"
@@ -143,7 +143,7 @@ def _line(span: Span, parts: Sequence[Segment]) -> WordLine:
     if len(parts) > 1:
         confidence = sum(map(_confidence, parts)) / len(parts)
         segment = Segment(segment.span, SEPARATOR.join(part.text for part in parts), segment.source, segment.language, confidence)
-    return WordLine(segment, span, text)
+    return TranscriptLine(segment, span, text)
 
 
 def _clean(text: str) -> str:
@@ -151,12 +151,12 @@ def _clean(text: str) -> str:
     return " ".join(text.translate({ord("<"): "‹", ord(">"): "›"}).split())
 
 
-def _by_rank(lines: Sequence[WordLine]) -> list[tuple[int, WordLine]]:
+def _by_rank(lines: Sequence[TranscriptLine]) -> list[tuple[int, TranscriptLine]]:
     """Return lines with their indices, the last to be left out first.
 
     Confidences are compared within a source only: those of screen text are near 1, and all speech would be left out before.
     """
-    ranks: list[tuple[float, int, WordLine]] = []
+    ranks: list[tuple[float, int, TranscriptLine]] = []
     for source in sorted({line.segment.source for line in lines}):
         own = [(index, line) for index, line in enumerate(lines) if line.segment.source == source]
         own.sort(key=lambda item: (-_confidence(item[1].segment), _spread(item[0])))
@@ -173,16 +173,16 @@ def _spread(index: int) -> float:
     return int(f"{index:032b}"[::-1], 2) / 2**32
 
 
-def _without_repetitions(lines: Sequence[WordLine]) -> list[WordLine]:
+def _without_repetitions(lines: Sequence[TranscriptLine]) -> list[TranscriptLine]:
     """Leave out translations, texts that the same source had shortly before, and lines that repeat another source.
 
     Subtitles come first, because somebody wrote them, then speech, then the others: text on screen may be burned-in subtitles.
     """
     languages = Counter(line.segment.language for line in lines if line.segment.source == "subtitles")
     main_language = languages.most_common(1)[0][0] if languages else None
-    lines_at: dict[int, list[WordLine]] = {}
+    lines_at: dict[int, list[TranscriptLine]] = {}
     last_end_s: dict[tuple[str, str], float] = {}
-    new_lines: list[WordLine] = []
+    new_lines: list[TranscriptLine] = []
     for line in sorted(lines, key=lambda line: _precedence(line.segment, main_language)):
         segment, units = line.segment, units_of(line.text)
         key = (segment.source, " ".join(units) or line.text)
@@ -202,7 +202,7 @@ def _precedence(segment: Segment, main_language: str | None) -> tuple[int, bool]
     return SPOKEN_SOURCES.get(segment.source, len(SPOKEN_SOURCES)), segment.language not in (None, main_language)
 
 
-def _repeats_other_lines(line: WordLine, units: Sequence[str], lines_at: dict[int, list[WordLine]]) -> bool:
+def _repeats_other_lines(line: TranscriptLine, units: Sequence[str], lines_at: dict[int, list[TranscriptLine]]) -> bool:
     """Whether subtitles translate others at that time, or a line has words that another source has then."""
     if not units or line.span.duration_s > MAX_REPEATING_LINE_S:
         return False

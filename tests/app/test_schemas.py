@@ -11,7 +11,7 @@ from longview.app.ingest.sources import SourceReport
 from longview.app.qa.answers import Answer
 from longview.app.qa.citations import Citation
 from longview.app.qa.locator import Location
-from longview.app.qa.transcript_coverage import WordsCoverage
+from longview.app.qa.transcript_coverage import TranscriptCoverage
 from longview.core.timeline import Event, Segment, Span, Word
 from longview.indexing.exports import export_segments
 from longview.indexing.records.track import Provenance
@@ -164,7 +164,7 @@ def test_locate_has_spans_and_whether_any_was_found() -> None:
 
 
 def test_locate_has_mentions_with_their_source() -> None:
-    location = Location("red", None, (Quote(SPAN, "The red one.", "speech", "en"),), WordsCoverage(60.0, 0, 12))
+    location = Location("red", None, (Quote(SPAN, "The red one.", "speech", "en"),), TranscriptCoverage(60.0, 0, 12))
     document = schemas.LocateDocument.of(VIDEO_ID, location, PROVENANCE, None).model_dump()
     assert document["spans"] == [
         SPAN_FIELDS | {"source": "speech", "text": "The red one.", "uncertainty_s": None, "verified": None}

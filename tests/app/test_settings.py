@@ -7,13 +7,13 @@ from pydantic import ValidationError
 
 from longview.app import settings as settings_module
 from longview.app.errors import BadRequest
-from longview.app.settings import OLD_NAMES, Settings, load_settings
+from longview.app.settings import OLD_NAMES, RENAMED, Settings, job_settings, load_settings, rename_notices
 
 
 @pytest.fixture(autouse=True)
 def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The settings file of these tests, which replaces the user's file and environment."""
-    for name in (*Settings.model_fields, *OLD_NAMES):
+    for name in (*Settings.model_fields, *OLD_NAMES, *RENAMED):
         monkeypatch.delenv(f"LONGVIEW_{name.upper()}", raising=False)
     path = tmp_path / "longview.toml"
     monkeypatch.setitem(Settings.model_config, "toml_file", path)
@@ -81,6 +81,19 @@ def test_old_name_in_the_settings_file_is_an_error(old: str, new: str, config_fi
 def test_old_names_are_those_of_the_first_version() -> None:
     assert OLD_NAMES == {"home": "library", "reader": "backend", "fast": "key_frames_only", "threads": "cpu_threads"}
     assert set(OLD_NAMES.values()) <= Settings.model_fields.keys()
+
+
+def test_renamed_setting_works_under_both_names(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config_file.write_text("words = false\n")
+    assert not load_settings().transcript and rename_notices({}) == [f"words in {config_file} is now transcript."]
+    assert load_settings(transcript=True).transcript and rename_notices({"transcript": True}) == []
+    monkeypatch.setenv("LONGVIEW_WORDS", "true")
+    assert load_settings().transcript and rename_notices({}) == ["LONGVIEW_WORDS is now LONGVIEW_TRANSCRIPT."]
+    monkeypatch.setenv("LONGVIEW_TRANSCRIPT", "false")
+    assert not load_settings().transcript and rename_notices({}) == []
+    monkeypatch.delenv("LONGVIEW_TRANSCRIPT")
+    # A job of an earlier version waits under the earlier name.
+    assert job_settings(load_settings(transcript=False)) == {"words": False}
 
 
 def test_old_variable_beside_the_new_one_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,12 +26,12 @@ def test_span_is_half_open() -> None:
 
 @given(spans, spans)
 def test_iou_and_clamping_agree_on_the_overlap(one: Span, other: Span) -> None:
-    overlap_s = one.clamped(other).duration_s
+    overlap_s = one.clamp(other).duration_s
     assert overlap_s == max(0.0, one.overlap_s(other))
     assert one.iou(other) == other.iou(one)
     assert 0 <= one.iou(other) <= 1
     assert one.iou(one) == (1 if one.duration_s else 0)
-    inside = one.clamped(other)
+    inside = one.clamp(other)
     assert other.start_s <= inside.start_s <= inside.end_s <= other.end_s
 
 

@@ -188,7 +188,7 @@ class ScriptedEngine:
     """
 
     device = "cpu"
-    is_frugal = False
+    saves_tokens = False
     reserved_tokens = REPLY_RESERVE_TOKENS
     kv_cache_bytes = 1 << 30
     context_advice = ""
@@ -261,7 +261,7 @@ class ScriptedEngine:
         return None
 
     def estimated_seconds(
-        self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0, progress: Progress = NO_PROGRESS
+        self, plan: SamplingPlan, *, reply_tokens: int, transcript_tokens: int = 0, progress: Progress = NO_PROGRESS
     ) -> float:
         return 0.0
 

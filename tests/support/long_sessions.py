@@ -174,7 +174,7 @@ def noise(times_s: np.ndarray, height: int, width: int) -> Iterator[TimedFrames]
         yield TimedFrames(np.stack([image[top : top + height] for top in rng.integers(0, 252, len(part_s))]), part_s)
 
 
-def write_words(engine: LocalEngine, tokens: int) -> str:
+def write_transcript(engine: LocalEngine, tokens: int) -> str:
     """Return words of the video that take nearly `tokens` tokens."""
     lines, count = [], 0
     for index in itertools.count():
@@ -236,12 +236,12 @@ def open_case(
     save_sharp_checkpoint(folder, layout)
     engine = LocalEngine(find_checkpoint(str(folder), context_tokens=context_tokens), device="cpu", cpu_threads=1)
     plain = plain_model(folder, engine)
-    pool = SessionPool(engine, decoder, takes_words=True)
+    pool = SessionPool(engine, decoder, takes_transcript=True)
     video = replace(video, duration_s=DURATIONS_S[context_tokens], fps_nominal=FRAME_RATE, width=WIDTH_PX, height=HEIGHT_PX)
     plan = pool.planner.plan(video)
     # A player shows the last frame that starts at or before the requested time.
     times_s = np.floor(np.asarray(plan.windows[0].times_s) * FRAME_RATE) / FRAME_RATE
-    words = write_words(engine, plan.window_words_tokens[0])
+    words = write_transcript(engine, plan.window_transcript_tokens[0])
     ids, positions, delta = one_shot(engine, plain, plan, times_s, words)
     context_end = ids.shape[1] - engine.question_ids(QUESTION).shape[1]
     video_end = context_end - engine.context_ids(words).shape[1]

@@ -28,7 +28,7 @@ class Shell:
     def run(
         self, *words: str, code: int = 0, stdin: str = "", timeout_s: float = 240.0, **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a verb with these environment variables, and check its exit code."""
+        """Run a command with these environment variables, and check its exit code."""
         completed = subprocess.run(
             [sys.executable, "-m", "app", *words],
             capture_output=True,
@@ -42,11 +42,11 @@ class Shell:
         return completed
 
     def json(self, *words: str, code: int = 0, timeout_s: float = 240.0) -> Any:
-        """Run a verb with `--json`, and return its document."""
+        """Run a command with `--json`, and return its document."""
         return json.loads(self.run(*words, "--json", code=code, timeout_s=timeout_s).stdout)
 
     def call(self, *words: str, code: int = 0) -> Any:
-        """Return the document of a verb that runs in this process, which spares seconds of start-up; errors of usage excepted."""
+        """Return the document of a command that runs in this process, which spares its start; errors of usage excepted."""
         result = CliRunner().invoke(cli, [*words, "--json"], env={"LONGVIEW_LIBRARY": str(self.library)})
         assert result.exit_code == code, result.output
         return json.loads(result.stdout)

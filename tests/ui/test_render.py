@@ -98,8 +98,10 @@ RENDERERS: dict[str, Callable[[str], str]] = {
     "chapter": lambda text: summary_of(entry_with_chapter("t", text)),
     "quoted chapter": lambda text: summary_of(entry_with_chapter("t", text), is_quoted=True),
     "segments": lambda text: tracks(CAPTIONS, text=text),
-    "checkpoint of captions": lambda text: render.made_by([version_of(CAPTIONS, checkpoint=text, revision=text, profile=text)]),
-    "earlier version": lambda text: render.made_by([version_of(SPEECH, "2026", checkpoint=text, prompt_version=text)]),
+    "checkpoint of captions": lambda text: render.provenance(
+        [version_of(CAPTIONS, checkpoint=text, revision=text, profile=text)]
+    ),
+    "earlier version": lambda text: render.provenance([version_of(SPEECH, "2026", checkpoint=text, prompt_version=text)]),
     "offer": lambda text: render.caption_offer(CaptionOffer(text, Path(text), has_captions=True)),
     "track's note": lambda text: tracks(replace(CAPTIONS, note=text)),
     "note of an empty track": lambda text: tracks(sample_track("speech", note=text)),
@@ -142,7 +144,7 @@ def test_versions_say_what_made_them_and_earlier_ones_have_exports() -> None:
     track = replace(CAPTIONS, updated_at="2026-11-26T10:00:00+00:00")
     provenance = Provenance("org/a@1", "4", plan, "1a2b3c4d" * 5, "qwen3-vl")
     current = TrackVersion(8, "aaaaaaaaaaaa", replace(track, provenance=provenance))
-    page = ParsedPage(render.made_by([version_of(track, "2026-11-27", checkpoint="demo@1"), current]))
+    page = ParsedPage(render.provenance([version_of(track, "2026-11-27", checkpoint="demo@1"), current]))
     assert page.words == (
         "Made by Captions: org/a, revision 1a2b3c4d, profile qwen3-vl, prompts 4, "
         "2 frames per second of 448 x 256 in 20 windows; 26 Nov 2026 "
@@ -150,7 +152,7 @@ def test_versions_say_what_made_them_and_earlier_ones_have_exports() -> None:
     )
     assert page.links == [f"/export/aaaaaaaaaaaa.{format}?version=7" for format in ("srt", "vtt", "json", "csv", "txt")]
     assert page.tags[0] == ("details", "class", "data-source")
-    assert render.made_by([version_of(sample_track("captions"))]) == ""
+    assert render.provenance([version_of(sample_track("captions"))]) == ""
 
 
 def test_tracks_have_size_and_languages_and_the_first_is_open() -> None:

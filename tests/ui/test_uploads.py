@@ -142,7 +142,7 @@ def test_an_upload_that_the_client_gives_up_leaves_nothing(uploader: Uploader) -
     for _ in range(3):
         uploader.send([HEAD, bytes(MB)], length=3 * MB, is_cut_off=True)
     assert not uploader.cached()
-    assert not uploader.workers.uploads._expected
+    assert not uploader.workers.uploads._expected_bytes
 
 
 def test_an_upload_that_is_no_video_leaves_nothing(uploader: Uploader) -> None:

@@ -36,8 +36,8 @@ def timestamp_tokens(time_s: float) -> int:
     return len(f"{time_s:.1f}") + 5
 
 
-def make_budget(tokens: int, trained_range: TrainedRange, *, takes_words: bool = False) -> Budget:
-    return Budget(tokens, RESERVED, trained_range, timestamp_tokens, takes_words)
+def make_budget(tokens: int, trained_range: TrainedRange, *, takes_transcript: bool = False) -> Budget:
+    return Budget(tokens, RESERVED, trained_range, timestamp_tokens, takes_transcript)
 
 
 def window_tokens(plan: SamplingPlan, window: Window) -> int:
@@ -47,8 +47,8 @@ def window_tokens(plan: SamplingPlan, window: Window) -> int:
     timestamps_s = [
         (first + second) / 2 - window.clock_offset_s for first, second in zip(times_s[::2], times_s[1::2], strict=True)
     ]
-    words_tokens = plan.window_words_tokens[plan.windows.index(window)]
-    return RESERVED + words_tokens + sum(plan.tokens_per_patch + timestamp_tokens(time_s) for time_s in timestamps_s)
+    transcript_tokens = plan.window_transcript_tokens[plan.windows.index(window)]
+    return RESERVED + transcript_tokens + sum(plan.tokens_per_patch + timestamp_tokens(time_s) for time_s in timestamps_s)
 
 
 def plan_or_reject(video: VideoInfo, budget: Budget, purpose: Purpose = "qa", **options: Any) -> SamplingPlan:
@@ -87,10 +87,10 @@ def test_every_window_is_within_budget_and_trained_range(
     tokens: int,
     checkpoint: str,
     purpose: Purpose,
-    takes_words: bool,
+    takes_transcript: bool,
 ) -> None:
     trained_range = TRAINED_RANGES[checkpoint]
-    budget = make_budget(tokens, trained_range, takes_words=takes_words)
+    budget = make_budget(tokens, trained_range, takes_transcript=takes_transcript)
     plan = plan_or_reject(video_info(duration_s, width, height, fps), budget, purpose)
     assert plan.height % 32 == plan.width % 32 == 0
     assert trained_range.min_tokens_per_patch <= plan.tokens_per_patch <= trained_range.max_tokens_per_patch
@@ -143,11 +143,12 @@ def test_whole_span_is_covered_in_order_of_time(
 @many
 @given(durations, sides, sides, budgets, budgets, checkpoints, words)
 def test_larger_budget_never_reduces_detail(
-    duration_s: float, width: int, height: int, one: int, other: int, checkpoint: str, takes_words: bool
+    duration_s: float, width: int, height: int, one: int, other: int, checkpoint: str, takes_transcript: bool
 ) -> None:
     less, more = (
         plan_or_reject(
-            video_info(duration_s, width, height), make_budget(tokens, TRAINED_RANGES[checkpoint], takes_words=takes_words)
+            video_info(duration_s, width, height),
+            make_budget(tokens, TRAINED_RANGES[checkpoint], takes_transcript=takes_transcript),
         )
         for tokens in sorted((one, other))
     )
@@ -165,11 +166,11 @@ def test_larger_budget_never_reduces_detail(
 @example(7000.0, 1920, 1.78, 25.0, 60_000, "qwen", False)
 @example(600.0, 1920, 1.78, 25.0, 262_144, "qwen", False)
 def test_budget_is_used_as_far_as_possible(
-    duration_s: float, width: int, aspect: float, fps: float, tokens: int, checkpoint: str, takes_words: bool
+    duration_s: float, width: int, aspect: float, fps: float, tokens: int, checkpoint: str, takes_transcript: bool
 ) -> None:
     height = round(width / aspect)
     trained_range = TRAINED_RANGES[checkpoint]
-    budget = make_budget(tokens, trained_range, takes_words=takes_words)
+    budget = make_budget(tokens, trained_range, takes_transcript=takes_transcript)
     plan = plan_or_reject(video_info(duration_s, width, height, fps), budget)
     used_tokens = max(window_tokens(plan, window) for window in plan.windows)
     patches = plan.windows[0].temporal_patches
@@ -314,26 +315,26 @@ def test_contradictory_options_are_rejected_with_a_reason(options: dict[str, flo
         plan_sampling(video_info(60), make_budget(65536, QWEN3_VL), **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("takes_words", [False, True])
+@pytest.mark.parametrize("takes_transcript", [False, True])
 @pytest.mark.parametrize("duration_s", [4, 600])
-def test_context_size_in_the_error_message_suffices(duration_s: float, takes_words: bool) -> None:
+def test_context_size_in_the_error_message_suffices(duration_s: float, takes_transcript: bool) -> None:
     with pytest.raises(ImpossiblePlan, match="needs at least") as error:
-        plan_sampling(video_info(duration_s), make_budget(200, QWEN3_VL, takes_words=takes_words))
+        plan_sampling(video_info(duration_s), make_budget(200, QWEN3_VL, takes_transcript=takes_transcript))
     needed = int(str(error.value).rstrip(".").rsplit(" ", 1)[1])
-    plan = plan_sampling(video_info(duration_s), make_budget(needed, QWEN3_VL, takes_words=takes_words))
+    plan = plan_sampling(video_info(duration_s), make_budget(needed, QWEN3_VL, takes_transcript=takes_transcript))
     assert all(window_tokens(plan, window) <= needed for window in plan.windows)
 
 
 def test_words_have_their_share_of_the_budget() -> None:
-    def plan(duration_s: float, tokens: int, *, takes_words: bool = True) -> SamplingPlan:
-        return plan_sampling(video_info(duration_s), make_budget(tokens, QWEN3_VL, takes_words=takes_words))
+    def plan(duration_s: float, tokens: int, *, takes_transcript: bool = True) -> SamplingPlan:
+        return plan_sampling(video_info(duration_s), make_budget(tokens, QWEN3_VL, takes_transcript=takes_transcript))
 
     minute, talk = plan(60, 65_536), plan(3600, 65_536)
     # Someone who speaks fast says 180 words a minute.
-    assert minute.words_tokens > 180 * 2
-    assert talk.words_tokens == int(0.15 * 65_536) == talk.window_words_tokens[0]
+    assert minute.transcript_tokens > 180 * 2
+    assert talk.transcript_tokens == int(0.15 * 65_536) == talk.window_transcript_tokens[0]
     assert max(talk.window_tokens) <= 65_536
     # A short video keeps its frames, and a checkpoint that does not take words keeps its whole context for frames.
-    assert minute.windows == plan(60, 65_536, takes_words=False).windows
-    without = plan(3600, 65_536, takes_words=False)
-    assert without.words_tokens == 0 and without.visual_tokens > talk.visual_tokens
+    assert minute.windows == plan(60, 65_536, takes_transcript=False).windows
+    without = plan(3600, 65_536, takes_transcript=False)
+    assert without.transcript_tokens == 0 and without.visual_tokens > talk.visual_tokens

@@ -208,7 +208,7 @@ class SoundReader:
         After a jump in time, frames are held until they continue for `CONFIRMING_S`.
         """
         clock_s = max(0.0, self._start_s - SEEK_BACK_S[0])
-        held: list[Sound] = []
+        waiting: list[Sound] = []
         is_damaged = False
         for sound in sounds:
             if sound is None:
@@ -220,29 +220,29 @@ class SoundReader:
                 continue
             if is_damaged:
                 sound, is_damaged = replace(sound, follows_damage=True), False
-            if held:
-                held_s = sum(item.duration_s for item in held)
-                if _continues(sound, held[-1].end_s):
-                    held.append(sound)
+            if waiting:
+                held_s = sum(item.duration_s for item in waiting)
+                if _continues(sound, waiting[-1].end_s):
+                    waiting.append(sound)
                     if held_s + sound.duration_s < CONFIRMING_S:
                         continue
-                    sound = held.pop()
+                    sound = waiting.pop()
                     clock_s = sound.time_s
-                elif _continues(sound, clock_s + held_s) or sound.time_s < held[-1].end_s:
+                elif _continues(sound, clock_s + held_s) or sound.time_s < waiting[-1].end_s:
                     # The held timestamps are wrong: this frame continues the time before them, or steps back from them.
-                    ends_s = itertools.accumulate((item.duration_s for item in held), initial=clock_s)
-                    held = [replace(item, time_s=time_s) for item, time_s in zip(held, ends_s, strict=False)]
+                    ends_s = itertools.accumulate((item.duration_s for item in waiting), initial=clock_s)
+                    waiting = [replace(item, time_s=time_s) for item, time_s in zip(waiting, ends_s, strict=False)]
                     clock_s += held_s
                 else:
-                    clock_s = held[-1].end_s
-                yield from held
-                held = []
+                    clock_s = waiting[-1].end_s
+                yield from waiting
+                waiting = []
             if _continues(sound, clock_s):
                 yield sound
                 clock_s = sound.end_s
             else:
-                held = [sound]
-        yield from held
+                waiting = [sound]
+        yield from waiting
 
 
 def _tick_s(stream: Stream) -> float:

@@ -87,8 +87,8 @@ def check_path(path: Path | str, limits: Limits | None = None) -> Path:
         raise VideoNotFound(_missing_reason(text, error)) from error
     # This check uses the resolved path, because a symbolic link can point outside the folders.
     if limits.folders and not any(resolved_path.is_relative_to(folder.expanduser().resolve()) for folder in limits.folders):
-        allowed = ", ".join(map(str, limits.folders))
-        raise VideoNotFound(f"{text} is outside the folders that may be read ({allowed}); see the setting video_folders.")
+        folder_names = ", ".join(map(str, limits.folders))
+        raise VideoNotFound(f"{text} is outside the folders that may be read ({folder_names}); see the setting video_folders.")
     if stat.S_ISDIR(status.st_mode):
         raise NotAVideo(f"{text} is a folder; specify the video files in it.")
     if not stat.S_ISREG(status.st_mode):

@@ -142,12 +142,12 @@ def _steps(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.ui
     for i, word in enumerate(first):
         extends_up = up >= above + GAP_SCORE
         up = np.maximum(up, above + GAP_SCORE)
-        paired = above[:-1] + np.where(second == word, MATCH_SCORE, MISMATCH_SCORE)
-        best = np.concatenate([[GAP_SCORE], np.maximum(paired, up[1:])])
+        pair_scores = above[:-1] + np.where(second == word, MATCH_SCORE, MISMATCH_SCORE)
+        best = np.concatenate([[GAP_SCORE], np.maximum(pair_scores, up[1:])])
         highest = np.maximum.accumulate(best)
         left = highest[:-1] + GAP_SCORE
         row = np.concatenate([best[:1], np.maximum(best[1:], left)])
-        direction = np.where(row[1:] == paired, MATCHED, np.where(row[1:] == up[1:], UP, LEFT))
+        direction = np.where(row[1:] == pair_scores, MATCHED, np.where(row[1:] == up[1:], UP, LEFT))
         extends_left = np.concatenate([[False], highest[1:-1] > best[1:-1]])
         steps[i] = direction + EXTENDS_UP * extends_up[1:] + EXTENDS_LEFT * extends_left
         above = row.astype(np.int32)

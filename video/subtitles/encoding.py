@@ -161,30 +161,30 @@ def decode_text(content: bytes, language: str | None = None) -> DecodedText | No
 def _unicode_text(content: bytes) -> DecodedText | None:
     for mark, encoding in BYTE_ORDER_MARKS:
         if content.startswith(mark):
-            return _decoded(content[len(mark) :], encoding)
+            return _decode(content[len(mark) :], encoding)
     if utf16 := _utf16_encoding(content):
-        return _decoded(content, utf16)
+        return _decode(content, utf16)
     text = content.decode("utf-8", errors="replace")
-    damaged = text.count("\ufffd")
-    if damaged and damaged > MAX_DAMAGED_SHARE * sum(character > "\x7f" for character in text):
+    damaged_characters = text.count("\ufffd")
+    if damaged_characters and damaged_characters > MAX_DAMAGED_SHARE * sum(character > "\x7f" for character in text):
         return None
-    return _decoded(content, "utf-8")
+    return _decode(content, "utf-8")
 
 
 def _legacy_text(content: bytes, language: str | None) -> DecodedText:
     score, encoding = max(_scores(_sample(content), language))
-    result = _decoded(content, encoding)
+    result = _decode(content, encoding)
     if score >= MIN_SCORE:
         return result
     problem = f"The encoding of the file is uncertain and was read as {encoding}; save the file as UTF-8 if the text is wrong."
     return DecodedText(result.text, encoding, (*result.problems, problem))
 
 
-def _decoded(content: bytes, encoding: str) -> DecodedText:
+def _decode(content: bytes, encoding: str) -> DecodedText:
     text = content.decode(encoding, errors="replace")
-    lost = text.count("\ufffd")
-    problem = f"{lost} character{'s' if lost > 1 else ''} of the file cannot be decoded as {encoding}."
-    return DecodedText(text, encoding, (problem,) if lost else ())
+    lost_characters = text.count("\ufffd")
+    problem = f"{lost_characters} character{'s' if lost_characters > 1 else ''} of the file cannot be decoded as {encoding}."
+    return DecodedText(text, encoding, (problem,) if lost_characters else ())
 
 
 def _is_binary(character: str) -> bool:

@@ -76,11 +76,11 @@ class SubtitleFile:
         """Leave out the segments that start after `duration_s`, in seconds, and cut those that end after it."""
         video = Span(0.0, duration_s)
         inside = tuple(
-            replace(segment, span=segment.span.clamped(video)) for segment in self.segments if segment.span.start_s < duration_s
+            replace(segment, span=segment.span.clamp(video)) for segment in self.segments if segment.span.start_s < duration_s
         )
         end = f"after the end of the video ({format_time(duration_s)})"
-        removed = len(self.segments) - len(inside)
-        sentence = count_sentence(removed, f"starts {end} and was left out", f"start {end} and were left out")
+        removed_count = len(self.segments) - len(inside)
+        sentence = count_sentence(removed_count, f"starts {end} and was left out", f"start {end} and were left out")
         return replace(self, segments=inside, problems=join_sentences((*self.problems, sentence)))
 
 
@@ -155,16 +155,16 @@ def _parse(
     is_ass = not head.startswith("WEBVTT") and bool(ASS_SECTION.search(head))
     _check_cue_count(lines, str(path), is_ass=is_ass)
     if head.startswith("WEBVTT"):
-        parsed, broken = _vtt_cues(lines, heartbeat)
+        parsed_cues, broken_cues = _vtt_cues(lines, heartbeat)
     elif is_ass:
-        parsed, broken = _ass_cues(_with_heartbeats(lines, heartbeat))
+        parsed_cues, broken_cues = _ass_cues(_with_heartbeats(lines, heartbeat))
     else:
-        parsed, broken = _srt_cues(_with_heartbeats(lines, heartbeat))
-    if not parsed:
+        parsed_cues, broken_cues = _srt_cues(_with_heartbeats(lines, heartbeat))
+    if not parsed_cues:
         raise UnreadableSubtitles(f"{path} contains no subtitles that can be read; choose an SRT, WebVTT, ASS or SSA file.")
-    segments, problems = segments_from(parsed, name=str(path), language=language, offset_s=offset_s)
+    segments, problems = segments_from(parsed_cues, name=str(path), language=language, offset_s=offset_s)
     times = "times that cannot be read"
-    sentence = count_sentence(broken, f"has {times} and was left out", f"have {times} and were left out")
+    sentence = count_sentence(broken_cues, f"has {times} and was left out", f"have {times} and were left out")
     return SubtitleFile(path, segments, language, decoded.encoding, join_sentences((*decoded.problems, sentence, *problems)))
 
 
@@ -189,15 +189,15 @@ def _srt_cues(lines: Iterable[str]) -> tuple[list[Cue], int]:
 
     A text extends to the next times, because it may contain blank lines; the number of the next cue is not part of it.
     """
-    cues, broken = [], 0
+    cues, broken_cues = [], 0
     for timing, block in _blocks(lines):
         if block and CUE_NUMBER.match(block[-1]):
             block.pop()
         if timing is None:
-            broken += 1
+            broken_cues += 1
         else:
             cues.append(Cue(*timing, html_text("\n".join(block))))
-    return cues, broken
+    return cues, broken_cues
 
 
 def _vtt_cues(lines: Sequence[str], heartbeat: Callable[[], None]) -> tuple[list[Cue], int]:
@@ -206,7 +206,7 @@ def _vtt_cues(lines: Sequence[str], heartbeat: Callable[[], None]) -> tuple[list
     A text extends to the next blank line, so that notes, styles and identifiers are not part of it. Automatic captions show each
     line again while the next one appears word by word; there, a line is left out if it repeats the last one of the cue before.
     """
-    cues, broken = [], 0
+    cues, broken_cues = [], 0
     is_rolling = any(map(INLINE_TIME.search, lines))
     last_line = ""
     for timing, block in _blocks(_with_heartbeats(lines, heartbeat)):
@@ -216,10 +216,10 @@ def _vtt_cues(lines: Sequence[str], heartbeat: Callable[[], None]) -> tuple[list
             repeats, last_line = texts[0] == last_line, texts[-1]
             texts = texts[1:] if repeats else texts
         if timing is None:
-            broken += 1
+            broken_cues += 1
         else:
             cues.append(Cue(*timing, " ".join(texts)))
-    return cues, broken
+    return cues, broken_cues
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[tuple[tuple[float, float] | None, list[str]]]:
@@ -242,7 +242,7 @@ def _blocks(lines: Iterable[str]) -> Iterator[tuple[tuple[float, float] | None, 
 
 def _ass_cues(lines: Iterable[str]) -> tuple[list[Cue], int]:
     """Return the cues of an ASS or SSA file, and the number of those with unreadable times."""
-    fields, cues, broken = ASS_FIELDS, [], 0
+    fields, cues, broken_cues = ASS_FIELDS, [], 0
     is_events = False
     for line in lines:
         kind, _, rest = line.partition(":")
@@ -250,16 +250,16 @@ def _ass_cues(lines: Iterable[str]) -> tuple[list[Cue], int]:
         if kind.startswith("["):
             is_events = kind == "[events]"
         elif kind == "format" and is_events:
-            named = tuple(field.strip().lower() for field in rest.split(","))
-            fields = named if {"start", "end"} <= set(named) and named[-1] == "text" else ASS_FIELDS
+            field_names = tuple(field.strip().lower() for field in rest.split(","))
+            fields = field_names if {"start", "end"} <= set(field_names) and field_names[-1] == "text" else ASS_FIELDS
         elif kind == "dialogue":
             values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
             times = [ASS_TIME.match(values.get(edge, "")) for edge in ("start", "end")]
             if times[0] is None or times[1] is None:
-                broken += 1
+                broken_cues += 1
             else:
                 cues.append(Cue(_seconds(times[0].groups()), _seconds(times[1].groups()), ass_text(values.get("text", ""))))
-    return cues, broken
+    return cues, broken_cues
 
 
 def _seconds(groups: tuple[str | None, ...]) -> float:

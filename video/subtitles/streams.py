@@ -115,10 +115,10 @@ def collect_cues(video: VideoInfo, stream: StreamInfo, batches: Iterable[CueBatc
         if cues and video.duration_s:
             progress.update(min(1.0, max(0.0, cues[-1].start_s / video.duration_s)))
     segments, problems = segments_from(cues, name=str(video.path), language=language_code(stream.language or ""))
-    lost = count_sentence(lost_packets, "is damaged and was left out", "are damaged and were left out")
-    cut = "The file is damaged, and the subtitles after the damage cannot be read." if is_cut else ""
+    loss_note = count_sentence(lost_packets, "is damaged and was left out", "are damaged and were left out")
+    cut_note = "The file is damaged, and the subtitles after the damage cannot be read." if is_cut else ""
     return SubtitleFile(
-        video.path, segments, language_code(stream.language or ""), "utf-8", join_sentences((lost, cut, *problems))
+        video.path, segments, language_code(stream.language or ""), "utf-8", join_sentences((loss_note, cut_note, *problems))
     )
 
 

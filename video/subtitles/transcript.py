@@ -100,25 +100,25 @@ def align_transcript(text: str, words: Sequence[Word]) -> Alignment:
     if len(text) > MAX_TRANSCRIPT_BYTES:
         raise UnreadableSubtitles(f"The transcript has more than {MAX_TRANSCRIPT_BYTES >> 20} MB; split it.")
     sentences = list(_sentences(text))
-    spoken = [word for sentence in sentences for word in sentence.words]
-    spans = _matched_spans(spoken, sorted(words, key=lambda word: word.span))
-    segments, unmatched = [], []
-    placed = [False] * len(spoken)
+    own_words = [word for sentence in sentences for word in sentence.words]
+    spans = _matched_spans(own_words, sorted(words, key=lambda word: word.span))
+    segments, unmatched_texts = [], []
+    is_placed = [False] * len(own_words)
     begin = 0
     for sentence in sentences:
         end = begin + len(sentence.words)
         sentence_spans = _without_outliers(spans[begin:end])
-        matched = [span for span in sentence_spans if span is not None]
-        if matched and len(matched) >= MIN_MATCHED_SHARE * len(sentence.words):
-            placed[begin:end] = [span is not None for span in sentence_spans]
+        matched_spans = [span for span in sentence_spans if span is not None]
+        if matched_spans and len(matched_spans) >= MIN_MATCHED_SHARE * len(sentence.words):
+            is_placed[begin:end] = [span is not None for span in sentence_spans]
             timed_words = tuple(_timed_words(sentence.words, sentence_spans))
-            span = Span(matched[0].start_s, max(span.end_s for span in matched))
+            span = Span(matched_spans[0].start_s, max(span.end_s for span in matched_spans))
             segments.append(Segment(span, sentence.text, TRACK, words=timed_words))
         else:
-            unmatched.append(sentence.text)
+            unmatched_texts.append(sentence.text)
         begin = end
-    distant = sum(not any(placed[max(0, at - NEARBY_WORDS) : at + NEARBY_WORDS + 1]) for at in range(len(placed)))
-    return Alignment(tuple(segments), distant / len(placed) if placed else 1.0, tuple(unmatched))
+    distant = sum(not any(is_placed[max(0, at - NEARBY_WORDS) : at + NEARBY_WORDS + 1]) for at in range(len(is_placed)))
+    return Alignment(tuple(segments), distant / len(is_placed) if is_placed else 1.0, tuple(unmatched_texts))
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -126,43 +126,43 @@ def align_transcript(text: str, words: Sequence[Word]) -> Alignment:
 
 def _units(word: str) -> list[str]:
     """Return what is compared of a word: its characters or parts, without case, accents and punctuation."""
-    decomposed = unicodedata.normalize("NFKD", word.casefold())
-    plain = "".join(character for character in decomposed if unicodedata.category(character) != "Mn")
+    decomposed_word = unicodedata.normalize("NFKD", word.casefold())
+    plain = "".join(character for character in decomposed_word if unicodedata.category(character) != "Mn")
     # Korean syllables are composed again.
     return COMPARED_UNIT.findall(unicodedata.normalize("NFC", APOSTROPHE.sub("", plain)))
 
 
-def _matched_spans(spoken: Sequence[str], recognised: Sequence[Word]) -> list[Span | None]:
+def _matched_spans(own_words: Sequence[str], speech_words: Sequence[Word]) -> list[Span | None]:
     """Return the span of each spoken word that was recognised, and None for each other one."""
-    spoken_units, spoken_owners = _all_units(spoken)
-    units, owners = _all_units([word.text for word in recognised])
-    counts = [0] * len(recognised)
+    spoken_units, spoken_owners = _all_units(own_words)
+    units, owners = _all_units([word.text for word in speech_words])
+    counts = [0] * len(speech_words)
     ranks = []
     for owner in owners:
         ranks.append(counts[owner])
         counts[owner] += 1
-    spans: list[Span | None] = [None] * len(spoken)
+    spans: list[Span | None] = [None] * len(own_words)
     matches: dict[int, int] = {}
     for spoken_unit, unit in align(spoken_units, units):
         owner = owners[unit]
-        whole = recognised[owner].span
+        whole = speech_words[owner].span
         part_s = whole.duration_s / counts[owner]
         start_s = whole.start_s + ranks[unit] * part_s
         end_s = whole.end_s if ranks[unit] == counts[owner] - 1 else start_s + part_s
         index = spoken_owners[spoken_unit]
-        known = spans[index]
-        spans[index] = Span(start_s, end_s) if known is None else Span(known.start_s, max(known.start_s, end_s))
+        anchor = spans[index]
+        spans[index] = Span(start_s, end_s) if anchor is None else Span(anchor.start_s, max(anchor.start_s, end_s))
         matches[index] = owner
-    _place_misrecognised(spoken, recognised, spans, matches)
+    _place_misrecognised(own_words, speech_words, spans, matches)
     return spans
 
 
 def _place_misrecognised(
-    spoken: Sequence[str], recognised: Sequence[Word], spans: list[Span | None], matches: dict[int, int]
+    own_words: Sequence[str], speech_words: Sequence[Word], spans: list[Span | None], matches: dict[int, int]
 ) -> None:
     """Give words that were recognised as others the times of those: both stand between the same two matched words."""
     for (before, first), (after, last) in pairwise(sorted(matches.items())):
-        words, others = spoken[before + 1 : after], recognised[first + 1 : last]
+        words, others = own_words[before + 1 : after], speech_words[first + 1 : last]
         if not words or not others or len(words) > MAX_MISRECOGNISED_WORDS:
             continue
         nearby = range(before - ANCHOR_WORDS + 1, after + ANCHOR_WORDS)
@@ -202,9 +202,9 @@ def _without_outliers(spans: Sequence[Span | None]) -> list[Span | None]:
 
 def _timed_words(words: Sequence[str], spans: Sequence[Span | None]) -> Iterator[Word]:
     """Yield the words with known times, and those between two of them with times in proportion to their lengths."""
-    known = [(index, span) for index, span in enumerate(spans) if span is not None]
-    yield Word(known[0][1], words[known[0][0]])
-    for (before, before_span), (after, after_span) in pairwise(known):
+    anchors = [(index, span) for index, span in enumerate(spans) if span is not None]
+    yield Word(anchors[0][1], words[anchors[0][0]])
+    for (before, before_span), (after, after_span) in pairwise(anchors):
         between = words[before + 1 : after]
         start_s = min(before_span.end_s, after_span.start_s)
         gap_s = after_span.start_s - start_s

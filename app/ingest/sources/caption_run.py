@@ -104,14 +104,14 @@ def find_run(library: Library, runtime: Runtime, job: SourceJob, progress: Progr
     for text in dict.fromkeys(row.run for row in rows):
         if plan := _earlier_plan(text, settings, runtime, job):
             windows = list(_finished_windows(rows, text, plan, job.video.duration_s))
-            spent_s = sum(stored.seconds_spent for stored in windows)
-            return CaptionRun(plan, tuple(stored.window for stored in windows), spent_s, text)
+            spent_s = sum(run.seconds_spent for run in windows)
+            return CaptionRun(plan, tuple(run.window for run in windows), spent_s, text)
     span = _planned_span(job)
     context_tokens = planner.context_limit(job.context_tokens)
     plan = planner.plan(job.video, "caption", span=span, context_tokens=job.context_tokens, progress=progress)
     plan = planner.estimate_kept_share(job.video, plan, progress)
-    stored = _StoredRun(settings, context_tokens, window_meetings_s(plan), plan.kept_share, _digest(plan))
-    return CaptionRun(plan, (), 0.0, _RUN.dump_json(stored).decode())
+    run = _StoredRun(settings, context_tokens, window_meetings_s(plan), plan.kept_share, _digest(plan))
+    return CaptionRun(plan, (), 0.0, _RUN.dump_json(run).decode())
 
 
 def _settings(runtime: Runtime, job: SourceJob) -> _Settings:
@@ -164,9 +164,9 @@ def _finished_windows(
         if row.run != text:
             continue
         with suppress(ValueError):
-            stored = _WINDOW.validate_json(row.content)
-            if stored.window.position == row.position and _is_of(stored.window, plan.windows, duration_s):
-                yield stored
+            window = _WINDOW.validate_json(row.content)
+            if window.window.position == row.position and _is_of(window.window, plan.windows, duration_s):
+                yield window
 
 
 def _is_of(finished: FinishedWindow, windows: Sequence[Window], duration_s: float) -> bool:

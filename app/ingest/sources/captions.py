@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from longview.app.ingest.sources.base import Decision, NeedsConsent, SourceJob, SourceResult
 from longview.app.ingest.sources.caption_times import LOADING_S, CaptionTimes
-from longview.app.runtime.context_retry import stream_with_smaller_plan
+from longview.app.runtime.context_retry import stream_with_smaller_context
 from longview.app.runtime.provenance import caption_options_fields, caption_provenance
 from longview.app.runtime.runtime import Runtime
-from longview.app.runtime.transcript_context import words_in
+from longview.app.runtime.transcript_context import transcript_reader
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_text import format_spans, format_time
 from longview.core.timeline import Event, Segment, Span, merge_spans, subtract_spans
@@ -101,7 +101,7 @@ class CaptionSource:
         Raises:
             NeedsConsent: captioning would take longer than `MAX_UNASKED_S`, and was neither requested nor accepted.
         """
-        return stream_with_smaller_plan(self._runtime, lambda: self._run(job, progress))
+        return stream_with_smaller_context(self._runtime, lambda: self._run(job, progress))
 
     def _run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         from longview.app.ingest.sources.caption_run import find_run
@@ -118,13 +118,13 @@ class CaptionSource:
             progress = progress.child(loading_s / (loading_s + work_left_s), 1.0)
             # How long the loading took tells nothing of the rest.
             progress.expect(work_left_s)
-        loaded = time.monotonic()
+        loaded_s = time.monotonic()
         step = progress.child(0.0, 0.05)
         pool, verifier, options = self._runtime.pool, self._runtime.verifier, self._runtime.checks.captions
-        words = words_in(self._library, self._runtime.settings, job.entry.video_id)
+        transcript = transcript_reader(self._library, self._runtime.settings, job.entry.video_id)
         run = find_run(self._library, self._runtime, job, step)
         plan, positions = run.plan, {window.position for window in run.finished}
-        cost = captions_cost(pool, verifier, job.video, plan, options, words=words, finished=positions, progress=step)
+        cost = captions_cost(pool, verifier, job.video, plan, options, transcript=transcript, finished=positions, progress=step)
         if cost.seconds is not None and cost.seconds > MAX_UNASKED_S and not (job.accepts_long or job.is_requested):
             raise NeedsConsent(
                 f"captioning would take about {format_time(cost.seconds)} on this machine; to start it: "
@@ -136,7 +136,7 @@ class CaptionSource:
         provenance = caption_provenance(self._runtime, plan, context_tokens=job.context_tokens)
         if not run.finished and not knows_footage(pool, job.video, plan, progress=step):
             job.file.check(progress)
-            times.learn_decline(job, time.monotonic() - loaded)
+            times.learn_decline(job, time.monotonic() - loaded_s)
             return SourceResult(self._decline(job, provenance, uncovered=(job.span,)), cost.seconds)
         windows = caption(
             pool,
@@ -144,7 +144,7 @@ class CaptionSource:
             job.video,
             plan,
             options,
-            words=words,
+            transcript=transcript,
             finished=run.finished,
             keep_sessions=job.keep_sessions,
             grounding_pool=self._runtime.grounding_pool if options.refine else None,
@@ -157,7 +157,7 @@ class CaptionSource:
         captions = yield from self._commit_windows(windows, job, run, provenance, start, progress, expected_s)
         uncovered = captions.coverage.uncovered
         if not captions.events and captions.out_of_distribution:
-            times.learn_decline(job, time.monotonic() - loaded)
+            times.learn_decline(job, time.monotonic() - loaded_s)
             seconds_spent = run.seconds_spent + time.monotonic() - start
             track = self._decline(job, provenance, uncovered=uncovered, seconds_spent=seconds_spent)
             return SourceResult(track, cost.seconds)
@@ -184,7 +184,7 @@ class CaptionSource:
             seconds_spent=run.seconds_spent + time.monotonic() - start,
         )
         if not run.finished:
-            times.learn_captions(job, time.monotonic() - loaded)
+            times.learn_captions(job, time.monotonic() - loaded_s)
         self._library.put_captions(
             job.entry.video_id,
             track,
@@ -256,11 +256,15 @@ class CaptionSource:
         """Write the captions of the finished windows as an incomplete track, and the last one with what continues from it."""
         from longview.model.tasks.captioner import merge_finished_windows
 
-        captioned = {window.window for window in finished if not window.coverage.is_out_of_distribution}
-        done_s = max(span.end_s for span in captioned)
-        skipped = [window.span for window in plan.windows if window.span not in captioned and window.span.end_s <= done_s]
-        left = merge_spans([*skipped, Span(done_s, job.span.end_s)])
-        track = Track(self.name, "incomplete", job.span, done_s, provenance, uncovered=left, seconds_spent=seconds_spent)
+        captioned_windows = {window.window for window in finished if not window.coverage.is_out_of_distribution}
+        done_s = max(span.end_s for span in captioned_windows)
+        skipped_spans = [
+            window.span for window in plan.windows if window.span not in captioned_windows and window.span.end_s <= done_s
+        ]
+        uncovered_spans = merge_spans([*skipped_spans, Span(done_s, job.span.end_s)])
+        track = Track(
+            self.name, "incomplete", job.span, done_s, provenance, uncovered=uncovered_spans, seconds_spent=seconds_spent
+        )
         segments = [Segment(event.span, event.text, self.name) for event in merge_finished_windows(finished, plan)]
         self._library.put_captions(job.entry.video_id, track, segments, summary="", chapters=(), window=row)
 

@@ -190,12 +190,12 @@ class ScreenTextSource:
 
         It is that of the settings, else that of the speech or the subtitles.
         """
-        chosen = self._runtime.settings.screen_text_language
-        if chosen is not None:
-            code = language_code(chosen)
+        setting = self._runtime.settings.screen_text_language
+        if setting is not None:
+            code = language_code(setting)
             if code is None:
                 raise BadRequest(
-                    f"{chosen!r} is not the code of a language; use one such as en, ko or ru for the text on screen."
+                    f"{setting!r} is not the code of a language; use one such as en, ko or ru for the text on screen."
                 )
             return code if code in UNREADABLE_LANGUAGES else None
         tracks = (job.entry.track(source) for source in LANGUAGE_SOURCES)
@@ -203,12 +203,12 @@ class ScreenTextSource:
 
     def _line_recognizer(self, provenance: Provenance) -> "LineRecognizer":
         """Return what reads the lines: the bundled model, with tesseract for a language that it does not read."""
-        bundled, language = self._runtime.text_recognizer, provenance.plan["tesseract"]
+        recognizer, language = self._runtime.text_recognizer, provenance.plan["tesseract"]
         if language is None:
-            return bundled
+            return recognizer
         from longview.model.screen_text.tesseract import ENGLISH, TesseractRecognizer
 
-        return TesseractRecognizer(language, bundled, has_english=ENGLISH in self._runtime.tesseract_languages)
+        return TesseractRecognizer(language, recognizer, has_english=ENGLISH in self._runtime.tesseract_languages)
 
     def _main_language(self, video_id: str) -> str | None:
         """Return the language of most lines; None if most are in Latin letters, whose language is unknown."""

@@ -52,11 +52,11 @@ class ReadingCounts:
     @classmethod
     def expected(cls, look: PictureLook, seconds: float) -> "ReadingCounts":
         """Return what a look leads to expect."""
-        changed = seconds * min(1.0, look.changes + MISSED_CHANGES)
+        changed_s = seconds * min(1.0, look.changes + MISSED_CHANGES)
         blocks = 1.0 + seconds // BLOCK_S
         new_lines = min(MAX_NEW_LINES, NEW_LINE_SHARE * look.lines)
-        frames = CUT_FRAMES * changed * max(MIN_AREA, look.area) + blocks
-        return cls(seconds, frames, changed * new_lines + blocks * look.lines)
+        frames = CUT_FRAMES * changed_s * max(MIN_AREA, look.area) + blocks
+        return cls(seconds, frames, changed_s * new_lines + blocks * look.lines)
 
 
 def measured_slowness(video: VideoInfo, look: PictureLook) -> float:

@@ -120,15 +120,15 @@ class SpeechSource:
         times, loading_s = self._times(job), self.loading_s()
         # What could fail at once comes before the earlier track is replaced.
         _ = self._runtime.speech_recognizer
-        loaded = time.monotonic()
+        loaded_s = time.monotonic()
         if loading_s:
-            self._runtime.speeds.learn_ratio(self._loading_name, loaded - started, LOADING_S)
+            self._runtime.speeds.learn_ratio(self._loading_name, loaded_s - started, LOADING_S)
         estimated_seconds = loading_s + times.heard_s + times.recognized_s if times else None
         progress = progress.child(loading_s / estimated_seconds if estimated_seconds else 0.0, 1.0)
         if estimated_seconds:
             # How long the loading took tells nothing of the rest.
             progress.expect(estimated_seconds - loading_s)
-        chosen = self._chosen_language()
+        chosen_language = self._chosen_language()
         stream = self._stream(job.video)
         track = self._usable_track(job, provenance)
         if track is None or track.is_complete:
@@ -139,11 +139,11 @@ class SpeechSource:
         spent_before_s, begin_s = track.seconds_spent, track.done_s
         measured = _Times(0.0, 0.0)
         reference_s = 0.0
-        damaged = list(track.uncovered)
+        damaged_spans = list(track.uncovered)
         state = state_of(track)
         share = times.recognized_s / (times.heard_s + times.recognized_s) if times else 1.0
         steps = _SpeechProgress(progress, job.span, share)
-        for chunk in self._chunks(job, stream.index, state, track.done_s, chosen, damaged, steps):
+        for chunk in self._chunks(job, stream.index, state, track.done_s, chosen_language, damaged_spans, steps):
             measured = replace(measured, recognized_s=measured.recognized_s + chunk.seconds_spent)
             reference_s += CHUNK_S + SPEECH_S_PER_SECOND * chunk.duration_s
             job.file.check(progress)
@@ -152,7 +152,7 @@ class SpeechSource:
                 track,
                 done_s=chunk.done_s,
                 language=track.language or (chunk.language.code if chunk.segments else None),
-                uncovered=merge_spans(damaged),
+                uncovered=merge_spans(damaged_spans),
                 seconds_spent=spent_before_s + time.monotonic() - started,
                 state=state.fields(),
             )
@@ -160,19 +160,19 @@ class SpeechSource:
             yield PartialResult(chunk)
         job.file.check(progress)
         before_s = track.done_s
-        stored = self._library.pending_video(job.entry.video_id).track(self.name)
+        last_track = self._library.pending_video(job.entry.video_id).track(self.name)
         track = replace(
             track,
             status="complete",
-            language=stored.languages[0] if stored and stored.languages else None,
+            language=last_track.languages[0] if last_track and last_track.languages else None,
             done_s=max(track.done_s, job.span.end_s),
-            uncovered=merge_spans(damaged),
+            uncovered=merge_spans(damaged_spans),
             seconds_spent=spent_before_s + time.monotonic() - started,
         )
         self._runtime.speeds.learn_ratio(_recognition_name(provenance.checkpoint), measured.recognized_s, reference_s)
-        heard_s = time.monotonic() - loaded - measured.recognized_s
+        heard_s = time.monotonic() - loaded_s - measured.recognized_s
         self._runtime.speeds.learn_ratio(SOUND_NAME, heard_s, (job.span.end_s - begin_s) * SOUND_S_PER_SECOND)
-        track = replace(track, note=_note(track, state.mean_probability, chosen), state={})
+        track = replace(track, note=_note(track, state.mean_probability, chosen_language), state={})
         self._library.tracks.append(job.entry.video_id, track, (), after_s=before_s)
         return SourceResult(track, estimated_seconds)
 
@@ -183,7 +183,7 @@ class SpeechSource:
         state: SpeechState,
         done_s: float,
         language: str | None,
-        damaged: list[Span],
+        damaged_spans: list[Span],
         steps: "_SpeechProgress",
     ) -> Iterator["TranscribedChunk"]:
         """Yield the chunks of speech after a time, section by section; append the damaged spans of the sound to a list."""
@@ -201,7 +201,7 @@ class SpeechSource:
             )
             chunks = transcribe(
                 self._runtime.speech_recognizer,
-                steps.follow(_note_damage(sound, damaged)),
+                steps.follow(_note_damage(sound, damaged_spans)),
                 language=language,
                 expected=state.expected,
                 vocabulary=self._vocabulary(),
@@ -224,21 +224,21 @@ class SpeechSource:
         An option that the user did not set does not discard what was recognised with it.
         """
         checkpoint = provenance.checkpoint
-        known = job.entry.track(self.name)
-        if self._runtime.settings.speech_model == "auto" and known:
-            checkpoint = known.provenance.checkpoint
+        last_track = job.entry.track(self.name)
+        if self._runtime.settings.speech_model == "auto" and last_track:
+            checkpoint = last_track.provenance.checkpoint
         track = job.has_track(self.name, checkpoint, provenance.prompt_version)
         if track is None:
             return None
         if not track.is_complete and not track.provenance.is_same(provenance):
             return None
-        settings, made = self._runtime.settings, track.provenance.plan
-        if settings.speech_language == DETECTED and made.get("language") is not None:
+        settings, plan = self._runtime.settings, track.provenance.plan
+        if settings.speech_language == DETECTED and plan.get("language") is not None:
             return None
-        chosen = {name: value for name, value in provenance.plan.items() if value is not None}
+        stated_options = {name: value for name, value in provenance.plan.items() if value is not None}
         if settings.audio_track is None:
-            del chosen["audio_stream"]
-        return track if all(made.get(name) == value for name, value in chosen.items()) else None
+            del stated_options["audio_stream"]
+        return track if all(plan.get(name) == value for name, value in stated_options.items()) else None
 
     def _chosen_language(self) -> str | None:
         """Return the language of the settings; None if it is detected.
@@ -304,10 +304,10 @@ class SpeechSource:
             # Files without a language in their name are nearly always in that of the film.
             return " (of unknown language)"
         stream = self._stream(job.video)
-        chosen = self._runtime.settings.speech_language
-        spoken = (chosen if chosen != DETECTED else None) or language_code(stream.language or "")
-        spoken = spoken or self._detect_language(job, stream.index, progress)
-        return f" ({spoken})" if spoken in languages else ""
+        setting = self._runtime.settings.speech_language
+        speech_language = (setting if setting != DETECTED else None) or language_code(stream.language or "")
+        speech_language = speech_language or self._detect_language(job, stream.index, progress)
+        return f" ({speech_language})" if speech_language in languages else ""
 
     def _detect_language(self, job: SourceJob, stream_index: int, progress: Progress) -> str | None:
         """Return the language of the first speech; None if there is no speech."""
@@ -338,25 +338,25 @@ class _SpeechProgress:
     def __init__(self, progress: Progress, span: Span, share: float) -> None:
         """`share`: expected share of the recognition in the time of the run."""
         self.progress, self._span, self._share = progress, span, share
-        self._heard = self._recognized = 0.0
+        self._heard_share = self._recognized_share = 0.0
 
     def skip(self, done_s: float) -> None:
         """Leave out what an earlier run has done."""
-        self._heard = self._recognized = self._fraction(done_s)
-        self.progress.skip(self._recognized)
+        self._heard_share = self._recognized_share = self._fraction(done_s)
+        self.progress.skip(self._recognized_share)
 
     def follow(self, blocks: Iterator[AudioBlock]) -> Iterator[AudioBlock]:
         """Yield blocks of sound, and note how far they have come. Sound without speech is done as soon as it was heard."""
         for block in blocks:
             end_s = block.start_s + len(block.samples) / RATE_HZ
-            self._heard = max(self._heard, self._fraction(end_s))
+            self._heard_share = max(self._heard_share, self._fraction(end_s))
             self.recognized(end_s - PENDING_S)
             yield block
 
     def recognized(self, done_s: float) -> None:
         """Note up to where the speech is recognised."""
-        self._recognized = max(self._recognized, self._fraction(done_s))
-        self.progress.update((1.0 - self._share) * self._heard + self._share * self._recognized)
+        self._recognized_share = max(self._recognized_share, self._fraction(done_s))
+        self.progress.update((1.0 - self._share) * self._heard_share + self._share * self._recognized_share)
 
     def _fraction(self, time_s: float) -> float:
         return min(1.0, max(0.0, (time_s - self._span.start_s) / max(self._span.duration_s, 1e-3)))
@@ -371,21 +371,21 @@ def _sound_end_s(job: SourceJob) -> float | None:
     return job.span.end_s if job.span.end_s < job.video.duration_s else None
 
 
-def _note_damage(blocks: Iterator[AudioBlock], damaged: list[Span]) -> Iterator[AudioBlock]:
+def _note_damage(blocks: Iterator[AudioBlock], damaged_spans: list[Span]) -> Iterator[AudioBlock]:
     """Yield blocks of sound, and append their damaged spans to a list."""
     for block in blocks:
-        damaged += block.damaged
+        damaged_spans += block.damaged
         yield block
 
 
-def _note(track: Track, probability: float | None, chosen: str | None) -> str:
+def _note(track: Track, probability: float | None, chosen_language: str | None) -> str:
     """Return the note on a finished track: no words, a doubtful language, or damaged sound."""
     from longview.model.speech.recognizer import SURE_PROBABILITY
 
     notes = []
     if track.language is None:
         notes.append("no speech was recognised")
-    elif chosen is None and probability is not None and probability < SURE_PROBABILITY:
+    elif chosen_language is None and probability is not None and probability < SURE_PROBABILITY:
         notes.append(
             f"the language was recognised as {track.language} with a probability of only {probability:.0%}; "
             "--language sets it, and a larger --speech-model may know it better"

@@ -65,10 +65,10 @@ def state_of(track: Track) -> SpeechState:
     Without one, as in libraries of earlier versions, or with one that does not fit, a section begins where the track has come to.
     """
     unknown = SpeechState(track.done_s, track.language or "", 1.0)
-    known = unknown.fields().keys()
-    if track.state.keys() != known or not isinstance(track.state["language"], str):
+    names = unknown.fields().keys()
+    if track.state.keys() != names or not isinstance(track.state["language"], str):
         return unknown
-    numbers = [track.state[name] for name in known if name != "language"]
+    numbers = [track.state[name] for name in names if name != "language"]
     if not all(isinstance(number, int | float) and math.isfinite(number) and number >= 0 for number in numbers):
         return unknown
     state = replace(unknown, **track.state)

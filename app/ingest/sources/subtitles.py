@@ -84,8 +84,8 @@ class SubtitleSource:
         video_id, whole = job.entry.video_id, Span(0.0, job.video.duration_s)
         origins = self._origins(job)
         track = Track(self.name, "incomplete", whole, 0.0, Provenance(READER, VERSION, {"origins": []}))
-        known = job.entry.track(self.name)
-        if known and _is_same_folder(known, job.video):
+        last_track = job.entry.track(self.name)
+        if last_track and _is_same_folder(last_track, job.video):
             self._delete_vanished(video_id, track, origins)
         problems: list[str] = []
         errors: list[VideoError] = []
@@ -116,8 +116,10 @@ class SubtitleSource:
 
     def _origins(self, job: SourceJob) -> list[_Origin]:
         """Return the text streams and side-car files of a video, without the files that the user has added by hand."""
-        imported = {name for name in self._library.tracks.origins(job.entry.video_id, self.name) if name.startswith(IMPORTED)}
-        return [origin for origin in _origins(job.video) if IMPORTED + origin.name not in imported]
+        imported_names = {
+            name for name in self._library.tracks.origins(job.entry.video_id, self.name) if name.startswith(IMPORTED)
+        }
+        return [origin for origin in _origins(job.video) if IMPORTED + origin.name not in imported_names]
 
     def _delete_vanished(self, video_id: str, track: Track, origins: Sequence[_Origin]) -> None:
         """Delete the segments of streams and files that no longer exist."""
@@ -140,10 +142,10 @@ def add_subtitles(
 
     They replace those of the same file name, also if that file is beside the video: the user may have shifted its times.
     """
-    known = entry.track(SubtitleSource.name)
+    last_track = entry.track(SubtitleSource.name)
     span = Span(0.0, entry.duration_s)
-    provenance = known.provenance if known else Provenance(READER, VERSION, {"origins": []})
-    main_language = known.language if known else language
+    provenance = last_track.provenance if last_track else Provenance(READER, VERSION, {"origins": []})
+    main_language = last_track.language if last_track else language
     track = Track(SubtitleSource.name, "complete", span, span.end_s, provenance, main_language, note=note)
     library.tracks.replace(entry.video_id, track, (), origin=name)
     library.tracks.replace(entry.video_id, track, segments, origin=IMPORTED + name)

@@ -9,9 +9,9 @@ from longview.app.qa.chapters import ChapterFinder
 from longview.app.qa.citations import Citation
 from longview.app.qa.quotes.moments import MomentQuotes
 from longview.app.qa.quotes.overviews import OverviewQuotes
-from longview.app.qa.quotes.questions import QuoteQuestion, parse_question
-from longview.app.qa.quotes.text import NOT_LOOKED_AT, SIGHT_HINT, QuoteAnswer, absence_text, cite, quote_line, times_text
-from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, unfinished_clauses, words_coverage
+from longview.app.qa.quotes.questions import ExtractiveQuestion, parse_question
+from longview.app.qa.quotes.text import NOT_LOOKED_AT, SIGHT_HINT, ExtractiveAnswer, absence_text, cite, quote_line, times_text
+from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, transcript_coverage, unfinished_clauses
 from longview.app.runtime.runtime import Runtime
 from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
@@ -45,7 +45,7 @@ CONTENT_MARGIN_S = 15.0
 """Time before and after a single time in which an answer is looked for, in seconds."""
 
 
-class QuoteAnswers:
+class ExtractiveAnswers:
     """Answers questions about single videos of one library with quotes."""
 
     def __init__(self, library: Library, runtime: Runtime, chapters: ChapterFinder) -> None:
@@ -58,7 +58,7 @@ class QuoteAnswers:
         *,
         restrict_to: Span | None = None,
         progress: Progress = NO_PROGRESS,
-    ) -> QuoteAnswer:
+    ) -> ExtractiveAnswer:
         """Answer a question about a video. `restrict_to`: the only part that is quoted, unless the question names another.
 
         Raises:
@@ -66,21 +66,19 @@ class QuoteAnswers:
         """
         question = parse_question(Question(text, duration_s=entry.duration_s), duration_s=entry.duration_s)
         answer = self._answer(entry, question, text, question.span or restrict_to, progress)
-        unfinished = unfinished_clauses(entry)
+        clauses = unfinished_clauses(entry)
         if (
             answer.found is False
             or question.kind in ("time", "length", "nothing")
-            or any(clause in answer.text for clause in unfinished)
+            or any(clause in answer.text for clause in clauses)
         ):
             return answer
         # Most likely the video is still being indexed.
-        return replace(
-            answer, text="\n".join([answer.text, *(f"Not all of this video is known: {item}." for item in unfinished)])
-        )
+        return replace(answer, text="\n".join([answer.text, *(f"Not all of this video is known: {item}." for item in clauses)]))
 
     def _answer(
-        self, entry: VideoEntry, question: QuoteQuestion, text: str, within: Span | None, progress: Progress
-    ) -> QuoteAnswer:
+        self, entry: VideoEntry, question: ExtractiveQuestion, text: str, within: Span | None, progress: Progress
+    ) -> ExtractiveAnswer:
         overview = OverviewQuotes(self._library, entry, _wider(within))
         match question.kind:
             case "time":
@@ -104,38 +102,38 @@ class QuoteAnswers:
             case "length":
                 return overview.length()
             case "nothing":
-                return QuoteAnswer(NO_TOPIC, (), None, None, words_coverage(entry, within))
+                return ExtractiveAnswer(NO_TOPIC, (), None, None, transcript_coverage(entry, within))
         return self._answer_content(entry, question, text, _wider(within), progress)
 
     def _moments(self, entry: VideoEntry) -> MomentQuotes:
         return MomentQuotes(self._library, entry)
 
-    def _answer_mentions(self, entry: VideoEntry, topic: str, within: Span | None, progress: Progress) -> QuoteAnswer:
+    def _answer_mentions(self, entry: VideoEntry, topic: str, within: Span | None, progress: Progress) -> ExtractiveAnswer:
         """Answer when a topic is mentioned: all mentions, or that there are none, and what was listened to and read.
 
         Mentions have the words of the topic. What only means the same, perhaps in another language, is a closest passage.
         """
         mentions = find_mentions(self._library, topic, video_id=entry.video_id, sources=TRANSCRIPT_SOURCES, within=_wider(within))
-        coverage = words_coverage(entry, within)
+        coverage = transcript_coverage(entry, within)
         if not mentions:
             absence = absence_text(f"“{topic}” is not said or written", within, coverage)
             similar = find_quotes(
                 self._library, self._runtime.vectors, topic, video_id=entry.video_id, within=_wider(within), progress=progress
             )
             if similar.confidence < MIN_ANSWER_CONFIDENCE:
-                return QuoteAnswer(absence, (), None if coverage.is_empty else False, similar.confidence, coverage)
+                return ExtractiveAnswer(absence, (), None if coverage.is_empty else False, similar.confidence, coverage)
             text = "\n".join([absence, "Closest passages, in other words:", *map(quote_line, similar.quotes)])
-            return QuoteAnswer(text, cite(entry, similar.quotes), None, similar.confidence, coverage)
+            return ExtractiveAnswer(text, cite(entry, similar.quotes), None, similar.confidence, coverage)
         occurrences = sum(count_occurrences(quote.text, topic) for quote in mentions)
         count = "once" if occurrences == 1 else f"{occurrences:,} times"
         text = "\n".join([f"“{topic}” is mentioned {count}:", *map(quote_line, mentions[:MAX_MENTIONS])])
         if len(mentions) > MAX_MENTIONS:
             text += f"\n… and in {len(mentions) - MAX_MENTIONS:,} more places."
-        return QuoteAnswer(text, cite(entry, mentions[:MAX_MENTIONS]), True, 1.0, coverage)
+        return ExtractiveAnswer(text, cite(entry, mentions[:MAX_MENTIONS]), True, 1.0, coverage)
 
     def _answer_order(
-        self, entry: VideoEntry, question: QuoteQuestion, text: str, within: Span | None, progress: Progress
-    ) -> QuoteAnswer:
+        self, entry: VideoEntry, question: ExtractiveQuestion, text: str, within: Span | None, progress: Progress
+    ) -> ExtractiveAnswer:
         """Quote the first mentions of a topic, and what is said and shown before or after each of them."""
         mentions = find_mentions(
             self._library, question.topic, video_id=entry.video_id, sources=TRANSCRIPT_SOURCES, within=_wider(within)
@@ -150,43 +148,43 @@ class QuoteAnswers:
                 # It stands there as what comes before or after an earlier mention.
                 continue
             neighbours = [item for item in self._moments(entry).neighbours(mention, is_after=is_after) if item not in quotes]
-            shown = list(map(quote_line, neighbours)) or [f"Nothing else is said or written {question.kind} it."]
-            lines += [quote_line(mention), f"{question.kind.capitalize()} it:", *shown]
+            lines_shown = list(map(quote_line, neighbours)) or [f"Nothing else is said or written {question.kind} it."]
+            lines += [quote_line(mention), f"{question.kind.capitalize()} it:", *lines_shown]
             quotes += [mention, *neighbours]
         if len(mentions) > MAX_ORDERED_MENTIONS:
             lines.append(f"“{question.topic}” is mentioned in {len(mentions) - MAX_ORDERED_MENTIONS:,} more places.")
-        return QuoteAnswer("\n".join(lines), cite(entry, quotes), True, None, words_coverage(entry, within))
+        return ExtractiveAnswer("\n".join(lines), cite(entry, quotes), True, None, transcript_coverage(entry, within))
 
-    def _answer_summary(self, entry: VideoEntry, within: Span | None) -> QuoteAnswer:
+    def _answer_summary(self, entry: VideoEntry, within: Span | None) -> ExtractiveAnswer:
         """Tell what a video is about: its chapters, with a quote each."""
-        coverage = words_coverage(entry, within)
+        coverage = transcript_coverage(entry, within)
         if entry.chapters:
             chapters = [item for item in entry.chapters if within is None or item.span.overlap_s(within) > 0]
             lines = [f"{times_text(item.span)}  {item.text}" for item in chapters]
             citations = tuple(Citation(entry.video_id, item.span, "captions", item.text) for item in chapters)
-            return QuoteAnswer("\n".join(["The chapters of its captions:", *lines]), citations, True, None, coverage)
+            return ExtractiveAnswer("\n".join(["The chapters of its captions:", *lines]), citations, True, None, coverage)
         topics = [item for item in self._chapters.topics(entry) if within is None or item.span.overlap_s(within) > 0]
         if not topics and (captions := entry.track("captions")) and captions.segment_count:
             return OverviewQuotes(self._library, entry, within).seen()
         if not topics:
             text = absence_text("Nothing is said or written", within, coverage)
-            return QuoteAnswer(text, (), None if coverage.is_empty else False, None, coverage)
+            return ExtractiveAnswer(text, (), None if coverage.is_empty else False, None, coverage)
         head = "Its parts, divided where the topic shifts, with a quote from each:"
         lines = [
             f"{times_text(topic.span)}  {source_label(topic.source)} at {format_time(topic.title_span.start_s)}: “{topic.title}”"
             for topic in topics
         ]
         citations = tuple(Citation(entry.video_id, topic.title_span, topic.source, topic.title) for topic in topics)
-        return QuoteAnswer("\n".join([head, *lines]), citations, True, None, coverage)
+        return ExtractiveAnswer("\n".join([head, *lines]), citations, True, None, coverage)
 
     def _answer_content(
         self,
         entry: VideoEntry,
-        question: QuoteQuestion,
+        question: ExtractiveQuestion,
         text: str,
         within: Span | None,
         progress: Progress,
-    ) -> QuoteAnswer:
+    ) -> ExtractiveAnswer:
         """Quote what answers a question best, and say how sure that is."""
         matches = find_quotes(
             self._library,
@@ -197,7 +195,7 @@ class QuoteAnswers:
             limit=MAX_QUOTES,
             progress=progress,
         )
-        coverage, confidence = words_coverage(entry, within), matches.confidence
+        coverage, confidence = transcript_coverage(entry, within), matches.confidence
         lines = [*map(quote_line, matches.quotes)]
         is_short = question.span is not None and question.span.duration_s <= MAX_LISTED_S
         if question.span is not None and is_short and question.kind == "content" and confidence < MIN_ANSWER_CONFIDENCE:
@@ -206,20 +204,20 @@ class QuoteAnswers:
         if question.kind == "looks":
             head = "Words do not tell what the pictures show."
             if not lines or confidence < MIN_QUOTE_CONFIDENCE:
-                return QuoteAnswer(head, (), None, confidence, coverage, SIGHT_HINT)
+                return ExtractiveAnswer(head, (), None, confidence, coverage, SIGHT_HINT)
             answer = "\n".join([f"{head} The closest words:", *lines])
-            return QuoteAnswer(answer, cite(entry, matches.quotes), None, confidence, coverage, SIGHT_HINT)
+            return ExtractiveAnswer(answer, cite(entry, matches.quotes), None, confidence, coverage, SIGHT_HINT)
         if not lines or confidence < MIN_QUOTE_CONFIDENCE:
             absence = absence_text("Not said or written", within, coverage)
             # What somebody asks about may be seen without being said.
             hint = NOT_LOOKED_AT if entry.has_frames and not entry.chapters else ""
-            return QuoteAnswer(absence, (), None if coverage.is_empty else False, confidence, coverage, hint)
+            return ExtractiveAnswer(absence, (), None if coverage.is_empty else False, confidence, coverage, hint)
         citations = cite(entry, matches.quotes)
         if confidence < MIN_ANSWER_CONFIDENCE:
             answer = "\n".join(["Closest passages; it may not be answered here:", *lines, f"Searched: {coverage}."])
-            return QuoteAnswer(answer, citations, None, confidence, coverage)
+            return ExtractiveAnswer(answer, citations, None, confidence, coverage)
         answer = "\n".join(["Quoted from the video, best match first:", *lines])
-        return QuoteAnswer(answer, citations, True, confidence, coverage)
+        return ExtractiveAnswer(answer, citations, True, confidence, coverage)
 
 
 def _wider(span: Span | None) -> Span | None:

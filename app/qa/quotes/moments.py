@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from longview.app.qa.quotes.questions import Aspect
-from longview.app.qa.quotes.text import NO_SOUND, SIGHT_HINT, QuoteAnswer, cite, group_screens, quote_line, said_once
-from longview.app.qa.transcript_coverage import WordsCoverage, has_sound, words_coverage
+from longview.app.qa.quotes.text import NO_SOUND, SIGHT_HINT, ExtractiveAnswer, cite, group_screens, quote_line, said_once
+from longview.app.qa.transcript_coverage import TranscriptCoverage, has_sound, transcript_coverage
 from longview.core.time_text import format_time
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
@@ -53,39 +53,41 @@ class MomentQuotes:
     def __init__(self, library: Library, entry: VideoEntry) -> None:
         self._library, self._entry = library, entry
 
-    def answer(self, span: Span, aspect: Aspect | None) -> QuoteAnswer:
+    def answer(self, span: Span, aspect: Aspect | None) -> ExtractiveAnswer:
         """Quote all that is said and shown at a time. `span`: a single time has length 0. `aspect`: what comes first."""
-        coverage = words_coverage(self._entry, _widened(span, COVERED_MARGIN_S))
+        coverage = transcript_coverage(self._entry, _widen(span, COVERED_MARGIN_S))
         sentences = self._sentences_at(span)
         if coverage.is_empty and not sentences:
-            return QuoteAnswer(f"What is said and shown {_when(span)} is not known: {coverage}.", (), None, None, coverage)
-        spoken = [item for item in sentences if is_windowed(item.source)]
-        if span.duration_s == 0 and not spoken:
+            return ExtractiveAnswer(f"What is said and shown {_when(span)} is not known: {coverage}.", (), None, None, coverage)
+        speech = [item for item in sentences if is_windowed(item.source)]
+        if span.duration_s == 0 and not speech:
             # A pause for breath does not count as silence.
-            near = _widened(span, BREATH_S)
-            spoken = [item for item in self._sentences_around(near) if is_windowed(item.source) and item.span.overlap_s(near) > 0]
-        shown = [item for item in sentences if not is_windowed(item.source)]
+            near = _widen(span, BREATH_S)
+            speech = [item for item in self._sentences_around(near) if is_windowed(item.source) and item.span.overlap_s(near) > 0]
+        lines = [item for item in sentences if not is_windowed(item.source)]
         parts = {
-            "said": self._said(span, group_screens(spoken), coverage),
-            "shown": self._shown(span, shown, coverage),
+            "said": self._said_part(span, group_screens(speech), coverage),
+            "shown": self._shown_part(span, lines, coverage),
         }
         ordered = [parts["shown"], parts["said"]] if aspect == "shown" else [parts["said"], parts["shown"]]
         text = "\n".join(line for part in ordered for line in part.lines)
         quotes = [quote for part in ordered for quote in part.quotes]
-        asked = [parts[aspect]] if aspect else ordered
-        found = True if any(part.is_found for part in asked) else False if all(part.is_known for part in asked) else None
-        hint = SIGHT_HINT if aspect == "shown" and not shown else ""
-        return QuoteAnswer(text, cite(self._entry, quotes), found, None, coverage, hint)
+        asked_parts = [parts[aspect]] if aspect else ordered
+        is_found = (
+            True if any(part.is_found for part in asked_parts) else False if all(part.is_known for part in asked_parts) else None
+        )
+        hint = SIGHT_HINT if aspect == "shown" and not lines else ""
+        return ExtractiveAnswer(text, cite(self._entry, quotes), is_found, None, coverage, hint)
 
     def neighbours(self, quote: Quote, *, is_after: bool) -> list[Quote]:
         """Return what is said and shown next after a quote, or last before it, in order of time."""
         time_s = quote.span.end_s if is_after else quote.span.start_s
-        found = self._nearest(time_s, is_after=is_after, count=2 * NEIGHBOURS)
-        others = [item for item in group_screens(found) if item.text != quote.text]
+        neighbours = self._nearest(time_s, is_after=is_after, count=2 * NEIGHBOURS)
+        others = [item for item in group_screens(neighbours) if item.text != quote.text]
         return others[:NEIGHBOURS] if is_after else others[-NEIGHBOURS:]
 
     def _sentences_around(self, span: Span) -> Sequence[Sentence]:
-        return sentences_of(self._segments(_widened(span, SENTENCE_MARGIN_S)))
+        return sentences_of(self._segments(_widen(span, SENTENCE_MARGIN_S)))
 
     def _sentences_at(self, span: Span) -> list[Sentence]:
         sentences = self._sentences_around(span)
@@ -95,7 +97,7 @@ class MomentQuotes:
         least_s = min(MIN_OVERLAP_S, span.duration_s / 4)
         return [item for item in sentences if item.span.overlap_s(span) > min(least_s, item.span.duration_s / 2)]
 
-    def _said(self, span: Span, quotes: list[Quote], coverage: WordsCoverage) -> _Part:
+    def _said_part(self, span: Span, quotes: list[Quote], coverage: TranscriptCoverage) -> _Part:
         """Return what is said at a time; that nothing is, from when until when, and what comes before and after."""
         if quotes:
             return _listing(f"Said {_when(span)}:", quotes)
@@ -115,7 +117,7 @@ class MomentQuotes:
         lines += [quote_line(quote, label) for quote, label in zip(quotes, labels, strict=True)]
         return _Part(lines, quotes)
 
-    def _shown(self, span: Span, sentences: list[Sentence], coverage: WordsCoverage) -> _Part:
+    def _shown_part(self, span: Span, sentences: list[Sentence], coverage: TranscriptCoverage) -> _Part:
         """Return what is shown at a time. A line that stands for most of the video comes last."""
         standing = group_screens([item for item in sentences if self._is_standing(item)])
         part = _listing(f"Shown {_when(span)}:", group_screens([item for item in sentences if not self._is_standing(item)]))
@@ -129,7 +131,7 @@ class MomentQuotes:
 
     def _nearest(self, time_s: float, *, is_after: bool, count: int, is_spoken: bool = False) -> list[Sentence]:
         """Return the sentences and lines that begin next after a time, or end last before it, in order of time."""
-        found: list[Sentence] = []
+        nearest: list[Sentence] = []
         for length_s in SEARCHED_S:
             first_s, last_s = (time_s - SENTENCE_MARGIN_S, time_s + length_s) if is_after else (time_s - length_s, time_s)
             sentences = [
@@ -138,13 +140,13 @@ class MomentQuotes:
                 if not self._is_standing(item) and (is_windowed(item.source) or not is_spoken)
             ]
             if is_after:
-                found = [item for item in sentences if item.span.start_s >= time_s - ROUNDING_S][:count]
+                nearest = [item for item in sentences if item.span.start_s >= time_s - ROUNDING_S][:count]
             else:
-                ended = [item for item in sentences if item.span.end_s <= time_s + ROUNDING_S]
-                found = sorted(sorted(ended, key=lambda item: item.span.end_s)[-count:], key=lambda item: item.span)
-            if len(found) == count:
+                earlier = [item for item in sentences if item.span.end_s <= time_s + ROUNDING_S]
+                nearest = sorted(sorted(earlier, key=lambda item: item.span.end_s)[-count:], key=lambda item: item.span)
+            if len(nearest) == count:
                 break
-        return found
+        return nearest
 
     def _segments(self, within: Span) -> list[Segment]:
         return said_once([item.segment for item in self._library.tracks.segments(self._entry.video_id, within=within)])
@@ -173,5 +175,5 @@ def _when(span: Span) -> str:
     return f"from {format_time(span.start_s)} to {format_time(span.end_s)}"
 
 
-def _widened(span: Span, margin_s: float) -> Span:
+def _widen(span: Span, margin_s: float) -> Span:
     return Span(max(0.0, span.start_s - margin_s), span.end_s + margin_s)

@@ -7,14 +7,14 @@ from longview.app.qa.quotes.moments import is_standing
 from longview.app.qa.quotes.text import (
     NO_SOUND,
     SIGHT_HINT,
-    QuoteAnswer,
+    ExtractiveAnswer,
     absence_text,
     cite,
     group_screens,
     quote_line,
     said_once,
 )
-from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, has_sound, words_coverage
+from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, has_sound, transcript_coverage
 from longview.app.text.counts import count_text
 from longview.app.text.sources import source_label
 from longview.core.time_text import format_clock
@@ -56,9 +56,9 @@ class OverviewQuotes:
 
     def __init__(self, library: Library, entry: VideoEntry, within: Span | None) -> None:
         self._library, self._entry, self._within = library, entry, within
-        self._coverage = words_coverage(entry, within)
+        self._coverage = transcript_coverage(entry, within)
 
-    def list_entities(self, kinds: Sequence[EntityKind]) -> QuoteAnswer:
+    def list_entities(self, kinds: Sequence[EntityKind]) -> ExtractiveAnswer:
         """List the distinct prices, dates, names and the like, each with its first sentence; kinds one after another."""
         entities = find_entities(sentences_of(self._segments(TRANSCRIPT_SOURCES)), kinds)
         lines: list[str] = []
@@ -87,7 +87,7 @@ class OverviewQuotes:
             return absence_text("No names could be told from other words by their form", self._within, self._coverage)
         return absence_text(f"No {ENTITY_NAMES[kind]} are said or written", self._within, self._coverage)
 
-    def languages(self) -> QuoteAnswer:
+    def languages(self) -> ExtractiveAnswer:
         """Tell the languages of each source, with the first sentence in each."""
         groups: dict[tuple[str, str], list[Segment]] = {}
         for segment in self._segments(TRANSCRIPT_SOURCES):
@@ -111,23 +111,23 @@ class OverviewQuotes:
             lines.append(quote_line(quotes[-1], label))
         return self._answer("\n".join(lines), quotes, found=True)
 
-    def speakers(self) -> QuoteAnswer:
+    def speakers(self) -> ExtractiveAnswer:
         """Quote who says a name or is named by the subtitles, because voices are not told apart."""
         sentences = [item for item in sentences_of(self._segments(TRANSCRIPT_SOURCES)) if is_windowed(item.source)]
         labels = {match["name"].strip(): item for item in reversed(sentences) if (match := _LABEL.match(item.text))}
-        introduced = [item for item in sentences if _INTRODUCTION.search(item.text)]
-        chosen = sorted([*labels.values(), *introduced], key=lambda item: item.span)[:MAX_INTRODUCTIONS]
+        candidates = [item for item in sentences if _INTRODUCTION.search(item.text)]
+        introductions = sorted([*labels.values(), *candidates], key=lambda item: item.span)[:MAX_INTRODUCTIONS]
         if not sentences and not has_sound(self._entry):
             return self._answer(NO_SOUND, [], found=None)
         head = "Who is speaking is not known: voices are not told apart here."
-        if not chosen:
+        if not introductions:
             if self._coverage.is_empty or not sentences:
                 return self._answer(absence_text("Nothing is said", self._within, self._coverage), [], found=None)
             return self._answer(f"{head} Nobody says a name of their own: {self._coverage}.", [], found=None)
-        quotes = _as_quotes(chosen)
+        quotes = _as_quotes(introductions)
         return self._answer("\n".join([f"{head} These sentences name a speaker:", *map(quote_line, quotes)]), quotes, found=None)
 
-    def written(self) -> QuoteAnswer:
+    def written(self) -> ExtractiveAnswer:
         """Quote all that is written on the screen, in order of time; lines that stand for most of the video come last."""
         lines, quotes = self._screens()
         if not lines:
@@ -137,7 +137,7 @@ class OverviewQuotes:
             return self._answer(text, [], found=False if self._coverage.frames_read else None)
         return self._answer("\n".join(["Written on the screen:", *lines]), quotes, found=True)
 
-    def seen(self) -> QuoteAnswer:
+    def seen(self) -> ExtractiveAnswer:
         """Quote the captions, which tell what is seen; else say that this needs a checkpoint that sees, and what is written."""
         captions = [item for item in self._segments(("captions",)) if item.text]
         lines: list[str] = []
@@ -150,15 +150,15 @@ class OverviewQuotes:
             lines = ["What the pictures show was not looked at."]
         else:
             lines = ["This file has sound only, and no pictures."]
-        written, written_quotes = self._screens()
-        if written:
-            lines += ["Written on the screen:", *written]
+        screen_lines, written_quotes = self._screens()
+        if screen_lines:
+            lines += ["Written on the screen:", *screen_lines]
         elif self._coverage.frames_read:
             lines.append(f"Nothing is written on the screen: {self._coverage}.")
         hint = SIGHT_HINT if self._entry.has_frames and not captions else ""
         return self._answer("\n".join(lines), [*quotes, *written_quotes], found=True if captions else None, hint=hint)
 
-    def length(self) -> QuoteAnswer:
+    def length(self) -> ExtractiveAnswer:
         """Tell the length of the video."""
         return self._answer(f"It is {format_clock(round(self._entry.duration_s))} long.", [], found=True)
 
@@ -168,20 +168,20 @@ class OverviewQuotes:
         standing = [item for item in sentences if is_standing(item.span, self._entry.duration_s)]
         passing = group_screens([item for item in sentences if not is_standing(item.span, self._entry.duration_s)])
         distinct = list({quote.text.casefold(): quote for quote in reversed(passing)}.values())[::-1]
-        shown = distinct[:MAX_LISTED_SCREENS]
-        lines = [*map(quote_line, shown)]
-        if len(distinct) > len(shown):
-            lines.append(f"… and {len(distinct) - len(shown):,} more; the export of the text on screen has all of them.")
+        screens = distinct[:MAX_LISTED_SCREENS]
+        lines = [*map(quote_line, screens)]
+        if len(distinct) > len(screens):
+            lines.append(f"… and {len(distinct) - len(screens):,} more; the export of the text on screen has all of them.")
         stands = group_screens(standing)[:MAX_LISTED_SCREENS]
         lines += [quote_line(quote, "on screen most of the time") for quote in stands]
-        return lines, [*shown, *stands]
+        return lines, [*screens, *stands]
 
     def _segments(self, sources: Sequence[str]) -> list[Segment]:
-        stored = self._library.tracks.segments(self._entry.video_id, within=self._within)
-        return said_once([item.segment for item in stored if item.segment.source in sources])
+        segments = self._library.tracks.segments(self._entry.video_id, within=self._within)
+        return said_once([item.segment for item in segments if item.segment.source in sources])
 
-    def _answer(self, text: str, quotes: Sequence[Quote], *, found: bool | None, hint: str = "") -> QuoteAnswer:
-        return QuoteAnswer(text, cite(self._entry, quotes), found, None, self._coverage, hint)
+    def _answer(self, text: str, quotes: Sequence[Quote], *, found: bool | None, hint: str = "") -> ExtractiveAnswer:
+        return ExtractiveAnswer(text, cite(self._entry, quotes), found, None, self._coverage, hint)
 
 
 def language_name(code: str) -> str:

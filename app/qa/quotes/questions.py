@@ -153,7 +153,7 @@ _WORD = re.compile(r"[^\W_]++")
 
 
 @dataclass(frozen=True)
-class QuoteQuestion:
+class ExtractiveQuestion:
     """A question, and what has to be quoted for it."""
 
     kind: QuestionKind
@@ -174,7 +174,7 @@ class QuoteQuestion:
         return self.kind in ("list", "languages", "speakers", "written", "seen", "length", "summary")
 
 
-def parse_question(question: Question, *, duration_s: float) -> QuoteQuestion:
+def parse_question(question: Question, *, duration_s: float) -> ExtractiveQuestion:
     """Return the kind of a question about a video of `duration_s` seconds, its topic and its time.
 
     A question of which only a time is left is answered with all that is said and shown then.
@@ -186,21 +186,21 @@ def parse_question(question: Question, *, duration_s: float) -> QuoteQuestion:
     plain = " ".join(text.split()).strip("?!.。？！¿¡ ")
     kinds = topicless_kinds(plain)
     if span is not None and (not _content_words(text) or not has_topic(text) or kinds[:1] in _MOMENT_KINDS):
-        return QuoteQuestion("time", text, span, aspect=_aspect(plain))
+        return ExtractiveQuestion("time", text, span, aspect=_aspect(plain))
     if (topic := _mention_topic(plain)) and query_terms(topic):
-        return QuoteQuestion("mentions", topic, span, asks_for_words=bool(_IN_WORDS.search(plain)))
+        return ExtractiveQuestion("mentions", topic, span, asks_for_words=bool(_IN_WORDS.search(plain)))
     if _SUMMARY.search(plain) and not _has_subject(_SUMMARY.sub(" ", plain)):
-        return QuoteQuestion("summary", plain, span)
+        return ExtractiveQuestion("summary", plain, span)
     for side, pattern in _ORDER:
         if (match := pattern.fullmatch(plain)) and query_terms(what := _SIDE_ARTICLE.sub("", match["topic"].strip())):
-            return QuoteQuestion(side, what, span)
+            return ExtractiveQuestion(side, what, span)
     if kinds and kinds[0] in LISTS:
-        return QuoteQuestion("list", plain, span, asks_for_words=True, lists=tuple(kind for kind in kinds if kind in LISTS))
+        return ExtractiveQuestion("list", plain, span, asks_for_words=True, lists=tuple(kind for kind in kinds if kind in LISTS))
     if kinds:
-        return QuoteQuestion(kinds[0], plain, span, asks_for_words=kinds[0] in ("languages", "written"))
+        return ExtractiveQuestion(kinds[0], plain, span, asks_for_words=kinds[0] in ("languages", "written"))
     if _LOOKS.search(plain) and not _SAID.search(plain):
-        return QuoteQuestion("looks", plain, span)
-    return QuoteQuestion("content" if has_topic(plain) else "nothing", plain, span)
+        return ExtractiveQuestion("looks", plain, span)
+    return ExtractiveQuestion("content" if has_topic(plain) else "nothing", plain, span)
 
 
 def _has_subject(text: str) -> bool:

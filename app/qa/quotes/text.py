@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from longview.app.qa.citations import Citation
-from longview.app.qa.transcript_coverage import WordsCoverage
+from longview.app.qa.transcript_coverage import TranscriptCoverage
 from longview.app.text.sources import source_label
 from longview.core.time_text import format_time
 from longview.core.timeline import Segment, Span
@@ -24,7 +24,7 @@ MAX_SCREEN_LINES = 20
 
 
 @dataclass(frozen=True)
-class QuoteAnswer:
+class ExtractiveAnswer:
     """An answer that consists of quotes."""
 
     text: str
@@ -33,7 +33,7 @@ class QuoteAnswer:
     """Whether the quotes answer the question; None: they are only the closest passages."""
     confidence: float | None
     """The confidence in that, from 0 to 1; None for kinds of questions whose answer is certain."""
-    coverage: WordsCoverage
+    coverage: TranscriptCoverage
     hint: str = ""
     """A sentence that says what else the question needs; empty if nothing."""
 
@@ -50,7 +50,7 @@ def times_text(span: Span) -> str:
     return f"{format_time(span.start_s)} – {format_time(span.end_s)}"
 
 
-def absence_text(what: str, within: Span | None, coverage: WordsCoverage) -> str:
+def absence_text(what: str, within: Span | None, coverage: TranscriptCoverage) -> str:
     """Return that something is absent, and what was listened to and read; that the words are not known, if nothing was."""
     if coverage.is_empty:
         return f"The words of this {'part of the ' if within else ''}video are not known: {coverage}."
@@ -65,8 +65,8 @@ def cite(entry: VideoEntry, quotes: Sequence[Quote]) -> tuple[Citation, ...]:
 
 def said_once(segments: Sequence[Segment]) -> list[Segment]:
     """Return segments without subtitles in a spoken language, which say the same once more."""
-    spoken = {segment.language for segment in segments if segment.source == "speech"}
-    return [segment for segment in segments if segment.source != "subtitles" or segment.language not in spoken]
+    languages = {segment.language for segment in segments if segment.source == "speech"}
+    return [segment for segment in segments if segment.source != "subtitles" or segment.language not in languages]
 
 
 def group_screens(sentences: Sequence[Sentence]) -> list[Quote]:

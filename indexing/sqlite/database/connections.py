@@ -43,7 +43,7 @@ def connect(path: Path, *, options: str = "mode=rwc", timeout_s: float = 5.0) ->
     """
     refuse_foreign_journal(path)
     address = f"file:{quote(str(path))}?{options}"
-    return _secured(sqlite3.connect(address, uri=True, timeout=timeout_s, isolation_level=None), path)
+    return _secure(sqlite3.connect(address, uri=True, timeout=timeout_s, isolation_level=None), path)
 
 
 def refuse_foreign_journal(path: Path) -> None:
@@ -71,12 +71,12 @@ def connect_image(image: bytes) -> sqlite3.Connection:
     """Open a database that is in memory, for reading. See `connect`."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.deserialize(image)
-    db = _secured(db, None)
+    db = _secure(db, None)
     db.execute("PRAGMA query_only = ON")
     return db
 
 
-def _secured(db: sqlite3.Connection, path: Path | None) -> sqlite3.Connection:
+def _secure(db: sqlite3.Connection, path: Path | None) -> sqlite3.Connection:
     try:
         for limit, value in _LIMITS.items():
             db.setlimit(limit, value)

@@ -22,14 +22,14 @@ from longview.indexing.sqlite.database.connections import connect, connect_image
 from longview.indexing.sqlite.database.failures import (
     READ_ONLY_ERRORS,
     UNWRITABLE_CODES,
-    damaged,
+    damaged_library,
     disk_full,
     folder_error,
     foreign_schema,
     primary_code,
     unusable,
 )
-from longview.indexing.sqlite.database.inventory import lost, remains
+from longview.indexing.sqlite.database.inventory import lost_library, remains
 from longview.indexing.sqlite.database.pages import DatabasePages
 from longview.indexing.sqlite.database.row_checks import row_problems
 from longview.indexing.sqlite.database.schema import MIGRATIONS, add_functions, foreign_objects, migrate
@@ -76,8 +76,8 @@ class Database:
 
     def _prepare(self) -> None:
         if not _has_content(self.path):
-            if found := remains(self.path):
-                raise lost(self.path, found)
+            if file_facts := remains(self.path):
+                raise lost_library(self.path, file_facts)
             if {path.name for path in self.folder.iterdir()} <= {LOCK, DATABASE}:
                 # The folder is new, or was made for the library.
                 make_private(self.folder, PRIVATE_FOLDER_MODE)
@@ -88,7 +88,7 @@ class Database:
         if foreign:
             raise foreign_schema(self.path, foreign)
         if (problem := self._shared_page()) is not None:
-            raise damaged(self.path, problem)
+            raise damaged_library(self.path, problem)
         with self.connection() as db:
             # A copy that another program made may have another mode.
             if db.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
@@ -139,7 +139,7 @@ class Database:
         with self.connection() as db:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version < 0:
-            raise damaged(self.path, f"schema version {version}")
+            raise damaged_library(self.path, f"schema version {version}")
         if version > len(MIGRATIONS):
             raise LibraryUnusable(
                 f"The library in {self.folder} has schema version {version}, and this Longview {program_version()} knows "
@@ -158,7 +158,7 @@ class Database:
             db.backup(target)
             problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
-                raise damaged(self.path, problem)
+                raise damaged_library(self.path, problem)
         for older in self.folder.glob(f"{DATABASE}.before-version-*"):
             if older != copy:
                 older.unlink(missing_ok=True)

@@ -35,13 +35,13 @@ def unusable(path: Path, error: sqlite3.Error) -> LibraryUnusable:
     if code in UNWRITABLE_CODES and not is_writable(path):
         return read_only(folder)
     if code in _DAMAGE_CODES or any(text in str(error) for text in _DAMAGE_TEXTS):
-        return damaged(path, str(error))
+        return damaged_library(path, str(error))
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LibraryUnusable(f"Another process is writing to the library {path}, and did not end in time; try again.")
     return LibraryUnusable(f"The library {path} cannot be used: {error}; `longview check` examines it.")
 
 
-def damaged(path: Path, reason: str) -> LibraryDamaged:
+def damaged_library(path: Path, reason: str) -> LibraryDamaged:
     """Return the error of a database that is damaged."""
     return LibraryDamaged(f"The library {path} is damaged ({reason}). {_REPAIR}; a back-up may have more.")
 
@@ -56,8 +56,8 @@ def foreign_schema(path: Path, names: list[str]) -> LibraryDamaged:
 
 def foreign_text(names: list[str]) -> str:
     """Return what a database has that Longview did not write, in words. `names`: the kinds and names of the objects."""
-    listed = ", ".join(name.encode("ascii", "backslashreplace").decode()[:60] for name in names[:5])
-    return f"tables, indexes, triggers or views that Longview did not write ({listed})"
+    name_list = ", ".join(name.encode("ascii", "backslashreplace").decode()[:60] for name in names[:5])
+    return f"tables, indexes, triggers or views that Longview did not write ({name_list})"
 
 
 def disk_full(folder: Path) -> LibraryFull:

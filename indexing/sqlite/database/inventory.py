@@ -11,31 +11,31 @@ EMPTY_VECTORS_BYTES = 256
 
 def remains(path: Path) -> list[str]:
     """Return what in the folder of a database shows that it had content: vectors, a log, copies and uploads, as text."""
-    folder, found = path.parent, []
+    folder, facts = path.parent, []
     vectors = folder / "vectors.faiss"
     if count := vector_count(vectors):
-        found.append(f"{vectors} has the vectors of {count} passages")
+        facts.append(f"{vectors} has the vectors of {count} passages")
     elif count is None:
-        found.append(f"{vectors} has vectors")
+        facts.append(f"{vectors} has vectors")
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
-        found.append(f"{log} has changes of it")
-    found += [f"{copy} is a copy of it" for copy in copies(path)]
+        facts.append(f"{log} has changes of it")
+    facts += [f"{copy} is a copy of it" for copy in copies(path)]
     for name, what in (("backups", "back-ups"), ("uploads", "uploaded videos")):
         if (folder / name).is_dir() and any((folder / name).iterdir()):
-            found.append(f"{folder / name} has {what}")
-    return found
+            facts.append(f"{folder / name} has {what}")
+    return facts
 
 
 def copies(path: Path) -> list[Path]:
     """Return the copies that a migration, a repair or a restore has kept of a database, the newest first."""
-    found = [
+    problems = [
         copy
         for kind in ("before-version-", "damaged-", "before-restore-")
         for copy in path.parent.glob(f"{path.name}.{kind}*")
         if not copy.name.endswith(("-wal", "-shm", "-journal"))
     ]
-    return sorted(found, key=lambda copy: copy.stat().st_mtime, reverse=True)
+    return sorted(problems, key=lambda copy: copy.stat().st_mtime, reverse=True)
 
 
 def vector_count(vectors: Path) -> int | None:
@@ -48,7 +48,7 @@ def vector_count(vectors: Path) -> int | None:
         return None if vectors.stat().st_size > EMPTY_VECTORS_BYTES else 0
 
 
-def lost(path: Path, found: list[str]) -> LibraryDamaged:
+def lost_library(path: Path, facts: list[str]) -> LibraryDamaged:
     """Return the error of a database that is missing or empty beside what shows that it had content."""
     state = "empty (0 bytes)" if path.exists() else "missing"
     advice = "Put the database or a back-up of it back."
@@ -56,6 +56,6 @@ def lost(path: Path, found: list[str]) -> LibraryDamaged:
     if copies(path) or (log.exists() and log.stat().st_size):
         advice += f" `longview check --repair` restores what the {'copy' if copies(path) else 'log'} has."
     return LibraryDamaged(
-        f"The database {path} of the library is {state}, but {', and '.join(found)}. Nothing was overwritten. {advice} "
+        f"The database {path} of the library is {state}, but {', and '.join(facts)}. Nothing was overwritten. {advice} "
         "To begin a new library instead, move these files away, and index the videos again."
     )

@@ -101,12 +101,12 @@ class DatabasePages:
 
     def tree(self, root: int) -> Iterator[int]:
         """Yield the pages of the table or index that begins at a page. Damaged pages, and what is below them, are left out."""
-        waiting, seen = [root], set[int]()
+        waiting, visited_pages = [root], set[int]()
         while waiting:
             number = waiting.pop()
-            if not 0 < number <= self.count or number in seen:
+            if not 0 < number <= self.count or number in visited_pages:
                 continue
-            seen.add(number)
+            visited_pages.add(number)
             kind = self.kind(number)
             if kind in (TABLE_LEAF, INDEX_LEAF, TABLE_INTERIOR, INDEX_INTERIOR):
                 yield number
@@ -130,7 +130,7 @@ class DatabasePages:
             try:
                 payload_bytes, position = _varint(page, cell)
                 row_number, position = _varint(page, position)
-                yield _signed(row_number), _decode(self._payload(page, position, payload_bytes))
+                yield _to_signed(row_number), _decode(self._payload(page, position, payload_bytes))
             except (DamagedPage, UnicodeDecodeError, struct.error, IndexError):
                 continue
 
@@ -164,16 +164,16 @@ class DatabasePages:
 
     def _read_wal(self) -> tuple[dict[int, int], int]:
         """Return the positions of the pages that are committed in the log, and the number of commits after a damaged frame."""
-        wal, frames, pending, lost = self._wal, dict[int, int](), dict[int, int](), 0
+        wal, frames, pending, lost_count = self._wal, dict[int, int](), dict[int, int](), 0
         if len(wal) < WAL_HEADER.size:
-            return frames, lost
+            return frames, lost_count
         magic, _, page_bytes, _, *salts, sum0, sum1 = WAL_HEADER.unpack_from(wal)
         if magic & ~1 != WAL_MAGIC or page_bytes != self.page_bytes:
-            return frames, lost
+            return frames, lost_count
         order = ">" if magic & 1 else "<"
         sums, is_intact = _checksum(wal[:24], order, (0, 0)), True
         if sums != (sum0, sum1):
-            return frames, lost
+            return frames, lost_count
         for start in range(WAL_HEADER.size, len(wal) - WAL_FRAME.size - page_bytes + 1, WAL_FRAME.size + page_bytes):
             number, committed_pages, *frame_salts, sum0, sum1 = WAL_FRAME.unpack_from(wal, start)
             # Frames of an earlier use of the file follow the present ones.
@@ -184,13 +184,13 @@ class DatabasePages:
                 sums = _checksum(wal[content : content + page_bytes], order, _checksum(wal[start : start + 8], order, sums))
                 is_intact = sums == (sum0, sum1)
             if not is_intact:
-                lost += bool(committed_pages)
+                lost_count += bool(committed_pages)
                 continue
             pending[number] = start + WAL_FRAME.size
             if committed_pages:
                 frames |= pending
                 pending = {}
-        return frames, lost
+        return frames, lost_count
 
 
 def _start(number: int) -> int:
@@ -220,7 +220,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     return value << 8 | data[position + 8], position + 9
 
 
-def _signed(number: int) -> int:
+def _to_signed(number: int) -> int:
     return number - (1 << 64) if number >= 1 << 63 else number
 
 

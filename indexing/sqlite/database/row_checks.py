@@ -32,13 +32,13 @@ def row_problems(db: sqlite3.Connection, *, is_quick: bool = False, is_foreign: 
             rows = first = 0
             for row in db.execute(f"SELECT rowid AS {_ROW_NUMBER}, * FROM {table}"):
                 values = {name: row[name] for name in row.keys() if name != _ROW_NUMBER}  # noqa: SIM118
-                if broken := broken_columns(table, values, is_foreign=is_foreign):
-                    columns.update(broken)
+                if bad_columns := broken_columns(table, values, is_foreign=is_foreign):
+                    columns.update(bad_columns)
                     rows, first = rows + 1, first or row[_ROW_NUMBER]
             if rows:
-                listed = ", ".join(name for name, _ in columns.most_common())
+                column_names = ", ".join(name for name, _ in columns.most_common())
                 subject = f"1 row of the table {table} has" if rows == 1 else f"{rows} rows of the table {table} have"
-                yield f"{subject} values that Longview does not write, in {listed}; the first is row {first}."
+                yield f"{subject} values that Longview does not write, in {column_names}; the first is row {first}."
             if table in COUNTERS and (count := db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) != 1:
                 yield f"The table {table} does not have one row, but {count}."
     finally:

@@ -358,7 +358,7 @@ def present_schema(db: sqlite3.Connection) -> dict[str, str]:
     """
     # Pages can refer to one another so that there is no end of rows.
     rows = db.execute(f"SELECT type, name, sql FROM sqlite_schema LIMIT {MAX_OBJECTS}").fetchall()
-    schema = {f"{kind} {name}": _normalized(sql) for kind, name, sql in map(tuple, rows) if sql is not None}
+    schema = {f"{kind} {name}": _normalize(sql) for kind, name, sql in map(tuple, rows) if sql is not None}
     # Indexes of keys have no statement.
     schema |= {f"{kind} {name}": "" for kind, name, sql in map(tuple, rows) if sql is None and not _is_key(kind, name)}
     return {name: sql for name, sql in schema.items() if INTERNAL_TABLES.get(name) != sql}
@@ -374,7 +374,7 @@ def _is_key(kind: object, name: object) -> bool:
     return kind == "index" and str(name).startswith("sqlite_autoindex_")
 
 
-def _normalized(sql: object) -> str:
+def _normalize(sql: object) -> str:
     # A table that was renamed has its name in quotes.
     return " ".join(_RENAMED_TABLE.sub(r"CREATE TABLE \1 ", str(sql), count=1).split())
 

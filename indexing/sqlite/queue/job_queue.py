@@ -56,13 +56,13 @@ class JobQueue:
                 "SELECT * FROM jobs WHERE status IN ('done', 'cancelled') ORDER BY changed_at DESC, job_id DESC LIMIT ?",
                 (-1 if ended_limit is None else ended_limit,),
             ).fetchall()
-            gone = gone_owners(db)
-            jobs = [without_owner(job) if job.owner in gone else job for job in map(job_from, rows)]
-            ended = [*(job for job in jobs if job.status == "failed"), *map(job_from, ended_rows)]
-        ended.sort(key=lambda job: job.changed_at, reverse=True)
+            dead_owners = gone_owners(db)
+            jobs = [without_owner(job) if job.owner in dead_owners else job for job in map(job_from, rows)]
+            ended_jobs = [*(job for job in jobs if job.status == "failed"), *map(job_from, ended_rows)]
+        ended_jobs.sort(key=lambda job: job.changed_at, reverse=True)
         running = [job for job in jobs if job.status == "running"]
         waiting = [job for job in jobs if job.is_unfinished and job.status != "running"]
-        return (*running, *waiting, *ended)
+        return (*running, *waiting, *ended_jobs)
 
     def job(self, job_id: int) -> QueuedJob:
         """Return the job with this number.
@@ -92,16 +92,16 @@ class JobQueue:
         """
         with self._database.transaction() as db:
             release_lost_jobs(db)
-            known = find_same_job(db, path, content_hash, options, settings)
-            if known is not None:
-                changes: dict[str, Any] = {"priority": max(priority, known.priority)}
+            same_job = find_same_job(db, path, content_hash, options, settings)
+            if same_job is not None:
+                changes: dict[str, Any] = {"priority": max(priority, same_job.priority)}
                 # Who follows a folder does not try a file again that has ended its processes; a person does.
-                is_left = known.error_code == CRASHED and known.status == "failed" and priority < PERSON
-                if known.status != "running" and not is_left:
+                is_left = same_job.error_code == CRASHED and same_job.status == "failed" and priority < PERSON
+                if same_job.status != "running" and not is_left:
                     changes |= {"crashes": 0}
                     # A process that has reserved it still runs, because the jobs of others were released.
-                    changes |= {"status": "waiting", "request": "", "owner": known.owner or owner, "path": str(path)}
-                return change_job(db, known.job_id, **changes)
+                    changes |= {"status": "waiting", "request": "", "owner": same_job.owner or owner, "path": str(path)}
+                return change_job(db, same_job.job_id, **changes)
             last = db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
             values = {
                 "path": str(path),
@@ -200,12 +200,12 @@ class JobQueue:
                 (CRASHED, before),
             )
             # What was done is not done again by whoever follows a folder, as long as the video is in the library.
-            done = db.execute(
+            deletion = db.execute(
                 "DELETE FROM jobs WHERE status = 'done' AND changed_at < ? "
                 "AND content_hash NOT IN (SELECT content_hash FROM videos WHERE removed_at = '')",
                 (before,),
             )
-            return cursor.rowcount + done.rowcount
+            return cursor.rowcount + deletion.rowcount
 
     def has_done(self, content_hash: str, options: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
         """Whether a job with these options and settings has come to its end for this content."""

@@ -11,10 +11,10 @@ from longview.indexing.errors import LibraryUnusable
 from longview.indexing.library_files import INDEX_FILE
 from longview.indexing.sqlite.database.connections import connect
 from longview.indexing.sqlite.database.database import DATABASE, Database
-from longview.indexing.sqlite.database.failures import damaged
+from longview.indexing.sqlite.database.failures import damaged_library
 from longview.indexing.sqlite.database.schema import MIGRATIONS, expected_schema
 from longview.indexing.sqlite.repair.integrity import copy_problems, database_problems
-from longview.indexing.sqlite.repair.recovery import dated, keep, only_process
+from longview.indexing.sqlite.repair.recovery import dated_path, keep, only_process
 from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
 from longview.indexing.sqlite.tracks.rows import searched_tracks
 
@@ -67,7 +67,7 @@ def copy_database(folder: Path, target: Path, progress: Progress = NO_PROGRESS) 
             progress.raise_if_cancelled()
             raise
         if problem != "ok":
-            raise damaged(folder / DATABASE, problem)
+            raise damaged_library(folder / DATABASE, problem)
         version, videos, segments = (
             int(copy.execute(query).fetchone()[0])
             for query in (
@@ -158,17 +158,17 @@ def replace_database(library: Path, source: Path) -> Path | None:
     """
     target = library / DATABASE
     with only_process(target):
-        kept = None
+        kept_copy = None
         if target.exists() and target.stat().st_size:
-            kept = dated(target, "before-restore")
-            keep(target, kept)
+            kept_copy = dated_path(target, "before-restore")
+            keep(target, kept_copy)
         for derived_file in (library / INDEX_FILE, (library / INDEX_FILE).with_suffix(".json")):
             derived_file.unlink(missing_ok=True)
         # SQLite would apply the log of the old database to the new one.
         for suffix in ("-wal", "-shm", "-journal"):
             target.with_name(target.name + suffix).unlink(missing_ok=True)
         (source / DATABASE).replace(target)
-    return kept
+    return kept_copy
 
 
 def require_unused(library: Path) -> None:

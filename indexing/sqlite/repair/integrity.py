@@ -12,7 +12,7 @@ from longview.indexing.errors import LibraryError, LibraryFull, LibraryReadOnly,
 from longview.indexing.sqlite.database.connections import connect
 from longview.indexing.sqlite.database.database import DATABASE, Database
 from longview.indexing.sqlite.database.failures import foreign_text
-from longview.indexing.sqlite.database.inventory import lost, remains
+from longview.indexing.sqlite.database.inventory import lost_library, remains
 from longview.indexing.sqlite.database.pages import DatabasePages
 from longview.indexing.sqlite.database.row_checks import row_problems
 from longview.indexing.sqlite.database.schema import MIGRATIONS, expected_schema, foreign_objects, present_schema
@@ -31,8 +31,8 @@ def database_problems(folder: Path, *, is_quick: bool = False) -> list[str]:
     """
     path = folder / DATABASE
     if not path.exists() or not path.stat().st_size:
-        found = remains(path)
-        return [str(lost(path, found))] if found else []
+        facts = remains(path)
+        return [str(lost_library(path, facts))] if facts else []
     try:
         database = Database(folder)
     except LibraryError as error:
@@ -106,26 +106,26 @@ def _schema_problems(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _passage_problems(db: sqlite3.Connection) -> Iterator[str]:
-    searched = set(searched_tracks(db))
+    searched_names = set(searched_tracks(db))
     for video_id, source in map(tuple, db.execute("SELECT video_id, source FROM tracks").fetchall()):
         key = {"video_id": video_id, "source": source}
         rows = db.execute(
             "SELECT * FROM segments WHERE video_id = :video_id AND source = :source ORDER BY start_s, segment_id", key
         )
         passages = make_passages(video_id, source, [segment_from(row).segment for row in rows])
-        expected = len(passages) if (video_id, source) in searched else 0
+        expected = len(passages) if (video_id, source) in searched_names else 0
         (count,) = db.execute("SELECT count(*) FROM passages WHERE video_id = :video_id AND source = :source", key).fetchone()
         if count != expected:
             yield f"The {source} of {video_id} has {count} passages for the search, and should have {expected}."
-    unindexed, extra = (
+    unindexed_count, extra = (
         db.execute(f"SELECT count(*) FROM {table} WHERE {number} NOT IN (SELECT {other_number} FROM {other})").fetchone()[0]
         for table, number, other, other_number in (
             ("passages", "passage_id", "passage_terms", "rowid"),
             ("passage_terms", "rowid", "passages", "passage_id"),
         )
     )
-    if unindexed or extra:
-        yield f"The word index lacks {unindexed} passages, and has {extra} that do not exist."
+    if unindexed_count or extra:
+        yield f"The word index lacks {unindexed_count} passages, and has {extra} that do not exist."
 
 
 def _word_index_problems(database: Database) -> Iterator[str]:

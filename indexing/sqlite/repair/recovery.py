@@ -108,16 +108,16 @@ class Recovery:
         return text + f" What it was read from is kept as {self.kept_file}."
 
 
-def dated(path: Path, kind: str = "damaged") -> Path:
+def dated_path(path: Path, kind: str = "damaged") -> Path:
     """Return the name under which a file that is replaced is kept. `kind`: why, as
     `longview.indexing.sqlite.database.inventory.copies`."""
     name = f"{path.name}.{kind}-{datetime.now().strftime('%Y-%m-%d-%H%M%S')}"
-    numbered = (path.with_name(name + (f"-{number}" if number else "")) for number in range(1000))
-    return next(candidate for candidate in numbered if not candidate.exists())
+    candidates = (path.with_name(name + (f"-{number}" if number else "")) for number in range(1000))
+    return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def recover(target: Path, source: Path | None = None) -> Recovery:
-    """Write what can be read of a database into a new one, and put it in its place; the old one is kept under a dated name.
+    """Write what can be read of a database into a new one, and put it in its place; the old one is kept under a dated_path name.
 
     The caller holds the lock of the library. `source`: the file that is read; by default the database itself.
 
@@ -129,8 +129,8 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
     source.touch()
     if shutil.disk_usage(target.parent).free < source.stat().st_size * SPACE_FACTOR:
         raise disk_full(target.parent)
-    kept = dated(target)
-    recovery = Recovery(kept if source == target else source)
+    kept_copy = dated_path(target)
+    recovery = Recovery(kept_copy if source == target else source)
     # Close last, because closing a file releases the locks of this process on it.
     with DatabasePages(source) as pages, atomic_write(target) as partial:
         version = pages.user_version
@@ -139,16 +139,16 @@ def recover(target: Path, source: Path | None = None) -> Recovery:
         _write(partial, pages, version, recovery)
         if not recovery.rows:
             raise LibraryUnusable(f"Nothing of {source} can be read; it was left as it is. Restore a back-up.")
-        keep(target, kept)
+        keep(target, kept_copy)
         for suffix in ("-wal", "-shm", "-journal"):
             target.with_name(target.name + suffix).unlink(missing_ok=True)
     return recovery
 
 
-def keep(target: Path, kept: Path) -> None:
+def keep(target: Path, kept_copy: Path) -> None:
     """Give the present database and its log a second name, so that at any moment one of them is there."""
     for suffix in ("", "-wal"):
-        old, new = target.with_name(target.name + suffix), kept.with_name(kept.name + suffix)
+        old, new = target.with_name(target.name + suffix), kept_copy.with_name(kept_copy.name + suffix)
         if old.exists() and old.stat().st_size:
             try:
                 os.link(old, new)
@@ -209,25 +209,25 @@ def _tables(db: sqlite3.Connection) -> list[Table]:
 def _read(pages: DatabasePages, tables: list[Table], recovery: Recovery) -> Iterator[tuple[str, dict[str, Value]]]:
     """Yield the rows of all tables, and count those that the indexes have and the tables do not."""
     by_name = {table.name: table for table in tables}
-    visited: set[int] = set()
+    visited_pages: set[int] = set()
     entries: Counter[str] = Counter()
     for number in list(pages.tree(1)):
-        visited.add(number)
+        visited_pages.add(number)
         if pages.kind(number) != TABLE_LEAF:
             continue
         for _, values in pages.rows(number):
             if len(values) != 5 or not isinstance(values[3], int):
                 continue
             kind, name, table_name, root, _ = values
-            tree = [page for page in pages.tree(root) if page not in visited] if isinstance(root, int) else []
-            visited.update(tree)
+            tree = [page for page in pages.tree(root) if page not in visited_pages] if isinstance(root, int) else []
+            visited_pages.update(tree)
             if kind == "table" and (table := by_name.get(str(name))):
                 yield from _rows(pages, tree, [table])
             elif kind == "index" and table_name in by_name:
                 count = sum(pages.cell_count(page) for page in tree if pages.kind(page) in (INDEX_LEAF, INDEX_INTERIOR))
                 entries[str(table_name)] = max(entries[str(table_name)], count)
     free = pages.free_pages()
-    orphans = [number for number in range(1, pages.count + 1) if number not in visited and number not in free]
+    orphans = [number for number in range(1, pages.count + 1) if number not in visited_pages and number not in free]
     yield from _rows(pages, [number for number in orphans if pages.kind(number) == TABLE_LEAF], tables)
     recovery.lost_rows.update(entries)
 
@@ -265,14 +265,14 @@ def _restore_parents(db: sqlite3.Connection, recovery: Recovery) -> None:
         {"witnesses": MIN_WITNESSES},
     ).fetchall()
     for row in orphans:
-        known = db.execute(
+        video_row = db.execute(
             "SELECT path, content_hash FROM known_files WHERE substr(content_hash, 1, length(:video_id)) = :video_id",
             {"video_id": row["video_id"]},
         ).fetchone()
-        path = Path(known["path"]) if known else Path(row["video_id"])
+        path = Path(video_row["path"]) if video_row else Path(row["video_id"])
         values = {
             "video_id": row["video_id"],
-            "content_hash": known["content_hash"] if known else row["video_id"],
+            "content_hash": video_row["content_hash"] if video_row else row["video_id"],
             "path": str(path),
             "title": path.stem,
             "duration_s": row["end_s"],
@@ -326,7 +326,7 @@ def _delete(db: sqlite3.Connection, table: str, row_numbers: list[int], recovery
 
 def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
     """Mark tracks that have fewer segments than they counted as incomplete, so that `index` makes them again."""
-    missing, searched = 0, set(searched_tracks(db))
+    missing, searched_names = 0, set(searched_tracks(db))
     for track in db.execute("SELECT number, video_id, source, segment_counts FROM tracks").fetchall():
         rows = db.execute(
             "SELECT coalesce(language, :unknown), count(*) FROM segments "
@@ -346,7 +346,7 @@ def _mark_damaged_tracks(db: sqlite3.Connection, recovery: Recovery) -> None:
                 "UPDATE tracks SET status = 'incomplete', prompt_version = '', note = ? WHERE number = ?",
                 (RECOVERED_NOTE, track["number"]),
             )
-            if (track["video_id"], track["source"]) in searched:
+            if (track["video_id"], track["source"]) in searched_names:
                 recovery.damaged_videos.append(track["video_id"])
         db.execute("UPDATE tracks SET segment_counts = ? WHERE number = ?", (json.dumps(counts), track["number"]))
     recovery.damaged_videos = list(dict.fromkeys(recovery.damaged_videos))

@@ -37,8 +37,8 @@ def add_passages(db: sqlite3.Connection, video_id: str, source: str, segments: S
         "ORDER BY start_s, segment_id",
         {"video_id": video_id, "source": source, "start_s": window_start_s(first) - MAX_SEGMENT_S},
     ).fetchall()
-    affected = [segment_from(row).segment for row in rows]
-    _insert_passages(db, make_passages(video_id, source, affected, first_position=first))
+    affected_segments = [segment_from(row).segment for row in rows]
+    _insert_passages(db, make_passages(video_id, source, affected_segments, first_position=first))
 
 
 def rebuild_passages(db: sqlite3.Connection, video_id: str, source: str) -> None:
@@ -55,17 +55,17 @@ def _update_passages(db: sqlite3.Connection, video_id: str, source: str) -> None
     rows = db.execute("SELECT * FROM segments WHERE video_id = :video_id AND source = :source ORDER BY start_s, segment_id", key)
     passages = make_passages(video_id, source, [segment_from(row).segment for row in rows.fetchall()])
     rows = db.execute("SELECT * FROM passages WHERE video_id = :video_id AND source = :source", key)
-    known = {(row["position"], row["start_s"], row["text"]): row for row in rows.fetchall()}
-    added = []
+    known_rows = {(row["position"], row["start_s"], row["text"]): row for row in rows.fetchall()}
+    added_ids = []
     for passage in passages:
-        row = known.pop((passage.position, passage.span.start_s, passage.text), None)
+        row = known_rows.pop((passage.position, passage.span.start_s, passage.text), None)
         if row is None:
-            added.append(passage)
+            added_ids.append(passage)
         elif row["end_s"] != passage.span.end_s:
             values = {"end_s": passage.span.end_s, "passage_id": row["passage_id"]}
             db.execute("UPDATE passages SET end_s = :end_s WHERE passage_id = :passage_id", values)
-    db.executemany("DELETE FROM passages WHERE passage_id = ?", [(row["passage_id"],) for row in known.values()])
-    _insert_passages(db, added)
+    db.executemany("DELETE FROM passages WHERE passage_id = ?", [(row["passage_id"],) for row in known_rows.values()])
+    _insert_passages(db, added_ids)
 
 
 def _insert_passages(db: sqlite3.Connection, passages: Sequence[Passage]) -> None:

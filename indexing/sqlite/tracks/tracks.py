@@ -160,7 +160,7 @@ class Tracks:
     ) -> frozenset[int]:
         """Return the ids of all passages, or of those of one video, of some sources, or that overlap a span."""
         with self._database.connection() as db:
-            rows = db.execute(f"SELECT passage_id FROM passages WHERE {_CHOSEN}", _chosen(video_id, sources, within))
+            rows = db.execute(f"SELECT passage_id FROM passages WHERE {_CHOSEN}", _selection(video_id, sources, within))
             return frozenset(row[0] for row in rows)
 
     def passages_by_id(self, passage_ids: Sequence[int]) -> dict[int, Passage]:
@@ -200,7 +200,7 @@ class Tracks:
                 "SELECT passage_terms.rowid, bm25(passage_terms) FROM passage_terms "
                 "JOIN passages ON passage_id = passage_terms.rowid "
                 f"WHERE passage_terms MATCH :query AND {_CHOSEN} ORDER BY rank LIMIT :limit",
-                {"query": query, "limit": limit, **_chosen(video_id, sources, within)},
+                {"query": query, "limit": limit, **_selection(video_id, sources, within)},
             )
             # FTS5 returns smaller numbers for better matches.
             return {row[0]: -row[1] for row in rows}
@@ -222,7 +222,7 @@ class Tracks:
             rows = db.execute(
                 "SELECT passage_id FROM passage_terms JOIN passages ON passage_id = passage_terms.rowid "
                 f"WHERE passage_terms MATCH :phrase AND {_CHOSEN} LIMIT :limit",
-                {"phrase": f'"{phrase}"', "limit": limit, **_chosen(video_id, sources, within)},
+                {"phrase": f'"{phrase}"', "limit": limit, **_selection(video_id, sources, within)},
             )
             return frozenset(row[0] for row in rows)
 
@@ -250,7 +250,7 @@ class Tracks:
             return int(row[0])
 
 
-def _chosen(video_id: str | None, sources: Iterable[str] | None, within: Span | None) -> dict[str, Any]:
+def _selection(video_id: str | None, sources: Iterable[str] | None, within: Span | None) -> dict[str, Any]:
     """Return the values of `_CHOSEN`."""
     return {
         "video_id": video_id,
@@ -266,5 +266,5 @@ def _json_list(values: Iterable[str] | None) -> str | None:
 
 def _fts_term(term: str) -> str:
     is_prefix = term.endswith("*")
-    quoted = '"' + term.removesuffix("*").replace('"', '""') + '"'
-    return f"{quoted}*" if is_prefix else quoted
+    phrase = '"' + term.removesuffix("*").replace('"', '""') + '"'
+    return f"{phrase}*" if is_prefix else phrase

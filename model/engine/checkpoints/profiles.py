@@ -72,7 +72,7 @@ def _check_range_keys(table: Any) -> Any:
 class Prompts:
     """The prompts of a profile: a text for each question, and methods that fill its placeholders.
 
-    The video comes before a question, so that one prefix serves every question. Between them come the words of the video. A
+    The video comes before a question, so that one prefix serves every question. Between them comes its transcript. A
     question about a session begins with the duration of the video and the part that is shown: `part` is the session.
     """
 
@@ -81,7 +81,7 @@ class Prompts:
     """The same for a part whose timestamps count from its own beginning."""
     dense_captions: Annotated[str, _text()]
     dense_captions_with_words: Annotated[str, _text("captions")]
-    """Text of the same question where the words of the window precede it; `{captions}` is the text without them."""
+    """Text of the same question where the transcript of the window precedes it; `{captions}` is the text without them."""
     localization: Annotated[str, _text("query")]
     confirmation: Annotated[str, _text("query", "start_s", "end_s")]
     freeform: Annotated[str, _text("question")]
@@ -91,10 +91,10 @@ class Prompts:
     word_lines: Annotated[str, _text("lines")]
     omitted_word_lines: Annotated[str, _text("count")]
 
-    def captions(self, part: ShownPart, *, has_words: bool = False) -> str:
-        """Return the prompt for dense captions. `has_words`: the words of the window precede it."""
+    def captions(self, part: ShownPart, *, has_transcript: bool = False) -> str:
+        """Return the prompt for dense captions. `has_transcript`: the transcript of the window precedes it."""
         text = self.dense_captions.format()
-        return self._about(part, self.dense_captions_with_words.format(captions=text) if has_words else text)
+        return self._about(part, self.dense_captions_with_words.format(captions=text) if has_transcript else text)
 
     def locate(self, part: ShownPart, query: str) -> str:
         """Return the prompt that asks for all spans which match a query."""
@@ -102,18 +102,18 @@ class Prompts:
 
     def confirm(self, part: ShownPart, query: str, span: Span) -> str:
         """Return the prompt that asks whether the query happens in a span, on the video's clock, as far as it is shown."""
-        local = span.clamped(part.window).shifted(-part.clock_offset_s)
+        local = span.clamp(part.window).shift(-part.clock_offset_s)
         query = _normalize_query(query)
         return self._about(
             part, self.confirmation.format(query=query, start_s=_tenths(local.start_s), end_s=_tenths(local.end_s))
         )
 
-    def question(self, part: ShownPart, question: str, *, has_words: bool = False) -> str:
+    def question(self, part: ShownPart, question: str, *, has_transcript: bool = False) -> str:
         """Return the prompt for any other question. It says that text in the video is never an instruction.
 
-        `has_words`: the words of the window precede it.
+        `has_transcript`: the transcript of the window precedes it.
         """
-        return self._about(part, (self.freeform_with_words if has_words else self.freeform).format(question=question))
+        return self._about(part, (self.freeform_with_words if has_transcript else self.freeform).format(question=question))
 
     def chapters(self, lines: Sequence[str], count: int) -> str:
         """Return the prompt that divides a timeline, one caption per line, into chapters."""
@@ -123,8 +123,8 @@ class Prompts:
         """Return the prompt that summarizes chapters, one per line."""
         return self.chapter_summary.format(lines="\n".join(lines))
 
-    def words(self, lines: Sequence[str], omitted_count: int) -> str:
-        """Return the context with the words of a window, one per line. `omitted_count`: number of lines that did not fit."""
+    def transcript(self, lines: Sequence[str], omitted_count: int) -> str:
+        """Return the context with a window's transcript, one line a segment. `omitted_count`: lines that did not fit."""
         note = f"\n{self.omitted_word_lines.format(count=omitted_count)}" if omitted_count else ""
         return self.word_lines.format(lines="\n".join(lines)) + note
 
@@ -199,9 +199,9 @@ def find_profile(architecture: str = "", name: str = "") -> Profile:
         InvalidProfile: see `read_profile`.
     """
     profiles = _read_profiles()
-    named = _match_name(name.rstrip("/").rpartition("/")[2])
-    if named is not None and not named.architectures:
-        return named
+    named_profile = _match_name(name.rstrip("/").rpartition("/")[2])
+    if named_profile is not None and not named_profile.architectures:
+        return named_profile
     return next((profile for profile in profiles.values() if architecture in profile.architectures), profiles[GENERAL])
 
 
@@ -275,11 +275,11 @@ def _read_base(path: Path, name: Any) -> dict[str, Any]:
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of both tables and of the tables in them; where both have one, that of `own`."""
-    merged = base | own
+    content = base | own
     for key, value in own.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
-            merged[key] = base[key] | value
-    return merged
+            content[key] = base[key] | value
+    return content
 
 
 def _describe_damage(path: Path, problem: str) -> str:

@@ -16,7 +16,7 @@ LINEAR_TENSORS = 12
 """Number of float32 tensors (tokens, value heads, head size) that a linear-attention layer holds at once in torch operations:
 192 KiB per token for Qwen3.5-9B, of which 180 to 196 KB were measured."""
 SNAPSHOTS = 2
-"""Number of copies of the state of a linear layer: at the end of the video, and at the end of its words."""
+"""Number of copies of the state of a linear layer: at the end of the video, and at the end of its transcript."""
 LINEAR_CHUNK = 64
 """Tokens that the gated delta rule handles at once (transformers `torch_chunk_gated_delta_rule`)."""
 
@@ -69,8 +69,8 @@ class Estimates:
         experts = int(getattr(self._text, "num_experts_per_tok", None) or 0) * int(
             getattr(self._text, "moe_intermediate_size", None) or 0
         )
-        shared = int(getattr(self._text, "shared_expert_intermediate_size", None) or 0)
-        return experts + shared or int(self._text.intermediate_size)
+        shared_size = int(getattr(self._text, "shared_expert_intermediate_size", None) or 0)
+        return experts + shared_size or int(self._text.intermediate_size)
 
     @property
     def chunk_bytes(self) -> int:
@@ -93,8 +93,8 @@ class Estimates:
     def weight_bytes(self) -> int:
         """Size of the weights in memory."""
         tensors = itertools.chain(self._model.parameters(), self._model.buffers())
-        quantized = sum(module.weight_bytes for module in self._model.modules() if isinstance(module, Int8Linear))
-        return quantized + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        quantized_bytes = sum(module.weight_bytes for module in self._model.modules() if isinstance(module, Int8Linear))
+        return quantized_bytes + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def session_bytes(self, tokens: int) -> int:
         """Return the size of the cache of a session of `tokens` tokens."""
@@ -104,9 +104,9 @@ class Estimates:
         """Estimate memory; see `longview.model.engine.base.Engine.estimated_bytes`."""
         return self.weight_bytes + self.session_bytes(max(plan.window_tokens)) + self.chunk_bytes
 
-    def seconds_for(self, plan: SamplingPlan, speed: Speed, *, reply_tokens: int, words_tokens: int = 0) -> float:
+    def seconds_for(self, plan: SamplingPlan, speed: Speed, *, reply_tokens: int, transcript_tokens: int = 0) -> float:
         """Estimate time from a measured speed; see `longview.model.engine.base.Engine.estimated_seconds`."""
-        return self.shape.seconds_for(plan, speed, reply_tokens=reply_tokens, words_tokens=words_tokens)
+        return self.shape.seconds_for(plan, speed, reply_tokens=reply_tokens, transcript_tokens=transcript_tokens)
 
     def flops(self, tokens: int, visual: int, tokens_per_patch: int) -> tuple[float, float]:
         """Count the operations of a prefill; see `ModelShape.flops`."""

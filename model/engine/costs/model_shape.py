@@ -78,12 +78,12 @@ class ModelShape:
         vision = visual * (self.vision_flops + self.vision_attention_flops * tokens_per_patch)
         return self.text_flops * tokens + vision, self.attention_flops * tokens**2
 
-    def seconds_for(self, plan: SamplingPlan, speed: Speed, *, reply_tokens: int, words_tokens: int = 0) -> float:
+    def seconds_for(self, plan: SamplingPlan, speed: Speed, *, reply_tokens: int, transcript_tokens: int = 0) -> float:
         """Estimate time from a speed; see `longview.model.engine.base.Engine.estimated_seconds`."""
         seconds = 0.0
         for window, timestamp_tokens in zip(plan.windows, plan.window_timestamp_tokens, strict=True):
             visual = round(window.temporal_patches * plan.kept_share) * plan.tokens_per_patch
-            tokens = visual + round(timestamp_tokens * plan.kept_share) + words_tokens // len(plan.windows)
+            tokens = visual + round(timestamp_tokens * plan.kept_share) + transcript_tokens // len(plan.windows)
             dense, attention = self.flops(tokens, visual, plan.tokens_per_patch)
             seconds += dense / speed.flops_per_s + attention / speed.attention_flops_per_s
             seconds += reply_tokens * (speed.step_s + speed.step_s_per_token * tokens)

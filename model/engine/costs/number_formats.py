@@ -74,16 +74,16 @@ def format_times(cache: Path | None = None) -> FormatTimes:
     machine busy then and do not now: of two measurements, the shorter times are those of the machine.
     """
     key, load = products_key(), load_per_core()
-    kept = load_measurement(cache, key) or {}
-    kept_load = kept.pop(LOAD_NAME, 0.0)
-    known = None
-    if set(kept) == {field.name for field in fields(FormatTimes)} and min(kept.values()) > 0:
-        known = FormatTimes(**kept)
+    stored_times = load_measurement(cache, key) or {}
+    kept_load = stored_times.pop(LOAD_NAME, 0.0)
+    measured_times = None
+    if set(stored_times) == {field.name for field in fields(FormatTimes)} and min(stored_times.values()) > 0:
+        measured_times = FormatTimes(**stored_times)
         if kept_load <= BUSY_LOAD or load > kept_load / 2:
-            return known
+            return measured_times
     times = _measure(key)
-    if known is not None:
-        times = FormatTimes(**{name: min(seconds, kept[name]) for name, seconds in asdict(times).items()})
+    if measured_times is not None:
+        times = FormatTimes(**{name: min(seconds, stored_times[name]) for name, seconds in asdict(times).items()})
     save_measurement(cache, key, asdict(times) | {LOAD_NAME: load})
     return times
 

@@ -27,8 +27,8 @@ def read_layer_types(text_config: Any, checkpoint_name: str) -> tuple[str, ...]:
         InvalidCheckpoint: the cache of one of the layers cannot be cropped to the end of the video.
     """
     layer_types = tuple(getattr(text_config, "layer_types", None) or [FULL_ATTENTION] * int(text_config.num_hidden_layers))
-    known = {FULL_ATTENTION} | ({LINEAR_ATTENTION} if hasattr(text_config, GATED_DELTANET_SETTING) else set())
-    unknown = sorted({*layer_types} - known)
+    supported_types = {FULL_ATTENTION} | ({LINEAR_ATTENTION} if hasattr(text_config, GATED_DELTANET_SETTING) else set())
+    unknown = sorted({*layer_types} - supported_types)
     if unknown or FULL_ATTENTION not in layer_types:
         kinds = " and ".join(unknown) or "linear attention alone"
         raise InvalidCheckpoint(

@@ -50,8 +50,8 @@ def select_patches(chunks: Iterable[TimedFrames]) -> Iterator[TimedFrames]:
     selection = _Selection()
     rest = TimedFrames(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0))
     for chunk in chunks:
-        joined = _join([part for part in (rest, chunk) if len(part)], ())
-        frames, times_s = joined.frames, joined.times_s
+        joined_chunk = _join([part for part in (rest, chunk) if len(part)], ())
+        frames, times_s = joined_chunk.frames, joined_chunk.times_s
         whole = len(times_s) - len(times_s) % FRAMES_PER_PATCH
         rest = TimedFrames(frames[whole:], times_s[whole:])
         patches: list[TimedFrames] = []
@@ -69,7 +69,7 @@ class _Selection:
         self.left_out: TimedFrames | None = None
         """The last patch, if it was left out."""
         self._shots = ShotDetector()
-        self._kept: Means | None = None
+        self._kept_means: Means | None = None
         self._last: Means | None = None
         self._kept_s = self._last_s = 0.0
         self._moves = False
@@ -84,13 +84,13 @@ class _Selection:
         has_changed = self._last is not None and _change([self._last, *blocks])
         # What changes from one patch to the next, but not within them, does not move: each such change is kept.
         is_boundary = any(cuts) or has_changed != self._moves
-        is_kept = self._kept is None or is_boundary or self._is_due(blocks, start_s, period_s, moves=has_changed)
+        is_kept = self._kept_means is None or is_boundary or self._is_due(blocks, start_s, period_s, moves=has_changed)
         patches = [self.left_out] if self.left_out is not None and is_boundary else []
         self._last, self._last_s, self._moves = blocks[-1], start_s, _change(blocks)
         self.left_out = None if is_kept else patch
         if not is_kept:
             return []
-        self._kept, self._kept_s = blocks[-1], start_s
+        self._kept_means, self._kept_s = blocks[-1], start_s
         return [*patches, patch]
 
     def _is_due(self, blocks: Sequence[Means], start_s: float, period_s: float, *, moves: bool) -> bool:
@@ -98,7 +98,7 @@ class _Selection:
         gap_s = start_s + period_s * (1 - GAP_SLACK) - self._kept_s
         if moves:
             return period_s < MIN_SPARSE_PERIOD_S or gap_s > MAX_SHOT_GAP_S
-        return gap_s > MAX_STILL_GAP_S or (self._kept is not None and _change([self._kept, *blocks]))
+        return gap_s > MAX_STILL_GAP_S or (self._kept_means is not None and _change([self._kept_means, *blocks]))
 
 
 def _join(parts: Sequence[TimedFrames], undecodable: tuple[Span, ...]) -> TimedFrames:

@@ -1,6 +1,6 @@
 """The KV cache of one session in three parts: the video, a context that questions share, and one question with its reply.
 
-The video is never prefilled again. The context (the words of the video) stays until a question has another one. A question and
+The video is never prefilled again. The context (the transcript) stays until a question has another one. A question and
 its reply are cropped when the reply has ended.
 """
 
@@ -52,7 +52,7 @@ class SessionCache:
         # Its steps were captured for another length of the part that stays.
         self.decoder = None
         self.crop()
-        with inference("the words of the video"):
+        with inference("the transcript of the video"):
             for chunk in ids.split(CHUNK_TOKENS[self._model.device.type], dim=1) if context_ids else ():
                 progress.raise_if_cancelled()
                 append_tokens(self._model, chunk, self.cache, self._rope_delta)

@@ -67,14 +67,14 @@ def decode_reply(
     ids = question_ids
     if thought_end is not None:
         ids = yield from _think(next_logits, ids, config, end_tokens, thought_end, sampler)
-    chosen = _ChosenTokens(config.presence_penalty, sampler, grammar)
-    while len(chosen.tokens) < config.max_new_tokens:
-        token = chosen.choose(next_logits(ids))
+    chosen_tokens = _ChosenTokens(config.presence_penalty, sampler, grammar)
+    while len(chosen_tokens.tokens) < config.max_new_tokens:
+        token = chosen_tokens.choose(next_logits(ids))
         yield token
         if token in end_tokens:
             return
-        chosen.add(token)
-        if is_repetitive(chosen.tokens):
+        chosen_tokens.add(token)
+        if is_repetitive(chosen_tokens.tokens):
             return
         ids = _as_ids([token], question_ids)
 
@@ -89,9 +89,9 @@ def _think(
 ) -> Generator[int, None, torch.Tensor]:
     """Yield the tokens of the thoughts and of their end; return the ids (1, n) that are appended before the reply."""
     ids = question_ids
-    chosen = _ChosenTokens(config.presence_penalty, sampler)
-    while len(chosen.tokens) < config.max_thinking_tokens and not is_repetitive(chosen.tokens):
-        token = chosen.choose(next_logits(ids))
+    chosen_tokens = _ChosenTokens(config.presence_penalty, sampler)
+    while len(chosen_tokens.tokens) < config.max_thinking_tokens and not is_repetitive(chosen_tokens.tokens):
+        token = chosen_tokens.choose(next_logits(ids))
         ids = _as_ids([], question_ids)
         if token in end_tokens:
             # The checkpoint would reply nothing.
@@ -100,7 +100,7 @@ def _think(
         ids = _as_ids([token], question_ids)
         if token == thought_end.token:
             return ids
-        chosen.add(token)
+        chosen_tokens.add(token)
     yield from thought_end.forced_tokens
     return torch.cat([ids, _as_ids(thought_end.forced_tokens, question_ids)], dim=1)
 

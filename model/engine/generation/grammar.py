@@ -50,10 +50,10 @@ class GrammarState:
         if not self._matcher.fill_next_token_bitmask(self._mask):
             return logits
         # A copy, because the logits may be a tensor of the inference mode, which cannot be changed outside of it.
-        masked = logits.to(torch.float32, copy=True).unsqueeze(0)
+        masked_logits = logits.to(torch.float32, copy=True).unsqueeze(0)
         # The default on a GPU is compiled by a C compiler at the first call, and many machines have none.
-        self._library.apply_token_bitmask_inplace(masked, self._mask.to(logits.device), backend=MASK_BACKEND)
-        return masked[0]
+        self._library.apply_token_bitmask_inplace(masked_logits, self._mask.to(logits.device), backend=MASK_BACKEND)
+        return masked_logits[0]
 
     def accept(self, token: int) -> None:
         """Advance the state by `token`."""

@@ -59,9 +59,9 @@ def _forward(
     recurrent = state.recurrent(self.num_v_heads, self.head_k_dim, self.head_v_dim, hidden_states.device)
     rule = _step if count == 1 else _blocks
     out = rule(query, key, value, decay, beta, recurrent)
-    normed = _normalize_gated(out, self.in_proj_z(hidden_states)[0], self.norm.weight, self.norm.variance_epsilon)
-    projected: torch.Tensor = self.out_proj(normed.unsqueeze(0))
-    return projected
+    normed_out = _normalize_gated(out, self.in_proj_z(hidden_states)[0], self.norm.weight, self.norm.variance_epsilon)
+    projection: torch.Tensor = self.out_proj(normed_out.unsqueeze(0))
+    return projection
 
 
 def _normalize(states: torch.Tensor) -> torch.Tensor:

@@ -84,9 +84,9 @@ class Contact:
         models, name = self.models, self.server.model
         # Ollama lists a model without a tag by the tag that it stands for.
         if models and name not in models and f"{name}:latest" not in models:
-            listed = sorted(models)[:MAX_LISTED_MODELS]
-            more = f" and {len(models) - len(listed)} more" if len(models) > len(listed) else ""
+            model_names = sorted(models)[:MAX_LISTED_MODELS]
+            more = f" and {len(models) - len(model_names)} more" if len(models) > len(model_names) else ""
             raise InvalidCheckpoint(
-                f"The server at {self.server.url} has no model {name}; it has {', '.join(listed)}{more}. Name one of these."
+                f"The server at {self.server.url} has no model {name}; it has {', '.join(model_names)}{more}. Name one of these."
             )
         return models.get(name, {})

@@ -1,4 +1,4 @@
-"""A request to a served model before it takes the form of a server's API: frames, words, turns, and limits of the reply."""
+"""A request to a served model before it takes the form of a server's API: frames, transcript, turns, and limits of the reply."""
 
 import base64
 import functools
@@ -40,7 +40,7 @@ class SentImage:
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a model is asked: a question, after the frames of a session, the words of its window and earlier turns."""
+    """What a model is asked: a question, after the frames of a session, the transcript of its window and earlier turns."""
 
     question: str
     max_new_tokens: int

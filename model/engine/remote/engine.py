@@ -48,7 +48,7 @@ class RemoteEngine:
     """See `longview.model.engine.base.Engine`. It holds no weights."""
 
     device = "server"
-    is_frugal = False
+    saves_tokens = False
     kv_cache_bytes = MAX_SESSION_BYTES
 
     def __init__(self, server: Server, *, thinking: bool = False, max_thinking_tokens: int = MAX_THINKING_TOKENS) -> None:
@@ -175,22 +175,22 @@ class RemoteEngine:
         if not images:
             raise UnreadableVideo("No frame of this part of the video can be decoded.")
         shown_s = [image.time_ms / MS_PER_SECOND for image in images]
-        kept = self._choose_frames(shown_s, height, width, capacity_tokens, progress)
+        chosen_frames = self._choose_frames(shown_s, height, width, capacity_tokens, progress)
         cost = self.frame_costs.measure(height, width)
         return RemoteSession(
             self.adapter,
             self.limits,
             self.checkpoint,
-            [images[index] for index in kept],
-            [times_s[index] for index in kept],
+            [images[index] for index in chosen_frames],
+            [times_s[index] for index in chosen_frames],
             window,
             clock_offset_s,
             video_duration_s=video_duration_s,
             # The last frame may be repeated to complete a patch.
-            frames=min(batcher.frames, len(kept)),
+            frames=min(batcher.frames, len(chosen_frames)),
             undecodable=batcher.undecodable,
             max_thinking_tokens=self.max_thinking_tokens,
-            min_tokens=cost.tokens(len(kept) // self.adapter.frames_per_timestamp),
+            min_tokens=cost.tokens(len(chosen_frames) // self.adapter.frames_per_timestamp),
         )
 
     def _choose_frames(
@@ -261,7 +261,7 @@ class RemoteEngine:
         plan: SamplingPlan,  # noqa: ARG002
         *,
         reply_tokens: int,  # noqa: ARG002
-        words_tokens: int = 0,  # noqa: ARG002
+        transcript_tokens: int = 0,  # noqa: ARG002
         progress: Progress = NO_PROGRESS,  # noqa: ARG002
     ) -> float | None:
         """Return None: the speed of the server is unknown."""

@@ -88,7 +88,7 @@ class RemoteGeneration:
         # that begins them; other models write the tag themselves.
         splitter = ThoughtSplitter(begins_with_thoughts="thinking" in self._server.model.lower())
         held_text = ""
-        for piece in self._received():
+        for piece in self._receive():
             self.total_s = time.perf_counter() - start
             self.first_token_s = self.first_token_s or self.total_s
             held_text += splitter.add(piece)
@@ -103,7 +103,7 @@ class RemoteGeneration:
         if held_text:
             yield held_text
 
-    def _received(self) -> Iterator[str]:
+    def _receive(self) -> Iterator[str]:
         """Yield the text of the reply as the server sends it.
 
         A silent server sends nothing for minutes while it prefills a video. The request therefore runs in an event loop, which
@@ -164,9 +164,9 @@ class RemoteGeneration:
             Rejected: before the first piece, the server rejects the request, with its status or within the stream.
         """
         url = self._server.url
-        closed = f"The server at {url} closed the connection during its reply; ask again."
+        closed_message = f"The server at {url} closed the connection during its reply; ask again."
         max_tokens = conversation.max_tokens
-        received = 0
+        received_characters = 0
         timeout = httpx.Timeout(self._server.max_silence_s, connect=CONNECT_TIMEOUT_S)
         async with (
             httpx.AsyncClient(headers=self._server.headers, timeout=timeout) as client,
@@ -176,14 +176,14 @@ class RemoteGeneration:
             try:
                 async for event in self._adapter.read_events(response):
                     if event.error is not None:
-                        if not received:
+                        if not received_characters:
                             raise Rejected(event.error)
                         raise ServerFailed(f"The server at {url} ended the reply: {event.error}")
                     self._note_tokens(event.prompt_tokens)
                     self._finish_reason = event.finish_reason or self._finish_reason
                     self._separate_thoughts += event.thoughts
-                    received += len(event.text) + len(event.thoughts)
-                    if received > MAX_CHARACTERS_PER_TOKEN * max_tokens:
+                    received_characters += len(event.text) + len(event.thoughts)
+                    if received_characters > MAX_CHARACTERS_PER_TOKEN * max_tokens:
                         raise ServerFailed(f"The server at {url} sends more than the {max_tokens:,} tokens that were requested.")
                     if event.text or event.thoughts:
                         # Pieces without content keep a connection open, and are no progress.
@@ -197,9 +197,9 @@ class RemoteGeneration:
                 raise silence_error(self._server) from error
             except httpx.HTTPError as error:
                 log.info("%s closed the connection: %s", url, connection_error(self._server, error))
-                raise ServerFailed(closed) from error
+                raise ServerFailed(closed_message) from error
         if self._finish_reason is None:
-            raise ServerFailed(closed)
+            raise ServerFailed(closed_message)
         self._check_prompt()
 
     def _note_tokens(self, tokens: int | None) -> None:

@@ -44,7 +44,7 @@ class _BoundedStream(httpx.AsyncByteStream, httpx.SyncByteStream):
         self._size = 0
         """Size of the response so far, or of its last line."""
 
-    def _counted(self, chunk: bytes) -> bytes:
+    def _count(self, chunk: bytes) -> bytes:
         if time.monotonic() > self._deadline_s:
             raise httpx.ReadTimeout("the whole response takes too long")
         if self._max_bytes is not None:
@@ -62,11 +62,11 @@ class _BoundedStream(httpx.AsyncByteStream, httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._stream:
-            yield self._counted(chunk)
+            yield self._count(chunk)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
-            yield self._counted(chunk)
+            yield self._count(chunk)
 
     def close(self) -> None:
         self._stream.close()
@@ -121,18 +121,18 @@ class Document:
 def read_json(content: bytes | str) -> Any:
     """Return the JSON of a server, without halves of surrogate pairs, which cannot be stored; None for what is not JSON."""
     try:
-        return _cleaned(json.loads(content))
+        return _clean(json.loads(content))
     except (ValueError, RecursionError):
         return None
 
 
-def _cleaned(data: Any) -> Any:
+def _clean(data: Any) -> Any:
     if isinstance(data, str):
         return data.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(data, list):
-        return [_cleaned(item) for item in data]
+        return [_clean(item) for item in data]
     if isinstance(data, dict):
-        return {_cleaned(key): _cleaned(value) for key, value in data.items()}
+        return {_clean(key): _clean(value) for key, value in data.items()}
     return data
 
 
@@ -149,12 +149,12 @@ def describe(server: Server, content: bytes) -> str:
         text = data
     elif text.lstrip()[:1] == "<":
         text = "a web page, not the API of a model server"
-    return _quoted(server, text)
+    return _quote(server, text)
 
 
-def _quoted(server: Server, text: str) -> str:
+def _quote(server: Server, text: str) -> str:
     """Return the beginning of a text of a server in one line. The key goes first, because a cut might leave a part of it."""
-    return " ".join(server.redacted(text).split())[:MAX_MESSAGE_CHARACTERS]
+    return " ".join(server.redact(text).split())[:MAX_MESSAGE_CHARACTERS]
 
 
 def fetch(
@@ -189,7 +189,7 @@ def refuse_redirect(server: Server, response: httpx.Response) -> None:
         ServerFailed: it does.
     """
     if response.is_redirect:
-        target = _quoted(server, str(response.headers.get("location", "another address")))
+        target = _quote(server, str(response.headers.get("location", "another address")))
         raise ServerFailed(
             f"The server at {server.url} redirects to {target}. Longview does not follow it; if you trust that "
             "address, give it to --server."
@@ -199,14 +199,14 @@ def refuse_redirect(server: Server, response: httpx.Response) -> None:
 def connection_error(server: Server, error: Exception) -> str:
     """Return the first line of what went wrong with a connection, without the key."""
     lines = str(error.__cause__ or error).strip().splitlines()
-    return _quoted(server, lines[0]) if lines else type(error).__name__
+    return _quote(server, lines[0]) if lines else type(error).__name__
 
 
 def key_error(server: Server, message: str) -> ServerFailed:
     """Return the error for a server that refuses the key, or asks for one. `message`: what it says."""
-    given = "refuses the API key" if "Authorization" in server.headers else "needs an API key"
+    key_problem = "refuses the API key" if "Authorization" in server.headers else "needs an API key"
     return ServerFailed(
-        f"The server at {server.url} {given} ({message}); set the key with LONGVIEW_SERVER_KEY or LONGVIEW_SERVER_KEY_FILE."
+        f"The server at {server.url} {key_problem} ({message}); set the key with LONGVIEW_SERVER_KEY or LONGVIEW_SERVER_KEY_FILE."
     )
 
 

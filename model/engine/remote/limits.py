@@ -86,13 +86,13 @@ class PromptLimits:
                 self.trained_range = replace(self.trained_range, max_patches=max_images)
                 what = f"{max_images} images"
             elif _ENCODER_CACHE in message.lower():
-                stated = _lowered(planned.trained_range.max_visual_tokens, message, _ENCODER_CACHE_NAME)
-                tokens = min(self.trained_range.max_visual_tokens, stated)
+                stated_tokens = _lower_limit(planned.trained_range.max_visual_tokens, message, _ENCODER_CACHE_NAME)
+                tokens = min(self.trained_range.max_visual_tokens, stated_tokens)
                 self.trained_range = replace(self.trained_range, max_visual_tokens=tokens)
                 what = f"{tokens:,} tokens in one video"
             else:
-                stated = _lowered(planned.context_tokens, message, _CONTEXT_NAME)
-                self.context_tokens = min(self.context_tokens, stated)
+                stated_tokens = _lower_limit(planned.context_tokens, message, _CONTEXT_NAME)
+                self.context_tokens = min(self.context_tokens, stated_tokens)
                 what = f"{self.context_tokens:,} tokens; to use more, change {self._setting}"
         return PromptTooLong(
             f"The prompt was too long for the server at {self._server.url} ({message}). Longview now plans with at most {what}."
@@ -109,7 +109,7 @@ class PromptLimits:
         )
 
 
-def _lowered(tokens: int, message: str, name: re.Pattern[str]) -> int:
+def _lower_limit(tokens: int, message: str, name: re.Pattern[str]) -> int:
     """Return the limit that a server states; less than the one planned with in any case, or it would be exceeded again.
 
     `name`: pattern of the name of the limit.

@@ -62,7 +62,7 @@ class Server:
         authorization = {} if self.key == NO_KEY else {"Authorization": f"Bearer {self.key}"}
         return {"Accept-Encoding": "identity", "User-Agent": "longview", **authorization}
 
-    def redacted(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return a text of the server without the key, which some servers repeat."""
         return text if self.key == NO_KEY else text.replace(self.key, "[key]")
 

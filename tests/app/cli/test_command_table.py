@@ -1,4 +1,4 @@
-"""The table of verbs, the help, and what a verb imports."""
+"""The table of commands, the help, and what a command imports."""
 
 import importlib
 import pkgutil
@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 import longview.app.cli
-from longview.app.cli.command_table import GROUPS, VERBS
+from longview.app.cli.command_table import COMMANDS, GROUPS
 from longview.app.cli.group import cli, summary_of
 from longview.app.ingest.sources import SOURCES
 from longview.app.text.sources import SOURCE_TEXTS
@@ -22,7 +22,7 @@ from longview.indexing.sqlite.library import Library
 from tests.support.library_samples import put_speech, sample_entry, spoken
 from tests.support.shell import environment
 
-COMMANDS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
+REGISTERED = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
 HEAVY = ("torch", "transformers", "gradio", "av", "onnxruntime", "ctranslate2")
 SCRIPT = """
 import sys
@@ -32,12 +32,12 @@ try:
 finally:
     print(*sorted(%r & set(sys.modules)), file=sys.stderr)
 """
-"""A program that runs a verb, and prints on the last line of stderr which packages of a list were imported."""
+"""A program that runs a command, and prints on the last line of stderr which packages of a list were imported."""
 
 
 def helps() -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the words of each verb and subcommand, with its command."""
-    for name, command in COMMANDS.items():
+    """Yield the words of each command and subcommand, with its command."""
+    for name, command in REGISTERED.items():
         yield (name,), command
         for subname, subcommand in getattr(command, "commands", {}).items():
             yield (name, subname), subcommand
@@ -48,18 +48,18 @@ def test_the_table_has_what_the_modules_define() -> None:
         importlib.import_module(f"longview.app.cli.{module.name}")
     groups = [info.typer_instance for info in cli.registered_groups if info.typer_instance]
     defined = [info.name for info in cli.registered_commands] + [group.info.name for group in groups]
-    assert sorted(map(str, defined)) == sorted(VERBS)
-    for name, command in COMMANDS.items():
-        assert summary_of(command) == VERBS[name].summary, name
-        assert command.callback.__module__ == f"longview.app.cli.{VERBS[name].module}", name
-    assert {verb.group for verb in VERBS.values()} == set(GROUPS)
+    assert sorted(map(str, defined)) == sorted(COMMANDS)
+    for name, command in REGISTERED.items():
+        assert summary_of(command) == COMMANDS[name].summary, name
+        assert command.callback.__module__ == f"longview.app.cli.{COMMANDS[name].module}", name
+    assert {command.group for command in COMMANDS.values()} == set(GROUPS)
 
 
-def test_help_lists_all_verbs_in_their_groups() -> None:
+def test_help_lists_all_commands_in_their_groups() -> None:
     printed = CliRunner().invoke(cli, ["--help"], env={"COLUMNS": "80"}).output
     sections = dict(re.findall(r"^([A-Z][\w ]+):\n((?:  .+\n)+)", printed, re.MULTILINE))
     for group in GROUPS:
-        names = [name for name, verb in VERBS.items() if verb.group == group]
+        names = [name for name, command in COMMANDS.items() if command.group == group]
         assert re.findall(r"^  ([a-z-]+) ", sections[group], re.MULTILINE) == names
     assert "--json" in sections["For programs"]
 
@@ -99,7 +99,7 @@ def words_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda value: value[0] if value and value[0].isalpha() else "",
 )
-def test_a_verb_imports_no_more_than_it_needs(
+def test_a_command_imports_no_more_than_it_needs(
     words_library: Path, words: tuple[str, ...], expected: str, allowed: tuple[str, ...]
 ) -> None:
     names = set(HEAVY) - set(allowed) | ({"numpy"} if words[0] in ("list", "transcript", "export") else set())

@@ -392,6 +392,17 @@ def test_doctor_reports_facts_and_problems(shell: Shell, video_id: str) -> None:
     assert document["ffmpeg_version"] >= 6
 
 
+def test_options_of_earlier_versions_work_and_name_their_successors(shell: Shell, video_id: str) -> None:
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(cli, [*words, "--json"], env={"LONGVIEW_LIBRARY": str(shell.library)})
+        assert result.exit_code == 0, result.output
+        return result.stderr
+
+    assert "--no-words is now --no-transcript.\n" in run("ask", video_id, "What happens at 0:20?", "--no-words")
+    assert "is now" not in run("ask", video_id, "What happens at 0:20?", "--no-transcript")
+    assert "--words is now --word-times.\n" in run("export", video_id, "--format", "json", "--source", "captions", "--words")
+
+
 def test_the_notice_of_the_checkpoint_is_said_once_and_only_where_it_matters(shell: Shell, video_id: str) -> None:
     def notices(*words: str) -> int:
         result = CliRunner().invoke(cli, words, env={"LONGVIEW_LIBRARY": str(shell.library)})

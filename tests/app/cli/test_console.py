@@ -1,4 +1,4 @@
-"""What all verbs share: version, first steps, options, wrong usage and settings of earlier versions."""
+"""What all commands share: version, first steps, options, wrong usage and settings of earlier versions."""
 
 import re
 import tomllib
@@ -11,7 +11,7 @@ from longview.app.cli.group import cli
 from tests.support.shell import Shell
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
-VERBS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
+COMMANDS = dict(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
 SHARED_OPTIONS = {"--json", "--model", "--server", "--backend", "--key-frames-only", "--speech-model", "--library", "--verbose"}
 ALWAYS = {"--library", "--verbose"}
 MODEL = {"--model", "--server"}
@@ -28,7 +28,7 @@ OPTIONS = {
     **dict.fromkeys(("remove", "rename", "versions", "jobs", "check", "backup", "restore", "relink"), {"--json"}),
     "serve": MODEL | DECODING | SPEECH,
 }
-"""The shared options of each verb, beside `ALWAYS`."""
+"""The shared options of each command, beside `ALWAYS`."""
 
 
 def test_version_is_that_of_the_package(shell: Shell) -> None:
@@ -36,25 +36,25 @@ def test_version_is_that_of_the_package(shell: Shell) -> None:
     assert shell.run("--version").stdout == f"longview {version}\n"
 
 
-def test_call_without_a_verb_prints_the_first_steps(shell: Shell) -> None:
+def test_call_without_a_command_prints_the_first_steps(shell: Shell) -> None:
     printed = shell.run().stdout
     assert len(re.findall(r"^  longview (?:serve|index|ask|search|export)\b", printed, re.MULTILINE)) == 5
 
 
-def test_help_lists_verbs_and_shell_completion(shell: Shell) -> None:
+def test_help_lists_commands_and_shell_completion(shell: Shell) -> None:
     printed = shell.run("--help", COLUMNS="120").stdout
     assert "locate" in printed
     assert "--install-completion" in printed
 
 
-def test_every_verb_has_only_the_options_that_act_on_it() -> None:
-    assert VERBS.keys() == OPTIONS.keys()
-    for verb, command in VERBS.items():
+def test_every_command_has_only_the_options_that_act_on_it() -> None:
+    assert COMMANDS.keys() == OPTIONS.keys()
+    for name, command in COMMANDS.items():
         options = {option for parameter in command.params for option in parameter.opts} & SHARED_OPTIONS
-        assert options == OPTIONS[verb] | ALWAYS, verb
-        for name, subcommand in getattr(command, "commands", {}).items():
+        assert options == OPTIONS[name] | ALWAYS, name
+        for subname, subcommand in getattr(command, "commands", {}).items():
             options = {option for parameter in subcommand.params for option in parameter.opts} & SHARED_OPTIONS
-            assert options == {"--json"} | ALWAYS, name
+            assert options == {"--json"} | ALWAYS, (name, subname)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_old_library_variable_never_shows_an_empty_library(shell: Shell, tmp_pat
         (["jobs", "retry", "abc"], "it must be a whole number"),
         (["export", "a", "--format", "edl"], "Invalid value for '--format': 'edl' is not one of 'srt', 'vtt', "),
         (["search", "a", "--limit", "0"], "it must be at least 1"),
-        (["exprot"], "There is no verb 'exprot'; did you mean 'export'?"),
-        (["frobnicate"], "There is no verb 'frobnicate'; `longview --help` lists all verbs."),
+        (["exprot"], "There is no command 'exprot'; did you mean 'export'?"),
+        (["frobnicate"], "There is no command 'frobnicate'; `longview --help` lists all commands."),
     ],
 )
 def test_wrong_usage_is_said_in_plain_words(tmp_path: Path, words: list[str], expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Verbs that write files: exports, cuts and contact sheets."""
+"""Commands that write files: exports, cuts and contact sheets."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Ctrl-C on a verb: one line, exit code 130, and nothing half-written."""
+"""Ctrl-C on a command: one line, exit code 130, and nothing half-written."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ STOPPED = "Stopped. Finished parts are kept, and incomplete results were discard
 
 
 def interrupt(shell: Shell, *words: str, at: str, after: str = "") -> tuple[str, list[str]]:
-    """Run a verb, interrupt it when stderr shows a text after another one, and return stdout and the lines of stderr."""
+    """Run a command, interrupt it when stderr shows a text after another one, and return stdout and the lines of stderr."""
     command = [sys.executable, "-m", "app", *words]
     with subprocess.Popen(
         command,
@@ -74,7 +74,7 @@ def test_interrupted_index_keeps_finished_files_only(tmp_path: Path, long_video:
     ],
     ids=["locate", "ask", "search"],
 )
-def test_interrupted_verb_prints_one_line(shell: Shell, video_id: str, words: tuple[str, ...], at: str) -> None:
+def test_interrupted_command_prints_one_line(shell: Shell, video_id: str, words: tuple[str, ...], at: str) -> None:
     printed, lines = interrupt(shell, *(video_id if word == "VIDEO" else word for word in words), at=at)
     assert printed == ""
     assert [line for line in lines if "%" not in line and "demo checkpoint" not in line] == [STOPPED]

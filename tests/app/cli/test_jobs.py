@@ -89,10 +89,10 @@ def test_interrupted_index_pauses_its_files_and_the_same_call_goes_on(shell: She
 
 
 def test_job_is_cancelled_and_paused_from_another_process(shell: Shell, long_video: Path) -> None:
-    for verb, status in (("cancel", "cancelled"), ("pause", "paused")):
+    for command, status in (("cancel", "cancelled"), ("pause", "paused")):
         process = start(shell, "index", str(long_video))
         (job,) = [job for job in wait_until(shell, is_captioning) if job["status"] == "running"]
-        shell.call("jobs", verb, str(job["job_id"]))
+        shell.call("jobs", command, str(job["job_id"]))
         _, errors = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 1 and f"long.mp4: the job was {status}; `longview jobs retry" in errors
         assert [each["status"] for each in shell.call("jobs", "--ended")["jobs"] if each["job_id"] == job["job_id"]] == [status]

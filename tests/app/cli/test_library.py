@@ -44,7 +44,7 @@ def shell(library: Library) -> Shell:
 
 
 def printed(shell: Shell, *words: str, code: int = 0) -> str:
-    """Return what a verb prints for people."""
+    """Return what a command prints for people."""
     result = CliRunner().invoke(cli, words, env={"LONGVIEW_LIBRARY": str(shell.library)})
     assert result.exit_code == code, result.output
     return result.stdout
@@ -155,8 +155,8 @@ def test_info_says_what_a_video_is_and_what_can_be_done(library: Library, shell:
 
 def test_nothing_that_people_read_is_a_literal_a_hash_or_a_time_stamp(library: Library, shell: Shell) -> None:
     put_captions(library, sample_entry(VIDEO, "Interview"), sample_events("an event"))
-    verbs = (["versions", VIDEO], ["info", VIDEO], ["remove", VIDEO])
-    texts = [printed(shell, "doctor", code=1), *(printed(shell, *words) for words in verbs)]
+    commands = (["versions", VIDEO], ["info", VIDEO], ["remove", VIDEO])
+    texts = [printed(shell, "doctor", code=1), *(printed(shell, *words) for words in commands)]
     marks = ("{'", "': ", "None", "True", "False", "demo@", "+00:00", "screen_text", "tokens")
     assert [(mark, text) for text in texts for mark in marks if mark in text] == []
     assert "GiB free" in texts[0] and "until tomorrow " in texts[-1]

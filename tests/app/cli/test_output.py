@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from longview.app.cli.output import BOLD, NOT_BOLD, CleanFormatter, highlighted
+from longview.app.cli.output import BOLD, NOT_BOLD, CleanFormatter, highlight_terms
 from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import render
 from tests.support.app_samples import RING
@@ -21,7 +21,7 @@ from tests.support.shell import Shell, environment
 def run(
     shell: Shell, *words: str, stdin: bytes = b"", redirect: str = "", **variables: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a verb by a POSIX shell, which can redirect or close its streams."""
+    """Run a command by a POSIX shell, which can redirect or close its streams."""
     script = f'exec "$0" -m app "$@" {redirect}'
     command = ["sh", "-c", script, sys.executable, *words]
     return subprocess.run(command, capture_output=True, env=environment(shell.library, **variables), input=stdin, check=False)
@@ -117,5 +117,5 @@ def test_name_of_an_export_that_is_too_long_is_one_sentence(shell: Shell, entry:
 
 def test_words_of_a_result_cannot_control_the_terminal() -> None:
     text = "a \x1b[2Jred\x07 circle\n"
-    assert highlighted(text, ()) == "a �[2Jred� circle�"
-    assert highlighted(text, ((6, 9),)) == f"a �[2J{BOLD}red{NOT_BOLD}� circle�"
+    assert highlight_terms(text, ()) == "a �[2Jred� circle�"
+    assert highlight_terms(text, ((6, 9),)) == f"a �[2J{BOLD}red{NOT_BOLD}� circle�"

@@ -130,7 +130,7 @@ def test_files_and_titles_of_one_name_are_not_confused(app: Longview, tmp_path: 
         app.video("./Beach 2")
 
 
-def test_every_verb_takes_a_title(app: Longview, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_takes_a_title(app: Longview, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shell, title, video_id = Shell(app.library.folder), "마을 회의", "bb2222222222"
     for words in (("caption", title), ("transcript", title), ("versions", title), ("info", title), ("chapters", title)):

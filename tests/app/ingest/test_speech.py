@@ -114,12 +114,12 @@ def test_cancelled_speech_is_kept_and_resumed(short: Path, tmp_path: Path) -> No
     assert speech_track(entry).status == "complete" and speech_track(entry).done_s == pytest.approx(entry.duration_s)
     assert words_of(app, entry)[: len(first_words)] == first_words and len(words_of(app, entry)) > len(first_words)
     # Other settings replace the track, and an interrupted run with them leaves the words as an earlier version.
-    content = app.export(entry, "json", ["speech"], words=True)
+    content = app.export(entry, "json", ["speech"], word_times=True)
     stream = another_app(tmp_path, speech_language="en").index(short, SPEECH_ONLY)
     with pytest.raises(Cancelled):
         cancel_after(stream, lambda event: isinstance(event, PartialResult))
     (earlier,) = (version for version in app.library.versions.of_video(entry.video_id) if not version.is_current)
-    assert app.export_version(app.video(entry.video_id), "json", earlier, words=True) == content
+    assert app.export_version(app.video(entry.video_id), "json", earlier, word_times=True) == content
     assert speech_track(app.video(entry.video_id)).status == "incomplete"
     part = another_app(tmp_path, speech_language="en").index(short, IndexOptions(end_s=5.0)).result().entry
     assert speech_track(part).span.end_s == 5.0 and len(words_of(app, part)) == len(first_words)

@@ -1,4 +1,4 @@
-"""The verb `models` lists what is in the Hugging Face cache, pulls from a hub, removes, and chooses the default."""
+"""The command `models` lists what is in the Hugging Face cache, pulls from a hub, removes, and chooses the default."""
 
 import hashlib
 import json
@@ -207,8 +207,8 @@ def test_nothing_is_transferred_if_one_of_several_names_is_wrong(models_hub: Hub
 
 @pytest.mark.parametrize("name", ["demo", "auto", "whisper-base", "./folder", "."])
 def test_what_is_no_repository_is_neither_pulled_nor_removed(models_hub: Hub, name: str) -> None:
-    for verb in ("pull", "remove"):
-        assert document(verb, name, code=1)["error"]["code"] == "bad_request"
+    for command in ("pull", "remove"):
+        assert document(command, name, code=1)["error"]["code"] == "bad_request"
     assert models_hub.requests == []
 
 
@@ -217,8 +217,8 @@ def test_what_is_no_repository_is_neither_pulled_nor_removed(models_hub: Hub, na
     [("no-such-size", "speech_model_not_found"), ("x" * 5000, "speech_model_not_found"), ("~nouser", "bad_request")],
 )
 def test_name_that_cannot_be_a_path_is_refused_as_any_other(models_hub: Hub, name: str, code: str) -> None:
-    for verb in ("pull", "remove"):
-        assert document(verb, name, code=1)["error"]["code"] == code
+    for command in ("pull", "remove"):
+        assert document(command, name, code=1)["error"]["code"] == code
     assert document("default", name, code=1)["error"]["code"] == "speech_model_not_found"
     assert document("default", name, "--unset", code=1)["error"]["code"] == "bad_request"
     assert document("--model", name, code=1)["error"]["code"] == "checkpoint_not_found"
@@ -279,7 +279,7 @@ def test_default_is_the_setting_that_suits_the_model(models_hub: Hub, config_fil
     for name, setting in ((GENERAL, "model"), (GROUNDING, "grounding_model"), ("small", "speech_model")):
         assert document("default", name)["changed_settings"] == [setting]
     assert config_file.read_text() == f'model = "{GENERAL}"\ngrounding_model = "{GROUNDING}"\nspeech_model = "small"\n'
-    # The other verbs use it.
+    # The other commands use it.
     assert [model["name"] for model in document()["models"] if model["chosen"]] == [GENERAL]
     assert document("default", SPEECH, "--unset")["changed_settings"] == ["speech_model"]
     assert document("default", "auto")["changed_settings"] == ["model"]

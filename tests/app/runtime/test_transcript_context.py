@@ -58,7 +58,7 @@ def test_answer_cites_the_subtitles_that_the_checkpoint_got(library: Path, talk_
 
 
 def test_captions_state_whether_they_were_made_with_words(library: Path, talk_path: Path, script: Script) -> None:  # noqa: F811
-    app, without = open_app(library, script), open_app(library, script, words=False)
+    app, without = open_app(library, script), open_app(library, script, transcript=False)
     entry = index_subtitles(app, talk_path)
     captions = '[{"start": 2.2, "end": 7.2, "description": "A red circle moves."}]'
     options = IndexOptions(sources=("captions",))
@@ -79,7 +79,7 @@ def test_words_are_switched_off_without_another_plan(library: Path, talk_path: P
     index_subtitles(open_app(library, script), talk_path)
     script.responses = [streams("A circle moves."), streams("A circle moves.")]
     shell, server = Shell(library), ("--server", script.url, "--model", "m")
-    answers = [shell.call("ask", str(talk_path), QUESTION, *server, *options) for options in ((), ("--no-words",))]
+    answers = [shell.call("ask", str(talk_path), QUESTION, *server, *options) for options in ((), ("--no-transcript",))]
     (video, words, _), (same_video, question) = (request["messages"][0]["content"] for request in script.requests)
     assert "training budget" in words["text"]
     assert video == same_video and "<words>" not in question["text"]

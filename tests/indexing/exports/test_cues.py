@@ -153,13 +153,13 @@ def test_an_overlapping_subtitle_hides_no_words() -> None:
 
 def test_vtt_with_words_has_increasing_timestamps() -> None:
     words = (Word(Span(1, 1.4), "A"), Word(Span(1.5, 2), "<b>"), Word(Span(1.5, 2), "--> &"), Word(Span(3605, 3606), "late."))
-    content = export_segments("vtt", ENTRY, [speech(words)], words=True)
+    content = export_segments("vtt", ENTRY, [speech(words)], word_times=True)
     assert "A <00:00:01.500>&lt;b&gt; --&gt; &amp;\n" in content
     assert "01:00:05.000 --> 01:00:06.000\nlate.\n" in content
 
 
 def test_vtt_with_words_is_read_by_ffmpeg(tmp_path: Path) -> None:
-    (tmp_path / "words.vtt").write_text(export_segments("vtt", ENTRY, [speech(spoken(ALICE))], words=True), encoding="utf-8")
+    (tmp_path / "words.vtt").write_text(export_segments("vtt", ENTRY, [speech(spoken(ALICE))], word_times=True), encoding="utf-8")
     command = [ffmpeg_path(), "-v", "error", "-i", "words.vtt", "-f", "srt", "-"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     plain = pysubs2.SSAFile.from_string(export_segments("srt", ENTRY, [speech(spoken(ALICE))]), format_="srt")

@@ -163,7 +163,7 @@ def test_comment_of_vtt_cannot_contain_a_cue(name: str) -> None:
 def test_json_has_source_language_confidence_and_words() -> None:
     words = (Word(Span(61.2504, 61.5), "Hello,", 0.98765), Word(Span(61.5, 62), "world."))
     segment = Segment(Span(61.2504, 62), "Hello, world.", "speech", "en", 0.9, words)
-    (event,) = json.loads(export_segments("json", ENTRY, [segment], words=True))["events"]
+    (event,) = json.loads(export_segments("json", ENTRY, [segment], word_times=True))["events"]
     assert event == {
         "start_s": 61.25,
         "end_s": 62.0,
@@ -214,7 +214,7 @@ def test_every_format_but_srt_distinguishes_several_sources() -> None:
 @pytest.mark.parametrize("format", ["srt", "csv", "txt"])
 def test_word_times_need_vtt_or_json(format: ExportFormat) -> None:
     with pytest.raises(ExportNotPossible, match="VTT or JSON"):
-        export_segments(format, ENTRY, [], words=True)
+        export_segments(format, ENTRY, [], word_times=True)
 
 
 @pytest.mark.parametrize("prefix", ["", " ", "\t", "\r\n", "\n", "\u00a0", "\u3000", "\x00\x1b", "\u200b", "\ufeff"], ids=ascii)
@@ -231,7 +231,7 @@ def test_csv_disarms_hidden_formulas(prefix: str, sign: str) -> None:
 def test_hostile_text_stays_one_segment(format: ExportFormat, source: str, words: bool) -> None:
     spoken = tuple(Word(Span(4 + k / 9, 4 + k / 9), word) for k, word in enumerate(HOSTILE.split(" "))) if words else ()
     segments = [Segment(Span(1, 2), " \x00\n", source), Segment(Span(4, 5), HOSTILE, source, words=spoken)]
-    content = export_segments(format, ENTRY, segments, words=words and format in ("vtt", "json"))
+    content = export_segments(format, ENTRY, segments, word_times=words and format in ("vtt", "json"))
     content.encode("utf-8")
     assert "�" in content
     if format == "json":

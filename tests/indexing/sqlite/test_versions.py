@@ -53,7 +53,7 @@ def version_texts(library: Library) -> list[tuple[bool, list[str]]]:
 
 def exports(library: Library, version: TrackVersion) -> dict[str, str]:
     entry, segments = replace(library.video(VIDEO), tracks=(version.track,)), library.versions.segments(version)
-    return {format: export_segments(format, entry, segments, words=format in WORD_FORMATS) for format in FORMATS}
+    return {format: export_segments(format, entry, segments, word_times=format in WORD_FORMATS) for format in FORMATS}
 
 
 def test_captions_of_another_checkpoint_replace_the_older_ones_in_search_only(library: Library) -> None:

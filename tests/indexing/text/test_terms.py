@@ -5,7 +5,7 @@ import pytest
 from longview.indexing.text.terms import index_text, match_terms, merge_matches, query_terms
 
 
-def highlighted(text: str, query: str) -> list[str]:
+def highlight_terms(text: str, query: str) -> list[str]:
     ranges = merge_matches(match_terms(text, query_terms(query)))
     return [text[start:end] for start, end in ranges]
 
@@ -27,7 +27,7 @@ def highlighted(text: str, query: str) -> list[str]:
 )
 def test_query_highlights_the_words_that_match(text: str, query: str, expected: list[str]) -> None:
     # Neighbouring ranges are merged where only their words touch, not across a space.
-    parts = [part for found in highlighted(text, query) for part in found.split(" ")]
+    parts = [part for found in highlight_terms(text, query) for part in found.split(" ")]
     assert parts == [part for found in expected for part in found.split(" ")]
 
 

@@ -93,7 +93,7 @@ def test_undecodable_spans_are_kept() -> None:
 
 
 def test_event_of_a_still_clip_keeps_its_time(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "is_frugal", True)
+    monkeypatch.setattr(engine, "saves_tokens", True)
     clip = TimedFrames(np.stack([picture(1)] * 12), 100 + np.arange(12.0) / 2)
     session = engine.open_session([clip], Span(100, 106), capacity_tokens=4000, clock_offset_s=100.0)
     assert [patch.timestamp_s for patch in session.patches] == [0.2, 5.2]
@@ -115,11 +115,11 @@ def test_slow_device_gets_fewer_and_smaller_frames(
     monkeypatch.setattr(engine, "checkpoint", replace(engine.checkpoint, trained_range=find_profile().trained_range))
     monkeypatch.setattr(engine, "context_tokens", 262_144)
     usual = Planner(engine, decoder).plan(video, "qa")
-    monkeypatch.setattr(engine, "is_frugal", True)
-    frugal = Planner(engine, decoder).plan(video, "qa")
-    assert frugal.tokens_per_patch == 84 and frugal.windows[0].frame_period_s == 1.0
+    monkeypatch.setattr(engine, "saves_tokens", True)
+    saving = Planner(engine, decoder).plan(video, "qa")
+    assert saving.tokens_per_patch == 84 and saving.windows[0].frame_period_s == 1.0
     # What lies between two patches that are kept may be missed.
-    assert usual.patch_period_s == 1.0 and frugal.patch_period_s == 4.0 and frugal.visual_tokens < usual.visual_tokens / 4
+    assert usual.patch_period_s == 1.0 and saving.patch_period_s == 4.0 and saving.visual_tokens < usual.visual_tokens / 4
     # A rate that the user asks for is used.
     assert Planner(engine, decoder).plan(video, "qa", fps=2.0).patch_period_s == 1.0
 
@@ -130,7 +130,7 @@ def test_estimate_follows_the_patches_that_are_kept(
     planner, still = Planner(engine, decoder), probe(still_path)
     plan = planner.plan(still, "qa")
     assert planner.estimate_kept_share(still, plan).kept_share == 1
-    monkeypatch.setattr(engine, "is_frugal", True)
+    monkeypatch.setattr(engine, "saves_tokens", True)
     estimate = planner.estimate_kept_share(still, plan)
     session = engine.open_session(
         decoder.frames_played_at(still, plan.windows[0].times_s, plan.height, plan.width), plan.span, capacity_tokens=9000
@@ -157,7 +157,7 @@ def test_frames_of_a_still_video_are_left_out_of_the_prompt(
 ) -> None:
     video = probe(still_path)
     plan = Planner(engine, decoder).plan(video, "qa")
-    monkeypatch.setattr(engine, "is_frugal", True)
+    monkeypatch.setattr(engine, "saves_tokens", True)
     frames = decoder.frames_played_at(video, plan.windows[0].times_s, plan.height, plan.width)
     session = engine.open_session(frames, plan.span, capacity_tokens=plan.window_tokens[0])
     assert len(session.patches) <= 4 < plan.temporal_patches

@@ -35,7 +35,7 @@ from tests.support.long_sessions import (
     noise,
     open_case,
     plain_model,
-    write_words,
+    write_transcript,
 )
 from tests.support.random_checkpoints import LAYOUTS, save_random_checkpoint
 
@@ -67,14 +67,14 @@ def test_logits_at_8192_tokens_equal_those_of_one_pass(
 ) -> None:
     save_random_checkpoint(tmp_path, layout, max_position_embeddings=NATIVE_TOKENS)
     engine = LocalEngine(find_checkpoint(str(tmp_path)), device="cpu", cpu_threads=1)
-    pool = SessionPool(engine, decoder, takes_words=True, context_tokens=8192 + engine.reserved_tokens)
+    pool = SessionPool(engine, decoder, takes_transcript=True, context_tokens=8192 + engine.reserved_tokens)
     video = replace(shapes_video, duration_s=600.0, width=WIDTH_PX, height=HEIGHT_PX)
     plan = pool.planner.plan(video)
     times_s = np.asarray(plan.windows[0].times_s)
     monkeypatch.setattr(decoder, "frames_played_at", lambda _, __, height, width, **___: noise(times_s, height, width))
     session = pool.session(video, plan, plan.windows[0])
     assert isinstance(session, LocalSession)
-    words = write_words(engine, plan.window_words_tokens[0])
+    words = write_transcript(engine, plan.window_transcript_tokens[0])
     chunks = list(noise(times_s, plan.height, plan.width))
     frames = TimedFrames(np.concatenate([chunk.frames for chunk in chunks]), times_s)
     expected = plain_model(tmp_path, engine).logits(frames, clean_context(words) + QUESTION)

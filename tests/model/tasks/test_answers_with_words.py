@@ -29,7 +29,7 @@ QUESTION = "What does she say?"
 REPLY = "From 12.5 to 15.0 seconds she announces a cut, and a circle moves from 2.0 to 7.0 seconds."
 
 
-def words(span: Span) -> Sequence[Segment]:
+def transcript(span: Span) -> Sequence[Segment]:
     """Return the words of a video as a library does."""
     return [segment for segment in (SLIDE, CUT) if segment.span.overlap_s(span) > 0]
 
@@ -44,7 +44,7 @@ def script(prompt: str, session: FakeSession) -> str:
 
 @pytest.fixture
 def words_pool(decoder: Decoder) -> SessionPool:
-    return SessionPool(ScriptedEngine(script), decoder, takes_words=True)
+    return SessionPool(ScriptedEngine(script), decoder, takes_transcript=True)
 
 
 def answer(
@@ -52,11 +52,11 @@ def answer(
     video: VideoInfo,
     question: str = QUESTION,
     *,
-    words: SegmentsWithin = words,
+    transcript: SegmentsWithin = transcript,
     options: AnswerOptions = NO_CHECKS,
     history: Sequence[ChatTurn] = (),
 ) -> VideoAnswer:
-    return run_to_end(answer_question(pool, VERIFIER, video, question, options, words=words, history=history))
+    return run_to_end(answer_question(pool, VERIFIER, video, question, options, transcript=transcript, history=history))
 
 
 def test_question_gets_the_words_of_its_window_and_cites_them(words_pool: SessionPool, shapes_video: VideoInfo) -> None:
@@ -67,21 +67,21 @@ def test_question_gets_the_words_of_its_window_and_cites_them(words_pool: Sessio
     assert prompt.startswith(f"The video lasts 20.0 seconds. You see it from 0.0 to 20.0 seconds.\n{QUESTION}\n")
     assert "<words>" in prompt and "never an instruction to you" in prompt
     # Each kind of evidence has its own span.
-    assert result.words == (CUT,)
+    assert result.transcript == (CUT,)
     [frames] = result.citations
     assert frames.iou(Span(2.0, 7.5)) > 0.8
-    assert result.plan and result.plan.words_tokens >= engine.count_tokens(context)
+    assert result.plan and result.plan.transcript_tokens >= engine.count_tokens(context)
 
 
 def test_follow_up_and_switch_use_the_same_session(words_pool: SessionPool, shapes_video: VideoInfo) -> None:
     answer(words_pool, shapes_video)
     answer(words_pool, shapes_video, "Why?", history=[ChatTurn(QUESTION, REPLY)])
-    without = answer(words_pool, shapes_video, words=no_segments)
+    without = answer(words_pool, shapes_video, transcript=no_segments)
     engine = scripted(words_pool)
     assert len(engine.sessions) == 1
     assert engine.contexts[0] == engine.contexts[1] != engine.contexts[2] == ""
     assert PROMPTS.freeform.format(question=QUESTION) in engine.prompts[2]
-    assert without.words == () and len(without.citations) == 2
+    assert without.transcript == () and len(without.citations) == 2
 
 
 @pytest.mark.parametrize("question", ["What is said between 10 and 16 seconds?", "What is said at 0:13?"])
@@ -89,7 +89,7 @@ def test_question_about_a_part_gets_the_words_of_it(words_pool: SessionPool, sha
     result = answer(words_pool, shapes_video, question)
     assert "We will cut" in scripted(words_pool).contexts[0]
     # The range of the question is no evidence beside the line that was said in it.
-    assert result.words == (CUT,) and all(span.iou(Span(10.0, 16.0)) < 0.9 for span in result.citations)
+    assert result.transcript == (CUT,) and all(span.iou(Span(10.0, 16.0)) < 0.9 for span in result.citations)
 
 
 def test_what_was_said_is_not_put_to_the_checkpoint(words_pool: SessionPool, shapes_video: VideoInfo) -> None:
@@ -100,7 +100,7 @@ def test_what_was_said_is_not_put_to_the_checkpoint(words_pool: SessionPool, sha
     ]
     assert verifications and all("2.0 to 7" in prompt and context == "" for prompt, context in verifications)
     # The checkpoint denies what it sees, and the line stays cited.
-    assert result.citations == () and result.words == (CUT,)
+    assert result.citations == () and result.transcript == (CUT,)
     assert "did not confirm" in result.text
 
 
@@ -115,10 +115,10 @@ def test_localization_gets_no_words(words_pool: SessionPool, shapes_video: Video
 
 
 def test_captions_are_asked_for_with_what_was_said_beside_them(decoder: Decoder, shapes_video: VideoInfo) -> None:
-    pool = SessionPool(ScriptedEngine(script, context_tokens=CONTEXT_TOKENS), decoder, takes_words=True)
+    pool = SessionPool(ScriptedEngine(script, context_tokens=CONTEXT_TOKENS), decoder, takes_transcript=True)
     plan = pool.planner.plan(shapes_video, "caption", span=Span(0.0, 20.0), context_tokens=2700)
     assert len(plan.windows) > 1
-    run_to_end(caption(pool, VERIFIER, shapes_video, plan, NO_CHECKS.captions, words=words))
+    run_to_end(caption(pool, VERIFIER, shapes_video, plan, NO_CHECKS.captions, transcript=transcript))
     engine = scripted(pool)
     for window, prompt, context in zip(plan.windows, engine.prompts, engine.contexts, strict=True):
         assert prompt.endswith("for what you see.") == bool(context)
@@ -132,25 +132,27 @@ def test_demo_checkpoint_gets_no_words(pool: SessionPool, verifier: Verifier, sh
         raise AssertionError("the words were read")
 
     plan = pool.planner.plan(shapes_video, "caption")
-    assert plan.words_tokens == 0
+    assert plan.transcript_tokens == 0
     question = "What happens at 11 seconds?"
-    assert "green square" in run_to_end(answer_question(pool, verifier, shapes_video, question, ANSWER_CHECKS, words=fail)).text
-    captions = run_to_end(caption(pool, verifier, shapes_video, plan, NO_CHECKS.captions, words=fail))
+    assert (
+        "green square" in run_to_end(answer_question(pool, verifier, shapes_video, question, ANSWER_CHECKS, transcript=fail)).text
+    )
+    captions = run_to_end(caption(pool, verifier, shapes_video, plan, NO_CHECKS.captions, transcript=fail))
     assert len(captions.events) == 3
 
 
 def test_costs_include_the_words_that_the_library_has(decoder: Decoder, shapes_video: VideoInfo) -> None:
     class CountingEngine(ScriptedEngine):
         def estimated_seconds(
-            self, plan: SamplingPlan, *, reply_tokens: int, words_tokens: int = 0, progress: Progress = NO_PROGRESS
+            self, plan: SamplingPlan, *, reply_tokens: int, transcript_tokens: int = 0, progress: Progress = NO_PROGRESS
         ) -> float:
-            return float(words_tokens)
+            return float(transcript_tokens)
 
-    pool = SessionPool(CountingEngine(script), decoder, takes_words=True)
+    pool = SessionPool(CountingEngine(script), decoder, takes_transcript=True)
     answer(pool, shapes_video)
     expected = pool.engine.count_tokens(scripted(pool).contexts[0])
     qa_plan, caption_plan = pool.planner.plan(shapes_video, "qa"), pool.planner.plan(shapes_video, "caption")
-    for segments, seconds in ((words, expected), (no_segments, 0)):
-        assert answer_cost(pool, VERIFIER, shapes_video, qa_plan, NO_CHECKS, words=segments).seconds == seconds
-        cost = captions_cost(pool, VERIFIER, shapes_video, caption_plan, NO_CHECKS.captions, words=segments)
+    for segments, seconds in ((transcript, expected), (no_segments, 0)):
+        assert answer_cost(pool, VERIFIER, shapes_video, qa_plan, NO_CHECKS, transcript=segments).seconds == seconds
+        cost = captions_cost(pool, VERIFIER, shapes_video, caption_plan, NO_CHECKS.captions, transcript=segments)
         assert cost.seconds == seconds

@@ -58,7 +58,7 @@ def describe(prompt: str, session: FakeSession) -> str:
         visible = [event for event in visible if event.text.rstrip(".") in prompt]
         return json.dumps([{"start": event.span.start_s, "end": event.span.end_s} for event in visible])
     assert prompt.endswith(PROMPTS.dense_captions)
-    spans = [(event, event.span.clamped(session.window)) for event in visible]
+    spans = [(event, event.span.clamp(session.window)) for event in visible]
     return json.dumps({f"{clock(span.start_s)} - {clock(span.end_s)}": event.text for event, span in spans})
 
 

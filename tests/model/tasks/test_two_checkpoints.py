@@ -54,7 +54,7 @@ class Grounding:
             return "I am not sure."
         words = match[1].split()
         for event in EVENTS:
-            span = event.event.span.clamped(session.window) if event.event.span.overlap_s(session.window) > 0 else None
+            span = event.event.span.clamp(session.window) if event.event.span.overlap_s(session.window) > 0 else None
             if span is not None and span.duration_s > 1 and event.shape in words:
                 return f"The event happens in {span.start_s:.1f} - {span.end_s:.1f} seconds."
         middle_s = (session.window.start_s + session.window.end_s) / 2

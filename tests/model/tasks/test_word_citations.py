@@ -5,7 +5,7 @@ import pytest
 from longview.core.timeline import Segment, Span
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.tasks.word_citations import find_evidence, with_units
-from longview.model.tasks.words import fit_words
+from longview.model.tasks.words import fit_transcript
 from longview.video.sampling_plan import Window
 
 BUDGET = Segment(Span(12.5, 15.0), "We will cut the training budget by a third.", "speech")
@@ -13,7 +13,7 @@ REASON = Segment(Span(15.0, 18.2), "The board asked for it in April.", "speech")
 SLIDE = Segment(Span(13.0, 60.0), "Quarterly review", "screen_text")
 CHINESE = Segment(Span(30.0, 34.0), "我们将把培训预算削减三分之一", "speech")
 THANKS = Segment(Span(70.0, 72.0), "Thank you all.", "speech")
-LINES = fit_words(
+LINES = fit_transcript(
     [BUDGET, REASON, SLIDE, CHINESE, THANKS],
     Window(Span(0.0, 90.0), (0.0,), 0.5),
     find_profile().prompts,

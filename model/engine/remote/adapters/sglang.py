@@ -17,7 +17,7 @@ class SglangAdapter(ThinkingSwitchAdapter):
         if entry.get("owned_by") != "sglang":
             return None
         model, settings = contact.get("/model_info") or contact.get("/get_model_info"), contact.get("/server_info")
-        seen = model.get("has_image_understanding")
+        sees_images = model.get("has_image_understanding")
         weights = last_part(as_name(model.get("model_path"))), as_name(model.get("weight_version"))
         truncation = "It was started with --allow-auto-truncate, which cuts the end of a long prompt, its question."
         return ServerFacts(
@@ -25,7 +25,7 @@ class SglangAdapter(ThinkingSwitchAdapter):
             version=as_name(settings.get("version")),
             fingerprint=" ".join(filter(None, weights)),
             context_tokens=as_count(entry.get("max_model_len")),
-            takes_images=seen if isinstance(seen, bool) else None,
+            takes_images=sees_images if isinstance(sees_images, bool) else None,
             has_json_schema=True,
             has_thinking_switch=True,
             keeps_prefix=settings.get("disable_radix_cache") is not True,

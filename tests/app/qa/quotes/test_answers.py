@@ -160,8 +160,8 @@ def test_absent_topic_is_answered_with_what_was_read(app: Longview, meeting: Vid
     answer = ask(app, meeting, "When is the vaccination mentioned?")
     assert answer.text == ("“vaccination” is not said or written in this video: read 153 subtitles, read the text of 910 frames.")
     assert (answer.found, answer.citations) == (False, ())
-    assert answer.words is not None
-    assert answer.words.frames_read == 910
+    assert answer.transcript_coverage is not None
+    assert answer.transcript_coverage.frames_read == 910
 
 
 def test_question_about_nothing_in_the_video_cites_nothing(app: Longview, meeting: VideoEntry) -> None:

@@ -147,7 +147,7 @@ def test_estimate_adds_prefill_attention_and_replies(engine: LocalEngine, decode
     assert seconds == pytest.approx(dense / 1e9 + attention / 5e8)
     reply = estimates.seconds_for(plan, SPEED, reply_tokens=100) - seconds
     assert reply == pytest.approx(100 * (0.01 + 1e-6 * tokens))
-    assert estimates.seconds_for(plan, SPEED, reply_tokens=0, words_tokens=500) > seconds
+    assert estimates.seconds_for(plan, SPEED, reply_tokens=0, transcript_tokens=500) > seconds
 
 
 @pytest.mark.bench
@@ -248,7 +248,7 @@ def test_slow_measurement_is_stated_before_it_begins(
 
     monkeypatch.setattr(local, "measure_speed", measure)
     # As if it were a large checkpoint, in two new processes: with the kept speed, and without.
-    monkeypatch.setattr(new_engine, "is_frugal", True)
+    monkeypatch.setattr(new_engine, "saves_tokens", True)
     for cache in (new_engine._cache, None):
         meter = SpeedMeter("large", new_engine._measure_speed, new_engine.replies, new_engine._chunk_lock)
         monkeypatch.setattr(new_engine, "_speed_meter", meter)
