@@ -98,8 +98,10 @@ class LocalEngine:
         torch.set_flush_denormal(True)
         self.processor: Any
         self.model: Any
-        self.processor, self.model = load_model(checkpoint, self.device, precision, cache)
-        torch.set_flush_denormal(False)
+        try:
+            self.processor, self.model = load_model(checkpoint, self.device, precision, cache)
+        finally:
+            torch.set_flush_denormal(False)
         self._weights = MovableWeights(self.model)
         text = self.model.config.get_text_config()
         self.layer_types = read_layer_types(text, checkpoint.name)

@@ -334,7 +334,7 @@ def test_cancel_of_a_job_that_is_done_says_so(client: Client, server: Server, vi
 SERVE_AND_SAY_WHEN_JOBS_BEGIN = """
 import os, socket, sys
 from pathlib import Path
-from longview.app.jobs import Workers
+from longview.app.serving.workers import Workers
 from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.ui.server import HOST, serve

@@ -19,14 +19,14 @@ from longview.video.subtitles.transcript import read_transcript
 
 FAILING_PARSER = """
 import os, re
-from longview.video import subtitles, transcript
+from longview.video.subtitles import files, transcript
 
 def fail(*arguments):
     if os.environ["FAILURE"] == "hang":
         re.match(r"(a|a)+$", "a" * 60 + "b")
     os.abort()
 
-subtitles.html_text = transcript.clean_text = fail
+files.html_text = transcript.clean_text = fail
 """
 LIMITS = Limits(stall_s=3.0)
 SRT = "1\n00:00:01,000 --> 00:00:02,000\nWords.\n\n"
