@@ -18,10 +18,10 @@ import torch
 from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
-from longview.model.probers import verifier_for
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ACTIONS, COLORS, SHAPES, ShapesEvent, render, sample_events

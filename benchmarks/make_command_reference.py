@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperArgument
 
-from longview.app.cli.command_table import FOR_PROGRAMS, COMMANDS
+from longview.app.cli.command_table import COMMANDS, FOR_PROGRAMS
 from longview.app.cli.group import cli
 
 TARGET = Path(__file__).parents[1] / "docs" / "commands.md"

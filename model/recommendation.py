@@ -24,7 +24,7 @@ from longview.model.tasks.costs import (
     VERIFICATION_TOKENS,
 )
 from longview.model.tasks.grounding import MARGIN_S
-from longview.model.tasks.verifier import PURPOSE as VERIFICATION_PURPOSE
+from longview.model.tasks.verification import PURPOSE as VERIFICATION_PURPOSE
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import plan_sampling
 from longview.video.sampling_plan import Budget, Purpose, SamplingPlan

@@ -11,8 +11,8 @@ from huggingface_hub import close_session, constants
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
-from longview.model.probers import verifier_for
-from longview.model.tasks.prober import Verifier
+from longview.model.tasks.verifier import Verifier
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render

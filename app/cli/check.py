@@ -1,4 +1,4 @@
-"""The command that checks a library and the weights, and repairs what can be rebuilt."""
+"""The commands that check an installation, a library and the weights, and repair what can be rebuilt."""
 
 from typing import Annotated
 
@@ -52,3 +52,23 @@ def _summary(count: int, broken_count: int) -> str:
 
 def _outcome(finding: Finding) -> str:
     return f"Repaired. {finding.repaired}" if finding.repaired else finding.advice
+
+
+@command("json", "model")
+def doctor(context: Context) -> None:
+    """Check this installation and report problems.
+
+    Example: longview doctor
+    """
+    from longview.app.diagnostics.doctor import examine
+    from longview.app.diagnostics.doctor_text import diagnosis_lines
+
+    diagnosis = examine(context.app)
+    lines = [*diagnosis_lines(diagnosis.facts), *diagnosis.remarks]
+    lines += [f"PROBLEM: {problem}" for problem in diagnosis.problems]
+    if not diagnosis.problems:
+        lines.append("No other problems found." if diagnosis.remarks else "No problems found.")
+    document = schemas.DoctorDocument(**diagnosis.facts, remarks=list(diagnosis.remarks), problems=list(diagnosis.problems))
+    context.print_result(document, "\n".join(map(printable, lines)))
+    if diagnosis.problems:
+        raise typer.Exit(1)

@@ -33,12 +33,12 @@ COMMANDS: dict[str, CommandSummary] = {
         "indexing",
         "Read subtitles, recognise speech, read the text on screen, caption the videos, and add all of it to the library.",
     ),
-    "search": CommandSummary("Everyday", "commands", "Search what is shown, said and written in the whole library."),
-    "ask": CommandSummary("Everyday", "commands", "Ask about one video, several videos, or the whole library."),
-    "locate": CommandSummary("Everyday", "commands", "Find all occurrences of a query, or report its absence."),
-    "caption": CommandSummary("Everyday", "commands", "Print a video's captions."),
-    "chapters": CommandSummary("Everyday", "commands", "Print a video's chapters, in YouTube's form, and a summary."),
-    "transcript": CommandSummary("Everyday", "words", "Print what is said in a video, with times."),
+    "search": CommandSummary("Everyday", "search", "Search what is shown, said and written in the whole library."),
+    "ask": CommandSummary("Everyday", "ask", "Ask about one video, several videos, or the whole library."),
+    "locate": CommandSummary("Everyday", "search", "Find all occurrences of a query, or report its absence."),
+    "caption": CommandSummary("Everyday", "captions", "Print a video's captions."),
+    "chapters": CommandSummary("Everyday", "captions", "Print a video's chapters, in YouTube's form, and a summary."),
+    "transcript": CommandSummary("Everyday", "transcripts", "Print what is said in a video, with times."),
     "export": CommandSummary(
         "Everyday",
         "export",
@@ -54,7 +54,7 @@ COMMANDS: dict[str, CommandSummary] = {
     ),
     "subtitles": CommandSummary(
         "Library",
-        "words",
+        "transcripts",
         "Add a subtitle file to a video. A transcript without times gets those of the recognised speech.",
     ),
     "versions": CommandSummary(
@@ -85,7 +85,7 @@ COMMANDS: dict[str, CommandSummary] = {
         "plan",
         "Show what `index` would do, and how long it and other tasks would take; with --verbose also frames, tokens and memory.",
     ),
-    "doctor": CommandSummary("Models and machine", "commands", "Check this installation and report problems."),
+    "doctor": CommandSummary("Models and machine", "check", "Check this installation and report problems."),
     "eval": CommandSummary(
         "Models and machine",
         "evaluate",

@@ -113,7 +113,7 @@ class Retriever:
     def _verify(self, moments: Sequence[Moment], verify: bool | None, progress: Progress) -> Iterator[Moment]:
         """Yield moments with their verification. `verify`: see `Checks.search`; None also leaves it to the verifier."""
         from longview.model.tasks.costs import VERIFICATION_TOKENS
-        from longview.model.tasks.verifier import estimated_seconds, verify_claim
+        from longview.model.tasks.verification import estimated_seconds, verify_claim
 
         try:
             verify = self._runtime.checks.search if verify is None else verify

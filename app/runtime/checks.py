@@ -7,7 +7,7 @@ from longview.app.settings import Settings
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 
 if TYPE_CHECKING:
-    from longview.model.tasks.prober import Verifier
+    from longview.model.tasks.verifier import Verifier
 
 
 @dataclass(frozen=True)

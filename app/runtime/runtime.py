@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from longview.model.screen_text.weights import TextModel
     from longview.model.speech.recognizer import SpeechRecognizer
     from longview.model.speech.weights import SpeechModel
-    from longview.model.tasks.prober import Verifier
+    from longview.model.tasks.verifier import Verifier
     from longview.video.decoding.decoder import Decoder
 
 SWAPPED_SESSION_SHARE = 0.25
@@ -294,7 +294,7 @@ class Runtime:
     @functools.cached_property
     def verifier(self) -> "Verifier":
         """The verifier that suits the chosen checkpoint. It does not load the weights."""
-        from longview.model.probers import verifier_for
+        from longview.model.verifiers import verifier_for
 
         return verifier_for(self.checkpoint)
 

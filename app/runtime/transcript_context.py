@@ -7,7 +7,7 @@ from longview.core.timeline import Segment, Span
 from longview.indexing.sqlite.library import Library
 
 if TYPE_CHECKING:
-    from longview.model.tasks.words import SegmentsWithin
+    from longview.model.tasks.transcript_context import SegmentsWithin
 
 CHECKPOINT_SOURCE = "captions"
 """The source that the checkpoint itself writes. Its captions would only confirm themselves."""

@@ -48,10 +48,10 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.local_session import LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
-from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.replies import TimedCaption
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.probing.probe import VideoInfo
 from longview.video.synthetic import ShapesEvent, render

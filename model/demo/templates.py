@@ -14,7 +14,7 @@ def template_pattern(text: str) -> re.Pattern[str]:
 
 
 class Templates:
-    """The templates of one checkpoint, such as `What happens at {time} seconds?`. See `longview.model.tasks.prober`."""
+    """The templates of one checkpoint, such as `What happens at {time} seconds?`. See `longview.model.tasks.verifier`."""
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         """`texts`: the templates, with `{time}` (seconds) and `{thing}` where a question has its own words."""

@@ -17,12 +17,12 @@ from longview.model.tasks.events import TextDelta, run_to_end
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, PLANNING_PROGRESS_SHARE
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions
-from longview.model.tasks.prober import Verifier
 from longview.model.tasks.question import Question, recent_turns, shift_times, without_times
 from longview.model.tasks.replies import cited_spans, to_video_clock
-from longview.model.tasks.verifier import verify_claim
+from longview.model.tasks.transcript_context import SegmentsWithin, no_segments, transcript_context
+from longview.model.tasks.verification import verify_claim
+from longview.model.tasks.verifier import Verifier
 from longview.model.tasks.word_citations import find_evidence, with_units
-from longview.model.tasks.words import SegmentsWithin, no_segments, transcript_context
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import Purpose, SamplingPlan, Window
 

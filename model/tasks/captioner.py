@@ -21,13 +21,13 @@ from longview.model.tasks.events import PartialResult
 from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_decodable_windows, open_windows
 from longview.model.tasks.merging import WindowCaptions, merge_windows
 from longview.model.tasks.options import CaptionOptions
-from longview.model.tasks.prober import Verifier
 from longview.model.tasks.quality import QualityReport, check_captions
 from longview.model.tasks.refiner import refine_timeline
 from longview.model.tasks.replies import TimedCaption
 from longview.model.tasks.reply_forms import parse_captions
 from longview.model.tasks.text_match import has_paraphrase
-from longview.model.tasks.words import SegmentsWithin, TranscriptContext, no_segments, transcript_context
+from longview.model.tasks.transcript_context import SegmentsWithin, TranscriptContext, no_segments, transcript_context
+from longview.model.tasks.verifier import Verifier
 from longview.video.errors import UnreadableVideo
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import SamplingPlan, Window

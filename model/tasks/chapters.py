@@ -17,9 +17,9 @@ from longview.core.time_text import format_time
 from longview.core.timeline import Event, Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
-from longview.model.tasks.prober import Verifier
 from longview.model.tasks.replies import parse_entries
 from longview.model.tasks.text_match import token_f1
+from longview.model.tasks.verifier import Verifier
 
 log = logging.getLogger(__name__)
 

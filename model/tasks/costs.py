@@ -16,8 +16,8 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.chapters import MAX_PART_CHARACTERS
 from longview.model.tasks.grounding import MARGIN_S, clip_plan
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
-from longview.model.tasks.prober import Verifier
-from longview.model.tasks.words import SegmentsWithin, no_segments, transcript_context
+from longview.model.tasks.transcript_context import SegmentsWithin, no_segments, transcript_context
+from longview.model.tasks.verifier import Verifier
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import SamplingPlan
 

@@ -22,9 +22,9 @@ from longview.model.tasks.grounding import (
     with_margin,
 )
 from longview.model.tasks.options import LocateOptions
-from longview.model.tasks.prober import Verifier
 from longview.model.tasks.question import check_length
-from longview.model.tasks.verifier import deny_in_windows, verify_claim, verify_in
+from longview.model.tasks.verification import deny_in_windows, verify_claim, verify_in
+from longview.model.tasks.verifier import Verifier
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import SamplingPlan
 

@@ -14,7 +14,7 @@ from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, MIN_SAME_EVENT_IOU, ground, open_clip
-from longview.model.tasks.prober import TimestampVerifier, Verifier
+from longview.model.tasks.verifier import TimestampVerifier, Verifier
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampler import window_overlaps
 from longview.video.sampling_plan import SamplingPlan

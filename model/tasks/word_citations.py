@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from longview.core.time_text import TimeReference, find_times
-from longview.model.tasks.words import TranscriptLine, units_of
+from longview.model.tasks.transcript_context import TranscriptLine, units_of
 
 TIME_TOLERANCE_S = 0.06
 """Maximum difference between a time in a reply and that of a line, in seconds: both are stated to a tenth of a second."""

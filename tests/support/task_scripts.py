@@ -6,7 +6,7 @@ from longview.core.timeline import Event
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import Captions
-from longview.model.tasks.prober import FreeFormVerifier
+from longview.model.tasks.verifier import FreeFormVerifier
 from tests.support.fakes import FakeSession, Script, ScriptedEngine
 
 CONTEXT_TOKENS = 3_600

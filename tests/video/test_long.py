@@ -5,11 +5,11 @@ import pytest
 from longview.core.time_text import format_time
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
-from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import Captions, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import render, sample_events

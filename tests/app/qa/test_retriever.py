@@ -9,7 +9,7 @@ from longview.app.service import Longview
 from longview.app.streams import Done
 from longview.core.timeline import Event, Span
 from longview.indexing.records.video import VideoEntry
-from longview.model.demo.probing import TemplateVerifier
+from longview.model.demo.verification import TemplateVerifier
 from longview.model.tasks.events import PartialResult
 from longview.video.decoding.decoder import Decoder
 from longview.video.synthetic import ShapesEvent, render

@@ -4,11 +4,11 @@ import pytest
 
 from longview.app.runtime.checks import Checks, decide_checks
 from longview.app.settings import Settings
-from longview.model.demo.probing import TemplateVerifier
+from longview.model.demo.verification import TemplateVerifier
 from longview.model.engine.checkpoints.checkpoints import find_checkpoint
-from longview.model.probers import verifier_for
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
-from longview.model.tasks.prober import FreeFormVerifier
+from longview.model.tasks.verifier import FreeFormVerifier
+from longview.model.verifiers import verifier_for
 
 ON, OFF = CaptionOptions(verify=True, refine=True), CaptionOptions(verify=False, refine=False)
 LOCATE = LocateOptions(verify=True, refine=True)

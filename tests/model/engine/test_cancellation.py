@@ -16,11 +16,11 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
-from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.training.questions import PROMPTS
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
 from tests.support.cancelling import cancel_during

@@ -6,7 +6,10 @@ import sys
 SCRIPT = """
 import importlib, sys, threading
 sys.setswitchinterval(1e-5)
-names = ["tasks.answerer", "tasks.captioner", "engine.loading", "engine.generation.sampling", "engine.remote.engine", "engine.kernels.fp8"]
+names = [
+    "tasks.answerer", "tasks.captioner", "engine.loading",
+    "engine.generation.sampling", "engine.remote.engine", "engine.kernels.fp8",
+]
 barrier, failures = threading.Barrier(len(names)), []
 
 def load(name):

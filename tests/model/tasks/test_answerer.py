@@ -9,13 +9,13 @@ from longview.core.timeline import Span
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
-from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import VideoAnswer
 from longview.model.tasks.answerer import answer_question as answer_stream
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
-from longview.model.tasks.prober import Verifier
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
+from longview.model.tasks.verifier import Verifier
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render

@@ -14,8 +14,8 @@ from longview.model.tasks.captioner import caption
 from longview.model.tasks.costs import answer_cost, captions_cost
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
-from longview.model.tasks.prober import Verifier
-from longview.model.tasks.words import SegmentsWithin, no_segments
+from longview.model.tasks.transcript_context import SegmentsWithin, no_segments
+from longview.model.tasks.verifier import Verifier
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import SamplingPlan

@@ -12,7 +12,6 @@ from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ServerFailed
-from longview.model.probers import verifier_for
 from longview.model.tasks.chapters import (
     MAX_PART_CHARACTERS,
     MAX_TITLE_CHARACTERS,
@@ -21,7 +20,8 @@ from longview.model.tasks.chapters import (
     Summary,
     summarize,
 )
-from longview.model.tasks.prober import FreeFormVerifier, Verifier
+from longview.model.tasks.verifier import FreeFormVerifier, Verifier
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
 from tests.support.fakes import FakePool
 

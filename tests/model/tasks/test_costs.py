@@ -10,13 +10,13 @@ import pytest
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Event, Span
 from longview.model.engine.sessions import SessionPool
-from longview.model.probers import verifier_for
 from longview.model.tasks import costs
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import Captions, FinishedWindow, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.errors import UnreadableVideo
 from longview.video.probing.probe import VideoInfo, probe

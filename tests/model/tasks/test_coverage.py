@@ -10,7 +10,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
-from longview.model.tasks.prober import Verifier
+from longview.model.tasks.verifier import Verifier
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.fakes import CAPTION_CHECKS, LOCATE_CHECKS

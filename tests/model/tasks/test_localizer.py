@@ -10,8 +10,8 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidQuestion
 from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU
 from longview.model.tasks.localizer import locate
-from longview.model.tasks.prober import Verifier
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
+from longview.model.tasks.verifier import Verifier
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.fakes import LOCATE_CHECKS, RecordedProgress

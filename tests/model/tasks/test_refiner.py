@@ -11,12 +11,12 @@ from longview.core.timeline import Event, Span
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import OutOfMemory
-from longview.model.probers import verifier_for
 from longview.model.tasks import refiner
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
-from longview.model.tasks.prober import Verifier
 from longview.model.tasks.refiner import EventRefiner, crosses_window_boundary, refine_timeline, shares_boundary
+from longview.model.tasks.verifier import Verifier
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.sampler import window_overlaps

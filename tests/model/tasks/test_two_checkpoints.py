@@ -14,7 +14,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.tasks import costs
 from longview.model.tasks.localizer import Localization, locate
 from longview.model.tasks.options import LocateOptions
-from longview.model.tasks.prober import Verifier
+from longview.model.tasks.verifier import Verifier
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
@@ -111,7 +111,7 @@ def test_malformed_reply_is_reported_as_such(pool: SessionPool, verifier: Verifi
 
 
 def test_checkpoint_that_denies_nothing_leaves_absence_open_alone(decoder: Decoder, verifier: Verifier, video: VideoInfo) -> None:
-    from longview.model.tasks.prober import FreeFormVerifier
+    from longview.model.tasks.verifier import FreeFormVerifier
 
     grounding = Grounding(decoder)
     result = locate(grounding.pool, FreeFormVerifier(), video, "red circle", LocateOptions(verify=True, refine=False))

@@ -4,8 +4,8 @@ import pytest
 
 from longview.core.timeline import Segment, Span
 from longview.model.engine.checkpoints.profiles import find_profile
+from longview.model.tasks.transcript_context import fit_transcript
 from longview.model.tasks.word_citations import find_evidence, with_units
-from longview.model.tasks.words import fit_transcript
 from longview.video.sampling_plan import Window
 
 BUDGET = Segment(Span(12.5, 15.0), "We will cut the training budget by a third.", "speech")

@@ -15,7 +15,7 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidProfile
 from longview.model.tasks.captioner import MAX_CAPTION_TOKENS
-from longview.model.tasks.prober import FreeFormVerifier
+from longview.model.tasks.verifier import FreeFormVerifier
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
 from tests.support.fakes import FakeSession

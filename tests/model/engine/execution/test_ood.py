@@ -19,11 +19,11 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.local_session import LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, OutOfDistribution
-from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import COLORS, SHAPES, ShapesEvent, background, draw, render

@@ -25,12 +25,12 @@ from longview.model.engine.remote.server import Server
 from longview.model.engine.remote.session import RemoteSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, ModelError, ServerFailed, ServerUnreachable
-from longview.model.probers import verifier_for
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions
 from longview.model.tasks.replies import TimeRange
 from longview.model.training.questions import PROMPTS
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.probing.probe import VideoInfo
 from tests.support.fakes import ANSWER_CHECKS, CAPTION_CHECKS, LOCATE_CHECKS

@@ -12,8 +12,8 @@ from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.remote.session import RemoteSession
 from longview.model.errors import InvalidProfile, ServerFailed
-from longview.model.probers import verifier_for
 from longview.model.tasks.replies import TimeRange, parse_events
+from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import TimedFrames
 from tests.support.scripted_server import BLACK, VLLM, Delta, Script, answers, frames_of, rejects, streams, streams_lines
 from tests.support.shell import Shell

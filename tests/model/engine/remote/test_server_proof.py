@@ -13,7 +13,7 @@ from longview.model.engine.remote.limits import PromptLimits
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import PromptTooLong, ServerFailed
-from longview.model.tasks.prober import FreeFormVerifier
+from longview.model.tasks.verifier import FreeFormVerifier
 from longview.video.decoding.decoder import Decoder
 from longview.video.errors import ContextTooShort
 from longview.video.probing.probe import VideoInfo

@@ -6,8 +6,8 @@ import pytest
 
 from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.prober import parse_yes_or_no
-from longview.model.tasks.verifier import verify_claim
+from longview.model.tasks.verification import verify_claim
+from longview.model.tasks.verifier import parse_yes_or_no
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
 from tests.model.tasks.real_replies.samples import UNDECIDED

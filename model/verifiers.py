@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from longview.model.demo.probing import TemplateVerifier
-from longview.model.tasks.prober import FreeFormVerifier, Verifier
+from longview.model.demo.verification import TemplateVerifier
+from longview.model.tasks.verifier import FreeFormVerifier, Verifier
 
 if TYPE_CHECKING:
     from longview.model.engine.checkpoints.checkpoints import Checkpoint

@@ -12,8 +12,8 @@ from longview.core.timeline import Event, Span, subtract_spans
 from longview.model.demo.templates import Templates
 from longview.model.engine.base import VideoSession
 from longview.model.tasks.grounding import MAX_GROUNDING_TOKENS, ground
-from longview.model.tasks.prober import QuestionTemplates, TimestampVerifier
 from longview.model.tasks.text_match import contains_query, sentences
+from longview.model.tasks.verifier import QuestionTemplates, TimestampVerifier
 
 CHECKED_FRACTIONS = (0.5, 0.25, 0.75)
 """Positions in a span that are asked about to confirm a claim, as fractions of it; one confirmation is enough."""
@@ -27,7 +27,7 @@ for each such length."""
 
 
 class TemplateVerifier:
-    """See `longview.model.tasks.prober.Verifier` and `TimestampVerifier`."""
+    """See `longview.model.tasks.verifier.Verifier` and `TimestampVerifier`."""
 
     def __init__(self, templates: tuple[str, ...], no_event_replies: tuple[str, ...]) -> None:
         """`templates`, `no_event_replies`: see `longview.model.engine.checkpoints.checkpoints.Checkpoint`."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from longview.core.timeline import Box, Segment, Span
 from longview.model.engine.checkpoints.profiles import find_profile
-from longview.model.tasks.words import MAX_LINE_CHARACTERS, TranscriptContext, fit_transcript
+from longview.model.tasks.transcript_context import MAX_LINE_CHARACTERS, TranscriptContext, fit_transcript
 from longview.video.sampling_plan import Window
 
 WINDOW = Window(Span(0.0, 120.0), (0.0,), 0.5)

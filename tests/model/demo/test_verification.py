@@ -5,7 +5,7 @@ import pytest
 from longview.core.timeline import Span
 from longview.model.engine.base import VideoSession
 from longview.model.engine.sessions import SessionPool
-from longview.model.tasks.prober import TimestampVerifier, Verifier
+from longview.model.tasks.verifier import TimestampVerifier, Verifier
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
 
