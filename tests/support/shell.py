@@ -10,13 +10,12 @@ from typing import Any
 from typer.testing import CliRunner
 
 from longview.app.cli.group import cli
-from tests.support.warm_process import start_command
+from tests.support.warm_process import VARIABLES, start_command
 
 
 def environment(library: Path, **variables: str) -> dict[str, str]:
-    """Return the environment of a process that uses this library: one engine thread, no downloads, unbuffered output."""
-    settings = {"LONGVIEW_LIBRARY": str(library), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    return os.environ | settings | variables
+    """Return the environment of a process that uses this library."""
+    return os.environ | VARIABLES | {"LONGVIEW_LIBRARY": str(library)} | variables
 
 
 @dataclass(frozen=True)

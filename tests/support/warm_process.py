@@ -35,11 +35,14 @@ ENGINE_MODULES = (
     "transformers.models.qwen3_vl.video_processing_qwen3_vl",
     "transformers.models.qwen2_vl.image_processing_qwen2_vl",
     "faiss",
+    "rapidocr.main",
     "xgrammar",
 )
 PAGE_MODULES = ("longview.ui.server",)
 RUNTIME_VARIABLES = ("LONGVIEW_", "PYTEST_", "COLUMNS")
 """Prefixes of variables that no import reads. A difference in another one needs imports of its own."""
+VARIABLES = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+"""Variables of all commands: one engine thread, no downloads, unbuffered output."""
 MAX_REQUEST_BYTES = 1 << 20
 CAN_FORK = hasattr(os, "pidfd_open")
 
@@ -47,14 +50,16 @@ CAN_FORK = hasattr(os, "pidfd_open")
 class WarmProcess:
     """A running command, with the part of the interface of `subprocess.Popen` that tests use."""
 
-    def __init__(self, words: Sequence[str], environment: dict[str, str], stderr: int | None = None) -> None:
+    def __init__(
+        self, words: Sequence[str], environment: dict[str, str], stderr: int | None = None, script: str | None = None
+    ) -> None:
         self.args = list(words)
         self.returncode: int | None = None
         (child_in, own_in), (own_out, child_out), (own_err, child_err) = os.pipe(), os.pipe(), os.pipe()
         own_end, other_end = socket.socketpair()
         with other_end:
             fds = (child_in, child_out, child_err if stderr is None else stderr, other_end.fileno())
-            _send_request(list(words), environment, fds)
+            _send_request(list(words), environment, script, fds)
         for fd in (child_in, child_out, child_err):
             os.close(fd)
         self.stdin: IO[str] = os.fdopen(own_in, "w", encoding="utf-8")
@@ -148,13 +153,35 @@ def start_command(
     return subprocess.Popen([sys.executable, "-m", "app", *words], env=environment, **pipes)
 
 
+def run_script(script: str, *words: str | Path, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
+    """Run Python code with these words as `sys.argv[1:]` in a process of its own, which begins with the imports done."""
+    environment, command = os.environ | {"OMP_NUM_THREADS": "1"}, [str(word) for word in words]
+    if not CAN_FORK:
+        return subprocess.run(
+            [sys.executable, "-c", script, *command],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=timeout_s,
+            check=False,
+        )
+    with WarmProcess(command, environment, script=script) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
 _request_lock = threading.Lock()
 
 
-def _send_request(words: list[str], environment: dict[str, str], fds: Sequence[int]) -> None:
+def _send_request(words: list[str], environment: dict[str, str], script: str | None, fds: Sequence[int]) -> None:
     common = {name: value for name, value in environment.items() if not name.startswith(RUNTIME_VARIABLES)}
-    modules = ENGINE_MODULES + (PAGE_MODULES if "serve" in words else ())
-    request = {"words": words, "environment": environment, "folder": str(Path.cwd()), "modules": modules}
+    modules = ENGINE_MODULES + (PAGE_MODULES if "serve" in words or "longview.ui" in (script or "") else ())
+    request = {"words": words, "script": script, "environment": environment, "folder": str(Path.cwd()), "modules": modules}
     with _request_lock:
         requests, _ = _forking_process(frozenset(common.items()))
         socket.send_fds(requests, [json.dumps(request).encode()], fds)
@@ -179,8 +206,8 @@ def _forking_process(common: frozenset[tuple[str, str]]) -> "tuple[socket.socket
     return own_end, process
 
 
-def serve_forks(requests: socket.socket) -> list[str] | None:
-    """Fork for each request. Return its words in the forked process, and none in this one when the requests end."""
+def serve_forks(requests: socket.socket) -> dict[str, Any] | None:
+    """Fork for each request. Return it in the forked process, and none in this one when the requests end."""
     running: dict[int, tuple[int, socket.socket]] = {}
     selector = selectors.DefaultSelector()
     selector.register(requests, selectors.EVENT_READ)
@@ -211,7 +238,8 @@ def serve_forks(requests: socket.socket) -> list[str] | None:
                     socket_of_other.close()
                 for opened in (requests, replies, selector):
                     opened.close()
-                return _become(request, fds)
+                _become(request, fds)
+                return dict(request)
             for fd in fds:
                 os.close(fd)
             pidfd = os.pidfd_open(pid)
@@ -220,7 +248,7 @@ def serve_forks(requests: socket.socket) -> list[str] | None:
             replies.sendall(b"%d\n" % pid)
 
 
-def _become(request: dict[str, Any], fds: Sequence[int]) -> list[str]:
+def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
     """Take the streams, the environment and the folder of a request."""
     for target, fd in enumerate(fds):
         os.dup2(fd, target)
@@ -228,18 +256,20 @@ def _become(request: dict[str, Any], fds: Sequence[int]) -> list[str]:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
-    return list(request["words"])
 
 
-def run_and_exit(words: Sequence[str]) -> NoReturn:
-    """Run the command line with these words, and end this process as the interpreter does, but for freeing its memory.
+def run_and_exit(words: Sequence[str], script: str | None) -> NoReturn:
+    """Run the command line or a script with these words, and end this process as Python does, but for freeing its memory.
 
     To free what was imported takes longer than most commands, because memory that a fork shares is copied when it is written.
     """
     sys.argv[1:] = words
     code: object = 0
     try:
-        runpy.run_module("app", run_name="__main__", alter_sys=True)
+        if script is None:
+            runpy.run_module("app", run_name="__main__", alter_sys=True)
+        else:
+            exec(compile(script, "<string>", "exec"), {"__name__": "__main__"})
     except SystemExit as error:
         code = error.code
     except BaseException:
@@ -254,6 +284,6 @@ def run_and_exit(words: Sequence[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    own_words = serve_forks(socket.socket(fileno=int(sys.argv[1])))
-    if own_words is not None:
-        run_and_exit(own_words)
+    own_request = serve_forks(socket.socket(fileno=int(sys.argv[1])))
+    if own_request is not None:
+        run_and_exit(own_request["words"], own_request["script"])
