@@ -17,6 +17,7 @@ from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.hub_server import Hub, running_hub
+from tests.support.shared_files import shared_folder
 
 SHAPES = (
     ShapesEvent(2.0, 7.0, "red", "circle", "moves to the right"),
@@ -41,7 +42,7 @@ def shapes_events() -> tuple[ShapesEvent, ...]:
 @pytest.fixture(scope="session")
 def shapes_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MP4 of 20 seconds at 25 frames per second, 320x192, without sound."""
-    return render(tmp_path_factory.mktemp("shapes") / "shapes.mp4", SHAPES, 20.0)
+    return shared_folder(tmp_path_factory, "shapes", lambda folder: render(folder / "shapes.mp4", SHAPES, 20.0)) / "shapes.mp4"
 
 
 @pytest.fixture(scope="session")

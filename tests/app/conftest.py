@@ -8,6 +8,7 @@ from longview.app.service import Longview
 from longview.indexing.records.video import VideoEntry
 from longview.video.synthetic import render
 from tests.support.app_samples import RING, TWICE, demo_settings
+from tests.support.shared_files import shared_folder
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Longview:
 
 @pytest.fixture(scope="session")
 def twice_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render(tmp_path_factory.mktemp("videos") / "twice.mp4", TWICE, 30.0, fps=12.5)
+    name = "twice.mp4"
+    return shared_folder(tmp_path_factory, "twice", lambda folder: render(folder / name, TWICE, 30.0, fps=12.5)) / name
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from typing import Any
 from longview.ui.access import CLIENT_HEADER
 from longview.video.synthetic import ShapesEvent
 from tests.support.shell import environment
+from tests.support.warm_process import WarmProcess, start_command
 
 EVENTS = (
     ShapesEvent(3.0, 9.0, "red", "circle", "moves up"),
@@ -32,7 +32,7 @@ class Server:
 
     url: str
     library: Path
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[str] | WarmProcess"
 
     def first_event(self, path: str) -> str:
         """Return the first event of a stream of server-sent events."""
@@ -65,8 +65,8 @@ def free_port() -> int:
 @contextmanager
 def running_server(library: Path, *options: str) -> Iterator[Server]:
     """Start a server with options, wait until it serves the page, and interrupt it in the end."""
-    command = [sys.executable, "-m", "app", "serve", "--port", str(free_port()), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(library)) as process:
+    words = ["serve", "--port", str(free_port()), *options]
+    with start_command(words, environment(library), stderr=2) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

@@ -1,9 +1,8 @@
-"""The command line as a subprocess over one library, as a user runs it."""
+"""The command line as a process over one library, as a user runs it."""
 
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 from typer.testing import CliRunner
 
 from longview.app.cli.group import cli
+from tests.support.warm_process import VARIABLES, start_command
 
 
 def environment(library: Path, **variables: str) -> dict[str, str]:
-    """Return the environment of a process that uses this library: one engine thread, no downloads, unbuffered output."""
-    settings = {"LONGVIEW_LIBRARY": str(library), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    return os.environ | settings | variables
+    """Return the environment of a process that uses this library."""
+    return os.environ | VARIABLES | {"LONGVIEW_LIBRARY": str(library)} | variables
 
 
 @dataclass(frozen=True)
@@ -29,17 +28,14 @@ class Shell:
         self, *words: str, code: int = 0, stdin: str = "", timeout_s: float = 240.0, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command with these environment variables, and check its exit code."""
-        completed = subprocess.run(
-            [sys.executable, "-m", "app", *words],
-            capture_output=True,
-            text=True,
-            env=environment(self.library, **variables),
-            timeout=timeout_s,
-            check=False,
-            input=stdin,
-        )
-        assert completed.returncode == code, completed.stderr
-        return completed
+        with start_command(words, environment(self.library, **variables)) as process:
+            try:
+                stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert process.returncode == code, stderr
+        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
     def json(self, *words: str, code: int = 0, timeout_s: float = 240.0) -> Any:
         """Run a command with `--json`, and return its document."""

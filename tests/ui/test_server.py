@@ -4,8 +4,6 @@ import json
 import os
 import re
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from longview.core.timeline import Span
 from longview.video.synthetic import render
 from tests.support.page_servers import EVENTS, Server, free_port
 from tests.support.shell import Shell
+from tests.support.warm_process import run_script
 
 
 def video_ids(shell: Shell) -> list[str]:
@@ -352,6 +351,5 @@ serve(Longview(Settings(library=Path(sys.argv[1]), model="demo", device="cpu", c
 
 
 def test_server_listens_before_it_takes_a_job(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SERVE_AND_SAY_WHEN_JOBS_BEGIN, str(tmp_path / "library"), str(free_port())]
-    completed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    completed = run_script(SERVE_AND_SAY_WHEN_JOBS_BEGIN, tmp_path / "library", str(free_port()))
     assert completed.stdout.splitlines()[-1:] == ["listens"], completed.stderr

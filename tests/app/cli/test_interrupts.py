@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -16,20 +14,14 @@ from tests.support.app_samples import RING, file_names
 from tests.support.cli_scene import EVENTS
 from tests.support.page_servers import running_server
 from tests.support.shell import Shell, environment
+from tests.support.warm_process import start_command
 
 STOPPED = "Stopped. Finished parts are kept, and incomplete results were discarded."
 
 
 def interrupt(shell: Shell, *words: str, at: str, after: str = "") -> tuple[str, list[str]]:
     """Run a command, interrupt it when stderr shows a text after another one, and return stdout and the lines of stderr."""
-    command = [sys.executable, "-m", "app", *words]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(shell.library),
-    ) as process:
+    with start_command(words, environment(shell.library)) as process:
         assert process.stdout and process.stderr
         lines: list[str] = []
         for line in process.stderr:
@@ -81,11 +73,9 @@ def test_interrupted_command_prints_one_line(shell: Shell, video_id: str, words:
 
 
 def test_interrupted_conversation_prints_the_answers_so_far(shell: Shell, video_id: str) -> None:
-    command = [sys.executable, "-m", "app", "ask", video_id, "--interactive", "--json"]
+    words = ("ask", video_id, "--interactive", "--json")
     turns = len(Library(shell.library).answers(video_id))
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(shell.library)
-    ) as process:
+    with start_command(words, environment(shell.library)) as process:
         assert process.stdin and process.stdout and process.stderr
         process.stdin.write("How many events are in the video?\n")
         process.stdin.flush()

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from longview.video.synthetic import render
 from tests.support.app_samples import RING, file_names
 from tests.support.cli_scene import EVENTS
 from tests.support.shell import Shell, environment
+from tests.support.warm_process import WarmProcess, start_command
 
 TIMEOUT_S = 120
 
@@ -32,10 +32,8 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path / "library")
 
 
-def start(shell: Shell, *words: str, **variables: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "app", *words]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment(shell.library, **variables), **pipes)
+def start(shell: Shell, *words: str, **variables: str) -> "subprocess.Popen[str] | WarmProcess":
+    return start_command(words, environment(shell.library, **variables))
 
 
 def wait_until(shell: Shell, is_reached: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:

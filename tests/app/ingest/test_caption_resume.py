@@ -1,12 +1,9 @@
 """Captions go on at the next window after an interruption, and end with the result of an uninterrupted run."""
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -35,6 +32,7 @@ from longview.video.sampling_plan import SamplingPlan
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.app_samples import cancel_after, demo_settings
 from tests.support.barcodes import run_ffmpeg
+from tests.support.warm_process import run_script
 
 EVENTS = (
     ShapesEvent(2, 7, "red", "circle", "moves to the right"),
@@ -285,9 +283,7 @@ for event in open_library(Path(sys.argv[1])).index(Path(sys.argv[2]), OPTIONS):
 
 
 def test_a_killed_run_goes_on(tmp_path: Path, path: Path, whole: tuple[Path, IndexResult]) -> None:
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(path)]
-    killed = subprocess.run(command, cwd=root, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    killed = run_script(KILLED, tmp_path, path)
     assert killed.returncode == -signal.SIGKILL
     count = len(window_rows(tmp_path))
     assert count >= 2

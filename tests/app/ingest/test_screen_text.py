@@ -1,9 +1,6 @@
 """Screen text through the application: read in decoded frames, committed minute by minute, found by search, and resumed."""
 
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from longview.indexing.records.video import VideoEntry
 from longview.model.tasks.events import PartialResult
 from tests.support.app_samples import cancel_after, demo_settings
 from tests.support.screen_samples import page, slides, write_video
+from tests.support.warm_process import run_script
 
 SCREEN_ONLY = IndexOptions(sources=("screen_text",))
 DURATION_S = 70.0
@@ -118,9 +116,7 @@ for event in Longview(demo_settings(Path(sys.argv[1]))).index(Path(sys.argv[2]),
 
 
 def test_killed_run_goes_on_and_nothing_is_doubled(app: Longview, entry: VideoEntry, deck: Path, tmp_path: Path) -> None:
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(deck)]
-    killed = subprocess.run(command, cwd=root, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    killed = run_script(KILLED, tmp_path, deck)
     assert killed.returncode == -signal.SIGKILL
     other = Longview(demo_settings(tmp_path))
     assert screen_track(other.videos()[0]).status == "incomplete"

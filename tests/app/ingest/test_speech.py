@@ -1,9 +1,6 @@
 """Speech through the application: recognised in a worker's sound, committed chunk by chunk, found by the word, and resumed."""
 
-import os
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from longview.model.tasks.events import PartialResult
 from longview.video.decoding.audio import BLOCK_S
 from tests.support.app_samples import cancel_after, demo_settings
 from tests.support.speech_samples import make_talk, needs_speech_model, spoken_words
+from tests.support.warm_process import run_script
 
 pytestmark = needs_speech_model
 SPEECH_ONLY = IndexOptions(sources=("speech",))
@@ -140,7 +138,10 @@ def interrupt_and_count(app: Longview, path: Path, after: int) -> int:
     return chunks
 
 
-@pytest.mark.parametrize("section_s", [5.0, 600.0], ids=["a section for each chunk", "one section"])
+@pytest.mark.parametrize(
+    "section_s",
+    [pytest.param(5.0, id="a section for each chunk", marks=pytest.mark.slow), pytest.param(600.0, id="one section")],
+)
 def test_recognition_that_is_interrupted_after_every_chunk_ends_like_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section_s: float
 ) -> None:
@@ -212,13 +213,7 @@ for event in Longview(demo_settings(Path(sys.argv[1]))).index(Path(sys.argv[2]),
 
 
 def test_killed_run_leaves_whole_chunks_and_goes_on(short: Path, tmp_path: Path) -> None:
-    root = Path(__file__).parents[3]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), str(short)],
-        cwd=root,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    killed = run_script(KILLED, tmp_path, short)
     assert killed.returncode == -signal.SIGKILL
     app = another_app(tmp_path)
     (entry,) = app.videos()
