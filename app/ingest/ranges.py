@@ -1,10 +1,14 @@
 """The range of a video that a user names by its start and its end."""
 
+from typing import TYPE_CHECKING
+
 from longview.app.files.media import END_SLACK_S
 from longview.core.time_text import format_time
 from longview.core.timeline import Span
 from longview.video.errors import ImpossiblePlan
-from longview.video.probing.probe import VideoInfo
+
+if TYPE_CHECKING:
+    from longview.video.probing.probe import VideoInfo
 
 
 def check_range(start_s: float | None, end_s: float | None) -> None:
@@ -17,7 +21,7 @@ def check_range(start_s: float | None, end_s: float | None) -> None:
         raise ImpossiblePlan(f"The end ({format_time(end_s)}) must come after the start ({format_time(start_s or 0.0)}).")
 
 
-def requested_span(video: VideoInfo, start_s: float | None, end_s: float | None) -> Span | None:
+def requested_span(video: "VideoInfo", start_s: float | None, end_s: float | None) -> Span | None:
     """Return the part of a video that is requested; None for all of it.
 
     Raises:
@@ -34,5 +38,5 @@ def requested_span(video: VideoInfo, start_s: float | None, end_s: float | None)
     return Span(from_s, video.duration_s if end_s is None else end_s)
 
 
-def _outside(time_s: float, video: VideoInfo) -> ImpossiblePlan:
+def _outside(time_s: float, video: "VideoInfo") -> ImpossiblePlan:
     return ImpossiblePlan(f"{format_time(time_s)} is outside the video, which is {format_time(video.duration_s)} long.")
