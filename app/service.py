@@ -26,6 +26,7 @@ from longview.model.tasks.events import PartialResult, TextDelta
 if TYPE_CHECKING:
     from longview.app.files.disk_usage import VideoBytes
     from longview.app.files.media import MediaStore
+    from longview.app.files.outputs import VideoOutputs
     from longview.app.files.removal import Removal
     from longview.app.ingest.indexer import Indexer, IndexResult
     from longview.app.ingest.options import IndexOptions
@@ -119,6 +120,13 @@ class Longview:
 
         settings = self.settings
         return Decoder(settings.limits, backend=settings.backend, processes=1) if settings.key_frames_only else self.decoder
+
+    @LazyPart
+    def outputs(self) -> "VideoOutputs":
+        """The files that are written from videos for a user."""
+        from longview.app.files.outputs import VideoOutputs
+
+        return VideoOutputs(self._exact_decoder(), self.settings.limits)
 
     @LazyPart
     def indexer(self) -> "Indexer":
@@ -278,7 +286,7 @@ class Longview:
 
     def answers(self, entry: VideoEntry) -> tuple[AnsweredQuestion, ...]:
         """Return the conversation about a video, oldest turn first."""
-        return self.library.answers(entry.video_id)
+        return self.library.conversations.answers(entry.video_id)
 
     def remove(self, entry: VideoEntry) -> "Removal":
         """Remove a video from the library, with its thumbnails, browser copy and jobs; its source file stays."""

@@ -4,6 +4,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+HOST = "127.0.0.1"
+"""The loopback address, because there is no authentication."""
 CLIENT_HEADER = "X-Longview-Client"
 """Header with which a program shows that it is not a page of another site: a form cannot send it, and a script may not."""
 RESPONSE_HEADERS = {

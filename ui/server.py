@@ -1,22 +1,12 @@
 """The web server: the page, and the media, thumbnails and exports that it refers to. It listens on this machine only."""
 
 import asyncio
-import errno
-import functools
-import logging
 import os
-import signal
-import socket
-import sys
-import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import replace
-from types import FrameType
 from typing import Annotated, Literal, TypeVar
 
 import gradio as gr
-import uvicorn
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -24,14 +14,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from longview.app.errors import EXPECTED_ERRORS, PortBusy
+from longview.app.errors import EXPECTED_ERRORS
 from longview.app.files.download_names import content_disposition, export_name
-from longview.app.maintenance.housekeeping import run_hourly
 from longview.app.service import FORMATS, ExportFormat, Longview
-from longview.app.serving.sample import add_samples
 from longview.app.serving.workers import Workers
-from longview.app.streams import MAX_CANCEL_S
-from longview.ui.access import OwnSiteOnly
+from longview.ui.access import HOST, OwnSiteOnly
 from longview.ui.inputs import CheckedInputs
 from longview.ui.page import ASSETS, THEME, build
 from longview.ui.queue_view import QueueState, QueueView
@@ -39,17 +26,8 @@ from longview.ui.request_pace import RequestPace
 from longview.ui.uploads import UPLOAD_ROUTE, UploadRoute
 from longview.ui.watch_tab import is_id
 
-log = logging.getLogger(__name__)
-
-HOST = "127.0.0.1"
-"""The loopback address, because there is no authentication."""
-MAX_PORTS = 50
 EVENTS_POLL_S = 0.25
 """Interval at which the jobs are checked for changes to send to an open page, in seconds. Without a change nothing is sent."""
-TICK_S = 1.0
-"""Interval at which the time in the headers of replies is renewed, in seconds."""
-MAX_SHUTDOWN_S = 1
-"""Maximum time that the server waits for open connections when it stops, in seconds."""
 MAX_TIME_MS = 1000 * 3600 * 24 * 365
 """Maximum time of a thumbnail, in milliseconds: a year, which no video lasts."""
 MAX_PARAMETER_CHARS = 200
@@ -180,7 +158,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         path="/",
         theme=THEME,
         css_paths=ASSETS / "style.css",
-        head=f"<script>{(ASSETS / 'player.js').read_text(encoding='utf-8')}</script>",
+        head=f"<script>{(ASSETS / 'page.js').read_text(encoding='utf-8')}</script>",
         max_file_size=app.settings.max_upload_bytes,
         footer_links=[],
         i18n=gr.I18n(**{language: {"common.complete": text} for language, text in COMPLETE.items()}),
@@ -191,108 +169,6 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     )
     # Outside of everything else, so that errors have its headers, too.
     return OwnSiteOnly(web)
-
-
-def serve(app: Longview, port: int | None, *, with_samples: bool = False) -> None:
-    """Serve until interrupted. Without an explicit port, the next free port is used if the default port is busy.
-
-    `with_samples`: whether an empty library gets the sample videos, while the page is open already.
-
-    Raises:
-        PortBusy: the explicit port is in use; the message names the next free port.
-    """
-    first_choice = port or app.settings.port
-    free = next_free_port(first_choice)
-    if free != first_choice:
-        if port is not None:
-            raise PortBusy(f"Port {first_choice} is in use; the next free one is {free}: serve --port {free}")
-        print(f"Port {first_choice} is in use; using {free}, the next free port.", file=sys.stderr)
-    workers = Workers(app, starts=False)
-    web = create(app, workers)
-    stopping = threading.Event()
-    housekeeping_args = (app.library, app.settings.cache_bytes, stopping)
-    threading.Thread(target=run_hourly, args=housekeeping_args, daemon=True).start()
-    config = uvicorn.Config(web, host=HOST, port=free, log_level="warning", timeout_graceful_shutdown=MAX_SHUTDOWN_S)
-    server = _Server(config, app, workers, with_samples=with_samples)
-    if app.notice:
-        print(app.notice, file=sys.stderr)
-    print(f"Longview is open at http://{HOST}:{free}", flush=True)
-    try:
-        server.run()
-    finally:
-        stopping.set()
-        workers.close(wait_s=MAX_CANCEL_S)
-        app.decoder.close()
-
-
-class _Server(uvicorn.Server):
-    """A server that cancels its jobs as soon as it is asked to stop, and that does nothing while nothing is asked of it."""
-
-    def __init__(self, config: uvicorn.Config, app: Longview, workers: Workers, *, with_samples: bool) -> None:
-        super().__init__(config)
-        self._app, self._workers, self._with_samples = app, workers, with_samples
-        self._wakes: Callable[[], object] = lambda: None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and only then begin with the jobs."""
-        await super().startup(sockets)
-        if not self.should_exit:
-            threading.Thread(target=_begin, args=(self._app, self._workers, self._with_samples), daemon=True).start()
-
-    async def main_loop(self) -> None:
-        """Wait until the server is asked to stop. uvicorn's own loop looks ten times a second."""
-        loop, is_asked = asyncio.get_running_loop(), asyncio.Event()
-        self._wakes = functools.partial(loop.call_soon_threadsafe, is_asked.set)
-        while not await self.on_tick(0):
-            # Each round renews the time in the headers of the replies.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(is_asked.wait(), TICK_S)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop; a second signal ends all connections at once.
-
-        After Ctrl-C, what is unfinished is paused, because a person stopped it. After another signal, as at the end of a session
-        of the system, the next server resumes it.
-        """
-        self._workers.stop(pauses=sig == signal.SIGINT)
-        # Open pages hold connections, and uvicorn reports each of them that it has to end.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        super().handle_exit(sig, frame)
-        self._wakes()
-
-
-def next_free_port(first: int) -> int:
-    """Return the first port from `first` on that is free.
-
-    Raises:
-        PortBusy: none of the next `MAX_PORTS` is free.
-    """
-    for port in range(first, min(first + MAX_PORTS, 65536)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError as error:
-                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                    raise
-                continue
-            return port
-    raise PortBusy(f"Ports {first} to {first + MAX_PORTS - 1} are all in use; choose one with --port.")
-
-
-def _begin(app: Longview, workers: Workers, with_samples: bool) -> None:
-    """Begin with the jobs, add the samples, and load what a search needs. The checkpoint is loaded for the first who needs it."""
-    if not workers.is_closed:
-        workers.start()
-    for step in (functools.partial(add_samples, app, workers) if with_samples else None, app.warm_up):
-        try:
-            if step is not None and not workers.is_closed:
-                step()
-        except EXPECTED_ERRORS as error:
-            log.warning("%s", error)
-        except Exception:
-            # What needs it says so again.
-            log.exception("the server cannot be prepared")
 
 
 def _full_id(video_id: str) -> str:

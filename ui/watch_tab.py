@@ -120,7 +120,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
         entry = find_entry(app, video_id)
         if entry is None:
             return gr.update(**IDLE), gr.update(visible=False), []
-        app.library.cleared_conversations.clear(entry.video_id)
+        app.library.conversations.clear(entry.video_id)
         return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
@@ -132,7 +132,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
             raise toast(NO_VIDEO)
         # Another page may have brought it back already, and shows what this one then shows, too.
         with suppress(NothingCleared):
-            app.library.cleared_conversations.undo(entry.video_id)
+            app.library.conversations.undo(entry.video_id)
         return gr.update(**IDLE), _undo_update(app, entry), markdown.history(app.answers(entry))
 
     @reports_errors
@@ -262,7 +262,7 @@ def _offer_updates(app: Longview, workers: Workers, entry: VideoEntry) -> list[A
 
 def _undo_update(app: Longview, entry: VideoEntry) -> Any:
     """Return the update of the button that brings a cleared conversation back."""
-    count = app.library.cleared_conversations.count(entry.video_id)
+    count = app.library.conversations.cleared_count(entry.video_id)
     return gr.update(visible=count > 0, value=f"{UNDO_CLEAR} ({count_text(count, 'question')})")
 
 

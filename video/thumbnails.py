@@ -1,4 +1,7 @@
-"""Images of frames: thumbnails and contact sheets."""
+"""Images of a video for users: thumbnails and contact sheets.
+
+They come from the decoder, which selects the frame that is on screen at a time and reports undecodable spans.
+"""
 
 from io import BytesIO
 from pathlib import Path

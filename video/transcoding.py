@@ -1,8 +1,4 @@
-"""Images and copies of a video for users: thumbnails, contact sheets, cuts, and small copies for browsers.
-
-Images come from the decoder, which selects the frame that is on screen at a time and reports undecodable spans. The ffmpeg
-program writes the copies.
-"""
+"""Copies of a video for users: cuts, and small copies that browsers play. The program ffmpeg writes them."""
 
 from pathlib import Path
 

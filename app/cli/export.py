@@ -129,7 +129,7 @@ def cut(
     """
     span = ordered_span(parse_seconds(start), parse_seconds(end))
     title, source = context.app.media.resolve(video)
-    result = context.app.media.cut(title, source, span, output, reencode=reencode)
+    result = context.app.outputs.cut(title, source, span, output, reencode=reencode)
     early_s = span.start_s - result.span.start_s
     note = f" (begins {early_s:.1f} s early, at a key frame; --reencode cuts exactly)" if early_s > MAX_UNMENTIONED_S else ""
     document = schemas.CutDocument(
@@ -151,7 +151,7 @@ def contact_sheet(
     Example: longview contact-sheet 3f2a
     """
     title, source = context.app.media.resolve(video)
-    path, times_s, undecodable_s = context.app.media.contact_sheet(title, source, output, columns=columns, rows=rows)
+    path, times_s, undecodable_s = context.app.outputs.contact_sheet(title, source, output, columns=columns, rows=rows)
     if undecodable_s:
         log.warning("Frames could not be decoded at %s.", ", ".join(map(format_time, undecodable_s)))
     document = schemas.ContactSheetDocument(

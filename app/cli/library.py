@@ -79,7 +79,7 @@ def info(context: Context, video: ExistingVideo) -> None:
 
     entry = context.app.video(video)
     size, job = context.app.video_bytes([entry])[entry.video_id], _unfinished_jobs(context).get(entry.content_hash)
-    questions, chapters = context.app.library.answer_count(entry.video_id), _chapter_count(context, entry)
+    questions, chapters = context.app.library.conversations.count(entry.video_id), _chapter_count(context, entry)
     steps = next_steps(entry, is_missing=size.original is None, is_unfinished=job is not None)
     document = schemas.InfoDocument.of(
         entry,

@@ -22,7 +22,7 @@ def serve(
     Example: longview serve
     """
     from longview.app.serving.sample import resume_samples
-    from longview.ui.server import serve as start
+    from longview.ui.process import serve as start
 
     if sample:
         resume_samples(context.app)

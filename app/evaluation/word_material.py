@@ -17,7 +17,7 @@ from longview.app.evaluation.word_metrics import TimedWord
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.timeline import Span
 from longview.video.decoding.decoder import Decoder
-from longview.video.subtitles.files import read_subtitles
+from longview.video.subtitles.parsers import read_subtitles
 
 FOLDER = Path(__file__).parent / "words"
 SLIDES_FILE = Path(__file__).parent.parent / "samples" / "narrated-slides.mp4"

@@ -9,26 +9,24 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longview.app.errors import AppError, NoSpace, VideoGone
 from longview.app.files.cache_limit import CACHE_FOLDERS, CacheLimit
-from longview.app.files.file_names import is_file_name, is_path, new_target, require_utf8, safe_name, write_errors
+from longview.app.files.file_names import is_file_name, is_path, require_utf8, safe_name, write_errors
 from longview.app.files.video_names import shortened, with_beginning, with_id, with_title
 from longview.core.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.core.lazy import LazyPart
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_time
-from longview.core.timeline import Span
 from longview.indexing.errors import AmbiguousVideo, LibraryFull, LibraryReadOnly, UnknownVideo
 from longview.indexing.library_files import delete_inside, files_of, require_id
 from longview.indexing.records.track import ID_DIGITS
 from longview.indexing.records.video import VideoEntry, VideoName
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.removals import UPLOADS, RemovedVideo
-from longview.video.errors import ImpossiblePlan, VideoError
+from longview.video.errors import VideoError
 from longview.video.probing.guard import Limits, check_path
 
 if TYPE_CHECKING:
@@ -36,17 +34,6 @@ if TYPE_CHECKING:
     from longview.video.probing.probe import VideoInfo
 
 COPY_BLOCK_BYTES = 1 << 22
-END_SLACK_S = 0.5
-"""Maximum time by which a requested end may exceed the video's end, in seconds: displayed lengths are rounded."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A part of a video that was written as a file of its own."""
-
-    path: Path
-    span: Span
-    """The span that was written. Without re-encoding it begins at a key frame, which may be earlier than requested."""
 
 
 class MediaStore:
@@ -190,12 +177,12 @@ class MediaStore:
 
         require_utf8(path)
         status = path.stat()
-        known_hash = self._library.known_hash(path, status.st_size, status.st_mtime_ns)
+        known_hash = self._library.known_files.hash_of(path, status.st_size, status.st_mtime_ns)
         if known_hash is None:
             known_hash = content_hash(path, progress)
             # A library that cannot be written reads the file again the next time.
             with suppress(LibraryFull, LibraryReadOnly):
-                self._library.remember_hash(path, status.st_size, status.st_mtime_ns, known_hash)
+                self._library.known_files.remember(path, status.st_size, status.st_mtime_ns, known_hash)
         return known_hash
 
     def source(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> Path:
@@ -258,7 +245,7 @@ class MediaStore:
                 ) from error
             raise
         status = target.stat()
-        self._library.remember_hash(target, status.st_size, status.st_mtime_ns, video.content_hash)
+        self._library.known_files.remember(target, status.st_size, status.st_mtime_ns, video.content_hash)
         return target
 
     def _store(self, upload: Path, target: Path, progress: Progress) -> None:
@@ -340,57 +327,3 @@ class MediaStore:
         """Delete the thumbnails and the browser copy of a video; return their size in bytes."""
         paths = [path for name in CACHE_FOLDERS for path in files_of(self._library.folder / name, video_id)]
         return sum(delete_inside(self._library.folder, path) for path in paths)
-
-    # -- files for the user --------------------------------------------------------------------------------------------
-
-    def cut(self, title: str, video: "VideoInfo", span: Span, target: Path | None, *, reencode: bool) -> Cut:
-        """Write a part of a video to `target`, by default into the current folder under its title and times.
-
-        Raises:
-            NoFrames: the file has only sound.
-            BadRequest: the target exists already. ImpossiblePlan: the video has no such part, or no index of key frames.
-            FFmpegFailed: the part cannot be decoded, or cannot be written as that kind of file. NoSpace: the disk is full.
-        """
-        from longview.video.probing.probe import require_frames
-        from longview.video.transcoding import CUT_SUFFIXES, cut_reencode, cut_stream_copy
-
-        require_frames(video)
-        if span.start_s >= video.duration_s or span.end_s > video.duration_s + END_SLACK_S:
-            outside_s = span.start_s if span.start_s >= video.duration_s else span.end_s
-            raise ImpossiblePlan(f"{format_time(outside_s)} is outside the video, which is {format_time(video.duration_s)} long.")
-        span = Span(span.start_s, min(span.end_s, video.duration_s))
-        suffix = ".mp4" if reencode else video.path.suffix
-        times = f"{format_time(span.start_s)}-{format_time(span.end_s)}".replace(":", ".")
-        target = new_target(target or Path(f"{safe_name(title)}-{times}{suffix}"), CUT_SUFFIXES)
-        with write_errors(target):
-            if reencode:
-                first_frame_s = self._frame_start_s(video, span.start_s)
-                cut_reencode(video, span, target, first_frame_s=first_frame_s, max_pixels=self._limits.pixels)
-                return Cut(target, span)
-            key_frames_s = self._decoder.key_frames_around(video, span.start_s)
-            if key_frames_s is None:
-                raise ImpossiblePlan(
-                    f"The file of {title} has no index of key frames, which a copy needs; add --reencode to cut it exactly."
-                )
-            return Cut(target, cut_stream_copy(video, span, target, key_frames_s=key_frames_s))
-
-    def _frame_start_s(self, video: "VideoInfo", time_s: float) -> float:
-        """Return the start of the frame at a time, in seconds; the start of the first frame for an earlier time."""
-        from longview.video.sampling_plan import PATCH_SIDE_PX
-
-        (chunk,) = self._decoder.frames_played_at(video, [time_s], PATCH_SIDE_PX, PATCH_SIDE_PX)
-        return float(chunk.times_s[0])
-
-    def contact_sheet(
-        self, title: str, video: "VideoInfo", target: Path | None, *, columns: int, rows: int
-    ) -> tuple[Path, list[float], list[float]]:
-        """Write an image with thumbnails from the whole video; return its path, their times, and the undecodable times.
-
-        Raises:
-            BadRequest: the target exists already. UnreadableVideo: no frame can be decoded.
-        """
-        from longview.video.thumbnails import SHEET_FORMATS, contact_sheet
-
-        target = new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
-        with write_errors(target):
-            return target, *contact_sheet(self._decoder, video, target, columns=columns, rows=rows)

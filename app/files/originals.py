@@ -125,9 +125,9 @@ def _files(folder: Path, unreadable: list[Path], progress: Progress) -> Iterator
 
 def _hash(library: Library, path: Path, status: os.stat_result, progress: Progress) -> str:
     """Return the content hash of a file, which the library remembers."""
-    known_hash = library.known_hash(path, status.st_size, status.st_mtime_ns)
+    known_hash = library.known_files.hash_of(path, status.st_size, status.st_mtime_ns)
     if known_hash is None:
         known_hash = content_hash(path, progress)
         with suppress(LibraryFull, LibraryReadOnly):
-            library.remember_hash(path, status.st_size, status.st_mtime_ns, known_hash)
+            library.known_files.remember(path, status.st_size, status.st_mtime_ns, known_hash)
     return known_hash

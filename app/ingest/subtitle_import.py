@@ -11,7 +11,7 @@ from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
 from longview.video.decoding.decoder import Decoder
-from longview.video.subtitles.files import SUBTITLE_SUFFIXES
+from longview.video.subtitles.sidecars import SUBTITLE_SUFFIXES
 from longview.video.subtitles.transcript import align_transcript
 
 TRANSCRIPT_SUFFIXES = (".txt", ".md")

@@ -309,7 +309,7 @@ class JobRunner:
         """
         require_utf8(path)
         status = path.stat()
-        return self._library.known_hash(path, status.st_size, status.st_mtime_ns) or ""
+        return self._library.known_files.hash_of(path, status.st_size, status.st_mtime_ns) or ""
 
     def _no_space(self) -> NoSpace:
         return NoSpace(

@@ -55,7 +55,7 @@ def purge_expired(library: Library, *, now: datetime | None = None) -> tuple[Rem
 def purge_cleared(library: Library, *, now: datetime | None = None) -> None:
     """Delete the conversations that were cleared more than a day ago. If the library cannot be written, the next call does it."""
     try:
-        library.cleared_conversations.delete_expired(now or datetime.now(UTC))
+        library.conversations.delete_expired(now or datetime.now(UTC))
     except LibraryError as error:
         log.info("Cleared conversations stay for now: %s", error)
 

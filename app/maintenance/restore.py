@@ -159,7 +159,7 @@ def _unpack(archive: ZipFile, report: RestoreReport, staging: Path, progress: Pr
         if entry:
             status = (target if target.exists() else staged_path).stat()
             library.set_path(entry.video_id, target)
-            library.remember_hash(target, status.st_size, status.st_mtime_ns, entry.content_hash)
+            library.known_files.remember(target, status.st_size, status.st_mtime_ns, entry.content_hash)
     for entry in entries:
         if entry.video_id not in manifest.originals and not has_original(library, entry, progress):
             report.missing.append(entry)

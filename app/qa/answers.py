@@ -173,7 +173,9 @@ class Answers:
                 spans = tuple(citation.span for citation in answer.citations)
                 text = "\n".join(filter(None, (answer.text, answer.quotes.hint if answer.quotes else "")))
                 try:
-                    self._library.add_answer(part.entry.video_id, AnsweredQuestion(question, text, spans, answer.provenance))
+                    self._library.conversations.add(
+                        part.entry.video_id, AnsweredQuestion(question, text, spans, answer.provenance)
+                    )
                 except (LibraryFull, LibraryReadOnly) as error:
                     # The answer is worth more than its place in the conversation.
                     log.warning("The answer is not stored. %s", error)

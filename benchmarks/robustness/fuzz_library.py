@@ -246,7 +246,7 @@ def _read_all(folder: Path) -> None:
         for track in entry.tracks:
             describe_maker(track)
         library.tracks.segments(entry.video_id)
-        library.answers(entry.video_id)
+        library.conversations.answers(entry.video_id)
         for version in library.versions.of_video(entry.video_id):
             library.versions.segments(version)
         library.caption_windows.rows(entry.video_id)

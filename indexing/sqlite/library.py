@@ -1,4 +1,4 @@
-"""The library: its videos, questions and known files. Their tracks are in `longview.indexing.sqlite.tracks.tracks`.
+"""The library: its videos. Their tracks are in `longview.indexing.sqlite.tracks.tracks`.
 
 Video files are referenced by path.
 """
@@ -8,13 +8,14 @@ import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from longview.core.timeline import Event, Segment, Span
+from longview.core.timeline import Event, Segment
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
-from longview.indexing.records.track import ID_DIGITS, Provenance, StoredSegment, Track
-from longview.indexing.records.video import AnsweredQuestion, VideoEntry, VideoName
-from longview.indexing.sqlite.conversations import IS_NOT_CLEARED, ClearedConversations
-from longview.indexing.sqlite.database.database import DATABASE, Database
+from longview.indexing.records.track import Track
+from longview.indexing.records.video import VideoEntry, VideoName
+from longview.indexing.sqlite.conversations import Conversations
+from longview.indexing.sqlite.database.database import Database
 from longview.indexing.sqlite.database.rows import insertion, now
+from longview.indexing.sqlite.known_files import KnownFiles
 from longview.indexing.sqlite.queue.job_queue import JobQueue
 from longview.indexing.sqlite.tracks.caption_windows import (
     CaptionWindowRow,
@@ -24,19 +25,12 @@ from longview.indexing.sqlite.tracks.caption_windows import (
 )
 from longview.indexing.sqlite.tracks.removals import Removals, RemovedVideo
 from longview.indexing.sqlite.tracks.rows import (
-    IS_NOT_REMOVED,
-    provenance_columns,
-    provenance_from,
     replace_segments,
     require_video,
     tracks_of,
 )
 from longview.indexing.sqlite.tracks.tracks import Tracks
 from longview.indexing.sqlite.tracks.versions import Versions, chapters_from
-
-__all__ = [  # with the types of what it stores
-    "DATABASE", "ID_DIGITS", "AnsweredQuestion", "Library", "Provenance", "StoredSegment", "Track", "VideoEntry", "VideoName",
-]  # fmt: skip
 
 
 class Library:
@@ -55,7 +49,8 @@ class Library:
         self.queue = JobQueue(self._database)
         self.caption_windows = CaptionWindows(self._database)
         self.removals = Removals(self._database)
-        self.cleared_conversations = ClearedConversations(self._database)
+        self.conversations = Conversations(self._database)
+        self.known_files = KnownFiles(self._database)
 
     def require_writable(self) -> None:
         """Check that the library can be written.
@@ -195,63 +190,6 @@ class Library:
                 ids = ", ".join(row["video_id"] for row in rows)
                 raise AmbiguousVideo(f"Several video ids begin with {reference!r}: {ids}; add more digits.")
             return _entry(rows[0], tracks_of(db, rows[0]["video_id"]).get(rows[0]["video_id"], ()))
-
-    def add_answer(self, video_id: str, answer: AnsweredQuestion) -> None:
-        """Store a question and its answer, unless the video was removed meanwhile."""
-        values = {
-            "video_id": video_id,
-            "question": answer.question,
-            "answer": answer.answer,
-            "citations": json.dumps([[span.start_s, span.end_s] for span in answer.citations]),
-            **provenance_columns(answer.provenance),
-            "asked_at": now(),
-        }
-        with self._database.transaction() as db:
-            if db.execute("SELECT 1 FROM videos WHERE video_id = ? AND removed_at = ''", (video_id,)).fetchone():
-                db.execute(insertion("answers", values), values)
-
-    def answer_count(self, video_id: str) -> int:
-        """Return the number of questions about a video that have an answer."""
-        with self._database.connection() as db:
-            query = f"SELECT count(*) FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {IS_NOT_CLEARED}"
-            return int(db.execute(query, {"video_id": video_id}).fetchone()[0])
-
-    def answers(self, video_id: str, *, limit: int = 50) -> tuple[AnsweredQuestion, ...]:
-        """Return the latest questions about a video and their answers, oldest first."""
-        with self._database.connection() as db:
-            rows = db.execute(
-                f"SELECT * FROM answers WHERE video_id = :video_id AND {IS_NOT_REMOVED} AND {IS_NOT_CLEARED} "
-                "ORDER BY answer_id DESC LIMIT :limit",
-                {"video_id": video_id, "limit": limit},
-            ).fetchall()
-            return tuple(
-                AnsweredQuestion(
-                    row["question"],
-                    row["answer"],
-                    tuple(Span(*bounds) for bounds in json.loads(row["citations"])),
-                    provenance_from(row),
-                )
-                for row in reversed(rows)
-            )
-
-    def known_hash(self, path: Path, size_bytes: int, modified_ns: int) -> str | None:
-        """Return the content hash of a file that was hashed before and has not changed; else None."""
-        with self._database.connection() as db:
-            row = db.execute(
-                "SELECT content_hash FROM known_files "
-                "WHERE path = :path AND size_bytes = :size_bytes AND modified_ns = :modified_ns",
-                {"path": str(path), "size_bytes": size_bytes, "modified_ns": modified_ns},
-            ).fetchone()
-            return row[0] if row else None
-
-    def remember_hash(self, path: Path, size_bytes: int, modified_ns: int, content_hash: str) -> None:
-        """Store a file's content hash, so that it need not be read again."""
-        with self._database.transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO known_files (path, size_bytes, modified_ns, content_hash) "
-                "VALUES (:path, :size_bytes, :modified_ns, :content_hash)",
-                {"path": str(path), "size_bytes": size_bytes, "modified_ns": modified_ns, "content_hash": content_hash},
-            )
 
 
 _HAS_TRACKS = "EXISTS (SELECT 1 FROM tracks WHERE tracks.video_id = videos.video_id)"

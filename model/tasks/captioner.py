@@ -28,7 +28,6 @@ from longview.model.tasks.reply_forms import parse_captions
 from longview.model.tasks.text_match import has_paraphrase
 from longview.model.tasks.transcript_context import SegmentsWithin, TranscriptContext, no_segments, transcript_context
 from longview.model.tasks.verifier import Verifier
-from longview.video.errors import UnreadableVideo
 from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import SamplingPlan, Window
 
@@ -43,8 +42,6 @@ MIN_CONFIRM_IOU = 0.5
 """Minimum tIoU with which grounding an event alone confirms its time."""
 RETRY_FPS_FACTOR = 1.5
 """Frame-rate factor for the second attempt at a window whose captions fail the check. A different rate selects other frames."""
-EXAMINED_WINDOWS = 3
-"""Number of windows that decide whether a checkpoint knows the footage of a longer video."""
 
 
 @dataclass(frozen=True)
@@ -163,28 +160,6 @@ def _finish_window(
     pool.release(session)
     progress.update(1.0)
     return FinishedWindow(window.span, attempt.events, position, covered)
-
-
-def knows_footage(pool: SessionPool, video: VideoInfo, plan: SamplingPlan, *, progress: Progress = NO_PROGRESS) -> bool:
-    """Whether the first, the middle or the last window of a long plan is in-distribution for the checkpoint.
-
-    Without it, hours of footage would be decoded to find that none of it can be captioned. A short plan is not examined.
-
-    Raises:
-        UnreadableVideo: no frame of these windows can be decoded. Cancelled: the operation was cancelled.
-    """
-    count = len(plan.windows)
-    if count <= EXAMINED_WINDOWS or not pool.engine.checkpoint.ood_detector_file:
-        return True
-    examined_windows = [plan.windows[0], plan.windows[count // 2], plan.windows[-1]]
-    for window, step in zip(examined_windows, progress.steps(len(examined_windows)), strict=True):
-        try:
-            session = pool.session(video, plan, window, pin=False, progress=step)
-        except UnreadableVideo:
-            return True
-        if not session.is_out_of_distribution:
-            return True
-    return False
 
 
 def _caption_window(

@@ -46,7 +46,7 @@ def test_exact_cut_ignores_key_frames_only(app: Longview, twice_path: Path, tmp_
     fast = Longview(demo_settings(tmp_path / "library", key_frames_only=True))
     for name, longview in (("exact.mp4", app), ("fast.mp4", fast)):
         title, video = longview.media.resolve(str(twice_path))
-        cut = longview.media.cut(title, video, Span(12.02, 20.5), tmp_path / name, reencode=True)
+        cut = longview.outputs.cut(title, video, Span(12.02, 20.5), tmp_path / name, reencode=True)
         assert cut.span == Span(12.02, 20.5)
     assert (tmp_path / "exact.mp4").read_bytes() == (tmp_path / "fast.mp4").read_bytes()
 

@@ -41,7 +41,7 @@ ENGINE_MODULES = (
     "rapidocr.main",
     "xgrammar",
 )
-PAGE_MODULES = ("longview.ui.server",)
+PAGE_MODULES = ("longview.ui.process",)
 RUNTIME_VARIABLES = ("LONGVIEW_", "PYTEST_", "COLUMNS")
 """Prefixes of variables that no import reads. A difference in another one needs imports of its own."""
 VARIABLES = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

@@ -336,7 +336,8 @@ from pathlib import Path
 from longview.app.serving.workers import Workers
 from longview.app.service import Longview
 from longview.app.settings import Settings
-from longview.ui.server import HOST, serve
+from longview.ui.access import HOST
+from longview.ui.process import serve
 
 port = int(sys.argv[2])
 

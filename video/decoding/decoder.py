@@ -28,7 +28,7 @@ from longview.video.errors import DecoderDied, UnreadableSubtitles, UnreadableVi
 from longview.video.probing.content_hash import content_hash
 from longview.video.probing.guard import Limits, check_path
 from longview.video.probing.probe import VideoInfo, require_frames
-from longview.video.subtitles.files import SubtitleFile
+from longview.video.subtitles.parsers import SubtitleFile
 from longview.video.subtitles.streams import collect_cues, text_stream
 
 __all__ = ["Decoder", "BackendName", "TimedFrames"]
@@ -155,7 +155,7 @@ class Decoder:
         """Read a subtitle file. `offset_s`: seconds that are added to all times.
 
         Raises:
-            UnreadableSubtitles: as `longview.video.subtitles.files.read_subtitles`; also if reading hangs or crashes.
+            UnreadableSubtitles: as `longview.video.subtitles.parsers.read_subtitles`; also if reading hangs or crashes.
             Cancelled: the operation was cancelled; the process is stopped.
         """
         with _side_file_errors(path), self.pool.process() as process:

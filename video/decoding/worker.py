@@ -25,7 +25,7 @@ from longview.video.decoding.backends.pyav import key_frames_around, key_times
 from longview.video.decoding.worker_messages import PART_CHARACTERS, limits_from, subtitles_to_json, video_from, video_to_json
 from longview.video.errors import UnreadableVideo, VideoError
 from longview.video.probing.probe import VideoInfo, probe
-from longview.video.subtitles.files import read_subtitles
+from longview.video.subtitles.parsers import read_subtitles
 from longview.video.subtitles.streams import read_cues
 from longview.video.subtitles.transcript import read_transcript
 

@@ -39,7 +39,7 @@ from longview.video.decoding.worker_messages import (
 from longview.video.errors import DecoderDied, VideoError
 from longview.video.probing.guard import Limits
 from longview.video.probing.probe import VideoInfo
-from longview.video.subtitles.files import SubtitleFile
+from longview.video.subtitles.parsers import SubtitleFile
 from longview.video.subtitles.streams import CueBatch
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class DecodingProcess:
         yield from self._items(cue_batch_from, self._deadline_s(video), progress)
 
     def subtitle_file(self, path: Path, *, offset_s: float, progress: Progress = NO_PROGRESS) -> SubtitleFile:
-        """See `longview.video.subtitles.files.read_subtitles`.
+        """See `longview.video.subtitles.parsers.read_subtitles`.
 
         Raises:
             UnreadableSubtitles: the file cannot be read. DecoderDied: the process hung or crashed.

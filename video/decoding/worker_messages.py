@@ -12,7 +12,7 @@ from longview.video.errors import UnreadableVideo, VideoError
 from longview.video.probing.guard import Limits
 from longview.video.probing.probe import Chapter, StreamInfo, VideoInfo
 from longview.video.subtitles.cues import TRACK, Cue
-from longview.video.subtitles.files import SubtitleFile
+from longview.video.subtitles.parsers import SubtitleFile
 from longview.video.subtitles.streams import CueBatch
 
 PART_CHARACTERS = 1 << 17

@@ -20,7 +20,7 @@ from longview.video.language_tags import language_code
 from longview.video.probing.container import FFMPEG_ERRORS, HEARTBEAT_S, open_container
 from longview.video.probing.probe import StreamInfo, VideoInfo
 from longview.video.subtitles.cues import Cue, ass_text, check_count, count_sentence, html_text, join_sentences, segments_from
-from longview.video.subtitles.files import SubtitleFile
+from longview.video.subtitles.parsers import SubtitleFile
 
 log = logging.getLogger(__name__)
 

@@ -105,9 +105,10 @@ class CaptionSource:
 
     def _run(self, job: SourceJob, progress: Progress) -> Generator[PartialResult[Any], None, SourceResult]:
         from longview.app.ingest.sources.caption_run import find_run
-        from longview.model.tasks.captioner import caption, knows_footage
+        from longview.model.tasks.captioner import caption
         from longview.model.tasks.chapters import Summary, summarize
         from longview.model.tasks.costs import captions_cost
+        from longview.model.tasks.footage import knows_footage
 
         times, loading_s, work_s = self._times, self.loading_s(), self.work_s(job)
         start = time.monotonic()

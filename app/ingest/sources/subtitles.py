@@ -17,7 +17,8 @@ from longview.indexing.sqlite.library import Library
 from longview.model.tasks.events import PartialResult
 from longview.video.errors import UnreadableSubtitles, VideoError
 from longview.video.probing.probe import StreamInfo, VideoInfo
-from longview.video.subtitles.files import SubtitleFile, find_sidecars
+from longview.video.subtitles.parsers import SubtitleFile
+from longview.video.subtitles.sidecars import find_sidecars
 from longview.video.subtitles.streams import TEXT_SUBTITLE_CODECS
 
 log = logging.getLogger(__name__)

@@ -74,13 +74,13 @@ def test_interrupted_command_prints_one_line(shell: Shell, video_id: str, words:
 
 def test_interrupted_conversation_prints_the_answers_so_far(shell: Shell, video_id: str) -> None:
     words = ("ask", video_id, "--interactive", "--json")
-    turns = len(Library(shell.library).answers(video_id))
+    turns = len(Library(shell.library).conversations.answers(video_id))
     with start_command(words, environment(shell.library)) as process:
         assert process.stdin and process.stdout and process.stderr
         process.stdin.write("How many events are in the video?\n")
         process.stdin.flush()
         # An answer is kept in the library when it is complete.
-        while len(Library(shell.library).answers(video_id)) == turns:
+        while len(Library(shell.library).conversations.answers(video_id)) == turns:
             threading.Event().wait(0.1)
         threading.Event().wait(0.5)
         process.send_signal(signal.SIGINT)

@@ -135,7 +135,7 @@ def test_info_says_what_a_video_is_and_what_can_be_done(library: Library, shell:
     facts = {"codec": "h264", "width": 640, "height": 360, "fps": 25.0, "has_audio": True}
     entry = replace(sample_entry(VIDEO, "Interview\u200b"), path=path, facts=facts)
     put_speech(library, entry, [spoken(5.0, "a word"), spoken(15.0, "two words")])
-    library.add_answer(VIDEO, AnsweredQuestion("Who?", "Nobody.", (), PROVENANCE))
+    library.conversations.add(VIDEO, AnsweredQuestion("Who?", "Nobody.", (), PROVENANCE))
     document = shell.call("info", VIDEO[:4])
     assert {name: document[name] for name in ("video_id", "questions", "missing", "damage", "facts", "job")} == {
         "video_id": VIDEO, "questions": 1, "missing": False, "damage": None, "facts": facts, "job": None,

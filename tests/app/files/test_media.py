@@ -149,7 +149,7 @@ def test_full_disk_is_an_error_and_keeps_no_file(app: Longview, twice: VideoEntr
         app.media.thumbnail(twice.video_id, 5.0)
     for reencode in (False, True):
         with pytest.raises(NoSpace, match=r"disk is full.*part\.mp4"):
-            app.media.cut("twice", app.media.probe(twice), Span(1.0, 3.0), full_thumbnails / "part.mp4", reencode=reencode)
+            app.outputs.cut("twice", app.media.probe(twice), Span(1.0, 3.0), full_thumbnails / "part.mp4", reencode=reencode)
     assert file_names(full_thumbnails) == ["filler"]
 
 

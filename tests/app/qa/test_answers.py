@@ -74,7 +74,7 @@ def test_thoughts_are_beside_the_answer_and_not_in_the_library(app: Longview, fi
     assert (answers[False].text.strip(), answers[False].thoughts) == ("A yellow star grows.", "")
     thoughts = answers[True].thoughts
     assert thoughts and thoughts not in answers[True].text
-    app.library.cleared_conversations.clear(first.video_id)
+    app.library.conversations.clear(first.video_id)
 
 
 def test_cancel_ends_decoding_within_a_chunk(app: Longview, first: VideoEntry, monkeypatch: pytest.MonkeyPatch) -> None:

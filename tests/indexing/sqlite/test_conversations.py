@@ -34,54 +34,54 @@ def library(tmp_path: Path) -> Library:
 def ask(library: Library, video_id: str, *questions: str) -> None:
     """Store answers to questions."""
     for question in questions:
-        library.add_answer(video_id, AnsweredQuestion(question, "An answer.", (), PROVENANCE))
+        library.conversations.add(video_id, AnsweredQuestion(question, "An answer.", (), PROVENANCE))
 
 
 def questions(library: Library, video_id: str = VIDEO) -> list[str]:
     """Return the questions of a conversation."""
-    return [item.question for item in library.answers(video_id)]
+    return [item.question for item in library.conversations.answers(video_id)]
 
 
 def test_a_cleared_conversation_comes_back_before_what_was_asked_since(library: Library) -> None:
-    cleared = library.cleared_conversations
+    cleared = library.conversations
     with pytest.raises(NothingCleared, match="nothing can be undone"):
         cleared.undo(VIDEO)
     cleared.clear(VIDEO)
-    assert questions(library) == [] and library.answer_count(VIDEO) == 0 and cleared.count(VIDEO) == 2
-    assert questions(library, OTHER) == ["first", "second"] and cleared.count(OTHER) == 0
+    assert questions(library) == [] and library.conversations.count(VIDEO) == 0 and cleared.cleared_count(VIDEO) == 2
+    assert questions(library, OTHER) == ["first", "second"] and cleared.cleared_count(OTHER) == 0
     # An empty conversation is nothing that could be cleared instead.
     cleared.clear(VIDEO)
     ask(library, VIDEO, "third")
     # Another process opens the library.
     again = Library(library.folder)
-    again.cleared_conversations.undo(VIDEO)
-    assert questions(again) == ["first", "second", "third"] and again.cleared_conversations.count(VIDEO) == 0
+    again.conversations.undo(VIDEO)
+    assert questions(again) == ["first", "second", "third"] and again.conversations.cleared_count(VIDEO) == 0
     assert not database_problems(library.folder)
 
 
 def test_clearings_are_undone_one_after_another(library: Library) -> None:
-    cleared = library.cleared_conversations
+    cleared = library.conversations
     cleared.clear(VIDEO)
     ask(library, VIDEO, "third")
     cleared.clear(VIDEO)
     cleared.undo(VIDEO)
-    assert questions(library) == ["third"] and cleared.count(VIDEO) == 2
+    assert questions(library) == ["third"] and cleared.cleared_count(VIDEO) == 2
     cleared.undo(VIDEO)
-    assert questions(library) == ["first", "second", "third"] and cleared.count(VIDEO) == 0
+    assert questions(library) == ["first", "second", "third"] and cleared.cleared_count(VIDEO) == 0
 
 
 def test_after_a_day_nothing_comes_back_and_all_is_deleted(library: Library) -> None:
-    library.cleared_conversations.clear(VIDEO)
+    library.conversations.clear(VIDEO)
     ask(library, VIDEO, "third")
     purge_cleared(library, now=datetime.now(UTC) + timedelta(hours=23))
-    assert library.cleared_conversations.count(VIDEO) == 2
+    assert library.conversations.cleared_count(VIDEO) == 2
     with sqlite3.connect(library.folder / DATABASE) as db:
         db.execute(
             "UPDATE answers SET cleared_at = ? WHERE cleared_at != ''", ((datetime.now(UTC) - timedelta(days=2)).isoformat(),)
         )
-    assert library.cleared_conversations.count(VIDEO) == 0
+    assert library.conversations.cleared_count(VIDEO) == 0
     with pytest.raises(NothingCleared):
-        library.cleared_conversations.undo(VIDEO)
+        library.conversations.undo(VIDEO)
     purge_cleared(library)
     with sqlite3.connect(library.folder / DATABASE) as db:
         assert db.execute("SELECT count(*) FROM answers WHERE video_id = ?", (VIDEO,)).fetchone() == (1,)
@@ -89,21 +89,21 @@ def test_after_a_day_nothing_comes_back_and_all_is_deleted(library: Library) -> 
 
 
 def test_a_cleared_conversation_survives_removal_and_backup(library: Library, tmp_path: Path) -> None:
-    library.cleared_conversations.clear(VIDEO)
+    library.conversations.clear(VIDEO)
     library.remove(VIDEO)
     with pytest.raises(NothingCleared):
-        library.cleared_conversations.undo(VIDEO)
+        library.conversations.undo(VIDEO)
     library.removals.undo(VIDEO)
     backup(library.folder, tmp_path / "all.zip", with_originals=False)
     restore(tmp_path / "all.zip", tmp_path / "elsewhere", replace=False)
     restored = Library(tmp_path / "elsewhere")
-    restored.cleared_conversations.undo(VIDEO)
+    restored.conversations.undo(VIDEO)
     assert questions(restored) == ["first", "second"]
 
 
 def test_a_conversation_of_the_first_version_can_be_cleared_and_brought_back(tmp_path: Path) -> None:
     library = Library(Path(shutil.copytree(FIRST_LIBRARY, tmp_path / "library")))
-    before = library.answers(FIRST_VIDEO)
-    library.cleared_conversations.clear(FIRST_VIDEO)
-    library.cleared_conversations.undo(FIRST_VIDEO)
-    assert library.answers(FIRST_VIDEO) == before != ()
+    before = library.conversations.answers(FIRST_VIDEO)
+    library.conversations.clear(FIRST_VIDEO)
+    library.conversations.undo(FIRST_VIDEO)
+    assert library.conversations.answers(FIRST_VIDEO) == before != ()

@@ -39,7 +39,7 @@ def library(tmp_path: Path) -> Library:
 def fill(library: Library, captions: int = 150) -> None:
     for number, video_id in enumerate(VIDEOS):
         entry = sample_entry(video_id)
-        library.remember_hash(entry.path, 1, 2, entry.content_hash)
+        library.known_files.remember(entry.path, 1, 2, entry.content_hash)
         events = [Event(Span(i / 2, i / 2 + 0.4), f"a red circle {i} of {number}") for i in range(captions)]
         put_captions(library, entry, events)
         put_speech(library, entry, [spoken(start_s, f"word{start_s} is said") for start_s in range(0, 90, 5)])
@@ -116,7 +116,7 @@ def test_a_damaged_library_of_the_first_version_is_recovered_and_migrated(tmp_pa
     recover(folder / DATABASE)
     (entry,) = Library(folder).videos()
     assert entry.caption_count == 3 and entry.summary == whole.videos()[0].summary
-    assert Library(folder).answers(entry.video_id) == whole.answers(entry.video_id) != ()
+    assert Library(folder).conversations.answers(entry.video_id) == whole.conversations.answers(entry.video_id) != ()
     assert database_problems(folder) == []
 
 

@@ -183,17 +183,17 @@ def test_removal_deletes_captions_words_and_answers(library: Library) -> None:
     put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
     put_captions(library, sample_entry("bbbbbbbbbbbb"), sample_events("a red circle"))
     answer = AnsweredQuestion("When?", "From 1.0 to 2.0 seconds.", (Span(1, 2),), Provenance("demo@1", "1", {}))
-    library.add_answer("aaaaaaaaaaaa", answer)
-    assert library.answers("aaaaaaaaaaaa") == (answer,)
+    library.conversations.add("aaaaaaaaaaaa", answer)
+    assert library.conversations.answers("aaaaaaaaaaaa") == (answer,)
     library.remove("aaaaaaaaaaaa")
-    library.add_answer("aaaaaaaaaaaa", answer)
+    library.conversations.add("aaaaaaaaaaaa", answer)
     with pytest.raises(UnknownVideo):
         library.video("aaaaaaaaaaaa")
     assert library.tracks.segments("aaaaaaaaaaaa") == ()
     (remaining,) = library.tracks.passages_by_id(list(library.tracks.match_terms(["circl"], limit=10))).values()
     assert remaining.video_id == "bbbbbbbbbbbb"
     put_captions(library, sample_entry("aaaaaaaaaaaa"), sample_events("a red circle"))
-    assert library.answers("aaaaaaaaaaaa") == ()
+    assert library.conversations.answers("aaaaaaaaaaaa") == ()
 
 
 def test_ids_of_passages_and_segments_are_never_reused(library: Library) -> None:
@@ -277,12 +277,12 @@ def test_words_match_captions_in_any_inflection(library: Library, query: str, re
 
 def test_hash_is_known_only_for_unchanged_size_and_time(library: Library) -> None:
     path = Path("/videos/a.mp4")
-    library.remember_hash(path, 10, 20, "abc")
-    assert library.known_hash(path, 10, 20) == "abc"
-    assert library.known_hash(path, 11, 20) is None
-    assert library.known_hash(path, 10, 21) is None
-    library.remember_hash(path, 11, 21, "def")
-    assert (library.known_hash(path, 10, 20), library.known_hash(path, 11, 21)) == (None, "def")
+    library.known_files.remember(path, 10, 20, "abc")
+    assert library.known_files.hash_of(path, 10, 20) == "abc"
+    assert library.known_files.hash_of(path, 11, 20) is None
+    assert library.known_files.hash_of(path, 10, 21) is None
+    library.known_files.remember(path, 11, 21, "def")
+    assert (library.known_files.hash_of(path, 10, 20), library.known_files.hash_of(path, 11, 21)) == (None, "def")
 
 
 def test_library_of_a_newer_version_is_refused_unchanged(library: Library) -> None:

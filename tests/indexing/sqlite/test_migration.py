@@ -44,7 +44,7 @@ def test_first_version_keeps_all_data(folder: Path) -> None:
     segments = [item.segment for item in library.tracks.segments(VIDEO)]
     assert {segment.source for segment in segments} == {"captions"}
     assert [(segment.span.start_s, segment.text) for segment in segments] == list(zip((1, 7, 14), TEXTS, strict=True))
-    (turn,) = library.answers(VIDEO)
+    (turn,) = library.conversations.answers(VIDEO)
     assert (turn.question, turn.answer) == ("What happens at 0:05?", "An orange diamond stays still.")
     assert turn.citations == (Span(1.0, 5.48),)
     assert turn.provenance.plan["timestamp_tokens"] == 64
@@ -155,7 +155,10 @@ def test_library_with_words_a_queue_and_a_removal_keeps_all_of_it(tmp_path: Path
     }  # fmt: skip
     assert {source: count for source, count in counts[SHAPES].items() if count} == {"captions": 3}
     assert "In thick fog, no light is strong enough" in " ".join(matching_texts(library, "fog"))
-    assert [turn.question for turn in library.answers(SLIDES)] == ["What is said about the lens?", "What is said at 0:30?"]
+    assert [turn.question for turn in library.conversations.answers(SLIDES)] == [
+        "What is said about the lens?",
+        "What is said at 0:30?",
+    ]
     (removed,) = library.removals.videos(with_expired=True)
     assert removed.video_id == REMOVED and REMOVED not in counts
     job = library.queue.jobs()[0]

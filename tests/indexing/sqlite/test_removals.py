@@ -47,7 +47,7 @@ def library(tmp_path: Path) -> Library:
     library.tracks.replace(VIDEO, sample_track("screen_text"), [shown(1, 50, "Red Circle Ltd")])
     library.tracks.replace(VIDEO, sample_track("subtitles"), [Segment(Span(1, 2), "a circle", "subtitles", "en")], origin="a.srt")
     put_captions(library, entry, sample_events("a red circle", "a blue star"))
-    library.add_answer(VIDEO, ANSWER)
+    library.conversations.add(VIDEO, ANSWER)
     put_captions(library, sample_entry(OTHER), sample_events("a red circle of another video"))
     return library
 
@@ -78,13 +78,15 @@ def test_undoing_a_removal_brings_back_equal_rows_and_equal_results(library: Lib
     assert [entry.video_id for entry in library.videos()] == [OTHER] == list(library.titles())
     assert {moment.video_id for moment in moments(library)} == {OTHER}
     assert library.tracks.passage_count(VIDEO) == library.tracks.count_with_term("circl", VIDEO) == 0
-    assert library.tracks.segments(VIDEO) == library.tracks.origins(VIDEO, "subtitles") == library.answers(VIDEO) == ()
+    assert (
+        library.tracks.segments(VIDEO) == library.tracks.origins(VIDEO, "subtitles") == library.conversations.answers(VIDEO) == ()
+    )
     assert library.versions.of_video(VIDEO) == ()
     with pytest.raises(UnknownVersion):
         library.versions.version(VIDEO, number)
     # What still runs or is still open changes nothing of it.
-    library.cleared_conversations.clear(VIDEO)
-    library.add_answer(VIDEO, ANSWER)
+    library.conversations.clear(VIDEO)
+    library.conversations.add(VIDEO, ANSWER)
     for write in (
         lambda: library.remove(VIDEO),
         lambda: library.pending_video(VIDEO),
@@ -123,7 +125,11 @@ def test_indexing_again_makes_a_removal_final(library: Library) -> None:
     (track,) = library.video(VIDEO).tracks
     assert track.source == "captions" and library.video(VIDEO).summary == ""
     assert [moment.video_id for moment in moments(library) if "circle" in moment.text] == [OTHER]
-    assert len(library.versions.of_video(VIDEO)) == 1 and library.answers(VIDEO) == () and library.removals.videos() == ()
+    assert (
+        len(library.versions.of_video(VIDEO)) == 1
+        and library.conversations.answers(VIDEO) == ()
+        and library.removals.videos() == ()
+    )
 
 
 def test_an_expired_removal_deletes_rows_and_the_own_copy_of_an_upload(library: Library, tmp_path: Path) -> None:
@@ -179,7 +185,7 @@ def test_a_removed_video_stays_removed_through_a_recovery(library: Library, dama
     assert [entry.video_id for entry in library.videos()] == [OTHER] and moments(library) == found
     assert rows(library)["segments"] == before["segments"] and rows(library)["answers"] == before["answers"]
     library.removals.undo(VIDEO)
-    assert len(library.tracks.segments(VIDEO, "captions")) == 2 and library.answers(VIDEO) == (ANSWER,)
+    assert len(library.tracks.segments(VIDEO, "captions")) == 2 and library.conversations.answers(VIDEO) == (ANSWER,)
 
 
 def test_a_damaged_time_of_removal_deletes_nothing(library: Library) -> None:

@@ -14,19 +14,19 @@ from longview.core.progress import Cancelled, Progress
 from longview.video.decoding.decoder import Decoder
 from longview.video.errors import UnreadableSubtitles
 from longview.video.probing.guard import Limits
-from longview.video.subtitles.files import read_subtitles
+from longview.video.subtitles.parsers import read_subtitles
 from longview.video.subtitles.transcript import read_transcript
 
 FAILING_PARSER = """
 import os, re
-from longview.video.subtitles import files, transcript
+from longview.video.subtitles import parsers, transcript
 
 def fail(*arguments):
     if os.environ["FAILURE"] == "hang":
         re.match(r"(a|a)+$", "a" * 60 + "b")
     os.abort()
 
-files.html_text = transcript.clean_text = fail
+parsers.html_text = transcript.clean_text = fail
 """
 LIMITS = Limits(stall_s=3.0)
 SRT = "1\n00:00:01,000 --> 00:00:02,000\nWords.\n\n"

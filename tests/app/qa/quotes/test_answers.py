@@ -13,7 +13,7 @@ from longview.app.qa.answers import Answer
 from longview.app.service import Longview, Segment
 from longview.core.timeline import Span
 from longview.indexing.records.video import VideoEntry
-from longview.video.subtitles.files import read_subtitles
+from longview.video.subtitles.parsers import read_subtitles
 from tests.support.app_samples import demo_settings
 from tests.support.barcodes import run_ffmpeg
 from tests.support.library_samples import sample_track, shown

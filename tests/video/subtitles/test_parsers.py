@@ -12,7 +12,8 @@ from longview.core.timeline import Span
 from longview.video.errors import UnreadableSubtitles
 from longview.video.language_tags import language_code
 from longview.video.subtitles.cues import MAX_CUE_CHARACTERS
-from longview.video.subtitles.files import MAX_SUBTITLE_BYTES, SubtitleFile, find_sidecars, parse_subtitles, read_subtitles
+from longview.video.subtitles.parsers import MAX_SUBTITLE_BYTES, SubtitleFile, parse_subtitles, read_subtitles
+from longview.video.subtitles.sidecars import find_sidecars
 from tests.support.sentences import SENTENCES, lines_of
 
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be")

@@ -6,7 +6,6 @@ for one malformed line.
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,8 +14,6 @@ from pathlib import Path
 from longview.core.time_text import format_time
 from longview.core.timeline import Segment, Span
 from longview.video.errors import UnreadableSubtitles
-from longview.video.language_tags import CODES, language_code
-from longview.video.probing.guard import VIDEO_SUFFIXES
 from longview.video.subtitles.cues import (
     MAX_CUES,
     Cue,
@@ -28,17 +25,12 @@ from longview.video.subtitles.cues import (
     segments_from,
 )
 from longview.video.subtitles.encoding import DecodedText, decode_content, read_text_file
+from longview.video.subtitles.sidecars import language_in
 
-SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
-"""Suffixes of subtitle files, in lower case."""
 MAX_SUBTITLE_BYTES = 20 << 20
 """Maximum size of a subtitle file, in bytes. Dialogue takes 0.1 MB per hour; only files with embedded fonts are larger."""
 HEARTBEAT_LINES = 5000
 """Number of lines after which a heartbeat follows: they take about 50 ms."""
-FLAGS = frozenset({"forced", "sdh", "cc", "default", "full", "signs", "songs", "dialogue", "commentary", "auto", "orig"})
-"""Parts of a file name that say which subtitles a file has, but not their language."""
-HEARING_IMPAIRED = "hi"
-"""Part of a file name that stands for the hearing-impaired after a language, and otherwise for Hindi."""
 TIME = r"(-?)(?:(\d{1,4})\s?:\s?)?(\d{1,3})\s?:\s?(\d{1,2})(?:\s?[.,]\s?(\d{1,9}))?"
 TIMING_LINE = re.compile(rf"\s{{0,9}}{TIME}\s{{0,9}}-{{1,2}}>\s{{0,9}}{TIME}(?:\s|$)")
 """The line of a cue in SRT or WebVTT that states its times; settings of WebVTT may follow them."""
@@ -53,7 +45,6 @@ ASS_FIELDS: tuple[str, ...] = ("layer", "start", "end", "style", "name", "margin
 LINE_END = re.compile(r"(?<!\r)\r++\n|\r")
 """The end of a line other than a line feed alone. Some programs write two carriage returns per line, which would be a blank line
 between all lines."""
-LANGUAGE_JOINT = re.compile("[-_]")
 ASS_SECTION = re.compile(r"\[(?:script info|events|v4\+? styles)\]", re.IGNORECASE)
 
 
@@ -84,38 +75,6 @@ class SubtitleFile:
         return replace(self, segments=inside, problems=join_sentences((*self.problems, sentence)))
 
 
-def find_sidecars(video_path: Path) -> tuple[Path, ...]:
-    """Find the subtitle files of a video in its folder: those with its name, and those with its name and further parts.
-
-    A file that has the longer name of another video in the folder belongs to that video. Files without further parts are first;
-    the others are in the order of their names.
-    """
-    stem = _comparable(video_path.stem)
-    try:
-        files = [path for path in video_path.parent.iterdir() if path.is_file()]
-    except OSError:
-        return ()
-    others = [_comparable(path.stem) for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    longer = [other for other in others if other.startswith(f"{stem}.")]
-    sidecars = [
-        path
-        for path in files
-        if path.suffix.lower() in SUBTITLE_SUFFIXES
-        and _is_named_after(path, stem)
-        and not any(_is_named_after(path, other) for other in longer)
-    ]
-    return tuple(sorted(sidecars, key=lambda path: (_comparable(path.stem) != stem, path.name)))
-
-
-def _comparable(name: str) -> str:
-    # macOS stores the letters and accents of file names as separate characters.
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _is_named_after(path: Path, stem: str) -> bool:
-    return f"{_comparable(path.stem)}.".startswith(f"{stem}.")
-
-
 def read_subtitles(path: Path, *, offset_s: float = 0.0, heartbeat: Callable[[], None] = lambda: None) -> SubtitleFile:
     """Read a subtitle file. `offset_s`: seconds that are added to all times. `heartbeat` is called every few thousand lines.
 
@@ -124,27 +83,15 @@ def read_subtitles(path: Path, *, offset_s: float = 0.0, heartbeat: Callable[[],
     Raises:
         UnreadableSubtitles: the file cannot be read, is too large, is not text, or contains no subtitles.
     """
-    language = _language_in(path.name)
+    language = language_in(path.name)
     return _parse(read_text_file(path, max_bytes=MAX_SUBTITLE_BYTES, language=language), path, language, offset_s, heartbeat)
 
 
 def parse_subtitles(content: bytes, name: str, *, offset_s: float = 0.0) -> SubtitleFile:
     """Read the content of a subtitle file that has the name `name`. See `read_subtitles`."""
     path = Path(name)
-    language = _language_in(path.name)
+    language = language_in(path.name)
     return _parse(decode_content(content, name, max_bytes=MAX_SUBTITLE_BYTES, language=language), path, language, offset_s)
-
-
-def _language_in(file_name: str) -> str | None:
-    """Return the language that the last part of a file's name before the suffix states."""
-    parts = [part.lower() for part in file_name.split(".")[1:-1] if part.lower() not in FLAGS]
-    if len(parts) > 1 and parts[-1] == HEARING_IMPAIRED and _is_language(parts[-2]):
-        parts.pop()
-    return language_code(parts[-1]) if parts and _is_language(parts[-1]) else None
-
-
-def _is_language(part: str) -> bool:
-    return LANGUAGE_JOINT.split(part)[0] in CODES
 
 
 def _parse(

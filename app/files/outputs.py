@@ -1,0 +1,91 @@
+"""Files that a user asks for: parts of a video, and contact sheets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longview.app.files.file_names import new_target, safe_name, write_errors
+from longview.core.time_text import format_time
+from longview.core.timeline import Span
+from longview.video.errors import ImpossiblePlan
+from longview.video.probing.guard import Limits
+
+if TYPE_CHECKING:
+    from longview.video.decoding.decoder import Decoder
+    from longview.video.probing.probe import VideoInfo
+
+if TYPE_CHECKING:
+    from longview.video.decoding.decoder import Decoder
+    from longview.video.probing.probe import VideoInfo
+
+END_SLACK_S = 0.5
+"""Maximum time by which a requested end may exceed the video's end, in seconds: displayed lengths are rounded."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A part of a video that was written as a file of its own."""
+
+    path: Path
+    span: Span
+    """The span that was written. Without re-encoding it begins at a key frame, which may be earlier than requested."""
+
+
+class VideoOutputs:
+    """The files that are written from videos for a user. Safe for several threads."""
+
+    def __init__(self, decoder: "Decoder", limits: Limits) -> None:
+        """`decoder`: an exact one, also where the checkpoint gets key frames only."""
+        self._decoder, self._limits = decoder, limits
+
+    def cut(self, title: str, video: "VideoInfo", span: Span, target: Path | None, *, reencode: bool) -> Cut:
+        """Write a part of a video to `target`, by default into the current folder under its title and times.
+
+        Raises:
+            NoFrames: the file has only sound.
+            BadRequest: the target exists already. ImpossiblePlan: the video has no such part, or no index of key frames.
+            FFmpegFailed: the part cannot be decoded, or cannot be written as that kind of file. NoSpace: the disk is full.
+        """
+        from longview.video.probing.probe import require_frames
+        from longview.video.transcoding import CUT_SUFFIXES, cut_reencode, cut_stream_copy
+
+        require_frames(video)
+        if span.start_s >= video.duration_s or span.end_s > video.duration_s + END_SLACK_S:
+            outside_s = span.start_s if span.start_s >= video.duration_s else span.end_s
+            raise ImpossiblePlan(f"{format_time(outside_s)} is outside the video, which is {format_time(video.duration_s)} long.")
+        span = Span(span.start_s, min(span.end_s, video.duration_s))
+        suffix = ".mp4" if reencode else video.path.suffix
+        times = f"{format_time(span.start_s)}-{format_time(span.end_s)}".replace(":", ".")
+        target = new_target(target or Path(f"{safe_name(title)}-{times}{suffix}"), CUT_SUFFIXES)
+        with write_errors(target):
+            if reencode:
+                first_frame_s = self._frame_start_s(video, span.start_s)
+                cut_reencode(video, span, target, first_frame_s=first_frame_s, max_pixels=self._limits.pixels)
+                return Cut(target, span)
+            key_frames_s = self._decoder.key_frames_around(video, span.start_s)
+            if key_frames_s is None:
+                raise ImpossiblePlan(
+                    f"The file of {title} has no index of key frames, which a copy needs; add --reencode to cut it exactly."
+                )
+            return Cut(target, cut_stream_copy(video, span, target, key_frames_s=key_frames_s))
+
+    def _frame_start_s(self, video: "VideoInfo", time_s: float) -> float:
+        """Return the start of the frame at a time, in seconds; the start of the first frame for an earlier time."""
+        from longview.video.sampling_plan import PATCH_SIDE_PX
+
+        (chunk,) = self._decoder.frames_played_at(video, [time_s], PATCH_SIDE_PX, PATCH_SIDE_PX)
+        return float(chunk.times_s[0])
+
+    def contact_sheet(
+        self, title: str, video: "VideoInfo", target: Path | None, *, columns: int, rows: int
+    ) -> tuple[Path, list[float], list[float]]:
+        """Write an image with thumbnails from the whole video; return its path, their times, and the undecodable times.
+
+        Raises:
+            BadRequest: the target exists already. UnreadableVideo: no frame can be decoded.
+        """
+        from longview.video.thumbnails import SHEET_FORMATS, contact_sheet
+
+        target = new_target(target or Path(f"{safe_name(title)}-sheet.jpg"), frozenset(SHEET_FORMATS))
+        with write_errors(target):
+            return target, *contact_sheet(self._decoder, video, target, columns=columns, rows=rows)
