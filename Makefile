@@ -12,7 +12,7 @@ run: $(VENV)/.run-ready
 	@$(BIN)/longview serve --sample || [ $$? -eq 130 ]
 
 test: $(VENV)/.dev-ready
-	$(BIN)/python -m pytest -m "not slow and not bench and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow and not bench and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
 
 test-slow: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest -m slow
