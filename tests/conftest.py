@@ -27,6 +27,23 @@ SHAPES = (
 """Events of `shapes_video`, which is 20 seconds long."""
 
 
+LONGEST_FILES = (
+    "test_regular_expressions.py",
+    "test_commands.py",
+    "test_caption_resume.py",
+    "test_speech.py",
+    "test_browser.py",
+    "test_evaluate.py",
+    "test_server.py",
+)
+"""Files that take a minute or longer. They begin first, so that in the end no worker waits for another one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests of the longest files before those of the others."""
+    items.sort(key=lambda item: item.path.name not in LONGEST_FILES)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def machine_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep measured speeds out of the user's cache; processes that the tests start inherit the variable."""

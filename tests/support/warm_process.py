@@ -44,6 +44,8 @@ ENGINE_MODULES = (
 PAGE_MODULES = ("longview.ui.process",)
 RUNTIME_VARIABLES = ("LONGVIEW_", "PYTEST_", "COLUMNS")
 """Prefixes of variables that no import reads. A difference in another one needs imports of its own."""
+SET_BY_IMPORTS = ("GOMP_SPINCOUNT", "TORCHINDUCTOR_CACHE_DIR", "LD_LIBRARY_PATH")
+"""Variables that imports in the process of the tests change meanwhile."""
 VARIABLES = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 """Variables of all commands: one engine thread, no downloads, unbuffered output."""
 MAX_REQUEST_BYTES = 1 << 20
@@ -182,7 +184,7 @@ _request_lock = threading.Lock()
 
 
 def _send_request(words: list[str], environment: dict[str, str], script: str | None, fds: Sequence[int]) -> None:
-    common = {name: value for name, value in environment.items() if not name.startswith(RUNTIME_VARIABLES)}
+    common = {name: value for name, value in environment.items() if not name.startswith(RUNTIME_VARIABLES + SET_BY_IMPORTS)}
     modules = ENGINE_MODULES + (PAGE_MODULES if "serve" in words or "longview.ui" in (script or "") else ())
     request = {"words": words, "script": script, "environment": environment, "folder": str(Path.cwd()), "modules": modules}
     with _request_lock:
@@ -199,7 +201,9 @@ def _forking_process(common: frozenset[tuple[str, str]]) -> "tuple[socket.socket
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.warm_process", str(other_end.fileno())],
             # As in `main`, which comes after the imports here.
-            env={"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"} | dict(common),
+            env={"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}
+            | {name: os.environ[name] for name in SET_BY_IMPORTS if name in os.environ}
+            | dict(common),
             # The objects of the standard streams remember that they are pipes.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -214,19 +218,23 @@ def serve_forks(requests: socket.socket) -> dict[str, Any] | None:
     running: dict[int, tuple[int, socket.socket]] = {}
     selector = selectors.DefaultSelector()
     selector.register(requests, selectors.EVENT_READ)
-    while True:
+    is_open = True
+    while is_open or running:
         for key, _ in selector.select():
             if key.fd in running:
                 pid, replies = running.pop(key.fd)
                 _, status = os.waitpid(pid, 0)
                 selector.unregister(key.fd)
                 os.close(key.fd)
-                with replies:
+                with replies, suppress(BrokenPipeError):
                     replies.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
                 continue
             data, fds, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 4)
             if not data:
-                return None
+                # Its commands may run on.
+                selector.unregister(requests)
+                is_open = False
+                continue
             request = json.loads(data)
             for module in request["modules"]:
                 importlib.import_module(module)
@@ -249,6 +257,7 @@ def serve_forks(requests: socket.socket) -> dict[str, Any] | None:
             running[pidfd] = pid, replies
             selector.register(pidfd, selectors.EVENT_READ)
             replies.sendall(b"%d\n" % pid)
+    return None
 
 
 def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
@@ -256,8 +265,9 @@ def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
     for target, fd in enumerate(fds):
         os.dup2(fd, target)
         os.close(fd)
+    of_imports = {name: os.environ[name] for name in SET_BY_IMPORTS if name in os.environ}
     os.environ.clear()
-    os.environ.update(request["environment"])
+    os.environ.update(of_imports | request["environment"])
     os.chdir(request["folder"])
 
 

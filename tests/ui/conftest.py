@@ -1,5 +1,6 @@
-"""A server for each module, and a video that is indexed through its page."""
+"""A server for each module, over a library with a video that was indexed through the page."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,23 +10,48 @@ from gradio_client import Client
 from longview.ui.access import CLIENT_HEADER
 from longview.video.synthetic import render
 from tests.support.page_servers import EVENTS, Server, running_server
+from tests.support.shared_files import shared_folder
 from tests.support.shell import Shell
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("library")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def client(server: Server) -> Client:
+def client_of(server: Server) -> Client:
     return Client(server.url, headers={CLIENT_HEADER: "1"}, verbose=False)
 
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render(tmp_path_factory.mktemp("videos") / "three <b>events</b>.mp4", EVENTS, 30.0)
+    name = "three <b>events</b>.mp4"
+    return shared_folder(tmp_path_factory, "three", lambda folder: render(folder / name, EVENTS, 30.0)) / name
+
+
+@pytest.fixture(scope="session")
+def indexed_library(tmp_path_factory: pytest.TempPathFactory, video: Path) -> Path:
+    """A library whose video was indexed through the page of a server, for modules to copy."""
+
+    def index(folder: Path) -> None:
+        with running_server(folder) as server:
+            job = client_of(server).submit(str(video), api_name="/index")
+            result, indexed_id = job.result(timeout=120)
+            assert "done" in result
+            reports = [str(report) for report in job.outputs()]
+            assert any("Captioning" in report and "%" in report for report in reports)
+            (row,) = Shell(folder).json("list")["videos"]
+            assert row["events"] == len(EVENTS)
+            assert row["video_id"] == indexed_id
+
+    return shared_folder(tmp_path_factory, "three_indexed", index)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, indexed_library: Path) -> Iterator[Server]:
+    library = Path(shutil.copytree(indexed_library, tmp_path_factory.mktemp("library"), dirs_exist_ok=True))
+    with running_server(library) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Client:
+    return client_of(server)
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +61,6 @@ def shell(server: Server) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def video_id(shell: Shell, client: Client, video: Path) -> str:
-    job = client.submit(str(video), api_name="/index")
-    result, indexed_id = job.result(timeout=120)
-    assert "done" in result
-    reports = [str(report) for report in job.outputs()]
-    assert any("Captioning" in report and "%" in report for report in reports)
+def video_id(shell: Shell) -> str:
     (row,) = shell.json("list")["videos"]
-    assert row["events"] == len(EVENTS)
-    assert row["video_id"] == indexed_id
-    return str(indexed_id)
+    return str(row["video_id"])

@@ -40,6 +40,7 @@ def test_words_and_times_of_ten_seconds_are_right(tmp_path: Path) -> None:
     assert "| piece | 23 |" in paths[1].read_text()
 
 
+@pytest.mark.slow
 def test_questions_are_found_in_all_transcripts(tmp_path: Path) -> None:
     evaluation = WordEvaluation(Longview(demo_settings(tmp_path / "library")), tmp_path)
     evaluation.evaluate_search(Progress())
