@@ -24,7 +24,6 @@ from longview.model.errors import ModelError
 from longview.model.tasks.events import PartialResult, TextDelta
 
 if TYPE_CHECKING:
-    from longview.app.files.disk_usage import VideoBytes
     from longview.app.files.media import MediaStore
     from longview.app.files.outputs import VideoOutputs
     from longview.app.files.removal import Removal
@@ -306,13 +305,6 @@ class Longview:
         from longview.app.files.removal import undo_removal_of
 
         return undo_removal_of(self.library, video_id)
-
-    def video_bytes(self, entries: Sequence[VideoEntry]) -> "dict[str, VideoBytes]":
-        """Return the sizes of the files, caches and vectors of videos by their ids; see
-        `longview.app.files.disk_usage.video_bytes`."""
-        from longview.app.files.disk_usage import video_bytes
-
-        return video_bytes(self.library, entries)
 
     # -- indexing and questions ------------------------------------------------------------------------------------------
 

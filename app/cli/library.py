@@ -11,6 +11,7 @@ from longview.app.cli.console import Context, command
 from longview.app.cli.output import printable
 from longview.app.cli.params import ExistingVideo
 from longview.app.errors import EXPECTED_ERRORS
+from longview.app.files.disk_usage import video_bytes
 from longview.app.text.contents import contents_text, segments_text, track_state_text
 from longview.app.text.counts import count_text, size_text
 from longview.app.text.damage import damage_of
@@ -35,7 +36,7 @@ def list_(context: Context) -> None:
     Example: longview list
     """
     entries = context.app.videos()
-    sizes, jobs = context.app.video_bytes(entries), _unfinished_jobs(context)
+    sizes, jobs = video_bytes(context.app.library, entries), _unfinished_jobs(context)
     rows, lines = [], []
     for entry in entries:
         size, job = sizes[entry.video_id], jobs.get(entry.content_hash)
@@ -78,7 +79,7 @@ def info(context: Context, video: ExistingVideo) -> None:
     from longview.app.text.video_facts import next_steps, picture_text, track_text
 
     entry = context.app.video(video)
-    size, job = context.app.video_bytes([entry])[entry.video_id], _unfinished_jobs(context).get(entry.content_hash)
+    size, job = video_bytes(context.app.library, [entry])[entry.video_id], _unfinished_jobs(context).get(entry.content_hash)
     questions, chapters = context.app.library.conversations.count(entry.video_id), _chapter_count(context, entry)
     steps = next_steps(entry, is_missing=size.original is None, is_unfinished=job is not None)
     document = schemas.InfoDocument.of(
@@ -204,7 +205,7 @@ def remove(
 
 def _undo(context: Context, reference: str | None) -> None:
     entry = context.app.undo_removal(reference)
-    is_missing = context.app.video_bytes([entry])[entry.video_id].original is None
+    is_missing = video_bytes(context.app.library, [entry])[entry.video_id].original is None
     text = f"{entry.title} ({entry.video_id}) is in the library again, with all that was found in it."
     if any(track.status == "incomplete" for track in entry.tracks):
         text += f" Not all of it was indexed; `longview index {shlex.quote(str(entry.path))}` resumes."
