@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("app", "indexing", "model", "ui", "video")
+PACKAGES = ("app", "core", "indexing", "model", "ui", "video")
 SHORT_CHARACTERS, LONG_CHARACTERS = 10_000, 100_000
 """Lengths of the texts, in characters."""
 MAX_RATIO = 20

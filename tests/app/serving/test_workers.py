@@ -41,6 +41,13 @@ def wait_until(workers: Workers, job: QueuedJob, is_reached: Callable[[QueuedJob
     return current
 
 
+def wait_for(is_reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + JOB_TIMEOUT_S
+    while not is_reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def ended(workers: Workers, job: QueuedJob) -> QueuedJob:
     return wait_until(workers, job, lambda job: job.status not in ("waiting", "running"))
 
@@ -59,8 +66,7 @@ def test_jobs_run_in_order_and_report_their_results(workers: Workers, app: Longv
     assert (first.status, first.fraction) == ("done", 1.0) and "captions: 1 event" in first.reason
     assert first.video_id is not None and app.video(first.video_id).path == video
     assert second.status == "failed" and "damaged.mp4" in second.reason and "\n" not in second.reason
-    time.sleep(0.3)
-    assert set(workers.ended_video_ids()) == {first.video_id, second.video_id}
+    wait_for(lambda: set(workers.ended_video_ids()) == {first.video_id, second.video_id})
     with pytest.raises(VideoError, match="no file at"):
         workers.index(tmp_path / "missing.mp4")
 
@@ -69,9 +75,10 @@ def test_running_job_names_its_video_with_its_first_results(workers: Workers, ap
     path = render(tmp_path / "new.mp4", [RING], 60.0, fps=5, seed=5)
     path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA line.\n")
     job = wait_until(workers, workers.index(path), lambda job: job.partial_results > 0)
-    time.sleep(0.3)
-    assert job.video_id is not None and workers.is_indexing(job.video_id) and workers.partial_results()
-    assert [item.text for item in app.segments(app.video(job.video_id), "subtitles")] == ["A line."]
+    video_id = job.video_id
+    assert video_id is not None
+    wait_for(lambda: workers.is_indexing(video_id) and bool(workers.partial_results()))
+    assert [item.text for item in app.segments(app.video(video_id), "subtitles")] == ["A line."]
     assert ended(workers, job).status == "done"
 
 
