@@ -15,6 +15,12 @@ again. The second is the maximum share of a stage's remaining time that passes s
 SLOWNESS_PRIOR = 1.0
 """Weight of the expected time of all stages where the slowness of those so far is transferred to the later ones."""
 MIN_STAGE_S = 1e-3
+MAX_GROWTH, MIN_SHOWN_GROWTH = 1.25, 1.6
+"""Maximum growth of the remaining time over its least value so far, and growth from which it is shown in whole all the same.
+
+Estimates are off by a factor up to the second (docs/performance.md), so a smaller growth may be undone by the next news. A larger
+one means that the machine is busier, or the video other than expected.
+"""
 
 
 @dataclass
@@ -54,7 +60,7 @@ class _Stage:
 
 
 class Timetable:
-    """Stages one after another. Only the thread of the operation changes it; others may read the time that is left."""
+    """Stages one after another. Only the thread of the operation changes it; others may read the remaining time."""
 
     def __init__(self, start: float, end: float, expected_s: Sequence[float]) -> None:
         """`start`, `end`: the part of the operation that the stages are, as fractions; their lengths follow their times."""
@@ -69,6 +75,8 @@ class Timetable:
         # Sums of fractions are not exact.
         self._stages[-1].end = end
         self._current = -1
+        self._least_s = float("inf")
+        """The least remaining time that was returned, in seconds."""
 
     @property
     def bounds(self) -> list[tuple[float, float]]:
@@ -114,7 +122,11 @@ class Timetable:
         if self._current < 0:
             return None
         current, later = self._stages[self._current], self._stages[self._current + 1 :]
-        return current.left_s(now_s) + self._slowness() * sum(stage.expected_s for stage in later)
+        left_s = current.left_s(now_s) + self._slowness() * sum(stage.expected_s for stage in later)
+        if left_s < MIN_SHOWN_GROWTH * self._least_s:
+            left_s = min(left_s, MAX_GROWTH * self._least_s)
+        self._least_s = min(self._least_s, left_s)
+        return left_s
 
     def _slowness(self) -> float:
         """Return how much longer than expected the stages take so far, at least 1: the machine may be busier than it was.

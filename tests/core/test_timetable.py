@@ -41,6 +41,16 @@ def test_wrong_estimate_is_corrected_while_the_remaining_time_hardly_grows(facto
     assert left_s[36] == pytest.approx(15.0 * factor, rel=0.3)
 
 
+def test_growth_that_the_error_of_estimates_explains_is_not_shown_and_a_larger_one_is() -> None:
+    timetable = Timetable(0.0, 1.0, [100.0])
+    timetable.begin(0, 0.0)
+    left_s = []
+    for now_s, remaining_s in ((0.0, 100.0), (10.0, 140.0), (20.0, 170.0)):
+        timetable.expect(remaining_s, now_s)
+        left_s.append(timetable.seconds_left(now_s))
+    assert left_s == pytest.approx([100.0, 125.0, 170.0])
+
+
 def test_slow_first_step_does_not_multiply_the_remaining_time() -> None:
     timetable = Timetable(0.0, 1.0, [100.0, 50.0])
     timetable.begin(0, 0.0)
