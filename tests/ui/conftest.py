@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client
+from playwright.sync_api import Page, sync_playwright
 
 from longview.ui.access import CLIENT_HEADER
 from longview.video.synthetic import render
+from tests.support.browser import CHROMIUM, CHROMIUM_ARGUMENTS
 from tests.support.page_servers import EVENTS, Server, running_server
 from tests.support.shared_files import shared_folder
 from tests.support.shell import Shell
@@ -64,3 +66,24 @@ def shell(server: Server) -> Shell:
 def video_id(shell: Shell) -> str:
     (row,) = shell.json("list")["videos"]
     return str(row["video_id"])
+
+
+@pytest.fixture
+def page(server: Server, video_id: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1300, "height": 950})
+        page.set_default_timeout(30_000)
+        foreign_urls: list[str] = []
+        errors: list[str] = []
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith((server.url, "data:", "blob:")) else foreign_urls.append(request.url),
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{server.url}/?video={video_id}")
+        page.wait_for_selector(".captions tr")
+        yield page
+        browser.close()
+        assert not foreign_urls, "the page sent requests to other hosts"
+        assert not errors

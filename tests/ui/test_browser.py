@@ -4,60 +4,23 @@ The tests need an installed Chromium; nothing is downloaded. If LONGVIEW_NEED_BR
 failure.
 """
 
-import os
 import re
-import shutil
 import wave
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from gradio_client import Client
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from longview.core.timeline import Segment, Span
 from longview.indexing.sqlite.library import Library
-from longview.video.synthetic import ShapesEvent, render
+from tests.support.browser import needs_browser
 from tests.support.page_servers import EVENTS, Server
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-# The default of five seconds is too short while other tests use the same two cores.
-expect.set_options(timeout=30_000)
+pytestmark = needs_browser
+
 SUBTITLES_TRACK = "document.querySelector('.player video track[label=Subtitles]')"
 PLAYER_TIME = "document.querySelector('.player video').currentTime"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None and "LONGVIEW_NEED_BROWSER" not in os.environ, reason="no Chromium is installed")
-
-
-@pytest.fixture
-def page(server: Server, video_id: str) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1300, "height": 950})
-        page.set_default_timeout(30_000)
-        foreign_urls: list[str] = []
-        errors: list[str] = []
-        page.on(
-            "request",
-            lambda request: None if request.url.startswith((server.url, "data:", "blob:")) else foreign_urls.append(request.url),
-        )
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{server.url}/?video={video_id}")
-        page.wait_for_selector(".captions tr")
-        yield page
-        browser.close()
-        assert not foreign_urls, "the page sent requests to other hosts"
-        assert not errors
 
 
 def test_caption_row_seeks_the_player_and_is_highlighted(page: Page) -> None:
@@ -116,142 +79,6 @@ def test_search_without_a_result_says_so(page: Page) -> None:
     expect(page.get_by_text("Nothing in the library matches.")).to_be_visible()
     page.wait_for_timeout(500)
     expect(page.get_by_text("Nothing in the library matches.")).to_be_visible()
-
-
-def test_uploads_are_indexed_one_after_another_and_opened(page: Page, server: Server, tmp_path: Path) -> None:
-    ring = ShapesEvent(1, 4, "cyan", "ring", "moves up")
-    paths = [render(tmp_path / f"upload-{seed}.mp4", [ring], 5.0, fps=5, seed=seed) for seed in (1, 2)]
-    page.get_by_role("tab", name="Library").click()
-    page.locator("input[type=file]").set_input_files(paths)
-    # The page goes to the first new video, and the drop zone was free for more meanwhile.
-    page.wait_for_url(re.compile(r"\?video="))
-    expect(page.locator(".player .facts")).to_contain_text("upload-1")
-    expect(page.locator(".captions tr")).to_have_count(1)
-    page.get_by_role("tab", name="Library").click()
-    expect(page.locator(".videos")).to_contain_text("upload-2")
-    for name in ("upload-1", "upload-2"):
-        page.get_by_label("Remove from the library").click()
-        page.get_by_role("option", name=name).click()
-        page.get_by_role("button", name="Remove").click()
-        expect(page.locator(".videos")).not_to_contain_text(name)
-
-
-def test_idle_page_sends_no_requests_and_sees_the_jobs_of_others(page: Page, server: Server, tmp_path: Path) -> None:
-    page.wait_for_timeout(3000)
-    urls: list[str] = []
-    page.on("request", lambda request: urls.append(request.url))
-    page.wait_for_timeout(3000)
-    assert urls == []
-    path = render(tmp_path / "other.mp4", [ShapesEvent(1, 4, "red", "ring", "grows")], 5.0, fps=5)
-    client = Client(server.url, verbose=False)
-    _, video_id = client.predict(str(path), api_name="/index")
-    expect(page.locator("#longview-jobs")).to_contain_text("other.mp4: done.")
-    page.get_by_role("tab", name="Library").click()
-    expect(page.locator(".videos")).to_contain_text("other")
-    client.predict(video_id, None, api_name="/remove")
-
-
-def test_queue_is_changed_with_its_buttons(page: Page, server: Server, tmp_path: Path) -> None:
-    ring = ShapesEvent(1, 4, "cyan", "ring", "moves up")
-    paths = [render(tmp_path / f"queued-{number}.mp4", [ring], 90.0, fps=5, seed=40 + number) for number in (1, 2)]
-    damaged = tmp_path / "damaged.mp4"
-    damaged.write_text("no video " * 100)
-    client = Client(server.url, verbose=False)
-    for path in (*paths, damaged):
-        client.submit(str(path), api_name="/index")
-        page.wait_for_timeout(300)
-    queue = page.locator("#longview-queue")
-    queue.locator("summary").click()
-    expect(queue.locator("summary")).to_have_text("Queue: 3 files")
-    rows = {name: queue.locator("tr", has_text=name) for name in ("queued-1", "queued-2", "damaged")}
-    expect(rows["queued-1"]).to_contain_text("running")
-    rows["damaged"].get_by_role("button", name="Run first").click()
-    rows["queued-1"].get_by_role("button", name="Pause").click()
-    expect(rows["queued-1"]).to_contain_text("paused")
-    expect(rows["damaged"]).to_contain_text("is not a video that can be opened")
-    expect(queue.locator("summary")).to_have_text("Queue: 3 files, 1 failed")
-    rows["queued-2"].get_by_role("button", name="Cancel").click()
-    expect(rows["queued-2"]).to_have_count(0)
-    rows["damaged"].get_by_role("button", name="Dismiss").click()
-    expect(rows["damaged"]).to_have_count(0)
-    rows["queued-1"].get_by_role("button", name="Continue").click()
-    expect(page.locator("#longview-jobs")).to_contain_text("queued-1.mp4: done.")
-    expect(queue).to_be_hidden()
-    # A removal is undone on the page, with all that was found.
-    page.get_by_role("tab", name="Library").click()
-    page.get_by_label("Remove from the library").click()
-    page.get_by_role("option", name="queued-1").click()
-    page.get_by_role("button", name="Remove", exact=True).click()
-    expect(page.locator(".removed")).to_contain_text("queued-1")
-    expect(page.locator(".videos")).not_to_contain_text("queued-1")
-    page.get_by_role("button", name="Undo the removal: queued-1").click()
-    expect(page.locator(".videos").last).to_contain_text("captions: 1 event")
-    expect(page.locator(".removed", has_text="queued-1")).to_have_count(0)
-    (video,) = [entry for entry in Library(server.library).videos() if entry.title == "queued-1"]
-    client.predict(video.video_id, None, api_name="/remove")
-    for route in ("/jobs/999/cancel", f"/jobs/{1 << 70}/cancel", "/jobs/1/explode", "/videos/ffff/undo-removal"):
-        assert server.post(route, b"")[0] in (404, 422)
-    assert server.post("/jobs/1/cancel", b"", Origin="http://example.com")[0] == 403
-
-
-def test_click_in_the_queue_counts_although_the_job_goes_on_meanwhile(page: Page, server: Server, tmp_path: Path) -> None:
-    ring = ShapesEvent(1, 4, "cyan", "ring", "moves up")
-    client = Client(server.url, verbose=False)
-    for number in (1, 2):
-        path = render(tmp_path / f"pressed-{number}.mp4", [ring], 240.0, fps=5, seed=50 + number)
-        client.submit(str(path), api_name="/index")
-        page.wait_for_timeout(300)
-    queue = page.locator("#longview-queue")
-    queue.locator("summary").click()
-    running, waiting = (queue.locator("tr", has_text=f"pressed-{number}") for number in (1, 2))
-    expect(running).to_contain_text("running")
-
-    def press_until_update(row: Locator, name: str) -> None:
-        """Press a button, and release it after the running job has come further."""
-        button = row.get_by_role("button", name=name)
-        button.hover()
-        page.mouse.down()
-        state = running.locator("td").nth(1)
-        expect(state).not_to_have_text(state.inner_text())
-        expect(button).to_be_focused()
-        page.mouse.up()
-
-    press_until_update(waiting, "Cancel")
-    expect(waiting).to_have_count(0)
-    press_until_update(running, "Pause")
-    # The button that replaces a pressed one gets its focus.
-    expect(running.get_by_role("button", name="Continue")).to_be_focused()
-    running.get_by_role("button", name="Cancel").click()
-    expect(queue).to_be_hidden()
-
-
-def test_captions_are_shown_while_the_video_is_captioned(page: Page, server: Server, tmp_path: Path) -> None:
-    # The first of two windows of captions ends long before the second.
-    rings = [ShapesEvent(start_s, start_s + 4, "cyan", "ring", "moves up") for start_s in (5, 65)]
-    path = render(tmp_path / "long.mp4", rings, 75.0, fps=5)
-    path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA first line.\n", encoding="utf-8")
-    client = Client(server.url, verbose=False)
-    job = client.submit(str(path), api_name="/index")
-    page.locator("#longview-jobs", has_text="long.mp4").get_by_text("Open it").click()
-    subtitles, captions = (page.locator(f"details[data-source={source}]") for source in ("subtitles", "captions"))
-    expect(subtitles).to_contain_text("A first line.")
-    subtitles.locator("summary").click()
-    assert not subtitles.evaluate("track => track.open")
-    page.evaluate("document.querySelector('.player video').dataset.isSame = 'yes'")
-    page.evaluate(f"{SUBTITLES_TRACK}.track.mode = 'showing'")
-    expect(captions).to_contain_text("A cyan ring")
-    expect(captions).to_contain_text("Complete up to")
-    expect(captions).not_to_contain_text("index the video again")
-    _, video_id = job.result(timeout=60)
-    expect(captions.locator("tr")).to_have_count(2)
-    expect(captions).not_to_contain_text("Complete up to")
-    expect(page.locator(".summary")).to_have_count(1)
-    # What plays goes on, with the new captions, and what the user has closed stays closed.
-    page.wait_for_function("document.querySelector('.player video track[label=Captions]')")
-    assert page.evaluate("document.querySelector('.player video').dataset.isSame") == "yes"
-    assert page.evaluate(f"{SUBTITLES_TRACK}.track.mode") == "showing"
-    page.wait_for_function("!document.querySelector('details[data-source=subtitles]').open")
-    client.predict(video_id, None, api_name="/remove")
 
 
 def test_older_captions_can_be_made_again_and_stay_as_an_earlier_version(page: Page, server: Server, video_id: str) -> None:

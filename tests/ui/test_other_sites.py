@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from tests.support.browser import CHROMIUM, CHROMIUM_ARGUMENTS, needs_browser
 from tests.support.page_servers import Server
-from tests.ui.test_browser import CHROMIUM, CHROMIUM_ARGUMENTS, pytestmark
 
-__all__ = ["pytestmark"]
+pytestmark = needs_browser
 
 MISSING_ID = "0123456789ab"
 PROBES = """

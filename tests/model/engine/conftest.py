@@ -2,15 +2,22 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from longview.model.engine.checkpoints.checkpoints import DEMO
 from longview.model.engine.remote.engine import RemoteEngine
 from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
-from longview.video.decoding.decoder import Decoder
+from longview.video.decoding.decoder import Decoder, TimedFrames
+from longview.video.probing.probe import VideoInfo, probe
+from longview.video.synthetic import SHAPES, ShapesEvent, render
+from tests.support.hf_reference import HFReference
 from tests.support.scripted_server import VLLM, Script, answers, is_measurement, rejects, streams
 
 
@@ -76,3 +83,31 @@ def remote_pool(script: Script, decoder: Decoder) -> SessionPool:
     """A pool of the scripted server, which identifies itself as vLLM."""
     script.models = [VLLM]
     return SessionPool(RemoteEngine(Server(script.url, "m")), decoder)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[VideoInfo]:
+    """Three short videos of the same length and size, so that their sessions take the same memory."""
+    folder = tmp_path_factory.mktemp("videos")
+    return [
+        probe(render(folder / f"{shape}.mp4", [ShapesEvent(1, 5, "red", shape, "grows")], 6.0, fps=10)) for shape in SHAPES[:3]
+    ]
+
+
+@pytest.fixture(scope="module")
+def plain() -> HFReference:
+    return HFReference(DEMO)
+
+
+@pytest.fixture
+def decode_counts(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
+    """The number of times that each file was decoded."""
+    counts: Counter[Path] = Counter()
+    frames_played_at = decoder.frames_played_at
+
+    def counting(video: VideoInfo, times_s: Sequence[float], *size: int, **options: Any) -> Iterator[TimedFrames]:
+        counts[video.path] += 1
+        return frames_played_at(video, times_s, *size, **options)
+
+    monkeypatch.setattr(decoder, "frames_played_at", counting)
+    return counts

@@ -1,6 +1,5 @@
 """Pulls from a hub on the loopback interface: what is transferred, checked, recorded and used, and what a failure leaves."""
 
-import json
 import os
 import socket
 import subprocess
@@ -8,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -18,50 +16,21 @@ from longview.model.engine.checkpoints.checkpoints import DEMO, cached_checkpoin
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import (
-    AccessRefused,
     CacheFull,
     CacheNotWritable,
-    CheckpointNotFound,
     DamagedDownload,
     HubUnreachable,
     InvalidCheckpoint,
     InvalidSpeechModel,
-    ModelError,
-    RepositoryNotFound,
     SpeechModelNotFound,
 )
-from longview.model.hub.cache import read_record, remove_repository, repository_folder
-from longview.model.hub.pulls import PullResult, check_space, plan_pull, pull
+from longview.model.hub.cache import read_record, repository_folder
+from longview.model.hub.pulls import PullResult, plan_pull, pull
 from longview.model.speech.weights import find_speech_model
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo
 from tests.support.hub_server import Hub, Reply, describe, git_hash, running_hub
-
-NAME = "Qwen/Qwen3-VL-2B-Instruct"
-CONFIG = {
-    "model_type": "qwen3_vl",
-    "vision_config": {},
-    "text_config": {"num_hidden_layers": 2, "num_attention_heads": 2, "head_dim": 8, "max_position_embeddings": 4096},
-}
-WEIGHTS = bytes(range(256)) * 400
-WEIGHTS_DIGEST = describe("model.safetensors", WEIGHTS)["lfs"]["sha256"]
-FILES = {"config.json": json.dumps(CONFIG).encode(), "tokenizer.json": b'{"a": 1}', "model.safetensors": WEIGHTS}
-NEW_COMMIT = "89abcdef" * 5
-
-
-def pull_now(name: str = NAME, revision: str | None = None, *, update: bool = False) -> PullResult:
-    plan = plan_pull(name, revision, update=update)
-    check_space([plan])
-    return pull(plan)
-
-
-def transfers(hub: Hub) -> list[str]:
-    """Return the files whose content was asked for."""
-    return [path.rpartition("/")[2] for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
-
-
-def blobs(name: str = NAME) -> set[str]:
-    return {path.name for path in (repository_folder(name) / "blobs").iterdir()}
+from tests.support.pull_samples import FILES, NAME, NEW_COMMIT, WEIGHTS, WEIGHTS_DIGEST, blobs, pull_now, transfers
 
 
 def test_pulled_checkpoint_answers_as_the_one_on_the_hub(hub: Hub, decoder: Decoder, shapes_video: VideoInfo) -> None:
@@ -174,58 +143,6 @@ def test_file_that_changed_in_the_cache_is_transferred_again(hub: Hub) -> None:
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
 
 
-LOGIN = "`hf auth login` or HF_TOKEN"
-GATED = {"X-Error-Code": "GatedRepo"}
-
-
-@pytest.mark.parametrize(
-    ("reply", "token", "error", "text"),
-    [
-        (Reply(401), None, AccessRefused, f"no repository {NAME}, or it is private.*log in with {LOGIN}"),
-        (Reply(401), "hf_wrong", AccessRefused, f"does not accept the token.*renew the token with {LOGIN}"),
-        (
-            Reply(401, GATED),
-            None,
-            AccessRefused,
-            f"gated.*visit http://[^ ]*/{NAME}, accept its conditions, log in with {LOGIN}",
-        ),
-        (Reply(403, GATED), "hf_known", AccessRefused, f"not been granted access yet: visit http://[^ ]*/{NAME}, accept"),
-        (Reply(403), "hf_known", AccessRefused, f"refuses access to {NAME}: visit http://[^ ]*/{NAME}"),
-        (Reply(404, {"X-Error-Code": "RepoNotFound"}), None, RepositoryNotFound, f"There is no repository {NAME}"),
-        (Reply(404, {"X-Error-Code": "RevisionNotFound"}), None, RepositoryNotFound, f"{NAME} has no revision v9"),
-        (Reply(429), None, HubUnreachable, r"too many requests.*\(429\).*what was transferred is kept"),
-        (Reply(503), None, HubUnreachable, r"failed \(503\); try again later: what was transferred is kept"),
-        (Reply(200, {}, b"<html>Log in to the network</html>"), None, HubUnreachable, "does not answer as a model hub"),
-        (
-            Reply(200, {}, b'{"id": "a/b", "sha": "../../x", "siblings": []}'),
-            None,
-            HubUnreachable,
-            "does not answer as a model hub",
-        ),
-        (Reply(200, {}, b'{"id": "a/b", "siblings": 7}'), None, HubUnreachable, "does not answer as a model hub"),
-    ],
-)
-def test_refusal_says_what_to_do(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, reply: Reply, token: str | None, error: type[ModelError], text: str
-) -> None:
-    hub.add(NAME, dict(FILES))
-    hub.failures["/api/models/"] = reply
-    if token:
-        monkeypatch.setenv("HF_TOKEN", token)
-    with pytest.raises(error, match=text) as raised:
-        plan_pull(NAME, "v9")
-    assert "\n" not in str(raised.value) and "hf_" not in str(raised.value)
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_gated_files_of_a_public_list_are_explained(hub: Hub, status: int) -> None:
-    hub.add(NAME, dict(FILES))
-    hub.failures[f"/{NAME}/resolve/"] = Reply(status, GATED)
-    with pytest.raises(AccessRefused, match=f"{NAME} is gated.*visit http://[^ ]*/{NAME}"):
-        plan_pull(NAME)
-    assert not repository_folder(NAME).exists()
-
-
 def test_failure_between_two_files_keeps_the_first(hub: Hub) -> None:
     hub.add(NAME, dict(FILES))
     hub.failures[f"/{NAME}/resolve/{hub.repositories[NAME].commit}/model.safetensors"] = Reply(500)
@@ -256,67 +173,6 @@ def test_no_request_is_made_where_the_hub_is_switched_off(hub: Hub, monkeypatch:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(HubUnreachable, match="HF_HUB_OFFLINE is set, so nothing is downloaded; unset it"):
         plan_pull(NAME)
-    assert hub.requests == []
-
-
-@pytest.mark.parametrize(
-    ("files", "reason"),
-    [
-        ({"config.json": FILES["config.json"], "pytorch_model.bin": b"pickle"}, "no safetensors weights"),
-        (FILES | {"config.json": b'{"model_type": "llama"}'}, "no vision_config"),
-        (FILES | {"config.json": b'{"model_type": "whisper"}'}, "CTranslate2's form, such as Systran/faster-whisper-small"),
-        (FILES | {"config.json": b"[" * 100_000}, "no readable config.json"),
-        ({"model.safetensors": WEIGHTS}, "no readable config.json"),
-        ({"config.json": b'{"add_source_bos": false}', "model.bin": b"translation"}, "not a speech model"),
-    ],
-)
-def test_model_that_cannot_be_loaded_is_refused_before_its_weights(hub: Hub, files: dict[str, bytes], reason: str) -> None:
-    hub.add(NAME, files)
-    with pytest.raises(InvalidCheckpoint, match=f"{NAME} was not downloaded: .*{reason}"):
-        plan_pull(NAME)
-    assert set(transfers(hub)) <= {"config.json"} and not repository_folder(NAME).exists()
-
-
-def entry(path: str, **changes: Any) -> dict[str, Any]:
-    return describe(path, b"{}") | changes
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        [entry("../../../evil.json")],
-        [entry("/etc/evil.json")],
-        [entry("a/../../evil.safetensors")],
-        [entry("C:\\evil.json")],
-        [entry("evil\x1b[2J.json")],
-        [entry("\u202egpj.json")],
-        [entry("size.json", size=-1)],
-        [entry("size.json", size=None)],
-        [entry("size.json", size="7")],
-        [entry("size.json", size=1 << 60)],
-        [entry("hash.json", blobId="../../x")],
-        [entry("hash.json", blobId=None)],
-        [entry("lfs.json", lfs={"size": 2, "sha256": "00", "pointerSize": 1})],
-        [entry("twice.json"), entry("twice.json")],
-        [entry(f"{number}.png") for number in range(10_001)],
-    ],
-    ids=lambda hostile: repr(hostile[-1]["rfilename"]),
-)
-def test_implausible_list_of_files_is_refused(hub: Hub, tmp_path: Path, hostile: list[dict[str, Any]]) -> None:
-    repository = hub.add(NAME, dict(FILES))
-    hub.siblings = [*map(describe, repository.files, repository.files.values()), *hostile]
-    with pytest.raises(InvalidCheckpoint, match=f"{NAME} was not downloaded") as raised:
-        plan_pull(NAME)
-    assert str(raised.value).isprintable()
-    assert transfers(hub) == [] and [path.name for path in tmp_path.rglob("*evil*")] == []
-
-
-@pytest.mark.parametrize("name", ["Qwen", "a/b/c", "../b", "a/..", "a--b/c", "a/b.git", "a/b c", "", "a/\u00e9"])
-def test_name_that_no_repository_has_is_not_asked_for(hub: Hub, name: str) -> None:
-    with pytest.raises(RepositoryNotFound, match="has the form"):
-        plan_pull(name)
-    with pytest.raises(RepositoryNotFound, match="No revision"):
-        plan_pull(NAME, "../main")
     assert hub.requests == []
 
 
@@ -365,57 +221,6 @@ def test_read_only_cache_is_named(hub: Hub, tmp_path: Path, monkeypatch: pytest.
         # The cache may become read-only after the check.
         with pytest.raises(CacheNotWritable, match=r"read-only.*cannot be written \("):
             pull(plan_pull(NAME))
-
-
-@pytest.mark.parametrize("leftover", ["missing shard", "broken link", "partial file"])
-def test_checkpoint_of_another_program_that_is_not_complete_is_not_used(hub: Hub, leftover: str) -> None:
-    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
-    files = {"config.json": FILES["config.json"], "model.safetensors.index.json": json.dumps(index).encode()}
-    hub.add(NAME, files | dict.fromkeys(index["weight_map"].values(), WEIGHTS))
-    folder = pull_now().folder
-    (folder.parents[1] / "longview.json").unlink()
-    assert [checkpoint.name for checkpoint in cached_checkpoints()] == [NAME]
-    match leftover:
-        case "missing shard":
-            (folder / "model-00002-of-00002.safetensors").unlink()
-        case "broken link":
-            (folder / "tokenizer.json").symlink_to("../../blobs/gone")
-        case "partial file":
-            (folder.parents[1] / "blobs" / f"{'0' * 64}.1a2b3c4d.incomplete").touch()
-    assert cached_checkpoints() == ()
-    with pytest.raises(InvalidCheckpoint, match=f"{NAME} is not complete; `longview models pull {NAME}` resumes"):
-        find_checkpoint(NAME)
-    pull_now()
-    assert find_checkpoint(NAME).weight_bytes == 2 * len(WEIGHTS)
-
-
-def test_unrelated_partial_file_of_another_program_is_a_warning(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
-    hub.add("me/other", dict(FILES))
-    folder = pull_now("me/other").folder
-    (folder.parents[1] / "longview.json").unlink()
-    # Older versions of the hub's client name it as this one does.
-    (folder.parents[1] / "blobs" / f"{'0' * 64}.incomplete").write_bytes(b"GGUF")
-    assert [find_checkpoint("me/other").folder, *(item.folder for item in cached_checkpoints())] == [folder, folder]
-    assert caplog.text.count("me/other was not finished") == 1
-    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
-    with pytest.raises(InvalidCheckpoint, match="me/other is not complete"):
-        find_checkpoint("me/other")
-
-
-def test_recorded_file_that_is_gone_makes_a_checkpoint_incomplete(hub: Hub) -> None:
-    hub.add(NAME, dict(FILES))
-    folder = pull_now().folder
-    (folder / "tokenizer.json").unlink()
-    with pytest.raises(InvalidCheckpoint, match="is not complete"):
-        find_checkpoint(NAME)
-    assert pull_now().transferred_bytes == 0 and find_checkpoint(NAME).folder == folder
-
-
-def test_checkpoint_that_is_not_here_is_not_downloaded_unasked(hub: Hub) -> None:
-    hub.add(NAME, dict(FILES))
-    with pytest.raises(CheckpointNotFound, match=f"`longview models pull {NAME}` downloads it"):
-        find_checkpoint(NAME)
-    assert hub.requests == []
 
 
 def test_token_goes_to_the_hub_alone(hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -471,46 +276,6 @@ def test_second_pull_waits_for_the_first(hub: Hub) -> None:
     assert [result.transferred_bytes for result in pulled] == [sum(map(len, FILES.values())), 0]
 
 
-def test_removal_deletes_one_repository_only(hub: Hub, tmp_path: Path) -> None:
-    other = "someone/copy"
-    for name in (NAME, other):
-        # A copy of a repository has the same commits.
-        hub.add(name, dict(FILES))
-        pull_now(name)
-    outside = tmp_path / "mine.safetensors"
-    outside.write_bytes(b"mine")
-    (find_checkpoint(NAME).folder / "mine.safetensors").symlink_to(outside)
-    (repository_folder(NAME) / "blobs" / f"{'0' * 64}.incomplete").write_bytes(b"\0" * 1000)
-    freed_bytes = remove_repository(NAME)
-    assert freed_bytes == sum(map(len, FILES.values())) + len(b"mine") + 1000
-    assert not repository_folder(NAME).exists() and outside.exists()
-    assert [checkpoint.name for checkpoint in cached_checkpoints()] == [other]
-    with pytest.raises(CheckpointNotFound, match=f"{NAME} is not in the Hugging Face cache"):
-        remove_repository(NAME)
-
-
-def test_removal_deletes_nothing_outside_of_the_cache(hub: Hub, tmp_path: Path) -> None:
-    hub.add(NAME, dict(FILES))
-    pull_now()
-    cache, mine = Path(constants.HF_HUB_CACHE), tmp_path / "mine"
-    (mine / "snapshots").mkdir(parents=True)
-    (cache / "models--me--link").symlink_to(mine)
-    with pytest.raises(CacheNotWritable, match="models--me--link is a link to a folder outside"):
-        remove_repository("me/link")
-    assert (mine / "snapshots").exists()
-    (cache / "models--me--thesis" / "chapters").mkdir(parents=True)
-    with pytest.raises(CheckpointNotFound, match="me/thesis is not in"):
-        remove_repository("me/thesis")
-    assert (cache / "models--me--thesis" / "chapters").exists()
-
-
-def test_damaged_repository_can_be_removed(hub: Hub) -> None:
-    hub.add(NAME, dict(FILES))
-    (pull_now().folder / "gone.json").symlink_to("../../blobs/gone")
-    assert remove_repository(NAME) >= sum(map(len, FILES.values()))
-    assert not repository_folder(NAME).exists()
-
-
 def test_file_with_an_etag_of_a_mirror_is_checked_by_its_hash_and_transferred_once(hub: Hub) -> None:
     hub.add(NAME, dict(FILES))
     hub.etags["model.safetensors"] = "mirror-7"
@@ -540,21 +305,6 @@ def test_file_that_changes_during_a_pull_is_not_recorded(hub: Hub) -> None:
     assert read_record(NAME) is None
     pull_now()
     assert (find_checkpoint(NAME).folder / "tokenizer.json").read_bytes() == FILES["tokenizer.json"]
-
-
-@pytest.mark.parametrize("change", [{"digest": "../../../../mine.txt"}, {"path": "../../mine.txt"}, {"size": -1}])
-def test_record_that_another_program_has_changed_is_not_believed(hub: Hub, tmp_path: Path, change: dict[str, Any]) -> None:
-    hub.add(NAME, dict(FILES))
-    folder = pull_now().folder
-    mine = tmp_path / "mine.txt"
-    mine.write_text("mine")
-    record = repository_folder(NAME) / "longview.json"
-    content = json.loads(record.read_text())
-    content["files"][0] |= change
-    record.write_text(json.dumps(content))
-    (folder / content["files"][0]["path"]).unlink(missing_ok=True)
-    assert pull_now().folder == folder and mine.read_text() == "mine"
-    assert find_checkpoint(NAME).folder == folder
 
 
 def test_bug_is_not_taken_for_a_failure_of_the_hub(hub: Hub) -> None:

@@ -1,69 +1,38 @@
 """Moved files are found again, and a back-up restores a library as it was, or changes nothing."""
 
-import functools
-import hashlib
-import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from longview.app.errors import BackupUnusable, BadRequest, NoSpace
+from longview.app.errors import BadRequest, NoSpace
 from longview.app.maintenance import backup as backup_module
 from longview.app.maintenance import restore as restore_module
-from longview.app.maintenance.archive import MANIFEST, open_backup
+from longview.app.maintenance.archive import open_backup
 from longview.app.maintenance.backup import backup
 from longview.app.maintenance.restore import restore
 from longview.core.processes import this_process
 from longview.indexing.errors import LibraryUnusable
-from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import DATABASE
-from longview.indexing.sqlite.database.schema import MIGRATIONS
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair import copies
 from longview.indexing.sqlite.vectors import VectorIndex
-from longview.video.probing.content_hash import content_hash
+from tests.app.cli.backup.test_hostile_backup import rewrite
 from tests.support.app_samples import file_names
-from tests.support.library_samples import WordBags, caption_texts, put_captions, sample_entry, sample_events
+from tests.support.backups import add_video, contents
+from tests.support.library_samples import WordBags, put_captions, sample_entry, sample_events
 from tests.support.shell import Shell
 from tests.support.small_disk import small_disk
 
-FIRST_LIBRARY = Path(__file__).parents[2] / "fixtures" / "library_9caf505"
-
-
-def add_video(library: Library, path: Path, content: bytes, *texts: str) -> VideoEntry:
-    """Write a file, and add it to a library with these captions."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    digest = content_hash(path)
-    facts = sample_entry("").facts | {"size_bytes": len(content)}
-    return put_captions(library, VideoEntry(digest[:12], digest, path, path.stem, 100.0, facts), sample_events(*texts))
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Library:
-    """Two videos with captions; the second is an upload."""
-    library = Library(tmp_path / "library")
-    add_video(library, tmp_path / "videos" / "holiday.mp4", b"h" * 70_000, "a red circle", "a blue star")
-    upload = add_video(library, library.folder / "uploads" / "new.mp4", b"u" * 50_000, "a green square")
-    named = library.folder / "uploads" / f"{upload.video_id}-new.mp4"
-    upload.path.rename(named)
-    library.set_path(upload.video_id, named)
-    return library
-
-
-@pytest.fixture
-def shell(library: Library) -> Shell:
-    return Shell(library.folder)
+FIRST_LIBRARY = Path(__file__).parents[3] / "fixtures" / "library_9caf505"
 
 
 def test_a_file_that_was_moved_and_renamed_is_found_by_its_content(library: Library, shell: Shell, tmp_path: Path) -> None:
@@ -90,17 +59,6 @@ def test_a_file_that_was_moved_and_renamed_is_found_by_its_content(library: Libr
     moved.write_bytes(b"y" * 70_000)
     os.utime(moved, (1, 1))
     assert shell.call("relink", str(tmp_path / "disk"), code=1)["found"] == []
-
-
-def contents(library: Library) -> list[tuple[str, str, list[str]]]:
-    """Return what a library has, without where its files are."""
-    return sorted((entry.video_id, entry.title, caption_texts(library, entry.video_id)) for entry in library.videos())
-
-
-@pytest.fixture
-def archive(library: Library, tmp_path: Path) -> Path:
-    """A back-up with all video files."""
-    return backup(library.folder, tmp_path / "all.zip", with_originals=True).path
 
 
 def test_a_library_that_is_being_written_is_backed_up_and_restored_elsewhere(
@@ -228,95 +186,6 @@ def test_a_library_in_use_or_an_interruption_leaves_everything_as_it_was(
     assert contents(library) == before and file_names(library.folder) == names and not (tmp_path / "new" / DATABASE).exists()
 
 
-def rewrite(archive: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None]) -> Path:
-    """Write a back-up again after a change of its members and its manifest. Members without an entry get one."""
-    with zipfile.ZipFile(archive) as old:
-        members = {name: old.read(name) for name in old.namelist() if name != MANIFEST}
-        manifest = json.loads(old.read(MANIFEST))
-    change(members, manifest)
-    with zipfile.ZipFile(target, "w") as new:
-        for name, content in members.items():
-            entry = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            manifest["members"].setdefault(name, entry)
-            new.writestr(name, content, zipfile.ZIP_DEFLATED if name == DATABASE else zipfile.ZIP_STORED)
-        new.writestr(MANIFEST, json.dumps(manifest))
-    return target
-
-
-def add_member(name: str, members: dict[str, bytes], _: dict[str, Any]) -> None:
-    members[name] = b"x"
-
-
-def test_a_member_with_a_hostile_name_is_refused(archive: Path, tmp_path: Path) -> None:
-    for name in (
-        *("../outside", "/tmp/outside", "uploads/../../outside", "uploads/..", "uploads/a/b", "originals/x/video.mp4"),
-        *(
-            "uploads/C:outside",
-            "uploads\\outside",
-            "vectors.faiss",
-            "uploads/",
-            "uploads/new\nline",
-            "uploads/CON.mp4",
-            "uploads/a ",
-        ),
-    ):
-        hostile = rewrite(archive, tmp_path / "hostile.zip", functools.partial(add_member, name))
-        with pytest.raises(BackupUnusable, match="does not belong"):
-            restore(hostile, tmp_path / "new", replace=False)
-        assert not (tmp_path / "new").exists()
-
-
-def test_a_back_up_that_lies_or_is_damaged_changes_nothing(archive: Path, library: Library, tmp_path: Path) -> None:
-    before, names, target = contents(library), file_names(library.folder), tmp_path / "damaged.zip"
-    upload = next(entry for entry in library.videos() if "uploads" in entry.path.parts)
-    upload_name = f"uploads/{upload.path.name}"
-
-    def other_size(_: dict[str, bytes], manifest: dict[str, Any]) -> None:
-        manifest["members"][upload_name]["size_bytes"] = 5
-
-    def other_content(members: dict[str, bytes], _: dict[str, Any]) -> None:
-        members[upload_name] = bytes(50_000)
-
-    def other_video(members: dict[str, bytes], manifest: dict[str, Any]) -> None:
-        members[upload_name] = bytes(50_000)
-        del manifest["members"][upload_name]
-
-    def newer(_: dict[str, bytes], manifest: dict[str, Any]) -> None:
-        manifest["schema_version"] = len(MIGRATIONS) + 1
-
-    def no_database(members: dict[str, bytes], manifest: dict[str, Any]) -> None:
-        members[DATABASE] = bytes(100_000)
-        del manifest["members"][DATABASE]
-
-    def is_refused(match: str) -> None:
-        with pytest.raises(BackupUnusable, match=match):
-            restore(target, library.folder, replace=True)
-        assert contents(library) == before and file_names(library.folder) == names
-
-    for change, match in (
-        (other_size, "list of files"),
-        (other_content, "is damaged"),
-        (other_video, "is not the file of"),
-        (newer, f"version {len(MIGRATIONS) + 1}, and this Longview knows versions up to {len(MIGRATIONS)}"),
-        (no_database, "another version"),
-    ):
-        rewrite(archive, target, change)
-        is_refused(match)
-    content = archive.read_bytes()
-    for position in (content.index(b"u" * 1000), 2000):
-        target.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
-        is_refused("damaged")
-    target.write_bytes(content[: len(content) // 2])
-    is_refused("damaged")
-    # A link, of which an archive may have the attributes.
-    with zipfile.ZipFile(target, "w") as hostile:
-        info = zipfile.ZipInfo(f"uploads/{'a' * 12}-link")
-        info.external_attr = 0o120777 << 16
-        hostile.writestr(info, "/etc/passwd")
-        hostile.writestr(MANIFEST, "{}")
-    is_refused("does not belong")
-
-
 def test_a_back_up_of_the_first_library_is_migrated(archive: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(FIRST_LIBRARY / DATABASE)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -329,35 +198,6 @@ def test_a_back_up_of_the_first_library_is_migrated(archive: Path, tmp_path: Pat
     report = restore(rewrite(archive, tmp_path / "old.zip", change), tmp_path / "new", replace=False)
     (entry,) = Library(report.library).videos()
     assert entry.caption_count == 3 and [item.video_id for item in report.missing] == [entry.video_id]
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "CREATE TRIGGER evil AFTER INSERT ON jobs BEGIN DELETE FROM videos; END",
-        "CREATE VIEW evil AS SELECT 1",
-        "UPDATE videos SET video_id = '../../victim/' WHERE title = 'holiday'",
-        "UPDATE videos SET facts = '[1]'",
-        "UPDATE segments SET end_s = 1e308",
-        "PRAGMA user_version = -1",
-    ],
-)
-def test_a_database_that_longview_did_not_write_is_refused(
-    archive: Path, library: Library, tmp_path: Path, statement: str
-) -> None:
-    def change(members: dict[str, bytes], manifest: dict[str, Any]) -> None:
-        path = tmp_path / "changed.db"
-        path.write_bytes(members[DATABASE])
-        with closing(sqlite3.connect(path)) as db, db:
-            db.execute(statement)
-        members[DATABASE] = path.read_bytes()
-        del manifest["members"][DATABASE]
-
-    before, hostile = contents(library), rewrite(archive, tmp_path / "hostile.zip", change)
-    for folder, replace in ((library.folder, True), (tmp_path / "new", False)):
-        with pytest.raises((LibraryUnusable, BackupUnusable), match="nothing was"):
-            restore(hostile, folder, replace=replace)
-    assert contents(library) == before and not (tmp_path / "new").exists()
 
 
 def test_library_and_back_up_can_be_read_by_their_owner_only(archive: Path, library: Library, tmp_path: Path) -> None:
