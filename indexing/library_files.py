@@ -6,6 +6,8 @@ from pathlib import Path
 from longview.indexing.errors import LibraryDamaged
 from longview.indexing.records.track import VIDEO_ID
 
+UPLOADS, PROXIES, THUMBNAILS, BACKUPS = "uploads", "proxies", "thumbnails", "backups"
+"""Folders in that of a library: copies of uploaded files, copies for browsers, images of frames, and copies of the database."""
 INDEX_FILE = "vectors.faiss"
 """Name of the file with the vectors; see `longview.indexing.sqlite.vectors`."""
 

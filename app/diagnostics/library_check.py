@@ -9,13 +9,14 @@ from PIL import Image
 from longview.app.diagnostics.findings import Finding
 from longview.app.diagnostics.weights_check import weight_findings
 from longview.app.errors import VideoGone
+from longview.app.files.cache_limit import CACHE_FOLDERS
 from longview.app.maintenance.housekeeping import partial_paths
 from longview.app.service import Longview, VideoEntry
 from longview.app.settings import Settings
 from longview.app.text.counts import count_text, size_text
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import LibraryDamaged, LibraryUnusable
-from longview.indexing.library_files import INDEX_FILE, delete_inside
+from longview.indexing.library_files import INDEX_FILE, PROXIES, THUMBNAILS, delete_inside
 from longview.indexing.sqlite.database.database import DATABASE, Database
 from longview.indexing.sqlite.database.failures import disk_full, is_disk_full
 from longview.indexing.sqlite.database.inventory import copies
@@ -143,11 +144,11 @@ def _check_vectors(app: Longview, *, repair: bool, can_embed: bool) -> Iterator[
 
 def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
     folder, ids = app.library.folder, {entry.video_id for entry in app.videos()}
-    unreadable = [path for path in sorted((folder / "thumbnails").glob("[!.]*")) if not _is_picture(path)]
-    unreadable += [path for path in sorted((folder / "proxies").glob("[!.]*")) if not _is_video(app, path)]
+    unreadable = [path for path in sorted((folder / THUMBNAILS).glob("[!.]*")) if not _is_picture(path)]
+    unreadable += [path for path in sorted((folder / PROXIES).glob("[!.]*")) if not _is_video(app, path)]
     foreign = [
         path
-        for name in ("thumbnails", "proxies")
+        for name in CACHE_FOLDERS
         for path in sorted((folder / name).glob("[!.]*"))
         if path not in unreadable and path.name[:12] not in ids
     ]

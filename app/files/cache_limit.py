@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from longview.indexing.library_files import delete_inside
+from longview.indexing.library_files import PROXIES, THUMBNAILS, delete_inside
 
 log = logging.getLogger(__name__)
 
-CACHE_FOLDERS = ("thumbnails", "proxies")
+CACHE_FOLDERS = (THUMBNAILS, PROXIES)
 """Folders of a library with files that are rebuilt when they are needed; each name begins with the id of its video."""
 RECENT_S = 300.0
 """Time after its last use for which a file is not deleted, in seconds, unless it alone exceeds the limit."""

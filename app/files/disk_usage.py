@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longview.app.files.cache_limit import cached_files
-from longview.indexing.library_files import INDEX_FILE
+from longview.indexing.library_files import INDEX_FILE, UPLOADS
 from longview.indexing.records.track import ID_DIGITS
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.copies import database_bytes
-from longview.indexing.sqlite.tracks.removals import UPLOADS
 
 
 @dataclass(frozen=True)

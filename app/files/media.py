@@ -21,11 +21,11 @@ from longview.core.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.core.lazy import LazyPart
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import AmbiguousVideo, LibraryFull, LibraryReadOnly, UnknownVideo
-from longview.indexing.library_files import delete_inside, files_of, require_id
+from longview.indexing.library_files import PROXIES, THUMBNAILS, UPLOADS, delete_inside, files_of, require_id
 from longview.indexing.records.track import ID_DIGITS
 from longview.indexing.records.video import VideoEntry, VideoName
 from longview.indexing.sqlite.library import Library
-from longview.indexing.sqlite.tracks.removals import UPLOADS, RemovedVideo
+from longview.indexing.sqlite.tracks.removals import RemovedVideo
 from longview.video.errors import VideoError
 from longview.video.probing.guard import Limits, check_path
 
@@ -207,7 +207,7 @@ class MediaStore:
 
         It does not if its own file was moved, deleted or changed, or if the other one is the library's own copy.
         """
-        if path.parent == self._library.folder / "uploads":
+        if path.parent == self._library.folder / UPLOADS:
             return False
         with suppress(OSError, AppError):
             return self._hash(entry.path) == entry.content_hash
@@ -299,7 +299,7 @@ class MediaStore:
         return source if entry.facts.get("browser_plays") else None
 
     def _browser_copy_path(self, entry: VideoEntry) -> Path:
-        return self._library.folder / "proxies" / f"{require_id(entry.video_id)}.mp4"
+        return self._library.folder / PROXIES / f"{require_id(entry.video_id)}.mp4"
 
     def thumbnail(self, video_id: str, time_s: float) -> Path:
         """Return a JPEG of the frame at a time.
@@ -312,7 +312,7 @@ class MediaStore:
         # A request may name an id prefix and any time. The file name has the whole id and a whole second.
         entry = self._library.video(video_id)
         inside_s = max(0.0, min(float(round(time_s)), entry.duration_s))
-        target = self._library.folder / "thumbnails" / f"{require_id(entry.video_id)}-{round(inside_s * 1000)}.jpg"
+        target = self._library.folder / THUMBNAILS / f"{require_id(entry.video_id)}-{round(inside_s * 1000)}.jpg"
         with self._thumbnail_lock:
             if target.exists():
                 self._caches.note_use(target)

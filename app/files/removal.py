@@ -6,9 +6,10 @@ from longview.app.files.media import MediaStore
 from longview.app.text.counts import size_text
 from longview.app.text.local_time import moment_text
 from longview.indexing.errors import LibraryFull
+from longview.indexing.library_files import UPLOADS
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
-from longview.indexing.sqlite.tracks.removals import UPLOADS, RemovedVideo
+from longview.indexing.sqlite.tracks.removals import RemovedVideo
 
 
 @dataclass(frozen=True)

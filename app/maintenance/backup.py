@@ -29,12 +29,13 @@ from longview.app.maintenance.archive import (
 from longview.core.atomic import atomic_write
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import LibraryFull
+from longview.indexing.library_files import UPLOADS
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.database.database import DATABASE, program_version
 from longview.indexing.sqlite.database.inventory import remains
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.repair.copies import copy_database, database_bytes
-from longview.indexing.sqlite.tracks.removals import UPLOADS, RemovedVideo
+from longview.indexing.sqlite.tracks.removals import RemovedVideo
 
 
 @dataclass

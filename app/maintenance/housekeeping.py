@@ -16,9 +16,9 @@ from longview.app.maintenance.restore import STAGING_PREFIX
 from longview.app.serving.upload_cache import delete_left_uploads
 from longview.core.atomic import PARTIAL_PREFIX
 from longview.indexing.errors import LibraryError
-from longview.indexing.library_files import delete_inside
+from longview.indexing.library_files import UPLOADS, delete_inside
 from longview.indexing.sqlite.library import Library
-from longview.indexing.sqlite.tracks.removals import UPLOADS, RemovedVideo
+from longview.indexing.sqlite.tracks.removals import RemovedVideo
 
 log = logging.getLogger(__name__)
 

@@ -20,4 +20,4 @@ needs_browser = pytest.mark.skipif(
     CHROMIUM is None and "LONGVIEW_NEED_BROWSER" not in os.environ, reason="no Chromium is installed"
 )
 # The default of five seconds is too short while other tests use the same two cores.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=60_000)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from longview.indexing.errors import LibraryDamaged
+from longview.indexing.library_files import BACKUPS, INDEX_FILE, UPLOADS
 
 EMPTY_VECTORS_BYTES = 256
 """Maximum size of a file of vectors without a vector, in bytes."""
@@ -12,7 +13,7 @@ EMPTY_VECTORS_BYTES = 256
 def remains(path: Path) -> list[str]:
     """Return what in the folder of a database shows that it had content: vectors, a log, copies and uploads, as text."""
     folder, facts = path.parent, []
-    vectors = folder / "vectors.faiss"
+    vectors = folder / INDEX_FILE
     if count := vector_count(vectors):
         facts.append(f"{vectors} has the vectors of {count} passages")
     elif count is None:
@@ -21,7 +22,7 @@ def remains(path: Path) -> list[str]:
     if log.exists() and log.stat().st_size:
         facts.append(f"{log} has changes of it")
     facts += [f"{copy} is a copy of it" for copy in copies(path)]
-    for name, what in (("backups", "back-ups"), ("uploads", "uploaded videos")):
+    for name, what in ((BACKUPS, "back-ups"), (UPLOADS, "uploaded videos")):
         if (folder / name).is_dir() and any((folder / name).iterdir()):
             facts.append(f"{folder / name} has {what}")
     return facts

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from longview.indexing.errors import LibraryError, LibraryFull, LibraryReadOnly, LibraryUnusable
+from longview.indexing.library_files import INDEX_FILE
 from longview.indexing.sqlite.database.connections import connect
 from longview.indexing.sqlite.database.database import DATABASE, Database
 from longview.indexing.sqlite.database.failures import foreign_text
@@ -145,7 +146,7 @@ def vector_problem(folder: Path) -> str | None:
 
     Vectors of passages that were added or removed since are no problem: the next search updates them.
     """
-    path = folder / "vectors.faiss"
+    path = folder / INDEX_FILE
     if not path.exists():
         return None
     try:

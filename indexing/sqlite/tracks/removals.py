@@ -11,14 +11,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from longview.indexing.errors import AmbiguousVideo, UnknownVideo
-from longview.indexing.library_files import delete_inside, files_of
+from longview.indexing.library_files import UPLOADS, delete_inside, files_of
 from longview.indexing.sqlite.database.database import Database
 from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
 
 REMOVAL_KEPT_S = 24 * 3600.0
 """Time for which a removal can be undone, in seconds."""
-UPLOADS = "uploads"
-"""Name of the folder of a library with its own copies of uploads, whose names begin with the ids of their videos."""
 
 _EXPIRED = "removed_at != '' AND julianday(removed_at) < julianday(:before)"
 """Condition on videos whose removal has expired. It is not true of a damaged time, so that nothing is deleted because of one."""

@@ -76,7 +76,7 @@ def test_hybrid_session_survives_a_cancelled_reply_and_a_failed_context(both: Bo
 
     layer = engine.model.model.language_model.layers[-1]
     handle = layer.register_forward_pre_hook(fail_in_the_middle)
-    with pytest.raises(Exception, match="enough memory for the words"):
+    with pytest.raises(Exception, match="enough memory for the transcript"):
         session.first_logits(QUESTION, OTHER_WORDS)
     handle.remove()
     assert torch.equal(session.first_logits(QUESTION), before[0])
