@@ -66,9 +66,12 @@ class MachineSpeeds:
         """CPU threads of the models; None: each library chooses."""
         self._machine = f"{processor_name()} | {self.cores} cores" + (f" | {self.threads} threads" if self.threads else "")
 
-    def ratio(self, name: str, default: float = 1.0) -> float:
-        """Return how much longer a kind of work takes here than on the machine of reference; `default` before it was learnt."""
-        return self._value(f"{name} | ratio", default)
+    def ratio(self, name: str, default: float = 1.0, *, default_weight: float = DEFAULT_WEIGHT) -> float:
+        """Return how much longer a kind of work takes here than on the machine of reference; `default` before it was learnt.
+
+        `default_weight`: weight of the default next to what was learnt, in seconds on the machine of reference.
+        """
+        return self._value(f"{name} | ratio", default, default_weight)
 
     def knows(self, name: str) -> bool:
         """Whether a ratio was learnt under a name."""
@@ -87,11 +90,11 @@ class MachineSpeeds:
         """Keep whether something happened in a run."""
         self._learn(f"{name} | share", float(happened), 1.0)
 
-    def _value(self, name: str, default: float) -> float:
+    def _value(self, name: str, default: float, default_weight: float = DEFAULT_WEIGHT) -> float:
         entry = self._read().get(self._key(name))
         if entry is None:
             return default
-        return (default * DEFAULT_WEIGHT + entry.value * entry.weight) / (DEFAULT_WEIGHT + entry.weight)
+        return (default * default_weight + entry.value * entry.weight) / (default_weight + entry.weight)
 
     def _learn(self, name: str, value: float, weight: float) -> None:
         try:

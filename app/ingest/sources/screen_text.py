@@ -15,6 +15,7 @@ from longview.app.ingest.sources.base import Decision, SourceJob, SourceResult
 from longview.app.ingest.sources.screen_text_times import (
     BLOCK_S,
     LOADING_S,
+    LOOK_WEIGHT,
     MIN_AREA,
     TYPICAL_PICTURES,
     ReadingCounts,
@@ -84,7 +85,7 @@ class ScreenTextSource:
         left_s = job.span.end_s - (track.done_s if track and not track.is_complete else job.span.start_s)
         look = self._look(job)
         name = speed_name(provenance.checkpoint, provenance.plan)
-        slowness = self._runtime.speeds.ratio(name, measured_slowness(job.video, look))
+        slowness = self._runtime.speeds.ratio(name, measured_slowness(job.video, look), default_weight=LOOK_WEIGHT)
         return reference_s(job.video, ReadingCounts.expected(look, left_s)) * slowness
 
     def _look(self, job: SourceJob) -> PictureLook:

@@ -29,8 +29,13 @@ DECODING_S_PER_PIXEL = 2.2e-9
 MIN_DECODING_S_PER_SECOND = 0.01
 OVERLAP = 0.5
 """Share of the shorter of decoding and reading that takes place while the machine does the longer one."""
-NEW_LINE_SHARE, MAX_NEW_LINES = 0.5, 4
+NEW_LINE_SHARE, MAX_NEW_LINES = 0.5, 2.5
 """Share of a frame's lines that are new after a change, and their maximum number on average: a page that scrolls keeps most."""
+LOOK_WEIGHT = 10.0
+"""Weight of the time of a detection that a look has measured, next to earlier runs, in seconds on the machine of reference.
+
+Runs on other kinds of pictures tell less: lines of slides take longer than those of a terminal.
+"""
 MISSED_CHANGES = 0.12
 """Share of the seconds with a change that a look does not see: slides change at key frames, at which it begins."""
 BLOCK_S = 60.0
