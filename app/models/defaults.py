@@ -1,8 +1,8 @@
 """The default models: the checkpoints and the speech model that are used without an option, and where each is set."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,10 +12,10 @@ from tomlkit.exceptions import TOMLKitError
 
 from longview.app import settings as settings_module
 from longview.app.errors import BadRequest
-from longview.app.settings import ENV_PREFIX, Settings, is_set_in_file
+from longview.app.settings import ENV_PREFIX, Settings
 from longview.core.atomic import atomic_write
 from longview.model.engine.checkpoints.checkpoints import Checkpoint, find_cached_checkpoint, find_checkpoint
-from longview.model.errors import CheckpointNotFound, InvalidCheckpoint, ModelError
+from longview.model.errors import ModelError
 from longview.model.model_folders import find_folder
 from longview.model.speech.weights import BUNDLED_NAME, MODEL_FILE, find_speech_model, speech_repository
 
@@ -162,15 +162,3 @@ def _edit_file(values: Mapping[str, str | None]) -> None:
             temporary_path.write_bytes(tomlkit.dumps(document).encode())
     except (OSError, ValueError, TOMLKitError) as error:
         raise BadRequest(f"{path} cannot be changed: {error}") from error
-
-
-@contextmanager
-def explaining_default(setting: str, name: str) -> Iterator[None]:
-    """Say of a checkpoint that cannot be found that it is the default, if it is, and how to reset it."""
-    try:
-        yield
-    except (CheckpointNotFound, InvalidCheckpoint) as error:
-        if not is_set_in_file(setting, name):
-            raise
-        hint = f"It is the default {setting} (longview.toml); `longview models default {name} --unset` resets it."
-        raise type(error)(f"{error} {hint}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longview.app.errors import BadRequest
-from longview.app.models.defaults import explaining_default
+from longview.app.models.default_hints import explaining_default
 from longview.app.runtime.checks import Checks, decide_checks
 from longview.app.runtime.machine_speeds import MachineSpeeds
 from longview.app.settings import Settings, is_default, read_server_key
