@@ -20,7 +20,7 @@ GIB, MIB, KIB = 2**30, 2**20, 2**10
 CHECKS, TIMES = Section("Checks", ("check", "result", "figures")), Section("Times", ("shape", "seconds"))
 
 
-def test_a_step_that_fails_dies_or_hangs_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_step_that_fails_dies_or_hangs_is_a_row_and_the_others_run(tmp_path: Path) -> None:
     report = CheckReport(tmp_path / "report.md", "A card", [CHECKS, TIMES, Section("Empty", ("a", "b"))])
     bad = [Step(CHECKS, "failing", samples.failing), Step(CHECKS, "dying", samples.dying)]
     bad += [Step(CHECKS, "wrong", samples.wrong), Step(TIMES, "hanging", samples.hanging, limit_s=3.0)]

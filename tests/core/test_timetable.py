@@ -59,7 +59,7 @@ def test_slow_first_step_does_not_multiply_the_remaining_time() -> None:
     assert left_s is not None and left_s < 1.25 * 150.0
 
 
-def test_remaining_time_passes_between_two_steps_and_stands_still_without_news() -> None:
+def test_remaining_time_passes_between_two_steps_and_stands_still_without_progress() -> None:
     timetable = Timetable(0.0, 1.0, [100.0])
     timetable.begin(0, 0.0)
     assert timetable.seconds_left(10.0) == pytest.approx(95.0)

@@ -81,7 +81,7 @@ def test_search_without_a_result_says_so(page: Page) -> None:
     expect(page.get_by_text("Nothing in the library matches.")).to_be_visible()
 
 
-def test_older_captions_can_be_made_again_and_stay_as_an_earlier_version(page: Page, server: Server, video_id: str) -> None:
+def test_older_captions_can_be_replaced_and_stay_as_an_earlier_version(page: Page, server: Server, video_id: str) -> None:
     library = Library(server.library)
     track = library.video(video_id).track("captions")
     assert track is not None

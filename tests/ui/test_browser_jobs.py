@@ -91,7 +91,7 @@ def test_queue_is_changed_with_its_buttons(page: Page, server: Server, tmp_path:
     assert server.post("/jobs/1/cancel", b"", Origin="http://example.com")[0] == 403
 
 
-def test_click_in_the_queue_counts_although_the_job_goes_on_meanwhile(page: Page, server: Server, tmp_path: Path) -> None:
+def test_click_in_the_queue_counts_although_the_job_runs_meanwhile(page: Page, server: Server, tmp_path: Path) -> None:
     ring = ShapesEvent(1, 4, "cyan", "ring", "moves up")
     client = Client(server.url, verbose=False)
     for number in (1, 2):
@@ -143,7 +143,7 @@ def test_captions_are_shown_while_the_video_is_captioned(page: Page, server: Ser
     expect(captions.locator("tr")).to_have_count(2)
     expect(captions).not_to_contain_text("Complete up to")
     expect(page.locator(".summary")).to_have_count(1)
-    # What plays goes on, with the new captions, and what the user has closed stays closed.
+    # What plays continues, with the new captions, and what the user has closed stays closed.
     page.wait_for_function("document.querySelector('.player video track[label=Captions]')")
     assert page.evaluate("document.querySelector('.player video').dataset.isSame") == "yes"
     assert page.evaluate(f"{SUBTITLES_TRACK}.track.mode") == "showing"

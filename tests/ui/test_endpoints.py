@@ -120,7 +120,7 @@ def test_the_beginning_of_an_id_is_no_id_for_a_route(site: Site, path: str) -> N
         assert site.replies_to([OddRequest("GET", path.replace("ID", VIDEO_ID))])[0].status == 200
 
 
-def test_the_queue_goes_on_when_the_session_of_a_waiting_request_is_forgotten(site: Site) -> None:
+def test_the_queue_continues_when_the_session_of_a_waiting_request_is_forgotten(site: Site) -> None:
     (search,) = [number for number, function in site.page.fns.items() if function.api_name == "search"]
     document = {"data": ["red circle", False], "fn_index": search, "session_hash": "s"}
     site.page._queue.pending_messages_per_session.max_size = 2
@@ -128,7 +128,7 @@ def test_the_queue_goes_on_when_the_session_of_a_waiting_request_is_forgotten(si
     assert {reply.status for reply in site.replies_to(requests)} == {200}
 
 
-def test_the_queue_goes_on_after_an_error_of_its_own(site: Site) -> None:
+def test_the_queue_continues_after_an_error_of_its_own(site: Site) -> None:
     (search,) = [number for number, function in site.page.fns.items() if function.api_name == "search"]
     queue, errors = site.page._queue, iter([RuntimeError("dictionary changed size during iteration")])
     get_events = queue.get_events

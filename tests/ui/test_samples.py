@@ -1,4 +1,4 @@
-"""The first start: the page is there while the samples are still being made, and a killed start goes on."""
+"""The first start: the page is there while the samples are still being made, and a killed start resumes."""
 
 import json
 import signal
@@ -33,7 +33,7 @@ def shown_line(server: Server) -> str | None:
     return event["html"] if "Sample" in event["html"] else None
 
 
-def test_the_page_answers_while_the_samples_are_made_and_a_killed_start_goes_on(tmp_path: Path) -> None:
+def test_the_page_answers_while_the_samples_are_made_and_a_killed_start_resumes(tmp_path: Path) -> None:
     library = tmp_path / "library"
     with running_server(library, "--sample") as server:
         assert server.get("/")[0] == 200

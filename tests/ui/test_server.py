@@ -273,7 +273,7 @@ def test_unplayable_upload_is_stored_and_gets_a_browser_copy(
     os.utime(copy, (1, 1))
     headers = [server.get(f"/media/{row['video_id']}")[2] for _ in range(2)]
     assert headers[0]["content-type"] == "video/mp4"
-    # Its use is noted, and a player goes on with the same file.
+    # Its use is noted, and a player continues with the same file.
     assert time.time() - copy.stat().st_mtime < 60 and headers[0]["etag"] == headers[1]["etag"]
     os.utime(copy, (1, 1))
     assert server.get(f"/media/{row['video_id']}", **{"Range": "bytes=100-199", "If-Range": headers[0]["etag"]})[0] == 206

@@ -109,7 +109,7 @@ def test_every_window_is_within_budget_and_trained_range(
 
 @many
 @given(durations, budgets, checkpoints, st.lists(st.floats(0.0, 86400.0), max_size=50))
-def test_plan_is_made_again_from_the_times_at_which_its_windows_meet(
+def test_plan_is_rebuilt_from_the_times_at_which_its_windows_meet(
     duration_s: float, tokens: int, checkpoint: str, shares: list[float]
 ) -> None:
     video, budget = video_info(duration_s), make_budget(tokens, TRAINED_RANGES[checkpoint])

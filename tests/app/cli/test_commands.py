@@ -346,7 +346,7 @@ def test_options_of_earlier_versions_work_and_name_their_successors(shell: Shell
     assert "--words is now --word-times.\n" in run("export", video_id, "--format", "json", "--source", "captions", "--words")
 
 
-def test_the_notice_of_the_checkpoint_is_said_once_and_only_where_it_matters(shell: Shell, video_id: str) -> None:
+def test_the_notice_of_the_checkpoint_is_printed_once_and_only_where_it_matters(shell: Shell, video_id: str) -> None:
     def notices(*words: str) -> int:
         result = CliRunner().invoke(cli, words, env={"LONGVIEW_LIBRARY": str(shell.library)})
         assert result.exit_code == 0, result.output

@@ -97,6 +97,6 @@ def test_old_library_variable_never_shows_an_empty_library(shell: Shell, tmp_pat
         (["frobnicate"], "There is no command 'frobnicate'; `longview --help` lists all commands."),
     ],
 )
-def test_wrong_usage_is_said_in_plain_words(tmp_path: Path, words: list[str], expected: str) -> None:
+def test_wrong_usage_is_reported_in_plain_words(tmp_path: Path, words: list[str], expected: str) -> None:
     completed = Shell(tmp_path).run(*words, code=2)
     assert expected in completed.stderr and "Value error" not in completed.stderr and "Input should" not in completed.stderr

@@ -53,7 +53,7 @@ def test_interrupted_index_keeps_finished_files_only(tmp_path: Path, long_video:
     assert json.loads(printed)["error"]["code"] == "cancelled"
     assert [row["title"] for row in shell.call("list")["videos"]] == ["short"]
     assert not [name for name in file_names(shell.library) if "partial" in name]
-    # The library is not locked: the same call goes on.
+    # The library is not locked: the same call resumes.
     assert shell.call("index", str(short))["videos"][0]["events"] == 1
 
 

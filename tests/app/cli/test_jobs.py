@@ -50,7 +50,7 @@ def is_captioning(jobs: list[dict[str, Any]]) -> bool:
     return any(job["stage"] == "Captioning" for job in jobs)
 
 
-def test_killed_index_goes_on_at_once_and_ends_like_an_uninterrupted_one(shell: Shell, long_video: Path, tmp_path: Path) -> None:
+def test_killed_index_resumes_at_once_and_ends_like_an_uninterrupted_one(shell: Shell, long_video: Path, tmp_path: Path) -> None:
     process = start(shell, "index", str(long_video))
     wait_until(shell, is_captioning)
     children = psutil.Process(process.pid).children(recursive=True)
@@ -70,7 +70,7 @@ def test_killed_index_goes_on_at_once_and_ends_like_an_uninterrupted_one(shell: 
     assert not [name for name in file_names(shell.library) if "partial" in name]
 
 
-def test_interrupted_index_pauses_its_files_and_the_same_call_goes_on(shell: Shell, long_video: Path, tmp_path: Path) -> None:
+def test_interrupted_index_pauses_its_files_and_the_same_call_resumes(shell: Shell, long_video: Path, tmp_path: Path) -> None:
     second = render(tmp_path / "second.mp4", [RING], 5.0, fps=5)
     process = start(shell, "index", str(long_video), str(second))
     wait_until(shell, is_captioning)

@@ -65,7 +65,7 @@ def add_job(library: Library, path: Path, content_hash: str = "") -> QueuedJob:
     return library.queue.add(path, title=path.name, options={}, settings={}, priority=PERSON, content_hash=content_hash)
 
 
-def test_damage_is_said_wherever_a_video_is_shown(library: Library, shell: Shell) -> None:
+def test_damage_is_reported_wherever_a_video_is_shown(library: Library, shell: Shell) -> None:
     entry = sample_entry(VIDEO, "Interview")
     put_screen_text(library, entry, uncovered=(Span(20.0, 22.2),))
     put_speech(library, entry, [spoken(5.0, "a word")])
@@ -228,7 +228,7 @@ def test_reason_names_a_file_once() -> None:
         ("no time", "no time"),
     ],
 )
-def test_times_are_said_as_people_say_them(monkeypatch: pytest.MonkeyPatch, time: str, expected: str) -> None:
+def test_times_are_printed_as_users_write_them(monkeypatch: pytest.MonkeyPatch, time: str, expected: str) -> None:
     monkeypatch.setenv("TZ", "UTC")
     clock.tzset()
     assert moment_text(time, now=datetime(2026, 12, 1, 12, tzinfo=UTC)) == expected

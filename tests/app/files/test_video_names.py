@@ -119,7 +119,7 @@ def test_files_and_titles_of_one_name_are_not_confused(app: Longview, tmp_path: 
     Path("town").write_bytes(b"one more")
     with pytest.raises(AmbiguousVideo):
         app.video("Twice")
-    # A file is no beginning of a title, and is not taken for a video that is already in the library.
+    # A file is no beginning of a title, and does not name a video that is already in the library.
     with pytest.raises(UnknownVideo, match="is not in the library yet"):
         app.video("town")
     Path("Beach 2").write_bytes(b"new content")
@@ -190,7 +190,7 @@ def test_a_title_that_cannot_be_used_is_refused(app: Longview, title: str, reaso
     assert app.video("Beach").title == "Beach"
 
 
-def test_a_title_of_two_videos_is_allowed_and_said(app: Longview) -> None:
+def test_a_title_of_two_videos_is_allowed_with_a_notice(app: Longview) -> None:
     shell = Shell(app.library.folder)
     document = shell.call("rename", "Beach", "한" * MAX_TITLE_CHARS)
     assert document["title"] == "한" * MAX_TITLE_CHARS

@@ -1,4 +1,4 @@
-"""Captions go on at the next window after an interruption, and end with the result of an uninterrupted run."""
+"""Captions resume at the next window after an interruption, and end with the result of an uninterrupted run."""
 
 import json
 import shutil
@@ -140,7 +140,7 @@ def plan_of(app: Longview, path: Path) -> SamplingPlan:
     return app.runtime.pool.planner.plan(probe(path), "caption", context_tokens=CONTEXT_TOKENS)
 
 
-def test_interrupted_captions_go_on_at_the_next_window(
+def test_interrupted_captions_resume_at_the_next_window(
     interrupted: Path, tmp_path: Path, path: Path, whole: tuple[Path, IndexResult], requests: list[tuple[float, ...]]
 ) -> None:
     folder = Path(shutil.copytree(interrupted, tmp_path / "library"))
@@ -184,7 +184,7 @@ def test_captions_that_are_interrupted_after_each_window_end_with_the_same_resul
     assert track is not None and track.seconds_spent > spent_s
 
 
-def test_a_run_over_older_complete_captions_goes_on_and_leaves_them_until_its_end(
+def test_a_run_over_older_complete_captions_resumes_and_leaves_them_until_its_end(
     tmp_path: Path, path: Path, whole: tuple[Path, IndexResult]
 ) -> None:
     older = open_library(tmp_path).index(path, replace(OPTIONS, end_s=20.0)).result().entry
@@ -201,7 +201,7 @@ def test_a_run_over_older_complete_captions_goes_on_and_leaves_them_until_its_en
     assert replace(earlier.track, updated_at="") == replace(older.track("captions"), updated_at="")  # type: ignore[type-var]
 
 
-def test_other_options_begin_anew(interrupted: Path, tmp_path: Path, path: Path) -> None:
+def test_other_options_start_over(interrupted: Path, tmp_path: Path, path: Path) -> None:
     folder = Path(shutil.copytree(interrupted, tmp_path / "library"))
     app = open_library(folder)
     for other, options in (
@@ -282,7 +282,7 @@ for event in open_library(Path(sys.argv[1])).index(Path(sys.argv[2]), OPTIONS):
 """
 
 
-def test_a_killed_run_goes_on(tmp_path: Path, path: Path, whole: tuple[Path, IndexResult]) -> None:
+def test_a_killed_run_resumes(tmp_path: Path, path: Path, whole: tuple[Path, IndexResult]) -> None:
     killed = run_script(KILLED, tmp_path, path)
     assert killed.returncode == -signal.SIGKILL
     count = len(window_rows(tmp_path))
@@ -343,7 +343,7 @@ def test_a_window_with_a_damaged_row_is_captioned_again(interrupted: Path, tmp_p
     assert [without_seconds(row) for row in window_rows(folder)] == [without_seconds(row) for row in before]
 
 
-def test_a_recovered_database_goes_on(interrupted: Path, tmp_path: Path, path: Path, whole: tuple[Path, IndexResult]) -> None:
+def test_a_recovered_database_resumes(interrupted: Path, tmp_path: Path, path: Path, whole: tuple[Path, IndexResult]) -> None:
     folder = Path(shutil.copytree(interrupted, tmp_path / "library"))
     with (folder / DATABASE).open("r+b") as file:
         file.write(bytes(100))

@@ -72,7 +72,7 @@ def test_slides_are_segments_and_are_found(app: Longview, entry: VideoEntry) -> 
     assert app.index(entry.path, SCREEN_ONLY).result().reports[0].status == "up_to_date"
 
 
-def test_cancelled_run_goes_on_with_the_same_result(app: Longview, entry: VideoEntry, deck: Path, tmp_path: Path) -> None:
+def test_cancelled_run_resumes_with_the_same_result(app: Longview, entry: VideoEntry, deck: Path, tmp_path: Path) -> None:
     other = Longview(demo_settings(tmp_path))
     with pytest.raises(Cancelled):
         cancel_after(other.index(deck, SCREEN_ONLY), lambda event: isinstance(event, PartialResult))
@@ -115,7 +115,7 @@ for event in Longview(demo_settings(Path(sys.argv[1]))).index(Path(sys.argv[2]),
 """
 
 
-def test_killed_run_goes_on_and_nothing_is_doubled(app: Longview, entry: VideoEntry, deck: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes_and_nothing_is_doubled(app: Longview, entry: VideoEntry, deck: Path, tmp_path: Path) -> None:
     killed = run_script(KILLED, tmp_path, deck)
     assert killed.returncode == -signal.SIGKILL
     other = Longview(demo_settings(tmp_path))

@@ -212,7 +212,7 @@ for event in Longview(demo_settings(Path(sys.argv[1]))).index(Path(sys.argv[2]),
 """
 
 
-def test_killed_run_leaves_whole_chunks_and_goes_on(short: Path, tmp_path: Path) -> None:
+def test_killed_run_leaves_whole_chunks_and_resumes(short: Path, tmp_path: Path) -> None:
     killed = run_script(KILLED, tmp_path, short)
     assert killed.returncode == -signal.SIGKILL
     app = another_app(tmp_path)
@@ -244,7 +244,7 @@ def test_file_that_changes_meanwhile_is_not_transcribed_further(short: Path, tmp
     assert speech_track(entry).status == "incomplete" and speech_track(entry).done_s < 6
 
 
-def test_missing_speech_model_is_said_and_the_rest_goes_on(talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_speech_model_is_reported_and_the_rest_runs(talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     app = another_app(tmp_path, speech_model="nobody/no-such-model")
     result = app.index(talk).result()

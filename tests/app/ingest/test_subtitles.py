@@ -77,7 +77,7 @@ def test_files_beside_a_video_are_found_searched_and_renewed(app: Longview, film
     assert texts(app, entry) == [(2, "en", "The keeper of the lighthouse")]
 
 
-def test_interrupted_reading_goes_on_with_the_other_files(app: Longview, film: Path) -> None:
+def test_interrupted_reading_continues_with_the_other_files(app: Longview, film: Path) -> None:
     write_srt(film.with_suffix(".de.srt"), (1, "eins"))
     write_srt(film.with_suffix(".en.srt"), (1, "one"))
     with pytest.raises(Cancelled):

@@ -1,4 +1,4 @@
-"""A disk that is full while a file is indexed: it is said, nothing takes the last space, and the next run goes on."""
+"""A disk that is full while a file is indexed: it is reported, nothing takes the last space, and the next run resumes."""
 
 import time
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def index_until_full(app: Longview, path: Path, disk: Path) -> None:
             fill(disk)
 
 
-def test_index_on_a_disk_that_fills_up_at_any_step_goes_on_when_there_is_space(disk: Path, tmp_path: Path) -> None:
+def test_index_on_a_disk_that_fills_up_at_any_step_resumes_when_there_is_space(disk: Path, tmp_path: Path) -> None:
     path = render(tmp_path / "film.mp4", TWICE, 90.0, fps=5)
     path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA line about ducks.\n", encoding="utf-8")
     whole = Longview(demo_settings(tmp_path / "whole"))
@@ -73,7 +73,7 @@ def test_index_on_a_disk_that_fills_up_at_any_step_goes_on_when_there_is_space(d
     assert texts(app) == texts(whole)
 
 
-def test_job_of_a_server_goes_on_once_the_disk_has_space_again(disk: Path, tmp_path: Path) -> None:
+def test_job_of_a_server_resumes_once_the_disk_has_space_again(disk: Path, tmp_path: Path) -> None:
     path = render(tmp_path / "film.mp4", TWICE, 60.0, fps=5)
     app = Longview(demo_settings(disk / "library"))
     workers = Workers(app)
@@ -88,7 +88,7 @@ def test_job_of_a_server_goes_on_once_the_disk_has_space_again(disk: Path, tmp_p
         time.sleep(0.05)
     assert workers.job(job.job_id).status == "running"
     (disk / "filler").unlink()
-    # It goes on by itself.
+    # It resumes by itself.
     while (now := workers.job(job.job_id)).status in ("waiting", "running"):
         assert time.monotonic() < deadline, now
         time.sleep(0.05)

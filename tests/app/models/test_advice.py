@@ -66,7 +66,7 @@ def test_captions_that_take_longer_than_the_video_are_described_so() -> None:
     assert "(longer than the video)" in " ".join(describe_recommendation(recommend(slow), ()))
 
 
-def test_speed_of_the_machine_is_measured_once_and_its_time_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_of_the_machine_is_measured_once_and_its_date_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[object] = []
 
     def product_times_s(dtype: object, _: object = None) -> tuple[float, float]:

@@ -233,7 +233,7 @@ def test_failure_is_one_sentence_with_the_page_to_visit(models_hub: Hub) -> None
     assert document("pull", GENERAL, code=1)["error"]["code"] == "access_refused"
 
 
-def test_interrupted_pull_goes_on_in_the_next_process(tmp_path: Path, models_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_pull_resumes_in_the_next_process(tmp_path: Path, models_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     models_hub.add(GENERAL, CHECKPOINT | {"model.safetensors": bytes(32_000_000)})
     models_hub.stall = threading.Event()
     use_machine(monkeypatch, BOARD)

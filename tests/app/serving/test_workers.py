@@ -214,7 +214,7 @@ def test_stopped_server_leaves_its_jobs_in_the_queue(tmp_path: Path, pauses: boo
     wait_until(workers, running, lambda job: job.stage == "Captioning")
     workers.close(pauses=pauses, wait_s=JOB_TIMEOUT_S)
     assert [workers.job(job.job_id).status for job in (running, waiting)] == [status, status]
-    # The next server goes on: at once, or when somebody resumes the jobs.
+    # The next server resumes: at once, or when somebody resumes the jobs.
     later = Workers(app)
     for job in (running, waiting):
         if pauses:

@@ -87,7 +87,7 @@ def test_damaged_page_is_an_error_for_every_reader_and_costs_only_its_own_rows(l
     assert database_problems(library.folder) == []
     repaired = Library(library.folder)
     assert len(matching_texts(repaired, "circle", limit=10_000)) > 300
-    # What has lost segments is made again by the next run, the rest is not.
+    # What has lost segments is rebuilt by the next run, the rest is not.
     tracks = {(entry.video_id, track.source): track for entry in repaired.videos() for track in entry.tracks}
     short = {key for key, track in tracks.items() if not track.is_complete}
     assert {video_id for video_id, _ in short} == set(recovery.damaged_videos)
@@ -120,7 +120,7 @@ def test_a_damaged_library_of_the_first_version_is_recovered_and_migrated(tmp_pa
     assert database_problems(folder) == []
 
 
-def test_videos_whose_rows_are_lost_are_made_again(library: Library) -> None:
+def test_videos_whose_rows_are_lost_are_rebuilt(library: Library) -> None:
     before = contents(library.folder)
     for page in pages_of(library.folder, "videos"):
         overwrite(library.folder, page, bytes(PAGE_BYTES))

@@ -99,7 +99,7 @@ def test_what_the_schema_does_not_have_is_refused_before_anything_runs(hostile: 
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_values_that_longview_does_not_write_are_said_and_not_recovered(hostile: Callable[[str], Path], name: str) -> None:
+def test_values_that_longview_does_not_write_are_reported_and_not_recovered(hostile: Callable[[str], Path], name: str) -> None:
     folder = hostile(VALUES[name])
     before = (folder / DATABASE).read_bytes()
     assert copy_problems(folder / DATABASE) and (folder / DATABASE).read_bytes() == before

@@ -53,7 +53,7 @@ def library(tmp_path: Path) -> Library:
 
 
 def rows(library: Library) -> dict[str, list[tuple[object, ...]]]:
-    """Return all rows but those of passages, which have new numbers when they are made again."""
+    """Return all rows but those of passages, which have new numbers when they are rebuilt."""
     tables = ("videos", "tracks", "segments", "earlier_tracks", "earlier_segments", "answers")
     with closing(sqlite3.connect(library.folder / DATABASE)) as db:
         return {table: db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}

@@ -66,7 +66,7 @@ def test_shared_memory_has_no_holes_once_a_database_is_open(disk: Path) -> None:
     with library._database.connection() as db:
         status = (disk / "library" / f"{DATABASE}-shm").stat()
         assert status.st_blocks * 512 >= status.st_size > 0
-        # What is open when the disk becomes full goes on.
+        # What is open when the disk becomes full still works.
         leave_free(disk, 0)
         assert db.execute("SELECT count(*) FROM videos").fetchone()[0] == 1
     with pytest.raises(LibraryFull):

@@ -1,4 +1,4 @@
-"""Tracks: segments are committed as a source goes on, and are found by the passages that are made of them."""
+"""Tracks: segments are committed while a source runs, and are found by the passages that are made of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -66,7 +66,7 @@ def test_passages_do_not_depend_on_the_commits(library: Library, cuts: Sequence[
         assert 1 <= len(matching_texts(library, f"topic{number}")) <= 2
 
 
-def test_resumed_track_goes_on_after_its_segments(library: Library) -> None:
+def test_resumed_track_continues_after_its_segments(library: Library) -> None:
     segments = talk(6)
     library.tracks.begin(VIDEO, sample_track("speech", "incomplete", done_s=0.0))
     library.tracks.append(VIDEO, sample_track("speech", "incomplete", done_s=12.0), segments[:3], after_s=0.0)

@@ -86,7 +86,7 @@ def test_named_revision_is_used_although_main_is_newer(hub: Hub) -> None:
     assert pull_now().plan.newer_commit == NEW_COMMIT
 
 
-def test_transfer_that_breaks_off_goes_on_at_once(hub: Hub) -> None:
+def test_transfer_that_breaks_off_resumes_at_once(hub: Hub) -> None:
     hub.add(NAME, dict(FILES))
     hub.cuts["model.safetensors"] = [60_000]
     pull_now()
@@ -95,7 +95,7 @@ def test_transfer_that_breaks_off_goes_on_at_once(hub: Hub) -> None:
     assert find_checkpoint(NAME).weight_bytes == len(WEIGHTS)
 
 
-def test_cancelled_pull_goes_on_where_it_stopped(hub: Hub) -> None:
+def test_cancelled_pull_resumes_where_it_stopped(hub: Hub) -> None:
     hub.add(NAME, dict(FILES))
     progress = Progress()
     plan = plan_pull(NAME)
@@ -307,7 +307,7 @@ def test_file_that_changes_during_a_pull_is_not_recorded(hub: Hub) -> None:
     assert (find_checkpoint(NAME).folder / "tokenizer.json").read_bytes() == FILES["tokenizer.json"]
 
 
-def test_bug_is_not_taken_for_a_failure_of_the_hub(hub: Hub) -> None:
+def test_bug_is_not_reported_as_a_failure_of_the_hub(hub: Hub) -> None:
     hub.add(NAME, dict(FILES))
     numbers = dict[int, int]()
     with pytest.raises(KeyError):

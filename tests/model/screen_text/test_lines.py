@@ -125,7 +125,7 @@ def test_what_is_probably_no_text_is_dropped(frames: Sequence[Sequence[Recognize
     assert merged([], *frames, []) == []
 
 
-def test_line_goes_on_from_its_segment() -> None:
+def test_line_continues_from_its_segment() -> None:
     (stored,) = merged(*[[line("The title")]] * 3)
     tracker = LineTracker([stored])
     tracker.update(Sight(3.0, [line("The title")], is_unchanged=NEVER, changed_at_s=lambda _: 3.0))

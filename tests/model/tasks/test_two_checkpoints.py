@@ -82,7 +82,7 @@ def test_all_occurrences_are_found_and_inventions_are_denied(
     }
 
 
-def test_absence_is_said_by_the_checkpoint_that_verifies(
+def test_absence_is_stated_by_the_checkpoint_that_verifies(
     pool: SessionPool, verifier: Verifier, decoder: Decoder, video: VideoInfo
 ) -> None:
     result = find(pool, verifier, video, "a yellow ring", Grounding(decoder))

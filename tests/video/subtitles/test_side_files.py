@@ -1,4 +1,4 @@
-"""Tests of subtitle files and transcripts that are read in the decoding process: whatever is in them, the application goes on.
+"""Tests of subtitle files and transcripts that are read in the decoding process: whatever is in them, the application continues.
 
 The processes are real, and so are their failures: Python starts them with a `sitecustomize` that replaces a part of the parser.
 """

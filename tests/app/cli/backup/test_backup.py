@@ -146,7 +146,7 @@ def test_replacing_keeps_the_old_database(archive: Path, library: Library, shell
     assert contents(Library(library.folder)) == changed
 
 
-def test_a_search_that_goes_on_finds_the_restored_passages(archive: Path, tmp_path: Path) -> None:
+def test_a_search_that_is_open_finds_the_restored_passages(archive: Path, tmp_path: Path) -> None:
     other = Library(tmp_path / "other")
     put_captions(other, sample_entry("c" * 12), sample_events("a yellow moon", "a purple cloud", "a grey stone"))
     # It has in memory the vectors of other passages, which had the same numbers.
