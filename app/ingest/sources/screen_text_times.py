@@ -15,9 +15,9 @@ DETECTED_PX = 640 * 360
 """Size of a frame in which lines are sought, in pixels; larger ones are reduced to it."""
 MIN_SLOWNESS, MAX_SLOWNESS = 0.2, 5.0
 """Limits of the ratio of the time of a detection on this machine to `DETECTION_S`: a single measurement can be far off."""
-CUT_FRAMES, MAX_FILM_LINES = 1.3, 5
+CUT_FRAMES, MAX_FILM_LINES = 1.5, 5
 """Frames that are read of a film, as a multiple of its seconds, and mean number of lines below which moving pictures are one: the
-first frames of shots are read, too, and a page of text has no shots. (1.5 for films with many cuts, 1.0 for a terminal.)"""
+first frames of shots are read, too, and a page of text has no shots. (1.48 and 1.52 for two films, 1.0 for a terminal.)"""
 MIN_AREA = 0.15
 """Share of the time of a frame that the smallest region takes."""
 LINE_S = 0.07
@@ -36,7 +36,7 @@ LOOK_WEIGHT = 10.0
 
 Runs on other kinds of pictures tell less: lines of slides take longer than those of a terminal.
 """
-MISSED_CHANGES = 0.12
+MISSED_CHANGES = 0.16
 """Share of the seconds with a change that a look does not see: slides change at key frames, at which it begins."""
 BLOCK_S = 60.0
 """Time after which a frame is read as a whole, in seconds."""
