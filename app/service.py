@@ -14,7 +14,8 @@ from longview.app.settings import Settings
 from longview.app.streams import Done, Stream
 from longview.core.lazy import LazyPart, lazy_names
 from longview.core.progress import Cancelled, Progress, ProgressReport
-from longview.core.time_text import TimeReference, find_times, format_time, parse_time
+from longview.core.time_format import format_time
+from longview.core.time_text import TimeReference, find_times, parse_time
 from longview.core.timeline import Event, Segment, Span
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.records.track import VIDEO_ID, Track, TrackVersion

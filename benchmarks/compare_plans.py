@@ -9,7 +9,7 @@ import argparse
 import math
 from pathlib import Path
 
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.model.engine.base import REPLY_RESERVE_TOKENS
 from longview.model.engine.checkpoints.profiles import find_profile
 from longview.video.probing.probe import VideoInfo

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.video.errors import ContextTooShort, ImpossiblePlan
 from longview.video.sampling_plan import FRAMES_PER_PATCH, PATCH_SIDE_PX, Budget, Purpose, SamplingPlan, TrainedRange, Window

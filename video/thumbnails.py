@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from longview.core.atomic import atomic_write
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.video.decoding.backends.base import TOLERANCE_S
 from longview.video.decoding.decoder import Decoder

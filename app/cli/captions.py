@@ -13,7 +13,7 @@ from longview.app.cli.params import (
     warn_if_incomplete,
 )
 from longview.app.text.contents import searchable_by
-from longview.core.time_text import format_clock
+from longview.core.time_format import format_clock
 
 if TYPE_CHECKING:
     from longview.app.service import Segment

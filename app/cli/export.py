@@ -22,7 +22,7 @@ from longview.app.cli.params import (
 from longview.app.errors import BadRequest
 from longview.app.files.download_names import export_name
 from longview.core.atomic import atomic_write
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.indexing.exports import ExportFormat
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from longview.app.text.contents import contents_text, segments_text, track_state
 from longview.app.text.counts import count_text, size_text
 from longview.app.text.damage import damage_of
 from longview.app.text.sources import source_label
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 
 if TYPE_CHECKING:
     from longview.app.service import QueuedJob, TrackVersion, VideoEntry

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from longview.app.errors import OutputFailed
 from longview.core.progress import ProgressReport
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 
 if TYPE_CHECKING:
     from tqdm import tqdm

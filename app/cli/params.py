@@ -8,7 +8,8 @@ import typer
 
 from longview.app.cli.console import Context
 from longview.app.errors import BadRequest
-from longview.core.time_text import format_spans, format_time, parse_time
+from longview.core.time_format import format_spans, format_time
+from longview.core.time_text import parse_time
 from longview.core.timeline import Span
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from longview.app.errors import BadRequest
 from longview.app.ingest.ranges import check_range
 from longview.app.text.counts import count_text
 from longview.app.text.video_facts import SPOKEN_SOURCES
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Span
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longview.app.files.file_names import new_target, safe_name, write_errors
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.video.errors import ImpossiblePlan
 from longview.video.probing.guard import Limits

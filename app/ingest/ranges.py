@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from longview.app.files.outputs import END_SLACK_S
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.video.errors import ImpossiblePlan
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from longview.app.errors import BadRequest
 from longview.app.ingest.options import require_language
 from longview.app.ingest.sources.subtitles import add_subtitles
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from longview.app.settings import RENAMED
 from longview.app.text.counts import count_text
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.indexing.records.job import QueuedJob
 
 NOT_UTF8 = re.compile("[\ud800-\udfff]")

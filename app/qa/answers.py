@@ -24,7 +24,7 @@ from longview.app.runtime.transcript_context import transcript_reader
 from longview.app.text.counts import count_text
 from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_spans
+from longview.core.time_format import format_spans
 from longview.core.timeline import Span
 from longview.indexing.errors import LibraryFull, LibraryReadOnly
 from longview.indexing.records.track import Provenance

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES
-from longview.core.time_text import format_clock
+from longview.core.time_format import format_clock
 from longview.core.timeline import Segment
 from longview.indexing.search.quotes import QUESTION_WORDS
 from longview.indexing.text.terms import query_terms

@@ -9,7 +9,7 @@ from longview.app.errors import BadRequest, VideoGone
 from longview.app.files.media import MediaStore
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.records.video import VideoEntry

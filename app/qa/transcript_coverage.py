@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from longview.app.text.counts import count_text
 from longview.app.text.damage import damage_of
-from longview.core.time_text import format_clock, format_time
+from longview.core.time_format import format_clock, format_time
 from longview.core.timeline import Span, subtract_spans
 from longview.indexing.records.video import VideoEntry
 

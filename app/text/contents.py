@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from longview.app.text.counts import count_text
 from longview.app.text.sources import SOURCE_TEXTS as SOURCES
 from longview.app.text.sources import source_label
-from longview.core.time_text import format_spans, format_time
+from longview.core.time_format import format_spans, format_time
 from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from longview.core.time_text import format_spans
+from longview.core.time_format import format_spans
 from longview.core.timeline import Span
 from longview.indexing.records.video import VideoEntry
 

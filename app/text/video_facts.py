@@ -3,7 +3,7 @@
 import shlex
 
 from longview.app.text.contents import segments_text, track_state_text
-from longview.core.time_text import format_spans, format_time
+from longview.core.time_format import format_spans, format_time
 from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry
 

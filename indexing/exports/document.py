@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Segment, Span, Word
 from longview.indexing.records.video import VideoEntry
 

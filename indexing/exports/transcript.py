@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Segment
 from longview.indexing.exports.cleaning import one_line
 

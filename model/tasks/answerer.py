@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import find_times, format_spans
+from longview.core.time_format import format_spans
+from longview.core.time_text import find_times
 from longview.core.timeline import Segment, Span, merge_spans
 from longview.model.engine.base import ChatTurn, VideoSession
 from longview.model.engine.execution.ood import out_of_distribution_error

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_spans
+from longview.core.time_format import format_spans
 from longview.core.timeline import Event, Span, merge_spans
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, VideoSession
 from longview.model.engine.generation.decoding import RETRY_PRESENCE_PENALTY

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Event, Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError

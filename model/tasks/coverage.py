@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from longview.core.time_text import format_spans, format_time
+from longview.core.time_format import format_spans, format_time
 from longview.core.timeline import Span, merge_spans, subtract_spans
 
 if TYPE_CHECKING:

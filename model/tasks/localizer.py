@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_spans
+from longview.core.time_format import format_spans
 from longview.core.timeline import Span, merge_spans
 from longview.model.engine.base import VideoSession
 from longview.model.engine.execution.ood import out_of_distribution_error

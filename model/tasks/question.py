@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from longview.core.time_text import TimeReference, find_times, format_time, replace_times
+from longview.core.time_format import format_time
+from longview.core.time_text import TimeReference, find_times, replace_times
 from longview.core.timeline import Span
 from longview.model.errors import InvalidQuestion
 

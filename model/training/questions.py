@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.model.engine.checkpoints.checkpoints import TEMPLATE_PROFILE
 from longview.model.engine.checkpoints.profiles import read_profile
 from longview.model.training.scenes import Scene, VisibleEvent

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longview.core.time_text import find_times, format_time, parse_time
+from longview.core.time_format import format_time
+from longview.core.time_text import find_times, parse_time
 from longview.core.timeline import Span
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.answerer import answer_question

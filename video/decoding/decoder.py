@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Span, merge_spans
 from longview.video.decoding.audio import RATE_HZ, AudioBlock
 from longview.video.decoding.backend_stream import BackendStream

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Segment, Span
 from longview.video.errors import UnreadableSubtitles
 from longview.video.subtitles.cues import (

@@ -16,7 +16,7 @@ from longview.app.runtime.provenance import caption_options_fields, caption_prov
 from longview.app.runtime.runtime import Runtime
 from longview.app.runtime.transcript_context import transcript_reader
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_spans, format_time
+from longview.core.time_format import format_spans, format_time
 from longview.core.timeline import Event, Segment, Span, merge_spans, subtract_spans
 from longview.indexing.records.provenance_text import model_name
 from longview.indexing.records.track import Provenance, Track

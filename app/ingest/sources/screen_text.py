@@ -25,7 +25,7 @@ from longview.app.ingest.sources.screen_text_times import (
 )
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_spans
+from longview.core.time_format import format_spans
 from longview.core.timeline import Span, merge_spans
 from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.library import Library

@@ -12,7 +12,7 @@ from longview.app.ingest.sources.base import Decision, SourceJob, SourceResult
 from longview.app.ingest.sources.speech_state import SpeechState, state_of
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_spans
+from longview.core.time_format import format_spans
 from longview.core.timeline import Span, merge_spans
 from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.library import Library

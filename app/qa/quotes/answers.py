@@ -15,7 +15,7 @@ from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, transcript_c
 from longview.app.runtime.runtime import Runtime
 from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.indexing.records.track import Provenance
 from longview.indexing.records.video import VideoEntry

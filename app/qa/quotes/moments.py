@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from longview.app.qa.quotes.questions import Aspect
 from longview.app.qa.quotes.text import NO_SOUND, SIGHT_HINT, ExtractiveAnswer, cite, group_screens, quote_line, said_once
 from longview.app.qa.transcript_coverage import TranscriptCoverage, has_sound, transcript_coverage
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.quotes import Quote

@@ -17,7 +17,7 @@ from longview.app.qa.quotes.text import (
 from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, has_sound, transcript_coverage
 from longview.app.text.counts import count_text
 from longview.app.text.sources import source_label
-from longview.core.time_text import format_clock
+from longview.core.time_format import format_clock
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.entities import EntityKind, find_entities

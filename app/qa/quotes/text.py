@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from longview.app.qa.citations import Citation
 from longview.app.qa.transcript_coverage import TranscriptCoverage
 from longview.app.text.sources import source_label
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.quotes import Quote, screen_quote

@@ -150,6 +150,7 @@ def test_question_of_maximum_length_is_answered(pool: SessionPool, shapes_video:
     assert answer_question(pool, shapes_video, question).text == "A green square stays still."
 
 
+@pytest.mark.slow
 def test_captions_of_offset_windows_are_on_the_videos_clock(offset_pool: SessionPool, long_video: VideoInfo) -> None:
     plan = offset_pool.planner.plan(long_video, "caption")
     assert [window.clock_offset_s > 0 for window in plan.windows] == [False, True, True]

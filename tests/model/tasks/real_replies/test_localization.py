@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from longview.core.time_text import format_time
+from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.localizer import Localization, locate
