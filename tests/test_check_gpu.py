@@ -84,6 +84,7 @@ def test_failed_device_tests_are_in_the_report(tmp_path: Path) -> None:
     assert "assert 'graph' == 'eager'" in row.output
 
 
+@pytest.mark.slow
 def test_checks_pass_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_checks, "ROUNDS", 1)
     rows = list(random_checks.layout_rows("dense", "cpu"))

@@ -30,10 +30,10 @@ MAX_RATIO = 20
 """Maximum ratio of the times of the two lengths. Linear time has 10, quadratic time 100."""
 NEGLIGIBLE_S = 0.05
 """CPU time of the long text up to which the ratio does not matter, in seconds."""
-SCREENED_RATIO = 12
-"""Maximum ratio of the times of the short text and a tenth of it at which the long one is not measured, if the short one takes
-less than a 25th of `NEGLIGIBLE_S`: even with a quadratic part, the long one stays below that. The long one is not measured
-either if the short one takes less than a hundredth."""
+SCREENED_RATIO = 11
+"""Maximum ratio of the times of the short text and a tenth of it at which the long one is not measured: the quadratic part of the
+time of the short one is at most a ninth of the linear one then, and the ratio for the long one below `MAX_RATIO`. The long one is
+not measured either if the short one takes less than a hundredth of `NEGLIGIBLE_S`."""
 MAX_CPU_S = 2.0
 """CPU time after which a measurement is stopped, in seconds."""
 REPETITIONS = 3
@@ -282,7 +282,7 @@ def _measure(time_s: Callable[[Callable[[], float], int], float], family: str, o
         # The clock of the CPU time is too coarse for short texts; that of the wall time shows too much, and a ratio too small.
         short_s = time_s(time.perf_counter, SHORT_CHARACTERS)
         is_quick = short_s <= NEGLIGIBLE_S / 100 or (
-            short_s <= NEGLIGIBLE_S / 25 and short_s <= SCREENED_RATIO * time_s(time.perf_counter, SHORT_CHARACTERS // 10)
+            short_s < MAX_CPU_S and short_s <= SCREENED_RATIO * time_s(time.perf_counter, SHORT_CHARACTERS // 10)
         )
         is_known = is_quick or short_s >= MAX_CPU_S
         long_s = 10 * short_s if is_known else time_s(time.process_time, LONG_CHARACTERS)

@@ -1,7 +1,7 @@
 """Processes of the command line that begin with their imports done.
 
 Most of the time of a short command is the import of PyTorch and transformers: five seconds of CPU time, and eight with the page.
-One process a worker imports them, and forks for each command. A fork is a process as any other: it has its own memory,
+One process imports them for all workers, and forks for each command. A fork is a process as any other: it has its own memory,
 streams, signals and exit code. Only what the imports do themselves is the same for all; what depends on a fresh interpreter
 must start one. Without pidfd (it is of Linux) the commands are started as usual.
 """
@@ -9,6 +9,7 @@ must start one. Without pidfd (it is of Linux) the commands are started as usual
 import atexit
 import functools
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -44,7 +45,7 @@ ENGINE_MODULES = (
 PAGE_MODULES = ("longview.ui.process",)
 RUNTIME_VARIABLES = ("LONGVIEW_", "PYTEST_", "COLUMNS")
 """Prefixes of variables that no import reads. A difference in another one needs imports of its own."""
-SET_BY_IMPORTS = ("GOMP_SPINCOUNT", "TORCHINDUCTOR_CACHE_DIR", "LD_LIBRARY_PATH")
+SET_BY_IMPORTS = ("GOMP_SPINCOUNT", "TORCHINDUCTOR_CACHE_DIR", "LD_LIBRARY_PATH", "PATH")
 """Variables that imports in the process of the tests change meanwhile."""
 VARIABLES = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 """Variables of all commands: one engine thread, no downloads, unbuffered output."""
@@ -188,38 +189,55 @@ def _send_request(words: list[str], environment: dict[str, str], script: str | N
     modules = ENGINE_MODULES + (PAGE_MODULES if "serve" in words or "longview.ui" in (script or "") else ())
     request = {"words": words, "script": script, "environment": environment, "folder": str(Path.cwd()), "modules": modules}
     with _request_lock:
-        requests, _ = _forking_process(frozenset(common.items()))
+        requests, _ = _connection(tuple(sorted(common.items())))
         socket.send_fds(requests, [json.dumps(request).encode()], fds)
 
 
 @functools.lru_cache(maxsize=1)
-def _forking_process(common: frozenset[tuple[str, str]]) -> "tuple[socket.socket, subprocess.Popen[bytes]]":
-    """Start the process that forks, and return the socket for its requests, too; it ends when this is closed."""
-    own_end, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    own_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_REQUEST_BYTES)
-    with other_end:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.warm_process", str(other_end.fileno())],
-            # As in `main`, which comes after the imports here.
-            env={"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}
-            | {name: os.environ[name] for name in SET_BY_IMPORTS if name in os.environ}
-            | dict(common),
-            # The objects of the standard streams remember that they are pipes.
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=[other_end.fileno()],
-        )
-    return own_end, process
+def _connection(common: tuple[tuple[str, str], ...]) -> "tuple[socket.socket, subprocess.Popen[bytes] | None]":
+    """Connect to the process that forks for all workers of a run of the tests, and start it for the first one.
+
+    It ends when all connections are closed. Returns the connection, and the process if it was started here.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
+    # The name of an abstract socket belongs to whoever binds it first, and needs no file.
+    name = f"\0longview-{run}-{hashlib.sha256(repr(common).encode()).hexdigest()[:16]}"
+    process = None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, suppress(OSError):
+        listener.bind(name)
+        listener.listen()
+        process = _start_forking_process(listener, common)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_REQUEST_BYTES)
+    connection.connect(name)
+    return connection, process
 
 
-def serve_forks(requests: socket.socket) -> dict[str, Any] | None:
-    """Fork for each request. Return it in the forked process, and none in this one when the requests end."""
+def _start_forking_process(listener: socket.socket, common: tuple[tuple[str, str], ...]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.warm_process", str(listener.fileno())],
+        # As in `main`, which comes after the imports here.
+        env={"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}
+        | {name: os.environ[name] for name in SET_BY_IMPORTS if name in os.environ}
+        | dict(common),
+        # The objects of the standard streams remember that they are pipes.
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[listener.fileno()],
+        # The workers that end later need it, too.
+        start_new_session=True,
+    )
+
+
+def serve_forks(listener: socket.socket) -> dict[str, Any] | None:
+    """Fork for each request. Return it in the forked process, and none in this one when all connections are closed."""
     running: dict[int, tuple[int, socket.socket]] = {}
+    connections: dict[int, socket.socket] = {}
     selector = selectors.DefaultSelector()
-    selector.register(requests, selectors.EVENT_READ)
-    is_open = True
-    while is_open or running:
+    selector.register(listener, selectors.EVENT_READ)
+    is_new = True
+    while is_new or connections or running:
         for key, _ in selector.select():
             if key.fd in running:
                 pid, replies = running.pop(key.fd)
@@ -229,11 +247,17 @@ def serve_forks(requests: socket.socket) -> dict[str, Any] | None:
                 with replies, suppress(BrokenPipeError):
                     replies.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
                 continue
-            data, fds, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 4)
+            if key.fd == listener.fileno():
+                connection, _ = listener.accept()
+                connections[connection.fileno()] = connection
+                selector.register(connection, selectors.EVENT_READ)
+                is_new = False
+                continue
+            data, fds, _, _ = socket.recv_fds(connections[key.fd], MAX_REQUEST_BYTES, 4)
             if not data:
                 # Its commands may run on.
-                selector.unregister(requests)
-                is_open = False
+                selector.unregister(key.fd)
+                connections.pop(key.fd).close()
                 continue
             request = json.loads(data)
             for module in request["modules"]:
@@ -247,8 +271,9 @@ def serve_forks(requests: socket.socket) -> dict[str, Any] | None:
                 for other, (_, socket_of_other) in running.items():
                     os.close(other)
                     socket_of_other.close()
-                for opened in (requests, replies, selector):
+                for opened in (*connections.values(), listener, replies):
                     opened.close()
+                selector.close()
                 _become(request, fds)
                 return dict(request)
             for fd in fds:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from longview.ui.access import CLIENT_HEADER
 from longview.video.synthetic import render
@@ -68,22 +68,29 @@ def video_id(shell: Shell) -> str:
     return str(row["video_id"])
 
 
-@pytest.fixture
-def page(server: Server, video_id: str) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for each module; a page of it has a profile of its own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1300, "height": 950})
-        page.set_default_timeout(30_000)
-        foreign_urls: list[str] = []
-        errors: list[str] = []
-        page.on(
-            "request",
-            lambda request: None if request.url.startswith((server.url, "data:", "blob:")) else foreign_urls.append(request.url),
-        )
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{server.url}/?video={video_id}")
-        page.wait_for_selector(".captions tr")
-        yield page
+        yield browser
         browser.close()
-        assert not foreign_urls, "the page sent requests to other hosts"
-        assert not errors
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server, video_id: str) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1300, "height": 950})
+    page.set_default_timeout(30_000)
+    foreign_urls: list[str] = []
+    errors: list[str] = []
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith((server.url, "data:", "blob:")) else foreign_urls.append(request.url),
+    )
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{server.url}/?video={video_id}")
+    page.wait_for_selector(".captions tr")
+    yield page
+    page.close()
+    assert not foreign_urls, "the page sent requests to other hosts"
+    assert not errors

@@ -16,8 +16,14 @@ from longview.core.timeline import Segment, Span
 from longview.indexing.sqlite.library import Library
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.barcodes import run_ffmpeg
-from tests.support.cli_scene import ABSENT_APPEARANCE, ABSENT_QUERIES, DURATION_S, EVENTS, clock, middle_s
+from tests.support.cli_scene import ABSENT_APPEARANCE, DURATION_S, EVENTS, clock, middle_s
 from tests.support.shell import Shell
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Path:
+    """A video of another event, which is short."""
+    return render(tmp_path / "ring.mp4", [ShapesEvent(1, 4, "cyan", "ring", "moves up")], 5.0, fps=5)
 
 
 def test_captions_have_the_words_and_times_of_every_event(shell: Shell, video_id: str) -> None:
@@ -32,24 +38,18 @@ def test_captions_have_the_words_and_times_of_every_event(shell: Shell, video_id
     assert document["outdated"] is False
 
 
-def test_every_event_is_located(shell: Shell, video_id: str) -> None:
-    ious = []
-    for event in EVENTS:
-        document = shell.json("locate", video_id, event.text)
-        assert document["found"] is True
-        ious.append(max(Span(span["start_s"], span["end_s"]).iou(event.event.span) for span in document["spans"]))
-    assert min(ious) >= 0.6
-    assert sum(ious) / len(ious) >= 0.8
-
-
-def test_locate_prints_spans_with_their_uncertainty(shell: Shell, video_id: str) -> None:
-    printed = shell.run("locate", video_id, EVENTS[0].text).stdout
+def test_an_event_is_located(shell: Shell, video_id: str) -> None:
+    # All events, and twenty that do not occur, are located in `test_evaluate`.
+    event = EVENTS[2]
+    document = shell.json("locate", video_id, event.text)
+    assert document["found"] is True
+    assert max(Span(span["start_s"], span["end_s"]).iou(event.event.span) for span in document["spans"]) >= 0.8
+    printed = shell.run("locate", video_id, event.text).stdout
     assert re.match(r"0:00:\d\d\.\d – 0:00:\d\d\.\d  \(start and end ±0\.\d s\)\n", printed)
 
 
-@pytest.mark.parametrize("query", ABSENT_QUERIES)
-def test_absent_event_is_not_found(shell: Shell, video_id: str, query: str) -> None:
-    document = shell.json("locate", video_id, query)
+def test_absent_event_is_not_found(shell: Shell, video_id: str) -> None:
+    document = shell.json("locate", video_id, f"a {ABSENT_APPEARANCE} moves up")
     assert document["found"] is False
     assert document["spans"] == []
     assert document["coverage"]["seconds"] == pytest.approx(DURATION_S, abs=0.05)
@@ -80,6 +80,7 @@ def test_answer_about_a_range(shell: Shell, video_id: str) -> None:
     assert EVENTS[0].text not in answer
 
 
+@pytest.mark.slow
 def test_answer_about_a_present_and_an_absent_event(shell: Shell, video_id: str) -> None:
     event = EVENTS[4]
     present = shell.json("ask", video_id, f"When does the {event.color} {event.shape} appear?")
@@ -94,6 +95,7 @@ def test_printed_answer_ends_with_its_evidence(shell: Shell, video_id: str) -> N
     assert re.fullmatch(rf"{re.escape(EVENTS[1].text)}\n\[evidence: 0:00:\d\d\.\d – 0:00:\d\d\.\d\]\n", printed)
 
 
+@pytest.mark.slow
 def test_several_videos_are_asked_in_turn(shell: Shell, video_id: str, tmp_path: Path) -> None:
     other = render(tmp_path / "other.mp4", [ShapesEvent(1, 9, "blue", "ring", "moves up")], 10.0)
     completed = shell.run("ask", video_id, str(other), "What happens at 5 seconds?", "--json")
@@ -227,6 +229,7 @@ def test_footage_that_the_checkpoint_does_not_know_is_declined(shell: Shell, vid
     assert document["events"] == [] and [span["start_s"] for span in document["incomplete"]] == [0.0]
 
 
+@pytest.mark.slow
 def test_second_index_with_other_options_replaces_the_first(tmp_path: Path, video: Path) -> None:
     shell = Shell(tmp_path / "library")
     end_s = EVENTS[1].end_s + 1.5
@@ -241,8 +244,9 @@ def test_second_index_with_other_options_replaces_the_first(tmp_path: Path, vide
     assert {moment["text"] for moment in shell.json("search", "a shape moves")["moments"]} <= {EVENTS[4].text}
 
 
-def test_damaged_frames_are_reported(shell: Shell, video: Path, tmp_path: Path) -> None:
-    data = bytearray(video.read_bytes())
+def test_damaged_frames_are_reported(shell: Shell, tmp_path: Path) -> None:
+    events = [ShapesEvent(1, 5, "blue", "ring", "moves up"), ShapesEvent(13, 18, "red", "square", "grows")]
+    data = bytearray(render(tmp_path / "intact.mp4", events, 20.0, output_options={"g": 50}).read_bytes())
     middle = len(data) // 2
     data[middle : middle + 3000] = bytes(3000)
     path = tmp_path / "damaged.mp4"
@@ -255,8 +259,8 @@ def test_damaged_frames_are_reported(shell: Shell, video: Path, tmp_path: Path) 
 
 
 def test_key_frames_only_decodes_far_fewer_frames(shell: Shell, video: Path, video_id: str) -> None:
-    exact, fast = (shell.json("locate", video_id, EVENTS[0].text, *flags) for flags in ((), ("--key-frames-only",)))
-    assert 0 < fast["coverage"]["frames"] < exact["coverage"]["frames"] / 5
+    fast = shell.json("locate", video_id, EVENTS[0].text, "--key-frames-only")
+    assert 0 < fast["coverage"]["frames"] < 2 * DURATION_S / 5
     assert fast["provenance"]["plan"]["key_frames_only"] is True
     # The patch period is that of the key frames, 10 s apart. Frames between them are not reported as damaged.
     assert fast["coverage"]["patch_period_s"] == pytest.approx(10, abs=0.5)
@@ -264,20 +268,20 @@ def test_key_frames_only_decodes_far_fewer_frames(shell: Shell, video: Path, vid
     assert all(span["uncertainty_s"] >= 5 for span in fast["spans"])
 
 
-def test_file_names_cannot_control_the_terminal(shell: Shell, video: Path, video_id: str, tmp_path: Path) -> None:
+def test_file_names_cannot_control_the_terminal(shell: Shell, ring: Path, video_id: str, tmp_path: Path) -> None:
     path = tmp_path / "-line\nbreak \x1b[31mred.mp4"
-    path.write_bytes(video.read_bytes() + b"\0")
+    path.write_bytes(ring.read_bytes())
     printed = shell.run("index", str(path)).stdout + shell.run("list").stdout + shell.run("remove", str(path)).stdout
     assert "\x1b" not in printed
     # The file and its four sources, both videos, and the removal.
     assert len(printed.splitlines()) == 5 + 2 + 1
 
 
-def test_backend_is_refused_for_files_that_it_decodes_wrongly(shell: Shell, video: Path, tmp_path: Path) -> None:
+def test_backend_is_refused_for_files_that_it_decodes_wrongly(shell: Shell, ring: Path, tmp_path: Path) -> None:
     pytest.importorskip("decord")
     stream = tmp_path / "stream.ts"
-    run_ffmpeg("-i", str(video), "-c", "copy", str(stream))
-    assert shell.json("index", str(stream), "--backend", "ffmpeg")["videos"][0]["events"] == len(EVENTS)
+    run_ffmpeg("-i", str(ring), "-c", "copy", str(stream))
+    assert shell.json("index", str(stream), "--backend", "ffmpeg")["videos"][0]["events"] == 1
     shell.run("remove", str(stream))
     error = shell.json("index", str(stream), "--backend", "decord", code=1)["error"]
     assert error["message"] == "decord does not support mpegts files; use --backend pyav."

@@ -14,8 +14,7 @@ import psutil
 import pytest
 
 from longview.video.synthetic import render
-from tests.support.app_samples import RING, file_names
-from tests.support.cli_scene import EVENTS
+from tests.support.app_samples import RING, TWICE, file_names
 from tests.support.shell import Shell, environment
 from tests.support.warm_process import WarmProcess, start_command
 
@@ -24,7 +23,7 @@ TIMEOUT_S = 120
 
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render(tmp_path_factory.mktemp("videos") / "long.mp4", EVENTS, 60.0, fps=5)
+    return render(tmp_path_factory.mktemp("videos") / "long.mp4", TWICE, 30.0, fps=5)
 
 
 @pytest.fixture
@@ -101,6 +100,7 @@ def test_job_is_cancelled_and_paused_from_another_process(shell: Shell, long_vid
     assert "and not both" in shell.run("jobs", "cancel", "1", "--all", code=2).stderr
 
 
+@pytest.mark.slow
 def test_two_calls_at_once_index_one_file_once_and_two_files_side_by_side(shell: Shell, long_video: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copy(long_video, tmp_path / "copy.mp4"))
     other = render(tmp_path / "other.mp4", [RING], 5.0, fps=5)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,8 +160,9 @@ def test_file_that_is_changed_meanwhile_is_not_indexed(
 
 
 def test_cancelled_index_keeps_the_captions_of_finished_windows(app: Longview, tmp_path: Path) -> None:
-    # The first of two windows ends long before the second.
-    path = render(tmp_path / "long.mp4", [RING], 75.0, fps=5)
+    # One in each of two windows, of which the first ends long before the second.
+    rings = [replace(RING, start_s=start_s, end_s=start_s + 4.0) for start_s in (24.0, 66.0)]
+    path = render(tmp_path / "long.mp4", rings, 75.0, fps=5)
     stream = app.index(path, IndexOptions(sources=("captions",)))
     with pytest.raises(Cancelled):
         # Cancelled before the next window, so what it committed is complete.
@@ -174,7 +176,7 @@ def test_cancelled_index_keeps_the_captions_of_finished_windows(app: Longview, t
     assert "up to" in contents_text(entry)
     # The next run captions the rest, and nothing is doubled.
     entry = app.index(path).result().entry
-    assert entry.caption_count == 1
+    assert entry.caption_count == 2
     track = entry.track("captions")
     assert track is not None and track.status == "complete" and not track.uncovered
     # A complete track is kept until the new one is complete.

@@ -44,8 +44,9 @@ def index_until_full(app: Longview, path: Path, disk: Path) -> None:
             fill(disk)
 
 
+@pytest.mark.slow
 def test_index_on_a_disk_that_fills_up_at_any_step_resumes_when_there_is_space(disk: Path, tmp_path: Path) -> None:
-    path = render(tmp_path / "film.mp4", TWICE, 90.0, fps=5)
+    path = render(tmp_path / "film.mp4", TWICE, 70.0, fps=5)
     path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA line about ducks.\n", encoding="utf-8")
     whole = Longview(demo_settings(tmp_path / "whole"))
     steps = sum(isinstance(event, PartialResult) for event in whole.index(path))
@@ -74,7 +75,7 @@ def test_index_on_a_disk_that_fills_up_at_any_step_resumes_when_there_is_space(d
 
 
 def test_job_of_a_server_resumes_once_the_disk_has_space_again(disk: Path, tmp_path: Path) -> None:
-    path = render(tmp_path / "film.mp4", TWICE, 60.0, fps=5)
+    path = render(tmp_path / "film.mp4", TWICE, 30.0, fps=5)
     app = Longview(demo_settings(disk / "library"))
     workers = Workers(app)
     job = workers.index(path)

@@ -20,9 +20,9 @@ from tests.support.app_samples import TWICE, cancel_after
 from tests.support.thinking_samples import THINKING_BY_DEFAULT, write_thinking_checkpoint
 
 CIRCLE = ShapesEvent(6.0, 12.0, "red", "circle", "moves up")
-STAR = ShapesEvent(30.0, 36.0, "yellow", "star", "grows")
-RING = ShapesEvent(52.0, 58.0, "cyan", "ring", "moves down")
-DURATION_S = 80.0
+STAR = ShapesEvent(22.0, 28.0, "yellow", "star", "grows")
+RING = ShapesEvent(28.0, 34.0, "cyan", "ring", "moves down")
+DURATION_S = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_cancel_ends_decoding_within_a_chunk(app: Longview, first: VideoEntry, m
 
     monkeypatch.setattr(Decoder, "frames_played_at", cancel_after_a_chunk)
     # No other test asks about this range, so it must be decoded.
-    question = "What happens between 3 and 77 seconds?"
+    question = "What happens between 3 and 37 seconds?"
     streams.append(app.ask([first], question))
     turns = app.answers(first)
     with pytest.raises(Cancelled):
@@ -106,7 +106,7 @@ def test_cancel_before_the_iteration_prevents_decoding(app: Longview, first: Vid
     progress.cancel()
     monkeypatch.setattr(Decoder, "frames_played_at", lambda *_, **__: pytest.fail("frames were decoded"))
     with pytest.raises(Cancelled):
-        app.ask([first], "What happens between 2 and 78 seconds?", progress=progress).result()
+        app.ask([first], "What happens between 2 and 38 seconds?", progress=progress).result()
 
 
 def test_undecodable_video_does_not_prevent_other_answers(app: Longview, first: VideoEntry, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_undecodable_video_does_not_prevent_other_answers(app: Longview, first: 
     app.library.put(entry)
     try:
         answer = app.ask([app.library.pending_video("0" * 12), first], "When does the yellow star appear?").result()
-        assert answer.text.startswith("damaged: ") and "first: From 3" in answer.text
+        assert answer.text.startswith("damaged: ") and "first: From 2" in answer.text
         assert [item.video_id for item in answer.citations] == [first.video_id]
     finally:
         app.library.remove("0" * 12)
@@ -127,7 +127,7 @@ def test_undecodable_video_does_not_prevent_other_answers(app: Longview, first: 
 
 def test_progress_comes_before_the_text_and_only_increases(app: Longview, first: VideoEntry) -> None:
     # No other test asks about this range, so it must be decoded.
-    events = list(app.ask([first], "What happens between 4 and 76 seconds?"))
+    events = list(app.ask([first], "What happens between 4 and 36 seconds?"))
     first_text = next(number for number, event in enumerate(events) if isinstance(event, TextDelta))
     reports = [event for event in events if isinstance(event, ProgressReport)]
     assert sum(isinstance(event, ProgressReport) for event in events[:first_text]) > 3
@@ -146,7 +146,7 @@ def test_answer_cancelled_at_its_last_words_is_not_stored(app: Longview, first: 
 
 
 def test_first_words_about_each_video_come_with_its_title(app: Longview, first: VideoEntry, second: VideoEntry) -> None:
-    events = list(app.ask([first, second], "What happens between 6 and 77 seconds?"))
+    events = list(app.ask([first, second], "What happens between 6 and 37 seconds?"))
     pieces = [event.text for event in events if isinstance(event, TextDelta)]
     assert pieces[0].startswith("first: ") and len(pieces[0]) > len("first: ")
     assert any(piece.startswith("\nsecond: ") for piece in pieces)
@@ -205,9 +205,9 @@ def test_videos_with_the_same_title_are_labelled_with_their_ids(app: Longview, t
 def test_answer_about_a_file_that_is_replaced_meanwhile_is_not_kept(
     app: Longview, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = render(tmp_path / "original.mp4", (), 20.0, fps=5, seed=5)
+    original = render(tmp_path / "original.mp4", (), 16.0, fps=5, seed=5)
     entry = app.index(Path(shutil.copy(original, tmp_path / "replaced.mp4"))).result().entry
-    other = render(tmp_path / "other.mp4", (CIRCLE,), 20.0, fps=5)
+    other = render(tmp_path / "other.mp4", (CIRCLE,), 16.0, fps=5)
     decode = Decoder.frames_played_at
 
     def replace_first(self: Decoder, *args: object, **options: object) -> Iterator[TimedFrames]:

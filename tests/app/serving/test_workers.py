@@ -16,7 +16,7 @@ from longview.app.service import IndexOptions, Longview, QueuedJob
 from longview.app.serving.workers import STATE_S, Workers
 from longview.video.errors import VideoError
 from longview.video.synthetic import render
-from tests.support.app_samples import RING, demo_settings, file_names
+from tests.support.app_samples import RING, TWICE, demo_settings, file_names
 
 JOB_TIMEOUT_S = 60
 
@@ -72,7 +72,7 @@ def test_jobs_run_in_order_and_report_their_results(workers: Workers, app: Longv
 
 
 def test_running_job_names_its_video_with_its_first_results(workers: Workers, app: Longview, tmp_path: Path) -> None:
-    path = render(tmp_path / "new.mp4", [RING], 60.0, fps=5, seed=5)
+    path = render(tmp_path / "new.mp4", TWICE, 30.0, fps=5, seed=5)
     path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nA line.\n")
     job = wait_until(workers, workers.index(path), lambda job: job.partial_results > 0)
     video_id = job.video_id
@@ -205,10 +205,10 @@ def test_failed_browser_copy_is_not_tried_again(workers: Workers, app: Longview,
     assert workers.prepare_for_browser(entry) is failed
 
 
-@pytest.mark.parametrize(("pauses", "status"), [(True, "paused"), (False, "waiting")])
+@pytest.mark.parametrize(("pauses", "status"), [(True, "paused"), pytest.param(False, "waiting", marks=pytest.mark.slow)])
 def test_stopped_server_leaves_its_jobs_in_the_queue(tmp_path: Path, pauses: bool, status: str) -> None:
     app = Longview(demo_settings(tmp_path / "library"))
-    paths = [render(tmp_path / f"{seed}.mp4", [RING], 60.0, fps=5, seed=seed) for seed in (3, 4)]
+    paths = [render(tmp_path / f"{seed}.mp4", TWICE, 30.0, fps=5, seed=seed) for seed in (3, 4)]
     workers = Workers(app)
     running, waiting = map(workers.index, paths)
     wait_until(workers, running, lambda job: job.stage == "Captioning")
@@ -221,11 +221,11 @@ def test_stopped_server_leaves_its_jobs_in_the_queue(tmp_path: Path, pauses: boo
             later.change(job.job_id, "retry")
         assert ended(later, job).status == "done"
     later.close(wait_s=JOB_TIMEOUT_S)
-    assert [entry.caption_count for entry in app.videos()] == [1, 1]
+    assert [entry.caption_count for entry in app.videos()] == [4, 4]
 
 
 def test_job_is_cancelled_paused_and_moved_while_others_run(workers: Workers, app: Longview, tmp_path: Path) -> None:
-    paths = [render(tmp_path / f"{seed}.mp4", [RING], 60.0, fps=5, seed=seed) for seed in (11, 12, 13)]
+    paths = [render(tmp_path / f"{seed}.mp4", TWICE, 30.0, fps=5, seed=seed) for seed in (11, 12, 13)]
     known = [entry.video_id for entry in app.videos()]
     first, second, third = map(workers.index, paths)
     wait_until(workers, first, lambda job: job.status == "running")

@@ -82,6 +82,7 @@ def test_library_stores_uncovered_spans_and_finds_renamed_files(
     assert app.locate(app.library.video(entry.video_id), EVENTS[0].text).result().occurrences
 
 
+@pytest.mark.slow
 def test_undecodable_windows_do_not_affect_the_others(pool: SessionPool, verifier: Verifier, tmp_path: Path) -> None:
     early = ShapesEvent(5, 11, "red", "circle", "moves up")
     options: dict[str, object] = {"movflags": "+faststart", "g": 25}

@@ -141,7 +141,7 @@ def test_fallback_decodes_after_a_failure(
     decoder.close()
 
 
-@pytest.mark.parametrize("failure", ["infinite loop with the GIL", "abort", "memory limit"])
+@pytest.mark.parametrize("failure", [pytest.param("infinite loop with the GIL", marks=pytest.mark.slow), "abort", "memory limit"])
 @pytest.mark.usefixtures("no_leaked_process")
 def test_failure_of_both_backends_is_an_error(video: VideoInfo, fail_with: Any, failure: str) -> None:
     fail_with(failure, "pyav,ffmpeg")

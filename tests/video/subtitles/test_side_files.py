@@ -52,7 +52,7 @@ def read(decoder: Decoder, path: Path, progress: Progress) -> object:
     [("hang", "Decoding hung for 3 s and was stopped"), ("crash", "The decoding process crashed")],
     indirect=["failing_decoder"],
 )
-@pytest.mark.parametrize("name", ["words.srt", "words.vtt", "words.txt"])
+@pytest.mark.parametrize("name", ["words.srt", "words.txt", pytest.param("words.vtt", marks=pytest.mark.slow)])
 def test_parser_that_hangs_or_crashes_is_a_sentence(failing_decoder: Decoder, sentence: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(f"WEBVTT\n\n{SRT}" if name.endswith(".vtt") else SRT)
