@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The tests and the engine share small machines: one thread an engine, or they wait for each other.
 export OMP_NUM_THREADS ?= 1
+# One worker more than cores, because tests wait for servers and browsers; each takes up to 2 GB, so that four are the most.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 3 ? n + 1 : 4)))
 
 .PHONY: run test test-slow test-gpu bench check check-gpu check-real clean
 
@@ -12,7 +14,7 @@ run: $(VENV)/.run-ready
 	@$(BIN)/longview serve --sample || [ $$? -eq 130 ]
 
 test: $(VENV)/.dev-ready
-	$(BIN)/python -m pytest -m "not slow and not bench and not gpu" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
+	$(BIN)/python -m pytest -m "not slow and not bench and not gpu" -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
 
 test-slow: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest -m slow
