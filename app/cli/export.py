@@ -41,7 +41,7 @@ def export(
     format: Annotated[ExportFormat, typer.Option(help="File format.")],
     source: Annotated[
         str | None,
-        typer.Option(help="captions, speech or subtitles, or several separated by commas.", show_default=False),
+        typer.Option(help="captions, subtitles, speech or screen_text, or several separated by commas.", show_default=False),
     ] = None,
     language: Annotated[
         str | None, typer.Option("--language", help="Only segments in this language, such as en.", show_default=False)

@@ -24,7 +24,7 @@ from longview.video.subtitles.streams import TEXT_SUBTITLE_CODECS
 log = logging.getLogger(__name__)
 
 VERSION = "1"
-"""Version of the reading of subtitles."""
+"""Version of the reading of subtitles: files that another one has read are read again."""
 READER = "subtitles"
 """Name in the provenance, in place of a checkpoint."""
 IMPORTED = "import: "
@@ -59,7 +59,8 @@ class SubtitleSource:
         track = job.entry.track(self.name)
         origins = self._origins(job)
         states = track.provenance.plan.get("origins", []) if track else []
-        if origins and (track is None or not track.is_complete or states != _states(origins)):
+        is_current = track is not None and track.is_complete and track.provenance.prompt_version == VERSION
+        if origins and not (is_current and states == _states(origins)):
             return Decision("run", estimated_seconds=_estimated_seconds(job.video, origins))
         if track and states and not origins and _is_same_folder(track, job.video):
             # The files beside the video were deleted.

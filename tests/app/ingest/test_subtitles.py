@@ -7,6 +7,7 @@ import pytest
 
 from longview.app.errors import BadRequest, JobStopped
 from longview.app.ingest.options import IndexOptions
+from longview.app.ingest.sources import subtitles
 from longview.app.service import Longview
 from longview.core.progress import Cancelled
 from longview.core.timeline import Span
@@ -63,7 +64,7 @@ def subtitle_track(entry: VideoEntry) -> Track:
     return track
 
 
-def test_files_beside_a_video_are_found_searched_and_renewed(app: Longview, film: Path) -> None:
+def test_files_beside_a_video_are_found_searched_and_renewed(app: Longview, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_srt(film.with_suffix(".en.srt"), (1, "The lighthouse keeper"))
     german = write_srt(film.with_suffix(".de.srt"), (1, "Der Leuchtturmwärter"))
     entry = app.index(film, SUBTITLES_ONLY).result().entry
@@ -71,6 +72,9 @@ def test_files_beside_a_video_are_found_searched_and_renewed(app: Longview, film
     moment = app.search("lighthouse").result().moments[0]
     assert (moment.source, moment.span.start_s, moment.verified) == ("subtitles", 1, None)
     assert app.index(film, SUBTITLES_ONLY).result().reports[0].status == "up_to_date"
+    with monkeypatch.context() as later:
+        later.setattr(subtitles, "VERSION", "later")
+        assert app.index(film, SUBTITLES_ONLY).result().reports[0].status == "indexed"
     german.unlink()
     write_srt(film.with_suffix(".en.srt"), (2, "The keeper of the lighthouse"))
     entry = app.index(film, SUBTITLES_ONLY).result().entry
