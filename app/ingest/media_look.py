@@ -4,7 +4,6 @@ Both decide how long the sources take, and nothing in the file's header tells th
 and a slide a tenth of that of a film. A look at a file of any length takes a second or two.
 """
 
-import functools
 import logging
 import statistics
 import time
@@ -66,14 +65,19 @@ class MediaLook:
         """`progress`: for a cancellation."""
         self._decoder, self._video, self._span, self._progress = decoder, video, span, progress.child(0.0, 0.0)
         self._pictures: PictureLook | None = None
+        self._sounds: dict[int, SoundLook | None] = {}
 
-    @functools.cache  # noqa: B019 (a look lives as long as one run)
     def sound(self, stream_index: int) -> SoundLook | None:
         """Return what parts of the sound tell; None if it cannot be decoded.
 
         Raises:
             Cancelled: the operation was cancelled.
         """
+        if stream_index not in self._sounds:
+            self._sounds[stream_index] = self._look_at_sound(stream_index)
+        return self._sounds[stream_index]
+
+    def _look_at_sound(self, stream_index: int) -> SoundLook | None:
         from longview.model.speech.voice_activity import speech_chunks
 
         examined_s = chunks = speech_s = 0.0
