@@ -54,9 +54,8 @@ __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
     "Evidence", "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
     "VIDEO_ID", "MAX_QUESTION_CHARACTERS", "MEDIA_SUFFIXES", "Moment", "parse_time", "PartialResult", "PlanReport",
-    "Progress",
-    "ProgressReport", "QueuedJob", "RemovedVideo", "SearchResults",
-    "Segment", "Span", "StoredSegment", "Stream", "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
+    "Progress", "ProgressReport", "QueuedJob", "RemovedVideo", "SearchResults", "Segment", "Span", "StoredSegment", "Stream",
+    "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(

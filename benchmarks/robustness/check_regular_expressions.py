@@ -34,9 +34,8 @@ SCREENED_RATIO = 11
 """Maximum ratio of the times of the short text and a tenth of it at which the long one is not measured: the quadratic part of the
 time of the short one is at most a ninth of the linear one then, and the ratio for the long one below `MAX_RATIO`. The long one is
 not measured either if the short one takes less than a hundredth of `NEGLIGIBLE_S`."""
-MAX_CPU_S = 4.0
-"""CPU time after which a measurement is stopped, in seconds: four times that of the slowest expression, because the time doubles
-where other programs use the machine."""
+MAX_CPU_S = 2.0
+"""CPU time after which a measurement is stopped, in seconds."""
 REPETITIONS = 3
 """Number of measurements if the first one is above the limit; the shortest counts."""
 STEMS = (
@@ -283,13 +282,15 @@ def _measure(time_s: Callable[[Callable[[], float], int], float], family: str, o
         # The clock of the CPU time is too coarse for short texts; that of the wall time shows too much, and a ratio too small.
         short_s = time_s(time.perf_counter, SHORT_CHARACTERS)
         is_quick = short_s <= NEGLIGIBLE_S / 100 or (
-            short_s < MAX_CPU_S and short_s <= SCREENED_RATIO * time_s(time.perf_counter, SHORT_CHARACTERS // 10)
+            # The shortest of several, because a pause in a text this short would hide a large ratio.
+            short_s < MAX_CPU_S
+            and short_s <= SCREENED_RATIO * min(time_s(time.perf_counter, SHORT_CHARACTERS // 10) for _ in range(REPETITIONS))
         )
         is_known = is_quick or short_s >= MAX_CPU_S
         long_s = 10 * short_s if is_known else time_s(time.process_time, LONG_CHARACTERS)
         new = Slowness(family, operation, short_s, long_s)
         result = min(result, new, key=lambda item: item.long_s) if repetition else new
-        if result.is_linear or long_s >= MAX_CPU_S:
+        if result.is_linear:
             break
     return result
 

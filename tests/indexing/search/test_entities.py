@@ -7,7 +7,7 @@ from longview.indexing.search.entities import EntityKind, find_entities
 from longview.indexing.text.sentences import Sentence
 
 
-def said(*texts: str, language: str = "en") -> list[Sentence]:
+def spoken_sentences(*texts: str, language: str = "en") -> list[Sentence]:
     return [Sentence(Span(number, number + 1), text, "speech", language) for number, text in enumerate(texts)]
 
 
@@ -42,15 +42,15 @@ def said(*texts: str, language: str = "en") -> list[Sentence]:
     ],
 )  # fmt: skip
 def test_entities_are_found_in_words(kind: EntityKind, language: str, text: str, found: list[str]) -> None:
-    assert [entity.text for entity in find_entities(said(text, language=language), [kind])] == found
+    assert [entity.text for entity in find_entities(spoken_sentences(text, language=language), [kind])] == found
 
 
 def test_equal_entities_are_counted_and_numbers_of_dates_are_not_repeated() -> None:
-    sentences = said("It was $5 on July 1.", "Again $5, for 7 people.")
+    sentences = spoken_sentences("It was $5 on July 1.", "Again $5, for 7 people.")
     entities = find_entities(sentences, ["numbers", "prices", "dates"])
     assert [(entity.text, entity.count) for entity in entities] == [("$5", 2), ("July 1", 1), ("7", 1)]
 
 
 def test_word_that_begins_a_sentence_is_a_name_if_it_is_one_elsewhere() -> None:
-    sentences = said("Ruth is here.", "Then we asked Ruth.", "Water is here.")
+    sentences = spoken_sentences("Ruth is here.", "Then we asked Ruth.", "Water is here.")
     assert [(entity.text, entity.count) for entity in find_entities(sentences, ["names"])] == [("Ruth", 2)]
