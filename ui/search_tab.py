@@ -41,12 +41,12 @@ def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
 
     def search(text: str, verify: bool | None, request: gr.Request) -> Iterator[tuple[Any, Any]]:
         # The page shows the results of one search, so a new search ends the verification of the previous one.
-        streams.cancel(request, "search")
-        with streams.cancellable(request, "search") as progress:
+        streams.discard(request, "search")
+        with streams.cancellable(request, "search") as stream:
             has_results = False
             try:
                 without_frames = {entry.video_id for entry in app.videos() if not entry.has_frames}
-                for event in app.search(text, limit=MAX_RESULTS, verify=verify, progress=progress):
+                for event in app.search(text, limit=MAX_RESULTS, verify=verify, progress=stream.progress):
                     match event:
                         case ProgressReport() if not has_results:
                             yield render.progress(event), gr.update(visible=False)
@@ -73,8 +73,8 @@ def search_tab(app: Longview, streams: ActiveStreams) -> gr.Textbox:
         yield gr.update(**ANSWERING), "…", ""
         content, cards = "", ""
         try:
-            with streams.cancellable(request) as progress:
-                for event in app.ask([], text, progress=progress):
+            with streams.cancellable(request) as stream:
+                for event in app.ask([], text, progress=stream.progress):
                     match event:
                         case ProgressReport():
                             yield gr.skip(), markdown.plain_answer(content) + markdown.answer_progress(event), cards

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import gradio as gr
@@ -17,27 +18,42 @@ STOPPED_REPLY = "Stopped."
 Kind = Literal["answer", "search"]
 
 
+@dataclass(eq=False)
+class ActiveStream:
+    """An answer or a search that runs for a page."""
+
+    progress: Progress = field(default_factory=Progress)
+    is_discarded: bool = False
+    """Whether the place of its output belongs to something newer, so that it must output nothing more."""
+
+
 class ActiveStreams:
     """The answers and searches that run for all pages; each page is identified by its session."""
 
     def __init__(self) -> None:
-        self._progresses: dict[tuple[str, Kind], list[Progress]] = {}
+        self._streams: dict[tuple[str, Kind], list[ActiveStream]] = {}
 
     @contextmanager
-    def cancellable(self, request: gr.Request, kind: Kind = "answer") -> Iterator[Progress]:
-        """Provide the progress that `cancel` of the same page cancels while a stream runs, or even before it begins."""
-        progress = Progress()
-        progresses = self._progresses.setdefault((request.session_hash or "", kind), [])
-        progresses.append(progress)
+    def cancellable(self, request: gr.Request, kind: Kind = "answer") -> Iterator[ActiveStream]:
+        """Provide the stream that `cancel` and `discard` of the same page end while it runs, or even before it begins."""
+        stream = ActiveStream()
+        streams = self._streams.setdefault((request.session_hash or "", kind), [])
+        streams.append(stream)
         try:
-            yield progress
+            yield stream
         finally:
-            progresses.remove(progress)
+            streams.remove(stream)
 
     def cancel(self, request: gr.Request, kind: Kind = "answer") -> None:
         """Cancel the answers or the searches of a page."""
-        for progress in self._progresses.pop((request.session_hash or "", kind), []):
-            progress.cancel()
+        for stream in self._streams.pop((request.session_hash or "", kind), []):
+            stream.progress.cancel()
+
+    def discard(self, request: gr.Request, kind: Kind = "answer") -> None:
+        """Cancel the answers or the searches of a page, which then output nothing more."""
+        for stream in self._streams.get((request.session_hash or "", kind), []):
+            stream.is_discarded = True
+        self.cancel(request, kind)
 
     def cancel_all(self, request: gr.Request) -> None:
         """Cancel all streams of a page. Without it, an abandoned answer would decode its window to the end."""

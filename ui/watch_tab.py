@@ -15,6 +15,7 @@ from longview.app.service import (
     Cancelled,
     Done,
     Longview,
+    Progress,
     ProgressReport,
     Segment,
     TextDelta,
@@ -84,6 +85,15 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
             show_warning(NO_VIDEO)
             yield gr.skip(), gr.skip()
             return
+        with streams.cancellable(request) as stream:
+            for update in answer_updates(entry, text, stream.progress):
+                if stream.is_discarded:
+                    # What was cleared meanwhile must not come back. Without a last event Gradio would clear the outputs.
+                    yield gr.skip(), gr.skip()
+                    return
+                yield update
+
+    def answer_updates(entry: VideoEntry, text: str, progress: Progress) -> Iterator[tuple[Any, list[Any]]]:
         # The history comes from the library: the page may have sent this question before it had the last answer.
         earlier = app.answers(entry)
         messages = [
@@ -93,20 +103,19 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
         ]
         yield gr.update(value="", **ANSWERING), messages
         try:
-            with streams.cancellable(request) as progress:
-                partial = ""
-                for event in app.ask([entry], text, history=markdown.turns(earlier), progress=progress):
-                    match event:
-                        case ProgressReport():
-                            messages[-1]["content"] = markdown.answer(partial) + markdown.answer_progress(event)
-                        case TextDelta(piece):
-                            partial += piece
-                            messages[-1]["content"] = markdown.answer(partial)
-                        case Done(result):
-                            spans = [citation.span for citation in result.citations]
-                            content = markdown.quotes(result.text) if result.quoted else markdown.answer(result.text, spans)
-                            messages[-1]["content"] = markdown.thoughts(result.thoughts) + content
-                    yield gr.skip(), messages
+            partial = ""
+            for event in app.ask([entry], text, history=markdown.turns(earlier), progress=progress):
+                match event:
+                    case ProgressReport():
+                        messages[-1]["content"] = markdown.answer(partial) + markdown.answer_progress(event)
+                    case TextDelta(piece):
+                        partial += piece
+                        messages[-1]["content"] = markdown.answer(partial)
+                    case Done(result):
+                        spans = [citation.span for citation in result.citations]
+                        content = markdown.quotes(result.text) if result.quoted else markdown.answer(result.text, spans)
+                        messages[-1]["content"] = markdown.thoughts(result.thoughts) + content
+                yield gr.skip(), messages
         except Cancelled:
             messages[-1]["content"] = STOPPED_REPLY
         except EXPECTED_ERRORS as error:
@@ -116,7 +125,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
     @reports_errors
     def on_clear(video_id: str | None, request: gr.Request) -> tuple[Any, Any, list[Any]]:
         # An answer that is being generated is cleared too.
-        streams.cancel(request)
+        streams.discard(request)
         entry = find_entry(app, video_id)
         if entry is None:
             return gr.update(**IDLE), gr.update(visible=False), []
@@ -126,7 +135,7 @@ def watch_tab(app: Longview, workers: Workers, streams: ActiveStreams) -> WatchT
     @reports_errors
     def on_undo_clear(video_id: str | None, request: gr.Request) -> tuple[Any, Any, list[Any]]:
         # Otherwise an answer that is being generated would replace what is brought back.
-        streams.cancel(request)
+        streams.discard(request)
         entry = known_entry(app, video_id)
         if entry is None:
             raise toast(NO_VIDEO)

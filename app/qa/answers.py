@@ -168,13 +168,14 @@ class Answers:
                 continue
             answers.append(answer)
             if distinct:
-                # An answer that the user cancelled, or whose conversation was cleared meanwhile, is not stored.
-                progress.raise_if_cancelled()
                 spans = tuple(citation.span for citation in answer.citations)
                 text = "\n".join(filter(None, (answer.text, answer.quotes.hint if answer.quotes else "")))
                 try:
+                    # An answer that the user cancelled, or whose conversation was cleared meanwhile, is not stored.
                     self._library.conversations.add(
-                        part.entry.video_id, AnsweredQuestion(question, text, spans, answer.provenance)
+                        part.entry.video_id,
+                        AnsweredQuestion(question, text, spans, answer.provenance),
+                        raise_if_cancelled=progress.raise_if_cancelled,
                     )
                 except (LibraryFull, LibraryReadOnly) as error:
                     # The answer is worth more than its place in the conversation.

@@ -1,6 +1,7 @@
 """Conversations: questions about videos and their answers. One that was cleared can be brought back until that expires."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from longview.core.timeline import Span
@@ -25,8 +26,12 @@ class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, video_id: str, answer: AnsweredQuestion) -> None:
-        """Store a question and its answer, unless the video was removed meanwhile."""
+    def add(self, video_id: str, answer: AnsweredQuestion, *, raise_if_cancelled: Callable[[], None] = lambda: None) -> None:
+        """Store a question and its answer, unless the video was removed meanwhile.
+
+        `raise_if_cancelled`: called when no other process can write any more. Who cancels an answer before the conversation is
+        cleared can thus rely on it that the answer is not stored after that.
+        """
         values = {
             "video_id": video_id,
             "question": answer.question,
@@ -36,6 +41,7 @@ class Conversations:
             "asked_at": now(),
         }
         with self._database.transaction() as db:
+            raise_if_cancelled()
             if db.execute("SELECT 1 FROM videos WHERE video_id = ? AND removed_at = ''", (video_id,)).fetchone():
                 db.execute(insertion("answers", values), values)
 

@@ -59,6 +59,18 @@ def test_answers_find_every_event_and_no_absent_one(client: Client, video_id: st
     assert "#t=" not in as_text(messages[-1])
 
 
+def test_an_answer_that_is_cleared_while_it_is_generated_does_not_come_back(client: Client, video_id: str) -> None:
+    job = client.submit(video_id, "What happens between 2 and 28.5 seconds?", api_name="/ask")
+    while not job.outputs():
+        time.sleep(0.01)
+    client.predict(video_id, api_name="/clear")
+    job.result(timeout=60)
+    # The page keeps what it received last.
+    assert "Stopped." not in str(job.outputs())
+    *_, messages = client.predict(video_id, api_name="/open")
+    assert messages == []
+
+
 def test_cleared_conversation_can_be_brought_back(client: Client, video_id: str) -> None:
     client.predict(video_id, api_name="/clear")
     client.predict(video_id, "When does the yellow star appear?", api_name="/ask")

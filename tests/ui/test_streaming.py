@@ -16,9 +16,9 @@ def test_cancel_reaches_all_streams_of_one_page_only() -> None:
     with streams.cancellable(page("a")) as first, streams.cancellable(page("a")) as second:
         with streams.cancellable(page("b")) as other, streams.cancellable(page("a"), "search") as search:
             streams.stop(page("a"))
-            assert first.is_cancelled and second.is_cancelled
-            assert not search.is_cancelled and not other.is_cancelled
+            assert first.progress.is_cancelled and second.progress.is_cancelled
+            assert not search.progress.is_cancelled and not other.progress.is_cancelled
             streams.cancel_all(page("a"))
-            assert search.is_cancelled and not other.is_cancelled
+            assert search.progress.is_cancelled and not other.progress.is_cancelled
         streams.cancel_all(page("b"))
-        assert not other.is_cancelled
+        assert not other.progress.is_cancelled

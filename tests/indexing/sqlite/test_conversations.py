@@ -10,6 +10,7 @@ import pytest
 from longview.app.maintenance.backup import backup
 from longview.app.maintenance.housekeeping import purge_cleared
 from longview.app.maintenance.restore import restore
+from longview.core.progress import Cancelled
 from longview.indexing.errors import NothingCleared
 from longview.indexing.records.video import AnsweredQuestion
 from longview.indexing.sqlite.database.database import DATABASE
@@ -40,6 +41,16 @@ def ask(library: Library, video_id: str, *questions: str) -> None:
 def questions(library: Library, video_id: str = VIDEO) -> list[str]:
     """Return the questions of a conversation."""
     return [item.question for item in library.conversations.answers(video_id)]
+
+
+def test_an_answer_that_is_cancelled_before_its_conversation_is_cleared_is_not_stored(library: Library) -> None:
+    def is_cancelled() -> None:
+        raise Cancelled
+
+    answer = AnsweredQuestion("third", "An answer.", (), PROVENANCE)
+    with pytest.raises(Cancelled):
+        library.conversations.add(VIDEO, answer, raise_if_cancelled=is_cancelled)
+    assert questions(library) == ["first", "second"]
 
 
 def test_a_cleared_conversation_comes_back_before_what_was_asked_since(library: Library) -> None:
