@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from longview.app.qa.locator import Location, Locator
     from longview.app.qa.retriever import Retriever, SearchResults
     from longview.app.runtime.caption_offer import CaptionOffer
-    from longview.indexing.exports import FORMATS, ExportFormat
+    from longview.indexing.exports import FORMATS
     from longview.indexing.records.job import QueuedJob
     from longview.indexing.records.provenance_text import describe_maker
     from longview.indexing.records.track import StoredSegment
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [  # with the types and constants that the interface needs
     "Answer", "AnsweredQuestion", "Cancelled", "CaptionOffer", "Chapters", "ChatTurn", "describe_maker", "Done", "Event",
-    "Evidence", "ExportFormat", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
+    "Evidence", "find_times", "format_time", "FORMATS", "IndexOptions", "IndexResult", "is_quoted", "Longview",
     "VIDEO_ID", "MAX_QUESTION_CHARACTERS", "MEDIA_SUFFIXES", "Moment", "parse_time", "PartialResult", "PlanReport",
     "Progress", "ProgressReport", "QueuedJob", "RemovedVideo", "SearchResults", "Segment", "Span", "StoredSegment", "Stream",
     "TextDelta", "TimeReference", "Track", "TrackVersion", "VideoEntry",
@@ -66,7 +66,7 @@ __getattr__ = lazy_names(
         "longview.app.qa.chapters": ("Chapters",),
         "longview.app.ingest.indexer": ("IndexOptions", "IndexResult"),
         "longview.app.qa.retriever": ("SearchResults",),
-        "longview.indexing.exports": ("FORMATS", "ExportFormat"),
+        "longview.indexing.exports": ("FORMATS",),
         "longview.indexing.records.job": ("QueuedJob",),
         "longview.indexing.records.provenance_text": ("describe_maker",),
         "longview.indexing.sqlite.tracks.removals": ("RemovedVideo",),
@@ -246,7 +246,7 @@ class Longview:
     def export(
         self,
         entry: VideoEntry,
-        format: "ExportFormat",
+        format: str,
         sources: Sequence[str],
         *,
         language: str | None = None,
@@ -260,7 +260,7 @@ class Longview:
     def export_version(
         self,
         entry: VideoEntry,
-        format: "ExportFormat",
+        format: str,
         version: TrackVersion,
         *,
         language: str | None = None,

@@ -9,7 +9,6 @@ import jinja2
 from markupsafe import Markup, escape
 
 from longview.app.jobs.text import detail_text, job_title, state_text
-from longview.app.qa.retriever import VERIFIED_SOURCES
 from longview.app.service import (
     FORMATS,
     CaptionOffer,
@@ -29,14 +28,12 @@ from longview.app.service import (
 )
 from longview.app.serving.preparations import Preparation
 from longview.app.text.contents import NO_EVENTS, contents_text
-from longview.app.text.sources import source_label
+from longview.core.sources import SOURCES, source_label, traits_of
 
 NOTHING_SEARCHABLE = (
     "Nothing to search or ask about yet. Add subtitles with longview subtitles, or captions with another --model."
 )
 """Text below the tracks of a video in which no source found anything."""
-SOURCE_ORDER = ("captions", "speech", "subtitles", "screen_text")
-"""Order of tracks on the page: what tells most of a video is open, and lines on the screen come last."""
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -56,12 +53,7 @@ def _render(name: str, **values: Any) -> str:
 
 
 def _in_order(entry: VideoEntry) -> VideoEntry:
-    return replace(entry, tracks=tuple(sorted(entry.tracks, key=_rank)))
-
-
-def _rank(track: Track) -> int:
-    # Sources that are not listed come last.
-    return SOURCE_ORDER.index(track.source) if track.source in SOURCE_ORDER else len(SOURCE_ORDER)
+    return replace(entry, tracks=tuple(sorted(entry.tracks, key=lambda track: traits_of(track.source).display_rank)))
 
 
 def notice(text: str) -> str:
@@ -128,7 +120,7 @@ def exports(entry: VideoEntry | None) -> str:
 def provenance(versions: Sequence[TrackVersion]) -> str:
     """Render what made the tracks of a video, with the exports of earlier ones; nothing for a video without segments."""
     has_segments = any(version.track.segment_count for version in versions)
-    in_order = sorted(versions, key=lambda version: _rank(version.track))
+    in_order = sorted(versions, key=lambda version: traits_of(version.track.source).display_rank)
     return _render("made_by", versions=in_order, formats=FORMATS) if has_segments else ""
 
 
@@ -146,7 +138,7 @@ def moments(results: SearchResults, *, is_verifying: bool = False, without_frame
         "moments",
         results=results,
         is_verifying=is_verifying and results.unverified_count > 0,
-        verified_sources=VERIFIED_SOURCES,
+        verified_sources={name for name, traits in SOURCES.items() if traits.is_verified},
         without_frames=without_frames,
     )
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from longview.app.errors import EXPECTED_ERRORS
 from longview.app.files.download_names import content_disposition, export_name
-from longview.app.service import FORMATS, ExportFormat, Longview
+from longview.app.service import FORMATS, Longview
 from longview.app.serving.workers import Workers
 from longview.ui.access import HOST, OwnSiteOnly
 from longview.ui.inputs import CheckedInputs
@@ -42,13 +42,6 @@ MEDIA_TYPES = {
     ".flac": "audio/flac",
     ".ogg": "audio/ogg",
     ".opus": "audio/ogg",
-}
-EXPORT_TYPES = {
-    "srt": "application/x-subrip",
-    "vtt": "text/vtt",
-    "json": "application/json",
-    "csv": "text/csv",
-    "txt": "text/plain",
 }
 
 
@@ -104,19 +97,18 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         if format not in FORMATS:
             raise HTTPException(404, "There is no such format.")
         entry = _or_404(lambda: app.library.video(_full_id(video_id)))
-        export_format: ExportFormat = format
         if version is None:
             sources = source.split(",")
             # Sources that do not exist are refused here, before they become part of a header.
-            text = _or_404(lambda: app.export(entry, export_format, sources, language=language))
+            text = _or_404(lambda: app.export(entry, format, sources, language=language))
             name = export_name(entry, sources, format, language=language)
         else:
             track_version = _or_404(lambda: app.library.versions.version(entry.video_id, version))
-            text = _or_404(lambda: app.export_version(entry, export_format, track_version, language=language))
+            text = _or_404(lambda: app.export_version(entry, format, track_version, language=language))
             entry = replace(entry, tracks=(track_version.track,))
             name = export_name(entry, [track_version.track.source], format, language=language, version=version)
         headers = {"Content-Disposition": content_disposition(name)}
-        return PlainTextResponse(text, media_type=EXPORT_TYPES[format], headers=headers)
+        return PlainTextResponse(text, media_type=FORMATS[format].media_type, headers=headers)
 
     @web.get("/events")
     async def events() -> StreamingResponse:

@@ -42,7 +42,7 @@ COMMANDS: dict[str, CommandSummary] = {
     "export": CommandSummary(
         "Everyday",
         "export",
-        "Export captions, speech or subtitles of a video; by default the first of captions, subtitles and speech that it has.",
+        "Export captions, subtitles, speech or screen text of a video; by default the first of these that it has.",
     ),
     "cut": CommandSummary("Everyday", "export", "Cut out a part of a video, starting at a key frame."),
     "contact-sheet": CommandSummary("Everyday", "export", "Write an image of thumbnails with their times."),

@@ -22,8 +22,9 @@ from longview.app.cli.params import (
 from longview.app.errors import BadRequest
 from longview.app.files.download_names import export_name
 from longview.core.atomic import atomic_write
+from longview.core.sources import sources_by_precedence
 from longview.core.time_format import format_time
-from longview.indexing.exports import ExportFormat
+from longview.indexing.exports import FORMATS
 
 if TYPE_CHECKING:
     from longview.app.service import VideoEntry
@@ -34,19 +35,30 @@ MAX_UNMENTIONED_S = 0.05
 """Maximum time by which a cut may begin early without a note, in seconds."""
 
 
+_WORD_FORMATS = [item.name for item in FORMATS.values() if item.holds_word_times]
+
+
+def _known_format(name: str) -> str:
+    if name not in FORMATS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(FORMATS)}.")
+    return name
+
+
 @command("json", "model", "decoding")
 def export(
     context: Context,
     video: VideoArgument,
-    format: Annotated[ExportFormat, typer.Option(help="File format.")],
+    format: Annotated[str, typer.Option(help="File format.", metavar="|".join(FORMATS), callback=_known_format)],
     source: Annotated[
         str | None,
-        typer.Option(help="captions, subtitles, speech or screen_text, or several separated by commas.", show_default=False),
+        typer.Option(help=f"{' or '.join(sources_by_precedence())}, or several separated by commas.", show_default=False),
     ] = None,
     language: Annotated[
         str | None, typer.Option("--language", help="Only segments in this language, such as en.", show_default=False)
     ] = None,
-    word_times: Annotated[bool, typer.Option("--word-times", help="Write the times of words (vtt, json).")] = False,
+    word_times: Annotated[
+        bool, typer.Option("--word-times", help=f"Write the times of words ({', '.join(_WORD_FORMATS)}).")
+    ] = False,
     version: Annotated[
         int | None,
         typer.Option(min=1, help="Number of the only track, current or earlier; see `longview versions`.", show_default=False),
@@ -61,7 +73,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Export captions, speech or subtitles of a video; by default the first of captions, subtitles and speech that it has.
+    """Export captions, subtitles, speech or screen text of a video; by default the first of these that it has.
 
     Example: longview export 3f2a --format srt -o holiday.srt
     """
@@ -89,9 +101,10 @@ def export(
             if target.exists():
                 # It may be of another video with the same title.
                 raise BadRequest(f"{target} already exists and was not overwritten; name the file with --output.")
-        if target.exists() and target.suffix.lower() != f".{format}":
+        if target.exists() and target.suffix.lower() != FORMATS[format].suffix:
             raise BadRequest(
-                f"{output} exists and is not a .{format} file, so it was not overwritten; choose a new name, or one in .{format}."
+                f"{output} exists and is not a {FORMATS[format].suffix} file, so it was not overwritten; "
+                f"choose a new name, or one in {FORMATS[format].suffix}."
             )
         with atomic_write(target) as partial:
             partial.write_text(text, encoding="utf-8", newline="")
@@ -103,14 +116,12 @@ def export(
 
 def _sources_of(entry: "VideoEntry", choice: str | None) -> list[str]:
     """Return the sources that are exported: those of the user, else the first that the video has."""
-    from longview.app.files.exports import EXPORT_ORDER
-
     if choice is None:
-        return [name for name in EXPORT_ORDER if (track := entry.track(name)) and track.segment_count][:1]
+        return [name for name in sources_by_precedence() if (track := entry.track(name)) and track.segment_count][:1]
     names = [name.strip() for name in choice.split(",")]
     for name in names:
-        if name not in EXPORT_ORDER:
-            raise BadRequest(f"There is no source {name!r}; choose from {', '.join(EXPORT_ORDER)}.")
+        if name not in sources_by_precedence():
+            raise BadRequest(f"There is no source {name!r}; choose from {', '.join(sources_by_precedence())}.")
     return names
 
 

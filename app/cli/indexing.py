@@ -22,7 +22,7 @@ from longview.app.jobs.folder_watch import FolderWatch, left_out_text, media_fil
 from longview.app.jobs.text import named_reason
 from longview.app.service import MEDIA_SUFFIXES, Cancelled, QueuedJob
 from longview.app.text.damage import damage_of
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label
 from longview.core.time_format import format_time
 from longview.indexing.errors import LibraryUnusable
 from longview.indexing.records.job import BATCH, PERSON

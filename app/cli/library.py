@@ -15,7 +15,7 @@ from longview.app.files.disk_usage import video_bytes
 from longview.app.text.contents import contents_text, segments_text, track_state_text
 from longview.app.text.counts import count_text, size_text
 from longview.app.text.damage import damage_of
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label
 from longview.core.time_format import format_time
 
 if TYPE_CHECKING:

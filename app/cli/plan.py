@@ -13,7 +13,7 @@ from longview.app.ingest.planning import FramePlan, PlanReport
 from longview.app.ingest.sources.captions import MAX_UNASKED_S
 from longview.app.runtime.provenance import plan_fields
 from longview.app.text.counts import count_text
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label
 
 if TYPE_CHECKING:
     from longview.model.tasks.costs import Cost

@@ -15,7 +15,7 @@ from longview.app.cli.params import (
 )
 from longview.app.runtime.provenance import localization_provenance
 from longview.app.text.counts import count_text
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label, traits_of
 
 if TYPE_CHECKING:
     from longview.app.service import Moment
@@ -82,11 +82,9 @@ def search(
 
 
 def _moment_line(moment: "Moment", *, is_bold: bool) -> str:
-    from longview.app.qa.retriever import VERIFIED_SOURCES
-
     best = moment.evidence[0]
     text = highlight_terms(best.segment.text, best.highlights if is_bold else ())
-    is_unverified = best.segment.source in VERIFIED_SOURCES and not moment.verified
+    is_unverified = traits_of(best.segment.source).is_verified and not moment.verified
     others = "".join(f" + {source_label(source)}" for source in moment.sources[1:])
     note = "  (not verified)" if is_unverified else ""
     where = f"[{moment.title}, {moment.video_id}]"

@@ -14,7 +14,7 @@ from longview.app.cli.params import End, Start, VideoArgument, parse_seconds, re
 from longview.app.errors import BadRequest
 from longview.app.ingest.ranges import check_range
 from longview.app.text.counts import count_text
-from longview.app.text.video_facts import SPOKEN_SOURCES
+from longview.core.sources import spoken_sources
 from longview.core.time_format import format_time
 from longview.core.timeline import Span
 
@@ -41,15 +41,15 @@ def transcript(
 
     Example: longview transcript 3f2a --start 10:00 --end 12:00
     """
-    if source is not None and source not in SPOKEN_SOURCES:
-        raise BadRequest(f"There is no transcript of the source {source!r}; choose speech or subtitles.")
+    if source is not None and source not in spoken_sources():
+        raise BadRequest(f"There is no transcript of the source {source!r}; choose {' or '.join(spoken_sources())}.")
     start_s, end_s = parse_seconds(start), parse_seconds(end)
     check_range(start_s, end_s)
     entry = resolve_video(context, video)
     sources = [source] if source else _sources_of(entry)
     within = Span(start_s or 0.0, max(start_s or 0.0, _end_s(entry) if end_s is None else end_s))
     segments = [item for name in sources for item in context.app.segments(entry, name, within=within)]
-    tracks = [track for track in entry.tracks if track.source in SPOKEN_SOURCES]
+    tracks = [track for track in entry.tracks if track.source in spoken_sources()]
     for track in tracks:
         if track.source in sources and track.status in ("incomplete", "failed"):
             log.warning("The %s is complete up to %s only; `longview index` resumes.", track.source, format_time(track.done_s))
@@ -70,7 +70,7 @@ def _end_s(entry: "VideoEntry") -> float:
 
 def _sources_of(entry: "VideoEntry") -> list[str]:
     """Return the source of the transcript: speech, whose words have times, else subtitles."""
-    return next(([name] for name in SPOKEN_SOURCES if (track := entry.track(name)) and track.segment_count), [])
+    return next(([name] for name in spoken_sources() if (track := entry.track(name)) and track.segment_count), [])
 
 
 def _empty_text(entry: "VideoEntry", within: Span) -> str:

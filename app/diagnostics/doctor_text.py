@@ -5,7 +5,7 @@ from typing import Any
 
 from longview.app.text.contents import segments_text
 from longview.app.text.counts import count_text, size_text
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label
 from longview.indexing.records.provenance_text import model_name
 
 STORED = {"originals": "video files", "uploads": "uploads", "caches": "thumbnails and copies", "vectors": "vectors"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from longview.app.files.file_names import DEVICES
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label
 from longview.indexing.records.video import VideoEntry
 from longview.video.language_tags import language_code
 

@@ -4,24 +4,21 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label, sources_by_precedence, traits_of
 from longview.core.timeline import Segment
 from longview.indexing.errors import ExportNotPossible
-from longview.indexing.exports import ExportFormat, export_segments
+from longview.indexing.exports import export_format, export_segments
 from longview.indexing.records.track import TrackVersion
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
 
 log = logging.getLogger(__name__)
 
-EXPORT_ORDER = ("captions", "subtitles", "speech", "screen_text")
-"""Sources that are exported where none is chosen: the first that the video has."""
-
 
 def export(
     library: Library,
     entry: VideoEntry,
-    format: ExportFormat,
+    format: str,
     sources: Sequence[str],
     *,
     language: str | None = None,
@@ -41,7 +38,7 @@ def export(
 def export_version(
     library: Library,
     entry: VideoEntry,
-    format: ExportFormat,
+    format: str,
     version: TrackVersion,
     *,
     language: str | None = None,
@@ -59,26 +56,31 @@ def export_version(
 
 def _export(
     entry: VideoEntry,
-    format: ExportFormat,
+    format: str,
     segments: Sequence[Segment],
     sources: Sequence[str],
     *,
     language: str | None,
     word_times: bool,
 ) -> str:
-    if language is None and format in ("srt", "vtt"):
+    if language is None and not export_format(format).holds_languages:
         segments = _in_main_language(entry, segments)
     if not segments:
-        what = " or ".join(map(source_label, sources or EXPORT_ORDER)) + (f" in the language {language}" if language else "")
+        what = " or ".join(map(source_label, sources or sources_by_precedence())) + (
+            f" in the language {language}" if language else ""
+        )
         raise ExportNotPossible(f"{entry.title} has no {what} to export; `longview index` adds what the video has.")
     return export_segments(format, entry, segments, word_times=word_times)
 
 
 def _in_main_language(entry: VideoEntry, segments: Sequence[Segment]) -> list[Segment]:
-    """Leave out the subtitles that are not in the main language: translations would alternate with the original in one file."""
-    track = entry.track("subtitles")
-    languages = {item.language for item in segments if item.source == "subtitles"}
-    if track is None or not track.languages or len(languages) < 2:
-        return list(segments)
-    log.warning("Only the %s subtitles are exported; --language chooses: %s.", track.languages[0], ", ".join(track.languages))
-    return [item for item in segments if item.source != "subtitles" or item.language == track.languages[0]]
+    """Leave out translations, which would alternate with the original in one file."""
+    kept = list(segments)
+    for track in entry.tracks:
+        languages = {item.language for item in segments if item.source == track.source}
+        if not traits_of(track.source).is_imported or not track.languages or len(languages) < 2:
+            continue
+        label, main = source_label(track.source), track.languages[0]
+        log.warning("Only the %s %s are exported; --language chooses: %s.", main, label, ", ".join(track.languages))
+        kept = [item for item in kept if item.source != track.source or item.language == main]
+    return kept

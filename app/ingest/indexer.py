@@ -14,11 +14,20 @@ from longview.app.files.watched_file import WatchedFile
 from longview.app.ingest.media_look import MediaLook
 from longview.app.ingest.options import IndexOptions, require_language
 from longview.app.ingest.ranges import check_range, requested_span
-from longview.app.ingest.sources import SOURCES, Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
+from longview.app.ingest.sources import (
+    Decision,
+    EvidenceSource,
+    NeedsConsent,
+    SourceJob,
+    SourceReport,
+    SourceStatus,
+    source_class,
+)
 from longview.app.ingest.sources.captions import CaptionSource
 from longview.app.ingest.sources.speech import DETECTED
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Cancelled, Progress
+from longview.core.sources import SOURCES
 from longview.core.timeline import Span
 from longview.indexing.errors import TrackChanged, UnknownVideo
 from longview.indexing.records.track import ID_DIGITS, Provenance, Track
@@ -77,7 +86,7 @@ class Indexer:
 
     def __init__(self, library: Library, media: MediaStore, runtime: Runtime) -> None:
         self._library, self._media, self._runtime = library, media, runtime
-        self.sources: dict[str, EvidenceSource] = {name: source(library, runtime) for name, source in SOURCES.items()}
+        self.sources: dict[str, EvidenceSource] = {name: source_class(name)(library, runtime) for name in SOURCES}
         self._captions = CaptionSource(library, runtime)
 
     def index(
@@ -221,7 +230,7 @@ class Indexer:
                 expected_s[name] = run.span.duration_s if seconds is None else seconds
         # A look may have loaded models.
         loading_s = {name: self.sources[name].loading_s() if expected_s[name] else 0.0 for name in names}
-        return [(SOURCES[name].stage, expected_s[name] + loading_s[name]) for name in names]
+        return [(self.sources[name].stage, expected_s[name] + loading_s[name]) for name in names]
 
     def _embedding_s(self) -> float:
         return EMBEDDING_S if self._runtime.has_vectors else EMBEDDING_S + ENCODER_LOADING_S * self._runtime.speeds.ratio(ENCODER)

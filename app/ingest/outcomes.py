@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 from longview.app.text.contents import searchable_by, segments_text
 from longview.app.text.damage import damage_of
-from longview.app.text.sources import SOURCE_TEXTS as SOURCES
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label, traits_of
 
 if TYPE_CHECKING:
     from longview.app.ingest.indexer import IndexResult
@@ -25,7 +24,7 @@ def source_text(report: "SourceReport", entry: "VideoEntry") -> str:
         others = searchable_by(entry, without=report.source) if report.source == "captions" else ""
         return f"none: {report.reason}" + (f"; searchable by {others}" if others else "")
     if not report.segments:
-        empty_text = SOURCES[report.source].empty_text
+        empty_text = traits_of(report.source).empty_text
         if report.status == "up_to_date":
             return f"{empty_text}, up to date"
         # Most reasons say themselves that there is nothing.

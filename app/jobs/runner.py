@@ -17,9 +17,9 @@ from longview.app.ingest.options import IndexOptions
 from longview.app.ingest.outcomes import describe
 from longview.app.jobs.monitor import MIN_FREE_BYTES, JobMonitor, has_space
 from longview.app.settings import Settings, job_settings
-from longview.app.text.sources import source_label
 from longview.core.processes import this_process
 from longview.core.progress import NO_PROGRESS, Cancelled, Progress
+from longview.core.sources import source_label
 from longview.indexing.errors import LibraryUnusable, UnknownJob, UnknownVideo
 from longview.indexing.records.job import PERSON, JobStatus, QueuedJob
 from longview.indexing.records.track import ID_DIGITS

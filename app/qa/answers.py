@@ -22,8 +22,8 @@ from longview.app.runtime.requirements import require_answers, require_known_foo
 from longview.app.runtime.runtime import Runtime
 from longview.app.runtime.transcript_context import transcript_reader
 from longview.app.text.counts import count_text
-from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.sources import source_label
 from longview.core.time_format import format_spans
 from longview.core.timeline import Span
 from longview.indexing.errors import LibraryFull, LibraryReadOnly

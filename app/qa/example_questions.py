@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES
+from longview.core.sources import traits_of, transcript_sources
 from longview.core.time_format import format_clock
 from longview.core.timeline import Segment
 from longview.indexing.search.quotes import QUESTION_WORDS
@@ -39,7 +39,7 @@ def examples_for(duration_s: float, segments: Mapping[str, Sequence[Segment]]) -
     """
     if captions := segments.get("captions"):
         return Examples(_caption_questions(duration_s), captions[0].text.rstrip("."))
-    for source in TRANSCRIPT_SOURCES:
+    for source in transcript_sources():
         if words := segments.get(source):
             return _word_examples(source, words[:MAX_SEGMENTS], duration_s)
     return Examples()
@@ -55,7 +55,7 @@ def _caption_questions(duration_s: float) -> tuple[str, ...]:
 
 
 def _word_examples(source: str, segments: Sequence[Segment], duration_s: float) -> Examples:
-    verb, mentioned = ("shown", "shown") if source == "screen_text" else ("said", "mentioned")
+    verb, mentioned = ("said", "mentioned") if traits_of(source).is_spoken else ("shown", "shown")
     questions = ["What is it about?"]
     if (time_s := _time_inside(segments, duration_s)) is not None:
         questions.append(f"What is {verb} at {format_clock(time_s)}?")

@@ -7,7 +7,6 @@ from longview.app.errors import VideoGone
 from longview.app.files.media import MediaStore
 from longview.app.qa.retriever import Retriever
 from longview.app.qa.transcript_coverage import (
-    TRANSCRIPT_SOURCES,
     TranscriptCoverage,
     has_transcript,
     has_transcript_tracks,
@@ -17,6 +16,7 @@ from longview.app.runtime.context_retry import retry_with_smaller_context
 from longview.app.runtime.requirements import require_known_footage
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import Progress
+from longview.core.sources import transcript_sources
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.mentions import find_mentions
 from longview.indexing.search.quotes import Quote
@@ -98,7 +98,7 @@ class Locator:
             if not has_transcript(entry):
                 raise
             note = f"The frames were not searched. {error}"
-        mentions = find_mentions(self._library, query, video_id=entry.video_id, sources=TRANSCRIPT_SOURCES)
+        mentions = find_mentions(self._library, query, video_id=entry.video_id, sources=transcript_sources())
         return Location(query, frames, mentions, transcript_coverage(entry), note)
 
     def _locate_in_frames(self, entry: VideoEntry, query: str, progress: Progress) -> "Localization":

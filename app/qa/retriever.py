@@ -9,6 +9,7 @@ from longview.app.errors import BadRequest, VideoGone
 from longview.app.files.media import MediaStore
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.sources import traits_of
 from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.indexing.errors import UnknownVideo
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from longview.video.probing.probe import VideoInfo
 
 log = logging.getLogger(__name__)
-
-VERIFIED_SOURCES = frozenset({"captions"})
-"""Sources whose moments are verified by looking at the video. Speech and text are not verified by the model."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class SearchResults:
     @property
     def unverified_count(self) -> int:
         """Number of moments from captions that were not verified, or whose verification decided nothing."""
-        return sum(moment.verified is None for moment in self.moments if moment.source in VERIFIED_SOURCES)
+        return sum(moment.verified is None for moment in self.moments if traits_of(moment.source).is_verified)
 
 
 class Retriever:
@@ -90,7 +88,7 @@ class Retriever:
         moments = list(self.rank(query, limit=limit, video_id=video_id, progress=progress.child(0.0, 0.2, "Searching")))
         yield PartialResult(SearchResults(query, tuple(moments)))
         verify = self._runtime.settings.search_verify if verify is None else verify
-        if verify is not False and any(moment.source in VERIFIED_SOURCES for moment in moments):
+        if verify is not False and any(traits_of(moment.source).is_verified for moment in moments):
             progress = progress.child(0.2, 1.0, "Verifying results")
             for number, moment in enumerate(self._verify(moments, verify, progress)):
                 moments[number] = moment
@@ -127,7 +125,7 @@ class Retriever:
         videos: dict[str, VideoInfo] = {}
         for moment, step in zip(moments, progress.steps(len(moments)), strict=True):
             is_verified = None
-            if moment.source not in VERIFIED_SOURCES:
+            if not traits_of(moment.source).is_verified:
                 yield moment
                 continue
             try:

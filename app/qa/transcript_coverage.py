@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 from longview.app.text.counts import count_text
 from longview.app.text.damage import damage_of
+from longview.core.sources import traits_of
 from longview.core.time_format import format_clock, format_time
 from longview.core.timeline import Span, subtract_spans
 from longview.indexing.records.video import VideoEntry
-
-TRANSCRIPT_SOURCES = ("speech", "subtitles", "screen_text")
-"""Sources of the transcript: all but captions. The first ones tell most of what a video is about."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +76,20 @@ def add_coverages(coverages: Iterable[TranscriptCoverage]) -> TranscriptCoverage
 def has_transcript_tracks(entry: VideoEntry) -> bool:
     """Whether words of a video were looked for: it has a track of subtitles, speech or screen text that did not fail."""
     return any(
-        track.source in TRANSCRIPT_SOURCES and (track.segment_count or track.status == "complete") for track in entry.tracks
+        traits_of(track.source).is_transcript and (track.segment_count or track.status == "complete") for track in entry.tracks
     )
 
 
 def has_sound(entry: VideoEntry) -> bool:
     """Whether a video has sound, or subtitles of it. An entry of an earlier version may not say."""
     return entry.facts.get("has_audio") is not False or any(
-        track.source in ("speech", "subtitles") and track.segment_count for track in entry.tracks
+        traits_of(track.source).is_spoken and track.segment_count for track in entry.tracks
     )
 
 
 def has_transcript(entry: VideoEntry) -> bool:
     """Whether anything that is said or written in a video is known."""
-    return any(track.source in TRANSCRIPT_SOURCES and track.segment_count for track in entry.tracks)
+    return any(traits_of(track.source).is_transcript and track.segment_count for track in entry.tracks)
 
 
 def unfinished_clauses(entry: VideoEntry) -> list[str]:

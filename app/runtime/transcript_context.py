@@ -3,14 +3,12 @@
 from typing import TYPE_CHECKING
 
 from longview.app.settings import Settings
+from longview.core.sources import traits_of
 from longview.core.timeline import Segment, Span
 from longview.indexing.sqlite.library import Library
 
 if TYPE_CHECKING:
     from longview.model.tasks.transcript_context import SegmentsWithin
-
-CHECKPOINT_SOURCE = "captions"
-"""The source that the checkpoint itself writes. Its captions would only confirm themselves."""
 
 
 def transcript_reader(library: Library, settings: Settings, video_id: str) -> "SegmentsWithin":
@@ -18,6 +16,7 @@ def transcript_reader(library: Library, settings: Settings, video_id: str) -> "S
 
     def segments(span: Span) -> tuple[Segment, ...]:
         items = library.tracks.segments(video_id, within=span) if settings.transcript else ()
-        return tuple(item.segment for item in items if item.segment.source != CHECKPOINT_SOURCE)
+        # A checkpoint's own captions would only confirm themselves.
+        return tuple(item.segment for item in items if traits_of(item.segment.source).is_transcript)
 
     return segments

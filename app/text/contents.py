@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 from longview.app.text.counts import count_text
-from longview.app.text.sources import SOURCE_TEXTS as SOURCES
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label, traits_of
 from longview.core.time_format import format_spans, format_time
 from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry
@@ -24,7 +23,7 @@ def searchable_by(entry: "VideoEntry", *, without: str = "") -> str:
 
 def segments_text(source: str, count: int) -> str:
     """Return the number of segments of a source: `77 lines`."""
-    return count_text(count, SOURCES[source].segment_noun)
+    return count_text(count, traits_of(source).segment_noun)
 
 
 def contents_text(entry: "VideoEntry") -> str:

@@ -3,11 +3,10 @@
 import shlex
 
 from longview.app.text.contents import segments_text, track_state_text
+from longview.core.sources import spoken_sources
 from longview.core.time_format import format_spans, format_time
 from longview.indexing.records.track import Track
 from longview.indexing.records.video import VideoEntry
-
-SPOKEN_SOURCES = ("speech", "subtitles")
 
 
 def picture_text(entry: VideoEntry) -> str:
@@ -47,7 +46,7 @@ def next_steps(entry: VideoEntry, *, is_missing: bool, is_unfinished: bool) -> t
         steps.append("`longview relink FOLDER` finds the file again if it was moved.")
     if not is_unfinished and any(track.status in ("incomplete", "failed") for track in entry.tracks) and not is_missing:
         steps.append(f"`longview index {shlex.quote(str(entry.path))}` resumes where it stopped.")
-    if any((track := entry.track(source)) and track.segment_count for source in SPOKEN_SOURCES):
+    if any((track := entry.track(source)) and track.segment_count for source in spoken_sources()):
         steps.append(f"`longview transcript {entry.video_id}` prints what is said.")
     if entry.has_segments:
         steps.append(f'`longview ask {entry.video_id} "…"` answers a question about it.')

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby, pairwise
 
+from longview.core.sources import traits_of
 from longview.core.timeline import Segment, Span
 from longview.indexing.exports.layout import (
     Convention,
@@ -106,7 +107,8 @@ def _runs(segments: Iterable[Segment]) -> Iterator[_Run]:
         pieces = pieces_of(segment)
         if not pieces:
             continue
-        if not segment.words and segment.source != "speech":
+        traits = traits_of(segment.source)
+        if not segment.words and (traits.is_imported or not traits.is_spoken):
             if run:
                 yield run
             run = None
@@ -132,7 +134,7 @@ def _runs(segments: Iterable[Segment]) -> Iterator[_Run]:
 
 def _own_cue(segment: Segment, pieces: Sequence[Piece]) -> Cue:
     """Return the cue of a segment that keeps its span; an imported subtitle of several lines keeps these too."""
-    lines = own_lines(segment) if segment.source == "subtitles" else []
+    lines = own_lines(segment) if traits_of(segment.source).is_imported else []
     if len(lines) < 2:
         lines = break_lines(pieces, convention(segment.language).line_columns)
     return Cue(segment.span, tuple(map(tuple, lines)), segment.source)

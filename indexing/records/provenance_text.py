@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from longview.core.sources import traits_of
 from longview.indexing.records.track import Track
 
 REVISION_DIGITS = 8
@@ -19,7 +20,7 @@ def model_name(identity: str) -> str:
 def describe_maker(track: Track) -> str:
     """Return what made a track. Names are as they were given: whoever shows them removes what the format does not allow."""
     provenance = track.provenance
-    if track.source == "subtitles":
+    if traits_of(track.source).is_imported:
         parts = [_origins_text(provenance.plan)]
     else:
         parts = [model_name(provenance.checkpoint) or "no model", *_version_texts(track)]
@@ -29,12 +30,12 @@ def describe_maker(track: Track) -> str:
 
 def _version_texts(track: Track) -> list[str]:
     """Return revision, profile and version of the prompts in words, as far as they are known."""
-    provenance, is_captions = track.provenance, track.source == "captions"
+    provenance, is_seen = track.provenance, traits_of(track.source).kind == "seen"
     versions = {
         "revision": provenance.revision[:REVISION_DIGITS],
         # A checkpoint with a profile of its own is not named twice.
         "profile": provenance.profile if provenance.profile != model_name(provenance.checkpoint) else "",
-        "prompts" if is_captions else "version": provenance.prompt_version,
+        "prompts" if is_seen else "version": provenance.prompt_version,
     }
     return [f"{name} {value}" for name, value in versions.items() if value]
 

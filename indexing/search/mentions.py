@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from longview.core.sources import traits_of
 from longview.core.timeline import Span
 from longview.indexing.search.quotes import Quote, sentences_in
 from longview.indexing.sqlite.library import Library
-from longview.indexing.text.passages import is_windowed
 from longview.indexing.text.sentences import Sentence
 from longview.indexing.text.terms import match_terms, phrase_terms, query_terms
 
@@ -152,4 +152,4 @@ def _merge(mentions: Sequence[tuple[float, Quote]]) -> tuple[Quote, ...]:
 
 def _is_same_kind(quote: Quote, other: Quote) -> bool:
     """Whether two quotes at one time say the same: speech and subtitles do."""
-    return quote.source != other.source and is_windowed(quote.source) and is_windowed(other.source)
+    return quote.source != other.source and traits_of(quote.source).is_spoken and traits_of(other.source).is_spoken

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.sources import traits_of
 from longview.core.timeline import Span, join_words
 from longview.indexing.search.search import TERM_WEIGHT, score_passages
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.vectors import VectorIndex
-from longview.indexing.text.passages import SCREEN_GAP_S, Passage, is_screen, is_windowed
+from longview.indexing.text.passages import SCREEN_GAP_S, Passage
 from longview.indexing.text.sentences import Sentence, sentences_of
 from longview.indexing.text.terms import STOP_WORDS, query_terms
 
@@ -217,11 +218,11 @@ def _inside(sentences: Sequence[Sentence], passage: Passage, within: Span | None
 def _sentences_around(library: Library, passage: Passage) -> tuple[Sentence, ...]:
     """Return the sentences of a passage and, of what is said, those just before and after it."""
     span = passage.span
-    wider = Span(max(0.0, span.start_s - CONTEXT_S), span.end_s + CONTEXT_S) if is_windowed(passage.source) else span
+    wider = Span(max(0.0, span.start_s - CONTEXT_S), span.end_s + CONTEXT_S) if traits_of(passage.source).is_spoken else span
     segments = [item.segment for item in library.tracks.segments(passage.video_id, passage.source, within=wider)]
-    if is_windowed(passage.source):
+    if traits_of(passage.source).is_spoken:
         segments = [segment for segment in segments if segment.language == passage.language]
-    elif is_screen(passage.source):
+    elif traits_of(passage.source).is_screen:
         # A line that stays for hours makes the passage as long, but the others begin with it.
         lines, latest_s = passage.text.split("\n"), span.start_s + SCREEN_GAP_S
         segments = [item for item in segments if item.text in lines and span.start_s <= item.span.start_s <= latest_s]
@@ -243,7 +244,7 @@ def _best_quote(
     """
     if not sentences:
         return None
-    if is_screen(sentences[0].source):
+    if traits_of(sentences[0].source).is_screen:
         return screen_quote(sentences)
     runs = [
         sentences[start : start + count]
@@ -305,5 +306,5 @@ def _size(run: Sequence[Sentence]) -> int:
 
 def _is_same_place(quote: Quote, other: Quote) -> bool:
     """Whether two quotes are of one time. Speech and subtitles say the same there."""
-    is_same_kind = quote.source == other.source or (is_windowed(quote.source) and is_windowed(other.source))
+    is_same_kind = quote.source == other.source or (traits_of(quote.source).is_spoken and traits_of(other.source).is_spoken)
     return is_same_kind and quote.span.overlap_s(other.span) > 0

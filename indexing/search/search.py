@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.sources import traits_of
 from longview.core.timeline import Segment, Span, Word
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.vectors import VectorIndex
-from longview.indexing.text.passages import SCREEN_GAP_S, Passage, is_screen, is_windowed
+from longview.indexing.text.passages import SCREEN_GAP_S, Passage
 from longview.indexing.text.terms import match_terms, merge_matches, phrase_terms, query_terms
 
 MAX_CANDIDATES = 200
@@ -106,7 +107,7 @@ class PassageScore:
 
     def is_match(self, passage: Passage) -> bool:
         """Whether a passage has a term of the query or is similar to it."""
-        return self.terms > 0 or self.cosine >= (MIN_WINDOW_COSINE if is_windowed(passage.source) else MIN_COSINE)
+        return self.terms > 0 or self.cosine >= (MIN_WINDOW_COSINE if traits_of(passage.source).is_spoken else MIN_COSINE)
 
 
 def captions_with_all_words(library: Library, query: str, video_id: str, *, limit: int = 50) -> tuple[Span, ...]:
@@ -175,14 +176,16 @@ def _ranked_evidence(
             minus_score, _, other, evidence = heapq.heappop(others)
             yield other, round(-minus_score, 4), evidence
         key = (passage.video_id, passage.source, passage.language)
-        is_covered = is_windowed(passage.source) and any(span.overlap_s(passage.span) > 0 for span in covered_spans.get(key, []))
+        is_covered = traits_of(passage.source).is_spoken and any(
+            span.overlap_s(passage.span) > 0 for span in covered_spans.get(key, [])
+        )
         if is_covered and not match_terms(passage.text, terms):
             continue
         segments = _segments_of(library, passage)
         if not is_covered and segments:
             covered_spans.setdefault(key, []).append(passage.span)
             yield passage, score, _evidence_of(_best_segment(vectors, query, terms, segments), terms)
-        if is_windowed(passage.source):
+        if traits_of(passage.source).is_spoken:
             for segment in segments:
                 count = len({match.term for match in match_terms(segment.text, terms)})
                 if count:
@@ -237,14 +240,14 @@ def _best_possible_score(library: Library, terms: Sequence[str]) -> float:
 
 def _segments_of(library: Library, passage: Passage) -> list[Segment]:
     """Return the segments of a passage; none if it was replaced meanwhile."""
-    if not (is_windowed(passage.source) or is_screen(passage.source)):
+    if not (traits_of(passage.source).is_spoken or traits_of(passage.source).is_screen):
         return [Segment(passage.span, passage.text, passage.source, passage.language)]
     within, start_s = passage.span, passage.span.start_s
-    if is_screen(passage.source):
+    if traits_of(passage.source).is_screen:
         # A line that stays on screen for hours makes the passage as long, but the others begin with it.
         within = Span(start_s, min(within.end_s, start_s + SCREEN_GAP_S))
     nearby = [item.segment for item in library.tracks.segments(passage.video_id, passage.source, within=within)]
-    if is_screen(passage.source):
+    if traits_of(passage.source).is_screen:
         return [segment for segment in nearby if segment.span.start_s >= start_s]
     return [segment for segment in nearby if segment.language == passage.language]
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from longview.core.sources import traits_of
 from longview.core.timeline import Segment, Span
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.vectors import VectorIndex
-from longview.indexing.text.passages import WINDOW_S, WINDOW_STEP_S, Passage, is_screen, is_windowed
+from longview.indexing.text.passages import WINDOW_S, WINDOW_STEP_S, Passage
 from longview.indexing.text.sentences import Sentence, sentences_of
 
 MIN_CHAPTER_S = 15.0
@@ -73,7 +74,7 @@ def find_topics(library: Library, vectors: VectorIndex, video_id: str, duration_
     sentences = sentences_of(main)
     duration_s = max(duration_s, sentences[-1].span.end_s)
     starts_s = _boundaries_s([passage.span.start_s for passage in blocks.values()], embedded, duration_s)
-    lines = [segment for segment in segments if is_screen(segment.source)]
+    lines = [segment for segment in segments if traits_of(segment.source).is_screen]
     slides_s = _slide_starts_s(lines)
     bounds_s = [0.0, *sorted({_topic_start_s(sentences, slides_s, start_s) for start_s in starts_s}), duration_s]
     spans = [Span(start_s, end_s) for start_s, end_s in zip(bounds_s, bounds_s[1:], strict=False)]
@@ -88,9 +89,9 @@ def find_topics(library: Library, vectors: VectorIndex, video_id: str, duration_
 
 def _main_segments(segments: Sequence[Segment]) -> list[Segment]:
     """Return the segments of the source and language with the most text; lines on screen only where nothing is said."""
-    speech = [segment for segment in segments if is_windowed(segment.source)]
+    speech = [segment for segment in segments if traits_of(segment.source).is_spoken]
     if not speech:
-        return [segment for segment in segments if is_screen(segment.source)]
+        return [segment for segment in segments if traits_of(segment.source).is_screen]
     sizes: dict[tuple[str, str | None], int] = {}
     for segment in speech:
         key = (segment.source, segment.language)
@@ -105,7 +106,8 @@ def _blocks(library: Library, video_id: str, example: Segment) -> dict[int, Pass
     best_titles = {
         number: passage
         for number, passage in passages.items()
-        if is_screen(passage.source) or (passage.language == example.language and passage.position % WINDOWS_PER_BLOCK == 0)
+        if traits_of(passage.source).is_screen
+        or (passage.language == example.language and passage.position % WINDOWS_PER_BLOCK == 0)
     }
     return dict(sorted(best_titles.items(), key=lambda item: item[1].position))
 

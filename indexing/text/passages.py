@@ -13,16 +13,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from longview.core.sources import traits_of
 from longview.core.timeline import Segment, Span, Word, join_words
 
 WINDOW_S = 20.0
 """Length of a window, in seconds."""
 WINDOW_STEP_S = 10.0
 """Time from the start of one window to the next, in seconds."""
-SINGLE_SOURCES = frozenset({"captions"})
-"""Sources whose segments are searched one by one."""
-SCREEN_SOURCES = frozenset({"screen_text"})
-"""Sources whose segments are lines in a frame."""
 SCREEN_GAP_S = 2.0
 """Maximum time between the first line of a screen and another one, in seconds."""
 MAX_SCREEN_CHARACTERS = 400
@@ -42,16 +39,6 @@ class Passage:
     text: str
 
 
-def is_windowed(source: str) -> bool:
-    """Whether the segments of a source are searched in windows."""
-    return source not in SINGLE_SOURCES | SCREEN_SOURCES
-
-
-def is_screen(source: str) -> bool:
-    """Whether the segments of a source are lines in a frame, of which those that appear together are searched as one text."""
-    return source in SCREEN_SOURCES
-
-
 def first_window_after(time_s: float) -> int:
     """Return the number of the first window that ends after a time."""
     return max(0, math.floor((time_s - WINDOW_S) / WINDOW_STEP_S) + 1)
@@ -67,9 +54,10 @@ def make_passages(video_id: str, source: str, segments: Sequence[Segment], *, fi
 
     Windows of each language are separate. A window without words is left out.
     """
-    if is_screen(source):
+    traits = traits_of(source)
+    if traits.is_screen:
         return tuple(_screens(video_id, source, segments, first_position))
-    if not is_windowed(source):
+    if not traits.is_spoken:
         return tuple(
             Passage(video_id, source, segment.language, first_position + number, segment.span, segment.text)
             for number, segment in enumerate(segments)

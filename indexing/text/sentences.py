@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from longview.core.sources import traits_of
 from longview.core.timeline import UNSPACED_LANGUAGES, Segment, Span, Word, join_words
-from longview.indexing.text.passages import is_windowed, timed_words
+from longview.indexing.text.passages import timed_words
 
 MAX_SENTENCE_S = 20.0
 """Maximum length of a sentence, in seconds. Automatic transcripts may have no punctuation."""
@@ -37,9 +38,9 @@ def sentences_of(segments: Sequence[Segment]) -> tuple[Sentence, ...]:
     sentences = [
         Sentence(segment.span, segment.text, segment.source, segment.language)
         for segment in segments
-        if not is_windowed(segment.source)
+        if not traits_of(segment.source).is_spoken
     ]
-    keys = dict.fromkeys((segment.source, segment.language) for segment in segments if is_windowed(segment.source))
+    keys = dict.fromkeys((segment.source, segment.language) for segment in segments if traits_of(segment.source).is_spoken)
     for source, language in keys:
         own_segments = [segment for segment in segments if (segment.source, segment.language) == (source, language)]
         sentences += [

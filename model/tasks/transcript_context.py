@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from longview.core.sources import traits_of
 from longview.core.timeline import Segment, Span
 from longview.model.engine.checkpoints.profiles import Prompts
 from longview.model.engine.sessions import SessionPool
@@ -18,10 +19,6 @@ from longview.video.subtitles.transcript import COMPARED_UNIT
 SegmentsWithin = Callable[[Span], Sequence[Segment]]
 """Function that returns what is said and shown in a span of the video, on the video's clock."""
 
-LABELS = {"speech": "speech", "subtitles": "subtitles", "screen_text": "on screen"}
-"""Names of the sources in a line. Another source has its own name."""
-SPOKEN_SOURCES = {"subtitles": 0, "speech": 1}
-"""Sources that another may repeat, each with its rank: a line is compared with those of lower rank."""
 SEPARATOR = " / "
 """Text between the segments of one line: those of a slide, which have the same times."""
 MAX_LINE_CHARACTERS = 400
@@ -50,8 +47,8 @@ class TranscriptLine:
 
     def __str__(self) -> str:
         """The line, with its times in the unit of the timestamps, so that a reply can repeat them as they are."""
-        source = LABELS.get(self.segment.source, self.segment.source.replace("_", " "))
-        return f"[{self.span.start_s:.1f} - {self.span.end_s:.1f} seconds] {source}: {self.text}"
+        traits = traits_of(self.segment.source)
+        return f"[{self.span.start_s:.1f} - {self.span.end_s:.1f} seconds] {traits.context_label or traits.label}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ def _without_repetitions(lines: Sequence[TranscriptLine]) -> list[TranscriptLine
 
     Subtitles come first, because somebody wrote them, then speech, then the others: text on screen may be burned-in subtitles.
     """
-    languages = Counter(line.segment.language for line in lines if line.segment.source == "subtitles")
+    languages = Counter(line.segment.language for line in lines if traits_of(line.segment.source).is_imported)
     main_language = languages.most_common(1)[0][0] if languages else None
     lines_at: dict[int, list[TranscriptLine]] = {}
     last_end_s: dict[tuple[str, str], float] = {}
@@ -191,7 +188,7 @@ def _without_repetitions(lines: Sequence[TranscriptLine]) -> list[TranscriptLine
         if is_repeated or _repeats_other_lines(line, units, lines_at):
             continue
         new_lines.append(line)
-        if segment.source in SPOKEN_SOURCES and line.span.duration_s <= MAX_REPEATING_LINE_S:
+        if traits_of(segment.source).is_spoken and line.span.duration_s <= MAX_REPEATING_LINE_S:
             for second in _seconds(line.span):
                 lines_at.setdefault(second, []).append(line)
     numbers = {id(line): number for number, line in enumerate(lines)}
@@ -199,7 +196,7 @@ def _without_repetitions(lines: Sequence[TranscriptLine]) -> list[TranscriptLine
 
 
 def _precedence(segment: Segment, main_language: str | None) -> tuple[int, bool]:
-    return SPOKEN_SOURCES.get(segment.source, len(SPOKEN_SOURCES)), segment.language not in (None, main_language)
+    return traits_of(segment.source).precedence, segment.language not in (None, main_language)
 
 
 def _repeats_other_lines(line: TranscriptLine, units: Sequence[str], lines_at: dict[int, list[TranscriptLine]]) -> bool:
@@ -209,7 +206,7 @@ def _repeats_other_lines(line: TranscriptLine, units: Sequence[str], lines_at: d
     segment = line.segment
     at_that_time = {id(other): other for second in _seconds(line.span) for other in lines_at.get(second, ())}.values()
     others = [other for other in at_that_time if other.span.overlap_s(line.span) > 0]
-    if segment.source == "subtitles":
+    if traits_of(segment.source).is_imported:
         return segment.language is not None and any(other.segment.language not in (None, segment.language) for other in others)
     known_units = {
         unit

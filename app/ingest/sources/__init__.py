@@ -1,18 +1,20 @@
-"""Evidence sources: what a video shows, what is said in it, what is written. `SOURCES` lists them in the order in which they run.
+"""Evidence sources: what a video shows, what is said in it, what is written. `longview.core.sources` has a row for each.
 
-Each source is one module and one row here: it decides whether it is run, finds segments, and writes its track of the library.
-Cheap sources come first, because later ones depend on their result: speech is not recognised where there are subtitles.
+A source is the module of that name here. Its constant `SOURCE` is the class that decides whether the source is run, finds
+segments, and writes its track of the library.
 """
 
+from collections.abc import Callable
+from importlib import import_module
+
 from longview.app.ingest.sources.base import Decision, EvidenceSource, NeedsConsent, SourceJob, SourceReport, SourceStatus
-from longview.app.ingest.sources.captions import CaptionSource
-from longview.app.ingest.sources.screen_text import ScreenTextSource
-from longview.app.ingest.sources.speech import SpeechSource
-from longview.app.ingest.sources.subtitles import SubtitleSource
+from longview.app.runtime.runtime import Runtime
+from longview.indexing.sqlite.library import Library
 
-__all__ = ["SOURCES", "Decision", "EvidenceSource", "NeedsConsent", "SourceJob", "SourceReport", "SourceStatus"]
+__all__ = ["Decision", "EvidenceSource", "NeedsConsent", "SourceJob", "SourceReport", "SourceStatus", "source_class"]
 
-SOURCES: dict[str, type[SubtitleSource] | type[SpeechSource] | type[ScreenTextSource] | type[CaptionSource]] = {
-    source.name: source for source in (SubtitleSource, SpeechSource, ScreenTextSource, CaptionSource)
-}
-"""The class of each source, by its name."""
+
+def source_class(name: str) -> Callable[[Library, Runtime], EvidenceSource]:
+    """Return the class of a source in `longview.core.sources.SOURCES`, whose module is imported first."""
+    found: Callable[[Library, Runtime], EvidenceSource] = import_module(f"{__name__}.{name}").SOURCE
+    return found

@@ -309,3 +309,6 @@ def _log_cost(job: SourceJob, plan: "SamplingPlan", cost: "Cost", device: str) -
     )  # fmt: skip
     if cost.seconds is not None and cost.seconds > MIN_SLOW_S:
         log.warning("%s: captioning takes at most about %d min", job.video.path.name, round(cost.seconds / 60))
+
+
+SOURCE = CaptionSource

@@ -12,6 +12,7 @@ import numpy as np
 from longview.app.errors import BadRequest
 from longview.app.ingest.media_look import PictureLook
 from longview.app.ingest.sources.base import Decision, SourceJob, SourceResult
+from longview.app.ingest.sources.resumable import begin_or_resume, left_s
 from longview.app.ingest.sources.screen_text_times import (
     BLOCK_S,
     LOADING_S,
@@ -25,6 +26,7 @@ from longview.app.ingest.sources.screen_text_times import (
 )
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.sources import spoken_sources
 from longview.core.time_format import format_spans
 from longview.core.timeline import Span, merge_spans
 from longview.indexing.records.track import Provenance, Track
@@ -44,8 +46,6 @@ VERSION = "1"
 """Version of the settings of the recognition and of the merging over time."""
 LOADING_NAME = "loading screen_text"
 """Name of the speed of loading the text models."""
-LANGUAGE_SOURCES = ("speech", "subtitles")
-"""Sources whose language the text on screen probably has, too."""
 
 
 class ScreenTextSource:
@@ -82,11 +82,11 @@ class ScreenTextSource:
         """See `EvidenceSource.work_s`. The lines of some frames are counted, for which the text models are loaded."""
         provenance = self._provenance(job)
         track = self._usable_track(job, provenance)
-        left_s = job.span.end_s - (track.done_s if track and not track.is_complete else job.span.start_s)
+        remaining_s = left_s(job, track)
         look = self._look(job)
         name = speed_name(provenance.checkpoint, provenance.plan)
         slowness = self._runtime.speeds.ratio(name, measured_slowness(job.video, look), default_weight=LOOK_WEIGHT)
-        return reference_s(job.video, ReadingCounts.expected(look, left_s)) * slowness
+        return reference_s(job.video, ReadingCounts.expected(look, remaining_s)) * slowness
 
     def _look(self, job: SourceJob) -> PictureLook:
         from longview.model.screen_text.reader import frame_size
@@ -115,12 +115,7 @@ class ScreenTextSource:
         recognizer = self._recognizer()
         started = time.monotonic()
         video_id = job.entry.video_id
-        track = self._usable_track(job, provenance)
-        if track is None or track.is_complete:
-            track = Track(self.name, "incomplete", job.span, job.span.start_s, provenance)
-            self._library.tracks.begin(video_id, track)
-        else:
-            track = replace(track, status="incomplete", note="")
+        track = begin_or_resume(self._library, job, self.name, provenance, self._usable_track(job, provenance))
         spent_before_s, damaged_before, begin_s = track.seconds_spent, track.uncovered, track.done_s
         recognized_frames = 0
         is_new = track.done_s == job.span.start_s
@@ -199,7 +194,8 @@ class ScreenTextSource:
                     f"{setting!r} is not the code of a language; use one such as en, ko or ru for the text on screen."
                 )
             return code if code in UNREADABLE_LANGUAGES else None
-        tracks = (job.entry.track(source) for source in LANGUAGE_SOURCES)
+        # The text on screen probably has the language of what is said.
+        tracks = (job.entry.track(source) for source in spoken_sources())
         return next((track.language for track in tracks if track and track.language in UNREADABLE_LANGUAGES), None)
 
     def _line_recognizer(self, provenance: Provenance) -> "LineRecognizer":
@@ -244,3 +240,6 @@ def _without_damaged_end(frames: Iterator[TimedFrames], span: Span, done_s: floa
             raise
         nothing = np.zeros((0, 1, 1, 3), np.uint8)
         yield TimedFrames(nothing, np.zeros(0), (Span(done_s, span.end_s),))
+
+
+SOURCE = ScreenTextSource

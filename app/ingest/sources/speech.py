@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from longview.app.errors import BadRequest
 from longview.app.ingest.media_look import SoundLook
 from longview.app.ingest.sources.base import Decision, SourceJob, SourceResult
+from longview.app.ingest.sources.resumable import begin_or_resume, left_s
 from longview.app.ingest.sources.speech_state import SpeechState, state_of
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Progress
@@ -102,12 +103,12 @@ class SpeechSource:
         if not provenance.checkpoint.startswith(f"{BUNDLED_NAME}@") and not speeds.knows(name):
             return None
         track = self._usable_track(job, provenance)
-        left_s = job.span.end_s - (track.done_s if track and not track.is_complete else job.span.start_s)
+        remaining_s = left_s(job, track)
         look = job.look.sound(self._stream(job.video).index) or TYPICAL_SOUND
         threads = speeds.threads or min(MAX_THREADS, speeds.cores)
         ratio = speeds.ratio(name, threads**-THREADS_GAIN)
         recognition_s = (look.chunks * CHUNK_S + look.speech * SPEECH_S_PER_SECOND) * ratio
-        return _Times(left_s * SOUND_S_PER_SECOND * speeds.ratio(SOUND_NAME), left_s * recognition_s)
+        return _Times(remaining_s * SOUND_S_PER_SECOND * speeds.ratio(SOUND_NAME), remaining_s * recognition_s)
 
     @property
     def _loading_name(self) -> str:
@@ -130,12 +131,7 @@ class SpeechSource:
             progress.expect(estimated_seconds - loading_s)
         chosen_language = self._chosen_language()
         stream = self._stream(job.video)
-        track = self._usable_track(job, provenance)
-        if track is None or track.is_complete:
-            track = Track(self.name, "incomplete", job.span, job.span.start_s, provenance)
-            self._library.tracks.begin(job.entry.video_id, track)
-        else:
-            track = replace(track, status="incomplete", note="")
+        track = begin_or_resume(self._library, job, self.name, provenance, self._usable_track(job, provenance))
         spent_before_s, begin_s = track.seconds_spent, track.done_s
         measured = _Times(0.0, 0.0)
         reference_s = 0.0
@@ -393,3 +389,6 @@ def _note(track: Track, probability: float | None, chosen_language: str | None) 
     if track.uncovered:
         notes.append(f"the sound is damaged from {format_spans(*track.uncovered)}")
     return "; ".join(notes)
+
+
+SOURCE = SpeechSource

@@ -183,3 +183,6 @@ def _states(origins: Sequence[_Origin]) -> list[list[Any]]:
             raise UnreadableSubtitles(f"{origin.path} cannot be read: {error.strerror}.") from error
         states.append([origin.name, status.st_size, status.st_mtime_ns] if status else [origin.name])
     return states
+
+
+SOURCE = SubtitleSource

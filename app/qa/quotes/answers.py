@@ -11,10 +11,10 @@ from longview.app.qa.quotes.moments import MomentQuotes
 from longview.app.qa.quotes.overviews import OverviewQuotes
 from longview.app.qa.quotes.questions import ExtractiveQuestion, parse_question
 from longview.app.qa.quotes.text import NOT_LOOKED_AT, SIGHT_HINT, ExtractiveAnswer, absence_text, cite, quote_line, times_text
-from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, transcript_coverage, unfinished_clauses
+from longview.app.qa.transcript_coverage import transcript_coverage, unfinished_clauses
 from longview.app.runtime.runtime import Runtime
-from longview.app.text.sources import source_label
 from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.sources import source_label, transcript_sources
 from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.indexing.records.track import Provenance
@@ -113,7 +113,9 @@ class ExtractiveAnswers:
 
         Mentions have the words of the topic. What only means the same, perhaps in another language, is a closest passage.
         """
-        mentions = find_mentions(self._library, topic, video_id=entry.video_id, sources=TRANSCRIPT_SOURCES, within=_wider(within))
+        mentions = find_mentions(
+            self._library, topic, video_id=entry.video_id, sources=transcript_sources(), within=_wider(within)
+        )
         coverage = transcript_coverage(entry, within)
         if not mentions:
             absence = absence_text(f"“{topic}” is not said or written", within, coverage)
@@ -136,7 +138,7 @@ class ExtractiveAnswers:
     ) -> ExtractiveAnswer:
         """Quote the first mentions of a topic, and what is said and shown before or after each of them."""
         mentions = find_mentions(
-            self._library, question.topic, video_id=entry.video_id, sources=TRANSCRIPT_SOURCES, within=_wider(within)
+            self._library, question.topic, video_id=entry.video_id, sources=transcript_sources(), within=_wider(within)
         )
         if not mentions:
             return self._answer_content(entry, question, text, _wider(within), progress)

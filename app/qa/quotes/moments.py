@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from longview.app.qa.quotes.questions import Aspect
 from longview.app.qa.quotes.text import NO_SOUND, SIGHT_HINT, ExtractiveAnswer, cite, group_screens, quote_line, said_once
 from longview.app.qa.transcript_coverage import TranscriptCoverage, has_sound, transcript_coverage
+from longview.core.sources import traits_of
 from longview.core.time_format import format_time
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.quotes import Quote
 from longview.indexing.sqlite.library import Library
-from longview.indexing.text.passages import is_screen, is_windowed
 from longview.indexing.text.sentences import Sentence, sentences_of
 
 MAX_LISTED = 40
@@ -59,12 +59,16 @@ class MomentQuotes:
         sentences = self._sentences_at(span)
         if coverage.is_empty and not sentences:
             return ExtractiveAnswer(f"What is said and shown {_when(span)} is not known: {coverage}.", (), None, None, coverage)
-        speech = [item for item in sentences if is_windowed(item.source)]
+        speech = [item for item in sentences if traits_of(item.source).is_spoken]
         if span.duration_s == 0 and not speech:
             # A pause for breath does not count as silence.
             near = _widen(span, BREATH_S)
-            speech = [item for item in self._sentences_around(near) if is_windowed(item.source) and item.span.overlap_s(near) > 0]
-        lines = [item for item in sentences if not is_windowed(item.source)]
+            speech = [
+                item
+                for item in self._sentences_around(near)
+                if traits_of(item.source).is_spoken and item.span.overlap_s(near) > 0
+            ]
+        lines = [item for item in sentences if not traits_of(item.source).is_spoken]
         parts = {
             "said": self._said_part(span, group_screens(speech), coverage),
             "shown": self._shown_part(span, lines, coverage),
@@ -137,7 +141,7 @@ class MomentQuotes:
             sentences = [
                 item
                 for item in sentences_of(self._segments(Span(max(0.0, first_s), last_s)))
-                if not self._is_standing(item) and (is_windowed(item.source) or not is_spoken)
+                if not self._is_standing(item) and (traits_of(item.source).is_spoken or not is_spoken)
             ]
             if is_after:
                 nearest = [item for item in sentences if item.span.start_s >= time_s - ROUNDING_S][:count]
@@ -152,7 +156,7 @@ class MomentQuotes:
         return said_once([item.segment for item in self._library.tracks.segments(self._entry.video_id, within=within)])
 
     def _is_standing(self, sentence: Sentence) -> bool:
-        return is_screen(sentence.source) and is_standing(sentence.span, self._entry.duration_s)
+        return traits_of(sentence.source).is_screen and is_standing(sentence.span, self._entry.duration_s)
 
 
 def is_standing(span: Span, duration_s: float) -> bool:

@@ -14,16 +14,15 @@ from longview.app.qa.quotes.text import (
     quote_line,
     said_once,
 )
-from longview.app.qa.transcript_coverage import TRANSCRIPT_SOURCES, has_sound, transcript_coverage
+from longview.app.qa.transcript_coverage import has_sound, transcript_coverage
 from longview.app.text.counts import count_text
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label, traits_of, transcript_sources
 from longview.core.time_format import format_clock
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.entities import EntityKind, find_entities
 from longview.indexing.search.quotes import Quote
 from longview.indexing.sqlite.library import Library
-from longview.indexing.text.passages import is_screen, is_windowed
 from longview.indexing.text.sentences import Sentence, sentences_of
 
 MAX_LISTED_ENTITIES = 100
@@ -60,7 +59,7 @@ class OverviewQuotes:
 
     def list_entities(self, kinds: Sequence[EntityKind]) -> ExtractiveAnswer:
         """List the distinct prices, dates, names and the like, each with its first sentence; kinds one after another."""
-        entities = find_entities(sentences_of(self._segments(TRANSCRIPT_SOURCES)), kinds)
+        entities = find_entities(sentences_of(self._segments(transcript_sources())), kinds)
         lines: list[str] = []
         quotes: list[Quote] = []
         for kind in kinds:
@@ -90,20 +89,20 @@ class OverviewQuotes:
     def languages(self) -> ExtractiveAnswer:
         """Tell the languages of each source, with the first sentence in each."""
         groups: dict[tuple[str, str], list[Segment]] = {}
-        for segment in self._segments(TRANSCRIPT_SOURCES):
+        for segment in self._segments(transcript_sources()):
             groups.setdefault((segment.source, segment.language or ""), []).append(segment)
         if not any(language for _, language in groups):
             text = absence_text("No language is known of anything said or written", self._within, self._coverage)
             return self._answer(text, [], found=None)
         lines, quotes = [], []
         for (source, language), segments in sorted(
-            groups.items(), key=lambda item: (TRANSCRIPT_SOURCES.index(item[0][0]), -len(item[1]))
+            groups.items(), key=lambda item: (transcript_sources().index(item[0][0]), -len(item[1]))
         ):
             name, first = language_name(language) if language else "Text in a language that is not told", segments[0]
             if source == "speech" and language:
                 seconds = sum(segment.span.duration_s for segment in segments)
                 label = f"{name} is spoken, {format_clock(seconds)} in all"
-            elif is_screen(source):
+            elif traits_of(source).is_screen:
                 label = f"{name} is written on the screen, {count_text(len(segments), 'line')}"
             else:
                 label = f"{name} in {source_label(source)}, {len(segments):,} in all"
@@ -113,7 +112,7 @@ class OverviewQuotes:
 
     def speakers(self) -> ExtractiveAnswer:
         """Quote who says a name or is named by the subtitles, because voices are not told apart."""
-        sentences = [item for item in sentences_of(self._segments(TRANSCRIPT_SOURCES)) if is_windowed(item.source)]
+        sentences = [item for item in sentences_of(self._segments(transcript_sources())) if traits_of(item.source).is_spoken]
         labels = {match["name"].strip(): item for item in reversed(sentences) if (match := _LABEL.match(item.text))}
         candidates = [item for item in sentences if _INTRODUCTION.search(item.text)]
         introductions = sorted([*labels.values(), *candidates], key=lambda item: item.span)[:MAX_INTRODUCTIONS]

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from longview.app.qa.citations import Citation
 from longview.app.qa.transcript_coverage import TranscriptCoverage
-from longview.app.text.sources import source_label
+from longview.core.sources import source_label, traits_of
 from longview.core.time_format import format_time
 from longview.core.timeline import Segment, Span
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.quotes import Quote, screen_quote
-from longview.indexing.text.passages import is_screen
 from longview.indexing.text.sentences import Sentence
 
 SIGHT_HINT = "This would need a checkpoint that sees; the command longview models names one for this machine."
@@ -74,7 +73,7 @@ def group_screens(sentences: Sequence[Sentence]) -> list[Quote]:
     groups: dict[tuple[object, ...], list[Sentence]] = {}
     for number, sentence in enumerate(sentences):
         key: tuple[object, ...] = (number,)
-        if is_screen(sentence.source):
+        if traits_of(sentence.source).is_screen:
             key = (sentence.source, round(sentence.span.start_s), round(sentence.span.end_s))
         groups.setdefault(key, []).append(sentence)
     return [

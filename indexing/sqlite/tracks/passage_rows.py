@@ -3,10 +3,11 @@
 import sqlite3
 from collections.abc import Sequence
 
+from longview.core.sources import traits_of
 from longview.core.timeline import Segment, Span
 from longview.indexing.sqlite.database.rows import insertion
 from longview.indexing.sqlite.tracks.segment_rows import segment_from
-from longview.indexing.text.passages import Passage, first_window_after, is_screen, is_windowed, make_passages, window_start_s
+from longview.indexing.text.passages import Passage, first_window_after, make_passages, window_start_s
 from longview.indexing.text.terms import index_text
 
 MAX_SEGMENT_S = 60.0
@@ -17,10 +18,10 @@ def add_passages(db: sqlite3.Connection, video_id: str, source: str, segments: S
     """Make the passages of segments that were appended. The windows that they share with earlier ones are rebuilt."""
     if not segments:
         return
-    if is_screen(source):
+    if traits_of(source).is_screen:
         _update_passages(db, video_id, source)
         return
-    if not is_windowed(source):
+    if not traits_of(source).is_spoken:
         count = db.execute(
             "SELECT count(*) FROM passages WHERE video_id = :video_id AND source = :source",
             {"video_id": video_id, "source": source},

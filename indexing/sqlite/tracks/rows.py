@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from longview.core.sources import traits_of
 from longview.core.timeline import Segment, Span
 from longview.indexing.errors import UnknownVideo
 from longview.indexing.records.track import Provenance, Track
@@ -12,8 +13,6 @@ from longview.indexing.sqlite.database.rows import insertion, now, object_from
 from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
 from longview.indexing.sqlite.tracks.segment_rows import SEGMENT_COLUMNS, UNKNOWN_LANGUAGE, insert_segments
 
-UNVERSIONED_SOURCES = frozenset({"subtitles"})
-"""Sources whose earlier tracks are not kept: files have the subtitles, and no model makes them."""
 IS_NOT_REMOVED = "EXISTS (SELECT 1 FROM videos WHERE videos.video_id = :video_id AND removed_at = '')"
 """Condition that the video `:video_id` is not among those that were removed and can be brought back."""
 
@@ -120,7 +119,7 @@ def keep_replaced_track(db: sqlite3.Connection, video_id: str, track: Track) -> 
     """
     key = {"video_id": video_id, "source": track.source}
     row = db.execute("SELECT * FROM tracks WHERE video_id = :video_id AND source = :source", key).fetchone()
-    if track.source in UNVERSIONED_SOURCES or row is None or _is_same_version(last_track := track_from(row), track):
+    if traits_of(track.source).is_imported or row is None or _is_same_version(last_track := track_from(row), track):
         return
     earlier = db.execute("SELECT * FROM earlier_tracks WHERE video_id = :video_id AND source = :source", key).fetchall()
     same = [item for item in earlier if _is_same_version(track_from(item), last_track)]

@@ -16,8 +16,6 @@ from typer.testing import CliRunner
 import longview.app.cli
 from longview.app.cli.command_table import COMMANDS, GROUPS
 from longview.app.cli.group import cli, summary_of
-from longview.app.ingest.sources import SOURCES
-from longview.app.text.sources import SOURCE_TEXTS
 from longview.indexing.sqlite.library import Library
 from tests.support.library_samples import put_speech, sample_entry, spoken
 from tests.support.shell import environment
@@ -113,7 +111,3 @@ def test_a_command_imports_no_more_than_it_needs(
     assert completed.returncode == 0, completed.stderr
     assert expected in completed.stdout
     assert completed.stderr.splitlines()[-1] == ""
-
-
-def test_every_source_has_its_texts() -> None:
-    assert set(SOURCES) == set(SOURCE_TEXTS)

@@ -14,9 +14,9 @@ import pytest
 
 from longview.core.timeline import Segment, Span, Word
 from longview.indexing.errors import ExportNotPossible
-from longview.indexing.exports import FORMATS, ExportFormat, export_segments
+from longview.indexing.exports import FORMATS, export_segments
 from longview.indexing.exports.layout import MAX_LINE_CHARACTERS, text_columns
-from longview.indexing.exports.subtitles import WORD_JOINER
+from longview.indexing.exports.subtitle_text import WORD_JOINER
 from longview.indexing.records.track import Provenance
 from tests.support.library_samples import sample_entry, sample_track
 
@@ -54,25 +54,25 @@ def caption(start_s: float, end_s: float, text: str) -> Segment:
     return Segment(Span(start_s, end_s), text, "captions")
 
 
-def subtitles(format: ExportFormat, segments: list[Segment]) -> list[pysubs2.SSAEvent]:
+def subtitles(format: str, segments: list[Segment]) -> list[pysubs2.SSAEvent]:
     return list(pysubs2.SSAFile.from_string(export_segments(format, ENTRY, segments), format_=format))
 
 
-def displayed_text(line: pysubs2.SSAEvent, format: ExportFormat) -> str:
+def displayed_text(line: pysubs2.SSAEvent, format: str) -> str:
     """Return the text as a player shows it."""
     text = line.plaintext.replace(WORD_JOINER, "")
     return html.unescape(text) if format == "vtt" else text
 
 
 @pytest.mark.parametrize("format", ["srt", "vtt"])
-def test_subtitle_times_are_exact_to_the_millisecond(format: ExportFormat) -> None:
+def test_subtitle_times_are_exact_to_the_millisecond(format: str) -> None:
     lines = subtitles(format, [caption(*times, "something") for times in TIMES])
     assert [(line.start, line.end) for line in lines] == [(round(start * 1000), round(end * 1000)) for start, end in TIMES]
 
 
 @pytest.mark.parametrize("text", AWKWARD, ids=lambda text: text[:15])
 @pytest.mark.parametrize("format", ["srt", "vtt"])
-def test_subtitles_keep_every_word(format: ExportFormat, text: str) -> None:
+def test_subtitles_keep_every_word(format: str, text: str) -> None:
     before, line, after = subtitles(format, [caption(0, 1, "before"), caption(1, 2, text), caption(2, 3, "after")])
     expected = squeeze(text)
     if format == "srt":
@@ -83,7 +83,7 @@ def test_subtitles_keep_every_word(format: ExportFormat, text: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["srt", "vtt"])
-def test_braces_become_parentheses(format: ExportFormat) -> None:
+def test_braces_become_parentheses(format: str) -> None:
     # Players would interpret them as styles.
     (line,) = subtitles(format, [caption(0, 1, "a sign {\\an8} says {EXIT}")])
     assert displayed_text(line, format) == "a sign (\\an8) says (EXIT)"
@@ -212,7 +212,7 @@ def test_every_format_but_srt_distinguishes_several_sources() -> None:
 
 
 @pytest.mark.parametrize("format", ["srt", "csv", "txt"])
-def test_word_times_need_vtt_or_json(format: ExportFormat) -> None:
+def test_word_times_need_vtt_or_json(format: str) -> None:
     with pytest.raises(ExportNotPossible, match="VTT or JSON"):
         export_segments(format, ENTRY, [], word_times=True)
 
@@ -228,7 +228,7 @@ def test_csv_disarms_hidden_formulas(prefix: str, sign: str) -> None:
 @pytest.mark.parametrize("words", [False, True], ids=["text", "words"])
 @pytest.mark.parametrize("source", ["captions", "speech", "subtitles"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_hostile_text_stays_one_segment(format: ExportFormat, source: str, words: bool) -> None:
+def test_hostile_text_stays_one_segment(format: str, source: str, words: bool) -> None:
     spoken = tuple(Word(Span(4 + k / 9, 4 + k / 9), word) for k, word in enumerate(HOSTILE.split(" "))) if words else ()
     segments = [Segment(Span(1, 2), " \x00\n", source), Segment(Span(4, 5), HOSTILE, source, words=spoken)]
     content = export_segments(format, ENTRY, segments, word_times=words and format in ("vtt", "json"))
@@ -255,7 +255,7 @@ def test_a_file_name_that_is_no_text_can_be_exported() -> None:
 
 
 @pytest.mark.parametrize("format", ["srt", "vtt"])
-def test_imported_subtitles_keep_their_lines(format: ExportFormat) -> None:
+def test_imported_subtitles_keep_their_lines(format: str) -> None:
     text = "- Where is the White Rabbit, who was always late?\n- 1984"
     (line,) = subtitles(format, [Segment(Span(0, 1), text, "subtitles", "en")])
     assert displayed_text(line, format) == text
@@ -272,7 +272,7 @@ def test_full_width_text_has_shorter_lines(language: str | None, columns: int) -
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_video_without_captions_is_a_valid_empty_file(format: ExportFormat) -> None:
+def test_video_without_captions_is_a_valid_empty_file(format: str) -> None:
     content = export_segments(format, ENTRY, [])
     if format in ("srt", "vtt"):
         assert subtitles(format, []) == []

@@ -9,7 +9,7 @@ import pytest
 
 from longview.core.timeline import Event, Segment, Span
 from longview.indexing.errors import UnknownVersion, UnknownVideo
-from longview.indexing.exports import FORMATS, WORD_FORMATS, export_segments
+from longview.indexing.exports import FORMATS, export_segments
 from longview.indexing.records.track import Provenance, Track, TrackVersion
 from longview.indexing.sqlite.database.database import DATABASE
 from longview.indexing.sqlite.library import Library
@@ -53,7 +53,7 @@ def version_texts(library: Library) -> list[tuple[bool, list[str]]]:
 
 def exports(library: Library, version: TrackVersion) -> dict[str, str]:
     entry, segments = replace(library.video(VIDEO), tracks=(version.track,)), library.versions.segments(version)
-    return {format: export_segments(format, entry, segments, word_times=format in WORD_FORMATS) for format in FORMATS}
+    return {format: export_segments(format, entry, segments, word_times=FORMATS[format].holds_word_times) for format in FORMATS}
 
 
 def test_captions_of_another_checkpoint_replace_the_older_ones_in_search_only(library: Library) -> None:

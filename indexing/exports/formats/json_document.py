@@ -1,24 +1,24 @@
-"""Export segments as a JSON document."""
+"""JSON: a document of a video and its segments."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from longview.core.time_format import format_time
 from longview.core.timeline import Segment, Span, Word
+from longview.indexing.exports.format import ExportedSegments, ExportFormat
 from longview.indexing.records.video import VideoEntry
 
 
-def to_json(entry: VideoEntry, segments: Sequence[Segment], *, word_times: bool) -> str:
-    """Return a JSON document of a video and its segments; `word_times`: whether each event has its words."""
+def _write(exported: ExportedSegments) -> str:
+    entry, segments = exported.entry, exported.segments
     document = {
         "video_id": entry.video_id,
         "title": entry.title,
         "path": str(entry.path),
         "duration_s": entry.duration_s,
         "tracks": [_track(entry, source) for source in dict.fromkeys(segment.source for segment in segments)],
-        "events": [_event(segment, word_times=word_times) for segment in segments],
+        "events": [_event(segment, word_times=exported.word_times) for segment in segments],
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
@@ -58,3 +58,6 @@ def _track(entry: VideoEntry, source: str) -> dict[str, Any]:
     """Return what made a track, and when."""
     track = entry.track(source)
     return {"source": source, "provenance": asdict(track.provenance) | {"made_at": track.updated_at} if track else None}
+
+
+FORMAT = ExportFormat("json", ".json", "application/json", _write, holds_word_times=True)

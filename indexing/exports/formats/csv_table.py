@@ -1,24 +1,22 @@
-"""Export segments as a table in CSV."""
+"""CSV: a table with one row for each segment."""
 
 import csv
 import io
 import unicodedata
-from collections.abc import Sequence
 
-from longview.core.timeline import Segment
 from longview.indexing.exports.cleaning import clean_text
-from longview.indexing.exports.document import segment_row
+from longview.indexing.exports.format import ExportedSegments, ExportFormat
+from longview.indexing.exports.formats.json_document import segment_row
 
 COLUMNS = ("start_s", "end_s", "start", "end", "source", "language", "text")
 _TEXT_COLUMNS = ("source", "language", "text")
 
 
-def to_csv(segments: Sequence[Segment]) -> str:
-    """Return a table with one row for each segment."""
+def _write(exported: ExportedSegments) -> str:
     target = io.StringIO()
     writer = csv.DictWriter(target, COLUMNS)
     writer.writeheader()
-    for segment in segments:
+    for segment in exported.segments:
         row = segment_row(segment)
         writer.writerow(row | {column: _text_cell(row[column] or "") for column in _TEXT_COLUMNS})
     return target.getvalue()
@@ -33,3 +31,6 @@ def _text_cell(text: str) -> str:
     text = clean_text(text)
     first = next((character for character in text if unicodedata.category(character)[0] not in "ZC"), "")
     return f"'{text}" if first and unicodedata.normalize("NFKC", first) in "=+-@" else text
+
+
+FORMAT = ExportFormat("csv", ".csv", "text/csv", _write)
