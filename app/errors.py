@@ -58,5 +58,11 @@ class PortBusy(AppError):
     code = "port_busy"
 
 
+class SourceFault(AppError):
+    """A source of evidence that failed with an error that it does not expect."""
+
+    code = "source_fault"
+
+
 EXPECTED_ERRORS = (AppError, VideoError, ModelError, LibraryError)
 """Their messages say what is wrong and what to do; any other exception is a bug."""

@@ -25,6 +25,12 @@ class TrackChanged(LibraryError):
     code = "track_changed"
 
 
+class SegmentsOutside(LibraryError):
+    """A source has found segments outside of the video."""
+
+    code = "segments_outside"
+
+
 class UnknownVersion(LibraryError):
     """No track of this video has this number."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from longview.app.errors import BadRequest
+from longview.app.errors import EXPECTED_ERRORS, BadRequest, SourceFault
 from longview.app.files.media import MediaStore
 from longview.app.files.watched_file import WatchedFile
 from longview.app.ingest.media_look import MediaLook
@@ -27,9 +27,9 @@ from longview.app.ingest.sources.captions import CaptionSource
 from longview.app.ingest.sources.speech import DETECTED
 from longview.app.runtime.runtime import Runtime
 from longview.core.progress import NO_PROGRESS, Cancelled, Progress
-from longview.core.sources import SOURCES
+from longview.core.sources import SOURCES, source_label
 from longview.core.timeline import Span
-from longview.indexing.errors import TrackChanged, UnknownVideo
+from longview.indexing.errors import SegmentsOutside, TrackChanged, UnknownVideo
 from longview.indexing.records.track import ID_DIGITS, Provenance, Track
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
@@ -170,11 +170,16 @@ class Indexer:
     def _decision(self, name: str, job: SourceJob) -> Decision:
         """Return what a source would do, with the time that this takes."""
         source = self.sources[name]
-        decision = source.decide(job)
-        if decision.action != "run":
-            return decision
-        # Before the look, which may load models.
-        loading_s, work_s = source.loading_s(), source.work_s(job)
+        try:
+            decision = source.decide(job)
+            if decision.action != "run":
+                return decision
+            # Before the look, which may load models.
+            loading_s, work_s = source.loading_s(), source.work_s(job)
+        except (Cancelled, *EXPECTED_ERRORS):
+            raise
+        except Exception as error:
+            return Decision("skip", str(_fault(job.video, name, error)), is_failure=True)
         return replace(decision, estimated_seconds=None if work_s is None else loading_s + work_s)
 
     @property
@@ -223,7 +228,9 @@ class Indexer:
                 try:
                     is_run = self.sources[name].decide(job, progress.child(0.0, 0.0)).action == "run"
                     seconds = self.sources[name].work_s(job) if is_run else 0.0
-                except (VideoError, ModelError, BadRequest):
+                except Cancelled:
+                    raise
+                except Exception:
                     # The source reports it when it is its turn.
                     seconds = 0.0
                 # Without a measurement, as long as the video.
@@ -266,12 +273,17 @@ class Indexer:
         except (ImpossiblePlan, BadRequest):
             # The options are wrong, not the video.
             raise
-        except (VideoError, ModelError, TrackChanged) as error:
+        except (VideoError, ModelError, TrackChanged, SegmentsOutside) as error:
             log.info("%s: %s failed", run.video.path.name, name, exc_info=True)
             if not isinstance(error, TrackChanged):
                 self._write_failure(job, name, error)
-            spent_s = time.monotonic() - start
-            return SourceReport(name, "failed", str(error), seconds_spent=spent_s, error=error)
+            return SourceReport(name, "failed", str(error), seconds_spent=time.monotonic() - start, error=error)
+        except (Cancelled, *EXPECTED_ERRORS):
+            raise
+        except Exception as error:
+            fault = _fault(run.video, name, error)
+            self._write_failure(job, name, fault)
+            return SourceReport(name, "failed", str(fault), seconds_spent=time.monotonic() - start, error=fault)
         track = self._library.pending_video(video_id).track(name)
         return SourceReport(
             name,
@@ -347,6 +359,12 @@ class Indexer:
 def _has_begun(track: Track) -> bool:
     """Whether the source made any progress that the next run can resume."""
     return track.status in ("complete", "declined") or track.segment_count > 0 or track.done_s > track.span.start_s
+
+
+def _fault(video: VideoInfo, name: str, error: Exception) -> SourceFault:
+    """Return the error of a source that does not expect it. The other sources know nothing of it, and run."""
+    log.error("%s: the source %s has a fault", video.path.name, name, exc_info=error)
+    return SourceFault(f"The source {source_label(name)} has a fault ({type(error).__name__}: {error}); the log has more.")
 
 
 def _report_without_run(job: SourceJob, name: str, decision: Decision) -> SourceReport:

@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ REPORT_S = 1.0
 """Minimum time between two reports of a running job, in seconds."""
 HEARTBEAT_S = 20.0
 """Maximum time between two reports of a running job, in seconds: its lease on another machine's files depends on them."""
+LATE_S = 5.0
+"""Time after which a job that was cancelled and still runs says so, in seconds. A chunk of frames takes less."""
 MIN_FREE_BYTES = 8 << 20
 """Minimum free space on the disk of the library while a job runs, in bytes: the last blocks are left for what is committed."""
 
@@ -83,7 +86,17 @@ class JobMonitor:
             if request or self.is_disk_full:
                 self.request = request
                 self._progress.cancel()
+                self._wait_for_end()
                 return
+
+    def _wait_for_end(self) -> None:
+        """Report a cancelled run that does not end, until it does: what runs may not look for the cancellation."""
+        wait_s = LATE_S
+        while not self._end_event.wait(wait_s):
+            stage = f"Waiting for the end of “{self._progress.report.stage}”"
+            with suppress(LibraryUnusable):
+                self._library.queue.report_stopping(self._job.job_id, this_process(), stage)
+            wait_s = HEARTBEAT_S
 
     def _report(self, stage: str, fraction: float, partial_results: int, seconds_left: float | None) -> Request:
         return self._library.queue.report(

@@ -1,5 +1,6 @@
 """Export captions, speech and subtitles for other programs: SRT, WebVTT, JSON, CSV and plain text."""
 
+import logging
 import re
 from collections.abc import Sequence
 
@@ -10,6 +11,8 @@ from longview.indexing.exports.formats import FORMATS
 from longview.indexing.records.video import VideoEntry
 
 __all__ = ["FORMATS", "ExportFormat", "export_format", "export_segments"]
+
+log = logging.getLogger(__name__)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -35,7 +38,7 @@ def export_segments(name: str, entry: VideoEntry, segments: Sequence[Segment], *
         word_times: whether to include the time of each word.
 
     Raises:
-        ExportNotPossible: there is no such format, or it cannot hold the times of words, or several sources.
+        ExportNotPossible: there is no such format, it cannot hold the times of words, or several sources, or has a fault.
     """
     format = export_format(name)
     if word_times and not format.holds_word_times:
@@ -48,8 +51,14 @@ def export_segments(name: str, entry: VideoEntry, segments: Sequence[Segment], *
             f"{name.upper()} cannot distinguish several sources ({', '.join(sources)}); choose one source, or export to {others}."
         )
     in_order = sorted(segments, key=lambda segment: (segment.span, segment.source))
+    try:
+        text = format.write(ExportedSegments(entry, in_order, word_times))
+    except Exception as error:
+        log.exception("the format %s cannot write %s", name, entry.video_id)
+        fault = f"The format {name.upper()} has a fault ({type(error).__name__}: {error}); export to another one."
+        raise ExportNotPossible(fault) from error
     # A file name that is not valid UTF-8 has lone surrogates too.
-    return _SURROGATE.sub("\ufffd", format.write(ExportedSegments(entry, in_order, word_times)))
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _others(names: Sequence[str]) -> str:

@@ -285,6 +285,13 @@ class JobQueue:
             db.execute("UPDATE jobs SET changed_at = ? WHERE owner = ? AND status = 'waiting'", (now(), owner))
             return request
 
+    def report_stopping(self, job_id: int, owner: str, stage: str) -> None:
+        """Store in which stage a job does not end that was asked to; the rest stays as it was, and its lease is renewed."""
+        with self._database.transaction() as db:
+            row = db.execute("SELECT owner, status FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+            if row is not None and (row["owner"], row["status"]) == (owner, "running"):
+                change_job(db, job_id, stage=stage)
+
     def request(self, job_id: int, owner: str) -> Request:
         """Return what was asked of a job of this process, without writing."""
         with self._database.connection() as db:

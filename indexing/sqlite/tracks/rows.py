@@ -2,17 +2,19 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from longview.core.sources import traits_of
 from longview.core.timeline import Segment, Span
-from longview.indexing.errors import UnknownVideo
+from longview.indexing.errors import SegmentsOutside, UnknownVideo
 from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.database.rows import insertion, now, object_from
 from longview.indexing.sqlite.tracks.passage_rows import rebuild_passages
 from longview.indexing.sqlite.tracks.segment_rows import SEGMENT_COLUMNS, UNKNOWN_LANGUAGE, insert_segments
 
+SPAN_SLACK_S = 1.0
+"""Time by which a segment may begin before the video or end after it, in seconds: the last frame and the last sound do."""
 IS_NOT_REMOVED = "EXISTS (SELECT 1 FROM videos WHERE videos.video_id = :video_id AND removed_at = '')"
 """Condition that the video `:video_id` is not among those that were removed and can be brought back."""
 
@@ -27,6 +29,21 @@ def require_video(db: sqlite3.Connection, video_id: str) -> None:
         raise UnknownVideo("The video was removed from the library while it was being indexed.")
 
 
+def check_spans(db: sqlite3.Connection, video_id: str, track: Track, segments: Sequence[Segment]) -> None:
+    """Check that a source found its segments in the video. Files may have subtitles beyond its end.
+
+    Raises:
+        SegmentsOutside: one begins before the video or ends after it.
+    """
+    (duration_s,) = db.execute("SELECT duration_s FROM videos WHERE video_id = ?", (video_id,)).fetchone()
+    # Sound may be longer than the pictures, and a track is then done later than the video ends.
+    end_s = max(duration_s, track.done_s) + SPAN_SLACK_S
+    outside = next((item for item in segments if item.span.start_s < -SPAN_SLACK_S or not item.span.end_s <= end_s), None)
+    if outside and not traits_of(track.source).is_imported:
+        span = f"{outside.span.start_s:.1f} to {outside.span.end_s:.1f} s"
+        raise SegmentsOutside(f"The source {track.source} found something from {span}, outside of the video; it was not stored.")
+
+
 def replace_segments(
     db: sqlite3.Connection, video_id: str, track: Track, segments: Iterable[Segment], *, origin: str = ""
 ) -> None:
@@ -36,6 +53,8 @@ def replace_segments(
         UnknownVideo: the video was removed meanwhile.
     """
     require_video(db, video_id)
+    segments = list(segments)
+    check_spans(db, video_id, track, segments)
     keep_replaced_track(db, video_id, track)
     db.execute(
         "DELETE FROM segments WHERE video_id = :video_id AND source = :source AND origin = :origin",

@@ -16,6 +16,7 @@ from longview.indexing.sqlite.database.database import Database
 from longview.indexing.sqlite.tracks.passage_rows import add_passages, passage_from
 from longview.indexing.sqlite.tracks.rows import (
     IS_NOT_REMOVED,
+    check_spans,
     delete_segments,
     keep_replaced_track,
     replace_segments,
@@ -73,6 +74,7 @@ class Tracks:
             ).fetchone()
             if row is None or row["done_s"] != after_s:
                 raise TrackChanged(f"Another run is writing the {track.source} of this video; its result is kept.")
+            check_spans(db, video_id, track, segments)
             counts = Counter(json.loads(row["segment_counts"]))
             if replaces_open:
                 counts.subtract(delete_open_segments(db, video_id, track.source, after_s))

@@ -1,0 +1,1 @@
+"""Modules that somebody would add to this program; tests put them in their places."""
