@@ -11,9 +11,10 @@ __all__ = [  # with those of other packages that the interface tells from others
 
 
 class AppError(Exception):
-    """Base of all errors of `app`. `code` is stable and meant for programs."""
+    """Base of all errors of `app`. `code` is stable and meant for programs, and `http_status` that of a web reply."""
 
     code = "app_error"
+    http_status = 400
 
 
 class BadRequest(AppError):
@@ -26,6 +27,7 @@ class VideoGone(AppError):
     """A video of the library whose file was moved, deleted or changed."""
 
     code = "video_gone"
+    http_status = 404
 
 
 class JobStopped(AppError):
@@ -44,6 +46,7 @@ class NoSpace(AppError):
     """The disk is full."""
 
     code = "no_space"
+    http_status = 507
 
 
 class OutputFailed(AppError):

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from longview.core.timeline import Span
 
@@ -144,42 +144,69 @@ def _seconds(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class TimeReference:
-    """A time or range that a question refers to. The span of a single time has length 0."""
+    """A time or range that a text refers to. The span of a single time has length 0."""
 
-    span: Span
+    start_s: float
+    """Its start, in seconds; infinite if it is counted from the end of a video that is not known."""
+    end_s: float
+    """Its end, in seconds; infinite if it is that of a video that is not known."""
     text_start: int
-    """Index of the first character of the reference in the question."""
+    """Index of the first character of the reference in the text."""
     text_end: int
     """Index after its last character."""
     in_seconds: str
     """The reference in seconds: `between 12.0 and 20.0 seconds`. `{}` is the placeholder for a single time."""
+    is_point: bool = False
+    """Whether the reference is a single time, not a range."""
+    before_end_s: float | None = None
+    """Time from its start to the end of the video, in seconds, if that is what the text states."""
+
+    def in_video(self, duration_s: float) -> "TimeReference":
+        """Return the reference in a video of that length, in seconds. Ranges are clipped to it.
+
+        Single times are not, and may be negative, so that a caller can reject them.
+        """
+        if self.is_point:
+            time_s = self.start_s if self.before_end_s is None else duration_s - self.before_end_s
+            return replace(self, start_s=time_s, end_s=time_s)
+        start_s = self.start_s if self.before_end_s is None else max(0.0, duration_s - self.before_end_s)
+        return replace(self, start_s=start_s, end_s=max(start_s, min(self.end_s, duration_s)))
 
     @property
-    def is_point(self) -> bool:
-        """Whether the reference is a single time, not a range."""
-        return self.span.duration_s == 0
+    def is_known(self) -> bool:
+        """Whether start and end are known: they do not depend on the end of a video that is not known."""
+        return math.isfinite(self.start_s) and math.isfinite(self.end_s)
+
+    @property
+    def span(self) -> Span:
+        """The span of a reference that `is_known`."""
+        return Span(self.start_s, self.end_s)
 
 
-def find_times(question: str, *, duration_s: float) -> tuple[TimeReference, ...]:
-    """Find every time and range in `question`, in reading order, for a video of `duration_s` seconds.
+def find_times(text: str, *, duration_s: float | None = None) -> tuple[TimeReference, ...]:
+    """Find every time and range in a text, in reading order. `duration_s`: see `TimeReference.in_video`; None: no video is known.
 
     The parser supports clock times, spelled-out times, `between A and B`, `from A to B`, `A-B`, `after A`, `before A`,
     `the first/last A`, `A before the end`, and `minute N`; ranges, sides and units also in German, French, Spanish, Korean and
-    Japanese. Ranges are clipped to the video's duration. Single times are not, and may be negative, so that a caller can reject
-    them.
+    Japanese.
     """
     references = []
-    for match in _REFERENCES.finditer(question):
+    for match in _REFERENCES.finditer(text):
         if match["point"] and not _is_timestamp(match):
             continue
         try:
-            reference = _reference(match, duration_s)
+            reference = _reference(match)
         except ValueError:
             # The number has too many digits to be finite.
             continue
         if reference is not None:
-            references.append(reference)
+            references.append(reference if duration_s is None else reference.in_video(duration_s))
     return tuple(references)
+
+
+def known_times(text: str) -> tuple[TimeReference, ...]:
+    """Find the times and ranges in a text about no video in particular, without those that depend on the end of a video."""
+    return tuple(reference for reference in find_times(text) if reference.is_known)
 
 
 def replace_times(text: str, references: Sequence[TimeReference], words_of: Callable[[TimeReference], str]) -> str:
@@ -205,27 +232,26 @@ def _is_after(prefix: re.Pattern[str], match: re.Match[str]) -> bool:
     return bool(prefix.search(match.string, max(0, start - MAX_PREFIX_CHARACTERS), start))
 
 
-def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
+def _reference(match: re.Match[str]) -> TimeReference | None:
     group = match.groupdict()
-    start = match.start()
-    if group["point"] or group["unit_first"] or group["from_end"]:
+    start, end = match.span()
+    if group["from_end"]:
+        before_end_s = parse_time(group["from_end"])
+        return TimeReference(math.inf, math.inf, start, end, "{} seconds", is_point=True, before_end_s=before_end_s)
+    if group["point"] or group["unit_first"]:
         if group["unit_first"]:
             time_s = parse_time(f"{group['count']} {group['unit_first']}")
-        elif group["from_end"]:
-            time_s = duration_s - parse_time(group["from_end"])
         else:
             time_s = parse_time(group["point"]) * (-1 if _is_after(_MINUS, match) else 1)
-        return TimeReference(Span(time_s, time_s), start, match.end(), "{} seconds")
+        return TimeReference(time_s, time_s, start, end, "{} seconds", is_point=True)
     if group["bare_word"]:
-        low, high = sorted((float(group["bare_first"]), float(group["bare_second"])))
-        return TimeReference(
-            _clip_to_duration(low, high, duration_s), start, match.end(), f"between {low:.1f} and {high:.1f} seconds"
-        )
+        low, high = sorted((parse_time(group["bare_first"]), parse_time(group["bare_second"])))
+        return TimeReference(low, high, start, end, f"between {low:.1f} and {high:.1f} seconds", is_point=low == high)
     if group["second"]:
         second = group["second"]
         if not group["range_word"] and (seconds := _seconds(f"{group['first']} and {second}")) is not None:
             # "2 minutes and 12 seconds" is one time.
-            return TimeReference(Span(seconds, seconds), start, match.end(), "{} seconds")
+            return TimeReference(seconds, seconds, start, end, "{} seconds", is_point=True)
         unit = _LAST_UNIT.search(second)
         first = group["first"]
         if _ONE_NUMBER.fullmatch(first):
@@ -237,27 +263,18 @@ def _reference(match: re.Match[str], duration_s: float) -> TimeReference | None:
         # Checkpoints are asked in English.
         word = word if word in ("between", "from", "during") else "between"
         joint = "and" if word == "between" else "to"
-        return TimeReference(
-            _clip_to_duration(low, high, duration_s), start, match.end(), f"{word} {low:.1f} {joint} {high:.1f} seconds"
-        )
+        return TimeReference(low, high, start, end, f"{word} {low:.1f} {joint} {high:.1f} seconds", is_point=low == high)
     if group["length"]:
         length = group["length"]
         seconds = parse_time(f"1 {length}" if _ONE_UNIT.fullmatch(length) else length)
-        is_first = group["edge"].lower() == "first"
-        span = (
-            _clip_to_duration(0.0, seconds, duration_s)
-            if is_first
-            else _clip_to_duration(max(0.0, duration_s - seconds), duration_s, duration_s)
-        )
-        return TimeReference(span, start, match.end(), f"{group['edge']} {seconds:.1f} seconds")
+        in_seconds = f"{group['edge']} {seconds:.1f} seconds"
+        if group["edge"].lower() == "first":
+            return TimeReference(0.0, seconds, start, end, in_seconds, is_point=seconds == 0)
+        return TimeReference(math.inf, math.inf, start, end, in_seconds, before_end_s=seconds)
     is_after = bool(group["after"] or group["later_bound"])
     bound = parse_time(group["bound"] or group["later_bound"] or group["earlier_bound"])
     side = (group["after"] or group["before"] or "").lower()
     if side not in ("after", "since", "before", "until", "till"):
         side = "after" if is_after else "before"
-    span = _clip_to_duration(bound, max(bound, duration_s), duration_s) if is_after else _clip_to_duration(0.0, bound, duration_s)
-    return TimeReference(span, start, match.end(), f"{side} {bound:.1f} seconds")
-
-
-def _clip_to_duration(start_s: float, end_s: float, duration_s: float) -> Span:
-    return Span(start_s, max(start_s, min(end_s, duration_s)))
+    start_s, end_s = (bound, math.inf) if is_after else (0.0, bound)
+    return TimeReference(start_s, end_s, start, end, f"{side} {bound:.1f} seconds", is_point=bound == 0 and not is_after)

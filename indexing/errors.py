@@ -2,27 +2,31 @@
 
 
 class LibraryError(Exception):
-    """Base of all errors of `indexing`. `code` is stable and meant for programs."""
+    """Base of all errors of `indexing`. `code` is stable and meant for programs, and `http_status` that of a web reply."""
 
     code = "library_error"
+    http_status = 400
 
 
 class UnknownVideo(LibraryError):
     """No video of the library has this id."""
 
     code = "unknown_video"
+    http_status = 404
 
 
 class AmbiguousVideo(LibraryError):
     """Several ids of the library have this prefix."""
 
     code = "ambiguous_video"
+    http_status = 409
 
 
 class TrackChanged(LibraryError):
     """Another run writes the same track at the same time."""
 
     code = "track_changed"
+    http_status = 409
 
 
 class SegmentsOutside(LibraryError):
@@ -35,30 +39,35 @@ class UnknownVersion(LibraryError):
     """No track of this video has this number."""
 
     code = "unknown_version"
+    http_status = 404
 
 
 class UnknownJob(LibraryError):
     """The queue has no job with this number."""
 
     code = "unknown_job"
+    http_status = 404
 
 
 class NothingCleared(LibraryError):
     """No conversation about this video was cleared, or longer than a day ago."""
 
     code = "nothing_cleared"
+    http_status = 404
 
 
 class LibraryUnusable(LibraryError):
     """The library's folder or database cannot be read or written."""
 
     code = "library_unusable"
+    http_status = 503
 
 
 class LibraryFull(LibraryUnusable):
     """The disk of the library is full."""
 
     code = "no_space"
+    http_status = 507
 
 
 class LibraryReadOnly(LibraryUnusable):
@@ -77,9 +86,11 @@ class InvalidEncoder(LibraryError):
     """The weights of the sentence encoder are missing or damaged."""
 
     code = "invalid_encoder"
+    http_status = 503
 
 
 class ExportNotPossible(LibraryError):
     """The chosen format cannot represent what should be exported."""
 
     code = "export_not_possible"
+    http_status = 404

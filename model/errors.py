@@ -2,9 +2,10 @@
 
 
 class ModelError(Exception):
-    """The base class of all errors of `model`. `code` is stable and meant for programs."""
+    """The base class of all errors of `model`. `code` is stable and meant for programs, and `http_status` that of a web reply."""
 
     code = "model_error"
+    http_status = 503
 
 
 class CheckpointNotFound(ModelError):
@@ -65,6 +66,7 @@ class InvalidQuestion(ModelError):
     """The question is empty or too long, or refers to a time outside the video."""
 
     code = "invalid_question"
+    http_status = 400
 
 
 class DeviceNotFound(ModelError):

@@ -3,7 +3,6 @@
 import bisect
 import html
 import re
-import sys
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
@@ -133,9 +132,8 @@ def _clock_times(text: str, citations: Sequence[Span]) -> Iterator[tuple[str, fl
     """Split a text into the times inside citations, as clock times with their seconds, and the text between them."""
     text = shortened(text)
     end, cited = 0, _cited_spans(citations)
-    # The end of the video does not matter, but must be finite: it is the end of "after 12.5 seconds".
-    for reference in find_times(text[:MAX_SEARCHED_CHARACTERS], duration_s=sys.float_info.max):
-        start_s = reference.span.start_s
+    for reference in find_times(text[:MAX_SEARCHED_CHARACTERS]):
+        start_s = reference.start_s
         position = bisect.bisect_right(cited, start_s, key=lambda bounds: bounds[0]) - 1
         is_cited = position >= 0 and start_s <= cited[position][1]
         words = text[reference.text_start : reference.text_end]
@@ -160,7 +158,7 @@ def _cited_spans(citations: Sequence[Span]) -> list[tuple[float, float]]:
 def _clock_time(reference: TimeReference, words: str) -> str:
     """Rewrite a time or range in the format of the page: "From 2 to 3.5 seconds" -> "From 0:00:02.0 to 0:00:03.5"."""
     if reference.is_point:
-        return format_time(reference.span.start_s)
+        return format_time(reference.start_s)
     times = [format_time(float(number)) for number in _SECONDS.findall(reference.in_seconds)]
     preposition = _PREPOSITION.match(words)
     if preposition is None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import gradio as gr
 from fastapi import FastAPI, HTTPException, Path, Query, Request
@@ -71,9 +71,16 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         names = ", ".join(dict.fromkeys(str(problem["loc"][-1]).replace("_", " ") for problem in error.errors()))
         return JSONResponse({"detail": f"The address has a value that cannot be used here: {names}."}, 422)
 
+    def state_problem(_request: Request, error: Exception) -> JSONResponse:
+        """Answer with the sentence and the status of an expected error."""
+        return JSONResponse({"detail": str(error)}, getattr(error, "http_status", 500))
+
+    for error_class in EXPECTED_ERRORS:
+        web.add_exception_handler(error_class, state_problem)
+
     @web.get("/media/{video_id}")
     def media(video_id: VideoId) -> FileResponse:
-        path = _or_404(lambda: app.media.browser_copy(app.library.video(_full_id(video_id))))
+        path = app.media.browser_copy(app.library.video(_full_id(video_id)))
         if path is None:
             raise HTTPException(404, "The browser-compatible copy is not ready yet.")
         # Its use changes the time of the browser copy, but a player must not take it for another file.
@@ -83,7 +90,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
 
     @web.get("/thumbnail/{video_id}/{time_ms}.jpg")
     def thumbnail(video_id: VideoId, time_ms: TimeMs) -> FileResponse:
-        path = _or_404(lambda: app.media.thumbnail(_full_id(video_id), time_ms / 1000))
+        path = app.media.thumbnail(_full_id(video_id), time_ms / 1000)
         return FileResponse(path, media_type="image/jpeg")
 
     @web.get("/export/{video_id}.{format}")
@@ -94,17 +101,15 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
         language: OptionalParameter = None,
         version: int | None = None,
     ) -> Response:
-        if format not in FORMATS:
-            raise HTTPException(404, "There is no such format.")
-        entry = _or_404(lambda: app.library.video(_full_id(video_id)))
+        entry = app.library.video(_full_id(video_id))
         if version is None:
             sources = source.split(",")
             # Sources that do not exist are refused here, before they become part of a header.
-            text = _or_404(lambda: app.export(entry, format, sources, language=language))
+            text = app.export(entry, format, sources, language=language)
             name = export_name(entry, sources, format, language=language)
         else:
-            track_version = _or_404(lambda: app.library.versions.version(entry.video_id, version))
-            text = _or_404(lambda: app.export_version(entry, format, track_version, language=language))
+            track_version = app.library.versions.version(entry.video_id, version)
+            text = app.export_version(entry, format, track_version, language=language)
             entry = replace(entry, tracks=(track_version.track,))
             name = export_name(entry, [track_version.track.source], format, language=language, version=version)
         headers = {"Content-Disposition": content_disposition(name)}
@@ -129,7 +134,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     @web.post("/jobs/{job_id}/{action}")
     def change_job(job_id: JobId, action: Literal["cancel", "pause", "retry", "first"]) -> Response:
         """Change a job of the queue, as its buttons on the page do."""
-        job = _or_404(lambda: workers.change(job_id, action))
+        job = workers.change(job_id, action)
         if action == "cancel" and job.status == "done":
             raise HTTPException(409, f"The job {job_id} is done; what was found is in the library.")
         return Response(status_code=204)
@@ -137,7 +142,7 @@ def create(app: Longview, workers: Workers) -> ASGIApp:
     @web.post("/videos/{video_id}/undo-removal")
     def undo_removal(video_id: VideoId) -> Response:
         """Bring back a video that was removed in the last day."""
-        _or_404(lambda: app.undo_removal_of(_full_id(video_id)))
+        app.undo_removal_of(_full_id(video_id))
         return Response(status_code=204)
 
     own_paths = [route.path_regex for route in web.routes if isinstance(route, Route)]
@@ -172,13 +177,3 @@ def _full_id(video_id: str) -> str:
     if not is_id(video_id):
         raise HTTPException(404, "There is no video with this id.")
     return video_id
-
-
-T = TypeVar("T")
-
-
-def _or_404(call: Callable[[], T]) -> T:
-    try:
-        return call()
-    except EXPECTED_ERRORS as error:
-        raise HTTPException(404, str(error)) from error

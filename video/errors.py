@@ -2,15 +2,17 @@
 
 
 class VideoError(Exception):
-    """Base class of all errors of `video`. `code` is a stable identifier for programs."""
+    """Base class of all errors of `video`. `code` is stable and meant for programs, and `http_status` that of a web reply."""
 
     code = "video_error"
+    http_status = 422
 
 
 class VideoNotFound(VideoError):
     """No file that may be opened exists at the path."""
 
     code = "not_found"
+    http_status = 404
 
 
 class NotAVideo(VideoError):
@@ -23,6 +25,7 @@ class TooLarge(VideoError):
     """The file exceeds the limits, by its size or by what its header declares."""
 
     code = "too_large"
+    http_status = 413
 
 
 class UnreadableVideo(VideoError):
@@ -47,6 +50,7 @@ class ImpossiblePlan(VideoError):
     """The options of a sampling plan contradict each other, the video or the token budget."""
 
     code = "impossible_plan"
+    http_status = 400
 
 
 class ContextTooShort(ImpossiblePlan):

@@ -17,6 +17,7 @@ from longview.app.text.counts import count_text, size_text
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import LibraryDamaged, LibraryUnusable
 from longview.indexing.library_files import INDEX_FILE, PROXIES, THUMBNAILS, delete_inside
+from longview.indexing.records.track import ID_DIGITS
 from longview.indexing.sqlite.database.database import DATABASE, Database
 from longview.indexing.sqlite.database.failures import disk_full, is_disk_full
 from longview.indexing.sqlite.database.inventory import copies
@@ -150,7 +151,7 @@ def _check_caches(app: Longview, *, repair: bool) -> Iterator[Finding]:
         path
         for name in CACHE_FOLDERS
         for path in sorted((folder / name).glob("[!.]*"))
-        if path not in unreadable and path.name[:12] not in ids
+        if path not in unreadable and path.name[:ID_DIGITS] not in ids
     ]
     partial = partial_paths(folder, older_than_s=PARTIAL_AGE_S)
     for paths, what, reason in (

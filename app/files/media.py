@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 from longview.app.errors import AppError, NoSpace, VideoGone
 from longview.app.files.cache_limit import CACHE_FOLDERS, CacheLimit
-from longview.app.files.file_names import is_file_name, is_path, require_utf8, safe_name, write_errors
+from longview.app.files.content_hashes import ContentHashes
+from longview.app.files.file_names import is_file_name, is_path, safe_name, write_errors
 from longview.app.files.video_names import shortened, with_beginning, with_id, with_title
 from longview.core.atomic import FULL_DISK_ERRORS, atomic_write
 from longview.core.lazy import LazyPart
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.indexing.errors import AmbiguousVideo, LibraryFull, LibraryReadOnly, UnknownVideo
 from longview.indexing.library_files import PROXIES, THUMBNAILS, UPLOADS, delete_inside, files_of, require_id
-from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.records.track import video_id_of
 from longview.indexing.records.video import VideoEntry, VideoName
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.removals import RemovedVideo
@@ -43,6 +44,7 @@ class MediaStore:
         """`make_decoder` is called when the first file is decoded. `cache_bytes`: maximum size of all thumbnails and browser
         copies, in bytes."""
         self._library, self._limits, self._make_decoder = library, limits, make_decoder
+        self._hashes = ContentHashes(library)
         self._caches = CacheLimit(library.folder, cache_bytes)
         self._thumbnail_lock = threading.Lock()  # a page of thumbnails would otherwise start as many decoders at once
 
@@ -59,7 +61,7 @@ class MediaStore:
             VideoError: the file cannot be used. BadRequest: the library cannot store its name.
         """
         checked_path = check_path(path, self._limits)
-        content_hash = self._hash(checked_path, progress)
+        content_hash = self._hashes.of(checked_path, progress)
         return self._decoder.probe(checked_path, known_hash=content_hash, progress=progress)
 
     def find(self, reference: str, progress: Progress = NO_PROGRESS) -> VideoEntry:
@@ -98,7 +100,7 @@ class MediaStore:
         except VideoError:
             # A folder, for instance, may have the name of a title.
             return None
-        video_id = self._hash(checked_path, progress)[:ID_DIGITS]
+        video_id = video_id_of(self._hashes.of(checked_path, progress))
         try:
             entry = self._library.video(video_id)
         except UnknownVideo as error:
@@ -144,7 +146,9 @@ class MediaStore:
             if is_file_name(reference):
                 path = check_path(reference, self._limits)
                 # The file may have changed since.
-                return with_id(self._hash(path)[:ID_DIGITS], videos) or next((item for item in videos if item.path == path), None)
+                return with_id(video_id_of(self._hashes.of(path)), videos) or next(
+                    (item for item in videos if item.path == path), None
+                )
         with suppress(OSError, ValueError, RuntimeError):
             path = Path(reference).expanduser().absolute()
             return next((item for item in videos if item.path == path), None)
@@ -171,20 +175,6 @@ class MediaStore:
                     return entry.title, video
         return entry.title, self.probe(entry)
 
-    def _hash(self, path: Path, progress: Progress = NO_PROGRESS) -> str:
-        """Return the content hash of a checked path. The library remembers it by path, size and time of change."""
-        from longview.video.probing.content_hash import content_hash
-
-        require_utf8(path)
-        status = path.stat()
-        known_hash = self._library.known_files.hash_of(path, status.st_size, status.st_mtime_ns)
-        if known_hash is None:
-            known_hash = content_hash(path, progress)
-            # A library that cannot be written reads the file again the next time.
-            with suppress(LibraryFull, LibraryReadOnly):
-                self._library.known_files.remember(path, status.st_size, status.st_mtime_ns, known_hash)
-        return known_hash
-
     def source(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> Path:
         """Return the path of an entry's source file.
 
@@ -198,7 +188,7 @@ class MediaStore:
             )
         # The settings may allow fewer folders than when it was indexed.
         check_path(entry.path, self._limits)
-        if self._hash(entry.path, progress) != entry.content_hash:
+        if self._hashes.of(entry.path, progress) != entry.content_hash:
             raise VideoGone(f"{entry.path} has changed since it was indexed; index it again.")
         return entry.path
 
@@ -210,7 +200,7 @@ class MediaStore:
         if path.parent == self._library.folder / UPLOADS:
             return False
         with suppress(OSError, AppError):
-            return self._hash(entry.path) == entry.content_hash
+            return self._hashes.of(entry.path) == entry.content_hash
         return False
 
     def probe(self, entry: VideoEntry, progress: Progress = NO_PROGRESS) -> "VideoInfo":
@@ -231,7 +221,7 @@ class MediaStore:
         except VideoError as error:
             # The user knows the file by its own name, not by that of the temporary copy.
             raise type(error)(str(error).replace(str(upload), name)) from error
-        video_id = video.content_hash[:ID_DIGITS]
+        video_id = video_id_of(video.content_hash)
         copies = files_of(self._library.folder / UPLOADS, video_id)
         if copies:
             return copies[0]

@@ -3,18 +3,16 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from longview.app.errors import BadRequest
+from longview.app.files.content_hashes import ContentHashes
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.indexing.errors import LibraryFull, LibraryReadOnly
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.removals import RemovedVideo
 from longview.video.errors import VideoError
-from longview.video.probing.content_hash import content_hash
 from longview.video.probing.guard import Limits, check_path
 
 
@@ -50,7 +48,7 @@ def has_original(library: Library, entry: VideoEntry | RemovedVideo, progress: P
     try:
         status = entry.path.stat()
         # A pipe or a device may have no end.
-        return stat.S_ISREG(status.st_mode) and _hash(library, entry.path, status, progress) == entry.content_hash
+        return stat.S_ISREG(status.st_mode) and ContentHashes(library).of(entry.path, progress) == entry.content_hash
     except OSError:
         return False
 
@@ -83,14 +81,14 @@ def relink(library: Library, folder: Path, limits: Limits, progress: Progress = 
         for path, status in _files(folder, report.unreadable, progress):
             # The first libraries did not know the sizes of their files.
             if status.st_size in sizes or (None in sizes and status.st_size):
-                candidates.append((path, status))
+                candidates.append(path)
     step = progress.child(0.3, 1.0, "Comparing files")
-    for number, (path, status) in enumerate(candidates):
+    for number, path in enumerate(candidates):
         if not missing_entries:
             break
         try:
             checked_path = check_path(path, limits)
-            digest = _hash(library, checked_path, status, step)
+            digest = ContentHashes(library).of(checked_path, step)
         except (OSError, VideoError):
             report.unreadable.append(path)
             continue
@@ -121,13 +119,3 @@ def _files(folder: Path, unreadable: list[Path], progress: Progress) -> Iterator
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield path, status
-
-
-def _hash(library: Library, path: Path, status: os.stat_result, progress: Progress) -> str:
-    """Return the content hash of a file, which the library remembers."""
-    known_hash = library.known_files.hash_of(path, status.st_size, status.st_mtime_ns)
-    if known_hash is None:
-        known_hash = content_hash(path, progress)
-        with suppress(LibraryFull, LibraryReadOnly):
-            library.known_files.remember(path, status.st_size, status.st_mtime_ns, known_hash)
-    return known_hash

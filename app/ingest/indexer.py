@@ -30,7 +30,7 @@ from longview.core.progress import NO_PROGRESS, Cancelled, Progress
 from longview.core.sources import SOURCES, source_label
 from longview.core.timeline import Span
 from longview.indexing.errors import SegmentsOutside, TrackChanged, UnknownVideo
-from longview.indexing.records.track import ID_DIGITS, Provenance, Track
+from longview.indexing.records.track import Provenance, Track, video_id_of
 from longview.indexing.records.video import VideoEntry
 from longview.indexing.sqlite.library import Library
 from longview.model.errors import ModelError
@@ -123,7 +123,7 @@ class Indexer:
             file.content_hash = video.content_hash
             begin(video.content_hash)
             span = requested_span(video, options.start_s, options.end_s) or Span(0.0, video.duration_s)
-            video_id = video.content_hash[:ID_DIGITS]
+            video_id = video_id_of(video.content_hash)
             earlier_entry = self._known_entry(video_id)
             self._library.put(self._entry(video, earlier_entry, options.title))
             run = _Run(options, video, span, file, MediaLook(self._runtime.decoder, video, span, progress))
@@ -156,7 +156,7 @@ class Indexer:
         Raises:
             VideoError, ModelError: a source cannot be run.
         """
-        earlier_entry = self._known_entry(video.content_hash[:ID_DIGITS])
+        earlier_entry = self._known_entry(video_id_of(video.content_hash))
         entry = earlier_entry or self._entry(video, None, None)
         with self._runtime.watching(video.path, video.content_hash) as file:
             job = SourceJob(entry, video, span, is_requested=False, file=file, look=MediaLook(self._runtime.decoder, video, span))
@@ -316,7 +316,7 @@ class Indexer:
             "browser_plays": is_browser_playable(video),
         }
         return VideoEntry(
-            video_id=video.content_hash[:ID_DIGITS],
+            video_id=video_id_of(video.content_hash),
             content_hash=video.content_hash,
             path=earlier_entry.path if earlier_entry and self._media.keeps_path(earlier_entry, video.path) else video.path,
             title=earlier_entry.title if earlier_entry else title or _printable_name(video.path),
@@ -337,7 +337,7 @@ class Indexer:
 
         Its row stays, because another run may be indexing the same file, but a video without tracks is not in the library.
         """
-        video_id = content_hash[:ID_DIGITS]
+        video_id = video_id_of(content_hash)
         with suppress(UnknownVideo):
             entry = self._library.pending_video(video_id)
             if entry.added_at >= since and not entry.has_segments:

@@ -10,7 +10,7 @@ from longview.app.runtime.context_retry import retry_with_smaller_context
 from longview.app.runtime.runtime import Runtime
 from longview.app.runtime.transcript_context import transcript_reader
 from longview.core.timeline import Span
-from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.records.track import video_id_of
 from longview.indexing.sqlite.library import Library
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _plan_frames(
     caption_plan = planner.plan(video, "caption", span=span, context_tokens=context_tokens)
     caption_plan = planner.estimate_kept_share(video, caption_plan)
     # A file that is not in the library has no transcript yet.
-    transcript = transcript_reader(library, runtime.settings, video.content_hash[:ID_DIGITS])
+    transcript = transcript_reader(library, runtime.settings, video_id_of(video.content_hash))
     return FramePlan(
         plan,
         _estimated_bytes(runtime, video, plan),

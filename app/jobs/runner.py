@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longview.app.errors import EXPECTED_ERRORS, BadRequest, JobStopped, NoSpace
-from longview.app.files.file_names import require_utf8
+from longview.app.files.content_hashes import ContentHashes
 from longview.app.files.media import MediaStore
 from longview.app.ingest.indexer import Indexer, IndexResult
 from longview.app.ingest.options import IndexOptions
@@ -22,7 +22,7 @@ from longview.core.progress import NO_PROGRESS, Cancelled, Progress
 from longview.core.sources import source_label
 from longview.indexing.errors import LibraryUnusable, UnknownJob, UnknownVideo
 from longview.indexing.records.job import PERSON, JobStatus, QueuedJob
-from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.records.track import video_id_of
 from longview.indexing.sqlite.library import Library
 from longview.model.tasks.events import PartialResult
 from longview.video.probing.guard import check_path
@@ -55,7 +55,7 @@ class JobRunner:
 
     def __init__(self, library: Library, media: MediaStore, indexer: Indexer, settings: Settings) -> None:
         self._library, self._queue, self._media, self._indexer = library, library.queue, media, indexer
-        self._limits = settings.limits
+        self._limits, self._hashes = settings.limits, ContentHashes(library)
         self._settings = job_settings(settings)
         self.stopped_status: JobStatus = "paused"
         """State of a job whose run is interrupted by this process."""
@@ -90,7 +90,7 @@ class JobRunner:
             options=_options_fields(options),
             settings=self._settings,
             priority=priority,
-            content_hash=self._known_hash(checked_path),
+            content_hash=self._hashes.known(checked_path) or "",
             owner=this_process() if is_own else "",
         )
 
@@ -128,11 +128,11 @@ class JobRunner:
         Raises:
             OSError: the file is gone. BadRequest: its name is not valid.
         """
-        content_hash = self._known_hash(path)
+        content_hash = self._hashes.known(path)
         if not content_hash:
             return False
         try:
-            entry = self._library.pending_video(content_hash[:ID_DIGITS])
+            entry = self._library.pending_video(video_id_of(content_hash))
         except UnknownVideo:
             # A removed video must not come back just because its file still exists.
             return any(video.content_hash == content_hash for video in self._library.removals.videos())
@@ -300,16 +300,6 @@ class JobRunner:
         if job.content_hash and all(other.content_hash != job.content_hash for other in others):
             self._indexer.forget_if_empty(job.content_hash, since=job.added_at)
         self._media.discard_upload(job.path)
-
-    def _known_hash(self, path: Path) -> str:
-        """Return the content hash of a file that was read before and has not changed since; else an empty text.
-
-        Raises:
-            OSError: the file is gone. BadRequest: its name is not valid UTF-8.
-        """
-        require_utf8(path)
-        status = path.stat()
-        return self._library.known_files.hash_of(path, status.st_size, status.st_mtime_ns) or ""
 
     def _no_space(self) -> NoSpace:
         return NoSpace(

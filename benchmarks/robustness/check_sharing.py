@@ -19,7 +19,7 @@ from typing import Any
 
 from longview.app.service import IndexOptions, Longview
 from longview.app.settings import Settings
-from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.records.track import video_id_of
 from longview.video.probing.content_hash import content_hash
 from longview.video.synthetic import render, sample_scene
 
@@ -45,7 +45,7 @@ def main() -> None:
         fixed_video = make_video(folder, 99, 0)
         open_library(folder).index(fixed_video).result()
         true_texts = {
-            content_hash(path)[:ID_DIGITS]: texts_of(path) for path in (fixed_video, *(path for some in paths for path in some))
+            video_id_of(content_hash(path)): texts_of(path) for path in (fixed_video, *(path for some in paths for path in some))
         }
         floor = run(folder, true_texts, [], 1, FLOOR_S)
         print(row("one searcher alone", floor), flush=True)

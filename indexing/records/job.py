@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.records.track import video_id_of
 
 JobStatus = Literal["waiting", "running", "paused", "failed", "done", "cancelled"]
 """`waiting`: for its turn; `paused`: until somebody resumes it; `failed`: its reason says why, and it can be tried again."""
@@ -62,7 +62,7 @@ class QueuedJob:
     @property
     def video_id(self) -> str | None:
         """The id of the video, which is in the library once something was found; None until the file was read."""
-        return self.content_hash[:ID_DIGITS] or None
+        return video_id_of(self.content_hash) or None
 
     @property
     def is_unfinished(self) -> bool:

@@ -16,6 +16,11 @@ TrackStatus = Literal["complete", "incomplete", "declined", "failed"]
 `failed`: it failed, and the note says why."""
 
 
+def video_id_of(content_hash: str) -> str:
+    """Return the id of the video with this content."""
+    return content_hash[:ID_DIGITS]
+
+
 @dataclass(frozen=True)
 class Provenance:
     """The checkpoint, the prompts and the plan that produced a result."""

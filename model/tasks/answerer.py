@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_format import format_spans
-from longview.core.time_text import find_times
+from longview.core.time_text import known_times
 from longview.core.timeline import Segment, Span, merge_spans
 from longview.model.engine.base import ChatTurn, VideoSession
 from longview.model.engine.execution.ood import out_of_distribution_error
@@ -18,7 +18,7 @@ from longview.model.tasks.events import TextDelta, run_to_end
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, PLANNING_PROGRESS_SHARE
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions
-from longview.model.tasks.question import Question, recent_turns, shift_times, without_times
+from longview.model.tasks.question import Question, VideoQuestion, recent_turns, shift_times, without_times
 from longview.model.tasks.replies import cited_spans, to_video_clock
 from longview.model.tasks.transcript_context import SegmentsWithin, no_segments, transcript_context
 from longview.model.tasks.verification import verify_claim
@@ -54,7 +54,7 @@ def answer_question(
     pool: SessionPool,
     verifier: Verifier,
     video: VideoInfo,
-    question: str,
+    question: Question,
     options: AnswerOptions,
     *,
     likely_span: Span | None = None,
@@ -75,7 +75,7 @@ def answer_question(
     `grounding_pool`: sessions of the checkpoint that locates; see `longview.model.tasks.localizer.locate`.
 
     Raises:
-        InvalidQuestion: the question is empty or too long, or names a time that the video does not have.
+        InvalidQuestion: the question names a time that the video does not have.
         OutOfDistribution: the footage is out-of-distribution. Cancelled: the operation was cancelled.
     """
     start = time.perf_counter()
@@ -83,7 +83,7 @@ def answer_question(
         pool,
         verifier,
         video,
-        Question(question, duration_s=video.duration_s),
+        question.about(video.duration_s),
         options,
         likely_span=likely_span,
         restrict_to=restrict_to,
@@ -119,7 +119,7 @@ class _Answerer:
     pool: SessionPool
     verifier: Verifier
     video: VideoInfo
-    question: Question
+    question: VideoQuestion
     options: AnswerOptions
     likely_span: Span | None
     restrict_to: Span | None
@@ -298,4 +298,4 @@ class _Answerer:
 
 
 def _named_spans(text: str, session: VideoSession) -> list[Span]:
-    return cited_spans(find_times(text, duration_s=float("inf")), session)
+    return cited_spans(known_times(text), session)

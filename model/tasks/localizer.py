@@ -9,7 +9,6 @@ from longview.core.timeline import Span, merge_spans
 from longview.model.engine.base import VideoSession
 from longview.model.engine.execution.ood import out_of_distribution_error
 from longview.model.engine.sessions import SessionPool
-from longview.model.errors import InvalidQuestion
 from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.grounding import (
     MARGIN_S,
@@ -22,7 +21,6 @@ from longview.model.tasks.grounding import (
     with_margin,
 )
 from longview.model.tasks.options import LocateOptions
-from longview.model.tasks.question import check_length
 from longview.model.tasks.verification import deny_in_windows, verify_claim, verify_in
 from longview.model.tasks.verifier import Verifier
 from longview.video.probing.probe import VideoInfo
@@ -88,12 +86,8 @@ def locate(
     refines; the one of `pool` then only verifies, because most checkpoints that were trained for grounding deny nothing.
 
     Raises:
-        InvalidQuestion: the query is empty or too long. OutOfDistribution: all of the footage is out-of-distribution.
-        Cancelled: the operation was cancelled.
+        OutOfDistribution: all of the footage is out-of-distribution. Cancelled: the operation was cancelled.
     """
-    check_length(query, "query")
-    if not query.strip():
-        raise InvalidQuestion("The query is empty; enter what to find.")
     locating = grounding_pool or pool
     plan = locating.planner.plan(video, "caption", span=span, progress=progress.child(0.0, PLANNING_PROGRESS_SHARE))
     coverage = CoverageTracker(plan, key_frames_only=locating.decoder.key_frames_only)

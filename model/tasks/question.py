@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longview.core.time_format import format_time
-from longview.core.time_text import TimeReference, find_times, replace_times
+from longview.core.time_text import TimeReference, find_times, known_times, replace_times
 from longview.core.timeline import Span
 from longview.model.errors import InvalidQuestion
 
@@ -28,36 +28,65 @@ _ARTICLE = re.compile(r"^(?:the|any|there)\s++", re.IGNORECASE)
 
 
 class Question:
-    """A question about one video, with the times that it names."""
+    """A question, with the times that it names. It is parsed once, and then asked about any number of videos."""
 
-    def __init__(self, text: str, *, duration_s: float) -> None:
-        """Find the times in a question about a video of `duration_s` seconds.
+    def __init__(self, text: str) -> None:
+        """Find the times in a question.
 
         Raises:
-            InvalidQuestion: the question is empty or too long, or names a time that the video does not have.
+            InvalidQuestion: the question is empty or too long.
         """
         check_length(text, "question")
         if not text.strip():
             raise InvalidQuestion("The question is empty; ask something about the video.")
         self.text = text.strip()
-        self._times = find_times(self.text, duration_s=duration_s)
-        for reference in self._times:
-            if reference.span.start_s < 0:
-                raise InvalidQuestion("The question names a negative time; times count from the start of the video.")
-            if reference.span.start_s >= duration_s:
-                raise InvalidQuestion(
-                    f"The question names {format_time(reference.span.start_s)}, "
-                    f"but the video is only {format_time(duration_s)} long."
-                )
-        self.range = next((reference.span for reference in self._times if not reference.is_point), None)
-        """The first range that the question names."""
-        self.timestamp_s = next((reference.span.start_s for reference in self._times if reference.is_point), None)
-        """The first single time that the question names, in seconds."""
+        self.times = find_times(self.text)
+        """The times and ranges that the question names, in reading order."""
 
     @property
     def when(self) -> str | None:
         """The thing whose time the question asks for, if it names no time itself."""
-        return None if self._times else when_query(self.text)
+        return None if self.times else when_query(self.text)
+
+    @property
+    def without_times(self) -> str:
+        """The question without the times that it names."""
+        return replace_times(self.text, self.times, lambda _: " ")
+
+    def about(self, duration_s: float) -> "VideoQuestion":
+        """Return the question about a video of that length, in seconds.
+
+        Raises:
+            InvalidQuestion: the question names a time that the video does not have.
+        """
+        return VideoQuestion(self, duration_s)
+
+
+class VideoQuestion:
+    """A question about one video, with the times that it names there."""
+
+    def __init__(self, question: Question, duration_s: float) -> None:
+        """See `Question.about`."""
+        self.text, self.when = question.text, question.when
+        self._times = tuple(reference.in_video(duration_s) for reference in question.times)
+        for reference in self._times:
+            if reference.start_s < 0:
+                raise InvalidQuestion("The question names a negative time; times count from the start of the video.")
+            if reference.start_s >= duration_s:
+                raise InvalidQuestion(
+                    f"The question names {format_time(reference.start_s)}, but the video is only {format_time(duration_s)} long."
+                )
+        self.range = next((reference.span for reference in self._times if not reference.is_point), None)
+        """The first range that the question names."""
+        self.timestamp_s = next((reference.start_s for reference in self._times if reference.is_point), None)
+        """The first single time that the question names, in seconds."""
+
+    @property
+    def span(self) -> Span | None:
+        """The first range that the question names, else its first single time, as a span of length 0; None without a time."""
+        if self.range is None and self.timestamp_s is not None:
+            return Span(self.timestamp_s, self.timestamp_s)
+        return self.range
 
     def in_seconds(self, session: "VideoSession | None" = None) -> str:
         """Return the question with its times in seconds, as timestamps state them.
@@ -68,7 +97,7 @@ class Question:
 
         def words_of(reference: TimeReference) -> str:
             if reference.is_point:
-                time_s = self.nearest_timestamp(session) if session else reference.span.start_s
+                time_s = self.nearest_timestamp(session) if session else reference.start_s
                 return reference.in_seconds.format(f"{time_s:.1f}")
             if offset_s:
                 return f"from {reference.span.start_s - offset_s:.1f} to {reference.span.end_s - offset_s:.1f} seconds"
@@ -102,8 +131,7 @@ def when_query(question: str) -> str | None:
 
 def without_times(text: str) -> str:
     """Replace every time in a text by a word: it is on the clock of one session and would be wrong in another."""
-    times = find_times(text, duration_s=float("inf"))
-    return replace_times(text, times, lambda reference: "that time" if reference.is_point else "then")
+    return replace_times(text, known_times(text), lambda reference: "that time" if reference.is_point else "then")
 
 
 def shift_times(text: str, by_s: float) -> str:
@@ -113,7 +141,7 @@ def shift_times(text: str, by_s: float) -> str:
         span: Span = reference.span.shift(by_s)
         return f"{span.start_s:.1f} seconds" if reference.is_point else f"from {span.start_s:.1f} to {span.end_s:.1f} seconds"
 
-    return replace_times(text, find_times(text, duration_s=float("inf")), words_of)
+    return replace_times(text, known_times(text), words_of)
 
 
 def recent_turns(history: "Sequence[ChatTurn]", question: str) -> "list[ChatTurn]":

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from longview.core.time_text import TimeReference, find_times
+from longview.core.time_text import TimeReference, known_times
 from longview.model.tasks.transcript_context import TranscriptLine, units_of
 
 TIME_TOLERANCE_S = 0.06
@@ -50,7 +50,7 @@ def find_evidence(reply: str, lines: Sequence[TranscriptLine]) -> ReplyEvidence:
     evidence = {id(line): line for line in quoted_lines}
     frame_times = []
     sentence_ends = [match.end() for match in _SENTENCE_END.finditer(reply)]
-    for reference in find_times(reply, duration_s=float("inf")):
+    for reference in known_times(reply):
         named_lines = _named_lines(reference, _sentence_around(reply, sentence_ends, reference), lines) or [
             line for line in quoted_lines if line.span.overlap_s(reference.span) >= -QUOTE_TOLERANCE_S
         ]

@@ -142,9 +142,11 @@ def test_question_that_is_too_long_is_refused(
         use(app, twice)
 
 
-def test_empty_question_is_refused(app: Longview) -> None:
+def test_empty_question_is_refused(app: Longview, twice: VideoEntry) -> None:
     with pytest.raises(InvalidQuestion, match="empty"):
         app.ask([], " ").result()
+    with pytest.raises(InvalidQuestion, match="empty"):
+        app.locate(twice, " \n").result()
 
 
 def test_threads_load_the_checkpoint_once(tmp_path: Path, twice_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import Captions, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
+from longview.model.tasks.question import Question
 from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
 from longview.video.probing.probe import VideoInfo, probe
@@ -82,5 +83,7 @@ def test_late_events_are_located_accurately(pool: SessionPool, long_video: Video
 def test_question_about_a_late_time_is_answered(pool: SessionPool, long_video: VideoInfo) -> None:
     event = EVENTS[45]
     question = f"What happens at {format_time((event.start_s + event.end_s) / 2)[2:]}?"
-    answer = run_to_end(answer_question(pool, verifier_for(pool.engine.checkpoint), long_video, question, ANSWER_CHECKS))
+    answer = run_to_end(
+        answer_question(pool, verifier_for(pool.engine.checkpoint), long_video, Question(question), ANSWER_CHECKS)
+    )
     assert f"{event.color} {event.shape}" in answer.text

@@ -9,7 +9,7 @@ from longview.app.qa.chapters import ChapterFinder
 from longview.app.qa.citations import Citation
 from longview.app.qa.quotes.moments import MomentQuotes
 from longview.app.qa.quotes.overviews import OverviewQuotes
-from longview.app.qa.quotes.questions import ExtractiveQuestion, parse_question
+from longview.app.qa.quotes.questions import ExtractiveQuestion
 from longview.app.qa.quotes.text import NOT_LOOKED_AT, SIGHT_HINT, ExtractiveAnswer, absence_text, cite, quote_line, times_text
 from longview.app.qa.transcript_coverage import transcript_coverage, unfinished_clauses
 from longview.app.runtime.runtime import Runtime
@@ -22,7 +22,6 @@ from longview.indexing.records.video import VideoEntry
 from longview.indexing.search.mentions import count_occurrences, find_mentions
 from longview.indexing.search.quotes import Quote, find_quotes
 from longview.indexing.sqlite.library import Library
-from longview.model.tasks.question import Question
 
 PROVENANCE = Provenance("quotes", "1", {})
 """Provenance of answers that consist of quotes."""
@@ -54,7 +53,7 @@ class ExtractiveAnswers:
     def answer(
         self,
         entry: VideoEntry,
-        text: str,
+        question: ExtractiveQuestion,
         *,
         restrict_to: Span | None = None,
         progress: Progress = NO_PROGRESS,
@@ -64,8 +63,8 @@ class ExtractiveAnswers:
         Raises:
             InvalidQuestion: the question names a time that the video does not have. Cancelled: the operation was cancelled.
         """
-        question = parse_question(Question(text, duration_s=entry.duration_s), duration_s=entry.duration_s)
-        answer = self._answer(entry, question, text, question.span or restrict_to, progress)
+        named_span = question.question.about(entry.duration_s).span
+        answer = self._answer(entry, question, named_span, named_span or restrict_to, progress)
         clauses = unfinished_clauses(entry)
         if (
             answer.found is False
@@ -77,16 +76,22 @@ class ExtractiveAnswers:
         return replace(answer, text="\n".join([answer.text, *(f"Not all of this video is known: {item}." for item in clauses)]))
 
     def _answer(
-        self, entry: VideoEntry, question: ExtractiveQuestion, text: str, within: Span | None, progress: Progress
+        self,
+        entry: VideoEntry,
+        question: ExtractiveQuestion,
+        named_span: Span | None,
+        within: Span | None,
+        progress: Progress,
     ) -> ExtractiveAnswer:
+        """`named_span`: what the question names; a single time has length 0. `within`: the only part that is quoted."""
         overview = OverviewQuotes(self._library, entry, _wider(within))
         match question.kind:
             case "time":
-                return self._moments(entry).answer(question.span or Span(0.0, entry.duration_s), question.aspect)
+                return self._moments(entry).answer(named_span or Span(0.0, entry.duration_s), question.aspect)
             case "mentions":
                 return self._answer_mentions(entry, question.topic, within, progress)
             case "before" | "after":
-                return self._answer_order(entry, question, text, within, progress)
+                return self._answer_order(entry, question, named_span, within, progress)
             case "summary":
                 return self._answer_summary(entry, within)
             case "list":
@@ -103,7 +108,7 @@ class ExtractiveAnswers:
                 return overview.length()
             case "nothing":
                 return ExtractiveAnswer(NO_TOPIC, (), None, None, transcript_coverage(entry, within))
-        return self._answer_content(entry, question, text, _wider(within), progress)
+        return self._answer_content(entry, question, named_span, _wider(within), progress)
 
     def _moments(self, entry: VideoEntry) -> MomentQuotes:
         return MomentQuotes(self._library, entry)
@@ -134,14 +139,19 @@ class ExtractiveAnswers:
         return ExtractiveAnswer(text, cite(entry, mentions[:MAX_MENTIONS]), True, 1.0, coverage)
 
     def _answer_order(
-        self, entry: VideoEntry, question: ExtractiveQuestion, text: str, within: Span | None, progress: Progress
+        self,
+        entry: VideoEntry,
+        question: ExtractiveQuestion,
+        named_span: Span | None,
+        within: Span | None,
+        progress: Progress,
     ) -> ExtractiveAnswer:
         """Quote the first mentions of a topic, and what is said and shown before or after each of them."""
         mentions = find_mentions(
             self._library, question.topic, video_id=entry.video_id, sources=transcript_sources(), within=_wider(within)
         )
         if not mentions:
-            return self._answer_content(entry, question, text, _wider(within), progress)
+            return self._answer_content(entry, question, named_span, _wider(within), progress)
         is_after = question.kind == "after"
         lines: list[str] = []
         quotes: list[Quote] = []
@@ -183,7 +193,7 @@ class ExtractiveAnswers:
         self,
         entry: VideoEntry,
         question: ExtractiveQuestion,
-        text: str,
+        named_span: Span | None,
         within: Span | None,
         progress: Progress,
     ) -> ExtractiveAnswer:
@@ -191,7 +201,7 @@ class ExtractiveAnswers:
         matches = find_quotes(
             self._library,
             self._runtime.vectors,
-            question.topic or text,
+            question.topic or question.question.text,
             video_id=entry.video_id,
             within=within,
             limit=MAX_QUOTES,
@@ -199,10 +209,10 @@ class ExtractiveAnswers:
         )
         coverage, confidence = transcript_coverage(entry, within), matches.confidence
         lines = [*map(quote_line, matches.quotes)]
-        is_short = question.span is not None and question.span.duration_s <= MAX_LISTED_S
-        if question.span is not None and is_short and question.kind == "content" and confidence < MIN_ANSWER_CONFIDENCE:
+        is_short = named_span is not None and named_span.duration_s <= MAX_LISTED_S
+        if named_span is not None and is_short and question.kind == "content" and confidence < MIN_ANSWER_CONFIDENCE:
             # Who asks about a moment wants what is said then, in whichever words the question is.
-            return self._moments(entry).answer(question.span, question.aspect)
+            return self._moments(entry).answer(named_span, question.aspect)
         if question.kind == "looks":
             head = "Words do not tell what the pictures show."
             if not lines or confidence < MIN_QUOTE_CONFIDENCE:

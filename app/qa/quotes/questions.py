@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from longview.app.qa.quotes.question_kinds import LISTS, ListKind, TopiclessKind, has_topic, topicless_kinds
-from longview.core.time_text import find_times, replace_times
-from longview.core.timeline import Span
 from longview.indexing.search.quotes import QUESTION_WORDS
 from longview.indexing.text.terms import STOP_WORDS, query_terms
 from longview.model.tasks.question import Question
@@ -154,13 +152,12 @@ _WORD = re.compile(r"[^\W_]++")
 
 @dataclass(frozen=True)
 class ExtractiveQuestion:
-    """A question, and what has to be quoted for it."""
+    """A question, and what has to be quoted for it. It is parsed once for all videos that it is about."""
 
+    question: Question
     kind: QuestionKind
     topic: str
     """What is searched: the topic of mentions, or the question without its times."""
-    span: Span | None
-    """The only part of the video that is asked about; a single time has length 0; None: all of it."""
     asks_for_words: bool = False
     """Whether all places in the words answer it, so that frames cannot, and a checkpoint would name only some of them."""
     lists: tuple[ListKind, ...] = ()
@@ -174,33 +171,35 @@ class ExtractiveQuestion:
         return self.kind in ("list", "languages", "speakers", "written", "seen", "length", "summary")
 
 
-def parse_question(question: Question, *, duration_s: float) -> ExtractiveQuestion:
-    """Return the kind of a question about a video of `duration_s` seconds, its topic and its time.
+def parse_question(text: str) -> ExtractiveQuestion:
+    """Parse a question: its kind, its topic and its times.
 
     A question of which only a time is left is answered with all that is said and shown then.
+
+    Raises:
+        InvalidQuestion: the question is empty or too long.
     """
-    span = question.range
-    if span is None and question.timestamp_s is not None:
-        span = Span(question.timestamp_s, question.timestamp_s)
-    text = _without_times(question.text, duration_s)
+    question = Question(text)
+    text = question.without_times
     plain = " ".join(text.split()).strip("?!.。？！¿¡ ")
     kinds = topicless_kinds(plain)
-    if span is not None and (not _content_words(text) or not has_topic(text) or kinds[:1] in _MOMENT_KINDS):
-        return ExtractiveQuestion("time", text, span, aspect=_aspect(plain))
+    if question.times and (not _content_words(text) or not has_topic(text) or kinds[:1] in _MOMENT_KINDS):
+        return ExtractiveQuestion(question, "time", text, aspect=_aspect(plain))
     if (topic := _mention_topic(plain)) and query_terms(topic):
-        return ExtractiveQuestion("mentions", topic, span, asks_for_words=bool(_IN_WORDS.search(plain)))
+        return ExtractiveQuestion(question, "mentions", topic, asks_for_words=bool(_IN_WORDS.search(plain)))
     if _SUMMARY.search(plain) and not _has_subject(_SUMMARY.sub(" ", plain)):
-        return ExtractiveQuestion("summary", plain, span)
+        return ExtractiveQuestion(question, "summary", plain)
     for side, pattern in _ORDER:
         if (match := pattern.fullmatch(plain)) and query_terms(what := _SIDE_ARTICLE.sub("", match["topic"].strip())):
-            return ExtractiveQuestion(side, what, span)
+            return ExtractiveQuestion(question, side, what)
     if kinds and kinds[0] in LISTS:
-        return ExtractiveQuestion("list", plain, span, asks_for_words=True, lists=tuple(kind for kind in kinds if kind in LISTS))
+        lists = tuple(kind for kind in kinds if kind in LISTS)
+        return ExtractiveQuestion(question, "list", plain, asks_for_words=True, lists=lists)
     if kinds:
-        return ExtractiveQuestion(kinds[0], plain, span, asks_for_words=kinds[0] in ("languages", "written"))
+        return ExtractiveQuestion(question, kinds[0], plain, asks_for_words=kinds[0] in ("languages", "written"))
     if _LOOKS.search(plain) and not _SAID.search(plain):
-        return ExtractiveQuestion("looks", plain, span)
-    return ExtractiveQuestion("content" if has_topic(plain) else "nothing", plain, span)
+        return ExtractiveQuestion(question, "looks", plain)
+    return ExtractiveQuestion(question, "content" if has_topic(plain) else "nothing", plain)
 
 
 def _has_subject(text: str) -> bool:
@@ -222,10 +221,6 @@ def _mention_topic(text: str) -> str | None:
                 topic = pattern_before.sub("", topic).strip(_QUOTATION_MARKS)
             return " ".join(topic.split()) or None
     return None
-
-
-def _without_times(text: str, duration_s: float) -> str:
-    return replace_times(text, find_times(text, duration_s=duration_s), lambda _: " ")
 
 
 def _content_words(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from longview.core.processes import has_same_boot, is_on_this_machine, is_running
 from longview.indexing.errors import UnknownJob
 from longview.indexing.records.job import CRASHED, MAX_CRASHES, JobStatus, QueuedJob, Request
-from longview.indexing.records.track import ID_DIGITS
+from longview.indexing.records.track import video_id_of
 from longview.indexing.sqlite.database.rows import now, object_from
 
 MAX_NUMBER = (1 << 63) - 1
@@ -66,7 +66,7 @@ def release_lost_jobs(db: sqlite3.Connection) -> None:
 
 def committed_state(db: sqlite3.Connection, content_hash: str) -> str:
     """Return a text that changes whenever a run commits something of a video that the next run need not do again."""
-    values = (content_hash[:ID_DIGITS],)
+    values = (video_id_of(content_hash),)
     tracks = db.execute(
         "SELECT source, status, done_s, frames_read, segment_counts FROM tracks WHERE video_id = ? ORDER BY source", values
     ).fetchall()

@@ -1,22 +1,30 @@
 """Answers about one video, several and the library: what they open, what they cite, and what a cancelled one leaves behind."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from longview.app.errors import VideoGone
+from longview.app.files import watched_file
 from longview.app.qa.answers import Answer
+from longview.app.qa.quotes import question_kinds, questions
 from longview.app.service import IndexOptions, Longview
 from longview.app.streams import Done, Stream
 from longview.core.progress import Cancelled, Progress, ProgressReport
 from longview.indexing.records.video import VideoEntry
+from longview.model.tasks import question as question_module
 from longview.model.tasks.events import TextDelta
+from longview.video.decoding import decoder as decoder_module
 from longview.video.decoding.decoder import Decoder, TimedFrames
+from longview.video.probing import content_hash as content_hash_module
+from longview.video.probing.content_hash import content_hash
 from longview.video.synthetic import ShapesEvent, render
 from tests.support.app_samples import TWICE, cancel_after
+from tests.support.shell import Shell
 from tests.support.thinking_samples import THINKING_BY_DEFAULT, write_thinking_checkpoint
 
 CIRCLE = ShapesEvent(6.0, 12.0, "red", "circle", "moves up")
@@ -35,6 +43,30 @@ def first(app: Longview, tmp_path_factory: pytest.TempPathFactory) -> VideoEntry
 def second(app: Longview, tmp_path_factory: pytest.TempPathFactory) -> VideoEntry:
     path = render(tmp_path_factory.mktemp("videos") / "second.mp4", (RING,), DURATION_S, fps=10)
     return app.index(path).result().entry
+
+
+def test_a_question_is_parsed_once_and_the_file_is_read_once(
+    app: Longview, first: VideoEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*values: Any, **options: Any) -> Any:
+            calls.append(name)
+            return function(*values, **options)
+
+        return count
+
+    calls: list[str] = []
+    copy = Path(shutil.copy(first.path, tmp_path / "copy.mp4"))
+    monkeypatch.setattr(question_module, "find_times", counted("times", question_module.find_times))
+    monkeypatch.setattr(question_module, "check_length", counted("length", question_module.check_length))
+    monkeypatch.setattr(question_kinds, "topicless_kinds", counted("kind", question_kinds.topicless_kinds))
+    monkeypatch.setattr(questions, "topicless_kinds", counted("kind", questions.topicless_kinds))
+    for module in (content_hash_module, watched_file, decoder_module):
+        monkeypatch.setattr(module, "content_hash", counted("hash", content_hash))
+    # The path of a file that was not read before, and a question of which the checkpoint decodes a window.
+    answer = Shell(app.library.folder).call("ask", str(copy), "What happens between 20 and 30 seconds?", "--model", "demo")
+    assert "yellow star" in answer["answer"]
+    assert sorted(calls) == ["hash", "kind", "length", "times"]
 
 
 @pytest.mark.parametrize("question", ["When does the yellow star appear?", "What happens with the yellow star?"])

@@ -20,8 +20,7 @@ def test_questions_about_captions_suit_videos_of_any_length(duration_s: float) -
     assert examples.search == "A red circle moves up"
     for text in examples.questions:
         # A time that the video does not have is an error.
-        question = Question(text, duration_s=duration_s)
-        has_time = question.timestamp_s is not None or question.range is not None
+        has_time = Question(text).about(duration_s).span is not None
         assert has_time == any(character.isdigit() for character in text)
 
 
@@ -33,7 +32,7 @@ def test_questions_about_words_name_a_time_and_a_word_of_the_video(source: str, 
     examples = examples_for(DURATION_S, {"captions": [], source: spoken})
     about, at, when = examples.questions
     assert about == "What is it about?"
-    time_s = Question(at, duration_s=DURATION_S).timestamp_s
+    time_s = Question(at).about(DURATION_S).timestamp_s
     assert at.startswith(f"What is {verb} at") and time_s is not None and time_s >= 20.0
     assert any(segment.span.contains(time_s) for segment in spoken)
     assert when == f"When is “clockwork” {mentioned}?" and examples.search == "clockwork"

@@ -14,7 +14,6 @@ from longview.app.service import Longview
 from longview.core.time_text import parse_time
 from longview.core.timeline import Span
 from longview.indexing.records.video import VideoEntry
-from longview.model.tasks.question import Question
 from longview.ui import markdown
 from longview.video.synthetic import render
 from tests.support.app_samples import RING as RING_EVENT
@@ -136,7 +135,7 @@ PARAPHRASES = (
 
 @pytest.mark.parametrize(("kind", "text"), PARAPHRASES)
 def test_question_in_other_words_has_its_kind(kind: str, text: str) -> None:
-    assert parse_question(Question(text, duration_s=3600.0), duration_s=3600.0).kind == kind
+    assert parse_question(text).kind == kind
 
 
 def test_library_is_asked_without_a_topic(app: Longview, videos: dict[str, VideoEntry]) -> None:
@@ -351,7 +350,7 @@ QUESTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ],
 )
 def test_question_of_each_language_has_its_kind(kind: str, detail: str, text: str) -> None:
-    parsed = parse_question(Question(text, duration_s=3600.0), duration_s=3600.0)
+    parsed = parse_question(text)
     assert parsed.kind == kind
     if kind == "list":
         assert parsed.lists == (detail,)

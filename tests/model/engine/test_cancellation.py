@@ -19,6 +19,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
+from longview.model.tasks.question import Question
 from longview.model.training.questions import PROMPTS
 from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
@@ -134,7 +135,7 @@ def test_cancel_during_captions_and_answers(pool: SessionPool, shapes_video: Vid
 
     def answer_endlessly(progress: Progress) -> None:
         while True:
-            run_to_end(answer_question(pool, verifier, shapes_video, QUESTION, ANSWER_CHECKS, progress=progress))
+            run_to_end(answer_question(pool, verifier, shapes_video, Question(QUESTION), ANSWER_CHECKS, progress=progress))
 
     for operation in (caption_endlessly, answer_endlessly):
         cancel_during(operation)

@@ -13,7 +13,7 @@ from longview.model.tasks.answerer import VideoAnswer
 from longview.model.tasks.answerer import answer_question as answer_stream
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
-from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
+from longview.model.tasks.question import MAX_QUESTION_CHARACTERS, Question
 from longview.model.tasks.verifier import Verifier
 from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder
@@ -44,7 +44,7 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
 
 def answer_question(pool: SessionPool, video: VideoInfo, question: str, likely_span: Span | None = None) -> VideoAnswer:
     verifier = verifier_for(pool.engine.checkpoint)
-    pieces, answer = run_to_list(answer_stream(pool, verifier, video, question, ANSWER_CHECKS, likely_span=likely_span))
+    pieces, answer = run_to_list(answer_stream(pool, verifier, video, Question(question), ANSWER_CHECKS, likely_span=likely_span))
     assert answer.text == "".join(piece.text for piece in pieces).strip()
     assert 0 < answer.first_token_s <= answer.total_s
     return answer
@@ -142,7 +142,7 @@ def test_invalid_question_is_refused_at_once(
     pool: SessionPool, verifier: Verifier, shapes_video: VideoInfo, question: str, message: str
 ) -> None:
     with pytest.raises(InvalidQuestion, match=message):
-        next(answer_stream(pool, verifier, shapes_video, question, ANSWER_CHECKS))
+        next(answer_stream(pool, verifier, shapes_video, Question(question), ANSWER_CHECKS))
 
 
 def test_question_of_maximum_length_is_answered(pool: SessionPool, shapes_video: VideoInfo) -> None:

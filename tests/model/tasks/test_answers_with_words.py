@@ -14,6 +14,7 @@ from longview.model.tasks.captioner import caption
 from longview.model.tasks.costs import answer_cost, captions_cost
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
+from longview.model.tasks.question import Question
 from longview.model.tasks.transcript_context import SegmentsWithin, no_segments
 from longview.model.tasks.verifier import Verifier
 from longview.video.decoding.decoder import Decoder
@@ -56,7 +57,7 @@ def answer(
     options: AnswerOptions = NO_CHECKS,
     history: Sequence[ChatTurn] = (),
 ) -> VideoAnswer:
-    return run_to_end(answer_question(pool, VERIFIER, video, question, options, transcript=transcript, history=history))
+    return run_to_end(answer_question(pool, VERIFIER, video, Question(question), options, transcript=transcript, history=history))
 
 
 def test_question_gets_the_words_of_its_window_and_cites_them(words_pool: SessionPool, shapes_video: VideoInfo) -> None:
@@ -135,7 +136,8 @@ def test_demo_checkpoint_gets_no_words(pool: SessionPool, verifier: Verifier, sh
     assert plan.transcript_tokens == 0
     question = "What happens at 11 seconds?"
     assert (
-        "green square" in run_to_end(answer_question(pool, verifier, shapes_video, question, ANSWER_CHECKS, transcript=fail)).text
+        "green square"
+        in run_to_end(answer_question(pool, verifier, shapes_video, Question(question), ANSWER_CHECKS, transcript=fail)).text
     )
     captions = run_to_end(caption(pool, verifier, shapes_video, plan, NO_CHECKS.captions, transcript=fail))
     assert len(captions.events) == 3

@@ -16,6 +16,7 @@ from longview.model.tasks.captioner import Captions, FinishedWindow, caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
+from longview.model.tasks.question import Question
 from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.errors import UnreadableVideo
@@ -191,7 +192,7 @@ def test_progress_of_answers_is_complete(decoder: Decoder, video: VideoInfo, que
     for _ in range(2):
         # The second time all sessions are warm.
         progress = RecordedProgress()
-        run_to_end(answer_question(pool, VERIFIER, video, question, options, progress=progress))
+        run_to_end(answer_question(pool, VERIFIER, video, Question(question), options, progress=progress))
         assert progress.fractions == sorted(progress.fractions) and progress.fractions[-1] == 1.0
 
 

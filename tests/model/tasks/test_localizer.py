@@ -7,10 +7,8 @@ import pytest
 
 from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
-from longview.model.errors import InvalidQuestion
 from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU
 from longview.model.tasks.localizer import locate
-from longview.model.tasks.question import MAX_QUESTION_CHARACTERS
 from longview.model.tasks.verifier import Verifier
 from longview.video.probing.probe import VideoInfo, probe
 from longview.video.synthetic import ShapesEvent, render
@@ -99,9 +97,3 @@ def test_progress_increases_to_the_end(pool: SessionPool, verifier: Verifier, vi
     progress = RecordedProgress()
     locate(pool, verifier, video, "red circle", LOCATE_CHECKS, progress=progress)
     progress.check_complete()
-
-
-@pytest.mark.parametrize(("query", "message"), [("", "empty"), (" \n", "empty"), ("x" * (MAX_QUESTION_CHARACTERS + 1), "2,001")])
-def test_invalid_query_is_refused(pool: SessionPool, verifier: Verifier, video: VideoInfo, query: str, message: str) -> None:
-    with pytest.raises(InvalidQuestion, match=message):
-        locate(pool, verifier, video, query, LOCATE_CHECKS)

@@ -4,7 +4,6 @@ import pytest
 
 from longview.app.qa.quotes.questions import parse_question
 from longview.core.timeline import Span
-from longview.model.tasks.question import Question
 
 DURATION_S = 3600.0
 
@@ -43,12 +42,12 @@ DURATION_S = 3600.0
     ],
 )
 def test_question_has_its_kind_topic_and_time(text: str, kind: str, topic: str | None, span: Span | None) -> None:
-    parsed = parse_question(Question(text, duration_s=DURATION_S), duration_s=DURATION_S)
-    assert (parsed.kind, parsed.span) == (kind, span)
+    parsed = parse_question(text)
+    assert (parsed.kind, parsed.question.about(DURATION_S).span) == (kind, span)
     if topic is not None:
         assert parsed.topic == topic
 
 
 def test_only_mentions_in_words_need_no_frames() -> None:
     for text, in_words in (("When is tea mentioned?", True), ("When does the cup appear?", False)):
-        assert parse_question(Question(text, duration_s=10.0), duration_s=10.0).asks_for_words is in_words
+        assert parse_question(text).asks_for_words is in_words

@@ -23,6 +23,7 @@ from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
+from longview.model.tasks.question import Question
 from longview.model.verifiers import verifier_for
 from longview.video.decoding.decoder import Decoder, TimedFrames
 from longview.video.probing.probe import VideoInfo, probe
@@ -185,8 +186,8 @@ def test_question_about_the_other_half_is_declined(pool: SessionPool, mixed_vide
     verifier = verifier_for(pool.engine.checkpoint)
     other, shapes = (f"What happens between {range_text} seconds?" for range_text in ("90 and 100", "5 and 12"))
     with pytest.raises(OutOfDistribution):
-        run_to_end(answer_question(pool, verifier, mixed_video, other, ANSWER_CHECKS))
-    assert "red circle" in run_to_end(answer_question(pool, verifier, mixed_video, shapes, ANSWER_CHECKS)).text
+        run_to_end(answer_question(pool, verifier, mixed_video, Question(other), ANSWER_CHECKS))
+    assert "red circle" in run_to_end(answer_question(pool, verifier, mixed_video, Question(shapes), ANSWER_CHECKS)).text
 
 
 def test_checkpoint_without_a_detector_accepts_all_footage(tmp_path: Path, ood_path: Path, decoder: Decoder) -> None:

@@ -28,6 +28,7 @@ from longview.model.errors import InvalidCheckpoint, ModelError, ServerFailed, S
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions
+from longview.model.tasks.question import Question
 from longview.model.tasks.replies import TimeRange
 from longview.model.training.questions import PROMPTS
 from longview.model.verifiers import verifier_for
@@ -285,7 +286,9 @@ def test_prompt_has_history_and_distrusts_text_in_the_video(
     script.responses = [streams("At 4.0 seconds a circle moves.")]
     history = [ChatTurn("Who is there?", "A circle.")]
     verifier = verifier_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, "What moves?", ANSWER_CHECKS, history=history))
+    answer = run_to_end(
+        answer_question(remote_pool, verifier, shapes_video, Question("What moves?"), ANSWER_CHECKS, history=history)
+    )
     assert answer.text == "At 4.0 seconds a circle moves."
     first, reply, last = script.requests[0]["messages"]
     assert [part["type"] for part in first["content"]] == ["video_url", "text"]
@@ -304,7 +307,7 @@ def test_citations_are_verified_on_request(
 ) -> None:
     script.responses = [streams("It is quiet. At 4.0 seconds a circle moves."), streams(verification)]
     verifier = verifier_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, "What moves?", VERIFIED))
+    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, Question("What moves?"), VERIFIED))
     claim = script.requests[1]["messages"][0]["content"][-1]["text"]
     # The claim has no time of its own, because the clip has another clock.
     assert '"At that time a circle moves"' in claim and "quiet" not in claim
@@ -315,7 +318,7 @@ def test_citations_are_verified_on_request(
 def test_answer_without_citations_is_not_verified(script: Script, remote_pool: SessionPool, shapes_video: VideoInfo) -> None:
     script.responses = [streams("No.")]
     verifier = verifier_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, "Is there a dog at 5 seconds?", VERIFIED))
+    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, Question("Is there a dog at 5 seconds?"), VERIFIED))
     assert answer.text == "No."
     assert len(script.requests) == 1
 
@@ -348,7 +351,7 @@ def test_citations_of_an_answer_are_not_those_of_the_thinking(
 ) -> None:
     script.responses = [streams(first_piece, " 12.0 seconds?", "</think>", "\n\nAt 4.0 seconds", " a circle moves.")]
     verifier = verifier_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, "What moves?", ANSWER_CHECKS))
+    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, Question("What moves?"), ANSWER_CHECKS))
     assert answer.text == "At 4.0 seconds a circle moves."
     assert answer.thoughts == "Is it at 12.0 seconds?"
     [citation] = answer.citations
