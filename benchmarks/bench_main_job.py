@@ -19,6 +19,7 @@ from longview.model.engine.checkpoints.checkpoints import DEMO, find_checkpoint
 from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.verifiers import verifier_for
@@ -95,18 +96,23 @@ def main() -> None:
                     session_s.append(total_s)
                     reference_s.append(expected_s)
                 start = time.perf_counter()
-                captions = run_to_end(caption(pool, verifier, video, pool.planner.plan(video, "caption"), CAPTION_CHECKS))
+                captions = run_to_end(
+                    caption(TaskContext(pool, verifier, video), pool.planner.plan(video, "caption"), CAPTION_CHECKS)
+                )
                 caption_s.append((time.perf_counter() - start) / duration_s)
                 for event in events:
                     candidates = [item.span for item in captions.events if item.text == event.text]
                     caption_ious.append(max((span.iou(event.event.span) for span in candidates), default=0.0))
-                    occurrences = locate(pool, verifier, video, event.text, LOCATE_CHECKS, candidates=candidates).occurrences
+                    occurrences = locate(
+                        TaskContext(pool, verifier, video), event.text, LOCATE_CHECKS, candidates=candidates
+                    ).occurrences
                     best = max(occurrences, key=lambda item: item.span.iou(event.event.span), default=None)
                     ious.append(best.span.iou(event.event.span) if best else 0.0)
                     if best:
                         edge_errors_s += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
                 absent_rejections += [
-                    not locate(pool, verifier, video, query, LOCATE_CHECKS).occurrences for query in absent_queries(events, seed)
+                    not locate(TaskContext(pool, verifier, video), query, LOCATE_CHECKS).occurrences
+                    for query in absent_queries(events, seed)
                 ]
     print(f"{engine.device}, {torch.get_num_threads()} thread(s), checkpoint {engine.checkpoint.identity}\n")
     print("| measure | figure |\n|---|---|")

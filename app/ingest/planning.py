@@ -12,6 +12,7 @@ from longview.app.runtime.transcript_context import transcript_reader
 from longview.core.timeline import Span
 from longview.indexing.records.track import video_id_of
 from longview.indexing.sqlite.library import Library
+from longview.model.tasks.context import TaskContext
 
 if TYPE_CHECKING:
     from longview.app.ingest.sources import Decision
@@ -128,7 +129,9 @@ def _plan_frames(
         _estimated_bytes(runtime, video, plan),
         checks,
         ask=costs.answer_cost(pool, runtime.verifier, video, plan, checks.answers, transcript=transcript),
-        index=costs.captions_cost(pool, runtime.verifier, video, caption_plan, checks.captions, transcript=transcript),
+        index=costs.captions_cost(
+            TaskContext(pool, runtime.verifier, video, transcript=transcript), caption_plan, checks.captions
+        ),
         locate=costs.locate_cost(pool, runtime.verifier, video, caption_plan, checks.localization, grounding),
         occurrence=costs.occurrence_cost(pool, runtime.verifier, video, checks.localization, grounding),
     )

@@ -32,6 +32,7 @@ from longview.indexing.sqlite.library import Library
 from longview.indexing.text.terms import has_all_terms
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import ModelError, OutOfDistribution
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.coverage import Coverage
 from longview.model.tasks.events import TextDelta
 from longview.model.tasks.question import Question, when_query
@@ -313,18 +314,20 @@ class Answers:
             best = self._retriever.rank(question.text, limit=1, video_id=entry.video_id, progress=step)
             likely_span = best[0].span if best else None
         return answer_question(
-            pool,
-            self._runtime.verifier,
-            video,
+            TaskContext(
+                pool,
+                self._runtime.verifier,
+                video,
+                transcript=transcript_reader(self._library, self._runtime.settings, entry.video_id),
+                grounding_pool=self._runtime.grounding_pool,
+                progress=progress,
+            ),
             question,
             self._runtime.checks.answers,
             likely_span=likely_span,
             restrict_to=restrict_to,
             candidate_spans=lambda query: self._retriever.candidate_spans(entry, query, restrict_to),
-            transcript=transcript_reader(self._library, self._runtime.settings, entry.video_id),
             history=history,
-            grounding_pool=self._runtime.grounding_pool,
-            progress=progress,
         )
 
 

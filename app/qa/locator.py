@@ -22,6 +22,7 @@ from longview.indexing.search.mentions import find_mentions
 from longview.indexing.search.quotes import Quote
 from longview.indexing.sqlite.library import Library
 from longview.model.errors import InvalidQuestion, OutOfDistribution
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.question import check_length
 
 if TYPE_CHECKING:
@@ -114,14 +115,10 @@ class Locator:
             result = retry_with_smaller_context(
                 self._runtime,
                 lambda: locate(
-                    pool,
-                    verifier,
-                    video,
+                    TaskContext(pool, verifier, video, grounding_pool=grounding_pool, progress=progress),
                     query,
                     options,
                     candidates=candidates,
-                    grounding_pool=grounding_pool,
-                    progress=progress,
                 ),
             )
             file.check(progress)

@@ -49,6 +49,7 @@ from longview.model.engine.local_session import LocalSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import ModelError
 from longview.model.tasks.answerer import answer_question
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.question import Question
 from longview.model.tasks.replies import TimedCaption
@@ -186,7 +187,9 @@ def answer_rows(target: Target) -> Iterator[Row]:
         pool = SessionPool(engine, decoder, memory_bytes=8 << 30)
         video = rendered_video(Path(folder), decoder)
         for question, known_answer in QUESTIONS:
-            answer = run_to_end(answer_question(pool, verifier_for(engine.checkpoint), video, Question(question), ANSWER_CHECKS))
+            answer = run_to_end(
+                answer_question(TaskContext(pool, verifier_for(engine.checkpoint), video), Question(question), ANSWER_CHECKS)
+            )
             yield Row((question, known_answer, answer.text, f"{answer.first_token_s:.2f}", f"{answer.total_s:.2f}"))
         plan = pool.planner.plan(video, "caption")
         session = pool.session(video, plan, plan.windows[0])

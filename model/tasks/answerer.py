@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from longview.core.progress import NO_PROGRESS, Progress
 from longview.core.time_format import format_spans
 from longview.core.time_text import known_times
 from longview.core.timeline import Segment, Span, merge_spans
 from longview.model.engine.base import ChatTurn, VideoSession
 from longview.model.engine.execution.ood import out_of_distribution_error
-from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.events import TextDelta, run_to_end
 from longview.model.tasks.grounding import MARGIN_S, MAX_CLIP_S, PLANNING_PROGRESS_SHARE
@@ -20,11 +19,9 @@ from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions
 from longview.model.tasks.question import Question, VideoQuestion, recent_turns, shift_times, without_times
 from longview.model.tasks.replies import cited_spans, to_video_clock
-from longview.model.tasks.transcript_context import SegmentsWithin, no_segments, transcript_context
+from longview.model.tasks.transcript_context import transcript_context
 from longview.model.tasks.verification import verify_claim
-from longview.model.tasks.verifier import Verifier
 from longview.model.tasks.word_citations import find_evidence, with_units
-from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import Purpose, SamplingPlan, Window
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n")
@@ -51,28 +48,21 @@ class VideoAnswer:
 
 
 def answer_question(
-    pool: SessionPool,
-    verifier: Verifier,
-    video: VideoInfo,
+    task: TaskContext,
     question: Question,
     options: AnswerOptions,
     *,
     likely_span: Span | None = None,
     restrict_to: Span | None = None,
     candidate_spans: Callable[[str], Sequence[Span]] = lambda _: (),
-    transcript: SegmentsWithin = no_segments,
     history: Sequence[ChatTurn] = (),
-    grounding_pool: SessionPool | None = None,
-    progress: Progress = NO_PROGRESS,
 ) -> Generator[TextDelta, None, VideoAnswer]:
     """Answer a question about one video; yield the text piece by piece.
 
     `likely_span`: the span in which the answer is most likely, for a video that is too long for one session.
     `restrict_to`: the only span that is searched, unless the question names another.
     `candidate_spans`: returns the spans in which another source has a query; see `longview.model.tasks.localizer.locate`.
-    `transcript`: returns what is said and shown in a span, for a checkpoint that takes it, which is not asked whether it saw it.
     `history`: earlier turns about this video, on its clock; for checkpoints that can follow a conversation.
-    `grounding_pool`: sessions of the checkpoint that locates; see `longview.model.tasks.localizer.locate`.
 
     Raises:
         InvalidQuestion: the question names a time that the video does not have.
@@ -80,18 +70,13 @@ def answer_question(
     """
     start = time.perf_counter()
     answerer = _Answerer(
-        pool,
-        verifier,
-        video,
-        question.about(video.duration_s),
+        task,
+        question.about(task.video.duration_s),
         options,
         likely_span=likely_span,
         restrict_to=restrict_to,
         candidate_spans=candidate_spans,
-        transcript=transcript,
         history=history,
-        grounding_pool=grounding_pool,
-        progress=progress,
     )
     first_token_s = 0.0
     text = ""
@@ -99,7 +84,7 @@ def answer_question(
         first_token_s = first_token_s or time.perf_counter() - start
         text += piece
         yield TextDelta(piece)
-    progress.update(1.0)
+    task.progress.update(1.0)
     return VideoAnswer(
         text.removeprefix(answerer.mistaken_text).strip(),
         answerer.citations,
@@ -116,18 +101,13 @@ def answer_question(
 class _Answerer:
     """The state of one answer. The last six fields are complete after the last piece of text."""
 
-    pool: SessionPool
-    verifier: Verifier
-    video: VideoInfo
+    task: TaskContext
     question: VideoQuestion
     options: AnswerOptions
     likely_span: Span | None
     restrict_to: Span | None
     candidate_spans: Callable[[str], Sequence[Span]]
-    transcript: SegmentsWithin
     history: Sequence[ChatTurn]
-    grounding_pool: SessionPool | None
-    progress: Progress
     citations: tuple[Span, ...] = ()
     coverage: Coverage = Coverage(0.0, 0, 0.0)
     plan: SamplingPlan | None = None
@@ -138,7 +118,7 @@ class _Answerer:
 
     def pieces(self) -> Iterator[str]:
         """Yield the text of the answer."""
-        question, templates = self.question, self.verifier.templates
+        question, templates = self.question, self.task.verifier.templates
         if query := question.when:
             return self._answer_when(query)
         if templates and templates.match(question.in_seconds()) is None:
@@ -153,17 +133,7 @@ class _Answerer:
     def _answer_when(self, query: str) -> Iterator[str]:
         """Answer "when" by localisation and verification, because a reply alone cannot prove an absence."""
         candidates = self.candidate_spans(query)
-        result = locate(
-            self.pool,
-            self.verifier,
-            self.video,
-            query,
-            self.options.localization,
-            span=self.restrict_to,
-            candidates=candidates,
-            grounding_pool=self.grounding_pool,
-            progress=self.progress,
-        )
+        result = locate(self.task, query, self.options.localization, span=self.restrict_to, candidates=candidates)
         self.coverage, self.plan = result.coverage, result.plan
         self.citations = tuple(occurrence.span for occurrence in result.occurrences)
         if result.occurrences:
@@ -176,14 +146,16 @@ class _Answerer:
         """Answer what happens in a span by its captions."""
         is_short = span.duration_s <= MAX_CLIP_S
         # A span of a second or two is too short to caption without context.
-        around = Span(max(0.0, span.start_s - MARGIN_S), min(self.video.duration_s, span.end_s + MARGIN_S)) if is_short else span
+        around = (
+            Span(max(0.0, span.start_s - MARGIN_S), min(self.task.video.duration_s, span.end_s + MARGIN_S)) if is_short else span
+        )
         purpose: Purpose = "refine" if is_short else "caption"
-        step = self.progress.child(0.0, PLANNING_PROGRESS_SHARE)
-        plan = self.pool.planner.plan(self.video, purpose, span=around, progress=step)
-        step = self.progress.child(PLANNING_PROGRESS_SHARE, 1.0)
-        captions = run_to_end(caption(self.pool, self.verifier, self.video, plan, self.options.captions, progress=step))
+        step = self.task.progress.child(0.0, PLANNING_PROGRESS_SHARE)
+        plan = self.task.pool.planner.plan(self.task.video, purpose, span=around, progress=step)
+        step = self.task.progress.child(PLANNING_PROGRESS_SHARE, 1.0)
+        captions = run_to_end(caption(self.task.without_helpers(step), plan, self.options.captions))
         if len(captions.out_of_distribution) == len(plan.windows):
-            raise out_of_distribution_error(self.pool.engine.checkpoint)
+            raise out_of_distribution_error(self.task.pool.engine.checkpoint)
         min_overlap_s = min(plan.patch_period_s, span.duration_s) / 2
         events = [event for event in captions.events if event.span.overlap_s(span) >= min_overlap_s]
         self.citations = tuple(event.span for event in events)
@@ -195,17 +167,19 @@ class _Answerer:
         """Describe the time of an event; add "or earlier", "or later" if it may extend beyond the plan."""
         period_s = plan.patch_period_s
         earlier = " seconds or earlier" if 0 < plan.span.start_s >= span.start_s - period_s else ""
-        later = " or later" if self.video.duration_s - period_s > plan.span.end_s <= span.end_s + period_s else ""
+        later = " or later" if self.task.video.duration_s - period_s > plan.span.end_s <= span.end_s + period_s else ""
         return f"From {span.start_s:.1f}{earlier} to {span.end_s:.1f} seconds{later}"
 
     def _answer_freeform(self) -> Iterator[str]:
         """Let the checkpoint answer about the window that the question needs."""
         plan, window = self._select_window()
-        session = self.pool.session(self.video, plan, window, progress=self.progress.child(PLANNING_PROGRESS_SHARE, 1.0))
+        session = self.task.pool.session(
+            self.task.video, plan, window, progress=self.task.progress.child(PLANNING_PROGRESS_SHARE, 1.0)
+        )
         if session.is_out_of_distribution:
-            raise out_of_distribution_error(self.pool.engine.checkpoint)
-        transcript = transcript_context(self.pool, plan, window, self.transcript)
-        question, templates = self.question.in_seconds(session), self.verifier.templates
+            raise out_of_distribution_error(self.task.pool.engine.checkpoint)
+        transcript = transcript_context(self.task.pool, plan, window, self.task.transcript)
+        question, templates = self.question.in_seconds(session), self.task.verifier.templates
         if templates:
             at_timestamp = templates.at_timestamp(self.question.nearest_timestamp(session))
             question = templates.match(question) or at_timestamp or question
@@ -220,7 +194,7 @@ class _Answerer:
             context=transcript.prompt,
             history=history,
             thinking=self.options.thinking,
-            progress=self.progress,
+            progress=self.task.progress,
         )
         if session.clock_offset_s == 0:
             shown_text = ""
@@ -234,7 +208,7 @@ class _Answerer:
                 pass
             yield shift_times(with_units(generation.text), session.clock_offset_s)
         self.thoughts = generation.thoughts
-        coverage = CoverageTracker(plan, key_frames_only=self.pool.decoder.key_frames_only)
+        coverage = CoverageTracker(plan, key_frames_only=self.task.pool.decoder.key_frames_only)
         coverage.add(session)
         self.coverage, self.plan = coverage.coverage(), plan
         if len(plan.windows) > 1 and self.question.timestamp_s is None:
@@ -256,7 +230,7 @@ class _Answerer:
         def is_verified(span: Span) -> bool | None:
             about = [sentence for sentence, spans in sentences if any(span.overlap_s(other) > 0 for other in spans)]
             claim = without_times(" ".join(about) or text)
-            return verify_claim(self.pool, self.verifier, self.video, span, claim, progress=self.progress)
+            return verify_claim(self.task.pool, self.task.verifier, self.task.video, span, claim, progress=self.task.progress)
 
         results = {span: is_verified(span) for span in self.citations}
         self.citations = tuple(span for span, result in results.items() if result is not False)
@@ -267,21 +241,21 @@ class _Answerer:
 
     def _select_window(self) -> tuple[SamplingPlan, Window]:
         """Select the range that the question names, a window around the time that it names, or the whole video."""
-        planner, video, timestamp_s = self.pool.planner, self.video, self.question.timestamp_s
+        planner, video, timestamp_s = self.task.pool.planner, self.task.video, self.question.timestamp_s
         span = self.question.range or (self.restrict_to if timestamp_s is None else None)
         if span is not None:
             plan = planner.plan(video, "refine" if span.duration_s <= MAX_CLIP_S else "qa", span=span)
             return plan, plan.windows[0]
-        if timestamp_s is not None and self.verifier.timestamps:
+        if timestamp_s is not None and self.task.verifier.timestamps:
             # Such a checkpoint describes one timestamp best if its window shows little else.
             near = Span(max(0.0, timestamp_s - MARGIN_S), min(video.duration_s, timestamp_s + MARGIN_S))
             plan = planner.plan(video, "caption", span=near)
             return plan, plan.windows[0]
         plan = planner.plan(video, "qa")
-        usual_period_s = 2 * self.pool.engine.checkpoint.trained_range.frame_period_s
+        usual_period_s = 2 * self.task.pool.engine.checkpoint.trained_range.frame_period_s
         if timestamp_s is not None and plan.patch_period_s > usual_period_s * 1.01:
             # A caption window has a finer patch period, and its session is often still warm after indexing.
-            plan = planner.plan(video, "caption", progress=self.progress.child(0.0, PLANNING_PROGRESS_SHARE))
+            plan = planner.plan(video, "caption", progress=self.task.progress.child(0.0, PLANNING_PROGRESS_SHARE))
         likely_s = self.likely_span.start_s if self.likely_span else 0.0
         target_s = likely_s if timestamp_s is None else timestamp_s
         return plan, next((window for window in plan.windows if window.span.contains(target_s)), plan.windows[0])

@@ -10,12 +10,12 @@ import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
-from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.progress import Progress
 from longview.core.time_format import format_spans
 from longview.core.timeline import Event, Span, merge_spans
 from longview.model.engine.base import REPLY_RESERVE_TOKENS, VideoSession
 from longview.model.engine.generation.decoding import RETRY_PRESENCE_PENALTY
-from longview.model.engine.sessions import SessionPool
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.coverage import Coverage, CoverageTracker, WindowCoverage
 from longview.model.tasks.events import PartialResult
 from longview.model.tasks.grounding import MIN_SAME_EVENT_IOU, ground, open_decodable_windows, open_windows
@@ -26,9 +26,8 @@ from longview.model.tasks.refiner import refine_timeline
 from longview.model.tasks.replies import TimedCaption
 from longview.model.tasks.reply_forms import parse_captions
 from longview.model.tasks.text_match import has_paraphrase
-from longview.model.tasks.transcript_context import SegmentsWithin, TranscriptContext, no_segments, transcript_context
+from longview.model.tasks.transcript_context import TranscriptContext, transcript_context
 from longview.model.tasks.verifier import Verifier
-from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import SamplingPlan, Window
 
 log = logging.getLogger(__name__)
@@ -75,30 +74,25 @@ class _Attempt:
 
 
 def caption(
-    pool: SessionPool,
-    verifier: Verifier,
-    video: VideoInfo,
+    task: TaskContext,
     plan: SamplingPlan,
     options: CaptionOptions,
     *,
-    transcript: SegmentsWithin = no_segments,
     finished: Sequence[FinishedWindow] = (),
     keep_sessions: bool = True,
-    grounding_pool: SessionPool | None = None,
-    progress: Progress = NO_PROGRESS,
 ) -> Generator[PartialResult[FinishedWindow], None, Captions]:
     """Caption every window of a plan; yield the captions of each window before all are merged.
 
     With `options.verify` every event is grounded once more, and dropped if the checkpoint does not confirm it. A window whose
     captions fail the check is captioned again from other frames. If that fails too, the better attempt is kept and the window is
-    reported as uncovered. An out-of-distribution window is yielded without captions. `transcript`: returns what is said and shown
-    in a span, for a checkpoint that takes it. `finished`: windows that an earlier call with this plan and these options yielded;
-    they are not opened again, and the result is that of one call. `keep_sessions`: the windows' sessions stay in the pool for
-    later questions. `grounding_pool`: sessions of a checkpoint that refines the times.
+    reported as uncovered. An out-of-distribution window is yielded without captions. `finished`: windows that an earlier call
+    with this plan and these options yielded; they are not opened again, and the result is that of one call. `keep_sessions`: the
+    windows' sessions stay in the pool for later questions.
 
     Raises:
         UnreadableVideo: no frame of the video can be decoded. Cancelled: the operation was cancelled.
     """
+    pool, video, progress = task.pool, task.video, task.progress
     windows = {window.position: window for window in finished}
     coverage = CoverageTracker(plan, key_frames_only=pool.decoder.key_frames_only)
     for window in finished:
@@ -107,13 +101,13 @@ def caption(
     steps = progress.child(0.0, windows_share)
     sessions = open_decodable_windows(pool, video, plan, coverage, finished=set(windows), pin=keep_sessions, progress=steps)
     for position, session, step in sessions:
-        windows[position] = _finish_window(pool, verifier, video, plan, position, session, options, transcript, coverage, step)
+        windows[position] = _finish_window(task.at(step), plan, position, session, options, coverage)
         yield PartialResult(windows[position])
     timeline = merge_finished_windows(windows.values(), plan)
     if options.refine:
         # The checkpoint that has captioned verifies timestamps.
-        refining = pool if verifier.timestamps else grounding_pool or pool
-        timeline = refine_timeline(refining, verifier, video, timeline, plan, progress=progress.child(windows_share, 1.0))
+        refining = pool if task.verifier.timestamps else task.locating_pool
+        timeline = refine_timeline(refining, task.verifier, video, timeline, plan, progress=progress.child(windows_share, 1.0))
         # After the refinement, two events that were apart may have the same time.
         timeline = merge_windows([WindowCaptions(plan.span, timeline)], patch_period_s=plan.patch_period_s)
     progress.update(1.0)
@@ -134,31 +128,27 @@ def merge_finished_windows(windows: Iterable[FinishedWindow], plan: SamplingPlan
 
 
 def _finish_window(
-    pool: SessionPool,
-    verifier: Verifier,
-    video: VideoInfo,
+    task: TaskContext,
     plan: SamplingPlan,
     position: int,
     session: VideoSession,
     options: CaptionOptions,
-    transcript: SegmentsWithin,
     coverage: CoverageTracker,
-    progress: Progress,
 ) -> FinishedWindow:
     """Caption and check the window of a session, and add it to the coverage."""
     window = plan.windows[position]
     if session.is_out_of_distribution:
         return FinishedWindow(window.span, (), position, coverage.mark_out_of_distribution(window.span))
-    context_here = transcript_context(pool, plan, window, transcript)
-    attempt = _caption_window(session, verifier, options, context_here, progress)
+    context_here = transcript_context(task.pool, plan, window, task.transcript)
+    attempt = _caption_window(session, task.verifier, options, context_here, task.progress)
     if options.verify and not attempt.quality.has_passed:
-        second = _retry_window(pool, verifier, video, window, options, transcript, progress, attempt)
+        second = _retry_window(task, window, options, attempt)
         attempt = _best_of(attempt, second, window.span, plan.patch_period_s)
     if errors := attempt.quality.errors:
         log.info("the captions of %s are unreliable: the reply %s", format_spans(window.span), ", ".join(errors))
     covered = coverage.add(session, is_readable=not attempt.quality.errors)
-    pool.release(session)
-    progress.update(1.0)
+    task.pool.release(session)
+    task.progress.update(1.0)
     return FinishedWindow(window.span, attempt.events, position, covered)
 
 
@@ -209,17 +199,9 @@ def _verify_event(session: VideoSession, verifier: Verifier, event: Event, progr
     return None if is_denied else event
 
 
-def _retry_window(
-    pool: SessionPool,
-    verifier: Verifier,
-    video: VideoInfo,
-    window: Window,
-    options: CaptionOptions,
-    transcript: SegmentsWithin,
-    progress: Progress,
-    first: _Attempt,
-) -> _Attempt:
+def _retry_window(task: TaskContext, window: Window, options: CaptionOptions, first: _Attempt) -> _Attempt:
     """Caption a window again from more frames. If they need two windows, the errors of both are reported together."""
+    pool, video, progress = task.pool, task.video, task.progress
     max_fps = 1 / pool.engine.checkpoint.trained_range.min_frame_period_s
     fps = min(max_fps, RETRY_FPS_FACTOR / window.frame_period_s)
     plan = pool.planner.plan(video, "caption", span=window.span, fps=fps, progress=progress)
@@ -228,8 +210,8 @@ def _retry_window(
     windows: list[WindowCaptions] = []
     attempts = []
     for part, session, step in open_windows(pool, video, plan, coverage, pin=False, progress=progress):
-        context_here = transcript_context(pool, plan, part, transcript)
-        attempt = _caption_window(session, verifier, options, context_here, step, presence_penalty=penalty)
+        context_here = transcript_context(pool, plan, part, task.transcript)
+        attempt = _caption_window(session, task.verifier, options, context_here, step, presence_penalty=penalty)
         attempts.append(attempt)
         windows.append(WindowCaptions(part.span, attempt.events))
         pool.release(session)

@@ -10,10 +10,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.progress import Progress
 from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.chapters import MAX_PART_CHARACTERS
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.grounding import MARGIN_S, clip_plan
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.transcript_context import SegmentsWithin, no_segments, transcript_context
@@ -69,25 +70,15 @@ class Cost:
         )
 
 
-def captions_cost(
-    pool: SessionPool,
-    verifier: Verifier,
-    video: VideoInfo,
-    plan: SamplingPlan,
-    options: CaptionOptions,
-    *,
-    transcript: SegmentsWithin = no_segments,
-    finished: Collection[int] = (),
-    progress: Progress = NO_PROGRESS,
-) -> Cost:
+def captions_cost(task: TaskContext, plan: SamplingPlan, options: CaptionOptions, *, finished: Collection[int] = ()) -> Cost:
     """Estimate the cost of `longview.model.tasks.captioner.caption`, and of chapters and summary.
 
-    `transcript`: returns what is said and shown in a span, as far as the library has it. `finished`: positions of windows
-    that are captioned already, and cost nothing more.
+    `finished`: positions of windows that are captioned already, and cost nothing more.
 
     Raises:
         Cancelled: the operation was cancelled before the next step of the measurement of the speed.
     """
+    pool, verifier, video, progress = task.pool, task.verifier, task.video, task.progress
     events = max(1, round(plan.span.duration_s / 60 * EVENTS_PER_MINUTE))
     parts = -(-events * CAPTION_CHARACTERS // MAX_PART_CHARACTERS)
     text_generations = 0 if verifier.templates else parts + 1
@@ -96,7 +87,7 @@ def captions_cost(
     sessions, generations = windows, windows
     tokens = windows * CAPTIONS_TOKENS + text_generations * SUMMARY_TOKENS
     clips = 0
-    transcript_tokens = _transcript_tokens(pool, remaining, transcript) if remaining else 0
+    transcript_tokens = _transcript_tokens(pool, remaining, task.transcript) if remaining else 0
     prompt_tokens = pool.engine.prefix_tokens(remaining) + transcript_tokens if remaining else 0
     if options.verify:
         verified_events = round(events * windows / len(plan.windows))

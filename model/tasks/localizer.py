@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from longview.core.progress import NO_PROGRESS, Progress
+from longview.core.progress import Progress
 from longview.core.time_format import format_spans
 from longview.core.timeline import Span, merge_spans
 from longview.model.engine.base import VideoSession
 from longview.model.engine.execution.ood import out_of_distribution_error
-from longview.model.engine.sessions import SessionPool
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.coverage import Coverage, CoverageTracker
 from longview.model.tasks.grounding import (
     MARGIN_S,
@@ -23,7 +23,6 @@ from longview.model.tasks.grounding import (
 from longview.model.tasks.options import LocateOptions
 from longview.model.tasks.verification import deny_in_windows, verify_claim, verify_in
 from longview.model.tasks.verifier import Verifier
-from longview.video.probing.probe import VideoInfo
 from longview.video.sampling_plan import SamplingPlan
 
 
@@ -68,27 +67,22 @@ class Localization:
 
 
 def locate(
-    pool: SessionPool,
-    verifier: Verifier,
-    video: VideoInfo,
+    task: TaskContext,
     query: str,
     options: LocateOptions,
     *,
     span: Span | None = None,
     candidates: Sequence[Span] = (),
-    grounding_pool: SessionPool | None = None,
-    progress: Progress = NO_PROGRESS,
 ) -> Localization:
     """Find all occurrences of `query` in the video, or in `span` of it, in order of time. There may be none.
 
     `candidates`: spans in which another source, such as a caption, has the query. With `options.refine` or `options.verify`, an
-    occurrence is dropped if its clip or its verification denies it. `grounding_pool`: sessions of a checkpoint that locates and
-    refines; the one of `pool` then only verifies, because most checkpoints that were trained for grounding deny nothing.
+    occurrence is dropped if its clip or its verification denies it.
 
     Raises:
         OutOfDistribution: all of the footage is out-of-distribution. Cancelled: the operation was cancelled.
     """
-    locating = grounding_pool or pool
+    locating, video, progress = task.locating_pool, task.video, task.progress
     plan = locating.planner.plan(video, "caption", span=span, progress=progress.child(0.0, PLANNING_PROGRESS_SHARE))
     coverage = CoverageTracker(plan, key_frames_only=locating.decoder.key_frames_only)
     coarse: list[list[Span]] = []
@@ -104,19 +98,19 @@ def locate(
             continue
         if not is_readable:
             unresolved.append(window.span)
-        elif grounding_pool is not None:
+        elif task.grounding_pool is not None:
             empty_windows.append(window.span)
         # The absence is verified now, because the session may be evicted before the last window is prefilled.
-        elif not _is_absent(session, verifier, query, options, step):
+        elif not _is_absent(session, task.verifier, query, options, step):
             unresolved.append(window.span)
     if coverage.out_of_distribution and not coarse:
         raise out_of_distribution_error(locating.engine.checkpoint)
     spans = _merge_across_windows(coarse)
     spans += [candidate for candidate in candidates if all(candidate.iou(other) < MIN_SAME_EVENT_IOU for other in spans)]
-    check = _CandidateCheck(pool, verifier, video, query, options, grounding_pool)
+    check = _CandidateCheck(task, query, options)
     checks_progress = progress.child(coarse_share, 1.0)
     verdicts: list[_Verdict] = []
-    if grounding_pool is None:
+    if task.grounding_pool is None:
         for one, step in zip(sorted(spans), checks_progress.steps(len(spans)), strict=True):
             verdicts.append(check.verify(check.refine(one, plan.patch_period_s, step), step))
     else:
@@ -128,7 +122,7 @@ def locate(
         ]
         steps = verifying.steps(len(empty_windows) + len(refined_occurrences))
         for window_span, step in zip(empty_windows, steps, strict=False):
-            if options.verify and not deny_in_windows(pool, verifier, video, window_span, query, step):
+            if options.verify and not deny_in_windows(task.pool, task.verifier, video, window_span, query, step):
                 unresolved.append(window_span)
         verdicts = [check.verify(candidate, step) for candidate, step in zip(refined_occurrences, steps, strict=True)]
     occurrences: list[Occurrence] = []
@@ -201,17 +195,8 @@ class _Verdict:
 class _CandidateCheck:
     """The check of the candidate spans of a query."""
 
-    def __init__(
-        self,
-        pool: SessionPool,
-        verifier: Verifier,
-        video: VideoInfo,
-        query: str,
-        options: LocateOptions,
-        grounding_pool: SessionPool | None,
-    ) -> None:
-        self._pool, self._verifier, self._video, self._query = pool, verifier, video, query
-        self._grounding_pool, self._options = grounding_pool, options
+    def __init__(self, task: TaskContext, query: str, options: LocateOptions) -> None:
+        self._task, self._query, self._options = task, query, options
 
     def refine(self, coarse: Span, coarse_period_s: float, progress: Progress) -> _Candidate:
         """Return the candidate of a span, with refined boundaries where the options have it."""
@@ -227,7 +212,7 @@ class _CandidateCheck:
                 self._ground_clip(Span(edge_s - half_s, edge_s + half_s), progress) for edge_s in (coarse.start_s, coarse.end_s)
             ]
             refined_span = _join_edges(coarse, clips[0].spans, clips[1].spans)
-        sessions = [session for clip in clips for session in clip.sessions] if self._grounding_pool is None else []
+        sessions = [session for clip in clips for session in clip.sessions] if self._task.grounding_pool is None else []
         if refined_span is None or refined_span.iou(coarse) < MIN_SAME_EVENT_IOU:
             has_gaps = any(clip.coverage.has_gaps for clip in clips)
             return _Candidate(coarse, None, coarse_period_s, sessions, has_gaps)
@@ -249,13 +234,13 @@ class _CandidateCheck:
         return _Verdict(coarse, Occurrence(candidate.span, candidate.patch_period_s, is_verified))
 
     def _verify(self, candidate: _Candidate, span: Span, progress: Progress) -> bool | None:
-        if not self._options.refine or self._grounding_pool is not None:
-            return verify_claim(self._pool, self._verifier, self._video, span, self._query, progress=progress)
-        return verify_in(candidate.sessions, self._verifier, span, self._query, progress=progress)
+        if not self._options.refine or self._task.grounding_pool is not None:
+            return verify_claim(self._task.pool, self._task.verifier, self._task.video, span, self._query, progress=progress)
+        return verify_in(candidate.sessions, self._task.verifier, span, self._query, progress=progress)
 
     def _ground_clip(self, around: Span, progress: Progress) -> _ClipResult:
-        locating = self._grounding_pool or self._pool
-        sessions, coverage = open_clip(locating, self._video, around, progress=progress)
+        locating = self._task.locating_pool
+        sessions, coverage = open_clip(locating, self._task.video, around, progress=progress)
         spans: list[Span] = []
         for session in sessions:
             found_spans, is_readable = ground(session, self._query, progress=progress)

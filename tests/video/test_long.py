@@ -7,6 +7,7 @@ from longview.model.engine.local import LocalEngine
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import Captions, caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.question import Question
@@ -37,7 +38,7 @@ def pool(engine: LocalEngine, decoder: Decoder) -> SessionPool:
 @pytest.fixture(scope="module")
 def captions(pool: SessionPool, long_video: VideoInfo) -> Captions:
     plan = pool.planner.plan(long_video, "caption")
-    return run_to_end(caption(pool, verifier_for(pool.engine.checkpoint), long_video, plan, CAPTION_CHECKS))
+    return run_to_end(caption(TaskContext(pool, verifier_for(pool.engine.checkpoint), long_video), plan, CAPTION_CHECKS))
 
 
 def test_events_are_captioned_once_at_their_times(captions: Captions) -> None:
@@ -72,7 +73,9 @@ def test_late_events_are_located_accurately(pool: SessionPool, long_video: Video
     for event in EVENTS[-6:]:
         candidates = [item.span for item in captions.events if item.text == event.text]
         verifier = verifier_for(pool.engine.checkpoint)
-        occurrences = locate(pool, verifier, long_video, event.text, LOCATE_CHECKS, candidates=candidates).occurrences
+        occurrences = locate(
+            TaskContext(pool, verifier, long_video), event.text, LOCATE_CHECKS, candidates=candidates
+        ).occurrences
         best = max(occurrences, key=lambda item: item.span.iou(event.event.span))
         errors_s += [abs(best.span.start_s - event.start_s), abs(best.span.end_s - event.end_s)]
     assert sorted(errors_s)[len(errors_s) // 2] < 0.3
@@ -84,6 +87,6 @@ def test_question_about_a_late_time_is_answered(pool: SessionPool, long_video: V
     event = EVENTS[45]
     question = f"What happens at {format_time((event.start_s + event.end_s) / 2)[2:]}?"
     answer = run_to_end(
-        answer_question(pool, verifier_for(pool.engine.checkpoint), long_video, Question(question), ANSWER_CHECKS)
+        answer_question(TaskContext(pool, verifier_for(pool.engine.checkpoint), long_video), Question(question), ANSWER_CHECKS)
     )
     assert f"{event.color} {event.shape}" in answer.text

@@ -23,6 +23,7 @@ from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.caption_windows import CaptionWindowRow
 from longview.model.errors import UnreadableReplies
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import PartialResult
 
 if TYPE_CHECKING:
@@ -125,7 +126,9 @@ class CaptionSource:
         transcript = transcript_reader(self._library, self._runtime.settings, job.entry.video_id)
         run = find_run(self._library, self._runtime, job, step)
         plan, positions = run.plan, {window.position for window in run.finished}
-        cost = captions_cost(pool, verifier, job.video, plan, options, transcript=transcript, finished=positions, progress=step)
+        cost = captions_cost(
+            TaskContext(pool, verifier, job.video, transcript=transcript, progress=step), plan, options, finished=positions
+        )
         if cost.seconds is not None and cost.seconds > MAX_UNASKED_S and not (job.accepts_long or job.is_requested):
             raise NeedsConsent(
                 f"captioning would take about {format_time(cost.seconds)} on this machine; to start it: "
@@ -140,16 +143,18 @@ class CaptionSource:
             times.learn_decline(job, time.monotonic() - loaded_s)
             return SourceResult(self._decline(job, provenance, uncovered=(job.span,)), cost.seconds)
         windows = caption(
-            pool,
-            verifier,
-            job.video,
+            TaskContext(
+                pool,
+                verifier,
+                job.video,
+                transcript=transcript,
+                grounding_pool=self._runtime.grounding_pool if options.refine else None,
+                progress=progress.child(0.05, 0.96),
+            ),
             plan,
             options,
-            transcript=transcript,
             finished=run.finished,
             keep_sessions=job.keep_sessions,
-            grounding_pool=self._runtime.grounding_pool if options.refine else None,
-            progress=progress.child(0.05, 0.96),
         )
         if work_s is None and cost.seconds is not None:
             progress.expect(cost.seconds)

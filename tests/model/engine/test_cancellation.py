@@ -18,6 +18,7 @@ from longview.model.engine.remote.server import Server
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.question import Question
 from longview.model.training.questions import PROMPTS
@@ -131,11 +132,13 @@ def test_cancel_during_captions_and_answers(pool: SessionPool, shapes_video: Vid
 
     def caption_endlessly(progress: Progress) -> None:
         while True:
-            run_to_end(caption(pool, verifier, shapes_video, plan, CAPTION_CHECKS, progress=progress))
+            run_to_end(caption(TaskContext(pool, verifier, shapes_video, progress=progress), plan, CAPTION_CHECKS))
 
     def answer_endlessly(progress: Progress) -> None:
         while True:
-            run_to_end(answer_question(pool, verifier, shapes_video, Question(QUESTION), ANSWER_CHECKS, progress=progress))
+            run_to_end(
+                answer_question(TaskContext(pool, verifier, shapes_video, progress=progress), Question(QUESTION), ANSWER_CHECKS)
+            )
 
     for operation in (caption_endlessly, answer_endlessly):
         cancel_during(operation)

@@ -12,6 +12,7 @@ from longview.model.errors import InvalidQuestion
 from longview.model.tasks.answerer import VideoAnswer
 from longview.model.tasks.answerer import answer_question as answer_stream
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.question import MAX_QUESTION_CHARACTERS, Question
 from longview.model.tasks.verifier import Verifier
@@ -44,7 +45,9 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
 
 def answer_question(pool: SessionPool, video: VideoInfo, question: str, likely_span: Span | None = None) -> VideoAnswer:
     verifier = verifier_for(pool.engine.checkpoint)
-    pieces, answer = run_to_list(answer_stream(pool, verifier, video, Question(question), ANSWER_CHECKS, likely_span=likely_span))
+    pieces, answer = run_to_list(
+        answer_stream(TaskContext(pool, verifier, video), Question(question), ANSWER_CHECKS, likely_span=likely_span)
+    )
     assert answer.text == "".join(piece.text for piece in pieces).strip()
     assert 0 < answer.first_token_s <= answer.total_s
     return answer
@@ -142,7 +145,7 @@ def test_invalid_question_is_refused_at_once(
     pool: SessionPool, verifier: Verifier, shapes_video: VideoInfo, question: str, message: str
 ) -> None:
     with pytest.raises(InvalidQuestion, match=message):
-        next(answer_stream(pool, verifier, shapes_video, Question(question), ANSWER_CHECKS))
+        next(answer_stream(TaskContext(pool, verifier, shapes_video), Question(question), ANSWER_CHECKS))
 
 
 def test_question_of_maximum_length_is_answered(pool: SessionPool, shapes_video: VideoInfo) -> None:
@@ -154,7 +157,9 @@ def test_question_of_maximum_length_is_answered(pool: SessionPool, shapes_video:
 def test_captions_of_offset_windows_are_on_the_videos_clock(offset_pool: SessionPool, long_video: VideoInfo) -> None:
     plan = offset_pool.planner.plan(long_video, "caption")
     assert [window.clock_offset_s > 0 for window in plan.windows] == [False, True, True]
-    captions = run_to_end(caption(offset_pool, verifier_for(offset_pool.engine.checkpoint), long_video, plan, CAPTION_CHECKS))
+    captions = run_to_end(
+        caption(TaskContext(offset_pool, verifier_for(offset_pool.engine.checkpoint), long_video), plan, CAPTION_CHECKS)
+    )
     assert [event.text for event in captions.events] == [event.text for event in TIMELINE]
     assert captions.coverage.uncovered == ()
     for event, true in zip(captions.events, TIMELINE, strict=True):

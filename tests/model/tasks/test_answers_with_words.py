@@ -11,6 +11,7 @@ from longview.model.engine.base import ChatTurn
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.answerer import VideoAnswer, answer_question
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.costs import answer_cost, captions_cost
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
@@ -57,7 +58,9 @@ def answer(
     options: AnswerOptions = NO_CHECKS,
     history: Sequence[ChatTurn] = (),
 ) -> VideoAnswer:
-    return run_to_end(answer_question(pool, VERIFIER, video, Question(question), options, transcript=transcript, history=history))
+    return run_to_end(
+        answer_question(TaskContext(pool, VERIFIER, video, transcript=transcript), Question(question), options, history=history)
+    )
 
 
 def test_question_gets_the_words_of_its_window_and_cites_them(words_pool: SessionPool, shapes_video: VideoInfo) -> None:
@@ -119,7 +122,7 @@ def test_captions_are_asked_for_with_what_was_said_beside_them(decoder: Decoder,
     pool = SessionPool(ScriptedEngine(script, context_tokens=CONTEXT_TOKENS), decoder, takes_transcript=True)
     plan = pool.planner.plan(shapes_video, "caption", span=Span(0.0, 20.0), context_tokens=2700)
     assert len(plan.windows) > 1
-    run_to_end(caption(pool, VERIFIER, shapes_video, plan, NO_CHECKS.captions, transcript=transcript))
+    run_to_end(caption(TaskContext(pool, VERIFIER, shapes_video, transcript=transcript), plan, NO_CHECKS.captions))
     engine = scripted(pool)
     for window, prompt, context in zip(plan.windows, engine.prompts, engine.contexts, strict=True):
         assert prompt.endswith("for what you see.") == bool(context)
@@ -137,9 +140,11 @@ def test_demo_checkpoint_gets_no_words(pool: SessionPool, verifier: Verifier, sh
     question = "What happens at 11 seconds?"
     assert (
         "green square"
-        in run_to_end(answer_question(pool, verifier, shapes_video, Question(question), ANSWER_CHECKS, transcript=fail)).text
+        in run_to_end(
+            answer_question(TaskContext(pool, verifier, shapes_video, transcript=fail), Question(question), ANSWER_CHECKS)
+        ).text
     )
-    captions = run_to_end(caption(pool, verifier, shapes_video, plan, NO_CHECKS.captions, transcript=fail))
+    captions = run_to_end(caption(TaskContext(pool, verifier, shapes_video, transcript=fail), plan, NO_CHECKS.captions))
     assert len(captions.events) == 3
 
 
@@ -156,5 +161,5 @@ def test_costs_include_the_words_that_the_library_has(decoder: Decoder, shapes_v
     qa_plan, caption_plan = pool.planner.plan(shapes_video, "qa"), pool.planner.plan(shapes_video, "caption")
     for segments, seconds in ((transcript, expected), (no_segments, 0)):
         assert answer_cost(pool, VERIFIER, shapes_video, qa_plan, NO_CHECKS, transcript=segments).seconds == seconds
-        cost = captions_cost(pool, VERIFIER, shapes_video, caption_plan, NO_CHECKS.captions, transcript=segments)
+        cost = captions_cost(TaskContext(pool, VERIFIER, shapes_video, transcript=segments), caption_plan, NO_CHECKS.captions)
         assert cost.seconds == seconds

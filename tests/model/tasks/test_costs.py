@@ -13,6 +13,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.tasks import costs
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import Captions, FinishedWindow, caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
@@ -78,13 +79,13 @@ def plan(counted_pool: SessionPool, video: VideoInfo) -> SamplingPlan:
 def caption_all(
     pool: SessionPool, video: VideoInfo, plan: SamplingPlan, options: CaptionOptions, progress: Progress = NO_PROGRESS
 ) -> Captions:
-    return run_to_end(caption(pool, verifier_for(pool.engine.checkpoint), video, plan, options, progress=progress))
+    return run_to_end(caption(TaskContext(pool, verifier_for(pool.engine.checkpoint), video, progress=progress), plan, options))
 
 
 def test_captions_without_checks_take_one_reply_per_window(
     counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan
 ) -> None:
-    cost = costs.captions_cost(counted_pool, VERIFIER, video, plan, FREE_CAPTIONS)
+    cost = costs.captions_cost(TaskContext(counted_pool, VERIFIER, video), plan, FREE_CAPTIONS)
     captions = caption_all(counted_pool, video, plan, FREE_CAPTIONS)
     check_events(captions, *TIMELINE)
     assert len(captions.events) == 15 and captions.coverage.uncovered == ()
@@ -96,20 +97,23 @@ def test_captions_without_checks_take_one_reply_per_window(
 
 def test_finished_windows_cost_nothing(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
     costs_left = [
-        costs.captions_cost(counted_pool, VERIFIER, video, plan, FREE_CAPTIONS, finished=range(count)) for count in range(5)
+        costs.captions_cost(TaskContext(counted_pool, VERIFIER, video), plan, FREE_CAPTIONS, finished=range(count))
+        for count in range(5)
     ]
     assert [(cost.sessions, cost.generations) for cost in costs_left] == [(4, 4), (3, 3), (2, 2), (1, 1), (0, 0)]
     assert [cost.text_generations for cost in costs_left] == [costs_left[0].text_generations] * 5 and costs_left[
         -1
     ].prompt_tokens == 0
     finished: list[FinishedWindow] = []
-    for event in caption(counted_pool, VERIFIER, video, plan, FREE_CAPTIONS):
+    for event in caption(TaskContext(counted_pool, VERIFIER, video), plan, FREE_CAPTIONS):
         finished.append(event.value)
         if len(finished) == 3:
             break
     scripted(counted_pool).sessions.clear()
     progress = RecordedProgress()
-    captions = run_to_end(caption(counted_pool, VERIFIER, video, plan, FREE_CAPTIONS, finished=finished, progress=progress))
+    captions = run_to_end(
+        caption(TaskContext(counted_pool, VERIFIER, video, progress=progress), plan, FREE_CAPTIONS, finished=finished)
+    )
     assert len(scripted(counted_pool).sessions) == costs_left[3].sessions
     # It begins at the fraction that is done.
     assert {fraction for fraction in progress.fractions if fraction < 0.75} == {0.0, 0.25, 0.5}
@@ -121,7 +125,7 @@ def test_finished_windows_cost_nothing(counted_pool: SessionPool, video: VideoIn
 
 def test_checks_of_captions_take_more_replies(counted_pool: SessionPool, video: VideoInfo, plan: SamplingPlan) -> None:
     options = CaptionOptions(verify=True, refine=True)
-    cost = costs.captions_cost(counted_pool, VERIFIER, video, plan, options)
+    cost = costs.captions_cost(TaskContext(counted_pool, VERIFIER, video), plan, options)
     check_events(caption_all(counted_pool, video, plan, options), *TIMELINE)
     engine = scripted(counted_pool)
     assert len(engine.sessions) > 4 and len(engine.prompts) > 4 + len(TIMELINE)
@@ -135,7 +139,7 @@ def test_locate_cost_is_that_of_an_absent_query(counted_pool: SessionPool, video
         options = LocateOptions(verify=verify, refine=False)
         cost = costs.locate_cost(counted_pool, VERIFIER, video, plan, options)
         engine.prompts.clear()
-        assert locate(counted_pool, VERIFIER, video, "a dog", options).is_found is False
+        assert locate(TaskContext(counted_pool, VERIFIER, video), "a dog", options).is_found is False
         assert (cost.sessions, cost.generations, cost.is_exact) == (len(engine.sessions), len(engine.prompts), True)
         assert cost.generations == (8 if verify else 4)
 
@@ -192,7 +196,7 @@ def test_progress_of_answers_is_complete(decoder: Decoder, video: VideoInfo, que
     for _ in range(2):
         # The second time all sessions are warm.
         progress = RecordedProgress()
-        run_to_end(answer_question(pool, VERIFIER, video, Question(question), options, progress=progress))
+        run_to_end(answer_question(TaskContext(pool, VERIFIER, video, progress=progress), Question(question), options))
         assert progress.fractions == sorted(progress.fractions) and progress.fractions[-1] == 1.0
 
 
@@ -207,7 +211,7 @@ def test_progress_of_localization_does_not_end_with_its_plan(decoder: Decoder, v
 
     pool = SessionPool(ScriptedEngine(script, context_tokens=CONTEXT_TOKENS), decoder)
     options = LocateOptions(verify=True, refine=True)
-    result = locate(pool, VERIFIER, video, TIMELINE[7].text, options, progress=progress)
+    result = locate(TaskContext(pool, VERIFIER, video, progress=progress), TIMELINE[7].text, options)
     assert [item.span.iou(TIMELINE[7].span) > 0.8 for item in result.occurrences] == [True]
     progress.check_complete()
     assert at_questions[0] < 0.3 and at_questions == sorted(at_questions) and len(set(at_questions)) >= 4

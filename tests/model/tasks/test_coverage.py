@@ -8,6 +8,7 @@ from longview.app.service import Longview
 from longview.app.settings import Settings
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.verifier import Verifier
@@ -36,7 +37,7 @@ def truncated_video(complete_path: Path) -> VideoInfo:
 
 
 def test_complete_file_is_covered_to_its_end(pool: SessionPool, verifier: Verifier, complete_path: Path) -> None:
-    result = locate(pool, verifier, probe(complete_path), "a white ring", LOCATE_CHECKS)
+    result = locate(TaskContext(pool, verifier, probe(complete_path)), "a white ring", LOCATE_CHECKS)
     assert result.occurrences == ()
     assert result.coverage.uncovered == ()
     assert result.coverage.seconds == pytest.approx(DURATION_S, abs=0.1)
@@ -50,7 +51,7 @@ def test_missing_part_of_a_truncated_file_is_uncovered(pool: SessionPool, verifi
         if len(chunk)
     )
     assert last_s < 16
-    result = locate(pool, verifier, truncated_video, "a blue star grows", LOCATE_CHECKS)
+    result = locate(TaskContext(pool, verifier, truncated_video), "a blue star grows", LOCATE_CHECKS)
     (uncovered,) = result.coverage.uncovered
     # It begins between the last frame and the next requested time, which is at most half a second later.
     assert last_s <= uncovered.start_s <= last_s + 0.5
@@ -58,13 +59,13 @@ def test_missing_part_of_a_truncated_file_is_uncovered(pool: SessionPool, verifi
     assert result.coverage.seconds == pytest.approx(uncovered.start_s, abs=0.01)
     assert "could not be searched" in str(result.coverage)
     plan = pool.planner.plan(truncated_video, "caption")
-    captions = run_to_end(caption(pool, verifier, truncated_video, plan, CAPTION_CHECKS))
+    captions = run_to_end(caption(TaskContext(pool, verifier, truncated_video), plan, CAPTION_CHECKS))
     assert captions.coverage.uncovered == (uncovered,)
 
 
 def test_static_frames_are_covered(pool: SessionPool, verifier: Verifier, tmp_path: Path) -> None:
     slow = render(tmp_path / "slow.mp4", EVENTS, DURATION_S, fps=0.2)
-    assert locate(pool, verifier, probe(slow), "a white ring", LOCATE_CHECKS).coverage.uncovered == ()
+    assert locate(TaskContext(pool, verifier, probe(slow)), "a white ring", LOCATE_CHECKS).coverage.uncovered == ()
 
 
 def test_library_stores_uncovered_spans_and_finds_renamed_files(
@@ -93,9 +94,9 @@ def test_undecodable_windows_do_not_affect_the_others(pool: SessionPool, verifie
     video = probe(truncated)
     plan = pool.planner.plan(video, "caption")
     assert len(plan.windows) >= 3
-    captions = run_to_end(caption(pool, verifier, video, plan, CAPTION_CHECKS))
+    captions = run_to_end(caption(TaskContext(pool, verifier, video), plan, CAPTION_CHECKS))
     assert [event.text for event in captions.events] == [early.text]
     assert captions.coverage.uncovered[-1].end_s == pytest.approx(150.0, abs=0.1)
-    result = locate(pool, verifier, video, "red circle", LOCATE_CHECKS)
+    result = locate(TaskContext(pool, verifier, video), "red circle", LOCATE_CHECKS)
     assert [item.span.iou(early.event.span) > 0.8 for item in result.occurrences] == [True]
     assert result.coverage.uncovered == captions.coverage.uncovered

@@ -13,6 +13,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.errors import OutOfMemory
 from longview.model.tasks import refiner
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.refiner import EventRefiner, crosses_window_boundary, refine_timeline, shares_boundary
 from longview.model.tasks.verifier import Verifier
@@ -177,7 +178,7 @@ def test_captions_are_complete_across_window_boundaries(
         return refine_event(self)
 
     monkeypatch.setattr(EventRefiner, "refine", record_event)
-    events = run_to_end(caption(pool, verifier, long_video, plan, CAPTION_CHECKS)).events
+    events = run_to_end(caption(TaskContext(pool, verifier, long_video), plan, CAPTION_CHECKS)).events
     assert [event.text for event in events] == [SQUARE.text, STAR.text, CIRCLE.text]
     assert events[2].span.iou(LONG_CIRCLE.event.span) >= 0.85
     assert CIRCLE.text in refined_texts

@@ -12,6 +12,7 @@ from longview.core.timeline import Span
 from longview.model.engine.checkpoints.profiles import read_named_profile
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks import costs
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.localizer import Localization, locate
 from longview.model.tasks.options import LocateOptions
 from longview.model.tasks.verifier import Verifier
@@ -63,7 +64,7 @@ class Grounding:
 
 def find(pool: SessionPool, verifier: Verifier, video: VideoInfo, query: str, grounding: Grounding) -> Localization:
     options = LocateOptions(verify=True, refine=False)
-    return locate(pool, verifier, video, query, options, grounding_pool=grounding.pool)
+    return locate(TaskContext(pool, verifier, video, grounding_pool=grounding.pool), query, options)
 
 
 def test_all_occurrences_are_found_and_inventions_are_denied(
@@ -114,7 +115,9 @@ def test_checkpoint_that_denies_nothing_leaves_absence_open_alone(decoder: Decod
     from longview.model.tasks.verifier import FreeFormVerifier
 
     grounding = Grounding(decoder)
-    result = locate(grounding.pool, FreeFormVerifier(), video, "red circle", LocateOptions(verify=True, refine=False))
+    result = locate(
+        TaskContext(grounding.pool, FreeFormVerifier(), video), "red circle", LocateOptions(verify=True, refine=False)
+    )
     assert len(result.occurrences) >= 3 and not any(item.is_verified for item in result.occurrences)
 
 
@@ -123,13 +126,10 @@ def test_times_are_refined_by_the_checkpoint_that_locates(
 ) -> None:
     grounding = Grounding(decoder)
     result = locate(
-        pool,
-        verifier,
-        video,
+        TaskContext(pool, verifier, video, grounding_pool=grounding.pool),
         "green square",
         LocateOptions(verify=True, refine=True),
         span=Span(15.0, 32.0),
-        grounding_pool=grounding.pool,
     )
     (item,) = result.occurrences
     assert item.is_verified and item.span.iou(EVENTS[1].event.span) > 0.9
@@ -149,6 +149,6 @@ def test_all_is_located_and_refined_before_anything_is_verified(
 
     monkeypatch.setattr(type(verifier), "verify", record_and_verify)
     options = LocateOptions(verify=True, refine=True)
-    result = locate(pool, verifier, video, "red circle", options, grounding_pool=grounding.pool)
+    result = locate(TaskContext(pool, verifier, video, grounding_pool=grounding.pool), "red circle", options)
     assert len(result.occurrences) == 3
     assert len(prompts_before) >= 3 and set(prompts_before) == {len(grounding.engine.prompts)}

@@ -21,6 +21,7 @@ from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, OutOfDistribution
 from longview.model.tasks.answerer import answer_question
 from longview.model.tasks.captioner import caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.localizer import locate
 from longview.model.tasks.question import Question
@@ -169,7 +170,7 @@ def mixed_video(folder: Path) -> VideoInfo:
 
 def test_out_of_distribution_half_is_uncovered(pool: SessionPool, mixed_video: VideoInfo) -> None:
     plan = pool.planner.plan(mixed_video, "caption")
-    captions = run_to_end(caption(pool, verifier_for(pool.engine.checkpoint), mixed_video, plan, CAPTION_CHECKS))
+    captions = run_to_end(caption(TaskContext(pool, verifier_for(pool.engine.checkpoint), mixed_video), plan, CAPTION_CHECKS))
     assert [event.text for event in captions.events] == ["A red circle moves up.", "A cyan star grows."]
     assert captions.out_of_distribution and all(span.overlap_s(Span(SHAPES_S, 200)) > 20 for span in captions.out_of_distribution)
     [uncovered_span] = captions.coverage.uncovered
@@ -177,7 +178,7 @@ def test_out_of_distribution_half_is_uncovered(pool: SessionPool, mixed_video: V
 
 
 def test_in_distribution_half_is_searched(pool: SessionPool, mixed_video: VideoInfo) -> None:
-    result = locate(pool, verifier_for(pool.engine.checkpoint), mixed_video, "cyan star", LOCATE_CHECKS)
+    result = locate(TaskContext(pool, verifier_for(pool.engine.checkpoint), mixed_video), "cyan star", LOCATE_CHECKS)
     assert [occurrence.span.iou(Span(30, 38)) > 0.8 for occurrence in result.occurrences] == [True]
     assert result.coverage.uncovered and "could not be searched" in str(result.coverage)
 
@@ -186,8 +187,11 @@ def test_question_about_the_other_half_is_declined(pool: SessionPool, mixed_vide
     verifier = verifier_for(pool.engine.checkpoint)
     other, shapes = (f"What happens between {range_text} seconds?" for range_text in ("90 and 100", "5 and 12"))
     with pytest.raises(OutOfDistribution):
-        run_to_end(answer_question(pool, verifier, mixed_video, Question(other), ANSWER_CHECKS))
-    assert "red circle" in run_to_end(answer_question(pool, verifier, mixed_video, Question(shapes), ANSWER_CHECKS)).text
+        run_to_end(answer_question(TaskContext(pool, verifier, mixed_video), Question(other), ANSWER_CHECKS))
+    assert (
+        "red circle"
+        in run_to_end(answer_question(TaskContext(pool, verifier, mixed_video), Question(shapes), ANSWER_CHECKS)).text
+    )
 
 
 def test_checkpoint_without_a_detector_accepts_all_footage(tmp_path: Path, ood_path: Path, decoder: Decoder) -> None:

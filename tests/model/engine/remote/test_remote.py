@@ -26,6 +26,7 @@ from longview.model.engine.remote.session import RemoteSession
 from longview.model.engine.sessions import SessionPool
 from longview.model.errors import InvalidCheckpoint, ModelError, ServerFailed, ServerUnreachable
 from longview.model.tasks.answerer import answer_question
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import AnswerOptions
 from longview.model.tasks.question import Question
@@ -287,7 +288,7 @@ def test_prompt_has_history_and_distrusts_text_in_the_video(
     history = [ChatTurn("Who is there?", "A circle.")]
     verifier = verifier_for(remote_pool.engine.checkpoint)
     answer = run_to_end(
-        answer_question(remote_pool, verifier, shapes_video, Question("What moves?"), ANSWER_CHECKS, history=history)
+        answer_question(TaskContext(remote_pool, verifier, shapes_video), Question("What moves?"), ANSWER_CHECKS, history=history)
     )
     assert answer.text == "At 4.0 seconds a circle moves."
     first, reply, last = script.requests[0]["messages"]
@@ -307,7 +308,7 @@ def test_citations_are_verified_on_request(
 ) -> None:
     script.responses = [streams("It is quiet. At 4.0 seconds a circle moves."), streams(verification)]
     verifier = verifier_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, Question("What moves?"), VERIFIED))
+    answer = run_to_end(answer_question(TaskContext(remote_pool, verifier, shapes_video), Question("What moves?"), VERIFIED))
     claim = script.requests[1]["messages"][0]["content"][-1]["text"]
     # The claim has no time of its own, because the clip has another clock.
     assert '"At that time a circle moves"' in claim and "quiet" not in claim
@@ -318,7 +319,9 @@ def test_citations_are_verified_on_request(
 def test_answer_without_citations_is_not_verified(script: Script, remote_pool: SessionPool, shapes_video: VideoInfo) -> None:
     script.responses = [streams("No.")]
     verifier = verifier_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, Question("Is there a dog at 5 seconds?"), VERIFIED))
+    answer = run_to_end(
+        answer_question(TaskContext(remote_pool, verifier, shapes_video), Question("Is there a dog at 5 seconds?"), VERIFIED)
+    )
     assert answer.text == "No."
     assert len(script.requests) == 1
 
@@ -351,7 +354,7 @@ def test_citations_of_an_answer_are_not_those_of_the_thinking(
 ) -> None:
     script.responses = [streams(first_piece, " 12.0 seconds?", "</think>", "\n\nAt 4.0 seconds", " a circle moves.")]
     verifier = verifier_for(remote_pool.engine.checkpoint)
-    answer = run_to_end(answer_question(remote_pool, verifier, shapes_video, Question("What moves?"), ANSWER_CHECKS))
+    answer = run_to_end(answer_question(TaskContext(remote_pool, verifier, shapes_video), Question("What moves?"), ANSWER_CHECKS))
     assert answer.text == "At 4.0 seconds a circle moves."
     assert answer.thoughts == "Is it at 12.0 seconds?"
     [citation] = answer.citations

@@ -9,6 +9,7 @@ from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.answerer import VideoAnswer, answer_question
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.options import AnswerOptions, CaptionOptions, LocateOptions
 from longview.model.tasks.question import Question
 from longview.video.probing.probe import VideoInfo
@@ -28,7 +29,7 @@ FREE_ANSWERS = AnswerOptions(verify=False, captions=FREE_CAPTIONS, localization=
 
 def ask(pool: SessionPool, video: VideoInfo, question: str, *, verify: bool = False) -> VideoAnswer:
     options = AnswerOptions(verify, FREE_ANSWERS.captions, FREE_ANSWERS.localization)
-    pieces, answer = run_to_list(answer_question(pool, VERIFIER, video, Question(question), options))
+    pieces, answer = run_to_list(answer_question(TaskContext(pool, VERIFIER, video), Question(question), options))
     assert "".join(piece.text for piece in pieces).strip() == answer.text
     return answer
 

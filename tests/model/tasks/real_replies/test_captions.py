@@ -8,6 +8,7 @@ import pytest
 from longview.core.timeline import Event, Span
 from longview.model.engine.sessions import SessionPool
 from longview.model.tasks.captioner import Captions, caption
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import run_to_end
 from longview.model.tasks.options import CaptionOptions
 from longview.video.probing.probe import VideoInfo
@@ -47,7 +48,7 @@ WRAPPINGS = {
 
 def caption_minute(pool: SessionPool, video: VideoInfo) -> Captions:
     plan = pool.planner.plan(video, "caption", span=MINUTE)
-    return run_to_end(caption(pool, VERIFIER, video, plan, FREE_CAPTIONS))
+    return run_to_end(caption(TaskContext(pool, VERIFIER, video), plan, FREE_CAPTIONS))
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS.values(), ids=WRAPPINGS)
@@ -136,7 +137,7 @@ def test_times_outside_of_the_window_are_rejected(play: Callable[[Script], Sessi
     ]
     pool = play(always(json.dumps(entries)))
     plan = pool.planner.plan(video, "caption", span=middle)
-    captions = run_to_end(caption(pool, VERIFIER, video, plan, FREE_CAPTIONS))
+    captions = run_to_end(caption(TaskContext(pool, VERIFIER, video), plan, FREE_CAPTIONS))
     check_events(captions, Event(Span(100.0, 120.0), partly.text))
     assert captions.coverage.uncovered == (middle,)
 

@@ -8,6 +8,7 @@ import pytest
 from longview.core.time_format import format_time
 from longview.core.timeline import Span
 from longview.model.engine.sessions import SessionPool
+from longview.model.tasks.context import TaskContext
 from longview.model.tasks.localizer import Localization, locate
 from longview.model.tasks.options import LocateOptions
 from longview.video.decoding.decoder import Decoder
@@ -41,7 +42,7 @@ LOCALIZATION_FORMS = {
 
 
 def locate_dog(pool: SessionPool, video: VideoInfo, *, verify: bool = True, refine: bool = False) -> Localization:
-    return locate(pool, VERIFIER, video, "a dog runs", LocateOptions(verify=verify, refine=refine), span=MINUTE)
+    return locate(TaskContext(pool, VERIFIER, video), "a dog runs", LocateOptions(verify=verify, refine=refine), span=MINUTE)
 
 
 @pytest.mark.parametrize("form", LOCALIZATION_FORMS.values(), ids=LOCALIZATION_FORMS)
@@ -128,7 +129,7 @@ def test_unresolved_spans_are_those_of_undecided_windows(decoder: Decoder, video
         return "." if session.window.contains(100.0) else "No."
 
     pool = SessionPool(ScriptedEngine(script, context_tokens=CONTEXT_TOKENS), decoder)
-    result = locate(pool, VERIFIER, video, "a dog runs", LocateOptions(verify=True, refine=True))
+    result = locate(TaskContext(pool, VERIFIER, video), "a dog runs", LocateOptions(verify=True, refine=True))
     [undecided] = [window.span for window in result.plan.windows if window.span.contains(100.0)]
     assert (result.is_found, result.unresolved) == (None, (undecided,))
     assert format_time(undecided.start_s) in result.describe_absence("a dog runs")
