@@ -318,14 +318,11 @@ class Longview:
         max_frames: int | None = None,
         context_tokens: int | None = None,
     ) -> "PlanReport":
-        """Plan what `index` would do, and the session for questions; see `longview.app.ingest.planning.make_plan`."""
-        from longview.app.ingest.planning import make_plan
+        """Plan what `index` would do, and the session for questions; see `longview.app.ingest.planning.IndexPlanner`."""
+        from longview.app.ingest.planning import IndexPlanner
 
-        return make_plan(
-            self.library,
-            self.media,
-            self.indexer,
-            self.runtime,
+        planner = IndexPlanner(self.library, self.media, self.indexer, self.runtime)
+        return planner.plan(
             reference,
             start_s=start_s,
             end_s=end_s,

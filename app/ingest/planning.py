@@ -12,7 +12,6 @@ from longview.app.runtime.transcript_context import transcript_reader
 from longview.core.timeline import Span
 from longview.indexing.records.track import video_id_of
 from longview.indexing.sqlite.library import Library
-from longview.model.tasks.context import TaskContext
 
 if TYPE_CHECKING:
     from longview.app.ingest.sources import Decision
@@ -70,71 +69,66 @@ class FramePlan:
     """The cost that each occurrence adds to `locate`."""
 
 
-def make_plan(
-    library: Library,
-    media: MediaStore,
-    indexer: Indexer,
-    runtime: Runtime,
-    reference: str,
-    *,
-    start_s: float | None = None,
-    end_s: float | None = None,
-    fps: float | None = None,
-    max_frames: int | None = None,
-    context_tokens: int | None = None,
-) -> PlanReport:
-    """Plan what `index` would do and the session for questions about a video or a part of it; estimate the costs.
+class IndexPlanner:
+    """Plans what `index` would do with a video, and the session for questions about it."""
 
-    A path need not be in the library. `fps` and `max_frames` apply to questions only.
+    def __init__(self, library: Library, media: MediaStore, indexer: Indexer, runtime: Runtime) -> None:
+        self._library, self._media, self._indexer, self._runtime = library, media, indexer, runtime
 
-    Raises:
-        ImpossiblePlan: the options cannot be satisfied together.
-    """
-    _, video = media.resolve(reference)
-    span = requested_span(video, start_s, end_s)
-    other_s = indexer.other_seconds
-    sources, declined_after_s = indexer.decisions(video, span or Span(0.0, video.duration_s))
-    if not video.has_frames:
-        return PlanReport(video, sources, None, other_s)
-    frames = retry_with_smaller_context(
-        runtime, lambda: _plan_frames(library, runtime, video, span, fps, max_frames, context_tokens)
-    )
-    captions = sources["captions"]
-    if captions.action == "run" and captions.estimated_seconds is None:
-        sources["captions"] = replace(captions, estimated_seconds=frames.index.seconds)
-    return PlanReport(video, sources, frames, other_s, declined_after_s)
+    def plan(
+        self,
+        reference: str,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        fps: float | None = None,
+        max_frames: int | None = None,
+        context_tokens: int | None = None,
+    ) -> PlanReport:
+        """Plan an index run and the session for questions about a video or a part of it; estimate the costs.
 
+        A path need not be in the library. `fps` and `max_frames` apply to questions only.
 
-def _plan_frames(
-    library: Library,
-    runtime: Runtime,
-    video: "VideoInfo",
-    span: Span | None,
-    fps: float | None,
-    max_frames: int | None,
-    context_tokens: int | None,
-) -> FramePlan:
-    from longview.model.tasks import costs
+        Raises:
+            ImpossiblePlan: the options cannot be satisfied together.
+        """
+        _, video = self._media.resolve(reference)
+        span = requested_span(video, start_s, end_s)
+        other_s = self._indexer.other_seconds
+        sources, declined_after_s = self._indexer.decisions(video, span or Span(0.0, video.duration_s))
+        if not video.has_frames:
+            return PlanReport(video, sources, None, other_s)
+        frames = retry_with_smaller_context(
+            self._runtime, lambda: self._plan_frames(video, span, fps, max_frames, context_tokens)
+        )
+        captions = sources["captions"]
+        if captions.action == "run" and captions.estimated_seconds is None:
+            sources["captions"] = replace(captions, estimated_seconds=frames.index.seconds)
+        return PlanReport(video, sources, frames, other_s, declined_after_s)
 
-    pool, checks, grounding = runtime.pool, runtime.checks, runtime.grounding_pool
-    planner = pool.planner
-    plan = planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
-    plan = planner.estimate_kept_share(video, plan)
-    caption_plan = planner.plan(video, "caption", span=span, context_tokens=context_tokens)
-    caption_plan = planner.estimate_kept_share(video, caption_plan)
-    # A file that is not in the library has no transcript yet.
-    transcript = transcript_reader(library, runtime.settings, video_id_of(video.content_hash))
-    return FramePlan(
-        plan,
-        _estimated_bytes(runtime, video, plan),
-        checks,
-        ask=costs.answer_cost(pool, runtime.verifier, video, plan, checks.answers, transcript=transcript),
-        index=costs.captions_cost(
-            TaskContext(pool, runtime.verifier, video, transcript=transcript), caption_plan, checks.captions
-        ),
-        locate=costs.locate_cost(pool, runtime.verifier, video, caption_plan, checks.localization, grounding),
-        occurrence=costs.occurrence_cost(pool, runtime.verifier, video, checks.localization, grounding),
-    )
+    def _plan_frames(
+        self, video: "VideoInfo", span: Span | None, fps: float | None, max_frames: int | None, context_tokens: int | None
+    ) -> FramePlan:
+        from longview.model.tasks import costs
+        from longview.model.tasks.context import TaskContext
+
+        pool, checks, grounding = self._runtime.pool, self._runtime.checks, self._runtime.grounding_pool
+        verifier, planner = self._runtime.verifier, pool.planner
+        plan = planner.plan(video, "qa", span=span, fps=fps, max_frames=max_frames, context_tokens=context_tokens)
+        plan = planner.estimate_kept_share(video, plan)
+        caption_plan = planner.plan(video, "caption", span=span, context_tokens=context_tokens)
+        caption_plan = planner.estimate_kept_share(video, caption_plan)
+        # A file that is not in the library has no transcript yet.
+        transcript = transcript_reader(self._library, self._runtime.settings, video_id_of(video.content_hash))
+        return FramePlan(
+            plan,
+            _estimated_bytes(self._runtime, video, plan),
+            checks,
+            ask=costs.answer_cost(pool, verifier, video, plan, checks.answers, transcript=transcript),
+            index=costs.captions_cost(TaskContext(pool, verifier, video, transcript), caption_plan, checks.captions),
+            locate=costs.locate_cost(pool, verifier, video, caption_plan, checks.localization, grounding),
+            occurrence=costs.occurrence_cost(pool, verifier, video, checks.localization, grounding),
+        )
 
 
 def _estimated_bytes(runtime: Runtime, video: "VideoInfo", plan: "SamplingPlan") -> int:

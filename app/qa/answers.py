@@ -32,7 +32,6 @@ from longview.indexing.sqlite.library import Library
 from longview.indexing.text.terms import has_all_terms
 from longview.model.engine.base import ChatTurn
 from longview.model.errors import ModelError, OutOfDistribution
-from longview.model.tasks.context import TaskContext
 from longview.model.tasks.coverage import Coverage
 from longview.model.tasks.events import TextDelta
 from longview.model.tasks.question import Question, when_query
@@ -302,6 +301,7 @@ class Answers:
         self, part: VideoPart, question: Question, history: Sequence[ChatTurn], progress: Progress
     ) -> Generator[TextDelta, None, "VideoAnswer"]:
         from longview.model.tasks.answerer import answer_question
+        from longview.model.tasks.context import TaskContext
 
         entry, restrict_to = part.entry, part.restrict_to
         require_answers(self._runtime)

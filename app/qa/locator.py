@@ -22,7 +22,6 @@ from longview.indexing.search.mentions import find_mentions
 from longview.indexing.search.quotes import Quote
 from longview.indexing.sqlite.library import Library
 from longview.model.errors import InvalidQuestion, OutOfDistribution
-from longview.model.tasks.context import TaskContext
 from longview.model.tasks.question import check_length
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ class Locator:
         return Location(query, frames, mentions, transcript_coverage(entry), note)
 
     def _locate_in_frames(self, entry: VideoEntry, query: str, progress: Progress) -> "Localization":
+        from longview.model.tasks.context import TaskContext
         from longview.model.tasks.localizer import locate
 
         progress = progress.child(0.0, 1.0, f"Searching {entry.title}")

@@ -23,7 +23,6 @@ from longview.indexing.records.track import Provenance, Track
 from longview.indexing.sqlite.library import Library
 from longview.indexing.sqlite.tracks.caption_windows import CaptionWindowRow
 from longview.model.errors import UnreadableReplies
-from longview.model.tasks.context import TaskContext
 from longview.model.tasks.events import PartialResult
 
 if TYPE_CHECKING:
@@ -108,6 +107,7 @@ class CaptionSource:
         from longview.app.ingest.sources.caption_run import find_run
         from longview.model.tasks.captioner import caption
         from longview.model.tasks.chapters import Summary, summarize
+        from longview.model.tasks.context import TaskContext
         from longview.model.tasks.costs import captions_cost
         from longview.model.tasks.footage import knows_footage
 
