@@ -8,8 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "km", "my", "yue"})
-"""Languages that are written without spaces between words."""
+from longview.core.scripts import UNSPACED_LANGUAGES
 
 
 @dataclass(frozen=True, order=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
+from longview.core.scripts import CLOSING_MARKS, UNSPACED_SCRIPTS, ends_sentence
 from longview.core.timeline import Segment, Span, Word, join_words
 from longview.indexing.exports.cleaning import clean_text, one_line
 
@@ -39,17 +40,13 @@ _CONVENTIONS = {"zh": _CHINESE, "yue": _CHINESE, "ja": Convention(2 * 13, 2 * 4.
 Source: Netflix, Timed Text Style Guides for Simplified Chinese, Japanese and Korean, programmes for adults.
 """
 
-_UNSPACED_SCRIPTS = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff9f\U00020000-\U0003ffff]"
-)
-"""Characters of Thai, Lao, Burmese, Khmer, Han and Kana, with their punctuation. Korean has spaces."""
+_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}\u3000-\u303f\uff00-\uff9f]")
+"""Characters of scripts without spaces, with their punctuation."""
 _NEVER_FIRST = frozenset("ーゝゞ々〻ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶะาำๅๆฯະາຳໆ")
 _NEVER_LAST = frozenset("เแโใไເແໂໃໄ")
 """With marks and punctuation, the characters that never begin or end a line. Source: JIS X 4051; Unicode, Thai and Lao vowels."""
 _HIRAGANA = re.compile("[\u3041-\u309f]")
-_SENTENCE_END = re.compile("[.!?…。！？｡؟۔।॥։።][\"'”’»)\\]」』）]*$")
-_CLAUSE_END = re.compile("[,;:،؛、，；：—–][\"'”’»)\\]」』）]*$")
-_ABBREVIATION = re.compile(r"\A\W*+(?:[^\W\d_]|Mr|Mrs|Ms|Dr|St|Prof|Gen|Col|Capt|Lt|Sgt|Rev|Jr|Sr|vs)\.$")
+_CLAUSE_END = re.compile(f"[,;:،؛、，；：—–][{CLOSING_MARKS}]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +150,12 @@ def break_lines(pieces: Sequence[Piece], columns: int) -> list[list[Piece]]:
 
 def break_rank(before: Piece, after: Piece) -> float:
     """Return how much a break between two pieces disturbs reading: 0 after a sentence, 1 after a clause, 2 or more elsewhere."""
-    if _SENTENCE_END.search(before.text):
-        is_abbreviation = before.text.endswith(".") and (after.text[:1].islower() or _ABBREVIATION.match(before.text))
-        return 2.5 if is_abbreviation else 0.0
-    if _CLAUSE_END.search(before.text) or (after.spaced and _UNSPACED_SCRIPTS.match(before.text[-1])):
+    if ends_sentence(before.text, after.text):
+        return 0.0
+    if before.text.endswith("."):
+        # An abbreviation belongs to the word after it.
+        return 2.5
+    if _CLAUSE_END.search(before.text) or (after.spaced and _UNSPACED.match(before.text[-1])):
         return 1.0
     if not after.spaced:
         # Most phrases in Japanese begin with Kanji or Katakana and end with Hiragana.
@@ -188,7 +187,7 @@ def _is_wide(text: str) -> bool:
 def _is_breakable(before: str, after: str) -> bool:
     """Whether a line may be broken between two texts that no space separates."""
     last, first = before[-1], after[0]
-    if not (_UNSPACED_SCRIPTS.match(last) or _UNSPACED_SCRIPTS.match(first)):
+    if not (_UNSPACED.match(last) or _UNSPACED.match(first)):
         return False
     is_first_allowed = first not in _NEVER_FIRST and unicodedata.category(first) not in ("Mn", "Mc", "Me", "Pe", "Pf", "Po", "Cf")
     return is_first_allowed and last not in _NEVER_LAST and unicodedata.category(last) not in ("Ps", "Pi", "Cf")

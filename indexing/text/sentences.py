@@ -4,17 +4,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from longview.core.scripts import UNSPACED_LANGUAGES, ends_sentence
 from longview.core.sources import traits_of
-from longview.core.timeline import UNSPACED_LANGUAGES, Segment, Span, Word, join_words
+from longview.core.timeline import Segment, Span, Word, join_words
 from longview.indexing.text.passages import timed_words
 
 MAX_SENTENCE_S = 20.0
 """Maximum length of a sentence, in seconds. Automatic transcripts may have no punctuation."""
 MAX_PAUSE_S = 2.0
 """Maximum pause within a sentence, in seconds."""
-_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]]*+$")
 _UNSPACED_END = re.compile(r"(?<=[。！？!?…])")
-_ABBREVIATION = re.compile(r"^(?:[A-Za-z]\.|(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|z\.B|Sr|Jr)\.)$")
+"""The end of a sentence in a text without spaces."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _divide(segments: Sequence[Segment]) -> Iterator[list[Word]]:
             if words and (
                 word.span.start_s - words[-1].span.end_s > MAX_PAUSE_S
                 or word.span.end_s - words[0].span.start_s > MAX_SENTENCE_S
-                or _ends_sentence(words[-1].text)
+                or ends_sentence(words[-1].text)
             ):
                 yield words
                 words = []
@@ -76,10 +76,6 @@ def _words(segment: Segment) -> Iterator[Word]:
         start_s = segment.span.start_s + segment.span.duration_s * position / total
         position += len(part)
         yield Word(Span(start_s, segment.span.start_s + segment.span.duration_s * position / total), part.strip())
-
-
-def _ends_sentence(word: str) -> bool:
-    return bool(_SENTENCE_END.search(word)) and not _ABBREVIATION.match(word)
 
 
 def _span(words: Sequence[Word]) -> Span:

@@ -12,13 +12,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-_PAIR_SCRIPTS = (
-    "\u0e00-\u0eff"  # Thai, Lao
-    "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
-    "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"  # Hangul
-    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # Kana
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
-)
+from longview.core.scripts import HANGUL, UNSPACED_SCRIPTS
+
+_PAIR_SCRIPTS = UNSPACED_SCRIPTS + HANGUL
 _PAIRED_RUN = re.compile(f"[{_PAIR_SCRIPTS}]+")
 _RUN = re.compile(f"[{_PAIR_SCRIPTS}]+|[^\\W_{_PAIR_SCRIPTS}]+(?:['’][^\\W\\d_{_PAIR_SCRIPTS}]+)*")
 _STOP_WORDS = """

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from longview.core.scripts import split_sentences
 from longview.model.speech.recognizer import Recognition, RecognizedWord
 
 MAX_COMPRESSION_RATIO = 2.4
@@ -27,7 +28,6 @@ DOUBTFUL_NO_SPEECH_PROBABILITY = 0.2
 """Probability of no speech from which a known closing phrase is made up."""
 DOUBTFUL_CONFIDENCE = 0.6
 """Mean probability of the words below which a known closing phrase is made up."""
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s*+")
 _PUNCTUATION = re.compile(r"[^\w\s]")
 CLOSING_PHRASES = frozenset(
     {
@@ -116,7 +116,7 @@ def remove_repetitions(words: Sequence[RecognizedWord]) -> tuple[RecognizedWord,
 
 def _are_closing_phrases(text: str) -> bool:
     """Whether each sentence of a text is a known closing phrase."""
-    sentences = [_normalize(sentence) for sentence in _SENTENCE_END.split(text)]
+    sentences = [_normalize(sentence) for sentence in split_sentences(text)]
     return _normalize(text) in CLOSING_PHRASES or all(sentence in CLOSING_PHRASES for sentence in sentences if sentence)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from longview.core.progress import NO_PROGRESS, Progress
-from longview.core.timeline import UNSPACED_LANGUAGES, Segment, Span, Word, join_words
+from longview.core.scripts import UNSPACED_LANGUAGES, ends_sentence
+from longview.core.timeline import Segment, Span, Word, join_words
 from longview.model.speech.filters import spoken_words
 from longview.model.speech.recognizer import Language, RecognizedWord, SpeechRecognizer
 from longview.model.speech.voice_activity import SpeechChunk, speech_chunks
@@ -26,7 +27,6 @@ MIN_PAUSE_S = 0.25
 """Pause at which a long segment may end, in seconds."""
 MAX_RUN_ON_CHARACTERS = 400
 """Length at which a segment ends between any two words, in characters."""
-_SENTENCE_END = re.compile(r"[.!?。！？…؟।]['\"”’)\]]*$")
 _CLAUSE_END = re.compile(r"[,;:，、；：]['\"”’)\]]*$")
 
 
@@ -116,7 +116,7 @@ def divide_words(words: Sequence[Word]) -> Iterator[list[Word]]:
 def _ends_before(part: Sequence[Word], word: Word) -> bool:
     pause_s = word.span.start_s - part[-1].span.end_s
     length = sum(len(item.text) + 1 for item in part)
-    if pause_s > MAX_PAUSE_S or _SENTENCE_END.search(part[-1].text) or length > MAX_RUN_ON_CHARACTERS:
+    if pause_s > MAX_PAUSE_S or ends_sentence(part[-1].text) or length > MAX_RUN_ON_CHARACTERS:
         return True
     return length > MAX_SEGMENT_CHARACTERS and (pause_s > MIN_PAUSE_S or bool(_CLAUSE_END.search(part[-1].text)))
 

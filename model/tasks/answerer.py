@@ -1,10 +1,10 @@
 """Answer questions about one video: select the window, build the prompt, and cite the spans that the answer is based on."""
 
-import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+from longview.core.scripts import split_sentences
 from longview.core.time_format import format_spans
 from longview.core.time_text import known_times
 from longview.core.timeline import Segment, Span, merge_spans
@@ -24,7 +24,6 @@ from longview.model.tasks.verification import verify_claim
 from longview.model.tasks.word_citations import find_evidence, with_units
 from longview.video.sampling_plan import Purpose, SamplingPlan, Window
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s++|\n")
 MAX_ANSWER_TOKENS = 1024
 
 
@@ -225,7 +224,7 @@ class _Answerer:
 
     def _verify_citations(self, text: str, session: VideoSession) -> Iterator[str]:
         """Drop the citations that verification denies; yield which are denied and which could not be verified."""
-        sentences = [(sentence, _named_spans(sentence, session)) for sentence in _SENTENCE_END.split(text)]
+        sentences = [(sentence, _named_spans(sentence, session)) for sentence in split_sentences(text)]
 
         def is_verified(span: Span) -> bool | None:
             about = [sentence for sentence, spans in sentences if any(span.overlap_s(other) > 0 for other in spans)]

@@ -3,19 +3,20 @@
 import re
 from collections import Counter
 
+from longview.core.scripts import split_sentences
+
 MIN_TOKEN_F1 = 0.5
 """Minimum F1 of the words of two sentences about one event: halves of an event are often described in other words."""
 _STOP_WORDS = frozenset(
     "a an the is are was were be being something someone anything there any in of on at to it its this that".split()  # noqa: SIM905
 )
-_SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
 _WORD = re.compile(r"\w++")
 _ENDING = re.compile(r"(?:wards?|ing|es|s|e|ed)$")
 
 
 def sentences(text: str) -> list[str]:
     """Split a text into sentences, without their closing marks."""
-    return [sentence for part in _SENTENCE_END.split(text) if (sentence := part.strip())]
+    return [sentence for part in split_sentences(text) if (sentence := part.rstrip(".!?…。！？").rstrip())]
 
 
 def contains_query(query: str, description: str) -> bool:

@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from longview.core.scripts import sentence_ends
 from longview.core.time_text import TimeReference, known_times
 from longview.model.tasks.transcript_context import TranscriptLine, units_of
 
@@ -25,7 +26,6 @@ CHARACTER_WORDS = 0.5
 MIN_SHARED_LETTERS = 4
 """Minimum length of a word that a sentence must share with a line if it names the start of the line only."""
 _LINE_TIMES = re.compile(r"\[(\d++\.\d) ?[-–] ?(\d++\.\d)\]")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s++|(?<=[。！？])|\n")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ def find_evidence(reply: str, lines: Sequence[TranscriptLine]) -> ReplyEvidence:
     quoted_lines = [line for line in lines if _is_quoted(line.text, reply_text, QUOTED_WORDS)]
     evidence = {id(line): line for line in quoted_lines}
     frame_times = []
-    sentence_ends = [match.end() for match in _SENTENCE_END.finditer(reply)]
+    ends = sentence_ends(reply)
     for reference in known_times(reply):
-        named_lines = _named_lines(reference, _sentence_around(reply, sentence_ends, reference), lines) or [
+        named_lines = _named_lines(reference, _sentence_around(reply, ends, reference), lines) or [
             line for line in quoted_lines if line.span.overlap_s(reference.span) >= -QUOTE_TOLERANCE_S
         ]
         evidence |= {id(line): line for line in named_lines}

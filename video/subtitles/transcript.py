@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from longview.core.scripts import UNSPACED_SCRIPTS, split_sentences
 from longview.core.timeline import Segment, Span, Word
 from longview.video.errors import UnreadableSubtitles
 from longview.video.subtitles.alignment import align
@@ -36,15 +37,10 @@ ANCHOR_WORDS, MIN_ANCHORS = 4, 5
 single words match by chance."""
 NEARBY_WORDS = 2
 """Number of words before and after a word in which a recognised one counts as nearby."""
-UNSPACED_SCRIPTS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Characters of Thai, Lao, Burmese, Khmer, Japanese and Chinese, as ranges of a regular expression."""
 DISPLAYED_WORD = re.compile(rf"[^\w\s]*[{UNSPACED_SCRIPTS}][^\w\s]*|[^\s{UNSPACED_SCRIPTS}]+")
 COMPARED_UNIT = re.compile(rf"[{UNSPACED_SCRIPTS}\uac00-\ud7af]|[^\W_{UNSPACED_SCRIPTS}\uac00-\ud7af]+")
 """What is compared: a character of these scripts or a Korean syllable, or else a word without apostrophes and hyphens."""
 APOSTROPHE = re.compile("['’ʼ]")
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]{0,3}\s+|(?<=[。！？])[」』”’）]{0,3}\s*")
-ABBREVIATION = re.compile(r"(?:^|\s)[^\W\d_]{1,3}+\.\s*+$")
-"""A short word with a full stop at the end, such as "Dr.", which rarely ends a sentence."""
 SPEAKER = re.compile(r"[^\s:：]{1,30}+(?: [^\s:：]{1,30}+){0,3}+[:：]\s*+(?=\S)")
 """A name of up to four words with a colon at the start of a line. It is shown, but not spoken."""
 DIRECTION = re.compile(r"\[[^\[\]]*\]")
@@ -259,12 +255,8 @@ def _lines(text: str) -> Iterator[str]:
 
 def _pieces(line: str) -> Iterator[str]:
     """Split a line at the ends of sentences, and a long sentence without punctuation between words."""
-    begin = 0
-    for match in SENTENCE_END.finditer(line):
-        if match.end() < len(line) and not ABBREVIATION.search(line[max(begin, match.start() - 6) : match.start()]):
-            yield from _short_pieces(line[begin : match.end()].strip())
-            begin = match.end()
-    yield from _short_pieces(line[begin:].strip())
+    for sentence in split_sentences(line):
+        yield from _short_pieces(sentence)
 
 
 def _short_pieces(sentence: str) -> Iterator[str]:
